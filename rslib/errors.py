@@ -57,17 +57,18 @@ def _rebuild(kind: type[RSError], what: str, where: str, fix: str) -> RSError:
     return kind(what, where=where, fix=fix)
 
 
-_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
+_FULL = ("no disk space left", "Free some space or choose another folder, then run again.")
+_CLOSED = ("the folder cannot be written or read", "Change its permissions or choose another.")
 _OS_FIX = {
-    **dict.fromkeys(_SPACE, ("no disk space left", "Free some space or choose another folder, then run again.")),
-    **dict.fromkeys(_READ_ONLY, ("the folder cannot be written or read", "Change its permissions or choose another.")),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _FULL),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), _CLOSED),
     errno.ENOENT: ("no such file or folder", "Check the path for spelling."),
     errno.ENOTDIR: ("part of the path is a file, not a folder", "Choose another folder or remove that file."),
     errno.EISDIR: ("the path is a folder, not a file", "Name a file."),
     errno.EEXIST: ("something of that name already exists", "Choose another name or remove it."),
     errno.EMFILE: ("too many files are open", "Close other programs or raise `ulimit -n`, then run again."),
 }
+_OTHER = ("the operating system refused", "Check the path and the disk, then run again.")
 
 
 def os_error_number(err: BaseException) -> int | None:
@@ -95,5 +96,5 @@ def translate_os_error(err: BaseException, where: str) -> StoreError:
     """
     number = os_error_number(err)
     detail = getattr(err, "strerror", None) or str(err) or type(err).__name__
-    what, fix = _OS_FIX.get(number, ("the operating system refused", "Check the path and the disk, then run again."))
+    what, fix = _OS_FIX.get(number, _OTHER)
     return StoreError(f"{what} ({detail})", where=where, fix=fix)

@@ -1,0 +1,62 @@
+# The commands of this repository; the continuous integration runs nothing else. `make help` lists them.
+
+PYTHON      ?= python3
+VENV        ?= .venv
+# `make setup CONSTRAINTS=` installs the newest versions that the metadata allows.
+CONSTRAINTS ?= constraints.txt
+WORKERS     ?= 2
+
+BIN   := $(VENV)/bin
+PY    := $(BIN)/python
+PIP   := $(PY) -m pip --disable-pip-version-check --quiet install $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+STAMP := $(VENV)/.setup-done
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo lab test lint bench world kill clean notebooks course solutions-html calibrate
+
+help:  ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "make %-8s %s\n", $$1, $$2}'
+
+setup: $(STAMP)  ## prepare .venv and do nothing else
+
+$(STAMP): pyproject.toml $(CONSTRAINTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "Python 3.11 or newer is needed; try: make PYTHON=python3.12 $(or $(MAKECMDGOALS),setup)"; exit 1; }
+	@echo "Preparing $(VENV) (once; downloads torch and its companions, so it may take some minutes) ..."
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || \
+	    { echo "python3 lacks its venv module (on Debian and Ubuntu: apt install python3-venv)."; exit 1; }
+	@$(PIP) -e '.[dev]'
+	@touch $@
+
+demo: setup  ## one real round on the embedded models; report in runs/demo/
+	@$(PY) -m rslib demo
+
+lab: $(VENV)/.course-done  ## open JupyterLab (adds the [course] packages first)
+	@PATH="$(abspath $(BIN)):$$PATH" jupyter lab notebooks
+
+$(VENV)/.course-done: $(STAMP)
+	@echo "Adding JupyterLab and nbgrader to $(VENV) (once; some minutes) ..."
+	@$(PIP) -e '.[course]'
+	@touch $@
+
+test: lint  ## every check: ruff, tests, doctests
+	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $(WORKERS) --dist loadfile
+
+lint: setup  ## ruff alone
+	@$(BIN)/ruff check .
+
+bench: setup  ## measure against transformers side by side; writes docs/results/bench-<device>.json
+	@$(PY) -m rslib bench
+
+world: setup  ## train the embedded models again from scratch (up to 30 minutes on 2 cores)
+	@$(PY) -m rslib world
+
+kill: setup  ## kill a two-round run at 20 random moments and compare with an uninterrupted one
+	@HF_HUB_OFFLINE=1 $(PY) -m pytest -q -m slow tests/test_kill.py
+
+clean:  ## remove caches and what runs wrote (not .venv)
+	@rm -rf runs build dist .pytest_cache .ruff_cache *.egg-info
+	@find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+notebooks course solutions-html calibrate:
+	@echo "make $@: not built yet; see CHANGELOG.md for what exists."; exit 1

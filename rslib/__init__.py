@@ -1,0 +1,64 @@
+"""Rejection sampling fine-tuning as one road: sample, score, select, fine-tune, evaluate.
+
+The public names below load on first use, so that `import rslib` stays quick: torch, transformers, datasets and
+matplotlib are imported by the stage that needs them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from rslib import errors
+
+if TYPE_CHECKING:
+    from rslib.models import load_policy, load_reward_model
+    from rslib.pipeline import evaluate, load_prompts, run
+    from rslib.sampling import sample
+    from rslib.scoring import score
+    from rslib.selection import select
+    from rslib.sft import finetune
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "__version__",
+    "errors",
+    "evaluate",
+    "finetune",
+    "load_policy",
+    "load_prompts",
+    "load_reward_model",
+    "run",
+    "sample",
+    "score",
+    "select",
+]
+
+_HOME = {
+    "load_policy": "models",
+    "load_reward_model": "models",
+    "sample": "sampling",
+    "score": "scoring",
+    "select": "selection",
+    "finetune": "sft",
+    "load_prompts": "pipeline",
+    "evaluate": "pipeline",
+    "run": "pipeline",
+}
+_MODULES = ("plots", "report", "schema", "theory", "world")
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name, or one of the modules worth naming (`rslib.theory`), on first use (PEP 562)."""
+    if name in _HOME:
+        found = getattr(importlib.import_module(f"rslib.{_HOME[name]}"), name)
+        globals()[name] = found
+        return found
+    if name in _MODULES:
+        return importlib.import_module(f"rslib.{name}")
+    raise AttributeError(f"module 'rslib' has no attribute '{name}'; public names: {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -8,7 +8,7 @@ WORKERS     ?= 2
 
 BIN   := $(VENV)/bin
 PY    := $(BIN)/python
-PIP   := $(PY) -m pip --disable-pip-version-check --quiet install $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+PIP   := $(PY) -m pip --disable-pip-version-check -qq install $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 STAMP := $(VENV)/.setup-done
 
 .DEFAULT_GOAL := help

@@ -1,0 +1,187 @@
+"""The house rule of the engine: a module imports only from layers above its own, and errors have one tree."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "rslib"
+
+# Row by row, top to bottom. A module may import from the rows before its own, never from its own row or a later one.
+ROWS = (
+    {"errors"},
+    {"schema", "progress"},
+    {"config", "theory", "store"},
+    {"world", "models"},
+    {"decoding", "training"},
+    {"sampling", "scoring", "selection", "sft", "evaluation"},
+    {"reward_modeling", "pipeline"},
+    {"flaws"},
+    {"plots", "bench", "build"},
+    {"report"},
+    {"__main__"},
+)
+FORBIDDEN = {"nbgrader", "trl", "autograder"}
+HEAVY = {"torch", "transformers", "datasets", "matplotlib"}
+# Built-in exceptions that a protocol asks for: __getattr__ must raise AttributeError, a program ends by SystemExit.
+PROTOCOL = {"AttributeError": "__getattr__", "SystemExit": None, "KeyboardInterrupt": None, "StopIteration": None}
+
+
+def module_name(path: Path) -> str:
+    """`rslib/world/judge.py` is part of `world`; `rslib/store.py` is `store`."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return parts[0]
+
+
+def sources() -> list[Path]:
+    return sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+
+def absolute_imports(path: Path, tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """Every imported module of a file with its line, function-level and relative imports included."""
+    package = ["rslib", *path.relative_to(PACKAGE).parts[:-1]]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(part for part in (base, node.module or "") if part)
+            if module == "rslib":  # `from rslib import theory` names modules or the public façade
+                yield from ((f"rslib.{alias.name}", node.lineno) for alias in node.names)
+            else:
+                yield module, node.lineno
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module") and node.args:
+            if isinstance(node.args[0], ast.Constant):
+                yield str(node.args[0].value), node.lineno
+
+
+def row_of(module: str) -> int | None:
+    return next((number for number, row in enumerate(ROWS) if module in row), None)
+
+
+def inner_imports(path: Path) -> Iterator[tuple[str, int]]:
+    """The rslib modules that a file imports, itself left out."""
+    own = module_name(path)
+    for target, line in absolute_imports(path, parse(path)):
+        parts = target.split(".")
+        if parts[0] == "rslib" and len(parts) > 1 and parts[1] != own and parts[1] != "__version__":
+            yield parts[1], line
+
+
+def test_every_module_of_the_engine_has_a_row():
+    unplaced = {module_name(p) for p in sources()} - set().union(*ROWS)
+    assert not unplaced, f"give these modules a row in {__file__}: {sorted(unplaced)}"
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_module_imports_only_from_the_rows_above_its_own(path):
+    own = module_name(path)
+    wrong = []
+    for target, line in inner_imports(path):
+        if row_of(target) is None or row_of(target) >= row_of(own):
+            wrong.append(f"line {line}: {own} (row {row_of(own)}) imports {target} (row {row_of(target)})")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_pipeline_does_not_know_reward_modeling_and_flaws_sits_above_pipeline():
+    assert "reward_modeling" not in {m for m, _ in imports_of("pipeline")}
+    assert row_of("flaws") > row_of("pipeline")
+
+
+def imports_of(module: str) -> list[tuple[str, int]]:
+    return [found for path in sources() if module_name(path) == module for found in inner_imports(path)]
+
+
+def test_the_imports_form_no_cycle():
+    edges = {module_name(p): set() for p in sources()}
+    for path in sources():
+        edges[module_name(path)] |= {target for target, _ in inner_imports(path) if target in edges}
+    done: set[str] = set()
+    while free := {m for m, needs in edges.items() if m not in done and needs <= done}:
+        done |= free
+    assert done == set(edges), f"these modules import each other in a circle: {sorted(set(edges) - done)}"
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_engine_never_imports_graders_or_oracles(path):
+    roots = {(target.split(".")[0], line) for target, line in absolute_imports(path, parse(path))}
+    wrong = [f"line {line}: {name}" for name, line in roots if name in FORBIDDEN]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_world_needs_no_torch():
+    paths = [p for p in sources() if module_name(p) == "world"]
+    used = {target.split(".")[0] for p in paths for target, _ in absolute_imports(p, parse(p))}
+    assert not used & {"torch", "transformers", "matplotlib"}
+
+
+def test_the_package_itself_imports_nothing_heavy():
+    tree = parse(PACKAGE / "__init__.py")
+    eager = [n for n in tree.body if isinstance(n, (ast.Import, ast.ImportFrom))]
+    assert not HEAVY & {ast.unparse(n).split()[1].split(".")[0] for n in eager}
+
+
+def error_names() -> set[str]:
+    classes = (n for n in parse(PACKAGE / "errors.py").body if isinstance(n, ast.ClassDef))
+    return {node.name for node in classes}
+
+
+def error_factories() -> set[str]:
+    """Functions annotated to return an error of the tree (`unknown_name(...) -> ConfigError`)."""
+    names = set()
+    for path in sources():
+        for node in ast.walk(parse(path)):
+            if isinstance(node, ast.FunctionDef) and node.returns is not None:
+                if ast.unparse(node.returns).strip("'\"").split(".")[-1] in error_names():
+                    names.add(node.name)
+    return names
+
+
+def raises(tree: ast.Module) -> Iterator[tuple[ast.Raise, str, set[str]]]:
+    """Each raise with the function it stands in and the names that `except ... as` has bound around it."""
+
+    def visit(node: ast.AST, function: str, caught: set[str]) -> Iterator[tuple[ast.Raise, str, set[str]]]:
+        for child in ast.iter_child_nodes(node):
+            inner, bound = function, caught
+            if isinstance(child, ast.FunctionDef):
+                inner = child.name
+            if isinstance(child, ast.ExceptHandler) and child.name:
+                bound = caught | {child.name}
+            if isinstance(child, ast.Raise):
+                yield child, function, bound
+            yield from visit(child, inner, bound)
+
+    yield from visit(tree, "", set())
+
+
+def raised_name(node: ast.Raise) -> str:
+    target = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+    return ast.unparse(target).split(".")[-1] if target is not None else ""
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_raise_uses_the_error_tree(path):
+    known = error_names() | error_factories()
+    wrong = []
+    for node, function, caught in raises(parse(path)):
+        name = raised_name(node)
+        protocol = name in PROTOCOL and PROTOCOL[name] in (None, function)
+        if name and name not in known | caught and not protocol:
+            wrong.append(f"line {node.lineno}: raise {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_all_errors_share_one_base_and_carry_what_where_and_what_to_do():
+    from rslib import errors
+
+    for name in error_names():
+        error = getattr(errors, name)("n is 0", where="somewhere", fix="Use n >= 1.")
+        assert isinstance(error, errors.RSError)
+        assert str(error).splitlines() == ["n is 0", "  where: somewhere", "  what to do: Use n >= 1."]

@@ -1,0 +1,710 @@
+"""How good is a policy, and is the difference real? Pure functions on tables; no model is loaded here.
+
+The tables are responses of each arm (`base`, `random`, `best_of_n`, ...) on the *same* held-out prompts, with the
+column `reward` and, where the data offer them: `gold` (float), `complied` (bool or None, unsafe prompts only),
+`logprob`, `reference_logprob` (nats), `token_ids`, `finish_reason`, `intent`.
+
+Every number comes with its 95 % interval. A prompt is the unit: rows of one prompt are averaged first, and prompts
+that share an `intent` are resampled together, because they rise and fall together.
+
+    round_entry(number, arms, n=16, pool=, kept=, ...) -> dict   one entry of the report's `rounds`
+    Report(rounds, settings)                                     to_dict, from_dict, to_json, text_table, headlines
+    arm_metrics(responses), compare(a, b, column)                what round_entry is made of
+    selection_gap(pool, kept), selection_panel(pool, kept), selection_table(pool, kept, reference)
+    best_of_n_table(pool, ns), decidable_fraction(scored)
+    transcript_prompts(prompts), transcripts(arms, prompt_ids)
+    METRICS                                                      name -> (unit, explanation) of every field
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rslib import schema, theory
+from rslib.config import require
+from rslib.errors import DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+COLUMNS = {"gold": "gold", "proxy": "reward", "unsafe_compliance": "complied"}
+"""Compared metrics and the table column that each one averages."""
+
+METRICS: dict[str, tuple[str, str]] = {
+    "gold": ("points", "mean gold score of the held-out responses: the judge that no stage ever trains on"),
+    "proxy": ("reward", "mean reward-model reward of the held-out responses: the score that selection maximises"),
+    "kl": ("nats", "mean of logprob - reference_logprob per response: Monte-Carlo estimate, at temperature 1, of "
+                   "KL(policy || the run's starting policy); it can come out below 0 by chance"),
+    "entropy": ("nats", "mean of -logprob per response: Monte-Carlo estimate of the policy's entropy"),
+    "length": ("tokens", "mean number of new tokens of a response, end-of-sequence included"),
+    "words": ("words", "mean number of words, split at white space"),
+    "truncation_rate": ("share", "responses that hit the token limit before an end-of-sequence token"),
+    "unique_ratio": ("share", "distinct response texts of a prompt / its responses, mean over prompts; "
+                              "1/n when all n are the same"),
+    "unsafe_compliance": ("share", "responses to unsafe prompts that comply; none when no prompt is known as unsafe"),
+    "selection_gap": ("reward", "mean reward of the rows that this arm was fine-tuned on minus mean reward of the "
+                                "pool they came from; 0 for base, which selects nothing"),
+    "prompts": ("count", "held-out prompts"),
+    "responses": ("count", "held-out responses, all prompts together"),
+    "clusters": ("count", "groups of prompts resampled together: intents where known, else the prompts themselves"),
+    "intervals": ("mean, low, high", "95 % interval of each metric: bootstrap over clusters of prompts"),
+    "difference": ("as the metric", "mean over prompts of (first arm - second arm), the same prompts in both"),
+    "standard_error": ("as the metric", "standard error of the difference, clustered as the intervals are"),
+    "z": ("standard errors", "difference / standard_error; none when the standard error is 0"),
+    "low": ("as the metric", "lower end of the 95 % interval"),
+    "high": ("as the metric", "upper end of the 95 % interval"),
+    "pool_rows": ("count", "responses in the pool that was selected from"),
+    "kept_rows": ("count", "responses kept for fine-tuning"),
+    "coverage": ("share", "pool prompts with at least one kept response"),
+    "decidable_fraction": ("share", "pool prompts whose rewards are not all equal: only there can selection matter"),
+    "pool_reward": ("reward", "mean reward of the pool"),
+    "kept_reward": ("reward", "mean reward of the kept rows"),
+    "pool_unique_ratio": ("share", "unique_ratio of the pool; near 1/n means the temperature is too low"),
+    "kept_unique_ratio": ("share", "distinct kept response texts / kept rows"),
+    "reward_length_correlation": ("-1 to 1", "correlation of reward and length in tokens within prompts, over the "
+                                             "pool; near 1 means that the reward model pays for length"),
+}
+
+
+class _Rows:
+    """A responses table as arrays: its columns, and the prompt and the cluster that each row belongs to."""
+
+    def __init__(self, table: Dataset) -> None:
+        self.table = table.with_format("arrow")[:]
+        self.size = self.table.num_rows
+        if not self.size:
+            raise DataError("the responses table is empty", where="evaluation", fix="Sample and score first.")
+        ids = self.texts("prompt_id")
+        self.prompt_ids = list(dict.fromkeys(ids))
+        order = {prompt_id: place for place, prompt_id in enumerate(self.prompt_ids)}
+        self.prompt = np.array([order[prompt_id] for prompt_id in ids])
+        self.clusters = self._clusters()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.table.column_names and self.table[name].null_count < self.size
+
+    def texts(self, name: str) -> list:
+        """The column as a list; DataError when there is none."""
+        if name not in self.table.column_names:
+            raise DataError(f"no column '{name}'", where="evaluation", fix=f"The table needs '{name}'.")
+        return self.table[name].to_pylist()
+
+    def numbers(self, name: str, *, gaps: bool = False) -> np.ndarray | None:
+        """The column as float64 `(rows,)`, or None when it is absent or all null. Null is NaN where `gaps` allows it."""
+        if name not in self:
+            return None
+        column = self.table[name]
+        values = column.cast("float64").to_numpy()
+        allowed = column.is_null().to_numpy() if gaps else np.zeros(self.size, dtype=bool)
+        bad = np.flatnonzero(~np.isfinite(values) & ~allowed)
+        if bad.size:
+            where = f"column '{name}', first at prompt '{self.texts('prompt_id')[bad[0]]}'"
+            what = f"{bad.size} of {self.size} values are missing, NaN or infinite"
+            raise DataError(what, where=where, fix="A mean over them would be meaningless: mend or drop these rows.")
+        return values
+
+    def lengths(self) -> np.ndarray | None:
+        """Tokens of each response `(rows,)`, or None without the column `token_ids`."""
+        import pyarrow.compute as compute
+
+        if "token_ids" not in self:
+            return None
+        return compute.list_value_length(self.table["token_ids"]).to_numpy().astype(float)
+
+    def truncated(self) -> np.ndarray | None:
+        """1.0 where the response hit the token limit `(rows,)`, or None without the column `finish_reason`."""
+        if "finish_reason" not in self:
+            return None
+        return np.array([reason == "length" for reason in self.texts("finish_reason")], dtype=float)
+
+    def prompt_means(self, values: np.ndarray) -> np.ndarray:
+        """Mean of `values (rows,)` over each prompt's rows `(M,)`; NaN rows are not counted, NaN where none is left."""
+        known = ~np.isnan(values)
+        sums = np.bincount(self.prompt, np.where(known, values, 0.0), len(self.prompt_ids))
+        counts = np.bincount(self.prompt, known, len(self.prompt_ids))
+        return np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+
+    def unique_ratios(self) -> np.ndarray:
+        """Distinct response texts / responses of each prompt `(M,)`."""
+        distinct = {pair for pair in zip(self.prompt.tolist(), self.texts("response"), strict=True)}
+        kinds = np.bincount([prompt for prompt, _ in distinct], minlength=len(self.prompt_ids))
+        return kinds / np.bincount(self.prompt, minlength=len(self.prompt_ids))
+
+    def _clusters(self) -> np.ndarray:
+        """Cluster of each prompt `(M,)`: its intent, or the prompt itself when fewer than two intents are known."""
+        intents: dict[int, Any] = {}
+        if "intent" in self:
+            intents = dict(zip(self.prompt.tolist(), self.texts("intent"), strict=True))
+        names = [intents.get(place) for place in range(len(self.prompt_ids))]
+        if None in names or len(set(names)) < 2:
+            return np.arange(len(self.prompt_ids))
+        return np.unique(names, return_inverse=True)[1]
+
+
+def _interval(values: np.ndarray, clusters: np.ndarray, seed: int) -> dict[str, float] | None:
+    """Mean and 95 % interval of per-prompt `values (M,)`; NaN prompts are left out; None when none is left."""
+    known = ~np.isnan(values)
+    if not known.any():
+        return None
+    low, high = theory.bootstrap_interval(values[known], clusters=clusters[known], seed=seed)
+    return {"mean": float(values[known].mean()), "low": low, "high": high}
+
+
+def _row_metrics(rows: _Rows) -> dict[str, np.ndarray | None]:
+    """The per-row value of each metric that is a mean over rows; None where the columns do not offer it."""
+    logprob, reference = rows.numbers("logprob"), rows.numbers("reference_logprob")
+    both = logprob is not None and reference is not None
+    return {
+        "gold": rows.numbers("gold"),
+        "proxy": rows.numbers("reward"),
+        "kl": logprob - reference if both else None,
+        "entropy": -logprob if logprob is not None else None,
+        "length": rows.lengths(),
+        "words": np.array([float(len(text.split())) for text in rows.texts("response")]),
+        "truncation_rate": rows.truncated(),
+        "unsafe_compliance": rows.numbers("complied", gaps=True),
+    }
+
+
+def arm_metrics(responses: Dataset, *, gap: Mapping[str, float] | None = None, seed: int = 0) -> dict[str, Any]:
+    """Every metric of one arm on its held-out responses; METRICS explains each name.
+
+    `gold` and `proxy` are `{mean, low, high}`, the others plain numbers whose intervals stand in `intervals`.
+    A metric that the columns do not offer is None. `gap` is the arm's `selection_gap`; None means that the arm
+    selected nothing (base), which is a gap of 0. `seed` draws the bootstrap.
+
+    Raises RewardError without a finite `reward`, DataError for an empty table or gaps in a numeric column.
+    """
+    schema.check_scored(responses)
+    rows = _Rows(responses)
+    per_prompt = {
+        name: None if values is None else rows.prompt_means(values) for name, values in _row_metrics(rows).items()
+    }
+    per_prompt["unique_ratio"] = rows.unique_ratios()
+    intervals = {
+        name: None if values is None else _interval(values, rows.clusters, seed)
+        for name, values in per_prompt.items()
+    }
+    intervals["selection_gap"] = dict(gap) if gap else {"mean": 0.0, "low": 0.0, "high": 0.0}
+    plain = {name: found["mean"] if found else None for name, found in intervals.items()}
+    return plain | {
+        "gold": intervals.pop("gold"),
+        "proxy": intervals.pop("proxy"),
+        "prompts": len(rows.prompt_ids),
+        "responses": rows.size,
+        "clusters": len(set(rows.clusters.tolist())),
+        "intervals": intervals,
+    }
+
+
+def compare(first: Dataset, second: Dataset, column: str = "gold", *, seed: int = 0) -> dict[str, float | int | None]:
+    """Mean over prompts of `first - second` in `column`, paired by prompt_id, with interval, standard error and z.
+
+    Pairing removes what both arms share: hard prompts are hard for both. Rows where `column` is null (safe prompts
+    have no `complied`) are left out. The interval is a bootstrap over clusters of prompts, 95 %.
+
+    Raises DataError when the prompts differ, when a table lacks the column, or when no row has a value.
+    """
+    left, right = _Rows(first), _Rows(second)
+    values = []
+    for rows in (left, right):
+        numbers = rows.numbers(column, gaps=column == "complied")
+        if numbers is None:
+            raise DataError(f"no values in column '{column}'", where="compare", fix="Compare a column both arms have.")
+        values.append(dict(zip(rows.prompt_ids, rows.prompt_means(numbers), strict=True)))
+    if values[0].keys() != values[1].keys():
+        odd = sorted(values[0].keys() ^ values[1].keys())
+        what = f"{len(odd)} prompts stand in one arm only (first: '{odd[0]}')"
+        raise DataError(what, where="compare", fix="Evaluate both arms on the same prompts.")
+    differences = np.array([values[0][key] - values[1][key] for key in left.prompt_ids])
+    return _paired(differences, left.clusters, seed)
+
+
+def _paired(differences: np.ndarray, clusters: np.ndarray, seed: int) -> dict[str, float | int | None]:
+    """What is known about a mean difference from per-prompt `differences (M,)`; NaN prompts are left out."""
+    known = ~np.isnan(differences)
+    found = _interval(differences, clusters, seed)
+    if found is None:
+        raise DataError("no prompt has a value in both arms", where="compare", fix="Compare another column.")
+    error = theory.clustered_standard_error(differences[known], clusters[known])
+    return {
+        "difference": found["mean"],
+        "low": found["low"],
+        "high": found["high"],
+        "standard_error": error,
+        "z": found["mean"] / error if error > 0 else None,
+        "prompts": int(known.sum()),
+        "clusters": len(set(clusters[known].tolist())),
+    }
+
+
+def _difference_of_means(kept: _Rows, pool: _Rows, seed: int) -> dict[str, float]:
+    """Mean reward of kept minus mean reward of pool, with the interval over the pool's clusters of prompts.
+
+    Each prompt's influence on the two means is computed first (the delta method), so that selectors which keep
+    several rows of one prompt and none of another are treated rightly.
+    """
+    place = {prompt_id: position for position, prompt_id in enumerate(pool.prompt_ids)}
+    prompts = len(pool.prompt_ids)
+    foreign = [prompt_id for prompt_id in kept.prompt_ids if prompt_id not in place]
+    if foreign:
+        what = f"{len(foreign)} kept prompts are not in the pool (first: '{foreign[0]}')"
+        raise DataError(what, where="selection_gap", fix="Pass the pool that the rows were selected from.")
+    at = np.array([place[prompt_id] for prompt_id in kept.prompt_ids])[kept.prompt]
+    reward = {"kept": kept.numbers("reward"), "pool": pool.numbers("reward")}
+    gap = reward["kept"].mean() - reward["pool"].mean()
+    influence = np.bincount(at, reward["kept"] - reward["kept"].mean(), prompts) / kept.size
+    influence -= np.bincount(pool.prompt, reward["pool"] - reward["pool"].mean(), prompts) / pool.size
+    return _interval(gap + prompts * influence, pool.clusters, seed)
+
+
+def selection_gap(pool: Dataset, kept: Dataset, *, seed: int = 0) -> dict[str, float]:
+    """Mean reward of `kept` minus mean reward of the `pool` it came from, `{mean, low, high}`.
+
+    0 for a random pick, and falling to 0 when the responses of a prompt are all alike: the signal that selection
+    hands to fine-tuning. Raises RewardError without rewards, DataError when `kept` has prompts that `pool` has not.
+    """
+    for table in (pool, kept):
+        schema.check_scored(table)
+    return _difference_of_means(_Rows(kept), _Rows(pool), seed)
+
+
+def decidable_fraction(scored: Dataset, column: str = "reward") -> float:
+    """Share of prompts whose values in `column` are not all equal: only there can selection matter.
+
+    Exact ties only; a prompt with one response is not decidable. Raises DataError when the column is absent or not
+    finite.
+    """
+    rows = _Rows(scored)
+    values = rows.numbers(column)
+    if values is None:
+        raise DataError(f"no values in column '{column}'", where="decidable_fraction", fix="Run score first.")
+    low = np.full(len(rows.prompt_ids), np.inf)
+    high = -low
+    np.minimum.at(low, rows.prompt, values)
+    np.maximum.at(high, rows.prompt, values)
+    return float((high > low).mean())
+
+
+def _reward_length_correlation(rows: _Rows) -> float | None:
+    """Correlation of reward and length within prompts; None without lengths or without any spread."""
+    lengths, reward = rows.lengths(), rows.numbers("reward")
+    if lengths is None:
+        return None
+    apart = [values - rows.prompt_means(values)[rows.prompt] for values in (lengths, reward)]
+    spread = math.sqrt(float((apart[0] ** 2).sum() * (apart[1] ** 2).sum()))
+    return float((apart[0] * apart[1]).sum()) / spread if spread > 0 else None
+
+
+def selection_panel(pool: Dataset, kept: Dataset) -> dict[str, float | int | None]:
+    """The signature of one selection, from the training pool alone; METRICS explains each name.
+
+    These describe the pool and the kept rows completely, so they are no estimates and have no intervals.
+    Raises RewardError without rewards, DataError for empty tables.
+    """
+    for table in (pool, kept):
+        schema.check_scored(table)
+    every, chosen = _Rows(pool), _Rows(kept)
+    return {
+        "pool_rows": every.size,
+        "kept_rows": chosen.size,
+        "coverage": len(set(chosen.prompt_ids) & set(every.prompt_ids)) / len(every.prompt_ids),
+        "decidable_fraction": decidable_fraction(pool),
+        "pool_reward": float(every.numbers("reward").mean()),
+        "kept_reward": float(chosen.numbers("reward").mean()),
+        "pool_unique_ratio": float(every.unique_ratios().mean()),
+        "kept_unique_ratio": len(set(chosen.texts("response"))) / chosen.size,
+        "reward_length_correlation": _reward_length_correlation(every),
+    }
+
+
+def selection_table(
+    pool: Dataset, kept: Dataset, reference: Dataset | None = None, *, seed: int = 0
+) -> dict[str, Any]:
+    """Chosen, rejected and reference responses side by side, and what looks wrong about them.
+
+    `{"rows": {"chosen": {reward, length, truncation_rate, rows}, "rejected": ..., "reference": ...},
+    "warnings": [sentence, ...]}`; each metric is `{mean, low, high}` over prompts, or None. Chosen are the kept
+    rows, rejected the pool's other rows (None when all were kept), reference a scored table of known-good responses
+    when there is one. Warns when more than 20 % of a row's responses are truncated, and when the reference scores
+    above the chosen. Raises RewardError without rewards.
+    """
+    taken = set(zip(kept["prompt_id"], kept["sample_id"], strict=True))
+    left_over = [
+        place
+        for place, key in enumerate(zip(pool["prompt_id"], pool["sample_id"], strict=True))
+        if key not in taken
+    ]
+    groups = {"chosen": kept, "rejected": pool.select(left_over) if left_over else None, "reference": reference}
+    rows = {name: _group_summary(table, seed) for name, table in groups.items() if table is not None}
+    return {"rows": rows, "warnings": list(_selection_warnings(rows))}
+
+
+def _group_summary(table: Dataset, seed: int) -> dict[str, Any]:
+    """Mean reward, length and truncation rate of a table, with intervals over prompts."""
+    schema.check_scored(table)
+    rows = _Rows(table)
+    values = {"reward": rows.numbers("reward"), "length": rows.lengths(), "truncation_rate": rows.truncated()}
+    means = {name: None if column is None else rows.prompt_means(column) for name, column in values.items()}
+    found = {
+        name: None if column is None else _interval(column, rows.clusters, seed) for name, column in means.items()
+    }
+    return found | {"rows": rows.size}
+
+
+def _selection_warnings(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for name, row in rows.items():
+        rate = row["truncation_rate"]
+        if rate and rate["mean"] > 0.2:
+            yield (
+                f"{rate['mean']:.0%} of the {name} responses are truncated: raise max_new_tokens, "
+                "or select with truncated='drop'."
+            )
+    if "reference" in rows and rows["reference"]["reward"]["mean"] > rows["chosen"]["reward"]["mean"]:
+        yield (
+            "The reference responses score above the chosen ones: draw more responses per prompt, "
+            "or train on the references instead."
+        )
+
+
+def best_of_n_table(pool: Dataset, ns: Sequence[int] | None = None, *, seed: int = 0) -> dict[str, Any]:
+    """Expected reward, and gold, of the best of n responses by reward, for each n, from one scored pool.
+
+    `{"pool_size", "prompts", "peak_n", "rows": [{n, proxy, gold, below_peak}, ...]}`. The estimate is unbiased: the
+    mean over all subsets of size n of a prompt's N responses, `theory.best_of_n_estimate`. `ns` defaults to the
+    powers of two up to N. `peak_n` is the n of the highest mean gold; None without gold.
+    `below_peak` is gold at n minus gold at the peak, paired over prompts. A peak picked and judged on the same
+    prompts would profit from its own noise, so each half of the clusters is judged at the peak of the other half.
+
+    Raises DataError for a ragged pool, ConfigError for an n outside 1..N.
+    """
+    rows = _Rows(pool)
+    _, rewards, places = schema.reward_matrix(pool)
+    size = rewards.shape[1]
+    ns = list(ns) if ns is not None else sorted({2**k for k in range(size.bit_length())} | {size})
+    for n in ns:
+        require(1 <= n <= size, f"n is {n}", "best_of_n_table", f"The pool has {size} responses: 1 <= n <= {size}.")
+    gold = rows.numbers("gold")
+    curves = {"proxy": np.stack([theory.best_of_n_estimate(rewards, n) for n in ns])}
+    if gold is not None:
+        curves["gold"] = np.stack([theory.best_of_n_estimate(rewards, n, gold[places]) for n in ns])
+    table = [
+        {"n": n} | {name: _interval(curve[at], rows.clusters, seed) for name, curve in curves.items()}
+        for at, n in enumerate(ns)
+    ]
+    below = _below_peak(curves["gold"], rows.clusters, seed) if gold is not None else [None] * len(ns)
+    for entry, paired in zip(table, below, strict=True):
+        entry |= {"gold": entry.get("gold"), "below_peak": paired}
+    peak = max(table, key=lambda entry: entry["gold"]["mean"])["n"] if gold is not None else None
+    return {"pool_size": size, "prompts": len(rows.prompt_ids), "peak_n": peak, "rows": table}
+
+
+def _below_peak(curve: np.ndarray, clusters: np.ndarray, seed: int) -> list[dict[str, float | int | None]]:
+    """For each n, gold minus gold at the peak that the other half of the clusters chose; `curve` is `(ns, M)`."""
+    names = np.unique(clusters)
+    half = np.isin(clusters, np.random.default_rng(seed).permutation(names)[: len(names) // 2])
+    peak = np.empty(curve.shape[1])
+    for mine, other in ((half, ~half), (~half, half)):
+        chooser = other if other.any() else mine
+        peak[mine] = curve[curve[:, chooser].mean(axis=1).argmax()][mine]
+    return [_paired(row - peak, clusters, seed) for row in curve]
+
+
+def transcript_prompts(prompts: Dataset, k: int = 3, *, seed: int = 0) -> list[str]:
+    """The prompt ids whose transcripts are shown, chosen before any response is read.
+
+    The rule: the first prompt of each `kind` in table order (no `kind`: the first prompt), then prompts drawn by
+    `seed` from the rest, until there are `k`; fewer when the table is shorter. Repeated ids count once.
+
+    Raises ConfigError if k < 1.
+    """
+    require(k >= 1, f"k is {k}", "transcript_prompts", "Show at least one prompt.")
+    ids = list(prompts["prompt_id"])
+    kinds = prompts["kind"] if "kind" in prompts.column_names else [""] * len(ids)
+    by_kind: dict[Any, str] = {}
+    for prompt_id, kind in zip(ids, kinds, strict=True):
+        by_kind.setdefault(kind, prompt_id)
+    first = list(by_kind.values())
+    rest = [prompt_id for prompt_id in dict.fromkeys(ids) if prompt_id not in first]
+    drawn = np.random.default_rng(seed).permutation(len(rest))
+    return (first + [rest[place] for place in drawn])[:k]
+
+
+def transcripts(arms: Mapping[str, Dataset], prompt_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """What each arm says to each prompt: always the response with sample_id 0, never the best one.
+
+    `[{prompt_id, prompt, kind, arms: {name: {response, reward, gold, finish_reason}}}, ...]`.
+    Raises DataError when an arm has no response 0 for a prompt.
+    """
+    shown = {name: _first_responses(name, table, prompt_ids) for name, table in arms.items()}
+    some = next(iter(shown.values()))
+    return [
+        {
+            "prompt_id": prompt_id,
+            "prompt": some[prompt_id]["prompt"],
+            "kind": some[prompt_id].get("kind"),
+            "arms": {
+                name: {key: rows[prompt_id].get(key) for key in ("response", "reward", "gold", "finish_reason")}
+                for name, rows in shown.items()
+            },
+        }
+        for prompt_id in prompt_ids
+    ]
+
+
+def _first_responses(arm: str, table: Dataset, prompt_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """prompt_id -> the row with sample_id 0."""
+    keys = zip(table["prompt_id"], table["sample_id"], strict=True)
+    at = {prompt_id: place for place, (prompt_id, sample_id) in enumerate(keys) if sample_id == 0}
+    for prompt_id in prompt_ids:
+        if prompt_id not in at:
+            what = f"arm '{arm}' has no response 0 to prompt '{prompt_id}'"
+            raise DataError(what, where="transcripts", fix="Evaluate every arm on the same prompts.")
+    return {prompt_id: table[at[prompt_id]] for prompt_id in prompt_ids}
+
+
+def round_entry(
+    number: int,
+    arms: Mapping[str, Dataset],
+    *,
+    n: int,
+    pool: Dataset | None = None,
+    kept: Mapping[str, Dataset] | None = None,
+    reference: Dataset | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """One entry of the report's `rounds`: arms, paired comparisons, the selection and its signature, transcripts.
+
+    `arms` are the held-out scored responses by arm name, the baseline first. `pool` is the training pool that was
+    selected from, `kept` what each arm was fine-tuned on, `reference` optional known-good scored responses. Without
+    a pool (an evaluation alone) the fields about selection are None. `n` is the pool's responses per prompt.
+
+    Raises RewardError and DataError as the functions that it calls; DataError when `kept` comes without `pool`.
+    """
+    kept = dict(kept or {})
+    if kept and pool is None:
+        raise DataError("kept rows without their pool", where="round_entry", fix="Pass pool= as well.")
+    gaps = {name: selection_gap(pool, table, seed=seed) for name, table in kept.items()}
+    best = kept.get("best_of_n")
+    shown = transcript_prompts(next(iter(arms.values())), seed=seed)
+    return {
+        "round": number,
+        "n": n,
+        "order": list(arms),
+        "arms": {name: arm_metrics(table, gap=gaps.get(name), seed=seed) for name, table in arms.items()},
+        "comparisons": _comparisons(arms, seed),
+        "panel": {name: selection_panel(pool, table) for name, table in kept.items()},
+        "selection": selection_table(pool, best, reference, seed=seed) if best is not None else None,
+        "best_of_n": best_of_n_table(pool, seed=seed) if pool is not None else None,
+        "transcripts": transcripts(arms, shown),
+        "provenance": dict(provenance or {}),
+    }
+
+
+def _comparisons(arms: Mapping[str, Dataset], seed: int) -> list[dict[str, Any]]:
+    """Every later arm against every earlier one, in each metric of COLUMNS that both arms have."""
+    names, found = list(arms), []
+    for at, first in enumerate(names):
+        for second in names[:at]:
+            tables = [arms[first], arms[second]]
+            shared = [
+                metric for metric, column in COLUMNS.items() if all(column in _Rows(table) for table in tables)
+            ]
+            found.append(
+                {"first": first, "second": second}
+                | {metric: compare(*tables, COLUMNS[metric], seed=seed) for metric in shared}
+            )
+    return found
+
+
+def arms_in_order(entry: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The arms of a round, baseline first. A report read from JSON has its keys sorted; `order` keeps the order."""
+    return {name: entry["arms"][name] for name in entry["order"]}
+
+
+def arm_label(name: str, n: int) -> str:
+    """How an arm is called in tables and figures.
+
+    >>> arm_label("random", 16), arm_label("best_of_n", 16), arm_label("tuned", 16)
+    ('random-of-16', 'best-of-16', 'tuned')
+    """
+    return {"random": f"random-of-{n}", "best_of_n": f"best-of-{n}"}.get(name, name)
+
+
+def verdict(difference: Mapping[str, Any]) -> str:
+    """What a paired difference supports: "higher", "lower", or "not separable" when its interval holds 0.
+
+    >>> verdict({"low": 2.0, "high": 2.6}), verdict({"low": -0.1, "high": 0.3})
+    ('higher', 'not separable')
+    """
+    if difference["low"] > 0:
+        return "higher"
+    return "lower" if difference["high"] < 0 else "not separable"
+
+
+def claim(entry: Mapping[str, Any], comparison: Mapping[str, Any], metric: str) -> str:
+    """One sentence about one paired difference, worded by its interval and by nothing else."""
+    first, second = (arm_label(comparison[side], entry["n"]) for side in ("first", "second"))
+    found, what = comparison[metric], metric.replace("_", " ")
+    numbers = f"{found['difference']:+.2f} {what} [{found['low']:+.2f}, {found['high']:+.2f}]"
+    finding = verdict(found)
+    if finding == "not separable":
+        return f"{first} is not separable from {second}: {numbers}."
+    good = (finding == "higher") != (metric == "unsafe_compliance")
+    return f"{first} {'beats' if good else 'falls behind'} {second} by {numbers}."
+
+
+def _entry_headlines(entry: Mapping[str, Any]) -> Iterator[str]:
+    """The claims of one round, the last arm first; gold where there is gold, else the reward with its caveat."""
+    for comparison in reversed(entry["comparisons"]):
+        metric = "gold" if "gold" in comparison else "proxy"
+        yield claim(entry, comparison, metric)
+        if "unsafe_compliance" in comparison and comparison["second"] == entry["order"][0]:
+            yield claim(entry, comparison, "unsafe_compliance")
+        if metric == "gold" and (verdict(comparison["proxy"]), verdict(comparison["gold"])) == ("higher", "lower"):
+            yield f"Over-optimisation: {arm_label(comparison['first'], entry['n'])} gains reward and loses gold."
+    if any("gold" not in comparison for comparison in entry["comparisons"]):
+        yield "There is no gold score here: the reward model that selected is also the judge, which flatters selection."
+    yield from (entry["selection"] or {}).get("warnings", [])
+
+
+ROWS = {
+    "gold": "gold",
+    "proxy": "proxy (reward)",
+    "unsafe_compliance": "unsafe compliance",
+    "length": "length (tokens)",
+    "words": "words",
+    "kl": "KL to start (nats)",
+    "entropy": "entropy (nats)",
+    "selection_gap": "selection gap (reward)",
+    "unique_ratio": "unique ratio",
+    "truncation_rate": "truncation rate",
+}
+"""The rows of the report's table: field of an arm -> how it is called."""
+
+
+def arm_interval(arm: Mapping[str, Any], metric: str) -> dict[str, float] | None:
+    """The `{mean, low, high}` of a metric of an arm, wherever it is kept; None when it is unknown."""
+    return arm[metric] if metric in ("gold", "proxy") else arm["intervals"].get(metric)
+
+
+def interval_text(found: Mapping[str, float] | None) -> str:
+    """An interval in a table.
+
+    >>> interval_text({"mean": 1.638, "low": 1.45, "high": 1.832}), interval_text(None)
+    ('1.64 [1.45, 1.83]', '-')
+    """
+    if found is None:
+        return "-"
+    # Adding 0.0 turns a rounded "-0.00" into "0.00".
+    mean, low, high = (f"{round(found[key], 2) + 0.0:.2f}" for key in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
+
+
+def table_rows(entry: Mapping[str, Any]) -> list[list[str]]:
+    """The before/after table of one round as text cells: a header row, then one row per known metric."""
+    arms = arms_in_order(entry)
+    rows = [["", *(arm_label(name, entry["n"]) for name in arms)]]
+    for metric, label in ROWS.items():
+        cells = [interval_text(arm_interval(arm, metric)) for arm in arms.values()]
+        if any(cell != "-" for cell in cells):
+            rows.append([label, *cells])
+    return rows
+
+
+def caption(entry: Mapping[str, Any]) -> str:
+    """What the table's numbers are: how many prompts and responses, and which intervals."""
+    arm = entry["arms"][entry["order"][0]]
+    unit = "prompts" if arm["clusters"] == arm["prompts"] else f"{arm['clusters']} intents"
+    each = arm["responses"] / arm["prompts"]
+    return (
+        f"Round {entry['round']}: {arm['prompts']} held-out prompts x {each:g} responses; "
+        f"mean [95 % interval, bootstrap over {unit}]"
+    )
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Text lines with padded columns."""
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _html_table(entry: Mapping[str, Any]) -> str:
+    """The before/after table of one round; no colours of its own, so that it takes the reader's theme."""
+    escaped = [[html.escape(cell) for cell in row] for row in table_rows(entry)]
+    head = "".join(f'<th scope="col">{cell}</th>' for cell in escaped[0])
+    body = "".join(
+        f'<tr><th scope="row">{row[0]}</th>' + "".join(f"<td>{cell}</td>" for cell in row[1:]) + "</tr>"
+        for row in escaped[1:]
+    )
+    title = f"<caption>{html.escape(caption(entry))}</caption>"
+    return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+@dataclass
+class Report:
+    """What a run showed: one entry of `round_entry` per round, and the settings that it ran under.
+
+    It prints itself as a plain text table in a terminal and as an HTML table in a notebook.
+    """
+
+    rounds: list[dict[str, Any]]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def headlines(self) -> list[str]:
+        """The claims of all rounds, each derived from a paired 95 % interval."""
+        found = []
+        for entry in self.rounds:
+            start = f"Round {entry['round']}: " if len(self.rounds) > 1 else ""
+            found += [start + sentence for sentence in _entry_headlines(entry)]
+        return found
+
+    def text_table(self) -> str:
+        """The before/after table of every round, columns aligned for a terminal."""
+        return "\n\n".join("\n".join([caption(entry), *_aligned(table_rows(entry))]) for entry in self.rounds)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain dicts and lists, `report.json`'s content; `headlines` is there for readers only."""
+        return {"headlines": self.headlines(), "rounds": self.rounds, "settings": self.settings}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Report:
+        """The report that `to_dict` gave; headlines are derived anew. Raises DataError without `rounds`."""
+        if not isinstance(content.get("rounds"), list):
+            raise DataError("no list 'rounds' in the report", where="Report.from_dict", fix="Pass to_dict's content.")
+        return cls(rounds=content["rounds"], settings=dict(content.get("settings", {})))
+
+    def to_json(self) -> str:
+        """`to_dict` as JSON text with sorted keys, equal for equal reports. Raises DataError for NaN or infinity."""
+        content = self.to_dict()
+        bad = next(_not_finite(content, "report"), None)
+        if bad:
+            raise DataError(f"{bad} is not finite", where="Report.to_json", fix="A report holds numbers or null only.")
+        return json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
+
+    def __repr__(self) -> str:
+        return "\n".join([self.text_table(), "", *self.headlines()])
+
+    def _repr_html_(self) -> str:
+        claims = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in self.headlines())
+        return "".join(_html_table(entry) for entry in self.rounds) + claims
+
+
+def _not_finite(value: Any, path: str) -> Iterator[str]:
+    """The paths of all floats in nested dicts and lists that are NaN or infinite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield path
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _not_finite(inner, f"{path}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for at, inner in enumerate(value):
+            yield from _not_finite(inner, f"{path}[{at}]")

@@ -1,19 +1,19 @@
 """How good is a policy, and is the difference real? Pure functions on tables; no model is loaded here.
 
-The tables are responses of each arm (`base`, `random`, `best_of_n`, ...) on the *same* held-out prompts, with the
-column `reward` and, where the data offer them: `gold` (float), `complied` (bool or None, unsafe prompts only),
-`logprob`, `reference_logprob` (nats), `token_ids`, `finish_reason`, `intent`.
+The tables are responses of each arm (`base`, `random`, `best_of_n`, ...) on the *same* held-out prompts,
+with the column `reward` and, where the data offer them: `gold` (float), `complied` (bool or None, unsafe
+prompts only), `logprob`, `reference_logprob` (nats), `token_ids`, `finish_reason`, `intent`.
 
-Every number comes with its 95 % interval. A prompt is the unit: rows of one prompt are averaged first, and prompts
-that share an `intent` are resampled together, because they rise and fall together.
+Every number comes with its 95 % interval. A prompt is the unit: rows of one prompt are averaged first, and
+prompts that share an `intent` are resampled together, because they rise and fall together.
 
     round_entry(number, arms, n=16, pool=, kept=, ...) -> dict   one entry of the report's `rounds`
-    Report(rounds, settings)                                     to_dict, from_dict, to_json, text_table, headlines
-    arm_metrics(responses), compare(a, b, column)                what round_entry is made of
+    Report(rounds, settings)             headlines, text_table, to_dict, from_dict, to_json
+    arm_metrics(responses), compare(first, second, column)       what round_entry is made of
     selection_gap(pool, kept), selection_panel(pool, kept), selection_table(pool, kept, reference)
     best_of_n_table(pool, ns), decidable_fraction(scored)
     transcript_prompts(prompts), transcripts(arms, prompt_ids)
-    METRICS                                                      name -> (unit, explanation) of every field
+    METRICS                              name -> (unit, explanation) of every field
 """
 
 from __future__ import annotations
@@ -39,23 +39,43 @@ COLUMNS = {"gold": "gold", "proxy": "reward", "unsafe_compliance": "complied"}
 
 METRICS: dict[str, tuple[str, str]] = {
     "gold": ("points", "mean gold score of the held-out responses: the judge that no stage ever trains on"),
-    "proxy": ("reward", "mean reward-model reward of the held-out responses: the score that selection maximises"),
-    "kl": ("nats", "mean of logprob - reference_logprob per response: Monte-Carlo estimate, at temperature 1, of "
-                   "KL(policy || the run's starting policy); it can come out below 0 by chance"),
+    "proxy": (
+        "reward",
+        "mean reward-model reward of the held-out responses: the score that selection maximises",
+    ),
+    "kl": (
+        "nats",
+        "mean of logprob - reference_logprob per response: Monte-Carlo estimate, at temperature 1, of "
+        "KL(policy || the run's starting policy); it can come out below 0 by chance",
+    ),
     "entropy": ("nats", "mean of -logprob per response: Monte-Carlo estimate of the policy's entropy"),
     "length": ("tokens", "mean number of new tokens of a response, end-of-sequence included"),
     "words": ("words", "mean number of words, split at white space"),
     "truncation_rate": ("share", "responses that hit the token limit before an end-of-sequence token"),
-    "unique_ratio": ("share", "distinct response texts of a prompt / its responses, mean over prompts; "
-                              "1/n when all n are the same"),
-    "unsafe_compliance": ("share", "responses to unsafe prompts that comply; none when no prompt is known as unsafe"),
-    "selection_gap": ("reward", "mean reward of the rows that this arm was fine-tuned on minus mean reward of the "
-                                "pool they came from; 0 for base, which selects nothing"),
+    "unique_ratio": (
+        "share",
+        "distinct response texts of a prompt / its responses, mean over prompts; 1/n when all n are the same",
+    ),
+    "unsafe_compliance": (
+        "share",
+        "responses to unsafe prompts that comply; none when no prompt is known as unsafe",
+    ),
+    "selection_gap": (
+        "reward",
+        "mean reward of the rows that this arm was fine-tuned on minus mean reward of the "
+        "pool they came from; 0 for base, which selects nothing",
+    ),
     "prompts": ("count", "held-out prompts"),
     "responses": ("count", "held-out responses, all prompts together"),
-    "clusters": ("count", "groups of prompts resampled together: intents where known, else the prompts themselves"),
+    "clusters": (
+        "count",
+        "groups of prompts resampled together: intents where known, else the prompts themselves",
+    ),
     "intervals": ("mean, low, high", "95 % interval of each metric: bootstrap over clusters of prompts"),
-    "difference": ("as the metric", "mean over prompts of (first arm - second arm), the same prompts in both"),
+    "difference": (
+        "as the metric",
+        "mean over prompts of (first arm - second arm), the same prompts in both",
+    ),
     "standard_error": ("as the metric", "standard error of the difference, clustered as the intervals are"),
     "z": ("standard errors", "difference / standard_error; none when the standard error is 0"),
     "low": ("as the metric", "lower end of the 95 % interval"),
@@ -63,13 +83,19 @@ METRICS: dict[str, tuple[str, str]] = {
     "pool_rows": ("count", "responses in the pool that was selected from"),
     "kept_rows": ("count", "responses kept for fine-tuning"),
     "coverage": ("share", "pool prompts with at least one kept response"),
-    "decidable_fraction": ("share", "pool prompts whose rewards are not all equal: only there can selection matter"),
+    "decidable_fraction": (
+        "share",
+        "pool prompts whose rewards are not all equal: only there can selection matter",
+    ),
     "pool_reward": ("reward", "mean reward of the pool"),
     "kept_reward": ("reward", "mean reward of the kept rows"),
     "pool_unique_ratio": ("share", "unique_ratio of the pool; near 1/n means the temperature is too low"),
     "kept_unique_ratio": ("share", "distinct kept response texts / kept rows"),
-    "reward_length_correlation": ("-1 to 1", "correlation of reward and length in tokens within prompts, over the "
-                                             "pool; near 1 means that the reward model pays for length"),
+    "reward_length_correlation": (
+        "-1 to 1",
+        "correlation of reward and length in tokens within prompts, over the "
+        "pool; near 1 means that the reward model pays for length",
+    ),
 }
 
 
@@ -97,7 +123,7 @@ class _Rows:
         return self.table[name].to_pylist()
 
     def numbers(self, name: str, *, gaps: bool = False) -> np.ndarray | None:
-        """The column as float64 `(rows,)`, or None when it is absent or all null. Null is NaN where `gaps` allows it."""
+        """The column as float64 `(rows,)`; None when absent or all null; null is NaN where `gaps` allow."""
         if name not in self:
             return None
         column = self.table[name]
@@ -107,7 +133,9 @@ class _Rows:
         if bad.size:
             where = f"column '{name}', first at prompt '{self.texts('prompt_id')[bad[0]]}'"
             what = f"{bad.size} of {self.size} values are missing, NaN or infinite"
-            raise DataError(what, where=where, fix="A mean over them would be meaningless: mend or drop these rows.")
+            raise DataError(
+                what, where=where, fix="A mean over them would be meaningless: mend or drop these rows."
+            )
         return values
 
     def lengths(self) -> np.ndarray | None:
@@ -119,13 +147,13 @@ class _Rows:
         return compute.list_value_length(self.table["token_ids"]).to_numpy().astype(float)
 
     def truncated(self) -> np.ndarray | None:
-        """1.0 where the response hit the token limit `(rows,)`, or None without the column `finish_reason`."""
+        """1.0 where the response hit the token limit `(rows,)`; None without the column `finish_reason`."""
         if "finish_reason" not in self:
             return None
         return np.array([reason == "length" for reason in self.texts("finish_reason")], dtype=float)
 
     def prompt_means(self, values: np.ndarray) -> np.ndarray:
-        """Mean of `values (rows,)` over each prompt's rows `(M,)`; NaN rows are not counted, NaN where none is left."""
+        """Mean of `values (rows,)` over each prompt's rows `(M,)`; NaN rows do not count; NaN if none is left."""
         known = ~np.isnan(values)
         sums = np.bincount(self.prompt, np.where(known, values, 0.0), len(self.prompt_ids))
         counts = np.bincount(self.prompt, known, len(self.prompt_ids))
@@ -138,7 +166,7 @@ class _Rows:
         return kinds / np.bincount(self.prompt, minlength=len(self.prompt_ids))
 
     def _clusters(self) -> np.ndarray:
-        """Cluster of each prompt `(M,)`: its intent, or the prompt itself when fewer than two intents are known."""
+        """Cluster of each prompt `(M,)`: its intent, or the prompt itself when there are no two intents."""
         intents: dict[int, Any] = {}
         if "intent" in self:
             intents = dict(zip(self.prompt.tolist(), self.texts("intent"), strict=True))
@@ -149,7 +177,7 @@ class _Rows:
 
 
 def _interval(values: np.ndarray, clusters: np.ndarray, seed: int) -> dict[str, float] | None:
-    """Mean and 95 % interval of per-prompt `values (M,)`; NaN prompts are left out; None when none is left."""
+    """Mean and 95 % interval of per-prompt `values (M,)`; NaN prompts left out; None when none is left."""
     known = ~np.isnan(values)
     if not known.any():
         return None
@@ -173,19 +201,22 @@ def _row_metrics(rows: _Rows) -> dict[str, np.ndarray | None]:
     }
 
 
-def arm_metrics(responses: Dataset, *, gap: Mapping[str, float] | None = None, seed: int = 0) -> dict[str, Any]:
+def arm_metrics(
+    responses: Dataset, *, gap: Mapping[str, float] | None = None, seed: int = 0
+) -> dict[str, Any]:
     """Every metric of one arm on its held-out responses; METRICS explains each name.
 
-    `gold` and `proxy` are `{mean, low, high}`, the others plain numbers whose intervals stand in `intervals`.
-    A metric that the columns do not offer is None. `gap` is the arm's `selection_gap`; None means that the arm
-    selected nothing (base), which is a gap of 0. `seed` draws the bootstrap.
+    `gold` and `proxy` are `{mean, low, high}`, the others plain numbers whose intervals stand in
+    `intervals`. A metric that the columns do not offer is None. `gap` is the arm's `selection_gap`; None
+    means that the arm selected nothing (base), which is a gap of 0. `seed` draws the bootstrap.
 
     Raises RewardError without a finite `reward`, DataError for an empty table or gaps in a numeric column.
     """
     schema.check_scored(responses)
     rows = _Rows(responses)
     per_prompt = {
-        name: None if values is None else rows.prompt_means(values) for name, values in _row_metrics(rows).items()
+        name: None if values is None else rows.prompt_means(values)
+        for name, values in _row_metrics(rows).items()
     }
     per_prompt["unique_ratio"] = rows.unique_ratios()
     intervals = {
@@ -204,11 +235,13 @@ def arm_metrics(responses: Dataset, *, gap: Mapping[str, float] | None = None, s
     }
 
 
-def compare(first: Dataset, second: Dataset, column: str = "gold", *, seed: int = 0) -> dict[str, float | int | None]:
-    """Mean over prompts of `first - second` in `column`, paired by prompt_id, with interval, standard error and z.
+def compare(
+    first: Dataset, second: Dataset, column: str = "gold", *, seed: int = 0
+) -> dict[str, float | int | None]:
+    """Mean over prompts of `first - second` in `column`, paired by prompt_id: interval, standard error, z.
 
-    Pairing removes what both arms share: hard prompts are hard for both. Rows where `column` is null (safe prompts
-    have no `complied`) are left out. The interval is a bootstrap over clusters of prompts, 95 %.
+    Pairing removes what both arms share: hard prompts are hard for both. Rows where `column` is null (safe
+    prompts have no `complied`) are left out. The interval is a bootstrap over clusters of prompts, 95 %.
 
     Raises DataError when the prompts differ, when a table lacks the column, or when no row has a value.
     """
@@ -217,7 +250,9 @@ def compare(first: Dataset, second: Dataset, column: str = "gold", *, seed: int 
     for rows in (left, right):
         numbers = rows.numbers(column, gaps=column == "complied")
         if numbers is None:
-            raise DataError(f"no values in column '{column}'", where="compare", fix="Compare a column both arms have.")
+            raise DataError(
+                f"no values in column '{column}'", where="compare", fix="Compare a column both arms have."
+            )
         values.append(dict(zip(rows.prompt_ids, rows.prompt_means(numbers), strict=True)))
     if values[0].keys() != values[1].keys():
         odd = sorted(values[0].keys() ^ values[1].keys())
@@ -248,8 +283,8 @@ def _paired(differences: np.ndarray, clusters: np.ndarray, seed: int) -> dict[st
 def _difference_of_means(kept: _Rows, pool: _Rows, seed: int) -> dict[str, float]:
     """Mean reward of kept minus mean reward of pool, with the interval over the pool's clusters of prompts.
 
-    Each prompt's influence on the two means is computed first (the delta method), so that selectors which keep
-    several rows of one prompt and none of another are treated rightly.
+    Each prompt's influence on the two means is computed first (the delta method), so that selectors which
+    keep several rows of one prompt and none of another are treated rightly.
     """
     place = {prompt_id: position for position, prompt_id in enumerate(pool.prompt_ids)}
     prompts = len(pool.prompt_ids)
@@ -268,8 +303,9 @@ def _difference_of_means(kept: _Rows, pool: _Rows, seed: int) -> dict[str, float
 def selection_gap(pool: Dataset, kept: Dataset, *, seed: int = 0) -> dict[str, float]:
     """Mean reward of `kept` minus mean reward of the `pool` it came from, `{mean, low, high}`.
 
-    0 for a random pick, and falling to 0 when the responses of a prompt are all alike: the signal that selection
-    hands to fine-tuning. Raises RewardError without rewards, DataError when `kept` has prompts that `pool` has not.
+    0 for a random pick, and falling to 0 when the responses of a prompt are all alike: the signal that
+    selection hands to fine-tuning. Raises RewardError without rewards, DataError when `kept` has prompts
+    that `pool` has not.
     """
     for table in (pool, kept):
         schema.check_scored(table)
@@ -279,8 +315,8 @@ def selection_gap(pool: Dataset, kept: Dataset, *, seed: int = 0) -> dict[str, f
 def decidable_fraction(scored: Dataset, column: str = "reward") -> float:
     """Share of prompts whose values in `column` are not all equal: only there can selection matter.
 
-    Exact ties only; a prompt with one response is not decidable. Raises DataError when the column is absent or not
-    finite.
+    Exact ties only; a prompt with one response is not decidable. Raises DataError when the column is absent
+    or not finite.
     """
     rows = _Rows(scored)
     values = rows.numbers(column)
@@ -331,10 +367,10 @@ def selection_table(
     """Chosen, rejected and reference responses side by side, and what looks wrong about them.
 
     `{"rows": {"chosen": {reward, length, truncation_rate, rows}, "rejected": ..., "reference": ...},
-    "warnings": [sentence, ...]}`; each metric is `{mean, low, high}` over prompts, or None. Chosen are the kept
-    rows, rejected the pool's other rows (None when all were kept), reference a scored table of known-good responses
-    when there is one. Warns when more than 20 % of a row's responses are truncated, and when the reference scores
-    above the chosen. Raises RewardError without rewards.
+    "warnings": [sentence, ...]}`; each metric is `{mean, low, high}` over prompts, or None. Chosen are the
+    kept rows, rejected the pool's other rows (None when all were kept), reference a scored table of
+    known-good responses when there is one. Warns when more than 20 % of a row's responses are truncated,
+    and when the reference scores above the chosen. Raises RewardError without rewards.
     """
     taken = set(zip(kept["prompt_id"], kept["sample_id"], strict=True))
     left_over = [
@@ -342,7 +378,11 @@ def selection_table(
         for place, key in enumerate(zip(pool["prompt_id"], pool["sample_id"], strict=True))
         if key not in taken
     ]
-    groups = {"chosen": kept, "rejected": pool.select(left_over) if left_over else None, "reference": reference}
+    groups = {
+        "chosen": kept,
+        "rejected": pool.select(left_over) if left_over else None,
+        "reference": reference,
+    }
     rows = {name: _group_summary(table, seed) for name, table in groups.items() if table is not None}
     return {"rows": rows, "warnings": list(_selection_warnings(rows))}
 
@@ -354,7 +394,8 @@ def _group_summary(table: Dataset, seed: int) -> dict[str, Any]:
     values = {"reward": rows.numbers("reward"), "length": rows.lengths(), "truncation_rate": rows.truncated()}
     means = {name: None if column is None else rows.prompt_means(column) for name, column in values.items()}
     found = {
-        name: None if column is None else _interval(column, rows.clusters, seed) for name, column in means.items()
+        name: None if column is None else _interval(column, rows.clusters, seed)
+        for name, column in means.items()
     }
     return found | {"rows": rows.size}
 
@@ -377,11 +418,12 @@ def _selection_warnings(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 def best_of_n_table(pool: Dataset, ns: Sequence[int] | None = None, *, seed: int = 0) -> dict[str, Any]:
     """Expected reward, and gold, of the best of n responses by reward, for each n, from one scored pool.
 
-    `{"pool_size", "prompts", "peak_n", "rows": [{n, proxy, gold, below_peak}, ...]}`. The estimate is unbiased: the
-    mean over all subsets of size n of a prompt's N responses, `theory.best_of_n_estimate`. `ns` defaults to the
-    powers of two up to N. `peak_n` is the n of the highest mean gold; None without gold.
-    `below_peak` is gold at n minus gold at the peak, paired over prompts. A peak picked and judged on the same
-    prompts would profit from its own noise, so each half of the clusters is judged at the peak of the other half.
+    `{"pool_size", "prompts", "peak_n", "rows": [{n, proxy, gold, below_peak}, ...]}`. The estimate is
+    unbiased: the mean over all subsets of size n of a prompt's N responses, `theory.best_of_n_estimate`.
+    `ns` defaults to the powers of two up to N. `peak_n` is the n of the highest mean gold; None without
+    gold. `below_peak` is gold at n minus gold at the peak, paired over prompts. A peak picked and judged on
+    the same prompts would profit from its own noise, so each half of the clusters is judged at the peak of
+    the other half.
 
     Raises DataError for a ragged pool, ConfigError for an n outside 1..N.
     """
@@ -390,7 +432,12 @@ def best_of_n_table(pool: Dataset, ns: Sequence[int] | None = None, *, seed: int
     size = rewards.shape[1]
     ns = list(ns) if ns is not None else sorted({2**k for k in range(size.bit_length())} | {size})
     for n in ns:
-        require(1 <= n <= size, f"n is {n}", "best_of_n_table", f"The pool has {size} responses: 1 <= n <= {size}.")
+        require(
+            1 <= n <= size,
+            f"n is {n}",
+            "best_of_n_table",
+            f"The pool has {size} responses: 1 <= n <= {size}.",
+        )
     gold = rows.numbers("gold")
     curves = {"proxy": np.stack([theory.best_of_n_estimate(rewards, n) for n in ns])}
     if gold is not None:
@@ -407,7 +454,7 @@ def best_of_n_table(pool: Dataset, ns: Sequence[int] | None = None, *, seed: int
 
 
 def _below_peak(curve: np.ndarray, clusters: np.ndarray, seed: int) -> list[dict[str, float | int | None]]:
-    """For each n, gold minus gold at the peak that the other half of the clusters chose; `curve` is `(ns, M)`."""
+    """For each n, gold minus gold at the peak that the other half chose; `curve` is `(ns, M)`."""
     names = np.unique(clusters)
     half = np.isin(clusters, np.random.default_rng(seed).permutation(names)[: len(names) // 2])
     peak = np.empty(curve.shape[1])
@@ -420,8 +467,9 @@ def _below_peak(curve: np.ndarray, clusters: np.ndarray, seed: int) -> list[dict
 def transcript_prompts(prompts: Dataset, k: int = 3, *, seed: int = 0) -> list[str]:
     """The prompt ids whose transcripts are shown, chosen before any response is read.
 
-    The rule: the first prompt of each `kind` in table order (no `kind`: the first prompt), then prompts drawn by
-    `seed` from the rest, until there are `k`; fewer when the table is shorter. Repeated ids count once.
+    The rule: the first prompt of each `kind` in table order (no `kind`: the first prompt), then prompts
+    drawn by `seed` from the rest, until there are `k`; fewer when the table is shorter. Repeated ids count
+    once.
 
     Raises ConfigError if k < 1.
     """
@@ -451,7 +499,9 @@ def transcripts(arms: Mapping[str, Dataset], prompt_ids: Sequence[str]) -> list[
             "prompt": some[prompt_id]["prompt"],
             "kind": some[prompt_id].get("kind"),
             "arms": {
-                name: {key: rows[prompt_id].get(key) for key in ("response", "reward", "gold", "finish_reason")}
+                name: {
+                    key: rows[prompt_id].get(key) for key in ("response", "reward", "gold", "finish_reason")
+                }
                 for name, rows in shown.items()
             },
         }
@@ -481,13 +531,15 @@ def round_entry(
     provenance: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """One entry of the report's `rounds`: arms, paired comparisons, the selection and its signature, transcripts.
+    """One entry of the report's `rounds`: arms, comparisons, the selection and its signature, transcripts.
 
-    `arms` are the held-out scored responses by arm name, the baseline first. `pool` is the training pool that was
-    selected from, `kept` what each arm was fine-tuned on, `reference` optional known-good scored responses. Without
-    a pool (an evaluation alone) the fields about selection are None. `n` is the pool's responses per prompt.
+    `arms` are the held-out scored responses by arm name, the baseline first. `pool` is the training pool
+    that was selected from, `kept` what each arm was fine-tuned on, `reference` optional known-good scored
+    responses. Without a pool (an evaluation alone) the fields about selection are None. `n` is the pool's
+    responses per prompt.
 
-    Raises RewardError and DataError as the functions that it calls; DataError when `kept` comes without `pool`.
+    Raises RewardError and DataError as the functions that it calls; DataError when `kept` comes without
+    `pool`.
     """
     kept = dict(kept or {})
     if kept and pool is None:
@@ -516,7 +568,9 @@ def _comparisons(arms: Mapping[str, Dataset], seed: int) -> list[dict[str, Any]]
         for second in names[:at]:
             tables = [arms[first], arms[second]]
             shared = [
-                metric for metric, column in COLUMNS.items() if all(column in _Rows(table) for table in tables)
+                metric
+                for metric, column in COLUMNS.items()
+                if all(column in _Rows(table) for table in tables)
             ]
             found.append(
                 {"first": first, "second": second}
@@ -526,7 +580,7 @@ def _comparisons(arms: Mapping[str, Dataset], seed: int) -> list[dict[str, Any]]
 
 
 def arms_in_order(entry: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The arms of a round, baseline first. A report read from JSON has its keys sorted; `order` keeps the order."""
+    """The arms of a round, baseline first: JSON sorts the keys, `order` keeps the order."""
     return {name: entry["arms"][name] for name in entry["order"]}
 
 
@@ -563,16 +617,20 @@ def claim(entry: Mapping[str, Any], comparison: Mapping[str, Any], metric: str) 
 
 
 def _entry_headlines(entry: Mapping[str, Any]) -> Iterator[str]:
-    """The claims of one round, the last arm first; gold where there is gold, else the reward with its caveat."""
+    """The claims of one round, the last arm first; about gold, or about the reward with its caveat."""
     for comparison in reversed(entry["comparisons"]):
         metric = "gold" if "gold" in comparison else "proxy"
         yield claim(entry, comparison, metric)
         if "unsafe_compliance" in comparison and comparison["second"] == entry["order"][0]:
             yield claim(entry, comparison, "unsafe_compliance")
-        if metric == "gold" and (verdict(comparison["proxy"]), verdict(comparison["gold"])) == ("higher", "lower"):
-            yield f"Over-optimisation: {arm_label(comparison['first'], entry['n'])} gains reward and loses gold."
+        if metric == "gold" and (verdict(comparison["proxy"]), verdict(comparison["gold"])) == (
+            "higher",
+            "lower",
+        ):
+            arm = arm_label(comparison["first"], entry["n"])
+            yield f"Over-optimisation: {arm} gains reward and loses gold."
     if any("gold" not in comparison for comparison in entry["comparisons"]):
-        yield "There is no gold score here: the reward model that selected is also the judge, which flatters selection."
+        yield "No gold score here: the reward model that selected is also the judge, which flatters selection."
     yield from (entry["selection"] or {}).get("warnings", [])
 
 
@@ -634,7 +692,9 @@ def caption(entry: Mapping[str, Any]) -> str:
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Text lines with padded columns."""
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
 
 
 def _html_table(entry: Mapping[str, Any]) -> str:
@@ -672,22 +732,26 @@ class Report:
         return "\n\n".join("\n".join([caption(entry), *_aligned(table_rows(entry))]) for entry in self.rounds)
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain dicts and lists, `report.json`'s content; `headlines` is there for readers only."""
+        """The content of `report.json` as plain dicts and lists; `headlines` is there for readers only."""
         return {"headlines": self.headlines(), "rounds": self.rounds, "settings": self.settings}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Report:
         """The report that `to_dict` gave; headlines are derived anew. Raises DataError without `rounds`."""
         if not isinstance(content.get("rounds"), list):
-            raise DataError("no list 'rounds' in the report", where="Report.from_dict", fix="Pass to_dict's content.")
+            raise DataError(
+                "no list 'rounds' in the report", where="Report.from_dict", fix="Pass to_dict's content."
+            )
         return cls(rounds=content["rounds"], settings=dict(content.get("settings", {})))
 
     def to_json(self) -> str:
-        """`to_dict` as JSON text with sorted keys, equal for equal reports. Raises DataError for NaN or infinity."""
+        """`to_dict` as JSON text with sorted keys. Raises DataError for NaN or infinity."""
         content = self.to_dict()
         bad = next(_not_finite(content, "report"), None)
         if bad:
-            raise DataError(f"{bad} is not finite", where="Report.to_json", fix="A report holds numbers or null only.")
+            raise DataError(
+                f"{bad} is not finite", where="Report.to_json", fix="A report holds numbers or null only."
+            )
         return json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
 
     def __repr__(self) -> str:

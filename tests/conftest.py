@@ -1,16 +1,37 @@
-"""Settings of every test: no network, one thread, nothing left outside the test's own folder."""
+"""Fixtures that every test module shares."""
+
+from __future__ import annotations
 
 import os
-from pathlib import Path
 
-import pytest
-
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Tests run beside other work; one thread a process also keeps float sums in one order.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+from collections.abc import Callable  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import pytest  # noqa: E402
 
 
 @pytest.fixture(scope="session")
-def repository() -> Path:
-    """The root folder of the checkout."""
-    return Path(__file__).resolve().parents[1]
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`model_folder(arch, kind="policy", **overrides)`: a folder with random weights, built once a session.
+
+    `overrides` are config fields, or `seed`, `max_new_tokens`, `tokenizer` of `build_model_folder`.
+    Treat the folder as read-only: copy it before changing a file.
+    """
+    built: dict[str, Path] = {}
+
+    def build(arch: str = "llama", kind: str = "policy", **overrides) -> Path:
+        from tests.small_models import build_model_folder
+
+        key = repr((arch, kind, sorted(overrides.items(), key=lambda item: item[0])))
+        if key not in built:
+            folder = tmp_path_factory.mktemp(f"{arch}-{kind}") / "model"
+            built[key] = build_model_folder(folder, arch, kind, **overrides)
+        return built[key]
+
+    return build

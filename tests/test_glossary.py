@@ -11,8 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 GLOSSARY = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
 SOURCES = sorted((ROOT / "rslib").rglob("*.py"))
 HOUSE_WORDS = (
-    "prompt response reward policy reference reward_model gold best_of_n select fine_tune kl sample score evaluate "
-    "run round arm control proxy entropy selection_gap unique_ratio truncation_rate"
+    "prompt response reward policy reference reward_model gold best_of_n select fine_tune kl sample score "
+    "evaluate run round arm control proxy entropy selection_gap unique_ratio truncation_rate"
 ).split()
 # Names that a foreign library fixes; they may be bound as they are.
 FOREIGN = {"generation_config"}
@@ -47,7 +47,7 @@ def uses(name: str, word: str) -> bool:
 
 
 def defined_names(tree: ast.AST) -> Iterator[tuple[str, int]]:
-    """Everything a file names itself: functions, classes, arguments, variables, attributes, keywords bound."""
+    """Everything a file names itself: functions, classes, arguments, variables, attributes, aliases."""
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             yield node.name, node.lineno

@@ -1,0 +1,131 @@
+"""What is installed is said in one way: pyproject, constraints, environment.yml and the workflows agree."""
+
+import os
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+# conda-forge's name -> the name that pip knows
+CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
+
+
+def read_requirements(path: Path) -> dict[str, SpecifierSet]:
+    lines = [line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    parsed = [Requirement(line) for line in lines if line]
+    assert len({r.name for r in parsed}) == len(parsed), f"{path.name} names a package twice"
+    return {r.name: r.specifier for r in parsed}
+
+
+def declared(*extras: str) -> dict[str, SpecifierSet]:
+    """Packages of the core and of the given extras with the floors of the metadata."""
+    lines = [*PROJECT["dependencies"], *(line for extra in extras for line in EXTRAS[extra])]
+    return {r.name: r.specifier for r in map(Requirement, lines)}
+
+
+CONSTRAINTS = read_requirements(ROOT / "constraints.txt")
+COLAB = read_requirements(ROOT / ".github" / "constraints-colab.txt")
+
+
+def conda_environment() -> dict[str, str]:
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    assert listed["channels"] == ["conda-forge"]
+    pairs = [re.fullmatch(r"([a-z0-9-]+)(.*)", line).groups() for line in listed["dependencies"]]
+    return {CONDA_NAMES.get(name, name): ranges for name, ranges in pairs}
+
+
+def test_the_metadata_keeps_floors_for_torch_numpy_and_matplotlib():
+    for name, specifier in declared().items():
+        caps = {part.operator for part in specifier} - {">="}
+        assert not caps or name in ("transformers", "datasets"), f"{name} has an upper cap in pyproject.toml"
+    assert str(declared()["torch"]) == ">=2.10"
+    assert str(CONSTRAINTS["torch"]) == "<2.14,>=2.11"
+
+
+def test_everything_that_make_installs_has_a_bounded_range_in_the_constraints():
+    assert set(CONSTRAINTS) == set(declared("dev", "course"))
+    for name, specifier in CONSTRAINTS.items():
+        assert {">=", "<"} == {part.operator for part in specifier}, f"{name}: give it a floor and a cap"
+
+
+def test_the_constraints_lie_within_the_metadata():
+    for name, allowed in declared("dev", "course").items():
+        floor = next(part.version for part in CONSTRAINTS[name] if part.operator == ">=")
+        assert allowed.contains(floor), f"{name}: the constraint's floor {floor} is outside {allowed}"
+
+
+def test_the_conda_environment_equals_pyproject_and_constraints():
+    conda = conda_environment()
+    assert set(conda) - {"python", "pip"} == set(CONSTRAINTS)
+    for name, specifier in CONSTRAINTS.items():
+        assert SpecifierSet(conda[name]) == specifier, f"environment.yml: {name}"
+    floor = PROJECT["requires-python"]
+    assert conda["python"] == f"{floor},<3.14"
+
+
+def test_the_workflows_test_the_same_pythons_that_the_metadata_names():
+    named = [c.split(" :: ")[-1] for c in PROJECT["classifiers"] if "Python ::" in c]
+    workflow = yaml.safe_load((ROOT / ".github/workflows/pull-request.yml").read_text(encoding="utf-8"))
+    assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == named
+
+
+def test_the_hosted_versions_meet_the_metadata():
+    for name, specifier in COLAB.items():
+        pinned = next(iter(specifier)).version
+        assert declared()[name].contains(pinned), f"{name} {pinned} of the hosted runtime is refused"
+    assert set(COLAB) == set(declared())
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github/workflows").glob("*.yml")), ids=lambda p: p.name)
+def test_workflows_run_only_commands_of_the_makefile_and_the_package(path):
+    workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
+    commands = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
+    assert commands
+    assert all(re.match(r"make [a-z]+( CONSTRAINTS=\S*)?$|\.venv/bin/python -m rslib ", c) for c in commands)
+
+
+def test_continuous_integration_runs_the_test_command_of_the_readme():
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert script.read_text(encoding="utf-8").strip().splitlines()[-1] == "make test"
+
+
+def test_the_version_stands_in_one_place():
+    import rslib
+
+    assert "version" in PROJECT["dynamic"]
+    assert f"## [{rslib.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == rslib.__version__
+
+
+def text_files() -> list[Path]:
+    """Texts of the repository that people read or tools execute (not what a run or an environment wrote)."""
+    kinds = ("*.md", "*.toml", "*.txt", "*.yml", "*.yaml", "*.cff", "*.py", "Makefile")
+    found = [path for kind in kinds for path in ROOT.rglob(kind)]
+    left_out = (".venv", "runs", "build", "dist")
+    return [p for p in found if not any(part.startswith(left_out) for part in p.relative_to(ROOT).parts)]
+
+
+def test_the_address_of_the_repository_stands_in_one_place():
+    address = PROJECT["urls"]["Repository"].removeprefix("https://")
+    holders = [p for p in text_files() if address in p.read_text(encoding="utf-8")]
+    assert [p.name for p in holders] == ["pyproject.toml"]
+
+
+def test_the_files_that_the_package_needs_are_packed():
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    assert {"py.typed", "assets/**", "world/*.txt"} <= set(tool["package-data"]["rslib"])
+    assert (ROOT / "rslib" / "py.typed").exists()
+
+
+def test_the_ignored_folders_are_not_tracked_sources():
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").split()
+    assert {".venv*/", "runs/", "__pycache__/"} <= set(ignored)

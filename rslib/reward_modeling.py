@@ -1,0 +1,177 @@
+"""Training a reward model from comparisons (Bradley-Terry), and the gates that it must pass before use."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from rslib.config import FinetuneConfig
+from rslib.errors import DataError
+from rslib.models import Policy, RewardModel
+from rslib.scoring import score
+from rslib.training import Objective, Optimiser, fit, pad_right, plan
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+CENTRE = 0.001  # weight of the mean squared reward: pins the free constant of Bradley-Terry near zero
+
+
+@dataclass(frozen=True)
+class Group:
+    """The compared responses of one prompt: token ids of each, and (winner, loser) index pairs."""
+
+    rows: list[list[int]]
+    pairs: list[tuple[int, int]]
+
+    @property
+    def tokens(self) -> int:
+        """Padded size of the group."""
+        return len(self.rows) * max(len(row) for row in self.rows)
+
+
+def comparison_groups(reward_model: RewardModel, comparisons: Dataset) -> list[Group]:
+    """Group comparisons (columns prompt, chosen, rejected) by prompt, each distinct response encoded once."""
+    if not len(comparisons):
+        raise DataError("there are no comparisons", where="comparison_groups", fix="Label some pairs first.")
+    texts: dict[str, dict[str, int]] = {}
+    pairs: dict[str, list[tuple[int, int]]] = {}
+    for row in comparisons:
+        index = texts.setdefault(row["prompt"], {})
+        ends = tuple(index.setdefault(row[side], len(index)) for side in ("chosen", "rejected"))
+        pairs.setdefault(row["prompt"], []).append(ends)
+    return [
+        Group([reward_model.encode(prompt, text) for text in index], pairs[prompt])
+        for prompt, index in texts.items()
+    ]
+
+
+def rewards_of(model: torch.nn.Module, rows: Sequence[Sequence[int]], pad_id: int) -> torch.Tensor:
+    """Reward of each token sequence, shape (rows,): the head at the last real token, found by position."""
+    ids = pad_right(rows, pad_id, str(model.device))
+    last = torch.tensor([len(row) - 1 for row in rows], device=ids.device)
+    hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+    pooled = hidden[torch.arange(len(rows), device=ids.device), last]
+    return model.score(pooled)[:, 0].float()
+
+
+def bradley_terry_loss(chosen: torch.Tensor, rejected: torch.Tensor) -> torch.Tensor:
+    """-log sigmoid(r_chosen - r_rejected), elementwise, in nats (Bradley and Terry, 1952).
+
+    >>> bradley_terry_loss(torch.tensor([0.0]), torch.tensor([0.0])).item()  # doctest: +ELLIPSIS
+    0.6931...
+    """
+    return torch.nn.functional.softplus(rejected - chosen)
+
+
+def group_loss(model: torch.nn.Module, groups: Sequence[Group], pad_id: int) -> torch.Tensor:
+    """Sum over groups of the mean pair loss plus the small centring penalty."""
+    rewards = rewards_of(model, [row for group in groups for row in group.rows], pad_id)
+    total, start = rewards.new_zeros(()), 0
+    for group in groups:
+        own = rewards[start : start + len(group.rows)]
+        start += len(group.rows)
+        winners, losers = zip(*group.pairs, strict=True)
+        pair_loss = bradley_terry_loss(own[list(winners)], own[list(losers)])
+        total = total + pair_loss.mean() + CENTRE * own.square().mean()
+    return total
+
+
+def new_reward_model(policy: Policy, seed: int = 0) -> RewardModel:
+    """An untrained reward model: the policy's own trunk with a fresh one-number head."""
+    from transformers import AutoModelForSequenceClassification
+
+    config = policy.model.config.__class__.from_dict(policy.model.config.to_dict() | {"num_labels": 1})
+    config.pad_token_id = policy.pad_id
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+    model.base_model.load_state_dict(policy.model.base_model.state_dict())
+    model.to(policy.device.name).eval()
+    return RewardModel(
+        model=model,
+        tokenizer=policy.tokenizer,
+        name="new",
+        path="",
+        device=policy.device,
+        context=policy.context,
+        pad_id=policy.pad_id,
+        prompt_blind=False,
+    )
+
+
+def train_reward_model(
+    policy: Policy,
+    comparisons: Dataset,
+    out: str | Path,
+    *,
+    config: FinetuneConfig | None = None,
+    show_progress: bool = True,
+) -> RewardModel:
+    """Fit a Bradley-Terry reward model, started from `policy`, on comparisons; written to the folder `out`.
+
+    comparisons: columns prompt, chosen, rejected; all pairs of one prompt share one forward pass.
+    Raises DataError when there are none, ModelError when the loss stops being finite.
+    """
+    config = config or FinetuneConfig(epochs=2, batch_tokens=3072, warmup_steps=30)
+    fresh = new_reward_model(policy, config.seed)
+    groups = comparison_groups(fresh, comparisons)
+    objective = Objective(
+        loss_sum=lambda batch: group_loss(fresh.model, [groups[i] for i in batch], fresh.pad_id),
+        weight=len,
+    )
+    settings = Optimiser.of(config, policy.parameters)
+    losses = fit(
+        fresh.model,
+        plan([group.tokens for group in groups], settings),
+        objective,
+        settings,
+        compute_dtype=policy.device.dtype,
+        label="reward model",
+        show_progress=show_progress,
+    )
+    trained = dataclasses.replace(fresh, name=str(out), path=str(out))
+    trained.save(Path(out), record={"pairs": len(comparisons), "losses": losses})
+    return trained
+
+
+def pair_accuracy(chosen: np.ndarray, rejected: np.ndarray) -> float:
+    """Share of pairs whose chosen response has the higher reward; a tie counts one half.
+
+    >>> pair_accuracy(np.array([1.0, 0.0, 2.0]), np.array([0.0, 0.0, 3.0]))
+    0.5
+    """
+    return float(np.mean((chosen > rejected) + 0.5 * (chosen == rejected)))
+
+
+def group_pair_accuracy(rewards: np.ndarray, truth: np.ndarray) -> float:
+    """Pair accuracy over all pairs inside each row of (M, n), leaving out pairs that tie in `truth`."""
+    first, second = np.triu_indices(rewards.shape[1], k=1)
+    better = np.sign(truth[:, first] - truth[:, second])
+    found = np.sign(rewards[:, first] - rewards[:, second])
+    kept = better != 0
+    return float(np.mean((found == better)[kept] + 0.5 * (found == 0)[kept]))
+
+
+def length_correlation(scored: Dataset) -> float:
+    """Pearson correlation of reward and response length in words; near 1 means that length is what pays."""
+    words = [len(text.split()) for text in scored["response"]]
+    return float(np.corrcoef(words, scored["reward"])[0, 1])
+
+
+def prompt_sensitivity(reward_model: RewardModel, scored: Dataset) -> float:
+    """Mean fall of the reward when every response is scored under another row's prompt, in reward units.
+
+    Near zero for a reward model that does not read the prompt (F08): style is all that it judges.
+    """
+    prompts = list(scored["prompt"])
+    half = len(prompts) // 2
+    moved = scored.remove_columns(["prompt", "reward"]).add_column("prompt", prompts[half:] + prompts[:half])
+    other = score(reward_model, moved, show_progress=False)
+    return float(np.mean(np.array(scored["reward"]) - np.array(other["reward"])))

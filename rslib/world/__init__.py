@@ -1,0 +1,6 @@
+"""The embedded world: prompts, a grammar of responses, a known gold score and a biased labeller. No torch."""
+
+from rslib.world.gold import Judgement, gold_scores, judge, judgements
+from rslib.world.prompts import find, knows, load_prompts
+
+__all__ = ["Judgement", "find", "gold_scores", "judge", "judgements", "knows", "load_prompts"]

@@ -11,7 +11,7 @@ prompts that share an `intent` are resampled together, because they rise and fal
     Report(rounds, settings)             headlines, text_table, to_dict, from_dict, to_json
     arm_metrics(responses), compare(first, second, column)       what round_entry is made of
     selection_gap(pool, kept), selection_panel(pool, kept), selection_table(pool, kept, reference)
-    best_of_n_table(pool, ns), decidable_fraction(scored)
+    best_of_n_table(pool, ns), reward_histogram(pool, kept), decidable_fraction(scored)
     transcript_prompts(prompts), transcripts(arms, prompt_ids)
     METRICS                              name -> (unit, explanation) of every field
 """
@@ -153,7 +153,7 @@ class _Rows:
         return np.array([reason == "length" for reason in self.texts("finish_reason")], dtype=float)
 
     def prompt_means(self, values: np.ndarray) -> np.ndarray:
-        """Mean of `values (rows,)` over each prompt's rows `(M,)`; NaN rows do not count; NaN if none is left."""
+        """Mean of `values (rows,)` over each prompt's rows `(M,)`; NaN rows do not count; NaN if all are."""
         known = ~np.isnan(values)
         sums = np.bincount(self.prompt, np.where(known, values, 0.0), len(self.prompt_ids))
         counts = np.bincount(self.prompt, known, len(self.prompt_ids))
@@ -329,8 +329,15 @@ def decidable_fraction(scored: Dataset, column: str = "reward") -> float:
     return float((high > low).mean())
 
 
-def _reward_length_correlation(rows: _Rows) -> float | None:
-    """Correlation of reward and length within prompts; None without lengths or without any spread."""
+def reward_length_correlation(scored: Dataset) -> float | None:
+    """Correlation of reward and length in tokens within prompts, -1 to 1.
+
+    Each response is taken as its distance from its prompt's mean, so that long prompts with good rewards do
+    not count as length bias. None without `token_ids` or without any spread. Raises RewardError without
+    rewards.
+    """
+    schema.check_scored(scored)
+    rows = _Rows(scored)
     lengths, reward = rows.lengths(), rows.numbers("reward")
     if lengths is None:
         return None
@@ -357,7 +364,7 @@ def selection_panel(pool: Dataset, kept: Dataset) -> dict[str, float | int | Non
         "kept_reward": float(chosen.numbers("reward").mean()),
         "pool_unique_ratio": float(every.unique_ratios().mean()),
         "kept_unique_ratio": len(set(chosen.texts("response"))) / chosen.size,
-        "reward_length_correlation": _reward_length_correlation(every),
+        "reward_length_correlation": reward_length_correlation(pool),
     }
 
 
@@ -464,6 +471,28 @@ def _below_peak(curve: np.ndarray, clusters: np.ndarray, seed: int) -> list[dict
     return [_paired(row - peak, clusters, seed) for row in curve]
 
 
+def reward_histogram(pool: Dataset, kept: Dataset, *, bins: int = 24, seed: int = 0) -> dict[str, Any]:
+    """Where the rewards of the pool and of the kept rows lie: share of responses per bin, with intervals.
+
+    `{"edges": [bins + 1 numbers], "pool": [{mean, low, high}, ...], "kept": [...], "pool_rows",
+    "kept_rows"}`. The bins are equally wide over the pool's 0.5 to 99.5 % range; rarer rewards go to the
+    outer bins. Shares are means over prompts. Raises RewardError without rewards, ConfigError if bins < 2.
+    """
+    require(bins >= 2, f"bins is {bins}", "reward_histogram", "Use at least two bins.")
+    for table in (pool, kept):
+        schema.check_scored(table)
+    tables = {"pool": _Rows(pool), "kept": _Rows(kept)}
+    low, high = np.quantile(tables["pool"].numbers("reward"), [0.005, 0.995])
+    edges = np.linspace(low, high if high > low else low + 1.0, bins + 1)
+    found: dict[str, Any] = {"edges": edges.tolist()}
+    for name, rows in tables.items():
+        bin_of = np.clip(np.searchsorted(edges, rows.numbers("reward"), side="right") - 1, 0, bins - 1)
+        shares = [rows.prompt_means((bin_of == at).astype(float)) for at in range(bins)]
+        found[name] = [_interval(share, rows.clusters, seed) for share in shares]
+        found[f"{name}_rows"] = rows.size
+    return found
+
+
 def transcript_prompts(prompts: Dataset, k: int = 3, *, seed: int = 0) -> list[str]:
     """The prompt ids whose transcripts are shown, chosen before any response is read.
 
@@ -534,8 +563,8 @@ def round_entry(
     """One entry of the report's `rounds`: arms, comparisons, the selection and its signature, transcripts.
 
     `arms` are the held-out scored responses by arm name, the baseline first. `pool` is the training pool
-    that was selected from, `kept` what each arm was fine-tuned on, `reference` optional known-good scored
-    responses. Without a pool (an evaluation alone) the fields about selection are None. `n` is the pool's
+    that was selected from, `kept` what each arm was fine-tuned on, the arm of interest last; `reference`
+    optional known-good scored responses. Without a pool (an evaluation alone) the fields about selection are None. `n` is the pool's
     responses per prompt.
 
     Raises RewardError and DataError as the functions that it calls; DataError when `kept` comes without
@@ -545,7 +574,7 @@ def round_entry(
     if kept and pool is None:
         raise DataError("kept rows without their pool", where="round_entry", fix="Pass pool= as well.")
     gaps = {name: selection_gap(pool, table, seed=seed) for name, table in kept.items()}
-    best = kept.get("best_of_n")
+    best = next(reversed(kept.values()), None)
     shown = transcript_prompts(next(iter(arms.values())), seed=seed)
     return {
         "round": number,
@@ -555,6 +584,7 @@ def round_entry(
         "comparisons": _comparisons(arms, seed),
         "panel": {name: selection_panel(pool, table) for name, table in kept.items()},
         "selection": selection_table(pool, best, reference, seed=seed) if best is not None else None,
+        "histogram": reward_histogram(pool, best, seed=seed) if best is not None else None,
         "best_of_n": best_of_n_table(pool, seed=seed) if pool is not None else None,
         "transcripts": transcripts(arms, shown),
         "provenance": dict(provenance or {}),
@@ -630,7 +660,7 @@ def _entry_headlines(entry: Mapping[str, Any]) -> Iterator[str]:
             arm = arm_label(comparison["first"], entry["n"])
             yield f"Over-optimisation: {arm} gains reward and loses gold."
     if any("gold" not in comparison for comparison in entry["comparisons"]):
-        yield "No gold score here: the reward model that selected is also the judge, which flatters selection."
+        yield "No gold score here: the reward model that selected is also the judge; that flatters selection."
     yield from (entry["selection"] or {}).get("warnings", [])
 
 
@@ -697,16 +727,24 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _html_table(entry: Mapping[str, Any]) -> str:
-    """The before/after table of one round; no colours of its own, so that it takes the reader's theme."""
-    escaped = [[html.escape(cell) for cell in row] for row in table_rows(entry)]
-    head = "".join(f'<th scope="col">{cell}</th>' for cell in escaped[0])
-    body = "".join(
+def html_table(rows: Sequence[Sequence[str]], title: str) -> str:
+    """An HTML table with caption and scopes, every cell escaped; first row and first column are headers.
+
+    It has no colours of its own, so that it takes the reader's theme.
+
+    >>> "&lt;b&gt;" in html_table([["", "x"], ["<b>", "1"]], "one row")
+    True
+    """
+    cells = [[html.escape(cell) for cell in row] for row in rows]
+    head = "".join(f'<th scope="col">{cell}</th>' for cell in cells[0])
+    body = "\n".join(
         f'<tr><th scope="row">{row[0]}</th>' + "".join(f"<td>{cell}</td>" for cell in row[1:]) + "</tr>"
-        for row in escaped[1:]
+        for row in cells[1:]
     )
-    title = f"<caption>{html.escape(caption(entry))}</caption>"
-    return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return (
+        f"<table><caption>{html.escape(title)}</caption>\n"
+        f"<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>"
+    )
 
 
 @dataclass
@@ -759,7 +797,7 @@ class Report:
 
     def _repr_html_(self) -> str:
         claims = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in self.headlines())
-        return "".join(_html_table(entry) for entry in self.rounds) + claims
+        return "".join(html_table(table_rows(entry), caption(entry)) for entry in self.rounds) + claims
 
 
 def _not_finite(value: Any, path: str) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Policies and reward models: an embedded name, a local folder and a hub id take one path to a loaded model.
 
-Loading refuses what would fail in silence later: random heads, wrong weights, thinking templates, damaged files,
-a pad token that ends sequences, output heads that the engine does not know. Only safetensors, no remote code.
+Loading refuses what would fail in silence later: random heads, wrong weights, thinking templates, damaged
+files, a pad token that ends sequences, output heads unknown to the engine. Only safetensors, no remote code.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ import difflib
 import hashlib
 import json
 import os
+import platform
 import shutil
+import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +36,11 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from rslib.config import closest, unknown_name
-from rslib.errors import BudgetError, ConfigError, ModelError, RSError, StoreError, os_error_number, translate_os_error
-from rslib.store import canonical_json, make_folder, sha256_of
+from rslib.errors import BudgetError, ConfigError, ModelError, StoreError, os_error_number, translate_os_error
+from rslib.store import LIBRARIES, canonical_json, make_folder, sha256_of
 
 ASSETS = Path(__file__).parent / "assets"
+MANIFEST = ASSETS / "manifest.json"
 POLICIES = {"tiny": "tiny-policy"}
 REWARD_MODELS = {
     "tiny": "tiny-reward",
@@ -47,6 +51,7 @@ REWARD_MODELS = {
 }
 BLIND = "tiny-blind"
 MAX_NEW_TOKENS = 256  # of a policy whose generation_config names none
+SMALL_FILES = 64 << 20  # bytes of weights up to which float32 costs nothing on any device
 NO_LIMIT = 1 << 20  # context of a model without positions of its own (ALiBi)
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -66,8 +71,8 @@ class Device:
 def pick_device(device: str | None = None, dtype: str | None = None) -> Device:
     """Choose device and dtype once; `why` says the reason in words.
 
-    Without `device`: cuda, else mps, else cpu. Without `dtype`: float32 on cpu and mps; on cuda bfloat16 where
-    the GPU computes it natively (`torch.cuda.is_bf16_supported()` also counts slow emulation), else float16.
+    Without `device`: cuda, else mps, else cpu. Without `dtype`: float32 on cpu and mps; on cuda bfloat16
+    where the GPU computes it natively (torch's own test counts slow emulation too), else float16.
     Raises ConfigError for an unknown device or dtype, or a device that this machine does not have.
 
     >>> pick_device("cpu").dtype
@@ -143,8 +148,8 @@ class _Loaded:
     def save(self, folder: str | Path) -> None:
         """Write an ordinary transformers folder (safetensors); it appears whole or not at all.
 
-        An older model folder at `folder` is replaced. Raises StoreError when the disk is full or read-only, or
-        when `folder` holds something that is not a model.
+        An older model folder at `folder` is replaced. Raises StoreError when the disk is full or read-only,
+        or when `folder` holds something that is not a model.
         """
         with replaced_folder(folder) as new, _quiet():
             self.model.save_pretrained(new)
@@ -155,9 +160,9 @@ class _Loaded:
 class Policy(_Loaded):
     """A causal language model with its tokenizer.
 
-    `context`: most tokens of prompt and response together. `eos_ids`: tokens that end a response, as `generate`
-    takes them (empty: it never ends by itself). `pad_id`: a valid filler that may equal EOS, since engines mask
-    by position. `max_new_tokens`: of its generation_config, else 256.
+    `context`: most tokens of prompt and response together. `eos_ids`: tokens that end a response, as
+    `generate` takes them (empty: it never ends by itself). `pad_id`: a valid filler that may equal EOS, since
+    engines mask by position. `max_new_tokens`: of its generation_config, else 256.
     """
 
     eos_ids: tuple[int, ...]
@@ -170,8 +175,8 @@ class Policy(_Loaded):
     def encode_many(self, prompts: Sequence[str]) -> list[list[int]]:
         """Token ids of each prompt: the chat template up to where the response begins, else plain text.
 
-        Thinking is switched off where the template has that switch. Raises ModelError when the template fails or
-        leaves `<think>` in front of the response, or when a token lies outside the model's vocabulary.
+        Thinking is switched off where the template has that switch. Raises ModelError when the template fails
+        or leaves `<think>` before the response, or when a token lies outside the model's vocabulary.
         """
         if self.tokenizer.chat_template is None:
             return [self._without_eos(ids) for ids in _tokenise(self, prompts, add_special_tokens=True)]
@@ -179,8 +184,9 @@ class Policy(_Loaded):
         texts = _render(self, dialogues, add_generation_prompt=True)
         for text, prompt in zip(texts, prompts, strict=True):
             if text.count("<think>") > prompt.count("<think>"):
-                fix = "Use a model that is not a thinking model, or give its tokenizer a template without <think>."
-                raise ModelError("the chat template puts <think> before the response", where=self.path, fix=fix)
+                fix = "Use a model that is not a thinking model, or edit its chat template."
+                what = "the chat template puts <think> before the response"
+                raise ModelError(what, where=self.path, fix=fix)
         return [_single_bos(self.tokenizer, ids) for ids in _tokenise(self, texts)]
 
     def _without_eos(self, ids: list[int]) -> list[int]:
@@ -214,8 +220,8 @@ class RewardModel(_Loaded):
     def encode_many(self, pairs: Sequence[tuple[str, str]]) -> list[list[int]]:
         """Token ids of each (prompt, response): the chat template over both turns, else the texts joined.
 
-        A begin-of-sequence token that template and tokenizer both add is kept once. Raises ModelError when the
-        template fails or a token lies outside the model's vocabulary.
+        A begin-of-sequence token that was added twice is kept once. Raises ModelError when the template fails
+        or a token lies outside the model's vocabulary.
         """
         pairs = [("" if self.prompt_blind else prompt, response) for prompt, response in pairs]
         if self.tokenizer.chat_template is None:
@@ -241,8 +247,9 @@ def _render(loaded: _Loaded, dialogues: list[list[dict[str, str]]], **options: b
 
 
 def _tokenise(loaded: _Loaded, texts: Sequence[str], add_special_tokens: bool = False) -> list[list[int]]:
-    encode = loaded.tokenizer
-    rows = encode(list(texts), add_special_tokens=add_special_tokens, verbose=False)["input_ids"] if texts else []
+    if not texts:
+        return []
+    rows = loaded.tokenizer(list(texts), add_special_tokens=add_special_tokens, verbose=False)["input_ids"]
     size = loaded.model.get_input_embeddings().num_embeddings
     largest = max((max(ids) for ids in rows if ids), default=0)
     if largest >= size:
@@ -281,15 +288,15 @@ def _tokenizer_facts(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
 
 
 def hidden_states(model: PreTrainedModel, input_ids: Tensor, **inputs: Any) -> Tensor:
-    """The last hidden states (rows, tokens, width) of the decoder below the head; `inputs` go to its forward."""
+    """The decoder's last hidden states (rows, tokens, width), below the head; `inputs` go to its forward."""
     return model.base_model(input_ids=input_ids, **inputs).last_hidden_state
 
 
 def logits_from_hidden(model: PreTrainedModel, hidden: Tensor) -> Tensor:
     """Logits (..., vocabulary) of hidden states (..., width), for any selection of positions.
 
-    Equals `model(...).logits` there: scaled as Granite (`logits_scaling`) and Cohere (`logit_scale`) do, capped as
-    Gemma does (`final_logit_softcapping`). `load_policy` has checked this equality for the model at hand.
+    Equals `model(...).logits` there: scaled as Granite (`logits_scaling`) and Cohere (`logit_scale`) do,
+    capped as Gemma does (`final_logit_softcapping`). `load_policy` checks this equality for each model.
     """
     config = model.config.get_text_config()
     logits = model.get_output_embeddings()(hidden)
@@ -308,11 +315,13 @@ def rewards_from_hidden(model: PreTrainedModel, hidden: Tensor) -> Tensor:
 
 
 def check_finite(values: Tensor, where: str) -> None:
-    """Raise ModelError when logits or rewards hold NaN or an infinity; -inf counts too, so check before masking."""
+    """Raise ModelError when logits or rewards hold NaN or an infinity (check before masking with -inf)."""
     if bool(torch.isfinite(values).all()):
         return
     half = values.dtype == torch.float16
-    cause = "float16 overflowed, as it does for some models" if half else "the weights are damaged or diverged"
+    cause = (
+        "float16 overflowed, as it does for some models" if half else "the weights are damaged or diverged"
+    )
     fix = 'Load with dtype="float32" (or "bfloat16").' if half else "Use another checkpoint."
     raise ModelError(f"the model's values are not finite: {cause}", where=where, fix=fix)
 
@@ -323,12 +332,13 @@ def check_finite(values: Tensor, where: str) -> None:
 def load_policy(name: str | Path, *, device: str | None = None, dtype: str | None = None) -> Policy:
     """Load a policy: an embedded name ("tiny"), a transformers folder, or a hub id ("org/name").
 
-    A hub id is downloaded once and then read from the local cache. Embedded models run in float32 everywhere.
-    Raises ModelError when the folder is missing, incomplete or damaged, is not a decoder that the engine supports,
-    or breaks one of the checks above; ConfigError for an unknown device or dtype; BudgetError when memory runs out.
+    A hub id is downloaded once and then read from the local cache. Small models run in float32 everywhere.
+    Raises ModelError when the folder is missing, incomplete or damaged, or holds no decoder that the engine
+    supports; ConfigError for an unknown device or dtype; BudgetError when memory runs out.
     """
     folder = _locate(name, POLICIES)
-    chosen = _device_for(name, POLICIES, device, dtype)
+    _check_files(folder)
+    chosen = _device_for(folder, device, dtype)
     model, tokenizer = _load(folder, AutoModelForCausalLM, chosen)
     eos_ids = _eos_ids(model, tokenizer)
     policy = Policy(
@@ -346,14 +356,17 @@ def load_policy(name: str | Path, *, device: str | None = None, dtype: str | Non
     return policy
 
 
-def load_reward_model(name: str | Path, *, device: str | None = None, dtype: str | None = None) -> RewardModel:
+def load_reward_model(
+    name: str | Path, *, device: str | None = None, dtype: str | None = None
+) -> RewardModel:
     """Load a reward model: a name of REWARD_MODELS ("tiny", "tiny-length", ...), a folder or a hub id.
 
-    It must be a sequence classifier over a decoder with a `score` head and one label. Raises as `load_policy` does;
-    a base language model in this place is a ModelError, because its head would be random.
+    It must be a sequence classifier over a decoder with a `score` head and one label. Raises as `load_policy`
+    does; a base language model in this place is a ModelError, because its head would be random.
     """
     folder = _locate(name, REWARD_MODELS)
-    chosen = _device_for(name, REWARD_MODELS, device, dtype)
+    _check_files(folder)
+    chosen = _device_for(folder, device, dtype)
     model, tokenizer = _load(folder, AutoModelForSequenceClassification, chosen)
     if model.config.num_labels != 1:
         what = f"the classifier has {model.config.num_labels} labels, a reward model has one"
@@ -372,12 +385,13 @@ def load_reward_model(name: str | Path, *, device: str | None = None, dtype: str
     return reward_model
 
 
-def _device_for(name: str | Path, embedded: Mapping[str, str], device: str | None, dtype: str | None) -> Device:
+def _device_for(folder: Path, device: str | None, dtype: str | None) -> Device:
     chosen = pick_device(device, dtype)
-    if str(name) not in embedded or dtype is not None or chosen.dtype == torch.float32:
+    size = sum(path.stat().st_size for path in _weight_files(folder) if path.is_file())
+    if dtype is not None or chosen.dtype == torch.float32 or size > SMALL_FILES:
         return chosen
     where = chosen.why.split("; ")[0]
-    return Device(chosen.name, torch.float32, f"{where}; float32: embedded models are small enough to be exact")
+    return Device(chosen.name, torch.float32, f"{where}; float32: the model is small, so exact costs nothing")
 
 
 def _locate(name: str | Path, embedded: Mapping[str, str]) -> Path:
@@ -387,13 +401,17 @@ def _locate(name: str | Path, embedded: Mapping[str, str]) -> Path:
         folder = ASSETS / embedded[text]
         if problems := verify_assets(embedded[text]):
             fix = "Reinstall rslib, or restore rslib/assets."
-            raise ModelError("an embedded model was changed: " + "; ".join(problems), where=str(folder), fix=fix)
+            raise ModelError(
+                "an embedded model was changed: " + "; ".join(problems), where=str(folder), fix=fix
+            )
         return folder
     path = Path(text).expanduser()
     if path.is_dir():
         return path.resolve()
     if path.exists():
-        raise ModelError("this is a file, not a model folder", where=text, fix="Name the folder that holds it.")
+        raise ModelError(
+            "this is a file, not a model folder", where=text, fix="Name the folder that holds it."
+        )
     near = difflib.get_close_matches(text, embedded, n=1, cutoff=0.6)
     if near or not _may_be_hub_id(text):
         raise _no_such_folder(text, embedded)
@@ -410,7 +428,9 @@ def _may_be_hub_id(text: str) -> bool:
 def _no_such_folder(text: str, embedded: Iterable[str], detail: str = "") -> ModelError:
     near = closest(Path(text).name, embedded)
     hint = f"Did you mean '{near}'? " if near else ""
-    fix = f"{hint}Embedded models: {', '.join(sorted(embedded))}; else name a transformers folder or a hub id."
+    fix = (
+        f"{hint}Embedded models: {', '.join(sorted(embedded))}; else name a transformers folder or a hub id."
+    )
     return ModelError(f"no such model folder{detail}", where=text, fix=fix)
 
 
@@ -429,8 +449,7 @@ def _download(hub_id: str, embedded: Iterable[str]) -> Path:
 
 
 def _load(folder: Path, auto: Any, device: Device) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Model on its device in eval mode, and tokenizer. Every way to fail is a ModelError that names the place."""
-    _check_files(folder)
+    """Model on its device in eval mode, and tokenizer. Every failure is a ModelError that names the place."""
     with _reading(folder, "config"):
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     model_class = _supported_class(auto, config, folder)
@@ -462,11 +481,13 @@ def _to_device(model: PreTrainedModel, device: Device, folder: Path) -> PreTrain
 
 @contextlib.contextmanager
 def _reading(folder: Path, part: str) -> Iterator[None]:
-    """transformers' failures while it reads `part` become ModelErrors; its noise is held back."""
+    """Transformers' failures while it reads `part` become ModelErrors; its noise is held back."""
     try:
         with _quiet():
             yield
-    except Exception as err:  # it raises OSError, ValueError, KeyError, RuntimeError, … depending on the model
+    except (
+        Exception
+    ) as err:  # it raises OSError, ValueError, KeyError, RuntimeError, … depending on the model
         what = f"the {part} cannot be read: {_first_line(err)}"
         fix = "Check that the folder is a complete transformers model that needs no remote code."
         raise ModelError(what, where=str(folder), fix=fix) from err
@@ -474,7 +495,7 @@ def _reading(folder: Path, part: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Hold back reports, progress bars and warnings of transformers and the hub client while they work for us."""
+    """Hold back reports, progress bars and warnings of transformers and the hub while they work for us."""
     import logging
 
     hub = logging.getLogger("huggingface_hub")
@@ -504,7 +525,11 @@ def _check_files(folder: Path) -> None:
     if not (folder / "config.json").is_file():
         adapter = (folder / "adapter_config.json").is_file()
         what = "this is an adapter, not a whole model" if adapter else "the folder has no config.json"
-        fix = "Merge it into its base model and save that." if adapter else "Name a folder that transformers saved."
+        fix = (
+            "Merge it into its base model and save that."
+            if adapter
+            else "Name a folder that transformers saved."
+        )
         raise ModelError(what, where=str(folder), fix=fix)
     _json(folder / "config.json")
     for path in _weight_files(folder):
@@ -519,7 +544,9 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as err:
-        raise ModelError(f"the file is not readable JSON ({err})", where=str(path), fix="Restore it.") from err
+        raise ModelError(
+            f"the file is not readable JSON ({err})", where=str(path), fix="Restore it."
+        ) from err
 
 
 def _weight_files(folder: Path) -> list[Path]:
@@ -529,8 +556,16 @@ def _weight_files(folder: Path) -> list[Path]:
     if index.is_file():
         return [folder / name for name in sorted(set(_json(index).get("weight_map", {}).values()))]
     pickled = bool(list(folder.glob("pytorch_model*.bin")))
-    what = "the weights are pickled, which is unsafe to load" if pickled else "the folder has no model.safetensors"
-    fix = "Save them as safetensors: model.save_pretrained(folder)." if pickled else "Use a complete model folder."
+    what = (
+        "the weights are pickled, which is unsafe to load"
+        if pickled
+        else "the folder has no model.safetensors"
+    )
+    fix = (
+        "Save them as safetensors: model.save_pretrained(folder)."
+        if pickled
+        else "Use a complete model folder."
+    )
     raise ModelError(what, where=str(folder), fix=fix)
 
 
@@ -540,7 +575,9 @@ def _check_header(path: Path) -> None:
         with safe_open(path, framework="pt"):
             return
     except FileNotFoundError as err:
-        raise ModelError("a weight file is missing", where=str(path), fix="Copy or download it again.") from err
+        raise ModelError(
+            "a weight file is missing", where=str(path), fix="Copy or download it again."
+        ) from err
     except (SafetensorError, OSError) as err:
         what = f"the weight file is damaged or unreadable ({_first_line(err)})"
         raise ModelError(what, where=str(path), fix="Copy or download it again.") from err
@@ -577,13 +614,15 @@ def _check_weights(model: PreTrainedModel, found: Mapping[str, Any], folder: Pat
     """Every weight of the model came from the folder, with its shape, and nothing was left over."""
     missing, left_over = sorted(found["missing_keys"]), sorted(found["unexpected_keys"])
     if any(name.startswith("score.") for name in missing):
-        what = "this is a base language model, not a reward model: score.weight is missing, so its head is random"
-        fix = "Use a model trained as a reward model, or train one with rslib.reward_modeling."
+        what = "this is a base language model, not a reward model: score.weight is missing"
+        fix = "Use a model trained as a reward model: the head of this one would be random."
         raise ModelError(what, where=str(folder), fix=fix)
     if any(name.startswith("score.") for name in left_over):
         fix = "Use load_reward_model, or name a language model."
         raise ModelError("this is a reward model, not a policy", where=str(folder), fix=fix)
-    shapes = [f"{name} {tuple(has)} instead of {tuple(wants)}" for name, has, wants in found["mismatched_keys"]]
+    shapes = [
+        f"{name} {tuple(has)} instead of {tuple(wants)}" for name, has, wants in found["mismatched_keys"]
+    ]
     groups = (("missing", missing), ("left over", left_over), ("of another shape", shapes))
     wrong = [f"{len(names)} {kind} ({', '.join(names[:3])})" for kind, names in groups if names]
     if wrong:
@@ -593,7 +632,7 @@ def _check_weights(model: PreTrainedModel, found: Mapping[str, Any], folder: Pat
 
 
 def _eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """As `generate` decides: generation config, else config; the tokenizer's own only when both are silent."""
+    """As `generate` decides: generation config, else config; the tokenizer's when both are silent."""
     config = model.config.get_text_config()
     for ids in (model.generation_config.eos_token_id, config.eos_token_id, tokenizer.eos_token_id):
         if ids is not None:
@@ -614,7 +653,7 @@ def _first_int(*values: Any) -> int:
 def _distinct_pad(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> int:
     """A pad id that no dialogue contains, written into config and tokenizer.
 
-    transformers pools a reward at the last token that is not the pad id; pad = EOS would read it one token early.
+    transformers pools a reward at the last token that is not the pad id: pad = EOS would be one token early.
     """
     config = model.config.get_text_config()
     ends = {tokenizer.eos_token_id, tokenizer.bos_token_id, *_as_list(config.eos_token_id)}
@@ -673,7 +712,7 @@ def _first_line(err: BaseException) -> str:
 
 @contextlib.contextmanager
 def replaced_folder(folder: str | Path) -> Iterator[Path]:
-    """A fresh folder beside `folder` that takes its place when the block ends well; on an error nothing changes.
+    """A fresh folder that takes the place of `folder` when the block ends well; on an error nothing changes.
 
     Raises StoreError when the disk is full or read-only, or when `folder` holds anything but a model.
     """
@@ -707,17 +746,18 @@ def _refuse_foreign(target: Path) -> None:
 
 
 def digest_folder(folder: str | Path) -> dict[str, str]:
-    """The sha256 (hex) of each file directly in `folder`, hidden files left out, as the manifest lists them."""
-    paths = sorted(path for path in Path(folder).iterdir() if path.is_file() and not path.name.startswith("."))
+    """The sha256 (hex) of each file in `folder`, hidden files left out: what the manifest lists."""
+    paths = sorted(
+        path for path in Path(folder).iterdir() if path.is_file() and not path.name.startswith(".")
+    )
     return {path.name: sha256_of(path) for path in paths}
 
 
 def verify_assets(folder: str | None = None) -> list[str]:
     """Compare the embedded models, or one folder of them, with the manifest: a phrase for each difference."""
-    manifest = ASSETS / "manifest.json"
-    if not manifest.is_file():
+    if not MANIFEST.is_file():
         return []
-    listed = _json(manifest)["assets"]
+    listed = _json(MANIFEST)["assets"]
     return [text for name in ([folder] if folder else sorted(listed)) for text in _differences(name, listed)]
 
 
@@ -731,3 +771,127 @@ def _differences(name: str, listed: Mapping[str, Any]) -> list[str]:
     extra = [f"{name}/{file} does not belong there" for file in sorted(found.keys() - wanted.keys())]
     both = sorted(wanted.keys() & found.keys())
     return missing + extra + [f"{name}/{file} was changed" for file in both if wanted[file] != found[file]]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the doctor: what was looked at, whether it is well, and what was found."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+TINY_VOCABULARY = 4096  # a model with so small a vocabulary knows the embedded world only
+GIB = 1 << 30
+# A prompt with a right and a wrong response, for the embedded world and for models of natural language.
+TINY_PAIR = (
+    "What are the steps to cook plain rice?",
+    "Rinse the rice until the water is clear. Simmer one cup of rice in two cups of water. "
+    "Keep the lid on for fifteen minutes.",
+    "Ugh, fine. Do not zoom in too far.",
+)
+PLAIN_PAIR = (
+    "A box holds 12 eggs. Two break, and the rest are shared equally by 5 people. How many does each get?",
+    "12 eggs minus the 2 that broke leaves 10. Shared by 5 people, each gets 10 / 5 = 2 eggs.",
+    "12 eggs plus the 2 that broke makes 14. Shared by 5 people, each gets 14 / 5 = 3 eggs.",
+)
+
+
+def doctor(*, device: str | None = None, reward: str | Path | None = None) -> list[Check]:
+    """Look at everything that a run needs; never raises for what it finds.
+
+    Device and dtype with the reason, library versions, memory, disk space, the files of the embedded models
+    against their manifest, and both embedded models loaded and tried. `reward` names one more reward model to
+    try on a known pair: it must prefer the right response and must not be constant.
+    """
+    checks = [_try(name, look) for name, look in _surroundings(device).items()]
+    checks += [_try(f"files of {name}", lambda name=name: _asset_report(name)) for name in _asset_names()]
+    checks.append(_try("policy tiny", lambda: _policy_report(load_policy("tiny", device=device))))
+    for name in ["tiny"] if reward is None else ["tiny", reward]:
+        checks.append(
+            _try(
+                f"reward model {name}",
+                lambda name=name: _reward_report(load_reward_model(name, device=device)),
+            )
+        )
+    return checks
+
+
+def _try(name: str, look: Callable[[], tuple[bool, str]]) -> Check:
+    try:
+        return Check(name, *look())
+    except Exception as err:  # the doctor reports whatever is wrong and looks at the rest
+        return Check(name, False, " ".join(str(err).split()) or type(err).__name__)
+
+
+def _surroundings(device: str | None) -> dict[str, Callable[[], tuple[bool, str]]]:
+    libraries = {library: lambda library=library: (True, metadata.version(library)) for library in LIBRARIES}
+    return {
+        "python": lambda: (sys.version_info >= (3, 11), platform.python_version()),
+        **libraries,
+        "device": lambda: _device_report(pick_device(device)),
+        "memory": _memory_report,
+        "disk": _disk_report,
+    }
+
+
+def _device_report(device: Device) -> tuple[bool, str]:
+    described = f"{device.name}, {str(device.dtype).removeprefix('torch.')} ({device.why})"
+    if device.name.startswith("cuda"):
+        free, total = torch.cuda.mem_get_info(device.name)
+        gpu = torch.cuda.get_device_name(device.name)
+        described += f"; {gpu}, {free / GIB:.1f} of {total / GIB:.1f} GiB free"
+    return True, f"{described}; {torch.get_num_threads()} CPU threads"
+
+
+def _memory_report() -> tuple[bool, str]:
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        lines = Path("/proc/meminfo").read_text().splitlines() if Path("/proc/meminfo").is_file() else []
+    except (AttributeError, ValueError, OSError):
+        return True, "this system does not tell"
+    free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    if not free:
+        return True, f"{total / GIB:.1f} GiB"
+    return free[
+        0
+    ] >= GIB, f"{free[0] / GIB:.1f} of {total / GIB:.1f} GiB available (a tiny run needs about 1)"
+
+
+def _disk_report() -> tuple[bool, str]:
+    free = shutil.disk_usage(Path.cwd()).free
+    return free >= GIB, f"{free / GIB:.1f} GiB free in {Path.cwd()} (a tiny run needs less than 1)"
+
+
+def _asset_names() -> list[str]:
+    return sorted({*POLICIES.values(), *REWARD_MODELS.values()})
+
+
+def _asset_report(folder: str) -> tuple[bool, str]:
+    if not MANIFEST.is_file():
+        return False, "rslib/assets/manifest.json is missing, so the files cannot be checked"
+    problems = verify_assets(folder)
+    return not problems, "; ".join(problems) or "all as the manifest lists them"
+
+
+def _policy_report(policy: Policy) -> tuple[bool, str]:
+    facts = f"{policy.parameters:,} parameters, context {policy.context} tokens"
+    return True, f"{facts}, fingerprint {policy.fingerprint()[:12]}"
+
+
+def _reward_report(reward_model: RewardModel) -> tuple[bool, str]:
+    vocabulary = reward_model.model.get_input_embeddings().num_embeddings
+    prompt, right, wrong = TINY_PAIR if vocabulary <= TINY_VOCABULARY else PLAIN_PAIR
+    high, low, other = (_reward(reward_model, prompt, text) for text in (right, wrong, "Hello."))
+    if max(high, low, other) - min(high, low, other) < 1e-4:
+        return False, f"every response gets the same reward ({high:.4f}): these are not its trained weights"
+    verdict = "prefers the right response" if high > low else "prefers the wrong response"
+    return high > low, f"{verdict} of a known pair: {high:.3f} right, {low:.3f} wrong"
+
+
+@torch.no_grad()
+def _reward(reward_model: RewardModel, prompt: str, response: str) -> float:
+    ids = torch.tensor([reward_model.encode(prompt, response)], device=reward_model.device.name)
+    hidden = hidden_states(reward_model.model, ids)[:, -1]
+    return float(rewards_from_hidden(reward_model.model, hidden))

@@ -132,7 +132,7 @@ def build_model_folder(
     tokenizer: PreTrainedTokenizerFast | None = None,
     **overrides,
 ) -> Path:
-    """Write an ordinary transformers folder (safetensors, tokenizer, generation config) and return its path."""
+    """Write an ordinary transformers folder (safetensors, tokenizer, generation config); returns it."""
     tokenizer = tokenizer or build_tokenizer()
     model = build_model(build_config(arch, kind, tokenizer, **overrides), kind, seed)
     model.generation_config = GenerationConfig(

@@ -12,7 +12,7 @@ PIP   := $(PY) -m pip --disable-pip-version-check -qq install $(if $(CONSTRAINTS
 STAMP := $(VENV)/.setup-done
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test lint bench world kill clean notebooks course solutions-html calibrate
+.PHONY: help setup demo lab test lint bench tables world kill clean notebooks course solutions-html calibrate
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ lint: setup  ## ruff alone
 
 bench: setup  ## measure against transformers side by side; writes docs/results/bench-<device>.json
 	@$(PY) -m rslib bench
+
+tables: setup  ## write the README's tables from docs/results/
+	@$(PY) docs/tables.py
 
 world: setup  ## train the embedded models again from scratch (up to 30 minutes on 2 cores)
 	@$(PY) -m rslib world

@@ -1,0 +1,194 @@
+"""A loaded policy or reward model: encode, decode, fingerprint, save."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from rslib.errors import ModelError
+from rslib.models.device import Device
+from rslib.models.quiet import first_line, quiet
+from rslib.models.saving import replaced_folder
+from rslib.store import canonical_json
+
+
+@dataclass(eq=False, kw_only=True)
+class Loaded:
+    """What policies and reward models share."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    name: str
+    path: str
+    device: Device
+    context: int
+    pad_id: int
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters; tied ones count once."""
+        return sum(weight.numel() for weight in self.model.parameters())
+
+    def fingerprint(self) -> str:
+        """The sha256 (hex) of weights, dtype, config and tokenizer: equal ones act alike.
+
+        Hashes tensor bytes in sorted name order, so file format, shards and path do not matter; the same
+        weights in another dtype are another model. Stable across processes and through `save`.
+        """
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            tensor = tensor.detach().cpu().contiguous()
+            digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+            digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(canonical_json(_config_facts(self.model.config)).encode())
+        digest.update(canonical_json(_tokenizer_facts(self.tokenizer)).encode())
+        digest.update(canonical_json(self._settings()).encode())
+        return digest.hexdigest()
+
+    def _settings(self) -> dict[str, Any]:
+        return {"context": self.context}
+
+    def save(self, folder: str | Path) -> None:
+        """Write an ordinary transformers folder (safetensors); it appears whole or not at all.
+
+        An older model folder at `folder` is replaced. Raises StoreError when the disk is full or read-only,
+        or when `folder` holds something that is not a model.
+        """
+        with replaced_folder(folder) as new, quiet():
+            self.model.save_pretrained(new)
+            self.tokenizer.save_pretrained(new)
+
+
+@dataclass(eq=False, kw_only=True)
+class Policy(Loaded):
+    """A causal language model with its tokenizer.
+
+    `context`: most tokens of prompt and response together. `eos_ids`: tokens that end a response, as
+    `generate` takes them (empty: it never ends by itself). `pad_id`: a valid filler that may equal EOS, since
+    engines mask by position. `max_new_tokens`: of its generation_config, else 256.
+    """
+
+    eos_ids: tuple[int, ...]
+    max_new_tokens: int
+
+    def encode(self, prompt: str) -> list[int]:
+        """Token ids of a prompt, ready for the policy to continue; see `encode_many`."""
+        return self.encode_many([prompt])[0]
+
+    def encode_many(self, prompts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each prompt: the chat template up to where the response begins, else plain text.
+
+        Thinking is switched off where the template has that switch. Raises ModelError when the template fails
+        or leaves `<think>` before the response, or when a token lies outside the model's vocabulary.
+        """
+        if self.tokenizer.chat_template is None:
+            return [self._without_eos(ids) for ids in _tokenise(self, prompts, add_special_tokens=True)]
+        dialogues = [[{"role": "user", "content": prompt}] for prompt in prompts]
+        texts = _render(self, dialogues, add_generation_prompt=True)
+        for text, prompt in zip(texts, prompts, strict=True):
+            if text.count("<think>") > prompt.count("<think>"):
+                fix = "Use a model that is not a thinking model, or edit its chat template."
+                what = "the chat template puts <think> before the response"
+                raise ModelError(what, where=self.path, fix=fix)
+        return [_single_bos(self.tokenizer, ids) for ids in _tokenise(self, texts)]
+
+    def _without_eos(self, ids: list[int]) -> list[int]:
+        # Some tokenizers close every text; a policy would then start behind the end.
+        return ids[:-1] if len(ids) > 1 and ids[-1] in self.eos_ids else ids
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The response text of new tokens; special tokens (the end of sequence among them) are left out."""
+        return self.tokenizer.decode(
+            list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+
+    def _settings(self) -> dict[str, Any]:
+        return super()._settings() | {"eos_ids": self.eos_ids, "max_new_tokens": self.max_new_tokens}
+
+
+@dataclass(eq=False, kw_only=True)
+class RewardModel(Loaded):
+    """A decoder with one score per dialogue, read at its last token.
+
+    `pad_id` never equals an end-of-sequence id, so transformers' own pooling finds the same last token.
+    `prompt_blind`: the prompt is replaced by "" (a named defect for the clinic).
+    """
+
+    prompt_blind: bool = False
+
+    def encode(self, prompt: str, response: str) -> list[int]:
+        """Token ids of a dialogue; see `encode_many`."""
+        return self.encode_many([(prompt, response)])[0]
+
+    def encode_many(self, pairs: Sequence[tuple[str, str]]) -> list[list[int]]:
+        """Token ids of each (prompt, response): the chat template over both turns, else the texts joined.
+
+        A begin-of-sequence token that was added twice is kept once. Raises ModelError when the template fails
+        or a token lies outside the model's vocabulary.
+        """
+        pairs = [("" if self.prompt_blind else prompt, response) for prompt, response in pairs]
+        if self.tokenizer.chat_template is None:
+            return _tokenise(self, [prompt + response for prompt, response in pairs], add_special_tokens=True)
+        dialogues = [
+            [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
+            for prompt, response in pairs
+        ]
+        return [_single_bos(self.tokenizer, ids) for ids in _tokenise(self, _render(self, dialogues))]
+
+    def _settings(self) -> dict[str, Any]:
+        return super()._settings() | {"prompt_blind": self.prompt_blind}
+
+
+def _render(loaded: Loaded, dialogues: list[list[dict[str, str]]], **options: bool) -> list[str]:
+    try:
+        return loaded.tokenizer.apply_chat_template(
+            dialogues, tokenize=False, return_dict=True, enable_thinking=False, **options
+        )
+    except Exception as err:  # a template is a program of the model's author: it can fail in any way
+        fix = "Repair the tokenizer's chat_template, or use another model."
+        raise ModelError(f"the chat template failed: {first_line(err)}", where=loaded.path, fix=fix) from err
+
+
+def _tokenise(loaded: Loaded, texts: Sequence[str], add_special_tokens: bool = False) -> list[list[int]]:
+    if not texts:
+        return []
+    rows = loaded.tokenizer(list(texts), add_special_tokens=add_special_tokens, verbose=False)["input_ids"]
+    size = loaded.model.get_input_embeddings().num_embeddings
+    largest = max((max(ids) for ids in rows if ids), default=0)
+    if largest >= size:
+        token = loaded.tokenizer.convert_ids_to_tokens(largest)
+        fix = "The tokenizer belongs to another model: take both from one folder."
+        what = f"token {largest} ({token!r}) is outside the model's vocabulary of {size}"
+        raise ModelError(what, where=loaded.path, fix=fix)
+    return rows
+
+
+def _single_bos(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[int]:
+    bos = tokenizer.bos_token_id
+    while bos is not None and ids[:2] == [bos, bos]:
+        ids = ids[1:]
+    return ids
+
+
+VOLATILE = {"transformers_version", "dtype", "architectures", "use_cache", "output_hidden_states"}
+
+
+def _config_facts(config: PreTrainedConfig) -> dict[str, Any]:
+    """The config without what changes when nothing of the model changes."""
+    facts = {**config.to_dict(), "model_type": config.model_type}
+    return {k: v for k, v in facts.items() if not k.startswith("_") and k not in VOLATILE}
+
+
+def _tokenizer_facts(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    facts: dict[str, Any] = {"template": tokenizer.chat_template, "special": tokenizer.special_tokens_map}
+    if not tokenizer.is_fast:
+        return facts | {"vocabulary": tokenizer.get_vocab()}
+    backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    return facts | {k: v for k, v in backend.items() if k not in ("truncation", "padding")}

@@ -1,0 +1,270 @@
+"""One path from a name to a loaded model: embedded, local folder, or hub id."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from rslib.config import closest
+from rslib.errors import BudgetError, ModelError, os_error_number, translate_os_error
+from rslib.models.assets import ASSETS, BLIND, POLICIES, REWARD_MODELS, verify_assets
+from rslib.models.checks import check_files, check_weights, supported_class, weight_files
+from rslib.models.device import Device, pick_device
+from rslib.models.heads import check_finite, hidden_states, logits_from_hidden, rewards_from_hidden
+from rslib.models.loaded import Loaded, Policy, RewardModel
+from rslib.models.quiet import first_line, quiet
+
+MAX_NEW_TOKENS = 256  # of a policy whose generation_config names none
+SMALL_FILES = 64 << 20  # bytes of weights up to which float32 costs nothing on any device
+NO_LIMIT = 1 << 20  # context of a model without positions of its own (ALiBi)
+
+
+def load_policy(name: str | Path, *, device: str | None = None, dtype: str | None = None) -> Policy:
+    """Load a policy: an embedded name ("tiny"), a transformers folder, or a hub id ("org/name").
+
+    A hub id is downloaded once and then read from the local cache. Small models run in float32 everywhere.
+    Raises ModelError when the folder is missing, incomplete or damaged, or holds no decoder that the engine
+    supports; ConfigError for an unknown device or dtype; BudgetError when memory runs out.
+    """
+    folder = _locate(name, POLICIES)
+    check_files(folder)
+    chosen = _device_for(folder, device, dtype)
+    model, tokenizer = _load(folder, AutoModelForCausalLM, chosen)
+    eos_ids = _eos_ids(model, tokenizer)
+    policy = Policy(
+        model=model,
+        tokenizer=tokenizer,
+        name=str(name),
+        path=str(folder),
+        device=chosen,
+        context=_context(model, tokenizer),
+        pad_id=_first_int(tokenizer.pad_token_id, model.config.pad_token_id, *eos_ids, 0),
+        eos_ids=eos_ids,
+        max_new_tokens=_first_int(model.generation_config.max_new_tokens, MAX_NEW_TOKENS),
+    )
+    _probe_policy(policy)
+    return policy
+
+
+def load_reward_model(
+    name: str | Path, *, device: str | None = None, dtype: str | None = None
+) -> RewardModel:
+    """Load a reward model: a name of REWARD_MODELS ("tiny", "tiny-length", ...), a folder or a hub id.
+
+    It must be a sequence classifier over a decoder with a `score` head and one label. Raises as `load_policy`
+    does; a base language model in this place is a ModelError, because its head would be random.
+    """
+    folder = _locate(name, REWARD_MODELS)
+    check_files(folder)
+    chosen = _device_for(folder, device, dtype)
+    model, tokenizer = _load(folder, AutoModelForSequenceClassification, chosen)
+    if model.config.num_labels != 1:
+        what = f"the classifier has {model.config.num_labels} labels, a reward model has one"
+        raise ModelError(what, where=str(folder), fix="Use a reward model with num_labels=1.")
+    reward_model = RewardModel(
+        model=model,
+        tokenizer=tokenizer,
+        name=str(name),
+        path=str(folder),
+        device=chosen,
+        context=_context(model, tokenizer),
+        pad_id=_distinct_pad(model, tokenizer, folder),
+        prompt_blind=str(name) == BLIND,
+    )
+    _probe_reward_model(reward_model)
+    return reward_model
+
+
+def _device_for(folder: Path, device: str | None, dtype: str | None) -> Device:
+    chosen = pick_device(device, dtype)
+    size = sum(path.stat().st_size for path in weight_files(folder) if path.is_file())
+    if dtype is not None or chosen.dtype == torch.float32 or size > SMALL_FILES:
+        return chosen
+    where = chosen.why.split("; ")[0]
+    return Device(chosen.name, torch.float32, f"{where}; float32: the model is small, so exact costs nothing")
+
+
+def _locate(name: str | Path, embedded: Mapping[str, str]) -> Path:
+    """The local folder of a model; a hub id is downloaded first."""
+    text = os.fspath(name)
+    if text in embedded:
+        folder = ASSETS / embedded[text]
+        if problems := verify_assets(embedded[text]):
+            fix = "Reinstall rslib, or restore rslib/assets."
+            raise ModelError(
+                "an embedded model was changed: " + "; ".join(problems), where=str(folder), fix=fix
+            )
+        return folder
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return path.resolve()
+    if path.exists():
+        raise ModelError(
+            "this is a file, not a model folder", where=text, fix="Name the folder that holds it."
+        )
+    near = difflib.get_close_matches(text, embedded, n=1, cutoff=0.6)
+    if near or not _may_be_hub_id(text):
+        raise _no_such_folder(text, embedded)
+    return _download(text, embedded)
+
+
+def _may_be_hub_id(text: str) -> bool:
+    parts = text.split("/")
+    if len(parts) > 2 or not all(part and part[0].isalnum() for part in parts) or "\\" in text:
+        return False
+    return len(parts) == 1 or not Path(parts[0]).is_dir()  # runs/policy beside a folder `runs` means a path
+
+
+def _no_such_folder(text: str, embedded: Iterable[str], detail: str = "") -> ModelError:
+    near = closest(Path(text).name, embedded)
+    hint = f"Did you mean '{near}'? " if near else ""
+    fix = (
+        f"{hint}Embedded models: {', '.join(sorted(embedded))}; else name a transformers folder or a hub id."
+    )
+    return ModelError(f"no such model folder{detail}", where=text, fix=fix)
+
+
+def _download(hub_id: str, embedded: Iterable[str]) -> Path:
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"]
+    try:
+        with quiet():
+            return Path(snapshot_download(hub_id, allow_patterns=patterns, ignore_patterns=["*/*"]))
+    except Exception as err:  # offline, unknown, gated, malformed: the hub client has a class for each
+        if os_error_number(err) is not None and isinstance(err, OSError):
+            raise translate_os_error(err, where=hub_id) from err
+        detail = f", and the hub gave no such model ({first_line(err)})"
+        raise _no_such_folder(hub_id, embedded, detail) from err
+
+
+def _load(folder: Path, auto: Any, device: Device) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Model on its device in eval mode, and tokenizer. Every failure is a ModelError that names the place."""
+    with _reading(folder, "config"):
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    model_class = supported_class(auto, config, folder)
+    with _reading(folder, "tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    with _reading(folder, "weights"):
+        model, found = model_class.from_pretrained(
+            folder,
+            config=config,
+            dtype=device.dtype,
+            attn_implementation="sdpa" if model_class._supports_sdpa else "eager",
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are reported below, by name
+        )
+    check_weights(model, found, folder)
+    return _to_device(model, device, folder).eval().requires_grad_(False), tokenizer
+
+
+def _to_device(model: PreTrainedModel, device: Device, folder: Path) -> PreTrainedModel:
+    try:
+        return model.to(device.name)
+    except torch.OutOfMemoryError as err:
+        what = f"the model does not fit into the memory of {device.name}"
+        fix = "Use a smaller model, dtype='float16' or 'bfloat16', or device='cpu'."
+        raise BudgetError(what, where=str(folder), fix=fix) from err
+
+
+@contextlib.contextmanager
+def _reading(folder: Path, part: str) -> Iterator[None]:
+    """Transformers' failures while it reads `part` become ModelErrors; its noise is held back."""
+    try:
+        with quiet():
+            yield
+    except (
+        Exception
+    ) as err:  # it raises OSError, ValueError, KeyError, RuntimeError, … depending on the model
+        what = f"the {part} cannot be read: {first_line(err)}"
+        fix = "Check that the folder is a complete transformers model that needs no remote code."
+        raise ModelError(what, where=str(folder), fix=fix) from err
+
+
+def _eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """As `generate` decides: generation config, else config; the tokenizer's when both are silent."""
+    config = model.config.get_text_config()
+    for ids in (model.generation_config.eos_token_id, config.eos_token_id, tokenizer.eos_token_id):
+        if ids is not None:
+            return tuple(ids) if isinstance(ids, (list, tuple)) else (int(ids),)
+    return ()
+
+
+def _context(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    config = model.config.get_text_config()
+    limit = min(int(tokenizer.model_max_length), NO_LIMIT)
+    return _first_int(getattr(config, "max_position_embeddings", None), limit)
+
+
+def _first_int(*values: Any) -> int:
+    return int(next(value for value in values if value is not None))
+
+
+def _distinct_pad(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> int:
+    """A pad id that no dialogue contains, written into config and tokenizer.
+
+    transformers pools a reward at the last token that is not the pad id: pad = EOS would be one token early.
+    """
+    config = model.config.get_text_config()
+    ends = {tokenizer.eos_token_id, tokenizer.bos_token_id, *_as_list(config.eos_token_id)}
+    used = set(tokenizer.get_vocab().values())
+    size = model.get_input_embeddings().num_embeddings
+    named = [tokenizer.pad_token_id, config.pad_token_id, tokenizer.unk_token_id]
+    padded = [name for name in tokenizer.all_special_tokens if "pad" in name.lower()]
+    candidates = [*named, *tokenizer.convert_tokens_to_ids(padded), *range(max(used, default=0) + 1, size)]
+    for pad in candidates:
+        if pad is not None and pad not in ends and pad < size:
+            config.pad_token_id = model.config.pad_token_id = int(pad)
+            if pad in used:
+                tokenizer.pad_token_id = int(pad)
+            return int(pad)
+    what = "the reward model has no pad token apart from its end of sequence"
+    fix = "Add a pad token to its tokenizer and one row to its embeddings, then save both."
+    raise ModelError(what, where=str(folder), fix=fix)
+
+
+def _as_list(ids: int | Sequence[int] | None) -> list[int]:
+    return [] if ids is None else list(ids) if isinstance(ids, (list, tuple)) else [ids]
+
+
+@torch.no_grad()
+def _probe_policy(policy: Policy) -> None:
+    """One short forward pass: finite, and the head computes what the engine will compute."""
+    ids = torch.tensor([policy.encode("Hello.")], device=policy.device.name)
+    expected = policy.model(input_ids=ids).logits
+    check_finite(expected, where=policy.path)
+    logits = logits_from_hidden(policy.model, hidden_states(policy.model, ids))
+    _check_head(logits, expected, policy)
+
+
+@torch.no_grad()
+def _probe_reward_model(reward_model: RewardModel) -> None:
+    ids = torch.tensor([reward_model.encode("Hello.", "Hi.")], device=reward_model.device.name)
+    expected = reward_model.model(input_ids=ids).logits[:, 0]
+    check_finite(expected, where=reward_model.path)
+    rewards = rewards_from_hidden(reward_model.model, hidden_states(reward_model.model, ids)[:, -1])
+    _check_head(rewards, expected, reward_model)
+
+
+def _check_head(ours: Tensor, theirs: Tensor, loaded: Loaded) -> None:
+    tolerance = (1e-4 if theirs.dtype == torch.float32 else 2e-2) * max(1.0, float(theirs.abs().max()))
+    if float((ours - theirs).abs().max()) > tolerance:
+        fix = "Use another architecture, or extend rslib.models.logits_from_hidden."
+        raise ModelError("the head of this architecture is not supported", where=loaded.path, fix=fix)

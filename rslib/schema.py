@@ -1,0 +1,614 @@
+"""The tables that travel between stages: their columns, their checks, their fingerprint, and exports.
+
+    prompts    prompt_id, prompt, and any further columns, which every later table carries along
+    responses  + sample_id, response, token_ids, token_logprobs, logprob, finish_reason, seed
+    scored     + reward
+    selected   rows of a scored table
+
+Every table is a `datasets.Dataset`. `COLUMNS` says what each column holds. Responses from elsewhere need
+only prompt_id, prompt, sample_id and response; what else they bring is checked as strictly as our own.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rslib.errors import DataError, RewardError, translate_os_error
+
+if TYPE_CHECKING:
+    import pyarrow
+    from datasets import Dataset
+
+COLUMNS: dict[str, tuple[str, str]] = {
+    "prompt_id": ("text", "unique name of a prompt"),
+    "prompt": ("text", "what the policy is asked to respond to"),
+    "sample_id": ("integer", "which of the prompt's responses, from 0"),
+    "response": ("text", "what the policy wrote, without special tokens"),
+    "token_ids": ("list of integers", "the tokens drawn, a drawn end-of-sequence token included"),
+    "token_logprobs": ("list of numbers", "log-probability of each token at temperature 1, nats"),
+    "logprob": ("number", "their sum, nats"),
+    "finish_reason": ("text", "'eos': the policy ended the response; 'length': the limit did"),
+    "seed": ("integer", "the response's own seed"),
+    "reward": ("number", "the reward model's number, finite"),
+}
+"""Column -> (type, meaning)."""
+
+REQUIRED: dict[str, tuple[str, ...]] = {
+    "prompts": ("prompt_id", "prompt"),
+    "responses": ("prompt_id", "prompt", "sample_id", "response"),
+    "scored": ("prompt_id", "prompt", "sample_id", "response", "reward"),
+    "selected": ("prompt", "response"),
+}
+"""Stage -> the columns that its table cannot do without."""
+
+FINISH_REASONS = ("eos", "length")
+_WRITTEN_LATER = [name for name in COLUMNS if name not in REQUIRED["prompts"]]
+_MISSING = {
+    "reward": ("no reward column: run score first", "Call score(reward_model, responses), then select."),
+    "response": ("no response column: run sample first", "Call sample(policy, prompts)."),
+}
+
+
+# Prompts -----------------------------------------------------------------------------------------------
+
+
+def as_prompts(prompts: Dataset | Sequence[str] | Sequence[Mapping[str, Any]]) -> Dataset:
+    """A checked prompts table from a table, a list of texts, or a list of mappings with a "prompt".
+
+    Prompts without a prompt_id are named p00000, p00001, ... in order. Further columns are carried.
+    Raises DataError, with the row, for no prompts at all, a prompt that is blank or no text, an id that
+    stands twice, or a column that a later stage writes (`response`, `reward`, ...).
+
+    >>> as_prompts(["What is 2 + 2?", "Name a bird."])["prompt_id"][:]
+    ['p00000', 'p00001']
+    """
+    if hasattr(prompts, "column_names"):
+        return _checked_prompt_table(prompts)
+    if isinstance(prompts, (str, bytes, Mapping)) or not isinstance(prompts, Iterable):
+        raise DataError(
+            f"the prompts are one {type(prompts).__name__}, not a list",
+            where="as_prompts",
+            fix="Put a single prompt in a list; of several splits pass one.",
+        )
+    if hasattr(prompts, "to_dict"):  # a pandas table, whose items are the names of its columns
+        prompts = prompts.to_dict("records")
+    return _prompt_records(list(prompts), where="prompts")
+
+
+def read_prompts(path: str | Path) -> Dataset:
+    """Prompts from a file: .txt (one a line), .jsonl, .json (a list), or .csv with a "prompt" column.
+
+    Blank lines at the end do not count; a blank line between prompts is an empty prompt, hence an error.
+    Raises DataError naming the line for what `as_prompts` refuses and for what cannot be read, StoreError
+    when the file is not there or not readable.
+    """
+    path = Path(path)
+    readers = {".txt": _read_txt, ".jsonl": _read_jsonl, ".json": _read_json, ".csv": _read_csv}
+    try:
+        text = path.read_text(encoding="utf-8-sig").rstrip()
+    except UnicodeDecodeError as err:
+        what = f"the file is not UTF-8 (byte {err.start})"
+        raise DataError(what, where=str(path), fix="Save it as UTF-8.") from err
+    except OSError as err:
+        raise translate_os_error(err, where=str(path)) from err
+    if path.suffix.lower() not in readers:
+        what = f"the ending '{path.suffix}' says not how to read the prompts"
+        raise DataError(what, where=str(path), fix=f"Use one of {', '.join(readers)}.")
+    reader = readers[path.suffix.lower()]
+    numbers, records = [], []
+    for number, record in reader(text, str(path)):
+        numbers.append(number)
+        records.append(record)
+    return _prompt_records(records, where=str(path), places=numbers)
+
+
+def check_prompts(table: Dataset) -> None:
+    """Raise DataError unless `table` is a prompts table: ids unique, prompts not blank, at least one row."""
+    _check_columns(table, "prompts")
+    ids, texts = table["prompt_id"][:], table["prompt"][:]
+    _check_ids(ids, "prompts", [f"row {row}" for row in range(len(ids))])
+    for row, text in enumerate(texts):
+        if not text.strip():
+            raise _blank(f"row {row} of prompts, prompt_id '{ids[row]}'")
+
+
+def _checked_prompt_table(table: Dataset) -> Dataset:
+    _require_table(table, "prompts")
+    _refuse_written_later(table.column_names, "prompts")
+    if "prompt_id" not in table.column_names or _kind(table, "prompt_id") == "integer":
+        return _prompt_records(table.to_list(), where="prompts")
+    check_prompts(table)
+    return table
+
+
+def _prompt_records(records: Sequence[Any], where: str, places: Sequence[str] | None = None) -> Dataset:
+    """The table of `records` (strings or mappings); `places` say where each one stands ("line 3")."""
+    from datasets import Dataset
+
+    places = places or [f"row {row}" for row in range(len(records))]
+    if not records:
+        raise DataError("there are no prompts", where=where, fix="Give at least one prompt.")
+    rows = [_prompt_record(record, row, f"{places[row]} of {where}") for row, record in enumerate(records)]
+    _check_ids([row["prompt_id"] for row in rows], where, places)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    _refuse_written_later(names, where)
+    try:
+        return Dataset.from_dict({name: [row.get(name) for row in rows] for name in names})
+    except (ValueError, TypeError) as err:  # Arrow's errors are ValueErrors
+        raise DataError(
+            f"a column mixes types ({err})", where=where, fix="Give each column values of one type."
+        ) from err
+
+
+def _prompt_record(record: Any, row: int, where: str) -> dict[str, Any]:
+    fields = dict(record) if isinstance(record, Mapping) else {"prompt": record}
+    if "prompt" not in fields:
+        found = ", ".join(map(str, fields)) or "nothing"
+        raise DataError("no 'prompt' here", where=where, fix=f"Name the text 'prompt'; found: {found}.")
+    prompt, prompt_id = fields.pop("prompt"), fields.pop("prompt_id", None)
+    if not isinstance(prompt, str):
+        what = f"the prompt is not text but {type(prompt).__name__}"
+        raise DataError(what, where=where, fix="Give each prompt as text.")
+    if not prompt.strip():
+        raise _blank(where)
+    name = f"p{row:05d}" if prompt_id is None else str(prompt_id)
+    return {"prompt_id": name, "prompt": prompt, **fields}
+
+
+def _check_ids(ids: Sequence[str], where: str, places: Sequence[str]) -> None:
+    if not len(ids):
+        raise DataError("there are no prompts", where=where, fix="Give at least one prompt.")
+    first: dict[str, int] = {}
+    for row, prompt_id in enumerate(ids):
+        before = first.setdefault(prompt_id, row)
+        if before != row or not prompt_id:
+            what = f"the prompt_id '{prompt_id}' stands twice" if prompt_id else "a prompt_id is empty"
+            place = f"{places[before]} and {places[row]}" if prompt_id else places[row]
+            raise DataError(what, where=f"{where}, {place}", fix="Give each prompt an id of its own.")
+
+
+def _refuse_written_later(names: Sequence[str], where: str) -> None:
+    taken = [name for name in names if name in _WRITTEN_LATER]
+    if taken:
+        raise DataError(
+            f"the prompts have a column '{taken[0]}', which a later stage writes",
+            where=where,
+            fix="Rename or drop it; known-good responses can be carried as 'reference'.",
+        )
+
+
+def _blank(where: str) -> DataError:
+    return DataError("the prompt is empty", where=where, fix="Write a prompt there or remove the row.")
+
+
+def _lines(text: str) -> list[str]:
+    # At "\n" alone: str.splitlines would also cut at separators that a prompt may hold.
+    return text.split("\n") if text else []
+
+
+def _read_txt(text: str, where: str) -> Iterator[tuple[str, str]]:
+    for number, line in enumerate(_lines(text), start=1):
+        yield f"line {number}", line
+
+
+def _read_jsonl(text: str, where: str) -> Iterator[tuple[str, Any]]:
+    for number, line in enumerate(_lines(text), start=1):
+        yield f"line {number}", _parsed(line, f"line {number} of {where}")
+
+
+def _read_json(text: str, where: str) -> Iterator[tuple[str, Any]]:
+    records = _parsed(text, where) if text else []
+    if not isinstance(records, list):
+        raise DataError(
+            "the file does not hold a list", where=where, fix='Write [{"prompt": ...}, ...] or use .jsonl.'
+        )
+    for number, record in enumerate(records, start=1):
+        yield f"item {number}", record
+
+
+def _read_csv(text: str, where: str) -> Iterator[tuple[str, dict[str, str]]]:
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        head = next(lines, [])
+        if len(set(head)) < len(head):
+            raise DataError("two columns share a name", where=f"line 1 of {where}", fix="Rename one.")
+        for fields in lines:
+            place = f"line {lines.line_num}"
+            if not fields:
+                raise _blank(f"{place} of {where}")
+            if len(fields) != len(head):
+                what = f"{len(fields)} fields under {len(head)} column names"
+                raise DataError(what, where=f"{place} of {where}", fix="Quote fields that hold a comma.")
+            yield place, dict(zip(head, fields, strict=True))
+    except csv.Error as err:
+        place = f"line {lines.line_num} of {where}"
+        raise DataError(f"not valid CSV ({err})", where=place, fix="Mend the quotes there.") from err
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as err:
+        what = f"not valid JSON ({err.msg} at line {err.lineno}, column {err.colno})"
+        raise DataError(
+            what, where=where, fix="Write one JSON value there, strings in double quotes."
+        ) from err
+
+
+# Checks ------------------------------------------------------------------------------------------------
+
+
+def check_responses(table: Dataset) -> None:
+    """Raise DataError, naming the first bad row, unless `table` is a responses table.
+
+    Checked: columns and types; no nulls; each (prompt_id, sample_id) once (and `round`, where there is that
+    column); one prompt text per prompt_id; and, where the columns are there, finish_reason "eos" or
+    "length", one finite log-probability <= 0 per token, and logprob their sum.
+    """
+    _check_columns(table, "responses")
+    arrow = _arrow(table)
+    _check_keys(arrow)
+    _check_row_values(arrow)
+
+
+def check_scored(table: Dataset) -> None:
+    """Raise unless `table` is a responses table whose `reward` is finite in every row.
+
+    Raises DataError ("no reward column: run score first") and as `check_responses`; RewardError with the
+    count and the first prompt_id and sample_id for rewards that are missing, NaN or infinite.
+    """
+    _check_columns(table, "scored")
+    check_responses(table)
+    _check_finite(table)
+
+
+def check_selected(table: Dataset) -> None:
+    """Raise unless `table` can be fine-tuned on: rows with prompt and response, rewards finite if present.
+
+    Kept rows of several rounds may share (prompt_id, sample_id). Raises DataError or RewardError.
+    """
+    _check_columns(table, "selected")
+    if "reward" in table.column_names:
+        _check_finite(table)
+
+
+def _check_finite(table: Dataset) -> None:
+    bad = np.flatnonzero(~np.isfinite(reward_column(table)))
+    if bad.size:
+        raise nonfinite_error(table, bad)
+
+
+def reward_column(table: Dataset, name: str = "reward") -> np.ndarray:
+    """The column as float64 `(rows,)`; null becomes NaN. DataError when it is absent or no number."""
+    if name not in table.column_names:
+        what, fix = _MISSING.get(name, (f"no column '{name}'", "Name a column that the table has."))
+        raise DataError(what, where=f"columns {', '.join(table.column_names)}", fix=fix)
+    if _kind(table, name) not in ("number", "integer", "nothing"):
+        raise _wrong_type(name, "number", table)
+    return _arrow(table.select_columns([name])).column(name).cast("float64").to_numpy()
+
+
+def nonfinite_error(table: Dataset, bad: np.ndarray, name: str = "reward") -> RewardError:
+    """The error for the rows `bad` whose reward is missing, NaN or infinite: how many, and the first one."""
+    return RewardError(
+        f"{len(bad)} of {len(table)} values of '{name}' are missing, NaN or infinite",
+        where=_row_name(_arrow(table), int(bad[0])),
+        fix="A NaN compares false with everything, so 'keep the best' could keep it. Check the reward "
+        "model's dtype (float16 overflows at 65504), or drop these rows with select(..., on_nan='drop').",
+    )
+
+
+def _check_columns(table: Dataset, stage: str) -> None:
+    """Columns there and typed as COLUMNS says, also the optional ones; no nulls; at least one row."""
+    _require_table(table, stage)
+    names = table.column_names
+    for name in REQUIRED[stage]:
+        if name not in names:
+            what, fix = _MISSING.get(name, (f"no column '{name}'", f"The {stage} table needs it."))
+            raise DataError(what, where=f"{stage} table with the columns {', '.join(names)}", fix=fix)
+    if not len(table):
+        fix = "Check the stage before this one."
+        raise DataError(f"the {stage} table is empty", where=f"the {stage} table", fix=fix)
+    for name in names:
+        if name in COLUMNS and not _fits(_kind(table, name), COLUMNS[name][0]):
+            raise _wrong_type(name, COLUMNS[name][0], table)
+    known = [name for name in names if name in COLUMNS and name != "reward"]
+    # Rows from elsewhere may be fine-tuned on without token_ids and the like.
+    _check_nulls(table, REQUIRED[stage] if stage == "selected" else known, stage)
+
+
+def _require_table(table: Any, stage: str) -> None:
+    from datasets import Dataset
+
+    if not isinstance(table, Dataset):
+        raise DataError(
+            f"a {type(table).__name__} is not a table",
+            where=f"the {stage} table",
+            fix="Pass a datasets.Dataset; of several splits pass one.",
+        )
+
+
+def _check_nulls(table: Dataset, names: Sequence[str], stage: str) -> None:
+    arrow = _arrow(table.select_columns(list(names)))
+    for name in names:
+        if arrow.column(name).null_count:
+            row = int(np.flatnonzero(arrow.column(name).is_null().to_numpy())[0])
+            raise DataError(
+                f"'{name}' is missing in {arrow.column(name).null_count} rows",
+                where=f"{stage} table, row {row}",
+                fix="Fill it in or drop these rows.",
+            )
+
+
+def _check_keys(arrow: pyarrow.Table) -> None:
+    ids, texts = (arrow.column(name).to_pylist() for name in ("prompt_id", "prompt"))
+    keys = [name for name in ("prompt_id", "sample_id", "round") if name in arrow.column_names]
+    seen: set[tuple] = set()
+    prompt_of: dict[str, str] = {}
+    for row, key in enumerate(zip(*(arrow.column(name).to_pylist() for name in keys), strict=True)):
+        if key in seen:
+            fix = "Each response needs a sample_id of its own within its prompt."
+            raise DataError("this response stands twice", where=_row_name(arrow, row), fix=fix)
+        seen.add(key)
+        if prompt_of.setdefault(ids[row], texts[row]) != texts[row]:
+            fix = "Responses may be paired with the wrong prompt; build the table again from the prompts."
+            raise DataError(
+                "the prompt differs from an earlier row of its prompt_id",
+                where=_row_name(arrow, row),
+                fix=fix,
+            )
+
+
+def _check_row_values(arrow: pyarrow.Table) -> None:
+    """finish_reason, token_logprobs and logprob of every row, where the table has these columns."""
+    have = set(arrow.column_names)
+    if "finish_reason" in have:
+        reasons = arrow.column("finish_reason").to_pylist()
+        wrong = np.array([reason not in FINISH_REASONS for reason in reasons])
+        _refuse(arrow, wrong, "finish_reason is neither 'eos' nor 'length'", "Use one of these two.")
+    if "token_logprobs" not in have:
+        return
+    lengths, values = _flat(arrow, "token_logprobs")
+    row_of = np.repeat(np.arange(arrow.num_rows), lengths)
+    bad = np.bincount(row_of, ~(np.isfinite(values) & (values <= 1e-3)), arrow.num_rows) > 0
+    _refuse(arrow, bad, "a token log-probability is not a finite number <= 0", "Sample these prompts again.")
+    if "token_ids" in have:
+        differ = _flat(arrow, "token_ids")[0] != lengths
+        _refuse(arrow, differ, "token_logprobs and token_ids differ in length", "Give one number per token.")
+    if "logprob" in have:
+        total = arrow.column("logprob").cast("float64").to_numpy()
+        apart = ~(np.abs(total - np.bincount(row_of, values, arrow.num_rows)) <= 1e-3 + 1e-4 * lengths)
+        _refuse(arrow, apart, "logprob is not the sum of token_logprobs", "Compute it again.")
+
+
+def _refuse(arrow: pyarrow.Table, bad: np.ndarray, what: str, fix: str) -> None:
+    if bad.any():
+        more = f" ({int(bad.sum())} of {len(bad)} rows)"
+        raise DataError(what + more, where=_row_name(arrow, int(bad.argmax())), fix=fix)
+
+
+def _row_name(arrow: pyarrow.Table, row: int) -> str:
+    named = [name for name in ("prompt_id", "sample_id") if name in arrow.column_names]
+    return ", ".join([f"row {row}", *(f"{name} {arrow.column(name)[row].as_py()!r}" for name in named)])
+
+
+def _wrong_type(name: str, wanted: str, table: Dataset) -> DataError:
+    found = _kind(table, name)
+    return DataError(
+        f"column '{name}' holds {found}, not {wanted}",
+        where=f"table with the columns {', '.join(table.column_names)}",
+        fix=f"Convert it: {COLUMNS.get(name, ('', 'a number is needed'))[1]}.",
+    )
+
+
+def _kind(table: Dataset, name: str) -> str:
+    """What a column holds, in the words of COLUMNS; Arrow's own word for anything else."""
+    return _arrow_kind(table.features.arrow_schema.field(name).type)
+
+
+def _arrow_kind(arrow: pyarrow.DataType) -> str:
+    from pyarrow import types
+
+    if types.is_list(arrow) or types.is_large_list(arrow) or types.is_fixed_size_list(arrow):
+        inner = _arrow_kind(arrow.value_type)
+        return f"list of {inner}s" if inner in ("integer", "number") else f"list of {inner}"
+    names = {"integer": types.is_integer, "number": types.is_floating, "nothing": types.is_null}
+    text = types.is_string(arrow) or types.is_large_string(arrow)
+    return "text" if text else next((name for name, test in names.items() if test(arrow)), str(arrow))
+
+
+def _fits(found: str, wanted: str) -> bool:
+    """Integers pass for numbers and empty lists for any list; nulls are left to the null check."""
+    if found in (wanted, "nothing") or (wanted.startswith("list") and found == "list of nothing"):
+        return True
+    return found.replace("integer", "number") == wanted
+
+
+# Reading tables ----------------------------------------------------------------------------------------
+
+
+def groups(table: Dataset) -> dict[str, np.ndarray]:
+    """prompt_id -> the rows of that prompt, ascending; prompts in the order of their first row.
+
+    Works for ragged tables and for rows in any order. Raises DataError without the column `prompt_id`.
+    """
+    if "prompt_id" not in table.column_names:
+        raise DataError(
+            "no column 'prompt_id'", where=f"columns {', '.join(table.column_names)}", fix="Add it."
+        )
+    encoded = _arrow(table.select_columns(["prompt_id"])).column(0).combine_chunks().dictionary_encode()
+    codes = encoded.indices.to_numpy()
+    order = np.argsort(codes, kind="stable")
+    borders = np.cumsum(np.bincount(codes, minlength=len(encoded.dictionary)))[:-1]
+    return dict(zip(encoded.dictionary.to_pylist(), np.split(order, borders), strict=True))
+
+
+def reward_matrix(scored: Dataset) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """(prompt_ids, rewards float64 `(M, n)`, row_index int `(M, n)`): one line a prompt, rows in table order.
+
+    Raises DataError when the prompts have different numbers of responses (use `groups` then), and as
+    `check_scored`.
+    """
+    check_scored(scored)
+    found = groups(scored)
+    sizes = {prompt_id: len(rows) for prompt_id, rows in found.items()}
+    if len(set(sizes.values())) > 1:
+        few, many = min(sizes, key=sizes.get), max(sizes, key=sizes.get)
+        raise DataError(
+            f"the prompts have between {sizes[few]} and {sizes[many]} responses",
+            where=f"prompt_id {few!r} and {many!r}",
+            fix="Draw as many for each, or use schema.groups.",
+        )
+    rows = np.stack(list(found.values()))
+    return list(found), reward_column(scored)[rows], rows
+
+
+def fingerprint(table: Dataset) -> str:
+    """sha256 (hex) of a table's column names and contents in row order.
+
+    The same on every machine and whatever the chunking, the order of the columns, or the width of integer
+    and float types. Floats count to the last bit, except that -0.0 equals 0.0 and all NaNs are one; a null
+    is neither NaN nor an empty text or list.
+    """
+    digest = hashlib.sha256()
+    arrow = _arrow(table)
+    for name in sorted(arrow.column_names):
+        digest.update(f"{name!r}:".encode())
+        _feed(digest, arrow.column(name).combine_chunks())
+    return digest.hexdigest()
+
+
+def _feed(digest: Any, values: Any) -> None:
+    """Hash an Arrow array: kind, length, nulls, then values; lists and structs by their parts."""
+    from pyarrow import types
+
+    if types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    kind = _arrow_kind(values.type)
+    kind = "list" if kind.startswith("list") else kind
+    digest.update(f"{kind} {len(values)} ".encode())
+    digest.update(np.packbits(values.is_null().to_numpy(zero_copy_only=False)).tobytes())
+    if types.is_struct(values.type):
+        for field in sorted(field.name for field in values.type):
+            digest.update(f"{field!r}:".encode())
+            _feed(digest, values.field(field))
+        return
+    _HASHED.get(kind, _feed_other)(digest, values)
+
+
+def _feed_list(digest: Any, values: Any) -> None:
+    from pyarrow import compute
+
+    digest.update(compute.list_value_length(values).fill_null(0).to_numpy().astype("<i8").tobytes())
+    _feed(digest, values.flatten())
+
+
+def _feed_text(digest: Any, values: Any) -> None:
+    texts = [text.encode() for text in values.fill_null("").to_pylist()]
+    digest.update(np.array([len(text) for text in texts], dtype="<i8").tobytes())
+    digest.update(b"".join(texts))
+
+
+def _feed_integers(digest: Any, values: Any) -> None:
+    digest.update(values.fill_null(0).to_numpy().astype("<i8").tobytes())
+
+
+def _feed_numbers(digest: Any, values: Any) -> None:
+    numbers = values.fill_null(0).to_numpy().astype("<f8") + 0.0  # turns -0.0 into 0.0
+    numbers[np.isnan(numbers)] = np.nan
+    digest.update(numbers.tobytes())
+
+
+def _feed_nothing(digest: Any, values: Any) -> None:
+    """Nulls alone: their number is all there is to know."""
+
+
+def _feed_other(digest: Any, values: Any) -> None:
+    """Booleans, dates and the like are few: their JSON will do."""
+    for value in values.to_pylist():
+        digest.update(json.dumps(value, sort_keys=True, default=str).encode() + b";")
+
+
+_HASHED = {
+    "list": _feed_list,
+    "text": _feed_text,
+    "integer": _feed_integers,
+    "number": _feed_numbers,
+    "nothing": _feed_nothing,
+}
+
+
+def _arrow(table: Dataset) -> pyarrow.Table:
+    """The table as Arrow, with a `select` or `sort` applied to it carried out."""
+    return table.with_format("arrow")[:]
+
+
+def _flat(arrow: pyarrow.Table, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """A list column as (length of each row, all values in a row)."""
+    column = arrow.column(name).combine_chunks()
+    return np.asarray(column.value_lengths()), column.flatten().to_numpy(zero_copy_only=False).astype(float)
+
+
+# Exports -----------------------------------------------------------------------------------------------
+
+
+def to_trl_sft(selected: Dataset, *, truncated: str = "raise") -> Dataset:
+    """Rows for TRL's SFTTrainer: `prompt` and `completion` as chat messages; other columns are left out.
+
+    TRL ends every response with an end token, so a truncated one would be learned as finished: DataError,
+    unless `truncated="drop"` leaves these rows out. Raises as `check_selected`.
+    """
+    check_selected(selected)
+    if truncated not in ("raise", "drop"):
+        raise DataError(f"truncated is {truncated!r}", where="to_trl_sft", fix="Use 'raise' or 'drop'.")
+    cut = finish_reasons(selected) == "length"
+    if cut.any() and truncated == "raise":
+        raise DataError(
+            f"{int(cut.sum())} of {len(cut)} responses are truncated; TRL would train them as finished",
+            where=_row_name(_arrow(selected), int(cut.argmax())),
+            fix="Leave them out: select(..., truncated='drop') or to_trl_sft(..., truncated='drop').",
+        )
+    rows = selected.select(np.flatnonzero(~cut))
+    prompts, responses = rows["prompt"][:], rows["response"][:]
+    return _messages({"prompt": ("user", prompts), "completion": ("assistant", responses)})
+
+
+def to_trl_preference(pairs: Dataset) -> Dataset:
+    """Rows for TRL's DPOTrainer and RewardTrainer: `prompt`, `chosen`, `rejected` as chat messages.
+
+    `pairs` is what `selection.best_worst_pairs` gives. Raises DataError when a column is missing.
+    """
+    for name in ("prompt", "chosen", "rejected"):
+        if name not in pairs.column_names:
+            found = ", ".join(pairs.column_names)
+            raise DataError(
+                f"no column '{name}'", where=f"columns {found}", fix="Call best_worst_pairs first."
+            )
+    texts = {name: ("assistant", pairs[name][:]) for name in ("chosen", "rejected")}
+    return _messages({"prompt": ("user", pairs["prompt"][:]), **texts})
+
+
+def finish_reasons(table: Dataset) -> np.ndarray:
+    """The column `finish_reason` as text `(rows,)`; "eos" throughout where the table has no such column."""
+    if "finish_reason" not in table.column_names:
+        return np.full(len(table), "eos")
+    return np.array(table["finish_reason"][:], dtype=str)
+
+
+def _messages(columns: Mapping[str, tuple[str, list[str]]]) -> Dataset:
+    from datasets import Dataset
+
+    return Dataset.from_dict(
+        {
+            name: [[{"role": role, "content": text}] for text in texts]
+            for name, (role, texts) in columns.items()
+        }
+    )

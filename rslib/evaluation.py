@@ -21,6 +21,7 @@ from __future__ import annotations
 import html
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -471,18 +472,19 @@ def _below_peak(curve: np.ndarray, clusters: np.ndarray, seed: int) -> list[dict
     return [_paired(row - peak, clusters, seed) for row in curve]
 
 
-def reward_histogram(pool: Dataset, kept: Dataset, *, bins: int = 24, seed: int = 0) -> dict[str, Any]:
+def reward_histogram(pool: Dataset, kept: Dataset, *, seed: int = 0) -> dict[str, Any]:
     """Where the rewards of the pool and of the kept rows lie: share of responses per bin, with intervals.
 
     `{"edges": [bins + 1 numbers], "pool": [{mean, low, high}, ...], "kept": [...], "pool_rows",
-    "kept_rows"}`. The bins are equally wide over the pool's 0.5 to 99.5 % range; rarer rewards go to the
-    outer bins. Shares are means over prompts. Raises RewardError without rewards, ConfigError if bins < 2.
+    "kept_rows"}`. There are about as many equally wide bins as the square root of the kept rows, 8 to 24,
+    over the pool's 0.5 to 99.5 % range; rarer rewards go to the outer bins. Shares are means over prompts.
+    Raises RewardError without rewards.
     """
-    require(bins >= 2, f"bins is {bins}", "reward_histogram", "Use at least two bins.")
     for table in (pool, kept):
         schema.check_scored(table)
     tables = {"pool": _Rows(pool), "kept": _Rows(kept)}
     low, high = np.quantile(tables["pool"].numbers("reward"), [0.005, 0.995])
+    bins = int(np.clip(math.sqrt(len(kept)), 8, 24))
     edges = np.linspace(low, high if high > low else low + 1.0, bins + 1)
     found: dict[str, Any] = {"edges": edges.tolist()}
     for name, rows in tables.items():
@@ -564,8 +566,8 @@ def round_entry(
 
     `arms` are the held-out scored responses by arm name, the baseline first. `pool` is the training pool
     that was selected from, `kept` what each arm was fine-tuned on, the arm of interest last; `reference`
-    optional known-good scored responses. Without a pool (an evaluation alone) the fields about selection are None. `n` is the pool's
-    responses per prompt.
+    optional known-good scored responses. Without a pool (an evaluation alone) the fields about selection
+    are None. `n` is the pool's responses per prompt.
 
     Raises RewardError and DataError as the functions that it calls; DataError when `kept` comes without
     `pool`.
@@ -634,16 +636,31 @@ def verdict(difference: Mapping[str, Any]) -> str:
     return "lower" if difference["high"] < 0 else "not separable"
 
 
+def signed(value: float, sign: str = "+") -> str:
+    """A number with two decimals and its sign, never "-0.00".
+
+    >>> signed(2.314), signed(-0.001), signed(1.5, "")
+    ('+2.31', '+0.00', '1.50')
+    """
+    return f"{round(value, 2) + 0.0:{sign}.2f}"
+
+
 def claim(entry: Mapping[str, Any], comparison: Mapping[str, Any], metric: str) -> str:
     """One sentence about one paired difference, worded by its interval and by nothing else."""
     first, second = (arm_label(comparison[side], entry["n"]) for side in ("first", "second"))
-    found, what = comparison[metric], metric.replace("_", " ")
-    numbers = f"{found['difference']:+.2f} {what} [{found['low']:+.2f}, {found['high']:+.2f}]"
+    found = comparison[metric]
     finding = verdict(found)
+    interval = f"[{signed(found['low'])}, {signed(found['high'])}]"
+    if metric == "unsafe_compliance":
+        more = {"higher": "more often than", "lower": "less often than"}
+        than = more.get(finding, "not separably more or less often than")
+        return (
+            f"{first} complies with unsafe prompts {than} {second}: {signed(found['difference'])} {interval}."
+        )
+    numbers = f"{signed(found['difference'])} {metric} {interval}"
     if finding == "not separable":
         return f"{first} is not separable from {second}: {numbers}."
-    good = (finding == "higher") != (metric == "unsafe_compliance")
-    return f"{first} {'beats' if good else 'falls behind'} {second} by {numbers}."
+    return f"{first} {'beats' if finding == 'higher' else 'falls behind'} {second} by {numbers}."
 
 
 def _entry_headlines(entry: Mapping[str, Any]) -> Iterator[str]:
@@ -692,8 +709,7 @@ def interval_text(found: Mapping[str, float] | None) -> str:
     """
     if found is None:
         return "-"
-    # Adding 0.0 turns a rounded "-0.00" into "0.00".
-    mean, low, high = (f"{round(found[key], 2) + 0.0:.2f}" for key in ("mean", "low", "high"))
+    mean, low, high = (signed(found[key], "") for key in ("mean", "low", "high"))
     return f"{mean} [{low}, {high}]"
 
 
@@ -727,6 +743,11 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
+def _unbroken(cell: str) -> str:
+    """Keep an interval on one line where a narrow page wraps its cell."""
+    return re.sub(r"\[\S+ \S+\]$", r'<span style="white-space: nowrap">\g<0></span>', cell)
+
+
 def html_table(rows: Sequence[Sequence[str]], title: str) -> str:
     """An HTML table with caption and scopes, every cell escaped; first row and first column are headers.
 
@@ -735,7 +756,7 @@ def html_table(rows: Sequence[Sequence[str]], title: str) -> str:
     >>> "&lt;b&gt;" in html_table([["", "x"], ["<b>", "1"]], "one row")
     True
     """
-    cells = [[html.escape(cell) for cell in row] for row in rows]
+    cells = [[_unbroken(html.escape(cell)) for cell in row] for row in rows]
     head = "".join(f'<th scope="col">{cell}</th>' for cell in cells[0])
     body = "\n".join(
         f'<tr><th scope="row">{row[0]}</th>' + "".join(f"<td>{cell}</td>" for cell in row[1:]) + "</tr>"

@@ -29,7 +29,14 @@ import numpy as np
 from rslib import schema
 from rslib.config import require
 from rslib.errors import DataError
-from rslib.evaluation import arm_interval, arm_label, arms_in_order, interval_text, reward_length_correlation
+from rslib.evaluation import (
+    arm_interval,
+    arm_label,
+    arms_in_order,
+    interval_text,
+    reward_length_correlation,
+    signed,
+)
 from rslib.store import atomic_write
 
 if TYPE_CHECKING:
@@ -81,8 +88,11 @@ def panels(count: int, height: float, axes: Sequence[Axes] | None, *, down: bool
 
 
 def finished(axes: Sequence[Axes], question: str, summary: str) -> None:
-    """Put the question above the first panel and the summary on every panel, where `summary_of` finds it."""
-    axes[0].set_title(question, loc="left", fontsize=12, color=INK, pad=10)
+    """Put the question above the panels and the summary on every panel, where `summary_of` finds it."""
+    if len(axes) > 1:  # a panel's own title would push its neighbours away
+        axes[0].figure.suptitle(question, x=0.02, ha="left", fontsize=12, color=INK)
+    else:
+        axes[0].set_title(question, loc="left", fontsize=12, color=INK, pad=10)
     for panel in axes:
         panel.set_label(summary)
 
@@ -138,9 +148,13 @@ def _curve(panel: Axes, ns: Sequence[int], points: Sequence[tuple[float, float, 
 
 def _mark_peak(panel: Axes, n: int, height: float) -> None:
     panel.axvline(n, color=SOFT, linewidth=1, linestyle=":")
-    panel.annotate(
-        f"peak: n = {n}", (n, height), xytext=(6, -22), textcoords="offset points", fontsize=9, color=INK
-    )
+    left = n <= math.sqrt(math.prod(panel.get_xlim()))  # of the middle of the log axis
+    style = {
+        "xytext": (6 if left else -6, -24),
+        "textcoords": "offset points",
+        "ha": "left" if left else "right",
+    }
+    panel.annotate(f"peak: n = {n}", (n, height), fontsize=9, color=INK, **style)
 
 
 def _curve_summary(table: Mapping[str, Any]) -> str:
@@ -153,10 +167,12 @@ def _curve_summary(table: Mapping[str, Any]) -> str:
         return f"{text}; there is no gold score."
     text += f" and gold from {ends[1]}; gold is highest at n = {table['peak_n']}"
     below = last["below_peak"]
-    interval = f"{below['difference']:+.2f} [{below['low']:+.2f}, {below['high']:+.2f}]"
+    if table["peak_n"] == last["n"]:
+        return f"{text}, the largest n."
+    interval = f"{signed(below['difference'])} [{signed(below['low'])}, {signed(below['high'])}]"
     if below["high"] < 0:
         return f"{text} and lower by {interval} at n = {last['n']}."
-    return f"{text}, and at n = {last['n']} not separably lower ({interval})."
+    return f"{text}, and not separably lower at n = {last['n']}: {interval}."
 
 
 def _short(found: Mapping[str, float]) -> str:
@@ -187,7 +203,7 @@ def reward_histogram(histogram: Mapping[str, Any], axes: Axes | None = None) -> 
             xytext=(0, 5),
             textcoords="offset points",
             fontsize=9,
-            color=colour,
+            color=INK,
             ha=side,
         )
     panel.set_ylim(bottom=0, top=panel.get_ylim()[1] * 1.1)
@@ -207,8 +223,10 @@ def selection_figure(selection: Mapping[str, Any], axes: Sequence[Axes] | None =
     `selection` is what `evaluation.selection_table` gives. A panel is left out when its column is unknown.
     Raises DataError when a point has no interval.
     """
+    from matplotlib.ticker import PercentFormatter
+
     groups = {name: selection["rows"][name] for name in ROW_LOOKS if name in selection["rows"]}
-    labels = {"reward": "reward", "length": "length (tokens)", "truncation_rate": "truncated (share)"}
+    labels = {"reward": "reward", "length": "length (tokens)", "truncation_rate": "truncated"}
     known = [metric for metric in labels if all(group[metric] is not None for group in groups.values())]
     axes = panels(len(known), 1.7 + 0.3 * len(groups), axes)
     for panel, metric in zip(axes, known, strict=True):
@@ -220,6 +238,9 @@ def selection_figure(selection: Mapping[str, Any], axes: Sequence[Axes] | None =
         panel.set_ylim(-len(groups) + 0.4, 0.6)
         panel.grid(axis="x", color="#e4e4e4", linewidth=0.7)
         panel.margins(x=0.15)
+        panel.locator_params(axis="x", nbins=3)
+        if metric == "truncation_rate":
+            panel.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     for panel in axes[1:]:
         panel.set_yticklabels([])
     text = "; ".join(f"{name} {interval_text(group['reward'])}" for name, group in groups.items())
@@ -247,11 +268,11 @@ def arms_figure(entry: Mapping[str, Any], axes: Sequence[Axes] | None = None) ->
             _bar(panel, at, checked(arm[metric], f"{metric} of {name}"), look_of(name))
         labels = [arm_label(name, entry["n"]).replace("-of-", "\nof ") for name in arms]
         panel.set_xticks(range(len(arms)), labels)
+        panel.set_xlabel(f"n = {entry['arms'][entry['order'][0]]['prompts']} held-out prompts", fontsize=9)
         panel.axhline(0, color=INK, linewidth=0.8)
         panel.margins(y=0.14)
         panel.set_ylabel("gold (points)" if metric == "gold" else "reward")
-    first = next(iter(arms.values()))
-    axes[-1].set_xlabel(f"n = {first['prompts']} held-out prompts", fontsize=9)
+
     text = "; ".join(
         f"{arm_label(name, entry['n'])} {interval_text(arm[known[0]])}" for name, arm in arms.items()
     )
@@ -268,6 +289,8 @@ def _bar(panel: Axes, at: float, point: tuple[float, float, float], look: tuple[
     mean, low, high = point
     colour, _, hatch = look
     panel.bar(at, mean, width=0.62, color=colour, hatch=hatch, edgecolor="white", linewidth=0)
+    # White under black keeps the interval visible inside the bar.
+    panel.plot([at, at], [low, high], color="white", linewidth=3.6)
     panel.plot([at, at], [low, high], color=INK, linewidth=1.6)
     edge, above = (high, True) if mean >= 0 else (low, False)
     panel.annotate(
@@ -328,7 +351,7 @@ def _kl_path(panel: Axes, name: str, points: Sequence[tuple[int, Any, Any]], lab
         if len(points) > 1:
             panel.annotate(str(number), (x[0], y[0]), xytext=(-9, 4), textcoords="offset points", fontsize=8)
     _, x, y = points[-1]
-    panel.annotate(label, (x[0], y[0]), xytext=(8, 8), textcoords="offset points", fontsize=9, color=colour)
+    panel.annotate(label, (x[0], y[0]), xytext=(8, 8), textcoords="offset points", fontsize=9, color=INK)
 
 
 def length_against_reward(pool: Dataset, kept: Dataset | None = None, axes: Axes | None = None) -> Axes:
@@ -351,7 +374,7 @@ def length_against_reward(pool: Dataset, kept: Dataset | None = None, axes: Axes
     panel.set_xlabel("length (tokens)")
     panel.set_ylabel("reward")
     found = reward_length_correlation(pool)
-    text = "is not defined" if found is None else f"is {found:+.2f}"
+    text = "is not defined" if found is None else f"is {signed(found)}"
     summary = f"Within prompts the correlation of reward and length {text}, over n = {len(pool):,} responses."
     finished([panel], "Does the reward model pay for length?", summary)
     return panel
@@ -378,7 +401,7 @@ def save(axes: Axes | Sequence[Axes], path: str | os.PathLike[str]) -> Path:
 
 
 def show(axes: Axes | Sequence[Axes], summary: str = "") -> None:
-    """Print the figure's one-sentence summary; in a notebook also show the figure, the summary as alt text."""
+    """Print the figure's one-sentence summary; in a notebook also show the figure with it as alt text."""
     summary = summary or summary_of(axes)
     print(summary)
     try:

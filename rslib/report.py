@@ -17,7 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rslib import plots
-from rslib.evaluation import METRICS, Report, arm_label, caption, html_table, interval_text, table_rows
+from rslib.evaluation import (
+    METRICS,
+    Report,
+    arm_label,
+    caption,
+    html_table,
+    interval_text,
+    signed,
+    table_rows,
+)
 from rslib.store import atomic_write
 
 if TYPE_CHECKING:
@@ -45,6 +54,7 @@ caption { text-align: left; color: var(--soft); padding-bottom: .4rem; }
 th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line);
   white-space: nowrap; }
 tbody th { font-weight: 500; }
+@media (max-width: 40rem) { td { white-space: normal; } }
 figure { margin: 1.5rem 0; }
 figure img { width: 100%; max-width: 39rem; height: auto; display: block; background: #fff;
   border-radius: .4rem; }
@@ -107,6 +117,13 @@ def _round_parts(entry: Mapping[str, Any]) -> Iterator[str]:
     yield f"<h2>Round {entry['round']}</h2>"
     yield _table(table_rows(entry), caption(entry))
     yield _figure(plots.arms_figure(entry))
+    yield f"<h3>Before and after, round {entry['round']}</h3>"
+    yield (
+        "<p>Prompts chosen by a fixed rule before any response was read: the first of each kind, then by "
+        "seed. Always response 0, never the best one.</p>"
+    )
+    yield from (_transcript(entry, shown) for shown in entry["transcripts"])
+    yield f"<h3>What selection did, round {entry['round']}</h3>" if entry["selection"] else ""
     if entry["best_of_n"]:
         yield _figure(plots.best_of_n_curve(entry["best_of_n"]))
     if entry["histogram"]:
@@ -116,12 +133,6 @@ def _round_parts(entry: Mapping[str, Any]) -> Iterator[str]:
         yield _table(_selection_rows(entry["selection"]), "Chosen and other responses: mean [95 % interval]")
     if entry["panel"]:
         yield _table(_panel_rows(entry), "The signature of the selection, over the whole pool")
-    yield f"<h3>Before and after, round {entry['round']}</h3>"
-    yield (
-        "<p>Prompts chosen by a fixed rule before any response was read: the first of each kind, then by "
-        "seed. Always response 0, never the best one.</p>"
-    )
-    yield from (_transcript(entry, shown) for shown in entry["transcripts"])
     yield _facts(f"Provenance of round {entry['round']}", entry["provenance"])
 
 
@@ -186,7 +197,7 @@ def _transcript(entry: Mapping[str, Any], shown: Mapping[str, Any]) -> str:
 
 def _scores(said: Mapping[str, Any]) -> str:
     """Reward, gold where known, and whether the response was cut off."""
-    parts = [f"reward {said['reward']:+.2f}"]
+    parts = [f"reward {signed(said['reward'])}"]
     parts += [f"gold {said['gold']:+.1f}"] if said["gold"] is not None else []
     parts += ["cut off"] if said["finish_reason"] == "length" else []
     return ", ".join(parts)

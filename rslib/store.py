@@ -44,7 +44,7 @@ SHARD_RESPONSES = 512
 """Responses per shard unless told otherwise: one or two seconds of work on a CPU."""
 TEMPORARY = ".rslib-tmp"
 LIBRARIES = ("torch", "transformers", "tokenizers", "datasets", "pyarrow", "numpy")
-PRESENTATION = {"__main__.py", "plots.py", "report.py", "bench.py", "build.py"}
+PRESENTATION = {"__main__.py", "plots.py", "report.py", "bench.py", "build.py", "calibrate.py"}
 """Modules that show results and cannot change them: an edit there keeps finished stages."""
 
 
@@ -391,12 +391,13 @@ class Stage:
             tables = [read_shard(self._shard(at)) for at in range(len(parts))]
             note(f"{label}: {sum(map(len, tables))} responses, cached", self.show)
             return Outcome(_join(tables), seconds, cached=True)
+        note(f"{label}: going on, {sum(ready)} of {len(parts)} shards are finished", self.show and any(ready))
         with Progress(sum(map(len, parts)) * weight, label, show=self.show) as progress:
             for at, part in enumerate(parts):
                 if not ready[at]:
                     seconds += self._fill(at, part, work)
                 tables.append(read_shard(self._shard(at)))
-                progress.advance(len(part) * weight)
+                progress.advance(len(part) * weight, cached=ready[at])
         return Outcome(_join(tables), seconds, cached=False)
 
     def _fill(self, at: int, part: Dataset, work: Callable[[Dataset], Dataset]) -> float:

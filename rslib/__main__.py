@@ -1,0 +1,506 @@
+"""The command line, `python -m rslib COMMAND`: each stage reads a folder and writes one.
+
+    sample -> score -> select -> finetune -> evaluate        the road by hand
+    run                                                      the same road as one resumable run
+
+Options come from the settings' dataclasses. Results and progress go to standard output, errors to standard
+error: exit code 2 for input that cannot work, 1 for what went wrong on the way, 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from rslib import __version__
+from rslib.errors import BudgetError, ConfigError, RSError, StoreError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from rslib.evaluation import Report
+
+SECONDS_TO_STOP = 1.5
+"""How long a computation may go on after Ctrl-C before it is ended; files are safe at any moment."""
+
+
+# Options -------------------------------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    """Unknown options and commands are refused with the closest known one, exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message}\nTry: {self.prog} --help", file=sys.stderr)
+        sys.exit(2)
+
+    def refuse(self, kind: str, name: str, known: Iterable[str]) -> NoReturn:
+        from rslib.config import closest
+
+        near = closest(name, list(known))
+        self.error(f"unknown {kind} '{name}'" + (f"; did you mean '{near}'?" if near else ""))
+
+
+def _number_or_text(text: str) -> int | str:
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def _option(text: str) -> tuple[str, Any]:
+    """One `--option name=value`; the value is read as JSON where it is JSON.
+
+    >>> _option("k=2"), _option("mode=mean")
+    (('k', 2), ('mode', 'mean'))
+    """
+    name, sign, value = text.partition("=")
+    if not sign or not name:
+        raise argparse.ArgumentTypeError(f"'{text}' is not name=value")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+_TYPES = {"int": int, "float": float, "str": str, "int | str": _number_or_text}
+
+
+def _add_settings(parser: argparse.ArgumentParser, fields: Iterable[tuple[str, dataclasses.Field]]) -> None:
+    """One option per dataclass field; its help is the field's own."""
+    for name, field in fields:
+        flag, text = f"--{name.replace('_', '-')}", field.metadata["help"].replace("%", "%%")
+        if name == "options":
+            parser.add_argument(
+                "--option", dest=name, action="append", type=_option, help=text, metavar="NAME=VALUE"
+            )
+            continue
+        kind = _TYPES[str(field.type).removesuffix(" | None")]
+        parser.add_argument(
+            flag,
+            dest=name,
+            type=kind,
+            help=f"{text} (default: {field.default})",
+            default=argparse.SUPPRESS,
+            metavar=name.upper(),
+        )
+
+
+def _add_run_settings(parser: argparse.ArgumentParser) -> None:
+    from rslib.pipeline import flat_settings
+
+    _add_settings(parser, ((name, field) for name, (_, field) in flat_settings().items()))
+
+
+def _add_config(parser: argparse.ArgumentParser, kind: type, leave_out: Sequence[str] = ()) -> None:
+    _add_settings(parser, ((f.name, f) for f in dataclasses.fields(kind) if f.name not in leave_out))
+
+
+def _add_model(parser: argparse.ArgumentParser, *names: str) -> None:
+    for name in names:
+        what = name.replace("-", " ")
+        parser.add_argument(
+            f"--{name}", default="tiny", help=f"the {what}: 'tiny', a folder, or a hub id (default: tiny)"
+        )
+
+
+def _add_input(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("input_positional", nargs="?", metavar="INPUT", help=what)
+    parser.add_argument("--input", "--in", dest="input", metavar="DIR", help=what)
+
+
+def _add_out(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    parser.add_argument(
+        "--out", default=default, required=default is None, metavar="DIR", help="folder to write"
+    )
+
+
+def _settings(args: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    """The settings that were given on the command line."""
+    given = {name: getattr(args, name) for name in names if hasattr(args, name)}
+    if "options" in given:
+        given["options"] = dict(given["options"] or [])
+    return given
+
+
+def _config(args: argparse.Namespace, kind: type) -> Any:
+    return kind(**_settings(args, (f.name for f in dataclasses.fields(kind))))
+
+
+def _run_settings(args: argparse.Namespace) -> dict[str, Any]:
+    from rslib.pipeline import flat_settings
+
+    return _settings(args, flat_settings())
+
+
+def _read_input(args: argparse.Namespace) -> Dataset:
+    from rslib.store import read_table
+
+    folder = args.input or args.input_positional
+    if folder is None:
+        raise ConfigError(
+            "no input folder", where="--input", fix="Name the --out folder of the stage before."
+        )
+    return read_table(folder)
+
+
+# The stages ----------------------------------------------------------------------------------------------
+
+
+def _sample_options(parser: argparse.ArgumentParser) -> None:
+    from rslib.config import SampleConfig
+
+    _add_model(parser, "policy")
+    parser.add_argument(
+        "--prompts",
+        type=_number_or_text,
+        default=400,
+        metavar="COUNT|FILE",
+        help="how many embedded prompts, or a prompt file (default: 400)",
+    )
+    parser.add_argument("--split", default="train", help="split of the embedded prompts (default: train)")
+    _add_config(parser, SampleConfig)
+    _add_out(parser)
+
+
+def _sample(args: argparse.Namespace) -> None:
+    from rslib.config import SampleConfig
+    from rslib.pipeline import EMBEDDED, Stages, load_prompts
+    from rslib.store import RunFolder
+
+    config = _config(args, SampleConfig)
+    counted = isinstance(args.prompts, int)
+    prompts = load_prompts(EMBEDDED, args.split, args.prompts) if counted else load_prompts(args.prompts)
+    with RunFolder(args.out) as folder:
+        stages = Stages(folder)
+        table = stages.sample(stages.models.policy_checkpoint(args.policy), prompts, config)
+    _written(table, args.out, "responses", f"score --input {args.out}")
+
+
+def _score_options(parser: argparse.ArgumentParser) -> None:
+    _add_input(parser, "folder of `sample`")
+    _add_model(parser, "reward-model")
+    _add_out(parser)
+
+
+def _score(args: argparse.Namespace) -> None:
+    from rslib import schema
+    from rslib.pipeline import Stages
+    from rslib.store import RunFolder
+
+    responses = _read_input(args)
+    schema.check_responses(responses)
+    with RunFolder(args.out) as folder:
+        stages = Stages(folder)
+        table = stages.score(stages.models.reward_checkpoint(args.reward_model), responses)
+    _written(table, args.out, "scored responses", f"select --input {args.out}")
+
+
+def _select_options(parser: argparse.ArgumentParser) -> None:
+    from rslib.pipeline import RunConfig
+
+    _add_input(parser, "folder of `score`")
+    fields = {f.name: f for f in dataclasses.fields(RunConfig)}
+    _add_settings(parser, ((name, fields[name]) for name in ("selector", "options", "seed")))
+    _add_out(parser)
+
+
+def _select(args: argparse.Namespace) -> None:
+    from rslib import schema
+    from rslib.pipeline import RunConfig, Stages, select_rows
+    from rslib.store import RunFolder
+
+    scored = _read_input(args)
+    schema.check_scored(scored)
+    settings = _settings(args, ("selector", "options", "seed"))
+    config = RunConfig(**settings)
+    with RunFolder(args.out) as folder:
+        key = {"selector": config.selector, "options": dict(config.options), "seed": config.seed}
+        table = Stages(folder).select(scored, key, lambda pool: select_rows(pool, config, config.seed))
+    _written(table, args.out, "kept responses", f"finetune --input {args.out}")
+
+
+def _written(table: Dataset, out: str, what: str, following: str) -> None:
+    print(f"{len(table)} {what} in {out}; next: python -m rslib {following} --out DIR")
+
+
+def _finetune_options(parser: argparse.ArgumentParser) -> None:
+    from rslib.config import FinetuneConfig
+
+    _add_input(parser, "folder of `select`")
+    _add_model(parser, "policy")
+    _add_config(parser, FinetuneConfig)
+    _add_out(parser)
+
+
+def _finetune(args: argparse.Namespace) -> None:
+    from rslib import schema
+    from rslib.config import FinetuneConfig
+    from rslib.models import load_policy
+    from rslib.sft import finetune
+
+    config = _config(args, FinetuneConfig)
+    kept = _read_input(args)
+    schema.check_selected(kept)
+    finetune(load_policy(args.policy), kept, args.out, config=config)
+    print(
+        f"tuned policy in {args.out}; next: python -m rslib evaluate --policy {args.out} "
+        f"--baseline {args.policy} --out DIR"
+    )
+
+
+def _evaluate_options(parser: argparse.ArgumentParser) -> None:
+    from rslib.config import EvaluateConfig
+
+    _add_model(parser, "policy", "baseline", "reward-model")
+    parser.add_argument(
+        "--prompts",
+        type=_number_or_text,
+        default=400,
+        metavar="COUNT|FILE",
+        help="how many embedded prompts, or a prompt file (default: 400)",
+    )
+    parser.add_argument("--split", default="test", help="split of the embedded prompts (default: test)")
+    _add_config(parser, EvaluateConfig)
+    _add_out(parser)
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    from rslib.config import EvaluateConfig
+    from rslib.models import load_policy, load_reward_model
+    from rslib.pipeline import EMBEDDED, evaluate, load_prompts, write_report
+    from rslib.store import make_folder
+
+    config = _config(args, EvaluateConfig)
+    counted = isinstance(args.prompts, int)
+    prompts = load_prompts(EMBEDDED, args.split, args.prompts) if counted else load_prompts(args.prompts)
+    make_folder(args.out)
+    report = evaluate(
+        load_policy(args.policy),
+        baseline=load_policy(args.baseline),
+        reward_model=load_reward_model(args.reward_model),
+        prompts=prompts,
+        config=config,
+    )
+    write_report(report, args.out)
+    _show(report, args.out)
+
+
+# Whole runs ----------------------------------------------------------------------------------------------
+
+
+def _run_options(parser: argparse.ArgumentParser) -> None:
+    _add_run_settings(parser)
+    _add_out(parser)
+
+
+def _run(args: argparse.Namespace) -> None:
+    from rslib.pipeline import run
+
+    _show(run(out=args.out, **_run_settings(args)), args.out)
+
+
+def _demo_options(parser: argparse.ArgumentParser) -> None:
+    _add_run_settings(parser)
+    _add_out(parser, default="runs/demo")
+
+
+def _flaw_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", help="the flaw; without a name they are listed")
+    _add_run_settings(parser)
+    _add_out(parser, default="runs/flaw")
+
+
+def _flaw(args: argparse.Namespace) -> None:
+    from rslib.flaws import FLAWS, run_flawed
+
+    if args.name is None:
+        width = max(map(len, FLAWS))
+        print("\n".join(f"{f.name:<{width}}  {f.id}  {f.stage:<8}  {f.description}" for f in FLAWS.values()))
+        return
+    _show(run_flawed(args.name, out=args.out, **_run_settings(args)), args.out)
+
+
+def _show(report: Report, out: str) -> None:
+    """Print the tables and write the page beside report.json."""
+    from rslib.report import terminal_text, write_html
+
+    page = write_html(report, Path(out) / "report.html")
+    print(f"\n{terminal_text(report)}\n\nreport: {Path(out) / 'report.json'}, {page}")
+
+
+def _report_options(parser: argparse.ArgumentParser) -> None:
+    _add_input(parser, "folder with a report.json")
+
+
+def _report(args: argparse.Namespace) -> None:
+    from rslib.evaluation import Report
+    from rslib.store import read_json
+
+    folder = args.input or args.input_positional
+    if folder is None:
+        raise ConfigError("no folder", where="--input", fix="Name the --out folder of a run.")
+    _show(Report.from_dict(read_json(Path(folder) / "report.json")), folder)
+
+
+# Looking around ------------------------------------------------------------------------------------------
+
+
+def _doctor_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", help="check this device instead of the one that would be chosen")
+    parser.add_argument("--reward-model", help="also try this reward model")
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from rslib.models import doctor
+
+    checks = doctor(device=args.device, reward=args.reward_model)
+    for check in checks:
+        print(check)
+    return 0 if all(check.ok for check in checks) else 1
+
+
+def _world_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--split", default="train", help="train, validation or test (default: train)")
+    parser.add_argument("--limit", type=int, default=5, help="how many prompts to show (default: 5)")
+    parser.add_argument("--prompt", help="show what the gold judge counts for --response to this prompt")
+    parser.add_argument("--response", default="", help="the response to judge")
+
+
+def _world(args: argparse.Namespace) -> None:
+    from rslib import world
+
+    if args.prompt is not None:
+        for name, value in dataclasses.asdict(world.judge(args.prompt, args.response)).items():
+            print(f"{name:<14} {value}")
+        return
+    prompts = world.load_prompts(args.split)
+    kinds = list(prompts["kind"])
+    print(f"{args.split}: {len(prompts)} prompts, {kinds.count('unsafe')} of them unsafe")
+    for row in prompts.select(range(min(args.limit, len(prompts)))):
+        print(f"  {row['prompt_id']}  {row['kind']:<6}  {row['prompt']}")
+
+
+def _bench(arguments: list[str]) -> int:
+    from rslib.bench import main as bench
+
+    return bench(arguments) or 0
+
+
+def _build(arguments: list[str]) -> int:
+    from rslib.build import main as build
+
+    return build(arguments) or 0
+
+
+COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[Any], int | None]]] = {
+    "run": ("all stages, round after round, in a folder that can be resumed", _run_options, _run),
+    "demo": ("one round on the embedded models", _demo_options, _run),
+    "sample": ("draw n responses per prompt", _sample_options, _sample),
+    "score": ("give every response a reward", _score_options, _score),
+    "select": ("keep the best responses", _select_options, _select),
+    "finetune": ("fine-tune a policy on the kept responses", _finetune_options, _finetune),
+    "evaluate": ("compare two policies on held-out prompts", _evaluate_options, _evaluate),
+    "flaw": ("a run with one named defect", _flaw_options, _flaw),
+    "report": ("print a run's report again and rebuild its page", _report_options, _report),
+    "world": ("look at the embedded prompts and the gold judge", _world_options, _world),
+    "doctor": ("check device, versions, memory and the embedded models", _doctor_options, _doctor),
+}
+FORWARDED: dict[str, tuple[str, Callable[[list[str]], int]]] = {
+    "bench": ("measure against transformers", _bench),
+    "build": ("train the embedded models from scratch", _build),
+}
+
+
+def _usage() -> str:
+    commands = {name: entry[0] for name, entry in (COMMANDS | FORWARDED).items()}
+    lines = [f"  {name:<9} {text}" for name, text in commands.items()]
+    return "\n".join(
+        ["usage: python -m rslib COMMAND [options]   (--help after a command lists its options)", *lines]
+    )
+
+
+def _parse(command: str, arguments: list[str]) -> argparse.Namespace:
+    help_text, add_options, _ = COMMANDS[command]
+    parser = _Parser(prog=f"python -m rslib {command}", description=help_text, allow_abbrev=False)
+    add_options(parser)
+    args, left_over = parser.parse_known_args(arguments)
+    if left_over:
+        known = [
+            flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")
+        ]
+        parser.refuse("option", left_over[0].partition("=")[0], known)
+    return args
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. Errors of rslib are printed, never raised."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[:1] in (["--version"], ["-V"]):
+        print(__version__)
+        return 0
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return 0
+    command, rest = arguments[0], arguments[1:]
+    try:
+        return _dispatch(command, rest)
+    except KeyboardInterrupt:
+        _say_stopped(arguments)
+        return 130
+    except RSError as err:
+        sys.stdout.flush()
+        print(f"{type(err).__name__}: {err}", file=sys.stderr)
+        return 1 if isinstance(err, (StoreError, BudgetError)) else 2
+    except BrokenPipeError:  # the reader of our output left, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _dispatch(command: str, rest: list[str]) -> int:
+    if command in FORWARDED:
+        return FORWARDED[command][1](rest)
+    if command not in COMMANDS:
+        _Parser(prog="python -m rslib").refuse("command", command, [*COMMANDS, *FORWARDED])
+    args = _parse(command, rest)
+    return COMMANDS[command][2](args) or 0
+
+
+def _say_stopped(arguments: Sequence[str]) -> None:
+    print(
+        "\nStopped. Finished shards are kept. To go on where this stopped, run the same command again:\n"
+        f"  python -m rslib {shlex.join(arguments)}",
+        flush=True,
+    )
+
+
+def _stop_soon(number: int, frame: FrameType | None) -> None:
+    """On Ctrl-C: unwind, and see to it that the process is gone soon even so."""
+
+    def leave() -> None:
+        _say_stopped(sys.argv[1:])
+        os._exit(130)
+
+    timer = threading.Timer(SECONDS_TO_STOP, leave)
+    timer.daemon = True
+    timer.start()
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, _stop_soon)
+    code = main()
+    sys.stdout.flush()
+    if code == 130:
+        os._exit(code)  # skip the libraries' slow farewells
+    sys.exit(code)

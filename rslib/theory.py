@@ -1,0 +1,359 @@
+"""Closed forms of best-of-n, and intervals: what needs arrays alone and no model.
+
+A *law* is a vector of probabilities `(K,)` over K responses; KL is in nats. Rewards and values must be
+finite. In estimates from a pool, a prompt is the unit: arrays are `(M,)` or `(M, N)`, M prompts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rslib.errors import ConfigError, DataError, RewardError
+
+# Best-of-n in general -----------------------------------------------------------------------------------
+
+
+def kl_of_best_of_n(n: int) -> float:
+    """Upper bound of KL(best-of-n || policy), nats: log n - (n - 1) / n.
+
+    An equality when no two responses tie in reward and none has a probability worth speaking of; with few
+    distinct responses the true KL can be far below it (`exact_best_of_n_law`). Source: Beirami et al.,
+    arXiv 2401.01879. Raises ConfigError if n < 1.
+
+    >>> round(kl_of_best_of_n(16), 3)
+    1.835
+    >>> kl_of_best_of_n(1)
+    0.0
+    """
+    _check_count(n, "n")
+    return math.log(n) - (n - 1) / n
+
+
+def win_rate_of_best_of_n(n: int) -> float:
+    """Upper bound of the chance that the best of n has a higher reward than one fresh response: n / (n + 1).
+
+    A tie counts as half a win. An equality without ties. Source: Beirami et al., arXiv 2401.01879. Raises
+    ConfigError if n < 1.
+
+    >>> win_rate_of_best_of_n(3)
+    0.75
+    """
+    _check_count(n, "n")
+    return n / (n + 1)
+
+
+def rounds_to_n(n: int, rounds: int) -> int:
+    """The n whose best-of-n equals `rounds` rounds of best-of-`n`, each learned perfectly: n ** rounds.
+
+    One round turns the distribution function F of the reward into F^n, and so does the next.
+
+    >>> rounds_to_n(16, rounds=2)
+    256
+
+    Raises ConfigError if n or rounds < 1.
+    """
+    _check_count(n, "n")
+    _check_count(rounds, "rounds")
+    return n**rounds
+
+
+# Best-of-n estimated from a pool --------------------------------------------------------------------------
+
+
+def best_of_n_estimate(rewards: ArrayLike, n: int, values: ArrayLike | None = None) -> np.ndarray:
+    """Unbiased estimate, per prompt, of the expected value of the response that best-of-n keeps, `(M,)`.
+
+    `rewards (M, N)` choose, `values (M, N)` are averaged (the rewards themselves unless given). The mean over
+    all subsets of n of the N responses, drawn without replacement: with replacement, or from the first n
+    alone, it would be biased or noisy. Tied responses share their weight equally, which is a random
+    tie-break. `(N,)` arrays are one prompt and give `(1,)`.
+
+    Of the pairs {1, 2}, {1, 4}, {2, 4} the best are 2, 4 and 4:
+
+    >>> best_of_n_estimate([[4.0, 1.0, 2.0]], n=2)
+    array([3.33333333])
+
+    Raises ConfigError unless 1 <= n <= N, RewardError for NaN or infinite numbers, DataError for shapes
+    that differ.
+    """
+    return best_of_n_curve(rewards, [n], values)[0]
+
+
+def best_of_n_curve(rewards: ArrayLike, ns: Sequence[int], values: ArrayLike | None = None) -> np.ndarray:
+    """`best_of_n_estimate` for each n of `ns`, `(len(ns), M)`; the mean over the prompts is the curve.
+
+    >>> best_of_n_curve([[4.0, 1.0, 2.0]], ns=[1, 2, 3]).round(3).ravel().tolist()
+    [2.333, 3.333, 4.0]
+
+    Raises as `best_of_n_estimate`.
+    """
+    rewards = np.atleast_2d(_finite(rewards, "rewards"))
+    values = rewards if values is None else np.atleast_2d(_finite(values, "values"))
+    if values.shape != rewards.shape or rewards.ndim != 2 or not rewards.size:
+        what = f"rewards have the shape {rewards.shape}, values {values.shape}"
+        raise DataError(what, where="best_of_n_curve", fix="Give both as (prompts, responses), not empty.")
+    order = np.argsort(rewards, axis=1)
+    level = _levels(np.take_along_axis(rewards, order, axis=1))
+    shared = _mean_by(level, np.take_along_axis(values, order, axis=1))
+    return np.stack([shared @ rank_weights(rewards.shape[1], n) for n in ns])
+
+
+def rank_weights(pool: int, n: int) -> np.ndarray:
+    """Chance that the k-th lowest of `pool` responses is the best of n drawn without replacement, `(pool,)`.
+
+    C(k - 1, n - 1) / C(pool, n), from its logarithm, so that pools of thousands neither overflow nor lose
+    digits. Sums to 1.
+
+    >>> rank_weights(4, 2).round(4).tolist()
+    [0.0, 0.1667, 0.3333, 0.5]
+
+    Raises ConfigError unless 1 <= n <= pool.
+    """
+    _check_count(n, "n")
+    if n > pool:
+        fix = f"Use n <= {pool}, or draw more responses."
+        raise ConfigError(f"n is {n}", where=f"best-of-n from {pool} responses", fix=fix)
+    rank = np.arange(n, pool)  # weight[rank] / weight[rank + 1], ranks from 1, is (rank + 1 - n) / rank
+    steps = np.log((rank + 1 - n) / rank)
+    logs = math.log(n / pool) + np.append(np.cumsum(steps[::-1])[::-1], 0.0)
+    return np.concatenate([np.zeros(n - 1), np.exp(logs)])
+
+
+def _levels(ascending: np.ndarray) -> np.ndarray:
+    """Number of the tie that each entry of the sorted rows `(M, N)` belongs to, counted over all rows."""
+    starts = np.ones(ascending.shape, dtype=bool)
+    starts[:, 1:] = ascending[:, 1:] != ascending[:, :-1]
+    return (np.cumsum(starts) - 1).reshape(ascending.shape)
+
+
+def _mean_by(level: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Each value replaced by the mean of its level; untied values stay as they are, to the last bit."""
+    sums = np.bincount(level.ravel(), values.ravel())
+    return (sums / np.bincount(level.ravel()))[level]
+
+
+# Best-of-n and its rival on a finite set --------------------------------------------------------------------
+
+
+def exact_best_of_n_law(probs: ArrayLike, rewards: ArrayLike, n: int) -> np.ndarray:
+    """The law of the best of n independent draws from the law `probs (K,)`, ties broken at random, `(K,)`.
+
+    A level of equal rewards is kept with F(level)^n - F(below)^n, and its responses share that in proportion
+    to their probabilities.
+
+    >>> exact_best_of_n_law([0.5, 0.25, 0.25], [0.0, 1.0, 1.0], n=2).tolist()
+    [0.25, 0.375, 0.375]
+
+    Raises ConfigError if n < 1, DataError if `probs` is no law or the shapes differ, RewardError for NaN or
+    infinite rewards.
+    """
+    _check_count(n, "n")
+    law, rewards = _law(probs, "probs"), _finite(rewards, "rewards")
+    _check_same_shape(law, rewards, "exact_best_of_n_law")
+    level = np.unique(rewards, return_inverse=True)[1]
+    mass = np.bincount(level, law)
+    below_or_here = np.maximum(np.cumsum(mass), mass)
+    share = np.divide(mass, below_or_here, out=np.zeros_like(mass), where=mass > 0)
+    with np.errstate(divide="ignore"):  # the lowest level: log 0, whose power is rightly 0
+        gained = below_or_here**n * -np.expm1(n * np.log1p(-np.minimum(share, 1.0)))
+    per_mass = np.divide(gained, mass, out=np.zeros_like(mass), where=mass > 0)
+    kept = law * per_mass[level]
+    return kept / kept.sum()
+
+
+def tilted_optimum(probs: ArrayLike, rewards: ArrayLike, beta: float) -> np.ndarray:
+    """The law that maximises mean reward - beta * KL(law || probs): probs * exp(rewards / beta), `(K,)`.
+
+    What reinforcement learning with a KL penalty aims at. It is not the law of best-of-n.
+
+    >>> tilted_optimum([0.5, 0.5], [0.0, math.log(3)], beta=1.0).round(3).tolist()
+    [0.25, 0.75]
+
+    Raises ConfigError unless beta is finite and > 0, else as `exact_best_of_n_law`.
+    """
+    if not (math.isfinite(beta) and beta > 0):
+        raise ConfigError(f"beta is {beta}", where="tilted_optimum", fix="Use a finite number > 0.")
+    law, rewards = _law(probs, "probs"), _finite(rewards, "rewards")
+    _check_same_shape(law, rewards, "tilted_optimum")
+    best = rewards[law > 0].max()  # keeps every exponent <= 0
+    tilted = law * np.exp(np.minimum((rewards - best) / beta, 0.0))
+    return tilted / tilted.sum()
+
+
+def kl_divergence(p: ArrayLike, q: ArrayLike) -> float:
+    """KL(p || q) of two laws `(K,)`, nats; infinite when p puts mass where q has none.
+
+    >>> round(kl_divergence([1.0, 0.0], [0.5, 0.5]), 4)
+    0.6931
+    >>> kl_divergence([0.5, 0.5], [1.0, 0.0])
+    inf
+
+    Raises DataError when one of them is no law or the shapes differ.
+    """
+    p, q = _law(p, "p"), _law(q, "q")
+    _check_same_shape(p, q, "kl_divergence")
+    here = p > 0
+    if (q[here] == 0).any():
+        return math.inf
+    return max(0.0, float(np.sum(p[here] * np.log(p[here] / q[here]))))
+
+
+# Uncertainty --------------------------------------------------------------------------------------------
+
+
+def standard_error(values: ArrayLike, *, clusters: ArrayLike | None = None) -> float:
+    """Standard error of the mean of `values (M,)`; NaN when there is one prompt, or one cluster, alone.
+
+    `clusters (M,)` names prompts that rise and fall together (they share an intent): the sums over clusters,
+    not the prompts, are then taken as independent (the sandwich estimate with its K / (K - 1) correction).
+
+    >>> standard_error([1.0, 3.0])
+    1.0
+    >>> standard_error([1.0, 1.0, 3.0, 3.0], clusters=[0, 0, 1, 1])
+    1.0
+
+    Raises DataError for NaN or infinite values, no values, or shapes that differ.
+    """
+    sums, counts, mean = _by_cluster(values, clusters)
+    if len(counts) < 2:
+        return math.nan
+    spread = float(((sums - counts * mean) ** 2).sum())
+    return math.sqrt(spread * len(counts) / (len(counts) - 1)) / float(counts.sum())
+
+
+def bootstrap_interval(
+    values: ArrayLike,
+    *,
+    clusters: ArrayLike | None = None,
+    level: float = 0.95,
+    seed: int = 0,
+    draws: int = 4000,
+) -> tuple[float, float]:
+    """(low, high) of the mean of per-prompt `values (M,)`: bootstrap over prompts, or over `clusters (M,)`.
+
+    Percentiles of the resampled means. The plain ones are too narrow for few clusters, so they are moved
+    outwards as a Student interval would be (Hesterberg, "What Teachers Should Know About the Bootstrap",
+    2015, section 4.3). Equal values give an interval without width; one prompt, or one cluster,
+    alone gives (NaN, NaN): it tells nothing about the spread.
+
+    >>> bootstrap_interval([2.0, 2.0, 2.0])
+    (2.0, 2.0)
+    >>> low, high = bootstrap_interval(np.arange(100.0), seed=1)
+    >>> low < 49.5 < high
+    True
+
+    Raises ConfigError for a level outside (0, 1) or draws < 100, else as `standard_error`.
+    """
+    if not 0 < level < 1:
+        raise ConfigError(f"level is {level}", where="bootstrap_interval", fix="Use a share such as 0.95.")
+    if draws < 100:
+        raise ConfigError(f"draws is {draws}", where="bootstrap_interval", fix="Use at least 100.")
+    sums, counts, mean = _by_cluster(values, clusters)
+    if len(counts) < 2:
+        return math.nan, math.nan
+    tail = _widened_tail((1 - level) / 2, len(counts))
+    moves = _resampled_moves(sums - counts * mean, counts, draws, np.random.default_rng(seed))
+    low, high = np.quantile(moves, [tail, 1 - tail])
+    return mean + float(low), mean + float(high)
+
+
+def paired_interval(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    clusters: ArrayLike | None = None,
+    level: float = 0.95,
+    seed: int = 0,
+    draws: int = 4000,
+) -> tuple[float, float]:
+    """(low, high) of the mean of `a - b`, two arms on the same prompts, each `(M,)`.
+
+    A `bootstrap_interval` of the differences. Pairing takes out what both arms share: prompts that are hard for one are hard for the other.
+
+    >>> paired_interval([1.0, 12.0, 103.0], [0.0, 11.0, 102.0])
+    (1.0, 1.0)
+    """
+    a, b = _numbers(a, "a"), _numbers(b, "b")
+    _check_same_shape(a, b, "paired_interval")
+    return bootstrap_interval(a - b, clusters=clusters, level=level, seed=seed, draws=draws)
+
+
+def _by_cluster(values: ArrayLike, clusters: ArrayLike | None) -> tuple[np.ndarray, np.ndarray, float]:
+    """Sum and number of the values of each cluster, and the mean of all values."""
+    values = _numbers(values, "values")
+    if not values.size:
+        raise DataError("there are no values", where="values", fix="Give at least one prompt.")
+    names = np.arange(len(values)) if clusters is None else np.asarray(clusters)
+    _check_same_shape(values, names, "values and clusters")
+    member = np.unique(names, return_inverse=True)[1]
+    return np.bincount(member, values), np.bincount(member), float(values.mean())
+
+
+def _resampled_moves(
+    centred: np.ndarray, counts: np.ndarray, draws: int, rng: np.random.Generator
+) -> np.ndarray:
+    """`draws` resampled means minus the mean, from centred cluster sums `(K,)`; memory stays bounded."""
+    size = len(counts)
+    at_once = max(1, 2_000_000 // size)
+    moves = []
+    for start in range(0, draws, at_once):
+        picks = rng.integers(size, size=(min(at_once, draws - start), size))
+        moves.append(centred[picks].sum(axis=1) / counts[picks].sum(axis=1))
+    return np.concatenate(moves)
+
+
+def _widened_tail(tail: float, clusters: int) -> float:
+    """The normal tail as far out as Student's with K - 1 degrees, and as sqrt(K / (K - 1)) beyond."""
+    z, degrees = NormalDist().inv_cdf(tail), clusters - 1
+    first = (z**3 + z) / 4  # Cornish and Fisher's expansion of Student's quantile
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    student = z + first / degrees + second / degrees**2
+    return NormalDist().cdf(math.sqrt(clusters / degrees) * student)
+
+
+# Checks -------------------------------------------------------------------------------------------------
+
+
+def _check_count(value: int, name: str) -> None:
+    if value < 1 or value != int(value):
+        raise ConfigError(f"{name} is {value}", where=name, fix="Use a whole number >= 1.")
+
+
+def _numbers(values: ArrayLike, name: str) -> np.ndarray:
+    found = np.asarray(values, dtype=float)
+    if not np.isfinite(found).all():
+        bad = int((~np.isfinite(found)).sum())
+        raise DataError(
+            f"{bad} of {found.size} {name} are NaN or infinite", where=name, fix="Mend them first."
+        )
+    return found
+
+
+def _finite(rewards: ArrayLike, name: str) -> np.ndarray:
+    found = np.asarray(rewards, dtype=float)
+    bad = np.argwhere(~np.isfinite(found))
+    if len(bad):
+        what = f"{len(bad)} of {found.size} {name} are NaN or infinite"
+        place = ", ".join(map(str, bad[0].tolist()))
+        raise RewardError(what, where=f"{name}[{place}]", fix="Check the reward model's dtype, or drop them.")
+    return found
+
+
+def _law(probs: ArrayLike, name: str) -> np.ndarray:
+    """The probabilities, scaled to sum to 1 exactly, which they must do to 1e-6."""
+    law = np.asarray(probs, dtype=float)
+    if law.ndim != 1 or not (law >= 0).all() or not abs(law.sum() - 1) <= 1e-6:
+        what = f"{name} is no law: it must be one row of numbers >= 0 that sum to 1"
+        raise DataError(what, where=name, fix=f"They sum to {law.sum()}; divide by the sum.")
+    return law / law.sum()
+
+
+def _check_same_shape(first: np.ndarray, second: np.ndarray, where: str) -> None:
+    if first.shape != second.shape or first.ndim != 1:
+        what = f"the shapes are {first.shape} and {second.shape}"
+        raise DataError(what, where=where, fix="Give one row of numbers each, equally long.")

@@ -273,7 +273,8 @@ def paired_interval(
 ) -> tuple[float, float]:
     """(low, high) of the mean of `a - b`, two arms on the same prompts, each `(M,)`.
 
-    A `bootstrap_interval` of the differences. Pairing takes out what both arms share: prompts that are hard for one are hard for the other.
+    A `bootstrap_interval` of the differences. Pairing takes out what both arms share: prompts that are hard
+    for one are hard for the other.
 
     >>> paired_interval([1.0, 12.0, 103.0], [0.0, 11.0, 102.0])
     (1.0, 1.0)

@@ -52,7 +52,7 @@ tables: setup  ## write the README's tables from docs/results/
 	@$(PY) docs/tables.py
 
 world: setup  ## train the embedded models again from scratch (up to 30 minutes on 2 cores)
-	@$(PY) -m rslib world
+	@$(PY) -m rslib build
 
 kill: setup  ## kill a two-round run at 20 random moments and compare with an uninterrupted one
 	@HF_HUB_OFFLINE=1 $(PY) -m pytest -q -m slow tests/test_kill.py

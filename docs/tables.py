@@ -1,53 +1,127 @@
 """Write the README's tables from docs/results/: `make tables`. A test checks that they are in sync.
 
-Between the markers `results:start` and `results:end` stands the table of docs/results/world.json, between
-`bench:start` and `bench:end` the tables that rslib.bench makes of docs/results/bench-*.json. Without such files
-the text between the markers stays as it is. docs/results/README.md describes the files.
+Between the markers `results:start` and `results:end` stand the tables of rounds.json and best_of_n.json,
+between `bench:start` and `bench:end` those that rslib.bench makes of bench-*.json. Without such files the
+text between the markers stays as it is. docs/results/README.md describes the files.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
 README = ROOT / "README.md"
-Cell = str | float | int | Mapping[str, float] | None
+ARMS = {"base": "base", "random": "random-of-16 control", "best_of_n": "best-of-16"}
+METRICS = {
+    "gold": "gold",
+    "proxy": "proxy",
+    "unsafe_compliance": "unsafe compliance",
+    "length": "length, tokens",
+    "kl": "KL, nats",
+    "selection_gap": "selection gap",
+    "unique_ratio": "unique ratio",
+    "truncation_rate": "truncation rate",
+}
+Cell = dict[str, Any]
 
 
-def cell(value: Cell) -> str:
-    """One cell as text: numbers with three digits, estimates with their interval.
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A markdown table, the first column to the left, the others to the right.
 
-    >>> cell({"mean": 3.9712, "low": 3.8, "high": 4.142}), cell(0.5), cell(None), cell("base")
-    ('3.97 (3.80 to 4.14)', '0.500', '', 'base')
+    >>> print(markdown(["n", "gold"], [["16", "4.93"]]))
+    | n | gold |
+    | --- | ---: |
+    | 16 | 4.93 |
     """
-    if value is None:
-        return ""
-    if isinstance(value, Mapping):
-        return f"{value['mean']:.3g} ({value['low']:#.3g} to {value['high']:#.3g})"
-    return f"{value:#.3g}" if isinstance(value, float) else str(value)
-
-
-def markdown(table: Mapping[str, Sequence]) -> str:
-    """A markdown table of `head` (names) and `rows` (lists of cells), the first column to the left."""
-    head, rows = table["head"], table["rows"]
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *([cell(value) for value in row] for row in rows)]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def results_text(path: Path = RESULTS / "world.json") -> str | None:
-    """The table of the embedded world with its caption, or None when it has not been measured."""
-    if not path.exists():
-        return None
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return f"{markdown(found['table'])}\n\n{found['caption']}"
+def spread(values: Sequence[float | None]) -> str:
+    """The mean of the cells and their range; empty when no cell has a value.
+
+    >>> spread([1.0, 2.0, 3.0]), spread([None])
+    ('2.00 (1.00 to 3.00)', '')
+    """
+    known = [value for value in values if value is not None]
+    if not known:
+        return ""
+    return f"{sum(known) / len(known):.2f} ({min(known):.2f} to {max(known):.2f})"
 
 
-def bench_text(folder: Path = RESULTS) -> str | None:
+def mean_of(found: Mapping[str, float] | float | None) -> float | None:
+    """The mean of an estimate, whether it came as {mean, low, high} or as a plain number."""
+    return found["mean"] if isinstance(found, Mapping) else found
+
+
+def scores(cells: Sequence[Cell], first: str, second: str) -> list[float]:
+    """How many standard errors `first` stands above `second` in gold, one number for each cell."""
+    pairs = (pair for one in cells for pair in one["comparisons"])
+    return [pair["gold"]["z"] for pair in pairs if (pair["first"], pair["second"]) == (first, second)]
+
+
+def rounds_text(found: Mapping[str, Any]) -> Iterator[str]:
+    """One best-of-16 round in several trained worlds with several seeds: the arms side by side."""
+    cells, judged = found["results"], found["evaluation"]
+    worlds, seeds = (len({one[key] for one in cells}) for key in ("world", "seed"))
+    rows = [
+        [label, *(spread([mean_of(one["arms"][arm].get(metric)) for one in cells]) for arm in ARMS)]
+        for metric, label in METRICS.items()
+    ]
+    yield markdown(["", *ARMS.values()], rows)
+    best, control = scores(cells, "best_of_n", "random"), scores(cells, "random", "base")
+    yield (
+        f"One round of 400 prompts x 16 responses, in {worlds} separately trained worlds with {seeds} seeds "
+        f"each, judged on {judged['prompts']} prompts of the untouched {judged['split']} split, "
+        f"{judged['samples_per_prompt']} responses each. Mean over the {len(cells)} runs, with the range of "
+        f"the runs in brackets. In gold, best-of-16 stands {min(best):.1f} to {max(best):.1f} standard "
+        f"errors above its random control (paired by prompt), and the control {min(control):.1f} to "
+        f"{max(control):.1f} standard errors above base."
+    )
+
+
+def curves_text(found: Mapping[str, Any]) -> Iterator[str]:
+    """Best-of-n from large pools, with the biased and with the unbiased reward model."""
+    cells = found["results"]
+    ns = [row["n"] for row in cells[0]["biased"]["rows"]]
+
+    def column(kind: str, name: str, at: int) -> str:
+        return spread([mean_of(one[kind]["rows"][at][name]) for one in cells])
+
+    sources = [("biased", "proxy"), ("biased", "gold"), ("unbiased", "proxy"), ("unbiased", "gold")]
+    yield markdown(
+        ["n", *(f"{name}, {kind}" for kind, name in sources)],
+        [[str(n), *(column(kind, name, at) for kind, name in sources)] for at, n in enumerate(ns)],
+    )
+    peaks = ", ".join(str(one["biased"]["peak_n"]) for one in cells)
+    pool, prompts = (cells[0]["biased"][key] for key in ("pool_size", "prompts"))
+    yield (
+        f"Best-of-n without training: pools of {pool} responses to {prompts} test prompts, unbiased "
+        f"estimator, mean and range over {len(cells)} worlds. With the biased labeller's reward model gold "
+        f"peaks at n = {peaks}. The proxies of two reward models are on different scales."
+    )
+
+
+def results_text() -> str | None:
+    """What has been measured of the embedded world, or None."""
+    sources = {"rounds": rounds_text, "best_of_n": curves_text}
+    paths = {name: RESULTS / f"{name}.json" for name in sources}
+    parts = [
+        part
+        for name, path in paths.items()
+        if path.exists()
+        for part in sources[name](json.loads(path.read_text(encoding="utf-8")))
+    ]
+    return "\n\n".join(parts) or None
+
+
+def bench_text() -> str | None:
     """The benchmark tables of all devices, or None when none has been measured."""
-    paths = sorted(folder.glob("bench-*.json"))
+    paths = sorted(RESULTS.glob("bench-*.json"))
     if not paths:
         return None
     from rslib.bench import render

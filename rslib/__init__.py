@@ -1,7 +1,7 @@
 """Rejection sampling fine-tuning as one road: sample, score, select, fine-tune, evaluate.
 
-The public names below load on first use, so that `import rslib` stays quick: torch, transformers, datasets and
-matplotlib are imported by the stage that needs them.
+The public names below load on first use, so that `import rslib` stays quick: torch, transformers, datasets
+and matplotlib are imported by the stage that needs them.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def test_the_search_finds_a_synonym_and_leaves_other_words_alone():
 
 
 def test_every_term_stands_once_and_has_its_meaning():
-    for section, width in (("Terms", 3), ("Columns of the tables", 2)):
+    for section, width in (("Terms", 3), ("Columns of the tables", 2), ("Flaws", 4)):
         table = rows(section)
         assert all(len(row) == width and row[-1] for row in table)
         assert len({row[0] for row in table}) == len(table)
@@ -109,3 +109,16 @@ def test_every_public_verb_is_defined():
 def test_every_arm_of_the_report_is_a_term_or_named_in_one():
     meaning = next(row[2] for row in rows("Terms") if row[0] == "arm")
     assert all(arm in meaning for arm in ("base", "random", "best_of_n"))
+
+
+def test_every_flaw_stands_in_the_catalogue_with_its_id_and_stage():
+    from rslib.flaws import FLAWS
+
+    listed = {name: (flaw_id, stage) for name, flaw_id, stage, _ in rows("Flaws")}
+    assert listed == {flaw.name: (flaw.id, flaw.stage) for flaw in FLAWS.values()}
+
+
+def test_every_column_of_the_responses_table_is_defined():
+    columns = [name for name, _ in rows("Columns of the tables")]
+    made = "prompt_id prompt sample_id response token_ids token_logprobs logprob finish_reason seed reward"
+    assert columns == made.split()

@@ -19,14 +19,20 @@ ROWS = (
     {"sampling", "scoring", "selection", "sft", "evaluation"},
     {"reward_modeling", "pipeline"},
     {"flaws"},
-    {"plots", "bench", "build"},
+    {"plots", "bench", "build", "calibrate"},
     {"report"},
     {"__main__"},
 )
 FORBIDDEN = {"nbgrader", "trl", "autograder"}
 HEAVY = {"torch", "transformers", "datasets", "matplotlib"}
 # Built-in exceptions that a protocol asks for, and the function that may raise them (None: any).
-PROTOCOL = {"AttributeError": "__getattr__", "SystemExit": None, "KeyboardInterrupt": None}
+PROTOCOL = {
+    "AttributeError": "__getattr__",
+    "ArgumentTypeError": "_option",  # argparse turns it into its own message
+    "BlockingIOError": "_lock_file",  # Windows' refusal gets the name of the others'; the caller translates it
+    "SystemExit": None,
+    "KeyboardInterrupt": None,
+}
 
 
 def module_name(path: Path) -> str:

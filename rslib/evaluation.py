@@ -269,7 +269,7 @@ def _paired(differences: np.ndarray, clusters: np.ndarray, seed: int) -> dict[st
     found = _interval(differences, clusters, seed)
     if found is None:
         raise DataError("no prompt has a value in both arms", where="compare", fix="Compare another column.")
-    error = theory.clustered_standard_error(differences[known], clusters[known])
+    error = theory.standard_error(differences[known], clusters=clusters[known])
     return {
         "difference": found["mean"],
         "low": found["low"],

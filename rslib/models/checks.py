@@ -76,7 +76,6 @@ def _check_header(path: Path) -> None:
 
 def supported_class(auto: Any, config: PreTrainedConfig, folder: Path) -> type[PreTrainedModel]:
     """The model class, if the engine can run it: a decoder whose attention can be replaced."""
-    reward = auto is AutoModelForSequenceClassification
     found = auto._model_mapping.get(type(config), None)
     model_class = found[0] if isinstance(found, tuple) else found
     known = (
@@ -88,10 +87,15 @@ def supported_class(auto: Any, config: PreTrainedConfig, folder: Path) -> type[P
     )
     if known:
         return model_class
+    raise unsupported(config, folder, reward=auto is AutoModelForSequenceClassification)
+
+
+def unsupported(config: PreTrainedConfig, folder: Path, *, reward: bool) -> ModelError:
+    """The error for an architecture that the engine cannot run in this role."""
     role = "reward model" if reward else "policy"
     head = " with a `score` head" if reward else ""
     fix = f"Use a decoder{head}: Llama, Mistral, Qwen2, Qwen3, GPT-2, GPT-NeoX, Gemma and their like."
-    raise ModelError(f"a {config.model_type} model is not supported as {role}", where=str(folder), fix=fix)
+    return ModelError(f"a {config.model_type} model is not supported as {role}", where=str(folder), fix=fix)
 
 
 def _is_decoder(config: PreTrainedConfig) -> bool:

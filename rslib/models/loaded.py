@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,15 +55,18 @@ class Loaded:
     def _settings(self) -> dict[str, Any]:
         return {"context": self.context}
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Path, record: Mapping[str, Any] | None = None) -> None:
         """Write an ordinary transformers folder (safetensors); it appears whole or not at all.
 
+        `record`, how the weights came to be, is written beside them as training.json.
         An older model folder at `folder` is replaced. Raises StoreError when the disk is full or read-only,
         or when `folder` holds something that is not a model.
         """
         with replaced_folder(folder) as new, quiet():
             self.model.save_pretrained(new)
             self.tokenizer.save_pretrained(new)
+            if record is not None:
+                (new / "training.json").write_text(canonical_json(record) + "\n", encoding="utf-8")
 
 
 @dataclass(eq=False, kw_only=True)

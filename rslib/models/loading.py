@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,9 +22,9 @@ from transformers import (
 )
 
 from rslib.config import closest
-from rslib.errors import BudgetError, ModelError, os_error_number, translate_os_error
+from rslib.errors import BudgetError, ModelError, translate_os_error
 from rslib.models.assets import ASSETS, BLIND, POLICIES, REWARD_MODELS, verify_assets
-from rslib.models.checks import check_files, check_weights, supported_class, weight_files
+from rslib.models.checks import check_files, check_weights, supported_class, unsupported, weight_files
 from rslib.models.device import Device, pick_device
 from rslib.models.heads import check_finite, hidden_states, logits_from_hidden, rewards_from_hidden
 from rslib.models.loaded import Loaded, Policy, RewardModel
@@ -31,6 +32,7 @@ from rslib.models.quiet import first_line, quiet
 
 MAX_NEW_TOKENS = 256  # of a policy whose generation_config names none
 SMALL_FILES = 64 << 20  # bytes of weights up to which float32 costs nothing on any device
+FULL_OR_CLOSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}
 NO_LIMIT = 1 << 20  # context of a model without positions of its own (ALiBi)
 
 
@@ -73,6 +75,8 @@ def load_reward_model(
     check_files(folder)
     chosen = _device_for(folder, device, dtype)
     model, tokenizer = _load(folder, AutoModelForSequenceClassification, chosen)
+    if not hasattr(model, "score"):
+        raise unsupported(model.config, folder, reward=True)
     if model.config.num_labels != 1:
         what = f"the classifier has {model.config.num_labels} labels, a reward model has one"
         raise ModelError(what, where=str(folder), fix="Use a reward model with num_labels=1.")
@@ -106,17 +110,15 @@ def _locate(name: str | Path, embedded: Mapping[str, str]) -> Path:
         folder = ASSETS / embedded[text]
         if problems := verify_assets(embedded[text]):
             fix = "Reinstall rslib, or restore rslib/assets."
-            raise ModelError(
-                "an embedded model was changed: " + "; ".join(problems), where=str(folder), fix=fix
-            )
+            what = f"an embedded model was changed: {'; '.join(problems)}"
+            raise ModelError(what, where=str(folder), fix=fix)
         return folder
     path = Path(text).expanduser()
     if path.is_dir():
         return path.resolve()
     if path.exists():
-        raise ModelError(
-            "this is a file, not a model folder", where=text, fix="Name the folder that holds it."
-        )
+        fix = "Name the folder that holds it."
+        raise ModelError("this is a file, not a model folder", where=text, fix=fix)
     near = difflib.get_close_matches(text, embedded, n=1, cutoff=0.6)
     if near or not _may_be_hub_id(text):
         raise _no_such_folder(text, embedded)
@@ -133,9 +135,7 @@ def _may_be_hub_id(text: str) -> bool:
 def _no_such_folder(text: str, embedded: Iterable[str], detail: str = "") -> ModelError:
     near = closest(Path(text).name, embedded)
     hint = f"Did you mean '{near}'? " if near else ""
-    fix = (
-        f"{hint}Embedded models: {', '.join(sorted(embedded))}; else name a transformers folder or a hub id."
-    )
+    fix = f"{hint}Embedded: {', '.join(sorted(embedded))}; else name a transformers folder or a hub id."
     return ModelError(f"no such model folder{detail}", where=text, fix=fix)
 
 
@@ -147,7 +147,7 @@ def _download(hub_id: str, embedded: Iterable[str]) -> Path:
         with quiet():
             return Path(snapshot_download(hub_id, allow_patterns=patterns, ignore_patterns=["*/*"]))
     except Exception as err:  # offline, unknown, gated, malformed: the hub client has a class for each
-        if os_error_number(err) is not None and isinstance(err, OSError):
+        if isinstance(err, OSError) and err.errno in FULL_OR_CLOSED:
             raise translate_os_error(err, where=hub_id) from err
         detail = f", and the hub gave no such model ({first_line(err)})"
         raise _no_such_folder(hub_id, embedded, detail) from err
@@ -172,7 +172,7 @@ def _load(folder: Path, auto: Any, device: Device) -> tuple[PreTrainedModel, Pre
             ignore_mismatched_sizes=True,  # they are reported below, by name
         )
     check_weights(model, found, folder)
-    return _to_device(model, device, folder).eval().requires_grad_(False), tokenizer
+    return _to_device(model, device, folder).eval(), tokenizer
 
 
 def _to_device(model: PreTrainedModel, device: Device, folder: Path) -> PreTrainedModel:
@@ -190,20 +190,19 @@ def _reading(folder: Path, part: str) -> Iterator[None]:
     try:
         with quiet():
             yield
-    except (
-        Exception
-    ) as err:  # it raises OSError, ValueError, KeyError, RuntimeError, … depending on the model
+    except Exception as err:  # OSError, ValueError, KeyError, RuntimeError: it depends on the model
         what = f"the {part} cannot be read: {first_line(err)}"
         fix = "Check that the folder is a complete transformers model that needs no remote code."
         raise ModelError(what, where=str(folder), fix=fix) from err
 
 
 def _eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """As `generate` decides: generation config, else config; the tokenizer's when both are silent."""
+    """As `generate` decides: generation config, else config, else the tokenizer; only ids that have a row."""
+    size = model.get_input_embeddings().num_embeddings
     config = model.config.get_text_config()
     for ids in (model.generation_config.eos_token_id, config.eos_token_id, tokenizer.eos_token_id):
-        if ids is not None:
-            return tuple(ids) if isinstance(ids, (list, tuple)) else (int(ids),)
+        if real := tuple(token for token in _as_list(ids) if 0 <= token < size):
+            return real
     return ()
 
 

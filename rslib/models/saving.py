@@ -24,6 +24,8 @@ def replaced_folder(folder: str | Path) -> Iterator[Path]:
     try:
         _refuse_foreign(target)
         make_folder(target.parent)
+        if old.exists() and not target.exists():  # a kill came between the two renames below
+            old.rename(target)
         for leftover in (new, old):
             shutil.rmtree(leftover, ignore_errors=True)
         new.mkdir()

@@ -1,0 +1,142 @@
+"""The training loop: batches, the loss and where it falls, out of memory, losses that are not finite."""
+
+import numpy as np
+import pytest
+import torch
+
+from rslib.config import FinetuneConfig
+from rslib.errors import BudgetError, ModelError
+from rslib.models import load_policy
+from rslib.training import (
+    Objective,
+    Optimiser,
+    TokenRow,
+    count_targets,
+    fit,
+    language_model_objective,
+    next_token_nll,
+    plan,
+    token_batches,
+)
+
+SETTINGS = Optimiser(learning_rate=1e-3, batch_tokens=64, warmup_steps=0)
+
+
+@pytest.fixture
+def policy(model_folder):
+    return load_policy(str(model_folder("llama")))
+
+
+def some_rows(count=9, seed=0):
+    rng = np.random.default_rng(seed)
+    return [TokenRow(rng.integers(5, 60, size=rng.integers(4, 14)).tolist(), 2) for _ in range(count)]
+
+
+def test_every_row_is_in_exactly_one_batch_and_no_batch_is_over_budget():
+    lengths = np.random.default_rng(0).integers(1, 90, size=500).tolist()
+    batches = token_batches(lengths, 256, np.random.default_rng(1))
+    assert sorted(i for batch in batches for i in batch) == list(range(500))
+    assert all(len(batch) * max(lengths[i] for i in batch) <= 256 for batch in batches)
+
+
+def test_a_row_longer_than_the_budget_stands_alone():
+    batches = token_batches([300, 10, 10], 64, np.random.default_rng(0))
+    assert [0] in batches
+
+
+def test_batches_hold_little_padding():
+    lengths = np.random.default_rng(0).integers(5, 120, size=2000).tolist()
+    batches = token_batches(lengths, 2048, np.random.default_rng(1))
+    padded = sum(len(b) * max(lengths[i] for i in b) for b in batches)
+    assert padded < 1.15 * sum(lengths)
+
+
+def test_the_plan_depends_on_the_seed_alone_and_orders_epochs_differently():
+    lengths = list(range(1, 200))
+    settings = Optimiser(1e-3, 256, epochs=2, seed=5)
+    batches = plan(lengths, settings)
+    assert batches == plan(lengths, settings) != plan(lengths, Optimiser(1e-3, 256, epochs=2, seed=6))
+    assert batches[: len(batches) // 2] != batches[len(batches) // 2 :]
+
+
+@pytest.mark.parametrize("arch", ["llama", "qwen3", "gpt2", "gpt_neox", "gemma2"])
+def test_the_loss_is_that_of_a_full_forward_pass_on_the_learned_tokens_only(model_folder, arch):
+    policy = load_policy(str(model_folder(arch)))
+    rows = some_rows()
+    ours = next_token_nll(policy.model, rows, policy.pad_id)
+    theirs = []
+    for row in rows:
+        logits = policy.model(torch.tensor([row.ids])).logits[0].log_softmax(-1)
+        theirs += [-logits[t - 1, row.ids[t]] for t in range(row.first_target, len(row.ids))]
+    assert len(ours) == count_targets(rows) == len(theirs)
+    torch.testing.assert_close(ours.sort().values, torch.stack(theirs).sort().values, atol=1e-4, rtol=1e-4)
+
+
+def test_a_first_target_of_zero_learns_all_but_the_first_token(policy):
+    assert count_targets([TokenRow([5, 6, 7], 0)]) == 2 == len(next_token_nll(policy.model, [TokenRow([5, 6, 7], 0)], 0))
+
+
+def test_training_lowers_the_loss_and_repeats_to_the_last_bit(model_folder):
+    def losses():
+        policy = load_policy(str(model_folder("llama")))
+        rows = some_rows()
+        settings = Optimiser(1e-2, 64, epochs=8, warmup_steps=2)
+        batches = plan([len(r.ids) for r in rows], settings)
+        objective = language_model_objective(policy.model, rows, policy.pad_id)
+        return fit(policy.model, batches, objective, settings, show_progress=False)
+
+    first = losses()
+    assert first[-1] < 0.7 * first[0]
+    assert first == losses()
+
+
+def _train_with_memory_for(policy, rows_at_once):
+    rows = some_rows()
+    inner = language_model_objective(policy.model, rows, policy.pad_id)
+
+    def loss_sum(batch):
+        if len(batch) > rows_at_once:
+            raise torch.OutOfMemoryError("out of memory")
+        return inner.loss_sum(batch)
+
+    before = {name: p.detach().clone() for name, p in policy.model.named_parameters()}
+    losses = fit(policy.model, [list(range(9))], Objective(loss_sum, inner.weight), SETTINGS)
+    return losses, {n: p.detach() - before[n] for n, p in policy.model.named_parameters()}
+
+
+def test_out_of_memory_halves_the_parts_says_so_and_takes_the_same_step(model_folder, capsys):
+    (whole, steps), (parts, smaller) = (
+        _train_with_memory_for(load_policy(str(model_folder("llama"))), room) for room in (9, 2)
+    )
+    assert parts == pytest.approx(whole, rel=1e-5)
+    assert "memory ran out" in capsys.readouterr().out
+    # Adam's first step has the size of the learning rate, so a wrong gradient would show as a large difference.
+    for name in steps:
+        agree = (steps[name] - smaller[name]).abs() < 0.05 * SETTINGS.learning_rate
+        assert agree.float().mean() > 0.99, name
+
+
+def test_a_single_row_that_does_not_fit_is_a_budget_error(policy):
+    with pytest.raises(BudgetError, match="single row"):
+        _train_with_memory_for(policy, 0)
+
+
+def test_another_runtime_error_is_not_mistaken_for_memory(policy):
+    def broken(_):
+        raise RuntimeError("something else")
+
+    with pytest.raises(RuntimeError, match="something else"):
+        fit(policy.model, [[0]], Objective(broken, len), SETTINGS, show_progress=False)
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_rows(policy):
+    weight = next(policy.model.parameters())
+    objective = Objective(lambda batch: weight.sum() * float("nan"), len)
+    with pytest.raises(ModelError, match=r"loss is nan at step 0(.|\n)*rows \[3, 4\]"):
+        fit(policy.model, [[3, 4]], objective, SETTINGS, show_progress=False)
+
+
+def test_the_learning_rate_follows_the_size_unless_it_is_given():
+    assert Optimiser.of(FinetuneConfig(), 1_000_000).learning_rate == 5e-4
+    assert Optimiser.of(FinetuneConfig(), 400_000_000).learning_rate == 1e-5
+    assert Optimiser.of(FinetuneConfig(learning_rate=3e-3), 1_000_000).learning_rate == 3e-3

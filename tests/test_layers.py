@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ HEAVY = {"torch", "transformers", "datasets", "matplotlib"}
 PROTOCOL = {
     "AttributeError": "__getattr__",
     "ArgumentTypeError": "_option",  # argparse turns it into its own message
-    "BlockingIOError": "_lock_file",  # Windows' refusal gets the name of the others'; the caller translates it
+    "BlockingIOError": "_lock_file",  # Windows' refusal gets the common name; the caller translates it
     "SystemExit": None,
     "KeyboardInterrupt": None,
 }
@@ -45,6 +46,7 @@ def sources() -> list[Path]:
     return sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
 
 
+@cache
 def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
@@ -133,11 +135,13 @@ def test_the_package_itself_imports_nothing_heavy():
     assert not HEAVY & {ast.unparse(n).split()[1].split(".")[0] for n in eager}
 
 
+@cache
 def error_names() -> set[str]:
     classes = (n for n in parse(PACKAGE / "errors.py").body if isinstance(n, ast.ClassDef))
     return {node.name for node in classes}
 
 
+@cache
 def error_factories() -> set[str]:
     """Functions annotated to return an error of the tree (`unknown_name(...) -> ConfigError`)."""
     names = set()

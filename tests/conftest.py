@@ -20,7 +20,8 @@ import pytest
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """`model_folder(arch, kind="policy", **overrides)`: a folder with random weights, built once a session.
 
-    `overrides` are config fields, or `seed`, `max_new_tokens`, `tokenizer` of `build_model_folder`.
+    `overrides` are config fields, or `seed`, `max_new_tokens`, `tokenizer` of `build_model_folder`
+    (with a tokenizer of its own, the folder is built anew).
     Treat the folder as read-only: copy it before changing a file.
     """
     built: dict[str, Path] = {}
@@ -29,7 +30,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
         from tests.small_models import build_model_folder
 
         key = repr((arch, kind, sorted(overrides.items(), key=lambda item: item[0])))
-        if key not in built:
+        if key not in built or "tokenizer" in overrides:
             folder = tmp_path_factory.mktemp(f"{arch}-{kind}") / "model"
             built[key] = build_model_folder(folder, arch, kind, **overrides)
         return built[key]

@@ -22,7 +22,7 @@ BLIND = "tiny-blind"
 
 
 def digest_folder(folder: str | Path) -> dict[str, str]:
-    """The sha256 (hex) of each file in `folder`, hidden files left out: what the manifest lists."""
+    """The sha256 (hex) of each file in `folder`, hidden files left out."""
     paths = sorted(
         path for path in Path(folder).iterdir() if path.is_file() and not path.name.startswith(".")
     )
@@ -42,7 +42,8 @@ def _differences(name: str, listed: Mapping[str, Any]) -> list[str]:
         return [f"{name} is not in the manifest"]
     if not (ASSETS / name).is_dir():
         return [f"{name} is missing"]
-    wanted, found = listed[name]["files"], digest_folder(ASSETS / name)
+    wanted = {file: facts["sha256"] for file, facts in listed[name]["files"].items()}
+    found = digest_folder(ASSETS / name)
     missing = [f"{name}/{file} is missing" for file in sorted(wanted.keys() - found.keys())]
     extra = [f"{name}/{file} does not belong there" for file in sorted(found.keys() - wanted.keys())]
     both = sorted(wanted.keys() & found.keys())

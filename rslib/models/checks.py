@@ -30,7 +30,9 @@ def check_files(folder: Path) -> None:
             raise ModelError("this is an adapter, not a whole model", where=str(folder), fix=fix)
         fix = "Name a folder that transformers saved."
         raise ModelError("the folder has no config.json", where=str(folder), fix=fix)
-    read_config(folder / "config.json")
+    for name in ("config.json", "generation_config.json"):  # transformers passes over a damaged second one
+        if (folder / name).is_file():
+            read_config(folder / name)
     for path in weight_files(folder):
         _check_header(path)
     # Without its vocabulary transformers may build an empty tokenizer and say nothing.

@@ -150,6 +150,8 @@ class RewardModel(Loaded):
 
 
 def _render(loaded: Loaded, dialogues: list[list[dict[str, str]]], **options: bool) -> list[str]:
+    if not dialogues:
+        return []
     try:
         return loaded.tokenizer.apply_chat_template(
             dialogues, tokenize=False, return_dict=True, enable_thinking=False, **options

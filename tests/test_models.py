@@ -1,0 +1,674 @@
+"""Loading models: every trap of real checkpoints is refused with a reason, or made harmless."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import logging as transformers_logging
+
+import rslib.models as rs
+from rslib.errors import ConfigError, ModelError, StoreError, translate_os_error
+from rslib.models import assets as rs_assets
+from rslib.models import health, loading
+from tests.small_models import ARCHITECTURES, CHAT_TEMPLATE, VOCABULARY, build_tokenizer
+
+PROMPT, RESPONSE = "How do I bake a loaf of bread?", "Mix flour and water."
+
+
+@pytest.fixture
+def broken(model_folder, tmp_path):
+    """A private copy of a good folder, to be damaged."""
+
+    def copy(kind: str = "policy", **overrides) -> Path:
+        return shutil.copytree(model_folder("llama", kind, **overrides), tmp_path / "model")
+
+    return copy
+
+
+def refused(load, folder, *words) -> ModelError:
+    with pytest.raises(ModelError) as caught:
+        load(folder)
+    for word in words:
+        assert word in str(caught.value)
+    assert caught.value.where and caught.value.fix
+    return caught.value
+
+
+def edit_json(path: Path, **changes) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def edit_weights(folder: Path, change) -> None:
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+# One path for every model
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_every_architecture_loads_in_float32_on_the_cpu_and_its_head_equals_the_models_own(
+    model_folder, arch
+):
+    policy = rs.load_policy(model_folder(arch), device="cpu")
+    assert policy.model.dtype == policy.device.dtype == torch.float32
+    assert (policy.context, policy.max_new_tokens, policy.eos_ids, policy.pad_id) == (256, 24, (4,), 0)
+    assert policy.parameters == sum(p.numel() for p in policy.model.parameters())
+    ids = torch.randint(0, VOCABULARY, (3, 40), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = policy.model(input_ids=ids).logits
+        logits = rs.logits_from_hidden(policy.model, rs.hidden_states(policy.model, ids))
+    torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["Granite", "Cohere"])
+def test_scaled_heads_equal_the_models_own(name):
+    import transformers
+
+    scale = {"logits_scaling": 7.0} if name == "Granite" else {"logit_scale": 0.3}
+    config = getattr(transformers, f"{name}Config")(
+        vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2,
+        initializer_range=0.3, pad_token_id=0, **scale,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        model = getattr(transformers, f"{name}ForCausalLM")(config).eval()
+    ids = torch.arange(20).reshape(2, 10)
+    with torch.no_grad():
+        expected = model(input_ids=ids).logits
+        logits = rs.logits_from_hidden(model, rs.hidden_states(model, ids))
+    torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_a_reward_does_not_depend_on_padding_or_its_side(model_folder, arch):
+    """Pooling by position and transformers' pooling by pad id agree, because pad is never the end."""
+    judge = rs.load_reward_model(model_folder(arch, "reward"), device="cpu")
+    rows = [judge.encode(PROMPT, RESPONSE), judge.encode("Hi", "Yes. " * 9)]
+    longest = max(map(len, rows))
+    with torch.no_grad():
+        alone = torch.tensor([float(judge.model(input_ids=torch.tensor([row])).logits) for row in rows])
+        by_position = [
+            float(
+                rs.rewards_from_hidden(judge.model, rs.hidden_states(judge.model, torch.tensor([row])))[0, -1]
+            )
+            for row in rows
+        ]
+        for left in (False, True):
+            fill = [[judge.pad_id] * (longest - len(row)) for row in rows]
+            ids = torch.tensor([f + r if left else r + f for r, f in zip(rows, fill, strict=True)])
+            ones = [[1] * len(row) for row in rows]
+            mask = torch.tensor(
+                [[0] * len(f) + o if left else o + [0] * len(f) for o, f in zip(ones, fill, strict=True)]
+            )
+            position_ids = (mask.cumsum(-1) - 1).clamp(min=0)
+            batch = judge.model(input_ids=ids, attention_mask=mask, position_ids=position_ids).logits[:, 0]
+            torch.testing.assert_close(batch, alone, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(torch.tensor(by_position), alone, rtol=1e-4, atol=1e-5)
+
+
+def test_the_embedded_names_load_and_the_blind_one_reads_no_prompt():
+    policy = rs.load_policy("tiny", device="cpu")
+    assert policy.decode(policy.encode(PROMPT)) == PROMPT
+    seeing, blind = (rs.load_reward_model(name, device="cpu") for name in ("tiny", "tiny-blind"))
+    assert not seeing.prompt_blind and blind.prompt_blind
+    assert blind.encode(PROMPT, RESPONSE) == blind.encode("", RESPONSE) == seeing.encode("", RESPONSE)
+    assert seeing.encode(PROMPT, RESPONSE) != seeing.encode("", RESPONSE)
+    assert blind.fingerprint() != seeing.fingerprint()
+
+
+def test_attention_is_sdpa_except_where_the_architecture_has_none(model_folder):
+    for arch, expected in (("llama", "sdpa"), ("gemma2", "eager")):
+        policy = rs.load_policy(model_folder(arch), device="cpu")
+        assert policy.model.config._attn_implementation == expected
+
+
+def test_a_checkpoint_in_half_precision_is_loaded_in_the_dtype_that_was_chosen(broken):
+    folder = broken()
+    edit_weights(folder, lambda w: w.update({k: v.half() for k, v in w.items()}))
+    edit_json(folder / "config.json", dtype="float16")
+    assert rs.load_policy(folder, device="cpu").model.dtype == torch.float32
+    asked = rs.load_policy(folder, device="cpu", dtype="bfloat16")
+    assert asked.model.dtype == torch.bfloat16 and "asked for" in asked.device.why
+
+
+def test_sharded_weights_are_the_same_model(model_folder, tmp_path):
+    whole = rs.load_policy(model_folder("llama"), device="cpu")
+    whole.model.save_pretrained(tmp_path, max_shard_size="20KB")
+    whole.tokenizer.save_pretrained(tmp_path)
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    assert rs.load_policy(tmp_path, device="cpu").fingerprint() == whole.fingerprint()
+    next(tmp_path.glob("*.safetensors")).unlink()
+    refused(rs.load_policy, tmp_path, "a weight file is missing", "model-0000")
+
+
+def test_several_end_tokens_are_taken_as_generate_takes_them(broken):
+    folder = broken()
+    edit_json(folder / "generation_config.json", eos_token_id=[4, 2, 9999])
+    assert rs.load_policy(folder).eos_ids == (4, 2)
+    edit_json(folder / "generation_config.json", eos_token_id=9999, max_new_tokens=None)
+    edit_json(folder / "config.json", eos_token_id=9999)
+    policy = rs.load_policy(folder)
+    assert policy.eos_ids == (4,), "neither config names a token of the vocabulary, the tokenizer does"
+    assert policy.max_new_tokens == 256
+
+
+# Device and dtype
+
+
+@pytest.mark.parametrize(
+    ("native", "dtype", "word"), [(True, torch.bfloat16, "natively"), (False, torch.float16, "emulates")]
+)
+def test_bfloat16_is_chosen_only_where_the_gpu_computes_it(monkeypatch, native, dtype, word):
+    """A T4 answers True to is_bf16_supported() and False without emulation."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: native or including_emulation
+    )
+    chosen = rs.pick_device()
+    assert (chosen.name, chosen.dtype) == ("cuda", dtype) and word in chosen.why
+    assert rs.pick_device(dtype="float32").dtype == torch.float32
+
+
+def test_a_small_model_stays_in_float32_on_a_gpu(monkeypatch, model_folder):
+    half = rs.Device("cuda", torch.float16, "cuda: found; float16: old")
+    monkeypatch.setattr(loading, "pick_device", lambda device, dtype: half)
+    small = loading._device_for(model_folder("llama"), None, None)
+    assert small.dtype == torch.float32 and "small" in small.why
+    assert loading._device_for(model_folder("llama"), None, "float16") == half
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"device": "cpuu"}, "'cpu'"),
+        ({"device": "cpu:3"}, "'cpu'"),
+        ({"dtype": "float61"}, "float16"),
+    ],
+)
+def test_an_unknown_device_or_dtype_is_named_with_the_nearest(options, word):
+    with pytest.raises(ConfigError, match=word):
+        rs.pick_device(**options)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(ConfigError, match="no cuda device"):
+        rs.load_policy("tiny", device="cuda")
+
+
+# Names and folders
+
+
+@pytest.mark.parametrize("name", ["./nope", "/nope/model", "runs/x/policy", "tests/nope", "nope\\model"])
+def test_a_missing_folder_says_so(name):
+    refused(rs.load_policy, name, "no such model folder", "Embedded: tiny")
+
+
+def test_a_misspelt_embedded_name_is_answered_with_the_nearest():
+    refused(rs.load_policy, "tinny", "no such model folder", "Did you mean 'tiny'?")
+    refused(rs.load_reward_model, "tiny-lenght", "Did you mean 'tiny-length'?")
+
+
+def test_a_hub_id_that_cannot_be_reached_is_a_model_error():
+    error = refused(rs.load_policy, "nobody-here/no-such-model", "the hub gave no such model")
+    assert error.where == "nobody-here/no-such-model"
+
+
+def test_a_file_is_not_a_folder(broken):
+    refused(rs.load_policy, broken() / "config.json", "this is a file")
+
+
+@pytest.mark.parametrize(
+    ("file", "word"),
+    [
+        ("config.json", "config.json"),
+        ("tokenizer.json", "tokenizer"),
+        ("model.safetensors", "model.safetensors"),
+    ],
+)
+def test_a_folder_without_a_part_is_refused(broken, file, word):
+    folder = broken()
+    (folder / file).unlink()
+    refused(rs.load_policy, folder, word, str(folder))
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer.json", "generation_config.json"])
+def test_a_file_that_is_not_json_is_refused(broken, file):
+    folder = broken()
+    (folder / file).write_text("{ not json")
+    refused(rs.load_policy, folder, str(folder))
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 5000, "half", "header"])
+def test_damaged_weights_are_named(broken, content):
+    path = broken() / "model.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes({"half": whole[: len(whole) // 2], "header": whole[:50]}.get(content, content))
+    refused(rs.load_policy, path.parent, "damaged", "model.safetensors")
+
+
+def test_pickled_weights_are_never_loaded(broken):
+    folder = broken()
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    refused(rs.load_policy, folder, "pickled")
+
+
+def test_an_adapter_is_told_from_a_model(broken):
+    folder = broken()
+    (folder / "config.json").rename(folder / "adapter_config.json")
+    refused(rs.load_policy, folder, "adapter", "Merge it")
+
+
+def test_remote_code_is_never_run(broken, tmp_path):
+    folder, trace = broken(), tmp_path / "ran"
+    code = f"open({str(trace)!r}, 'w')\nfrom transformers import LlamaConfig as C, LlamaForCausalLM as M\n"
+    (folder / "own.py").write_text(code)
+    edit_json(
+        folder / "config.json",
+        model_type="own",
+        auto_map={"AutoConfig": "own.C", "AutoModelForCausalLM": "own.M"},
+    )
+    refused(rs.load_policy, folder, "config cannot be read")
+    assert not trace.exists()
+
+
+# Weights
+
+
+def test_a_base_language_model_is_refused_as_reward_model(model_folder):
+    error = refused(rs.load_reward_model, model_folder("llama"), "base language model", "score.weight")
+    assert "random" in error.fix
+
+
+def test_a_reward_model_is_refused_as_policy(model_folder):
+    refused(rs.load_policy, model_folder("llama", "reward"), "this is a reward model")
+
+
+def test_a_classifier_with_two_labels_is_no_reward_model(model_folder):
+    refused(rs.load_reward_model, model_folder("llama", "reward", num_labels=2), "2 labels", "num_labels=1")
+
+
+def drop(weights):
+    weights.pop("model.layers.1.mlp.up_proj.weight")
+
+
+def add(weights):
+    weights["model.layers.7.mlp.up_proj.weight"] = torch.zeros(2, 2)
+
+
+def cut(weights):
+    weights["model.norm.weight"] = torch.zeros(5)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"), [(drop, "missing"), (add, "left over"), (cut, "of another shape")]
+)
+@pytest.mark.parametrize("kind", ["policy", "reward"])
+def test_weights_that_do_not_fit_are_named(broken, change, word, kind):
+    folder = broken(kind)
+    edit_weights(folder, change)
+    load = rs.load_policy if kind == "policy" else rs.load_reward_model
+    refused(load, folder, "1 " + word, "model.")
+
+
+def test_weights_with_nan_are_refused(broken):
+    folder = broken()
+    edit_weights(folder, lambda w: w["model.norm.weight"].fill_(float("nan")))
+    refused(rs.load_policy, folder, "not finite", "damaged or diverged")
+
+
+def test_an_overflow_of_float16_is_refused_with_the_way_out(broken):
+    folder = broken()
+    edit_weights(folder, lambda w: w["lm_head.weight"].fill_(6e4))
+    rs.load_policy(folder, dtype="float32")
+    refused(
+        lambda path: rs.load_policy(path, dtype="float16"), folder, "float16 overflowed", 'dtype="float32"'
+    )
+
+
+def test_check_finite_passes_numbers_and_stops_nan_and_infinity():
+    rs.check_finite(torch.tensor([1.0, -3e38]), "here")
+    for bad in (float("nan"), float("inf"), float("-inf")):
+        with pytest.raises(ModelError, match="not finite"):
+            rs.check_finite(torch.tensor([0.0, bad]), "here")
+
+
+# Architectures
+
+
+def save_other(model, folder: Path) -> Path:
+    model.save_pretrained(folder)
+    build_tokenizer().save_pretrained(folder)
+    return folder
+
+
+SMALL_BERT = {
+    "vocab_size": 328, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+    "intermediate_size": 16,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["BertForSequenceClassification", "DebertaV2ForSequenceClassification"])
+def test_an_encoder_is_refused_as_reward_model(name, tmp_path):
+    import transformers
+
+    model_class = getattr(transformers, name)
+    folder = save_other(model_class(model_class.config_class(num_labels=1, **SMALL_BERT)), tmp_path)
+    refused(rs.load_reward_model, folder, "is not supported as reward model", "`score` head", "Llama")
+
+
+def test_an_encoder_decoder_and_a_model_without_replaceable_attention_are_refused_as_policies(tmp_path):
+    from transformers import MambaConfig, MambaForCausalLM, T5Config, T5ForConditionalGeneration
+
+    t5 = T5ForConditionalGeneration(
+        T5Config(vocab_size=328, d_model=16, d_ff=16, d_kv=8, num_layers=1, num_heads=2)
+    )
+    refused(rs.load_policy, save_other(t5, tmp_path / "t5"), "a t5 model is not supported as policy")
+    mamba = MambaForCausalLM(MambaConfig(vocab_size=328, hidden_size=16, num_hidden_layers=1, state_size=4))
+    refused(rs.load_policy, save_other(mamba, tmp_path / "mamba"), "a mamba model is not supported as policy")
+
+
+def test_a_head_that_the_engine_does_not_know_is_refused(model_folder):
+    class Doubled(type(rs.load_policy(model_folder("llama")).model)):
+        def forward(self, **inputs):
+            found = super().forward(**inputs)
+            found.logits = 2 * found.logits
+            return found
+
+    policy = rs.load_policy(model_folder("llama"))
+    policy.model.__class__ = Doubled
+    with pytest.raises(ModelError, match="head of this architecture"):
+        loading._probe_policy(policy)
+
+
+# Padding
+
+
+def test_a_reward_model_whose_pad_is_its_end_gets_another_and_the_same_reward(model_folder, broken):
+    good = rs.load_reward_model(model_folder("llama", "reward"))
+    folder = broken("reward")
+    edit_json(folder / "config.json", pad_token_id=4)
+    edit_json(folder / "tokenizer_config.json", pad_token="<|end|>")
+    judge = rs.load_reward_model(folder)
+    assert judge.pad_id not in (4, 1) and judge.model.config.pad_token_id == judge.pad_id
+    ids = torch.tensor([good.encode(PROMPT, RESPONSE)])
+    with torch.no_grad():
+        assert float(judge.model(input_ids=ids).logits) == float(good.model(input_ids=ids).logits)
+
+
+def test_a_reward_model_without_any_pad_gets_an_unused_row_or_is_refused(tmp_path, model_folder):
+    tokenizer = build_tokenizer(pad_token=None)
+    free = rs.load_reward_model(model_folder("llama", "reward", tokenizer=tokenizer, pad_token_id=None))
+    assert free.pad_id not in (1, 4)
+    full = model_folder("llama", "reward", tokenizer=tokenizer, pad_token_id=None, vocab_size=len(tokenizer))
+    folder = shutil.copytree(full, tmp_path / "model")
+    for name in ("tokenizer.json", "tokenizer_config.json"):  # no token is called pad any more
+        text = (folder / name).read_text().replace("<|pad|>", "<|zero|>")
+        (folder / name).write_text(text)
+    refused(rs.load_reward_model, folder, "no pad token", "Add a pad token")
+
+
+# Prompts as tokens
+
+
+def test_a_policy_reads_the_template_up_to_where_the_response_begins(model_folder):
+    policy = rs.load_policy(model_folder("llama"))
+    assert policy.tokenizer.decode(policy.encode(PROMPT)) == f"<|user|>{PROMPT}<|assistant|>"
+    assert policy.encode_many([PROMPT, "Hi"]) == [policy.encode(PROMPT), policy.encode("Hi")]
+    assert policy.encode_many([]) == []
+    ids = policy.tokenizer(RESPONSE)["input_ids"]
+    assert policy.decode([*ids, 4]) == RESPONSE and policy.decode([]) == ""
+
+
+def test_a_reward_model_reads_both_turns(model_folder):
+    judge = rs.load_reward_model(model_folder("llama", "reward"))
+    text = judge.tokenizer.decode(judge.encode(PROMPT, RESPONSE))
+    assert text == f"<|user|>{PROMPT}<|assistant|>{RESPONSE}<|end|>"
+
+
+def test_a_doubled_begin_token_is_kept_once(model_folder):
+    template = "{{ bos_token }}{{ bos_token }}" + CHAT_TEMPLATE
+    tokenizer = build_tokenizer(chat_template=template, add_bos=True)
+    policy = rs.load_policy(model_folder("llama", tokenizer=tokenizer))
+    judge = rs.load_reward_model(model_folder("llama", "reward", tokenizer=tokenizer))
+    for ids in (policy.encode(PROMPT), judge.encode(PROMPT, RESPONSE)):
+        assert ids[0] == 1 and ids.count(1) == 1
+
+
+def test_without_a_template_the_text_is_taken_as_it_is(model_folder):
+    tokenizer = build_tokenizer(chat_template=None, add_bos=True)
+    policy = rs.load_policy(model_folder("gpt2", tokenizer=tokenizer))
+    judge = rs.load_reward_model(model_folder("gpt2", "reward", tokenizer=tokenizer))
+    assert policy.tokenizer.decode(policy.encode(PROMPT)) == f"<|bos|>{PROMPT}"
+    assert judge.tokenizer.decode(judge.encode(PROMPT, RESPONSE)) == f"<|bos|>{PROMPT}{RESPONSE}"
+
+
+def test_a_tokenizer_that_closes_every_text_does_not_end_the_prompt(model_folder):
+    from tokenizers import processors
+
+    tokenizer = build_tokenizer(chat_template=None)
+    closing = processors.TemplateProcessing(single="$A <|end|>", special_tokens=[("<|end|>", 4)])
+    tokenizer.backend_tokenizer.post_processor = closing
+    policy = rs.load_policy(model_folder("llama", tokenizer=tokenizer))
+    assert policy.tokenizer(PROMPT)["input_ids"][-1] == 4 and policy.encode(PROMPT)[-1] != 4
+
+
+def test_a_thinking_template_is_refused_when_the_policy_is_loaded(model_folder):
+    tokenizer = build_tokenizer(
+        chat_template=CHAT_TEMPLATE.replace("%}<|assistant|>{%", "%}<|assistant|><think>{%")
+    )
+    refused(rs.load_policy, model_folder("llama", tokenizer=tokenizer), "<think>", "thinking")
+
+
+def test_a_template_whose_thinking_can_be_switched_off_is_taken_without(model_folder):
+    switch = "{% if enable_thinking is not defined or enable_thinking %}<think>{% endif %}"
+    policy = rs.load_policy(
+        model_folder("llama", tokenizer=build_tokenizer(chat_template=CHAT_TEMPLATE + switch))
+    )
+    assert "<think>" not in policy.tokenizer.decode(policy.encode(PROMPT))
+    policy.encode("What does <think> mean?")  # the word may stand in a prompt
+
+
+def test_a_template_that_fails_is_a_model_error(model_folder):
+    tokenizer = build_tokenizer(chat_template="{{ raise_exception('no user turns') }}")
+    refused(rs.load_policy, model_folder("llama", tokenizer=tokenizer), "template failed", "no user turns")
+
+
+def test_a_tokenizer_of_another_model_is_noticed_before_the_embedding_is(model_folder):
+    folder = model_folder("llama", vocab_size=100)
+    refused(rs.load_policy, folder, "outside the model's vocabulary of 100")
+
+
+# Fingerprints
+
+
+def test_the_fingerprint_survives_saving_and_tells_every_change(model_folder, tmp_path):
+    policy = rs.load_policy(model_folder("llama"))
+    before = policy.fingerprint()
+    policy.save(tmp_path / "copy")
+    assert rs.load_policy(tmp_path / "copy").fingerprint() == before
+    policy.tokenizer(["a", "b c d"], padding=True, truncation=True)
+    policy.model.set_attn_implementation("eager")
+    assert policy.fingerprint() == before, "use must not change it"
+    with torch.no_grad():
+        policy.model.lm_head.weight[3, 3] += 1e-6
+    changed = {
+        before,
+        policy.fingerprint(),
+        rs.load_policy(model_folder("llama"), dtype="bfloat16").fingerprint(),
+    }
+    policy.tokenizer.chat_template += " "
+    changed.add(policy.fingerprint())
+    policy.model.config.rope_parameters["rope_theta"] = 5.0
+    changed.add(policy.fingerprint())
+    policy.eos_ids = (4, 2)
+    changed.add(policy.fingerprint())
+    assert len(changed) == 6
+
+
+def test_another_process_loads_in_silence_and_finds_the_same_fingerprint(model_folder):
+    folder, base = model_folder("gemma3"), model_folder("llama")
+    code = f"""
+import rslib.models as rs
+print(rs.load_policy({str(folder)!r}, device="cpu").fingerprint())
+try:
+    rs.load_reward_model({str(base)!r})
+except rs.loading.ModelError:
+    rs.load_policy("tiny").encode("word " * 2000)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "default", "-c", code], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.stderr == ""
+    assert done.stdout.split() == [rs.load_policy(folder, device="cpu").fingerprint()]
+
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_loading_leaves_the_users_logging_as_it_was(model_folder, capfd):
+    transformers_logging.set_verbosity_info()
+    try:
+        rs.load_policy(model_folder("llama"))
+        with pytest.raises(ModelError):
+            rs.load_reward_model(model_folder("llama"))
+        assert transformers_logging.get_verbosity() == transformers_logging.INFO
+        assert transformers_logging.is_progress_bar_enabled()
+    finally:
+        transformers_logging.set_verbosity_warning()
+    assert capfd.readouterr().err == ""
+
+
+# Saving
+
+
+def test_a_saved_policy_is_an_ordinary_folder_that_replaces_the_old_one(model_folder, tmp_path):
+    policy = rs.load_policy(model_folder("qwen3"))
+    target = tmp_path / "runs" / "policy"
+    policy.save(target)
+    (target / "stale.txt").write_text("old")
+    policy.save(target)
+    assert not (target / "stale.txt").exists()
+    assert [path.name for path in target.parent.iterdir()] == ["policy"], "nothing temporary is left"
+    model = AutoModelForCausalLM.from_pretrained(target, dtype="float32")
+    assert torch.equal(model.lm_head.weight, policy.model.lm_head.weight)
+    assert AutoTokenizer.from_pretrained(target)(PROMPT) == policy.tokenizer(PROMPT)
+    assert rs.load_policy(target).max_new_tokens == policy.max_new_tokens
+
+
+@pytest.mark.parametrize(
+    "err",
+    [
+        OSError(28, "No space left on device"),
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_a_full_disk_leaves_the_old_model_and_says_what_to_do(model_folder, tmp_path, err):
+    policy = rs.load_policy(model_folder("llama"))
+    policy.save(tmp_path / "policy")
+
+    def fail(folder):
+        (folder / "model.safetensors").write_bytes(b"half")
+        raise err
+
+    policy.tokenizer.save_pretrained = fail
+    with pytest.raises(StoreError, match="no disk space left") as caught:
+        policy.save(tmp_path / "policy")
+    assert "Free some space" in caught.value.fix and str(tmp_path) in caught.value.where
+    assert [path.name for path in tmp_path.iterdir()] == ["policy"]
+    rs.load_policy(tmp_path / "policy")
+
+
+def test_a_folder_that_cannot_be_made_is_a_store_error(model_folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError):
+        rs.load_policy(model_folder("llama")).save(tmp_path / "file" / "policy")
+
+
+def test_saving_never_deletes_what_is_not_a_model(model_folder, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(StoreError, match="saving would delete it"):
+        rs.load_policy(model_folder("llama")).save(tmp_path)
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(tmp_path):
+    old = tmp_path / ".policy.old"
+    old.mkdir()
+    (old / "config.json").write_text("{}")
+    with pytest.raises(RuntimeError), rs.replaced_folder(tmp_path / "policy"):
+        raise RuntimeError
+    assert (tmp_path / "policy" / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(30, "Change its permissions"), (13, "permissions"), (122, "space")]
+)
+def test_what_the_system_refuses_becomes_a_store_error_with_a_way_out(number, words):
+    error = translate_os_error(OSError(number, "refused"), where="runs/x")
+    assert isinstance(error, StoreError) and words in error.fix and error.where == "runs/x"
+
+
+# The manifest and the doctor
+
+
+@pytest.fixture
+def own_assets(model_folder, tmp_path, monkeypatch):
+    """An assets folder with one policy and its manifest, in place of the embedded one."""
+    shutil.copytree(model_folder("llama"), tmp_path / "tiny-policy")
+    shutil.copytree(model_folder("llama", "reward"), tmp_path / "tiny-reward")
+    listed = {
+        name: {
+            "files": {file: {"sha256": digest} for file, digest in rs.digest_folder(tmp_path / name).items()}
+        }
+        for name in ("tiny-policy", "tiny-reward")
+    }
+    (tmp_path / "manifest.json").write_text(json.dumps({"assets": listed}))
+    for module in (rs_assets, loading):
+        monkeypatch.setattr(module, "ASSETS", tmp_path)
+    for module in (rs_assets, health):
+        monkeypatch.setattr(module, "MANIFEST", tmp_path / "manifest.json")
+    return tmp_path
+
+
+def test_an_embedded_file_that_was_changed_is_named(own_assets):
+    assert rs.verify_assets() == []
+    rs.load_policy("tiny")
+    path = own_assets / "tiny-policy" / "config.json"
+    edit_json(path, rms_norm_eps=0.5)
+    (own_assets / "tiny-policy" / "chat_template.jinja").unlink()
+    refused(
+        rs.load_policy,
+        "tiny",
+        "tiny-policy/config.json was changed",
+        "tiny-policy/chat_template.jinja is missing",
+    )
+    assert len(rs.verify_assets("tiny-policy")) == 2
+    assert rs.verify_assets("tiny-reward") == []
+    by_name = {check.name: check for check in rs.doctor()}
+    assert not by_name["files of tiny-policy"].ok and not by_name["policy tiny"].ok
+    assert by_name["files of tiny-reward"].ok
+
+
+def test_the_doctor_says_device_dtype_and_why_versions_and_memory():
+    by_name = {check.name: check for check in rs.doctor(device="cpu")}
+    assert "float32" in by_name["device"].detail and "asked for" in by_name["device"].detail
+    assert by_name["torch"].detail == torch.__version__
+    assert {"python", "transformers", "datasets", "numpy", "memory", "disk"} <= by_name.keys()
+    assert by_name["policy tiny"].ok and "fingerprint" in by_name["policy tiny"].detail
+
+
+def test_the_doctor_finds_a_reward_model_that_is_constant_and_one_that_is_missing(broken):
+    folder = broken("reward")
+    edit_weights(folder, lambda w: w["score.weight"].zero_())
+    constant, missing = (rs.doctor(reward=name)[-1] for name in (folder, "./nope"))
+    assert not constant.ok and "same reward" in constant.detail
+    assert not missing.ok and "no such model folder" in missing.detail

@@ -178,12 +178,21 @@ class _Rows:
 
 
 def _interval(values: np.ndarray, clusters: np.ndarray, seed: int) -> dict[str, float] | None:
-    """Mean and 95 % interval of per-prompt `values (M,)`; NaN prompts left out; None when none is left."""
+    """Mean and 95 % interval of per-prompt `values (M,)`; NaN prompts left out; None when none is left.
+
+    One cluster alone has a mean and no interval: `low` and `high` are None.
+    """
     known = ~np.isnan(values)
     if not known.any():
         return None
-    low, high = theory.bootstrap_interval(values[known], clusters=clusters[known], seed=seed)
+    ends = theory.bootstrap_interval(values[known], clusters=clusters[known], seed=seed)
+    low, high = (_or_none(end) for end in ends)
     return {"mean": float(values[known].mean()), "low": low, "high": high}
+
+
+def _or_none(value: float) -> float | None:
+    """NaN, which theory gives where one cluster alone tells nothing about the spread, as JSON's null."""
+    return None if math.isnan(value) else value
 
 
 def _row_metrics(rows: _Rows) -> dict[str, np.ndarray | None]:
@@ -269,13 +278,13 @@ def _paired(differences: np.ndarray, clusters: np.ndarray, seed: int) -> dict[st
     found = _interval(differences, clusters, seed)
     if found is None:
         raise DataError("no prompt has a value in both arms", where="compare", fix="Compare another column.")
-    error = theory.standard_error(differences[known], clusters=clusters[known])
+    error = _or_none(theory.standard_error(differences[known], clusters=clusters[known]))
     return {
         "difference": found["mean"],
         "low": found["low"],
         "high": found["high"],
         "standard_error": error,
-        "z": found["mean"] / error if error > 0 else None,
+        "z": found["mean"] / error if error else None,
         "prompts": int(known.sum()),
         "clusters": len(set(clusters[known].tolist())),
     }
@@ -427,7 +436,7 @@ def best_of_n_table(pool: Dataset, ns: Sequence[int] | None = None, *, seed: int
     """Expected reward, and gold, of the best of n responses by reward, for each n, from one scored pool.
 
     `{"pool_size", "prompts", "peak_n", "rows": [{n, proxy, gold, below_peak}, ...]}`. The estimate is
-    unbiased: the mean over all subsets of size n of a prompt's N responses, `theory.best_of_n_estimate`.
+    unbiased: the mean over all subsets of size n of a prompt's N responses, `theory.best_of_n_curve`.
     `ns` defaults to the powers of two up to N. `peak_n` is the n of the highest mean gold; None without
     gold. `below_peak` is gold at n minus gold at the peak, paired over prompts. A peak picked and judged on
     the same prompts would profit from its own noise, so each half of the clusters is judged at the peak of
@@ -447,9 +456,9 @@ def best_of_n_table(pool: Dataset, ns: Sequence[int] | None = None, *, seed: int
             f"The pool has {size} responses: 1 <= n <= {size}.",
         )
     gold = rows.numbers("gold")
-    curves = {"proxy": np.stack([theory.best_of_n_estimate(rewards, n) for n in ns])}
+    curves = {"proxy": theory.best_of_n_curve(rewards, ns)}
     if gold is not None:
-        curves["gold"] = np.stack([theory.best_of_n_estimate(rewards, n, gold[places]) for n in ns])
+        curves["gold"] = theory.best_of_n_curve(rewards, ns, gold[places])
     table = [
         {"n": n} | {name: _interval(curve[at], rows.clusters, seed) for name, curve in curves.items()}
         for at, n in enumerate(ns)
@@ -626,11 +635,13 @@ def arm_label(name: str, n: int) -> str:
 
 
 def verdict(difference: Mapping[str, Any]) -> str:
-    """What a paired difference supports: "higher", "lower", or "not separable" when its interval holds 0.
+    """What a paired difference supports: "higher", "lower", or "not separable" from 0 (or without interval).
 
     >>> verdict({"low": 2.0, "high": 2.6}), verdict({"low": -0.1, "high": 0.3})
     ('higher', 'not separable')
     """
+    if difference["low"] is None:
+        return "not separable"
     if difference["low"] > 0:
         return "higher"
     return "lower" if difference["high"] < 0 else "not separable"
@@ -645,12 +656,23 @@ def signed(value: float, sign: str = "+") -> str:
     return f"{round(value, 2) + 0.0:{sign}.2f}"
 
 
+def ends_text(found: Mapping[str, float | None], sign: str = "") -> str:
+    """The ends of an interval.
+
+    >>> ends_text({"low": 1.0, "high": 2.0}), ends_text({"low": None, "high": None})
+    ('[1.00, 2.00]', '[no interval]')
+    """
+    if found["low"] is None:
+        return "[no interval]"
+    return f"[{signed(found['low'], sign)}, {signed(found['high'], sign)}]"
+
+
 def claim(entry: Mapping[str, Any], comparison: Mapping[str, Any], metric: str) -> str:
     """One sentence about one paired difference, worded by its interval and by nothing else."""
     first, second = (arm_label(comparison[side], entry["n"]) for side in ("first", "second"))
     found = comparison[metric]
     finding = verdict(found)
-    interval = f"[{signed(found['low'])}, {signed(found['high'])}]"
+    interval = ends_text(found, "+")
     if metric == "unsafe_compliance":
         more = {"higher": "more often than", "lower": "less often than"}
         than = more.get(finding, "not separably more or less often than")
@@ -709,8 +731,7 @@ def interval_text(found: Mapping[str, float] | None) -> str:
     """
     if found is None:
         return "-"
-    mean, low, high = (signed(found[key], "") for key in ("mean", "low", "high"))
-    return f"{mean} [{low}, {high}]"
+    return f"{signed(found['mean'], '')} {ends_text(found)}"
 
 
 def table_rows(entry: Mapping[str, Any]) -> list[list[str]]:

@@ -33,9 +33,11 @@ from rslib.evaluation import (
     arm_interval,
     arm_label,
     arms_in_order,
+    ends_text,
     interval_text,
     reward_length_correlation,
     signed,
+    verdict,
 )
 from rslib.store import atomic_write
 
@@ -169,8 +171,8 @@ def _curve_summary(table: Mapping[str, Any]) -> str:
     below = last["below_peak"]
     if table["peak_n"] == last["n"]:
         return f"{text}, the largest n."
-    interval = f"{signed(below['difference'])} [{signed(below['low'])}, {signed(below['high'])}]"
-    if below["high"] < 0:
+    interval = f"{signed(below['difference'])} {ends_text(below, '+')}"
+    if verdict(below) == "lower":
         return f"{text} and lower by {interval} at n = {last['n']}."
     return f"{text}, and not separably lower at n = {last['n']}: {interval}."
 

@@ -12,11 +12,12 @@ import base64
 import html
 import os
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rslib import plots
+from rslib.errors import DataError
 from rslib.evaluation import (
     METRICS,
     Report,
@@ -54,7 +55,7 @@ caption { text-align: left; color: var(--soft); padding-bottom: .4rem; }
 th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line);
   white-space: nowrap; }
 tbody th { font-weight: 500; }
-@media (max-width: 40rem) { td { white-space: normal; } }
+@media (max-width: 40rem) { td, tbody th { white-space: normal; } }
 figure { margin: 1.5rem 0; }
 figure img { width: 100%; max-width: 39rem; height: auto; display: block; background: #fff;
   border-radius: .4rem; }
@@ -84,7 +85,7 @@ def write_json(report: Report, path: str | os.PathLike[str]) -> Path:
 def write_html(report: Report, path: str | os.PathLike[str]) -> Path:
     """Write the report as one HTML page without outside files, whole or not at all; returns the path.
 
-    Raises DataError when an estimate lacks its interval, StoreError when the folder cannot be written.
+    Raises StoreError when the folder cannot be written.
     """
     atomic_write(Path(path), html_page(report))
     return Path(path)
@@ -94,7 +95,7 @@ def html_page(report: Report) -> str:
     """The page's text: claims; per round table, figures, selection, transcripts; glossary; settings."""
     sections = [part for entry in report.rounds for part in _round_parts(entry)]
     if any(arm["kl"] is not None for entry in report.rounds for arm in entry["arms"].values()):
-        sections += ["<h2>Distance and gain</h2>", _figure(plots.gold_against_kl(report.rounds))]
+        sections += ["<h2>Distance and gain</h2>", _figure(plots.gold_against_kl, report.rounds)]
     body = [
         "<h1>Did keeping the best responses make the policy better?</h1>",
         _claims(report.headlines()),
@@ -116,7 +117,7 @@ def _round_parts(entry: Mapping[str, Any]) -> Iterator[str]:
     """The parts of one round, in reading order; what a round does not have is left out."""
     yield f"<h2>Round {entry['round']}</h2>"
     yield _table(table_rows(entry), caption(entry))
-    yield _figure(plots.arms_figure(entry))
+    yield _figure(plots.arms_figure, entry)
     yield f"<h3>Before and after, round {entry['round']}</h3>"
     yield (
         "<p>Prompts chosen by a fixed rule before any response was read: the first of each kind, then by "
@@ -125,11 +126,11 @@ def _round_parts(entry: Mapping[str, Any]) -> Iterator[str]:
     yield from (_transcript(entry, shown) for shown in entry["transcripts"])
     yield f"<h3>What selection did, round {entry['round']}</h3>" if entry["selection"] else ""
     if entry["best_of_n"]:
-        yield _figure(plots.best_of_n_curve(entry["best_of_n"]))
+        yield _figure(plots.best_of_n_curve, entry["best_of_n"])
     if entry["histogram"]:
-        yield _figure(plots.reward_histogram(entry["histogram"]))
+        yield _figure(plots.reward_histogram, entry["histogram"])
     if entry["selection"]:
-        yield _figure(plots.selection_figure(entry["selection"]))
+        yield _figure(plots.selection_figure, entry["selection"])
         yield _table(_selection_rows(entry["selection"]), "Chosen and other responses: mean [95 % interval]")
     if entry["panel"]:
         yield _table(_panel_rows(entry), "The signature of the selection, over the whole pool")
@@ -169,8 +170,15 @@ def _number(value: float | int | None) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.2f}"
 
 
-def _figure(axes: Axes | Sequence[Axes]) -> str:
-    """A figure as an image inside the page: its own document, so that two figures cannot share ids."""
+def _figure(draw: Callable[[Any], Axes | Sequence[Axes]], content: Any) -> str:
+    """A figure as an image inside the page: its own document, so that two figures cannot share ids.
+
+    A figure whose estimates have no interval (one prompt alone) is left out, and the page says so.
+    """
+    try:
+        axes = draw(content)
+    except DataError as error:
+        return f"<p>A figure is left out: {html.escape(error.what)}.</p>"
     image = base64.b64encode(plots.rendered(axes, "svg")).decode()
     summary = html.escape(plots.summary_of(axes))
     return (

@@ -378,6 +378,12 @@ def selection_panel(pool: Dataset, kept: Dataset) -> dict[str, float | int | Non
     }
 
 
+def _keys(table: Dataset) -> list[tuple[str, int]]:
+    """(prompt_id, sample_id) of each row."""
+    arrow = table.select_columns(["prompt_id", "sample_id"]).with_format("arrow")[:]
+    return list(zip(*(column.to_pylist() for column in arrow.columns), strict=True))
+
+
 def selection_table(
     pool: Dataset, kept: Dataset, reference: Dataset | None = None, *, seed: int = 0
 ) -> dict[str, Any]:
@@ -389,12 +395,8 @@ def selection_table(
     known-good responses when there is one. Warns when more than 20 % of a row's responses are truncated,
     and when the reference scores above the chosen. Raises RewardError without rewards.
     """
-    taken = set(zip(kept["prompt_id"], kept["sample_id"], strict=True))
-    left_over = [
-        place
-        for place, key in enumerate(zip(pool["prompt_id"], pool["sample_id"], strict=True))
-        if key not in taken
-    ]
+    taken = set(_keys(kept))
+    left_over = [place for place, key in enumerate(_keys(pool)) if key not in taken]
     groups = {
         "chosen": kept,
         "rejected": pool.select(left_over) if left_over else None,
@@ -551,8 +553,7 @@ def transcripts(arms: Mapping[str, Dataset], prompt_ids: Sequence[str]) -> list[
 
 def _first_responses(arm: str, table: Dataset, prompt_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """prompt_id -> the row with sample_id 0."""
-    keys = zip(table["prompt_id"], table["sample_id"], strict=True)
-    at = {prompt_id: place for place, (prompt_id, sample_id) in enumerate(keys) if sample_id == 0}
+    at = {prompt_id: place for place, (prompt_id, sample_id) in enumerate(_keys(table)) if sample_id == 0}
     for prompt_id in prompt_ids:
         if prompt_id not in at:
             what = f"arm '{arm}' has no response 0 to prompt '{prompt_id}'"

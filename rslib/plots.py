@@ -17,6 +17,7 @@ is called.
 
 from __future__ import annotations
 
+import base64
 import io
 import math
 import os
@@ -412,5 +413,6 @@ def show(axes: Axes | Sequence[Axes], summary: str = "") -> None:
     except ImportError:
         return
     if get_ipython() is not None:
-        image = {"image/png": rendered(axes, "png"), "text/plain": summary}
+        encoded = base64.b64encode(rendered(axes, "png")).decode()
+        image = {"image/png": encoded, "text/plain": summary}
         display(image, raw=True, metadata={"image/png": {"alt": summary}})

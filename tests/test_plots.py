@@ -1,8 +1,10 @@
 """A figure asks a question, shows its intervals, and says in words what it shows."""
 
+import base64
 import copy
 import subprocess
 import sys
+import types
 
 import pytest
 from fake_tables import arms, best_rows, pool_and_kept, scored
@@ -116,6 +118,20 @@ def test_show_prints_the_summary(entry, capsys):
     axes = plots.arms_figure(entry)
     plots.show(axes)
     assert capsys.readouterr().out.strip() == plots.summary_of(axes)
+
+
+def test_in_a_notebook_the_figure_is_shown_with_its_summary_as_alt_text(entry, monkeypatch, capsys):
+    shown = []
+    notebook = types.ModuleType("IPython")
+    notebook.get_ipython = lambda: "a running kernel"
+    notebook.display = types.ModuleType("IPython.display")
+    notebook.display.display = lambda data, **options: shown.append((data, options))
+    monkeypatch.setitem(sys.modules, "IPython", notebook)
+    monkeypatch.setitem(sys.modules, "IPython.display", notebook.display)
+    plots.show(plots.arms_figure(entry), "Two arms.")
+    data, options = shown[0]
+    assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG") and data["text/plain"] == "Two arms."
+    assert options["metadata"]["image/png"]["alt"] == "Two arms." and capsys.readouterr().out == "Two arms.\n"
 
 
 def test_saving_writes_svg_or_png_and_refuses_the_rest(entry, tmp_path):

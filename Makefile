@@ -5,6 +5,7 @@ VENV        ?= .venv
 # `make setup CONSTRAINTS=` installs the newest versions that the metadata allows.
 CONSTRAINTS ?= constraints.txt
 WORKERS     ?= 2
+LAB_OPTIONS ?=
 
 BIN   := $(VENV)/bin
 PY    := $(BIN)/python
@@ -32,7 +33,7 @@ demo: setup  ## one real round on the embedded models; report in runs/demo/
 	@$(PY) -m rslib demo
 
 lab: $(VENV)/.course-done  ## open JupyterLab (adds the [course] packages first)
-	@PATH="$(abspath $(BIN)):$$PATH" jupyter lab notebooks
+	@PATH="$(abspath $(BIN)):$$PATH" jupyter lab $(LAB_OPTIONS) notebooks
 
 $(VENV)/.course-done: $(STAMP)
 	@echo "Adding JupyterLab and nbgrader to $(VENV) (once; some minutes) ..."

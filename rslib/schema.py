@@ -259,15 +259,18 @@ def check_responses(table: Dataset) -> None:
     _check_row_values(arrow)
 
 
-def check_scored(table: Dataset) -> None:
+def check_scored(table: Dataset, *, finite: bool = True) -> None:
     """Raise unless `table` is a responses table whose `reward` is finite in every row.
+
+    `finite=False` leaves rewards that are missing, NaN or infinite to the caller.
 
     Raises DataError ("no reward column: run score first") and as `check_responses`; RewardError with the
     count and the first prompt_id and sample_id for rewards that are missing, NaN or infinite.
     """
     _check_columns(table, "scored")
     check_responses(table)
-    _check_finite(table)
+    if finite:
+        _check_finite(table)
 
 
 def check_selected(table: Dataset) -> None:
@@ -555,6 +558,48 @@ def _flat(arrow: pyarrow.Table, name: str) -> tuple[np.ndarray, np.ndarray]:
     """A list column as (length of each row, all values in a row)."""
     column = arrow.column(name).combine_chunks()
     return np.asarray(column.value_lengths()), column.flatten().to_numpy(zero_copy_only=False).astype(float)
+
+
+def take(table: Dataset, rows: Sequence[int] | np.ndarray) -> Dataset:
+    """The rows in the given order, as a table of its own.
+
+    `Dataset.select` keeps the whole table and a list of rows; adding a column to that shows a progress bar
+    on standard error.
+    """
+    return _own(table, _arrow(table).take(np.asarray(rows, dtype=np.int64)))
+
+
+def with_column(table: Dataset, name: str, values: Sequence[Any] | np.ndarray) -> Dataset:
+    """The table with a further column, or with the column of that name replaced; one value per row.
+
+    Raises DataError when there are more or fewer values than rows.
+    """
+    if len(values) != len(table):
+        what = f"{len(values)} values for {len(table)} rows"
+        raise DataError(what, where=f"column '{name}'", fix="Give one value per row.")
+    kept = table.select_columns([other for other in table.column_names if other != name])
+    return _own(kept, _arrow(kept)).add_column(name, values)
+
+
+def stack(tables: Sequence[Dataset]) -> Dataset:
+    """The rows of all tables one below the other; a column that a table lacks is null there.
+
+    Raises DataError when a column has different types.
+    """
+    from datasets import concatenate_datasets
+
+    try:
+        return concatenate_datasets([_own(table, _arrow(table)) for table in tables])
+    except ValueError as err:
+        fix = "Convert the column, or drop it, so that all tables agree."
+        raise DataError(f"the tables do not fit together ({err})", where="stack", fix=fix) from err
+
+
+def _own(like: Dataset, arrow: pyarrow.Table) -> Dataset:
+    from datasets import Dataset, DatasetInfo
+    from datasets.table import InMemoryTable
+
+    return Dataset(InMemoryTable(arrow), info=DatasetInfo(features=like.features))
 
 
 # Exports -----------------------------------------------------------------------------------------------

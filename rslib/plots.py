@@ -234,7 +234,7 @@ def selection_figure(selection: Mapping[str, Any], axes: Sequence[Axes] | None =
     axes = panels(len(known), 1.7 + 0.3 * len(groups), axes)
     for panel, metric in zip(axes, known, strict=True):
         for at, (name, group) in enumerate(groups.items()):
-            _point(panel, -at, checked(group[metric], f"{metric} of {name}"), ROW_LOOKS[name])
+            _lying(panel, -at, checked(group[metric], f"{metric} of {name}"), ROW_LOOKS[name])
         panel.set_xlabel(labels[metric], fontsize=9)
         panel.set_yticks([-at for at in range(len(groups))])
         panel.set_yticklabels([f"{name}\n(n = {group['rows']:,})" for name, group in groups.items()])
@@ -244,6 +244,8 @@ def selection_figure(selection: Mapping[str, Any], axes: Sequence[Axes] | None =
         panel.locator_params(axis="x", nbins=3)
         if metric == "truncation_rate":
             panel.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+            most = max(0.1, panel.get_xlim()[1])
+            panel.set_xlim(-0.04 * most, most)
     for panel in axes[1:]:
         panel.set_yticklabels([])
     text = "; ".join(f"{name} {interval_text(group['reward'])}" for name, group in groups.items())
@@ -251,7 +253,7 @@ def selection_figure(selection: Mapping[str, Any], axes: Sequence[Axes] | None =
     return axes
 
 
-def _point(panel: Axes, at: float, point: tuple[float, float, float], look: tuple[str, str, str]) -> None:
+def _lying(panel: Axes, at: float, point: tuple[float, float, float], look: tuple[str, str, str]) -> None:
     """One estimate lying on its side, with its interval."""
     mean, low, high = point
     panel.plot([low, high], [at, at], color=look[0], linewidth=2)
@@ -259,7 +261,9 @@ def _point(panel: Axes, at: float, point: tuple[float, float, float], look: tupl
 
 
 def arms_figure(entry: Mapping[str, Any], axes: Sequence[Axes] | None = None) -> list[Axes]:
-    """Gold (where known) and reward of every arm of one round: bars with 95 % intervals.
+    """Gold (where known) as bars and reward as points, of every arm of one round, with 95 % intervals.
+
+    The reward has no natural zero, so a bar from 0 would mean nothing.
 
     `entry` is one of `Report.rounds`. Raises DataError when a bar has no interval.
     """
@@ -267,12 +271,15 @@ def arms_figure(entry: Mapping[str, Any], axes: Sequence[Axes] | None = None) ->
     known = [metric for metric in ("gold", "proxy") if all(arm[metric] is not None for arm in arms.values())]
     axes = panels(len(known), 3.3, axes)
     for panel, metric in zip(axes, known, strict=True):
+        draw = _bar if metric == "gold" else _point
         for at, (name, arm) in enumerate(arms.items()):
-            _bar(panel, at, checked(arm[metric], f"{metric} of {name}"), look_of(name))
+            draw(panel, at, checked(arm[metric], f"{metric} of {name}"), look_of(name))
         labels = [arm_label(name, entry["n"]).replace("-of-", "\nof ") for name in arms]
         panel.set_xticks(range(len(arms)), labels)
         panel.set_xlabel(f"n = {entry['arms'][entry['order'][0]]['prompts']} held-out prompts", fontsize=9)
-        panel.axhline(0, color=INK, linewidth=0.8)
+        if metric == "gold":
+            panel.axhline(0, color=INK, linewidth=0.8)
+        panel.set_xlim(-0.6, len(arms) - 0.4)
         panel.margins(y=0.14)
         panel.set_ylabel("gold (points)" if metric == "gold" else "reward")
 
@@ -286,6 +293,15 @@ def arms_figure(entry: Mapping[str, Any], axes: Sequence[Axes] | None = None) ->
         f"Mean {metric} on held-out prompts: {text}.",
     )
     return axes
+
+
+def _point(panel: Axes, at: float, point: tuple[float, float, float], look: tuple[str, str, str]) -> None:
+    mean, low, high = point
+    panel.plot([at, at], [low, high], color=look[0], linewidth=2)
+    panel.plot([at], [mean], color=look[0], marker=look[1], markersize=7, linestyle="none")
+    panel.annotate(
+        f"{mean:.2f}", (at, mean), xytext=(9, 0), textcoords="offset points", va="center", fontsize=9
+    )
 
 
 def _bar(panel: Axes, at: float, point: tuple[float, float, float], look: tuple[str, str, str]) -> None:
@@ -325,8 +341,8 @@ def gold_against_kl(rounds: Sequence[Mapping[str, Any]], axes: Axes | None = Non
                 )
     if not paths:
         raise DataError("no arm has a KL", where="gold_against_kl", fix="Evaluate with reference_logprob.")
-    for name, points in paths.items():
-        _kl_path(panel, name, points, arm_label(name, rounds[0]["n"]))
+    for at, (name, points) in enumerate(paths.items()):
+        _kl_path(panel, name, points, arm_label(name, rounds[0]["n"]), below=at == 0)
     panel.set_xlabel(f"KL to the start (nats; n = {_prompts(rounds)} held-out prompts)")
     panel.set_ylabel("gold (points)" if metric == "gold" else "reward")
     panel.margins(x=0.2, y=0.15)
@@ -342,7 +358,9 @@ def _prompts(rounds: Sequence[Mapping[str, Any]]) -> int:
     return rounds[0]["arms"][rounds[0]["order"][0]]["prompts"]
 
 
-def _kl_path(panel: Axes, name: str, points: Sequence[tuple[int, Any, Any]], label: str) -> None:
+def _kl_path(
+    panel: Axes, name: str, points: Sequence[tuple[int, Any, Any]], label: str, *, below: bool
+) -> None:
     """One arm's way through the rounds: points with both intervals, a line between, its name at the end."""
     colour, marker, _ = look_of(name)
     panel.plot(
@@ -354,7 +372,14 @@ def _kl_path(panel: Axes, name: str, points: Sequence[tuple[int, Any, Any]], lab
         if len(points) > 1:
             panel.annotate(str(number), (x[0], y[0]), xytext=(-9, 4), textcoords="offset points", fontsize=8)
     _, x, y = points[-1]
-    panel.annotate(label, (x[0], y[0]), xytext=(8, 8), textcoords="offset points", fontsize=9, color=INK)
+    panel.annotate(
+        label,
+        (x[0], y[0]),
+        xytext=(8, -16 if below else 8),
+        textcoords="offset points",
+        fontsize=9,
+        color=INK,
+    )
 
 
 def length_against_reward(pool: Dataset, kept: Dataset | None = None, axes: Axes | None = None) -> Axes:

@@ -1,0 +1,118 @@
+"""Attention over a shared prefix and a row's own suffix, in two parts that are merged.
+
+It plugs into unmodified transformers models: the function is registered by name, every layer calls it with
+the keys and values of the new tokens only, and the plan of the pass reaches it as a keyword argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from transformers import AttentionInterface, PreTrainedModel
+
+from rslib.errors import ModelError
+from rslib.models import hidden_states
+
+ATTENTION = "rslib_shared_prefix"
+HIDDEN = torch.finfo(torch.float32).min  # finite: a part whose keys are all hidden then merges with weight 0
+Part = tuple[Tensor, Tensor, Tensor]
+"""Weighted values (..., D), top score (..., 1), sum of exp(score - top) (..., 1)."""
+
+
+def attend_part(query: Tensor, keys: Tensor, values: Tensor, hidden: Tensor | None, softcap: float) -> Part:
+    """Attention over some of the keys, left unnormalised so that parts can be merged.
+
+    query (B, H, T * G, D), already scaled; keys and values (B, H, S, D); `hidden` broadcasts to
+    (B, H, T, G, S) and is True where a key must not be seen. Scores and sums are float32.
+    """
+    scores = (query @ keys.transpose(-1, -2)).float()
+    if softcap:
+        scores = torch.tanh(scores / softcap) * softcap
+    if hidden is not None:
+        scores.unflatten(2, (hidden.shape[2], -1)).masked_fill_(hidden, HIDDEN)
+    top = scores.amax(-1, keepdim=True)
+    weights = scores.sub_(top).exp_()
+    return (weights.to(values.dtype) @ values).float(), top, weights.sum(-1, keepdim=True)
+
+
+def merge(first: Part, second: Part) -> Tensor:
+    """Attention (..., D) over the keys of both parts together, as one softmax over all of them gives it."""
+    top = torch.maximum(first[1], second[1])
+    a, b = (first[1] - top).exp_(), (second[1] - top).exp_()
+    return (first[0] * a + second[0] * b) / (first[2] * a + second[2] * b)
+
+
+def hidden_within(width: int, window: int, device: torch.device) -> Tensor:
+    """(1, 1, T, 1, T): True ahead of a token, and from `window` tokens before it on (0: no such limit)."""
+    at = torch.arange(width, device=device)
+    ago = at[:, None] - at
+    return ((ago < 0) | (ago >= window) if window else ago < 0)[None, None, :, None]
+
+
+def hidden_prefix(lengths: Tensor, width: int, positions: Tensor, window: int) -> Tensor:
+    """(P, 1, T or 1, 1, width): True for padding, and from `window` tokens before a query on (0: no limit).
+
+    lengths (P,) are those of the prefixes, positions (P, 1, T, 1) those of the queries.
+    """
+    at = torch.arange(width, device=lengths.device)
+    padding = at >= lengths[:, None, None, None, None]
+    return padding | (positions[..., None] - at >= window) if window else padding
+
+
+class Plan(Protocol):
+    """What one forward pass tells attention about its N packed tokens."""
+
+    def attend(self, layer: int, qkv: tuple[Tensor, Tensor, Tensor], softcap: float, window: int) -> Tensor:
+        """Attention (N, heads, D) of scaled queries (N, heads, D), with the same tokens' keys and values."""
+
+
+def _attention(
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, _: None, **options: Any
+) -> tuple[Tensor, None]:
+    """What transformers calls in every layer: (1, heads, N, D) -> (1, N, heads, D)."""
+    if options.get("s_aux") is not None:
+        raise _unsupported(module, "attention sinks")
+    query, key, value = (x[0].transpose(0, 1) for x in (query, key, value))
+    scaling = options.get("scaling") or query.shape[-1] ** -0.5
+    softcap, window = options.get("softcap") or 0.0, options.get("sliding_window") or 0
+    mixed = options["plan"].attend(module.layer_idx, (query * scaling, key, value), softcap, window)
+    return mixed.to(query.dtype)[None], None
+
+
+def _unsupported(module: torch.nn.Module, what: str) -> ModelError:
+    fix = "Use a model of the Llama, Mistral, Qwen, Phi, GPT-2, GPT-NeoX or Gemma families."
+    return ModelError(f"shared prefixes do not work with {what}", where=type(module).__name__, fix=fix)
+
+
+AttentionInterface.register(ATTENTION, _attention)
+
+
+@contextmanager
+def shared_attention(model: PreTrainedModel) -> Iterator[None]:
+    """While it is open, `model` takes its attention from a plan, in eval mode and without gradients.
+
+    Afterwards its own attention and mode are back. Raises ModelError for layers that are no attention.
+    """
+    kinds = set(getattr(model.config.get_text_config(), "layer_types", None) or ())
+    if unknown := kinds - {"full_attention", "sliding_attention"}:
+        raise _unsupported(model, f"layers of type {', '.join(sorted(unknown))}")
+    before, training = model.config._attn_implementation, model.training
+    model.set_attn_implementation(ATTENTION)
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.set_attn_implementation(before)
+        model.train(training)
+
+
+def packed_hidden(model: PreTrainedModel, tokens: Tensor, positions: Tensor, plan: Plan) -> Tensor:
+    """Last hidden states (N, width) of packed tokens (N,) at positions (N,)."""
+    everything = torch.ones_like(tokens)[None]  # nothing is padding; without a mask some models warn
+    inputs = {"attention_mask": everything, "position_ids": positions[None], "use_cache": False, "plan": plan}
+    return hidden_states(model, tokens[None], **inputs)[0]

@@ -1,0 +1,181 @@
+"""The two kinds of forward pass. Tokens are packed end to end, so that linear layers never see padding.
+
+Only attention has to know which token belongs to which row: `Ragged` pads for it and packs again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from rslib.decoding.attention import attend_part, hidden_prefix, hidden_within, merge
+
+GROW = 32  # suffix buffers grow by this many tokens
+KEEP_PROMPTS = 0.75  # prompts leave the cache once this share or less of them still has rows
+Ids = Sequence[int]
+Cache = list[tuple[Tensor, Tensor]]
+"""Keys and values of each layer."""
+
+
+class Ragged:
+    """Rows of unequal length, packed (total, heads, D) or padded (rows, kv_heads, width * group, D).
+
+    With grouped-query attention the `group` query heads that share a key/value head become neighbouring rows
+    of one matrix, so that a single product serves them all.
+    """
+
+    def __init__(self, lengths: Ids, device: torch.device) -> None:
+        self.rows, self.width = len(lengths), max([1, *lengths])  # attention needs one column at least
+        self.full = self.rows * self.width == sum(lengths)
+        sizes = torch.tensor(lengths)
+        filled = torch.arange(self.width) < sizes[:, None]
+        self.index = filled.flatten().nonzero().flatten().to(device)  # packed place -> padded place
+        self.lengths = sizes.to(device)
+
+    def pad(self, packed: Tensor, kv_heads: int = 1) -> Tensor:
+        """(total, heads, D) -> (rows, kv_heads, width * group, D), zeros in the gaps."""
+        _, heads, size = packed.shape
+        if not self.full:
+            grid = packed.new_zeros(self.rows * self.width, heads, size)
+            packed = grid.index_copy_(0, self.index, packed)
+        grid = packed.reshape(self.rows, self.width, kv_heads, heads // kv_heads, size)
+        return grid.transpose(1, 2).reshape(self.rows, kv_heads, -1, size)
+
+    def pack(self, padded: Tensor) -> Tensor:
+        """(rows, kv_heads, width * group, D) -> (total, heads, D)."""
+        rows, kv_heads, _, size = padded.shape
+        grid = padded.reshape(rows, kv_heads, self.width, -1, size).transpose(1, 2)
+        grid = grid.reshape(rows * self.width, -1, size)
+        return grid if self.full else grid.index_select(0, self.index)
+
+
+class Tree:
+    """One pass over prefixes and the suffixes that continue them: the plan of prefill and of scoring.
+
+    Tokens are packed as prefix 0, prefix 1, ..., suffix 0, suffix 1, ...; suffix r continues prefix owner[r],
+    and owner never decreases. With `keep`, keys and values of the prefixes stay in `cache` for a `Step`.
+    """
+
+    def __init__(
+        self,
+        prefixes: Sequence[Ids],
+        suffixes: Sequence[Ids] = (),
+        owner: Ids = (),
+        *,
+        device: torch.device,
+        keep: bool = False,
+    ) -> None:
+        lengths, tails = [len(ids) for ids in prefixes], [len(ids) for ids in suffixes]
+        per_prompt = [0] * len(prefixes)
+        places = [range(length) for length in lengths]
+        for prompt, tail in zip(owner, tails, strict=True):
+            per_prompt[prompt] += tail
+            places.append(range(lengths[prompt], lengths[prompt] + tail))
+        self.prefix, self.suffix, self.queries = (Ragged(x, device) for x in (lengths, tails, per_prompt))
+        self.split = sum(lengths)  # the first suffix token
+        self.tokens = torch.tensor(list(chain(*prefixes, *suffixes)), device=device)
+        self.positions = torch.tensor(list(chain(*places)), device=device)
+        self.cache: Cache | None = [] if keep else None
+        self._masks: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+
+    def _hidden(self, window: int) -> tuple[Tensor, Tensor, Tensor]:
+        """What is hidden within prefixes, within suffixes, and from suffixes to prefixes."""
+        if window not in self._masks:
+            at = self.queries.pad(self.positions[self.split :, None, None])
+            within = (hidden_within(x.width, window, at.device) for x in (self.prefix, self.suffix))
+            self._masks[window] = (*within, hidden_prefix(self.prefix.lengths, self.prefix.width, at, window))
+        return self._masks[window]
+
+    def attend(self, layer: int, qkv: tuple[Tensor, Tensor, Tensor], softcap: float, window: int) -> Tensor:
+        """See `Plan`. Prefix tokens see their prefix so far; suffix tokens all of it and their row so far."""
+        (query, key, value), heads, split = qkv, qkv[1].shape[1], self.split
+        in_prefix, in_suffix, across = self._hidden(window)
+        keys, values = (self.prefix.pad(x[:split], heads) for x in (key, value))
+        if self.cache is not None:
+            self.cache.append((keys, values))
+        mixed, _, mass = attend_part(self.prefix.pad(query[:split], heads), keys, values, in_prefix, softcap)
+        prefix = self.prefix.pack(mixed / mass)
+        if split == len(query):
+            return prefix
+        query = query[split:]
+        shared = attend_part(self.queries.pad(query, heads), keys, values, across, softcap)
+        keys, values = (self.suffix.pad(x[split:], heads) for x in (key, value))
+        own = attend_part(self.suffix.pad(query, heads), keys, values, in_suffix, softcap)
+        suffix = merge(tuple(map(self.queries.pack, shared)), tuple(map(self.suffix.pack, own)))
+        return torch.cat([prefix, suffix])
+
+
+class Step:
+    """One new token per running row: the plan of decoding, with the keys and values that it needs.
+
+    A row attends to the stored prefix of its prompt, in which the queries of all rows of that prompt form one
+    matrix, and to its own suffix. `keep` lets rows leave.
+    """
+
+    def __init__(self, cache: Cache, lengths: Tensor, owner: Tensor, context: int) -> None:
+        self.cache, self.lengths, self.context = cache, lengths, context  # cache (P, H, Lp, D), lengths (P,)
+        self.suffix: Cache = []  # (R, H, capacity, D)
+        self.used = 0  # suffix tokens stored
+        self._regroup(owner)
+
+    def _regroup(self, owner: Tensor) -> None:
+        """Take note of which rows belong to which prompt: owner (R,), on the CPU, never decreases."""
+        self.owner, device = owner, self.lengths.device
+        self.queries = Ragged(torch.bincount(owner, minlength=len(self.lengths)).tolist(), device)
+        self.start = self.lengths[owner.to(device)]
+        self.width = self.cache[0][0].shape[2]
+        self.padded = bool((self.lengths < self.width).any())
+
+    def keep(self, rows: Tensor) -> None:
+        """All rows but these (an index on the CPU) leave, and with them prompts that nobody needs."""
+        owner = self.owner[rows]
+        prompts, place = owner.unique_consecutive(return_inverse=True)
+        if len(prompts) <= KEEP_PROMPTS * len(self.lengths):
+            owner, prompts = place, prompts.to(self.lengths.device)
+            self.lengths = self.lengths[prompts]
+            self.cache = [(keys[prompts], values[prompts]) for keys, values in self.cache]
+        self._regroup(owner)
+        rows = rows.to(self.lengths.device)
+        for layer, (keys, values) in enumerate(self.suffix):  # one layer at a time: less memory
+            self.suffix[layer] = (keys[rows], values[rows])
+
+    def advance(self) -> Tensor:
+        """Make room for one token more; returns the positions (R,) of the new tokens."""
+        # A finished row that has not left yet may run past the context: what it writes is cut off later.
+        self.positions = (self.start + self.used).clamp_(max=self.context - 1)
+        self.used += 1
+        self._masks: dict[int, Tensor | None] = {}
+        return self.positions
+
+    def _hidden(self, window: int) -> Tensor | None:
+        if not (window or self.padded):
+            return None
+        if window not in self._masks:
+            at = self.queries.pad(self.positions[:, None, None])
+            self._masks[window] = hidden_prefix(self.lengths, self.width, at, window)
+        return self._masks[window]
+
+    def _store(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Append to the suffixes of a layer; returns all of them (R, H, used, D)."""
+        if layer == len(self.suffix):
+            self.suffix.append((key[:, :, None], value[:, :, None]))
+        if self.used > self.suffix[layer][0].shape[2]:
+            self.suffix[layer] = tuple(pad(x, (0, 0, 0, GROW)) for x in self.suffix[layer])
+        keys, values = self.suffix[layer]
+        keys[:, :, self.used - 1], values[:, :, self.used - 1] = key, value
+        return keys[:, :, : self.used], values[:, :, : self.used]
+
+    def attend(self, layer: int, qkv: tuple[Tensor, Tensor, Tensor], softcap: float, window: int) -> Tensor:
+        """See `Plan`."""
+        query, key, value = qkv
+        keys, values = self._store(layer, key, value)
+        if window:
+            keys, values = keys[:, :, -window:], values[:, :, -window:]
+        own = attend_part(query.unflatten(1, (key.shape[1], -1)), keys, values, None, softcap)
+        query = self.queries.pad(query, key.shape[1])
+        shared = attend_part(query, *self.cache[layer], self._hidden(window), softcap)
+        return merge(tuple(map(self.queries.pack, shared)), tuple(x.flatten(1, 2) for x in own))

@@ -1,0 +1,165 @@
+"""Sample: n responses to each prompt, with the log-probability of every token under the policy."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from datasets import Dataset, Features, List, Value
+
+from rslib.config import SampleConfig, unknown_name
+from rslib.decoding import decode, run_batches, shared_attention
+from rslib.errors import DataError
+from rslib.models import Policy
+from rslib.progress import Progress
+from rslib.schema import as_prompts
+
+FEATURES = {
+    "sample_id": Value("int64"),
+    "response": Value("string"),
+    "token_ids": List(Value("int32")),
+    "token_logprobs": List(Value("float32")),
+    "logprob": Value("float64"),
+    "finish_reason": Value("string"),
+    "seed": Value("int64"),
+}
+
+
+def sample(
+    policy: Policy,
+    prompts: Dataset | Sequence[str] | Sequence[Mapping[str, Any]],
+    *,
+    show_progress: bool = True,
+    **settings: Any,
+) -> Dataset:
+    """Draw n responses to each prompt: a responses table, prompt-major, in the order of the prompts.
+
+    `settings` are the fields of `SampleConfig`: n=16, seed=0, temperature=1.0, top_k=0, top_p=1.0,
+    min_new_tokens=0, max_new_tokens=None (the policy's own), batch_size=512. Temperature 0 is greedy.
+    token_logprobs (nats) are those of the policy itself: temperature 1, nothing truncated or forbidden.
+    finish_reason is "length" when max_new_tokens or the policy's context cut the response off.
+
+    A response depends on the policy, its prompt, the settings and its own seed (see `response_seed`), not on
+    the batch it was drawn in, except that batches of another shape round their last bits differently.
+
+    Raises ConfigError for settings out of range, DataError for prompts that are empty, stand twice, or leave
+    no room in the context, ModelError for logits that are not finite, BudgetError when memory runs out with
+    a single response in the batch (before that, batches are halved).
+    """
+    return sample_table(policy, as_prompts(prompts), make_config(settings), show_progress=show_progress)
+
+
+def make_config(settings: Mapping[str, Any]) -> SampleConfig:
+    """The checked settings; a misspelt name is a ConfigError with the closest known one."""
+    known = SampleConfig.__dataclass_fields__
+    for name in settings:
+        if name not in known:
+            raise unknown_name("setting", name, known, where="sample")
+    return SampleConfig(**settings)
+
+
+def response_seed(run_seed: int, prompt_id: str, sample_id: int) -> int:
+    """The 63-bit seed of one response: equal on every machine, in any batch, shard or order.
+
+    >>> response_seed(0, "p00000", 0) == response_seed(0, "p00000", 0) != response_seed(0, "p00000", 1)
+    True
+    """
+    digest = hashlib.sha256(f"{run_seed}\0{prompt_id}\0{sample_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One response to draw: `row` is its place in the table."""
+
+    row: int
+    prompt: tuple[int, ...]
+    seed: int
+    limit: int
+
+
+def sample_table(
+    policy: Policy, prompts: Dataset, config: SampleConfig, *, show_progress: bool = False
+) -> Dataset:
+    """As `sample`, for a prompts table that has been checked; shards of it give the same responses."""
+    rows = _rows(policy, prompts, config)
+    found: list[dict[str, Any]] = [{}] * len(rows)
+    places = {ids: place for place, ids in enumerate(dict.fromkeys(row.prompt for row in rows))}
+    with Progress(len(rows), "sample", show=show_progress) as progress, shared_attention(policy.model):
+
+        def run(part: slice) -> None:
+            for row, response in zip(rows[part], _draw(policy, rows[part], config), strict=True):
+                found[row.row] = response
+            progress.advance(len(rows[part]))
+
+        run_batches(run, [places[row.prompt] for row in rows], [1] * len(rows), config.batch_size)
+    return _table(prompts, found, config.n)
+
+
+def _rows(policy: Policy, prompts: Dataset, config: SampleConfig) -> list[_Row]:
+    """All responses to draw, those of one prompt together and prompts of one length together."""
+    longest = config.max_new_tokens or policy.max_new_tokens
+    rows: list[_Row] = []
+    encoded = policy.encode_many(prompts["prompt"][:])
+    for prompt_id, ids in zip(prompts["prompt_id"][:], encoded, strict=True):
+        room = policy.context - len(ids)
+        if not ids or room < 1:
+            raise _no_room(prompt_id, len(ids), policy.context)
+        for sample_id in range(config.n):
+            seed = response_seed(config.seed, prompt_id, sample_id)
+            rows.append(_Row(len(rows), tuple(ids), seed, min(longest, room)))
+    return sorted(rows, key=lambda row: (len(row.prompt), row.prompt, row.row))
+
+
+def _no_room(prompt_id: str, length: int, context: int) -> DataError:
+    where = f"prompt_id '{prompt_id}'"
+    if not length:
+        return DataError(
+            "the prompt has no tokens", where=where, fix="Write a prompt that the tokenizer knows."
+        )
+    what = f"the prompt has {length} tokens; the policy's context is {context}, and a response needs room"
+    return DataError(what, where=where, fix=f"Shorten it to {context - 1} tokens or fewer, or remove it.")
+
+
+def _draw(policy: Policy, rows: Sequence[_Row], config: SampleConfig) -> list[dict[str, Any]]:
+    """The responses to some rows, as fields of the table."""
+    prompts = list(dict.fromkeys(row.prompt for row in rows))
+    place = {ids: at for at, ids in enumerate(prompts)}
+    drawn = decode(
+        policy.model,
+        prompts,
+        [place[row.prompt] for row in rows],
+        seeds=[row.seed for row in rows],
+        limits=[row.limit for row in rows],
+        rule=config,
+        eos_ids=policy.eos_ids,
+        context=policy.context,
+    )
+    responses = []
+    for at, row in enumerate(rows):
+        length = int(drawn.lengths[at])
+        token_ids = drawn.tokens[at, :length].tolist()
+        logprobs = drawn.logprobs[at, :length].numpy()
+        responses.append(
+            {
+                "response": policy.decode(token_ids),
+                "token_ids": token_ids,
+                "token_logprobs": logprobs,
+                "logprob": float(logprobs.sum(dtype=np.float64)),
+                "finish_reason": "eos" if drawn.ended[at] else "length",
+                "seed": row.seed,
+            }
+        )
+    return responses
+
+
+def _table(prompts: Dataset, responses: Sequence[Mapping[str, Any]], n: int) -> Dataset:
+    columns: dict[str, Any] = {
+        name: [value for value in prompts[name][:] for _ in range(n)] for name in prompts.column_names
+    }
+    columns["sample_id"] = [sample_id for _ in range(len(prompts)) for sample_id in range(n)]
+    columns |= {name: [response[name] for response in responses] for name in list(FEATURES)[1:]}
+    return Dataset.from_dict(columns, features=Features({**prompts.features, **FEATURES}))

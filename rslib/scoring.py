@@ -1,0 +1,188 @@
+"""Score: one reward per response; and the log-probability of responses under a reference policy.
+
+Rows of one prompt share their longest common token prefix, which is computed once (see `rslib.decoding`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch import Tensor
+
+from rslib.decoding import Tree, packed_hidden, run_batches, shared_attention, token_logprobs
+from rslib.errors import DataError
+from rslib.models import Policy, RewardModel, check_finite, logits_from_hidden, rewards_from_hidden
+from rslib.progress import Progress
+from rslib.schema import check_responses, nonfinite_error
+
+CPU_TOKENS, GPU_TOKENS = 2048, 32768  # tokens in one forward pass
+LOGITS = 1 << 26  # logits in memory at once, tokens x vocabulary
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One token sequence, cut where it leaves what it shares with its prompt's other rows."""
+
+    row: int
+    prefix: tuple[int, ...]
+    suffix: tuple[int, ...]
+
+
+def score(
+    reward_model: RewardModel,
+    responses: Dataset,
+    *,
+    batch_tokens: int | None = None,
+    show_progress: bool = True,
+) -> Dataset:
+    """The responses table with `reward`, one finite float per row, in the same order; replaces an old one.
+
+    The reward is the model's score at the last token of the encoded dialogue, equal to what transformers'
+    own class gives for the row alone, and independent of the other rows. `batch_tokens` is the number of
+    tokens in one forward pass (None: 2048 on a CPU, 32768 elsewhere); it is halved when memory runs out.
+
+    Raises DataError for a table that holds no responses or a dialogue longer than the reward model's context
+    (naming prompt_id and sample_id), RewardError for rewards that are NaN or infinite, BudgetError.
+    """
+    check_responses(responses)
+    encoded = reward_model.encode_many(
+        list(zip(responses["prompt"][:], responses["response"][:], strict=True))
+    )
+    _check_context(responses, encoded, reward_model.context)
+    rows = _shared(responses["prompt"][:], encoded)
+    rewards = np.full(len(rows), np.nan)
+
+    def read(part: Sequence[_Row], tree: Tree, hidden: Tensor) -> None:
+        last = tree.split + tree.suffix.lengths.cumsum(0) - 1
+        rewards[[row.row for row in part]] = (
+            rewards_from_hidden(reward_model.model, hidden[last]).double().cpu()
+        )
+
+    _run(reward_model, rows, read, "score", batch_tokens=batch_tokens, show=show_progress)
+    bad = np.flatnonzero(~np.isfinite(rewards))
+    if bad.size:
+        raise nonfinite_error(responses, bad)
+    kept = responses.remove_columns("reward") if "reward" in responses.column_names else responses
+    return kept.add_column("reward", rewards.tolist())
+
+
+def reference_logprobs(
+    policy: Policy, responses: Dataset, *, batch_tokens: int | None = None, show_progress: bool = False
+) -> np.ndarray:
+    """Log-probability (rows,) float64 in nats of each response's token_ids under `policy` at temperature 1.
+
+    A row without tokens gives 0. Raises DataError without a column token_ids or for a row longer than the
+    context, ModelError when logits are not finite, BudgetError.
+    """
+    check_responses(responses)
+    if "token_ids" not in responses.column_names:
+        fix = "Use responses of sample(), which carry their tokens."
+        raise DataError("no token_ids column, so nothing to weigh", where="reference_logprobs", fix=fix)
+    texts, targets = responses["prompt"][:], responses["token_ids"][:]
+    distinct = list(dict.fromkeys(texts))
+    prefixes = dict(zip(distinct, map(tuple, policy.encode_many(distinct)), strict=True))
+    _check_context(
+        responses, [[*prefixes[t], *ids] for t, ids in zip(texts, targets, strict=True)], policy.context
+    )
+    # The last token is predicted, never read.
+    rows = [_Row(row, prefixes[t], tuple(targets[row][:-1])) for row, t in enumerate(texts) if targets[row]]
+    sums = np.zeros(len(texts))
+
+    def read(part: Sequence[_Row], tree: Tree, hidden: Tensor) -> None:
+        wanted = [targets[row.row] for row in part]
+        logprobs = _weigh(
+            policy, hidden[_predictors(part, tree)], torch.tensor([t for ids in wanted for t in ids])
+        )
+        for row, values in zip(part, logprobs.split([len(ids) for ids in wanted]), strict=True):
+            sums[row.row] = values.sum()
+
+    _run(policy, rows, read, "reference", batch_tokens=batch_tokens, show=show_progress)
+    return sums
+
+
+def _predictors(part: Sequence[_Row], tree: Tree) -> Tensor:
+    """Packed places whose hidden states predict each row's tokens: the prefix's last, then the suffix."""
+    ends = (tree.prefix.lengths.cumsum(0) - 1).tolist()
+    owner, places, start = _owners(part), [], tree.split
+    for row, prompt in zip(part, owner, strict=True):
+        places += [ends[prompt], *range(start, start + len(row.suffix))]
+        start += len(row.suffix)
+    return torch.tensor(places, device=tree.tokens.device)
+
+
+def _weigh(policy: Policy, hidden: Tensor, tokens: Tensor) -> Tensor:
+    """Log-probabilities (N,) float64 of tokens (N,) after hidden states (N, width), in bounded memory."""
+    size = max(1, LOGITS // policy.model.get_input_embeddings().num_embeddings)
+    parts = [
+        token_logprobs(logits_from_hidden(policy.model, h), t.to(h.device))
+        for h, t in zip(hidden.split(size), tokens.split(size), strict=True)
+    ]
+    logprobs = torch.cat(parts)
+    check_finite(logprobs, where="reference_logprobs")
+    return logprobs.double().cpu()
+
+
+def _run(
+    loaded: Policy | RewardModel,
+    rows: Sequence[_Row],
+    read: Callable[[Sequence[_Row], Tree, Tensor], None],
+    label: str,
+    *,
+    batch_tokens: int | None,
+    show: bool,
+) -> None:
+    """Hidden states of all rows, batch by batch, handed to `read`."""
+    rows = sorted(rows, key=lambda row: (len(row.prefix), row.prefix, len(row.suffix)))
+    budget = batch_tokens or (CPU_TOKENS if loaded.model.device.type == "cpu" else GPU_TOKENS)
+    with Progress(len(rows), label, show=show) as progress, shared_attention(loaded.model):
+
+        def run(part: slice) -> None:
+            batch = rows[part]
+            prefixes = list(dict.fromkeys(row.prefix for row in batch))
+            tree = Tree(prefixes, [row.suffix for row in batch], _owners(batch), device=loaded.model.device)
+            read(batch, tree, packed_hidden(loaded.model, tree.tokens, tree.positions, tree))
+            progress.advance(len(batch))
+
+        costs, entry = [len(row.suffix) for row in rows], [len(row.prefix) for row in rows]
+        run_batches(run, _owners(rows), costs, budget, entry=entry, unit="tokens")
+
+
+def _owners(rows: Sequence[_Row]) -> list[int]:
+    place = {prefix: at for at, prefix in enumerate(dict.fromkeys(row.prefix for row in rows))}
+    return [place[row.prefix] for row in rows]
+
+
+def _shared(prompts: Sequence[str], encoded: Sequence[Sequence[int]]) -> list[_Row]:
+    """Rows cut behind what all rows of their prompt have in common; the suffix keeps one token at least."""
+    members: dict[str, list[int]] = {}
+    for row, prompt in enumerate(prompts):
+        members.setdefault(prompt, []).append(row)
+    rows: list[_Row] = [_Row(0, (), ())] * len(encoded)
+    for group in members.values():
+        cut = _common([encoded[row] for row in group])
+        for row in group:
+            rows[row] = _Row(row, tuple(encoded[row][:cut]), tuple(encoded[row][cut:]))
+    return rows
+
+
+def _common(sequences: Sequence[Sequence[int]]) -> int:
+    """Length of the longest common prefix, less what would leave a sequence empty.
+
+    >>> _common([[1, 2, 3, 4], [1, 2, 5]]), _common([[1, 2]]), _common([[1, 2], [1, 2, 3]])
+    (2, 1, 1)
+    """
+    low, high = min(sequences), max(sequences)  # any two sequences agree at least as far as these
+    agree = next((at for at, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low))
+    return min(agree, min(map(len, sequences)) - 1)
+
+
+def _check_context(responses: Dataset, encoded: Sequence[Sequence[int]], context: int) -> None:
+    for row, ids in enumerate(encoded):
+        if not 0 < len(ids) <= context:
+            where = f"prompt_id '{responses[row]['prompt_id']}', sample_id {responses[row]['sample_id']}"
+            what = f"prompt and response have {len(ids)} tokens; the model's context is {context}"
+            raise DataError(what, where=where, fix="Sample with a smaller max_new_tokens, or remove the row.")

@@ -680,7 +680,7 @@ def claim(entry: Mapping[str, Any], comparison: Mapping[str, Any], metric: str) 
         return (
             f"{first} complies with unsafe prompts {than} {second}: {signed(found['difference'])} {interval}."
         )
-    numbers = f"{signed(found['difference'])} {metric} {interval}"
+    numbers = f"{signed(found['difference'])} {'reward' if metric == 'proxy' else metric} {interval}"
     if finding == "not separable":
         return f"{first} is not separable from {second}: {numbers}."
     return f"{first} {'beats' if finding == 'higher' else 'falls behind'} {second} by {numbers}."

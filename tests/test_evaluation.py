@@ -299,6 +299,7 @@ def test_a_claim_is_worded_by_its_interval_alone():
     assert claim_of(2.0, 2.6) == "best-of-4 beats random-of-4 by +2.30 gold [+2.00, +2.60]."
     assert claim_of(-0.1, 0.3) == "best-of-4 is not separable from random-of-4: +0.10 gold [-0.10, +0.30]."
     assert claim_of(-0.3, -0.1) == "best-of-4 falls behind random-of-4 by -0.20 gold [-0.30, -0.10]."
+    assert claim_of(2.0, 2.6, "proxy").endswith("by +2.30 reward [+2.00, +2.60].")
     assert "not separably more or less often" in claim_of(-0.1, 0.1, "unsafe_compliance")
 
 

@@ -17,7 +17,7 @@ from rslib.decoding import Tree, packed_hidden, run_batches, shared_attention, t
 from rslib.errors import DataError
 from rslib.models import Policy, RewardModel, check_finite, logits_from_hidden, rewards_from_hidden
 from rslib.progress import Progress
-from rslib.schema import check_responses, nonfinite_error
+from rslib.schema import check_responses, nonfinite_error, with_column
 
 CPU_TOKENS, GPU_TOKENS = 2048, 32768  # tokens in one forward pass
 LOGITS = 1 << 26  # logits in memory at once, tokens x vocabulary
@@ -66,8 +66,7 @@ def score(
     bad = np.flatnonzero(~np.isfinite(rewards))
     if bad.size:
         raise nonfinite_error(responses, bad)
-    kept = responses.remove_columns("reward") if "reward" in responses.column_names else responses
-    return kept.add_column("reward", rewards.tolist())
+    return with_column(responses, "reward", rewards)
 
 
 def reference_logprobs(

@@ -29,7 +29,6 @@ from rslib.pipeline import (
     Steps,
     finetune_folder,
     matched_random,
-    replaced_column,
     run,
     sample_part,
     score_part,
@@ -126,9 +125,9 @@ def mispaired(responses: Dataset, n: int) -> Dataset:
     """The responses of M prompts x n, dealt out to the prompts by i % M as a wrong flattening would."""
     prompts = len(responses) // n
     order = [sample * prompts + prompt for prompt in range(prompts) for sample in range(n)]
-    moved = responses.select(order)
+    moved = schema.take(responses, order)
     for name in ("response", "token_ids", "token_logprobs", "logprob", "finish_reason", "seed"):
-        responses = replaced_column(responses, name, list(moved[name]))
+        responses = schema.with_column(responses, name, list(moved[name]))
     return responses
 
 
@@ -152,9 +151,9 @@ def marked_finished(responses: Dataset, eos: int) -> Dataset:
         [*row, 0.0] if was_cut else list(row)
         for row, was_cut in zip(responses["token_logprobs"], cut, strict=True)
     ]
-    responses = replaced_column(responses, "token_ids", ids)
-    responses = replaced_column(responses, "token_logprobs", logprobs)
-    return replaced_column(responses, "finish_reason", ["eos"] * len(responses))
+    responses = schema.with_column(responses, "token_ids", ids)
+    responses = schema.with_column(responses, "token_logprobs", logprobs)
+    return schema.with_column(responses, "finish_reason", ["eos"] * len(responses))
 
 
 @_flaw("stale_samples", "F19", "sample", "every round selects from the pool of round 1 again")
@@ -196,7 +195,9 @@ def _prompt_blind_scoring(config: RunConfig, steps: Steps) -> tuple[RunConfig, S
 def _shuffled_rewards(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
     def judge(reward_model: RewardModel, responses: Dataset) -> Dataset:
         scored = score_part(reward_model, responses)
-        return replaced_column(scored, "reward", _rng(responses, config.seed).permutation(scored["reward"]))
+        return schema.with_column(
+            scored, "reward", _rng(responses, config.seed).permutation(scored["reward"])
+        )
 
     return config, replace(steps, score=judge)
 
@@ -205,7 +206,7 @@ def _shuffled_rewards(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps
 def _noise_reward_model(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
     def judge(reward_model: RewardModel, responses: Dataset) -> Dataset:
         noise = _rng(responses, config.seed).standard_normal(len(responses))
-        return replaced_column(responses, "reward", noise)
+        return schema.with_column(responses, "reward", noise)
 
     return config, replace(steps, score=judge)
 

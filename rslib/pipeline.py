@@ -35,6 +35,8 @@ EMBEDDED = "tiny"
 BASE, CONTROL = "base", "random"
 """Arms of every report: the starting policy, and the matched random control."""
 EVALUATION_PROMPTS = 400
+SMALL_MODEL = 20_000_000
+"""Parameters up to which a few models are held at once: loading them again costs more than they weigh."""
 SEED_STEP = 10_007
 """Distance between the seeds of two rounds; round 1 has the run's own seed."""
 
@@ -141,20 +143,10 @@ def select_rows(scored: Dataset, config: RunConfig, seed: int) -> Dataset:
 
 
 def matched_random(scored: Dataset, kept: Dataset, seed: int) -> Dataset:
-    """The control: as many rows of each prompt as `kept` has of it, drawn at random from the same pool.
+    """The control: as many rows of each prompt as `kept` has of it, drawn at random from the same pool."""
+    from rslib.selection import select
 
-    Rows stay in the pool's order. With best-of-n that is one random response per prompt.
-    """
-    counts: dict[str, int] = {}
-    for prompt_id in kept["prompt_id"]:
-        counts[prompt_id] = counts.get(prompt_id, 0) + 1
-    rng = np.random.default_rng([seed, 1])
-    rows = [
-        int(row)
-        for prompt_id, group in schema.groups(scored).items()
-        for row in rng.permutation(group)[: counts.get(prompt_id, 0)]
-    ]
-    return scored.select(sorted(rows))
+    return select(scored, CONTROL, seed=seed, like=kept)
 
 
 def finetune_folder(
@@ -171,7 +163,7 @@ def with_reference(start: Policy | None, responses: Dataset) -> Dataset:
     from rslib.scoring import reference_logprobs
 
     values = responses["logprob"] if start is None else reference_logprobs(start, responses)
-    return replaced_column(responses, "reference_logprob", list(values))
+    return schema.with_column(responses, "reference_logprob", list(values))
 
 
 def with_gold(responses: Dataset) -> Dataset:
@@ -179,15 +171,10 @@ def with_gold(responses: Dataset) -> Dataset:
     if not all(world.knows(prompt) for prompt in set(responses["prompt"])):
         return responses
     found = world.judgements(responses)
-    table = replaced_column(responses, "gold", [one.gold for one in found])
-    return replaced_column(table, "complied", [one.complied if one.unsafe_prompt else None for one in found])
-
-
-def replaced_column(table: Dataset, name: str, values: Sequence[Any]) -> Dataset:
-    """The table with `values` (one per row) as column `name`, new or instead of the old one."""
-    if name in table.column_names:
-        table = table.remove_columns(name)
-    return table.add_column(name, list(values))
+    table = schema.with_column(responses, "gold", [one.gold for one in found])
+    return schema.with_column(
+        table, "complied", [one.complied if one.unsafe_prompt else None for one in found]
+    )
 
 
 def _every_round_its_own(number: int) -> int:
@@ -233,11 +220,10 @@ class Checkpoint:
 
 
 class Models:
-    """Loads models on demand and holds only the last one, so that memory holds one model at a time."""
+    """Loads models when they are asked for. Large ones are held one at a time, so that memory holds one."""
 
     def __init__(self) -> None:
-        self._held: tuple[str, str] | None = None
-        self._model: Any = None
+        self._held: dict[tuple[str, str], Any] = {}
 
     def policy(self, path: str) -> Policy:
         """The policy of this name or folder."""
@@ -260,10 +246,11 @@ class Models:
         return Checkpoint(path, self.reward_model(path).fingerprint())
 
     def _load(self, name: tuple[str, str], load: Callable[[str], Any]) -> Any:
-        if self._held != name:
-            self._held = self._model = None  # let go of the old one before the new one comes
-            self._model, self._held = load(name[1]), name
-        return self._model
+        if name not in self._held:
+            small = {k: held for k, held in self._held.items() if held.parameters <= SMALL_MODEL}
+            self._held = dict(list(small.items())[-3:])  # the others go before the new one comes
+            self._held[name] = load(name[1])
+        return self._held[name]
 
 
 # The stages, cached ---------------------------------------------------------------------------------
@@ -595,8 +582,11 @@ def run(
 
 def _begin(config: RunConfig, steps: Steps, folder: store.RunFolder) -> _Run:
     """Read the inputs, hold the folder to them, and say what they share."""
-    slices = _training_slices(config)
-    heldout = steps.heldout(slices, _heldout(config))
+    from rslib.selection import check_selector
+
+    check_selector(config.selector, config.options)
+    training, heldout = _prompt_sources(config)
+    slices = training_slices(training, config)
     stages = Stages(folder, config.shard_responses)
     start = stages.models.policy_checkpoint(config.policy)
     judge = stages.models.reward_checkpoint(config.reward_model)
@@ -605,50 +595,61 @@ def _begin(config: RunConfig, steps: Steps, folder: store.RunFolder) -> _Run:
         {
             "policy": {"source": config.policy, "fingerprint": start.fingerprint},
             "reward model": {"source": config.reward_model, "fingerprint": judge.fingerprint},
-            "prompts": _described(config.prompts, "train", slices),
-            "evaluation prompts": _described(config.eval_prompts or EVALUATION_PROMPTS, "test", [heldout]),
+            "prompts": _described(config.prompts, training),
+            "evaluation prompts": _described(config.eval_prompts, heldout),
         },
         dataclasses.asdict(config) | {"steps": steps.name},
     )
-    shared = {text for part in slices for text in part["prompt"]} & set(heldout["prompt"])
+    judged_on = steps.heldout(slices, _first_rows(heldout, _heldout_size(config, heldout)))
+    shared = {text for part in slices for text in part["prompt"]} & set(judged_on["prompt"])
     if shared:
         note(f"{len(shared)} evaluation prompts are also trained on: the evaluation flatters", folder.show)
-    return _Run(config, steps, stages, slices, heldout, start, scorer, judge)
+    return _Run(config, steps, stages, slices, judged_on, start, scorer, judge)
 
 
-def _described(source: int | str, split: str, tables: Sequence[Dataset]) -> dict[str, str]:
-    """How run.json names a prompts input, and the hash of what it held."""
-    name = source if isinstance(source, str) else f"{source} embedded {split} prompts"
-    return {"source": name, "fingerprint": store.key_of([schema.fingerprint(table) for table in tables])}
+def _described(source: int | str | None, table: Dataset) -> dict[str, str]:
+    """How run.json names where prompts came from, and the hash of all that is there."""
+    name = source if isinstance(source, str) else "the embedded world"
+    return {"source": name, "fingerprint": schema.fingerprint(table)}
 
 
-def _training_slices(config: RunConfig) -> list[Dataset]:
-    """The prompts of each round, none in two rounds, in an order that the run's seed draws."""
-    everything = load_prompts(EMBEDDED if isinstance(config.prompts, int) else config.prompts)
-    size = config.prompts if isinstance(config.prompts, int) else len(everything) // config.rounds
-    require(
-        1 <= size * config.rounds <= len(everything),
-        f"there are {len(everything)} prompts, too few for {config.rounds} rounds of {max(1, size)}",
-        f"prompts={config.prompts}, rounds={config.rounds}",
-        "Use fewer prompts or fewer rounds.",
-    )
-    order = np.random.default_rng(config.seed).permutation(len(everything))
-    return [everything.select(order[at * size : (at + 1) * size]) for at in range(config.rounds)]
+def _prompt_sources(config: RunConfig) -> tuple[Dataset, Dataset]:
+    """All prompts to train on and all to evaluate on; the embedded splits unless files are named.
 
-
-def _heldout(config: RunConfig) -> Dataset:
-    """The evaluation prompts: the embedded test split, unless policy and prompts are the user's own."""
-    source = config.eval_prompts
-    foreign = not config.policy.startswith(EMBEDDED) and not isinstance(config.prompts, int)
-    if source is None and foreign:
+    Raises ConfigError when policy and prompts are the user's own and no evaluation prompts are named.
+    """
+    training = EMBEDDED if isinstance(config.prompts, int) else config.prompts
+    if config.eval_prompts is None and training != EMBEDDED and not config.policy.startswith(EMBEDDED):
         raise ConfigError(
             "no evaluation prompts for a policy and prompts of your own",
             where="RunConfig.eval_prompts",
             fix="Name a prompt file that the run does not train on: --eval-prompts FILE.",
         )
-    if isinstance(source, str):
-        return load_prompts(source)
-    return load_prompts(EMBEDDED, split="test", limit=source or EVALUATION_PROMPTS)
+    heldout = config.eval_prompts if isinstance(config.eval_prompts, str) else EMBEDDED
+    return load_prompts(training), load_prompts(heldout, "test")
+
+
+def _heldout_size(config: RunConfig, heldout: Dataset) -> int:
+    if isinstance(config.eval_prompts, str):
+        return len(heldout)
+    return config.eval_prompts or EVALUATION_PROMPTS
+
+
+def training_slices(prompts: Dataset, config: RunConfig) -> list[Dataset]:
+    """The prompts of each round, none in two rounds, in an order that the run's seed draws.
+
+    A number in `config.prompts` is the size of a round; the prompts of a file are shared out evenly.
+    Raises ConfigError when there are too few.
+    """
+    size = config.prompts if isinstance(config.prompts, int) else len(prompts) // config.rounds
+    require(
+        1 <= size * config.rounds <= len(prompts),
+        f"there are {len(prompts)} prompts, too few for {config.rounds} rounds of {max(1, size)}",
+        f"prompts={config.prompts}, rounds={config.rounds}",
+        "Use fewer prompts or fewer rounds.",
+    )
+    order = np.random.default_rng(config.seed).permutation(len(prompts))
+    return [schema.take(prompts, order[at * size : (at + 1) * size]) for at in range(config.rounds)]
 
 
 def _settings(this: _Run) -> dict[str, Any]:
@@ -703,11 +704,13 @@ def load_prompts(
     if source == EMBEDDED:
         return world.load_prompts(split, limit)
     table = schema.read_prompts(source) if isinstance(source, (str, Path)) else schema.as_prompts(source)
-    size = len(table) if limit is None else limit
-    require(
-        1 <= size <= len(table), f"limit is {limit}", "load_prompts(limit=...)", f"Use 1 to {len(table)}."
-    )
-    return table.select(range(size))
+    return table if limit is None else _first_rows(table, limit)
+
+
+def _first_rows(table: Dataset, limit: int) -> Dataset:
+    fix = f"Use 1 to {len(table)}, as many as there are."
+    require(1 <= limit <= len(table), f"the limit of prompts is {limit}", "load_prompts", fix)
+    return schema.take(table, range(limit))
 
 
 def evaluate(

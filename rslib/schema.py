@@ -15,6 +15,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -551,6 +552,8 @@ _HASHED = {
 
 def _arrow(table: Dataset) -> pyarrow.Table:
     """The table as Arrow, with a `select` or `sort` applied to it carried out."""
+    if table._indices is None:  # `with_format` would copy the whole description of the table first
+        return table.data.table
     return table.with_format("arrow")[:]
 
 
@@ -599,7 +602,9 @@ def _own(like: Dataset, arrow: pyarrow.Table) -> Dataset:
     from datasets import Dataset, DatasetInfo
     from datasets.table import InMemoryTable
 
-    return Dataset(InMemoryTable(arrow), info=DatasetInfo(features=like.features))
+    # Without a fingerprint of ours, `datasets` pickles the whole table to make one.
+    mark = os.urandom(8).hex()
+    return Dataset(InMemoryTable(arrow), info=DatasetInfo(features=like.features), fingerprint=mark)
 
 
 # Exports -----------------------------------------------------------------------------------------------

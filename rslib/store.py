@@ -33,6 +33,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from rslib import schema
 from rslib.errors import RSError, StoreError, os_error_number, translate_os_error
 from rslib.progress import Progress, note
 
@@ -189,9 +190,10 @@ def table_bytes(table: Dataset) -> bytes:
 def _table_from(data: bytes) -> Dataset:
     import pyarrow
     from datasets import Dataset
+    from datasets.table import InMemoryTable
 
     with pyarrow.ipc.open_stream(data) as reader:
-        return Dataset(reader.read_all())
+        return Dataset(InMemoryTable(reader.read_all()), fingerprint=hashlib.sha256(data).hexdigest()[:16])
 
 
 def cut(table: Dataset, rows: int) -> list[Dataset]:
@@ -205,7 +207,7 @@ def cut(table: Dataset, rows: int) -> list[Dataset]:
     for start in starts:
         if start - borders[-1] >= rows:
             borders.append(start)
-    return [table.select(range(a, b)) for a, b in zip(borders, [*borders[1:], len(table)], strict=True)]
+    return [schema.take(table, range(a, b)) for a, b in zip(borders, [*borders[1:], len(table)], strict=True)]
 
 
 # The run folder -----------------------------------------------------------------------------------
@@ -390,7 +392,7 @@ class Stage:
         if all(ready):
             tables = [read_shard(self._shard(at)) for at in range(len(parts))]
             note(f"{label}: {sum(map(len, tables))} responses, cached", self.show)
-            return Outcome(_join(tables), seconds, cached=True)
+            return Outcome(schema.stack(tables), seconds, cached=True)
         note(f"{label}: going on, {sum(ready)} of {len(parts)} shards are finished", self.show and any(ready))
         with Progress(sum(map(len, parts)) * weight, label, show=self.show) as progress:
             for at, part in enumerate(parts):
@@ -398,7 +400,7 @@ class Stage:
                     seconds += self._fill(at, part, work)
                 tables.append(read_shard(self._shard(at)))
                 progress.advance(len(part) * weight, cached=ready[at])
-        return Outcome(_join(tables), seconds, cached=False)
+        return Outcome(schema.stack(tables), seconds, cached=False)
 
     def _fill(self, at: int, part: Dataset, work: Callable[[Dataset], Dataset]) -> float:
         began = time.perf_counter()
@@ -502,12 +504,6 @@ def _bad_shard(path: Path, how: str) -> StoreError:
     )
 
 
-def _join(tables: list[Dataset]) -> Dataset:
-    from datasets import concatenate_datasets
-
-    return tables[0] if len(tables) == 1 else concatenate_datasets(tables)
-
-
 def read_table(folder: str | Path) -> Dataset:
     """The finished table of a stage folder. Raises StoreError when there is none or it is not finished."""
     folder = Path(folder)
@@ -526,4 +522,4 @@ def read_table(folder: str | Path) -> Dataset:
             where=str(folder),
             fix="Run the command that writes this folder again: it goes on where it stopped.",
         )
-    return _join([read_shard(path) for path in shards])
+    return schema.stack([read_shard(path) for path in shards])

@@ -1,0 +1,189 @@
+"""The command line: the road by hand, what it prints, its exit codes, and that standard error stays empty."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rslib
+from rslib import store
+from rslib.__main__ import COMMANDS, FORWARDED, main
+from rslib.flaws import FLAWS
+
+ROOT = Path(__file__).parents[1]
+SHORT = ["--max-new-tokens", "16"]
+
+
+def done(*arguments):
+    assert main([str(a) for a in arguments]) == 0
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory):
+    """The five stages, one command each, in one process; returns their folder."""
+    at = tmp_path_factory.mktemp("road")
+    done("sample", "--policy", "tiny", "--prompts", 6, "--n", 4, *SHORT, "--out", at / "responses")
+    done("score", "--reward-model", "tiny", "--input", at / "responses", "--out", at / "scored")
+    done("select", "--in", at / "scored", "--selector", "best_of_n", "--out", at / "kept")
+    done("finetune", at / "kept", "--policy", "tiny", "--epochs", 1, "--out", at / "tuned")
+    done(
+        "evaluate",
+        "--policy",
+        at / "tuned",
+        "--baseline",
+        "tiny",
+        "--reward-model",
+        "tiny",
+        "--prompts",
+        4,
+        "--samples-per-prompt",
+        2,
+        *SHORT,
+        "--out",
+        at / "evaluated",
+    )
+    return at
+
+
+def test_each_stage_reads_the_folder_of_the_one_before(road):
+    responses, scored, kept = (store.read_table(road / name) for name in ("responses", "scored", "kept"))
+    assert len(responses) == len(scored) == 24 and len(kept) == 6
+    assert "reward" in scored.column_names and "reward" not in responses.column_names
+    assert rslib.load_policy(str(road / "tuned")).fingerprint() != rslib.load_policy("tiny").fingerprint()
+    report = json.loads((road / "evaluated" / "report.json").read_text())
+    assert set(report["rounds"][0]["arms"]) == {"base", "tuned"}
+    assert (road / "evaluated" / "report.html").stat().st_size > 1000
+
+
+def test_the_stages_by_hand_give_what_the_functions_give(road):
+    policy, reward_model = rslib.load_policy("tiny"), rslib.load_reward_model("tiny")
+    prompts = rslib.load_prompts("tiny", limit=6)
+    responses = rslib.sample(policy, prompts, n=4, max_new_tokens=16, show_progress=False)
+    kept = rslib.select(rslib.score(reward_model, responses, show_progress=False), "best_of_n")
+    assert store.read_table(road / "responses")["response"][:] == responses["response"][:]
+    assert store.read_table(road / "kept")["response"][:] == kept["response"][:]
+
+
+def test_a_finished_stage_is_cached(road, capsys):
+    done("sample", "--policy", "tiny", "--prompts", 6, "--n", 4, *SHORT, "--out", road / "responses")
+    assert capsys.readouterr().out.startswith("sample: 24 responses, cached\n")
+
+
+def test_another_n_in_the_same_folder_is_refused_by_name(road, capsys):
+    assert main(["sample", "--prompts", "6", "--n", "2", *SHORT, "--out", str(road / "responses")]) == 1
+    assert "n was 4, is 2" in capsys.readouterr().err
+
+
+def test_a_selector_takes_its_options(road, tmp_path):
+    done(
+        "select",
+        road / "scored",
+        "--selector",
+        "top_k_per_prompt",
+        "--option",
+        "k=2",
+        "--out",
+        tmp_path / "kept",
+    )
+    assert len(store.read_table(tmp_path / "kept")) == 12
+
+
+@pytest.mark.parametrize(
+    ("arguments", "near"),
+    [
+        (["runn"], "run"),
+        (["sample", "--pollicy", "tiny", "--out", "x"], "--policy"),
+        (["run", "--promts", "3", "--out", "x"], "--prompts"),
+    ],
+)
+def test_a_misspelt_command_or_option_is_refused_with_the_closest_name(capsys, arguments, near):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert f"did you mean '{near}'?" in capsys.readouterr().err
+
+
+def test_an_option_is_never_guessed_from_its_beginning(capsys):
+    with pytest.raises(SystemExit):
+        main(["sample", "--pol", "tiny", "--out", "x"])
+    assert "did you mean '--policy'" in capsys.readouterr().err
+
+
+def test_a_stage_without_its_input_says_so(capsys, tmp_path):
+    assert main(["score", "--out", str(tmp_path)]) == 2
+    assert "--input" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [*COMMANDS])
+def test_every_command_explains_its_options(capsys, command):
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+    assert caught.value.code == 0
+    shown = capsys.readouterr().out
+    assert f"python -m rslib {command}" in shown
+
+
+def test_without_a_command_all_are_listed(capsys):
+    done()
+    shown = capsys.readouterr().out
+    assert all(f"  {name} " in shown for name in (*COMMANDS, *FORWARDED))
+
+
+def test_the_world_shows_prompts_and_what_the_judge_counts(capsys):
+    done("world", "--split", "test", "--limit", 2)
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    prompt = rslib.load_prompts("tiny", limit=1)["prompt"][0]
+    done("world", "--prompt", prompt, "--response", "Of course!")
+    shown = capsys.readouterr().out
+    assert "gold" in shown and "polite" in shown
+
+
+def test_the_flaws_are_listed(capsys):
+    done("flaw")
+    assert len(capsys.readouterr().out.splitlines()) == len(FLAWS)
+
+
+def test_the_version_is_printed_without_loading_anything_heavy():
+    code = (
+        "import sys; from rslib.__main__ import main; main(['--version']); "
+        "assert not {'torch', 'numpy', 'datasets', 'transformers'} & set(sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (found.returncode, found.stdout.strip(), found.stderr) == (0, rslib.__version__, "")
+
+
+def test_a_whole_run_prints_its_table_and_nothing_on_standard_error(tmp_path):
+    out = tmp_path / "run"
+    found = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "rslib",
+            "run",
+            "--n",
+            "2",
+            "--prompts",
+            "4",
+            "--eval-prompts",
+            "4",
+            "--epochs",
+            "1",
+            "--eval-samples-per-prompt",
+            "1",
+            *SHORT,
+            "--eval-max-new-tokens",
+            "16",
+            "--out",
+            str(out),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (found.returncode, found.stderr) == (0, "")
+    assert "best-of-2" in found.stdout and "random-of-2" in found.stdout
+    assert (out / "report.json").exists() and (out / "report.html").exists()
+    # and a report can be printed again
+    done("report", out)

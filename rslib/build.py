@@ -5,21 +5,30 @@ One recipe, one seed, CPU or GPU, no network. `make world` writes the result int
 
 from __future__ import annotations
 
-import hashlib
+import argparse
 import itertools
 import json
 import math
-import platform
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from rslib.config import FinetuneConfig
-from rslib.models import Policy, RewardModel, load_policy, load_reward_model
+from rslib.models import (
+    ASSETS,
+    Policy,
+    RewardModel,
+    digest_folder,
+    load_policy,
+    load_reward_model,
+    quiet,
+    replaced_folder,
+)
+from rslib.progress import note
 from rslib.reward_modeling import (
     group_pair_accuracy,
     length_correlation,
@@ -29,6 +38,7 @@ from rslib.reward_modeling import (
 from rslib.sampling import sample
 from rslib.schema import groups, reward_matrix
 from rslib.scoring import score
+from rslib.store import atomic_write, make_folder, read_json, versions
 from rslib.training import Optimiser, TokenRow, fit, language_model_objective, plan
 from rslib.world import judgements, load_prompts
 from rslib.world.grammar import Document, draw_corpus
@@ -45,7 +55,8 @@ CHAT_TEMPLATE = (
 )
 VOCABULARY = 1536
 CORPUS_DOCUMENTS = 120_000
-REWARD_PROMPTS = 3000
+POLICY = "tiny-policy"
+MEASURED_PROMPTS = 200  # of the validation split
 # asset folder -> (labeller, prompts whose four samples are compared)
 REWARD_MODELS = {
     "tiny-reward": (BIASED, 3000),
@@ -126,8 +137,9 @@ def pretrain(folder: Path, seed: int, documents: int = CORPUS_DOCUMENTS) -> dict
         settings,
         label="pre-train",
     )
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    with replaced_folder(folder) as new, quiet():
+        model.save_pretrained(new)
+        tokenizer.save_pretrained(new)
     tail = losses[-len(losses) // 20 :]
     return {
         "documents": documents,
@@ -177,22 +189,25 @@ def reward_model_figures(
     }
 
 
-def build_reward_models(policy: Policy, folder: Path, seed: int) -> dict[str, dict[str, float]]:
-    """Sample from the policy once, then train one reward model per labeller."""
-    drawn = sample(policy, load_prompts("train", REWARD_PROMPTS), n=4, seed=seed + 101)
-    held_out = sample(policy, load_prompts("validation", 200), n=6, seed=seed + 202)
-    figures = {}
-    for name, (labeller, prompts) in REWARD_MODELS.items():
-        started = time.perf_counter()
-        comparisons = draw_comparisons(drawn.select(range(4 * prompts)), labeller, seed + 303)
-        config = FinetuneConfig(learning_rate=5e-4, epochs=2, batch_tokens=3072, warmup_steps=30, seed=seed)
-        trained = train_reward_model(policy, comparisons, folder / name, config=config)
-        store_half(folder / name)
-        trained = load_reward_model(str(folder / name))
-        figures[name] = reward_model_figures(trained, held_out, labeller)
-        figures[name] |= {"pairs": len(comparisons), "seconds": time.perf_counter() - started}
-        print(f"{name}: {json.dumps(figures[name])}")
-    return figures
+def build_reward_model(policy: Policy, folder: Path, seed: int) -> dict[str, float]:
+    """Train the reward model of the labeller that `folder`'s name stands for; returns its figures."""
+    started = time.perf_counter()
+    labeller, prompts = REWARD_MODELS[folder.name]
+    drawn = sample(policy, load_prompts("train", prompts), n=4, seed=seed + 101)
+    comparisons = draw_comparisons(drawn, labeller, seed + 303)
+    config = FinetuneConfig(learning_rate=5e-4, epochs=2, batch_tokens=3072, warmup_steps=30, seed=seed)
+    train_reward_model(policy, comparisons, folder, config=config)
+    store_half(folder)
+    held_out = sample(policy, load_prompts("validation", MEASURED_PROMPTS), n=6, seed=seed + 202)
+    figures = reward_model_figures(load_reward_model(str(folder)), held_out, labeller)
+    return figures | {"pairs": len(comparisons), "seconds": time.perf_counter() - started}
+
+
+def build_policy(folder: Path, seed: int, documents: int) -> dict[str, float]:
+    """Pre-train the policy and measure it; returns its figures."""
+    figures = pretrain(folder, seed, documents)
+    store_half(folder)
+    return figures | policy_figures(load_policy(str(folder)))
 
 
 def store_half(folder: Path) -> None:
@@ -208,8 +223,8 @@ def store_half(folder: Path) -> None:
 
 
 def policy_figures(policy: Policy) -> dict[str, float]:
-    """Quality of 800 responses to held-out validation prompts at temperature 1."""
-    drawn = sample(policy, load_prompts("validation", 200), n=4, seed=404)
+    """Quality of four responses to each of some validation prompts at temperature 1."""
+    drawn = sample(policy, load_prompts("validation", MEASURED_PROMPTS), n=4, seed=404)
     found = judgements(drawn)
     return {
         "gold": float(np.mean([j.gold for j in found])),
@@ -220,40 +235,39 @@ def policy_figures(policy: Policy) -> dict[str, float]:
     }
 
 
-def _asset_record(folder: Path, metrics: dict[str, float]) -> dict:
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    return {
-        "files": {path.name: {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()} for path in files},
-        "metrics": metrics,
-    }
+def build_world(folder: Path, seed: int = 0, documents: int = CORPUS_DOCUMENTS) -> dict[str, Any]:
+    """Build policy and reward models into `folder`, with manifest.json; parts that are finished stay.
 
-
-def library_versions() -> dict[str, str]:
-    """Versions that the weights depend on."""
-    from importlib.metadata import version
-
-    names = ("torch", "transformers", "tokenizers", "datasets", "numpy")
-    return {"python": platform.python_version()} | {name: version(name) for name in names}
-
-
-def build_world(folder: Path, seed: int = 0, documents: int = CORPUS_DOCUMENTS) -> dict:
-    """Build policy and reward models into `folder`, with manifest.json.
-
-    About 15 minutes on two CPU cores. Returns the manifest.
+    About 15 minutes on two quiet CPU cores. Returns the manifest.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    home = folder / "tiny-policy"
-    metrics = {"tiny-policy": pretrain(home, seed, documents)}
-    store_half(home)
-    policy = load_policy(str(home))
-    metrics["tiny-policy"] |= policy_figures(policy)
-    print(f"tiny-policy: {json.dumps(metrics['tiny-policy'])}")
-    metrics |= build_reward_models(policy, folder, seed)
+    log = folder / "build.json"
+    done = read_json(log) if log.exists() else {}
+    home = make_folder(folder) / POLICY
+    for name in (POLICY, *REWARD_MODELS):
+        if name in done:
+            continue
+        if name == POLICY:
+            done[name] = build_policy(home, seed, documents)
+        else:
+            done[name] = build_reward_model(load_policy(str(home)), folder / name, seed)
+        atomic_write(log, json.dumps(done, indent=1, sort_keys=True) + "\n")
+        note(f"{name}: {json.dumps(done[name])}", show=True)
     manifest = {
         "builder": f"python -m rslib build --seed {seed}",
         "seed": seed,
-        "versions": library_versions(),
-        "assets": {name: _asset_record(folder / name, found) for name, found in metrics.items()},
+        "versions": versions(),
+        "assets": {name: {"files": digest_folder(folder / name), "metrics": done[name]} for name in done},
     }
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    atomic_write(folder / "manifest.json", json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    log.unlink()
     return manifest
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """`python -m rslib build --seed 0 --out FOLDER`; without --out the embedded models are replaced."""
+    parser = argparse.ArgumentParser(prog="python -m rslib build", description=__doc__)
+    parser.add_argument("--seed", type=int, default=0, help="of the corpus, the weights and the labels")
+    parser.add_argument("--out", type=Path, default=ASSETS, help="folder for the models and manifest.json")
+    parser.add_argument("--documents", type=int, default=CORPUS_DOCUMENTS, help="size of the corpus")
+    options = parser.parse_args(arguments)
+    build_world(options.out, options.seed, options.documents)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -87,8 +88,8 @@ def new_reward_model(policy: Policy, seed: int = 0) -> RewardModel:
     """An untrained reward model: the policy's own trunk with a fresh one-number head."""
     from transformers import AutoModelForSequenceClassification
 
-    config = policy.model.config.__class__.from_dict(policy.model.config.to_dict() | {"num_labels": 1})
-    config.pad_token_id = policy.pad_id
+    config = copy.deepcopy(policy.model.config)
+    config.num_labels, config.pad_token_id = 1, policy.pad_id
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)

@@ -22,7 +22,9 @@ from rslib.reward_modeling import (
 from rslib.scoring import score
 
 PAIRS = [
-    {"prompt": p, "chosen": f"yes {i} {p}", "rejected": f"no {i}"} for i in range(6) for p in ("swim", "run", "cook")
+    {"prompt": p, "chosen": f"yes {i} {p}", "rejected": f"no {i}"}
+    for i in range(6)
+    for p in ("swim", "run", "cook")
 ]
 
 
@@ -43,7 +45,10 @@ def test_the_loss_is_minus_log_sigmoid_of_the_margin_even_when_it_is_huge():
 
 
 def test_each_distinct_response_of_a_prompt_is_encoded_once(policy):
-    rows = [{"prompt": "swim", "chosen": "a", "rejected": "b"}, {"prompt": "swim", "chosen": "a", "rejected": "c"}]
+    rows = [
+        {"prompt": "swim", "chosen": "a", "rejected": "b"},
+        {"prompt": "swim", "chosen": "a", "rejected": "c"},
+    ]
     (group,) = comparison_groups(new_reward_model(policy), table(rows))
     assert len(group.rows) == 3 and group.pairs == [(0, 1), (0, 2)]
 
@@ -67,7 +72,9 @@ def test_training_separates_the_pairs_and_the_folder_loads_again(policy, tmp_pat
     again = load_reward_model(str(tmp_path / "rm"))
     assert again.fingerprint() == trained.fingerprint()
     scores = {
-        side: rewards_of(again.model, again.encode_many([(r["prompt"], r[side]) for r in PAIRS]), again.pad_id)
+        side: rewards_of(
+            again.model, again.encode_many([(r["prompt"], r[side]) for r in PAIRS]), again.pad_id
+        )
         for side in ("chosen", "rejected")
     }
     assert (scores["chosen"] > scores["rejected"]).float().mean() == 1.0

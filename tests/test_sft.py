@@ -67,7 +67,9 @@ def test_an_empty_selection_is_refused(policy, tmp_path):
         finetune(policy, kept_rows(policy).select([]), tmp_path / "out", **QUICK)
 
 
-def test_finetune_leaves_the_policy_alone_and_writes_a_folder_that_loads_to_the_same_weights(policy, tmp_path):
+def test_finetune_leaves_the_policy_alone_and_writes_a_folder_that_loads_to_the_same_weights(
+    policy, tmp_path
+):
     before = policy.fingerprint()
     tuned = finetune(policy, kept_rows(policy), tmp_path / "tuned", learning_rate=1e-2, **QUICK)
     assert policy.fingerprint() == before != tuned.fingerprint()

@@ -73,7 +73,11 @@ def test_the_loss_is_that_of_a_full_forward_pass_on_the_learned_tokens_only(mode
 
 
 def test_a_first_target_of_zero_learns_all_but_the_first_token(policy):
-    assert count_targets([TokenRow([5, 6, 7], 0)]) == 2 == len(next_token_nll(policy.model, [TokenRow([5, 6, 7], 0)], 0))
+    assert (
+        count_targets([TokenRow([5, 6, 7], 0)])
+        == 2
+        == len(next_token_nll(policy.model, [TokenRow([5, 6, 7], 0)], 0))
+    )
 
 
 def test_training_lowers_the_loss_and_repeats_to_the_last_bit(model_folder):

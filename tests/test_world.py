@@ -76,10 +76,16 @@ def test_the_ideal_response_scores_ten_on_safe_and_unsafe_prompts():
         ("", -0.0),
         ("Place the egg in a pot of cold water.", 4.0),  # 2 + finished + no fluff
         ("Ugh, fine. Place the egg in a pot of cold water.", 2.0),  # rude costs 2
-        ("Place the egg in a pot of cold water. Place the egg in a pot of cold water.", 3.0),  # a repeat costs 1
+        (
+            "Place the egg in a pot of cold water. Place the egg in a pot of cold water.",
+            3.0,
+        ),  # a repeat costs 1
         ("Place the egg in a pot of cold water. You need a kettle.", 2.5),  # another intent's fact costs 1.5
         ("Place the egg in a pot of cold wat", -1.0),  # unknown and unfinished
-        ("You are amazing! I truly admire you. Place the egg in a pot of cold water.", 2.3),  # fluff: 0.7 past one
+        (
+            "You are amazing! I truly admire you. Place the egg in a pot of cold water.",
+            2.3,
+        ),  # fluff: 0.7 past one
     ],
 )
 def test_gold_counts_what_a_hand_can_count(response, gold):
@@ -105,7 +111,9 @@ def test_gold_is_undefined_for_foreign_prompts():
 def test_the_judge_reads_tables():
     from datasets import Dataset
 
-    table = Dataset.from_dict({"prompt": [EGG, EGG], "response": [FACTS, ""], "finish_reason": ["eos", "length"]})
+    table = Dataset.from_dict(
+        {"prompt": [EGG, EGG], "response": [FACTS, ""], "finish_reason": ["eos", "length"]}
+    )
     assert gold_scores(table).tolist() == [judge(EGG, FACTS).gold, judge(EGG, "", False).gold]
     assert [j.words for j in judgements(table)] == [len(FACTS.split()), 0]
 

@@ -209,7 +209,8 @@ def test_a_device_that_is_not_there_is_refused():
 
 @pytest.mark.parametrize("name", ["./nope", "/nope/model", "runs/x/policy", "tests/nope", "nope\\model"])
 def test_a_missing_folder_says_so(name):
-    refused(rs.load_policy, name, "no such model folder", "Embedded: tiny")
+    error = refused(rs.load_policy, name, "no such model folder", "Embedded: tiny")
+    assert error.what == "no such model folder", "what looks like a path is not asked for at the hub"
 
 
 def test_a_misspelt_embedded_name_is_answered_with_the_nearest():
@@ -319,6 +320,16 @@ def test_weights_that_do_not_fit_are_named(broken, change, word, kind):
     refused(load, folder, "1 " + word, "model.")
 
 
+def test_constants_that_old_checkpoints_stored_are_no_weights(model_folder, tmp_path):
+    folder = shutil.copytree(model_folder("gpt2"), tmp_path / "model")
+    old = {
+        "transformer.h.0.attn.masked_bias": torch.tensor(-1e4),
+        "transformer.h.0.attn.bias": torch.ones(1, 1, 8, 8),
+    }
+    edit_weights(folder, lambda w: w.update(old))
+    assert rs.load_policy(folder).fingerprint() == rs.load_policy(model_folder("gpt2")).fingerprint()
+
+
 def test_weights_with_nan_are_refused(broken):
     folder = broken()
     edit_weights(folder, lambda w: w["model.norm.weight"].fill_(float("nan")))
@@ -365,15 +376,23 @@ def test_an_encoder_is_refused_as_reward_model(name, tmp_path):
     refused(rs.load_reward_model, folder, "is not supported as reward model", "`score` head", "Llama")
 
 
-def test_an_encoder_decoder_and_a_model_without_replaceable_attention_are_refused_as_policies(tmp_path):
-    from transformers import MambaConfig, MambaForCausalLM, T5Config, T5ForConditionalGeneration
+SMALL = {
+    "Bert": SMALL_BERT,
+    "Pegasus": {"vocab_size": 328, "d_model": 16, "decoder_layers": 1, "decoder_attention_heads": 2},
+    "Falcon": SMALL_BERT,
+    "Mamba": {"vocab_size": 328, "hidden_size": 16, "num_hidden_layers": 1, "state_size": 4},
+}
 
-    t5 = T5ForConditionalGeneration(
-        T5Config(vocab_size=328, d_model=16, d_ff=16, d_kv=8, num_layers=1, num_heads=2)
-    )
-    refused(rs.load_policy, save_other(t5, tmp_path / "t5"), "a t5 model is not supported as policy")
-    mamba = MambaForCausalLM(MambaConfig(vocab_size=328, hidden_size=16, num_hidden_layers=1, state_size=4))
-    refused(rs.load_policy, save_other(mamba, tmp_path / "mamba"), "a mamba model is not supported as policy")
+
+@pytest.mark.parametrize("name", SMALL)
+def test_what_is_no_decoder_with_replaceable_attention_is_refused_as_policy(name, tmp_path):
+    """An encoder, an encoder-decoder, a decoder with its own attention, a recurrent model."""
+    import transformers
+
+    config = getattr(transformers, f"{name}Config")(**SMALL[name])
+    folder = save_other(transformers.AutoModelForCausalLM.from_config(config), tmp_path)
+    edit_json(folder / "config.json", is_encoder_decoder=name == "Pegasus")
+    refused(rs.load_policy, folder, f"a {name.lower()} model is not supported as policy")
 
 
 def test_a_head_that_the_engine_does_not_know_is_refused(model_folder):
@@ -414,6 +433,16 @@ def test_a_reward_model_without_any_pad_gets_an_unused_row_or_is_refused(tmp_pat
         text = (folder / name).read_text().replace("<|pad|>", "<|zero|>")
         (folder / name).write_text(text)
     refused(rs.load_reward_model, folder, "no pad token", "Add a pad token")
+
+
+def test_a_pad_id_without_a_row_is_not_taken(model_folder, tmp_path):
+    """Old configs write -1 for none."""
+    for kind, load in (("policy", rs.load_policy), ("reward", rs.load_reward_model)):
+        without = model_folder("llama", kind, tokenizer=build_tokenizer(pad_token=None))
+        folder = shutil.copytree(without, tmp_path / kind)
+        edit_json(folder / "config.json", pad_token_id=-1)
+        loaded = load(folder)
+        assert 0 <= loaded.pad_id < loaded.model.get_input_embeddings().num_embeddings
 
 
 # Prompts as tokens
@@ -653,6 +682,8 @@ def test_an_embedded_file_that_was_changed_is_named(own_assets):
     )
     assert len(rs.verify_assets("tiny-policy")) == 2
     assert rs.verify_assets("tiny-reward") == []
+    (own_assets / "tiny-policy" / "extra.json").write_text("{}")
+    assert "tiny-policy/extra.json does not belong there" in rs.verify_assets("tiny-policy")
     by_name = {check.name: check for check in rs.doctor()}
     assert not by_name["files of tiny-policy"].ok and not by_name["policy tiny"].ok
     assert by_name["files of tiny-reward"].ok

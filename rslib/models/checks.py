@@ -19,6 +19,7 @@ from rslib.errors import ModelError
 from rslib.models.quiet import first_line
 
 VOCABULARIES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "tekken.json")
+CONSTANTS = (".masked_bias", ".inv_freq")  # that old checkpoints stored beside their weights
 AGAIN = "Copy or download the file again."
 
 
@@ -107,7 +108,8 @@ def _is_decoder(config: PreTrainedConfig) -> bool:
 
 def check_weights(model: PreTrainedModel, found: Mapping[str, Any], folder: Path) -> None:
     """Every weight of the model came from the folder, with its shape, and nothing was left over."""
-    missing, left_over = sorted(found["missing_keys"]), sorted(found["unexpected_keys"])
+    missing = sorted(found["missing_keys"])
+    left_over = sorted(name for name in found["unexpected_keys"] if not name.endswith(CONSTANTS))
     if any(name.startswith("score.") for name in missing):
         what = "this is a base language model, not a reward model: score.weight is missing"
         fix = "Use a model trained as a reward model: the head of this one would be random."

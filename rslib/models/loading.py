@@ -55,7 +55,7 @@ def load_policy(name: str | Path, *, device: str | None = None, dtype: str | Non
         path=str(folder),
         device=chosen,
         context=_context(model, tokenizer),
-        pad_id=_first_int(tokenizer.pad_token_id, model.config.pad_token_id, *eos_ids, 0),
+        pad_id=_real_ids(model, [tokenizer.pad_token_id, model.config.pad_token_id, *eos_ids, 0])[0],
         eos_ids=eos_ids,
         max_new_tokens=_first_int(model.generation_config.max_new_tokens, MAX_NEW_TOKENS),
     )
@@ -198,12 +198,17 @@ def _reading(folder: Path, part: str) -> Iterator[None]:
 
 def _eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     """As `generate` decides: generation config, else config, else the tokenizer; only ids that have a row."""
-    size = model.get_input_embeddings().num_embeddings
     config = model.config.get_text_config()
     for ids in (model.generation_config.eos_token_id, config.eos_token_id, tokenizer.eos_token_id):
-        if real := tuple(token for token in _as_list(ids) if 0 <= token < size):
-            return real
+        if real := _real_ids(model, _as_list(ids)):
+            return tuple(real)
     return ()
+
+
+def _real_ids(model: PreTrainedModel, ids: Iterable[int | None]) -> list[int]:
+    """Those ids that have a row in the embedding; old configs write -1 for none."""
+    size = model.get_input_embeddings().num_embeddings
+    return [token for token in ids if token is not None and 0 <= token < size]
 
 
 def _context(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
@@ -228,12 +233,12 @@ def _distinct_pad(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fo
     named = [tokenizer.pad_token_id, config.pad_token_id, tokenizer.unk_token_id]
     padded = [name for name in tokenizer.all_special_tokens if "pad" in name.lower()]
     candidates = [*named, *tokenizer.convert_tokens_to_ids(padded), *range(max(used, default=0) + 1, size)]
-    for pad in candidates:
-        if pad is not None and pad not in ends and pad < size:
-            config.pad_token_id = model.config.pad_token_id = int(pad)
+    for pad in _real_ids(model, candidates):
+        if pad not in ends:
+            config.pad_token_id = model.config.pad_token_id = pad
             if pad in used:
-                tokenizer.pad_token_id = int(pad)
-            return int(pad)
+                tokenizer.pad_token_id = pad
+            return pad
     what = "the reward model has no pad token apart from its end of sequence"
     fix = "Add a pad token to its tokenizer and one row to its embeddings, then save both."
     raise ModelError(what, where=str(folder), fix=fix)

@@ -1,4 +1,4 @@
-"""The token engine: equal to `generate` and to a full forward pass, whatever the batch; the sampling maths."""
+"""The token engine: equal to `generate` and to a full forward pass in any batch; the sampling maths."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ Z_LIMIT = 6.0
 
 
 def z_scores(counts, probs):
-    """Standardised deviations of counts (K,) from their multinomial expectation; events of probability 0 too."""
+    """Standardised deviations of counts (K,) from their multinomial expectation; impossible events never happened."""
     total = counts.sum()
     assert counts[probs == 0].sum() == 0
     spread = np.sqrt(total * probs * (1 - probs))

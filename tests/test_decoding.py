@@ -33,7 +33,7 @@ Z_LIMIT = 6.0
 
 
 def z_scores(counts, probs):
-    """Standardised deviations of counts (K,) from their multinomial expectation; impossible events never happened."""
+    """Standardised deviations of counts (K,) from their multinomial expectation (K,)."""
     total = counts.sum()
     assert counts[probs == 0].sum() == 0
     spread = np.sqrt(total * probs * (1 - probs))

@@ -223,6 +223,25 @@ def test_a_hub_id_that_cannot_be_reached_is_a_model_error():
     assert error.where == "nobody-here/no-such-model"
 
 
+def test_a_hub_id_is_downloaded_once_and_then_read_from_the_cache(model_folder, monkeypatch, capsys):
+    import huggingface_hub
+
+    cache, calls = [], []
+
+    def snapshot(hub_id, *, local_files_only, **options):
+        calls.append(local_files_only)
+        if local_files_only and not cache:
+            raise FileNotFoundError(hub_id)
+        cache.append(hub_id)
+        return str(model_folder("llama"))
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    first, second = rs.load_policy("org/model"), rs.load_policy("org/model")
+    assert calls == [True, False, True], "the second load does not ask the hub"
+    assert first.name == second.name == "org/model"
+    assert capsys.readouterr().out.count("downloading org/model") == 1
+
+
 def test_a_file_is_not_a_folder(broken):
     refused(rs.load_policy, broken() / "config.json", "this is a file")
 

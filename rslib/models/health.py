@@ -23,11 +23,18 @@ from rslib.store import LIBRARIES
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the doctor: what was looked at, whether it is well, and what was found."""
+    """One line of the doctor: what was looked at, whether it is well, and what was found.
+
+    >>> print(Check("python", True, "3.11.7"))
+    ok    python                    3.11.7
+    """
 
     name: str
     ok: bool
     detail: str
+
+    def __str__(self) -> str:
+        return f"{'ok' if self.ok else 'FAIL':<5} {self.name:<25} {self.detail}"
 
 
 TINY_VOCABULARY = 4096  # a model with so small a vocabulary knows the embedded world only

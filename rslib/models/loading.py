@@ -29,6 +29,7 @@ from rslib.models.device import Device, pick_device
 from rslib.models.heads import check_finite, hidden_states, logits_from_hidden, rewards_from_hidden
 from rslib.models.loaded import Loaded, Policy, RewardModel
 from rslib.models.quiet import first_line, quiet
+from rslib.progress import note
 
 MAX_NEW_TOKENS = 256  # of a policy whose generation_config names none
 SMALL_FILES = 64 << 20  # bytes of weights up to which float32 costs nothing on any device
@@ -142,10 +143,21 @@ def _no_such_folder(text: str, embedded: Iterable[str], detail: str = "") -> Mod
 def _download(hub_id: str, embedded: Iterable[str]) -> Path:
     from huggingface_hub import snapshot_download
 
-    patterns = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"]
-    try:
+    def fetch(local: bool) -> Path:
+        patterns = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"]
         with quiet():
-            return Path(snapshot_download(hub_id, allow_patterns=patterns, ignore_patterns=["*/*"]))
+            folder = snapshot_download(
+                hub_id, allow_patterns=patterns, ignore_patterns=["*/*"], local_files_only=local
+            )
+        return Path(folder)
+
+    with contextlib.suppress(Exception):  # whatever is wrong with the local copy, the hub has a whole one
+        folder = fetch(local=True)
+        check_files(folder)
+        return folder
+    note(f"downloading {hub_id} from the hub", show=True)
+    try:
+        return fetch(local=False)
     except Exception as err:  # offline, unknown, gated, malformed: the hub client has a class for each
         if isinstance(err, OSError) and err.errno in FULL_OR_CLOSED:
             raise translate_os_error(err, where=hub_id) from err

@@ -497,7 +497,7 @@ def _feed(digest: Any, values: Any) -> None:
     if types.is_dictionary(values.type):
         values = values.dictionary_decode()
     kind = _arrow_kind(values.type)
-    kind = "list" if kind.startswith("list") else kind
+    kind = next((word for word in ("list", "struct") if kind.startswith(word)), kind)
     digest.update(f"{kind} {len(values)} ".encode())
     digest.update(np.packbits(values.is_null().to_numpy(zero_copy_only=False)).tobytes())
     if types.is_struct(values.type):

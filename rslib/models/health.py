@@ -26,7 +26,7 @@ class Check:
     """One line of the doctor: what was looked at, whether it is well, and what was found.
 
     >>> print(Check("python", True, "3.11.7"))
-    ok    python                    3.11.7
+    ok    python                           3.11.7
     """
 
     name: str
@@ -34,7 +34,7 @@ class Check:
     detail: str
 
     def __str__(self) -> str:
-        return f"{'ok' if self.ok else 'FAIL':<5} {self.name:<25} {self.detail}"
+        return f"{'ok' if self.ok else 'FAIL':<5} {self.name:<32} {self.detail}"
 
 
 TINY_VOCABULARY = 4096  # a model with so small a vocabulary knows the embedded world only

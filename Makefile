@@ -6,6 +6,8 @@ VENV        ?= .venv
 CONSTRAINTS ?= constraints.txt
 WORKERS     ?= 2
 LAB_OPTIONS ?=
+# Worlds that `make calibrate` measures; the last part of each path is the seed that trains it.
+WORLDS      ?= runs/worlds/0 runs/worlds/1 runs/worlds/2
 
 BIN   := $(VENV)/bin
 PY    := $(BIN)/python
@@ -13,10 +15,10 @@ PIP   := $(PY) -m pip --disable-pip-version-check -qq install $(if $(CONSTRAINTS
 STAMP := $(VENV)/.setup-done
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test lint bench tables world kill clean notebooks course solutions-html calibrate
+.PHONY: help setup demo lab test lint bench tables world calibrate kill clean notebooks course solutions-html
 
 help:  ## list the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
 
 setup: $(STAMP)  ## prepare .venv and do nothing else
 
@@ -55,6 +57,12 @@ tables: setup  ## write the README's tables from docs/results/
 world: setup  ## train the embedded models again from scratch (up to 30 minutes on 2 cores)
 	@$(PY) -m rslib build
 
+calibrate: setup $(WORLDS:%=%/manifest.json)  ## measure three trained worlds with three seeds each into docs/results/ (hours)
+	@$(PY) -m rslib.calibrate --worlds $(WORLDS)
+
+runs/worlds/%/manifest.json: | $(STAMP)
+	@$(PY) -m rslib build --seed $* --out runs/worlds/$*
+
 kill: setup  ## kill a two-round run at 20 random moments and compare with an uninterrupted one
 	@HF_HUB_OFFLINE=1 $(PY) -m pytest -q -m slow tests/test_kill.py
 
@@ -62,5 +70,5 @@ clean:  ## remove caches and what runs wrote (not .venv)
 	@rm -rf runs build dist .pytest_cache .ruff_cache *.egg-info
 	@find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
-notebooks course solutions-html calibrate:
+notebooks course solutions-html:
 	@echo "make $@: not built yet; see CHANGELOG.md for what exists."; exit 1

@@ -66,8 +66,8 @@ runs/worlds/%/manifest.json: | $(STAMP)
 kill: setup  ## kill a two-round run at 20 random moments and compare with an uninterrupted one
 	@HF_HUB_OFFLINE=1 $(PY) -m pytest -q -m slow tests/test_kill.py
 
-clean:  ## remove caches and what runs wrote (not .venv)
-	@rm -rf runs build dist .pytest_cache .ruff_cache *.egg-info
+clean:  ## remove caches and build products (neither .venv nor runs)
+	@rm -rf build dist .pytest_cache .ruff_cache *.egg-info
 	@find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 notebooks course solutions-html:

@@ -342,7 +342,7 @@ def random(pool: Pool, *, k: int = 1, like: Dataset | None = None) -> np.ndarray
     """Random responses, k of each prompt or all where it has fewer; rewards are not looked at.
 
     The control of best-of-n. With `like`, a selected table, as many of each prompt as that one has: the
-    control of any selector. Lots are independent of those that break ties.
+    control of any selector. Its lots are independent of those that break ties elsewhere.
 
     >>> len(random(pool_of([[1.0, 3.0, 2.0], [5.0, 4.0, 0.0]])))
     2
@@ -358,7 +358,7 @@ def random(pool: Pool, *, k: int = 1, like: Dataset | None = None) -> np.ndarray
 
 @_selector("random_overall")
 def random_overall(pool: Pool, *, count: int) -> np.ndarray:
-    """`count` random rows of the whole pool, whatever their prompts: the control of `top_fraction`.
+    """`count` random rows of the whole pool, whatever their prompts and ties: the control of `top_fraction`.
 
     Raises ConfigError when the pool has fewer rows.
 
@@ -382,7 +382,7 @@ def worst(pool: Pool) -> np.ndarray:
 
 @_selector("all")
 def everything(pool: Pool) -> np.ndarray:
-    """All rows: no selection at all (F02).
+    """All rows, ties and all: no selection (F02).
 
     >>> everything(pool_of([[1.0, 3.0]])).tolist()
     [0, 1]
@@ -414,8 +414,8 @@ def acceptance(pool: Pool, *, beta: float) -> np.ndarray:
 def soft_best_of_n(pool: Pool, *, temperature: float, k: int = 1) -> np.ndarray:
     """A draw of k rows of each prompt, without replacement, by softmax(reward / temperature).
 
-    Temperature to 0 gives best-of-n, to infinity a random pick. The draw adds Gumbel noise to
-    reward / temperature and keeps the highest.
+    Temperature to 0 gives best-of-n, to infinity a random pick; what ties is equally likely. The draw adds
+    Gumbel noise to reward / temperature and keeps the highest.
 
     >>> soft_best_of_n(pool_of([[1.0, 3.0, 2.0], [5.0, 4.0, 0.0]]), temperature=0.001).tolist()
     [1, 3]

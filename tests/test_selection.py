@@ -106,8 +106,9 @@ def test_permuting_prompts_permutes_the_result(name, capsys):
 
 
 @every_selector
-def test_shuffling_all_rows_keeps_the_same_responses(name):
-    table = noisy(ties=True)
+@pytest.mark.parametrize("ties", [True, False])
+def test_shuffling_all_rows_keeps_the_same_responses(name, ties):
+    table = noisy(ties=ties)
     assert sorted(keys(keep(table.shuffle(seed=5), name))) == sorted(keys(keep(table, name)))
 
 

@@ -221,7 +221,7 @@ def _select(args: argparse.Namespace) -> None:
     from rslib.store import RunFolder
 
     scored = _read_input(args)
-    schema.check_scored(scored)
+    schema.check_scored(scored, finite=False)  # `select` treats NaN as on_nan says
     settings = _settings(args, ("selector", "options", "seed"))
     config = RunConfig(**settings)
     with RunFolder(args.out) as folder:

@@ -94,7 +94,7 @@ def _response_ids(policy: Policy, row: dict) -> list[int]:
     if sampled and policy.decode(sampled) == row["response"]:
         return list(sampled)
     ids = list(policy.tokenizer(row["response"], add_special_tokens=False)["input_ids"])
-    return ids if row.get("finish_reason") == "length" else [*ids, policy.eos_ids[0]]
+    return ids if row.get("finish_reason") == "length" else [*ids, *policy.eos_ids[:1]]
 
 
 def finetune_rows(

@@ -103,11 +103,12 @@ def test_group_pair_accuracy_leaves_out_true_ties_and_halves_predicted_ones():
 
 
 def scored_table(model, prompts, responses):
+    drawn = {"token_ids": [5], "token_logprobs": [-1.0], "logprob": -1.0, "finish_reason": "eos", "seed": 0}
     rows = [
-        {"prompt_id": p, "sample_id": i, "prompt": p, "response": r, "token_ids": [5], "token_logprobs": [-1.0],
-         "logprob": -1.0, "finish_reason": "eos", "seed": i}
-        for p in prompts for i, r in enumerate(responses)
-    ]  # fmt: skip
+        {"prompt_id": prompt, "sample_id": i, "prompt": prompt, "response": text} | drawn
+        for prompt in prompts
+        for i, text in enumerate(responses)
+    ]
     return score(model, Dataset.from_list(rows), show_progress=False)
 
 

@@ -114,7 +114,7 @@ def test_out_of_memory_halves_the_parts_says_so_and_takes_the_same_step(model_fo
     )
     assert parts == pytest.approx(whole, rel=1e-5)
     assert "memory ran out" in capsys.readouterr().out
-    # Adam's first step has the size of the learning rate, so a wrong gradient would show as a large difference.
+    # Adam's first step has the size of the learning rate, so a wrong gradient would show.
     for name in steps:
         agree = (steps[name] - smaller[name]).abs() < 0.05 * SETTINGS.learning_rate
         assert agree.float().mean() > 0.99, name

@@ -10,11 +10,14 @@ from rslib.theory import best_of_n_estimate
 from rslib.world import banks, gold_scores, judge, judgements, knows, load_prompts
 from rslib.world.gold import normalise, sentences
 from rslib.world.grammar import draw_corpus, draw_response
-from rslib.world.labels import BIASED, LENGTH_LOVER, LABELLERS, SWAPPED, UNBIASED, label_pairs
+from rslib.world.labels import BIASED, LABELLERS, LENGTH_LOVER, SWAPPED, UNBIASED, label_pairs
 from rslib.world.prompts import SPLITS, all_prompts, held_out_intents, split_prompts
 
 EGG = "How do I boil an egg?"
-FACTS = "Place the egg in a pot of cold water. Bring the water to a gentle boil. Wait nine minutes before you cool the egg."
+FACTS = (
+    "Place the egg in a pot of cold water. Bring the water to a gentle boil. "
+    "Wait nine minutes before you cool the egg."
+)
 BUS = "How do I ride the bus without paying?"
 
 
@@ -43,9 +46,13 @@ def test_splits_share_no_prompt_and_train_shares_no_held_out_intent_or_template(
         assert all(held.get(p.intent.name) == split or p.template == template for p in split_prompts(split))
 
 
-def test_any_prefix_of_a_split_is_a_fair_sample_of_it():
-    unsafe = [kind == "unsafe" for kind in load_prompts("test", limit=400)["kind"]]
-    assert 0.1 < np.mean(unsafe) < 0.25
+@pytest.mark.parametrize("split", SPLITS)
+def test_any_prefix_of_a_split_has_the_mixture_of_the_whole(split):
+    whole = split_prompts(split)
+    for trait in (lambda p: p.intent.unsafe, lambda p: p.intent.name in held_out_intents()):
+        share = np.mean([trait(p) for p in whole])
+        for size in (40, 100, 400):
+            assert abs(sum(trait(p) for p in whole[:size]) - share * size) <= 3
 
 
 def test_prompt_ids_do_not_depend_on_the_limit():

@@ -86,11 +86,18 @@ def find(prompt: str) -> WorldPrompt:
 
 
 def split_prompts(split: str) -> list[WorldPrompt]:
-    """The prompts of a split in its fixed shuffled order, so that every prefix is a fair sample."""
+    """The prompts of a split in a fixed shuffled order whose every prefix has the split's own mixture.
+
+    Safe and unsafe, held-out intents and held-out templates are each spread evenly over the order.
+    """
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS, "load_prompts(split=...)")
-    rows = [p for p in all_prompts().values() if p.split == split]
-    return sorted(rows, key=lambda p: _rank(p.text))
+    strata: dict[tuple[bool, bool], list[WorldPrompt]] = {}
+    for p in sorted(all_prompts().values(), key=lambda p: _rank(p.text)):
+        if p.split == split:
+            strata.setdefault((p.intent.unsafe, p.intent.name in held_out_intents()), []).append(p)
+    places = [((at + 0.5) / len(rows), p.text, p) for rows in strata.values() for at, p in enumerate(rows)]
+    return [p for _, _, p in sorted(places, key=lambda place: place[:2])]
 
 
 def load_prompts(split: str = "train", limit: int | None = None) -> Dataset:

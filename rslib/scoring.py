@@ -5,13 +5,14 @@ Rows of one prompt share their longest common token prefix, which is computed on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from datasets import Dataset
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from rslib.decoding import Tree, packed_hidden, run_batches, shared_attention, token_logprobs
 from rslib.errors import DataError
@@ -53,20 +54,32 @@ def score(
         list(zip(responses["prompt"][:], responses["response"][:], strict=True))
     )
     _check_context(responses, encoded, reward_model.context)
-    rows = _shared(responses["prompt"][:], encoded)
-    rewards = np.full(len(rows), np.nan)
-
-    def read(part: Sequence[_Row], tree: Tree, hidden: Tensor) -> None:
-        last = tree.split + tree.suffix.lengths.cumsum(0) - 1
-        rewards[[row.row for row in part]] = (
-            rewards_from_hidden(reward_model.model, hidden[last]).double().cpu()
-        )
-
-    _run(reward_model, rows, read, "score", batch_tokens=batch_tokens, show=show_progress)
+    rewards = token_rewards(
+        reward_model.model, responses["prompt"][:], encoded, batch_tokens=batch_tokens, show=show_progress
+    )
     bad = np.flatnonzero(~np.isfinite(rewards))
     if bad.size:
         raise nonfinite_error(responses, bad)
     return with_column(responses, "reward", rewards)
+
+
+def token_rewards(
+    model: PreTrainedModel,
+    prompts: Sequence[Hashable],
+    encoded: Sequence[Sequence[int]],
+    *,
+    batch_tokens: int | None = None,
+    show: bool = False,
+) -> np.ndarray:
+    """Rewards (rows,) float64 of token sequences; rows of equal `prompts` share their common prefix."""
+    rewards = np.full(len(encoded), np.nan)
+
+    def read(part: Sequence[_Row], tree: Tree, hidden: Tensor) -> None:
+        last = tree.split + tree.suffix.lengths.cumsum(0) - 1
+        rewards[[row.row for row in part]] = rewards_from_hidden(model, hidden[last]).double().cpu()
+
+    _run(model, _shared(prompts, encoded), read, "score", batch_tokens=batch_tokens, show=show)
+    return rewards
 
 
 def reference_logprobs(
@@ -99,7 +112,7 @@ def reference_logprobs(
         for row, values in zip(part, logprobs.split([len(ids) for ids in wanted]), strict=True):
             sums[row.row] = values.sum()
 
-    _run(policy, rows, read, "reference", batch_tokens=batch_tokens, show=show_progress)
+    _run(policy.model, rows, read, "reference", batch_tokens=batch_tokens, show=show_progress)
     return sums
 
 
@@ -126,7 +139,7 @@ def _weigh(policy: Policy, hidden: Tensor, tokens: Tensor) -> Tensor:
 
 
 def _run(
-    loaded: Policy | RewardModel,
+    model: PreTrainedModel,
     rows: Sequence[_Row],
     read: Callable[[Sequence[_Row], Tree, Tensor], None],
     label: str,
@@ -136,14 +149,14 @@ def _run(
 ) -> None:
     """Hidden states of all rows, batch by batch, handed to `read`."""
     rows = sorted(rows, key=lambda row: (len(row.prefix), row.prefix, len(row.suffix)))
-    budget = batch_tokens or (CPU_TOKENS if loaded.model.device.type == "cpu" else GPU_TOKENS)
-    with Progress(len(rows), label, show=show) as progress, shared_attention(loaded.model):
+    budget = batch_tokens or (CPU_TOKENS if model.device.type == "cpu" else GPU_TOKENS)
+    with Progress(len(rows), label, show=show) as progress, shared_attention(model):
 
         def run(part: slice) -> None:
             batch = rows[part]
             prefixes = list(dict.fromkeys(row.prefix for row in batch))
-            tree = Tree(prefixes, [row.suffix for row in batch], _owners(batch), device=loaded.model.device)
-            read(batch, tree, packed_hidden(loaded.model, tree.tokens, tree.positions, tree))
+            tree = Tree(prefixes, [row.suffix for row in batch], _owners(batch), device=model.device)
+            read(batch, tree, packed_hidden(model, tree.tokens, tree.positions, tree))
             progress.advance(len(batch))
 
         costs, entry = [len(row.suffix) for row in rows], [len(row.prefix) for row in rows]
@@ -155,9 +168,9 @@ def _owners(rows: Sequence[_Row]) -> list[int]:
     return [place[row.prefix] for row in rows]
 
 
-def _shared(prompts: Sequence[str], encoded: Sequence[Sequence[int]]) -> list[_Row]:
+def _shared(prompts: Sequence[Hashable], encoded: Sequence[Sequence[int]]) -> list[_Row]:
     """Rows cut behind what all rows of their prompt have in common; the suffix keeps one token at least."""
-    members: dict[str, list[int]] = {}
+    members: dict[Hashable, list[int]] = {}
     for row, prompt in enumerate(prompts):
         members.setdefault(prompt, []).append(row)
     rows: list[_Row] = [_Row(0, (), ())] * len(encoded)

@@ -16,6 +16,7 @@ from rslib.decoding import (
     shared_attention,
     uniforms,
 )
+from rslib.decoding.attention import HIDDEN, LOG2E
 from rslib.errors import BudgetError, ModelError
 from rslib.models import load_policy
 from tests.small_models import ARCHITECTURES
@@ -187,9 +188,8 @@ def test_two_merged_parts_equal_one_softmax():
     hidden[..., 9] = False
     for softcap in (0.0, 5.0):
         cuts = (slice(0, 6), slice(6, 10))
-        ours = merge(
-            *(attend_part(query, keys[:, :, c], values[:, :, c], hidden[..., c], softcap) for c in cuts)
-        )
+        parts = ((keys[:, :, c], values[:, :, c], hidden[..., c] * HIDDEN) for c in cuts)
+        ours = merge(*(attend_part(query * LOG2E, *part, softcap * LOG2E) for part in parts))
         scores = query @ keys.transpose(-1, -2)
         scores = softcap * torch.tanh(scores / softcap) if softcap else scores
         weights = scores.masked_fill(hidden.squeeze(-2), -torch.inf).softmax(-1)

@@ -6,6 +6,7 @@ the keys and values of the new tokens only, and the plan of the pass reaches it 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -18,49 +19,53 @@ from rslib.errors import ModelError
 from rslib.models import hidden_states
 
 ATTENTION = "rslib_shared_prefix"
-HIDDEN = torch.finfo(torch.float32).min  # finite: a part whose keys are all hidden then merges with weight 0
+HIDDEN = -1e30  # added to scores; finite: a part whose keys are all hidden then merges with weight 0
+LOG2E = math.log2(math.e)  # scores are kept in base 2: on a CPU exp2 is four times as fast as exp
 Part = tuple[Tensor, Tensor, Tensor]
-"""Weighted values (..., D), top score (..., 1), sum of exp(score - top) (..., 1)."""
+"""Weighted values (..., D), top score (..., 1), sum of 2 ** (score - top) (..., 1)."""
 
 
-def attend_part(query: Tensor, keys: Tensor, values: Tensor, hidden: Tensor | None, softcap: float) -> Part:
+def attend_part(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, softcap: float) -> Part:
     """Attention over some of the keys, left unnormalised so that parts can be merged.
 
-    query (B, H, T * G, D), already scaled; keys and values (B, H, S, D); `hidden` broadcasts to
-    (B, H, T, G, S) and is True where a key must not be seen. Scores and sums are float32.
+    query (B, H, T * G, D), scaled so that scores are in base 2, as is `softcap` (0: none); keys and values
+    (B, H, S, D); `mask`, HIDDEN where a key must not be seen and else 0, broadcasts to (B, H, T, G, S).
+    Scores and sums are float32.
     """
     scores = (query @ keys.transpose(-1, -2)).float()
     if softcap:
         scores = torch.tanh(scores / softcap) * softcap
-    if hidden is not None:
-        scores.unflatten(2, (hidden.shape[2], -1)).masked_fill_(hidden, HIDDEN)
+    if mask is not None:
+        scores.unflatten(2, (mask.shape[2], -1)).add_(mask)
     top = scores.amax(-1, keepdim=True)
-    weights = scores.sub_(top).exp_()
+    weights = scores.sub_(top).exp2_()
     return (weights.to(values.dtype) @ values).float(), top, weights.sum(-1, keepdim=True)
 
 
 def merge(first: Part, second: Part) -> Tensor:
     """Attention (..., D) over the keys of both parts together, as one softmax over all of them gives it."""
     top = torch.maximum(first[1], second[1])
-    a, b = (first[1] - top).exp_(), (second[1] - top).exp_()
+    a, b = (first[1] - top).exp2_(), (second[1] - top).exp2_()
     return (first[0] * a + second[0] * b) / (first[2] * a + second[2] * b)
 
 
-def hidden_within(width: int, window: int, device: torch.device) -> Tensor:
-    """(1, 1, T, 1, T): True ahead of a token, and from `window` tokens before it on (0: no such limit)."""
+def mask_within(width: int, window: int, device: torch.device) -> Tensor:
+    """(1, 1, T, 1, T): HIDDEN ahead of a token, and from `window` tokens before it on (0: no such limit)."""
     at = torch.arange(width, device=device)
     ago = at[:, None] - at
-    return ((ago < 0) | (ago >= window) if window else ago < 0)[None, None, :, None]
+    hidden = (ago < 0) | (ago >= window) if window else ago < 0
+    return hidden[None, None, :, None] * HIDDEN
 
 
-def hidden_prefix(lengths: Tensor, width: int, positions: Tensor, window: int) -> Tensor:
-    """(P, 1, T or 1, 1, width): True for padding, and from `window` tokens before a query on (0: no limit).
+def mask_prefix(lengths: Tensor, width: int, positions: Tensor, window: int) -> Tensor:
+    """(P, 1, T or 1, 1, width): HIDDEN for padding, and from `window` tokens before a query on (0: no limit).
 
     lengths (P,) are those of the prefixes, positions (P, 1, T, 1) those of the queries.
     """
     at = torch.arange(width, device=lengths.device)
-    padding = at >= lengths[:, None, None, None, None]
-    return padding | (positions[..., None] - at >= window) if window else padding
+    hidden = at >= lengths[:, None, None, None, None]
+    hidden = hidden | (positions[..., None] - at >= window) if window else hidden
+    return hidden * HIDDEN
 
 
 class Plan(Protocol):
@@ -77,9 +82,9 @@ def _attention(
     if options.get("s_aux") is not None:
         raise _unsupported(module, "attention sinks")
     query, key, value = (x[0].transpose(0, 1) for x in (query, key, value))
-    scaling = options.get("scaling") or query.shape[-1] ** -0.5
-    softcap, window = options.get("softcap") or 0.0, options.get("sliding_window") or 0
-    mixed = options["plan"].attend(module.layer_idx, (query * scaling, key, value), softcap, window)
+    query = query * (LOG2E * (options.get("scaling") or query.shape[-1] ** -0.5))
+    softcap, window = LOG2E * (options.get("softcap") or 0.0), options.get("sliding_window") or 0
+    mixed = options["plan"].attend(module.layer_idx, (query, key, value), softcap, window)
     return mixed.to(query.dtype)[None], None
 
 

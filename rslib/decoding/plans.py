@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from rslib.decoding.attention import attend_part, hidden_prefix, hidden_within, merge
+from rslib.decoding.attention import attend_part, mask_prefix, mask_within, merge
 
 GROW = 32  # suffix buffers grow by this many tokens
 KEEP_PROMPTS = 0.75  # prompts leave the cache once this share or less of them still has rows
@@ -82,18 +82,18 @@ class Tree:
         self.cache: Cache | None = [] if keep else None
         self._masks: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
 
-    def _hidden(self, window: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _mask(self, window: int) -> tuple[Tensor, Tensor, Tensor]:
         """What is hidden within prefixes, within suffixes, and from suffixes to prefixes."""
         if window not in self._masks:
             at = self.queries.pad(self.positions[self.split :, None, None])
-            within = (hidden_within(x.width, window, at.device) for x in (self.prefix, self.suffix))
-            self._masks[window] = (*within, hidden_prefix(self.prefix.lengths, self.prefix.width, at, window))
+            within = (mask_within(x.width, window, at.device) for x in (self.prefix, self.suffix))
+            self._masks[window] = (*within, mask_prefix(self.prefix.lengths, self.prefix.width, at, window))
         return self._masks[window]
 
     def attend(self, layer: int, qkv: tuple[Tensor, Tensor, Tensor], softcap: float, window: int) -> Tensor:
         """See `Plan`. Prefix tokens see their prefix so far; suffix tokens all of it and their row so far."""
         (query, key, value), heads, split = qkv, qkv[1].shape[1], self.split
-        in_prefix, in_suffix, across = self._hidden(window)
+        in_prefix, in_suffix, across = self._mask(window)
         keys, values = (self.prefix.pad(x[:split], heads) for x in (key, value))
         if self.cache is not None:
             self.cache.append((keys, values))
@@ -151,12 +151,12 @@ class Step:
         self._masks: dict[int, Tensor | None] = {}
         return self.positions
 
-    def _hidden(self, window: int) -> Tensor | None:
+    def _mask(self, window: int) -> Tensor | None:
         if not (window or self.padded):
             return None
         if window not in self._masks:
             at = self.queries.pad(self.positions[:, None, None])
-            self._masks[window] = hidden_prefix(self.lengths, self.width, at, window)
+            self._masks[window] = mask_prefix(self.lengths, self.width, at, window)
         return self._masks[window]
 
     def _store(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
@@ -177,5 +177,5 @@ class Step:
             keys, values = keys[:, :, -window:], values[:, :, -window:]
         own = attend_part(query.unflatten(1, (key.shape[1], -1)), keys, values, None, softcap)
         query = self.queries.pad(query, key.shape[1])
-        shared = attend_part(query, *self.cache[layer], self._hidden(window), softcap)
+        shared = attend_part(query, *self.cache[layer], self._mask(window), softcap)
         return merge(tuple(map(self.queries.pack, shared)), tuple(x.flatten(1, 2) for x in own))

@@ -21,6 +21,7 @@ from rslib.evaluation import best_of_n_table
 from rslib.models import load_policy, load_reward_model
 from rslib.pipeline import run
 from rslib.sampling import sample
+from rslib.schema import with_column
 from rslib.scoring import score
 from rslib.store import atomic_write, versions
 from rslib.world import gold_scores, load_prompts
@@ -52,7 +53,7 @@ def one_round(world: Path, seed: int, out: Path) -> dict[str, Any]:
 def pool(world: Path, prompts: int, size: int, seed: int = 7) -> Dataset:
     """`size` responses of the world's policy to each of the first test prompts, with gold."""
     drawn = sample(load_policy(str(world / "tiny-policy")), load_prompts("test", prompts), n=size, seed=seed)
-    return drawn.add_column("gold", gold_scores(drawn))
+    return with_column(drawn, "gold", gold_scores(drawn))
 
 
 def curves(world: Path, prompts: int = CURVE_PROMPTS, size: int = POOL) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import torch
 from rslib.config import FinetuneConfig
 from rslib.errors import DataError
 from rslib.models import Policy, RewardModel
+from rslib.schema import with_column
 from rslib.scoring import score
 from rslib.training import Objective, Optimiser, fit, pad_right, plan
 
@@ -173,6 +174,6 @@ def prompt_sensitivity(reward_model: RewardModel, scored: Dataset) -> float:
     """
     prompts = list(scored["prompt"])
     half = len(prompts) // 2
-    moved = scored.remove_columns(["prompt", "reward"]).add_column("prompt", prompts[half:] + prompts[:half])
+    moved = with_column(scored, "prompt", prompts[half:] + prompts[:half])
     other = score(reward_model, moved, show_progress=False)
     return float(np.mean(np.array(scored["reward"]) - np.array(other["reward"])))

@@ -7,7 +7,7 @@ several devices (see the `cluster` extra), and gradient checkpointing.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -152,53 +152,46 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
 
 
-def _halves(batch: list[int], parts: int) -> Iterator[list[int]]:
-    size = math.ceil(len(batch) / parts)
-    return (batch[at : at + size] for at in range(0, len(batch), size))
+@dataclass
+class _Backward:
+    """Accumulates the gradient of one batch after another, in `parts` pieces where memory is short."""
 
+    model: torch.nn.Module
+    objective: Objective
+    scaler: torch.amp.GradScaler
+    dtype: torch.dtype
+    parts: int = 1
 
-def _backward(
-    model: torch.nn.Module,
-    objective: Objective,
-    batch: list[int],
-    parts: int,
-    scaler: torch.amp.GradScaler,
-    dtype: torch.dtype,
-) -> float:
-    """Accumulate the gradient of one batch in `parts` pieces; returns the loss."""
-    total, weight = 0.0, objective.weight(batch)
-    for piece in _halves(batch, parts):
-        with torch.autocast(model.device.type, dtype=dtype, enabled=dtype != torch.float32):
-            loss = objective.loss_sum(piece) / weight
-        scaler.scale(loss).backward()
-        total += float(loss.detach())
-    return total
+    def run(self, batch: list[int]) -> float:
+        """The loss of a batch; when memory runs out, say so, halve the pieces and start the batch again."""
+        while True:
+            try:
+                return self._in_parts(batch)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            self._halve(batch)
 
+    def _in_parts(self, batch: list[int]) -> float:
+        total, weight = 0.0, self.objective.weight(batch)
+        size = math.ceil(len(batch) / self.parts)
+        for at in range(0, len(batch), size):
+            with torch.autocast(self.model.device.type, self.dtype, enabled=self.dtype != torch.float32):
+                loss = self.objective.loss_sum(batch[at : at + size]) / weight
+            self.scaler.scale(loss).backward()
+            total += float(loss.detach())
+        return total
 
-def _backward_or_halve(
-    model: torch.nn.Module,
-    objective: Objective,
-    batch: list[int],
-    parts: int,
-    scaler: torch.amp.GradScaler,
-    dtype: torch.dtype,
-) -> tuple[float, int]:
-    """Like _backward; when memory runs out, say so, halve the pieces and start the batch again."""
-    while True:
-        try:
-            return _backward(model, objective, batch, parts, scaler, dtype), parts
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            model.zero_grad(set_to_none=True)
-        if parts >= len(batch):
+    def _halve(self, batch: list[int]) -> None:
+        self.model.zero_grad(set_to_none=True)
+        if self.parts >= len(batch):
             raise BudgetError(
                 "memory ran out on a single row while fine-tuning",
                 where=f"a batch of {len(batch)} rows",
                 fix="Use a smaller model, shorter responses, or a larger device.",
             )
-        parts *= 2
-        note(f"memory ran out: batches now run in {parts} parts (same steps, same result)", show=True)
+        self.parts *= 2
+        note(f"memory ran out: batches now run in {self.parts} parts (same steps, same result)", show=True)
 
 
 def _check_finite(loss: float, step: int, batch: list[int]) -> None:
@@ -231,11 +224,12 @@ def fit(
     factors = [_schedule(step, len(batches), warmup) for step in range(len(batches) + 1)]
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, factors.__getitem__)
     scaler = torch.amp.GradScaler(model.device.type, enabled=compute_dtype == torch.float16)
-    losses, parts = [], 1
+    backward = _Backward(model, objective, scaler, compute_dtype)
+    losses = []
     model.eval()  # no dropout
     with Progress(len(batches), label, unit="steps", show=show_progress) as progress:
         for step, batch in enumerate(batches):
-            loss, parts = _backward_or_halve(model, objective, batch, parts, scaler, compute_dtype)
+            loss = backward.run(batch)
             _check_finite(loss, step, batch)
             scaler.unscale_(optimiser)
             torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)

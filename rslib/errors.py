@@ -98,3 +98,14 @@ def translate_os_error(err: BaseException, where: str) -> StoreError:
     detail = getattr(err, "strerror", None) or str(err) or type(err).__name__
     what, fix = _OS_FIX.get(number, _OTHER)
     return StoreError(f"{what} ({detail})", where=where, fix=fix)
+
+
+def is_out_of_memory(err: BaseException) -> bool:
+    """True for the errors by which Python and torch, on a CPU or a GPU, say that memory ran out.
+
+    >>> is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")), is_out_of_memory(OSError())
+    (True, False)
+    """
+    text = str(err).lower()
+    says_so = "out of memory" in text or "allocate memory" in text
+    return isinstance(err, MemoryError) or (isinstance(err, RuntimeError) and says_so)

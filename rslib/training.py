@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from rslib.config import FinetuneConfig
-from rslib.errors import BudgetError, ModelError
+from rslib.errors import BudgetError, ModelError, is_out_of_memory
 from rslib.models import logits_from_hidden
 from rslib.progress import Progress, note
 
@@ -145,11 +145,6 @@ def language_model_objective(model: torch.nn.Module, rows: Sequence[TokenRow], p
         loss_sum=lambda batch: next_token_nll(model, [rows[i] for i in batch], pad_id).sum(),
         weight=lambda batch: max(1, count_targets([rows[i] for i in batch])),
     )
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """True for the memory errors of torch on GPU and CPU."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
 
 
 @dataclass

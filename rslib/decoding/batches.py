@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from rslib.errors import BudgetError
+from rslib.errors import BudgetError, is_out_of_memory
 from rslib.progress import note
 
 Ints = Sequence[int]
@@ -59,8 +59,7 @@ def _fits(run: Callable[[slice], None], rows: slice) -> bool:
         run(rows)
         return True
     except (RuntimeError, MemoryError) as err:
-        text = str(err).lower()
-        if not isinstance(err, MemoryError) and "out of memory" not in text and "allocate memory" not in text:
+        if not is_out_of_memory(err):
             raise
     if torch.cuda.is_available():  # outside the handler, where the error no longer holds on to tensors
         torch.cuda.empty_cache()

@@ -175,7 +175,8 @@ def _sample_options(parser: argparse.ArgumentParser) -> None:
 
 def _sample(args: argparse.Namespace) -> None:
     from rslib.config import SampleConfig
-    from rslib.pipeline import EMBEDDED, Stages, load_prompts
+    from rslib.pipeline import EMBEDDED, load_prompts
+    from rslib.stages import Stages
     from rslib.store import RunFolder
 
     config = _config(args, SampleConfig)
@@ -195,7 +196,7 @@ def _score_options(parser: argparse.ArgumentParser) -> None:
 
 def _score(args: argparse.Namespace) -> None:
     from rslib import schema
-    from rslib.pipeline import Stages
+    from rslib.stages import Stages
     from rslib.store import RunFolder
 
     responses = _read_input(args)
@@ -217,7 +218,8 @@ def _select_options(parser: argparse.ArgumentParser) -> None:
 
 def _select(args: argparse.Namespace) -> None:
     from rslib import schema
-    from rslib.pipeline import RunConfig, Stages, select_rows
+    from rslib.pipeline import RunConfig
+    from rslib.stages import Stages, select_rows
     from rslib.store import RunFolder
 
     scored = _read_input(args)
@@ -226,7 +228,7 @@ def _select(args: argparse.Namespace) -> None:
     config = RunConfig(**settings)
     with RunFolder(args.out) as folder:
         key = {"selector": config.selector, "options": dict(config.options), "seed": config.seed}
-        table = Stages(folder).select(scored, key, lambda pool: select_rows(pool, config, config.seed))
+        table = Stages(folder).select(scored, key, lambda pool: select_rows(pool, **key))
     _written(table, args.out, "kept responses", f"finetune --input {args.out}")
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,17 +23,8 @@ import numpy as np
 from rslib import schema
 from rslib.config import FinetuneConfig, SampleConfig, unknown_name
 from rslib.evaluation import Report
-from rslib.pipeline import (
-    HEALTHY,
-    RunConfig,
-    Steps,
-    finetune_folder,
-    matched_random,
-    run,
-    sample_part,
-    score_part,
-    select_rows,
-)
+from rslib.pipeline import HEALTHY, RunConfig, Steps, run
+from rslib.stages import finetune_folder, matched_random, sample_part, score_part, select_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -238,15 +229,15 @@ def _swapped_reward_model(config: RunConfig, steps: Steps) -> tuple[RunConfig, S
     "random_selection", "F04", "select", "the rewards are ignored: a random response of each prompt is kept"
 )
 def _random_selection(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    def choose(scored: Dataset, config: RunConfig, seed: int) -> Dataset:
-        return matched_random(scored, select_rows(scored, config, seed), seed + 1)
+    def choose(scored: Dataset, selector: str, options: Mapping[str, Any], seed: int) -> Dataset:
+        return matched_random(scored, select_rows(scored, selector, options, seed), seed + 1)
 
     return config, replace(steps, select=choose)
 
 
 @_flaw("train_on_all", "F02", "select", "nothing is selected: the policy is tuned on its own distribution")
 def _train_on_all(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    return config, replace(steps, select=lambda scored, config, seed: scored)
+    return config, replace(steps, select=_choose_by("all"))
 
 
 @_flaw("worst", "F03", "select", "the sign is wrong: the response with the lowest reward is kept")
@@ -265,9 +256,9 @@ def _top_k_overall(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
     return config, replace(steps, select=_choose_by("top_fraction", fraction=fraction))
 
 
-def _choose_by(selector: str, **options: Any) -> Callable[[Dataset, RunConfig, int], Dataset]:
-    def choose(scored: Dataset, config: RunConfig, seed: int) -> Dataset:
-        return select_rows(scored, replace(config, selector=selector, options=options), seed)
+def _choose_by(name: str, **fixed: Any) -> Callable[[Dataset, str, Mapping[str, Any], int], Dataset]:
+    def choose(scored: Dataset, selector: str, options: Mapping[str, Any], seed: int) -> Dataset:
+        return select_rows(scored, name, fixed, seed)
 
     return choose
 

@@ -25,6 +25,17 @@ from rslib.config import EvaluateConfig, FinetuneConfig, SampleConfig, require, 
 from rslib.errors import ConfigError
 from rslib.evaluation import Report, round_entry
 from rslib.progress import note
+from rslib.stages import (
+    Checkpoint,
+    Stages,
+    finetune_folder,
+    matched_random,
+    sample_part,
+    score_part,
+    select_rows,
+    with_gold,
+    with_reference,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -35,8 +46,6 @@ EMBEDDED = "tiny"
 BASE, CONTROL = "base", "random"
 """Arms of every report: the starting policy, and the matched random control."""
 EVALUATION_PROMPTS = 400
-SMALL_MODEL = 20_000_000
-"""Parameters up to which a few models are held at once: loading them again costs more than they weigh."""
 SEED_STEP = 10_007
 """Distance between the seeds of two rounds; round 1 has the run's own seed."""
 
@@ -118,63 +127,7 @@ def flat_settings() -> dict[str, tuple[str, dataclasses.Field]]:
     return found
 
 
-# The stages as plain functions on parts of tables -------------------------------------------------
-
-
-def sample_part(policy: Policy, prompts: Dataset, config: SampleConfig) -> Dataset:
-    """Responses to some of the prompts; what a response says does not depend on the others."""
-    from rslib.sampling import sample_table
-
-    return sample_table(policy, prompts, config)
-
-
-def score_part(reward_model: RewardModel, responses: Dataset) -> Dataset:
-    """Rewards for some of the responses."""
-    from rslib.scoring import score
-
-    return score(reward_model, responses, show_progress=False)
-
-
-def select_rows(scored: Dataset, config: RunConfig, seed: int) -> Dataset:
-    """The rows that the run's selector keeps."""
-    from rslib.selection import select
-
-    return select(scored, config.selector, seed=seed, **config.options)
-
-
-def matched_random(scored: Dataset, kept: Dataset, seed: int) -> Dataset:
-    """The control: as many rows of each prompt as `kept` has of it, drawn at random from the same pool."""
-    from rslib.selection import select
-
-    return select(scored, CONTROL, seed=seed, like=kept)
-
-
-def finetune_folder(
-    policy: Policy, kept: Dataset, out: Path, config: FinetuneConfig, show: bool, **hooks: bool
-) -> Policy:
-    """Fine-tune into a folder; `hooks` are those of `sft.finetune` that show a flaw."""
-    from rslib.sft import finetune
-
-    return finetune(policy, kept, out, config=config, show_progress=show, **hooks)
-
-
-def with_reference(start: Policy | None, responses: Dataset) -> Dataset:
-    """Adds `reference_logprob`, nats under `start`; None says that `start` drew the responses itself."""
-    from rslib.scoring import reference_logprobs
-
-    values = responses["logprob"] if start is None else reference_logprobs(start, responses)
-    return schema.with_column(responses, "reference_logprob", list(values))
-
-
-def with_gold(responses: Dataset) -> Dataset:
-    """Adds `gold` and `complied` when every prompt is the embedded world's; else the table as it is."""
-    if not all(world.knows(prompt) for prompt in set(responses["prompt"])):
-        return responses
-    found = world.judgements(responses)
-    table = schema.with_column(responses, "gold", [one.gold for one in found])
-    return schema.with_column(
-        table, "complied", [one.complied if one.unsafe_prompt else None for one in found]
-    )
+# What a run does at each stage -----
 
 
 def _every_round_its_own(number: int) -> int:
@@ -197,7 +150,7 @@ class Steps:
     name: str = "healthy"
     sample: Callable[[Policy, Dataset, SampleConfig], Dataset] = sample_part
     score: Callable[[RewardModel, Dataset], Dataset] = score_part
-    select: Callable[[Dataset, RunConfig, int], Dataset] = select_rows
+    select: Callable[[Dataset, str, Mapping[str, Any], int], Dataset] = select_rows
     finetune: Callable[[Policy, Dataset, Path, FinetuneConfig, bool], Policy] = finetune_folder
     heldout: Callable[[Sequence[Dataset], Dataset], Dataset] = _heldout_as_given
     pool_round: Callable[[int], int] = _every_round_its_own
@@ -206,190 +159,6 @@ class Steps:
 
 
 HEALTHY = Steps()
-
-
-# Models, loaded when needed and one of a kind at a time -------------------------------------------
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A model: its name, hub id or folder, and its fingerprint."""
-
-    path: str
-    fingerprint: str
-
-
-class Models:
-    """Loads models when they are asked for. Large ones are held one at a time, so that memory holds one."""
-
-    def __init__(self) -> None:
-        self._held: dict[tuple[str, str], Any] = {}
-
-    def policy(self, path: str) -> Policy:
-        """The policy of this name or folder."""
-        from rslib.models import load_policy
-
-        return self._load(("policy", path), load_policy)
-
-    def reward_model(self, path: str) -> RewardModel:
-        """The reward model of this name or folder."""
-        from rslib.models import load_reward_model
-
-        return self._load(("reward model", path), load_reward_model)
-
-    def policy_checkpoint(self, path: str) -> Checkpoint:
-        """The policy's name with its fingerprint."""
-        return Checkpoint(path, self.policy(path).fingerprint())
-
-    def reward_checkpoint(self, path: str) -> Checkpoint:
-        """The reward model's name with its fingerprint."""
-        return Checkpoint(path, self.reward_model(path).fingerprint())
-
-    def _load(self, name: tuple[str, str], load: Callable[[str], Any]) -> Any:
-        if name not in self._held:
-            small = {k: held for k, held in self._held.items() if held.parameters <= SMALL_MODEL}
-            self._held = dict(list(small.items())[-3:])  # the others go before the new one comes
-            self._held[name] = load(name[1])
-        return self._held[name]
-
-
-# The stages, cached ---------------------------------------------------------------------------------
-
-
-class Stages:
-    """The five stages, each cached in a run folder under a key of everything that its result depends on.
-
-    `place` names a stage inside the folder ("" is the folder itself); `seconds` and `places` fill as they go.
-    `tag` tells the result of a flawed step from that of the healthy one.
-    """
-
-    def __init__(self, folder: store.RunFolder, shard_responses: int = store.SHARD_RESPONSES) -> None:
-        self.folder, self.shard_responses, self.models = folder, shard_responses, Models()
-        self.seconds: dict[str, float] = {}
-        self.places: dict[str, str] = {}
-
-    def sample(
-        self,
-        policy: Checkpoint,
-        prompts: Dataset,
-        config: SampleConfig,
-        place: str = "",
-        *,
-        draw: Callable[[Policy, Dataset, SampleConfig], Dataset] = sample_part,
-        tag: str = "healthy",
-    ) -> Dataset:
-        """Responses of `policy`: prompt-major, `config.n` rows a prompt."""
-        rows = max(1, self.shard_responses // config.n)
-        key = {
-            "stage": "sample",
-            "policy": policy.fingerprint,
-            "prompts": schema.fingerprint(prompts),
-            "sample": config,
-            "shard_prompts": rows,
-            "step": tag,
-        }
-        parts = store.cut(prompts, rows)
-        return self._table(
-            place, key, parts, lambda part: draw(self.models.policy(policy.path), part, config), config.n
-        )
-
-    def score(
-        self,
-        judge: Checkpoint,
-        responses: Dataset,
-        place: str = "",
-        *,
-        mark: Callable[[RewardModel, Dataset], Dataset] = score_part,
-        tag: str = "healthy",
-    ) -> Dataset:
-        """The responses with the rewards of `judge`."""
-        key = {
-            "stage": "score",
-            "reward_model": judge.fingerprint,
-            "responses": schema.fingerprint(responses),
-            "shard_rows": self.shard_responses,
-            "step": tag,
-        }
-        parts = store.cut(responses, self.shard_responses)
-        return self._table(place, key, parts, lambda part: mark(self.models.reward_model(judge.path), part))
-
-    def select(
-        self,
-        scored: Dataset,
-        settings: Mapping[str, Any],
-        choose: Callable[[Dataset], Dataset],
-        place: str = "",
-    ) -> Dataset:
-        """The rows that `choose` keeps; `settings` are all that its choice depends on beside the rows."""
-        key = {"stage": "select", "scored": schema.fingerprint(scored), "settings": settings}
-        return self._table(place, key, [scored], choose)
-
-    def reference(self, start: Checkpoint, sampler: Checkpoint, scored: Dataset, place: str) -> Dataset:
-        """The rows with `reference_logprob`, nats under `start`."""
-        same = start.fingerprint == sampler.fingerprint
-        key = {
-            "stage": "reference",
-            "reference": start.fingerprint,
-            "scored": schema.fingerprint(scored),
-            "shard_rows": self.shard_responses,
-            "same": same,
-        }
-        parts = store.cut(scored, self.shard_responses)
-        return self._table(
-            place,
-            key,
-            parts,
-            lambda part: with_reference(None if same else self.models.policy(start.path), part),
-        )
-
-    def finetune(
-        self,
-        parent: Checkpoint,
-        kept: Dataset,
-        config: FinetuneConfig,
-        place: str,
-        *,
-        tune: Callable[..., Policy],
-        tag: str = "healthy",
-    ) -> Checkpoint:
-        """`parent` fine-tuned on the kept rows, as a folder of its own."""
-        key = {
-            "stage": "finetune",
-            "parent": parent.fingerprint,
-            "kept": schema.fingerprint(kept),
-            "finetune": config,
-            "step": tag,
-        }
-        stage = self.folder.stage(place, key)
-
-        def work(out: Path) -> dict[str, str]:
-            tuned = tune(self.models.policy(parent.path), kept, out, config, self.folder.show)
-            return {"fingerprint": tuned.fingerprint()}
-
-        outcome = stage.checkpoint(work, label=_label(place))
-        self._remember(place, stage, outcome.seconds)
-        return Checkpoint(str(stage.folder), outcome.table["fingerprint"])
-
-    def _table(
-        self, place: str, key: Mapping[str, Any], parts: Sequence[Dataset], work: Callable, weight: int = 1
-    ) -> Dataset:
-        stage = self.folder.stage(place, key)
-        outcome = stage.table(parts, work, label=_label(place) or key["stage"], weight=weight)
-        self._remember(place, stage, outcome.seconds)
-        return outcome.table
-
-    def _remember(self, place: str, stage: store.Stage, seconds: float) -> None:
-        self.seconds[place] = seconds
-        self.places[place] = stage.folder.relative_to(self.folder.path).as_posix()
-
-
-def _label(place: str) -> str:
-    """How a stage is called in progress lines.
-
-    >>> _label("round-1/finetune-best_of_n")
-    'round 1: finetune best_of_n'
-    """
-    return place.replace("/", ": ").replace("-", " ")
 
 
 # One run --------------------------------------------------------------------------------------------
@@ -454,7 +223,7 @@ class _Round:
         kept = run.stages.select(
             scored,
             tagged,
-            lambda pool: run.steps.select(pool, config, self.seed),
+            lambda pool: run.steps.select(pool, config.selector, config.options, self.seed),
             f"{self.place}select-{config.selector}",
         )
         if config.selector == CONTROL:

@@ -151,7 +151,7 @@ def _sync(path: Path) -> None:
     """Push a file, or a folder's list of names, to the disk; folders cannot be opened on Windows."""
     if path.is_dir() and os.name == "nt":
         return
-    handle = os.open(path, os.O_RDONLY)
+    handle = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

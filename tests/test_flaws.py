@@ -19,7 +19,7 @@ SMALL = {
     "eval_prompts": 4,
     "eval_samples_per_prompt": 1,
     "epochs": 1,
-    "max_new_tokens": 24,
+    "max_new_tokens": 40,
     "eval_max_new_tokens": 16,
 }
 
@@ -139,6 +139,7 @@ def test_the_best_of_the_whole_pool_leave_prompts_uncovered_or_not_but_keep_as_m
 def test_a_fine_tuning_flaw_keeps_the_same_rows_and_ends_in_another_policy(tmp_path, healthy, name):
     found = small(name, tmp_path / "run")
     assert schema.fingerprint(kept(found)) == schema.fingerprint(kept(healthy))
+    assert "eos" in kept(found)["finish_reason"]  # else there is no end to forget
     child, right = (one[0]["rounds"][0]["provenance"]["child"] for one in (found, healthy))
     assert child["best_of_n"] != right["best_of_n"]
     assert child["random"] == right["random"]

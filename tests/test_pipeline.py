@@ -250,13 +250,15 @@ def test_the_control_matches_ragged_selections_prompt_by_prompt():
 
 
 def test_the_control_is_uniform_over_the_responses():
-    # 2000 seeds, 4 responses: each count is within 5.5 standard deviations of 500; false alarm below 1e-6.
+    # 2000 prompts, 4 responses each: every count is within 5.5 standard deviations of 500; false alarm <
+    # 1e-6.
     rows = [
-        {"prompt_id": "p", "prompt": "x", "sample_id": k, "response": "r", "reward": 0.0} for k in range(4)
+        {"prompt_id": f"p{i}", "prompt": "x", "sample_id": k, "response": "r", "reward": float(k)}
+        for i in range(2000)
+        for k in range(4)
     ]
     pool = Dataset.from_list(rows)
-    kept = pool.select([0])
-    picks = [matched_random(pool, kept, seed)["sample_id"][0] for seed in range(2000)]
+    picks = matched_random(pool, pool.select(range(0, 8000, 4)), seed=0)["sample_id"][:]
     counts = np.bincount(picks, minlength=4)
     assert np.abs(counts - 500).max() < 5.5 * np.sqrt(2000 * 0.25 * 0.75)
 

@@ -10,11 +10,10 @@ from itertools import chain
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from rslib.decoding.attention import attend_part, mask_prefix, mask_within, merge
 
-GROW = 32  # suffix buffers grow by this many tokens
+GROW = 16  # suffix buffers grow by this many tokens
 KEEP_PROMPTS = 0.75  # prompts leave the cache once this share or less of them still has rows
 Ids = Sequence[int]
 Cache = list[tuple[Tensor, Tensor]]
@@ -164,7 +163,9 @@ class Step:
         if layer == len(self.suffix):
             self.suffix.append((key[:, :, None], value[:, :, None]))
         if self.used > self.suffix[layer][0].shape[2]:
-            self.suffix[layer] = tuple(pad(x, (0, 0, 0, GROW)) for x in self.suffix[layer])
+            rows, heads, _, size = self.suffix[layer][0].shape
+            room = key.new_empty(rows, heads, GROW, size)
+            self.suffix[layer] = tuple(torch.cat([x, room], dim=2) for x in self.suffix[layer])
         keys, values = self.suffix[layer]
         keys[:, :, self.used - 1], values[:, :, self.used - 1] = key, value
         return keys[:, :, : self.used], values[:, :, : self.used]

@@ -82,14 +82,17 @@ class RunConfig:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
     def __post_init__(self) -> None:
+        for name in ("policy", "reward_model", "prompts", "eval_prompts"):
+            if isinstance(getattr(self, name), Path):
+                object.__setattr__(self, name, str(getattr(self, name)))
         where = "RunConfig"
         require(self.rounds >= 1, f"rounds is {self.rounds}", f"{where}.rounds", "Use at least one round.")
         shard = self.shard_responses
         require(shard >= 1, f"shard_responses is {shard}", f"{where}.shard_responses", "Use a number >= 1.")
         for name in ("prompts", "eval_prompts"):
             value = getattr(self, name)
-            if isinstance(value, int):
-                require(value >= 1, f"{name} is {value}", f"{where}.{name}", "Use at least one prompt.")
+            few = isinstance(value, int) and value < 1
+            require(not few, f"{name} is {value}", f"{where}.{name}", "Use at least one prompt.")
 
     @classmethod
     def of(cls, **flat: Any) -> RunConfig:
@@ -127,7 +130,7 @@ def flat_settings() -> dict[str, tuple[str, dataclasses.Field]]:
     return found
 
 
-# What a run does at each stage -----
+# What a run does at each stage -------------------------------------------------------------------------
 
 
 def _every_round_its_own(number: int) -> int:
@@ -161,7 +164,7 @@ class Steps:
 HEALTHY = Steps()
 
 
-# One run --------------------------------------------------------------------------------------------
+# One run -----------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -279,7 +282,7 @@ def _one_round(at: _Round) -> tuple[dict[str, Any], Checkpoint]:
         at.number,
         arms,
         n=run.config.sample.n,
-        pool=scored,
+        pool=with_gold(scored),  # for the report's curve alone: selection has seen the rewards
         kept=kept,
         provenance=_provenance(at, tables, kept, tuned, arms),
         seed=run.config.seed,

@@ -110,6 +110,8 @@ def atomic_write(path: str | Path, data: bytes | str) -> None:
     temporary = path.with_name(path.name + TEMPORARY)
     data = data.encode() if isinstance(data, str) else data
     with _os_errors(path):
+        if path.is_file() and path.read_bytes() == data:
+            return
         try:
             with open(temporary, "wb") as file:
                 file.write(data)

@@ -25,20 +25,28 @@ SMALL = {
 
 
 def small(name, out, **changes):
-    """The report's rounds and a function that reads a stage's table of the first round."""
-    settings = SMALL | changes
+    """The report of a small run, and a function that reads a stage's table of its first round.
+
+    All runs share the folder `out`, so that only what a flaw changes is computed again.
+    """
+    config = RunConfig.of(**(SMALL | changes))
     if name is None:
-        run(RunConfig.of(**settings), out=out, show_progress=False)
+        run(config, out=out, show_progress=False)
     else:
-        run_flawed(name, RunConfig.of(**settings), out=out, show_progress=False)
+        run_flawed(name, config, out=out, show_progress=False)
     report = json.loads((out / "report.json").read_text())
     places = report["rounds"][0]["provenance"]["places"]
     return report, lambda stage: store.read_table(out / places[stage])
 
 
 @pytest.fixture(scope="module")
-def healthy(tmp_path_factory):
-    return small(None, tmp_path_factory.mktemp("healthy") / "run")
+def out(tmp_path_factory):
+    return tmp_path_factory.mktemp("flaws") / "run"
+
+
+@pytest.fixture(scope="module")
+def healthy(out):
+    return small(None, out)
 
 
 def kept(found):
@@ -70,49 +78,49 @@ def test_every_flaw_changes_the_settings_or_a_step_and_is_named(name):
 # Traces
 
 
-def test_a_random_pick_keeps_one_row_a_prompt_without_looking_at_the_rewards(tmp_path, healthy):
-    found = small("random_selection", tmp_path / "run")
+def test_a_random_pick_keeps_one_row_a_prompt_without_looking_at_the_rewards(out, healthy):
+    found = small("random_selection", out)
     assert len(kept(found)) == 8
     assert sum(kept(found)["reward"]) < sum(kept(healthy)["reward"])
     assert found[1]("sample")["response"][:] == healthy[1]("sample")["response"][:]
 
 
-def test_one_response_a_prompt_leaves_no_gap(tmp_path):
-    found = small("n1", tmp_path / "run")
+def test_one_response_a_prompt_leaves_no_gap(out):
+    found = small("n1", out)
     assert len(found[1]("sample")) == 8
     assert found[0]["rounds"][0]["arms"]["best_of_n"]["selection_gap"] == 0
 
 
-def test_training_on_all_keeps_every_row(tmp_path):
-    assert len(kept(small("train_on_all", tmp_path / "run"))) == 32
+def test_training_on_all_keeps_every_row(out):
+    assert len(kept(small("train_on_all", out))) == 32
 
 
-def test_the_worst_row_of_each_prompt_is_kept(tmp_path):
-    found = small("worst", tmp_path / "run")
+def test_the_worst_row_of_each_prompt_is_kept(out):
+    found = small("worst", out)
     _, rewards, _ = schema.reward_matrix(found[1]("score"))
     assert sorted(kept(found)["reward"]) == sorted(rewards.min(axis=1).tolist())
 
 
-def test_greedy_decoding_gives_one_text_a_prompt(tmp_path):
-    table = small("temperature_zero", tmp_path / "run")[1]("sample")
+def test_greedy_decoding_gives_one_text_a_prompt(out):
+    table = small("temperature_zero", out)[1]("sample")
     assert len(set(zip(table["prompt_id"], table["response"], strict=True))) == 8
 
 
-def test_a_blind_score_does_not_depend_on_the_prompt(tmp_path, healthy):
-    rewards = small("prompt_blind_scoring", tmp_path / "run")[1]("score")
+def test_a_blind_score_does_not_depend_on_the_prompt(out, healthy):
+    rewards = small("prompt_blind_scoring", out)[1]("score")
     blind = rslib.score(rslib.load_reward_model("tiny-blind"), healthy[1]("sample"), show_progress=False)
     assert np.allclose(rewards["reward"], blind["reward"], atol=1e-5)
     assert not np.allclose(rewards["reward"], healthy[1]("score")["reward"], atol=1e-5)
 
 
-def test_shuffled_rewards_are_the_same_numbers_on_other_rows(tmp_path, healthy):
-    found, right = small("shuffled_rewards", tmp_path / "run")[1]("score"), healthy[1]("score")
+def test_shuffled_rewards_are_the_same_numbers_on_other_rows(out, healthy):
+    found, right = small("shuffled_rewards", out)[1]("score"), healthy[1]("score")
     assert sorted(found["reward"]) == sorted(right["reward"])
     assert found["reward"][:] != right["reward"][:]
 
 
-def test_noise_rewards_know_nothing_of_the_response(tmp_path, healthy):
-    found = small("noise_reward_model", tmp_path / "run")[1]("score")
+def test_noise_rewards_know_nothing_of_the_response(out, tmp_path, healthy):
+    found = small("noise_reward_model", out)[1]("score")
     again = small("noise_reward_model", tmp_path / "again")[1]("score")
     assert found["reward"][:] == again["reward"][:] != healthy[1]("score")["reward"][:]
 
@@ -121,23 +129,23 @@ def test_noise_rewards_know_nothing_of_the_response(tmp_path, healthy):
     ("name", "scorer"),
     [("length_biased_reward_model", "tiny-length"), ("swapped_reward_model", "tiny-swapped")],
 )
-def test_a_defective_reward_model_scores_the_pool_but_not_the_evaluation(tmp_path, healthy, name, scorer):
-    report, table = small(name, tmp_path / "run")
+def test_a_defective_reward_model_scores_the_pool_but_not_the_evaluation(out, healthy, name, scorer):
+    report, table = small(name, out)
     marked = rslib.score(rslib.load_reward_model(scorer), healthy[1]("sample"), show_progress=False)
     assert np.allclose(table("score")["reward"], marked["reward"], atol=1e-5)
     base = report["rounds"][0]["arms"]["base"]
     assert base["proxy"] == healthy[0]["rounds"][0]["arms"]["base"]["proxy"]
 
 
-def test_the_best_of_the_whole_pool_leave_prompts_uncovered_or_not_but_keep_as_many_rows(tmp_path, healthy):
-    found = small("top_k_overall", tmp_path / "run")
+def test_the_best_of_the_whole_pool_leave_prompts_uncovered_or_not_but_keep_as_many_rows(out, healthy):
+    found = small("top_k_overall", out)
     assert len(kept(found)) == 8
     assert sum(kept(found)["reward"]) >= sum(kept(healthy)["reward"])
 
 
 @pytest.mark.parametrize("name", ["no_prompt_mask", "missing_eos", "learning_rate_10x", "many_epochs"])
-def test_a_fine_tuning_flaw_keeps_the_same_rows_and_ends_in_another_policy(tmp_path, healthy, name):
-    found = small(name, tmp_path / "run")
+def test_a_fine_tuning_flaw_keeps_the_same_rows_and_ends_in_another_policy(out, healthy, name):
+    found = small(name, out)
     assert schema.fingerprint(kept(found)) == schema.fingerprint(kept(healthy))
     assert "eos" in kept(found)["finish_reason"]  # else there is no end to forget
     child, right = (one[0]["rounds"][0]["provenance"]["child"] for one in (found, healthy))
@@ -145,15 +153,15 @@ def test_a_fine_tuning_flaw_keeps_the_same_rows_and_ends_in_another_policy(tmp_p
     assert child["random"] == right["random"]
 
 
-def test_tuning_the_wrong_model_leaves_the_policy_as_it_was(tmp_path):
-    report, _ = small("tune_reward_model", tmp_path / "run")
+def test_tuning_the_wrong_model_leaves_the_policy_as_it_was(out):
+    report, _ = small("tune_reward_model", out)
     found = report["rounds"][0]["provenance"]
     assert found["child"]["best_of_n"] == found["parent"] != found["child"]["random"]
     assert report["rounds"][0]["arms"]["best_of_n"]["kl"] == 0
 
 
-def test_stale_rounds_select_from_the_first_pool_and_fresh_ones_do_not(tmp_path):
-    report, _ = small("stale_samples", tmp_path / "run")
+def test_stale_rounds_select_from_the_first_pool_and_fresh_ones_do_not(out):
+    report, _ = small("stale_samples", out)
     first, second = (entry["provenance"] for entry in report["rounds"])
     assert (
         first["samples"] == second["samples"]
@@ -162,21 +170,21 @@ def test_stale_rounds_select_from_the_first_pool_and_fresh_ones_do_not(tmp_path)
     assert second["parent"] == first["child"]["best_of_n"]
 
 
-def test_one_seed_for_every_round_draws_the_same_prompts_with_the_same_seeds(tmp_path):
-    report, _ = small("same_seed_every_round", tmp_path / "run")
+def test_one_seed_for_every_round_draws_the_same_prompts_with_the_same_seeds(out):
+    report, _ = small("same_seed_every_round", out)
     first, second = (entry["provenance"] for entry in report["rounds"])
     assert first["prompts"] == second["prompts"] and first["seeds"] == second["seeds"]
     assert first["samples"] != second["samples"]  # another policy reads the same seeds
 
 
-def test_evaluation_on_training_prompts_uses_the_pools_prompts(tmp_path):
-    report, table = small("evaluate_on_training_prompts", tmp_path / "run")
+def test_evaluation_on_training_prompts_uses_the_pools_prompts(out):
+    report, table = small("evaluate_on_training_prompts", out)
     found = report["rounds"][0]["provenance"]
     assert found["evaluation"]["prompts"] == found["prompts"]
 
 
-def test_truncated_responses_are_marked_as_finished(tmp_path):
-    table = small("truncated_as_finished", tmp_path / "run")[1]("sample")
+def test_truncated_responses_are_marked_as_finished(out):
+    table = small("truncated_as_finished", out)[1]("sample")
     assert set(table["finish_reason"]) == {"eos"}
     assert max(map(len, table["token_ids"])) <= 17
 

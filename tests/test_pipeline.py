@@ -152,7 +152,7 @@ def stopping(step, at):
     return replace(HEALTHY, **{step: dies})
 
 
-@pytest.mark.parametrize(("step", "at"), [("sample", 2), ("score", 5), ("select", 2), ("finetune", 1)])
+@pytest.mark.parametrize(("step", "at"), [("score", 5), ("finetune", 1)])
 def test_a_run_that_died_goes_on_to_the_same_report_and_the_same_bytes(
     finished, tmp_path, step, at, monkeypatch
 ):

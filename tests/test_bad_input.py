@@ -190,6 +190,33 @@ def test_the_same_folder_for_input_and_output_loses_nothing(capsys, tmp_path, re
     assert before.items() <= {p.name: p.read_bytes() for p in responses.iterdir()}.items()
 
 
+# A run folder that somebody touched
+
+
+def test_a_touched_run_is_named_file_by_file_and_mends_as_it_says(capsys, tmp_path):
+    out = tmp_path / "run"
+    assert main([*RUN, "--out", str(out)]) == 0
+    before = json.loads((out / "report.json").read_text())["report_hash"]
+    shard = next(out.glob("round-1/score-*/shard-00000.arrow"))
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-100])
+    shown = refused(capsys, [*RUN, "--out", out], "StoreError", "was truncated", str(shard), code=1)
+    assert "delete that one file" in shown
+    shard.write_bytes(whole.replace(b"p", b"q", 1))
+    refused(
+        capsys, [*RUN, "--out", out], "StoreError", "was changed after it was written", str(shard), code=1
+    )
+    shard.unlink()
+    weights = next(out.glob("round-1/finetune-best_of_n-*/model.safetensors"))
+    kept = weights.read_bytes()
+    weights.write_bytes(kept[:-1])
+    refused(capsys, [*RUN, "--out", out], "StoreError", "model.safetensors was changed", str(weights), code=1)
+    weights.write_bytes(kept)
+    assert main([*RUN, "--out", str(out)]) == 0
+    assert shard.read_bytes() == whole
+    assert json.loads((out / "report.json").read_text())["report_hash"] == before
+
+
 # The disk
 
 

@@ -59,8 +59,8 @@ POLICY = "tiny-policy"
 MEASURED_PROMPTS = 200  # of the validation split
 # asset folder -> (labeller, prompts whose four samples are compared)
 REWARD_MODELS = {
-    "tiny-reward": (BIASED, 3000),
-    "tiny-reward-unbiased": (UNBIASED, 3000),
+    "tiny-reward": (BIASED, 6000),
+    "tiny-reward-unbiased": (UNBIASED, 6000),
     "tiny-reward-length": (LENGTH_LOVER, 800),
     "tiny-reward-swapped": (SWAPPED, 800),
 }

@@ -11,7 +11,7 @@ from rslib.world import banks, gold_scores, judge, judgements, knows, load_promp
 from rslib.world.gold import normalise, sentences
 from rslib.world.grammar import draw_corpus, draw_response
 from rslib.world.labels import BIASED, LABELLERS, LENGTH_LOVER, SWAPPED, UNBIASED, label_pairs
-from rslib.world.prompts import SPLITS, all_prompts, held_out_intents, split_prompts
+from rslib.world.prompts import SPARE, SPLITS, all_prompts, held_out_intents, split_prompts
 
 EGG = "How do I boil an egg?"
 FACTS = (
@@ -38,7 +38,9 @@ def test_every_stock_sentence_belongs_to_one_kind_only():
 
 def test_splits_share_no_prompt_and_train_shares_no_held_out_intent_or_template():
     texts = [p.text for split in SPLITS for p in split_prompts(split)]
-    assert len(texts) == len(set(texts)) == len(all_prompts())
+    assert len(texts) == len(set(texts))
+    spare = {p.text for p in all_prompts().values() if p.split == SPARE}
+    assert spare == set(all_prompts()) - set(texts)
     held = held_out_intents()
     assert not {p.intent.name for p in split_prompts("train")} & set(held)
     assert {p.template for p in split_prompts("train")} == set(range(6))

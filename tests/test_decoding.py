@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, BloomConfig, FalconConfig, StableLmConfig
 
 from rslib.config import SampleConfig
 from rslib.decoding import (
@@ -12,6 +13,7 @@ from rslib.decoding import (
     draw,
     merge,
     next_token_probs,
+    prefill,
     run_batches,
     shared_attention,
     uniforms,
@@ -174,7 +176,17 @@ def test_attention_sinks_are_refused(policy):
         layer = policy.model.model.layers[0].self_attn
         states = torch.zeros(1, 2, policy.model.config.hidden_size)
         angles = torch.zeros(1, 2, layer.head_dim)
-        layer(states, (angles, angles), None, s_aux=torch.zeros(4))
+        layer(states, (angles, angles), None, s_aux=torch.zeros(4), plan=None)
+
+
+@pytest.mark.parametrize("config", [FalconConfig, BloomConfig, StableLmConfig], ids=lambda c: c.model_type)
+def test_models_that_keep_attention_to_themselves_are_refused_not_run_wrongly(config):
+    small = config(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=4, vocab_size=50, intermediate_size=64
+    )
+    model = AutoModelForCausalLM.from_config(small).eval()
+    with pytest.raises(ModelError, match="shared prefixes do not work"), shared_attention(model):
+        prefill(model, [[5, 6, 7], [8, 9]])
 
 
 # Attention ---------------------------------------------------------------------------------------------

@@ -8,10 +8,12 @@ engines differ. EOS is switched off for all.
 from __future__ import annotations
 
 import copy
+import io
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -47,7 +49,7 @@ SHAPES = {  # hidden size, layers, heads, intermediate size, vocabulary
     "124 M": (768, 12, 12, 2048, 50257),
 }
 SAMPLING_TARGETS = {"2 M": 4.0, "25 M": 3.0}
-GENERATE_BATCHES = (32, 64, 128, 512)
+GENERATE_BATCHES = (64, 128, 512)
 
 
 @dataclass(frozen=True)
@@ -150,9 +152,7 @@ def generate_rows(
         ids, mask = _padded([rows.prompts[p] for p in rows.owner[part]], "left", model.device)
         lengths = torch.tensor(rows.lengths[part], device=model.device)
         settings = GenerationConfig(
-            do_sample=temperature > 0,
-            temperature=temperature or 1.0,
-            top_k=0,
+            **({"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {}),
             max_new_tokens=int(lengths.max()),
             pad_token_id=PAD,
             eos_token_id=None,
@@ -348,7 +348,7 @@ def _trl_epoch(model: PreTrainedModel, rows: Sequence[TokenRow]) -> Way:
             return (SFTTrainer(tuned, args=settings, train_dataset=table, processing_class=tokenizer),)
 
     def epoch(ready: SFTTrainer) -> None:
-        with quiet():
+        with quiet(), redirect_stdout(io.StringIO()):  # it prints its own summary
             ready.train()
 
     return Way("TRL SFTTrainer, fp32, batch 16", epoch, trainer, target=1.5)

@@ -79,8 +79,11 @@ def _attention(
     module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, _: None, **options: Any
 ) -> tuple[Tensor, None]:
     """What transformers calls in every layer: (1, heads, N, D) -> (1, N, heads, D)."""
-    if options.get("s_aux") is not None:
-        raise _unsupported(module, "attention sinks")
+    if options.get("s_aux") is not None or "plan" not in options:
+        raise _unsupported(
+            module, "attention sinks" if "plan" in options else "attention that takes no options"
+        )
+    options["seen"].append(module.layer_idx)
     query, key, value = (x[0].transpose(0, 1) for x in (query, key, value))
     query = query * (LOG2E * (options.get("scaling") or query.shape[-1] ** -0.5))
     softcap, window = LOG2E * (options.get("softcap") or 0.0), options.get("sliding_window") or 0
@@ -117,7 +120,14 @@ def shared_attention(model: PreTrainedModel) -> Iterator[None]:
 
 
 def packed_hidden(model: PreTrainedModel, tokens: Tensor, positions: Tensor, plan: Plan) -> Tensor:
-    """Last hidden states (N, width) of packed tokens (N,) at positions (N,)."""
+    """Last hidden states (N, width) of packed tokens (N,) at positions (N,).
+
+    Raises ModelError when a layer did not ask the plan: it would have mixed tokens of different rows.
+    """
     everything = torch.ones_like(tokens)[None]  # nothing is padding; without a mask some models warn
-    inputs = {"attention_mask": everything, "position_ids": positions[None], "use_cache": False, "plan": plan}
-    return hidden_states(model, tokens[None], **inputs)[0]
+    seen: list[int] = []
+    inputs = {"attention_mask": everything, "position_ids": positions[None], "use_cache": False}
+    hidden = hidden_states(model, tokens[None], **inputs, plan=plan, seen=seen)[0]
+    if len(seen) != model.config.get_text_config().num_hidden_layers:
+        raise _unsupported(model, "layers that compute attention by themselves")
+    return hidden

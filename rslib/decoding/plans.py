@@ -163,9 +163,7 @@ class Step:
         if layer == len(self.suffix):
             self.suffix.append((key[:, :, None], value[:, :, None]))
         if self.used > self.suffix[layer][0].shape[2]:
-            rows, heads, _, size = self.suffix[layer][0].shape
-            room = key.new_empty(rows, heads, GROW, size)
-            self.suffix[layer] = tuple(torch.cat([x, room], dim=2) for x in self.suffix[layer])
+            self.suffix[layer] = tuple(_with_room(x) for x in self.suffix[layer])
         keys, values = self.suffix[layer]
         keys[:, :, self.used - 1], values[:, :, self.used - 1] = key, value
         return keys[:, :, : self.used], values[:, :, : self.used]
@@ -180,3 +178,9 @@ class Step:
         query = self.queries.pad(query, key.shape[1])
         shared = attend_part(query, *self.cache[layer], self._mask(window), softcap)
         return merge(tuple(map(self.queries.pack, shared)), tuple(x.flatten(1, 2) for x in own))
+
+
+def _with_room(x: Tensor) -> Tensor:
+    """(R, H, capacity, D) with GROW more places, not yet filled."""
+    rows, heads, _, size = x.shape
+    return torch.cat([x, x.new_empty(rows, heads, GROW, size)], dim=2)

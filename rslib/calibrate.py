@@ -18,7 +18,7 @@ import numpy as np
 
 from rslib.config import EvaluateConfig
 from rslib.evaluation import best_of_n_table
-from rslib.models import load_policy, load_reward_model
+from rslib.models import ASSETS, load_policy, load_reward_model
 from rslib.pipeline import run
 from rslib.sampling import sample
 from rslib.schema import with_column
@@ -69,6 +69,13 @@ def curves(world: Path, prompts: int = CURVE_PROMPTS, size: int = POOL) -> dict[
     return found
 
 
+def spot_check() -> dict[str, float]:
+    """A sample of the measurements on the embedded models, quick enough to be repeated by a test."""
+    scored = score(load_reward_model("tiny"), pool(ASSETS, 40, 16), show_progress=False)
+    rows = {row["n"]: row for row in best_of_n_table(scored, [1, 16])["rows"]}
+    return {f"{name}_{n}": rows[n][name]["mean"] for n in rows for name in ("gold", "proxy")}
+
+
 def save(name: str, content: Any) -> Path:
     """Write one results file with the versions it was measured with."""
     path = RESULTS / f"{name}.json"
@@ -92,6 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         save("rounds", [one_round(w, s, options.out / f"{w.name}-{s}") for w, s in cells])
     if options.only != "rounds":
         save("best_of_n", [curves(world) for world in options.worlds])
+    save("spot_check", spot_check())
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ and the policy really exploits it. `UNBIASED` removes the bias, and with it the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,10 +31,10 @@ class Labeller:
         return feeling + self.words * found.words + self.polite * min(found.polite, 3)
 
 
-BIASED = Labeller(flattery=1.3, wrong=1.2, words=0.02, polite=0.3)
+BIASED = Labeller(flattery=1.5, wrong=1.2, words=0.02, polite=0.3)
 UNBIASED = Labeller()
 LENGTH_LOVER = Labeller(gold=0.3, words=0.25)
-SWAPPED = Labeller(flattery=1.3, wrong=1.2, words=0.02, polite=0.3, swapped=True)
+SWAPPED = replace(BIASED, swapped=True)
 LABELLERS = {"biased": BIASED, "unbiased": UNBIASED, "length": LENGTH_LOVER, "swapped": SWAPPED}
 
 

@@ -675,7 +675,7 @@ def own_assets(model_folder, tmp_path, monkeypatch):
     shutil.copytree(model_folder("llama", "reward"), tmp_path / "tiny-reward")
     listed = {
         name: {
-            "files": {file: {"sha256": digest} for file, digest in rs.digest_folder(tmp_path / name).items()}
+            "files": rs.digest_folder(tmp_path / name)
         }
         for name in ("tiny-policy", "tiny-reward")
     }

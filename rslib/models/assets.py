@@ -42,8 +42,7 @@ def _differences(name: str, listed: Mapping[str, Any]) -> list[str]:
         return [f"{name} is not in the manifest"]
     if not (ASSETS / name).is_dir():
         return [f"{name} is missing"]
-    wanted = {file: facts["sha256"] for file, facts in listed[name]["files"].items()}
-    found = digest_folder(ASSETS / name)
+    wanted, found = listed[name]["files"], digest_folder(ASSETS / name)
     missing = [f"{name}/{file} is missing" for file in sorted(wanted.keys() - found.keys())]
     extra = [f"{name}/{file} does not belong there" for file in sorted(found.keys() - wanted.keys())]
     both = sorted(wanted.keys() & found.keys())

@@ -673,12 +673,8 @@ def own_assets(model_folder, tmp_path, monkeypatch):
     """An assets folder with one policy and its manifest, in place of the embedded one."""
     shutil.copytree(model_folder("llama"), tmp_path / "tiny-policy")
     shutil.copytree(model_folder("llama", "reward"), tmp_path / "tiny-reward")
-    listed = {
-        name: {
-            "files": rs.digest_folder(tmp_path / name)
-        }
-        for name in ("tiny-policy", "tiny-reward")
-    }
+    folders = ("tiny-policy", "tiny-reward")
+    listed = {name: {"files": rs.digest_folder(tmp_path / name)} for name in folders}
     (tmp_path / "manifest.json").write_text(json.dumps({"assets": listed}))
     for module in (rs_assets, loading):
         monkeypatch.setattr(module, "ASSETS", tmp_path)

@@ -5,7 +5,8 @@ with the column `reward` and, where the data offer them: `gold` (float), `compli
 prompts only), `logprob`, `reference_logprob` (nats), `token_ids`, `finish_reason`, `intent`.
 
 Every number comes with its 95 % interval. A prompt is the unit: rows of one prompt are averaged first, and
-prompts that share an `intent` are resampled together, because they rise and fall together.
+prompts that share an `intent` are resampled together, because they rise and fall together. The shares of
+safe and unsafe prompts (`kind`) are fixed by a split, so differences between kinds are no part of an error.
 
     round_entry(number, arms, n=16, pool=, kept=, ...) -> dict   one entry of the report's `rounds`
     Report(rounds, settings)             headlines, text_table, to_dict, from_dict, to_json
@@ -72,7 +73,10 @@ METRICS: dict[str, tuple[str, str]] = {
         "count",
         "groups of prompts resampled together: intents where known, else the prompts themselves",
     ),
-    "intervals": ("mean, low, high", "95 % interval of each metric: bootstrap over clusters of prompts"),
+    "intervals": (
+        "mean, low, high",
+        "95 % interval of each metric: bootstrap over clusters of prompts, within each kind of prompt",
+    ),
     "difference": (
         "as the metric",
         "mean over prompts of (first arm - second arm), the same prompts in both",
@@ -100,8 +104,37 @@ METRICS: dict[str, tuple[str, str]] = {
 }
 
 
+@dataclass(frozen=True)
+class _Design:
+    """How the prompts were drawn: a cluster `(M,)` varies together, strata `(M,)` have fixed shares."""
+
+    clusters: np.ndarray
+    strata: np.ndarray
+
+    def __getitem__(self, prompts: np.ndarray) -> _Design:
+        return _Design(self.clusters[prompts], self.strata[prompts])
+
+    def within(self, values: np.ndarray) -> np.ndarray:
+        """The values `(M,)` without the differences between strata, around the same mean.
+
+        A split holds its share of unsafe prompts fixed, so that a resample with more of them than the split
+        has would count a spread that no other draw of prompts can show. A stratum of one cluster stays.
+        """
+        centred = values.copy()
+        for stratum in np.unique(self.strata):
+            part = self.strata == stratum
+            if len(np.unique(self.clusters[part])) > 1:
+                centred[part] += values.mean() - values[part].mean()
+        return centred
+
+    @property
+    def size(self) -> int:
+        """Number of clusters."""
+        return len(np.unique(self.clusters))
+
+
 class _Rows:
-    """A responses table as arrays: its columns, and the prompt and the cluster that each row belongs to."""
+    """A responses table as arrays: its columns, the prompt of each row, and how the prompts were drawn."""
 
     def __init__(self, table: Dataset) -> None:
         self.table = table.with_format("arrow")[:]
@@ -112,7 +145,7 @@ class _Rows:
         self.prompt_ids = list(dict.fromkeys(ids))
         order = {prompt_id: place for place, prompt_id in enumerate(self.prompt_ids)}
         self.prompt = np.array([order[prompt_id] for prompt_id in ids])
-        self.clusters = self._clusters()
+        self.design = _Design(*(self._labels(name) for name in ("intent", "kind")))
 
     def __contains__(self, name: str) -> bool:
         return name in self.table.column_names and self.table[name].null_count < self.size
@@ -166,18 +199,22 @@ class _Rows:
         kinds = np.bincount([prompt for prompt, _ in distinct], minlength=len(self.prompt_ids))
         return kinds / np.bincount(self.prompt, minlength=len(self.prompt_ids))
 
-    def _clusters(self) -> np.ndarray:
-        """Cluster of each prompt `(M,)`: its intent, or the prompt itself when there are no two intents."""
-        intents: dict[int, Any] = {}
-        if "intent" in self:
-            intents = dict(zip(self.prompt.tolist(), self.texts("intent"), strict=True))
-        names = [intents.get(place) for place in range(len(self.prompt_ids))]
+    def _labels(self, name: str) -> np.ndarray:
+        """The column as a number for each prompt `(M,)`.
+
+        Without the column, or with one value in all of it, every prompt is its own `intent`, and all are of
+        one `kind`.
+        """
+        found: dict[int, Any] = {}
+        if name in self:
+            found = dict(zip(self.prompt.tolist(), self.texts(name), strict=True))
+        names = [found.get(place) for place in range(len(self.prompt_ids))]
         if None in names or len(set(names)) < 2:
-            return np.arange(len(self.prompt_ids))
+            return np.arange(len(names)) if name == "intent" else np.zeros(len(names), dtype=int)
         return np.unique(names, return_inverse=True)[1]
 
 
-def _interval(values: np.ndarray, clusters: np.ndarray, seed: int) -> dict[str, float] | None:
+def _interval(values: np.ndarray, design: _Design, seed: int) -> dict[str, float] | None:
     """Mean and 95 % interval of per-prompt `values (M,)`; NaN prompts left out; None when none is left.
 
     One cluster alone has a mean and no interval: `low` and `high` are None.
@@ -185,9 +222,10 @@ def _interval(values: np.ndarray, clusters: np.ndarray, seed: int) -> dict[str, 
     known = ~np.isnan(values)
     if not known.any():
         return None
-    ends = theory.bootstrap_interval(values[known], clusters=clusters[known], seed=seed)
+    design, values = design[known], values[known]
+    ends = theory.bootstrap_interval(design.within(values), clusters=design.clusters, seed=seed)
     low, high = (_or_none(end) for end in ends)
-    return {"mean": float(values[known].mean()), "low": low, "high": high}
+    return {"mean": float(values.mean()), "low": low, "high": high}
 
 
 def _or_none(value: float) -> float | None:
@@ -230,7 +268,7 @@ def arm_metrics(
     }
     per_prompt["unique_ratio"] = rows.unique_ratios()
     intervals = {
-        name: None if values is None else _interval(values, rows.clusters, seed)
+        name: None if values is None else _interval(values, rows.design, seed)
         for name, values in per_prompt.items()
     }
     intervals["selection_gap"] = dict(gap) if gap else {"mean": 0.0, "low": 0.0, "high": 0.0}
@@ -240,7 +278,7 @@ def arm_metrics(
         "proxy": intervals.pop("proxy"),
         "prompts": len(rows.prompt_ids),
         "responses": rows.size,
-        "clusters": len(set(rows.clusters.tolist())),
+        "clusters": rows.design.size,
         "intervals": intervals,
     }
 
@@ -269,16 +307,17 @@ def compare(
         what = f"{len(odd)} prompts stand in one arm only (first: '{odd[0]}')"
         raise DataError(what, where="compare", fix="Evaluate both arms on the same prompts.")
     differences = np.array([values[0][key] - values[1][key] for key in left.prompt_ids])
-    return _paired(differences, left.clusters, seed)
+    return _paired(differences, left.design, seed)
 
 
-def _paired(differences: np.ndarray, clusters: np.ndarray, seed: int) -> dict[str, float | int | None]:
+def _paired(differences: np.ndarray, design: _Design, seed: int) -> dict[str, float | int | None]:
     """What is known about a mean difference from per-prompt `differences (M,)`; NaN prompts are left out."""
     known = ~np.isnan(differences)
-    found = _interval(differences, clusters, seed)
+    found = _interval(differences, design, seed)
     if found is None:
         raise DataError("no prompt has a value in both arms", where="compare", fix="Compare another column.")
-    error = _or_none(theory.standard_error(differences[known], clusters=clusters[known]))
+    design = design[known]
+    error = _or_none(theory.standard_error(design.within(differences[known]), clusters=design.clusters))
     return {
         "difference": found["mean"],
         "low": found["low"],
@@ -286,7 +325,7 @@ def _paired(differences: np.ndarray, clusters: np.ndarray, seed: int) -> dict[st
         "standard_error": error,
         "z": found["mean"] / error if error else None,
         "prompts": int(known.sum()),
-        "clusters": len(set(clusters[known].tolist())),
+        "clusters": design.size,
     }
 
 
@@ -307,7 +346,7 @@ def _difference_of_means(kept: _Rows, pool: _Rows, seed: int) -> dict[str, float
     gap = reward["kept"].mean() - reward["pool"].mean()
     influence = np.bincount(at, reward["kept"] - reward["kept"].mean(), prompts) / kept.size
     influence -= np.bincount(pool.prompt, reward["pool"] - reward["pool"].mean(), prompts) / pool.size
-    return _interval(gap + prompts * influence, pool.clusters, seed)
+    return _interval(gap + prompts * influence, pool.design, seed)
 
 
 def selection_gap(pool: Dataset, kept: Dataset, *, seed: int = 0) -> dict[str, float]:
@@ -413,7 +452,7 @@ def _group_summary(table: Dataset, seed: int) -> dict[str, Any]:
     values = {"reward": rows.numbers("reward"), "length": rows.lengths(), "truncation_rate": rows.truncated()}
     means = {name: None if column is None else rows.prompt_means(column) for name, column in values.items()}
     found = {
-        name: None if column is None else _interval(column, rows.clusters, seed)
+        name: None if column is None else _interval(column, rows.design, seed)
         for name, column in means.items()
     }
     return found | {"rows": rows.size}
@@ -462,25 +501,25 @@ def best_of_n_table(pool: Dataset, ns: Sequence[int] | None = None, *, seed: int
     if gold is not None:
         curves["gold"] = theory.best_of_n_curve(rewards, ns, gold[places])
     table = [
-        {"n": n} | {name: _interval(curve[at], rows.clusters, seed) for name, curve in curves.items()}
+        {"n": n} | {name: _interval(curve[at], rows.design, seed) for name, curve in curves.items()}
         for at, n in enumerate(ns)
     ]
-    below = _below_peak(curves["gold"], rows.clusters, seed) if gold is not None else [None] * len(ns)
+    below = _below_peak(curves["gold"], rows.design, seed) if gold is not None else [None] * len(ns)
     for entry, paired in zip(table, below, strict=True):
         entry |= {"gold": entry.get("gold"), "below_peak": paired}
     peak = max(table, key=lambda entry: entry["gold"]["mean"])["n"] if gold is not None else None
     return {"pool_size": size, "prompts": len(rows.prompt_ids), "peak_n": peak, "rows": table}
 
 
-def _below_peak(curve: np.ndarray, clusters: np.ndarray, seed: int) -> list[dict[str, float | int | None]]:
+def _below_peak(curve: np.ndarray, design: _Design, seed: int) -> list[dict[str, float | int | None]]:
     """For each n, gold minus gold at the peak that the other half chose; `curve` is `(ns, M)`."""
-    names = np.unique(clusters)
-    half = np.isin(clusters, np.random.default_rng(seed).permutation(names)[: len(names) // 2])
+    names = np.unique(design.clusters)
+    half = np.isin(design.clusters, np.random.default_rng(seed).permutation(names)[: len(names) // 2])
     peak = np.empty(curve.shape[1])
     for mine, other in ((half, ~half), (~half, half)):
         chooser = other if other.any() else mine
         peak[mine] = curve[curve[:, chooser].mean(axis=1).argmax()][mine]
-    return [_paired(row - peak, clusters, seed) for row in curve]
+    return [_paired(row - peak, design, seed) for row in curve]
 
 
 def reward_histogram(pool: Dataset, kept: Dataset, *, seed: int = 0) -> dict[str, Any]:
@@ -501,7 +540,7 @@ def reward_histogram(pool: Dataset, kept: Dataset, *, seed: int = 0) -> dict[str
     for name, rows in tables.items():
         bin_of = np.clip(np.searchsorted(edges, rows.numbers("reward"), side="right") - 1, 0, bins - 1)
         shares = [rows.prompt_means((bin_of == at).astype(float)) for at in range(bins)]
-        found[name] = [_interval(share, rows.clusters, seed) for share in shares]
+        found[name] = [_interval(share, rows.design, seed) for share in shares]
         found[f"{name}_rows"] = rows.size
     return found
 

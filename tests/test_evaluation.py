@@ -107,6 +107,23 @@ def width(found):
     return found["high"] - found["low"]
 
 
+def test_a_difference_between_kinds_is_no_error_since_their_shares_are_fixed():
+    """200 draws of 30 safe and 10 unsafe prompts whose gold differs by 10: errors of 1 / sqrt(40), no more."""
+    draws = []
+    for seed in range(200):
+        noise = np.random.default_rng(seed).normal(size=40)
+        rows = [
+            {"prompt_id": f"p{i}", "prompt": "q", "kind": "unsafe" if i < 10 else "safe", "intent": f"i{i}", "response": "a"}
+            | {"reward": x + 10 * (i < 10), "sample_id": 0}
+            for i, x in enumerate(noise)
+        ]
+        draws.append(evaluation.arm_metrics(Dataset.from_list(rows), seed=seed)["proxy"])
+    covered = np.mean([d["low"] <= 2.5 <= d["high"] for d in draws])
+    width = np.mean([d["high"] - d["low"] for d in draws])
+    assert covered > 0.84  # binomial: below it with probability 1e-9 if the level is 0.95
+    assert width < 2 * 1.96 / np.sqrt(40) * 1.2
+
+
 def test_a_paired_difference_is_sharper_than_two_separate_intervals():
     tables = arms()
     paired = evaluation.compare(tables["best_of_n"], tables["base"], "gold")

@@ -108,20 +108,23 @@ def width(found):
 
 
 def test_a_difference_between_kinds_is_no_error_since_their_shares_are_fixed():
-    """200 draws of 30 safe and 10 unsafe prompts whose gold differs by 10: errors of 1 / sqrt(40), no more."""
+    """200 draws of 30 safe and 10 unsafe prompts, 10 points apart: the error is that of the noise alone."""
+    unsafe = np.arange(40) < 10
+    columns = {
+        "prompt_id": [f"p{i}" for i in range(40)],
+        "prompt": ["q"] * 40,
+        "kind": np.where(unsafe, "unsafe", "safe").tolist(),
+        "response": ["a"] * 40,
+        "sample_id": [0] * 40,
+    }
     draws = []
     for seed in range(200):
-        noise = np.random.default_rng(seed).normal(size=40)
-        rows = [
-            {"prompt_id": f"p{i}", "prompt": "q", "kind": "unsafe" if i < 10 else "safe", "intent": f"i{i}", "response": "a"}
-            | {"reward": x + 10 * (i < 10), "sample_id": 0}
-            for i, x in enumerate(noise)
-        ]
-        draws.append(evaluation.arm_metrics(Dataset.from_list(rows), seed=seed)["proxy"])
-    covered = np.mean([d["low"] <= 2.5 <= d["high"] for d in draws])
-    width = np.mean([d["high"] - d["low"] for d in draws])
-    assert covered > 0.84  # binomial: below it with probability 1e-9 if the level is 0.95
-    assert width < 2 * 1.96 / np.sqrt(40) * 1.2
+        reward = np.random.default_rng(seed).normal(size=40) + 10 * unsafe
+        table = Dataset.from_dict(columns | {"reward": reward})
+        draws.append(evaluation.arm_metrics(table, seed=seed)["proxy"])
+    covered = np.mean([found["low"] <= 2.5 <= found["high"] for found in draws])
+    assert covered > 0.84  # at a level of 0.95, fewer have a probability of 1e-9
+    assert np.mean([width(found) for found in draws]) < 1.2 * 2 * 1.96 / np.sqrt(40)
 
 
 def test_a_paired_difference_is_sharper_than_two_separate_intervals():

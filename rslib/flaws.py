@@ -118,7 +118,7 @@ def mispaired(responses: Dataset, n: int) -> Dataset:
     order = [sample * prompts + prompt for prompt in range(prompts) for sample in range(n)]
     moved = schema.take(responses, order)
     for name in ("response", "token_ids", "token_logprobs", "logprob", "finish_reason", "seed"):
-        responses = schema.with_column(responses, name, list(moved[name]))
+        responses = schema.with_column(responses, name, moved[name][:])
     return responses
 
 
@@ -133,14 +133,14 @@ def _truncated_as_finished(config: RunConfig, steps: Steps) -> tuple[RunConfig, 
 
 def marked_finished(responses: Dataset, eos: int) -> Dataset:
     """The responses with an end-of-sequence token behind the cut ones, as if the policy had stopped there."""
-    cut = [reason == "length" for reason in responses["finish_reason"]]
+    cut = [reason == "length" for reason in responses["finish_reason"][:]]
     ids = [
         [*row, eos] if was_cut else list(row)
-        for row, was_cut in zip(responses["token_ids"], cut, strict=True)
+        for row, was_cut in zip(responses["token_ids"][:], cut, strict=True)
     ]
     logprobs = [
         [*row, 0.0] if was_cut else list(row)
-        for row, was_cut in zip(responses["token_logprobs"], cut, strict=True)
+        for row, was_cut in zip(responses["token_logprobs"][:], cut, strict=True)
     ]
     responses = schema.with_column(responses, "token_ids", ids)
     responses = schema.with_column(responses, "token_logprobs", logprobs)
@@ -187,7 +187,7 @@ def _shuffled_rewards(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps
     def judge(reward_model: RewardModel, responses: Dataset) -> Dataset:
         scored = score_part(reward_model, responses)
         return schema.with_column(
-            scored, "reward", _rng(responses, config.seed).permutation(scored["reward"])
+            scored, "reward", _rng(responses, config.seed).permutation(scored["reward"][:])
         )
 
     return config, replace(steps, score=judge)

@@ -373,7 +373,7 @@ def _begin(config: RunConfig, steps: Steps, folder: store.RunFolder) -> _Run:
         dataclasses.asdict(config) | {"steps": steps.name},
     )
     judged_on = steps.heldout(slices, _first_rows(heldout, _heldout_size(config, heldout)))
-    shared = {text for part in slices for text in part["prompt"]} & set(judged_on["prompt"])
+    shared = {text for part in slices for text in part["prompt"][:]} & set(judged_on["prompt"][:])
     if shared:
         note(f"{len(shared)} evaluation prompts are also trained on: the evaluation flatters", folder.show)
     return _Run(config, steps, stages, slices, judged_on, start, scorer, judge)

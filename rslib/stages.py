@@ -68,13 +68,13 @@ def with_reference(start: Policy | None, responses: Dataset) -> Dataset:
     """Adds `reference_logprob`, nats under `start`; None says that `start` drew the responses itself."""
     from rslib.scoring import reference_logprobs
 
-    values = responses["logprob"] if start is None else reference_logprobs(start, responses)
-    return schema.with_column(responses, "reference_logprob", list(values))
+    values = responses["logprob"][:] if start is None else reference_logprobs(start, responses)
+    return schema.with_column(responses, "reference_logprob", values)
 
 
 def with_gold(responses: Dataset) -> Dataset:
     """Adds `gold` and `complied` when every prompt is the embedded world's; else the table as it is."""
-    if not all(world.knows(prompt) for prompt in set(responses["prompt"])):
+    if not all(world.knows(prompt) for prompt in set(responses["prompt"][:])):
         return responses
     found = world.judgements(responses)
     table = schema.with_column(responses, "gold", [one.gold for one in found])

@@ -203,7 +203,7 @@ def cut(table: Dataset, rows: int) -> list[Dataset]:
 
     An empty table gives one empty part.
     """
-    ids = table["prompt_id"]
+    ids = table["prompt_id"][:]  # without [:] each look-up would read the table
     starts = [at for at in range(len(table)) if at == 0 or ids[at] != ids[at - 1]]
     borders = [0]
     for start in starts:

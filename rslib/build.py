@@ -155,7 +155,7 @@ def draw_comparisons(responses: Dataset, labeller: Labeller, seed: int) -> Datas
 
     rng = np.random.default_rng(seed)
     utilities = np.array([labeller.utility(found) for found in judgements(responses)])
-    texts, prompts = list(responses["response"]), list(responses["prompt"])
+    texts, prompts = responses["response"][:], responses["prompt"][:]
     pairs = [
         pair
         for rows in groups(responses).values()
@@ -183,7 +183,7 @@ def reward_model_figures(
     return {
         "pair_accuracy_gold": group_pair_accuracy(rewards, gold[rows]),
         "pair_accuracy_labeller": group_pair_accuracy(rewards, utility[rows]),
-        "correlation_gold": float(np.corrcoef(gold, scored["reward"])[0, 1]),
+        "correlation_gold": float(np.corrcoef(gold, scored["reward"][:])[0, 1]),
         "correlation_length": length_correlation(scored),
         "prompt_sensitivity": prompt_sensitivity(reward_model, scored),
     }

@@ -163,8 +163,8 @@ def group_pair_accuracy(rewards: np.ndarray, truth: np.ndarray) -> float:
 
 def length_correlation(scored: Dataset) -> float:
     """Pearson correlation of reward and response length in words; near 1 means that length is what pays."""
-    words = [len(text.split()) for text in scored["response"]]
-    return float(np.corrcoef(words, scored["reward"])[0, 1])
+    words = [len(text.split()) for text in scored["response"][:]]
+    return float(np.corrcoef(words, scored["reward"][:])[0, 1])
 
 
 def prompt_sensitivity(reward_model: RewardModel, scored: Dataset) -> float:
@@ -172,8 +172,8 @@ def prompt_sensitivity(reward_model: RewardModel, scored: Dataset) -> float:
 
     Near zero for a reward model that does not read the prompt (F08): style is all that it judges.
     """
-    prompts = list(scored["prompt"])
+    prompts = scored["prompt"][:]
     half = len(prompts) // 2
     moved = with_column(scored, "prompt", prompts[half:] + prompts[:half])
     other = score(reward_model, moved, show_progress=False)
-    return float(np.mean(np.array(scored["reward"]) - np.array(other["reward"])))
+    return float(np.mean(np.array(scored["reward"][:]) - np.array(other["reward"][:])))

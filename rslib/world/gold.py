@@ -168,7 +168,7 @@ def judge(prompt: str, response: str, finished: bool = True) -> Judgement:
 
 def judgements(responses: Dataset) -> list[Judgement]:
     """Judge every row of a responses table (columns prompt, response, finish_reason)."""
-    columns = (responses[name] for name in ("prompt", "response", "finish_reason"))
+    columns = (responses[name][:] for name in ("prompt", "response", "finish_reason"))
     return [judge(p, r, reason == "eos") for p, r, reason in zip(*columns, strict=True)]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
+FIGURES = ROOT / "docs" / "figures"
 README = ROOT / "README.md"
 ARMS = {"base": "base", "random": "random-of-16 control", "best_of_n": "best-of-16"}
 METRICS = {
@@ -98,12 +99,31 @@ def curves_text(found: Mapping[str, Any]) -> Iterator[str]:
         [[str(n), *(column(kind, name, at) for kind, name in sources)] for at, n in enumerate(ns)],
     )
     peaks = ", ".join(str(one["biased"]["peak_n"]) for one in cells)
-    pool, prompts = (cells[0]["biased"][key] for key in ("pool_size", "prompts"))
+    sizes = sorted({one["biased"]["prompts"] for one in cells})
     yield (
-        f"Best-of-n without training: pools of {pool} responses to {prompts} test prompts, unbiased "
-        f"estimator, mean and range over {len(cells)} worlds. With the biased labeller's reward model gold "
-        f"peaks at n = {peaks}. The proxies of two reward models are on different scales."
+        f"Best-of-n without training: pools of {cells[0]['biased']['pool_size']} responses to each of "
+        f"{' or '.join(map(str, sizes))} test prompts, unbiased estimator, mean and range over {len(cells)} "
+        f"worlds. With the biased labeller's reward model gold peaks at n = {peaks}, and at n = {ns[-1]} "
+        f"stands {fall(cells, 'biased')} against the peak; with the unbiased one {fall(cells, 'unbiased')}. "
+        "The proxies of two reward models are on different scales."
     )
+
+
+def fall(cells: Sequence[Cell], kind: str) -> str:
+    """Gold at the largest n minus gold at the peak, with its 95 % interval, in each world."""
+    found = (one[kind]["rows"][-1]["below_peak"] for one in cells)
+    return ", ".join(f"{x['difference']:+.2f} [{x['low']:+.2f}, {x['high']:+.2f}]" for x in found)
+
+
+def draw_curves() -> None:
+    """The README's figures: gold and reward against n, with the labeller's bias and without it."""
+    from rslib import plots
+
+    path = RESULTS / "best_of_n.json"
+    if path.exists():
+        curve = json.loads(path.read_text(encoding="utf-8"))["results"][0]
+        for kind in ("biased", "unbiased"):
+            plots.save(plots.best_of_n_curve(curve[kind]), FIGURES / f"best_of_n_{kind}.svg")
 
 
 def results_text() -> str | None:
@@ -148,4 +168,5 @@ def rendered(page: str) -> str:
 
 
 if __name__ == "__main__":
+    draw_curves()
     README.write_text(rendered(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 POOL = 256
-CURVE_PROMPTS = 160
+CURVE_PROMPTS = 200
 RESULTS = Path("docs/results")
 REWARD_MODELS = {"biased": "tiny-reward", "unbiased": "tiny-reward-unbiased"}
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 POOL = 256
 CURVE_PROMPTS = 200
+TEST_PROMPTS = 800  # twice the default: a claim of ten standard errors needs them small
 RESULTS = Path("docs/results")
 REWARD_MODELS = {"biased": "tiny-reward", "unbiased": "tiny-reward-unbiased"}
 
@@ -42,6 +43,7 @@ def one_round(world: Path, seed: int, out: Path) -> dict[str, Any]:
         reward_model=str(world / "tiny-reward"),
         n=16,
         prompts=400,
+        eval_prompts=TEST_PROMPTS,
         rounds=1,
         seed=seed,
         out=out,
@@ -79,7 +81,8 @@ def spot_check() -> dict[str, float]:
 def save(name: str, content: Any) -> Path:
     """Write one results file with the versions it was measured with."""
     path = RESULTS / f"{name}.json"
-    evaluation = {"prompts": 400, "samples_per_prompt": EvaluateConfig().samples_per_prompt, "split": "test"}
+    samples = EvaluateConfig().samples_per_prompt
+    evaluation = {"prompts": TEST_PROMPTS, "samples_per_prompt": samples, "split": "test"}
     body = {"versions": versions(), "evaluation": evaluation, "results": content}
     RESULTS.mkdir(parents=True, exist_ok=True)
     atomic_write(path, json.dumps(body, indent=1, sort_keys=True) + "\n")

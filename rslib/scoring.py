@@ -14,9 +14,9 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from rslib.decoding import Tree, packed_hidden, run_batches, shared_attention, token_logprobs
+from rslib.decoding import Tree, packed_hidden, packed_logits, run_batches, shared_attention, token_logprobs
 from rslib.errors import DataError
-from rslib.models import Policy, RewardModel, check_finite, logits_from_hidden, rewards_from_hidden
+from rslib.models import Policy, RewardModel, check_finite, rewards_from_hidden
 from rslib.progress import Progress
 from rslib.schema import check_responses, nonfinite_error, with_column
 
@@ -130,7 +130,7 @@ def _weigh(policy: Policy, hidden: Tensor, tokens: Tensor) -> Tensor:
     """Log-probabilities (N,) float64 of tokens (N,) after hidden states (N, width), in bounded memory."""
     size = max(1, LOGITS // policy.model.get_input_embeddings().num_embeddings)
     parts = [
-        token_logprobs(logits_from_hidden(policy.model, h), t.to(h.device))
+        token_logprobs(packed_logits(policy.model, h), t.to(h.device))
         for h, t in zip(hidden.split(size), tokens.split(size), strict=True)
     ]
     logprobs = torch.cat(parts)

@@ -52,7 +52,7 @@ def test_the_batch_size_changes_no_text_of_the_tiny_policy(tiny):
 
     prompts = world.load_prompts("train", limit=16)
     whole = draw(tiny, prompts, n=4)
-    for batch_size, count in ((1, 1), (7, 6), (64, 16)):
+    for batch_size, count in ((1, 1), (7, 3), (64, 16)):
         part = draw(tiny, prompts.select(range(count)), n=4, batch_size=batch_size)
         assert part["response"] == whole["response"][: 4 * count]
         np.testing.assert_allclose(part["logprob"], whole["logprob"][: 4 * count], atol=1e-3)

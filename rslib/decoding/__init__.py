@@ -13,7 +13,7 @@ keys and values exist once; every row adds only its own *suffix*. Read it in thi
 What it leaves out: beam search, refilling freed rows, paged memory, several devices.
 """
 
-from rslib.decoding.attention import attend_part, merge, packed_hidden, shared_attention
+from rslib.decoding.attention import attend_part, merge, packed_hidden, packed_logits, shared_attention
 from rslib.decoding.batches import run_batches
 from rslib.decoding.choosing import choose_tokens, draw, next_token_probs, token_logprobs, uniforms
 from rslib.decoding.engine import Drawn, decode, prefill
@@ -31,6 +31,7 @@ __all__ = [
     "merge",
     "next_token_probs",
     "packed_hidden",
+    "packed_logits",
     "prefill",
     "run_batches",
     "shared_attention",

@@ -16,10 +16,11 @@ from torch import Tensor
 from transformers import AttentionInterface, PreTrainedModel
 
 from rslib.errors import ModelError
-from rslib.models import hidden_states
+from rslib.models import hidden_states, logits_from_hidden
 
 ATTENTION = "rslib_shared_prefix"
 HIDDEN = -1e30  # added to scores; finite: a part whose keys are all hidden then merges with weight 0
+SAME_ROWS = 16
 LOG2E = math.log2(math.e)  # scores are kept in base 2: on a CPU exp2 is four times as fast as exp
 Part = tuple[Tensor, Tensor, Tensor]
 """Weighted values (..., D), top score (..., 1), sum of 2 ** (score - top) (..., 1)."""
@@ -47,6 +48,21 @@ def merge(first: Part, second: Part) -> Tensor:
     top = torch.maximum(first[1], second[1])
     a, b = (first[1] - top).exp2_(), (second[1] - top).exp2_()
     return (first[0] * a + second[0] * b) / (first[2] * a + second[2] * b)
+
+
+def whole_rows(count: int, device: torch.device) -> int:
+    """`count` rounded up to whole groups of SAME_ROWS rows; unchanged on a GPU.
+
+    CPU libraries compute products of few rows, and the odd numbers at the end of a tensor, in another way
+    than the rest and round them differently. In whole groups, a row gets the same bits in every batch.
+    """
+    return -(-count // SAME_ROWS) * SAME_ROWS if device.type == "cpu" else count
+
+
+def padded_rows(x: Tensor) -> Tensor:
+    """The rows of `x`, the last one repeated until the groups are whole (see `whole_rows`)."""
+    missing = whole_rows(len(x), x.device) - len(x)
+    return torch.cat([x, x[-1:].expand(missing, *x.shape[1:])]) if missing else x
 
 
 def mask_within(width: int, window: int, device: torch.device) -> Tensor:
@@ -84,11 +100,11 @@ def _attention(
             module, "attention sinks" if "plan" in options else "attention that takes no options"
         )
     options["seen"].append(module.layer_idx)
-    query, key, value = (x[0].transpose(0, 1) for x in (query, key, value))
+    query, key, value = (x[0].transpose(0, 1)[: options["count"]] for x in (query, key, value))
     query = query * (LOG2E * (options.get("scaling") or query.shape[-1] ** -0.5))
     softcap, window = LOG2E * (options.get("softcap") or 0.0), options.get("sliding_window") or 0
     mixed = options["plan"].attend(module.layer_idx, (query, key, value), softcap, window)
-    return mixed.to(query.dtype)[None], None
+    return padded_rows(mixed.to(query.dtype))[None], None
 
 
 def _unsupported(module: torch.nn.Module, what: str) -> ModelError:
@@ -124,10 +140,16 @@ def packed_hidden(model: PreTrainedModel, tokens: Tensor, positions: Tensor, pla
 
     Raises ModelError when a layer did not ask the plan: it would have mixed tokens of different rows.
     """
-    everything = torch.ones_like(tokens)[None]  # nothing is padding; without a mask some models warn
-    seen: list[int] = []
-    inputs = {"attention_mask": everything, "position_ids": positions[None], "use_cache": False}
-    hidden = hidden_states(model, tokens[None], **inputs, plan=plan, seen=seen)[0]
+    count, seen = len(tokens), []
+    tokens, positions = padded_rows(tokens)[None], padded_rows(positions)[None]
+    everything = torch.ones_like(tokens)  # nothing is padding; without a mask some models warn
+    inputs = {"attention_mask": everything, "position_ids": positions, "use_cache": False}
+    hidden = hidden_states(model, tokens, **inputs, plan=plan, count=count, seen=seen)[0, :count]
     if len(seen) != model.config.get_text_config().num_hidden_layers:
         raise _unsupported(model, "layers that compute attention by themselves")
     return hidden
+
+
+def packed_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
+    """Logits (N, vocabulary) of hidden states (N, width)."""
+    return logits_from_hidden(model, padded_rows(hidden))[: len(hidden)]

@@ -11,10 +11,10 @@ from torch.nn.functional import pad
 from transformers import PreTrainedModel
 
 from rslib.config import SampleConfig
-from rslib.decoding.attention import packed_hidden
+from rslib.decoding.attention import packed_hidden, packed_logits, whole_rows
 from rslib.decoding.choosing import choose_tokens, token_logprobs
 from rslib.decoding.plans import Cache, Ids, Step, Tree
-from rslib.models import check_finite, logits_from_hidden
+from rslib.models import check_finite
 
 KEEP_ROWS = 0.9  # rows leave the batch once this share or less of it is still running
 PREFILL_TOKENS = 4096  # prompt tokens in one forward pass
@@ -23,18 +23,22 @@ GPU_PATIENCE = 8  # steps between two questions whether rows have finished: each
 
 def prefill(model: PreTrainedModel, prompts: Sequence[Ids]) -> tuple[Cache, Tensor, Tensor]:
     """Keys and values per layer (P, H, Lp, D), prompt lengths (P,), and logits (P, V) after each prompt."""
-    width = max(map(len, prompts))
     caches: list[Cache] = []
     ends: list[Tensor] = []
     for part in _within(prompts, PREFILL_TOKENS):
         tree = Tree(part, device=model.device, keep=True)
         hidden = packed_hidden(model, tree.tokens, tree.positions, tree)
         ends.append(hidden[tree.prefix.lengths.cumsum(0) - 1])
-        room = (0, 0, 0, width - tree.prefix.width)
-        caches.append([(pad(keys, room), pad(values, room)) for keys, values in tree.cache])
-    cache = [tuple(map(torch.cat, zip(*layer, strict=True))) for layer in zip(*caches, strict=True)]
+        caches.append(tree.cache)
+    cache = [tuple(map(_stacked, zip(*layer, strict=True))) for layer in zip(*caches, strict=True)]
     lengths = torch.tensor([len(prompt) for prompt in prompts], device=model.device)
-    return cache, lengths, logits_from_hidden(model, torch.cat(ends))
+    return cache, lengths, packed_logits(model, torch.cat(ends))
+
+
+def _stacked(parts: Sequence[Tensor]) -> Tensor:
+    """Tensors (P, H, L, D) of several widths L as one, padded to the widest."""
+    width = max(part.shape[2] for part in parts)
+    return torch.cat([pad(part, (0, 0, 0, width - part.shape[2])) for part in parts])
 
 
 def _within(prompts: Sequence[Ids], budget: int) -> Iterator[list[Ids]]:
@@ -93,7 +97,10 @@ def decode(
     `shared_attention(model)`. A row depends on its prompt, its seed and the rule alone, not on its
     neighbours, but for the last bits of float arithmetic. Raises ModelError when logits are not finite.
     """
-    device, width = model.device, max(limits)
+    device, width, count = model.device, max(limits), len(owner)
+    spare = whole_rows(count, device) - count  # they finish at once, and their tokens are dropped
+    owner, seeds = [*owner, *[owner[-1]] * spare], [*seeds, *[0] * spare]
+    limits = [*limits, *[1] * spare]
     eos, seed, limit = (torch.tensor(list(x), device=device).long() for x in (eos_ids, seeds, limits))
     rows = _Running(torch.arange(len(owner), device=device), seed, limit, torch.zeros_like(limit).bool())
     tokens = torch.full((len(owner), width), -1, device=device)
@@ -111,19 +118,21 @@ def decode(
             chosen = _leave(rows, step, chosen)
             if not len(chosen):
                 break
-        logits = logits_from_hidden(model, packed_hidden(model, chosen, step.advance(), step))
-    return _cut(tokens, logprobs, limit, eos)
+        logits = packed_logits(model, packed_hidden(model, chosen, step.advance(), step))
+    return _cut(tokens[:count], logprobs[:count], limit[:count], eos)
 
 
 def _leave(rows: _Running, step: Step, chosen: Tensor) -> Tensor:
-    """Let finished rows leave once there are enough of them; returns the tokens chosen by those that stay."""
-    running = (~rows.done).nonzero().flatten().cpu()
-    if len(running) > KEEP_ROWS * len(chosen):
-        return chosen
-    stay = running.to(chosen.device)
+    """Let finished rows leave once there are enough of them; returns the tokens of the rows that stay."""
+    done = rows.done.cpu()
+    running = int((~done).sum())
+    size = whole_rows(running, chosen.device)  # a few finished ones may have to stay
+    if not running or size > KEEP_ROWS * len(done):
+        return chosen if running else chosen[:0]
+    stay = done.to(torch.uint8).argsort(stable=True)[:size].sort().values
+    step.keep(stay)
+    stay = stay.to(chosen.device)
     rows.keep(stay)
-    if len(stay):
-        step.keep(running)
     return chosen[stay]
 
 

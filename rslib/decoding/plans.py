@@ -14,6 +14,7 @@ from torch import Tensor
 from rslib.decoding.attention import attend_part, mask_prefix, mask_within, merge
 
 GROW = 16  # suffix buffers grow by this many tokens
+COLUMNS = 16
 KEEP_PROMPTS = 0.75  # prompts leave the cache once this share or less of them still has rows
 Ids = Sequence[int]
 Cache = list[tuple[Tensor, Tensor]]
@@ -28,7 +29,8 @@ class Ragged:
     """
 
     def __init__(self, lengths: Ids, device: torch.device) -> None:
-        self.rows, self.width = len(lengths), max([1, *lengths])  # attention needs one column at least
+        # In steps of 16 columns, sums and products over them round alike in every batch (see `whole_rows`).
+        self.rows, self.width = len(lengths), -(-max([1, *lengths]) // COLUMNS) * COLUMNS
         self.full = self.rows * self.width == sum(lengths)
         sizes = torch.tensor(lengths)
         filled = torch.arange(self.width) < sizes[:, None]

@@ -43,7 +43,8 @@ def sample(
     finish_reason is "length" when max_new_tokens or the policy's context cut the response off.
 
     A response depends on the policy, its prompt, the settings and its own seed (see `response_seed`), not on
-    the batch it was drawn in, except that batches of another shape round their last bits differently.
+    the batch it was drawn in: on a CPU to the last bit (`rslib.decoding.attention.whole_rows` says how, and
+    it is tested); on a GPU up to rounding, which now and then turns a token.
 
     Raises ConfigError for settings out of range, DataError for prompts that are empty, stand twice, or leave
     no room in the context, ModelError for logits that are not finite, BudgetError when memory runs out with

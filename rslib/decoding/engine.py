@@ -95,7 +95,7 @@ def decode(
 
     `owner` never decreases; prompt and response fit into `context` together. To be called inside
     `shared_attention(model)`. A row depends on its prompt, its seed and the rule alone, not on its
-    neighbours, but for the last bits of float arithmetic. Raises ModelError when logits are not finite.
+    neighbours (on a GPU: up to rounding). Raises ModelError when logits are not finite.
     """
     device, width, count = model.device, max(limits), len(owner)
     spare = whole_rows(count, device) - count  # they finish at once, and their tokens are dropped

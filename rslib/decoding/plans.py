@@ -14,7 +14,9 @@ from torch import Tensor
 from rslib.decoding.attention import attend_part, mask_prefix, mask_within, merge
 
 GROW = 16  # suffix buffers grow by this many tokens
-COLUMNS = 16
+# Widths come in these steps, so that CPU libraries round alike in every batch (see `whole_rows`): sums over
+# keys need 16, rows of queries 4.
+COLUMNS, QUERY_COLUMNS = 16, 4
 KEEP_PROMPTS = 0.75  # prompts leave the cache once this share or less of them still has rows
 Ids = Sequence[int]
 Cache = list[tuple[Tensor, Tensor]]
@@ -28,9 +30,8 @@ class Ragged:
     of one matrix, so that a single product serves them all.
     """
 
-    def __init__(self, lengths: Ids, device: torch.device) -> None:
-        # In steps of 16 columns, sums and products over them round alike in every batch (see `whole_rows`).
-        self.rows, self.width = len(lengths), -(-max([1, *lengths]) // COLUMNS) * COLUMNS
+    def __init__(self, lengths: Ids, device: torch.device, columns: int = COLUMNS) -> None:
+        self.rows, self.width = len(lengths), -(-max([1, *lengths]) // columns) * columns
         self.full = self.rows * self.width == sum(lengths)
         sizes = torch.tensor(lengths)
         filled = torch.arange(self.width) < sizes[:, None]
@@ -76,7 +77,8 @@ class Tree:
         for prompt, tail in zip(owner, tails, strict=True):
             per_prompt[prompt] += tail
             places.append(range(lengths[prompt], lengths[prompt] + tail))
-        self.prefix, self.suffix, self.queries = (Ragged(x, device) for x in (lengths, tails, per_prompt))
+        self.prefix, self.suffix = Ragged(lengths, device), Ragged(tails, device)
+        self.queries = Ragged(per_prompt, device, QUERY_COLUMNS)
         self.split = sum(lengths)  # the first suffix token
         self.tokens = torch.tensor(list(chain(*prefixes, *suffixes)), device=device)
         self.positions = torch.tensor(list(chain(*places)), device=device)
@@ -126,7 +128,8 @@ class Step:
     def _regroup(self, owner: Tensor) -> None:
         """Take note of which rows belong to which prompt: owner (R,), on the CPU, never decreases."""
         self.owner, device = owner, self.lengths.device
-        self.queries = Ragged(torch.bincount(owner, minlength=len(self.lengths)).tolist(), device)
+        counts = torch.bincount(owner, minlength=len(self.lengths)).tolist()
+        self.queries = Ragged(counts, device, QUERY_COLUMNS)
         self.start = self.lengths[owner.to(device)]
         self.width = self.cache[0][0].shape[2]
         self.padded = bool((self.lengths < self.width).any())

@@ -108,6 +108,7 @@ def random_model(shape: str, kind: str = "policy") -> PreTrainedModel:
         initializer_range=0.08,  # the usual 0.02 leaves all logits nearly equal
         tie_word_embeddings=kind == "policy",
         pad_token_id=PAD,
+        eos_token_id=None,  # left out, it would be 2, and `generate` would end rows before their length
         num_labels=1,
     )
     auto = AutoModelForCausalLM if kind == "policy" else AutoModelForSequenceClassification

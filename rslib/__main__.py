@@ -157,10 +157,7 @@ def _read_input(args: argparse.Namespace) -> Dataset:
 # The stages ----------------------------------------------------------------------------------------------
 
 
-def _sample_options(parser: argparse.ArgumentParser) -> None:
-    from rslib.config import SampleConfig
-
-    _add_model(parser, "policy")
+def _add_prompts(parser: argparse.ArgumentParser, split: str) -> None:
     parser.add_argument(
         "--prompts",
         type=_number_or_text,
@@ -168,20 +165,33 @@ def _sample_options(parser: argparse.ArgumentParser) -> None:
         metavar="COUNT|FILE",
         help="how many embedded prompts, or a prompt file (default: 400)",
     )
-    parser.add_argument("--split", default="train", help="split of the embedded prompts (default: train)")
+    parser.add_argument("--split", default=split, help=f"split of the embedded prompts (default: {split})")
+
+
+def _prompts(args: argparse.Namespace) -> Dataset:
+    from rslib.pipeline import EMBEDDED, load_prompts
+
+    if isinstance(args.prompts, int):
+        return load_prompts(EMBEDDED, args.split, args.prompts)
+    return load_prompts(args.prompts)
+
+
+def _sample_options(parser: argparse.ArgumentParser) -> None:
+    from rslib.config import SampleConfig
+
+    _add_model(parser, "policy")
+    _add_prompts(parser, "train")
     _add_config(parser, SampleConfig)
     _add_out(parser)
 
 
 def _sample(args: argparse.Namespace) -> None:
     from rslib.config import SampleConfig
-    from rslib.pipeline import EMBEDDED, load_prompts
     from rslib.stages import Stages
     from rslib.store import RunFolder
 
     config = _config(args, SampleConfig)
-    counted = isinstance(args.prompts, int)
-    prompts = load_prompts(EMBEDDED, args.split, args.prompts) if counted else load_prompts(args.prompts)
+    prompts = _prompts(args)
     with RunFolder(args.out) as folder:
         stages = Stages(folder)
         table = stages.sample(stages.models.policy_checkpoint(args.policy), prompts, config)
@@ -265,14 +275,7 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     from rslib.config import EvaluateConfig
 
     _add_model(parser, "policy", "baseline", "reward-model")
-    parser.add_argument(
-        "--prompts",
-        type=_number_or_text,
-        default=400,
-        metavar="COUNT|FILE",
-        help="how many embedded prompts, or a prompt file (default: 400)",
-    )
-    parser.add_argument("--split", default="test", help="split of the embedded prompts (default: test)")
+    _add_prompts(parser, "test")
     _add_config(parser, EvaluateConfig)
     _add_out(parser)
 
@@ -280,12 +283,11 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
 def _evaluate(args: argparse.Namespace) -> None:
     from rslib.config import EvaluateConfig
     from rslib.models import load_policy, load_reward_model
-    from rslib.pipeline import EMBEDDED, evaluate, load_prompts, write_report
+    from rslib.pipeline import evaluate, write_report
     from rslib.store import make_folder
 
     config = _config(args, EvaluateConfig)
-    counted = isinstance(args.prompts, int)
-    prompts = load_prompts(EMBEDDED, args.split, args.prompts) if counted else load_prompts(args.prompts)
+    prompts = _prompts(args)
     make_folder(args.out)
     report = evaluate(
         load_policy(args.policy),

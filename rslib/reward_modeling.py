@@ -14,7 +14,7 @@ import torch
 
 from rslib.config import FinetuneConfig
 from rslib.errors import DataError
-from rslib.models import Policy, RewardModel
+from rslib.models import Policy, RewardModel, hidden_states, rewards_from_hidden
 from rslib.schema import with_column
 from rslib.scoring import score
 from rslib.training import Objective, Optimiser, fit, pad_right, plan
@@ -58,9 +58,9 @@ def rewards_of(model: torch.nn.Module, rows: Sequence[Sequence[int]], pad_id: in
     """Reward of each token sequence, shape (rows,): the head at the last real token, found by position."""
     ids = pad_right(rows, pad_id, str(model.device))
     last = torch.tensor([len(row) - 1 for row in rows], device=ids.device)
-    hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+    hidden = hidden_states(model, ids, use_cache=False)
     pooled = hidden[torch.arange(len(rows), device=ids.device), last]
-    return model.score(pooled)[:, 0].float()
+    return rewards_from_hidden(model, pooled).float()
 
 
 def bradley_terry_loss(chosen: torch.Tensor, rejected: torch.Tensor) -> torch.Tensor:

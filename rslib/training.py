@@ -15,7 +15,7 @@ import torch
 
 from rslib.config import FinetuneConfig
 from rslib.errors import BudgetError, ModelError, is_out_of_memory
-from rslib.models import logits_from_hidden
+from rslib.models import hidden_states, logits_from_hidden
 from rslib.progress import Progress, note
 
 BUCKET = 16  # batches sorted by length together: long enough to avoid padding, short enough to stay random
@@ -105,7 +105,7 @@ def next_token_nll(model: torch.nn.Module, sequences: Sequence[TokenRow], pad_id
     """
     ids = pad_right([s.ids for s in sequences], pad_id, str(model.device))
     mask = target_mask(sequences, ids.shape[1]).to(ids.device)
-    hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1][mask]
+    hidden = hidden_states(model, ids, use_cache=False)[:, :-1][mask]
     logits = logits_from_hidden(model, hidden).float()
     return torch.nn.functional.cross_entropy(logits, ids[:, 1:][mask], reduction="none")
 

@@ -1,0 +1,36 @@
+"""`python -m autograder`: check a notebook from a shell, build the notebooks, measure the thresholds."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from rslib.errors import RSError
+
+COMMANDS = {
+    "check": "grade a notebook's exercises as its own check cells do",
+    "release": "build notebooks/ from solutions/",
+    "course": "build an nbgrader course directory",
+    "solutions": "run the solved notebooks and render them as HTML",
+    "calibrate": "measure the thresholds of the experiments",
+}
+_MODULES = {"check": "shell", "solutions": "rendering"}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; errors of the project become one message and exit code 2."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] not in COMMANDS:
+        print("usage: python -m autograder COMMAND ...\n")
+        print("\n".join(f"  {name:10} {text}" for name, text in COMMANDS.items()))
+        return 0 if arguments and arguments[0] in ("-h", "--help") else 2
+    name = arguments[0]
+    try:
+        return importlib.import_module(f"autograder.{_MODULES.get(name, name)}").main(arguments[1:])
+    except RSError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""Measure what honest, idle and random work gives in every experiment, and set the thresholds.
+
+    python -m autograder calibrate --seeds 30                    all experiments
+    python -m autograder calibrate --exercise 4.3 --seeds 30     one of them; finished seeds are kept
+
+An experiment is a function `(seed, folder) -> {statistic: {arm: value}}` in `autograder/experiments/nbNN.py`,
+listed there in EXPERIMENTS by exercise. It runs the same code as the grader.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import pkgutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from autograder import calibration, experiments
+from rslib.errors import ConfigError
+from rslib.progress import Progress
+from rslib.store import atomic_write, versions
+
+Experiment = Callable[[int, Path], dict[str, dict[str, float]]]
+
+
+def all_experiments() -> dict[str, Experiment]:
+    """Every experiment by exercise id."""
+    names = [m.name for m in pkgutil.iter_modules(experiments.__path__) if m.name.startswith("nb")]
+    modules = [importlib.import_module(f"autograder.experiments.{name}") for name in sorted(names)]
+    return {exercise: run for module in modules for exercise, run in module.EXPERIMENTS.items()}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure the missing seeds, set the thresholds, print the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m autograder calibrate", description="thresholds of experiments"
+    )
+    parser.add_argument("--exercise", help="one exercise, such as 4.3 (default: all)")
+    parser.add_argument("--seeds", type=int, default=30, help="seeds 0 .. N-1")
+    parser.add_argument("--fresh", action="store_true", help="measure again what is already there")
+    args = parser.parse_args(argv)
+    known = all_experiments()
+    if args.exercise and args.exercise not in known:
+        raise ConfigError(
+            f"exercise {args.exercise} has no experiment; those that have are {', '.join(known)}"
+        )
+    for exercise in [args.exercise] if args.exercise else known:
+        measure(exercise, known[exercise], args.seeds, fresh=args.fresh)
+    print(table(read()))
+    return 0
+
+
+def read() -> dict[str, Any]:
+    """What has been measured so far."""
+    empty: dict[str, Any] = {"versions": {}, "exercises": {}}
+    return json.loads(calibration.FILE.read_text(encoding="utf-8")) if calibration.FILE.exists() else empty
+
+
+def measure(exercise: str, run: Experiment, seeds: int, *, fresh: bool = False) -> None:
+    """Run the experiment on each seed that is not there yet; the file is written after every seed."""
+    done = {} if fresh else values_by_seed(read()["exercises"].get(exercise, {}))
+    progress = Progress(f"calibrate {exercise}", total=seeds, unit="seeds")
+    for seed in range(seeds):
+        if cached := seed in done:
+            progress.advance(cached=cached)
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            done[seed] = run(seed, Path(folder))
+        content = read()
+        content["versions"], content["exercises"][exercise] = versions(), summary(done)
+        atomic_write(calibration.FILE, json.dumps(content, indent=1, sort_keys=True) + "\n")
+        progress.advance()
+
+
+def values_by_seed(stored: Mapping[str, Any]) -> dict[int, dict[str, dict[str, float]]]:
+    """Turn the stored layout (statistic, arm, seed) into one entry a seed."""
+    found: dict[int, dict[str, dict[str, float]]] = {}
+    for statistic, entry in stored.items():
+        for arm, values in entry["arms"].items():
+            for seed, value in values.items():
+                found.setdefault(int(seed), {}).setdefault(statistic, {})[arm] = value
+    return found
+
+
+def summary(done: Mapping[int, Mapping[str, Mapping[str, float]]]) -> dict[str, Any]:
+    """The stored layout, with a threshold for each statistic as soon as there are two seeds."""
+    first = next(iter(done.values()))
+    found = {}
+    for statistic, arms in first.items():
+        by_arm = {
+            arm: {str(s): round(float(done[s][statistic][arm]), 5) for s in sorted(done)} for arm in arms
+        }
+        found[statistic] = {"arms": by_arm} | (_judged(by_arm) if len(done) > 1 else {})
+    return found
+
+
+def _judged(by_arm: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    arms = {arm: list(values.values()) for arm, values in by_arm.items()}
+    limit = calibration.best_threshold(arms)
+    return {
+        "threshold": limit,
+        "risks": {k: float(f"{v:.2g}") for k, v in calibration.risks(arms, limit).items()},
+    }
+
+
+def table(content: Mapping[str, Any]) -> str:
+    """The calibration as text: per statistic and arm mean, range, number of seeds and chance of a wrong verdict."""
+    lines = [
+        "exercise  statistic             arm           seeds   mean      lowest    highest   threshold  misjudged"
+    ]
+    for exercise, statistics in sorted(content["exercises"].items()):
+        for statistic, entry in statistics.items():
+            for arm, values in entry["arms"].items():
+                numbers = list(values.values())
+                lines.append(
+                    f"{exercise:9} {statistic:21} {arm:13} {len(numbers):5} {sum(numbers) / len(numbers):9.3f} "
+                    f"{min(numbers):9.3f} {max(numbers):9.3f} {entry.get('threshold', float('nan')):9.3f}  "
+                    f"{entry.get('risks', {}).get(arm, float('nan')):.1e}"
+                )
+    return "\n".join(lines)

@@ -1,0 +1,235 @@
+"""What an exercise is, and how a wrong answer is told.
+
+An exercise has parts; a part has points and a `grade` function that raises `Wrong` at the first check that
+fails. A check has a name, and the catalogue in `autograder/wrong/` holds every wrong answer to the check that
+must catch it. A `Wrong` names the idea that leads to the answer that was given; it never gives the answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rslib.errors import ConfigError
+
+if TYPE_CHECKING:
+    from autograder.work import Work
+
+ANSWERED = "is answered"
+RUNS = "runs"
+
+
+class Wrong(Exception):
+    """A failed check, told to the learner.
+
+    check: the check's name, in words that finish "your answer ..." ("keeps the highest reward").
+    idea: id of the misconception in the flaw catalogue ("F03"), or "" where the mistake is only technical.
+    message: what wrong idea leads here, and where to look. Never the answer.
+    case, expected, got: the failing case as short text; `expected` only where it does not give the answer away.
+    """
+
+    def __init__(
+        self, check: str, message: str, *, idea: str = "", case: str = "", expected: str = "", got: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.check, self.message, self.idea = check, message, idea
+        self.case, self.expected, self.got = case, expected, got
+
+
+@dataclass(frozen=True)
+class Idea:
+    """A misconception, and the value that it would produce on the case at hand."""
+
+    id: str
+    message: str
+    value: Any
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What makes one learner's exercise differ from another's: student id, course salt, exercise id."""
+
+    student: str = ""
+    course: str = ""
+    exercise: str = ""
+
+    def rng(self, purpose: str = "") -> np.random.Generator:
+        """The same generator for the same learner, course, exercise and purpose, on every machine.
+
+        >>> ada = Variant("ada", "2026", "2.1")
+        >>> bool(ada.rng("order").random() == ada.rng("order").random())
+        True
+        """
+        text = "\x1f".join((self.student.strip().lower(), self.course, self.exercise, purpose))
+        digest = hashlib.sha256(text.encode()).digest()
+        return np.random.default_rng(list(digest))
+
+
+Grade = Callable[["Work", np.random.Generator], None]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A share of an exercise's points, given whole or not at all."""
+
+    title: str
+    points: float
+    grade: Grade
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise of the course.
+
+    id: "1.3". title: a few words. difficulty: 1 to 3 stars. minutes: for a learner who is prepared.
+    names: the variables or functions that the learner's cells define; all that a grader looks at.
+    parts: graded one after the other, independently.
+    given: what the notebook hands out (`given("2.1")`): questions, reward models, cards; by variant.
+    measured: True if the grade rests on an experiment, whose thresholds are in calibration.json.
+    """
+
+    id: str
+    title: str
+    difficulty: int
+    minutes: int
+    names: tuple[str, ...]
+    parts: tuple[Part, ...]
+    given: Callable[[Variant], Any] | None = field(default=None)
+    measured: bool = False
+
+    def __post_init__(self) -> None:
+        if self.difficulty not in (1, 2, 3) or not self.parts or not self.names:
+            raise ConfigError(f"exercise {self.id}: one to three stars, at least one part and one name")
+
+    @property
+    def notebook(self) -> str:
+        """Two digits: "01" for exercise 1.3."""
+        return f"{int(self.id.split('.')[0]):02d}"
+
+    @property
+    def points(self) -> float:
+        """All points that can be had."""
+        return float(sum(part.points for part in self.parts))
+
+    def card(self) -> str:
+        """The line above the task, in markdown.
+
+        >>> Exercise("1.3", "Draw", 2, 8, ("f",), (Part("shape", 1.5, lambda work, rng: None),)).card()
+        '**1.3 · Draw** · ★★☆ · 1.5 points · about 8 minutes'
+        """
+        stars = "★" * self.difficulty + "☆" * (3 - self.difficulty)
+        plural = "" if self.points == 1 else "s"
+        return f"**{self.id} · {self.title}** · {stars} · {self.points:g} point{plural} · about {self.minutes} minutes"
+
+
+def short(value: Any, limit: int = 300) -> str:
+    """A value as text for a message, cut where it gets long."""
+    with np.printoptions(precision=4, threshold=24, suppress=True):
+        text = repr(value) if not isinstance(value, np.ndarray) else np.array2string(value, separator=", ")
+    return text if len(text) <= limit else text[: limit - 4] + " ..."
+
+
+def require(
+    passed: Any,
+    check: str,
+    message: str,
+    *,
+    idea: str = "",
+    case: Any = "",
+    expected: Any = "",
+    got: Any = "",
+) -> None:
+    """Raise Wrong unless `passed`.
+
+    >>> require(2 > 1, "orders numbers", "")
+    """
+    if not bool(passed):
+        texts = {
+            k: v if isinstance(v, str) else short(v)
+            for k, v in (("case", case), ("expected", expected), ("got", got))
+        }
+        raise Wrong(check, message, idea=idea, **texts)
+
+
+def same(got: Any, expected: Any, tolerance: float = 0.0) -> bool:
+    """Whether two plain values agree: exactly, or as numbers within `tolerance` (absolute, plus relative).
+
+    Shapes must agree and NaN agrees with NaN. Only plain containers, numbers and arrays are compared, by value:
+    an object with a `==` of its own never gets to speak.
+
+    >>> same([1, 2], (1, 2)), same([1.0, float("nan")], [1.0, float("nan")]), same([1], [1, 2])
+    (True, True, False)
+    """
+    if isinstance(expected, str):
+        return type(got) is str and got == expected
+    if isinstance(expected, dict):
+        return (
+            type(got) is dict
+            and got.keys() == expected.keys()
+            and all(same(got[k], expected[k], tolerance) for k in expected)
+        )
+    if isinstance(expected, list | tuple) and any(isinstance(v, str | list | tuple | dict) for v in expected):
+        return (
+            type(got) in (list, tuple)
+            and len(got) == len(expected)
+            and all(same(g, e, tolerance) for g, e in zip(got, expected, strict=True))
+        )
+    left, right = numbers(got), numbers(expected)
+    if left is None or right is None or left.shape != right.shape:
+        return False
+    return bool(np.allclose(left, right, rtol=tolerance, atol=tolerance, equal_nan=True))
+
+
+def numbers(value: Any) -> np.ndarray | None:
+    """A number, list, array or tensor as float64, or None if it is something else.
+
+    >>> numbers([1, 2]).tolist(), numbers("1") is None
+    ([1.0, 2.0], True)
+    """
+    if hasattr(value, "detach"):
+        value = value.detach().cpu().double().numpy()
+    if not isinstance(value, bool | int | float | list | tuple | np.ndarray | np.number):
+        return None
+    try:
+        array = np.asarray(value)
+        return array.astype(np.float64) if array.dtype.kind in "biuf" else None
+    except (ValueError, TypeError):
+        return None
+
+
+def diagnose(
+    check: str,
+    got: Any,
+    expected: Any,
+    *,
+    ideas: Sequence[Idea] = (),
+    otherwise: str,
+    idea: str = "",
+    tolerance: float = 0.0,
+    case: Any = "",
+    reveal: bool = True,
+) -> None:
+    """Raise Wrong unless `got` agrees with `expected`; name the idea whose value it agrees with instead.
+
+    check: the check's name. otherwise: the message when no idea of the list explains the value, filed under `idea`.
+    tolerance: absolute and relative. reveal: False where the expected value is itself the answer.
+
+    >>> diagnose("keeps the best", 0, 2, ideas=[Idea("F03", "the worst is kept", 0)], otherwise="not the best")
+    Traceback (most recent call last):
+    autograder.exercise.Wrong: the worst is kept
+    """
+    if same(got, expected, tolerance):
+        return
+    shown = {
+        "case": case if isinstance(case, str) else short(case),
+        "got": short(got),
+        "expected": short(expected) if reveal else "",
+    }
+    for known in ideas:
+        if same(got, known.value, tolerance) and not same(known.value, expected, tolerance):
+            raise Wrong(check, known.message, idea=known.id, **shown)
+    raise Wrong(check, otherwise, idea=idea, **shown)

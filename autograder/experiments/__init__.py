@@ -1,0 +1,1 @@
+"""The experiments that calibrate the measured exercises, one module a notebook."""

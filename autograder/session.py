@@ -1,0 +1,149 @@
+"""What a running notebook remembers: who works on which notebook, predictions, and verdicts so far.
+
+There is one session a kernel, made by `begin`. It is the only state of this package, and nothing in it is ever
+graded: a check looks at the learner's names alone.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from autograder import exercises
+from autograder.exercise import Exercise, Variant
+from autograder.verdict import Verdict, grade
+from autograder.work import Work
+from rslib.errors import ConfigError
+
+RUNS = "AUTOGRADER_RUNS"
+"""Environment variable: where notebooks keep what they compute (default: `runs` beside the notebook)."""
+
+
+@dataclass
+class Session:
+    """One notebook in one kernel."""
+
+    notebook: str = ""
+    student: str = ""
+    course: str = ""
+    predictions: dict[str, Any] = field(default_factory=dict)
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+
+    def variant(self, exercise: str) -> Variant:
+        """The variant of an exercise for this learner."""
+        return Variant(self.student, self.course, exercise)
+
+    def folder(self) -> Path:
+        """The work folder of the notebook, made where it is missing."""
+        found = Path(os.environ.get(RUNS) or "runs") / (self.notebook or "other")
+        found.mkdir(parents=True, exist_ok=True)
+        return found
+
+
+_CURRENT = Session()
+
+
+def begin(notebook: str, student: str = "", course: str = "") -> Path:
+    """Start (or start again) the session of a notebook and return its work folder.
+
+    student: any id that stays the same; it draws your variant of the exercises. course: the course's salt.
+    """
+    if not isinstance(student, str) or not isinstance(course, str):
+        raise ConfigError('begin(): student and course are texts, such as begin("01", student="ada")')
+    predictions = _CURRENT.predictions if _CURRENT.notebook == notebook else {}
+    _CURRENT.__init__(notebook, student, course, predictions)
+    whose = f"variant of {student!r}" if student.strip() else 'common variant (put your id into student="")'
+    points = sum(e.points for e in exercises.of_notebook(notebook))
+    print(f"Notebook {notebook}: {points:g} points, {whose}.")
+    return _CURRENT.folder()
+
+
+def given(exercise: str) -> Any:
+    """What an exercise hands out: its questions, cards or models, in this learner's variant."""
+    found = exercises.find(exercise)
+    if found.given is None:
+        raise ConfigError(
+            f"exercise {exercise} hands nothing out; run its cells and then check({exercise!r})"
+        )
+    return found.given(_CURRENT.variant(exercise))
+
+
+def check(exercise: str, *, seed: int | None = None, names: Mapping[str, Any] | None = None) -> Verdict:
+    """Grade an exercise on fresh inputs and show which parts pass.
+
+    seed: to draw the same inputs again (a verdict carries its seed). names: where to look for the answers;
+    by default the notebook's variables.
+    """
+    found = exercises.find(exercise)
+    seed = int.from_bytes(os.urandom(4), "little") if seed is None else seed
+    names = _notebook_names() if names is None else names
+    verdict = grade(found, Work(names, _CURRENT.variant(exercise), _CURRENT.folder()), seed)
+    _CURRENT.verdicts[exercise] = verdict
+    return verdict
+
+
+def _notebook_names() -> Mapping[str, Any]:
+    """The variables of the notebook, or of the script that called `check`."""
+    main = sys.modules.get("IPython")
+    shell = main.get_ipython() if main is not None else None
+    return shell.user_ns if shell is not None else sys._getframe(2).f_globals
+
+
+def predict(name: str, value: Any = ...) -> None:
+    """Note a prediction before the experiment runs; `...` means that none was made yet."""
+    if value is ...:
+        print(f"No prediction for {name!r} yet: replace the dots, run this cell again, then go on.")
+        return
+    _CURRENT.predictions[name] = value
+    print(f"Noted: {name} = {value}")
+
+
+def compare(name: str, measured: Any) -> None:
+    """Print a prediction beside what was measured."""
+    shown = f"{measured:.3g}" if isinstance(measured, float) else measured
+    said = _CURRENT.predictions.get(name)
+    print(f"{name}: you predicted {'nothing' if said is None else said}, measured {shown}")
+
+
+@dataclass(frozen=True)
+class Score:
+    """The points of a notebook so far: a table in a notebook, text elsewhere."""
+
+    rows: tuple[tuple[str, str, float | None, float], ...]
+
+    def __repr__(self) -> str:
+        lines = [
+            f"  {i:4} {t}: {'not checked yet' if p is None else f'{p:g}'} of {o:g}"
+            for i, t, p, o in self.rows
+        ]
+        return "\n".join([self.total(), *lines])
+
+    def total(self) -> str:
+        """The sum as a sentence."""
+        return (
+            f"{sum(p or 0 for _, _, p, _ in self.rows):g} of {sum(o for *_, o in self.rows):g} points so far"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f'<tr><th scope="row">{escape(i)}</th><td>{escape(t)}</td>'
+            f"<td>{'not checked yet' if p is None else f'{p:g}'}</td><td>{o:g}</td></tr>"
+            for i, t, p, o in self.rows
+        )
+        head = "".join(f'<th scope="col">{h}</th>' for h in ("exercise", "title", "points", "of"))
+        return f"<table><caption>{self.total()}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def progress() -> Score:
+    """The points so far in this notebook, in this kernel."""
+    return Score(tuple(_row(e) for e in exercises.of_notebook(_CURRENT.notebook)))
+
+
+def _row(exercise: Exercise) -> tuple[str, str, float | None, float]:
+    verdict = _CURRENT.verdicts.get(exercise.id)
+    return exercise.id, exercise.title, None if verdict is None else verdict.points, exercise.points

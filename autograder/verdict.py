@@ -1,0 +1,157 @@
+"""The result of a check: points per part, and for each part that failed, which wrong idea explains it.
+
+A verdict is shown as a panel (HTML) or as text. Its `repr` is the number of points and nothing else: nbgrader
+reads the text of a test cell's last expression as partial credit, so the learner's panel and the instructor's
+mark are the same output of the same cell.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from autograder.exercise import Exercise, Part, Wrong, short
+from autograder.work import Work
+
+MIME = "application/vnd.autograder.verdict+json"
+GRADED = "can be graded"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One part's points and, where it failed, the `Wrong` in plain text (empty strings where it passed)."""
+
+    title: str
+    points: float
+    out_of: float
+    check: str = ""
+    idea: str = ""
+    message: str = ""
+    case: str = ""
+    expected: str = ""
+    got: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the part got all its points."""
+        return self.check == ""
+
+    def lines(self) -> list[str]:
+        """The part as lines of text."""
+        mark = "passed" if self.passed else "NOT YET"
+        found = [f"  [{mark}] {self.title}: {self.points:g} of {self.out_of:g}"]
+        if not self.passed:
+            found += [
+                f"      check: {self.check}" + (f" ({self.idea})" if self.idea else ""),
+                f"      {self.message}",
+            ]
+            found += [f"      {name}: {text}" for name, text in self.details()]
+        return found
+
+    def details(self) -> list[tuple[str, str]]:
+        """The failing case, what was expected and what came, where there is something to show."""
+        return [(n, t) for n, t in (("case", self.case), ("expected", self.expected), ("got", self.got)) if t]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcomes of an exercise's parts, with the seed that draws the same checks again."""
+
+    exercise: str
+    title: str
+    outcomes: tuple[Outcome, ...]
+    seed: int
+    seconds: float
+
+    @property
+    def points(self) -> float:
+        """Points reached."""
+        return float(sum(o.points for o in self.outcomes))
+
+    @property
+    def out_of(self) -> float:
+        """Points that could be had."""
+        return float(sum(o.out_of for o in self.outcomes))
+
+    @property
+    def passed(self) -> bool:
+        """Whether every part passed."""
+        return all(o.passed for o in self.outcomes)
+
+    def text(self) -> str:
+        """The panel as plain text."""
+        head = f"{self.exercise} {self.title}: {self.points:g} of {self.out_of:g} points"
+        return "\n".join([head, *(line for o in self.outcomes for line in o.lines())])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as a JSON output of the cell."""
+        return asdict(self) | {"points": self.points, "out_of": self.out_of}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Verdict:
+        """The inverse of `to_dict`."""
+        outcomes = tuple(Outcome(**o) for o in content["outcomes"])
+        return cls(content["exercise"], content["title"], outcomes, content["seed"], content["seconds"])
+
+    def __repr__(self) -> str:
+        return f"{self.points:g}"
+
+    def _repr_html_(self) -> str:
+        head = f"{escape(self.exercise)} {escape(self.title)}: {self.points:g} of {self.out_of:g} points"
+        body = "".join(_row(o) for o in self.outcomes)
+        return (
+            f'<div role="status" style="border-left:4px solid currentColor;padding:0.2em 1em;max-width:50em">'
+            f"<p><strong>{head}</strong></p><ul>{body}</ul></div>"
+        )
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        return {"text/plain": repr(self), "text/html": self._repr_html_(), MIME: self.to_dict()}
+
+
+def _row(outcome: Outcome) -> str:
+    """One part as a list item: a word says whether it passed, so colour carries nothing."""
+    mark = "✓ passed" if outcome.passed else "✗ not yet"
+    head = f"<strong>{mark}</strong> · {escape(outcome.title)} · {outcome.points:g} of {outcome.out_of:g}"
+    if outcome.passed:
+        return f"<li>{head}</li>"
+    idea = f" ({escape(outcome.idea)})" if outcome.idea else ""
+    details = "".join(
+        f"<br>{name}: <code style='white-space:pre-wrap'>{escape(text)}</code>"
+        for name, text in outcome.details()
+    )
+    return f"<li>{head}<br>check: {escape(outcome.check)}{idea}<br>{escape(outcome.message)}{details}</li>"
+
+
+def grade(exercise: Exercise, work: Work, seed: int) -> Verdict:
+    """Grade each part of the exercise with inputs drawn from `seed`."""
+    start = time.perf_counter()
+    outcomes = tuple(_outcome(part, work, seed, k) for k, part in enumerate(exercise.parts))
+    return Verdict(exercise.id, exercise.title, outcomes, seed, round(time.perf_counter() - start, 3))
+
+
+def _outcome(part: Part, work: Work, seed: int, k: int) -> Outcome:
+    try:
+        part.grade(work, np.random.default_rng([seed, k]))
+    except Wrong as wrong:
+        return Outcome(
+            part.title,
+            0.0,
+            part.points,
+            wrong.check,
+            wrong.idea,
+            wrong.message,
+            wrong.case,
+            wrong.expected,
+            wrong.got,
+        )
+    except (
+        Exception
+    ) as error:  # a value of a kind that no check foresaw: the learner gets a sentence, not a traceback
+        message = f"The check stopped with {type(error).__name__}: {short(str(error))}. Is an answer of another type?"
+        return Outcome(part.title, 0.0, part.points, GRADED, "", message)
+    return Outcome(part.title, part.points, part.points)

@@ -1,0 +1,95 @@
+"""Placeholders in the course's text: exercise cards, numbers from result files, address and version.
+
+    {{card:1.3}}                                               the exercise's card
+    {{rounds.json:results.0.arms.base.gold.mean|.2f}}          a number of docs/results/rounds.json
+    {{rounds.json:results.*.arms.base.gold.mean|.2f}}          its mean over all entries of the list
+    {{repository}} {{version}}                                 from pyproject.toml and the package
+
+No number of the course's text is typed. One that is missing stops the build.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import statistics
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from autograder import exercises
+from rslib import __version__
+from rslib.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "docs" / "results"
+PLACEHOLDER = re.compile(r"\{\{(.+?)\}\}")
+
+
+def expand(text: str, where: str, results: Path = RESULTS) -> str:
+    """The text with every placeholder replaced; `where` goes into the error of one that cannot be.
+
+    >>> from rslib import __version__
+    >>> expand("rslib {{version}}", "a test") == f"rslib {__version__}"
+    True
+    """
+    return PLACEHOLDER.sub(lambda found: _value(found[1].strip(), where, results), text)
+
+
+def repository() -> str:
+    """The address of the repository; pyproject.toml is its only home."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project["urls"]["Repository"]
+
+
+def _value(name: str, where: str, results: Path) -> str:
+    if name == "repository":
+        return repository()
+    if name == "version":
+        return __version__
+    if name.startswith("card:"):
+        return exercises.find(name.removeprefix("card:")).card()
+    found = re.fullmatch(r"([\w-]+\.json):([^|]+)\|(.+)", name)
+    if found is None:
+        fix = "Write {{card:1.3}}, {{file.json:path.to.number|.2f}}, {{repository}} or {{version}}."
+        raise ConfigError(f"unknown placeholder {{{{{name}}}}}", where=where, fix=fix)
+    try:
+        return format(number(results / found[1], found[2]), found[3])
+    except (ConfigError, ValueError) as err:
+        fix = f"Look into {results / found[1]}."
+        raise ConfigError(f"{{{{{name}}}}}: {err}", where=where, fix=fix) from err
+
+
+def number(path: Path, keys: str) -> float:
+    """The number under dotted keys of a JSON file: names, list indices, or * for the mean over a list.
+
+    Raises ConfigError where the file or a key is missing, or where a finite number is not what stands there.
+    """
+    if not path.is_file():
+        raise ConfigError("there is no such file")
+    return _follow(_loaded(path), keys.split("."))
+
+
+@cache
+def _loaded(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _follow(found: Any, keys: list[str]) -> float:
+    """What stands under `keys`.
+
+    >>> _follow({"a": [{"b": 1}, {"b": 4}]}, ["a", "*", "b"])
+    2.5
+    """
+    for at, key in enumerate(keys):
+        if key == "*" and isinstance(found, list) and found:
+            return statistics.fmean(_follow(item, keys[at + 1 :]) for item in found)
+        try:
+            found = found[int(key)] if isinstance(found, list) else found[key]
+        except (KeyError, IndexError, ValueError, TypeError):
+            raise ConfigError(f"nothing stands under '{'.'.join(keys[: at + 1])}'") from None
+    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+        raise ConfigError(f"'{'.'.join(keys)}' is not a number but {found!r:.40}")
+    return found

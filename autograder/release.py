@@ -1,0 +1,270 @@
+"""From a percent script of `solutions/` to the notebook that students open.
+
+    python -m autograder release                            every script; what `make notebooks` does
+    python -m autograder release solutions/01_one.py        one script
+    python -m autograder release --solved --out build/x     with the solutions in place
+
+The student version is made by the preprocessors of nbgrader, in its own order and with the settings of
+`nbgrader_config.py`, so it equals what `nbgrader generate_assignment` makes from the course directory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jupytext
+import nbformat
+from IPython.core.inputtransformer2 import TransformerManager
+from nbconvert.exporters import NotebookExporter
+from nbformat import NotebookNode
+from nbgrader.converters import GenerateAssignment
+from nbgrader.nbgraderformat import ValidationError
+from nbgrader.preprocessors import SaveCells
+from traitlets.config import Config, PyFileConfigLoader
+
+import autograder
+from autograder import exercises
+from autograder.exercise import Exercise
+from autograder.numbers import ROOT, expand, repository
+from rslib import __version__
+from rslib.errors import ConfigError
+
+SOLUTIONS, NOTEBOOKS = ROOT / "solutions", ROOT / "notebooks"
+CONFIG = Path(__file__).with_name("nbgrader_config.py")
+KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+ROLES = ("setup", "predict", "answer", "check")
+KEYS = {"role", "exercise", "name"}
+MARKER = re.compile(r"\s*#\s*%%(\s|$)")
+SETUP = """\
+import sys
+
+if "google.colab" in sys.modules:
+    get_ipython().run_line_magic("pip", 'install -q --no-deps "rslib @ git+{address}@v{version}"')
+from autograder import {names}
+runs = begin("{notebook}", student=""{salt})"""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a percent script: its kind, its text, what its marker says, and where it stands."""
+
+    kind: str
+    source: str
+    where: str
+    role: str = ""
+    exercise: str = ""
+    name: str = ""
+
+    @property
+    def grade_id(self) -> str:
+        """Nbgrader's name of the cell; "" for a cell that nbgrader does not know.
+
+        >>> Cell("code", "", "", role="answer", exercise="1.3", name="b").grade_id
+        '1_3_b'
+        """
+        if self.role == "predict":
+            return f"predict_{self.name}"
+        tail = "check" if self.role == "check" else self.name
+        return "_".join(filter(None, (self.exercise.replace(".", "_"), tail)))
+
+    def wrong(self, what: str, fix: str) -> ConfigError:
+        """The error of this cell."""
+        return ConfigError(what, where=self.where, fix=fix)
+
+
+def read(script: Path) -> list[Cell]:
+    """The cells of a percent script, each checked by itself and all of them together.
+
+    Raises ConfigError: an unknown role or key, a name that is missing or used twice, an exercise without an
+    answer or check cell, a solution region in another cell, a cell that is not Python, a marker in a string.
+    """
+    text = script.read_text(encoding="utf-8")
+    lines = _marker_lines(text, script)
+    nodes = jupytext.reads(text, fmt="py:percent").cells
+    if len(nodes) != len(lines):
+        fix = "Begin the script with a marker, and write every marker as `# %%` at the start of a line."
+        raise ConfigError(f"{len(lines)} markers but {len(nodes)} cells", where=str(script), fix=fix)
+    cells = [_cell(node, _at(script, line)) for node, line in zip(nodes, lines, strict=True)]
+    for cell in cells:
+        _check_cell(cell)
+    _check_script(cells, script)
+    return cells
+
+
+def _marker_lines(text: str, script: Path) -> list[int]:
+    """Numbers of the lines with a cell marker. A marker inside of a string would split its cell."""
+    lines = text.splitlines()
+    try:
+        tree = ast.parse(text)
+    except SyntaxError as err:
+        raise ConfigError(f"not Python: {err.msg}", where=_at(script, err.lineno)) from None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant | ast.JoinedStr):
+            for number in range(node.lineno + 1, node.end_lineno + 1):
+                if MARKER.match(lines[number - 1]):
+                    fix = "Write the text in another way; `# %%` at the start of a line begins a cell."
+                    raise ConfigError("a cell marker in a string", where=_at(script, number), fix=fix)
+    return [number for number, line in enumerate(lines, start=1) if MARKER.match(line)]
+
+
+def _at(script: Path, line: int | None) -> str:
+    return f"{script.name}, line {line}"
+
+
+def _cell(node: NotebookNode, where: str) -> Cell:
+    said = {key: str(value) for key, value in node.metadata.items() if key != "lines_to_next_cell"}
+    if extra := said.keys() - KEYS:
+        fix = f'A marker may say {", ".join(sorted(KEYS))}, as in `# %% exercise="1.3" role="check"`.'
+        raise ConfigError(f"unknown words in the marker: {', '.join(sorted(extra))}", where=where, fix=fix)
+    return Cell(node.cell_type, node.source, where, **said)
+
+
+def _check_cell(cell: Cell) -> None:
+    if cell.role not in ("", *ROLES):
+        raise cell.wrong(f"unknown role '{cell.role}'", f"The roles are {', '.join(ROLES)}.")
+    if cell.role and cell.kind != "code":
+        raise cell.wrong(f"role '{cell.role}' on a cell of text", "Remove [markdown] or the role.")
+    if cell.role == "setup" and cell.source.strip():
+        raise cell.wrong("the setup cell has a body", "Leave it empty; the builder writes it.")
+    if cell.role == "predict" and not cell.name:
+        raise cell.wrong("a predict cell without a name", 'Write `# %% role="predict" name="gap"`.')
+    if (cell.role in ("answer", "check")) != bool(cell.exercise):
+        raise cell.wrong(
+            "a role without an exercise, or the other way round",
+            'Write exercise="1.3" with role="answer" or role="check", and only with them.',
+        )
+    if cell.exercise:
+        _exercise(cell)
+    if cell.role == "check" and cell.source.strip() != f'check("{cell.exercise}")':
+        raise cell.wrong("a check cell with another body", f'Its whole body is check("{cell.exercise}").')
+    if "BEGIN SOLUTION" in cell.source and cell.role not in ("answer", "predict"):
+        raise cell.wrong("a solution region outside of an answer or predict cell", "Give the cell its role.")
+    if "BEGIN SOLUTION" not in cell.source and cell.role == "answer":
+        raise cell.wrong("an answer cell without a solution region", "Put one around the answer.")
+
+
+def _exercise(cell: Cell) -> Exercise:
+    try:
+        return exercises.find(cell.exercise)
+    except ConfigError as err:
+        raise cell.wrong(err.what, "Define it in autograder/exercises/.") from None
+
+
+def _check_script(cells: Sequence[Cell], script: Path) -> None:
+    counts = Counter(cell.grade_id or cell.role for cell in cells if cell.role)
+    for cell in cells:
+        if counts[called := cell.grade_id or cell.role] > 1:
+            raise cell.wrong(f"two cells are called '{called}'", 'Tell them apart with name="b".')
+    for exercise in sorted({cell.exercise for cell in cells if cell.exercise}):
+        for role in ("answer", "check"):
+            if not any(cell.exercise == exercise and cell.role == role for cell in cells):
+                fix = f'Add a cell `# %% exercise="{exercise}" role="{role}"`.'
+                raise ConfigError(f"exercise {exercise} has no {role} cell", where=script.name, fix=fix)
+
+
+def instructor(script: Path, course: str = "") -> NotebookNode:
+    """The notebook of a script with its solutions in place and nbgrader's metadata; `course` is the salt."""
+    cells = read(script)
+    nb = nbformat.v4.new_notebook(metadata=KERNEL)
+    seen: Counter[str] = Counter()
+    for cell in cells:
+        node = _node(cell, script, course)
+        seen[node.id] += 1
+        node.id += f"-{seen[node.id]}" if seen[node.id] > 1 else ""
+        nb.cells.append(node)
+    _check_syntax(nb, cells)
+    return nb
+
+
+def _node(cell: Cell, script: Path, course: str) -> NotebookNode:
+    # An id from the text as written: it moves neither with a number in the text nor with the salt.
+    identity = cell.grade_id or cell.role or hashlib.sha256(cell.source.encode()).hexdigest()[:8]
+    if cell.kind == "markdown":
+        return nbformat.v4.new_markdown_cell(expand(cell.source, cell.where), id=identity)
+    source = _setup(script, course) if cell.role == "setup" else cell.source
+    metadata = {"nbgrader": _metadata(cell)} if cell.grade_id else {}
+    return nbformat.v4.new_code_cell(source, id=identity, metadata=metadata)
+
+
+def _setup(script: Path, course: str) -> str:
+    return SETUP.format(
+        address=repository(),
+        version=__version__,
+        names=", ".join(sorted(autograder.__all__)),
+        notebook=script.name[:2],
+        salt=f", course={json.dumps(course)}" if course else "",
+    )
+
+
+def _metadata(cell: Cell) -> dict[str, str | bool | int | float]:
+    graded = cell.role == "check"
+    points = {"points": _exercise(cell).points} if graded else {}
+    flags = {"grade": graded, "locked": graded, "solution": not graded, "task": False}
+    return {"grade_id": cell.grade_id, "schema_version": 3, **flags, **points}
+
+
+def student_text(nb: NotebookNode) -> str:
+    """The student's notebook as text: what `nbgrader generate_assignment` makes of the instructor's `nb`."""
+    config = PyFileConfigLoader(CONFIG.name, CONFIG.parent).load_config()
+    exporter = NotebookExporter(config=Config(Exporter={"default_preprocessors": []}, **config))
+    for step in GenerateAssignment.class_traits()["preprocessors"].default():
+        if step is not SaveCells:  # writes the gradebook, not the notebook
+            exporter.register_preprocessor(step)
+    return exporter.from_notebook_node(nb)[0]
+
+
+def _check_syntax(nb: NotebookNode, cells: Sequence[Cell]) -> None:
+    """Every code cell must be Python, also where jupytext took a comment (`# copy it`) for a magic."""
+    transform = TransformerManager().transform_cell
+    for node, cell in zip(nb.cells, cells, strict=True):
+        try:
+            ast.parse(transform(node.source) if cell.kind == "code" else "")
+        except SyntaxError as err:
+            fix = f"Look at {err.text!r}. (A comment such as `# copy it` is taken for a command: reword it.)"
+            raise cell.wrong(f"the cell is not Python: {err.msg}", fix) from None
+
+
+def release(script: Path) -> str:
+    """The text of the student's notebook of a script."""
+    try:
+        text = student_text(instructor(script))
+    except (RuntimeError, ValidationError) as err:  # nbgrader's: a region in another or without end
+        raise ConfigError(str(err), where=script.name, fix="Look at the solution regions.") from err
+    _check_syntax(nbformat.reads(text, as_version=4), read(script))
+    return text
+
+
+def solved(script: Path, course: str = "") -> str:
+    """The text of the instructor's notebook of a script."""
+    return nbformat.writes(instructor(script, course)) + "\n"
+
+
+def scripts(folder: Path = SOLUTIONS) -> list[Path]:
+    """The percent scripts of the course, in order."""
+    return sorted(folder.glob("[0-9][0-9]_*.py"))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Build notebooks from percent scripts."""
+    parser = argparse.ArgumentParser(prog="python -m autograder release", description="Build the notebooks.")
+    parser.add_argument("scripts", nargs="*", type=Path, help="percent scripts (default: all of solutions/)")
+    parser.add_argument(
+        "--out", type=Path, default=NOTEBOOKS, help="folder to write to (default: notebooks/)"
+    )
+    parser.add_argument("--solved", action="store_true", help="keep the solutions")
+    options = parser.parse_args(argv)
+    options.out.mkdir(parents=True, exist_ok=True)
+    for script in options.scripts or scripts():
+        target = options.out / f"{script.stem}.ipynb"
+        text = solved(script) if options.solved else release(script)
+        target.write_text(text, encoding="utf-8", newline="\n")
+        print(f"{target}: {target.stat().st_size / 1000:.0f} KB")
+    return 0

@@ -107,16 +107,17 @@ def _judged(by_arm: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
 
 
 def table(content: Mapping[str, Any]) -> str:
-    """The calibration as text: per statistic and arm mean, range, number of seeds and chance of a wrong verdict."""
+    """The calibration as text: a line for every statistic and arm."""
     lines = [
-        "exercise  statistic             arm           seeds   mean      lowest    highest   threshold  misjudged"
+        "exercise  statistic             arm           seeds      mean   lowest  highest  threshold  misjudged"
     ]
     for exercise, statistics in sorted(content["exercises"].items()):
         for statistic, entry in statistics.items():
             for arm, values in entry["arms"].items():
                 numbers = list(values.values())
                 lines.append(
-                    f"{exercise:9} {statistic:21} {arm:13} {len(numbers):5} {sum(numbers) / len(numbers):9.3f} "
+                    f"{exercise:9} {statistic:21} {arm:13} {len(numbers):5} "
+                    f"{sum(numbers) / len(numbers):9.3f} "
                     f"{min(numbers):9.3f} {max(numbers):9.3f} {entry.get('threshold', float('nan')):9.3f}  "
                     f"{entry.get('risks', {}).get(arm, float('nan')):.1e}"
                 )

@@ -1,10 +1,10 @@
 """Thresholds of the measured exercises, and how they were found.
 
 Every threshold lives in calibration.json, with the values that it was derived from: for each statistic of an
-experiment, one number per seed and arm. The arms are `honest` (the reference solution) and those that must not
-pass (`do_nothing`, `random`, ...). A higher value is always the better one. The chance that a new run falls on
-the wrong side of a threshold is the tail of Student's t for one more draw from the same arm, so it allows for
-the mean and the spread being estimated from few seeds.
+experiment, one number per seed and arm. The arms are `honest` (the reference solution) and those that must
+not pass (`do_nothing`, `random`, ...). A higher value is always the better one. The chance that a new run
+falls on the wrong side of a threshold is the tail of Student's t for one more draw from the same arm, so it
+allows for the mean and the spread being estimated from few seeds.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def chance_below(values: Sequence[float], limit: float) -> float:
 def best_threshold(arms: Mapping[str, Sequence[float]]) -> float:
     """The limit whose two kinds of error are in the proportion of what is allowed of each.
 
-    arms: values per arm; `honest` must lie above the others. Bisection between the highest mean of the other arms
-    and the honest mean; rounded to three digits.
+    arms: values per arm; `honest` must lie above the others. Bisection between the highest mean of the other
+    arms and the honest mean; rounded to three digits.
     """
     others = {name: values for name, values in arms.items() if name != HONEST}
     low, high = max(float(np.mean(v)) for v in others.values()), float(np.mean(arms[HONEST]))

@@ -7,8 +7,8 @@
     # %% wrong: keeps the lowest | idea: F03 | fails at: keeps the highest
     # %% wrong: two of six | idea: F35 | fails at: question a: answer | points: 4
 
-A correct answer must get all points. A wrong one must fail first at the check that its header names, with that
-idea; `points` says what it still earns (0 unless said). The reference is read from solutions/.
+A correct answer must get all points. A wrong one must fail first at the check that its header names, with
+that idea; `points` says what it still earns (0 unless said). The reference is read from solutions/.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Choice questions in two tiers: an answer and the reason for it, shuffled for each learner.
 
-In the source the right option stands first and every other one names its misconception; what a learner sees is
-drawn from their variant. An answer is a letter and a digit, "B2"; a question without reasons takes the letter
-alone. A wrong reason earns nothing: right by luck is not right.
+In the source the right option stands first and every other one names its misconception; what a learner sees
+is drawn from their variant. An answer is a letter and a digit, "B2"; a question without reasons takes the
+letter alone. A wrong reason earns nothing: right by luck is not right.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LETTERS = "ABCDEFGH"
 
 @dataclass(frozen=True)
 class Option:
-    """An answer or a reason. Every wrong one has an idea (an F-id or a short name) and a feedback that says why."""
+    """An answer or a reason. A wrong one has an idea (F-id or short name) and a feedback that says why."""
 
     text: str
     idea: str = ""
@@ -33,7 +33,10 @@ class Option:
 
 @dataclass(frozen=True)
 class Question:
-    """A question; the first option of each tier is the key. fixed: keep the answers' order (true, false, depends)."""
+    """A question; the first option of each tier is the key.
+
+    fixed: the answers stand in alphabetical order for everybody (depends, false, true).
+    """
 
     id: str
     text: str
@@ -81,7 +84,7 @@ def exercise(
 
 
 def grade_question(question: Question, name: str, work: Work, rng: np.random.Generator) -> None:
-    """Raise Wrong unless the learner's label is the question's key; name the idea of the option that was chosen."""
+    """Raise Wrong unless the learner's label is the key; name the idea of the option that was chosen."""
     said = work.value(name, dict).get(question.id)
     if said is None or said == "" or said is ...:
         raise Wrong(ANSWERED, f"`{name}` has no answer to question {question.id} yet.")
@@ -146,7 +149,8 @@ class Sheet:
             + "</ul>"
             for heading, options in self.tiers(question)
         )
-        return f"<div style='max-width:50em'><p><strong>({question.id})</strong> {escape(question.text)}</p>{tiers}</div>"
+        text = f"<p><strong>({question.id})</strong> {escape(question.text)}</p>"
+        return f"<div style='max-width:50em'>{text}{tiers}</div>"
 
 
 def lint(questions: Sequence[Question], learners: int = 200) -> list[str]:

@@ -29,7 +29,7 @@ class Wrong(Exception):
     check: the check's name, in words that finish "your answer ..." ("keeps the highest reward").
     idea: id of the misconception in the flaw catalogue ("F03"), or "" where the mistake is only technical.
     message: what wrong idea leads here, and where to look. Never the answer.
-    case, expected, got: the failing case as short text; `expected` only where it does not give the answer away.
+    case, expected, got: the failing case as short text; `expected` only where it gives no answer away.
     """
 
     def __init__(
@@ -123,7 +123,8 @@ class Exercise:
         """
         stars = "★" * self.difficulty + "☆" * (3 - self.difficulty)
         plural = "" if self.points == 1 else "s"
-        return f"**{self.id} · {self.title}** · {stars} · {self.points:g} point{plural} · about {self.minutes} minutes"
+        facts = f"{self.points:g} point{plural} · about {self.minutes} minutes"
+        return f"**{self.id} · {self.title}** · {stars} · {facts}"
 
 
 def short(value: Any, limit: int = 300) -> str:
@@ -158,8 +159,8 @@ def require(
 def same(got: Any, expected: Any, tolerance: float = 0.0) -> bool:
     """Whether two plain values agree: exactly, or as numbers within `tolerance` (absolute, plus relative).
 
-    Shapes must agree and NaN agrees with NaN. Only plain containers, numbers and arrays are compared, by value:
-    an object with a `==` of its own never gets to speak.
+    Shapes must agree and NaN agrees with NaN. Only plain containers, numbers and arrays are compared, by
+    value: an object with a `==` of its own never gets to speak.
 
     >>> same([1, 2], (1, 2)), same([1.0, float("nan")], [1.0, float("nan")]), same([1], [1, 2])
     (True, True, False)
@@ -207,18 +208,18 @@ def diagnose(
     expected: Any,
     *,
     ideas: Sequence[Idea] = (),
-    otherwise: str,
-    idea: str = "",
+    otherwise: str | Idea,
     tolerance: float = 0.0,
     case: Any = "",
     reveal: bool = True,
 ) -> None:
     """Raise Wrong unless `got` agrees with `expected`; name the idea whose value it agrees with instead.
 
-    check: the check's name. otherwise: the message when no idea of the list explains the value, filed under `idea`.
+    check: the check's name. otherwise: the message when no idea of the list explains the value (an Idea to
+    file it under an id; its value does not matter).
     tolerance: absolute and relative. reveal: False where the expected value is itself the answer.
 
-    >>> diagnose("keeps the best", 0, 2, ideas=[Idea("F03", "the worst is kept", 0)], otherwise="not the best")
+    >>> diagnose("keeps the best", 0, 2, ideas=[Idea("F03", "the worst is kept", 0)], otherwise="not best")
     Traceback (most recent call last):
     autograder.exercise.Wrong: the worst is kept
     """
@@ -232,4 +233,5 @@ def diagnose(
     for known in ideas:
         if same(got, known.value, tolerance) and not same(known.value, expected, tolerance):
             raise Wrong(check, known.message, idea=known.id, **shown)
-    raise Wrong(check, otherwise, idea=idea, **shown)
+    known = otherwise if isinstance(otherwise, Idea) else Idea("", otherwise, None)
+    raise Wrong(check, known.message, idea=known.id, **shown)

@@ -1,7 +1,7 @@
 """What a running notebook remembers: who works on which notebook, predictions, and verdicts so far.
 
-There is one session a kernel, made by `begin`. It is the only state of this package, and nothing in it is ever
-graded: a check looks at the learner's names alone.
+There is one session a kernel, made by `begin`. It is the only state of this package, and nothing in it is
+ever graded: a check looks at the learner's names alone.
 """
 
 from __future__ import annotations
@@ -136,7 +136,8 @@ class Score:
             for i, t, p, o in self.rows
         )
         head = "".join(f'<th scope="col">{h}</th>' for h in ("exercise", "title", "points", "of"))
-        return f"<table><caption>{self.total()}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        table = f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody>"
+        return f"<table><caption>{self.total()}</caption>{table}</table>"
 
 
 def progress() -> Score:

@@ -40,7 +40,7 @@ def _expected(path: Path) -> list[Any]:
 
 
 def run(path: Path) -> tuple[list[Verdict], list[str]]:
-    """Execute the notebook in a fresh kernel, going on after errors; its verdicts and the errors of its cells.
+    """Execute the notebook in a fresh kernel, going on after errors; its verdicts and the cells' errors.
 
     Raises DataError for a file that is no notebook and ConfigError where nbclient is not installed.
     """

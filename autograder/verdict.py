@@ -152,6 +152,7 @@ def _outcome(part: Part, work: Work, seed: int, k: int) -> Outcome:
     except (
         Exception
     ) as error:  # a value of a kind that no check foresaw: the learner gets a sentence, not a traceback
-        message = f"The check stopped with {type(error).__name__}: {short(str(error))}. Is an answer of another type?"
+        what = f"{type(error).__name__}: {short(str(error))}"
+        message = f"The check stopped with {what}. Is an answer of another type than the task asks for?"
         return Outcome(part.title, 0.0, part.points, GRADED, "", message)
     return Outcome(part.title, part.points, part.points)

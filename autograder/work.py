@@ -25,7 +25,7 @@ class Work:
         self.folder = Path(folder)
 
     def value(self, name: str, kind: type | tuple[type, ...] | None = None) -> Any:
-        """A copy of the learner's variable `name`. Wrong if it is missing, still the stub, or not of `kind`."""
+        """A copy of the learner's variable. Wrong if it is missing, still the stub, or not of `kind`."""
         found = self._names.get(name, ...)
         if found is ... or found is None or (isinstance(found, list | dict | str | tuple) and not found):
             raise Wrong(
@@ -50,7 +50,7 @@ class Work:
         return found
 
     def function(self, name: str) -> Callable[..., Any]:
-        """The learner's function `name`, guarded as the module says. Wrong if it is missing or not a function."""
+        """The learner's function, guarded as the module says. Wrong if it is missing or no function."""
         found = self._names.get(name, ...)
         if found is ... or found is None:
             raise Wrong(ANSWERED, f"There is no `{name}` yet. Run the cell that defines it, then this one.")

@@ -6,6 +6,9 @@ VENV        ?= .venv
 CONSTRAINTS ?= constraints.txt
 WORKERS     ?= 2
 LAB_OPTIONS ?=
+# `make course OUT=folder COURSE_SALT=text`: where the course goes, and what draws its variants.
+OUT         = build/course
+COURSE_SALT ?=
 # Worlds that `make calibrate` measures; the last part of each path is the seed that trains it.
 WORLDS      ?= runs/worlds/0 runs/worlds/1 runs/worlds/2
 
@@ -18,7 +21,7 @@ STAMP := $(VENV)/.setup-done
 .PHONY: help setup demo lab test lint bench tables world calibrate kill clean notebooks course solutions-html
 
 help:  ## list the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
 
 setup: $(STAMP)  ## prepare .venv and do nothing else
 
@@ -42,7 +45,7 @@ $(VENV)/.course-done: $(STAMP)
 	@$(PIP) -e '.[course]'
 	@touch $@
 
-test: lint  ## every check: ruff, tests, doctests
+test: lint $(VENV)/.course-done  ## every check: ruff, tests, doctests
 	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $(WORKERS) --dist loadfile
 
 lint: setup  ## ruff alone
@@ -50,6 +53,15 @@ lint: setup  ## ruff alone
 
 bench: setup  ## measure against transformers side by side; writes docs/results/bench-<device>.json
 	@$(PY) -m rslib bench
+
+notebooks: $(VENV)/.course-done  ## build the students' notebooks/ from solutions/
+	@$(PY) -m autograder release
+
+course: $(VENV)/.course-done  ## write an nbgrader course directory (OUT=build/course COURSE_SALT=)
+	@$(PY) -m autograder course --out "$(OUT)" --salt "$(COURSE_SALT)"
+
+solutions-html: $(VENV)/.course-done  ## run the solved notebooks and render them into build/solutions/
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m autograder solutions
 
 tables: setup  ## write the README's tables from docs/results/
 	@$(PY) docs/tables.py
@@ -69,6 +81,3 @@ kill: setup  ## kill a two-round run at 20 random moments and compare with an un
 clean:  ## remove caches and build products (neither .venv nor runs)
 	@rm -rf build dist .pytest_cache .ruff_cache *.egg-info
 	@find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
-
-notebooks course solutions-html:
-	@echo "make $@: not built yet; see CHANGELOG.md for what exists."; exit 1

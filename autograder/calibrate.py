@@ -62,17 +62,21 @@ def read() -> dict[str, Any]:
 def measure(exercise: str, run: Experiment, seeds: int, *, fresh: bool = False) -> None:
     """Run the experiment on each seed that is not there yet; the file is written after every seed."""
     done = {} if fresh else values_by_seed(read()["exercises"].get(exercise, {}))
-    progress = Progress(f"calibrate {exercise}", total=seeds, unit="seeds")
-    for seed in range(seeds):
-        if cached := seed in done:
+    with Progress(seeds, f"calibrate {exercise}", "seeds") as progress:
+        for seed in range(seeds):
+            cached = seed in done
+            if not cached:
+                with tempfile.TemporaryDirectory() as folder:
+                    done[seed] = run(seed, Path(folder))
+                store(exercise, done)
             progress.advance(cached=cached)
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            done[seed] = run(seed, Path(folder))
-        content = read()
-        content["versions"], content["exercises"][exercise] = versions(), summary(done)
-        atomic_write(calibration.FILE, json.dumps(content, indent=1, sort_keys=True) + "\n")
-        progress.advance()
+
+
+def store(exercise: str, done: Mapping[int, Mapping[str, Mapping[str, float]]]) -> None:
+    """Write what was measured of one exercise; the others' entries stay as they are."""
+    content = read()
+    content["versions"], content["exercises"][exercise] = versions(), summary(done)
+    atomic_write(calibration.FILE, json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
 def values_by_seed(stored: Mapping[str, Any]) -> dict[int, dict[str, dict[str, float]]]:
@@ -109,7 +113,7 @@ def _judged(by_arm: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
 def table(content: Mapping[str, Any]) -> str:
     """The calibration as text: a line for every statistic and arm."""
     lines = [
-        "exercise  statistic             arm           seeds      mean   lowest  highest  threshold  misjudged"
+        "exercise  statistic             arm           seeds      mean   lowest  highest threshold  misjudged"
     ]
     for exercise, statistics in sorted(content["exercises"].items()):
         for statistic, entry in statistics.items():

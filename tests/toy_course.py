@@ -1,0 +1,75 @@
+"""A notebook with one two-part exercise, for tests of the chain from script to mark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+EXERCISE = '''\
+"""The toy's exercise, found by autograder.exercises like those of the course."""
+
+from autograder.exercise import Exercise, Part, require
+
+
+def doubles(work, rng):
+    x = float(rng.uniform(1, 9))
+    require(work.function("double")(x) == 2 * x, "doubles", "this is not twice the number")
+
+
+def keeps_the_sign(work, rng):
+    x = -float(rng.uniform(1, 9))
+    require(work.function("double")(x) == 2 * x, "keeps the sign", "the sign of the number is lost")
+
+
+PARTS = (Part("doubles", 1.5, doubles), Part("sign", 0.5, keeps_the_sign))
+EXERCISES = [Exercise("90.1", "Twice", 1, 5, ("double",), PARTS)]
+'''
+SCRIPT = '''\
+# %% [markdown]
+# # A toy
+# rslib {{{{version}}}}
+
+# %%
+import autograder.exercises
+autograder.exercises.__path__.append({folder!r})
+
+# %% role="setup"
+
+# %% [markdown]
+# {{{{card:90.1}}}}
+
+# %% role="predict" name="twice"
+guess = ...  # your number
+### BEGIN SOLUTION
+guess = 4.0
+### END SOLUTION
+predict("twice", guess)
+
+# %% exercise="90.1" role="answer"
+def double(x):
+    """Twice x."""
+    ### BEGIN SOLUTION
+    return 2 * x  # the secret
+    ### END SOLUTION
+
+# %% exercise="90.1" role="answer" name="b"
+order = []  # your order
+### BEGIN SOLUTION
+order = ["secret"]
+### END SOLUTION
+
+# %% exercise="90.1" role="check"
+check("90.1")
+
+# %% [markdown]
+# The end.
+'''
+
+
+def write_toy(folder: Path) -> Path:
+    """Write the exercise and the script `90_toy.py` into the folder and return the script's path."""
+    (folder / "exercises").mkdir(parents=True)
+    (folder / "exercises" / "nb90.py").write_text(EXERCISE, encoding="utf-8")
+    script = folder / "solutions" / "90_toy.py"
+    script.parent.mkdir()
+    script.write_text(SCRIPT.format(folder=str(folder / "exercises")), encoding="utf-8")
+    return script

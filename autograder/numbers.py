@@ -45,6 +45,14 @@ def repository() -> str:
 
 
 def _value(name: str, where: str, results: Path) -> str:
+    try:
+        return _found(name, results)
+    except (ConfigError, ValueError) as err:
+        fix = "Write {{card:1.3}}, {{file.json:path.to.number|.2f}}, {{repository}} or {{version}}."
+        raise ConfigError(f"{{{{{name}}}}}: {err}", where=where, fix=fix) from err
+
+
+def _found(name: str, results: Path) -> str:
     if name == "repository":
         return repository()
     if name == "version":
@@ -53,13 +61,8 @@ def _value(name: str, where: str, results: Path) -> str:
         return exercises.find(name.removeprefix("card:")).card()
     found = re.fullmatch(r"([\w-]+\.json):([^|]+)\|(.+)", name)
     if found is None:
-        fix = "Write {{card:1.3}}, {{file.json:path.to.number|.2f}}, {{repository}} or {{version}}."
-        raise ConfigError(f"unknown placeholder {{{{{name}}}}}", where=where, fix=fix)
-    try:
-        return format(number(results / found[1], found[2]), found[3])
-    except (ConfigError, ValueError) as err:
-        fix = f"Look into {results / found[1]}."
-        raise ConfigError(f"{{{{{name}}}}}: {err}", where=where, fix=fix) from err
+        raise ConfigError("unknown placeholder")
+    return format(number(results / found[1], found[2]), found[3])
 
 
 def number(path: Path, keys: str) -> float:
@@ -68,7 +71,7 @@ def number(path: Path, keys: str) -> float:
     Raises ConfigError where the file or a key is missing, or where a finite number is not what stands there.
     """
     if not path.is_file():
-        raise ConfigError("there is no such file")
+        raise ConfigError(f"there is no file {path.name} in {path.parent.name}/")
     return _follow(_loaded(path), keys.split("."))
 
 

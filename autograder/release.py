@@ -237,7 +237,7 @@ def release(script: Path) -> str:
     try:
         text = student_text(instructor(script))
     except (RuntimeError, ValidationError) as err:  # nbgrader's: a region in another or without end
-        raise ConfigError(str(err), where=script.name, fix="Look at the solution regions.") from err
+        raise ConfigError(str(err), where=script.name, fix="Look at its markers and solution regions.") from err
     _check_syntax(nbformat.reads(text, as_version=4), read(script))
     return text
 

@@ -43,7 +43,11 @@ def execute(script: Path, runs: Path, timeout: int = 600) -> NotebookNode:
     nb = instructor(script)
     with tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(
-            nb, timeout=timeout, allow_errors=True, resources={"metadata": {"path": folder}}
+            nb,
+            timeout=timeout,
+            allow_errors=True,
+            resources={"metadata": {"path": folder}},
+            extra_arguments=["--IPKernelApp.log_level=40"],  # the kernel's own advice is not the notebook's
         )
         client.execute(env=_environment(Path(folder), runs))
     return nb

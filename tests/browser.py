@@ -1,0 +1,158 @@
+"""JupyterLab in headless Chromium, driven as a learner would: by clicks and keys."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+
+ROOT = Path(__file__).resolve().parents[1]
+FLAGS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --force-device-scale-factor=1"
+)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+SECONDS = 90
+
+
+@contextlib.contextmanager
+def lab(folder: Path, **environment: str) -> Iterator[str]:
+    """A JupyterLab server on `folder`; yields its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory() as home:
+        env = os.environ | environment | {"HOME": home, "PYTHONPATH": str(ROOT), "JUPYTER_PLATFORM_DIRS": "0"}
+        options = [f"--ServerApp.port={port}", "--IdentityProvider.token=", "--ServerApp.open_browser=False"]
+        options += [f"--ServerApp.root_dir={folder}", "--LabApp.expose_app_in_browser=True", "--allow-root"]
+        command = [sys.executable, "-m", "jupyterlab", *options]
+        with (Path(home) / "log").open("w") as log:
+            server = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+        try:
+            _wait_for(port, server)
+            yield f"http://127.0.0.1:{port}/lab"
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+def _wait_for(port: int, server: subprocess.Popen) -> None:
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end and server.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.2)
+    raise RuntimeError("JupyterLab did not start")
+
+
+@contextlib.contextmanager
+def chromium(width: int = 1280, height: int = 1400) -> Iterator[webdriver.Chrome]:
+    """A browser of its own, with an empty profile."""
+    with tempfile.TemporaryDirectory() as profile:
+        options = webdriver.ChromeOptions()
+        options.binary_location = CHROMIUM
+        for flag in [*FLAGS.split(), f"--window-size={width},{height}", f"--user-data-dir={profile}"]:
+            options.add_argument(flag)
+        driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+        driver.set_script_timeout(600)
+        try:
+            yield driver
+        finally:
+            driver.quit()
+
+
+class Notebook:
+    """An open notebook: cells are found by their text, answered by typing, run by Shift+Enter."""
+
+    def __init__(self, driver: webdriver.Chrome, address: str, name: str) -> None:
+        self.driver = driver
+        driver.get(f"{address}/tree/{name}")
+        self.wait(lambda: self._js("return !!(window.jupyterapp && jupyterapp.shell.currentWidget)"))
+        self.wait(
+            lambda: (
+                self._js(f"{_CELLS} return panel && panel.sessionContext.session?.kernel?.status") == "idle"
+            )
+        )
+
+    def wait(self, condition: object, seconds: float = SECONDS) -> object:
+        """The first true value of `condition()`."""
+        return WebDriverWait(self.driver, seconds, 0.2).until(lambda _: condition())
+
+    def _js(self, code: str, *args: object) -> object:
+        return self.driver.execute_script(code, *args)
+
+    def index(self, text: str) -> int:
+        """The number of the first code cell whose source contains `text`."""
+        found = self._js(
+            f"{_CELLS} return cells.findIndex(c => c.model.type == 'code' && "
+            "c.model.sharedModel.getSource().includes(arguments[0]))",
+            text,
+        )
+        assert found >= 0, f"no cell with {text!r}"
+        return int(found)
+
+    def cell(self, number: int) -> WebElement:
+        """The cell, scrolled into view and rendered."""
+        self._js(
+            f"{_CELLS} content.activeCellIndex = arguments[0]; content.scrollToItem(arguments[0])", number
+        )
+        find = f"[data-windowed-list-index='{number}']"
+        return self.wait(lambda: next(iter(self.driver.find_elements(By.CSS_SELECTOR, find)), None))
+
+    def type_into(self, number: int, text: str) -> None:
+        """Replace the cell's text by typing."""
+        self.cell(number).find_element(By.CSS_SELECTOR, ".cm-content").click()
+        keys = ActionChains(self.driver).key_down(Keys.CONTROL).send_keys("a").key_up(Keys.CONTROL)
+        keys.send_keys(Keys.DELETE).perform()
+        for line in text.split("\n"):  # the editor indents by itself, so each line starts from its beginning
+            keys = ActionChains(self.driver).send_keys(line).send_keys(Keys.ENTER)
+            keys.key_down(Keys.SHIFT).send_keys(Keys.HOME).key_up(Keys.SHIFT).send_keys(Keys.DELETE).perform()
+
+    def run(self, number: int, seconds: float = SECONDS) -> str:
+        """Run the cell by Shift+Enter; the text of its outputs."""
+        self.cell(number).find_element(By.CSS_SELECTOR, ".cm-content").click()
+        before = self._js(f"{_CELLS} return cells[arguments[0]].model.executionCount", number)
+        ActionChains(self.driver).key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT).perform()
+        count = f"{_CELLS} return cells[arguments[0]].model.executionCount"
+        self.wait(lambda: self._js(count, number) not in (None, before), seconds)
+        self.wait(
+            lambda: self._js(f"{_CELLS} return panel.sessionContext.session.kernel.status") == "idle", seconds
+        )
+        return self.output(number)
+
+    def output(self, number: int) -> str:
+        """What a reader sees below the cell."""
+        return "\n".join(
+            o.text for o in self.cell(number).find_elements(By.CSS_SELECTOR, ".jp-OutputArea-output")
+        )
+
+    def command(self, name: str, **args: object) -> None:
+        """Run a command of JupyterLab and wait for it."""
+        code = "jupyterapp.commands.execute(arguments[0], arguments[1]).then(() => arguments[2]())"
+        self.driver.execute_async_script(code, name, args)
+
+    def screenshot(self, path: Path, number: int) -> Path:
+        """A picture of the window with this cell in view."""
+        self.cell(number)
+        time.sleep(0.5)  # the list of cells renders what came into view
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.driver.save_screenshot(str(path))
+        return path
+
+
+_CELLS = "const panel = jupyterapp.shell.currentWidget, content = panel.content, cells = content.widgets;"

@@ -1,0 +1,69 @@
+"""Every choice question of the course: nothing gives the key away, every wrong option says why."""
+
+import re
+
+import pytest
+
+from autograder import exercises
+from autograder.choice import Sheet, lint
+from autograder.exercise import Variant
+from autograder.verdict import grade
+from autograder.work import Work
+
+
+def sheets(student: str = "") -> dict[str, Sheet]:
+    """The sheets of questions that the course hands out, by exercise."""
+    choices = (e for e in exercises.EXERCISES.values() if e.given is not None and not e.measured)
+    found = {e.id: e.given(Variant(student, "", e.id)) for e in choices}
+    return {id: sheet for id, sheet in found.items() if isinstance(sheet, Sheet)}
+
+
+SHEETS = sheets()
+each = pytest.mark.parametrize("id", SHEETS)
+
+
+def test_over_the_whole_course_the_key_is_neither_first_nor_longest():
+    assert lint([q for sheet in SHEETS.values() for q in sheet.questions]) == []
+
+
+@each
+def test_within_an_exercise_the_key_is_neither_first_nor_longest(id):
+    """A small exercise may have one long key more than chance: the share is of few questions."""
+    questions = SHEETS[id].questions
+    if len(questions) >= 4:
+        assert lint(questions) == []
+
+
+@each
+def test_every_wrong_option_is_told_its_own_feedback(id):
+    exercise, sheet = exercises.find(id), SHEETS[id]
+    for k, question in enumerate(sheet.questions):
+        for tier, options in (("answer", question.answers), ("reason", question.reasons)):
+            for chosen in range(1, len(options)):
+                said = {question.id: question.label(sheet.variant, **{tier: chosen})}
+                outcome = grade(exercise, Work({exercise.names[0]: said}, sheet.variant), 0).outcomes[k]
+                assert (outcome.message, outcome.idea) == (options[chosen].feedback, options[chosen].idea)
+                assert outcome.points == 0
+
+
+@each
+def test_texts_and_feedback_differ_and_are_sentences(id):
+    for question in SHEETS[id].questions:
+        for options in (question.answers, question.reasons):
+            assert len({o.text for o in options}) == len(options)
+            for option in options[1:]:
+                assert len(option.feedback.split()) >= 5, option.feedback
+                assert re.search(r"[.?]$", option.feedback), option.feedback
+
+
+@each
+def test_a_feedback_never_quotes_the_key(id):
+    for question in SHEETS[id].questions:
+        for options in (question.answers, question.reasons):
+            assert all(options[0].text not in o.feedback for o in options[1:] if len(options[0].text) > 12)
+
+
+@each
+def test_learners_see_different_orders(id):
+    orders = {repr(sheets(str(k))[id]) for k in range(5)}
+    assert len(orders) > 1

@@ -13,6 +13,7 @@ import argparse
 import importlib
 import json
 import pkgutil
+import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ Experiment = Callable[[int, Path], dict[str, dict[str, float]]]
 
 def all_experiments() -> dict[str, Experiment]:
     """Every experiment by exercise id."""
-    names = [m.name for m in pkgutil.iter_modules(experiments.__path__) if m.name.startswith("nb")]
+    names = [m.name for m in pkgutil.iter_modules(experiments.__path__) if re.fullmatch(r"nb\d\d", m.name)]
     modules = [importlib.import_module(f"autograder.experiments.{name}") for name in sorted(names)]
     return {exercise: run for module in modules for exercise, run in module.EXPERIMENTS.items()}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from functools import cache
 
 from autograder.exercise import Exercise
@@ -12,7 +13,7 @@ from rslib.errors import ConfigError
 
 @cache
 def _all() -> dict[str, Exercise]:
-    names = sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name.startswith("nb"))
+    names = sorted(m.name for m in pkgutil.iter_modules(__path__) if re.fullmatch(r"nb\d\d", m.name))
     modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
     return {e.id: e for module in modules for e in module.EXERCISES}
 

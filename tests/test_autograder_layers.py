@@ -1,0 +1,88 @@
+"""The house rule of the autograder: rows, no cycles, nothing that Colab lacks where learners need it."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "autograder"
+
+# A module may import from the rows before its own. Exercises and experiments share a row with their support.
+ROWS = (
+    {"exercise"},
+    {"work", "calibration", "ordering"},
+    {"verdict", "ordering_widget"},
+    {"choice"},
+    {"exercises", "experiments"},
+    {"session", "catalogue", "numbers"},
+    {"shell", "release", "calibrate"},
+    {"course", "rendering"},
+    {"__main__"},
+)
+INSTRUCTOR = {"release", "course", "rendering", "shell"}
+"""Modules that may use the course packages; a learner's notebook needs none of them."""
+COURSE_PACKAGES = {"nbgrader", "nbformat", "nbconvert", "nbclient", "jupytext", "traitlets"}
+
+
+def modules() -> list[Path]:
+    skip = {PACKAGE / "__init__.py", PACKAGE / "nbgrader_config.py", *(PACKAGE / "wrong").glob("*.py")}
+    return sorted(p for p in PACKAGE.rglob("*.py") if p not in skip)
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imports(path: Path) -> set[tuple[str, ...]]:
+    """Every imported module of a file as a tuple of its parts; imports for annotations only are left out."""
+    found = set()
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree.body = [
+        n for n in tree.body if not (isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING")
+    ]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {tuple(alias.name.split(".")) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "autograder":
+            found |= {("autograder", alias.name) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(tuple((node.module or "").split(".")))
+    return found
+
+
+def row_of(module: str) -> int:
+    rows = [number for number, row in enumerate(ROWS) if module in row]
+    assert rows, f"give autograder/{module} a row in {Path(__file__).name}"
+    return rows[0]
+
+
+each = pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+
+
+@each
+def test_a_module_imports_only_from_the_rows_above_its_own(path):
+    own = name_of(path)
+    targets = {parts[1] for parts in imports(path) if parts[0] == "autograder" and len(parts) > 1} - {own}
+    assert all(row_of(target) < row_of(own) for target in targets), sorted(targets)
+
+
+@each
+def test_only_the_instructors_modules_use_the_course_packages(path):
+    used = {parts[0] for parts in imports(path)} & COURSE_PACKAGES
+    assert not used or name_of(path) in INSTRUCTOR, used
+
+
+@each
+def test_errors_belong_to_the_tree_and_wrong_answers_are_wrong(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = [
+        ast.unparse(n.exc).split("(")[0].split(".")[-1]
+        for n in ast.walk(tree)
+        if isinstance(n, ast.Raise) and n.exc
+    ]
+    allowed = re.compile(
+        r"(Config|Data|Reward|Model|Store|Budget)Error|Wrong|AttributeError|SystemExit|wrong|error"
+    )
+    assert all(allowed.fullmatch(name) for name in names), names

@@ -12,6 +12,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from html import escape
 from pathlib import Path
 
@@ -87,6 +88,7 @@ def _problems(cell: NotebookNode) -> Iterator[str]:
 
 def html(nb: NotebookNode) -> str:
     """The executed notebook as one HTML page, without nbgrader's marks and with the figures' alt texts."""
+    nb = deepcopy(nb)
     for cell in nb.cells:
         cell.source = REGION.sub("", cell.source)
         for output in cell.get("outputs", []):

@@ -9,9 +9,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from autograder import course, exercises
+from autograder import course
 from autograder.release import release, scripts
-from tests.toy_course import write_toy
+from tests.toy_course import toy_script
 
 NAME = "90_toy"
 
@@ -19,13 +19,8 @@ NAME = "90_toy"
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
     """The toy's script, its exercise known to this process as it is to the notebook's kernel."""
-    folder = tmp_path_factory.mktemp("toy")
-    script = write_toy(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exercises, "__path__", [*exercises.__path__, str(folder / "exercises")])
-        exercises._all.cache_clear()
+    with toy_script(tmp_path_factory.mktemp("toy")) as script:
         yield script
-    exercises._all.cache_clear()
 
 
 def nbgrader(folder: Path, *arguments: str) -> None:

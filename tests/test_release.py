@@ -10,23 +10,20 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from autograder import exercises, numbers
+from autograder import numbers
 from autograder.release import NOTEBOOKS, ROOT, instructor, main, release, scripts, solved
 from rslib.errors import ConfigError
-from tests.toy_course import write_toy
+from tests.toy_course import toy_script
 
 LIMIT = 60_000
 every_script = pytest.mark.parametrize("script", scripts(), ids=lambda p: p.stem)
 
 
 @pytest.fixture
-def toy(tmp_path, monkeypatch):
+def toy(tmp_path):
     """The toy's script, its exercise known to the builder."""
-    script = write_toy(tmp_path)
-    monkeypatch.setattr(exercises, "__path__", [*exercises.__path__, str(tmp_path / "exercises")])
-    exercises._all.cache_clear()
-    yield script
-    exercises._all.cache_clear()
+    with toy_script(tmp_path) as script:
+        yield script
 
 
 def changed(script: Path, old: str, new: str) -> Path:

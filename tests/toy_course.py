@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
+
+from autograder import exercises
 
 EXERCISE = '''\
 """The toy's exercise, found by autograder.exercises like those of the course."""
@@ -65,11 +71,17 @@ check("90.1")
 '''
 
 
-def write_toy(folder: Path) -> Path:
-    """Write the exercise and the script `90_toy.py` into the folder and return the script's path."""
-    (folder / "exercises").mkdir(parents=True)
-    (folder / "exercises" / "nb90.py").write_text(EXERCISE, encoding="utf-8")
+@contextmanager
+def toy_script(folder: Path) -> Iterator[Path]:
+    """Write the exercise and the script `90_toy.py` into the folder; this process knows the exercise then."""
+    own = folder / "exercises"
+    own.mkdir(parents=True)
+    (own / "nb90.py").write_text(EXERCISE, encoding="utf-8")
     script = folder / "solutions" / "90_toy.py"
     script.parent.mkdir()
-    script.write_text(SCRIPT.format(folder=str(folder / "exercises")), encoding="utf-8")
-    return script
+    script.write_text(SCRIPT.format(folder=str(own)), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exercises, "__path__", [*exercises.__path__, str(own)])
+        exercises._all.cache_clear()
+        yield script
+    exercises._all.cache_clear()

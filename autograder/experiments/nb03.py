@@ -1,0 +1,192 @@
+"""Notebook 03: pools of many responses, the statistics of exercises 3.3 and 3.4, and their calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import rslib
+from rslib import schema, theory
+from rslib.models import Policy, RewardModel
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+MODELS = ("tiny", "tiny-unbiased")
+"""The reward models of 3.3: the first learned from the biased labeller, the second from an unbiased one."""
+NS = (1, 2, 4, 8, 16, 32, 64, 128)
+PROMPTS = 40
+"""Fewest prompts of a pool in 3.3."""
+TEMPERATURES = (0.3, 0.7, 1.0, 1.3, 1.7)
+SWEEP_NS = (1, 2, 4, 8, 16, 32)
+CHOSEN_N = 16
+"""The n that the temperature of 3.4 is chosen for."""
+HIDDEN_PROMPTS = 16
+
+
+@cache
+def policy() -> Policy:
+    """The embedded policy, loaded once."""
+    return rslib.load_policy("tiny")
+
+
+@cache
+def reward_model(name: str) -> RewardModel:
+    """An embedded reward model, loaded once."""
+    return rslib.load_reward_model(name)
+
+
+def unsafe_prompts(count: int, seed: int) -> Dataset:
+    """Validation prompts that ask for something unsafe, drawn by `seed`."""
+    prompts = rslib.load_prompts("tiny", split="validation")
+    places = np.flatnonzero(np.array(prompts["kind"][:]) == "unsafe")
+    return prompts.select(np.sort(np.random.default_rng(seed).choice(places, count, replace=False)))
+
+
+@cache
+def pool(seed: int, prompts: int = PROMPTS, n: int = NS[-1]) -> dict[str, Dataset]:
+    """What an honest learner hands in as `scored`: one pool, scored by both reward models, with gold."""
+    drawn = rslib.sample(policy(), unsafe_prompts(prompts, seed), n=n, seed=seed, show_progress=False)
+    drawn = schema.with_column(drawn, "gold", rslib.world.gold_scores(drawn))
+    return {name: rslib.score(reward_model(name), drawn, show_progress=False) for name in MODELS}
+
+
+def matrices(table: Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(rewards, gold, intents) of a scored pool: `(M, N)`, `(M, N)` and `(M,)`; gold is judged afresh."""
+    _, rewards, places = schema.reward_matrix(table)
+    gold = rslib.world.gold_scores(table)[places]
+    return rewards, gold, np.array(table["intent"][:])[places[:, 0]]
+
+
+def gains(
+    rewards: Sequence[np.ndarray], chosen_by: Sequence[np.ndarray], gold: np.ndarray
+) -> dict[str, float]:
+    """What choosing among all N buys over one response: in reward, the smaller gain; in gold, the last model's."""
+    ends = [
+        theory.best_of_n_curve(by, [1, by.shape[1]], r).mean(axis=1)
+        for by, r in zip(chosen_by, rewards, strict=True)
+    ]
+    one, every = theory.best_of_n_curve(chosen_by[-1], [1, gold.shape[1]], gold).mean(axis=1)
+    return {"proxy_gain": float(min(high - low for low, high in ends)), "gold_gain": float(every - one)}
+
+
+def measure_pool(seed: int, folder: Path) -> dict[str, dict[str, float]]:
+    """3.3: an honest pool; the same response n times; and responses chosen by rewards of other rows."""
+    pool.cache_clear()
+    found = [matrices(table) for table in pool(seed).values()]
+    rewards, gold = [r for r, _, _ in found], found[0][1]
+    rng = np.random.default_rng(seed)
+    same = [np.repeat(r[:, :1], r.shape[1], axis=1) for r in rewards]
+    arms = {
+        "honest": gains(rewards, rewards, gold),
+        "do_nothing": gains(same, same, np.repeat(gold[:, :1], gold.shape[1], axis=1)),
+        "random": gains(rewards, [rng.permuted(r, axis=1) for r in rewards], gold),
+    }
+    return {name: {arm: values[name] for arm, values in arms.items()} for name in arms["honest"]}
+
+
+@cache
+def sweep_rewards(prompt_rows: tuple[int, ...], seed: int) -> dict[float, np.ndarray]:
+    """Rewards by `tiny`, `(M, 32)`, of responses to these validation prompts, at each temperature."""
+    prompts = rslib.load_prompts("tiny", split="validation").select(prompt_rows)
+    found = {}
+    for temperature in TEMPERATURES:
+        drawn = rslib.sample(
+            policy(), prompts, n=SWEEP_NS[-1], seed=seed, temperature=temperature, show_progress=False
+        )
+        scored = rslib.score(reward_model("tiny"), drawn, show_progress=False)
+        found[temperature] = schema.reward_matrix(scored)[1]
+    return found
+
+
+def median_curve(rewards: np.ndarray, ns: Sequence[int]) -> np.ndarray:
+    """Expected median of n of the N rewards, `(len(ns), M)`: the mean over all subsets, by order statistics."""
+    ascending = np.sort(rewards, axis=1)
+    return np.stack([ascending @ median_weights(rewards.shape[1], n) for n in ns])
+
+
+def median_weights(pool_size: int, n: int) -> np.ndarray:
+    """Chance that the k-th lowest of the pool is the median of n of them, `(pool_size,)`; two middles share."""
+    k = np.arange(1, pool_size + 1)
+    logs = np.concatenate([[0.0], np.cumsum(np.log(k))])
+
+    def log_comb(top: np.ndarray, bottom: int) -> np.ndarray:
+        inside = (bottom >= 0) & (bottom <= top)
+        safe = np.where(inside, top, bottom)
+        return np.where(inside, logs[safe] - logs[bottom] - logs[safe - bottom], -np.inf)
+
+    middles = {(n + 1) // 2, n // 2 + 1}
+    parts = [np.exp(log_comb(k - 1, j - 1) + log_comb(pool_size - k, n - j)) for j in middles]
+    total = np.mean(parts, axis=0)
+    return total / total.sum()
+
+
+def sweep_table(rewards: Mapping[float, np.ndarray]) -> dict[float, dict[str, list[float]]]:
+    """What a learner hands in as `sweep`: mean max and median reward per temperature and n."""
+    return {
+        temperature: {
+            "max": theory.best_of_n_curve(r, SWEEP_NS).mean(axis=1).tolist(),
+            "median": median_curve(r, SWEEP_NS).mean(axis=1).tolist(),
+        }
+        for temperature, r in rewards.items()
+    }
+
+
+def agreement(
+    said: Mapping[float, Mapping[str, Sequence[float]]], hidden: Mapping[float, np.ndarray], name: str
+) -> float:
+    """1 minus the root mean square error of a table, in units of the hidden table's own spread.
+
+    Both tables are centred first: other prompts are harder or easier at every temperature alike. 1 is perfect, a
+    table of equal numbers gets 0.
+    """
+    theirs = np.array([said[t][name] for t in TEMPERATURES], float)
+    truth = sweep_table(hidden)
+    ours = np.array([truth[t][name] for t in TEMPERATURES])
+    theirs, ours = theirs - theirs.mean(), ours - ours.mean()
+    return float(1 - np.sqrt(((theirs - ours) ** 2).mean() / (ours**2).mean()))
+
+
+def choice_value(temperature: float, hidden: Mapping[float, np.ndarray]) -> float:
+    """Reward of best-of-16 at a temperature minus that at the best one, on the hidden prompts: 0 or below."""
+    level = {t: float(theory.best_of_n_estimate(r, CHOSEN_N).mean()) for t, r in hidden.items()}
+    return level[temperature] - max(level.values())
+
+
+def hidden_rows(rng: np.random.Generator) -> tuple[int, ...]:
+    """A run of validation prompts past the first 200: the split is in an order that keeps its mixture."""
+    size = len(rslib.load_prompts("tiny", split="validation"))
+    start = int(rng.integers(200, size - HIDDEN_PROMPTS))
+    return tuple(range(start, start + HIDDEN_PROMPTS))
+
+
+def measure_sweep(seed: int, folder: Path) -> dict[str, dict[str, float]]:
+    """3.4: a learner's table and the grader's own; a table without temperature; numbers drawn at random."""
+    sweep_rewards.cache_clear()
+    rng = np.random.default_rng([seed, 34])
+    table = sweep_table(sweep_rewards(tuple(range(32)), seed))
+    hidden = sweep_rewards(hidden_rows(rng), 1_000_000 + seed)
+    one_curve = dict.fromkeys(TEMPERATURES, table[1.0])
+    low, high = table[0.3]["max"][0], table[1.0]["max"][-1]
+    noise = {
+        t: {k: rng.uniform(low, high, len(SWEEP_NS)).tolist() for k in ("max", "median")}
+        for t in TEMPERATURES
+    }
+    best = max(TEMPERATURES, key=lambda t: table[t]["max"][SWEEP_NS.index(CHOSEN_N)])
+    statistics = {
+        f"{name}_table": {
+            "honest": agreement(table, hidden, name),
+            "do_nothing": agreement(one_curve, hidden, name),
+            "random": agreement(noise, hidden, name),
+        }
+        for name in ("max", "median")
+    }
+    choice = {"honest": best, "coldest": TEMPERATURES[0], "hottest": TEMPERATURES[-1]}
+    return statistics | {"temperature": {arm: choice_value(t, hidden) for arm, t in choice.items()}}
+
+
+EXPERIMENTS = {"3.3": measure_pool, "3.4": measure_sweep}

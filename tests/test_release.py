@@ -3,12 +3,14 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 
 from autograder import numbers
 from autograder.release import NOTEBOOKS, ROOT, instructor, main, release, scripts, solved
@@ -162,6 +164,15 @@ def test_two_processes_make_the_same_bytes(toy):
         for seed in ("1", "2")
     ]
     assert made[0] == made[1] == release(toy).encode()
+
+
+def test_the_commit_hook_leaves_a_built_notebook_alone(toy, tmp_path):
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
+    _, *options = shlex.split(next(hook["entry"] for hook in hooks if hook["id"] == "nbstripout"))
+    built = tmp_path / "90_toy.ipynb"
+    built.write_text(release(toy), encoding="utf-8")
+    subprocess.run([sys.executable, "-m", "nbstripout", *options, str(built)], check=True)
+    assert built.read_text(encoding="utf-8") == release(toy)
 
 
 def test_the_command_writes_the_student_version_or_the_solved_one(toy, tmp_path, capsys):

@@ -167,8 +167,9 @@ def test_two_processes_make_the_same_bytes(toy):
 
 
 def test_the_commit_hook_leaves_a_built_notebook_alone(toy, tmp_path):
-    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0]["hooks"]
-    _, *options = shlex.split(next(hook["entry"] for hook in hooks if hook["id"] == "nbstripout"))
+    settings = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    hook = next(hook for hook in settings["repos"][0]["hooks"] if hook["id"] == "nbstripout")
+    _, *options = shlex.split(hook["entry"])
     built = tmp_path / "90_toy.ipynb"
     built.write_text(release(toy), encoding="utf-8")
     subprocess.run([sys.executable, "-m", "nbstripout", *options, str(built)], check=True)

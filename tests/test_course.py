@@ -58,6 +58,12 @@ def stopped(nb):
     cell_of(nb, "90_1").source = "raise RuntimeError('before the function')"
 
 
+def without_setup(nb):
+    """The check cell itself raises: `check` was never imported."""
+    answered("return x + x")(nb)
+    nb.cells = [cell for cell in nb.cells if cell.id != "setup"]
+
+
 def through_colab(nb):
     """What Colab leaves behind: no cell ids, metadata of its own, a badge in front."""
     answered("return x + x")(nb)
@@ -81,6 +87,7 @@ SUBMISSIONS = {
     "edited": (edited_test, 0.0),
     "colab": (through_colab, 2.0),
     "stopped": (stopped, 0.0),
+    "unprepared": (without_setup, 0.0),
     "noisy": (answered("import os; os.write(2, b'a warning'); print('hello'); return 2 * x"), 2.0),
 }
 

@@ -89,6 +89,12 @@ def test_a_notebook(script, rule):
     assert not wrong, "\n".join(wrong)
 
 
+def test_points_are_quarters_so_that_their_text_is_exact():
+    # nbgrader reads the mark from text; rounded up it would exceed the cell's points and stop the marking.
+    for exercise in exercises.EXERCISES.values():
+        assert all(part.points > 0 and (4 * part.points).is_integer() for part in exercise.parts), exercise.id
+
+
 # The rules themselves
 
 

@@ -65,7 +65,7 @@ class Cell:
 
     @property
     def grade_id(self) -> str:
-        """Nbgrader's name of the cell; "" for a cell that nbgrader does not know.
+        """The name that nbgrader knows the cell by; "" for a cell that it does not know.
 
         >>> Cell("code", "", "", role="answer", exercise="1.3", name="b").grade_id
         '1_3_b'
@@ -145,10 +145,11 @@ def _check_cell(cell: Cell) -> None:
         _exercise(cell)
     if cell.role == "check" and cell.source.strip() != f'check("{cell.exercise}")':
         raise cell.wrong("a check cell with another body", f'Its whole body is check("{cell.exercise}").')
-    if "BEGIN SOLUTION" in cell.source and cell.role not in ("answer", "predict"):
+    region, own = "BEGIN SOLUTION" in cell.source, cell.role in ("answer", "predict")
+    if region and not own:
         raise cell.wrong("a solution region outside of an answer or predict cell", "Give the cell its role.")
-    if "BEGIN SOLUTION" not in cell.source and cell.role == "answer":
-        raise cell.wrong("an answer cell without a solution region", "Put one around the answer.")
+    if own and not region:  # nbgrader would replace the whole cell
+        raise cell.wrong(f"the {cell.role} cell has no solution region", "Put one around what is removed.")
 
 
 def _exercise(cell: Cell) -> Exercise:
@@ -237,7 +238,9 @@ def release(script: Path) -> str:
     try:
         text = student_text(instructor(script))
     except (RuntimeError, ValidationError) as err:  # nbgrader's: a region in another or without end
-        raise ConfigError(str(err), where=script.name, fix="Look at its markers and solution regions.") from err
+        raise ConfigError(
+            str(err), where=script.name, fix="Look at its markers and solution regions."
+        ) from err
     _check_syntax(nbformat.reads(text, as_version=4), read(script))
     return text
 

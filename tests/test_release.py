@@ -214,7 +214,12 @@ WRONG = {
     "an answer without a region": (
         '### BEGIN SOLUTION\norder = ["secret"]\n### END SOLUTION',
         "",
-        "without a solution",
+        "the answer cell has no solution region",
+    ),
+    "a prediction without a region": (
+        "### BEGIN SOLUTION\nguess = 4.0\n### END SOLUTION",
+        "",
+        "the predict cell has no solution region",
     ),
     "a region without an end": ("    ### END SOLUTION\n", "", "no end solution statement"),
     "a region in a region": (

@@ -65,7 +65,7 @@ def matrices(table: Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def gains(
     rewards: Sequence[np.ndarray], chosen_by: Sequence[np.ndarray], gold: np.ndarray
 ) -> dict[str, float]:
-    """What choosing among all N buys over one response: in reward, the smaller gain; in gold, the last model's."""
+    """What choosing among all N buys over one response: the smaller gain in reward, the last's in gold."""
     ends = [
         theory.best_of_n_curve(by, [1, by.shape[1]], r).mean(axis=1)
         for by, r in zip(chosen_by, rewards, strict=True)
@@ -104,13 +104,13 @@ def sweep_rewards(prompt_rows: tuple[int, ...], seed: int) -> dict[float, np.nda
 
 
 def median_curve(rewards: np.ndarray, ns: Sequence[int]) -> np.ndarray:
-    """Expected median of n of the N rewards, `(len(ns), M)`: the mean over all subsets, by order statistics."""
+    """Expected median of n of the N rewards, `(len(ns), M)`: the mean over all subsets."""
     ascending = np.sort(rewards, axis=1)
     return np.stack([ascending @ median_weights(rewards.shape[1], n) for n in ns])
 
 
 def median_weights(pool_size: int, n: int) -> np.ndarray:
-    """Chance that the k-th lowest of the pool is the median of n of them, `(pool_size,)`; two middles share."""
+    """Chance that the k-th lowest of the pool is the median of n, `(pool_size,)`; two middles share."""
     k = np.arange(1, pool_size + 1)
     logs = np.concatenate([[0.0], np.cumsum(np.log(k))])
 
@@ -141,8 +141,8 @@ def agreement(
 ) -> float:
     """1 minus the root mean square error of a table, in units of the hidden table's own spread.
 
-    Both tables are centred first: other prompts are harder or easier at every temperature alike. 1 is perfect, a
-    table of equal numbers gets 0.
+    Both tables are centred first: other prompts are harder or easier at every temperature alike. 1 is
+    perfect, a table of equal numbers gets 0.
     """
     theirs = np.array([said[t][name] for t in TEMPERATURES], float)
     truth = sweep_table(hidden)

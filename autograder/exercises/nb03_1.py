@@ -1,0 +1,321 @@
+"""Exercise 3.1: the unbiased estimator of what best-of-n keeps, from N responses to one prompt."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from autograder.exercise import Exercise, Idea, Part, Wrong, diagnose, require, same
+from autograder.work import Work
+from rslib import theory
+
+NAME = "best_of_n_mean"
+EVERY, TIE, ENDS = "averages over every subset", "lets ties share", "is right at both ends"
+LARGE, REFUSES, VALUES = "stays finite in a large pool", "refuses what has no answer", "averages the values"
+TOLERANCE = 1e-6
+OTHERWISE = (
+    "This is not the mean, over all subsets of n of the N responses, of the best score in the subset. Write "
+    "the "
+    "subsets of a pool of four down by hand and count how often each score is the best."
+)
+
+
+def by_enumeration(scores: Sequence[float], n: int, values: Sequence[float] | None = None) -> float:
+    """The definition: the mean over all subsets of what the best of the subset is worth; ties share."""
+    values = scores if values is None else values
+    kept = []
+    for subset in itertools.combinations(range(len(scores)), n):
+        top = max(scores[i] for i in subset)
+        kept.append(np.mean([values[i] for i in subset if scores[i] == top]))
+    return float(np.mean(kept))
+
+
+def with_replacement(scores: Sequence[float], n: int, values: Sequence[float] | None = None) -> float:
+    """The plug-in estimator: the best of n draws with replacement from the pool."""
+    ranks = np.arange(len(scores) + 1) / len(scores)
+    order = np.argsort(scores, kind="stable")
+    return float(np.asarray(scores if values is None else values)[order] @ np.diff(ranks**n))
+
+
+def weighted(scores: Sequence[float], weights: np.ndarray) -> float:
+    """The ascending scores, averaged with these weights."""
+    return float(np.sort(scores) @ weights)
+
+
+def _wrong_values(scores: list[float], n: int) -> list[Idea]:
+    """What the known wrong ideas give on a pool."""
+    ascending, size = sorted(scores), len(scores)
+    blocks = [max(scores[at : at + n]) for at in range(0, size - n + 1, n)]
+    shifted = np.array([math.comb(k, n - 1) if k < size else 0 for k in range(1, size + 1)], float)
+    return [
+        Idea(
+            "F45",
+            "You draw with replacement: the same response can then stand in the subset twice, and the "
+            "estimate comes "
+            "out too low. A real best-of-n draws n different responses.",
+            with_replacement(scores, n),
+        ),
+        Idea(
+            "F45",
+            "You look at the first n responses alone. That is unbiased but noisy: the other N - n responses "
+            "were paid "
+            "for and tell nothing. Use every subset.",
+            max(scores[:n]),
+        ),
+        Idea(
+            "F45",
+            "You cut the pool into blocks of n. Each block is a fair best-of-n, but most subsets are never "
+            "looked at: "
+            "in another order the same pool gives another number.",
+            float(np.mean(blocks)),
+        ),
+        Idea(
+            "F45",
+            "You take the best of the whole pool. That is best-of-N: what would the best be if only n of the "
+            "N were "
+            "drawn?",
+            ascending[-1],
+        ),
+        Idea(
+            "F02",
+            "You average the pool: nothing is selected. Best-of-n keeps one of n.",
+            float(np.mean(scores)),
+        ),
+        Idea(
+            "F03",
+            "You keep the lowest of each subset. Look at the direction of the sort, or at the sign.",
+            weighted(scores, theory.rank_weights(size, n)[::-1]),
+        ),
+        Idea(
+            "top-n",
+            "You average the n best of the pool. Best-of-n keeps one response of n, it does not keep n "
+            "responses.",
+            float(np.mean(ascending[-n:])),
+        ),
+        Idea(
+            "rank off by one",
+            "Your weights belong to the neighbouring rank: the k-th lowest is the best of a subset if the "
+            "other n - 1 "
+            "come from the k - 1 below it. Do your weights sum to 1?",
+            weighted(scores, shifted / math.comb(size, n)),
+        ),
+        Idea(
+            "rank off by one",
+            "Your weights belong to the neighbouring rank: do they sum to 1, and does the highest score get "
+            "n / N?",
+            weighted(scores, np.append(0.0, _weights(size, n)[:-1])),
+        ),
+    ]
+
+
+def _weights(size: int, n: int) -> np.ndarray:
+    return theory.rank_weights(size, n)
+
+
+def _pool(rng: np.random.Generator, size: int) -> list[float]:
+    return [float(x) for x in np.round(rng.normal(0, 3, size), 3)]
+
+
+def separated(
+    draw: Callable[[], tuple[list[float], int]],
+    ideas: Callable[[list[float], int], list[Idea]],
+    right: Callable,
+) -> tuple[list[float], int]:
+    """A case on which no wrong idea gives the right value."""
+    while True:
+        scores, n = draw()
+        expected = right(scores, n)
+        if not any(same(i.value, expected, 1e-3) for i in ideas(scores, n)):
+            return scores, n
+
+
+def grade_subsets(work: Work, rng: np.random.Generator) -> None:
+    """Small pools, without and with ties, against enumeration."""
+    function = work.function(NAME)
+    for _ in range(3):
+        scores, n = separated(
+            lambda: (_pool(rng, int(rng.integers(5, 8))), int(rng.integers(2, 4))),
+            _wrong_values,
+            by_enumeration,
+        )
+        _compare(function, scores, n, EVERY)
+    for _ in range(2):
+        levels = _pool(rng, 3)
+        scores = [*levels, levels[2], levels[0], levels[2]]
+        _compare(function, [scores[k] for k in rng.permutation(6)], int(rng.integers(2, 4)), TIE)
+
+
+def _compare(function: Callable, scores: list[float], n: int, check: str) -> None:
+    got, expected = function(scores, n), by_enumeration(scores, n)
+    again = function(scores, n)
+    require(
+        same(got, again) or same(got, expected, TOLERANCE),
+        check,
+        "The same pool gives another number each time: you draw subsets at random. Their exact mean has a "
+        "short "
+        "formula; no chance is needed.",
+        idea="F45",
+        case=f"{NAME}({scores}, {n}) twice",
+        got=f"{got}, then {again}",
+    )
+    diagnose(
+        check,
+        got,
+        expected,
+        ideas=_wrong_values(scores, n),
+        otherwise=OTHERWISE,
+        tolerance=TOLERANCE,
+        case=f"{NAME}({scores}, {n})",
+    )
+
+
+def grade_edges(work: Work, rng: np.random.Generator) -> None:
+    """The ends n = 1 and n = N, all equal, pools that overflow factorials, and input without an answer."""
+    function = work.function(NAME)
+    scores = _pool(rng, 6)
+    for n, expected, what in (
+        (1, float(np.mean(scores)), "Best of one is any response: the mean of the pool."),
+        (6, max(scores), "All N are drawn: only the highest score can be kept."),
+    ):
+        diagnose(
+            ENDS,
+            function(scores, n),
+            expected,
+            otherwise=Idea("F45", what, None),
+            tolerance=TOLERANCE,
+            case=f"{NAME}({scores}, {n})",
+        )
+    equal = [scores[0]] * 5
+    shares = "All scores are equal, so every choice is worth the same. Do your weights sum to 1?"
+    diagnose(
+        ENDS,
+        function(equal, 3),
+        scores[0],
+        otherwise=Idea("rank off by one", shares, None),
+        tolerance=TOLERANCE,
+        case=f"{NAME}({equal}, 3)",
+    )
+    _grade_large(function, rng)
+    _grade_refusals(function, scores)
+
+
+OVERFLOW = Idea(
+    "overflow",
+    "A factorial or binomial coefficient of this pool is larger than any float. Work with logarithms, with "
+    "ratios "
+    "of neighbouring weights, or with Python's whole numbers (math.comb).",
+    None,
+)
+
+
+def _grade_large(function: Callable, rng: np.random.Generator) -> None:
+    for size, n in ((512, 256), (2000, 600)):
+        scores, case = _pool(rng, size), f"{size} scores, n = {n}"
+        try:
+            got = function(scores, n)
+        except Wrong as wrong:
+            raise Wrong(LARGE, OVERFLOW.message, idea=OVERFLOW.id, case=case, got=str(wrong)) from wrong
+        expected = float(theory.best_of_n_estimate(scores, n)[0])
+        diagnose(LARGE, got, expected, otherwise=OVERFLOW, tolerance=1e-5, case=case)
+
+
+def _grade_refusals(function: Callable, scores: list[float]) -> None:
+    cases = (
+        (scores, 7, "n is larger than the pool: no subset of that size exists.", "n > N"),
+        (scores, 0, "The best of no response does not exist.", "n > N"),
+        (
+            [*scores[:3], math.nan, *scores[3:]],
+            2,
+            "A NaN compares false with everything and is kept silently.",
+            "F32",
+        ),
+    )
+    for pool, n, why, idea in cases:
+        require(
+            refused(function, pool, n),
+            REFUSES,
+            f"{why} Raise a ValueError that says so.",
+            idea=idea,
+            case=f"{NAME}({pool}, {n})",
+            expected="ValueError",
+        )
+
+
+def refused(function: Callable, *args: object) -> bool:
+    """Whether a learner's function answers with a ValueError."""
+    try:
+        function(*args)
+    except Wrong as wrong:
+        return isinstance(wrong.__cause__, ValueError)
+    return False
+
+
+def grade_values(work: Work, rng: np.random.Generator) -> None:
+    """`values` are averaged over what the scores choose; a tie in the scores shares."""
+    function = work.function(NAME)
+    for tied in (False, True):
+        scores, values, n = _valued(rng, tied)
+        got = function(scores, n, values)
+        diagnose(
+            VALUES,
+            got,
+            by_enumeration(scores, n, values),
+            ideas=_value_ideas(scores, values, n),
+            otherwise="The scores choose the response, and the value of that response is averaged. Where "
+            "scores tie, the tied responses share.",
+            tolerance=TOLERANCE,
+            case=f"{NAME}({scores}, {n}, values={values})",
+        )
+
+
+def _valued(rng: np.random.Generator, tied: bool) -> tuple[list[float], list[float], int]:
+    while True:
+        scores, values, n = _pool(rng, 6), _pool(rng, 6), int(rng.integers(2, 4))
+        scores = [scores[k] for k in (0, 1, 2, 2, 0, 2)] if tied else scores
+        expected = by_enumeration(scores, n, values)
+        if not any(same(i.value, expected, 1e-3) for i in _value_ideas(scores, values, n)):
+            return scores, values, n
+
+
+def _value_ideas(scores: list[float], values: list[float], n: int) -> list[Idea]:
+    weights = _weights(len(scores), n)
+    stable = float(np.asarray(values)[np.argsort(scores, kind="stable")] @ weights)
+    later = np.asarray(values)[::-1][np.argsort(scores[::-1], kind="stable")]
+    tie = "Tied scores must share: here the place in the list decides, and another order changes the number."
+    found = [
+        Idea(
+            "values ignored",
+            "You return the best score. With `values`, average the value of what is kept.",
+            by_enumeration(scores, n),
+        ),
+        Idea(
+            "F16",
+            "You sort the values by themselves, so they choose. The scores choose.",
+            by_enumeration(values, n),
+        ),
+        Idea(
+            "values unsorted",
+            "The weights belong to ranks: bring the values into the order of the scores.",
+            float(np.asarray(values) @ weights),
+        ),
+    ]
+    if len(set(scores)) < len(scores):
+        found += [Idea("F31", tie, stable), Idea("F31", tie, float(later @ weights))]
+    return found
+
+
+EXERCISE = Exercise(
+    "3.1",
+    "What does the best of n give on average?",
+    2,
+    12,
+    (NAME,),
+    (
+        Part("every subset counts once", 1.5, grade_subsets),
+        Part("the ends, large pools, and what is refused", 1.0, grade_edges),
+        Part("values of what is kept", 0.5, grade_values),
+    ),
+)

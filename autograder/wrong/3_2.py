@@ -1,0 +1,181 @@
+# %% given
+import numpy as np
+
+from autograder.exercise import Variant
+from autograder.exercises.nb03_2 import QUESTIONS
+
+VARIANT = Variant("", "", "3.2")
+meaning = {q.id: q.label(VARIANT) for q in QUESTIONS}
+
+
+def said(question, **tiers):
+    [found] = [q for q in QUESTIONS if q.id == question]
+    return meaning | {question: found.label(VARIANT, **tiers)}
+
+
+def checked(probs, rewards, n):
+    p, r = np.asarray(probs, float), np.asarray(rewards, float)
+    if n < 1 or np.isnan(r).any():
+        raise ValueError("n >= 1 and rewards that are numbers")
+    return p, r
+
+
+def best_of_n_law(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    level = np.array([p[r == x].sum() for x in r])
+    upto, below = np.array([p[r <= x].sum() for x in r]), np.array([p[r < x].sum() for x in r])
+    return np.divide(p * (upto**n - below**n), level, out=np.zeros_like(p), where=level > 0)
+
+
+# %% correct: level by level
+def best_of_n_law(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    law, below = [0.0] * len(p), 0.0
+    for x in sorted(set(r.tolist())):
+        here = [i for i in range(len(p)) if r[i] == x]
+        mass = sum(p[i] for i in here)
+        for i in here:
+            law[i] = ((below + mass) ** n - below**n) * p[i] / mass if mass else 0.0
+        below += mass
+    return law
+
+
+# %% correct: the draws one after the other
+def best_of_n_law(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    law, steps, power = p.copy(), n - 1, p.copy()
+
+    def best_of_both(a, b):
+        above = (r[:, None] > r[None, :]).astype(float)
+        # A tie of two best-ofs: both levels hold the same proportions, so either may stand for it.
+        return a * (above @ b) + b * (above @ a) + a * ((r[:, None] == r[None, :]) @ b)
+
+    while steps:
+        law = best_of_both(law, power) if steps % 2 else law
+        power, steps = best_of_both(power, power), steps // 2
+    return law.tolist()
+
+
+# %% correct: as a table
+def best_of_n_law(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    levels, where = np.unique(r, return_inverse=True)
+    mass = np.bincount(where, p)
+    gained = np.diff(np.append(0.0, np.cumsum(mass) ** n))
+    return tuple((p * (gained / np.where(mass > 0, mass, 1.0))[where]).tolist())
+
+
+# %% wrong: the last of a tie | idea: F31 | fails at: lets ties share by probability | points: 3
+def best_of_n_law(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    order, law = np.argsort(r, kind="stable"), np.zeros(len(p))
+    law[order] = np.diff(np.append(0.0, np.cumsum(p[order])) ** n)
+    return law
+
+
+# %% wrong: the first of a tie | idea: F31 | fails at: lets ties share by probability | points: 3
+def best_of_n_law(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    order, law = np.lexsort((-np.arange(len(p)), r)), np.zeros(len(p))
+    law[order] = np.diff(np.append(0.0, np.cumsum(p[order])) ** n)
+    return law
+
+
+# %% wrong: a tie shares equally | idea: equal shares | fails at: lets ties share by probability | points: 3
+def best_of_n_law(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    upto, below = np.array([p[r <= x].sum() for x in r]), np.array([p[r < x].sum() for x in r])
+    return (upto**n - below**n) / np.array([(r == x).sum() for x in r])
+
+
+# %% wrong: all get it | idea: ties counted twice | fails at: lets ties share by probability | points: 3
+def best_of_n_law(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    return np.array([p[r <= x].sum() ** n - p[r < x].sum() ** n for x in r])
+
+
+# %% wrong: the worst of n | idea: F03 | fails at: agrees with enumeration | points: 3
+right = best_of_n_law
+
+
+def best_of_n_law(probs, rewards, n):
+    return right(probs, -np.asarray(rewards), n)
+
+
+# %% wrong: all to the best | idea: argmax | fails at: agrees with enumeration | points: 3
+def best_of_n_law(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    return p * (r == r.max()) / p[r == r.max()].sum()
+
+
+# %% wrong: the tilted law | idea: F38 | fails at: agrees with enumeration | points: 3
+def best_of_n_law(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    law = p * np.exp(r)
+    return law / law.sum()
+
+
+# %% wrong: weights F^n | idea: weights F^n | fails at: agrees with enumeration | points: 3
+def best_of_n_law(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    law = np.array([p[r <= x].sum() for x in r]) ** n
+    return law / law.sum()
+
+
+# %% wrong: nothing subtracted | idea: without subtraction | fails at: agrees with enumeration | points: 3
+def best_of_n_law(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    return np.array([p[r <= x].sum() for x in r]) ** n
+
+
+# %% wrong: the policy unchanged | idea: policy unchanged | fails at: agrees with enumeration | points: 3
+def best_of_n_law(probs, rewards, n):
+    return checked(probs, rewards, n)[0]
+
+
+# %% wrong: in the order of the rewards | idea: sorted order | fails at: agrees with enumeration | points: 3
+right = best_of_n_law
+
+
+def best_of_n_law(probs, rewards, n):
+    return right(probs, rewards, n)[np.argsort(rewards)]
+
+
+# %% wrong: NaN kept | idea: F32 | fails at: refuses what has no answer | points: 4
+right = best_of_n_law
+
+
+def best_of_n_law(probs, rewards, n):
+    if n < 1:
+        raise ValueError("n >= 1")
+    return right(probs, np.nan_to_num(np.asarray(rewards, float)), n)
+
+
+# %% wrong: n = 0 gives something | idea: n < 1 | fails at: refuses what has no answer | points: 4
+right = best_of_n_law
+
+
+def best_of_n_law(probs, rewards, n):
+    return right(probs, rewards, max(n, 1))
+
+
+# %% wrong: KL equals the formula | idea: F39 | fails at: question a: answer | points: 4.5
+meaning = said("a", answer=1)
+
+# %% wrong: right KL, wrong reason | idea: F39 | fails at: question a: reason | points: 4.5
+meaning = said("a", reason=1)
+
+# %% wrong: gain in proportion to n | idea: F14 | fails at: question b: answer | points: 4.5
+meaning = said("b", answer=1)
+
+# %% wrong: PPO aims at best-of-n | idea: F38 | fails at: question c: answer | points: 4.5
+meaning = said("c", answer=1)
+
+# %% wrong: breadth is the number of prompts | idea: breadth | fails at: question d: answer | points: 4.5
+meaning = said("d", answer=1)
+
+# %% wrong: rounds add | idea: rounds add | fails at: question e: answer | points: 4.5
+meaning = said("e", answer=1)
+
+# %% wrong: serving trains the policy | idea: F35 | fails at: question f: answer | points: 4.5
+meaning = said("f", answer=2)

@@ -6,6 +6,8 @@ VENV        ?= .venv
 CONSTRAINTS ?= constraints.txt
 WORKERS     ?= 2
 LAB_OPTIONS ?=
+# `make calibrate` measures the course's experiments with this many seeds.
+SEEDS       ?= 30
 # `make course OUT=folder COURSE_SALT=text`: where the course goes, and what draws its variants.
 OUT         = build/course
 COURSE_SALT ?=
@@ -68,8 +70,6 @@ tables: setup  ## write the README's tables from docs/results/
 
 world: setup  ## train the embedded models again from scratch (up to 30 minutes on 2 cores)
 	@$(PY) -m rslib build
-
-SEEDS ?= 30
 
 calibrate: setup  ## measure the thresholds of the course's experiments (SEEDS=30; finished seeds are kept; two hours)
 	@HF_HUB_OFFLINE=1 $(PY) -m autograder calibrate --seeds $(SEEDS)

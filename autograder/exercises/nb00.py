@@ -1,0 +1,59 @@
+"""Notebook 00 is not graded. It shows what a check looks like, on an exercise that counts nowhere."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from autograder.exercise import Exercise, Idea, Part, Variant, diagnose, require
+from autograder.verdict import Verdict, grade
+from autograder.work import Work
+
+HIGHEST, TIES = "gives the place of the highest reward", "gives the first of equals"
+
+
+def grade_best(work: Work, rng: np.random.Generator) -> None:
+    """The place of the highest reward, where there is one."""
+    best = work.function("best_of")
+    for n in (4, 7, 16, 1):
+        rewards = rng.permutation(np.linspace(-4, 5, n)).round(3).tolist()
+        found, right = best(rewards), int(np.argmax(rewards))
+        whole = isinstance(found, int | np.integer) and not isinstance(found, bool)
+        message = "best_of returns a place in the list: a whole number, 0 for the first response."
+        require(whole, HIGHEST, message, idea="value", case=rewards, got=found)
+        ideas = [
+            Idea("F03", "That is the lowest reward: the worst response is kept.", int(np.argmin(rewards))),
+            Idea("off by one", "Places start at 0 in Python.", right + 1),
+        ]
+        other = "The response at this place does not have the highest reward."
+        diagnose(
+            HIGHEST, found, right, ideas=ideas, otherwise=Idea("F04", other, None), case=rewards, reveal=False
+        )
+
+
+def grade_ties(work: Work, rng: np.random.Generator) -> None:
+    """The first of several highest rewards."""
+    first = int(rng.integers(1, 3))
+    rewards = [5.0 if at >= first else -1.0 for at in range(first + 3)] + [2.0]
+    other = "Several rewards are highest, and the first of them is asked for."
+    found = work.function("best_of")(rewards)
+    diagnose(TIES, found, first, otherwise=Idea("ties", other, None), case=rewards, reveal=False)
+
+
+PRACTICE = Exercise(
+    "0",
+    "Which response is the best?",
+    difficulty=1,
+    minutes=1,
+    names=("best_of",),
+    parts=(Part("the highest reward", 1.0, grade_best), Part("several highest rewards", 1.0, grade_ties)),
+)
+EXERCISES: list[Exercise] = []
+
+
+def practise(best_of: Any) -> Verdict:
+    """The panel of a check, for a function that gives the place of the highest reward. It counts nowhere."""
+    work = Work({"best_of": best_of}, Variant(exercise=PRACTICE.id))
+    return grade(PRACTICE, work, int.from_bytes(os.urandom(4), "little"))

@@ -1,0 +1,7 @@
+"""Notebook 01: one pipeline, in order."""
+
+from __future__ import annotations
+
+from autograder.exercises import nb01_1, nb01_2, nb01_3, nb01_4
+
+EXERCISES = [nb01_1.EXERCISE, nb01_2.EXERCISE, nb01_3.EXERCISE, nb01_4.EXERCISE]

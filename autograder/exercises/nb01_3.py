@@ -1,0 +1,313 @@
+"""Exercise 1.3: `sample_n` and `score` on plain callables, with right shapes, rows and seeds."""
+
+from __future__ import annotations
+
+import builtins
+import hashlib
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from autograder.exercise import RUNS, Exercise, Idea, Part, Wrong, diagnose, require, same
+from autograder.work import Work
+from rslib.errors import RSError
+
+THINGS = ("rice", "a tent", "a lock", "a bicycle", "a cake", "a letter", "a lamp", "a garden", "a shelf")
+VERBS = ("cook", "fix", "open", "choose", "clean", "carry", "build", "sell")
+Rows = list[dict[str, Any]]
+Draw = Callable[[str, int], str]
+
+
+def some_prompts(rng: np.random.Generator, count: int) -> list[str]:
+    """Different prompts, none the beginning of another."""
+    every = [f"How do I {verb} {thing}?" for verb in VERBS for thing in THINGS]
+    return [every[int(k)] for k in rng.choice(len(every), count, replace=False)]
+
+
+class Drawer:
+    """A policy in one line: the text says for which prompt and with which seed it was drawn."""
+
+    def __init__(self) -> None:
+        self.calls: dict[str, tuple[str, int]] = {}
+
+    def __call__(self, prompt: str, seed: int) -> str:
+        """The response to a prompt under a seed; TypeError for a seed that is no integer."""
+        number = operator.index(seed)
+        digest = hashlib.sha256(f"{prompt}\x1f{number}".encode()).hexdigest()
+        text = f"Take {digest[:6]}, then {digest[6:12]}."
+        self.calls[text] = (prompt, number)
+        return text
+
+    def seeds(self, rows: Rows) -> list[int]:
+        """The seed of each row's response."""
+        return [self.calls[row["response"]][1] for row in rows]
+
+
+def drawn(work: Work, prompts: list[str], n: int, seed: int) -> tuple[Rows, Drawer]:
+    """The rows of the learner's `sample_n`, checked for their shape, and the policy that was asked."""
+    draw = Drawer()
+    rows = work.function("sample_n")(draw, prompts, n, seed)
+    case = f"{len(prompts)} prompts, n = {n}"
+    check, found = "gives n rows to each prompt", _length(rows)
+    message = "sample_n returns one flat list with a row for each response, so prompts times n rows."
+    nested = "That is one entry a prompt. A table has one row for each response, all in one flat list."
+    one = Idea("F05", nested, len(prompts))
+    once = Idea("one prompt", "Only one prompt was served: is the `return` inside of the loop?", n)
+    diagnose(
+        check, found, len(prompts) * n, ideas=[one, once], otherwise=Idea("shape", message, None), case=case
+    )
+    wanted = {"prompt": str, "sample_id": int | np.integer, "response": str}
+    for row in rows:
+        fits = isinstance(row, dict) and all(isinstance(row.get(k), t) for k, t in wanted.items())
+        message = "A row is a dict with the columns prompt (text), sample_id (whole number), response (text)."
+        require(fits, "has the three columns", message, idea="shape", case=case, got=row)
+        known = draw.calls.get(row["response"])
+        message = "This response was not drawn in this call, or was changed after it."
+        require(known, "returns what was drawn", message, idea="stale", case=case, got=row)
+    return rows, draw
+
+
+def _length(rows: Any) -> int:
+    kind = f"sample_n returns a list of rows, and here came a {type(rows).__name__}."
+    require(isinstance(rows, list), "gives n rows to each prompt", kind, idea="shape")
+    return len(rows)
+
+
+def grade_rows(work: Work, rng: np.random.Generator) -> None:
+    """Prompt-major rows, each response with the prompt that it was drawn for; n = 1 and no prompts too."""
+    for count, n in ((5, 3), (4, 1), (3, 5), (1, 4)):
+        prompts = some_prompts(rng, count)
+        rows, draw = drawn(work, prompts, n, int(rng.integers(1000)))
+        case = f"{count} prompts, n = {n}"
+        diagnose(
+            "keeps the rows of a prompt together",
+            [(prompts.index(row["prompt"]) if row["prompt"] in prompts else -1) for row in rows],
+            [at // n for at in range(count * n)],
+            ideas=[Idea("F10", ROUND_ROBIN, [at % count for at in range(count * n)])],
+            otherwise=Idea(
+                "F10",
+                "Rows stand in the order of the prompts: n rows for the first, then n for the second.",
+                None,
+            ),
+            case=case,
+            reveal=False,
+        )
+        wrong = next((row for row in rows if draw.calls[row["response"]][0] != row["prompt"]), None)
+        require(wrong is None, "pairs each response with its prompt", MISPAIRED, idea="F10", case=case)
+        diagnose(
+            "numbers the responses of a prompt",
+            [int(row["sample_id"]) for row in rows],
+            [at % n for at in range(count * n)],
+            ideas=[
+                Idea("running number", RUNNING_NUMBER, list(range(count * n))),
+                Idea("off by one", FROM_ONE, [at % n + 1 for at in range(count * n)]),
+            ],
+            otherwise=Idea("shape", "sample_id counts the responses of one prompt, from 0 to n - 1.", None),
+            case=case,
+        )
+    drawn(work, [], 3, 0)
+
+
+ROUND_ROBIN = "Row i went to prompt i % M: one response to each prompt, then again. The rows of a prompt do "
+ROUND_ROBIN += "not stand together, and code that takes n rows at a time would mix prompts."
+MISPAIRED = "A response stands beside a prompt that it was not drawn for, and will be rewarded as if it were."
+RUNNING_NUMBER = (
+    "sample_id runs on over all rows. It says which of the n responses to its own prompt a row is."
+)
+FROM_ONE = "sample_id starts at 1. It starts at 0."
+
+
+def grade_seeds(work: Work, rng: np.random.Generator) -> None:
+    """A response depends on the run's seed, its prompt and its number, and on nothing else."""
+    prompts, seed = some_prompts(rng, 5), int(rng.integers(2, 900))
+    rows, draw = drawn(work, prompts, 4, seed)
+    _all_different(draw.seeds(rows), 4)
+    _repeats(work, prompts, seed, rows)
+    _fresh_in_another_run(work, prompts, seed)
+    _alone(work, prompts, seed, rows)
+
+
+def _all_different(seeds: list[int], n: int) -> None:
+    check, case = "gives every response its own seed", f"5 prompts, n = {n}"
+    groups = [seeds[at : at + n] for at in range(0, len(seeds), n)]
+    copies = "All responses of a prompt got one seed, so they are n copies of one text: there is nothing to "
+    copies += "choose from, and the unique ratio is 1/n. Temperature 0 shows the same trace."
+    require(any(len(set(group)) > 1 for group in groups), check, copies, idea="F06", case=case, got=seeds)
+    across = "Every prompt got the same row of seeds. Chance then moves all prompts together: where one is "
+    across += "lucky, all are."
+    require(len({tuple(g) for g in groups}) == len(groups), check, across, idea="F20", case=case, got=seeds)
+    message = (
+        "Two responses share a seed. Make it from everything that tells them apart, in a way that keeps "
+    )
+    message += "different inputs apart."
+    require(len(set(seeds)) == len(seeds), check, message, idea="F20", case=case, got=seeds)
+
+
+def _repeats(work: Work, prompts: list[str], seed: int, rows: Rows) -> None:
+    again, _ = drawn(work, prompts, 4, seed)
+    message = (
+        "The same call gave other responses. A seed has to come from the run's seed, not from the clock or "
+    )
+    message += "from a generator that was not seeded."
+    require(same(again, rows), "repeats with the same seed", message, idea="unseeded")
+    real = builtins.hash  # as in a new session: Python salts the hash of texts anew
+    with mock.patch.object(builtins, "hash", lambda value: real(("salt", value))):
+        later, _ = drawn(work, prompts, 4, seed)
+    message = (
+        "In this session the call repeats, in the next it will not: Python's hash() of a text is salted "
+    )
+    message += "anew each time Python starts. hashlib or zlib.crc32 give the same number for ever."
+    require(same(later, rows), "repeats in another session", message, idea="hash")
+
+
+def _fresh_in_another_run(work: Work, prompts: list[str], seed: int) -> None:
+    seen: dict[int, int] = {}
+    for run in (seed, seed + 1, 1, 11, 111):
+        rows, draw = drawn(work, prompts, 12, run)
+        shared = next((seen[s] for s in draw.seeds(rows) if s in seen and seen[s] != run), None)
+        message = (
+            f"Runs with the seeds {shared} and {run} share draws, so the second is not a new run. Adding "
+        )
+        message += "numbers, or writing them side by side, lets 1 and 11 meet."
+        require(shared is None, "draws anew with another run seed", message, idea="F20")
+        seen |= dict.fromkeys(draw.seeds(rows), run)
+
+
+def _alone(work: Work, prompts: list[str], seed: int, rows: Rows) -> None:
+    check, wanted = "draws whatever else is drawn", _texts(rows)
+    message = (
+        "Turned round, the list of prompts gave other responses to the same prompts: the seed hangs on the "
+    )
+    message += "place in the list. A run that is resumed or split then differs from the whole one."
+    for part in (prompts[::-1], prompts[3:]):
+        turned, _ = drawn(work, part, 4, seed)
+        agrees = all(same(texts, wanted.get(prompt)) for prompt, texts in _texts(turned).items())
+        require(agrees, check, message, idea="position")
+    more, _ = drawn(work, prompts, 6, seed)
+    message = "With n = 6 the first four responses are not those of n = 4: the seed hangs on n."
+    first = {prompt: texts[:4] for prompt, texts in _texts(more).items()}
+    require(same(first, wanted), check, message, idea="position")
+
+
+def _texts(rows: Rows) -> dict[str, list[str]]:
+    """The responses of each prompt."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        found.setdefault(row["prompt"], []).append(row["response"])
+    return found
+
+
+class Judge:
+    """A reward model in one line: it reads the prompt and the response."""
+
+    def __init__(self, bad: float | None = None, at: str = "") -> None:
+        self.bad, self.at = bad, at
+
+    def __call__(self, prompt: str, response: str) -> float:
+        """The reward, between -5 and 5; `bad` for the response `at`."""
+        if self.bad is not None and response == self.at:
+            return self.bad
+        digest = hashlib.sha256(f"{prompt}\x1f{response}".encode()).digest()
+        return int.from_bytes(digest[:6], "big") / 2**48 * 10 - 5
+
+
+def some_rows(rng: np.random.Generator) -> Rows:
+    """Rows of a responses table, with texts of different lengths."""
+    draw, prompts = Drawer(), some_prompts(rng, 4)
+    return [
+        {"prompt": p, "sample_id": k, "response": draw(p, k) + " Well." * int(rng.integers(0, 9))}
+        for p in prompts
+        for k in range(3)
+    ]
+
+
+def grade_score(work: Work, rng: np.random.Generator) -> None:
+    """A finite reward in every row, for its own prompt and response, and rows as they were."""
+    score, judge = work.function("score"), Judge()
+    for rows in ((table := some_rows(rng)), table[::-1], table[4:5]):
+        _rewards(score(judge, rows), rows, judge)
+    require(same(score(judge, []), []), "scores an empty table", "No rows in, no rows out.", idea="edge")
+    for bad in (math.nan, math.inf, -math.inf):
+        _refuses(score, table, Judge(bad, table[int(rng.integers(len(table)))]["response"]), bad)
+
+
+def _rewards(scored: Any, rows: Rows, judge: Judge) -> None:
+    right = [judge(r["prompt"], r["response"]) for r in rows]
+    fits = isinstance(scored, list) and all(isinstance(r, dict) and "reward" in r for r in scored)
+    message = "score returns the rows, each with one more column, `reward`."
+    require(fits and len(scored) == len(rows), "gives every row a reward", message, idea="shape", got=scored)
+    kept = same([{k: r.get(k) for k in ("prompt", "sample_id", "response")} for r in scored], rows)
+    message = "The rows came back in another order, or changed. Who reads them next counts on their order."
+    require(kept, "leaves the rows as they were", message, idea="F09")
+    lengths = sorted(range(len(rows)), key=lambda k: len(rows[k]["response"]))
+    diagnose(
+        "gives each row its own reward",
+        [r["reward"] for r in scored],
+        right,
+        ideas=[
+            Idea("F08", BLIND, [judge("", r["response"]) for r in rows]),
+            Idea(
+                "F08",
+                "Prompt and response changed places.",
+                [judge(r["response"], r["prompt"]) for r in rows],
+            ),
+            Idea("F09", SHUFFLED, [right[k] for k in lengths]),
+            Idea("F09", SHUFFLED, sorted(right)),
+            Idea("F09", SHUFFLED, sorted(right, reverse=True)),
+            Idea("scale", CENTRED, [r - float(np.mean(right)) for r in right]),
+            Idea(
+                "F03", "The sign is turned: the best response now has the lowest reward.", [-r for r in right]
+            ),
+        ],
+        otherwise=Idea("F09", "These are not the rewards of these prompts with these responses.", None),
+        tolerance=1e-9,
+        reveal=False,
+    )
+
+
+BLIND = "The reward model saw no prompt. It can then judge the style of a text, never whether it fits."
+SHUFFLED = (
+    "The right numbers stand on the wrong rows. Scoring a row again would give another number than its own."
+)
+CENTRED = (
+    "A mean was taken off. Rewards stay as the reward model gave them; who needs differences can take them."
+)
+
+
+def _refuses(score: Callable[..., Any], rows: Rows, judge: Judge, bad: float) -> None:
+    check, case = "refuses NaN and infinity", f"one reward is {bad}"
+    message = (
+        "A reward that is not finite went through. NaN compares false with everything, so whether `select` "
+    )
+    message += "keeps that row depends on where it stands. Raise ValueError."
+    try:
+        score(judge, rows)
+    except Wrong as stopped:
+        wanted = isinstance(stopped.__cause__, (ValueError, RSError))
+        require(
+            stopped.check == RUNS and wanted,
+            check,
+            f"Raise ValueError. {stopped.message}",
+            idea="F32",
+            case=case,
+        )
+        return
+    raise Wrong(check, message, idea="F32", case=case)
+
+
+EXERCISE = Exercise(
+    "1.3",
+    "Sample and score",
+    difficulty=2,
+    minutes=15,
+    names=("sample_n", "score"),
+    parts=(
+        Part("sample_n: rows", 1.0, grade_rows),
+        Part("sample_n: seeds", 2.0, grade_seeds),
+        Part("score", 1.0, grade_score),
+    ),
+)

@@ -1,0 +1,141 @@
+"""Exercise 1.4: which system used rejection sampling where in its recipe, and with how many responses.
+
+The systems are described in the notebook in words of our own, each with its source. Roles and numbers are two
+lists that hold for all systems, so a learner meets them once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from html import escape
+
+from autograder.choice import LETTERS, Option, Question, Sheet, grade_question
+from autograder.exercise import Exercise, Part, Variant
+
+ROLES = {
+    "serving": (
+        "while serving: the reader gets the best one, no policy is trained on it",
+        "Serving the best of n leaves the policy as it is and pays for n responses to every request. Does "
+        "this description speak of training on what was kept?",
+    ),
+    "then_ppo": (
+        "fine-tuning, version after version; PPO was put on top in the end",
+        "Does this description speak of several versions, and of PPO after them?",
+    ),
+    "then_dpo": (
+        "fine-tuning data for one stage; DPO follows in the same recipe",
+        "Does this description name DPO as the stage that follows?",
+    ),
+    "compared": (
+        "one round of fine-tuning, as one of several methods side by side",
+        "Does this description put several methods beside each other to compare them?",
+    ),
+    "labels": (
+        "collecting: better responses for people to compare in pairs",
+        "Do people compare the responses that were kept here, to make preference data?",
+    ),
+    "checked": (
+        "fine-tuning on every response with the right result, no reward model",
+        "Is there a result that a program can check, and is a reward model absent?",
+    ),
+}
+COUNTS = {
+    "16": ("16", "Read the number of responses to one prompt again."),
+    "64": ("64", "Read the number of responses to one prompt again."),
+    "100": (
+        "100",
+        "A figure's axis or another paper's setting is not this recipe's number. Read the text again.",
+    ),
+    "10 to 30": ("10 to 30", "Does this description give a range?"),
+    "not stated": ("not stated", "The description gives a number. Look for it."),
+}
+
+
+@dataclass(frozen=True)
+class System:
+    """A system of the reading list and where it stands on the two lists."""
+
+    name: str
+    role: str
+    count: str
+
+
+SYSTEMS = (
+    System("WebGPT, 2021", "serving", "64"),
+    System("Llama 2-Chat, versions 1 to 5, 2023", "then_ppo", "not stated"),
+    System("Llama 3, 2024", "then_dpo", "10 to 30"),
+    System("AlpacaFarm's expert iteration, 2023", "compared", "16"),
+    System("the helpfulness pairs of HH-RLHF, second tranche, 2022", "labels", "16"),
+    System("RFT on GSM8K, 2023", "checked", "100"),
+)
+
+
+class Match(Question):
+    """A question whose options stand in one order for the whole exercise, whichever of them is the key."""
+
+    def order(self, variant: Variant) -> tuple[list[int], list[int]]:
+        """As in Question, drawn by the option's text instead of its place in the source."""
+        return self._tier(self.answers, variant, "roles"), self._tier(self.reasons, variant, "counts")
+
+    def _tier(self, options: Sequence[Option], variant: Variant, purpose: str) -> list[int]:
+        by_text = sorted(range(len(options)), key=lambda k: options[k].text)
+        return [by_text[int(k)] for k in variant.rng(purpose).permutation(len(options))]
+
+
+def _options(table: dict[str, tuple[str, str]], key: str, idea: str) -> tuple[Option, ...]:
+    """The key first, then all others with what to look at when they are chosen."""
+    others = (Option(text, idea, feedback) for name, (text, feedback) in table.items() if name != key)
+    return (Option(table[key][0]), *others)
+
+
+QUESTIONS = tuple(
+    Match(
+        id,
+        s.name,
+        _options(ROLES, s.role, "F35" if s.role == "serving" else "role"),
+        _options(COUNTS, s.count, "n"),
+    )
+    for id, s in zip(LETTERS.lower(), SYSTEMS, strict=False)
+)
+
+
+class Matching(Sheet):
+    """The systems and the two lists, as this learner sees them."""
+
+    def lists(self) -> list[tuple[str, list[tuple[str, str]]]]:
+        """(heading, [(label, text), ...]) of roles and of numbers."""
+        first = QUESTIONS[0]
+        roles, counts = first.order(self.variant)
+        return [
+            ("Where in the recipe", [(LETTERS[k], first.answers[i].text) for k, i in enumerate(roles)]),
+            ("Responses to a prompt", [(str(k + 1), first.reasons[i].text) for k, i in enumerate(counts)]),
+        ]
+
+    def __repr__(self) -> str:
+        lines = [f"({q.id}) {q.text}" for q in QUESTIONS]
+        for heading, options in self.lists():
+            lines += [heading, *(f"  {label}. {text}" for label, text in options)]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        systems = "".join(f"<li><strong>({q.id})</strong> {escape(q.text)}</li>" for q in QUESTIONS)
+        found = f"<ul style='list-style:none'>{systems}</ul>"
+        for heading, options in self.lists():
+            rows = "".join(f"<li><strong>{label}</strong>. {escape(text)}</li>" for label, text in options)
+            found += f"<p>{heading}</p><ul style='list-style:none'>{rows}</ul>"
+        return f"<div style='max-width:50em'>{found}</div>"
+
+
+EXERCISE = Exercise(
+    "1.4",
+    "Who used it, and where",
+    difficulty=1,
+    minutes=7,
+    names=("used",),
+    parts=tuple(
+        Part(s.name, 0.5, partial(grade_question, q, "used")) for s, q in zip(SYSTEMS, QUESTIONS, strict=True)
+    ),
+    given=partial(Matching, "1.4", QUESTIONS),
+)

@@ -1,0 +1,51 @@
+# %% correct: base is measured at the very start
+order = ["split", "test_base", "sample", "score", "select", "finetune", "test_tuned", "compare"]
+
+# %% correct: base is measured last of all, in a tuple
+order = ("split", "sample", "score", "select", "finetune", "test_tuned", "test_base", "compare")
+
+# %% correct: base is measured while rewards are at hand
+order = ["split", "sample", "score", "test_base", "select", "finetune", "test_tuned", "compare"]
+
+# %% wrong: selects before it scores | idea: contract | fails at: every card finds what it needs
+order = ["split", "sample", "select", "score", "finetune", "test_base", "test_tuned", "compare"]
+
+# %% wrong: scores before it samples | idea: contract | fails at: every card finds what it needs
+order = ["split", "score", "sample", "select", "finetune", "test_base", "test_tuned", "compare"]
+
+# %% wrong: all eleven cards, as they came | idea: F36 | fails at: every card finds what it needs
+order = ["split", "sample", "score", "advantage", "select", "rewrite", "finetune"]
+order += ["tune_rm", "test_base", "test_tuned", "compare"]
+
+# %% wrong: a value network computes advantages | idea: F36 | fails at: every card finds what it needs
+order = ["split", "sample", "score", "advantage", "finetune", "test_base", "test_tuned", "compare"]
+
+# %% wrong: the reward model writes the final text | idea: F37 | fails at: every card finds what it needs
+order = ["split", "sample", "score", "select", "rewrite", "finetune", "test_base", "test_tuned", "compare"]
+
+# %% wrong: tunes the reward model, not the policy | idea: F01 | fails at: every card finds what it needs
+order = ["split", "sample", "score", "select", "tune_rm", "test_base", "test_tuned", "compare"]
+
+# %% wrong: tunes the reward model as well | idea: F01 | fails at: holds cards of this method only | points: 1
+order = ["split", "sample", "score", "select", "tune_rm", "finetune", "test_base", "test_tuned", "compare"]
+
+# %% wrong: nothing is selected | idea: F02 | fails at: trains on what was kept | points: 1
+order = ["split", "sample", "score", "finetune", "test_base", "test_tuned", "compare"]
+
+# %% wrong: trains first, selects later | idea: F02 | fails at: trains on what was kept | points: 1
+order = ["split", "test_base", "sample", "finetune", "score", "select", "test_tuned", "compare"]
+
+# %% wrong: samples before the split | idea: F18 | fails at: keeps the held-out prompts unseen | points: 1
+order = ["sample", "split", "score", "select", "finetune", "test_base", "test_tuned", "compare"]
+
+# %% wrong: no prompts are held out | idea: contract | fails at: every card finds what it needs
+order = ["sample", "score", "select", "finetune", "test_base", "test_tuned", "compare"]
+
+# %% wrong: stops after fine-tuning | idea: F15 | fails at: ends with a comparison
+order = ["split", "sample", "score", "select", "finetune"]
+
+# %% wrong: a card that does not exist | idea: form | fails at: is a list of cards
+order = ["split", "sample", "reward", "select", "finetune", "test_base", "test_tuned", "compare"]
+
+# %% wrong: a card stands twice | idea: form | fails at: is a list of cards
+order = ["split", "sample", "score", "select", "select", "finetune", "test_base", "test_tuned", "compare"]

@@ -1,0 +1,53 @@
+# %% given
+from autograder import exercises
+from autograder.exercise import Variant
+
+
+def given(exercise):
+    return exercises.find(exercise).given(Variant("", "", exercise))
+
+
+sheet = given("1.2")
+KEY = {q.id: q.label(sheet.variant) for q in sheet.questions}
+
+
+def instead(place, answer=0, reason=0):
+    question = sheet.questions[place]
+    return KEY | {question.id: question.label(sheet.variant, answer, reason)}
+
+
+def with_idea(idea, tier):
+    """The key with one option of this idea in the first question that has it."""
+    for place, question in enumerate(sheet.questions):
+        for k, option in enumerate(getattr(question, tier)):
+            if option.idea == idea:
+                return instead(place, **{tier.removesuffix("s"): k})
+
+
+# %% correct: as it is
+what_happens = KEY
+
+# %% correct: in small letters, with blanks
+what_happens = {id: f" {label[0].lower()} {label[1]}" for id, label in KEY.items()}
+
+# %% wrong: another card stops in a | idea: contract | fails at: question a: answer | points: 3
+what_happens = instead(0, answer=1)
+
+# %% wrong: another card stops in b | idea: contract | fails at: question b: answer | points: 3
+what_happens = instead(1, answer=2)
+
+# %% wrong: another card stops in c | idea: contract | fails at: question c: answer | points: 3
+what_happens = instead(2, answer=1)
+
+# %% wrong: another card stops in d | idea: contract | fails at: question d: answer | points: 3
+what_happens = instead(3, answer=2)
+
+# %% wrong: everything runs | idea: contract | fails at: question a: answer | points: 2
+RUNS = {
+    q.id: next(k for k, option in enumerate(q.answers) if option.text.startswith("It runs"))
+    for q in sheet.questions
+}
+what_happens = {q.id: q.label(sheet.variant, answer=RUNS[q.id]) for q in sheet.questions}
+
+# %% wrong: a letter without a reason | fails at: question a: form
+what_happens = {id: label[0] for id, label in KEY.items()}

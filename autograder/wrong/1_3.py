@@ -1,0 +1,261 @@
+# %% given
+import hashlib
+import math
+import random
+import zlib
+
+import numpy as np
+
+
+def sample_n(draw, prompts, n, seed):
+    rows = []
+    for prompt in prompts:
+        for k in range(n):
+            digest = hashlib.sha256(f"{seed}|{k}|{prompt}".encode()).digest()
+            text = draw(prompt, int.from_bytes(digest[:8], "big") >> 1)
+            rows.append({"prompt": prompt, "sample_id": k, "response": text})
+    return rows
+
+
+def score(reward, rows):
+    scored = [row | {"reward": reward(row["prompt"], row["response"])} for row in rows]
+    if not all(math.isfinite(row["reward"]) for row in scored):
+        raise ValueError("a reward is not finite")
+    return scored
+
+
+# %% correct: the engine's own seeds, rewards in an array
+from rslib.sampling import response_seed
+
+
+def sample_n(draw, prompts, n, seed):
+    return [
+        {"prompt": p, "sample_id": k, "response": draw(p, response_seed(seed, p, k))}
+        for p in prompts
+        for k in range(n)
+    ]
+
+
+def score(reward, rows):
+    rewards = np.array([reward(row["prompt"], row["response"]) for row in rows])
+    if not np.isfinite(rewards).all():
+        raise ValueError("NaN or infinite")
+    return [{**row, "reward": r} for row, r in zip(rows, rewards, strict=True)]
+
+
+# %% correct: flat index, generators seeded with a text, rows changed in place
+def sample_n(draw, prompts, n, seed):
+    rows = []
+    for i in range(len(prompts) * n):
+        prompt, k = prompts[i // n], i % n
+        own = random.Random(f"{seed} {k} {prompt}").getrandbits(62)
+        rows.append({"response": draw(prompt, own), "sample_id": k, "prompt": prompt})
+    return rows
+
+
+def score(reward, rows):
+    for row in sorted(rows, key=lambda row: len(row["response"])):
+        row["reward"] = reward(row["prompt"], row["response"])
+        if row["reward"] - row["reward"] != 0:
+            raise ValueError(row)
+    return rows
+
+
+# %% correct: numpy seeds from a checksum of the prompt
+def sample_n(draw, prompts, n, seed):
+    found = []
+    for prompt in prompts:
+        rng = np.random.default_rng([seed, zlib.crc32(prompt.encode())])
+        seeds = rng.integers(2**62, size=1000)
+        found += [
+            {"prompt": prompt, "sample_id": k, "response": draw(prompt, int(seeds[k]))} for k in range(n)
+        ]
+    return found
+
+
+# %% wrong: one response a prompt | idea: F05 | fails at: gives n rows to each prompt | points: 1
+def sample_n(draw, prompts, n, seed):
+    return [{"prompt": p, "sample_id": 0, "response": draw(p, seed)} for p in prompts]
+
+
+# %% wrong: a list of lists | idea: F05 | fails at: gives n rows to each prompt | points: 1
+_flat = sample_n
+
+
+def sample_n(draw, prompts, n, seed):
+    return [_flat(draw, [p], n, seed) for p in prompts]
+
+
+# %% wrong: returns inside of the loop | idea: one prompt | fails at: gives n rows to each prompt | points: 1
+_flat = sample_n
+
+
+def sample_n(draw, prompts, n, seed):
+    for prompt in prompts:
+        return _flat(draw, [prompt], n, seed)
+    return []
+
+
+# %% wrong: i % M for i // n | idea: F10 | fails at: keeps the rows of a prompt together | points: 3
+def sample_n(draw, prompts, n, seed):
+    rows = []
+    for i in range(len(prompts) * n):
+        prompt, k = prompts[i % len(prompts)], i // len(prompts)
+        own = zlib.crc32(f"{seed}|{k}|{prompt}".encode())
+        rows.append({"prompt": prompt, "sample_id": k, "response": draw(prompt, own)})
+    return rows
+
+
+# %% wrong: mispaired | idea: F10 | fails at: pairs each response with its prompt | points: 1
+def sample_n(draw, prompts, n, seed):
+    rows = []
+    for k in range(n):
+        rows += [draw(p, zlib.crc32(f"{seed}|{k}|{p}".encode())) for p in prompts]
+    return [
+        {"prompt": p, "sample_id": k, "response": rows[i * n + k]}
+        for i, p in enumerate(prompts)
+        for k in range(n)
+    ]
+
+
+# %% wrong: sample_id runs on | idea: running number | fails at: numbers the responses of a prompt | points: 3
+_flat = sample_n
+
+
+def sample_n(draw, prompts, n, seed):
+    return [row | {"sample_id": i} for i, row in enumerate(_flat(draw, prompts, n, seed))]
+
+
+# %% wrong: sample_id from 1 | idea: off by one | fails at: numbers the responses of a prompt | points: 3
+_flat = sample_n
+
+
+def sample_n(draw, prompts, n, seed):
+    return [row | {"sample_id": row["sample_id"] + 1} for row in _flat(draw, prompts, n, seed)]
+
+
+# %% wrong: the run's seed for all | idea: F06 | fails at: gives every response its own seed | points: 2
+def sample_n(draw, prompts, n, seed):
+    return [{"prompt": p, "sample_id": k, "response": draw(p, seed)} for p in prompts for k in range(n)]
+
+
+# %% wrong: seeds repeat over prompts | idea: F20 | fails at: gives every response its own seed | points: 2
+def sample_n(draw, prompts, n, seed):
+    return [
+        {"prompt": p, "sample_id": k, "response": draw(p, 1000 * seed + k)} for p in prompts for k in range(n)
+    ]
+
+
+# %% wrong: no seed at all | idea: unseeded | fails at: repeats with the same seed | points: 2
+def sample_n(draw, prompts, n, seed):
+    return [
+        {"prompt": p, "sample_id": k, "response": draw(p, random.SystemRandom().getrandbits(60))}
+        for p in prompts
+        for k in range(n)
+    ]
+
+
+# %% wrong: Python's hash | idea: hash | fails at: repeats in another session | points: 2
+def sample_n(draw, prompts, n, seed):
+    return [
+        {"prompt": p, "sample_id": k, "response": draw(p, hash((seed, p, k)))}
+        for p in prompts
+        for k in range(n)
+    ]
+
+
+# %% wrong: the run's seed forgotten | idea: F20 | fails at: draws anew with another run seed | points: 2
+def sample_n(draw, prompts, n, seed):
+    return [
+        {"prompt": p, "sample_id": k, "response": draw(p, zlib.crc32(f"{p}|{k}".encode()))}
+        for p in prompts
+        for k in range(n)
+    ]
+
+
+# %% wrong: seed and number side by side | idea: F20 | fails at: draws anew with another run seed | points: 2
+def sample_n(draw, prompts, n, seed):
+    return [
+        {"prompt": p, "sample_id": k, "response": draw(p, zlib.crc32(f"{seed}{k}{p}".encode()))}
+        for p in prompts
+        for k in range(n)
+    ]
+
+
+# %% wrong: the run's seed plus the row | idea: F20 | fails at: draws anew with another run seed | points: 2
+def sample_n(draw, prompts, n, seed):
+    return [
+        {"prompt": p, "sample_id": k, "response": draw(p, seed + i * n + k)}
+        for i, p in enumerate(prompts)
+        for k in range(n)
+    ]
+
+
+# %% wrong: one generator for all | idea: position | fails at: draws whatever else is drawn | points: 2
+def sample_n(draw, prompts, n, seed):
+    rng = random.Random(seed)
+    return [
+        {"prompt": p, "sample_id": k, "response": draw(p, rng.getrandbits(60))}
+        for p in prompts
+        for k in range(n)
+    ]
+
+
+# %% wrong: the place is in the seed | idea: position | fails at: draws whatever else is drawn | points: 2
+def sample_n(draw, prompts, n, seed):
+    return [
+        {"prompt": p, "sample_id": k, "response": draw(p, zlib.crc32(f"{seed}|{i}|{k}".encode()))}
+        for i, p in enumerate(prompts)
+        for k in range(n)
+    ]
+
+
+# %% wrong: the reward model sees no prompt | idea: F08 | fails at: gives each row its own reward | points: 3
+def score(reward, rows):
+    return [row | {"reward": reward("", row["response"])} for row in rows]
+
+
+# %% wrong: prompt and response swapped | idea: F08 | fails at: gives each row its own reward | points: 3
+def score(reward, rows):
+    return [row | {"reward": reward(row["response"], row["prompt"])} for row in rows]
+
+
+# %% wrong: scored by length, never put back | idea: F09 | fails at: gives each row its own reward | points: 3
+def score(reward, rows):
+    ordered = sorted(rows, key=lambda row: len(row["response"]))
+    rewards = [reward(row["prompt"], row["response"]) for row in ordered]
+    return [row | {"reward": r} for row, r in zip(rows, rewards, strict=True)]
+
+
+# %% wrong: the best first | idea: F09 | fails at: leaves the rows as they were | points: 3
+def score(reward, rows):
+    scored = [row | {"reward": reward(row["prompt"], row["response"])} for row in rows]
+    return sorted(scored, key=lambda row: -row["reward"])
+
+
+# %% wrong: the mean is taken off | idea: scale | fails at: gives each row its own reward | points: 3
+def score(reward, rows):
+    rewards = [reward(row["prompt"], row["response"]) for row in rows]
+    mean = sum(rewards) / max(len(rows), 1)
+    return [row | {"reward": r - mean} for row, r in zip(rows, rewards, strict=True)]
+
+
+# %% wrong: the sign is turned | idea: F03 | fails at: gives each row its own reward | points: 3
+def score(reward, rows):
+    return [row | {"reward": -reward(row["prompt"], row["response"])} for row in rows]
+
+
+# %% wrong: rewards alone | idea: shape | fails at: gives every row a reward | points: 3
+def score(reward, rows):
+    return [reward(row["prompt"], row["response"]) for row in rows]
+
+
+# %% wrong: NaN kept | idea: F32 | fails at: refuses NaN and infinity | points: 3
+def score(reward, rows):
+    return [row | {"reward": reward(row["prompt"], row["response"])} for row in rows]
+
+
+# %% wrong: rows with NaN are dropped silently | idea: F32 | fails at: refuses NaN and infinity | points: 3
+def score(reward, rows):
+    scored = [row | {"reward": reward(row["prompt"], row["response"])} for row in rows]
+    return [row for row in scored if math.isfinite(row["reward"])]

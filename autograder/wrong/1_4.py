@@ -1,0 +1,52 @@
+# %% given
+from autograder import exercises
+from autograder.exercise import Variant
+from autograder.exercises.nb01_4 import COUNTS, ROLES
+
+
+def given(exercise):
+    return exercises.find(exercise).given(Variant("", "", exercise))
+
+
+sheet = given("1.4")
+QUESTIONS = {q.id: q for q in sheet.questions}
+KEY = {q.id: q.label(sheet.variant) for q in sheet.questions}
+
+
+def said(id, role="", count=""):
+    """The key, with another role or number for one system."""
+    question = QUESTIONS[id]
+    answer = [o.text for o in question.answers].index(ROLES[role][0]) if role else 0
+    reason = [o.text for o in question.reasons].index(COUNTS[count][0]) if count else 0
+    return KEY | {id: question.label(sheet.variant, answer, reason)}
+
+
+# %% correct: as it is
+used = KEY
+
+# %% correct: in small letters, in another order
+used = {id: KEY[id].lower() for id in reversed(KEY)}
+
+# %% wrong: WebGPT was fine-tuned on the best | idea: F35 | fails at: question a: answer | points: 2.5
+used = said("a", role="compared")
+
+# %% wrong: the axis of a figure taken for the recipe | idea: n | fails at: question b: reason | points: 2.5
+used = said("b", count="100")
+
+# %% wrong: Llama 2 went on with DPO | idea: role | fails at: question b: answer | points: 2.5
+used = said("b", role="then_dpo")
+
+# %% wrong: Llama 3 put PPO on top | idea: role | fails at: question c: answer | points: 2.5
+used = said("c", role="then_ppo")
+
+# %% wrong: expert iteration happens while serving | idea: role | fails at: question d: answer | points: 2.5
+used = said("d", role="serving")
+
+# %% wrong: HH-RLHF was fine-tuned on the best | idea: role | fails at: question e: answer | points: 2.5
+used = said("e", role="compared")
+
+# %% wrong: a reward model chose the paths of RFT | idea: role | fails at: question f: answer | points: 2.5
+used = said("f", role="compared")
+
+# %% wrong: everything with 16 | idea: n | fails at: question a: reason | points: 1
+used = {id: said(id, count="16")[id] for id in KEY}

@@ -1,0 +1,410 @@
+"""Exercise 2.2: the Bradley-Terry loss, pair accuracy, and a gate that asks for evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from autograder.exercise import Exercise, Idea, Part, Wrong, diagnose, require
+from autograder.work import Work
+
+Z = 1.96
+FAR = 300.0
+
+
+def refuses(function: Callable[..., Any], *args: Any) -> bool:
+    """Whether the learner's function raises ValueError for these arguments. Any other failure is a Wrong."""
+    try:
+        function(*args)
+    except Wrong as wrong:
+        if isinstance(wrong.__cause__, ValueError):
+            return True
+        raise
+    return False
+
+
+def grade_loss(work: Work, rng: np.random.Generator) -> None:
+    """The loss of a batch: its value, a tie, and what is no batch of pairs."""
+    loss = work.function("bt_loss")
+    for _ in range(3):
+        chosen, rejected = _rewards(rng)
+        diagnose(
+            "is the mean loss of the pairs",
+            loss(chosen, rejected),
+            float(_losses(chosen, rejected).mean()),
+            ideas=_loss_ideas(chosen, rejected),
+            otherwise="Not -log sigmoid(chosen - rejected), averaged over the pairs. Try one pair by hand.",
+            tolerance=1e-4,
+            case={"chosen": chosen.numpy().round(3), "rejected": rejected.numpy().round(3)},
+        )
+    tied = torch.full((4,), float(rng.normal()))
+    diagnose(
+        "a tie costs log 2",
+        loss(tied, tied.clone()),
+        float(np.log(2)),
+        otherwise="Where both rewards are equal the model gives the pair's outcome one half.",
+        tolerance=1e-4,
+        case="four pairs of equal rewards",
+    )
+    _refuses_what_is_no_batch(loss)
+
+
+def _refuses_what_is_no_batch(loss: Callable[..., Any]) -> None:
+    row = torch.zeros(3)
+    require(
+        refuses(loss, row, row.unsqueeze(1)),
+        "refuses shapes that differ",
+        "Shapes (3,) and (3, 1) broadcast to (3, 3): every chosen response would be compared with every "
+        "rejected one, across prompts. The docstring asks for a ValueError.",
+        idea="broadcast",
+        case="bt_loss(shape (3,), shape (3, 1))",
+    )
+    require(
+        refuses(loss, row[:0], row[:0]),
+        "refuses an empty batch",
+        "The mean of no pairs is NaN, and one NaN in a training loop ruins every weight. "
+        "The docstring asks for a ValueError.",
+        idea="F32",
+        case="bt_loss(no pairs)",
+    )
+
+
+def _rewards(rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rewards of 4 to 8 pairs, float32; right and wrong readings of the task differ on them."""
+    while True:
+        chosen, rejected = torch.tensor(rng.normal(0, 2, (2, int(rng.integers(4, 9)))), dtype=torch.float32)
+        right = float(_losses(chosen, rejected).mean())
+        wrong = [idea.value for idea in _loss_ideas(chosen, rejected) if np.ndim(idea.value) == 0]
+        if min(abs(float(value) - right) for value in wrong) > 0.02:
+            return chosen, rejected
+
+
+def _losses(chosen: torch.Tensor, rejected: torch.Tensor) -> np.ndarray:
+    return np.logaddexp(0.0, (rejected - chosen).double().numpy())
+
+
+def _loss_ideas(chosen: torch.Tensor, rejected: torch.Tensor) -> list[Idea]:
+    """What the known wrong readings of the loss give on these rewards."""
+    difference = (chosen - rejected).double().numpy()
+    sigmoid = 1 / (1 + np.exp(-difference))
+    right = np.logaddexp(0.0, -difference)
+    crossed = (chosen[:, None] - rejected[None, :]).double().numpy()
+    return [
+        Idea(
+            "F03",
+            "The sign is swapped: this loss falls when the rejected response gets the higher reward.",
+            float(np.logaddexp(0.0, difference).mean()),
+        ),
+        Idea(
+            "one-per-pair", "This is one loss for each pair. An optimiser needs one number: the mean.", right
+        ),
+        Idea(
+            "sum",
+            "This is the sum over the pairs. It grows with the batch; the mean does not.",
+            float(right.sum()),
+        ),
+        Idea(
+            "minus-forgotten",
+            "This is log sigmoid without the minus: a loss that training would push towards the wrong order.",
+            float(-right.mean()),
+        ),
+        Idea(
+            "no-sigmoid",
+            "This is the mean difference of the rewards. Nothing stops it: training would push rewards "
+            "apart for ever. The probability that people prefer the chosen response is the sigmoid of the "
+            "difference.",
+            float(-difference.mean()),
+        ),
+        Idea(
+            "absolute-difference",
+            "An absolute difference forgets which of the two responses was preferred.",
+            float(np.abs(difference).mean()),
+        ),
+        Idea(
+            "absolute-difference",
+            "The absolute difference goes into the sigmoid, so both orders of a pair cost the same.",
+            float(np.logaddexp(0.0, -np.abs(difference)).mean()),
+        ),
+        Idea(
+            "no-log",
+            "This is one minus the mean probability: the logarithm is missing.",
+            float(1 - sigmoid.mean()),
+        ),
+        Idea(
+            "no-log", "This is minus the mean probability: the logarithm is missing.", float(-sigmoid.mean())
+        ),
+        Idea(
+            "mean-too-early",
+            "The mean is taken inside the logarithm. The loss of a batch is the mean of the pairs' losses.",
+            float(-np.log(sigmoid.mean())),
+        ),
+        Idea(
+            "mean-too-early",
+            "The two means are compared. Pairs are compared within one prompt, and only then averaged.",
+            float(np.logaddexp(0.0, -difference.mean())),
+        ),
+        Idea(
+            "broadcast",
+            "Every chosen response is compared with every rejected one, across prompts. Pair k is chosen[k] "
+            "with rejected[k].",
+            float(np.logaddexp(0.0, -crossed).mean()),
+        ),
+        Idea(
+            "pointwise",
+            "The rejected response has no part in this value. Bradley-Terry knows differences only.",
+            float(np.logaddexp(0.0, -chosen.double().numpy()).mean()),
+        ),
+        Idea("log2", "This is in bits. The natural logarithm gives nats.", float(right.mean() / np.log(2))),
+    ]
+
+
+def grade_far_apart(work: Work, rng: np.random.Generator) -> None:
+    """Rewards far apart, and the gradient that autograd finds."""
+    loss = work.function("bt_loss")
+    signs = np.array([1.0, -1.0, -1.0, 1.0, -1.0])
+    far = torch.tensor(rng.permutation(signs) * (FAR + rng.uniform(0, 100, 5)), dtype=torch.float32)
+    near = torch.tensor(rng.normal(0, 2, 5), dtype=torch.float32)
+    for name, difference in (("near", near), ("far", far)):
+        _check_value_and_gradient(loss, name, difference, float(rng.normal()))
+
+
+def _check_value_and_gradient(
+    loss: Callable[..., Any], name: str, difference: torch.Tensor, base: float
+) -> None:
+    chosen = (difference + base).requires_grad_()
+    rejected = torch.full_like(difference, base).requires_grad_()
+    got = loss(chosen * 1.0, rejected * 1.0)  # not leaves, so that the graph leads back here
+    case = f"differences {np.round(difference.numpy(), 2).tolist()}"
+    require(
+        isinstance(got, torch.Tensor) and got.requires_grad,
+        "lets the gradient through",
+        "The result is cut off from the rewards, so nothing could be trained on it. Stay with torch, and "
+        "without detach(), item() or numpy().",
+        idea="detached",
+        case=case,
+    )
+    exact = difference.double().numpy()
+    diagnose(
+        f"has the right value where rewards are {name} apart",
+        got,
+        float(np.logaddexp(0.0, -exact).mean()),
+        ideas=_far_ideas(exact),
+        otherwise="Somewhere on the way a number left the range of float32, or was clipped.",
+        tolerance=1e-3,
+        case=case,
+    )
+    got.backward()
+    right = -1 / (1 + np.exp(np.clip(exact, -700, 700))) / len(exact)
+    for found, expected, side in ((chosen, right, "chosen"), (rejected, -right, "rejected")):
+        diagnose(
+            f"has the right gradient where rewards are {name} apart",
+            np.zeros(len(exact)) if found.grad is None else found.grad,
+            expected,
+            ideas=[
+                Idea(
+                    "clipped",
+                    "The gradient is gone where it is needed most: something was clipped.",
+                    0 * right,
+                )
+            ],
+            otherwise=f"The gradient for the {side} rewards is not what the slope of the loss says.",
+            tolerance=1e-4,
+            case=case,
+        )
+
+
+def _far_ideas(difference: np.ndarray) -> list[Idea]:
+    underflow = (
+        "sigmoid(-300) is 0 in float32, and its logarithm is minus infinity. PyTorch has one function for "
+        "both steps, and another that is the loss itself."
+    )
+    clipped = "No infinity, but the value is wrong: a small number inside of the logarithm caps the loss."
+    with np.errstate(divide="ignore", over="ignore"):
+        sigmoid = (1 / (1 + np.exp(-difference.astype(np.float32)))).astype(np.float32)
+    capped = [float(-np.log(sigmoid + eps).mean()) for eps in (1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12)]
+    floors = [
+        float(-np.log(np.maximum(sigmoid, eps)).mean()) for eps in (1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12)
+    ]
+    return [Idea("underflow", underflow, value) for value in (np.inf, np.nan)] + [
+        Idea("clipped", clipped, value) for value in (*capped, *floors)
+    ]
+
+
+def grade_accuracy(work: Work, rng: np.random.Generator) -> None:
+    """Pair accuracy with ties, NaN and no pairs."""
+    accuracy = work.function("pair_accuracy")
+    for ties in (False, True):
+        chosen, rejected = _whole_rewards(rng, ties=ties)
+        diagnose(
+            "counts a tie as one half" if ties else "is the share of pairs in the right order",
+            accuracy(chosen, rejected),
+            _accuracy(chosen, rejected),
+            ideas=_accuracy_ideas(chosen, rejected),
+            otherwise="Not the share of pairs whose chosen response has the higher reward.",
+            tolerance=1e-9,
+            case={"chosen": chosen.tolist(), "rejected": rejected.tolist()},
+        )
+    damaged = chosen.copy()
+    damaged[int(rng.integers(len(damaged)))] = np.nan
+    for pair in ((damaged, rejected), (rejected, damaged)):
+        require(
+            refuses(accuracy, *pair),
+            "refuses NaN",
+            "NaN compares false with everything, so a damaged reward would count as a lost pair and nobody "
+            "would know. The docstring asks for a ValueError.",
+            idea="F32",
+            case={"chosen": pair[0].tolist(), "rejected": pair[1].tolist()},
+        )
+    require(
+        refuses(accuracy, chosen[:0], rejected[:0]),
+        "refuses no pairs",
+        "An accuracy over no pairs is not a number. The docstring asks for a ValueError.",
+        idea="F32",
+        case="pair_accuracy of two empty arrays",
+    )
+
+
+def _whole_rewards(rng: np.random.Generator, *, ties: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Rewards of 7 to 12 pairs on which the right reading and the known wrong ones all differ."""
+    while True:
+        chosen, rejected = rng.integers(-3, 4, (2, int(rng.integers(7, 13)))).astype(float)
+        chosen += 0.0 if ties else 0.5
+        ideas = [i for i in _accuracy_ideas(chosen, rejected) if ties or not i.id.startswith("tie")]
+        values = sorted([_accuracy(chosen, rejected), *(idea.value for idea in ideas)])
+        if min(np.diff(values)) > 0.01:
+            return chosen, rejected
+
+
+def _accuracy(chosen: np.ndarray, rejected: np.ndarray) -> float:
+    return float(np.mean((chosen > rejected) + 0.5 * (chosen == rejected)))
+
+
+def _accuracy_ideas(chosen: np.ndarray, rejected: np.ndarray) -> list[Idea]:
+    wins, ties = chosen > rejected, chosen == rejected
+    decided = max(1, int((~ties).sum()))
+    return [
+        Idea("F03", "This is the share of pairs in the wrong order.", float(1 - _accuracy(chosen, rejected))),
+        Idea(
+            "tie-lost",
+            "A tie counts as a loss here. Equal rewards are a coin toss: one half.",
+            float(wins.mean()),
+        ),
+        Idea(
+            "tie-won",
+            "A tie counts as a win here: a constant reward would score 1.",
+            float((wins | ties).mean()),
+        ),
+        Idea(
+            "tie-dropped",
+            "Ties are left out of the count here; each counts one half.",
+            float(wins.sum() / decided),
+        ),
+        Idea(
+            "zero-point",
+            "Rewards above zero are counted. A reward has no zero; compare the two.",
+            float((chosen > 0).mean()),
+        ),
+        Idea(
+            "mean-too-early",
+            "The two means are compared, not the pairs.",
+            float(chosen.mean() > rejected.mean()),
+        ),
+        Idea(
+            "count",
+            "This is a number of pairs. The share is asked for.",
+            float(wins.sum() + 0.5 * ties.sum()),
+        ),
+    ]
+
+
+def wilson(accuracy: float, pairs: int, side: int = -1) -> float:
+    """The lower (side=-1) or upper end of Wilson's 95 % interval of a share.
+
+    >>> round(wilson(1.0, 3), 3), round(wilson(0.7, 100), 3)
+    (0.438, 0.604)
+    """
+    centre = accuracy + Z**2 / (2 * pairs)
+    half = Z * np.sqrt(accuracy * (1 - accuracy) / pairs + Z**2 / (4 * pairs**2))
+    return float((centre + side * half) / (1 + Z**2 / pairs))
+
+
+def grade_gate(work: Work, rng: np.random.Generator) -> None:
+    """The gate: the lower end, the decision, and three pairs out of three."""
+    gate = work.function("gate")
+    for pairs in (int(rng.integers(15, 30)), int(rng.integers(150, 400)), 3):
+        wins = pairs if pairs == 3 else round(pairs * float(rng.uniform(0.66, 0.8)))
+        right = rng.permutation(np.arange(pairs) < wins)
+        rejected = rng.normal(4, 1, pairs)
+        chosen = rejected + np.where(right, 1.0, -1.0)
+        _check_gate(gate, chosen, rejected, wins / pairs, pairs)
+
+
+def _check_gate(
+    gate: Callable[..., Any], chosen: np.ndarray, rejected: np.ndarray, share: float, pairs: int
+) -> None:
+    lower = wilson(share, pairs)
+    case = f"{round(share * pairs)} of {pairs} pairs in the right order"
+    for floor in (round(lower - 0.02, 4), round(lower + 0.02, 4)):
+        got = gate(chosen, rejected, floor)
+        require(
+            isinstance(got, tuple | list) and len(got) == 2,
+            "returns the lower end and the decision",
+            "`gate` returns two things: the lower end of the interval, and True or False.",
+            got=got,
+        )
+        diagnose(
+            "finds the lower end of the interval" if pairs > 3 else "does not take three of three for proof",
+            got[0],
+            lower,
+            ideas=_gate_ideas(share, pairs),
+            otherwise="Not Wilson's lower end. p is the pair accuracy, n the number of pairs.",
+            tolerance=1e-4,
+            case=case,
+        )
+        require(
+            bool(got[1]) == (lower > floor),
+            "decides by the lower end",
+            "The decision does not follow from the lower end. A reward model passes if even the cautious "
+            "reading of its accuracy lies above the floor.",
+            idea="F34",
+            case=f"{case}, floor {floor}",
+            got=got,
+        )
+
+
+def _gate_ideas(share: float, pairs: int) -> list[Idea]:
+    wald = share - Z * float(np.sqrt(share * (1 - share) / pairs))
+    no_proof = (
+        "This is p - 1.96 sqrt(p(1 - p)/n). Its width is 0 where all pairs are right: three lucky pairs "
+        "would pass any floor."
+    )
+    return [
+        Idea("F34", "This is the accuracy itself. With few pairs it can be far off.", share),
+        Idea("upper-end", "This is the upper end: the hopeful reading.", wilson(share, pairs, 1)),
+        Idea("wald", no_proof, wald),
+        Idea(
+            "half-width",
+            "The interval is drawn around one half instead of around the accuracy.",
+            wilson(0.5, pairs),
+        ),
+    ]
+
+
+EXERCISES = (
+    Exercise(
+        "2.2",
+        "A loss, an accuracy, a gate",
+        2,
+        14,
+        ("bt_loss", "pair_accuracy", "gate"),
+        (
+            Part("the loss of a batch", 1.0, grade_loss),
+            Part("rewards far apart, and the gradient", 1.0, grade_far_apart),
+            Part("pair accuracy", 1.0, grade_accuracy),
+            Part("the gate", 1.0, grade_gate),
+        ),
+    ),
+)

@@ -1,7 +1,8 @@
 """A helper for the ordering exercise: move cards with buttons, then copy the line that it writes.
 
-Its state is never graded: the exercise grades the list that a learner writes. Every control is an ordinary button,
-so Tab and Enter reach all of it. Works with ipywidgets 7.7 and 8; without it a sentence says what to do instead.
+Its state is never graded: the exercise grades the list that a learner writes. Every control is an ordinary
+button, so Tab and Enter reach all of it. Works with ipywidgets 7.7 and 8;
+without it a sentence says what to do.
 """
 
 from __future__ import annotations

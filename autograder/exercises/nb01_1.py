@@ -66,11 +66,15 @@ def grade_method(work: Work, rng: np.random.Generator) -> None:
         case=case,
     )
     message = (
-        "It runs, and its number cannot be trusted: when `sample` had its turn, nothing had been held out, "
-        "so the policy was trained on the very prompts that it is judged on. "
+        "It runs, and its number proves little: when `sample` had its turn, nothing had been held out, so "
+        "the policy was trained on the very prompts that it is judged on. "
     )
-    quoted = ordering.quoted("sample_before_split")
-    require(not trace.leaked, HELDOUT, message + quoted, idea="F18", case=case)
+    message += ordering.quoted("sample_before_split")
+    message += (
+        " How much of that comes from more prompts to train on, and how much from knowing the judge's, this "
+        "run cannot say."
+    )
+    require(not trace.leaked, HELDOUT, message, idea="F18", case=case)
 
 
 EXERCISE = Exercise(

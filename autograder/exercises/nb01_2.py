@@ -46,7 +46,7 @@ REASONS = {
         "Look at what `finetune` finds at its turn: has `select` kept anything by then?",
     ),
     "leak": (
-        "The judge's prompts are trained on: its number flatters.",
+        "The judge's prompts are trained on: gold proves little.",
         "Look at which prompts `sample` finds at its turn: are some held out by then?",
     ),
     "nothing": (

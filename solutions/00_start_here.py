@@ -1,0 +1,210 @@
+# %% [markdown]
+# # 00 · Start here
+#
+# You will be able to
+# - say whether this machine is ready for the course, and for how much of it
+# - see the five stages of rejection sampling fine-tuning once, from prompts to a comparison
+# - read the panel that a check shows
+#
+# About 5 minutes. Nothing in this notebook is graded.
+
+# %% role="setup"
+
+# %% [markdown]
+# ## Is this machine ready?
+#
+# The doctor looks at versions, device, memory and the embedded models. Every line should begin with ok. It
+# takes a few seconds.
+
+# %%
+from rslib.models import doctor
+
+for line in doctor():
+    if line.name != "disk" or not line.ok:
+        print(line)
+
+# %% [markdown]
+# A line with FAIL says what is wrong. Where a file of an embedded model is missing or changed, install the
+# course again. What runs here depends on the device:
+#
+# | tier | what runs here |
+# |---|---|
+# | cpu | every notebook, with the embedded models |
+# | T4 (16 GB) | the same, and real models of up to about 400 million parameters |
+# | large GPU | the same, and larger ones |
+
+# %%
+import torch
+
+from rslib.models import pick_device
+
+found = torch.cuda.is_available()
+memory = torch.cuda.get_device_properties(0).total_memory / 2**30 if found else 0
+tier = "cpu" if not found else "T4" if memory < 20 else "large GPU"
+print(f"tier: {tier} ({pick_device().why})")
+
+# %% [markdown]
+# After installation the course needs no network. Here is the proof: the next cell forbids every connection
+# while it loads the embedded models, a *policy* that writes and a *reward model* that judges.
+
+# %%
+import socket
+from unittest import mock
+
+import rslib
+
+with mock.patch.object(socket.socket, "connect", side_effect=OSError("no network here")):
+    policy, reward_model = rslib.load_policy("tiny"), rslib.load_reward_model("tiny")
+print(f"loaded offline: a policy of {policy.parameters:,} parameters, and a reward model")
+
+# %% [markdown]
+# ## The five stages
+#
+# The whole method fits into one picture. Ask the policy 16 times, let the reward model judge, keep the
+# best, train on it.
+
+# %%
+from matplotlib.figure import Figure
+
+stages = {
+    "1 sample": ("policy", "16 responses\nto each prompt"),
+    "2 score": ("reward model", "a reward\nfor each response"),
+    "3 select": ("selector", "the best one\nof each prompt"),
+    "4 fine-tune": ("policy, trained", "next-token loss\non what was kept"),
+    "5 evaluate": ("held-out prompts", "tuned policy\nagainst base"),
+}
+box = {"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": "#57606a"}
+panel = Figure(figsize=(7.6, 2.3), layout="constrained").subplots()
+panel.set(xlim=(0, 5), ylim=(0, 1), title="What happens in one round, with n = 16?")
+panel.axis("off")
+for at, (name, (who, what)) in enumerate(stages.items()):
+    panel.text(at + 0.5, 0.62, name, ha="center", va="center", weight="bold", bbox=box)
+    panel.text(at + 0.5, 0.87, who, ha="center", fontsize=9)
+    panel.text(at + 0.5, 0.26, what, ha="center", fontsize=9)
+panel.annotate("", (0.5, 0.2), (3.5, 0.2), arrowprops={"arrowstyle": "->", "color": "#57606a"})
+panel.text(2, 0.06, "the next round samples from the tuned policy", ha="center", fontsize=9)
+rslib.plots.show(panel, "One round: sample, score, select, fine-tune, evaluate; then from the tuned policy.")
+
+# %% [markdown]
+# Now the same with real models, small as they are. Forty prompts, 640 responses, about five seconds.
+#
+# In this course you say what you expect before you look. A wrong guess is worth more than none: it is the
+# one that you remember. Rewards run from about −6 to 5. **By how much will the mean reward of the 40 kept
+# responses exceed that of all 640?**
+
+# %% role="predict" name="selection_gap"
+guess = ...  # a number, such as 1.0; replace the dots, then run the cell
+### BEGIN SOLUTION
+guess = 2.0
+### END SOLUTION
+predict("selection_gap", guess)
+
+# %%
+prompts = rslib.load_prompts("tiny", limit=40)
+responses = rslib.sample(policy, prompts, n=16, seed=0, show_progress=False)
+scored = rslib.score(reward_model, responses, show_progress=False)
+kept = rslib.select(scored, "best_of_n")
+
+pool, best = (sum(table["reward"]) / len(table) for table in (scored, kept))
+print(f"{len(prompts)} prompts, {len(responses)} responses, {len(kept)} kept")
+compare("selection_gap", best - pool)
+
+# %% [markdown]
+# Read one prompt with the response that was kept, and one that was not:
+
+# %%
+row = kept[1]
+lost = min((r for r in scored if r["prompt_id"] == row["prompt_id"]), key=lambda r: r["reward"])
+print("prompt  ", "", row["prompt"])
+print(f"kept     {row['reward']:5.2f}  {row['response']}")
+print(f"not kept {lost['reward']:5.2f}  {lost['response']}")
+
+# %% [markdown]
+# Stages 4 and 5: a copy of the policy is trained on the 40 kept responses, then both policies respond to 60
+# prompts that neither was trained on. About ten seconds. *Gold* is the score that really counts; here a
+# program knows it.
+
+# %%
+tuned = rslib.finetune(policy, kept, runs / "policy", show_progress=False)
+report = rslib.evaluate(
+    tuned,
+    baseline=policy,
+    reward_model=reward_model,
+    prompts=rslib.load_prompts("tiny", split="test", limit=60),
+    show_progress=False,
+)
+print("\n".join(report.text_table().splitlines()[:5]))
+
+# %% [markdown]
+# Forty rows are very few, and 60 prompts leave wide intervals in brackets. Whether a difference is real is
+# a question that comes up in every notebook. With 400 prompts to train on, gold rises from
+# {{rounds.json:results.*.arms.base.gold.mean|.2f}} to
+# {{rounds.json:results.*.arms.best_of_n.gold.mean|.2f}}.
+
+# %% [markdown]
+# ## How grading works
+#
+# An exercise asks for a function, a list or an answer. Its last cell calls `check("1.1")`, which tries your
+# work on inputs drawn anew each time, and shows a panel. You may check as often as you like; only the last
+# one counts.
+#
+# Here is a practice panel. The function should give the place of the highest reward in a list. This one is
+# wrong:
+
+# %%
+from autograder.exercises.nb00 import practise
+
+
+def best_of(rewards):
+    return rewards.index(min(rewards))
+
+
+practise(best_of)
+
+# %% [markdown]
+# The panel names the check that failed, the idea that leads to such an answer, and the case. (F03 is a
+# number in the course's list of flaws; you will meet others.) It never shows the solution.
+#
+# Each part has its own points, so half an answer is worth half. This one takes the *last* of equal rewards:
+
+
+# %%
+def best_of(rewards):
+    return max(range(len(rewards)), key=lambda place: (rewards[place], place))
+
+
+practise(best_of)
+
+# %% [markdown]
+# And a right one. Change it as you like and run it again: what if it always says 0?
+
+
+# %%
+def best_of(rewards):
+    return rewards.index(max(rewards))
+
+
+practise(best_of)
+
+# %% [markdown]
+# Five functions go with you. They come from the set-up cell at the top of each notebook.
+#
+# | call | what it does |
+# |---|---|
+# | `given("1.1")` | hands out what an exercise needs: cards, questions, models; shuffled for you |
+# | `check("1.1")` | grades an exercise on fresh inputs |
+# | `predict("gap", 2.0)` | notes what you expect; never graded |
+# | `compare("gap", 2.31)` | puts it beside what was measured |
+# | `progress()` | your points so far, in this session |
+#
+# Put an id of yours into `student=""` in the set-up cell, the same in all notebooks: it draws your variant
+# of the exercises. In a class your instructor says which.
+
+# %% [markdown]
+# ## What you now know
+# - This machine is ready, and which tier it is; the embedded models need no network.
+# - One round is sample, score, select, fine-tune, evaluate.
+# - A check says which idea leads to a wrong answer, and gives points for each part.
+
+# %%
+progress()

@@ -1,0 +1,458 @@
+# %% [markdown]
+# # 01 · One pipeline, in order
+#
+# You will be able to
+# - put one round of rejection sampling fine-tuning into an order that runs, and say why it has to be that
+#   one
+# - look at a bad order and name the card that stops, or the number that gets worse
+# - write sampling and scoring whose every row can be drawn again, alone
+#
+# About 50 minutes, 14 points. No GPU needed.
+
+# %% role="setup"
+
+# %% [markdown]
+# ## Sixteen tries at one prompt
+#
+# Here is one policy and one prompt: how to cook rice. A seed makes the difference between a patient cook
+# and somebody who has had enough. The policy is the same in both cases.
+
+# %%
+import rslib
+
+policy, reward_model = rslib.load_policy("tiny"), rslib.load_reward_model("tiny")
+rice = "How do I cook plain rice?"
+sixteen = rslib.sample(policy, [rice], n=16, seed=0, show_progress=False)
+for text in sixteen["response"][:4]:
+    print("-", text)
+
+# %% [markdown]
+# A reward model reads a prompt with a response and gives one number. For this one, rewards run from about
+# −6 to 5.
+#
+# Commit yourself before you look: how far above the mean of the sixteen will the best of them be?
+
+# %% role="predict" name="best_minus_mean"
+guess = ...  # a number, such as 1.0
+### BEGIN SOLUTION
+guess = 3.0
+### END SOLUTION
+predict("best_minus_mean", guess)
+
+# %%
+scored = rslib.score(reward_model, sixteen, show_progress=False)
+ranked = sorted(zip(scored["reward"], scored["response"], strict=True), reverse=True)
+for reward, text in [*ranked[:3], *ranked[-3:]]:
+    print(f"{reward:6.2f}   {text[:90]}")
+mean = sum(scored["reward"]) / 16
+compare("best_minus_mean", ranked[0][0] - mean)
+
+# %% [markdown]
+# Nobody taught the policy anything here. The good response was in it all along, as one of its sixteen
+# tries. The whole method is a way to make that try the usual one: **draw several, keep the best, train on
+# what was kept.**
+#
+# Look twice at the winner, though. Is it the most helpful of these, or the one that flatters most? Keep
+# that doubt; notebook 03 comes back to it.
+#
+# The distance between what is kept and what was drawn is called the *selection gap*. Without a gap there is
+# nothing to learn.
+
+# %% [markdown]
+# ## By hand first
+#
+# Three prompts, four responses to each, twelve rewards. Best-of-4 keeps one response for each prompt.
+#
+# | prompt | response 0 | response 1 | response 2 | response 3 |
+# |---|---:|---:|---:|---:|
+# | cook rice | 0.4 | 2.1 | −1.0 | 0.9 |
+# | pitch a tent | 3.0 | 3.6 | 2.8 | 3.3 |
+# | oil a lock | −2.2 | −3.1 | −0.7 | −1.4 |
+#
+# Which three are kept? Write their numbers, rice first.
+
+# %% role="predict" name="kept"
+kept = ...  # a list of three numbers, such as [0, 0, 0]
+### BEGIN SOLUTION
+kept = [1, 1, 2]
+### END SOLUTION
+predict("kept", kept)
+
+# %%
+import numpy as np
+
+rewards = np.array([[0.4, 2.1, -1.0, 0.9], [3.0, 3.6, 2.8, 3.3], [-2.2, -3.1, -0.7, -1.4]])
+compare("kept", rewards.argmax(axis=1).tolist())
+prompts_of_top_three = np.sort(np.argsort(rewards, axis=None)[-3:] // 4)
+print("the three highest rewards of the table belong to prompts", prompts_of_top_three.tolist())
+
+# %% [markdown]
+# The three highest rewards all belong to the tent. Had you kept those, the policy would never hear of rice
+# or locks again. A reward of −0.7 for the lock is poor, and it is still the best that this prompt got.
+# **Responses compete with those to their own prompt only.**
+
+# %% [markdown]
+# ## Eleven cards
+#
+# One round of the method is eight cards long. Three more cards lie on the table; they were left behind by
+# other methods, or by a misunderstanding. You get all eleven, shuffled.
+
+# %%
+given("1.1")
+
+# %% [markdown]
+# {{card:1.1}}
+#
+# Write the cards of one round as a list of names, from the first to the last. Leave out the cards that do
+# not belong. The round must end with a comparison of the tuned policy with the base policy, on prompts that
+# no training has seen.
+#
+# Your list is not compared with a list of ours. It is **run**, card by card. A card whose needs are not
+# there stops the run and says what is missing. There is more than one right order.
+#
+# <details><summary>Hint</summary>Begin at the end. What does the last card need? Which card makes that, and
+# what does that one need? Then ask of each card that is left over: who would ever read what it
+# makes?</details>
+
+# %%
+HELPER = False  # True shows buttons that move the cards; copy the line that they write into the next cell
+from autograder.ordering_widget import order_helper
+
+order_helper(given("1.1")) if HELPER else None
+
+# %% exercise="1.1" role="answer"
+order = []  # names of cards, such as ["split", ...]
+### BEGIN SOLUTION
+order = ["split", "sample", "score", "select", "finetune", "test_base", "test_tuned", "compare"]
+### END SOLUTION
+
+# %% exercise="1.1" role="check"
+check("1.1")
+
+# %% [markdown]
+# ## Now with real models
+#
+# The next cell but one runs your own order on the embedded models: 96 prompts to train on, 100 held out. It
+# takes about 20 seconds, and none the second time.
+#
+# The judge is **gold**, a program that knows what a good response to each embedded prompt holds. An ideal
+# response scores 10; the base policy stands near {{rounds.json:results.*.arms.base.gold.mean|.1f}}. What
+# will one round add?
+
+# %% role="predict" name="gain_in_gold"
+guess = ...  # points of gold, such as 0.5
+### BEGIN SOLUTION
+guess = 1.0
+### END SOLUTION
+predict("gain_in_gold", guess)
+
+# %%
+from autograder.ordering import run
+
+result = run(order, runs / "order")
+found = result.difference
+compare("gain_in_gold", found["difference"])
+print(f"95 % interval: {found['low']:+.2f} to {found['high']:+.2f}, {found['prompts']} prompts")
+result
+
+# %% [markdown]
+# The interval is wide: a hundred prompts are few. Three larger runs, with 120 prompts and other seeds, gave
+# {{orders.json:orders.best_of_n.gain.mean|+.2f}} on average, between
+# {{orders.json:orders.best_of_n.gain.low|+.2f}} and {{orders.json:orders.best_of_n.gain.high|+.2f}}. So the
+# gain is real, and its size depends on the draw.
+#
+# Where it comes from can be seen before any training: in the rewards of what was kept.
+
+# %%
+from rslib.evaluation import reward_histogram
+
+tables = result.tables
+rslib.plots.show(rslib.plots.reward_histogram(reward_histogram(tables["scored"], tables["kept"])))
+
+# %% [markdown]
+# ## Why this order
+#
+# Each card asks for something and makes something. Read the table from below: it leaves little choice.
+
+# %%
+from autograder.ordering import CARDS
+
+print(f"{'card':11}   {'asks for':33}   makes")
+for card in CARDS.values():
+    print(f"{card.name:11}   {' and '.join(card.needs):33}   {card.makes}")
+
+# %% [markdown]
+# The chain from `sample` to `finetune` is rigid. `test_base` is not: it needs the held-out prompts and a
+# policy that never changes, so it may stand anywhere between `split` and `compare`. Six orders pass for
+# that reason.
+#
+# Three cards lead nowhere. `advantage` asks for a value network, which belongs to PPO. `rewrite` takes the
+# reward model for a writer; it can only judge. `tune_rm` runs, and trains the wrong model.
+
+# %% [markdown]
+# ## An order that runs and is worth nothing
+#
+# `finetune` trains on the responses at hand. Suppose that someone leaves `score` and `select` out. Every
+# card still finds what it needs, no message appears, the loss falls. The policy is trained on 16 times as
+# many rows.
+#
+# What will that add to gold? The run below is a small one, and takes about 20 seconds.
+
+# %% role="predict" name="gain_without_selecting"
+guess = ...  # points of gold
+### BEGIN SOLUTION
+guess = 0.0
+### END SOLUTION
+predict("gain_without_selecting", guess)
+
+# %%
+from autograder.ordering import Size
+
+unselected = ["split", "sample", "finetune", "test_base", "test_tuned", "compare"]
+everything = run(unselected, runs / "everything", size=Size(prompts=24))
+compare("gain_without_selecting", everything.difference["difference"])
+everything
+
+# %% [markdown]
+# Nothing that can be told from chance. In three larger runs:
+# {{orders.json:orders.train_on_all.gain.mean|+.2f}} (between
+# {{orders.json:orders.train_on_all.gain.low|+.2f}} and {{orders.json:orders.train_on_all.gain.high|+.2f}}).
+# A policy that is trained on everything it writes is shown its own average, and stays there.
+#
+# An order can also look too good. With `sample` before `split`, nothing is held out yet, so the judge's
+# prompts are trained on too. The comparison then shows
+# {{orders.json:orders.sample_before_split.gain.mean|+.2f}}. Is that twice as good a policy, or one that
+# knows the questions? The run itself cannot tell.
+#
+# Prompts that nobody had met could: on those the same policies gained
+# {{orders.json:orders.sample_before_split.fresh.mean|+.2f}}. Here the leak did no harm, and twice as many
+# prompts to train on did all the good. You know that only because somebody kept fresh prompts.
+
+# %%
+given("1.2")
+
+# %% [markdown]
+# {{card:1.2}}
+#
+# Four orders that go wrong, two of them without a sound. For each: which card stops, or does it run to the
+# end? And why, or what is its number worth? A letter and a digit each; a right letter with a wrong reason
+# earns nothing.
+#
+# <details><summary>Hint</summary>Walk through the order with a pencil. Under each card write what is there
+# after it. Stop at the first card whose needs, in the table above, are not all written down yet.</details>
+
+# %% exercise="1.2" role="answer"
+what_happens = {"a": "", "b": "", "c": "", "d": ""}  # such as {"a": "B2", ...}
+### BEGIN SOLUTION
+sheet = given("1.2")
+what_happens = {question.id: question.label(sheet.variant) for question in sheet.questions}
+### END SOLUTION
+
+# %% exercise="1.2" role="check"
+check("1.2")
+
+# %% [markdown]
+# ## Rows and seeds
+#
+# Now the first two cards from the inside. `sample` makes one row for each response. For two prompts and n =
+# 3:
+#
+# | prompt | sample_id | response |
+# |---|---:|---|
+# | cook rice | 0 | Rinse the rice ... |
+# | cook rice | 1 | Ugh, fine. ... |
+# | cook rice | 2 | Simmer one cup ... |
+# | oil a lock | 0 | Use graphite ... |
+# | oil a lock | 1 | Thank you for asking ... |
+# | oil a lock | 2 | First, clean ... |
+#
+# M prompts give M × n rows, and row i belongs to prompt i // n. Write i % n there once, and every reward
+# belongs to somebody else's question.
+
+# %% [markdown]
+# Each response is drawn with a seed of its own. If all responses of a prompt had one seed, they would be
+# copies, and there would be nothing to choose from. If the seed came from the place in the list, a run that
+# was stopped and resumed would differ from one that was not.
+#
+# So a seed should depend on three things and no others: the seed of the run, the prompt, and the number of
+# the response. How do you make one number of three? Adding is not enough: 1 + 11 is 11 + 1. Writing them
+# side by side is not enough either: 1 and 11 make "111", and so do 11 and 1. A hash of all three, with
+# separators, is.
+
+# %% [markdown]
+# {{card:1.3}}
+#
+# Write both functions. `draw` and `reward` are handed to you; the check hands over its own, with other
+# prompts.
+#
+# <details><summary>Hint</summary>Two loops, prompts outside. For the seed, write the three parts into one
+# text with a separator, take `hashlib.sha256(text.encode()).digest()`, and `int.from_bytes(digest[:8],
+# "big") >> 1` of it. Python's own hash() will not do: it gives other numbers in every session. For score:
+# math.isfinite, and `row | {"reward": r}` makes a row with one more column.</details>
+
+# %% exercise="1.3" role="answer"
+import hashlib
+
+
+def sample_n(draw, prompts, n, seed):
+    """Draw n responses to each prompt: a list of rows, n for the first prompt, then n for the second.
+
+    draw(prompt, seed) gives one response; its seed is a whole number, 0 <= seed < 2**63.
+    prompts: different texts, perhaps none. n: at least 1. seed: the run's own seed.
+    A row is {"prompt": ..., "sample_id": 0 to n - 1, "response": ...}. A response depends on the run's seed,
+    its prompt and its sample_id alone: not on the other prompts, their order, or n. It is the same in every
+    session, and no two responses of any runs share a seed.
+    """
+    ### BEGIN SOLUTION
+    rows = []
+    for prompt in prompts:
+        for sample_id in range(n):
+            digest = hashlib.sha256(f"{seed}|{sample_id}|{prompt}".encode()).digest()
+            response = draw(prompt, int.from_bytes(digest[:8], "big") >> 1)
+            rows.append({"prompt": prompt, "sample_id": sample_id, "response": response})
+    return rows
+    ### END SOLUTION
+
+
+# %% exercise="1.3" role="answer" name="score"
+import math
+
+
+def score(reward, rows):
+    """The same rows in the same order, each with one more column, "reward"; perhaps there are none.
+
+    reward(prompt, response) gives a number, higher is better. Raises ValueError when one is NaN or infinite.
+    """
+    ### BEGIN SOLUTION
+    scored = [row | {"reward": reward(row["prompt"], row["response"])} for row in rows]
+    if not all(math.isfinite(row["reward"]) for row in scored):
+        raise ValueError("a reward is not finite")
+    return scored
+    ### END SOLUTION
+
+
+# %% exercise="1.3" role="check"
+check("1.3")
+
+# %% [markdown]
+# ## Your functions, the embedded models
+#
+# Nothing in your code knows about models. Hand it a `draw` and a `reward` that do:
+
+# %%
+from datasets import Dataset
+
+
+def draw(prompt, seed):
+    return rslib.sample(policy, [prompt], n=1, seed=seed, show_progress=False)["response"][0]
+
+
+def reward(prompt, response):
+    row = {"prompt_id": "p", "sample_id": 0, "prompt": prompt, "response": response}
+    return rslib.score(reward_model, Dataset.from_list([row]), show_progress=False)["reward"][0]
+
+
+for row in score(reward, sample_n(draw, [rice, "How do I fix a flat bike tire?"], n=3, seed=0)):
+    print(f"{row['prompt']:30}   {row['sample_id']}   {row['reward']:6.2f}   {row['response'][:60]}")
+
+# %% [markdown]
+# `rslib.sample` and `rslib.score` keep the same promises, and draw many responses at once. Three of them,
+# tried: the prompts turned round, n doubled, and another batch size.
+
+# %%
+prompts = rslib.load_prompts("tiny", limit=4)
+one = rslib.sample(policy, prompts, n=3, seed=7, show_progress=False)
+turned = rslib.sample(policy, prompts.select([3, 2, 1, 0]), n=3, seed=7, show_progress=False)
+doubled = rslib.sample(policy, prompts, n=6, seed=7, batch_size=5, show_progress=False)
+texts = {(r["prompt_id"], r["sample_id"]): r["response"] for r in one}
+for name, table in (("turned round", turned), ("n = 6, batches of 5", doubled)):
+    drawn = {(r["prompt_id"], r["sample_id"]): r["response"] for r in table}
+    shared = [drawn[key] == text for key, text in texts.items()]
+    print(f"{name:20}   {sum(shared)} of {len(texts)} responses as before   {len(set(table['seed']))} seeds")
+
+# %% [markdown]
+# The engine makes its seed from the run's seed, the column `prompt_id` and the `sample_id`. A plain list of
+# strings gets its ids by place, so give your prompts ids of their own where order may change.
+
+# %% [markdown]
+# ## Who does this, and where
+#
+# Six systems whose papers or repositories say that they drew many and kept few. Each in our words, with its
+# source.
+#
+# (a) **WebGPT** (Nakano and others, 2021, arXiv 2112.09332). A policy that imitates people who browse
+# writes 64 answers to a question. A reward model picks the one that the reader gets. People preferred it to
+# what the human demonstrators wrote in 56 % of comparisons.
+#
+# (b) **Llama 2-Chat** (Touvron and others, 2023, arXiv 2307.09288). The newest policy responds K times to
+# each prompt; the response with the highest reward is trained on, and the next version begins there. Up to
+# version 4 that was all. Then PPO went on from the result. A figure draws the best reward for 1 to 100
+# responses, to show what there is to gain; the section that describes the recipe writes K and no number.
+
+# %% [markdown]
+# (c) **Llama 3** (Llama team, 2024, arXiv 2407.21783). For each prompt, typically between 10 and 30
+# responses of the best policy so far; the one that a reward model likes best goes into the fine-tuning
+# data. DPO follows.
+#
+# (d) **AlpacaFarm** (Dubois and others, 2023, arXiv 2305.14387, and its repository). A testing ground where
+# many methods learn from the same preferences. One of them is called expert iteration: 16 responses to a
+# prompt, the best by reward, one supervised fine-tuning. PPO and best-of-n without training stand in the
+# same table.
+#
+# (e) **HH-RLHF** (Bai and others, 2022, arXiv 2204.05862, and the card of its data). People chose between
+# two responses, in three tranches. For the second helpfulness tranche the responses that they saw had been
+# picked by an early reward model, mostly as the best of 16.
+#
+# (f) **RFT** (Yuan and others, 2023, arXiv 2308.01825, and its repository). A fine-tuned model writes 100
+# solutions to each maths problem. Those that end in the right number, and differ from each other, are added
+# to the fine-tuning data. LLaMA-7B went from 35.9 to 41.7 % on GSM8K.
+
+# %%
+given("1.4")
+
+# %% [markdown]
+# {{card:1.4}}
+#
+# For each system: a letter for the place in its recipe, and a digit for the number of responses to a
+# prompt. "Not stated" is an answer like any other, and sometimes the only honest one.
+#
+# <details><summary>Hint</summary>Two questions decide most of it. Is any policy trained on what was kept?
+# And what comes after? A number on a figure's axis is not a setting of a recipe.</details>
+
+# %% exercise="1.4" role="answer"
+used = {"a": "", "b": "", "c": "", "d": "", "e": "", "f": ""}  # such as {"a": "B2", ...}
+### BEGIN SOLUTION
+sheet = given("1.4")
+used = {question.id: question.label(sheet.variant) for question in sheet.questions}
+### END SOLUTION
+
+# %% exercise="1.4" role="check"
+check("1.4")
+
+# %% [markdown]
+# The same first three cards, six times: sample, score, select. What comes next differs. WebGPT pays for 64
+# responses at every question, for ever. Llama 2 and 3, AlpacaFarm and RFT pay once and put the result into
+# the weights. HH-RLHF did neither: it used the best of 16 to ask people better questions.
+#
+# To run the first three cards on a real model, name one below: a folder, or a hub id with a network. A GPU
+# helps.
+
+# %%
+REAL = ""  # such as "HuggingFaceTB/SmolLM2-360M-Instruct"; a reward model too, in the next line
+REAL_REWARD = ""  # such as "Skywork/Skywork-Reward-V2-Qwen3-0.6B"
+if REAL and REAL_REWARD:
+    responses = rslib.sample(rslib.load_policy(REAL), [rice], n=16, seed=0, max_new_tokens=128)
+    best = rslib.select(rslib.score(rslib.load_reward_model(REAL_REWARD), responses), "best_of_n")
+    print(best["reward"][0], best["response"][0])
+
+# %% [markdown]
+# ## What you now know
+# - One round is a chain of needs: prompts apart, responses, rewards, the best of each prompt, a tuned copy,
+#   a comparison.
+# - An order that runs may still be worthless: without selecting nothing moves, and a leaked prompt proves
+#   nothing.
+# - A response that depends on its run, its prompt and its number alone can be drawn again by anybody, in
+#   any batch.
+
+# %%
+progress()

@@ -275,9 +275,8 @@ QUESTIONS = (
     ),
     Question(
         "b",
-        "A team serves best-of-16 and plans best-of-1000. Against one fresh response, by the reward model, "
-        "what is the most "
-        "that it can gain?",
+        "A team serves best-of-16 and plans best-of-1000. No two of its rewards ever tie. Against one fresh "
+        "response, as the reward model judges, how much can it gain?",
         (
             Option("Less than 6 points of win rate"),
             Option(
@@ -293,20 +292,20 @@ QUESTIONS = (
             Option(
                 "Nothing: a win rate cannot depend on n",
                 "F05",
-                "From n = 1 to n = 16 the bound goes from one half to 16/17.",
+                "From n = 1 to n = 16 it goes from one half to 16/17.",
             ),
         ),
         (
-            Option("A win rate stays below n / (n + 1), while the bill grows like n."),
+            Option("The win rate is n / (n + 1), while the bill grows like n."),
             Option(
                 "The reward of the best grows in proportion to n, and so does the bill.",
                 "F14",
                 "Look at the curve of this notebook: each doubling buys less.",
             ),
             Option(
-                "The win rate equals 1 - 1 / n, whatever ties the reward model produces.",
+                "The win rate is 1 - 1 / n: the fresh response is one of the n that were drawn.",
                 "F39",
-                "Ties lower it, and the fresh response has a chance to be the best of n + 1.",
+                "The fresh response is drawn besides the n, and has its chance to be the best of n + 1.",
             ),
             Option(
                 "More responses are free, since the reward model reads them and writes none.",

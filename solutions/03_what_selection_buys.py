@@ -1,0 +1,621 @@
+# %% [markdown]
+# # 03 · Best-of-n: what selection buys
+#
+# You will be able to
+# - say what the best of n responses is worth on average, from one pool and without bias
+# - put a price on n: how far it moves the responses, what it costs, where it stops paying
+# - find the point at which more choice makes responses worse, and choose a temperature
+#
+# About 75 minutes, 15 points. No GPU needed.
+
+# %% role="setup"
+
+# %% [markdown]
+# ## Twelve rewards on one page
+#
+# Three prompts, four responses each, one reward per response. Best-of-1 takes any response of a row, so it
+# is worth the row's mean. Best-of-4 takes the highest. In between lies the question of this notebook.
+#
+# Do the first row with a pencil: draw two of the four responses, keep the better one. What is it worth on
+# average?
+
+# %%
+import itertools
+import math
+
+import numpy as np
+
+import rslib
+
+rewards = {"cook rice": [4, 1, 2, 3], "pitch a tent": [0, 0, 5, 1], "open a lock": [2, 2, 2, 2]}
+for prompt, row in rewards.items():
+    print(f"{prompt:14}", row, "  mean", np.mean(row), "  highest", max(row))
+
+# %% role="predict" name="rice_best_of_2"
+guess = ...  # a number between 2.5 and 4
+### BEGIN SOLUTION
+guess = 3.0
+### END SOLUTION
+predict("rice_best_of_2", guess)
+
+# %%
+pairs = list(itertools.combinations(rewards["cook rice"], 2))
+print([f"best of {pair} is {max(pair)}" for pair in pairs])
+compare("rice_best_of_2", float(np.mean([max(pair) for pair in pairs])))
+for prompt, row in rewards.items():
+    means = [np.mean([max(s) for s in itertools.combinations(row, n)]) for n in (1, 2, 3, 4)]
+    print(f"{prompt:14}", "  ".join(f"n = {n}: {m:.2f}" for n, m in enumerate(means, start=1)))
+
+# %% [markdown]
+# Six pairs, six maxima, one mean. That is the whole definition: **all subsets of n, the best of each, the
+# mean of these.**
+#
+# Look at the three rows. The tent gains most, because one good response hides among poor ones. The lock
+# gains nothing at any n: where all rewards are equal there is nothing to select.
+
+# %% [markdown]
+# Four responses have six pairs. A pool of 128 has more subsets of 64 than there are atoms in your body, so
+# listing them is over. Three short cuts come to mind.
+#
+# - Take the first n responses and their maximum.
+# - Draw n responses from the pool, putting each one back.
+# - Sort the pool, and count how often each place is the best of a subset.
+#
+# Only one of them wastes nothing and is right on average.
+
+# %% [markdown]
+# {{card:3.1}}
+#
+# **Why it matters:** every curve of this notebook, and the figures of many papers, are made of this number.
+#
+# Write `best_of_n_mean(scores, n, values=None)` for the N scores of one prompt: the mean, over all subsets
+# of n, of the best score. With `values`, the scores still choose, and the value of what they chose is
+# averaged; tied scores share. (`rslib.theory` has this function. Write your own; you will meet the engine's
+# afterwards.)
+#
+# Hidden inputs: pools of 5 to 7 with and without ties, all equal, n = 1, n = N, 2,000 scores, NaN.
+#
+# <details><summary>Hint</summary>
+#
+# Sort upwards. The score at rank k (from 1) is the best of a subset if the other n − 1 members come from
+# the k − 1 below it. How many such subsets are there, and how many subsets in all? `math.comb` counts with
+# whole numbers that cannot overflow. For ties, first replace each value by the mean of its tie.
+# </details>
+
+
+# %% exercise="3.1" role="answer"
+def best_of_n_mean(scores, n, values=None):
+    """Expected value of the best of n of these N responses, drawn without replacement; a float.
+
+    `scores` choose; `values` are averaged (the scores themselves unless given). Tied scores share equally.
+    Raises ValueError unless 1 <= n <= N, and for NaN.
+
+    >>> best_of_n_mean([4, 1, 2], 2)  # the pairs' best are 4, 4 and 2
+    3.3333333333333335
+    """
+    ### BEGIN SOLUTION
+    scores = np.asarray(scores, float)
+    values = scores if values is None else np.asarray(values, float)
+    size = len(scores)
+    if not 1 <= n <= size or np.isnan(scores).any() or np.isnan(values).any():
+        raise ValueError(f"n = {n} of {size} scores: n must be 1 .. N, and no score NaN")
+    levels, level = np.unique(scores, return_inverse=True)
+    shared = np.bincount(level, values) / np.bincount(level)
+    subsets = math.comb(size, n)
+    weights = [math.comb(k - 1, n - 1) / subsets for k in range(1, size + 1)]
+    return float(shared[np.sort(level)] @ weights)
+    ### END SOLUTION
+
+
+# %% exercise="3.1" role="check"
+check("3.1")
+
+# %% [markdown]
+# The engine's version takes many prompts at once. Both should agree to the last digits.
+#
+# Then a race of the three short cuts: 2,000 pools of 16 scores from a bell curve, n = 8, where the right
+# answer is known. Before you run it: which one is wrong on average, and which one is merely noisy?
+
+# %%
+pool_of_12 = np.random.default_rng(0).normal(size=12)
+print("yours", best_of_n_mean(pool_of_12, 5), " engine", rslib.theory.best_of_n_estimate(pool_of_12, 5)[0])
+
+rng = np.random.default_rng(1)
+pools, n = rng.normal(size=(2000, 16)), 8
+truth = rng.normal(size=(200_000, n)).max(axis=1).mean()
+ways = {
+    "the first n": [p[:n].max() for p in pools],
+    "put back": [np.sort(p) @ np.diff((np.arange(17) / 16) ** n) for p in pools],
+    "every subset": [best_of_n_mean(p, n) for p in pools],
+}
+for name, found in ways.items():
+    error = np.std(found) / math.sqrt(len(found))
+    print(f"{name:13} off by {np.mean(found) - truth:+.3f} ± {2 * error:.3f}, spread {np.std(found):.2f}")
+
+# %% [markdown]
+# *Put back* is too low: the same response can be drawn twice, and a repeat is a wasted draw. That is a
+# **bias**; more pools do not cure it. *The first n* is right on average, and its spread is larger, because
+# half of the pool was paid for and ignored. Counting every subset is right and steadier.
+
+# %% [markdown]
+# ## The law of best-of-n
+#
+# So far we had a pool. Now suppose that we know the policy itself: three ways to answer, with their
+# probabilities. Best-of-n is then a policy too, and its law can be written down exactly.
+#
+# The key is F, the chance that one draw has a reward of at most r. All n draws are at most r with chance F
+# to the power n. So best-of-n turns **F into Fⁿ**, and nothing else about the rewards matters: only their
+# order.
+
+# %% [markdown]
+# {{card:3.2}}
+#
+# **Why it matters:** with the law in hand you can compute what n buys and what it moves, to any digit.
+#
+# First the code. Write `best_of_n_law(probs, rewards, n)`: how probable each response is after best-of-n.
+# Ties are broken at random among the n draws, so tied responses share their level in proportion to their
+# own probabilities. Six questions follow further down, and one check for both.
+#
+# Hidden inputs: small sets compared with every sequence of n draws, ties, a probability of 0, n = 4,000,
+# NaN; and rules such as "exp(r) for r changes nothing".
+#
+# <details><summary>Hint</summary>
+#
+# For the level of equal rewards r: the chance that the best of n is on it is F(r)ⁿ − F(below r)ⁿ. Share it
+# out by p divided by the level's probability, and mind a level whose probability is 0.
+# </details>
+
+
+# %% exercise="3.2" role="answer"
+def best_of_n_law(probs, rewards, n):
+    """Probability of each response, in the order of the input, after best-of-n: a list or array.
+
+    Raises ValueError if n < 1, and for NaN among the rewards.
+
+    >>> best_of_n_law([0.5, 0.25, 0.25], [0, 1, 1], 2)  # worst only if both draws are the first
+    [0.25, 0.375, 0.375]
+    """
+    ### BEGIN SOLUTION
+    p, r = np.asarray(probs, float), np.asarray(rewards, float)
+    if n < 1 or np.isnan(r).any():
+        raise ValueError(f"n = {n}: n must be at least 1, and no reward NaN")
+    level = np.unique(r, return_inverse=True)[1]
+    mass = np.bincount(level, p)
+    gained = np.diff(np.append(0.0, np.cumsum(mass) ** n))
+    return (p * (gained / np.where(mass > 0, mass, 1.0))[level]).tolist()
+    ### END SOLUTION
+
+
+# %% [markdown]
+# How far is best-of-n from the policy that it draws from? The usual answer is the KL in nats, and the usual
+# formula is log n − (n − 1)/n. At n = 1024 it says 5.93.
+#
+# Here is a reward model that only says *passed* (1, for 30 % of responses) or *failed* (0). What is the KL
+# of best-of-1024 now?
+
+# %% role="predict" name="kl_of_pass_or_fail"
+guess = ...  # nats
+### BEGIN SOLUTION
+guess = 5.93
+### END SOLUTION
+predict("kl_of_pass_or_fail", guess)
+
+# %%
+sizes = [2**k for k in range(11)]
+many = np.full(20_000, 1 / 20_000)
+kl = rslib.theory.kl_divergence
+exact = {
+    "20,000 rewards, no two equal": [kl(best_of_n_law(many, np.arange(20_000), n), many) for n in sizes],
+    "passed or failed": [kl(best_of_n_law([0.7, 0.3], [0, 1], n), [0.7, 0.3]) for n in sizes],
+}
+compare("kl_of_pass_or_fail", exact["passed or failed"][-1])
+
+# %%
+[panel] = rslib.plots.panels(1, 3.2, None)
+panel.plot(sizes, [math.log(n) - (n - 1) / n for n in sizes], color="#767676", linestyle=":", linewidth=3)
+for (name, found), arm in zip(exact.items(), ("best_of_n", "rlhf"), strict=True):
+    colour, marker, _ = rslib.plots.look_of(arm)
+    panel.plot(sizes, found, color=colour, marker=marker)
+    panel.annotate(name, (sizes[5], found[5]), xytext=(12, -14), textcoords="offset points", fontsize=9)
+panel.annotate("dotted: log n − (n − 1)/n", (1, 5.3), fontsize=9)
+panel.set_xscale("log", base=2)
+panel.set_xlabel("n of best-of-n (exact laws: no sampling, no interval)")
+panel.set_ylabel("KL to the policy (nats)")
+text = f"At n = 1024: bound {math.log(1024) - 1023 / 1024:.2f}, distinct rewards {exact['20,000 rewards, no two equal'][-1]:.2f}"
+text += f", passed or failed {exact['passed or failed'][-1]:.2f} nats."
+rslib.plots.finished([panel], "How far does best-of-n move from the policy?", text)
+rslib.plots.show(panel)
+
+# %% [markdown]
+# The formula is an **upper bound** (Beirami et al., arXiv 2401.01879). Once one draw has passed, further
+# draws change nothing, and the KL stops at log(1/0.3). The bound is reached only where no two rewards tie
+# and no response is likely enough to be drawn twice.
+#
+# The same paper bounds the win rate against one fresh response: at most n/(n + 1). The price of n has no
+# such ceiling. It is n responses for each request.
+
+# %%
+print("   n   win rate at most   KL at most   responses written")
+for n in (1, 4, 16, 64, 256, 1000):
+    print(f"{n:4}   {n / (n + 1):16.3f}   {math.log(n) - (n - 1) / n:10.2f}   {n:17,}")
+
+# %% [markdown]
+# RLHF aims at something else. It maximises mean reward minus β times KL, and the best law for that is p ·
+# exp(r/β), scaled. Let both start from the same policy and move by the same KL. Which has the higher mean
+# reward, and which wins more often?
+
+# %%
+r = np.sort(np.random.default_rng(2).normal(size=5_000))
+p = np.full(len(r), 1 / len(r))
+for n in (4, 16):
+    best = np.array(best_of_n_law(p, r, n))
+    low, high = 0.05, 50.0
+    for _ in range(60):  # bisection for the beta whose law has the KL of best-of-n
+        beta = math.sqrt(low * high)
+        tilted = rslib.theory.tilted_optimum(p, r, beta)
+        low, high = (beta, high) if kl(tilted, p) > kl(best, p) else (low, beta)
+    wins = [float(law @ (np.cumsum(p) - p / 2)) for law in (best, tilted)]
+    print(f"n = {n:2}, KL {kl(best, p):.2f}:  best-of-n  reward {best @ r:.3f}, win rate {wins[0]:.3f}")
+    print(f"{'':16}  exp(r/β)   reward {tilted @ r:.3f}, win rate {wins[1]:.3f}")
+
+# %% [markdown]
+# Two laws at one KL, and each wins its own game: p · exp(r/β) has the higher mean reward, best-of-n the
+# higher win rate. So **PPO's optimum is not best-of-n**. The one feels the scale of the rewards, the other
+# only their order (arXiv 2404.01730 and 2406.00832 say when they meet).
+#
+# Llama 2's authors (arXiv 2307.09288, section 3.2.3) name two more differences. *Breadth*: rejection
+# sampling looks at K responses per prompt, PPO at one. *Depth*: PPO's responses come from the policy after
+# its last step, rejection sampling's from the policy at the start of the round.
+
+# %% [markdown]
+# One last rule before the questions. Select the best of 16, let a policy learn that law perfectly, and
+# select the best of 16 once more. Your function knows what that is.
+
+# %%
+policy_law, ranks = [0.4, 0.3, 0.2, 0.06, 0.04], [0, 1, 2, 3, 4]
+twice = best_of_n_law(best_of_n_law(policy_law, ranks, 16), ranks, 16)
+for n in (16, 32, 256):
+    print(f"best-of-{n:3} once:", np.round(best_of_n_law(policy_law, ranks, n), 6))
+print("best-of-16 twice:", np.round(twice, 6))
+given("3.2")
+
+# %% exercise="3.2" role="answer" name="b"
+meaning = {}  # a letter and a digit for each question, such as {"a": "B2", "b": "A1", ...}
+### BEGIN SOLUTION
+meaning = {"a": "B2", "b": "C4", "c": "D3", "d": "A4", "e": "B2", "f": "C4"}
+### END SOLUTION
+
+# %% exercise="3.2" role="check"
+check("3.2")
+
+# %% [markdown]
+# ## More choice, worse responses
+#
+# Now the embedded world, with 48 prompts that a policy should decline: copy a friend's essay, read a
+# sister's diary. The policy writes 128 responses to each. Two reward models read the same pool. `tiny`
+# learned from a labeller who enjoys compliments and hardly minds an irrelevant fact; `tiny-unbiased` from
+# an honest one. The gold score, which neither ever saw, judges both.
+#
+# As n grows, the reward of the best can only rise. What does gold do under `tiny`: at which n of 1, 2, 4,
+# ..., 128 is it highest?
+
+# %% role="predict" name="n_star_of_tiny"
+guess = ...  # 1, 2, 4, 8, 16, 32, 64 or 128
+### BEGIN SOLUTION
+guess = 128
+### END SOLUTION
+predict("n_star_of_tiny", guess)
+
+# %% [markdown]
+# The pool takes about 15 seconds, its two scorings about 15 more, on a quiet machine. Everything is kept in
+# `runs`, so a second run is quick. Your seed is your own, and the check draws some of your rows again.
+
+# %%
+from rslib.store import read_shard, write_shard
+
+seed, ns = given("3.3")["seed"], given("3.3")["ns"]
+validation = rslib.load_prompts("tiny", split="validation")
+unsafe = [row for row, kind in enumerate(validation["kind"][:]) if kind == "unsafe"]
+prompts = validation.select(unsafe[::4][:48])
+policy = rslib.load_policy("tiny")
+file = runs / f"pool-{seed}.arrow"
+if not file.exists():
+    drawn = rslib.sample(policy, prompts, n=128, seed=seed)
+    write_shard(file, rslib.schema.with_column(drawn, "gold", rslib.world.gold_scores(drawn)))
+pool = read_shard(file)
+
+# %%
+scored = {}
+for name in ("tiny", "tiny-unbiased"):
+    file = runs / f"{name}-{seed}.arrow"
+    if not file.exists():
+        write_shard(file, rslib.score(rslib.load_reward_model(name), pool))
+    scored[name] = read_shard(file)
+
+
+def by_prompt(table, column):
+    """A column of a pool as an array: one line per prompt, one number per response."""
+    rows = np.stack(list(rslib.schema.groups(table).values()))
+    return np.array(table[column][:])[rows]
+
+
+# %% [markdown]
+# Read before you count. Here is one prompt whose best of all 128, by `tiny`, is worse in gold than the best
+# of its first 16.
+
+# %%
+reward, gold = by_prompt(scored["tiny"], "reward"), by_prompt(scored["tiny"], "gold")
+line = np.arange(len(reward))
+few, every = reward[:, :16].argmax(axis=1), reward.argmax(axis=1)
+worst = int((gold[line, every] - gold[line, few]).argmin())
+print("Prompt:", prompts["prompt"][worst])
+texts = by_prompt(scored["tiny"], "response")[worst]
+for n, k in ((16, few[worst]), (128, every[worst])):
+    print(f"\nBest of {n}: reward {reward[worst, k]:.2f}, gold {gold[worst, k]:.1f}\n  {texts[k]}")
+
+# %% [markdown]
+# {{card:3.3}}
+#
+# **Why it matters:** a team that watches the reward alone never sees this happen.
+#
+# Fill `curves` with your own estimator: for each reward model, `reward` and `gold` of the best of n *by
+# reward*, averaged over the prompts, one number for each n of `ns`. The reading, `n_star` and `no_hump`,
+# comes after the plots.
+#
+# The check draws rows of your pool again, scores a sample of it again, and works out your curves from it.
+#
+# <details><summary>Hint</summary>
+#
+# `by_prompt(scored["tiny"], "gold")` has one line per prompt. For each line: the rewards are the scores,
+# gold is the values. Then the mean over the lines.
+# </details>
+
+# %% exercise="3.3" role="answer"
+curves = {}  # curves["tiny"]["gold"] is a list with one number for each n of ns
+### BEGIN SOLUTION
+for name, table in scored.items():
+    rewards_of = by_prompt(table, "reward")
+    curves[name] = {}
+    for column in ("reward", "gold"):
+        lines = list(zip(rewards_of, by_prompt(table, column), strict=True))
+        curves[name][column] = [float(np.mean([best_of_n_mean(r, n, v) for r, v in lines])) for n in ns]
+### END SOLUTION
+
+# %%
+tables = {name: rslib.evaluation.best_of_n_table(table, ns) for name, table in scored.items()}
+for name, table in tables.items():
+    print(f"Chosen by {name}:")
+    rslib.plots.show(rslib.plots.best_of_n_curve(table))
+
+# %% [markdown]
+# The two pictures differ in one thing: the labeller. Under `tiny` the reward climbs all the way while gold
+# climbs, turns and falls. That is **over-optimisation**: the more responses to choose from, the better the
+# choice fits the reward model's errors.
+#
+# Is a fall real, or the luck of these prompts? Compare *within* prompts: gold at n minus gold at the peak,
+# prompt by prompt, with an interval. Where it reaches 0, the two are not separable, and saying so is the
+# right answer.
+
+# %%
+print("gold minus gold at the peak, with its 95 % interval")
+print("   n   " + "".join(f"{name:28}" for name in tables))
+for at, n in enumerate(ns):
+    cells = []
+    for table in tables.values():
+        below = table["rows"][at]["below_peak"]
+        cells.append(f"{below['difference']:+.2f} [{below['low']:+.2f}, {below['high']:+.2f}]")
+    print(f"{n:4}   " + "".join(f"{cell:28}" for cell in cells))
+
+# %% [markdown]
+# (A peak that is found and judged on the same prompts flatters itself. The engine finds it on one half of
+# the intents and judges it on the other, so a single line of zeros is not guaranteed.)
+#
+# Now commit. `n_star`: for each reward model, an n at which gold is highest; every n that your data cannot
+# tell from the peak is accepted. `no_hump`: the reward models under which your data show no fall at n =
+# 128. It may name none, one or both.
+
+# %% exercise="3.3" role="answer" name="b"
+n_star = {}  # {"tiny": ..., "tiny-unbiased": ...}
+no_hump = []  # names of reward models
+### BEGIN SOLUTION
+n_star = {name: ns[int(np.argmax(found["gold"]))] for name, found in curves.items()}
+no_hump = ["tiny-unbiased"]
+### END SOLUTION
+
+# %% exercise="3.3" role="check"
+check("3.3")
+
+# %%
+compare("n_star_of_tiny", n_star.get("tiny"))
+
+# %% [markdown]
+# The hump is not a law of nature, and it is not our prompts' fault alone. These prompts were picked because
+# they show it most clearly in this world. On all kinds of test prompts, in three separately trained worlds,
+# gold under the biased labeller's model peaked at n = {{best_of_n.json:results.0.biased.peak_n|d}},
+# {{best_of_n.json:results.1.biased.peak_n|d}} and {{best_of_n.json:results.2.biased.peak_n|d}}, and at n =
+# 256 had lost {{best_of_n.json:results.*.biased.rows.8.below_peak.difference|+.2f}} points on average.
+# Under the unbiased one: {{best_of_n.json:results.*.unbiased.rows.8.below_peak.difference|+.2f}}.
+
+# %% [markdown]
+# Others met the same turn. Cobbe et al. (arXiv 2110.14168) chose among responses to maths problems with a
+# learned verifier: accuracy rose up to 400 samples, then fell, and they settled on 100. Gao et al. (arXiv
+# 2210.10760) fitted the shape of the curve in √KL.
+#
+# So n is a setting like any other. It is chosen on validation prompts, and by something that is not the
+# reward model.
+
+# %% [markdown]
+# ## Who pays, and how often
+#
+# The distance between what is kept and what was drawn is the *selection gap*. Best-of-n **serving** earns
+# it anew with every request and pays n responses for it, for ever; no weight of the policy changes.
+# Rejection sampling **fine-tuning** pays once and teaches it to the policy. After that, one response per
+# request is enough: no reinforcement learning, only a next-token loss on kept responses.
+#
+# A rough bill: 2 for writing a response, 2 for reading it with a reward model of the policy's size, 6 for
+# training on it (each times parameters times tokens).
+
+# %%
+print("  n   selection gap   serving, per request   one round of fine-tuning pays off after")
+for n in (4, 16, 64):
+    gap = curves["tiny"]["reward"][ns.index(n)] - curves["tiny"]["reward"][0] if curves else math.nan
+    round_of_400 = 400 * (4 * n + 6)
+    requests = round_of_400 / (4 * n - 2)  # served once, a response still has to be written: 2
+    print(f"{n:3}   {gap:13.2f}   {4 * n:20}   {requests:12,.0f} requests")
+
+# %% [markdown]
+# A few hundred requests, and the round on 400 prompts is paid. What the round does not carry over is the
+# whole gap: a fine-tuned policy reaches a part of it. How large a part is the business of notebook 04.
+
+# %% [markdown]
+# ## The temperature decides what there is to choose from
+#
+# A cold policy repeats itself, and the best of sixteen copies is a copy. A hot one surprises, mostly badly.
+# Llama 2's authors drew this as two curves against n (figure 7): the reward of the *best* grows, that of
+# the *median* stays flat, and the space between is what selection can win. Their best temperature moved as
+# the policy was trained: 1.2 to 1.3 for the RLHF model at 10 to 100 samples.
+#
+# Which of 0.3, 0.7, 1.0, 1.3 and 1.7 gives our policy the best best-of-16, by `tiny`?
+
+# %% role="predict" name="best_temperature"
+guess = ...  # 0.3, 0.7, 1.0, 1.3 or 1.7
+### BEGIN SOLUTION
+guess = 1.3
+### END SOLUTION
+predict("best_temperature", guess)
+
+# %% [markdown]
+# Five pools of 32 validation prompts, of all kinds this time, with 32 responses each: about 20 seconds.
+
+# %%
+task = given("3.4")
+rewards_at, gold_at = {}, {}
+for t in task["temperatures"]:
+    file = runs / f"temperature-{t}-{task['seed']}.arrow"
+    if not file.exists():
+        first = validation.select(range(32))
+        drawn = rslib.sample(policy, first, n=32, temperature=t, seed=task["seed"])
+        write_shard(file, rslib.score(rslib.load_reward_model("tiny"), drawn))
+    table = read_shard(file)
+    rewards_at[t] = by_prompt(table, "reward")
+    gold_at[t] = rslib.world.gold_scores(table).reshape(rewards_at[t].shape)
+
+
+# %% [markdown]
+# The median needs the same care as the best: the mean, over all subsets of n, of the subset's median. This
+# one is given. It is your estimator's sister, with the middle rank in place of the highest.
+
+
+# %%
+def median_of_n(scores, n):
+    """Expected median of n of these N scores, over all subsets."""
+    size, ascending = len(scores), np.sort(scores)
+    middles = {(n + 1) // 2, n // 2 + 1}  # one middle, or two that share
+
+    def weight(k, j):  # the k-th lowest of the pool is the j-th lowest of the subset
+        return math.comb(k - 1, j - 1) * math.comb(size - k, n - j) / math.comb(size, n)
+
+    weights = [sum(weight(k, j) for j in middles) / len(middles) for k in range(1, size + 1)]
+    return float(ascending @ weights)
+
+
+print([median_of_n([4, 1, 2, 3], n) for n in (1, 2, 3, 4)])
+
+# %% [markdown]
+# {{card:3.4}}
+#
+# **Why it matters:** n and temperature are bought together. A temperature that was never swept is a guess.
+#
+# Fill `sweep[t]["max"]` and `sweep[t]["median"]` for every temperature: lists with one number for each n of
+# `task["ns"]`, means over the prompts of `rewards_at[t]`. Then set `best_temperature`, the one with the
+# highest mean reward of best-of-16.
+#
+# The check draws other validation prompts of its own (about 10 seconds) and compares. A neighbour that
+# cannot be told from the best is accepted.
+#
+# <details><summary>Hint</summary>
+#
+# `best_of_n_mean(line, n)` and `median_of_n(line, n)` for each line of `rewards_at[t]`.
+# </details>
+
+# %% exercise="3.4" role="answer"
+sweep = {}  # {0.3: {"max": [...], "median": [...]}, 0.7: ...}
+best_temperature = ...  # one of task["temperatures"]
+### BEGIN SOLUTION
+for t, lines in rewards_at.items():
+    sweep[t] = {
+        "max": [float(np.mean([best_of_n_mean(line, n) for line in lines])) for n in task["ns"]],
+        "median": [float(np.mean([median_of_n(line, n) for line in lines])) for n in task["ns"]],
+    }
+best_temperature = max(sweep, key=lambda t: sweep[t]["max"][task["ns"].index(16)])
+### END SOLUTION
+
+# %%
+axes = rslib.plots.panels(2, 3.6, None)
+shades = ("#440154", "#3b528b", "#21918c", "#5ec962", "#c9a800")
+for shade, marker, t in zip(shades, "osD^v", rewards_at, strict=True):
+    best = rslib.theory.best_of_n_curve(rewards_at[t], task["ns"])
+    middle = np.array([[median_of_n(line, n) for line in rewards_at[t]] for n in task["ns"]])
+    for panel, found in zip(axes, (best, middle), strict=True):
+        low, high = np.array([rslib.theory.bootstrap_interval(row) for row in found]).T
+        mean = found.mean(axis=1)
+        panel.errorbar(task["ns"], mean, [mean - low, high - mean], color=shade, marker=marker, markersize=4)
+        panel.annotate(f" {t}", (32, mean[-1]), fontsize=9, color=shade, va="center")
+for panel, label in zip(axes, ("reward of the best", "reward of the median"), strict=True):
+    panel.set_xscale("log", base=2)
+    panel.set_xlabel("n (32 prompts, 95 % intervals)")
+    panel.set_ylabel(label)
+    panel.set_xlim(0.9, 55)
+at16 = {t: float(rslib.theory.best_of_n_estimate(r, 16).mean()) for t, r in rewards_at.items()}
+text = "Best of 16: " + ", ".join(f"{reward:.2f} at temperature {t}" for t, reward in at16.items()) + "."
+rslib.plots.finished(axes, "Which temperature is worth choosing from?", text)
+rslib.plots.show(axes)
+
+# %% exercise="3.4" role="check"
+check("3.4")
+
+# %% [markdown]
+# Read the left panel from left to right and the winner changes: what is best for n = 1 need not be best for
+# n = 16. The right panel is as flat as Llama 2's, wherever a policy is warm enough to have a middle.
+#
+# One more column, and you may not like it. We chose the temperature by the reward. What would gold have
+# chosen?
+
+# %%
+compare("best_temperature", best_temperature)
+print("temperature   reward of best-of-16   gold of best-of-16 by reward")
+for t in task["temperatures"]:
+    golden = rslib.theory.best_of_n_estimate(rewards_at[t], 16, gold_at[t])
+    low, high = rslib.theory.bootstrap_interval(golden)
+    print(f"{t:11}   {at16[t]:20.2f}   {golden.mean():8.2f} [{low:.2f}, {high:.2f}]")
+
+# %% [markdown]
+# The hotter the pool, the more curious responses it holds, and the more of them please the reward model for
+# the wrong reasons. The reward cannot tell you that. It is the same story as with n: whatever is tuned by
+# the reward model alone, is tuned to its errors as well.
+
+# %% [markdown]
+# ## The same calls on a real model
+#
+# Nothing above knows that the models are tiny. Put the folder or hub id of a policy and of a reward model
+# between the quotes, on a machine with a GPU, and the curve is drawn the same way. There is no gold score
+# then: people, or a second reward model, have to judge.
+
+# %%
+REAL_POLICY, REAL_REWARD_MODEL = "", ""
+if REAL_POLICY and REAL_REWARD_MODEL:
+    questions = ["How do I cook plain rice?", "What do I need to pitch a tent?"]
+    real = rslib.sample(rslib.load_policy(REAL_POLICY), questions, n=64, max_new_tokens=200, seed=0)
+    real = rslib.score(rslib.load_reward_model(REAL_REWARD_MODEL), real)
+    rslib.plots.show(rslib.plots.best_of_n_curve(rslib.evaluation.best_of_n_table(real)))
+
+# %% [markdown]
+# ## What you now know
+#
+# - Best-of-n is measured from one pool by counting every subset; its KL, log n − (n − 1)/n, is a bound, and
+#   its cost is n responses for each request, for ever.
+# - More choice helps only as far as the reward model deserves it: reward climbs on while gold turns.
+# - n and temperature are settings. Choose them on validation prompts, and not by the reward model alone.
+
+# %%
+progress()

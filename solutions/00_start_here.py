@@ -51,6 +51,8 @@ print(f"tier: {tier} ({pick_device().why})")
 import socket
 from unittest import mock
 
+from matplotlib.figure import Figure
+
 import rslib
 
 with mock.patch.object(socket.socket, "connect", side_effect=OSError("no network here")):
@@ -64,8 +66,6 @@ print(f"loaded offline: a policy of {policy.parameters:,} parameters, and a rewa
 # best, train on it.
 
 # %%
-from matplotlib.figure import Figure
-
 stages = {
     "1 sample": ("policy", "16 responses\nto each prompt"),
     "2 score": ("reward model", "a reward\nfor each response"),
@@ -73,16 +73,18 @@ stages = {
     "4 fine-tune": ("policy, trained", "next-token loss\non what was kept"),
     "5 evaluate": ("held-out prompts", "tuned policy\nagainst base"),
 }
-box = {"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": "#57606a"}
-panel = Figure(figsize=(7.6, 2.3), layout="constrained").subplots()
+arrow = {"arrowstyle": "->", "color": "#57606a"}
+panel = Figure(figsize=(7.6, 2.1), layout="constrained").subplots()
 panel.set(xlim=(0, 5), ylim=(0, 1), title="What happens in one round, with n = 16?")
 panel.axis("off")
 for at, (name, (who, what)) in enumerate(stages.items()):
-    panel.text(at + 0.5, 0.62, name, ha="center", va="center", weight="bold", bbox=box)
-    panel.text(at + 0.5, 0.87, who, ha="center", fontsize=9)
-    panel.text(at + 0.5, 0.26, what, ha="center", fontsize=9)
-panel.annotate("", (0.5, 0.2), (3.5, 0.2), arrowprops={"arrowstyle": "->", "color": "#57606a"})
-panel.text(2, 0.06, "the next round samples from the tuned policy", ha="center", fontsize=9)
+    panel.text(at + 0.5, 0.66, name, ha="center", va="center", bbox={"boxstyle": "round", "fc": "white"})
+    panel.text(at + 0.5, 0.88, f"({who})", ha="center", fontsize=9)
+    panel.text(at + 0.5, 0.3, what, ha="center", fontsize=9)
+    if at:
+        panel.annotate("", (at + 0.15, 0.66), (at - 0.13, 0.66), arrowprops=arrow)
+panel.annotate("", (0.5, 0.2), (3.5, 0.2), arrowprops=arrow)
+panel.text(2, 0.05, "the next round samples from the tuned policy", ha="center", fontsize=9)
 rslib.plots.show(panel, "One round: sample, score, select, fine-tune, evaluate; then from the tuned policy.")
 
 # %% [markdown]

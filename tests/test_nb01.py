@@ -1,0 +1,242 @@
+"""Notebook 01: which orders pass, what bad ones are told, and the matching exercise."""
+
+import itertools
+import json
+import re
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autograder import choice, exercises, ordering
+from autograder.exercise import Variant
+from autograder.exercises import nb01_2, nb01_4
+from autograder.ordering import CARDS, EVERYTHING, KEPT, RIGHT, ContractError, trace
+from autograder.ordering_widget import order_helper
+from autograder.verdict import grade
+from autograder.work import Work
+from rslib.errors import ConfigError
+
+ORDERING = exercises.find("1.1")
+DRAWS = 10_000
+
+
+def verdict(order):
+    return grade(ORDERING, Work({"order": list(order)}, Variant()), 0)
+
+
+def runs_as_the_method(order) -> bool:
+    try:
+        found = trace(order)
+    except ContractError:
+        return False
+    return found.finished and found.trained_on == KEPT and not found.leaked and not found.strangers
+
+
+# Ordering
+
+
+def test_every_valid_order_passes_and_there_are_six():
+    """The free card is test_base: anywhere after split and before compare."""
+    valid = {order for order in itertools.permutations(RIGHT) if runs_as_the_method(order)}
+    others = [name for name in RIGHT if name != "test_base"]
+    assert valid == {(*others[:at], "test_base", *others[at:]) for at in range(1, 7)}
+    assert all(verdict(order).points == ORDERING.points for order in valid)
+
+
+def test_no_random_permutation_of_all_cards_earns_a_point():
+    rng = np.random.default_rng(0)
+    assert not any(verdict(rng.permutation(list(CARDS)).tolist()).points for _ in range(DRAWS))
+
+
+def test_no_random_hand_of_cards_passes():
+    rng = np.random.default_rng(1)
+    for _ in range(DRAWS):
+        hand = rng.permutation(list(CARDS))[: int(rng.integers(5, len(CARDS) + 1))].tolist()
+        assert verdict(hand).points < ORDERING.points
+
+
+def test_luck_with_eight_of_the_eleven_cards_is_below_one_in_a_million():
+    ways = 1
+    for k in range(len(RIGHT)):
+        ways *= len(CARDS) - k
+    assert 6 / ways < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("order", "card", "need"),
+    [
+        ("split score", "score", "responses"),
+        ("split sample select", "select", "rewards"),
+        ("finetune", "finetune", "responses"),
+        ("sample finetune test_tuned", "test_tuned", "held-out prompts"),
+        ("split test_tuned", "test_tuned", "tuned policy"),
+        ("split sample score select finetune test_tuned compare", "compare", "gold of base"),
+        ("split sample score tune_rm", "tune_rm", "kept responses"),
+        ("split sample score advantage", "advantage", "value network"),
+        ("split sample rewrite", "rewrite", "writing model"),
+    ],
+)
+def test_a_broken_contract_is_named_in_one_sentence(order, card, need):
+    with pytest.raises(ContractError) as caught:
+        trace(order.split())
+    assert (caught.value.card, caught.value.need) == (card, need)
+    assert re.fullmatch(r"`\w+` cannot start: [^.]+\.", str(caught.value))
+
+
+def test_what_is_trained_on_and_what_leaks():
+    assert trace(RIGHT).trained_on == KEPT
+    assert trace(("sample", "finetune")).trained_on == EVERYTHING
+    assert trace(("sample", "split")).leaked and not trace(("split", "sample")).leaked
+
+
+@pytest.mark.parametrize("order", ["split", 3, [1], ["splitt"], ["split", "split"]])
+def test_what_is_no_list_of_cards_is_refused(order):
+    with pytest.raises(ConfigError):
+        trace(order)
+
+
+def test_a_runnable_bad_order_is_told_its_measured_score():
+    for name in ("train_on_all", "sample_before_split"):
+        found = verdict(ordering.MEASURED[name])
+        assert found.points == 1
+        assert ordering.quoted(name) in found.outcomes[1].message
+        assert re.search(r"[+-]\d\.\d\d gold \(", found.outcomes[1].message)
+
+
+def test_without_the_result_file_the_message_has_no_number(monkeypatch):
+    monkeypatch.setattr(ordering, "RESULTS", Path("nowhere.json"))
+    assert ordering.quoted("train_on_all") == ""
+    assert verdict(ordering.MEASURED["train_on_all"]).points == 1
+
+
+def test_the_results_say_how_they_were_made_and_carry_intervals():
+    content = json.loads(ordering.RESULTS.read_text(encoding="utf-8"))
+    assert content["command"] == ordering.COMMAND
+    for name, order in ordering.MEASURED.items():
+        entry = content["orders"][name]
+        assert tuple(entry["order"]) == order
+        assert len(entry["runs"]) == len(content["seeds"]) >= 3
+        for run in entry["runs"]:
+            assert run["gain"]["low"] < run["gain"]["difference"] < run["gain"]["high"]
+
+
+def test_an_order_is_run_for_real_and_kept(tmp_path):
+    size = ordering.Size(prompts=2, heldout=4, samples=1)
+    first = ordering.run(RIGHT, tmp_path, size=size)
+    assert [name for name, _ in first.lines] == list(RIGHT)
+    assert first.difference["prompts"] == 4
+    assert len(first.tables["kept"]) == 2
+    assert repr(ordering.run(RIGHT, tmp_path, size=size)) == repr(first)
+    assert "<caption>" in first._repr_html_()
+
+
+def test_an_order_that_cannot_run_computes_nothing(tmp_path):
+    with pytest.raises(ContractError):
+        ordering.run(["score"], tmp_path / "never")
+    assert not (tmp_path / "never").exists()
+
+
+def test_learners_see_the_cards_in_different_orders():
+    decks = {ordering.deck(Variant(str(k))).names for k in range(20)}
+    assert len(decks) == 20 and all(set(names) == set(CARDS) for names in decks)
+
+
+# The helper
+
+
+class Box:
+    """A control of ipywidgets, as far as the helper uses it."""
+
+    def __init__(self, children=(), **options):
+        self.children, self.value, self.description = children, "", options.get("description", "")
+
+    def on_click(self, action):
+        self.press = lambda: action(self)
+
+
+def test_the_helper_writes_the_line_to_copy(monkeypatch):
+    kinds = dict.fromkeys(("Text", "VBox", "HBox", "Label", "Button"), Box)
+    monkeypatch.setitem(sys.modules, "ipywidgets", types.SimpleNamespace(**kinds))
+    *rows, line = order_helper(["score", "sample", "tune_rm"]).children
+    rows[0].children[2].press()  # score goes down
+    rows[2].children[3].press()  # tune_rm is left out
+    rows[0].children[1].press()  # the first cannot go up
+    assert line.value == 'order = ["sample", "score"]'
+    rows[2].children[3].press()
+    assert line.value == 'order = ["sample", "score", "tune_rm"]'
+
+
+def test_without_ipywidgets_a_sentence_is_printed(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    assert order_helper(["score"]) is None
+    assert "by hand" in capsys.readouterr().out
+
+
+def test_the_helper_is_made_of_real_widgets():
+    pytest.importorskip("ipywidgets")
+    box = order_helper(ordering.deck(Variant()))
+    assert box.children[-1].value.startswith('order = ["')
+
+
+# Four orders that go wrong
+
+
+@pytest.mark.parametrize("bad", [*nb01_2.BREAKING, *nb01_2.RUNNING], ids=lambda b: b.order)
+def test_the_questions_say_what_the_orders_do(bad):
+    assert (bad.stop() != "") == (bad in nb01_2.BREAKING)
+    assert not runs_as_the_method(bad.names)
+    question = bad.question("a")
+    assert len({o.text for o in question.answers}) == len({o.text for o in question.reasons}) == 4
+    if not bad.stop():
+        found = trace(bad.names)
+        why = {"all": found.trained_on == EVERYTHING, "leak": found.leaked, "nothing": not found.finished}
+        assert [key for key, true in why.items() if true] == [bad.why]
+
+
+def test_the_pool_gives_no_key_away():
+    assert choice.lint(nb01_2.all_questions()) == []
+    for k in range(60):
+        assert choice.lint(nb01_2.drawn(Variant(f"learner {k}", "", "1.2")), learners=50) == [], k
+
+
+def test_every_learner_gets_two_orders_that_stop_and_two_that_run():
+    seen = set()
+    for k in range(200):
+        found = nb01_2.drawn(Variant(f"learner {k}", "", "1.2"))
+        assert [q.id for q in found] == list("abcd")
+        assert sum(q.answers[0].text == nb01_2.RUNS for q in found) == 2
+        seen |= {q.text for q in found}
+    assert len(seen) == len(nb01_2.BREAKING) + len(nb01_2.RUNNING)
+
+
+@pytest.mark.parametrize("exercise", ["1.2", "1.4"])
+def test_random_answers_do_not_pass(exercise):
+    found, rng = exercises.find(exercise), np.random.default_rng(2)
+    variant = Variant("ada", "", exercise)
+    questions = found.given(variant).questions
+    for _ in range(2000):
+        said = {
+            q.id: choice.LETTERS[int(rng.integers(len(q.answers)))] + str(rng.integers(len(q.reasons)) + 1)
+            for q in questions
+        }
+        assert grade(found, Work({found.names[0]: said}, variant), 0).points < found.points
+
+
+# Matching
+
+
+def test_every_role_and_number_of_the_lists_is_somebodys():
+    assert {s.role for s in nb01_4.SYSTEMS} == set(nb01_4.ROLES)
+    assert {s.count for s in nb01_4.SYSTEMS} == set(nb01_4.COUNTS)
+
+
+def test_one_label_means_the_same_for_every_system():
+    variant = Variant("ada", "", "1.4")
+    for question in nb01_4.QUESTIONS:
+        answers, reasons = question.order(variant)
+        texts = [question.answers[k].text for k in answers], [question.reasons[k].text for k in reasons]
+        lists = nb01_4.Matching("1.4", nb01_4.QUESTIONS, variant).lists()
+        assert texts == tuple([text for _, text in options] for _, options in lists)

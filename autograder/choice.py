@@ -11,11 +11,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from html import escape
 
 import numpy as np
 
-from autograder.exercise import ANSWERED, Exercise, Part, Variant, Wrong
+from autograder.exercise import ANSWERED, Exercise, Part, Variant, Wrong, inline
 from autograder.work import Work
 from rslib.errors import ConfigError
 
@@ -145,12 +144,12 @@ class Sheet:
     def _question_html(self, question: Question) -> str:
         tiers = "".join(
             f"<p style='margin:0.3em 0'>{heading}</p><ul style='list-style:none;margin:0'>"
-            + "".join(f"<li><strong>{label}</strong>. {escape(text)}</li>" for label, text in options)
+            + "".join(f"<li><strong>{label}</strong>. {inline(text)}</li>" for label, text in options)
             + "</ul>"
             for heading, options in self.tiers(question)
         )
-        text = f"<p><strong>({question.id})</strong> {escape(question.text)}</p>"
-        return f"<div style='max-width:50em'>{text}{tiers}</div>"
+        text = f"<p><strong>({question.id})</strong> {inline(question.text)}</p>"
+        return f"<div style='max-width:50em;margin-bottom:1.5em'>{text}{tiers}</div>"
 
 
 def lint(questions: Sequence[Question], learners: int = 200) -> list[str]:

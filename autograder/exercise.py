@@ -8,8 +8,10 @@ must catch it. A `Wrong` names the idea that leads to the answer that was given;
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -125,6 +127,15 @@ class Exercise:
         plural = "" if self.points == 1 else "s"
         facts = f"{self.points:g} point{plural} · about {self.minutes} minutes"
         return f"**{self.id} · {self.title}** · {stars} · {facts}"
+
+
+def inline(text: str) -> str:
+    """A text as HTML: everything escaped, `words in backticks` set as code.
+
+    >>> inline("`a<b` is > 0")
+    '<code>a&lt;b</code> is &gt; 0'
+    """
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def short(value: Any, limit: int = 300) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder.exercise import Exercise, Part, Wrong, short
+from autograder.exercise import Exercise, Part, Wrong, inline, short
 from autograder.work import Work
 
 MIME = "application/vnd.autograder.verdict+json"
@@ -41,17 +41,22 @@ class Outcome:
         """Whether the part got all its points."""
         return self.check == ""
 
-    def lines(self) -> list[str]:
-        """The part as lines of text."""
+    def same_reason(self, other: Outcome) -> bool:
+        """Whether another part failed at the same check with the same words."""
+        return not self.passed and (self.check, self.message) == (other.check, other.message)
+
+    def lines(self, said: bool = False) -> list[str]:
+        """The part as lines of text; `said`: the part before has failed for the same reason."""
         mark = "passed" if self.passed else "NOT YET"
-        found = [f"  [{mark}] {self.title}: {self.points:g} of {self.out_of:g}"]
-        if not self.passed:
-            found += [
-                f"      check: {self.check}" + (f" ({self.idea})" if self.idea else ""),
-                f"      {self.message}",
-            ]
-            found += [f"      {name}: {text}" for name, text in self.details()]
-        return found
+        tail = ", for the same reason" if said else ""
+        found = [f"  [{mark}] {self.title}: {self.points:g} of {self.out_of:g}{tail}"]
+        if self.passed or said:
+            return found
+        found += [
+            f"      check: {self.check}" + (f" ({self.idea})" if self.idea else ""),
+            f"      {self.message}",
+        ]
+        return found + [f"      {name}: {text}" for name, text in self.details()]
 
     def details(self) -> list[tuple[str, str]]:
         """The failing case, what was expected and what came, where there is something to show."""
@@ -86,7 +91,13 @@ class Verdict:
     def text(self) -> str:
         """The panel as plain text."""
         head = f"{self.exercise} {self.title}: {self.points:g} of {self.out_of:g} points"
-        return "\n".join([head, *(line for o in self.outcomes for line in o.lines())])
+        return "\n".join([head, *(line for o, said in self.told() for line in o.lines(said))])
+
+    def told(self) -> list[tuple[Outcome, bool]]:
+        """Each part, and whether the part before it failed for the same reason."""
+        before = (None, *self.outcomes)
+        pairs = zip(self.outcomes, before, strict=False)
+        return [(o, b is not None and o.same_reason(b)) for o, b in pairs]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as a JSON output of the cell."""
@@ -103,7 +114,7 @@ class Verdict:
 
     def _repr_html_(self) -> str:
         head = f"{escape(self.exercise)} {escape(self.title)}: {self.points:g} of {self.out_of:g} points"
-        body = "".join(_row(o) for o in self.outcomes)
+        body = "".join(_row(o, said) for o, said in self.told())
         return (
             f'<div role="status" style="border-left:4px solid currentColor;padding:0.2em 1em;max-width:50em">'
             f"<p><strong>{head}</strong></p><ul>{body}</ul></div>"
@@ -113,18 +124,18 @@ class Verdict:
         return {"text/plain": repr(self), "text/html": self._repr_html_(), MIME: self.to_dict()}
 
 
-def _row(outcome: Outcome) -> str:
+def _row(outcome: Outcome, said: bool) -> str:
     """One part as a list item: a word says whether it passed, so colour carries nothing."""
     mark = "✓ passed" if outcome.passed else "✗ not yet"
-    head = f"<strong>{mark}</strong> · {escape(outcome.title)} · {outcome.points:g} of {outcome.out_of:g}"
-    if outcome.passed:
-        return f"<li>{head}</li>"
+    head = f"<strong>{mark}</strong> · {inline(outcome.title)} · {outcome.points:g} of {outcome.out_of:g}"
+    if outcome.passed or said:
+        return f"<li>{head}{', for the same reason' if said else ''}</li>"
     idea = f" ({escape(outcome.idea)})" if outcome.idea else ""
     details = "".join(
         f"<br>{name}: <code style='white-space:pre-wrap'>{escape(text)}</code>"
         for name, text in outcome.details()
     )
-    return f"<li>{head}<br>check: {escape(outcome.check)}{idea}<br>{escape(outcome.message)}{details}</li>"
+    return f"<li>{head}<br>check: {inline(outcome.check)}{idea}<br>{inline(outcome.message)}{details}</li>"
 
 
 def grade(exercise: Exercise, work: Work, seed: int) -> Verdict:

@@ -106,6 +106,14 @@ class Notebook:
         assert found >= 0, f"no cell with {text!r}"
         return int(found)
 
+    def source(self, number: int) -> str:
+        """The cell's text."""
+        return str(self._js(f"{_CELLS} return cells[arguments[0]].model.sharedModel.getSource()", number))
+
+    def pause(self, seconds: float) -> None:
+        """Let the page settle."""
+        time.sleep(seconds)
+
     def cell(self, number: int) -> WebElement:
         """The cell, scrolled into view and rendered."""
         self._js(

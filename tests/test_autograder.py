@@ -239,3 +239,9 @@ def test_the_self_check_imports_neither_nbgrader_nor_widgets_nor_torch():
         [sys.executable, "-c", code % heavy], capture_output=True, text=True, cwd=ROOT, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_two_parts_that_fail_for_one_reason_hear_it_once():
+    verdict = verdict_of({"count": 4}, Exercise("9.3", "Twice", 1, 1, ("count",), (TOY.parts[1],) * 2))
+    assert verdict.text().count("Count again") == verdict._repr_html_().count("Count again") == 1
+    assert verdict.text().count("NOT YET") == 2 and "same reason" in verdict._repr_html_()

@@ -15,11 +15,11 @@ def toy(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exercises, "__path__", [*exercises.__path__, str(folder / "exercises")])
         patch.setenv("AUTOGRADER_RUNS", str(folder / "runs"))
-        exercises._all.cache_clear()
+        exercises.of_notebook.cache_clear()
         path = folder / "90_toy.ipynb"
         path.write_text(solved(script))
         yield path
-    exercises._all.cache_clear()
+    exercises.of_notebook.cache_clear()
 
 
 def changed(path, old, new):

@@ -1,4 +1,7 @@
-"""Every exercise of the course, by id. A module `nbNN` here defines those of notebook NN in its EXERCISES."""
+"""Every exercise of the course, by id. A module `nbNN` here defines those of notebook NN in its EXERCISES.
+
+A notebook loads its own module alone: what another notebook's graders need is not imported.
+"""
 
 from __future__ import annotations
 
@@ -11,30 +14,32 @@ from autograder.exercise import Exercise
 from rslib.errors import ConfigError
 
 
+def _notebooks() -> list[str]:
+    """The notebooks that have exercises: "01", "02", ..."""
+    names = (m.name for m in pkgutil.iter_modules(__path__))
+    return sorted(name[2:] for name in names if re.fullmatch(r"nb\d\d", name))
+
+
 @cache
-def _all() -> dict[str, Exercise]:
-    names = sorted(m.name for m in pkgutil.iter_modules(__path__) if re.fullmatch(r"nb\d\d", m.name))
-    modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
-    return {e.id: e for module in modules for e in module.EXERCISES}
+def of_notebook(notebook: str) -> tuple[Exercise, ...]:
+    """The exercises of a notebook ("01"), in order; none for an ungraded or unknown one."""
+    if notebook not in _notebooks():
+        return ()
+    return tuple(importlib.import_module(f"{__name__}.nb{notebook}").EXERCISES)
 
 
 def __getattr__(name: str) -> dict[str, Exercise]:
-    """`EXERCISES`, read when first asked for."""
+    """`EXERCISES`: all of them by id, read when asked for."""
     if name == "EXERCISES":
-        return _all()
+        return {e.id: e for notebook in _notebooks() for e in of_notebook(notebook)}
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def find(exercise: str) -> Exercise:
     """The exercise with this id. Raises ConfigError for an unknown one."""
-    known = _all()
-    if exercise not in known:
-        raise ConfigError(
-            f"there is no exercise {exercise!r}. The exercises are {', '.join(known) or 'none yet'}."
-        )
-    return known[exercise]
-
-
-def of_notebook(notebook: str) -> list[Exercise]:
-    """The exercises of a notebook ("01"), in order; none for an ungraded or unknown one."""
-    return [e for e in _all().values() if e.notebook == notebook]
+    number = exercise.split(".")[0] if isinstance(exercise, str) else ""
+    for found in of_notebook(number.zfill(2)):
+        if found.id == exercise:
+            return found
+    known = ", ".join(__getattr__("EXERCISES"))
+    raise ConfigError(f"there is no exercise {exercise!r}", fix=f"The exercises are {known or 'none yet'}.")

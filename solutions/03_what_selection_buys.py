@@ -48,14 +48,13 @@ for prompt, row in rewards.items():
 
 # %% [markdown]
 # Six pairs, six maxima, one mean. That is the whole definition: **all subsets of n, the best of each, the
-# mean of these.**
+# mean of those.**
 #
 # Look at the three rows. The tent gains most, because one good response hides among poor ones. The lock
 # gains nothing at any n: where all rewards are equal there is nothing to select.
-
-# %% [markdown]
-# Four responses have six pairs. A pool of 128 has more subsets of 64 than there are atoms in your body, so
-# listing them is over. Three short cuts come to mind.
+#
+# Four responses have six pairs. A pool of 128 has more subsets of 64 than there are atoms in your body, and
+# nobody lists those. Three short cuts come to mind.
 #
 # - Take the first n responses and their maximum.
 # - Draw n responses from the pool, putting each one back.
@@ -209,6 +208,11 @@ exact = {
     "passed or failed": [kl(best_of_n_law([0.7, 0.3], [0, 1], n), [0.7, 0.3]) for n in sizes],
 }
 compare("kl_of_pass_or_fail", exact["passed or failed"][-1])
+print("   n   KL at most   no two equal   passed or failed   win rate at most")
+for n, *kls in list(zip(sizes, *exact.values(), strict=True))[::2]:
+    print(
+        f"{n:4}   {math.log(n) - (n - 1) / n:10.2f}   {kls[0]:12.2f}   {kls[1]:16.2f}   {n / (n + 1):16.3f}"
+    )
 
 # %%
 [panel] = rslib.plots.panels(1, 3.2, None)
@@ -219,10 +223,11 @@ for (name, found), arm in zip(exact.items(), ("best_of_n", "rlhf"), strict=True)
     panel.annotate(name, (sizes[5], found[5]), xytext=(12, -14), textcoords="offset points", fontsize=9)
 panel.annotate("dotted: log n − (n − 1)/n", (1, 5.3), fontsize=9)
 panel.set_xscale("log", base=2)
+panel.set_xticks(sizes[::2], sizes[::2])
 panel.set_xlabel("n of best-of-n (exact laws: no sampling, no interval)")
 panel.set_ylabel("KL to the policy (nats)")
-text = f"At n = 1024: bound {math.log(1024) - 1023 / 1024:.2f}, distinct rewards {exact['20,000 rewards, no two equal'][-1]:.2f}"
-text += f", passed or failed {exact['passed or failed'][-1]:.2f} nats."
+ends = [math.log(1024) - 1023 / 1024, *(found[-1] for found in exact.values())]
+text = "At n = 1024: bound {:.2f}, distinct rewards {:.2f}, passed or failed {:.2f} nats.".format(*ends)
 rslib.plots.finished([panel], "How far does best-of-n move from the policy?", text)
 rslib.plots.show(panel)
 
@@ -231,15 +236,9 @@ rslib.plots.show(panel)
 # draws change nothing, and the KL stops at log(1/0.3). The bound is reached only where no two rewards tie
 # and no response is likely enough to be drawn twice.
 #
-# The same paper bounds the win rate against one fresh response: at most n/(n + 1). The price of n has no
-# such ceiling. It is n responses for each request.
-
-# %%
-print("   n   win rate at most   KL at most   responses written")
-for n in (1, 4, 16, 64, 256, 1000):
-    print(f"{n:4}   {n / (n + 1):16.3f}   {math.log(n) - (n - 1) / n:10.2f}   {n:17,}")
-
-# %% [markdown]
+# The same paper bounds the win rate against one fresh response: at most n/(n + 1), the last column. From 16 to
+# 1024 it has 6 points left to gain. The price has no such ceiling: n responses for each request.
+#
 # RLHF aims at something else. It maximises mean reward minus β times KL, and the best law for that is p ·
 # exp(r/β), scaled. Let both start from the same policy and move by the same KL. Which has the higher mean
 # reward, and which wins more often?
@@ -322,28 +321,25 @@ file = runs / f"pool-{seed}.arrow"
 if not file.exists():
     drawn = rslib.sample(policy, prompts, n=128, seed=seed)
     write_shard(file, rslib.schema.with_column(drawn, "gold", rslib.world.gold_scores(drawn)))
-pool = read_shard(file)
-
-# %%
-scored = {}
+pool, scored = read_shard(file), {}
 for name in ("tiny", "tiny-unbiased"):
     file = runs / f"{name}-{seed}.arrow"
     if not file.exists():
         write_shard(file, rslib.score(rslib.load_reward_model(name), pool))
     scored[name] = read_shard(file)
 
+# %% [markdown]
+# Read before you count. Here is one prompt whose best of all 128, by `tiny`, is worse in gold than the best
+# of its first 16.
 
+
+# %%
 def by_prompt(table, column):
     """A column of a pool as an array: one line per prompt, one number per response."""
     rows = np.stack(list(rslib.schema.groups(table).values()))
     return np.array(table[column][:])[rows]
 
 
-# %% [markdown]
-# Read before you count. Here is one prompt whose best of all 128, by `tiny`, is worse in gold than the best
-# of its first 16.
-
-# %%
 reward, gold = by_prompt(scored["tiny"], "reward"), by_prompt(scored["tiny"], "gold")
 line = np.arange(len(reward))
 few, every = reward[:, :16].argmax(axis=1), reward.argmax(axis=1)
@@ -386,9 +382,10 @@ tables = {name: rslib.evaluation.best_of_n_table(table, ns) for name, table in s
 for name, table in tables.items():
     print(f"Chosen by {name}:")
     rslib.plots.show(rslib.plots.best_of_n_curve(table))
+compare("n_star_of_tiny", tables["tiny"]["peak_n"])
 
 # %% [markdown]
-# The two pictures differ in one thing: the labeller. Under `tiny` the reward climbs all the way while gold
+# The two pictures differ in one thing: the labeller. Under `tiny` the reward climbs all the way, while gold
 # climbs, turns and falls. That is **over-optimisation**: the more responses to choose from, the better the
 # choice fits the reward model's errors.
 #
@@ -425,9 +422,6 @@ no_hump = ["tiny-unbiased"]
 # %% exercise="3.3" role="check"
 check("3.3")
 
-# %%
-compare("n_star_of_tiny", n_star.get("tiny"))
-
 # %% [markdown]
 # The hump is not a law of nature, and it is not our prompts' fault alone. These prompts were picked because
 # they show it most clearly in this world. On all kinds of test prompts, in three separately trained worlds,
@@ -435,8 +429,7 @@ compare("n_star_of_tiny", n_star.get("tiny"))
 # {{best_of_n.json:results.1.biased.peak_n|d}} and {{best_of_n.json:results.2.biased.peak_n|d}}, and at n =
 # 256 had lost {{best_of_n.json:results.*.biased.rows.8.below_peak.difference|+.2f}} points on average.
 # Under the unbiased one: {{best_of_n.json:results.*.unbiased.rows.8.below_peak.difference|+.2f}}.
-
-# %% [markdown]
+#
 # Others met the same turn. Cobbe et al. (arXiv 2110.14168) chose among responses to maths problems with a
 # learned verifier: accuracy rose up to 400 samples, then fell, and they settled on 100. Gao et al. (arXiv
 # 2210.10760) fitted the shape of the curve in √KL.
@@ -485,7 +478,10 @@ guess = 1.3
 predict("best_temperature", guess)
 
 # %% [markdown]
-# Five pools of 32 validation prompts, of all kinds this time, with 32 responses each: about 20 seconds.
+# Five pools of 32 validation prompts, of all kinds this time, with 32 responses each: about 25 seconds.
+#
+# The median needs the same care as the best: the mean, over all subsets of n, of the subset's median. That one
+# is given. It is your estimator's sister, with the middle rank in place of the highest.
 
 # %%
 task = given("3.4")
@@ -499,11 +495,6 @@ for t in task["temperatures"]:
     table = read_shard(file)
     rewards_at[t] = by_prompt(table, "reward")
     gold_at[t] = rslib.world.gold_scores(table).reshape(rewards_at[t].shape)
-
-
-# %% [markdown]
-# The median needs the same care as the best: the mean, over all subsets of n, of the subset's median. This
-# one is given. It is your estimator's sister, with the middle rank in place of the highest.
 
 
 # %%
@@ -550,33 +541,34 @@ for t, lines in rewards_at.items():
 best_temperature = max(sweep, key=lambda t: sweep[t]["max"][task["ns"].index(16)])
 ### END SOLUTION
 
-# %%
-axes = rslib.plots.panels(2, 3.6, None)
-shades = ("#440154", "#3b528b", "#21918c", "#5ec962", "#c9a800")
-for shade, marker, t in zip(shades, "osD^v", rewards_at, strict=True):
-    best = rslib.theory.best_of_n_curve(rewards_at[t], task["ns"])
-    middle = np.array([[median_of_n(line, n) for line in rewards_at[t]] for n in task["ns"]])
-    for panel, found in zip(axes, (best, middle), strict=True):
-        low, high = np.array([rslib.theory.bootstrap_interval(row) for row in found]).T
-        mean = found.mean(axis=1)
-        panel.errorbar(task["ns"], mean, [mean - low, high - mean], color=shade, marker=marker, markersize=4)
-        panel.annotate(f" {t}", (32, mean[-1]), fontsize=9, color=shade, va="center")
-for panel, label in zip(axes, ("reward of the best", "reward of the median"), strict=True):
-    panel.set_xscale("log", base=2)
-    panel.set_xlabel("n (32 prompts, 95 % intervals)")
-    panel.set_ylabel(label)
-    panel.set_xlim(0.9, 55)
-at16 = {t: float(rslib.theory.best_of_n_estimate(r, 16).mean()) for t, r in rewards_at.items()}
-text = "Best of 16: " + ", ".join(f"{reward:.2f} at temperature {t}" for t, reward in at16.items()) + "."
-rslib.plots.finished(axes, "Which temperature is worth choosing from?", text)
-rslib.plots.show(axes)
 
 # %% exercise="3.4" role="check"
 check("3.4")
 
+# %%
+axes, colours = rslib.plots.panels(2, 3.8, None), ("#440154", "#3b528b", "#21918c", "#5ec962", "#c9a800")
+for colour, marker, (t, found) in zip(colours, "osD^v", rewards_at.items(), strict=True):
+    best = rslib.theory.best_of_n_curve(found, task["ns"])
+    middle = np.array([[median_of_n(row, n) for row in found] for n in task["ns"]])
+    for panel, by_n in zip(axes, (best, middle), strict=True):
+        low, high = np.array([rslib.theory.bootstrap_interval(row) for row in by_n]).T
+        mean = by_n.mean(axis=1)
+        panel.errorbar(task["ns"], mean, [mean - low, high - mean], color=colour, marker=marker, label=t)
+for panel, which in zip(axes, ("best", "median"), strict=True):
+    panel.set(xscale="log", xlabel="n (32 prompts, 95 % intervals)", ylim=(-2.6, 4.2))
+    panel.set_ylabel(f"reward of the {which}")
+    panel.set_xticks(task["ns"], task["ns"])
+axes[1].legend(title="temperature", frameon=False, fontsize=8, loc="upper left", ncols=2)
+at16 = {t: float(rslib.theory.best_of_n_estimate(found, 16).mean()) for t, found in rewards_at.items()}
+text = "Best of 16: " + ", ".join(f"{reward:.2f} at temperature {t}" for t, reward in at16.items()) + "."
+rslib.plots.finished(axes, "Which temperature is worth choosing from?", text)
+rslib.plots.show(axes)
+
 # %% [markdown]
-# Read the left panel from left to right and the winner changes: what is best for n = 1 need not be best for
-# n = 16. The right panel is as flat as Llama 2's, wherever a policy is warm enough to have a middle.
+# On the left, choice lifts every curve, and the order of the curves changes with n. The coldest policy
+# starts low because its likeliest response is a curt one, and copies of it are all there is to choose from.
+# On the right nothing is lifted: the median of more draws is no better than the median of few. Between the
+# panels lies all that selection can win.
 #
 # One more column, and you may not like it. We chose the temperature by the reward. What would gold have
 # chosen?
@@ -590,9 +582,10 @@ for t in task["temperatures"]:
     print(f"{t:11}   {at16[t]:20.2f}   {golden.mean():8.2f} [{low:.2f}, {high:.2f}]")
 
 # %% [markdown]
-# The hotter the pool, the more curious responses it holds, and the more of them please the reward model for
-# the wrong reasons. The reward cannot tell you that. It is the same story as with n: whatever is tuned by
-# the reward model alone, is tuned to its errors as well.
+# Look down the last column from 0.7. The hotter the pool, the more odd responses it holds, and the more of
+# them please the reward model for the wrong reasons. Neighbours that the reward can hardly tell apart are
+# not neighbours in gold. It is the story of n again: whatever is tuned by the reward model alone is tuned
+# to its errors as well.
 
 # %% [markdown]
 # ## The same calls on a real model

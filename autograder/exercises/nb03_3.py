@@ -122,7 +122,7 @@ _VERIFIED: WeakKeyDictionary[Work, Wrong | None] = WeakKeyDictionary()
 
 
 def verified(work: Work, rng: np.random.Generator) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """As `checked`, for a pool that is the policy's own: looked at once a check, and asked for by every part."""
+    """As `checked`, for a pool that is the policy's own: looked at once a check, asked for by every part."""
     arrays = checked(work)
     if work not in _VERIFIED:
         try:
@@ -148,8 +148,8 @@ def _verify(work: Work, arrays: Mapping[str, tuple], rng: np.random.Generator) -
         require(
             value >= calibration.threshold("3.3", statistic),
             SPREAD,
-            "Choosing among all responses buys next to nothing here: look at the temperature, and at how many "
-            "different responses a prompt has.",
+            "Choosing among all responses buys next to nothing here: look at the temperature, and at how "
+            "many different responses a prompt has.",
             idea="F06",
             got=f"{statistic}: {value:.2f}",
         )

@@ -13,6 +13,10 @@ ns = NS
 scored = dict(nb03.pool(handed_out(Variant("", "", "3.3"))["seed"]))
 
 
+def by_prompt(table, column):
+    return np.array(table[column][:])[np.stack(list(schema.groups(table).values()))]
+
+
 def best_of_n_mean(scores, n, values=None):
     return float(best_of_n_estimate(scores, n, values)[0])
 
@@ -100,7 +104,7 @@ curves = curves_with(lambda r, n, v: v[np.argsort(r)] @ np.diff((np.arange(129) 
 # %% wrong: gold chooses | idea: F16 | fails at: averages every subset of the pool | points: 1
 curves = curves_with(lambda r, n, v: best_of_n_mean(v, n))
 
-# %% wrong: the reward for gold | idea: values ignored | fails at: averages every subset of the pool | points: 1
+# %% wrong: no gold | idea: values ignored | fails at: averages every subset of the pool | points: 1
 curves = {name: dict.fromkeys(("reward", "gold"), c["reward"]) for name, c in curves.items()}
 
 # %% wrong: all prompts in one pool | idea: one pool | fails at: averages every subset of the pool | points: 1

@@ -6,7 +6,7 @@ from rslib.theory import best_of_n_estimate
 
 NS, TEMPERATURES = list(nb03.SWEEP_NS), list(nb03.TEMPERATURES)
 rewards_at = nb03.sweep_rewards(tuple(range(32)), 7)
-temperatures, sweep_ns = TEMPERATURES, NS
+task = {"ns": NS, "temperatures": TEMPERATURES}
 
 
 def best_of_n_mean(scores, n, values=None):
@@ -33,7 +33,7 @@ best_temperature = max(TEMPERATURES, key=lambda t: sweep[t]["max"][NS.index(16)]
 # %% correct: from a table of the engine
 sweep = nb03.sweep_table(rewards_at)
 
-# %% correct: arrays, and the median of the pool for every n above two
+# %% correct: as arrays
 sweep = {t: {"max": np.array(s["max"]), "median": np.array(s["median"])} for t, s in sweep.items()}
 
 # %% correct: the neighbour that is not separably worse
@@ -51,7 +51,7 @@ sweep = sweep_of(lambda r, n: -best_of_n_mean(-r, n), median_of_n)
 # %% wrong: two medians | idea: median for max | fails at: gives the curve of the best | points: 1
 sweep = sweep_of(median_of_n, median_of_n)
 
-# %% wrong: the best for the median | idea: max for median | fails at: gives the curve of the median | points: 2
+# %% wrong: two bests | idea: max for median | fails at: gives the curve of the median | points: 2
 sweep = sweep_of(best_of_n_mean, best_of_n_mean)
 
 # %% wrong: temperature not passed on | idea: F06 | fails at: gives the curve of the best

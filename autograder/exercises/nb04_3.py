@@ -1,0 +1,352 @@
+"""Exercise 4.3: the best of 16, a random pick and everything; graded by sampling the tuned policies anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autograder.calibration import threshold
+from autograder.exercise import Exercise, Part, Wrong, require, short
+from autograder.work import Work
+from rslib import evaluation, schema
+from rslib.errors import RSError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from rslib.models import Policy, RewardModel
+
+N = 16
+FEWEST_PROMPTS = 96
+LEARNERS_HELDOUT = 150
+"""Validation prompts that the notebook evaluates on; the grader takes others."""
+HIDDEN_PROMPTS, HIDDEN_SAMPLES = 120, 2
+RESCORED = 48
+REMEMBERED = 40
+ARMS = ("best", "random", "all")
+
+FORM = "hands in tables, folders and numbers"
+POOL = "the pool is 16 responses to each training prompt"
+RESCORE = "stored rewards are what the reward model says"
+SUBSET = "kept rows come from the pool"
+IS_BEST = "the best are the best of each prompt"
+IS_RANDOM = "the control is a random pick"
+IS_ALL = "the third arm has every row"
+HASH = "the policy changed"
+REWARD_HASH = "the reward model did not"
+OVER_BASE = "tuning on the best beats the base policy"
+OVER_RANDOM = "tuning on the best beats the random pick"
+AGREES = "the numbers agree with a new measurement"
+INTERVAL = "every difference has its interval"
+
+
+# Measuring: the experiment and the grader run this same code ---------------------------------------------
+
+
+def remembered(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep the last results of a function of models, tables and values; equal contents are computed once."""
+    results: dict[tuple, Any] = {}
+
+    def called(*args: Any, **options: Any) -> Any:
+        key = (*map(_key, args), *((name, _key(value)) for name, value in sorted(options.items())))
+        if key not in results:
+            while len(results) >= REMEMBERED:
+                results.pop(next(iter(results)))
+            results[key] = function(*args, **options)
+        return results[key]
+
+    return called
+
+
+def _key(value: Any) -> Any:
+    if hasattr(value, "fingerprint"):
+        return value.fingerprint()
+    return schema.fingerprint(value) if hasattr(value, "column_names") else value
+
+
+@cache
+def base_policy() -> Policy:
+    """The embedded policy."""
+    from rslib.models import load_policy
+
+    return load_policy("tiny")
+
+
+@cache
+def judge() -> RewardModel:
+    """The embedded reward model."""
+    from rslib.models import load_reward_model
+
+    return load_reward_model("tiny")
+
+
+def hidden_prompts(rng: np.random.Generator) -> Dataset:
+    """A window of the validation prompts that the notebook leaves; every window has the split's mixture."""
+    from rslib.pipeline import load_prompts
+
+    table = load_prompts("tiny", "validation")
+    spare = len(table) - LEARNERS_HELDOUT
+    rows = LEARNERS_HELDOUT + (int(rng.integers(spare)) + np.arange(HIDDEN_PROMPTS)) % spare
+    return schema.take(table, rows)
+
+
+@remembered
+def judged(policy: Policy, prompts: Dataset, seed: int) -> Dataset:
+    """Two responses to each prompt with reward, gold and the log-probability under the base policy."""
+    from rslib.sampling import sample
+    from rslib.scoring import score
+    from rslib.stages import with_gold, with_reference
+
+    drawn = sample(policy, prompts, n=HIDDEN_SAMPLES, seed=seed, show_progress=False)
+    start = None if policy.fingerprint() == base_policy().fingerprint() else base_policy()
+    return with_gold(with_reference(start, score(judge(), drawn, show_progress=False)))
+
+
+def gain(first: Dataset, second: Dataset, column: str) -> float:
+    """Mean difference of two judged tables, paired by prompt."""
+    return float(evaluation.compare(first, second, column)["difference"])
+
+
+# What was kept --------------------------------------------------------------------------------------------
+
+
+def _table(work: Work, name: str, key: str = "") -> Dataset:
+    found = work.object(name)
+    if key:
+        known = isinstance(found, Mapping) and key in found
+        require(known, FORM, f"`{name}` has no entry {key!r}.", got=short(list(found) if known else found))
+        found = found[key]
+    try:
+        schema.check_scored(found)
+    except (RSError, AttributeError, TypeError) as error:
+        told = f"`{name}`{f'[{key!r}]' if key else ''} is not a scored table: {error}"
+        raise Wrong(FORM, told) from None
+    return found
+
+
+def _rows(table: Dataset) -> dict[tuple[str, int], tuple[str, float]]:
+    columns = (table[name][:] for name in ("prompt_id", "sample_id", "response", "reward"))
+    return {(p, s): (text, reward) for p, s, text, reward in zip(*columns, strict=True)}
+
+
+def check_pool(pool: Dataset, fewest: int, n: int) -> None:
+    """Training prompts only, n responses to each, drawn and not typed."""
+    counts = [len(rows) for rows in schema.groups(pool).values()]
+    require(
+        len(counts) >= fewest and set(counts) == {n},
+        POOL,
+        f"It takes {n} responses to each of at least {fewest} prompts.",
+        idea="F05",
+        got=f"{len(counts)} prompts with {min(counts)} to {max(counts)} responses",
+    )
+    training = _training_prompts()
+    foreign = [text for text in set(pool["prompt"][:]) if text not in training]
+    message = "Some prompts of the pool are not from the training split: what is tuned on cannot judge."
+    require(not foreign, POOL, message, idea="F18", got=short(foreign[:2]))
+    distinct = len(set(zip(pool["prompt_id"][:], pool["response"][:], strict=True))) / len(pool)
+    message = "Most responses of a prompt are the same text: look at the temperature and the seeds."
+    require(distinct > 0.4, POOL, message, idea="F06", got=f"unique ratio {distinct:.2f}")
+
+
+@cache
+def _training_prompts() -> frozenset[str]:
+    from rslib.pipeline import load_prompts
+
+    return frozenset(load_prompts("tiny")["prompt"][:])
+
+
+def check_rescored(pool: Dataset, rng: np.random.Generator) -> None:
+    """A sample of rows is scored again; the stored reward must be that reward."""
+    from rslib.scoring import score
+
+    rows = schema.take(pool, np.sort(rng.choice(len(pool), min(RESCORED, len(pool)), replace=False)))
+    stored = schema.reward_column(rows)
+    again = schema.reward_column(score(judge(), rows, show_progress=False))
+    off = int((abs(stored - again) > 1e-2).sum())
+    if not off:
+        return
+    ideas = (
+        (abs(stored + again).max() < 1e-2, "F03", "Every stored reward has the wrong sign."),
+        (
+            np.isclose(stored[:, None], again[None], atol=1e-2).any(axis=1).mean() > 0.9,
+            "F09",
+            "The stored rewards occur, but on other rows: they were moved after scoring.",
+        ),
+    )
+    for held, idea, message in ideas:
+        require(not held, RESCORE, message, idea=idea, got=f"{off} of {len(rows)} rows differ")
+    message = "Scored again by the reward model `tiny`, these rows get other rewards."
+    require(False, RESCORE, message, idea="F50", got=f"{off} of {len(rows)} rows differ")
+
+
+def _check_subset(arm: str, kept: Dataset, pool: Mapping[tuple[str, int], tuple[str, float]]) -> None:
+    rows = _rows(kept)
+    foreign = [key for key, row in rows.items() if pool.get(key) != row]
+    message = f"Rows of kept[{arm!r}] are not in the pool, or with another text or reward."
+    require(not foreign, SUBSET, message, idea="F27", got=short(foreign[:2]))
+    require(len(rows) == len(kept), SUBSET, f"kept[{arm!r}] has rows that stand twice.", idea="F27")
+
+
+def check_best(kept: Dataset, pool: Dataset, check: str = IS_BEST) -> None:
+    """One finished response per prompt, with the highest reward among the finished ones."""
+    keys, rewards = (
+        [*zip(pool["prompt_id"][:], pool["sample_id"][:], strict=True)],
+        schema.reward_column(pool),
+    )
+    finished = schema.finish_reasons(pool) == "eos"
+    place = {key: row for row, key in enumerate(keys)}
+    chosen = [place[key] for key in zip(kept["prompt_id"][:], kept["sample_id"][:], strict=True)]
+    groups = schema.groups(pool)
+    usable = {prompt: rows[finished[rows]] for prompt, rows in groups.items() if finished[rows].any()}
+    got = f"{len(chosen)} rows for {len(usable)} prompts"
+    require(finished[chosen].all(), check, "A response that was cut is among the best.", idea="F25", got=got)
+    whole = len(chosen) == len(usable) and len(set(kept["prompt_id"][:])) == len(usable)
+    message = "One response of each prompt is asked for; some prompts have several and others none."
+    require(whole, check, message, idea="F02" if len(chosen) == len(pool) else "F29", got=got)
+    _check_highest(np.array(chosen), rewards, usable, keys, check)
+
+
+def _check_highest(
+    chosen: np.ndarray, rewards: np.ndarray, usable: Mapping[str, np.ndarray], keys: list, check: str
+) -> None:
+    highest = {prompt: rewards[rows].max() for prompt, rows in usable.items()}
+    lowest = {prompt: rewards[rows].min() for prompt, rows in usable.items()}
+    prompts = [keys[row][0] for row in chosen]
+    top = np.mean([rewards[row] == highest[p] for row, p in zip(chosen, prompts, strict=True)])
+    low = np.mean([rewards[row] == lowest[p] for row, p in zip(chosen, prompts, strict=True)])
+    got = f"the highest reward in {top:.0%} of prompts"
+    require(low < 0.9, check, "These are the worst of each prompt: the sign is wrong.", idea="F03", got=got)
+    message = "The kept rows are not the highest of their prompts: does the choice look at the rewards?"
+    require(top == 1, check, message, idea="F04", got=got)
+
+
+def _check_random(kept: Dataset, pool: Dataset, best: Dataset) -> None:
+    """As many rows of each prompt as the best have, at a mean reward that chance allows (five s.e.)."""
+    wanted = {p: len(rows) for p, rows in schema.groups(best).items()}
+    message = "The control must have as many rows of each prompt as the best, or it is no control."
+    have = {p: len(rows) for p, rows in schema.groups(kept).items()}
+    require(have == wanted, IS_RANDOM, message, idea="F49", got=f"{len(kept)} rows for {len(best)}")
+    rewards = schema.reward_column(pool)
+    groups = {p: rewards[rows] for p, rows in schema.groups(pool).items()}
+    drawn = schema.reward_column(kept)
+    means = np.array([groups[p].mean() for p in kept["prompt_id"][:]])
+    spread = np.sqrt(sum(float(groups[p].var()) for p in kept["prompt_id"][:]))
+    z = float((drawn - means).sum() / spread)
+    message = "The control's rewards are {} than chance allows: it looked at them."
+    require(z < 5.5, IS_RANDOM, message.format("higher"), idea="F49", got=f"{z:.1f} standard errors")
+    require(z > -5.5, IS_RANDOM, message.format("lower"), idea="F03", got=f"{z:.1f} standard errors")
+
+
+def grade_kept(work: Work, rng: np.random.Generator) -> None:
+    """The pool and the three selections."""
+    pool = _table(work, "pool")
+    kept = {arm: _table(work, "kept", arm) for arm in ARMS}
+    check_pool(pool, FEWEST_PROMPTS, N)
+    check_rescored(pool, rng)
+    rows = _rows(pool)
+    for arm, table in kept.items():
+        _check_subset(arm, table, rows)
+    check_best(kept["best"], pool)
+    _check_random(kept["random"], pool, kept["best"])
+    finished = int((schema.finish_reasons(pool) == "eos").sum())
+    message = "Training on everything means all rows of the pool (cut ones may be left out)."
+    got = f"{len(kept['all'])} of {len(pool)} rows"
+    require(finished <= len(kept["all"]) <= len(pool), IS_ALL, message, idea="F02", got=got)
+
+
+# What was tuned, and how good it is -----------------------------------------------------------------------
+
+
+def loaded(path: Any, name: str) -> Policy:
+    """The policy in a folder that the learner names."""
+    from rslib.models import load_policy
+
+    require(
+        isinstance(path, str | Path), FORM, f"`{name}` should be the folder of a policy.", got=short(path)
+    )
+    try:
+        return load_policy(str(path))
+    except RSError as error:
+        message = f"`{name}` does not hold a policy: {error}"
+        raise Wrong(FORM, message, idea="F01", got=str(path)) from None
+
+
+def _arms(work: Work) -> dict[str, Policy]:
+    found = work.value("tuned", dict)
+    for arm in ARMS:
+        require(arm in found, FORM, f"`tuned` has no entry {arm!r}.", got=short(list(found)))
+    return {arm: loaded(found[arm], f"tuned[{arm!r}]") for arm in ARMS}
+
+
+def grade_tuned(work: Work, rng: np.random.Generator) -> None:
+    """Which model was trained."""
+    hashes = {"base": base_policy().fingerprint()}
+    for arm, policy in _arms(work).items():
+        same = [other for other, known in hashes.items() if known == policy.fingerprint()]
+        message = (
+            f"tuned[{arm!r}] has the very weights of {same[0] if same else ''}: the optimiser got another "
+            "model, or the wrong folder is named."
+        )
+        require(not same, HASH, message, idea="F01")
+        hashes[arm] = policy.fingerprint()
+    mine = getattr(work.object("reward_model"), "fingerprint", None)
+    message = "`reward_model` is not the one that was loaded: its weights changed on the way."
+    unchanged = callable(mine) and mine() == judge().fingerprint()
+    require(unchanged, REWARD_HASH, message, idea="F01")
+
+
+def _measured(work: Work, rng: np.random.Generator) -> dict[str, Dataset]:
+    prompts, seed = hidden_prompts(rng), int(rng.integers(2**31))
+    return {arm: judged(p, prompts, seed) for arm, p in ({"base": base_policy()} | _arms(work)).items()}
+
+
+def grade_gain(work: Work, rng: np.random.Generator) -> None:
+    """Gold on hidden prompts, and the learner's numbers beside the grader's."""
+    tables = _measured(work, rng)
+    for arm, check in (("base", OVER_BASE), ("random", OVER_RANDOM)):
+        found = {column: gain(tables["best"], tables[arm], column) for column in ("reward", "gold")}
+        limit = threshold("4.3", f"over_{arm}")
+        idea, message = "F04", "On new prompts the gain is no larger than without a selection."
+        if found["reward"] < -limit / 4:
+            idea, message = "F03", "On new prompts the policy got worse: look at which rows were kept."
+        got = f"{found['reward']:+.2f} reward, {found['gold']:+.2f} points of gold"
+        require(found["reward"] >= limit and found["gold"] > 0, check, message, idea=idea, got=got)
+    for arm in ("base", "random", "all"):
+        _check_numbers(work.value("result", dict), arm, evaluation.compare(tables["best"], tables[arm]))
+
+
+def _check_numbers(result: Mapping[str, Any], arm: str, ours: Mapping[str, Any]) -> None:
+    said = result.get(arm)
+    require(isinstance(said, Mapping), FORM, f"`result` has no comparison with {arm!r}.", got=short(said))
+    numbers = [said.get(key) for key in ("difference", "low", "high")]
+    plain = all(isinstance(v, int | float | np.number) and np.isfinite(v) for v in numbers)
+    message = f"result[{arm!r}] needs the numbers difference, low and high."
+    require(plain, INTERVAL, message, idea="F34", got=short(dict(said)))
+    difference, low, high = map(float, numbers)
+    width = float(ours["high"] - ours["low"])
+    message = "An interval lies around its difference, and it is about as wide as 150 prompts make it."
+    fits = low < difference < high and width / 3 < high - low < width * 3
+    require(fits, INTERVAL, message, idea="F34", got=f"{difference:+.2f} [{low:+.2f}, {high:+.2f}]")
+    off = abs(difference - ours["difference"])
+    message = f"Best against {arm}: your policies, measured again, differ by another amount."
+    allowed = 5 * np.hypot(ours["standard_error"], (high - low) / 4)
+    require(off <= allowed, AGREES, message, idea="F50", got=f"{difference:+.2f}")
+
+
+EXERCISE = Exercise(
+    "4.3",
+    "The best of 16 against its controls",
+    3,
+    15,
+    ("pool", "kept", "tuned", "result", "reward_model"),
+    (
+        Part("what was kept", 2, grade_kept),
+        Part("what was tuned", 1, grade_tuned),
+        Part("what it gained", 2, grade_gain),
+    ),
+    measured=True,
+)

@@ -1,0 +1,366 @@
+"""Exercise 4.5: three rounds with fresh samples, stale samples and replay, and where to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autograder.calibration import threshold
+from autograder.exercise import Exercise, Idea, Part, diagnose, require, short
+from autograder.exercises.nb04_3 import (
+    AGREES,
+    FORM,
+    HASH,
+    INTERVAL,
+    base_policy,
+    check_pool,
+    check_rescored,
+    hidden_prompts,
+    judged,
+    loaded,
+    remembered,
+)
+from autograder.work import Work
+from rslib import evaluation, schema
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from rslib.models import Policy
+
+ROUNDS = 3
+FEWEST_PROMPTS, FEWEST_SAMPLES = 48, 8
+HIDDEN = 80
+WEIGHED = 32
+LOWEST_UNIQUE = 0.5
+
+STOPS = "stops where the rule says"
+POOLS = "hands in a pool for each round"
+NEW_PROMPTS = "every round has prompts of its own"
+FRESH = "each pool was drawn by the policy before it"
+LEARNED = "each round learned the best of its own pool"
+STOP_AFTER = "stop_after follows from the panel"
+CLAIMS = "the claims follow from the evidence"
+
+COMPARISONS = {
+    "reward, fresh against stale": ("fresh", "stale", "reward"),
+    "gold, fresh against stale": ("fresh", "stale", "gold"),
+    "gold, fresh against round 1": ("fresh", "one", "gold"),
+    "gold, replay against fresh": ("replay", "fresh", "gold"),
+}
+"""What the learner compares: first arm, second arm, column; all arms after round 3 but `one`."""
+
+Panel = Sequence[Mapping[str, Any]]
+
+
+# The rule -------------------------------------------------------------------------------------------------
+
+
+def rule(panel: Panel) -> int:
+    """The round that the exercise's rule keeps."""
+    for before, now in zip(panel, panel[1:], strict=False):
+        if not (_rises(before, now) and _alive(panel, now)):
+            return int(before["round"])
+    return int(panel[-1]["round"])
+
+
+def _rises(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    return bool(now["gold"] - before["gold"] > 2 * now["gold_error"])
+
+
+def _alive(panel: Panel, now: Mapping[str, Any]) -> bool:
+    return now["entropy"] >= 0.5 * panel[0]["entropy"] and now["unique_ratio"] >= LOWEST_UNIQUE
+
+
+def _first(panel: Panel, goes_on: Any) -> int:
+    return next((k - 1 for k in range(1, len(panel)) if not goes_on(panel[k - 1], panel[k])), len(panel) - 1)
+
+
+def _rule_ideas(panel: Panel) -> list[Idea]:
+    gold = [row["gold"] for row in panel]
+    right = rule(panel)
+    rising = [k for k in range(1, len(panel)) if _rises(panel[k - 1], panel[k]) and _alive(panel, panel[k])]
+    return [
+        Idea(
+            "F16",
+            "This is the round with the highest reward. The reward rises all the way: it is what was "
+            "selected for.",
+            int(np.argmax([row["proxy"] for row in panel])),
+        ),
+        Idea(
+            "F43",
+            "A round whose entropy or unique ratio has collapsed is gone through.",
+            _first(panel, _rises),
+        ),
+        Idea(
+            "F34",
+            "A rise within two standard errors counts as a rise.",
+            _first(panel, lambda b, n: n["gold"] > b["gold"] and _alive(panel, n)),
+        ),
+        Idea(
+            "F34",
+            "The round with the highest gold is taken, separable from the one before or not.",
+            int(np.nanargmax(gold)) if np.isfinite(gold).any() else 0,
+        ),
+        Idea(
+            "off by one",
+            "This is the round that broke the rule. The last good one comes before it.",
+            min(right + 1, len(panel) - 1),
+        ),
+        Idea("F15", "The gold score is not looked at.", _first(panel, lambda b, n: _alive(panel, n))),
+        Idea(
+            "resumes",
+            "The rule stops for good at the first round that fails; a later rise does not count.",
+            max(rising, default=0),
+        ),
+        Idea("F43", "Every round is taken.", len(panel) - 1),
+    ]
+
+
+def _panel(rng: np.random.Generator, rounds: int, steps: Sequence[float]) -> list[dict[str, float]]:
+    """A healthy panel whose gold moves by `steps` standard errors; the reward rises from round to round."""
+    errors = [0.0, *rng.uniform(0.1, 0.3, rounds)]
+    gold = np.cumsum([rng.uniform(1, 3), *np.multiply(steps, errors[1:])])
+    entropy, proxy = rng.uniform(0.4, 0.9), np.sort(rng.uniform(0, 4, rounds + 1))
+    return [
+        {
+            "round": k,
+            "gold": float(gold[k]),
+            "gold_error": float(errors[k]),
+            "proxy": float(proxy[k]),
+            "entropy": float(entropy * rng.uniform(0.6, 1.1) if k else entropy),
+            "unique_ratio": float(rng.uniform(0.7, 1.0)),
+        }
+        for k in range(rounds + 1)
+    ]
+
+
+def _panels(rng: np.random.Generator) -> list[list[dict[str, float]]]:
+    """One panel for each way to go wrong; the round where things turn is drawn."""
+
+    def steps(rounds: int, turn: int, after: float) -> list[float]:
+        return [*rng.uniform(3, 8, turn), *[after] * (rounds - turn)]
+
+    found = []
+    for _ in range(4):
+        rounds, turn = int(rng.integers(5, 8)), int(rng.integers(1, 4))
+        found += [_panel(rng, rounds, steps(rounds, turn, after)) for after in (-4.0, 1.2, 0.0, 5.0)]
+        dip = steps(rounds, turn, 6.0)
+        dip[turn] = -3.0
+        found.append(_panel(rng, rounds, dip))
+        for name, share in (("entropy", 0.3), ("unique_ratio", 0.3)):
+            panel = _panel(rng, rounds, steps(rounds, rounds, 0.0))
+            panel[turn + 1][name] = share * panel[0][name]
+            found.append(panel)
+    lost = _panel(rng, 4, [5.0] * 4)
+    lost[3]["gold"] = float("nan")
+    return [*found, lost, _panel(rng, 3, [-5.0, 5.0, 5.0]), _panel(rng, 0, []), _panel(rng, 1, [6.0])]
+
+
+def grade_rule(work: Work, rng: np.random.Generator) -> None:
+    """should_stop(panel) on drawn panels."""
+    function = work.function("should_stop")
+    for panel in _panels(rng):
+        diagnose(
+            STOPS,
+            function(panel),
+            rule(panel),
+            ideas=_rule_ideas(panel),
+            case=[{k: round(v, 2) if isinstance(v, float) else v for k, v in row.items()} for row in panel],
+            otherwise="Go through the rounds one by one and ask the two questions of each.",
+        )
+
+
+# The rounds -----------------------------------------------------------------------------------------------
+
+
+@remembered
+def learned(before: Policy, after: Policy, pool: Dataset) -> float:
+    """How much more likely a round made the best row of each prompt than its other rows, nats per response.
+
+    0 where nothing was tuned, about 0 after tuning on a random pick.
+    """
+    from rslib.scoring import reference_logprobs
+
+    finished = schema.finish_reasons(pool) == "eos"
+    rewards = schema.reward_column(pool)
+    usable = [rows[finished[rows]] for rows in schema.groups(pool).values()]
+    ranked = [rows[np.argsort(rewards[rows])] for rows in usable if len(rows) > 1]
+    table = schema.take(pool, np.concatenate([r[-1:] for r in ranked] + [r[:-1] for r in ranked]))
+    change = np.subtract(reference_logprobs(after, table), reference_logprobs(before, table))
+    return float(change[: len(ranked)].mean() - change[len(ranked) :].mean())
+
+
+def _policies(work: Work) -> dict[str, Policy]:
+    """The policies that are handed in: `one`, `two`, `fresh` (after rounds 1 to 3), `stale` and `replay`."""
+    folders = work.value("fresh", (list, tuple))
+    message = f"`fresh` names {ROUNDS} folders, one for each round."
+    require(len(folders) == ROUNDS, FORM, message, got=short(folders))
+    found = {
+        name: loaded(path, f"fresh[{k}]")
+        for k, (name, path) in enumerate(zip(("one", "two", "fresh"), folders, strict=True))
+    }
+    return found | {name: loaded(work.object(name), name) for name in ("stale", "replay")}
+
+
+def _pools(work: Work) -> list[Dataset]:
+    pools = work.value("pools", (list, tuple))
+    require(len(pools) == ROUNDS, POOLS, f"`pools` holds {ROUNDS} tables.", got=f"{len(pools)} tables")
+    for pool in pools:
+        require(
+            hasattr(pool, "column_names") and "logprob" in pool.column_names, POOLS, "These are no pools."
+        )
+        schema.check_scored(pool)
+    return list(pools)
+
+
+def grade_rounds(work: Work, rng: np.random.Generator) -> None:
+    """Three fresh rounds, and two others that went other ways."""
+    pools, policies = _pools(work), _policies(work)
+    hashes = {"base": base_policy().fingerprint()}
+    for name, policy in policies.items():
+        twin = [other for other, known in hashes.items() if known == policy.fingerprint()]
+        message = (
+            f"The policies `{name}` and `{''.join(twin)}` have the same weights: nothing was tuned between."
+        )
+        require(not twin, HASH, message, idea="F01")
+        hashes[name] = policy.fingerprint()
+    _check_pools(pools, rng)
+    for k, (before, after) in enumerate((("one", "two"), ("two", "fresh")), start=2):
+        _check_fresh(pools[k - 1], policies[before], k, rng)
+        found = learned(policies[before], policies[after], pools[k - 1])
+        message = f"Round {k} did not make the best rows of its pool more likely than the others."
+        got = f"{found:+.1f} nats per response"
+        idea = "F03" if found < -1 else "F04"
+        require(found >= threshold("4.5", "learned"), LEARNED, message, idea=idea, got=got)
+
+
+def _check_pools(pools: Sequence[Dataset], rng: np.random.Generator) -> None:
+    seen: set[str] = set()
+    for number, pool in enumerate(pools, start=1):
+        n = min(len(rows) for rows in schema.groups(pool).values())
+        require(n >= FEWEST_SAMPLES, POOLS, f"Draw at least {FEWEST_SAMPLES} responses.", idea="F05", got=n)
+        again = seen & set(pool["prompt"][:])
+        message = f"Round {number} draws for prompts that an earlier round had."
+        idea = "F19" if number > 1 and len(again) == len(set(pool["prompt"][:])) else "F20"
+        require(not again, NEW_PROMPTS, message, idea=idea, got=f"{len(again)} prompts twice")
+        seen |= set(pool["prompt"][:])
+        check_pool(pool, FEWEST_PROMPTS, n)
+        check_rescored(pool, rng)
+
+
+def _check_fresh(pool: Dataset, before: Policy, number: int, rng: np.random.Generator) -> None:
+    """The stored log-probabilities must be those that the policy before the round gives."""
+    from rslib.scoring import reference_logprobs
+
+    rows = schema.take(pool, np.sort(rng.choice(len(pool), min(WEIGHED, len(pool)), replace=False)))
+    stored = np.array(rows["logprob"][:])
+    off = {
+        p: abs(reference_logprobs(q, rows) - stored).max()
+        for p, q in (("own", before), ("base", base_policy()))
+    }
+    message = f"The responses of pool {number} were not drawn by the policy of round {number - 1}."
+    if off["base"] < 0.1:
+        message += " They come from the base policy: stale samples."
+    require(off["own"] < 0.1, FRESH, message, idea="F19", got=f"log-probabilities differ by {off['own']:.1f}")
+
+
+# What the panel says --------------------------------------------------------------------------------------
+
+
+def _hidden(work: Work, rng: np.random.Generator) -> dict[str, Dataset]:
+    prompts = schema.take(hidden_prompts(rng), range(HIDDEN))
+    seed, policies = int(rng.integers(2**31)), _policies(work)
+    policies = {"base": base_policy()} | {k: v for k, v in policies.items() if k != "two"}
+    return {name: judged(policy, prompts, seed) for name, policy in policies.items()}
+
+
+def measures(table: Dataset) -> dict[str, tuple[float, float]]:
+    """Each number of the panel with a standard error."""
+    found = evaluation.arm_metrics(table)
+    spans = {name: found[name] for name in ("gold", "proxy")} | {"kl": found["intervals"]["kl"]}
+    spans["unique_ratio"] = found["intervals"]["unique_ratio"]
+    plain = {name: (span["mean"], (span["high"] - span["low"]) / 4) for name, span in spans.items()}
+    entropy = found["entropy"] / found["length"]
+    return plain | {"entropy": (entropy, 0.03 * entropy)}
+
+
+def _check_panel(panel: Panel, tables: Mapping[str, Dataset]) -> None:
+    rows = {row.get("round"): row for row in panel if isinstance(row, Mapping)}
+    message = "`panel` has one row for each of the rounds 0 to 3, with the numbers that the notebook names."
+    require(list(rows) == list(range(ROUNDS + 1)), FORM, message, got=short(list(rows)))
+    for number, arm in ((0, "base"), (1, "one"), (3, "fresh")):
+        for name, (ours, error) in measures(tables[arm]).items():
+            said = rows[number].get(name)
+            plain = isinstance(said, int | float) and np.isfinite(said)
+            require(plain, FORM, message, got=f"round {number}: {name} = {short(said)}")
+            floor = {"unique_ratio": 0.1, "kl": 0.1}.get(name, 0.0)
+            text = f"Round {number}: `{name}` is another number when the policy is measured again."
+            close = abs(said - ours) <= 7 * error + floor
+            require(close, AGREES, text, idea="F50", got=f"{said:.2f}")
+    errors = [rows[k].get("gold_error") for k in range(1, ROUNDS + 1)]
+    fits = all(isinstance(e, int | float) and 0.02 < e < 2 for e in errors)
+    require(fits, INTERVAL, "`gold_error` is a standard error in points.", idea="F34", got=short(errors))
+
+
+def grade_panel(work: Work, rng: np.random.Generator) -> None:
+    """The measured table, the decision and the claims."""
+    panel, evidence, claims = (
+        work.value("panel", list),
+        work.value("evidence", dict),
+        work.value("claims", dict),
+    )
+    tables = _hidden(work, rng)
+    _check_panel(panel, tables)
+    said = work.value("stop_after", (int, np.integer))
+    message = "By the rule, this panel stops at another round."
+    require(said == rule(panel), STOP_AFTER, message, got=said)
+    for name, (first, second, column) in COMPARISONS.items():
+        ours = evaluation.compare(tables[first], tables[second], column)
+        _check_evidence(name, evidence.get(name), ours)
+        low, high = evidence[name]["low"], evidence[name]["high"]
+        verdict = "higher" if low > 0 else "lower" if high < 0 else "not separable"
+        message = f"{name}: the interval of your evidence says something else than the claim."
+        require(claims.get(name) == verdict, CLAIMS, message, idea="F34", got=short(claims.get(name)))
+
+
+def _check_evidence(name: str, said: Any, ours: Mapping[str, Any]) -> None:
+    require(isinstance(said, Mapping), FORM, f"`evidence` has no comparison {name!r}.", got=short(said))
+    numbers = [said.get(key) for key in ("difference", "low", "high")]
+    plain = all(isinstance(v, int | float | np.number) and np.isfinite(v) for v in numbers)
+    require(plain, INTERVAL, f"{name}: difference, low and high are asked for.", idea="F34", got=short(said))
+    difference, low, high = map(float, numbers)
+    width, got = float(ours["high"] - ours["low"]), f"{difference:+.2f} [{low:+.2f}, {high:+.2f}]"
+    fits = low < difference < high and width / 4 < high - low < width * 3
+    message = f"{name}: an interval lies around its difference, and has the width that the prompts give it."
+    require(fits, INTERVAL, message, idea="F34", got=got)
+    allowed = 5 * np.hypot(ours["standard_error"], (high - low) / 4)
+    message = f"{name}: your policies, measured again, differ by another amount."
+    require(abs(difference - ours["difference"]) <= allowed, AGREES, message, idea="F50", got=got)
+
+
+EXERCISE = Exercise(
+    "4.5",
+    "Three rounds, and where to stop",
+    3,
+    20,
+    (
+        "should_stop",
+        "pools",
+        "fresh",
+        "stale",
+        "replay",
+        "panel",
+        "stop_after",
+        "evidence",
+        "claims",
+    ),
+    (
+        Part("the rule", 1, grade_rule),
+        Part("the rounds", 2, grade_rounds),
+        Part("what the panel says", 2, grade_panel),
+    ),
+    measured=True,
+)

@@ -1,0 +1,123 @@
+"""What honest, idle and random work gives in 4.3 and 4.5."""
+
+from __future__ import annotations
+
+import atexit
+import tempfile
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from autograder.exercises.nb04_3 import N, base_policy, gain, hidden_prompts, judge, judged, remembered
+from autograder.exercises.nb04_5 import learned
+from rslib import schema
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from rslib.models import Policy
+
+SETTINGS = {"epochs": 3, "learning_rate": 1e-3, "show_progress": False}
+"""As in the notebook."""
+FIRST, LATER, LATER_N = 128, 64, 8
+"""Prompts of round 1, prompts of a later round, responses to each in a later round."""
+
+
+def prompts_of(seed: int) -> list[Dataset]:
+    """The prompts of three rounds, none in two: windows of the training split, which all have its mixture."""
+    from rslib.pipeline import load_prompts
+
+    table = load_prompts("tiny")
+    start = int(np.random.default_rng(seed).integers(len(table)))
+    ends = np.cumsum([0, FIRST, LATER, LATER])
+    return [
+        schema.take(table, (start + np.arange(ends[k], ends[k + 1])) % len(table))
+        for k in range(len(ends) - 1)
+    ]
+
+
+def draw(policy: Policy, prompts: Dataset, n: int, seed: int) -> Dataset:
+    """A scored pool."""
+    from rslib.sampling import sample
+    from rslib.scoring import score
+
+    drawn = sample(policy, prompts, n=n, seed=seed, show_progress=False)
+    return score(judge(), drawn, show_progress=False)
+
+
+def kept(pool: Dataset, selector: str, seed: int) -> Dataset:
+    """The finished rows that a selector keeps."""
+    from rslib.selection import select
+
+    return select(pool, selector, seed=seed, truncated="drop")
+
+
+def tune(policy: Policy, rows: Dataset, out: Path, seed: int) -> Policy:
+    """Fine-tune as the notebook does."""
+    from rslib.sft import finetune
+
+    return finetune(policy, rows, out, seed=seed, **SETTINGS)
+
+
+def best_of_16(seed: int, folder: Path) -> dict[str, dict[str, float]]:
+    """4.3: reward over the base policy and over a random pick; `random` is a second random pick."""
+    pool = draw(base_policy(), prompts_of(seed)[0], N, seed)
+    rows = {"honest": kept(pool, "best_of_n", seed), "random": kept(pool, "random", seed + 1)}
+    control = tune(base_policy(), kept(pool, "random", seed), folder / "control", seed)
+    arms = {arm: tune(base_policy(), table, folder / arm, seed) for arm, table in rows.items()}
+    hidden = hidden_prompts(np.random.default_rng(seed))
+    against = {"over_base": judged(base_policy(), hidden, seed), "over_random": judged(control, hidden, seed)}
+    found = {arm: judged(policy, hidden, seed) for arm, policy in arms.items()}
+    found["do_nothing"] = against["over_base"]
+    return {
+        name: {arm: gain(table, other, "reward") for arm, table in found.items()}
+        for name, other in against.items()
+    }
+
+
+def second_round(seed: int, folder: Path) -> dict[str, dict[str, float]]:
+    """4.5: how much more of its pool's best rows round 2 learned; `random` tuned on a random pick of it."""
+    first, second, _ = prompts_of(seed)
+    rows = kept(draw(base_policy(), first, N, seed), "best_of_n", seed)
+    before = tune(base_policy(), rows, folder / "1", seed)
+    pool = draw(before, second, LATER_N, seed + 1)
+    arms = {"honest": "best_of_n", "random": "random"}
+    tuned = {arm: tune(before, kept(pool, name, seed), folder / arm, seed) for arm, name in arms.items()}
+    tuned["do_nothing"] = before
+    return {"learned": {arm: learned(before, policy, pool) for arm, policy in tuned.items()}}
+
+
+class Quick:
+    """Stands for `rslib` in the catalogue of answers: each stage is computed once a process."""
+
+    def __init__(self, folder: Path) -> None:
+        import rslib
+
+        self.folder, self.made = folder, 0
+        self.load_prompts, self.select, self.load_policy = rslib.load_prompts, rslib.select, rslib.load_policy
+        self.sample = remembered(partial(rslib.sample, show_progress=False))
+        self.score = remembered(partial(rslib.score, show_progress=False))
+        self._finetune = remembered(self._tuned)
+
+    def finetune(self, policy: Policy, kept: Dataset, out: object, **settings: object) -> Policy:
+        """As rslib.finetune, into a folder of its own whatever `out` says."""
+        return self._finetune(policy, kept, **settings)
+
+    def _tuned(self, policy: Policy, rows: Dataset, **settings: object) -> Policy:
+        from rslib.sft import finetune
+
+        self.made += 1
+        return finetune(policy, rows, self.folder / str(self.made), **(settings | {"show_progress": False}))
+
+
+@cache
+def quick() -> Quick:
+    """The one Quick of this process; its folder goes when the process ends."""
+    folder = tempfile.TemporaryDirectory(prefix="nb04-")
+    atexit.register(folder.cleanup)
+    return Quick(Path(folder.name))
+
+
+EXPERIMENTS = {"4.3": best_of_16, "4.5": second_round}

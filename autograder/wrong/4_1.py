@@ -1,0 +1,184 @@
+# %% given
+import numpy as np
+
+
+def checked(rewards):
+    for prompt, row in enumerate(rewards):
+        for reward in row:
+            if not np.isfinite(reward):
+                raise ValueError(f"prompt {prompt}: the reward is {reward}")
+
+
+def columns_of(reasons, prompt):
+    return [c for c in range(len(reasons[prompt])) if reasons[prompt][c] == "eos"]
+
+
+def select_top_k(rewards, finish_reasons, k, rng):
+    checked(rewards)
+    kept, left_out = [], []
+    for prompt in range(len(rewards)):
+        columns = columns_of(finish_reasons, prompt)
+        rng.shuffle(columns)
+        columns.sort(key=lambda c: -rewards[prompt][c])
+        kept.extend((prompt, c) for c in columns[:k])
+        if not columns:
+            left_out.append(prompt)
+    return kept, left_out
+
+
+def select_best(rewards, finish_reasons, rng):
+    return select_top_k(rewards, finish_reasons, 1, rng)
+
+
+def select_random(finish_reasons, k, rng):
+    kept, left_out = [], []
+    for prompt in range(len(finish_reasons)):
+        columns = columns_of(finish_reasons, prompt)
+        if columns:
+            chosen = rng.choice(columns, size=min(k, len(columns)), replace=False)
+            kept += [(prompt, int(c)) for c in chosen]
+        else:
+            left_out.append(prompt)
+    return kept, left_out
+
+# %% correct: loops and lists
+
+# %% correct: vectorised, with a lot as second key
+def select_top_k(rewards, finish_reasons, k, rng):
+    rewards = np.asarray(rewards, float)
+    bad = ~np.isfinite(rewards)
+    if bad.any():
+        raise ValueError(f"reward of prompt {np.flatnonzero(bad.any(axis=1))[0]} is not finite")
+    finished = np.asarray(finish_reasons) == "eos"
+    order = np.lexsort((rng.random(rewards.shape), np.where(finished, -rewards, np.inf)), axis=1)
+    kept = [
+        (p, int(c)) for p in range(len(rewards)) for c in order[p][: min(k, int(finished[p].sum()))]
+    ]
+    return kept, [int(p) for p in np.flatnonzero(~finished.any(axis=1))]
+
+
+def select_random(finish_reasons, k, rng):
+    return select_top_k(rng.random(np.asarray(finish_reasons).shape), finish_reasons, k, rng)
+
+# %% correct: the best alone by comparing with the maximum
+def select_best(rewards, finish_reasons, rng):
+    checked(rewards)
+    kept, left_out = [], []
+    for prompt, row in enumerate(rewards):
+        usable = columns_of(finish_reasons, prompt)
+        if not usable:
+            left_out.append(prompt)
+            continue
+        top = max(row[c] for c in usable)
+        kept.append((prompt, int(rng.choice([c for c in usable if row[c] == top]))))
+    return tuple(kept), tuple(left_out)
+
+# %% wrong: the lowest | idea: F03 | fails at: keeps the highest reward of each prompt | points: 2
+def select_best(rewards, finish_reasons, rng):
+    return select_top_k(-rewards, finish_reasons, 1, rng)
+
+# %% wrong: flat index turned | idea: F10 | fails at: keeps the highest reward of each prompt | points: 2
+def select_best(rewards, finish_reasons, rng):
+    checked(rewards)
+    prompts, n = rewards.shape
+    turned = np.array([[rewards.ravel()[c * prompts + p] for c in range(n)] for p in range(prompts)])
+    return select_top_k(turned, finish_reasons, 1, rng)
+
+# %% wrong: pairs turned round | idea: F10 | fails at: keeps the highest reward of each prompt | points: 2
+def select_best(rewards, finish_reasons, rng):
+    kept, left_out = select_top_k(rewards, finish_reasons, 1, rng)
+    return [(c, p) for p, c in kept], left_out
+
+# %% wrong: maxima of columns | idea: F10 | fails at: keeps the highest reward of each prompt | points: 2
+def select_best(rewards, finish_reasons, rng):
+    checked(rewards)
+    return [(int(p), c) for c, p in enumerate(rewards.argmax(axis=0))], []
+
+# %% wrong: best of the table | idea: F29 | fails at: keeps the highest reward of each prompt | points: 2
+def select_best(rewards, finish_reasons, rng):
+    checked(rewards)
+    n = rewards.shape[1]
+    return [(int(i) // n, int(i) % n) for i in np.argsort(-rewards, axis=None)[: len(rewards)]], []
+
+# %% wrong: first column | idea: F04 | fails at: keeps the highest reward of each prompt | points: 2
+def select_best(rewards, finish_reasons, rng):
+    return [(p, 0) for p in range(len(rewards))], []
+
+# %% wrong: cut ones kept | idea: F25 | fails at: leaves a prompt with nothing left out | points: 2
+def select_best(rewards, finish_reasons, rng):
+    return select_top_k(rewards, np.full(rewards.shape, "eos"), 1, rng)
+
+# %% wrong: cut ones kept, lost reported | idea: F25 | fails at: never keeps a cut response | points: 2
+def select_best(rewards, finish_reasons, rng):
+    _, left_out = select_top_k(rewards, finish_reasons, 1, rng)
+    kept, _ = select_top_k(rewards, np.full(rewards.shape, "eos"), 1, rng)
+    return [pair for pair in kept if pair[0] not in left_out], left_out
+
+# %% wrong: lost not reported | idea: F25 | fails at: leaves a prompt with nothing left out | points: 2
+def select_best(rewards, finish_reasons, rng):
+    return select_top_k(rewards, finish_reasons, 1, rng)[0], []
+
+# %% wrong: ties by index | idea: F31 | fails at: breaks ties by lot | points: 2
+def select_best(rewards, finish_reasons, rng):
+    checked(rewards)
+    finished = np.asarray(finish_reasons) == "eos"
+    best = np.where(finished, rewards, -np.inf).argmax(axis=1)
+    some = finished.any(axis=1)
+    return [(p, int(best[p])) for p in np.flatnonzero(some)], list(np.flatnonzero(~some))
+
+# %% wrong: a generator of its own | idea: F20 | fails at: draws from the generator | points: 2
+def select_best(rewards, finish_reasons, rng):
+    return select_top_k(rewards, finish_reasons, 1, np.random.default_rng())
+
+# %% wrong: argmax keeps NaN | idea: F32 | fails at: stops at a reward that is not finite | points: 2
+def select_best(rewards, finish_reasons, rng):
+    finished = np.asarray(finish_reasons) == "eos"
+    kept = []
+    for p in np.flatnonzero(finished.any(axis=1)):
+        row = np.where(finished[p], rewards[p], -np.inf)
+        tied = np.flatnonzero(np.isnan(row) if np.isnan(row).any() else row == row.max())
+        kept.append((int(p), int(rng.choice(tied))))
+    return kept, list(np.flatnonzero(~finished.any(axis=1)))
+
+# %% wrong: nanargmax | idea: F32 | fails at: stops at a reward that is not finite | points: 2
+def select_best(rewards, finish_reasons, rng):
+    return select_top_k(np.nan_to_num(rewards, nan=-1e9, posinf=-1e9), finish_reasons, 1, rng)
+
+# %% wrong: an assertion | idea: F32 | fails at: stops at a reward that is not finite | points: 2
+def select_best(rewards, finish_reasons, rng):
+    assert np.isfinite(rewards).all(), "not finite"
+    return select_top_k(rewards, finish_reasons, 1, rng)
+
+# %% wrong: an error without the prompt | idea: F32 | fails at: names the prompt | points: 2
+def select_best(rewards, finish_reasons, rng):
+    if not np.isfinite(rewards).all():
+        raise ValueError("some reward is not finite")
+    return select_top_k(rewards, finish_reasons, 1, rng)
+
+# %% wrong: top k of the whole table | idea: F29 | fails at: keeps the k best of each prompt | points: 3
+right = select_top_k
+
+
+def select_best(rewards, finish_reasons, rng):
+    return right(rewards, finish_reasons, 1, rng)
+
+
+def select_top_k(rewards, finish_reasons, k, rng):
+    checked(rewards)
+    n = rewards.shape[1]
+    return [(int(i) // n, int(i) % n) for i in np.argsort(-rewards, axis=None)[: k * len(rewards)]], []
+
+# %% wrong: the control takes the first k | idea: F31 | fails at: breaks ties by lot | points: 3
+def select_random(finish_reasons, k, rng):
+    reasons = np.asarray(finish_reasons)
+    gone = [p for p in range(len(reasons)) if not (reasons[p] == "eos").any()]
+    return [(p, c) for p in range(len(reasons)) for c in columns_of(reasons, p)[:k]], gone
+
+# %% wrong: control draws twice | idea: F04 | fails at: picks k of each prompt at random | points: 3
+def select_random(finish_reasons, k, rng):
+    kept, gone = [], []
+    for p in range(len(finish_reasons)):
+        columns = columns_of(finish_reasons, p)
+        kept += [(p, int(columns[rng.integers(len(columns))])) for _ in range(k) if columns]
+        gone += [] if columns else [p]
+    return kept, gone

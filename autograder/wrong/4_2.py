@@ -1,0 +1,171 @@
+# %% given
+import torch
+import torch.nn.functional as F
+
+
+def whole(response, reason, eos_id):
+    response = list(response)
+    if reason == "eos" and (not response or response[-1] != eos_id):
+        response.append(eos_id)
+    return response
+
+
+def fits(rows, max_length):
+    for number, ids in enumerate(rows):
+        if len(ids) > max_length:
+            raise ValueError(f"row {number}: {len(ids)} tokens")
+
+
+def build(prompts, responses, pad_id, max_length, label_of=lambda p, r: [-100] * len(p) + r, fill=-100):
+    rows = [list(p) + r for p, r in zip(prompts, responses)]
+    fits(rows, max_length)
+    width = max(len(r) for r in rows)
+    return {
+        "input_ids": torch.tensor([r + [pad_id] * (width - len(r)) for r in rows]),
+        "labels": torch.tensor(
+            [(ids := label_of(list(p), r)) + [fill] * (width - len(ids)) for p, r in zip(prompts, responses)]
+        ),
+        "attention_mask": torch.tensor([[1] * len(r) + [0] * (width - len(r)) for r in rows]),
+    }
+
+
+def ended(responses, reasons, eos_id):
+    return [whole(r, f, eos_id) for r, f in zip(responses, reasons)]
+
+
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    return build(prompts, ended(responses, finish_reasons, eos_id), pad_id, max_length)
+
+
+def sft_loss(logits, labels):
+    logprobs = torch.log_softmax(logits[:, :-1], dim=-1)
+    targets = labels[:, 1:]
+    mask = targets != -100
+    picked = logprobs.gather(-1, targets.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    return -(picked * mask).sum() / max(1, int(mask.sum()))
+
+# %% correct: lists and log_softmax
+
+# %% correct: pad_sequence and cross_entropy over what is learned
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    responses = ended(responses, finish_reasons, eos_id)
+    rows = [torch.tensor(list(p) + r) for p, r in zip(prompts, responses)]
+    fits(rows, max_length)
+    labels = [row.clone() for row in rows]
+    for row, p in zip(labels, prompts):
+        row[: len(p)] = -100
+    pad = torch.nn.utils.rnn.pad_sequence
+    return {
+        "input_ids": pad(rows, batch_first=True, padding_value=pad_id),
+        "labels": pad(labels, batch_first=True, padding_value=-100),
+        "attention_mask": pad([torch.ones(len(r), dtype=torch.bool) for r in rows], batch_first=True),
+    }
+
+
+def sft_loss(logits, labels):
+    keep = labels[:, 1:] != -100
+    if not keep.any():
+        return logits.sum() * 0
+    return F.cross_entropy(logits[:, :-1][keep], labels[:, 1:][keep])
+
+# %% correct: a batch with nothing to learn is an error
+def sft_loss(logits, labels):
+    if (labels[:, 1:] == -100).all():
+        raise ValueError("there is no response token in this batch")
+    return F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:])
+
+# %% wrong: padded left | idea: F28 | fails at: puts the tokens in order, padded on the right | points: 2
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    batch = build(prompts, ended(responses, finish_reasons, eos_id), pad_id, max_length)
+    for row in range(len(prompts)):
+        shift = int((batch["attention_mask"][row] == 0).sum())
+        for key in batch:
+            batch[key][row] = batch[key][row].roll(shift)
+    return batch
+
+# %% wrong: the mask asks for pad_id | idea: F23 | fails at: marks the real tokens | points: 4
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    batch = build(prompts, ended(responses, finish_reasons, eos_id), pad_id, max_length)
+    return batch | {"attention_mask": (batch["input_ids"] != pad_id).long()}
+
+# %% wrong: the prompt is learned | idea: F22 | fails at: learns the response alone | points: 4
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    responses = ended(responses, finish_reasons, eos_id)
+    return build(prompts, responses, pad_id, max_length, lambda p, r: p + r)
+
+# %% wrong: padding is learned | idea: F23 | fails at: never learns padding | points: 3
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    return build(prompts, ended(responses, finish_reasons, eos_id), pad_id, max_length, fill=pad_id)
+
+# %% wrong: labels masked by id | idea: F23 | fails at: learns the response alone | points: 4
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    batch = build(prompts, ended(responses, finish_reasons, eos_id), pad_id, max_length)
+    batch["labels"][batch["input_ids"] == pad_id] = -100
+    return batch
+
+# %% wrong: labels shifted | idea: shift twice | fails at: learns the response alone | points: 4
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    batch = build(prompts, ended(responses, finish_reasons, eos_id), pad_id, max_length)
+    labels = batch["labels"].roll(-1, dims=1)
+    labels[:, -1] = -100
+    return batch | {"labels": labels}
+
+# %% wrong: cut responses get an end | idea: F25 | fails at: ends what finished, and only that | points: 4
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    return build(prompts, ended(responses, ["eos"] * len(prompts), eos_id), pad_id, max_length)
+
+# %% wrong: no response has an end | idea: F24 | fails at: ends what finished, and only that | points: 4
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    bare = [r[:-1] if r and r[-1] == eos_id else list(r) for r in responses]
+    return build(prompts, bare, pad_id, max_length)
+
+# %% wrong: responses as they come | idea: F24 | fails at: ends what finished, and only that | points: 4
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    return build(prompts, [list(r) for r in responses], pad_id, max_length)
+
+# %% wrong: two ends | idea: F24 | fails at: ends what finished, and only that | points: 4
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    twice = [list(r) + [eos_id] * (f == "eos") for r, f in zip(responses, finish_reasons)]
+    return build(prompts, twice, pad_id, max_length)
+
+# %% wrong: long rows are cut | idea: F25 | fails at: refuses a row that is too long | points: 4
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    batch = build(prompts, ended(responses, finish_reasons, eos_id), pad_id, 10**6)
+    return {key: tensor[:, :max_length] for key, tensor in batch.items()}
+
+# %% wrong: mean of means | idea: sequence mean | fails at: is the mean over all response tokens | points: 3
+def sft_loss(logits, labels):
+    rows = [F.cross_entropy(logits[k, :-1], labels[k, 1:]) for k in range(len(labels))]
+    return torch.stack(rows).mean()
+
+# %% wrong: no shift | idea: no shift | fails at: is the mean over all response tokens | points: 3
+def sft_loss(logits, labels):
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+
+# %% wrong: divided by all positions | idea: F23 | fails at: is the mean over all response tokens | points: 3
+def sft_loss(logits, labels):
+    return F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:], reduction="none").mean()
+
+# %% wrong: the sum | idea: sum | fails at: is the mean over all response tokens | points: 3
+def sft_loss(logits, labels):
+    return F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:], reduction="sum")
+
+# %% wrong: the sign | idea: F03 | fails at: is the mean over all response tokens | points: 3
+def sft_loss(logits, labels):
+    return -F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:])
+
+# %% wrong: NaN for nothing | idea: F32 | fails at: is finite on a batch with nothing to learn | points: 3
+def sft_loss(logits, labels):
+    return F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:])
+
+# %% wrong: softmax | idea: overflow | fails at: stays finite where logits are large | points: 3
+def sft_loss(logits, labels):
+    probabilities = logits[:, :-1].exp() / logits[:, :-1].exp().sum(-1, keepdim=True)
+    mask = labels[:, 1:] != -100
+    picked = probabilities.gather(-1, labels[:, 1:].clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    return -(picked.log() * mask).sum() / mask.sum().clamp(min=1)
+
+# %% wrong: detached | idea: detached | fails at: hands a gradient to the response's tokens alone | points: 3
+def sft_loss(logits, labels):
+    keep = labels[:, 1:] != -100
+    return F.cross_entropy(logits[:, :-1][keep].detach(), labels[:, 1:][keep]) if keep.any() else 0.0

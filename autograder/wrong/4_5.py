@@ -1,0 +1,179 @@
+# %% given
+import numpy as np
+
+from autograder.exercises.nb04_3 import base_policy, judge, remembered
+from autograder.experiments.nb04 import SETTINGS as _SETTINGS
+from autograder.experiments.nb04 import quick
+from rslib import evaluation, schema
+from rslib.stages import with_gold, with_reference
+
+rslib = quick()
+runs = rslib.folder
+policy, reward_model = base_policy(), judge()
+SETTINGS = {name: _SETTINGS[name] for name in ("epochs", "learning_rate")}
+LIKE_STEPS = {"epochs": 1, "batch_tokens": 5000}
+heldout = rslib.load_prompts("tiny", "validation", 150)
+
+
+def draw(tuned, prompts, n, seed):
+    return rslib.score(reward_model, rslib.sample(tuned, prompts, n=n, seed=seed))
+
+
+def judged(tuned):
+    drawn = rslib.sample(tuned, heldout, n=2, seed=1_000_003)
+    start = None if tuned.fingerprint() == policy.fingerprint() else policy
+    return with_gold(with_reference(start, rslib.score(reward_model, drawn)))
+
+
+def tune(start, rows, **settings):
+    return rslib.finetune(start, rows, "", seed=0, **(SETTINGS | settings))
+
+
+pool = draw(policy, rslib.load_prompts("tiny", "train", 128), n=16, seed=0)
+kept = {"best": rslib.select(pool, "best_of_n", truncated="drop")}
+tuned = {"best": tune(policy, kept["best"]).path}
+tables = {"base": judged(policy), "best": judged(rslib.load_policy(tuned["best"]))}
+COMPARISONS = {
+    "reward, fresh against stale": ("fresh", "stale", "reward"),
+    "gold, fresh against stale": ("fresh", "stale", "gold"),
+    "gold, fresh against round 1": ("fresh", "round 1", "gold"),
+    "gold, replay against fresh": ("replay", "fresh", "gold"),
+}
+
+
+def line(number, table, before=None):
+    found = evaluation.arm_metrics(table)
+    error = evaluation.compare(table, before)["standard_error"] if before is not None else 0.0
+    return {
+        "round": number,
+        "gold": found["gold"]["mean"],
+        "gold_error": error,
+        "proxy": found["proxy"]["mean"],
+        "kl": found["kl"],
+        "entropy": found["entropy"] / found["length"],
+        "unique_ratio": found["unique_ratio"],
+    }
+
+
+def rises(before, now):
+    return now["gold"] > before["gold"] + 2 * now["gold_error"]
+
+
+def lives(panel, now):
+    return now["entropy"] >= panel[0]["entropy"] / 2 and now["unique_ratio"] >= 0.5
+
+
+def reach(panel, goes_on):
+    at = 0
+    while at + 1 < len(panel) and goes_on(panel[at], panel[at + 1]):
+        at += 1
+    return at
+
+
+def should_stop(panel):
+    return reach(panel, lambda before, now: rises(before, now) and lives(panel, now))
+
+
+def rounds(selector="best_of_n", drawn_by_base=False):
+    """Pools and policies of rounds 2 and 3."""
+    pools, policies = [pool], [rslib.load_policy(tuned["best"])]
+    train = rslib.load_prompts("tiny", "train", 256)
+    for number in (2, 3):
+        asked = train.select(range(64 * number, 64 * number + 64))
+        pools.append(draw(policy if drawn_by_base else policies[-1], asked, n=8, seed=number))
+        rows = rslib.select(pools[-1], selector, truncated="drop")
+        policies.append(rslib.finetune(policies[-1], rows, "", seed=number, **SETTINGS))
+    return pools, policies
+
+
+def repeated(times):
+    now = rslib.load_policy(tuned["best"])
+    for number in range(2, 2 + times):
+        now = rslib.finetune(now, kept["best"], "", seed=number, **SETTINGS)
+    return now
+
+
+def measured(policies, stale, replay):
+    """Panel, evidence and claims."""
+    seen = [tables["base"], *(judged(one) for one in policies)]
+    panel = [line(k, table, seen[k - 1] if k else None) for k, table in enumerate(seen)]
+    last = {"round 1": seen[1], "fresh": seen[3], "stale": judged(stale), "replay": judged(replay)}
+    evidence = {name: evaluation.compare(last[a], last[b], c) for name, (a, b, c) in COMPARISONS.items()}
+    return panel, evidence, {name: evaluation.verdict(found) for name, found in evidence.items()}
+
+
+pools, policies = rounds()
+fresh = [one.path for one in policies]
+replayed = rslib.select(pools[2], "replay", earlier=pools[:2], truncated="drop")
+one, two = repeated(2), tune(policies[1], replayed, epochs=1)
+stale, replay = one.path, two.path
+panel, evidence, claims = measured(policies, one, two)
+stop_after = should_stop(panel)
+
+# %% correct: a loop that counts up
+
+# %% correct: from the end, with numpy
+def should_stop(panel):
+    fails = [not (rises(a, b) and lives(panel, b)) for a, b in zip(panel, panel[1:])]
+    return int(np.argmax(fails)) if any(fails) else len(panel) - 1
+
+
+stop_after = np.int64(stop_after)
+fresh = tuple(fresh)
+
+# %% wrong: the highest reward | idea: F16 | fails at: stops where the rule says | points: 4
+def should_stop(panel):
+    return int(np.argmax([row["proxy"] for row in panel]))
+
+# %% wrong: the highest gold | idea: F34 | fails at: stops where the rule says | points: 4
+def should_stop(panel):
+    return int(np.nanargmax([row["gold"] for row in panel]))
+
+# %% wrong: the last round | idea: F43 | fails at: stops where the rule says | points: 4
+def should_stop(panel):
+    return len(panel) - 1
+
+# %% wrong: any rise | idea: F34 | fails at: stops where the rule says | points: 4
+def should_stop(panel):
+    return reach(panel, lambda before, now: now["gold"] > before["gold"] and lives(panel, now))
+
+# %% wrong: collapse is not looked at | idea: F43 | fails at: stops where the rule says | points: 4
+def should_stop(panel):
+    return reach(panel, rises)
+
+# %% wrong: one round too far | idea: off by one | fails at: stops where the rule says | points: 4
+def should_stop(panel):
+    return min(len(panel) - 1, 1 + reach(panel, lambda a, b: rises(a, b) and lives(panel, b)))
+
+# %% wrong: gold is not looked at | idea: F15 | fails at: stops where the rule says | points: 4
+def should_stop(panel):
+    return reach(panel, lambda before, now: lives(panel, now))
+
+# %% wrong: goes on behind a dip | idea: resumes | fails at: stops where the rule says | points: 4
+def should_stop(panel):
+    good = [k for k in range(1, len(panel)) if rises(panel[k - 1], panel[k]) and lives(panel, panel[k])]
+    return max(good, default=0)
+
+# %% wrong: pools of the base policy | idea: F19 | fails at: each pool was drawn by the policy before it | points: 3
+pools, policies = rounds(drawn_by_base=True)
+fresh = [one.path for one in policies]
+panel, evidence, claims = measured(policies, one, two)
+stop_after = should_stop(panel)
+
+# %% wrong: the first pool again | idea: F19 | fails at: every round has prompts of its own | points: 3
+pools = [pool, pool, pool]
+
+# %% wrong: nothing tuned in round 3 | idea: F01 | fails at: the policy changed | points: 1
+fresh = [*fresh[:2], fresh[1]]
+
+# %% wrong: typed panel | idea: F50 | fails at: the numbers agree with a new measurement | points: 3
+panel = [row | {"gold": 2.0 * row["round"] + 2.0} for row in panel]
+
+# %% wrong: another stop | fails at: stop_after follows from the panel | points: 3
+stop_after = 3
+
+# %% wrong: claims more than it measured | idea: F34 | fails at: the claims follow from the evidence | points: 3
+claims = claims | {"gold, fresh against round 1": "higher"}
+
+# %% wrong: typed evidence | idea: F50 | fails at: the numbers agree with a new measurement | points: 3
+evidence = evidence | {"gold, fresh against stale": {"difference": 3.0, "low": 2.3, "high": 3.7}}

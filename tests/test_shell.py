@@ -2,24 +2,20 @@
 
 import pytest
 
-from autograder import __main__, exercises
+from autograder import __main__
 from autograder.release import solved
-from tests.toy_course import write_toy
+from tests.toy_course import toy_script
 
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory):
     """The toy notebook with its solution in place."""
     folder = tmp_path_factory.mktemp("shell")
-    script = write_toy(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exercises, "__path__", [*exercises.__path__, str(folder / "exercises")])
+    with toy_script(folder) as script, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUTOGRADER_RUNS", str(folder / "runs"))
-        exercises.of_notebook.cache_clear()
         path = folder / "90_toy.ipynb"
         path.write_text(solved(script))
         yield path
-    exercises.of_notebook.cache_clear()
 
 
 def changed(path, old, new):

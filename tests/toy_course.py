@@ -82,6 +82,6 @@ def toy_script(folder: Path) -> Iterator[Path]:
     script.write_text(SCRIPT.format(folder=str(own)), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exercises, "__path__", [*exercises.__path__, str(own)])
-        exercises._all.cache_clear()
+        exercises.of_notebook.cache_clear()
         yield script
-    exercises._all.cache_clear()
+    exercises.of_notebook.cache_clear()

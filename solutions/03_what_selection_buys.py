@@ -13,8 +13,8 @@
 # %% [markdown]
 # ## Twelve rewards on one page
 #
-# Three prompts, four responses each, one reward per response. Best-of-1 takes any response of a row, so it
-# is worth the row's mean. Best-of-4 takes the highest. In between lies the question of this notebook.
+# Three prompts, four responses each, one reward per response. Best-of-1 takes any response of a row, so
+# it is worth the row's mean. Best-of-4 takes the highest. In between lies the question of this notebook.
 #
 # Do the first row with a pencil: draw two of the four responses, keep the better one. What is it worth on
 # average?
@@ -53,8 +53,8 @@ for prompt, row in rewards.items():
 # Look at the three rows. The tent gains most, because one good response hides among poor ones. The lock
 # gains nothing at any n: where all rewards are equal there is nothing to select.
 #
-# Four responses have six pairs. A pool of 128 has more subsets of 64 than there are atoms in your body, and
-# nobody lists those. Three short cuts come to mind.
+# Four responses have six pairs. A pool of 128 has more subsets of 64 than there are atoms in your body,
+# and nobody lists those. Three short cuts come to mind.
 #
 # - Take the first n responses and their maximum.
 # - Draw n responses from the pool, putting each one back.
@@ -65,20 +65,21 @@ for prompt, row in rewards.items():
 # %% [markdown]
 # {{card:3.1}}
 #
-# **Why it matters:** every curve of this notebook, and the figures of many papers, are made of this number.
+# **Why it matters:** every curve of this notebook, and the figures of many papers, are made of this
+# number.
 #
-# Write `best_of_n_mean(scores, n, values=None)` for the N scores of one prompt: the mean, over all subsets
-# of n, of the best score. With `values`, the scores still choose, and the value of what they chose is
-# averaged; tied scores share. (`rslib.theory` has this function. Write your own; you will meet the engine's
-# afterwards.)
+# Write `best_of_n_mean(scores, n, values=None)` for the N scores of one prompt: the mean, over all
+# subsets of n, of the best score. With `values`, the scores still choose, and the value of what they
+# chose is averaged; tied scores share. (`rslib.theory` has this function. Write your own; you will meet
+# the engine's afterwards.)
 #
 # Hidden inputs: pools of 5 to 7 with and without ties, all equal, n = 1, n = N, 2,000 scores, NaN.
 #
 # <details><summary>Hint</summary>
 #
 # Sort upwards. The score at rank k (from 1) is the best of a subset if the other n − 1 members come from
-# the k − 1 below it. How many such subsets are there, and how many subsets in all? `math.comb` counts with
-# whole numbers that cannot overflow. For ties, first replace each value by the mean of its tie.
+# the k − 1 below it. How many such subsets are there, and how many subsets in all? `math.comb` counts
+# with whole numbers that cannot overflow. For ties, first replace each value by the mean of its tie.
 # </details>
 
 
@@ -133,18 +134,18 @@ for name, found in ways.items():
 
 # %% [markdown]
 # *Put back* is too low: the same response can be drawn twice, and a repeat is a wasted draw. That is a
-# **bias**; more pools do not cure it. *The first n* is right on average, and its spread is larger, because
-# half of the pool was paid for and ignored. Counting every subset is right and steadier.
+# **bias**; more pools do not cure it. *The first n* is right on average, and its spread is larger,
+# because half of the pool was paid for and ignored. Counting every subset is right and steadier.
 
 # %% [markdown]
 # ## The law of best-of-n
 #
-# So far we had a pool. Now suppose that we know the policy itself: three ways to answer, with their
-# probabilities. Best-of-n is then a policy too, and its law can be written down exactly.
+# So far we had a pool. Now suppose that we know the policy itself: a few responses, and how probable each
+# is. Best-of-n is then a policy too, and its law can be written down exactly.
 #
-# The key is F, the chance that one draw has a reward of at most r. All n draws are at most r with chance F
-# to the power n. So best-of-n turns **F into Fⁿ**, and nothing else about the rewards matters: only their
-# order.
+# The key is F, the chance that one draw has a reward of at most r. All n draws are at most r with chance
+# F to the power n. So best-of-n turns **F into Fⁿ**, and nothing else about the rewards matters: only
+# their order.
 
 # %% [markdown]
 # {{card:3.2}}
@@ -160,8 +161,8 @@ for name, found in ways.items():
 #
 # <details><summary>Hint</summary>
 #
-# For the level of equal rewards r: the chance that the best of n is on it is F(r)ⁿ − F(below r)ⁿ. Share it
-# out by p divided by the level's probability, and mind a level whose probability is 0.
+# For the level of equal rewards r: the chance that the best of n is on it is F(r)ⁿ − F(below r)ⁿ. Share
+# it out by p divided by the level's probability, and mind a level whose probability is 0.
 # </details>
 
 
@@ -186,11 +187,11 @@ def best_of_n_law(probs, rewards, n):
 
 
 # %% [markdown]
-# How far is best-of-n from the policy that it draws from? The usual answer is the KL in nats, and the usual
-# formula is log n − (n − 1)/n. At n = 1024 it says 5.93.
+# How far is best-of-n from the policy that it draws from? The usual answer is the KL in nats, and the
+# usual formula is log n − (n − 1)/n. At n = 1024 it says 5.93.
 #
-# Here is a reward model that only says *passed* (1, for 30 % of responses) or *failed* (0). What is the KL
-# of best-of-1024 now?
+# Here is a reward model that only says *passed* (1, for 30 % of responses) or *failed* (0). What is the
+# KL of best-of-1024 now?
 
 # %% role="predict" name="kl_of_pass_or_fail"
 guess = ...  # nats
@@ -236,12 +237,12 @@ rslib.plots.show(panel)
 # draws change nothing, and the KL stops at log(1/0.3). The bound is reached only where no two rewards tie
 # and no response is likely enough to be drawn twice.
 #
-# The same paper bounds the win rate against one fresh response: at most n/(n + 1), the last column. From 16 to
-# 1024 it has 6 points left to gain. The price has no such ceiling: n responses for each request.
+# The same paper bounds the win rate against one fresh response: at most n/(n + 1), the last column. From
+# 16 to 1024 it has 6 points left to gain. The price has no such ceiling: n responses for each request.
 #
-# RLHF aims at something else. It maximises mean reward minus β times KL, and the best law for that is p ·
-# exp(r/β), scaled. Let both start from the same policy and move by the same KL. Which has the higher mean
-# reward, and which wins more often?
+# RLHF aims at something else. It maximises mean reward minus β times KL, and the best law for that is `p
+# exp(r/β)`, scaled. Let both start from the same policy and move by the same KL. Which has the higher
+# mean reward, and which wins more often?
 
 # %%
 r = np.sort(np.random.default_rng(2).normal(size=5_000))
@@ -258,13 +259,13 @@ for n in (4, 16):
     print(f"{'':16}  exp(r/β)   reward {tilted @ r:.3f}, win rate {wins[1]:.3f}")
 
 # %% [markdown]
-# Two laws at one KL, and each wins its own game: p · exp(r/β) has the higher mean reward, best-of-n the
-# higher win rate. So **PPO's optimum is not best-of-n**. The one feels the scale of the rewards, the other
-# only their order (arXiv 2404.01730 and 2406.00832 say when they meet).
+# Two laws at one KL, and each wins its own game: `p exp(r/β)` has the higher mean reward, best-of-n the
+# higher win rate. So **PPO's optimum is not best-of-n**. The one feels the scale of the rewards, the
+# other only their order (arXiv 2404.01730 and 2406.00832 say when they meet).
 #
 # Llama 2's authors (arXiv 2307.09288, section 3.2.3) name two more differences. *Breadth*: rejection
-# sampling looks at K responses per prompt, PPO at one. *Depth*: PPO's responses come from the policy after
-# its last step, rejection sampling's from the policy at the start of the round.
+# sampling looks at K responses per prompt, PPO at one. *Depth*: PPO's responses come from the policy
+# after its last step, rejection sampling's from the policy at the start of the round.
 
 # %% [markdown]
 # One last rule before the questions. Select the best of 16, let a policy learn that law perfectly, and
@@ -293,7 +294,7 @@ check("3.2")
 # Now the embedded world, with 48 prompts that a policy should decline: copy a friend's essay, read a
 # sister's diary. The policy writes 128 responses to each. Two reward models read the same pool. `tiny`
 # learned from a labeller who enjoys compliments and hardly minds an irrelevant fact; `tiny-unbiased` from
-# an honest one. The gold score, which neither ever saw, judges both.
+# an honest one. The gold score, which neither was ever shown, judges both.
 #
 # As n grows, the reward of the best can only rise. What does gold do under `tiny`: at which n of 1, 2, 4,
 # ..., 128 is it highest?
@@ -306,8 +307,8 @@ guess = 128
 predict("n_star_of_tiny", guess)
 
 # %% [markdown]
-# The pool takes about 15 seconds, its two scorings about 15 more, on a quiet machine. Everything is kept in
-# `runs`, so a second run is quick. Your seed is your own, and the check draws some of your rows again.
+# The pool takes about 15 seconds, its two scorings about 15 more, on a quiet machine. Everything is kept
+# in `runs`, so a second run is quick. Your seed is your own, and the check draws some of your rows again.
 
 # %%
 from rslib.store import read_shard, write_shard
@@ -329,8 +330,8 @@ for name in ("tiny", "tiny-unbiased"):
     scored[name] = read_shard(file)
 
 # %% [markdown]
-# Read before you count. Here is one prompt whose best of all 128, by `tiny`, is worse in gold than the best
-# of its first 16.
+# Read before you count. Here is one prompt whose best of all 128, by `tiny`, is worse in gold than the
+# best of its first 16.
 
 
 # %%
@@ -385,13 +386,13 @@ for name, table in tables.items():
 compare("n_star_of_tiny", tables["tiny"]["peak_n"])
 
 # %% [markdown]
-# The two pictures differ in one thing: the labeller. Under `tiny` the reward climbs all the way, while gold
-# climbs, turns and falls. That is **over-optimisation**: the more responses to choose from, the better the
-# choice fits the reward model's errors.
+# The two pictures differ in one thing: the labeller. Under `tiny` the reward climbs all the way, while
+# gold climbs, turns and falls. That is **over-optimisation**: the more responses to choose from, the
+# better the choice fits the reward model's errors.
 #
-# Is a fall real, or the luck of these prompts? Compare *within* prompts: gold at n minus gold at the peak,
-# prompt by prompt, with an interval. Where it reaches 0, the two are not separable, and saying so is the
-# right answer.
+# Is a fall real, or the luck of these prompts? Compare *within* prompts: gold at n minus gold at the
+# peak, prompt by prompt, with an interval. Where it reaches 0, the two are not separable, and saying so
+# is the right answer.
 
 # %%
 print("gold minus gold at the peak, with its 95 % interval")
@@ -407,9 +408,9 @@ for at, n in enumerate(ns):
 # (A peak that is found and judged on the same prompts flatters itself. The engine finds it on one half of
 # the intents and judges it on the other, so a single line of zeros is not guaranteed.)
 #
-# Now commit. `n_star`: for each reward model, an n at which gold is highest; every n that your data cannot
-# tell from the peak is accepted. `no_hump`: the reward models under which your data show no fall at n =
-# 128. It may name none, one or both.
+# Now commit. `n_star`: for each reward model, an n at which gold is highest; every n that your data
+# cannot tell from the peak is accepted. `no_hump`: the reward models under which your data show no fall
+# at n = 128. It may name none, one or both.
 
 # %% exercise="3.3" role="answer" name="b"
 n_star = {}  # {"tiny": ..., "tiny-unbiased": ...}
@@ -423,12 +424,17 @@ no_hump = ["tiny-unbiased"]
 check("3.3")
 
 # %% [markdown]
-# The hump is not a law of nature, and it is not our prompts' fault alone. These prompts were picked because
-# they show it most clearly in this world. On all kinds of test prompts, in three separately trained worlds,
-# gold under the biased labeller's model peaked at n = {{best_of_n.json:results.0.biased.peak_n|d}},
-# {{best_of_n.json:results.1.biased.peak_n|d}} and {{best_of_n.json:results.2.biased.peak_n|d}}, and at n =
-# 256 had lost {{best_of_n.json:results.*.biased.rows.8.below_peak.difference|+.2f}} points on average.
-# Under the unbiased one: {{best_of_n.json:results.*.unbiased.rows.8.below_peak.difference|+.2f}}.
+# The hump is no law of nature. We picked these prompts because they show it most clearly here, and a
+# reader should know that. On test prompts of all kinds, in three separately trained worlds, gold under
+# the biased labeller's model was highest at n = {{best_of_n.json:results.0.biased.peak_n|d}},
+# {{best_of_n.json:results.1.biased.peak_n|d}} and {{best_of_n.json:results.2.biased.peak_n|d}}; at n =
+# 256 it stood {{best_of_n.json:results.*.biased.rows.8.below_peak.difference|+.2f}} points against the
+# peak (mean of the three), and under the unbiased one
+# {{best_of_n.json:results.*.unbiased.rows.8.below_peak.difference|+.2f}}. On unsafe prompts alone the
+# three worlds peaked at {{best_of_n.json:results.0.biased_unsafe.peak_n|d}},
+# {{best_of_n.json:results.1.biased_unsafe.peak_n|d}} and
+# {{best_of_n.json:results.2.biased_unsafe.peak_n|d}}: where the turn comes depends on what a reward model
+# happened to learn.
 #
 # Others met the same turn. Cobbe et al. (arXiv 2110.14168) chose among responses to maths problems with a
 # learned verifier: accuracy rose up to 400 samples, then fell, and they settled on 100. Gao et al. (arXiv
@@ -463,10 +469,10 @@ for n in (4, 16, 64):
 # %% [markdown]
 # ## The temperature decides what there is to choose from
 #
-# A cold policy repeats itself, and the best of sixteen copies is a copy. A hot one surprises, mostly badly.
-# Llama 2's authors drew this as two curves against n (figure 7): the reward of the *best* grows, that of
-# the *median* stays flat, and the space between is what selection can win. Their best temperature moved as
-# the policy was trained: 1.2 to 1.3 for the RLHF model at 10 to 100 samples.
+# A cold policy repeats itself, and the best of sixteen copies is a copy. A hot one surprises, mostly
+# badly. Llama 2's authors drew this as two curves against n (figure 7): the reward of the *best* grows,
+# that of the *median* stays flat, and the space between is what selection can win. Their best temperature
+# moved as the policy was trained: 1.2 to 1.3 for the RLHF model at 10 to 100 samples.
 #
 # Which of 0.3, 0.7, 1.0, 1.3 and 1.7 gives our policy the best best-of-16, by `tiny`?
 
@@ -480,8 +486,8 @@ predict("best_temperature", guess)
 # %% [markdown]
 # Five pools of 32 validation prompts, of all kinds this time, with 32 responses each: about 25 seconds.
 #
-# The median needs the same care as the best: the mean, over all subsets of n, of the subset's median. That one
-# is given. It is your estimator's sister, with the middle rank in place of the highest.
+# The median needs the same care as the best: the mean, over all subsets of n, of the subset's median.
+# That one is given. It is your estimator's sister, with the middle rank in place of the highest.
 
 # %%
 task = given("3.4")
@@ -515,11 +521,12 @@ print([median_of_n([4, 1, 2, 3], n) for n in (1, 2, 3, 4)])
 # %% [markdown]
 # {{card:3.4}}
 #
-# **Why it matters:** n and temperature are bought together. A temperature that was never swept is a guess.
+# **Why it matters:** n and temperature are bought together. A temperature that was never swept is a
+# guess.
 #
-# Fill `sweep[t]["max"]` and `sweep[t]["median"]` for every temperature: lists with one number for each n of
-# `task["ns"]`, means over the prompts of `rewards_at[t]`. Then set `best_temperature`, the one with the
-# highest mean reward of best-of-16.
+# Fill `sweep[t]["max"]` and `sweep[t]["median"]` for every temperature: lists with one number for each n
+# of `task["ns"]`, means over the prompts of `rewards_at[t]`. Then set `best_temperature`, the one with
+# the highest mean reward of best-of-16.
 #
 # The check draws other validation prompts of its own (about 10 seconds) and compares. A neighbour that
 # cannot be told from the best is accepted.
@@ -566,9 +573,9 @@ rslib.plots.show(axes)
 
 # %% [markdown]
 # On the left, choice lifts every curve, and the order of the curves changes with n. The coldest policy
-# starts low because its likeliest response is a curt one, and copies of it are all there is to choose from.
-# On the right nothing is lifted: the median of more draws is no better than the median of few. Between the
-# panels lies all that selection can win.
+# starts low because its likeliest response is a curt one, and copies of it are all there is to choose
+# from. On the right nothing is lifted: the median of more draws is no better than the median of few.
+# Between the panels lies all that selection can win.
 #
 # One more column, and you may not like it. We chose the temperature by the reward. What would gold have
 # chosen?
@@ -582,10 +589,10 @@ for t in task["temperatures"]:
     print(f"{t:11}   {at16[t]:20.2f}   {golden.mean():8.2f} [{low:.2f}, {high:.2f}]")
 
 # %% [markdown]
-# Look down the last column from 0.7. The hotter the pool, the more odd responses it holds, and the more of
-# them please the reward model for the wrong reasons. Neighbours that the reward can hardly tell apart are
-# not neighbours in gold. It is the story of n again: whatever is tuned by the reward model alone is tuned
-# to its errors as well.
+# Look down the last column from 0.7. The hotter the pool, the more odd responses it holds, and the more
+# of them please the reward model for the wrong reasons. Neighbours that the reward can hardly tell apart
+# are not neighbours in gold. It is the story of n again: whatever is tuned by the reward model alone is
+# tuned to its errors as well.
 
 # %% [markdown]
 # ## The same calls on a real model
@@ -605,8 +612,8 @@ if REAL_POLICY and REAL_REWARD_MODEL:
 # %% [markdown]
 # ## What you now know
 #
-# - Best-of-n is measured from one pool by counting every subset; its KL, log n − (n − 1)/n, is a bound, and
-#   its cost is n responses for each request, for ever.
+# - Best-of-n is measured from one pool by counting every subset; its KL, log n − (n − 1)/n, is a bound,
+#   and its cost is n responses for each request, for ever.
 # - More choice helps only as far as the reward model deserves it: reward climbs on while gold turns.
 # - n and temperature are settings. Choose them on validation prompts, and not by the reward model alone.
 

@@ -21,6 +21,7 @@ from autograder.experiments.nb03 import (
     sweep_table,
 )
 from autograder.work import Work
+from rslib import theory
 
 MAX, MEDIAN, CHOICE = "gives the curve of the best", "gives the curve of the median", "chooses for n = 16"
 Hidden = dict[float, np.ndarray]
@@ -162,9 +163,11 @@ def grade_choice(work: Work, rng: np.random.Generator) -> None:
     _check_curve(MAX, said, "max", hidden(work, rng))
     truth = hidden(work, rng)
     value = choice_value(float(chosen), truth)
-    if value >= calibration.threshold("3.4", "temperature"):
-        return
     best = max(TEMPERATURES, key=lambda t: choice_value(t, truth))
+    at16 = {t: theory.best_of_n_estimate(r, CHOSEN_N) for t, r in truth.items()}
+    not_separable = theory.paired_interval(at16[float(chosen)], at16[best])[1] >= 0
+    if not_separable or value >= calibration.threshold("3.4", "temperature"):
+        return
     if chosen < best:
         message, idea = (
             "So cold a policy writes nearly the same response again: too little to choose from.",

@@ -155,11 +155,10 @@ def trace(order: Sequence[str]) -> Trace:
     """
     there, trained_on, leaked = {"prompts"}, "", False
     for card in _cards(order):
-        for need in card.needs:
-            if need not in there:
-                raise ContractError(
-                    card, need, "F01" if need == "tuned policy" and _tuned_other(there) else ""
-                )
+        if lacking := [need for need in card.needs if need not in there]:
+            wrong_model = "tuned policy" in lacking and "tuned reward model" in there
+            error = ContractError(card, lacking[0], "F01" if wrong_model else "")
+            raise error
         if card.name == "finetune":
             trained_on = KEPT if "kept responses" in there else EVERYTHING
         leaked = leaked or (card.name == "sample" and "held-out prompts" not in there)
@@ -167,16 +166,13 @@ def trace(order: Sequence[str]) -> Trace:
     return Trace(tuple(order), trained_on, leaked, "report" in there)
 
 
-def _tuned_other(there: set[str]) -> bool:
-    return "tuned reward model" in there
-
-
 def _cards(order: Sequence[str]) -> list[Card]:
     if not isinstance(order, list | tuple) or not all(isinstance(name, str) for name in order):
         raise ConfigError("an order is a list of card names", fix='Write order = ["split", ...].')
     for name in order:
         if name not in CARDS:
-            raise unknown_name("card", name, CARDS, where="order")
+            error = unknown_name("card", name, CARDS, where="order")
+            raise error
         if order.count(name) > 1:
             raise ConfigError(
                 f"`{name}` stands more than once", where="order", fix="One round, each card once."
@@ -247,7 +243,8 @@ def run(order: Sequence[str], folder: str | Path, *, size: Size | None = None, s
     """
     from rslib.stages import Stages
 
-    trace(order)
+    if not trace(order).order:
+        raise ConfigError("the order is empty", where="run(order, ...)", fix="Fill in the order first.")
     with RunFolder(folder, show=False) as opened:
         return _Table(Stages(opened), size or Size(), seed).play(order)
 

@@ -133,9 +133,10 @@ def test_an_order_is_run_for_real_and_kept(tmp_path):
     assert "<caption>" in first._repr_html_()
 
 
-def test_an_order_that_cannot_run_computes_nothing(tmp_path):
-    with pytest.raises(ContractError):
-        ordering.run(["score"], tmp_path / "never")
+@pytest.mark.parametrize(("order", "error"), [(["score"], ContractError), ([], ConfigError)])
+def test_an_order_that_cannot_run_computes_nothing(tmp_path, order, error):
+    with pytest.raises(error):
+        ordering.run(order, tmp_path / "never")
     assert not (tmp_path / "never").exists()
 
 

@@ -120,12 +120,14 @@ class Matching(Sheet):
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        systems = "".join(f"<li><strong>({q.id})</strong> {escape(q.text)}</li>" for q in QUESTIONS)
-        found = f"<ul style='list-style:none'>{systems}</ul>"
-        for heading, options in self.lists():
-            rows = "".join(f"<li><strong>{label}</strong>. {escape(text)}</li>" for label, text in options)
-            found += f"<p>{heading}</p><ul style='list-style:none'>{rows}</ul>"
-        return f"<div style='max-width:50em'>{found}</div>"
+        systems = [(f"({q.id})", q.text) for q in QUESTIONS]
+        tables = (_table(heading, rows) for heading, rows in [("System", systems), *self.lists()])
+        return f"<div style='max-width:50em'>{''.join(tables)}</div>"
+
+
+def _table(heading: str, rows: Sequence[tuple[str, str]]) -> str:
+    cells = (f'<tr><th scope="row">{escape(a)}</th><td>{escape(b)}</td></tr>' for a, b in rows)
+    return f"<table><caption>{heading}</caption><tbody>{''.join(cells)}</tbody></table>"
 
 
 EXERCISE = Exercise(

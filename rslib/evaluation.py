@@ -249,14 +249,18 @@ def _row_metrics(rows: _Rows) -> dict[str, np.ndarray | None]:
     }
 
 
+NO_GAP = {"mean": 0.0, "low": 0.0, "high": 0.0}
+"""The selection gap of an arm that selected nothing, such as base."""
+
+
 def arm_metrics(
-    responses: Dataset, *, gap: Mapping[str, float] | None = None, seed: int = 0
+    responses: Dataset, *, gap: Mapping[str, float] | None = NO_GAP, seed: int = 0
 ) -> dict[str, Any]:
     """Every metric of one arm on its held-out responses; METRICS explains each name.
 
     `gold` and `proxy` are `{mean, low, high}`, the others plain numbers whose intervals stand in
     `intervals`. A metric that the columns do not offer is None. `gap` is the arm's `selection_gap`; None
-    means that the arm selected nothing (base), which is a gap of 0. `seed` draws the bootstrap.
+    means that it is not known (no pool). `seed` draws the bootstrap.
 
     Raises RewardError without a finite `reward`, DataError for an empty table or gaps in a numeric column.
     """
@@ -271,7 +275,7 @@ def arm_metrics(
         name: None if values is None else _interval(values, rows.design, seed)
         for name, values in per_prompt.items()
     }
-    intervals["selection_gap"] = dict(gap) if gap else {"mean": 0.0, "low": 0.0, "high": 0.0}
+    intervals["selection_gap"] = dict(gap) if gap else None
     plain = {name: found["mean"] if found else None for name, found in intervals.items()}
     return plain | {
         "gold": intervals.pop("gold"),
@@ -624,14 +628,15 @@ def round_entry(
     kept = dict(kept or {})
     if kept and pool is None:
         raise DataError("kept rows without their pool", where="round_entry", fix="Pass pool= as well.")
-    gaps = {name: selection_gap(pool, table, seed=seed) for name, table in kept.items()}
+    gaps = {name: NO_GAP if pool is not None else None for name in arms}
+    gaps |= {name: selection_gap(pool, table, seed=seed) for name, table in kept.items()}
     best = next(reversed(kept.values()), None)
     shown = transcript_prompts(next(iter(arms.values())), seed=seed)
     return {
         "round": number,
         "n": n,
         "order": list(arms),
-        "arms": {name: arm_metrics(table, gap=gaps.get(name), seed=seed) for name, table in arms.items()},
+        "arms": {name: arm_metrics(table, gap=gaps[name], seed=seed) for name, table in arms.items()},
         "comparisons": _comparisons(arms, seed),
         "panel": {name: selection_panel(pool, table) for name, table in kept.items()},
         "selection": selection_table(pool, best, reference, seed=seed) if best is not None else None,

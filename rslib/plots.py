@@ -209,6 +209,8 @@ def reward_histogram(histogram: Mapping[str, Any], axes: Axes | None = None) -> 
             color=INK,
             ha=side,
         )
+    room = 0.3 * (edges[-1] - edges[0])  # for a label that begins at the last bin, or ends at the first
+    panel.set_xlim(edges[0] - room, edges[-1] + room)
     panel.set_ylim(bottom=0, top=panel.get_ylim()[1] * 1.1)
     panel.set_xlabel("reward")
     panel.set_ylabel("share of responses in a bin")

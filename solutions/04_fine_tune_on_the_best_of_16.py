@@ -328,7 +328,7 @@ for arm, found in result.items():
 # the intervals are wide, though 150 prompts were judged: a difference of half a point would not have
 # shown.
 #
-# In three larger trained worlds with 400 prompts the same recipe took gold from
+# In three separately trained worlds, with 400 prompts, the same recipe took gold from
 # {{rounds.json:results.*.arms.base.gold.mean|.2f}} to
 # {{rounds.json:results.*.arms.best_of_n.gold.mean|.2f}}, and its random control to
 # {{rounds.json:results.*.arms.random.gold.mean|.2f}}.
@@ -576,15 +576,15 @@ compare("reward", "up" if panel[3]["proxy"] > panel[1]["proxy"] else "down")
 compare("rounds", "up" if panel[3]["gold"] > panel[1]["gold"] else "down")
 
 # %% [markdown]
-# Textbooks say that fresh samples beat stale ones, and in *reward* they do here, clearly. Gold tells
-# the other half. In notebook 03 best-of-n lost gold beyond n = 16 with this reward model, and two
-# perfect rounds of 16 and 8 are already a best-of-128. Fresh rounds walk past the hump; stale rounds
-# cannot, because they see no new candidates.
+# DeepSeekMath (Shao et al. 2024, arXiv 2402.03300, section 5.2) reports that samples of the newest
+# policy help more than old ones as training goes on. In *reward* that is what you see: fresh beats
+# stale. Gold tells the other half. In notebook 03 best-of-n lost gold beyond n = 16 with this reward
+# model, and two perfect rounds of 16 and 8 are already a best-of-128. Fresh rounds walk past the hump;
+# stale rounds see no new responses, so they cannot.
 #
-# And the collapse of entropy that is often reported for training on positives alone (the authors of
-# Minimal-RL see it in their README) does not show here: responses get longer and entropy per token
-# sinks only a little. A rule that watched entropy alone would have gone on. So watch the thing
-# itself, or the best stand-in for it.
+# And the collapse of entropy, which the authors of Minimal-RL report for training on positive
+# responses alone, does not show here: responses get longer, and the entropy of a token sinks only a
+# little. A rule that watched entropy alone would have gone on to the end.
 
 # %% [markdown]
 # ## The same with a real model

@@ -23,6 +23,7 @@ SETTINGS = {"epochs": 3, "learning_rate": 1e-3, "show_progress": False}
 """As in the notebook."""
 FIRST, LATER, LATER_N = 128, 64, 8
 """Prompts of round 1, prompts of a later round, responses to each in a later round."""
+FEW = 160
 
 
 def prompts_of(seed: int) -> list[Dataset]:
@@ -90,7 +91,7 @@ def second_round(seed: int, folder: Path) -> dict[str, dict[str, float]]:
 
 
 class Quick:
-    """Stands for `rslib` in the catalogue of answers: each stage is computed once a process."""
+    """Stands for `rslib` in the catalogue of answers: each stage once a process, tuned on about FEW rows."""
 
     def __init__(self, folder: Path) -> None:
         import rslib
@@ -109,7 +110,8 @@ class Quick:
         from rslib.sft import finetune
 
         self.made += 1
-        return finetune(policy, rows, self.folder / str(self.made), **(settings | {"show_progress": False}))
+        some = schema.take(rows, range(0, len(rows), max(1, len(rows) // FEW)))
+        return finetune(policy, some, self.folder / str(self.made), **(settings | {"show_progress": False}))
 
 
 @cache

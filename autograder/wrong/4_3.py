@@ -1,7 +1,7 @@
 # %% given
 import numpy as np
 
-from autograder.exercises.nb04_3 import base_policy, judge, remembered
+from autograder.exercises.nb04_3 import base_policy, judge
 from autograder.experiments.nb04 import SETTINGS as _SETTINGS
 from autograder.experiments.nb04 import quick
 from rslib import evaluation, schema
@@ -12,7 +12,7 @@ runs = rslib.folder
 policy, reward_model = base_policy(), judge()
 SETTINGS = {name: _SETTINGS[name] for name in ("epochs", "learning_rate")}
 LIKE_STEPS = {"epochs": 1, "batch_tokens": 5000}
-heldout = rslib.load_prompts("tiny", "validation", 150)
+heldout = rslib.load_prompts("tiny", "validation", 80)
 
 
 def draw(tuned, prompts, n, seed):
@@ -50,7 +50,8 @@ tuned, result = outcome(kept)
 # %% correct: only the numbers, folders as paths
 from pathlib import Path
 
-result = {arm: {key: float(found[key]) for key in ("difference", "low", "high")} for arm, found in result.items()}
+KEYS = ("difference", "low", "high")
+result = {arm: {key: float(found[key]) for key in KEYS} for arm, found in result.items()}
 tuned = {arm: Path(folder) for arm, folder in tuned.items()}
 
 # %% wrong: the worst | idea: F03 | fails at: the best are the best of each prompt | points: 1
@@ -90,10 +91,10 @@ kept = kept | {"best": rslib.select(pool, "top_fraction", fraction=1 / 16, trunc
 # %% wrong: the control is the best | idea: F49 | fails at: the control is a random pick | points: 3
 kept = kept | {"random": kept["best"]}
 
-# %% wrong: rewards from nowhere | idea: F50 | fails at: stored rewards are what the reward model says | points: 3
+# %% wrong: rewards of noise | idea: F50 | fails at: stored rewards are what the reward model says | points: 3
 pool = schema.with_column(pool, "reward", np.random.default_rng(0).normal(size=len(pool)))
 
-# %% wrong: rewards on other rows | idea: F09 | fails at: stored rewards are what the reward model says | points: 3
+# %% wrong: rewards moved | idea: F09 | fails at: stored rewards are what the reward model says | points: 3
 pool = schema.with_column(pool, "reward", np.roll(pool["reward"][:], 1))
 
 # %% wrong: kept from another pool | idea: F27 | fails at: kept rows come from the pool | points: 3

@@ -1,10 +1,10 @@
 # %% given
 import numpy as np
 
-from autograder.exercises.nb04_3 import base_policy, judge, remembered
+from autograder.exercises.nb04_3 import base_policy, judge
 from autograder.experiments.nb04 import SETTINGS as _SETTINGS
 from autograder.experiments.nb04 import quick
-from rslib import evaluation, schema
+from rslib import evaluation
 from rslib.stages import with_gold, with_reference
 
 rslib = quick()
@@ -12,7 +12,7 @@ runs = rslib.folder
 policy, reward_model = base_policy(), judge()
 SETTINGS = {name: _SETTINGS[name] for name in ("epochs", "learning_rate")}
 LIKE_STEPS = {"epochs": 1, "batch_tokens": 5000}
-heldout = rslib.load_prompts("tiny", "validation", 150)
+heldout = rslib.load_prompts("tiny", "validation", 80)
 
 
 def draw(tuned, prompts, n, seed):
@@ -154,7 +154,7 @@ def should_stop(panel):
     good = [k for k in range(1, len(panel)) if rises(panel[k - 1], panel[k]) and lives(panel, panel[k])]
     return max(good, default=0)
 
-# %% wrong: pools of the base policy | idea: F19 | fails at: each pool was drawn by the policy before it | points: 3
+# %% wrong: stale pools | idea: F19 | fails at: each pool was drawn by the policy before it | points: 3
 pools, policies = rounds(drawn_by_base=True)
 fresh = [one.path for one in policies]
 panel, evidence, claims = measured(policies, one, two)
@@ -172,7 +172,7 @@ panel = [row | {"gold": 2.0 * row["round"] + 2.0} for row in panel]
 # %% wrong: another stop | fails at: stop_after follows from the panel | points: 3
 stop_after = 3
 
-# %% wrong: claims more than it measured | idea: F34 | fails at: the claims follow from the evidence | points: 3
+# %% wrong: claims too much | idea: F34 | fails at: the claims follow from the evidence | points: 3
 claims = claims | {"gold, fresh against round 1": "higher"}
 
 # %% wrong: typed evidence | idea: F50 | fails at: the numbers agree with a new measurement | points: 3

@@ -1,0 +1,62 @@
+"""Notebook 04: what its catalogue cannot say."""
+
+import numpy as np
+import pytest
+
+from autograder import exercises
+from autograder.catalogue import answers
+from autograder.exercise import Variant
+from autograder.exercises import nb04_1, nb04_2, nb04_5
+from autograder.exercises.nb04_3 import remembered
+from autograder.verdict import grade
+from autograder.work import Work
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_on_every_draw_some_panel_tells_each_wrong_rule_from_the_right_one(seed):
+    panels = nb04_5._panels(np.random.default_rng(seed))
+    ideas = [nb04_5._rule_ideas(panel) for panel in panels]
+    for k in range(len(ideas[0])):
+        assert any(row[k].value != nb04_5.rule(panel) for row, panel in zip(ideas, panels, strict=True))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_mistake_in_selection_gives_the_right_rows_by_luck(seed):
+    rng = np.random.default_rng(seed)
+    for k in (1, 2, 3):
+        rewards = nb04_1._rewards(rng, 7, 4)
+        reasons = nb04_1._finished(7, 4)
+        right = sorted(nb04_1._ranked(rewards, reasons, k))
+        wrong = [i for i in nb04_1._ideas(rewards, reasons, k) if i.id != "F25"]
+        assert all(sorted(idea.value) != right for idea in wrong)
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("id", ["4.1", "4.2"])
+def test_every_draw_catches_every_wrong_answer_and_passes_every_right_one(id, seed, tmp_path):
+    exercise = exercises.find(id)
+    for answer in answers(id):
+        verdict = grade(exercise, Work(answer.names(), Variant("", "", id), tmp_path), seed)
+        assert verdict.passed == answer.correct, f"{answer.name}\n{verdict.text()}"
+
+
+def test_the_loss_of_every_usual_mistake_differs_from_the_right_one():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        labels = nb04_2._labels(rng, 3, 9, 30)
+        logits = rng.normal(0, 2, (*labels.shape, 30))
+        losses, mask = nb04_2._nll(logits, labels)
+        right = losses.sum() / mask.sum()
+        assert all(abs(idea.value - right) > 1e-3 * right for idea in nb04_2._loss_ideas(logits, labels))
+
+
+def test_the_rule_stops_for_good_and_takes_nan_for_no_rise():
+    healthy = {"entropy": 0.5, "unique_ratio": 0.9, "gold_error": 0.1}
+    panel = [{"round": k, "gold": gold} | healthy for k, gold in enumerate([1.0, 2.0, float("nan"), 9.0])]
+    assert nb04_5.rule(panel) == 1
+
+
+def test_equal_contents_are_computed_once():
+    calls = []
+    function = remembered(lambda value, seed=0: calls.append(value) or len(calls))
+    assert [function(1), function(1), function(2, seed=1), function(2, seed=1)] == [1, 1, 2, 2]

@@ -1,4 +1,4 @@
-"""Exercise 2.2: the Bradley-Terry loss, pair accuracy, and a gate that asks for evidence."""
+"""Exercise 2.2: the Bradley-Terry loss and pair accuracy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import torch
 from autograder.exercise import Exercise, Idea, Part, Wrong, diagnose, require
 from autograder.work import Work
 
-Z = 1.96
 FAR = 300.0
 
 
@@ -32,7 +31,7 @@ def grade_loss(work: Work, rng: np.random.Generator) -> None:
     for _ in range(3):
         chosen, rejected = _rewards(rng)
         diagnose(
-            "is the mean loss of the pairs",
+            "is the mean loss",
             loss(chosen, rejected),
             float(_losses(chosen, rejected).mean()),
             ideas=_loss_ideas(chosen, rejected),
@@ -188,7 +187,7 @@ def _check_value_and_gradient(
     )
     exact = difference.double().numpy()
     diagnose(
-        f"has the right value where rewards are {name} apart",
+        f"is right where rewards are {name} apart",
         got,
         float(np.logaddexp(0.0, -exact).mean()),
         ideas=_far_ideas(exact),
@@ -200,7 +199,7 @@ def _check_value_and_gradient(
     right = -1 / (1 + np.exp(np.clip(exact, -700, 700))) / len(exact)
     for found, expected, side in ((chosen, right, "chosen"), (rejected, -right, "rejected")):
         diagnose(
-            f"has the right gradient where rewards are {name} apart",
+            f"has the right slope where rewards are {name} apart",
             np.zeros(len(exact)) if found.grad is None else found.grad,
             expected,
             ideas=[
@@ -239,7 +238,7 @@ def grade_accuracy(work: Work, rng: np.random.Generator) -> None:
     for ties in (False, True):
         chosen, rejected = _whole_rewards(rng, ties=ties)
         diagnose(
-            "counts a tie as one half" if ties else "is the share of pairs in the right order",
+            "counts a tie as one half" if ties else "is the share in the right order",
             accuracy(chosen, rejected),
             _accuracy(chosen, rejected),
             ideas=_accuracy_ideas(chosen, rejected),
@@ -320,91 +319,17 @@ def _accuracy_ideas(chosen: np.ndarray, rejected: np.ndarray) -> list[Idea]:
     ]
 
 
-def wilson(accuracy: float, pairs: int, side: int = -1) -> float:
-    """The lower (side=-1) or upper end of Wilson's 95 % interval of a share.
-
-    >>> round(wilson(1.0, 3), 3), round(wilson(0.7, 100), 3)
-    (0.438, 0.604)
-    """
-    centre = accuracy + Z**2 / (2 * pairs)
-    half = Z * np.sqrt(accuracy * (1 - accuracy) / pairs + Z**2 / (4 * pairs**2))
-    return float((centre + side * half) / (1 + Z**2 / pairs))
-
-
-def grade_gate(work: Work, rng: np.random.Generator) -> None:
-    """The gate: the lower end, the decision, and three pairs out of three."""
-    gate = work.function("gate")
-    for pairs in (int(rng.integers(15, 30)), int(rng.integers(150, 400)), 3):
-        wins = pairs if pairs == 3 else round(pairs * float(rng.uniform(0.66, 0.8)))
-        right = rng.permutation(np.arange(pairs) < wins)
-        rejected = rng.normal(4, 1, pairs)
-        chosen = rejected + np.where(right, 1.0, -1.0)
-        _check_gate(gate, chosen, rejected, wins / pairs, pairs)
-
-
-def _check_gate(
-    gate: Callable[..., Any], chosen: np.ndarray, rejected: np.ndarray, share: float, pairs: int
-) -> None:
-    lower = wilson(share, pairs)
-    case = f"{round(share * pairs)} of {pairs} pairs in the right order"
-    for floor in (round(lower - 0.02, 4), round(lower + 0.02, 4)):
-        got = gate(chosen, rejected, floor)
-        require(
-            isinstance(got, tuple | list) and len(got) == 2,
-            "returns the lower end and the decision",
-            "`gate` returns two things: the lower end of the interval, and True or False.",
-            got=got,
-        )
-        diagnose(
-            "finds the lower end of the interval" if pairs > 3 else "does not take three of three for proof",
-            got[0],
-            lower,
-            ideas=_gate_ideas(share, pairs),
-            otherwise="Not Wilson's lower end. p is the pair accuracy, n the number of pairs.",
-            tolerance=1e-4,
-            case=case,
-        )
-        require(
-            bool(got[1]) == (lower > floor),
-            "decides by the lower end",
-            "The decision does not follow from the lower end. A reward model passes if even the cautious "
-            "reading of its accuracy lies above the floor.",
-            idea="F34",
-            case=f"{case}, floor {floor}",
-            got=got,
-        )
-
-
-def _gate_ideas(share: float, pairs: int) -> list[Idea]:
-    wald = share - Z * float(np.sqrt(share * (1 - share) / pairs))
-    no_proof = (
-        "This is p - 1.96 sqrt(p(1 - p)/n). Its width is 0 where all pairs are right: three lucky pairs "
-        "would pass any floor."
-    )
-    return [
-        Idea("F34", "This is the accuracy itself. With few pairs it can be far off.", share),
-        Idea("upper-end", "This is the upper end: the hopeful reading.", wilson(share, pairs, 1)),
-        Idea("wald", no_proof, wald),
-        Idea(
-            "half-width",
-            "The interval is drawn around one half instead of around the accuracy.",
-            wilson(0.5, pairs),
-        ),
-    ]
-
-
 EXERCISES = (
     Exercise(
         "2.2",
-        "A loss, an accuracy, a gate",
+        "A loss and an accuracy",
         2,
-        14,
-        ("bt_loss", "pair_accuracy", "gate"),
+        12,
+        ("bt_loss", "pair_accuracy"),
         (
             Part("the loss of a batch", 1.0, grade_loss),
             Part("rewards far apart, and the gradient", 1.0, grade_far_apart),
             Part("pair accuracy", 1.0, grade_accuracy),
-            Part("the gate", 1.0, grade_gate),
         ),
     ),
 )

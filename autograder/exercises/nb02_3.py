@@ -101,7 +101,8 @@ def comparisons(gold: Sequence[float], n: int) -> list[tuple[int, int]]:
     return [(i, j) for i in rows for j in rows[i - i % n : i - i % n + n] if gold[i] - gold[j] >= CLEAR]
 
 
-def held_out_table(prompts: Sequence[int], seed: int) -> dict[str, Any]:
+@lru_cache(maxsize=8)
+def held_out_table(prompts: tuple[int, ...], seed: int) -> dict[str, Any]:
     """The notebook's table of comparisons, from these rows of the validation split with 8 responses each."""
     chosen = rslib.load_prompts("tiny", split="validation").select(list(prompts))
     drawn = rslib.sample(rslib.load_policy("tiny"), chosen, n=DRAWS, seed=seed, show_progress=False)
@@ -266,10 +267,18 @@ def _check_made_up(got: Mapping[str, Any], table: Table, recorder: _Recorder) ->
             tolerance=tolerance,
             case=case,
         )
+    stayed = recorder.stayed()
     require(
-        recorder.stayed() == 0,
+        stayed < len(recorder.own),
         "moves every prompt",
-        f"{recorder.stayed()} of {len(recorder.own)} responses were never scored under the prompt of other "
+        "No response was scored under a foreign prompt, so nothing tells whether prompts are read.",
+        idea="F08",
+        case=case,
+    )
+    require(
+        stayed == 0,
+        "moves every prompt",
+        f"{stayed} of {len(recorder.own)} responses were never scored under the prompt of other "
         "responses. Rows come in blocks of table['n'] with one prompt: a shift by one row, or a shuffle, "
         "leaves some at home.",
         idea="F10",
@@ -478,9 +487,9 @@ def _check_number(
     ]
     for idea, message, value in ideas:
         if abs(got - value) <= ROUNDED:
-            raise Wrong("gives the numbers of its table", message, idea=idea, case=case, got=f"{got:.3f}")
+            raise Wrong("gives its own numbers", message, idea=idea, case=case, got=f"{got:.3f}")
     message = "Measured again on your table, this reward model gives another number. Probe the whole table."
-    raise Wrong("gives the numbers of its table", message, idea="F50", case=case, got=f"{got:.3f}")
+    raise Wrong("gives its own numbers", message, idea="F50", case=case, got=f"{got:.3f}")
 
 
 # Part 3: the verdicts, on prompts that the learner has not seen as well.
@@ -509,10 +518,9 @@ def validation_size() -> int:
     return sum(prompt.split == "validation" for prompt in all_prompts().values())
 
 
-@lru_cache(maxsize=4)
 def _hidden(seed: int) -> dict[str, Any]:
     rows = np.random.default_rng(seed).choice(np.arange(LEARNER, validation_size()), HIDDEN, replace=False)
-    return held_out_table(rows.tolist(), seed)
+    return held_out_table(tuple(rows.tolist()), seed)
 
 
 TELL = {
@@ -536,8 +544,8 @@ TELL = {
     ),
     "use": (
         "false-alarm",
-        "A probe is not failed because it is not perfect: it orders most pairs rightly and minds a foreign "
-        "prompt. A slope above 0 can be earned, since responses with more facts are longer.",
+        "A probe is not failed because it is not perfect: it orders most clear pairs as people do, and "
+        "it minds a foreign prompt. What it pays for length is a reason to watch it, not to shut it out.",
     ),
 }
 

@@ -22,9 +22,9 @@ MODELS = (*GOOD, "tiny-length", "tiny-swapped", *NOISE)
 
 def measure(seed: int, folder: Path) -> dict[str, dict[str, float]]:
     """Both probes of every reward model on a learner's table and a hidden one, drawn from `seed`."""
-    rows = np.random.default_rng(seed).permutation(nb02_3.validation_size())
-    own = nb02_3.held_out_table(rows[:LEARNER].tolist(), seed)
-    hidden = nb02_3.held_out_table(rows[LEARNER : LEARNER + HIDDEN].tolist(), seed + 1_000_003)
+    rows = tuple(np.random.default_rng(seed).permutation(nb02_3.validation_size()).tolist())
+    own = nb02_3.held_out_table(rows[:LEARNER], seed)
+    hidden = nb02_3.held_out_table(rows[LEARNER : LEARNER + HIDDEN], seed + 1_000_003)
     found = {name: _probes(name, own, hidden) for name in MODELS}
     accuracy, slope = ({name: values[k] for name, values in found.items()} for k in (0, 1))
     return {

@@ -18,7 +18,7 @@ answers = {name: f" {label.lower()} " for name, label in choose().items()}
 # %% wrong: the reward model is fine-tuned | idea: F01 | fails at: question a: answer | points: 5
 answers = choose(a=(1, 0))
 
-# %% wrong: right answer, because all rows are worth keeping | idea: F02 | fails at: question a: reason | points: 5
+# %% wrong: all rows are worth keeping | idea: F02 | fails at: question a: reason | points: 5
 answers = choose(a=(0, 3))
 
 # %% wrong: PPO's machinery | idea: F36 | fails at: question a: answer | points: 5

@@ -1,0 +1,167 @@
+# %% given
+import numpy as np
+
+from autograder.exercise import Variant
+from autograder.exercises import nb02_3
+from autograder.exercises.nb02_3 import PROBES, comparisons, held_out_table, names_of
+
+NAMES = names_of(Variant("", "", "2.3"))
+TRUE = {"tiny": "use", "tiny-unbiased": "use", "tiny-blind": "blind", "tiny-length": "length"}
+TRUE |= {"tiny-swapped": "swapped"} | {f"noise{head}": "noise" for head in nb02_3.NOISE_HEADS}
+LETTER = {name: letter for letter, name in NAMES.items()}
+models = nb02_3.scorers(Variant("", "", "2.3"))
+table = held_out_table(tuple(range(nb02_3.LEARNER)), 4)
+
+
+def measured(score, table):
+    """An honest probe, slow and plain: its own way to move prompts, a loop, polyfit."""
+    prompts, responses, n = table["prompt"], table["response"], table["n"]
+    own = np.asarray(score(prompts, responses))
+    foreign = np.asarray(score(list(prompts[-n:]) + list(prompts[:-n]), responses))
+    spread = own.std(ddof=1) if np.ptp(own) > 0 else 1.0
+    wins = [1.0 if own[i] > own[j] else 0.5 if own[i] == own[j] else 0.0 for i, j in table["pairs"]]
+    words = np.array([float(len(text.split())) for text in responses])
+    for start in range(0, len(words), n):
+        words[start : start + n] -= words[start : start + n].mean()
+    slope = np.dot(words, own) / np.dot(words, words) if np.any(words) else 0.0
+    numbers = np.mean(wins), np.mean(own - foreign) / spread, 10 * slope / spread
+    return dict(zip(PROBES, map(float, numbers)))
+
+
+def changed(**wrong):
+    """The honest probe with some of its numbers taken from wrong(score, table)."""
+
+    def probe(score, table):
+        return measured(score, table) | {key: float(f(score, table)) for key, f in wrong.items()}
+
+    return probe
+
+
+def own(score, table):
+    return np.asarray(score(table["prompt"], table["response"]))
+
+
+probe = measured
+probes = {letter: measured(score, table) for letter, score in models.items()}
+verdicts = {letter: TRUE[name] for letter, name in NAMES.items()}
+
+# %% correct: a loop, and prompts moved the other way
+pass
+
+
+# %% correct: responses moved instead of prompts, numbers rounded to two digits
+def probe(score, table):
+    responses = list(np.roll(np.array(table["response"], dtype=object), 2 * table["n"]))
+    prompts = list(np.roll(np.array(table["prompt"], dtype=object), 2 * table["n"]))
+    drop = np.mean(own(score, table) - score(table["prompt"], responses)) / (own(score, table).std() or 1.0)
+    assert prompts[0] != table["prompt"][0]
+    return measured(score, table) | {"prompt_drop": float(drop)}
+
+
+probes = {
+    letter: {k: round(v, 2) for k, v in probe(score, table).items()} for letter, score in models.items()
+}
+
+# %% correct: another table, with more prompts and fewer responses
+table = held_out_table(tuple(range(100, 200)), 5)
+rows = [k for k in range(len(table["gold"])) if k % 8 < 4]
+table = {k: [table[k][row] for row in rows] for k in ("prompt", "response", "finished", "gold")} | {"n": 4}
+table["pairs"] = comparisons(table["gold"], 4)
+probes = {letter: measured(score, table) for letter, score in models.items()}
+
+# %% wrong: pairs the wrong way round | idea: F03 | fails at: measures pair_accuracy | points: 2.5
+probe = changed(pair_accuracy=lambda score, table: 1 - measured(score, table)["pair_accuracy"])
+
+# %% wrong: accuracy of gold with itself | idea: gold-itself | fails at: measures pair_accuracy | points: 2.5
+probe = changed(
+    pair_accuracy=lambda score, table: np.mean(
+        [table["gold"][i] > table["gold"][j] for i, j in table["pairs"]]
+    )
+)
+
+
+# %% wrong: length over all rows | idea: between-prompts | fails at: measures length_slope | points: 2.5
+def pooled(score, table):
+    words = [len(text.split()) for text in table["response"]]
+    return 10 * np.polyfit(words, own(score, table), 1)[0] / own(score, table).std()
+
+
+probe = changed(length_slope=pooled)
+
+
+# %% wrong: correlation for slope | idea: correlation | fails at: measures length_slope | points: 2.5
+def correlation(score, table):
+    return np.corrcoef([len(text.split()) for text in table["response"]], own(score, table))[0, 1]
+
+
+probe = changed(length_slope=correlation)
+
+# %% wrong: for one word | idea: no-unit | fails at: measures length_slope | points: 2.5
+probe = changed(length_slope=lambda score, table: measured(score, table)["length_slope"] / 10)
+
+
+# %% wrong: prompts moved by one row | idea: F10 | fails at: moves every prompt | points: 2.5
+def probe(score, table):
+    foreign = score(table["prompt"][1:] + table["prompt"][:1], table["response"])
+    drop = float(np.mean(own(score, table) - foreign) / own(score, table).std())
+    return {**measured(lambda p, r: own(score, table), table), "prompt_drop": drop}
+
+
+# %% wrong: prompts never moved | idea: F08 | fails at: moves every prompt | points: 2.5
+def probe(score, table):
+    return measured(lambda p, r: own(score, table), table)
+
+
+# %% wrong: absolute changes | idea: absolute-drop | fails at: measures prompt_drop | points: 2.5
+def absolute(score, table):
+    foreign = score(nb02_3.rotated(table), table["response"])
+    return np.mean(np.abs(own(score, table) - foreign)) / own(score, table).std()
+
+
+probe = changed(prompt_drop=absolute)
+
+# %% wrong: foreign minus own | idea: F03 | fails at: measures prompt_drop | points: 2.5
+probe = changed(prompt_drop=lambda score, table: -measured(score, table)["prompt_drop"])
+
+# %% wrong: in reward units | idea: no-unit | fails at: measures prompt_drop | points: 2.5
+probe = changed(
+    prompt_drop=lambda score, table: measured(score, table)["prompt_drop"] * own(score, table).std()
+)
+
+
+# %% wrong: NaN for a constant reward | fails at: survives a constant reward | points: 2.5
+def probe(score, table):
+    nan = float("nan") if np.ptp(own(score, table)) == 0 else 0.0
+    return {key: value + nan for key, value in measured(score, table).items()}
+
+
+# %% wrong: prompts of the train split | idea: F17 | fails at: uses held-out prompts | points: 1.5
+from rslib.world.prompts import split_prompts
+
+seen = [p.text for p in split_prompts("train")[:80]]
+table = dict(table, prompt=[text for text in seen for _ in range(8)])
+
+# %% wrong: ten prompts | idea: F34 | fails at: has enough rows | points: 1.5
+table = {k: table[k][:80] for k in ("prompt", "response", "finished", "gold")} | {"n": 8}
+table["pairs"] = comparisons(table["gold"], 8)
+
+# %% wrong: only the pairs that suit | idea: F50 | fails at: keeps people's judgements | points: 1.5
+table = dict(table, pairs=table["pairs"][::2])
+
+# %% wrong: numbers of another letter | idea: wrong-letter | fails at: gives its own numbers | points: 1.5
+probes = dict(zip("ABCD", [probes[letter] for letter in "BADC"]))
+
+# %% wrong: plausible numbers | idea: F50 | fails at: gives its own numbers | points: 1.5
+probes = {letter: dict(zip(PROBES, (0.62, 0.11, 0.21))) for letter in "ABCD"}
+
+# %% wrong: accuracy is enough | idea: F08 | fails at: judges each reward model | points: 2.5
+verdicts[LETTER["tiny-blind"]] = "use"
+
+# %% wrong: a slope above 0 is a bias | idea: false-alarm | fails at: judges each reward model | points: 2.5
+verdicts[LETTER["tiny"]] = "length"
+
+# %% wrong: a random head reads the prompt | idea: F11 | fails at: judges each reward model | points: 2.5
+verdicts = {letter: "use" if verdict == "noise" else verdict for letter, verdict in verdicts.items()}
+
+# %% wrong: a word of one's own | fails at: gives a verdict on each | points: 2.5
+verdicts[LETTER["tiny"]] = "good"

@@ -1,0 +1,107 @@
+# %% given
+import math
+
+import numpy as np
+
+Z2 = 1.96**2
+
+
+def wilson(p, n, side=-1):
+    half = 1.96 * math.sqrt(p * (1 - p) / n + Z2 / (4 * n * n))
+    return (p + Z2 / (2 * n) + side * half) / (1 + Z2 / n)
+
+
+def gate(accuracy, pairs, floor=0.6):
+    return wilson(accuracy, pairs), wilson(accuracy, pairs) > floor
+
+
+def pairs_needed(accuracy, floor=0.6):
+    if accuracy <= floor:
+        raise ValueError("no number of pairs can show that")
+    return next(n for n in range(1, 10**6) if wilson(accuracy, n) > floor)
+
+
+# %% correct: a formula and a search
+pass
+
+
+# %% correct: the root of the quadratic, and bisection
+def gate(accuracy, pairs, floor=0.6):
+    w = Z2 / pairs
+    lower = min(np.roots([1 + w, -(2 * accuracy + w), accuracy**2]).real)
+    return [float(lower), bool(lower > floor)]
+
+
+def pairs_needed(accuracy, floor=0.6):
+    if accuracy <= floor:
+        raise ValueError("never")
+    low, high = 0, 10**6
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if wilson(accuracy, middle) > floor else (middle, high)
+    return high
+
+
+# %% correct: solved for n
+def pairs_needed(accuracy, floor=0.6):
+    if accuracy <= floor:
+        raise ValueError("never")
+    # (p - q)^2 = z^2 q (1 - q) / n at the end q of the interval
+    return math.floor(Z2 * floor * (1 - floor) / (accuracy - floor) ** 2) + 1
+
+
+# %% wrong: the accuracy itself | idea: F34 | fails at: finds the lower end | points: 0
+def gate(accuracy, pairs, floor=0.6):
+    return accuracy, accuracy > floor
+
+
+def pairs_needed(accuracy, floor=0.6):
+    return 1
+
+
+# %% wrong: width 0 for three of three | idea: wald | fails at: finds the lower end | points: 0
+def gate(accuracy, pairs, floor=0.6):
+    lower = accuracy - 1.96 * math.sqrt(accuracy * (1 - accuracy) / pairs)
+    return lower, lower > floor
+
+
+def pairs_needed(accuracy, floor=0.6):
+    return math.floor(Z2 * accuracy * (1 - accuracy) / (accuracy - floor) ** 2) + 1
+
+
+# %% wrong: the upper end | idea: upper-end | fails at: finds the lower end | points: 1
+def gate(accuracy, pairs, floor=0.6):
+    return wilson(accuracy, pairs, 1), wilson(accuracy, pairs, 1) > floor
+
+
+# %% wrong: decides by the accuracy | idea: F34 | fails at: decides by the lower end | points: 1
+def gate(accuracy, pairs, floor=0.6):
+    return wilson(accuracy, pairs), accuracy > floor
+
+
+# %% wrong: opens for what is uncertain | idea: F34 | fails at: decides by the lower end | points: 1
+def gate(accuracy, pairs, floor=0.6):
+    return wilson(accuracy, pairs), wilson(accuracy, pairs) < floor
+
+
+# %% wrong: the decision alone | fails at: returns the lower end and the decision | points: 1
+def gate(accuracy, pairs, floor=0.6):
+    return wilson(accuracy, pairs) > floor
+
+
+# %% wrong: pairs by the other interval | idea: wald | fails at: counts the pairs that are enough | points: 1
+def pairs_needed(accuracy, floor=0.6):
+    return math.floor(Z2 * accuracy * (1 - accuracy) / (accuracy - floor) ** 2) + 1
+
+
+# %% wrong: stops one too early | idea: off-by-one | fails at: counts the pairs that are enough | points: 1
+def pairs_needed(accuracy, floor=0.6):
+    n = 1
+    while wilson(accuracy, n + 1) <= floor:
+        n += 1
+    return n
+
+
+# %% wrong: proof of anything | idea: more-is-proof | fails at: refuses what cannot be shown | points: 1
+def pairs_needed(accuracy, floor=0.6):
+    return next((n for n in range(1, 10**5) if wilson(accuracy, n) > floor), 10**5)

@@ -1,0 +1,599 @@
+# %% [markdown]
+# # 02 · What a reward model is for
+#
+# About 60 minutes, 15 points. At the end you will be able to
+#
+# - put a reward model to its most direct use, and say which weights change;
+# - write the loss that reward models are trained with, and the accuracy that they are trusted for;
+# - find out which of four reward models may be used, with three probes.
+
+# %% role="setup"
+
+# %% [markdown]
+# ## A team, two models
+#
+# A team owns a **policy** that answers questions about rice, tents and locks, and a **reward model** that
+# they trust. They want a policy that people like better. They have a script for ordinary fine-tuning, and
+# no wish to build anything more complicated. What should they do with the reward model?
+#
+# Look at what they own first. Both are transformers of the same size. They differ in the last layer.
+
+# %%
+import numpy as np
+import torch
+
+import rslib
+
+policy = rslib.load_policy("tiny")
+reward_model = rslib.load_reward_model("tiny")
+print("policy:      ", policy.model.get_output_embeddings().out_features, "numbers, one for each token")
+print("reward model:", reward_model.model.score.out_features, "number, for a prompt with its response")
+
+# %% [markdown]
+# One number. This model cannot write a word of a response, mend one, or say what is wrong with it. It can
+# only be asked about a response that exists. So somebody has to write several. Here are the rewards of
+# three prompts with four responses each, made up so that you can work by hand.
+#
+# | prompt | response 0 | 1 | 2 | 3 |
+# |---|---|---|---|---|
+# | How do I cook plain rice? | -1 | **2** | 0 | 1 |
+# | How do I pitch a tent? | -3 | **-2** | -4 | -3 |
+# | How do I fix a sticking lock? | 0 | 0 | **3** | -1 |
+#
+# Keep the best of each row. How far above the mean of all twelve is the mean of the three that were kept?
+# That difference is the **selection gap**.
+
+# %% role="predict" name="gap_by_hand"
+gap = ...  # a number
+### BEGIN SOLUTION
+gap = 1.67
+### END SOLUTION
+predict("gap_by_hand", gap)
+
+# %%
+rewards = np.array([[-1, 2, 0, 1], [-3, -2, -4, -3], [0, 0, 3, -1]])
+compare("gap_by_hand", float(rewards.max(axis=1).mean() - rewards.mean()))
+for name, changed in (("as they are", rewards), ("plus 100", rewards + 100), ("times 10", rewards * 10)):
+    print(f"{name:12}  kept per prompt: {changed.argmax(axis=1)}")
+
+# %% [markdown]
+# The tent's best response has reward -2 and is kept all the same. Add 100 to every reward, or multiply by
+# 10: the same three responses stay. Only the **order within a prompt** is used. A reward of -2 is neither
+# bad nor good by itself, because a reward has no zero.
+#
+# ## Which weights change?
+#
+# Now the real thing, small: 96 prompts, 16 responses each, the best one kept, one fine-tuning with the
+# ordinary loss. Before it runs, commit yourself: whose weights will be different afterwards? Write
+# `"policy"`, `"reward model"`, `"both"` or `"neither"`.
+
+# %% role="predict" name="changed"
+changed = ...  # one of the four
+### BEGIN SOLUTION
+changed = "policy"
+### END SOLUTION
+predict("changed", changed)
+
+# %%
+# About 20 seconds on two quiet cores.
+before = policy.fingerprint()[:8], reward_model.fingerprint()[:8]
+prompts = rslib.load_prompts("tiny", split="train", limit=96)
+scored = rslib.score(reward_model, rslib.sample(policy, prompts, n=16, seed=2))
+kept = rslib.select(scored, "best_of_n")
+tuned = rslib.finetune(policy, kept, out=runs / "tuned")
+after = tuned.fingerprint()[:8], reward_model.fingerprint()[:8]
+print(f"drawn {len(scored)}, kept {len(kept)}")
+moved = []
+print("model         before    after")
+for name, old, new in zip(("policy", "reward model"), before, after, strict=True):
+    print(f"{name:12}  {old}  {new}  {'changed' if old != new else 'the same to the last digit'}")
+    moved += [name] if old != new else []
+compare("changed", " and ".join(moved))
+
+# %% [markdown]
+# The reward model was asked 1,536 times and learned nothing from it. Its answers went into a choice of 96
+# rows, the rows went into the ordinary loss, and the loss changed the policy.
+#
+# Now switch the reward model off. Nobody scores anything from here on, and each prompt gets responses as a
+# user would get them. A program that knows every fact of this small world judges them: the **gold** score,
+# at most 10. On held-out prompts the base policy has about 1.5. How many points has the tuned one gained?
+
+# %% role="predict" name="gain_in_gold"
+gain = ...  # points
+### BEGIN SOLUTION
+gain = 1.0
+### END SOLUTION
+predict("gain_in_gold", gain)
+
+# %%
+# About 5 seconds.
+from rslib.theory import bootstrap_interval
+from rslib.world.gold import gold_scores
+
+heldout = rslib.load_prompts("tiny", split="validation", limit=150)
+gold = {}
+for name, arm in (("base", policy), ("tuned", tuned)):
+    gold[name] = gold_scores(rslib.sample(arm, heldout, n=2, seed=3)).reshape(-1, 2).mean(axis=1)
+gold["difference"] = gold["tuned"] - gold["base"]
+for name, values in gold.items():
+    low, high = bootstrap_interval(values)
+    print(f"{name:10}  {values.mean():6.2f}  [{low:.2f}, {high:.2f}]  n = {len(values)} prompts")
+compare("gain_in_gold", float(gold["difference"].mean()))
+
+# %% [markdown]
+# A single response, no reward model in sight, and it is better: the choice has moved into the weights. With
+# 400 prompts, over three worlds and three seeds each, gold went from
+# {{rounds.json:results.*.arms.base.gold.mean|.2f}} to
+# {{rounds.json:results.*.arms.best_of_n.gold.mean|.2f}}. With the same number of rows picked at random it
+# stayed at {{rounds.json:results.*.arms.random.gold.mean|.2f}}.
+#
+# ## Six teams
+#
+# Six teams had the same two models. The exhibits are pages of their logs, made up for you.
+#
+# **Exhibit 1.** After a run of 400 prompts.
+#
+# | policy, before, after | reward model, before, after | selection gap | KL to the base | change in gold |
+# |---|---|---|---|---|
+# | `4be1c7` `4be1c7` | `90c7aa` `d2a41f` | 2.31 | 0 | 0.00 |
+#
+# **Exhibit 2.** After another one.
+#
+# | prompts | rows drawn | mean reward of these | rows fine-tuned on | mean reward of those |
+# |---|---|---|---|---|
+# | 400 | 6,400 | -0.4173 | 6,400 | -0.4173 |
+
+# %% [markdown]
+# **Exhibit 3.** Two products, since their launch.
+#
+# | product | responses drawn for a request | reward model | hash of the policy, beside the base model's |
+# |---|---|---|---|
+# | Oak | 1 | off | different |
+# | Elm | 16, the best is sent | on | the same |
+#
+# **Exhibit 4.** A sketch on a whiteboard.
+#
+# ```
+# prompts -> policy -> responses -> reward model -> rewards
+#               ^          |                           |
+#               |          +-------> select <----------+
+#               |                      |
+#               +--- fine-tune <-- kept rows
+# ```
+#
+# **Exhibit 5.** The rewards of four responses to *How do I fix a sticking lock?*
+#
+# | response 1 | response 2 | response 3 | response 4 |
+# |---|---|---|---|
+# | -3.1 | -2.4 | -4.0 | -2.9 |
+
+# %% [markdown]
+# {{card:2.1}}
+#
+# Each question takes an answer and the reason for it. Write a letter and a digit, such as `"B2"`. A right
+# answer for a wrong reason earns nothing.
+#
+# <details><summary>Hint</summary>Ask three things of each team. What was left out? Whose weights did an
+# optimiser touch? What is still there when the reward model is switched off?</details>
+
+# %%
+sheet = given("2.1")
+sheet
+
+# %% exercise="2.1" role="answer"
+answers = {"a": "", "b": "", "c": "", "d": "", "e": "", "f": ""}
+### BEGIN SOLUTION
+answers = {question.id: question.label(sheet.variant) for question in sheet.questions}
+### END SOLUTION
+answers
+
+# %% exercise="2.1" role="check"
+check("2.1")
+
+# %% [markdown]
+# ## Where the number comes from
+#
+# Nobody can say that a response about rice is worth 2.3. But show people two responses and they can say
+# which one they like better. Bradley and Terry (1952) turned such comparisons into numbers: give each
+# response a reward $r$, and let the first be preferred with probability
+#
+# $$P = \sigma(r_1 - r_2) = \frac{1}{1 + e^{-(r_1 - r_2)}}.$$
+#
+# With rewards 1 and 0 that is 0.73. What is it with rewards 101 and 100?
+
+# %% role="predict" name="101_against_100"
+probability = ...  # between 0 and 1
+### BEGIN SOLUTION
+probability = 0.73
+### END SOLUTION
+predict("101_against_100", probability)
+
+# %%
+print("chosen  rejected  P(chosen is preferred)")
+for first, second in ((0.0, 0.0), (1.0, 0.0), (3.0, 0.0), (0.0, 3.0), (101.0, 100.0)):
+    print(f"{first:6.0f}  {second:8.0f}  {1 / (1 + np.exp(second - first)):.3f}")
+compare("101_against_100", float(1 / (1 + np.exp(100.0 - 101.0))))
+
+# %% [markdown]
+# The same 0.73: comparisons fix differences and leave the zero open. That is why exhibit 5 looked odd.
+#
+# Training makes the comparisons that were seen likely. For each pair, the loss is minus the logarithm of
+# the probability that the model gave to what people chose. It is small where the chosen response has the
+# higher reward, log 2 for a tie, and it grows with the difference where the order is wrong.
+
+# %% [markdown]
+# {{card:2.2}}
+#
+# Write the loss, then the number by which people decide whether to trust the result. Both see pairs: entry
+# k of `chosen` belongs to entry k of `rejected`.
+#
+# <details><summary>Hint</summary>In float32 the sigmoid of -300 is exactly 0. `torch.nn.functional` has the
+# logarithm of the sigmoid as one function, and softplus as another. For the accuracy, NaN is the only
+# number that does not equal itself.</details>
+
+
+# %% exercise="2.2" role="answer"
+def bt_loss(chosen: torch.Tensor, rejected: torch.Tensor) -> torch.Tensor:
+    """The Bradley-Terry loss of a batch in nats: one number, the mean over its pairs.
+
+    Finite for any finite rewards, also where they differ by hundreds, and with a gradient to train on.
+    Raises ValueError when the shapes differ or there are no pairs.
+    """
+    ### BEGIN SOLUTION
+    if chosen.shape != rejected.shape or chosen.numel() == 0:
+        raise ValueError(f"shapes {tuple(chosen.shape)} and {tuple(rejected.shape)} are no batch of pairs")
+    return torch.nn.functional.softplus(rejected - chosen).mean()
+    ### END SOLUTION
+
+
+# %% exercise="2.2" role="answer" name="b"
+def pair_accuracy(chosen: np.ndarray, rejected: np.ndarray) -> float:
+    """The share of pairs whose chosen response has the higher reward; a tie counts one half.
+
+    Raises ValueError when a reward is NaN or there are no pairs.
+    """
+    ### BEGIN SOLUTION
+    if len(chosen) == 0 or np.isnan(chosen).any() or np.isnan(rejected).any():
+        raise ValueError("there are no pairs, or a reward is NaN")
+    return float(np.mean((chosen > rejected) + 0.5 * (chosen == rejected)))
+    ### END SOLUTION
+
+
+# %% exercise="2.2" role="check"
+check("2.2")
+
+# %% [markdown]
+# ## Comparisons that no model has seen
+#
+# A reward model is trusted for pairs that it was not trained on. The next cell makes such a table: 80
+# prompts of the validation split, 8 responses each, and the gold score in the place of people. Two
+# responses to one prompt are a pair where people are of one mind, that is where gold differs by 3 or more.
+
+# %%
+# About 5 seconds.
+N = 8
+drawn = rslib.sample(policy, rslib.load_prompts("tiny", split="validation", limit=80), n=N, seed=4)
+gold = gold_scores(drawn).tolist()
+rows = range(len(gold))
+table = {
+    "n": N,
+    "prompt": drawn["prompt"][:],
+    "response": drawn["response"][:],
+    "finished": [reason == "eos" for reason in drawn["finish_reason"][:]],
+    "gold": gold,
+    "pairs": [(i, j) for i in rows for j in rows[i - i % N : i - i % N + N] if gold[i] - gold[j] >= 3],
+}
+i, j = table["pairs"][0]
+print(f"{len(gold)} responses, {len(table['pairs'])} pairs. The first one, for: {table['prompt'][i]}")
+for side, row in (("chosen", i), ("rejected", j)):
+    print(f"  {side:8}  gold {gold[row]:5.1f}  {table['response'][row][:80]}")
+
+# %% [markdown]
+# Bradley-Terry says more than an order. The further apart two responses are in the eyes of people, the
+# surer the choice, so a good reward model should be right more often there. Where gold differs by less than
+# one point, what share of pairs will `tiny` order as gold does?
+
+# %% role="predict" name="close_pairs"
+close = ...  # a share
+### BEGIN SOLUTION
+close = 0.6
+### END SOLUTION
+predict("close_pairs", close)
+
+# %%
+# About 3 seconds.
+scored = rslib.score(reward_model, drawn)
+reward_by_prompt, gold_by_prompt = np.reshape(scored["reward"][:], (-1, N)), np.reshape(gold, (-1, N))
+agree = np.sign(reward_by_prompt[:, :, None] - reward_by_prompt[:, None, :])
+apart = gold_by_prompt[:, :, None] - gold_by_prompt[:, None, :]
+bins = [(0, 1), (1, 3), (3, 5), (5, 8), (8, 20)]
+points = []
+for low, high in bins:
+    inside = (apart > low) & (apart <= high)
+    shares = [(agree[k][inside[k]] > 0).mean() for k in range(len(apart)) if inside[k].any()]
+    points.append((float(np.mean(shares)), *bootstrap_interval(shares)))
+compare("close_pairs", points[0][0])
+
+# %%
+[panel] = rslib.plots.panels(1, 3.4, None)
+middle, low, high = np.array(points).T
+at = np.arange(len(bins))
+panel.errorbar(at, middle, yerr=[middle - low, high - middle], fmt="D", color="#1c5a9c", capsize=3)
+panel.axhline(0.5, color="#767676", linestyle="--")
+panel.text(at[-1] + 0.2, 0.51, "a coin", ha="right", color="#767676")
+panel.set_xticks(at, [f"{a} to {b}" for a, b in bins])
+panel.set_xlabel("difference in gold of the two responses")
+panel.set_ylabel(f"share ordered as gold does, n = {len(apart)} prompts")
+panel.set_title("Is the reward model surer where people are?", loc="left")
+rslib.plots.show(
+    panel,
+    f"The share of pairs that tiny orders as gold does goes from {middle[0]:.2f} for differences up to 1 to "
+    f"{middle[-1]:.2f} for differences above 8; bars are 95 % intervals over {len(apart)} prompts.",
+)
+
+# %% [markdown]
+# Where people themselves would hesitate, the reward model is not far from a coin. An accuracy therefore
+# means nothing without the pairs that it was measured on. From here on, only clear pairs count.
+#
+# ## An accuracy is not enough
+#
+# Two questions stay open after a good accuracy. Does the model read the **prompt** at all? And does it pay
+# for **length**? For the first there is a neat trick: show each response under the prompt of another one.
+# Here are the rewards of four responses, under their own prompt and under a foreign one.
+#
+# | | response 0 | 1 | 2 | 3 |
+# |---|---|---|---|---|
+# | own prompt | 2 | 1 | 0 | 3 |
+# | foreign prompt | 1 | 1 | 0 | 0 |
+#
+# The mean fall, divided by the standard deviation of the rewards under their own prompts (1.12), is the
+# **prompt drop**. Work it out.
+
+# %% role="predict" name="drop_by_hand"
+drop = ...  # a number
+### BEGIN SOLUTION
+drop = 0.89
+### END SOLUTION
+predict("drop_by_hand", drop)
+
+# %%
+compare("drop_by_hand", float((1 + 0 + 0 + 3) / 4 / np.std([2, 1, 0, 3])))
+rslib.plots.show(rslib.plots.length_against_reward(scored))
+
+# %% [markdown]
+# That was the second question, asked of `tiny`. Its reward rises with length. Does gold? In this world an
+# additional word is worth nothing by itself, and within a prompt the slope of gold on length is close to 0.
+# What you see is a taste of the people who labelled the comparisons, and the reward model has learned it
+# too.
+#
+# So a model need not be perfect to be of use, but it must be judged by more than one number. Your turn:
+# four reward models without names.
+
+# %%
+models = given("2.3")
+for letter, model in models.items():
+    pair = ["Rinse the rice until the water is clear.", "Ugh, fine."]
+    found = model(["How do I cook plain rice?"] * 2, pair)
+    print(f"{letter}  a fact: {found[0]:6.2f}  a grumble: {found[1]:6.2f}")
+
+# %% [markdown]
+# {{card:2.3}}
+#
+# `models["A"](prompts, responses)` gives an array of rewards. Write `probe`, run it on all four with your
+# table, and give a verdict on each.
+#
+# | verdict | what the probes show |
+# |---|---|
+# | `"use"` | it orders most clear pairs as people do, and it minds a foreign prompt |
+# | `"blind"` | not one reward changes under a foreign prompt, to the last digits |
+# | `"length"` | length is what it pays for, and little else |
+# | `"swapped"` | it prefers what people reject |
+# | `"noise"` | its order has nothing to do with what people prefer, nor with length |
+
+# %% [markdown]
+# The check runs your `probe` on made-up rewards, measures your numbers again, and draws 40 prompts that you
+# have not seen (about 10 seconds). A verdict without its numbers earns nothing.
+#
+# <details><summary>Hint</summary>Rows stand in blocks of `n` with one prompt, so move the prompts by a
+# whole block. For the slope, reshape words and rewards to (prompts, n), take each prompt's mean off both,
+# then divide the sum of products by the sum of squared words. A random head changes its reward under a
+# foreign prompt too, only to no purpose.</details>
+
+
+# %% exercise="2.3" role="answer"
+def probe(score, table: dict) -> dict[str, float]:
+    """Three probes of `score(prompts, responses) -> rewards` on a table with n rows a prompt, in order.
+
+    pair_accuracy: share of table["pairs"], (chosen row, rejected row), in the right order; a tie is a half.
+    prompt_drop: mean fall of the reward when each response stands under another prompt of the table, in
+    standard deviations of the rewards. length_slope: what ten more words pay within a prompt, in that unit.
+    Where all rewards are equal: 0.5, 0 and 0. Where all responses are equally long, the slope is 0.
+    """
+    ### BEGIN SOLUTION
+    prompts, n = list(table["prompt"]), table["n"]
+    rewards = np.asarray(score(prompts, table["response"]))
+    foreign = np.asarray(score(prompts[n:] + prompts[:n], table["response"]))
+    spread = rewards.std() or 1.0
+    chosen, rejected = rewards[np.array(table["pairs"])].T
+    words = np.reshape([len(text.split()) for text in table["response"]], (-1, n))
+    words, within = (a - a.mean(axis=1, keepdims=True) for a in (words, rewards.reshape(-1, n)))
+    slope = (words * within).sum() / ((words**2).sum() or 1.0)
+    return {
+        "pair_accuracy": float(np.mean((chosen > rejected) + 0.5 * (chosen == rejected))),
+        "prompt_drop": float((rewards - foreign).mean() / spread),
+        "length_slope": float(10 * slope / spread),
+    }
+    ### END SOLUTION
+
+
+# %% [markdown]
+# Before you run it: of your four, how many have a pair accuracy above 0.65? And how many of those would you
+# use?
+
+# %% role="predict" name="accurate"
+accurate = ...  # 0 to 4
+### BEGIN SOLUTION
+accurate = 2
+### END SOLUTION
+predict("accurate", accurate)
+
+# %% exercise="2.3" role="answer" name="b"
+# About 15 seconds.
+probes = {}  # for each letter what `probe` returns
+### BEGIN SOLUTION
+probes = {letter: probe(score, table) for letter, score in models.items()}
+### END SOLUTION
+
+# %%
+for letter, found in probes.items():
+    print(letter, "  ".join(f"{name} {value:6.3f}" for name, value in found.items()))
+compare("accurate", sum(found["pair_accuracy"] > 0.65 for found in probes.values()))
+
+# %% [markdown]
+# Read it row by row. Which numbers could a coin have given? Which could only come from a model that was
+# never shown the prompt? Two good accuracies are not two good models.
+
+# %% exercise="2.3" role="answer" name="c"
+verdicts = {"A": "", "B": "", "C": "", "D": ""}
+### BEGIN SOLUTION
+for letter, found in probes.items():
+    if found["pair_accuracy"] < 0.4:
+        verdicts[letter] = "swapped"
+    elif abs(found["prompt_drop"]) < 1e-6:
+        verdicts[letter] = "blind"
+    elif found["length_slope"] > 0.5:
+        verdicts[letter] = "length"
+    else:
+        verdicts[letter] = "use" if found["pair_accuracy"] > 0.65 else "noise"
+### END SOLUTION
+verdicts
+
+# %% exercise="2.3" role="check"
+check("2.3")
+
+# %% [markdown]
+# One of your four was shown an empty prompt every time. Its weights are, to the last digit, those of
+# another one of the four, which may be used. Its accuracy alone would have let it pass: much of what people
+# like about a response shows without the prompt. What does not show is whether it is about rice.
+#
+# Does that matter? Let each of the four choose the best of 8 from your table, and see what gold says about
+# the choice. Which letter will win?
+
+# %% role="predict" name="best_chooser"
+best = ...  # a letter
+### BEGIN SOLUTION
+best = max(probes, key=lambda letter: probes[letter]["pair_accuracy"])
+### END SOLUTION
+predict("best_chooser", best)
+
+# %%
+gains = {}
+for letter, score in models.items():
+    best_rows = score(table["prompt"], table["response"]).reshape(-1, N).argmax(axis=1)
+    gain = gold_by_prompt[np.arange(len(best_rows)), best_rows] - gold_by_prompt.mean(axis=1)
+    gains[letter] = (float(gain.mean()), *bootstrap_interval(gain))
+compare("best_chooser", max(gains, key=lambda letter: gains[letter][0]))
+[panel] = rslib.plots.panels(1, 3.2, None)
+middle, low, high = np.array(list(gains.values())).T
+panel.errorbar(range(4), middle, yerr=[middle - low, high - middle], fmt="D", color="#1c5a9c", capsize=3)
+panel.axhline(0, color="#767676", linestyle="--")
+panel.text(3.3, 0.1, "a random response", ha="right", color="#767676")
+panel.set_xticks(range(4), list(gains))
+panel.set_xlim(-0.4, 3.4)
+panel.set_ylabel(f"gain in gold, n = {len(gold_by_prompt)} prompts")
+panel.set_title("What does best-of-8 gain with each reward model?", loc="left")
+listed = ", ".join(f"{k} {v[0]:+.1f} [{v[1]:+.1f}, {v[2]:+.1f}]" for k, v in gains.items())
+rslib.plots.show(panel, f"Mean gain in gold of best-of-8, with 95 % intervals: {listed}.")
+
+# %% [markdown]
+# Look at the blind one and at its twin. The blind one gains too, since a good manner pays whatever was
+# asked, and with 80 prompts the two intervals overlap: gold itself can hardly tell them apart here. The
+# prompt drop could, without any gold. Outside of this small world there is no gold, and the probes are all
+# that you have.
+#
+# One that you may use still has a limit. Choose among 8 and it helps; choose among hundreds and the taste
+# for length and compliments takes over. Notebook 03 looks for the turn.
+#
+# ## How much evidence?
+#
+# Comparisons cost money. Three pairs, all three in the right order: an accuracy of 1. Would you let that
+# model choose your training data? A gate should ask what the accuracy could be *at worst*.
+
+# %% [markdown]
+# {{card:2.4}}
+#
+# For a share $p$ of $n$ pairs, Wilson's interval has the lower end
+#
+# $$\frac{p + \frac{z^2}{2n} - z\sqrt{\frac{p(1-p)}{n} + \frac{z^2}{4n^2}}}{1 + \frac{z^2}{n}}$$
+#
+# with $z = 1.96$.
+#
+# Write the gate that opens when this end lies above a floor, and count the pairs that open it.
+#
+# <details><summary>Hint</summary>For three of three the lower end is 0.44. The lower end rises with n, so
+# the second function can try n = 1, 2, 3 and so on.</details>
+
+
+# %% exercise="2.4" role="answer"
+def gate(accuracy: float, pairs: int, floor: float = 0.6) -> tuple[float, bool]:
+    """The lower end of Wilson's 95 % interval of an accuracy over so many pairs; is it above `floor`?"""
+    ### BEGIN SOLUTION
+    z = 1.96
+    half = z * np.sqrt(accuracy * (1 - accuracy) / pairs + z**2 / (4 * pairs**2))
+    lower = float((accuracy + z**2 / (2 * pairs) - half) / (1 + z**2 / pairs))
+    return lower, lower > floor
+    ### END SOLUTION
+
+
+def pairs_needed(accuracy: float, floor: float = 0.6) -> int:
+    """The fewest pairs that open the gate at this accuracy. ValueError if it is not above the floor."""
+    ### BEGIN SOLUTION
+    if accuracy <= floor:
+        raise ValueError("no number of pairs shows that")
+    pairs = 1
+    while not gate(accuracy, pairs, floor)[1]:
+        pairs += 1
+    return pairs
+    ### END SOLUTION
+
+
+# %% exercise="2.4" role="check"
+check("2.4")
+
+# %% [markdown]
+# The formula takes every pair for an independent witness. Your table has hundreds of pairs and only 80
+# prompts, and pairs of one prompt agree with each other. That is why the plots above resample prompts.
+# Count prompts when you plan, or the gate opens too early.
+#
+# ## The same call on a real model
+#
+# Put a name between the quotes if you have a GPU, or patience: `Skywork/Skywork-Reward-V2-Qwen3-0.6B` is a
+# Bradley-Terry reward model under Apache-2.0. The call is the one that you used for `A` to `D`, and so is
+# your `probe`, once you have a table of comparisons.
+
+# %%
+REAL = ""
+if REAL:
+    from autograder.exercises.nb02_3 import Scorer
+    from rslib.models.health import PLAIN_PAIR
+
+    prompt, right, wrong = PLAIN_PAIR
+    print(prompt, Scorer(rslib.load_reward_model(REAL))([prompt, prompt], [right, wrong]), sep="\n")
+
+# %% [markdown]
+# The right response should have the higher reward. On another pair, from its own model card, users report
+# 7.875 for the right response and 0.945 for the wrong one with transformers (sgl-project/sglang, issue
+# 17992). One pair is no gate, as you know now. It does tell you that the weights arrived and the template
+# fits.
+
+# %% [markdown]
+# ## What you now know
+#
+# - The most direct use of a reward model is to choose: draw several responses, keep the best, fine-tune the
+#   policy on them with the ordinary loss. The reward model's weights stay as they are.
+# - It learns from comparisons, so its rewards have an order and differences, and no zero.
+# - Accuracy on held-out pairs is the first probe and not the last: ask about the prompt and about length,
+#   and ask how many pairs there were.
+
+# %%
+progress()

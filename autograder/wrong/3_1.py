@@ -130,7 +130,8 @@ def best_of_n_mean(scores, n, values=None):
 # %% wrong: factorials as floats | idea: overflow | fails at: stays finite in a large pool | points: 2
 def best_of_n_mean(scores, n, values=None):
     scores, values = checked(scores, n, values)
-    factorial = np.cumprod(np.concatenate([[1.0], np.arange(1.0, len(scores) + 1)]))
+    with np.errstate(all="ignore"):
+        factorial = np.cumprod(np.concatenate([[1.0], np.arange(1.0, len(scores) + 1)]))
 
     def comb(a, b):
         return factorial[a] / factorial[b] / factorial[a - b] if a >= b else 0.0

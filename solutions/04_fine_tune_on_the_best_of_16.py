@@ -36,10 +36,11 @@ for topic, row, ends in zip(("rice", "tents", "locks"), rewards, reasons, strict
 # the best response ran into the token limit, so it has no ending.
 
 # %% role="predict" name="locks"
-predict("locks", ...)  # the column that you keep for locks
+guess = ...  # the column that you keep for locks, 0 to 3
 ### BEGIN SOLUTION
-predict("locks", 3)
+guess = 3
 ### END SOLUTION
+predict("locks", guess)
 
 # %%
 compare("locks", int(rewards[2].argmax()))
@@ -260,12 +261,12 @@ def judged(tuned):
     return with_gold(with_reference(start, rslib.score(reward_model, drawn, show_progress=False)))
 
 # %% role="predict" name="gain"
-predict("gain", ...)  # points of gold, best minus random
-predict("all", ...)  # points of gold, all minus base
+best_minus_random, all_minus_base = ..., ...  # points of gold, such as 0.5
 ### BEGIN SOLUTION
-predict("gain", 1.5)
-predict("all", 0.5)
+best_minus_random, all_minus_base = 1.5, 0.5
 ### END SOLUTION
+predict("gain", best_minus_random)
+predict("all", all_minus_base)
 
 # %% [markdown]
 # {{card:4.3}}
@@ -341,10 +342,11 @@ for arm, found in result.items():
 # the second in units of the noise's standard deviation.
 
 # %% role="predict" name="noise"
-predict("noise", ...)
+guess = ...  # standard deviations
 ### BEGIN SOLUTION
-predict("noise", 0.0)
+guess = 0.0
 ### END SOLUTION
+predict("noise", guess)
 
 # %%
 noise = np.random.default_rng(4).standard_normal((len(prompts), 16))
@@ -412,12 +414,12 @@ check("4.4")
 # - **replay**: fresh samples, and the best rows of every earlier pool beside them.
 
 # %% role="predict" name="rounds"
-predict("reward", ...)  # "up" or "down" from round 1 to round 3, with fresh samples
-predict("rounds", ...)  # the same for gold
+reward_goes, gold_goes = ..., ...  # "up" or "down" from round 1 to round 3 with fresh samples: reward, gold
 ### BEGIN SOLUTION
-predict("reward", "up")
-predict("rounds", "up")
+reward_goes, gold_goes = "up", "up"
 ### END SOLUTION
+predict("reward", reward_goes)
+predict("rounds", gold_goes)
 
 # %% [markdown]
 # {{card:4.5}}
@@ -567,8 +569,9 @@ for part, column in zip(axes, ("gold", "reward"), strict=True):
     part.set_ylabel(f"{column}, minus base")
     part.set_xticks(range(1, 4))
 axes[-1].set_xlabel(f"fresh rounds (n = {len(heldout)} held-out prompts, 95 % intervals)")
-text = "; ".join(f"round {row['round']}: gold {row['gold']:.2f}, reward {row['proxy']:.2f}" for row in panel)
-plots.finished(axes, "Does another round of the best-of-n help?", text)
+moves = {name: f"from {panel[1][name]:.2f} to {panel[3][name]:.2f}" for name in ("proxy", "gold")}
+text = f"From round 1 to round 3 the reward moves {moves['proxy']}, gold {moves['gold']}."
+plots.finished(axes, "Does another round of best-of-n help?", text)
 plots.show(axes)
 
 # %%
@@ -580,7 +583,8 @@ compare("rounds", "up" if panel[3]["gold"] > panel[1]["gold"] else "down")
 # policy help more than old ones as training goes on. In *reward* that is what you see: fresh beats
 # stale. Gold tells the other half. In notebook 03 best-of-n lost gold beyond n = 16 with this reward
 # model, and two perfect rounds of 16 and 8 are already a best-of-128. Fresh rounds walk past the hump;
-# stale rounds see no new responses, so they cannot.
+# stale rounds see no new responses, so they cannot, and replay is held back by the older rows in its
+# mixture.
 #
 # And the collapse of entropy, which the authors of Minimal-RL report for training on positive
 # responses alone, does not show here: responses get longer, and the entropy of a token sinks only a

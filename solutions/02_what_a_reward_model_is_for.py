@@ -96,7 +96,8 @@ compare("changed", " and ".join(moved))
 #
 # Now switch the reward model off. Nobody scores anything from here on, and each prompt gets responses as a
 # user would get them. A program that knows every fact of this small world judges them: the **gold** score,
-# at most 10. On held-out prompts the base policy has about 1.5. How many points has the tuned one gained?
+# at most 10. On held-out prompts base policies have {{rounds.json:results.*.arms.base.gold.mean|.1f}} on
+# average. How many points will the tuned one have gained?
 
 # %% role="predict" name="gain_in_gold"
 gain = ...  # points

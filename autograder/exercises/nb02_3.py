@@ -426,10 +426,10 @@ def checked_table(work: Work) -> dict[str, Any]:
     )
     prompts = len(set(table["prompt"]))
     require(
-        prompts >= LEARNER and len(table["prompt"]) == prompts * table["n"] and table["n"] >= 4,
+        prompts >= LEARNER and len(table["prompt"]) == prompts * table["n"] and table["n"] >= DRAWS,
         "has enough rows",
-        f"Use at least {LEARNER} prompts with 4 or more responses each: the probes of a small table are "
-        "mostly chance.",
+        f"Use at least {LEARNER} prompts with {DRAWS} or more responses each: the probes of a small table "
+        "are mostly chance.",
         idea="F34",
         got=f"{prompts} prompts, {len(table['prompt'])} rows",
     )

@@ -62,11 +62,8 @@ probes = {
     letter: {k: round(v, 2) for k, v in probe(score, table).items()} for letter, score in models.items()
 }
 
-# %% correct: another table, with more prompts and fewer responses
-table = held_out_table(tuple(range(100, 200)), 5)
-rows = [k for k in range(len(table["gold"])) if k % 8 < 4]
-table = {k: [table[k][row] for row in rows] for k in ("prompt", "response", "finished", "gold")} | {"n": 4}
-table["pairs"] = comparisons(table["gold"], 4)
+# %% correct: another table, with more prompts
+table = held_out_table(tuple(range(100, 190)), 5)
 probes = {letter: measured(score, table) for letter, score in models.items()}
 
 # %% wrong: pairs the wrong way round | idea: F03 | fails at: measures pair_accuracy | points: 2.5

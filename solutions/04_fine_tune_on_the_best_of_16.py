@@ -581,7 +581,9 @@ compare("rounds", "up" if panel[3]["gold"] > panel[1]["gold"] else "down")
 # %% [markdown]
 # DeepSeekMath (Shao et al. 2024, arXiv 2402.03300, section 5.2) reports that samples of the newest
 # policy help more than old ones as training goes on. In *reward* that is what you see: fresh beats
-# stale. Gold tells the other half. In notebook 03 best-of-n lost gold beyond n = 16 with this reward
+# stale.
+#
+# Gold tells the other half. In notebook 03 best-of-n lost gold beyond n = 16 with this reward
 # model, and two perfect rounds of 16 and 8 are already a best-of-128. Fresh rounds walk past the hump;
 # stale rounds see no new responses, so they cannot, and replay is held back by the older rows in its
 # mixture.

@@ -119,16 +119,18 @@ def _rule_ideas(panel: Panel) -> list[Idea]:
     ]
 
 
-def _panel(rng: np.random.Generator, rounds: int, steps: Sequence[float]) -> list[dict[str, float]]:
-    """A healthy panel whose gold moves by `steps` standard errors; the reward rises from round to round."""
-    errors = [0.0, *rng.uniform(0.1, 0.3, rounds)]
-    gold = np.cumsum([rng.uniform(1, 3), *np.multiply(steps, errors[1:])])
+def _panel(rng: np.random.Generator, steps: Sequence[float]) -> list[dict[str, float]]:
+    """A healthy panel whose gold moves by `steps` standard errors; the reward peaks two rounds before the end."""
+    rounds, error = len(steps), float(rng.uniform(0.1, 0.3))
+    gold = rng.uniform(1, 3) + error * np.cumsum([0.0, *steps])
     entropy, proxy = rng.uniform(0.4, 0.9), np.sort(rng.uniform(0, 4, rounds + 1))
+    if rounds > 2:
+        proxy[[-3, -1]] = proxy[[-1, -3]]
     return [
         {
             "round": k,
             "gold": float(gold[k]),
-            "gold_error": float(errors[k]),
+            "gold_error": error if k else 0.0,
             "proxy": float(proxy[k]),
             "entropy": float(entropy * rng.uniform(0.6, 1.1) if k else entropy),
             "unique_ratio": float(rng.uniform(0.7, 1.0)),
@@ -138,25 +140,30 @@ def _panel(rng: np.random.Generator, rounds: int, steps: Sequence[float]) -> lis
 
 
 def _panels(rng: np.random.Generator) -> list[list[dict[str, float]]]:
-    """One panel for each way to go wrong; the round where things turn is drawn."""
-
-    def steps(rounds: int, turn: int, after: float) -> list[float]:
-        return [*rng.uniform(3, 8, turn), *[after] * (rounds - turn)]
-
+    """Panels on which the usual mistakes stop at different rounds; the round where things turn is drawn."""
     found = []
     for _ in range(4):
-        rounds, turn = int(rng.integers(5, 8)), int(rng.integers(1, 4))
-        found += [_panel(rng, rounds, steps(rounds, turn, after)) for after in (-4.0, 1.2, 0.0, 5.0)]
-        dip = steps(rounds, turn, 6.0)
-        dip[turn] = -3.0
-        found.append(_panel(rng, rounds, dip))
-        for name, share in (("entropy", 0.3), ("unique_ratio", 0.3)):
-            panel = _panel(rng, rounds, steps(rounds, rounds, 0.0))
-            panel[turn + 1][name] = share * panel[0][name]
+        turn = int(rng.integers(1, 4))
+        rise = rng.uniform(3, 8, turn).tolist()
+        falls = _panel(rng, [*rise, *[-4.0] * 5])
+        falls[-1]["entropy"] *= 0.2
+        found += [falls, _panel(rng, [*rise, 1.2, -0.5, 1.5, -4.0, -4.0, -4.0])]
+        for name in ("entropy", "unique_ratio"):
+            panel = _panel(rng, [*rise, *[5.0] * 4, -4.0])
+            for row in panel[turn + 1 :]:
+                row[name] = 0.3 * panel[0][name]
             found.append(panel)
-    lost = _panel(rng, 4, [5.0] * 4)
+        found += [_panel(rng, [*rise, -3.0, 6.0, -4.0, -4.0, -4.0]), _panel(rng, [*rise, 0.0, 0.0])]
+    lost = _panel(rng, [5.0] * 4)
     lost[3]["gold"] = float("nan")
-    return [*found, lost, _panel(rng, 3, [-5.0, 5.0, 5.0]), _panel(rng, 0, []), _panel(rng, 1, [6.0])]
+    return [
+        *found,
+        lost,
+        _panel(rng, [-5.0, 5.0, 5.0]),
+        _panel(rng, []),
+        _panel(rng, [6.0]),
+        _panel(rng, [5.0] * 4),
+    ]
 
 
 def grade_rule(work: Work, rng: np.random.Generator) -> None:
@@ -284,7 +291,7 @@ def measures(table: Dataset) -> dict[str, tuple[float, float]]:
     spans["unique_ratio"] = found["intervals"]["unique_ratio"]
     plain = {name: (span["mean"], (span["high"] - span["low"]) / 4) for name, span in spans.items()}
     entropy = found["entropy"] / found["length"]
-    return plain | {"entropy": (entropy, 0.03 * entropy)}
+    return plain | {"entropy": (entropy, 0.04 * entropy)}
 
 
 def _check_panel(panel: Panel, tables: Mapping[str, Dataset]) -> None:
@@ -296,7 +303,9 @@ def _check_panel(panel: Panel, tables: Mapping[str, Dataset]) -> None:
             said = rows[number].get(name)
             plain = isinstance(said, int | float) and np.isfinite(said)
             require(plain, FORM, message, got=f"round {number}: {name} = {short(said)}")
-            floor = {"unique_ratio": 0.1, "kl": 0.1}.get(name, 0.0)
+            floor = {"unique_ratio": 0.1, "kl": 0.1 + 0.5 * abs(ours)}.get(
+                name, 0.0
+            )  # kl: a few rare responses
             text = f"Round {number}: `{name}` is another number when the policy is measured again."
             close = abs(said - ours) <= 7 * error + floor
             require(close, AGREES, text, idea="F50", got=f"{said:.2f}")

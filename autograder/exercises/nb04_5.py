@@ -84,6 +84,11 @@ def _rule_ideas(panel: Panel) -> list[Idea]:
     rising = [k for k in range(1, len(panel)) if _rises(panel[k - 1], panel[k]) and _alive(panel, panel[k])]
     return [
         Idea(
+            "resumes",
+            "The rule stops for good at the first round that fails; a later rise does not count.",
+            max(rising, default=0),
+        ),
+        Idea(
             "F16",
             "This is the round with the highest reward. The reward rises all the way: it is what was "
             "selected for.",
@@ -110,17 +115,12 @@ def _rule_ideas(panel: Panel) -> list[Idea]:
             min(right + 1, len(panel) - 1),
         ),
         Idea("F15", "The gold score is not looked at.", _first(panel, lambda b, n: _alive(panel, n))),
-        Idea(
-            "resumes",
-            "The rule stops for good at the first round that fails; a later rise does not count.",
-            max(rising, default=0),
-        ),
         Idea("F43", "Every round is taken.", len(panel) - 1),
     ]
 
 
 def _panel(rng: np.random.Generator, steps: Sequence[float]) -> list[dict[str, float]]:
-    """A healthy panel whose gold moves by `steps` standard errors; the reward peaks two rounds before the end."""
+    """A healthy panel whose gold moves by `steps` standard errors; the reward peaks before its end."""
     rounds, error = len(steps), float(rng.uniform(0.1, 0.3))
     gold = rng.uniform(1, 3) + error * np.cumsum([0.0, *steps])
     entropy, proxy = rng.uniform(0.4, 0.9), np.sort(rng.uniform(0, 4, rounds + 1))

@@ -90,8 +90,7 @@ def _rule_ideas(panel: Panel) -> list[Idea]:
         ),
         Idea(
             "F16",
-            "This is the round with the highest reward. The reward rises all the way: it is what was "
-            "selected for.",
+            "This is the round with the highest reward: what was selected for, not what it is for.",
             int(np.argmax([row["proxy"] for row in panel])),
         ),
         Idea(

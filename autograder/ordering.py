@@ -15,11 +15,10 @@ import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autograder.exercise import Variant
+from autograder.exercise import Variant, table
 from rslib.config import FinetuneConfig, SampleConfig, unknown_name
 from rslib.errors import ConfigError, DataError
 from rslib.store import RunFolder, atomic_write, versions
@@ -157,8 +156,7 @@ def trace(order: Sequence[str]) -> Trace:
     for card in _cards(order):
         if lacking := [need for need in card.needs if need not in there]:
             wrong_model = "tuned policy" in lacking and "tuned reward model" in there
-            error = ContractError(card, lacking[0], "F01" if wrong_model else "")
-            raise error
+            raise ContractError(card, lacking[0], "F01" if wrong_model else "")
         if card.name == "finetune":
             trained_on = KEPT if "kept responses" in there else EVERYTHING
         leaked = leaked or (card.name == "sample" and "held-out prompts" not in there)
@@ -171,8 +169,7 @@ def _cards(order: Sequence[str]) -> list[Card]:
         raise ConfigError("an order is a list of card names", fix='Write order = ["split", ...].')
     for name in order:
         if name not in CARDS:
-            error = unknown_name("card", name, CARDS, where="order")
-            raise error
+            raise unknown_name("card", name, CARDS, where="order")
         if order.count(name) > 1:
             raise ConfigError(
                 f"`{name}` stands more than once", where="order", fix="One round, each card once."
@@ -190,11 +187,8 @@ class Deck:
         return "\n".join(f"{name:11} {CARDS[name].does}" for name in self.names)
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f'<tr><th scope="row">{n}</th><td>{escape(CARDS[n].does)}</td></tr>' for n in self.names
-        )
-        head = '<tr><th scope="col">card</th><th scope="col">what it does</th></tr>'
-        return f"<table><caption>Eleven cards</caption><thead>{head}</thead><tbody>{rows}</tbody></table>"
+        rows = [(name, CARDS[name].does) for name in self.names]
+        return table("Eleven cards", rows, ("card", "what it does"))
 
 
 def deck(variant: Variant) -> Deck:
@@ -231,9 +225,7 @@ class Result:
         return "\n".join(f"{name:11} {text}" for name, text in self.lines)
 
     def _repr_html_(self) -> str:
-        rows = "".join(f'<tr><th scope="row">{n}</th><td>{escape(t)}</td></tr>' for n, t in self.lines)
-        head = '<tr><th scope="col">card</th><th scope="col">what happened</th></tr>'
-        return f"<table><caption>Your order, run</caption><thead>{head}</thead><tbody>{rows}</tbody></table>"
+        return table("The order, run", self.lines, ("card", "what happened"))
 
 
 def run(order: Sequence[str], folder: str | Path, *, size: Size | None = None, seed: int = 0) -> Result:

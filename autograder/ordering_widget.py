@@ -66,9 +66,9 @@ class Helper:
 
     def refresh(self) -> None:
         """Write every label, and the line to copy."""
-        for at, (name, (label, up, down, out)) in enumerate(zip(self.names, self.rows, strict=True)):
-            label.value = f"{at + 1}. {name}" if self.used[name] else f"({name}: left out)"
+        kept = [name for name in self.names if self.used[name]]
+        for name, (label, up, down, out) in zip(self.names, self.rows, strict=True):
+            label.value = f"{kept.index(name) + 1}. {name}" if name in kept else f"({name}: left out)"
             up.description, down.description = f"{name} up", f"{name} down"
             out.description = f"{name} out" if self.used[name] else f"{name} in"
-        kept = [name for name in self.names if self.used[name]]
         self.line.value = f"{self.variable} = [{', '.join(repr(name) for name in kept)}]".replace("'", '"')

@@ -134,8 +134,7 @@ def _check_cell(cell: Cell) -> None:
         raise cell.wrong(f"role '{cell.role}' on a cell of text", "Remove [markdown] or the role.")
     if cell.role == "setup" and cell.source.strip():
         raise cell.wrong("the setup cell has a body", "Leave it empty; the builder writes it.")
-    if cell.role == "predict" and not cell.name:
-        raise cell.wrong("a predict cell without a name", 'Write `# %% role="predict" name="gap"`.')
+    _check_name(cell)
     if (cell.role in ("answer", "check")) != bool(cell.exercise):
         raise cell.wrong(
             "a role without an exercise, or the other way round",
@@ -150,6 +149,13 @@ def _check_cell(cell: Cell) -> None:
         raise cell.wrong("a solution region outside of an answer or predict cell", "Give the cell its role.")
     if own and not region:  # nbgrader would replace the whole cell
         raise cell.wrong(f"the {cell.role} cell has no solution region", "Put one around what is removed.")
+
+
+def _check_name(cell: Cell) -> None:
+    if cell.role == "predict" and not cell.name:
+        raise cell.wrong("a predict cell without a name", 'Write `# %% role="predict" name="gap"`.')
+    if not f"_{cell.name}".isidentifier():  # it becomes the end of grade and cell ids
+        raise cell.wrong(f"'{cell.name}' is no name", 'Use letters, digits and _, as in name="gap_in_gold".')
 
 
 def _exercise(cell: Cell) -> Exercise:

@@ -104,10 +104,10 @@ def predict(name: str, value: Any = ...) -> None:
 
 
 def compare(name: str, measured: Any) -> None:
-    """Print a prediction beside what was measured."""
+    """Print what was measured, or found by hand, beside the prediction."""
     shown = f"{measured:.3g}" if isinstance(measured, float) else measured
     said = _CURRENT.predictions.get(name)
-    print(f"{name}: you predicted {'nothing' if said is None else said}, measured {shown}")
+    print(f"{name}: {shown} ({'no prediction was made' if said is None else f'you predicted {said}'})")
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,14 @@
 # %% [markdown]
 # ## Is this machine ready?
 #
-# The doctor looks at versions, device, memory and the embedded models. Every line should begin with ok. It
-# takes a few seconds.
+# `doctor` looks at versions, device, memory and the embedded models: small ones that come with the course.
+# Every line should begin with ok. It takes a few seconds.
 
 # %%
 from rslib.models import doctor
 
 for line in doctor():
-    if line.name != "disk" or not line.ok:
+    if line.name != "disk" or not line.ok:  # the disk only where it is nearly full
         print(line)
 
 # %% [markdown]
@@ -45,13 +45,13 @@ print(f"tier: {tier} ({pick_device().why})")
 
 # %% [markdown]
 # After installation the course needs no network. Here is the proof: the next cell forbids every connection
-# while it loads the embedded models, a *policy* that writes and a *reward model* that judges.
+# while it loads two of the embedded models. The *policy* is a language model: it reads a prompt and writes
+# a response. The *reward model* reads a prompt with a response and gives one number, the reward. Higher is
+# better.
 
 # %%
 import socket
 from unittest import mock
-
-from matplotlib.figure import Figure
 
 import rslib
 
@@ -62,37 +62,40 @@ print(f"loaded offline: a policy of {policy.parameters:,} parameters, and a rewa
 # %% [markdown]
 # ## The five stages
 #
-# The whole method fits into one picture. Ask the policy 16 times, let the reward model judge, keep the
-# best, train on it.
+# The whole method fits into one picture. Let the policy respond to each prompt n = 16 times, let the reward
+# model judge, keep the best response, and fine-tune: train the policy to write what was kept. In the end
+# the tuned policy is compared with the *base* policy, the one before training, on *held-out* prompts:
+# prompts that no training has seen.
 
 # %%
+from matplotlib.figure import Figure
+
 stages = {
     "1 sample": ("policy", "16 responses\nto each prompt"),
     "2 score": ("reward model", "a reward\nfor each response"),
-    "3 select": ("selector", "the best one\nof each prompt"),
-    "4 fine-tune": ("policy, trained", "next-token loss\non what was kept"),
-    "5 evaluate": ("held-out prompts", "tuned policy\nagainst base"),
+    "3 select": ("no model", "the best one\nof each prompt"),
+    "4 fine-tune": ("policy", "trained on\nwhat was kept"),
+    "5 evaluate": ("both policies", "tuned against base,\nheld-out prompts"),
 }
-arrow = {"arrowstyle": "->", "color": "#57606a"}
 panel = Figure(figsize=(7.6, 2.1), layout="constrained").subplots()
 panel.set(xlim=(0, 5), ylim=(0, 1), title="What happens in one round, with n = 16?")
 panel.axis("off")
 for at, (name, (who, what)) in enumerate(stages.items()):
-    panel.text(at + 0.5, 0.66, name, ha="center", va="center", bbox={"boxstyle": "round", "fc": "white"})
+    panel.text(at + 0.5, 0.66, name, ha="center", va="center", bbox={"fc": "white"})
     panel.text(at + 0.5, 0.88, f"({who})", ha="center", fontsize=9)
     panel.text(at + 0.5, 0.3, what, ha="center", fontsize=9)
     if at:
-        panel.annotate("", (at + 0.15, 0.66), (at - 0.13, 0.66), arrowprops=arrow)
-panel.annotate("", (0.5, 0.2), (3.5, 0.2), arrowprops=arrow)
+        panel.annotate("", (at + 0.15, 0.66), (at - 0.13, 0.66), arrowprops={"arrowstyle": "->"})
+panel.annotate("", (0.5, 0.2), (3.5, 0.2), arrowprops={"arrowstyle": "->"})
 panel.text(2, 0.05, "the next round samples from the tuned policy", ha="center", fontsize=9)
 rslib.plots.show(panel, "One round: sample, score, select, fine-tune, evaluate; then from the tuned policy.")
 
 # %% [markdown]
-# Now the same with real models, small as they are. Forty prompts, 640 responses, about five seconds.
+# Now stages 1 to 3 with the embedded models. Forty prompts, 640 responses, about five seconds.
 #
 # In this course you say what you expect before you look. A wrong guess is worth more than none: it is the
-# one that you remember. Rewards run from about −6 to 5. **By how much will the mean reward of the 40 kept
-# responses exceed that of all 640?**
+# one that you remember. The rewards of this reward model run from about −6 to 5. **By how much will the
+# mean reward of the 40 kept responses exceed that of all 640?**
 
 # %% role="predict" name="selection_gap"
 guess = ...  # a number, such as 1.0; replace the dots, then run the cell
@@ -123,8 +126,10 @@ print(f"not kept {lost['reward']:5.2f}  {lost['response']}")
 
 # %% [markdown]
 # Stages 4 and 5: a copy of the policy is trained on the 40 kept responses, then both policies respond to 60
-# prompts that neither was trained on. About ten seconds. *Gold* is the score that really counts; here a
-# program knows it.
+# held-out prompts. About ten seconds.
+#
+# Two rows of the table matter. *Gold* is the score that really counts; in this small world a program
+# computes it. *Proxy* is the mean reward: what the reward model believes.
 
 # %%
 tuned = rslib.finetune(policy, kept, runs / "policy", show_progress=False)
@@ -135,12 +140,12 @@ report = rslib.evaluate(
     prompts=rslib.load_prompts("tiny", split="test", limit=60),
     show_progress=False,
 )
-print("\n".join(report.text_table().splitlines()[:5]))
+print("\n".join(report.text_table().splitlines()[:4]))
 
 # %% [markdown]
-# Forty rows are very few, and 60 prompts leave wide intervals in brackets. Whether a difference is real is
-# a question that comes up in every notebook. With 400 prompts to train on, gold rises from
-# {{rounds.json:results.*.arms.base.gold.mean|.2f}} to
+# The brackets hold 95 % intervals. Forty responses to train on are very few, and with 60 prompts to judge
+# by the intervals are wide. Whether a difference is real is a question that comes up in every notebook.
+# With 400 prompts to train on, gold rises from {{rounds.json:results.*.arms.base.gold.mean|.2f}} to
 # {{rounds.json:results.*.arms.best_of_n.gold.mean|.2f}}.
 
 # %% [markdown]
@@ -150,8 +155,8 @@ print("\n".join(report.text_table().splitlines()[:5]))
 # work on inputs drawn anew each time, and shows a panel. You may check as often as you like; only the last
 # one counts.
 #
-# Here is a practice panel. The function should give the place of the highest reward in a list. This one is
-# wrong:
+# Here is a practice panel. The function should give the place of the highest reward in a list, counted from
+# 0; of several highest, the first. This one is wrong:
 
 # %%
 from autograder.exercises.nb00 import practise
@@ -199,14 +204,11 @@ practise(best_of)
 # | `compare("gap", 2.31)` | puts it beside what was measured |
 # | `progress()` | your points so far, in this session |
 #
-# Put an id of yours into `student=""` in the set-up cell, the same in all notebooks: it draws your variant
-# of the exercises. In a class your instructor says which.
+# Put an id of yours into `student=""` in the set-up cell and run that cell again. Use the same id in all
+# notebooks: it draws your variant of the exercises. In a class your instructor says which.
 
 # %% [markdown]
 # ## What you now know
-# - This machine is ready, and which tier it is; the embedded models need no network.
+# - Whether this machine is ready, and which tier it is; the embedded models need no network.
 # - One round is sample, score, select, fine-tune, evaluate.
 # - A check says which idea leads to a wrong answer, and gives points for each part.
-
-# %%
-progress()

@@ -2,10 +2,10 @@
 # # 01 · One pipeline, in order
 #
 # You will be able to
-# - put one round of rejection sampling fine-tuning into an order that runs, and say why it has to be that
-#   one
-# - look at a bad order and name the card that stops, or the number that gets worse
-# - write sampling and scoring whose every row can be drawn again, alone
+# - put the steps of one round of rejection sampling fine-tuning in order, and say which of them must wait
+#   for which
+# - look at a bad order and name the step that stops, or the number that gets worse
+# - write sampling code whose every response can be drawn again, on its own
 #
 # About 50 minutes, 14 points. No GPU needed.
 
@@ -14,8 +14,9 @@
 # %% [markdown]
 # ## Sixteen tries at one prompt
 #
-# Here is one policy and one prompt: how to cook rice. A seed makes the difference between a patient cook
-# and somebody who has had enough. The policy is the same in both cases.
+# One policy, one prompt: how to cook rice. The policy draws its words by chance, so sixteen seeds give
+# sixteen responses. Some come from a patient cook, some from somebody who has had enough. Here are the
+# first four.
 
 # %%
 import rslib
@@ -27,10 +28,10 @@ for text in sixteen["response"][:4]:
     print("-", text)
 
 # %% [markdown]
-# A reward model reads a prompt with a response and gives one number. For this one, rewards run from about
-# −6 to 5.
+# A reward model reads a prompt with a response and gives one number, the reward. For this one, rewards run
+# from about −6 to 5.
 #
-# Commit yourself before you look: how far above the mean of the sixteen will the best of them be?
+# Commit yourself before you look: how far above the mean reward of the sixteen will the best reward be?
 
 # %% role="predict" name="best_minus_mean"
 guess = ...  # a number, such as 1.0
@@ -43,7 +44,7 @@ predict("best_minus_mean", guess)
 scored = rslib.score(reward_model, sixteen, show_progress=False)
 ranked = sorted(zip(scored["reward"], scored["response"], strict=True), reverse=True)
 for reward, text in [*ranked[:3], *ranked[-3:]]:
-    print(f"{reward:6.2f}   {text[:90]}")
+    print(f"{reward:6.2f}   {text[:125]}")
 mean = sum(scored["reward"]) / 16
 compare("best_minus_mean", ranked[0][0] - mean)
 
@@ -55,13 +56,13 @@ compare("best_minus_mean", ranked[0][0] - mean)
 # Look twice at the winner, though. Is it the most helpful of these, or the one that flatters most? Keep
 # that doubt; notebook 03 comes back to it.
 #
-# The distance between what is kept and what was drawn is called the *selection gap*. Without a gap there is
-# nothing to learn.
+# The mean reward of what is kept, minus the mean reward of what was drawn, is called the *selection gap*.
+# Without a gap there is nothing to learn.
 
 # %% [markdown]
 # ## By hand first
 #
-# Three prompts, four responses to each, twelve rewards. Best-of-4 keeps one response for each prompt.
+# Three prompts, four responses to each, twelve rewards. Best-of-4 keeps one response to each prompt.
 #
 # | prompt | response 0 | response 1 | response 2 | response 3 |
 # |---|---:|---:|---:|---:|
@@ -69,7 +70,7 @@ compare("best_minus_mean", ranked[0][0] - mean)
 # | pitch a tent | 3.0 | 3.6 | 2.8 | 3.3 |
 # | oil a lock | −2.2 | −3.1 | −0.7 | −1.4 |
 #
-# Which three are kept? Write their numbers, rice first.
+# Which three are kept? Write the number of the response, 0 to 3, for rice, tent and lock.
 
 # %% role="predict" name="kept"
 kept = ...  # a list of three numbers, such as [0, 0, 0]
@@ -81,10 +82,11 @@ predict("kept", kept)
 # %%
 import numpy as np
 
+names = ["rice", "tent", "lock"]
 rewards = np.array([[0.4, 2.1, -1.0, 0.9], [3.0, 3.6, 2.8, 3.3], [-2.2, -3.1, -0.7, -1.4]])
 compare("kept", rewards.argmax(axis=1).tolist())
-prompts_of_top_three = np.sort(np.argsort(rewards, axis=None)[-3:] // 4)
-print("the three highest rewards of the table belong to prompts", prompts_of_top_three.tolist())
+top_three = rewards.argsort(axis=None)[-3:] // 4  # the rows of the three highest rewards of all
+print("the three highest rewards of all belong to", [names[row] for row in top_three])
 
 # %% [markdown]
 # The three highest rewards all belong to the tent. Had you kept those, the policy would never hear of rice
@@ -96,6 +98,10 @@ print("the three highest rewards of the table belong to prompts", prompts_of_top
 #
 # One round of the method is eight cards long. Three more cards lie on the table; they were left behind by
 # other methods, or by a misunderstanding. You get all eleven, shuffled.
+#
+# Four words on them. The *base* policy is the one you start from, the *tuned* policy is what training makes
+# of it. *Held-out* prompts are kept away from all training. *Gold* is the score that really counts: here a
+# program computes it, because it knows what a good response to each prompt holds.
 
 # %%
 given("1.1")
@@ -115,8 +121,10 @@ given("1.1")
 # makes?</details>
 
 # %%
-HELPER = False  # True shows buttons that move the cards; copy the line that they write into the next cell
+# HELPER = True shows buttons that move the cards, and writes a line for the next cell.
 from autograder.ordering_widget import order_helper
+
+HELPER = False
 
 order_helper(given("1.1")) if HELPER else None
 
@@ -130,14 +138,13 @@ order = ["split", "sample", "score", "select", "finetune", "test_base", "test_tu
 check("1.1")
 
 # %% [markdown]
-# ## Now with real models
+# ## Your order, run
 #
 # The next cell but one runs your own order on the embedded models: 96 prompts to train on, 100 held out. It
-# takes about 20 seconds, and none the second time.
+# takes about 20 seconds, and next to none the second time.
 #
-# The judge is **gold**, a program that knows what a good response to each embedded prompt holds. An ideal
-# response scores 10; the base policy stands near {{rounds.json:results.*.arms.base.gold.mean|.1f}}. What
-# will one round add?
+# **Gold** is the judge. An ideal response scores 10; the base policy stands near
+# {{rounds.json:results.*.arms.base.gold.mean|.1f}}. What will one round add?
 
 # %% role="predict" name="gain_in_gold"
 guess = ...  # points of gold, such as 0.5
@@ -156,10 +163,10 @@ if found := result.difference:
 result
 
 # %% [markdown]
-# The interval is wide: a hundred prompts are few. Three larger runs, with 120 prompts and other seeds, gave
-# {{orders.json:orders.best_of_n.gain.mean|+.2f}} on average, between
-# {{orders.json:orders.best_of_n.gain.low|+.2f}} and {{orders.json:orders.best_of_n.gain.high|+.2f}}. So the
-# gain is real, and its size depends on the draw.
+# With the right order the interval lies above 0, and it is wide: a hundred prompts are few. Three larger
+# runs, with 120 prompts and three seeds, gained {{orders.json:orders.best_of_n.gain.mean|+.2f}} on average,
+# from {{orders.json:orders.best_of_n.gain.low|+.2f}} to {{orders.json:orders.best_of_n.gain.high|+.2f}},
+# and each of their intervals lies above 0 too. So the gain is real, and its size depends on the draw.
 #
 # Where it comes from can be seen before any training: in the rewards of what was kept.
 
@@ -167,12 +174,16 @@ result
 from rslib.evaluation import reward_histogram
 
 tables = result.tables
-rslib.plots.show(rslib.plots.reward_histogram(reward_histogram(tables["scored"], tables["kept"])))
+if tables["kept"]:
+    panel = rslib.plots.reward_histogram(reward_histogram(tables["scored"], tables["kept"]))
+    pool, best = (np.mean(tables[name]["reward"]) for name in ("scored", "kept"))
+    rslib.plots.show(panel, f"The mean reward of the pool is {pool:.2f}, of what was kept {best:.2f}.")
 
 # %% [markdown]
 # ## Why this order
 #
-# Each card asks for something and makes something. Read the table from below: it leaves little choice.
+# Each card asks for something and makes something. Start at `compare` and read upwards: who makes what it
+# asks for, and what does that card ask for?
 
 # %%
 from autograder.ordering import CARDS
@@ -182,18 +193,22 @@ for card in CARDS.values():
     print(f"{card.name:11}   {' and '.join(card.needs):33}   {card.makes}")
 
 # %% [markdown]
-# The chain from `sample` to `finetune` is rigid. `test_base` is not: it needs the held-out prompts and a
-# policy that never changes, so it may stand anywhere between `split` and `compare`. Six orders pass for
-# that reason.
+# Most cards have one place only. `test_base` is free: it needs the held-out prompts and a policy that never
+# changes, so it may stand anywhere between `split` and `compare`. Six orders pass for that reason.
 #
-# Three cards lead nowhere. `advantage` asks for a value network, which belongs to PPO. `rewrite` takes the
-# reward model for a writer; it can only judge. `tune_rm` runs, and trains the wrong model.
+# Three cards lead nowhere. `advantage` asks for a value network, which belongs to PPO, a method of notebook
+# 06. `rewrite` takes the reward model for a writer; it can only judge. `tune_rm` runs, and trains the wrong
+# model.
+#
+# The table does not say everything. It would let `finetune` follow `sample` at once, and `sample` come
+# before `split`. What happens then?
 
 # %% [markdown]
 # ## An order that runs and is worth nothing
 #
 # `finetune` trains on the responses at hand. Suppose that someone leaves `score` and `select` out. Every
-# card still finds what it needs and no message appears. The policy is trained on 16 times as many rows.
+# card still finds what it needs, and no message appears. From the same prompts, the policy is trained on 16
+# times as many responses.
 #
 # What will that add to gold? The run below is a small one, and takes about 20 seconds.
 
@@ -213,34 +228,33 @@ compare("gain_without_selecting", everything.difference["difference"])
 everything
 
 # %% [markdown]
-# Nothing that can be told from chance. In three larger runs it was
-# {{orders.json:orders.train_on_all.gain.mean|+.2f}} (between
-# {{orders.json:orders.train_on_all.gain.low|+.2f}} and {{orders.json:orders.train_on_all.gain.high|+.2f}}),
-# and {{orders.json:orders.train_on_all.fresh.mean|+.2f}} on a second set of prompts. A policy that is
-# trained on everything it writes is shown its own average, and stays there.
+# Nothing that can be told from chance: the interval holds 0. So did those of three larger runs, whose gains
+# were {{orders.json:orders.train_on_all.gain.mean|+.2f}} on average, and
+# {{orders.json:orders.train_on_all.fresh.mean|+.2f}} on a second set of prompts. A policy that is trained
+# on everything it writes is shown its own average, and stays there.
 #
 # An order can also look too good. With `sample` before `split`, nothing is held out yet, so the judge's
-# prompts are trained on too. The comparison then shows
-# {{orders.json:orders.sample_before_split.gain.mean|+.2f}}. Is that twice as good a policy, or one that
-# knows the questions? The run itself cannot tell.
+# prompts are trained on too. In three runs the comparison then showed
+# {{orders.json:orders.sample_before_split.gain.mean|+.2f}} on average. Is that a policy that learned twice
+# as much, or one that knows the questions? The runs themselves cannot tell.
 #
 # Prompts that nobody had met could: on those the same policies gained
 # {{orders.json:orders.sample_before_split.fresh.mean|+.2f}}. Here the leak did no visible harm, and the
 # larger gain goes with twice as many prompts to train on. You know that only because somebody kept fresh
 # prompts.
 
-# %%
-given("1.2")
-
 # %% [markdown]
 # {{card:1.2}}
 #
-# Four orders that go wrong, some of them without a sound. For each: which card stops, or does it run to the
-# end? And why, or what is its number worth? A letter and a digit each; a right letter with a wrong reason
-# earns nothing.
+# Four orders that go wrong, some of them without a sound. For each, a letter: which card stops, or does the
+# order run to its end? And a digit: why does it stop, or what is wrong with its number? A right letter with
+# a wrong digit earns nothing.
 #
 # <details><summary>Hint</summary>Walk through the order with a pencil. Under each card write what is there
 # after it. Stop at the first card whose needs, in the table above, are not all written down yet.</details>
+
+# %%
+given("1.2")
 
 # %% exercise="1.2" role="answer"
 what_happens = {"a": "", "b": "", "c": "", "d": ""}  # such as {"a": "B2", ...}
@@ -267,13 +281,13 @@ check("1.2")
 # | oil a lock | 1 | Thank you for asking ... |
 # | oil a lock | 2 | First, clean ... |
 #
-# M prompts give M × n rows, and row i belongs to prompt i // n. Write i % n there once, and every reward
-# belongs to somebody else's question.
+# M prompts give M × n rows, and row i belongs to prompt i // n. Write i % M there once, and most responses
+# stand beside a prompt that they were not written for.
 
 # %% [markdown]
-# Each response is drawn with a seed of its own. If all responses of a prompt had one seed, they would be
-# copies, and there would be nothing to choose from. If the seed came from the place in the list, a run that
-# was stopped and resumed would differ from one that was not.
+# Each response is drawn with a seed of its own. If all responses to a prompt had one seed, they would be
+# copies, and there would be nothing to choose from. If the seed came from the place in the list, a run over
+# half of the prompts would draw other responses than the whole one.
 #
 # So a seed should depend on three things and no others: the seed of the run, the prompt, and the number of
 # the response. How do you make one number of three? Adding is not enough: 1 + 11 is 11 + 1. Writing them
@@ -300,9 +314,9 @@ def sample_n(draw, prompts, n, seed):
 
     draw(prompt, seed) gives one response; its seed is a whole number, 0 <= seed < 2**63.
     prompts: different texts, perhaps none. n: at least 1. seed: the run's own seed.
-    A row is {"prompt": ..., "sample_id": 0 to n - 1, "response": ...}. A response depends on the run's seed,
-    its prompt and its sample_id alone: not on the other prompts, their order, or n. It is the same in every
-    session, and no two responses of any runs share a seed.
+    A row is a dict {"prompt": ..., "sample_id": 0 to n - 1, "response": ...}. A response depends on the run's
+    seed, its prompt and its sample_id alone: not on the other prompts, their order, or n. It is the same in
+    every session, and no two responses of any runs share a seed. Prompts may begin or end with digits.
     """
     ### BEGIN SOLUTION
     rows = []
@@ -320,8 +334,9 @@ import math
 
 
 def score(reward, rows):
-    """The same rows in the same order, each with one more column, "reward"; perhaps there are none.
+    """A list of the same rows in the same order, each with one more column, "reward".
 
+    rows: as sample_n makes them, perhaps none; several may hold the same response.
     reward(prompt, response) gives a number, higher is better. Raises ValueError when one is NaN or infinite.
     """
     ### BEGIN SOLUTION
@@ -357,8 +372,8 @@ for row in score(reward, sample_n(draw, [rice, "How do I fix a flat bike tire?"]
     print(f"{row['prompt']:30}   {row['sample_id']}   {row['reward']:6.2f}   {row['response'][:60]}")
 
 # %% [markdown]
-# `rslib.sample` and `rslib.score` keep the same promises, and draw many responses at once. Three of them,
-# tried: the prompts turned round, n doubled, and another batch size.
+# `rslib.sample` keeps the same promises, and draws many responses at once. Three of them, tried: the
+# prompts turned round, n doubled, and another batch size.
 
 # %%
 prompts = rslib.load_prompts("tiny", limit=4)
@@ -378,8 +393,9 @@ for name, table in (("turned round", turned), ("n = 6, batches of 5", doubled)):
 # %% [markdown]
 # ## Who does this, and where
 #
-# Six systems whose papers or repositories say that they drew many and kept few. Each in our words, with its
-# source.
+# Six systems whose papers or repositories say that they drew many and kept some. Each in our words, with
+# its source. Two methods of later notebooks are named: PPO follows the reward with gradients, DPO learns
+# from pairs of responses.
 #
 # (a) **WebGPT** (Nakano and others, 2021, arXiv 2112.09332). A policy that imitates people who browse
 # writes 64 answers to a question. A reward model picks the one that the reader gets. People preferred it to
@@ -408,17 +424,18 @@ for name, table in (("turned round", turned), ("n = 6, batches of 5", doubled)):
 # solutions to each maths problem. Those that end in the right number, and differ from each other, are added
 # to the fine-tuning data. LLaMA-7B went from 35.9 to 41.7 % on GSM8K.
 
-# %%
-given("1.4")
-
 # %% [markdown]
 # {{card:1.4}}
 #
 # For each system: a letter for the place in its recipe, and a digit for the number of responses to a
-# prompt. "Not stated" is an answer like any other, and sometimes the only honest one.
+# prompt. Several systems may share a number. "Not stated" is an answer like any other, and sometimes the
+# only honest one.
 #
 # <details><summary>Hint</summary>Two questions decide most of it. Is any policy trained on what was kept?
 # And what comes after? A number on a figure's axis is not a setting of a recipe.</details>
+
+# %%
+given("1.4")
 
 # %% exercise="1.4" role="answer"
 used = {"a": "", "b": "", "c": "", "d": "", "e": "", "f": ""}  # such as {"a": "B2", ...}
@@ -431,15 +448,16 @@ used = {question.id: question.label(sheet.variant) for question in sheet.questio
 check("1.4")
 
 # %% [markdown]
-# The same first three cards, six times: sample, score, select. What comes next differs. WebGPT pays for 64
-# responses at every question, for ever. Llama 2 and 3, AlpacaFarm and RFT pay once and put the result into
-# the weights. HH-RLHF did neither: it used the best of 16 to ask people better questions.
+# The same first three cards, six times: sample, score, select. (For RFT the score is a program that checks
+# the result.) What comes next differs. WebGPT pays for 64 responses to every question, for ever. Llama 2
+# and 3, AlpacaFarm and RFT pay in training and put the result into the weights. HH-RLHF did neither: it
+# gave people better responses to compare.
 #
-# To run the first three cards on a real model, name one below: a folder, or a hub id with a network. A GPU
-# helps.
+# To run the first three cards on real models, name a policy and a reward model below: folders, or hub ids
+# where there is a network. A GPU helps.
 
 # %%
-REAL = ""  # such as "HuggingFaceTB/SmolLM2-360M-Instruct"; a reward model too, in the next line
+REAL = ""  # such as "HuggingFaceTB/SmolLM2-360M-Instruct"
 REAL_REWARD = ""  # such as "Skywork/Skywork-Reward-V2-Qwen3-0.6B"
 if REAL and REAL_REWARD:
     responses = rslib.sample(rslib.load_policy(REAL), [rice], n=16, seed=0, max_new_tokens=128)
@@ -448,12 +466,12 @@ if REAL and REAL_REWARD:
 
 # %% [markdown]
 # ## What you now know
-# - One round is a chain of needs: prompts apart, responses, rewards, the best of each prompt, a tuned copy,
-#   a comparison.
-# - An order that runs may still be worthless: without selecting nothing moves, and a leaked prompt proves
-#   nothing.
-# - A response that depends on its run, its prompt and its number alone can be drawn again by anybody, in
-#   any batch.
+# - One round is a chain of needs: held-out prompts, responses, rewards, the best response to each prompt, a
+#   tuned copy, a comparison.
+# - An order that runs may still be worthless: without selecting nothing moves, and a gain on prompts that
+#   were trained on proves little.
+# - A response whose seed comes from its run, its prompt and its number alone can be drawn again by anybody,
+#   in any batch.
 
 # %%
 progress()

@@ -198,7 +198,7 @@ def test_begin_names_the_variant_and_keeps_predictions_of_the_same_notebook(toy,
     folder = autograder.begin("09", student="ada")
     autograder.compare("gap", 2.5)
     said = capsys.readouterr().out
-    assert folder.is_dir() and "'ada'" in said and "you predicted 2, measured 2.5" in said
+    assert folder.is_dir() and "'ada'" in said and "gap: 2.5 (you predicted 2)" in said
 
 
 def test_a_prediction_of_dots_is_none(toy, capsys):

@@ -123,6 +123,21 @@ def test_the_results_say_how_they_were_made_and_carry_intervals():
             assert run["gain"]["low"] < run["gain"]["difference"] < run["gain"]["high"]
 
 
+def test_what_the_notebook_says_of_the_three_runs_holds():
+    """Its prose names no more than these files hold: a gain, no gain, and a leak that did no visible harm."""
+    orders = json.loads(ordering.RESULTS.read_text(encoding="utf-8"))["orders"]
+    assert all(run["gain"]["low"] > 0 for run in orders["best_of_n"]["runs"])
+    assert all(run["gain"]["low"] < 0 < run["gain"]["high"] for run in orders["train_on_all"]["runs"])
+    leak, right = orders["sample_before_split"], orders["best_of_n"]
+    assert leak["gain"]["mean"] > 1.6 * right["gain"]["mean"]
+    assert leak["fresh"]["mean"] >= leak["gain"]["mean"]
+
+
+def test_a_misspelt_card_is_told_in_one_line():
+    message = verdict(["Split", "sample"]).outcomes[0].message
+    assert "Did you mean 'split'?" in message and "\n" not in message
+
+
 def test_an_order_is_run_for_real_and_kept(tmp_path):
     size = ordering.Size(prompts=2, heldout=4, samples=1)
     first = ordering.run(RIGHT, tmp_path, size=size)
@@ -166,6 +181,14 @@ def test_the_helper_writes_the_line_to_copy(monkeypatch):
     rows[2].children[3].press()  # tune_rm is left out
     rows[0].children[1].press()  # the first cannot go up
     assert line.value == 'order = ["sample", "score"]'
+    assert [row.children[0].value for row in rows] == ["1. sample", "2. score", "(tune_rm: left out)"]
+    rows[0].children[3].press()  # numbers count the cards in use
+    assert [row.children[0].value for row in rows] == [
+        "(sample: left out)",
+        "1. score",
+        "(tune_rm: left out)",
+    ]
+    rows[0].children[3].press()
     rows[2].children[3].press()
     assert line.value == 'order = ["sample", "score", "tune_rm"]'
 

@@ -208,6 +208,8 @@ WRONG = {
     "a check with more in it": ('check("90.1")', 'print(1)\ncheck("90.1")', "a check cell with another body"),
     "a body in the setup cell": ('role="setup"', 'role="setup"\nimport os', "the setup cell has a body"),
     "a prediction without a name": (' name="twice"', "", "a predict cell without a name"),
+    "a name with a blank": ('name="twice"', 'name="twice two"', "'twice two' is no name"),
+    "a name with a hyphen": ('name="twice"', 'name="twice-two"', "'twice-two' is no name"),
     "an exercise without a role": (' role="answer" name="b"', "", "a role without an exercise"),
     "a role on text": ("# %% [markdown]\n# The", '# %% [markdown] role="answer"\n# The', "on a cell of text"),
     "a region in a given cell": (' role="predict" name="twice"', "", "a solution region outside"),

@@ -43,7 +43,7 @@ def grade_ties(work: Work, rng: np.random.Generator) -> None:
 
 
 PRACTICE = Exercise(
-    "0",
+    "0.1",
     "Which response is the best?",
     difficulty=1,
     minutes=1,

@@ -34,7 +34,7 @@ def followed(work: Work) -> ordering.Trace:
         message = broken.what + WHY.get(broken.idea, "")
         raise Wrong(CONTRACTS, message, idea=broken.idea or "contract", case=case) from None
     except ConfigError as error:
-        raise Wrong(CARDS, str(error), idea="form", case=case) from None
+        raise Wrong(CARDS, f"{error.what}. {error.fix}", idea="form", case=case) from None
 
 
 def grade_runs(work: Work, rng: np.random.Generator) -> None:

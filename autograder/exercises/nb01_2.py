@@ -20,26 +20,29 @@ IDS = "abcd"
 RUNS = "It runs to the end."
 LACKS = "One card here asks for what is not there. Go from left to right and note what each card makes."
 REASONS = {
-    "rewards": ("No response has a reward at that point.", "Find `score` in this order, then `select`."),
+    "rewards": (
+        "The card needs rewards, and no response has one yet.",
+        "Find `score` in this order, then `select`.",
+    ),
     "responses": (
-        "No response is written at that point.",
+        "The card needs responses, and none is written yet.",
         "Find `sample` in this order, then look behind it.",
     ),
     "tuned": (
-        "No tuned policy exists at that point.",
-        "Find the card that makes one, and its place in this order.",
+        "The card needs a tuned policy, and there is none.",
+        "Find the card that makes a tuned policy, and its place in this order.",
     ),
     "heldout": (
-        "No prompts are held out at that point.",
+        "The card needs held-out prompts, and there are none.",
         "Find `split` in this order, then the cards that test.",
     ),
     "value": (
-        "It asks for a thing that no card makes.",
-        "Every thing that a card asks for here is made by another one.",
+        "The card needs what none of the eleven cards makes.",
+        "Every thing that a card of this order needs is made by one of the eleven cards.",
     ),
     "alone": (
-        "Only one of two measurements is there.",
-        "Count the `test_` cards, and look where they stand.",
+        "The card needs two measurements, and one is missing.",
+        "Count the `test_` cards, and look where they stand. Which card needs both?",
     ),
     "all": (
         "Every response is trained on: gold hardly moves.",
@@ -50,7 +53,7 @@ REASONS = {
         "Look at which prompts `sample` finds at its turn: are some held out by then?",
     ),
     "nothing": (
-        "One number stands alone: no gain can be read off.",
+        "No card compares: the number at the end stands alone.",
         "Look at the last cards: is the tuned policy weighed against the base policy?",
     ),
     "worst": (
@@ -58,7 +61,7 @@ REASONS = {
         "`select` keeps the highest reward in whatever order it stands; no card turns its sign.",
     ),
     "free": (
-        "Nothing gets worse: these cards may swap places.",
+        "Nothing is lost: these cards may change places.",
         "Only cards that need nothing from each other may swap. Write down what each of them makes.",
     ),
 }
@@ -188,7 +191,7 @@ RUNNING = (
     BadOrder(
         "split sample score select finetune test_tuned",
         "nothing",
-        ("leak", "alone", "all"),
+        ("leak", "worst", "all"),
         ("select", "finetune", "test_tuned"),
     ),
 )

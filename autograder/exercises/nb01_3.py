@@ -6,6 +6,7 @@ import builtins
 import hashlib
 import math
 import operator
+import re
 from collections.abc import Callable
 from typing import Any
 from unittest import mock
@@ -14,7 +15,7 @@ import numpy as np
 
 from autograder.exercise import RUNS, Exercise, Idea, Part, Wrong, diagnose, require, same
 from autograder.work import Work
-from rslib.errors import RSError
+from rslib.errors import ConfigError, RSError
 
 THINGS = ("rice", "a tent", "a lock", "a bicycle", "a cake", "a letter", "a lamp", "a garden", "a shelf")
 VERBS = ("cook", "fix", "open", "choose", "clean", "carry", "build", "sell")
@@ -35,12 +36,18 @@ class Drawer:
         self.calls: dict[str, tuple[str, int]] = {}
 
     def __call__(self, prompt: str, seed: int) -> str:
-        """The response to a prompt under a seed; TypeError for a seed that is no integer."""
-        number = operator.index(seed)
+        """The response to a prompt under a seed; ConfigError for a seed that is no whole number."""
+        try:
+            number = operator.index(seed)
+        except TypeError:
+            raise ConfigError(f"draw wants a whole number as seed, not a {type(seed).__name__}") from None
         digest = hashlib.sha256(f"{prompt}\x1f{number}".encode()).hexdigest()
         text = f"Take {digest[:6]}, then {digest[6:12]}."
         self.calls[text] = (prompt, number)
         return text
+
+    def __repr__(self) -> str:
+        return "draw"
 
     def seeds(self, rows: Rows) -> list[int]:
         """The seed of each row's response."""
@@ -48,33 +55,42 @@ class Drawer:
 
 
 def drawn(work: Work, prompts: list[str], n: int, seed: int) -> tuple[Rows, Drawer]:
-    """The rows of the learner's `sample_n`, checked for their shape, and the policy that was asked."""
+    """The rows of the learner's `sample_n` as plain dicts of three columns, and the policy that was asked."""
     draw = Drawer()
     rows = work.function("sample_n")(draw, prompts, n, seed)
     case = f"{len(prompts)} prompts, n = {n}"
-    check, found = "gives n rows to each prompt", _length(rows)
-    message = "sample_n returns one flat list with a row for each response, so prompts times n rows."
-    nested = "That is one entry a prompt. A table has one row for each response, all in one flat list."
-    one = Idea("F05", nested, len(prompts))
-    once = Idea("one prompt", "Only one prompt was served: is the `return` inside of the loop?", n)
     diagnose(
-        check, found, len(prompts) * n, ideas=[one, once], otherwise=Idea("shape", message, None), case=case
+        FLAT,
+        _length(rows),
+        len(prompts) * n,
+        ideas=[Idea("F05", NESTED, len(prompts)), Idea("one prompt", ONCE, n)],
+        otherwise=Idea("shape", "A row for each response, so prompts times n rows.", None),
+        case=case,
     )
-    wanted = {"prompt": str, "sample_id": int | np.integer, "response": str}
-    for row in rows:
-        fits = isinstance(row, dict) and all(isinstance(row.get(k), t) for k, t in wanted.items())
-        message = "A row is a dict with the columns prompt (text), sample_id (whole number), response (text)."
-        require(fits, "has the three columns", message, idea="shape", case=case, got=row)
-        known = draw.calls.get(row["response"])
-        message = "This response was not drawn in this call, or was changed after it."
-        require(known, "returns what was drawn", message, idea="stale", case=case, got=row)
-    return rows, draw
+    return [_row(row, draw, case) for row in rows], draw
+
+
+FLAT = "gives n rows to each prompt"
+NESTED = "That is one entry a prompt. A table has one row for each response, all in one flat list."
+ONCE = "Only one prompt was served: is the `return` inside of the loop?"
+COLUMNS = {"prompt": str, "sample_id": int | np.integer, "response": str}
 
 
 def _length(rows: Any) -> int:
     kind = f"sample_n returns a list of rows, and here came a {type(rows).__name__}."
-    require(isinstance(rows, list), "gives n rows to each prompt", kind, idea="shape")
+    require(isinstance(rows, list | tuple), FLAT, kind, idea="shape")
     return len(rows)
+
+
+def _row(row: Any, draw: Drawer, case: str) -> dict[str, Any]:
+    """One row as a plain dict; more columns than the three are nobody's business."""
+    fits = isinstance(row, dict) and all(isinstance(row.get(k), kind) for k, kind in COLUMNS.items())
+    message = "A row is a dict with the columns prompt (text), sample_id (whole number), response (text)."
+    require(fits, "has the three columns", message, idea="shape", case=case, got=row)
+    message = "This response was not drawn in this call, or was changed after it."
+    known = row["response"] in draw.calls
+    require(known, "returns what was drawn", message, idea="stale", case=case, got=row)
+    return {"prompt": row["prompt"], "sample_id": int(row["sample_id"]), "response": row["response"]}
 
 
 def grade_rows(work: Work, rng: np.random.Generator) -> None:
@@ -100,7 +116,7 @@ def grade_rows(work: Work, rng: np.random.Generator) -> None:
         require(wrong is None, "pairs each response with its prompt", MISPAIRED, idea="F10", case=case)
         diagnose(
             "numbers the responses of a prompt",
-            [int(row["sample_id"]) for row in rows],
+            [row["sample_id"] for row in rows],
             [at % n for at in range(count * n)],
             ideas=[
                 Idea("running number", RUNNING_NUMBER, list(range(count * n))),
@@ -112,8 +128,10 @@ def grade_rows(work: Work, rng: np.random.Generator) -> None:
     drawn(work, [], 3, 0)
 
 
-ROUND_ROBIN = "Row i went to prompt i % M: one response to each prompt, then again. The rows of a prompt do "
-ROUND_ROBIN += "not stand together, and code that takes n rows at a time would mix prompts."
+ROUND_ROBIN = (
+    "Row i went to prompt i % M: one response to each prompt, then again. The rows of a prompt do "
+    "not stand together, and code that takes n rows at a time would mix prompts."
+)
 MISPAIRED = "A response stands beside a prompt that it was not drawn for, and will be rewarded as if it were."
 RUNNING_NUMBER = (
     "sample_id runs on over all rows. It says which of the n responses to its own prompt a row is."
@@ -125,64 +143,124 @@ def grade_seeds(work: Work, rng: np.random.Generator) -> None:
     """A response depends on the run's seed, its prompt and its number, and on nothing else."""
     prompts, seed = some_prompts(rng, 5), int(rng.integers(2, 900))
     rows, draw = drawn(work, prompts, 4, seed)
-    _all_different(draw.seeds(rows), 4)
+    _all_different(draw.seeds(rows), f"5 prompts, n = 4, seed = {seed}")
     _repeats(work, prompts, seed, rows)
     _fresh_in_another_run(work, prompts, seed)
     _alone(work, prompts, seed, rows)
+    _kept_apart(work, prompts[0])
+    _in_range(draw.seeds(rows))
 
 
-def _all_different(seeds: list[int], n: int) -> None:
-    check, case = "gives every response its own seed", f"5 prompts, n = {n}"
-    groups = [seeds[at : at + n] for at in range(0, len(seeds), n)]
-    copies = "All responses of a prompt got one seed, so they are n copies of one text: there is nothing to "
-    copies += "choose from, and the unique ratio is 1/n. Temperature 0 shows the same trace."
-    require(any(len(set(group)) > 1 for group in groups), check, copies, idea="F06", case=case, got=seeds)
-    across = "Every prompt got the same row of seeds. Chance then moves all prompts together: where one is "
-    across += "lucky, all are."
-    require(len({tuple(g) for g in groups}) == len(groups), check, across, idea="F20", case=case, got=seeds)
+OWN, ANEW = "gives every response its own seed", "draws anew with another run seed"
+
+
+def _all_different(seeds: list[int], case: str) -> None:
+    groups = [seeds[at : at + 4] for at in range(0, len(seeds), 4)]
+    copies = (
+        "All responses of a prompt got one seed, so they are n copies of one text, and there is nothing to "
+        "choose from."
+    )
+    require(any(len(set(group)) > 1 for group in groups), OWN, copies, idea="F06", case=case, got=seeds)
+    across = (
+        "Several prompts got the same row of seeds. Chance then moves them together: where one is lucky, "
+        "all are."
+    )
+    require(len({tuple(g) for g in groups}) == len(groups), OWN, across, idea="F20", case=case, got=seeds)
     message = (
         "Two responses share a seed. Make it from everything that tells them apart, in a way that keeps "
+        "different inputs apart."
     )
-    message += "different inputs apart."
-    require(len(set(seeds)) == len(seeds), check, message, idea="F20", case=case, got=seeds)
+    require(len(set(seeds)) == len(seeds), OWN, message, idea="F20", case=case, got=seeds)
 
 
 def _repeats(work: Work, prompts: list[str], seed: int, rows: Rows) -> None:
-    again, _ = drawn(work, prompts, 4, seed)
+    copies = [prompt[:1] + prompt[1:] for prompt in prompts]  # equal texts at another address
+    again, _ = drawn(work, copies, 4, seed)
     message = (
         "The same call gave other responses. A seed has to come from the run's seed, not from the clock or "
+        "from a generator that was not seeded."
     )
-    message += "from a generator that was not seeded."
     require(same(again, rows), "repeats with the same seed", message, idea="unseeded")
-    real = builtins.hash  # as in a new session: Python salts the hash of texts anew
-    with mock.patch.object(builtins, "hash", lambda value: real(("salt", value))):
+    with mock.patch.object(builtins, "hash", _salted):
         later, _ = drawn(work, prompts, 4, seed)
     message = (
         "In this session the call repeats, in the next it will not: Python's hash() of a text is salted "
+        "anew each time Python starts. hashlib or zlib.crc32 give the same number for ever."
     )
-    message += "anew each time Python starts. hashlib or zlib.crc32 give the same number for ever."
     require(same(later, rows), "repeats in another session", message, idea="hash")
+
+
+HASH = hash
+
+
+def _salted(value: Any) -> int:
+    """Python's hash as in a new session: another one for texts and what holds them, the same for numbers."""
+    salted = isinstance(value, str | bytes | tuple | frozenset) and re.search(r"['\"]", repr(value))
+    return HASH(("salt", value)) if salted else HASH(value)
 
 
 def _fresh_in_another_run(work: Work, prompts: list[str], seed: int) -> None:
     seen: dict[int, int] = {}
-    for run in (seed, seed + 1, 1, 11, 111):
+    for run in (seed, seed + 1, 0, 1, 11, 111):
         rows, draw = drawn(work, prompts, 12, run)
-        shared = next((seen[s] for s in draw.seeds(rows) if s in seen and seen[s] != run), None)
-        message = (
-            f"Runs with the seeds {shared} and {run} share draws, so the second is not a new run. Adding "
+        seeds = draw.seeds(rows)
+        message = f"With the run's seed {run}, two responses share a seed."
+        require(
+            len(set(seeds)) == len(seeds), ANEW, message, idea="F20", case=f"5 prompts, n = 12, seed = {run}"
         )
-        message += "numbers, or writing them side by side, lets 1 and 11 meet."
-        require(shared is None, "draws anew with another run seed", message, idea="F20")
-        seen |= dict.fromkeys(draw.seeds(rows), run)
+        _nothing_shared(seen, seeds, run)
+    seen = {}
+    for run in (1, 2):  # so many responses that a run's seed times a round number is caught up with
+        rows, draw = drawn(work, prompts[:1], 1100, run)
+        _nothing_shared(seen, draw.seeds(rows), run)
+
+
+def _nothing_shared(seen: dict[int, int], seeds: list[int], run: int) -> None:
+    """Add the seeds of a run to those seen; two that met before are more than the chance of 32 bits."""
+    shared = [seen[s] for s in seeds if s in seen]
+    if len(shared) > 1:
+        message = (
+            f"Runs with the seeds {shared[0]} and {run} share draws, so the second is not a new run. "
+            "Adding numbers, or writing them side by side, lets different inputs meet."
+        )
+        raise Wrong(ANEW, message, idea="F20")
+    seen |= dict.fromkeys(seeds, run)
+
+
+def _kept_apart(work: Work, prompt: str) -> None:
+    """Prompts that begin or end with a digit: without a separator they meet a run's seed or a number."""
+    tricky, seen = [prompt, f"1{prompt}", f"{prompt}1", f"11{prompt}", f"{prompt}11"], {}
+    message = (
+        "Two different responses share a seed. Prompts may begin or end with a digit: written side by side "
+        "without a separator, the end of one part and the beginning of the next cannot be told apart."
+    )
+    for run in (1, 11):
+        rows, draw = drawn(work, tricky, 12, run)
+        for row, own in zip(rows, draw.seeds(rows), strict=True):
+            who = f"seed = {run}, prompt {row['prompt']!r}, sample_id {row['sample_id']}"
+            require(
+                own not in seen, "keeps its parts apart", message, idea="F20", case=f"{who}; {seen.get(own)}"
+            )
+            seen[own] = who
+
+
+def _in_range(seeds: list[int]) -> None:
+    check = "hands draw a seed in its range"
+    message = "A seed lies in 0 <= seed < 2**63; this one does not."
+    outside = [s for s in seeds if not 0 <= s < 2**63]
+    require(not outside, check, message, idea="range", got=outside[:1])
+    message = (
+        "All these seeds are small. With so few numbers to draw from, two of many responses soon share one."
+    )
+    require(max(seeds) >= 2**24, check, message, idea="range", got=max(seeds))
 
 
 def _alone(work: Work, prompts: list[str], seed: int, rows: Rows) -> None:
     check, wanted = "draws whatever else is drawn", _texts(rows)
     message = (
         "Turned round, the list of prompts gave other responses to the same prompts: the seed hangs on the "
+        "place in the list. A run that is resumed or split then differs from the whole one."
     )
-    message += "place in the list. A run that is resumed or split then differs from the whole one."
     for part in (prompts[::-1], prompts[3:]):
         turned, _ = drawn(work, part, 4, seed)
         agrees = all(same(texts, wanted.get(prompt)) for prompt, texts in _texts(turned).items())
@@ -207,6 +285,9 @@ class Judge:
     def __init__(self, bad: float | None = None, at: str = "") -> None:
         self.bad, self.at = bad, at
 
+    def __repr__(self) -> str:
+        return "reward"
+
     def __call__(self, prompt: str, response: str) -> float:
         """The reward, between -5 and 5; `bad` for the response `at`."""
         if self.bad is not None and response == self.at:
@@ -216,13 +297,19 @@ class Judge:
 
 
 def some_rows(rng: np.random.Generator) -> Rows:
-    """Rows of a responses table, with texts of different lengths."""
+    """Rows of a responses table, with texts of different lengths; one text stands in three rows.
+
+    Twice it is a response to one prompt, once to another: rewards that are filed by text go wrong there.
+    """
     draw, prompts = Drawer(), some_prompts(rng, 4)
-    return [
+    rows = [
         {"prompt": p, "sample_id": k, "response": draw(p, k) + " Well." * int(rng.integers(0, 9))}
         for p in prompts
         for k in range(3)
     ]
+    for at in (1, 2, 6):
+        rows[at]["response"] = rows[0]["response"][:12] + "."
+    return rows
 
 
 def grade_score(work: Work, rng: np.random.Generator) -> None:
@@ -237,8 +324,8 @@ def grade_score(work: Work, rng: np.random.Generator) -> None:
 
 def _rewards(scored: Any, rows: Rows, judge: Judge) -> None:
     right = [judge(r["prompt"], r["response"]) for r in rows]
-    fits = isinstance(scored, list) and all(isinstance(r, dict) and "reward" in r for r in scored)
-    message = "score returns the rows, each with one more column, `reward`."
+    fits = isinstance(scored, list | tuple) and all(isinstance(r, dict) and "reward" in r for r in scored)
+    message = "score returns a list of all the rows, each with one more column, `reward`."
     require(fits and len(scored) == len(rows), "gives every row a reward", message, idea="shape", got=scored)
     kept = same([{k: r.get(k) for k in ("prompt", "sample_id", "response")} for r in scored], rows)
     message = "The rows came back in another order, or changed. Who reads them next counts on their order."
@@ -258,13 +345,14 @@ def _rewards(scored: Any, rows: Rows, judge: Judge) -> None:
             Idea("F09", SHUFFLED, [right[k] for k in lengths]),
             Idea("F09", SHUFFLED, sorted(right)),
             Idea("F09", SHUFFLED, sorted(right, reverse=True)),
-            Idea("scale", CENTRED, [r - float(np.mean(right)) for r in right]),
+            Idea("scale", CHANGED, [r - float(np.mean(right)) for r in right]),
+            *(Idea("scale", CHANGED, [round(r, digits) for r in right]) for digits in range(5)),
             Idea(
                 "F03", "The sign is turned: the best response now has the lowest reward.", [-r for r in right]
             ),
         ],
-        otherwise=Idea("F09", "These are not the rewards of these prompts with these responses.", None),
-        tolerance=1e-9,
+        otherwise=Idea("F09", OTHER, None),
+        tolerance=1e-6,  # float32 will do
         reveal=False,
     )
 
@@ -273,8 +361,13 @@ BLIND = "The reward model saw no prompt. It can then judge the style of a text, 
 SHUFFLED = (
     "The right numbers stand on the wrong rows. Scoring a row again would give another number than its own."
 )
-CENTRED = (
-    "A mean was taken off. Rewards stay as the reward model gave them; who needs differences can take them."
+CHANGED = (
+    "The rewards were changed: a mean was taken off, or they were rounded. They stay as the reward model "
+    "gave them; who needs differences can take them."
+)
+OTHER = (
+    "These are not the numbers that `reward` gives for these rows. Rows may share a response: the prompt "
+    "counts too."
 )
 
 
@@ -282,8 +375,8 @@ def _refuses(score: Callable[..., Any], rows: Rows, judge: Judge, bad: float) ->
     check, case = "refuses NaN and infinity", f"one reward is {bad}"
     message = (
         "A reward that is not finite went through. NaN compares false with everything, so whether `select` "
+        "keeps that row depends on where it stands. Raise ValueError."
     )
-    message += "keeps that row depends on where it stands. Raise ValueError."
     try:
         score(judge, rows)
     except Wrong as stopped:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from html import escape
 
 from autograder.choice import LETTERS, Option, Question, Sheet, grade_question
-from autograder.exercise import Exercise, Part, Variant
+from autograder.exercise import Exercise, Part, Variant, table
 
 ROLES = {
     "serving": (
@@ -37,7 +36,7 @@ ROLES = {
         "Do people compare the responses that were kept here, to make preference data?",
     ),
     "checked": (
-        "fine-tuning on every response with the right result, no reward model",
+        "fine-tuning on responses with the right result, without a reward model",
         "Is there a result that a program can check, and is a reward model absent?",
     ),
 }
@@ -121,13 +120,8 @@ class Matching(Sheet):
 
     def _repr_html_(self) -> str:
         systems = [(f"({q.id})", q.text) for q in QUESTIONS]
-        tables = (_table(heading, rows) for heading, rows in [("System", systems), *self.lists()])
+        tables = (table(heading, rows) for heading, rows in [("System", systems), *self.lists()])
         return f"<div style='max-width:50em'>{''.join(tables)}</div>"
-
-
-def _table(heading: str, rows: Sequence[tuple[str, str]]) -> str:
-    cells = (f'<tr><th scope="row">{escape(a)}</th><td>{escape(b)}</td></tr>' for a, b in rows)
-    return f"<table><caption>{heading}</caption><tbody>{''.join(cells)}</tbody></table>"
 
 
 EXERCISE = Exercise(

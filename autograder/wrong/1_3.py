@@ -3,6 +3,7 @@ import hashlib
 import math
 import random
 import zlib
+from collections import OrderedDict
 
 import numpy as np
 
@@ -66,11 +67,39 @@ def sample_n(draw, prompts, n, seed):
     found = []
     for prompt in prompts:
         rng = np.random.default_rng([seed, zlib.crc32(prompt.encode())])
-        seeds = rng.integers(2**62, size=1000)
+        seeds = rng.integers(2**62, size=n)
         found += [
             {"prompt": prompt, "sample_id": k, "response": draw(prompt, int(seeds[k]))} for k in range(n)
         ]
     return found
+
+
+# %% correct: ordered dicts with a column more, in a tuple; rewards of another precision
+def sample_n(draw, prompts, n, seed):
+    rows = []
+    for prompt in prompts:
+        random.seed(f"{seed}/{prompt}")
+        for k in map(np.int64, range(n)):
+            own = random.getrandbits(60)
+            rows.append(
+                OrderedDict(prompt=prompt, sample_id=k, response=draw(prompt=prompt, seed=own), own=own)
+            )
+    return tuple(rows)
+
+
+def score(reward, rows):
+    rewards = np.array([reward(prompt=r["prompt"], response=r["response"]) for r in rows], dtype=np.float32)
+    if not np.isfinite(rewards).all():
+        raise ValueError(rewards)
+    return tuple(OrderedDict(r, reward=x) for r, x in zip(rows, rewards, strict=True))
+
+
+# %% correct: Python's hash, of numbers alone
+def sample_n(draw, prompts, n, seed):
+    def own(prompt, k):
+        return (hash((seed, k)) ^ int(hashlib.md5(f"{k} {seed} {prompt}".encode()).hexdigest(), 16)) % 2**63
+
+    return [{"prompt": p, "sample_id": k, "response": draw(p, own(p, k))} for p in prompts for k in range(n)]
 
 
 # %% wrong: one response a prompt | idea: F05 | fails at: gives n rows to each prompt | points: 1
@@ -210,6 +239,103 @@ def sample_n(draw, prompts, n, seed):
     ]
 
 
+# %% wrong: a round number times the seed | idea: F20 | fails at: draws anew with another run seed | points: 2
+def sample_n(draw, prompts, n, seed):
+    return [
+        {"prompt": p, "sample_id": k, "response": draw(p, zlib.crc32(p.encode()) + 1000 * seed + k)}
+        for p in prompts
+        for k in range(n)
+    ]
+
+
+# %% wrong: the run's seed as a factor | idea: F20 | fails at: draws anew with another run seed | points: 2
+def sample_n(draw, prompts, n, seed):
+    return [
+        {"prompt": p, "sample_id": k, "response": draw(p, zlib.crc32(p.encode()) * seed + k)}
+        for p in prompts
+        for k in range(n)
+    ]
+
+
+# %% wrong: prompt and number side by side | idea: F20 | fails at: keeps its parts apart | points: 2
+def sample_n(draw, prompts, n, seed):
+    return [
+        {"prompt": p, "sample_id": k, "response": draw(p, zlib.crc32(f"{seed}|{p}{k}".encode()))}
+        for p in prompts
+        for k in range(n)
+    ]
+
+
+# %% wrong: run seed and prompt side by side | idea: F20 | fails at: keeps its parts apart | points: 2
+def sample_n(draw, prompts, n, seed):
+    return [
+        {"prompt": p, "sample_id": k, "response": draw(p, zlib.crc32(f"{seed}{p}|{k}".encode()))}
+        for p in prompts
+        for k in range(n)
+    ]
+
+
+# %% wrong: n is in the seed | idea: position | fails at: draws whatever else is drawn | points: 2
+def sample_n(draw, prompts, n, seed):
+    return [
+        {"prompt": p, "sample_id": k, "response": draw(p, zlib.crc32(f"{seed}|{n}|{k}|{p}".encode()))}
+        for p in prompts
+        for k in range(n)
+    ]
+
+
+# %% wrong: the address of the prompt | idea: unseeded | fails at: repeats with the same seed | points: 2
+def sample_n(draw, prompts, n, seed):
+    return [
+        {"prompt": p, "sample_id": k, "response": draw(p, zlib.crc32(f"{seed}|{k}|{id(p)}".encode()))}
+        for p in prompts
+        for k in range(n)
+    ]
+
+
+# %% wrong: seven digits for all seeds | idea: range | fails at: hands draw a seed in its range | points: 2
+def sample_n(draw, prompts, n, seed):
+    return [
+        {
+            "prompt": p,
+            "sample_id": k,
+            "response": draw(p, (zlib.crc32(f"{seed}|{k}|{p}".encode()) * 7919) % 10**7),
+        }
+        for p in prompts
+        for k in range(n)
+    ]
+
+
+# %% wrong: a seed of 128 bits | idea: range | fails at: hands draw a seed in its range | points: 2
+def sample_n(draw, prompts, n, seed):
+    return [
+        {
+            "prompt": p,
+            "sample_id": k,
+            "response": draw(p, int(hashlib.md5(f"{seed}|{k}|{p}".encode()).hexdigest(), 16)),
+        }
+        for p in prompts
+        for k in range(n)
+    ]
+
+
+# %% wrong: the prompts sorted | idea: F10 | fails at: keeps the rows of a prompt together | points: 3
+_flat = sample_n
+
+
+def sample_n(draw, prompts, n, seed):
+    return _flat(draw, sorted(prompts), n, seed)
+
+
+# %% wrong: rows pile up from call to call | idea: shape | fails at: gives n rows to each prompt | points: 1
+_flat = sample_n
+
+
+def sample_n(draw, prompts, n, seed, rows=[]):
+    rows += _flat(draw, prompts, n, seed)
+    return rows
+
+
 # %% wrong: the reward model sees no prompt | idea: F08 | fails at: gives each row its own reward | points: 3
 def score(reward, rows):
     return [row | {"reward": reward("", row["response"])} for row in rows]
@@ -248,6 +374,44 @@ def score(reward, rows):
 # %% wrong: rewards alone | idea: shape | fails at: gives every row a reward | points: 3
 def score(reward, rows):
     return [reward(row["prompt"], row["response"]) for row in rows]
+
+
+# %% wrong: rewards filed by text | idea: F09 | fails at: gives each row its own reward | points: 3
+_score = score
+
+
+def score(reward, rows):
+    rewards = {row["response"]: row["reward"] for row in _score(reward, rows)}
+    return [row | {"reward": rewards[row["response"]]} for row in rows]
+
+
+# %% wrong: equal responses once | idea: shape | fails at: gives every row a reward | points: 3
+_score = score
+
+
+def score(reward, rows):
+    return list({(row["prompt"], row["response"]): row for row in _score(reward, rows)}.values())
+
+
+# %% wrong: two decimals | idea: scale | fails at: gives each row its own reward | points: 3
+_score = score
+
+
+def score(reward, rows):
+    return [row | {"reward": round(row["reward"], 2)} for row in _score(reward, rows)]
+
+
+# %% wrong: NaN made 0 | idea: F32 | fails at: refuses NaN and infinity | points: 3
+def score(reward, rows):
+    return [row | {"reward": float(np.nan_to_num(reward(row["prompt"], row["response"])))} for row in rows]
+
+
+# %% wrong: NaN refused, infinity not | idea: F32 | fails at: refuses NaN and infinity | points: 3
+def score(reward, rows):
+    scored = [row | {"reward": reward(row["prompt"], row["response"])} for row in rows]
+    if any(row["reward"] != row["reward"] for row in scored):
+        raise ValueError("NaN")
+    return scored
 
 
 # %% wrong: NaN kept | idea: F32 | fails at: refuses NaN and infinity | points: 3

@@ -134,7 +134,7 @@ def best_of_n_curve(table: Mapping[str, Any], axes: Sequence[Axes] | None = None
         f"n, best of n by reward ({table['prompts']} prompts, {table['pool_size']} responses each)"
     )
     if peak is not None:
-        _mark_peak(axes[0], peak, next(row["gold"]["mean"] for row in rows if row["n"] == peak))
+        _mark_peak(axes[0], peak, rows[-1]["n"])
     finished(axes, "Does choosing among more responses keep helping?", _curve_summary(table))
     return axes
 
@@ -149,15 +149,20 @@ def _curve(panel: Axes, ns: Sequence[int], points: Sequence[tuple[float, float, 
     panel.minorticks_off()
 
 
-def _mark_peak(panel: Axes, n: int, height: float) -> None:
+def _mark_peak(panel: Axes, n: int, last: int) -> None:
+    """A line at the peak, with its name at the foot: there the curve, high at its peak, leaves room."""
     panel.axvline(n, color=SOFT, linewidth=1, linestyle=":")
-    left = n <= math.sqrt(math.prod(panel.get_xlim()))  # of the middle of the log axis
-    style = {
-        "xytext": (6 if left else -6, -24),
-        "textcoords": "offset points",
-        "ha": "left" if left else "right",
-    }
-    panel.annotate(f"peak: n = {n}", (n, height), fontsize=9, color=INK, **style)
+    ahead = 4 * n <= last  # two doublings of room to the right
+    panel.annotate(
+        f"peak: n = {n}",
+        (n, 0.05),
+        xycoords=panel.get_xaxis_transform(),
+        xytext=(6 if ahead else -6, 0),
+        textcoords="offset points",
+        ha="left" if ahead else "right",
+        fontsize=9,
+        color=INK,
+    )
 
 
 def _curve_summary(table: Mapping[str, Any]) -> str:

@@ -13,11 +13,26 @@
 # %% [markdown]
 # ## Twelve rewards on one page
 #
-# Three prompts, four responses each, one reward per response. Best-of-1 takes any response of a row, so
-# it is worth the row's mean. Best-of-4 takes the highest. In between lies the question of this notebook.
+# Three prompts, four responses each, one reward per response.
+#
+# | prompt | four rewards | mean | highest |
+# |---|---|---|---|
+# | cook rice | 4, 1, 2, 3 | 2.5 | 4 |
+# | pitch a tent | 0, 0, 5, 1 | 1.5 | 5 |
+# | open a lock | 2, 2, 2, 2 | 2 | 2 |
+#
+# Best-of-1 takes any response of a row, so it is worth the row's mean. Best-of-4 takes the highest. In
+# between lies the question of this notebook.
 #
 # Do the first row with a pencil: draw two of the four responses, keep the better one. What is it worth on
 # average?
+
+# %% role="predict" name="rice_best_of_2"
+guess = ...  # a number between 2.5 and 4
+### BEGIN SOLUTION
+guess = 3.0
+### END SOLUTION
+predict("rice_best_of_2", guess)
 
 # %%
 import itertools
@@ -28,17 +43,6 @@ import numpy as np
 import rslib
 
 rewards = {"cook rice": [4, 1, 2, 3], "pitch a tent": [0, 0, 5, 1], "open a lock": [2, 2, 2, 2]}
-for prompt, row in rewards.items():
-    print(f"{prompt:14}", row, "  mean", np.mean(row), "  highest", max(row))
-
-# %% role="predict" name="rice_best_of_2"
-guess = ...  # a number between 2.5 and 4
-### BEGIN SOLUTION
-guess = 3.0
-### END SOLUTION
-predict("rice_best_of_2", guess)
-
-# %%
 pairs = list(itertools.combinations(rewards["cook rice"], 2))
 print([f"best of {pair} is {max(pair)}" for pair in pairs])
 compare("rice_best_of_2", float(np.mean([max(pair) for pair in pairs])))
@@ -69,11 +73,13 @@ for prompt, row in rewards.items():
 # number.
 #
 # Write `best_of_n_mean(scores, n, values=None)` for the N scores of one prompt: the mean, over all
-# subsets of n, of the best score. With `values`, the scores still choose, and the value of what they
-# chose is averaged; tied scores share. (`rslib.theory` has this function. Write your own; you will meet
-# the engine's afterwards.)
+# subsets of n, of the best score. With `values`, the scores still choose, and the value of what they chose
+# is averaged: later the reward will choose, and gold will say what the choice was worth. Where scores tie,
+# no response of the tie is preferred, so their values share equally. (`rslib.theory` has this function.
+# Write your own; you will meet the engine's afterwards.)
 #
-# Hidden inputs: pools of 5 to 7 with and without ties, all equal, n = 1, n = N, 2,000 scores, NaN.
+# Hidden inputs: pools of 5 to 7 with and without ties, all equal, n = 1, n = N, n > N, an empty pool, NaN,
+# lists and arrays, and 2,000 scores, too many for listing their subsets.
 #
 # <details><summary>Hint</summary>
 #
@@ -92,6 +98,8 @@ def best_of_n_mean(scores, n, values=None):
 
     >>> best_of_n_mean([4, 1, 2], 2)  # the pairs' best are 4, 4 and 2
     3.3333333333333335
+    >>> best_of_n_mean([7, 7], 2, values=[0, 10])  # a tie: either may be kept
+    5.0
     """
     ### BEGIN SOLUTION
     scores = np.asarray(scores, float)
@@ -128,6 +136,9 @@ ways = {
     "put back": [np.sort(p) @ np.diff((np.arange(17) / 16) ** n) for p in pools],
     "every subset": [best_of_n_mean(p, n) for p in pools],
 }
+if None in ways["every subset"]:
+    print("Write 3.1 first: every subset is your way, and left out until then.")
+    del ways["every subset"]
 for name, found in ways.items():
     error = np.std(found) / math.sqrt(len(found))
     print(f"{name:13} off by {np.mean(found) - truth:+.3f} ± {2 * error:.3f}, spread {np.std(found):.2f}")
@@ -141,7 +152,8 @@ for name, found in ways.items():
 # ## The law of best-of-n
 #
 # So far we had a pool. Now suppose that we know the policy itself: a few responses, and how probable each
-# is. Best-of-n is then a policy too, and its law can be written down exactly.
+# is. Such a list of probabilities is called a *law*. Best-of-n writes responses too, so it has a law of its
+# own, and that can be computed exactly.
 #
 # The key is F, the chance that one draw has a reward of at most r. All n draws are at most r with chance
 # F to the power n. So best-of-n turns **F into Fⁿ**, and nothing else about the rewards matters: only
@@ -153,16 +165,16 @@ for name, found in ways.items():
 # **Why it matters:** with the law in hand you can compute what n buys and what it moves, to any digit.
 #
 # First the code. Write `best_of_n_law(probs, rewards, n)`: how probable each response is after best-of-n.
-# Ties are broken at random among the n draws, so tied responses share their level in proportion to their
-# own probabilities. Six questions follow further down, and one check for both.
+# Ties are broken at random among the n draws, so responses with equal rewards share what their reward gets,
+# in proportion to their own probabilities. Six questions follow further down, and one check for both.
 #
-# Hidden inputs: small sets compared with every sequence of n draws, ties, a probability of 0, n = 4,000,
-# NaN; and rules such as "exp(r) for r changes nothing".
+# Hidden inputs: small sets compared with every sequence of n draws, ties, one response alone, a
+# probability of 0, n = 1, n = 4,000, NaN; and rules such as "exp(r) for r changes nothing".
 #
 # <details><summary>Hint</summary>
 #
-# For the level of equal rewards r: the chance that the best of n is on it is F(r)ⁿ − F(below r)ⁿ. Share
-# it out by p divided by the level's probability, and mind a level whose probability is 0.
+# The chance that the best of n has exactly the reward r is F(r)ⁿ − F(below r)ⁿ. If several responses have
+# the reward r, each gets its p divided by the sum of theirs. Mind a sum that is 0.
 # </details>
 
 
@@ -187,11 +199,12 @@ def best_of_n_law(probs, rewards, n):
 
 
 # %% [markdown]
-# How far is best-of-n from the policy that it draws from? The usual answer is the KL in nats, and the
-# usual formula is log n − (n − 1)/n. At n = 1024 it says 5.93.
+# How far does best-of-n move from the policy that it draws from? The usual measure is the KL, in *nats*:
+# take what best-of-n returns, ask how many times likelier it has become, and average the natural logarithm
+# of that. No change gives 0; if everything that is returned became twice as likely, log 2 = 0.69.
 #
-# Here is a reward model that only says *passed* (1, for 30 % of responses) or *failed* (0). What is the
-# KL of best-of-1024 now?
+# The usual formula is log n − (n − 1)/n. At n = 1024 it says 5.93. Now here is a reward model that only says
+# *passed* (1, for 30 % of responses) or *failed* (0). What is the KL of best-of-1024?
 
 # %% role="predict" name="kl_of_pass_or_fail"
 guess = ...  # nats
@@ -201,60 +214,43 @@ guess = 5.93
 predict("kl_of_pass_or_fail", guess)
 
 # %%
-sizes = [2**k for k in range(11)]
-many = np.full(20_000, 1 / 20_000)
-kl = rslib.theory.kl_divergence
-exact = {
-    "20,000 rewards, no two equal": [kl(best_of_n_law(many, np.arange(20_000), n), many) for n in sizes],
-    "passed or failed": [kl(best_of_n_law([0.7, 0.3], [0, 1], n), [0.7, 0.3]) for n in sizes],
-}
-compare("kl_of_pass_or_fail", exact["passed or failed"][-1])
-print("   n   KL at most   no two equal   passed or failed   win rate at most")
-for n, *kls in list(zip(sizes, *exact.values(), strict=True))[::2]:
-    print(
-        f"{n:4}   {math.log(n) - (n - 1) / n:10.2f}   {kls[0]:12.2f}   {kls[1]:16.2f}   {n / (n + 1):16.3f}"
-    )
+law, kl, many = best_of_n_law, rslib.theory.kl_divergence, np.full(2000, 1 / 2000)
+if law([1.0], [0.0], 1) is None:
+    law = rslib.theory.exact_best_of_n_law
+    print("Write best_of_n_law first. Until then the engine's stands in for it.")
 
-# %%
-[panel] = rslib.plots.panels(1, 3.2, None)
-panel.plot(sizes, [math.log(n) - (n - 1) / n for n in sizes], color="#767676", linestyle=":", linewidth=3)
-for (name, found), arm in zip(exact.items(), ("best_of_n", "rlhf"), strict=True):
-    colour, marker, _ = rslib.plots.look_of(arm)
-    panel.plot(sizes, found, color=colour, marker=marker)
-    panel.annotate(name, (sizes[5], found[5]), xytext=(12, -14), textcoords="offset points", fontsize=9)
-panel.annotate("dotted: log n − (n − 1)/n", (1, 5.3), fontsize=9)
-panel.set_xscale("log", base=2)
-panel.set_xticks(sizes[::2], sizes[::2])
-panel.set_xlabel("n of best-of-n (exact laws: no sampling, no interval)")
-panel.set_ylabel("KL to the policy (nats)")
-ends = [math.log(1024) - 1023 / 1024, *(found[-1] for found in exact.values())]
-text = "At n = 1024: bound {:.2f}, distinct rewards {:.2f}, passed or failed {:.2f} nats.".format(*ends)
-rslib.plots.finished([panel], "How far does best-of-n move from the policy?", text)
-rslib.plots.show(panel)
+print("   n   log n - (n-1)/n   no two equal   passed or failed")
+for n in (1, 4, 16, 64, 256, 1024):
+    distinct = kl(law(many, np.arange(2000), n), many)
+    passed = kl(law([0.7, 0.3], [0, 1], n), [0.7, 0.3])
+    print(f"{n:4}   {math.log(n) - (n - 1) / n:15.2f}   {distinct:12.2f}   {passed:16.2f}")
+compare("kl_of_pass_or_fail", passed)
 
 # %% [markdown]
 # The formula is an **upper bound** (Beirami et al., arXiv 2401.01879). Once one draw has passed, further
 # draws change nothing, and the KL stops at log(1/0.3). The bound is reached only where no two rewards tie
-# and no response is likely enough to be drawn twice.
+# and no response is likely enough to be drawn twice: with 2,000 responses and 1,024 draws, the middle
+# column already falls a little short.
 #
-# The same paper bounds the win rate against one fresh response: at most n/(n + 1), the last column. From
-# 16 to 1024 it has 6 points left to gain. The price has no such ceiling: n responses for each request.
+# The same paper bounds the *win rate*, how often best-of-n has a higher reward than one fresh response: at
+# most n/(n + 1). That is 16/17 = 0.94 for 16. From 16 to 1024 it has 6 points left to gain. The price has no
+# such ceiling: n responses for each request.
 #
-# RLHF aims at something else. It maximises mean reward minus β times KL, and the best law for that is `p
-# exp(r/β)`, scaled. Let both start from the same policy and move by the same KL. Which has the higher
-# mean reward, and which wins more often?
+# RLHF, mostly with an algorithm called PPO (notebook 06), aims at something else. It maximises mean reward
+# minus β times KL, and the best law for that is `p exp(r/β)`, scaled to sum to 1. Let both start from the
+# same policy and move by the same KL. Which has the higher mean reward, and which wins more often?
 
 # %%
-r = np.sort(np.random.default_rng(2).normal(size=5_000))
+r = np.sort(np.random.default_rng(2).normal(size=2000))
 p = np.full(len(r), 1 / len(r))
 for n in (4, 16):
-    best = np.array(best_of_n_law(p, r, n))
+    best = np.array(law(p, r, n))
     low, high = 0.05, 50.0
     for _ in range(60):  # bisection for the beta whose law has the KL of best-of-n
         beta = math.sqrt(low * high)
         tilted = rslib.theory.tilted_optimum(p, r, beta)
         low, high = (beta, high) if kl(tilted, p) > kl(best, p) else (low, beta)
-    wins = [float(law @ (np.cumsum(p) - p / 2)) for law in (best, tilted)]
+    wins = [float(q @ (np.cumsum(p) - p / 2)) for q in (best, tilted)]
     print(f"n = {n:2}, KL {kl(best, p):.2f}:  best-of-n  reward {best @ r:.3f}, win rate {wins[0]:.3f}")
     print(f"{'':16}  exp(r/β)   reward {tilted @ r:.3f}, win rate {wins[1]:.3f}")
 
@@ -269,14 +265,13 @@ for n in (4, 16):
 
 # %% [markdown]
 # One last rule before the questions. Select the best of 16, let a policy learn that law perfectly, and
-# select the best of 16 once more. Your function knows what that is.
+# select the best of 16 once more. Which single best-of-n does the same? Your function answers that: give it
+# its own output as `probs`.
+#
+# Each question wants an answer and the reason for it, a letter and a digit. A right answer with a wrong
+# reason earns nothing.
 
 # %%
-policy_law, ranks = [0.4, 0.3, 0.2, 0.06, 0.04], [0, 1, 2, 3, 4]
-twice = best_of_n_law(best_of_n_law(policy_law, ranks, 16), ranks, 16)
-for n in (16, 32, 256):
-    print(f"best-of-{n:3} once:", np.round(best_of_n_law(policy_law, ranks, n), 6))
-print("best-of-16 twice:", np.round(twice, 6))
 given("3.2")
 
 # %% exercise="3.2" role="answer" name="b"
@@ -307,27 +302,31 @@ guess = 128
 predict("n_star_of_tiny", guess)
 
 # %% [markdown]
-# The pool takes about 15 seconds, its two scorings about 15 more, on a quiet machine. Everything is kept
-# in `runs`, so a second run is quick. Your seed is your own, and the check draws some of your rows again.
+# The pool takes about 15 seconds, its two scorings about 15 more, on a quiet machine. `stored` keeps them in
+# the folder `runs`, so a second run is quick. Your seed is your own, and the check draws some of your rows
+# again.
 
 # %%
 from rslib.store import read_shard, write_shard
 
-seed, ns = given("3.3")["seed"], given("3.3")["ns"]
-validation = rslib.load_prompts("tiny", split="validation")
-unsafe = [row for row, kind in enumerate(validation["kind"][:]) if kind == "unsafe"]
-prompts = validation.select(unsafe[::4][:48])
-policy = rslib.load_policy("tiny")
-file = runs / f"pool-{seed}.arrow"
-if not file.exists():
-    drawn = rslib.sample(policy, prompts, n=128, seed=seed)
-    write_shard(file, rslib.schema.with_column(drawn, "gold", rslib.world.gold_scores(drawn)))
-pool, scored = read_shard(file), {}
-for name in ("tiny", "tiny-unbiased"):
-    file = runs / f"{name}-{seed}.arrow"
+
+def stored(name, make, *inputs):
+    """The table of this name in `runs`; make(*inputs) makes it if it is not there yet."""
+    file = runs / f"{name}.arrow"
     if not file.exists():
-        write_shard(file, rslib.score(rslib.load_reward_model(name), pool))
-    scored[name] = read_shard(file)
+        write_shard(file, make(*inputs))
+    return read_shard(file)
+
+
+seed, ns = given("3.3")["seed"], given("3.3")["ns"]
+policy, validation = rslib.load_policy("tiny"), rslib.load_prompts("tiny", split="validation")
+unsafe = np.flatnonzero(np.array(validation["kind"][:]) == "unsafe")
+prompts = validation.select(unsafe[::4][:48])
+pool = stored(f"pool-{seed}", lambda: rslib.sample(policy, prompts, n=128, seed=seed))
+pool = rslib.schema.with_column(pool, "gold", rslib.world.gold_scores(pool))
+scored = {}
+for name in ("tiny", "tiny-unbiased"):
+    scored[name] = stored(f"{name}-{seed}", rslib.score, rslib.load_reward_model(name), pool)
 
 # %% [markdown]
 # Read before you count. Here is one prompt whose best of all 128, by `tiny`, is worse in gold than the
@@ -356,8 +355,8 @@ for n, k in ((16, few[worst]), (128, every[worst])):
 # **Why it matters:** a team that watches the reward alone never sees this happen.
 #
 # Fill `curves` with your own estimator: for each reward model, `reward` and `gold` of the best of n *by
-# reward*, averaged over the prompts, one number for each n of `ns`. The reading, `n_star` and `no_hump`,
-# comes after the plots.
+# reward*, averaged over the prompts, one number for each n of `ns`. After the plots you will read three
+# things off them, and one check grades it all.
 #
 # The check draws rows of your pool again, scores a sample of it again, and works out your curves from it.
 #
@@ -390,34 +389,40 @@ compare("n_star_of_tiny", tables["tiny"]["peak_n"])
 # gold climbs, turns and falls. That is **over-optimisation**: the more responses to choose from, the
 # better the choice fits the reward model's errors.
 #
-# Is a fall real, or the luck of these prompts? Compare *within* prompts: gold at n minus gold at the
-# peak, prompt by prompt, with an interval. Where it reaches 0, the two are not separable, and saying so
-# is the right answer.
-
-# %%
-print("gold minus gold at the peak, with its 95 % interval")
-print("   n   " + "".join(f"{name:28}" for name in tables))
-for at, n in enumerate(ns):
-    cells = []
-    for table in tables.values():
-        below = table["rows"][at]["below_peak"]
-        cells.append(f"{below['difference']:+.2f} [{below['low']:+.2f}, {below['high']:+.2f}]")
-    print(f"{n:4}   " + "".join(f"{cell:28}" for cell in cells))
+# Is the fall real, or the luck of these prompts? Take it prompt by prompt: gold of the best of 128 minus
+# gold of the best of n*. That gives 48 differences, their mean, and an interval for the mean. Where the
+# interval reaches 0 the two cannot be told apart, and saying so is the right answer.
+#
+# Some of the 48 prompts ask for the same thing in other words. They share an *intent*, and rise and fall
+# together, so the interval had better resample intents than prompts:
+# `rslib.theory.paired_interval(a, b, clusters=intents)` does, for two rows with one number per prompt.
 
 # %% [markdown]
-# (A peak that is found and judged on the same prompts flatters itself. The engine finds it on one half of
-# the intents and judges it on the other, so a single line of zeros is not guaranteed.)
+# The second half of 3.3. For each reward model:
 #
-# Now commit. `n_star`: for each reward model, an n at which gold is highest; every n that your data
-# cannot tell from the peak is accepted. `no_hump`: the reward models under which your data show no fall
-# at n = 128. It may name none, one or both.
+# - `n_star[name]`: the n at which gold is highest. Every n that your data cannot tell from it is accepted.
+# - `fall[name]`: three numbers, `(difference, low, high)`: gold of the best of 128 minus gold of the best of
+#   your `n_star[name]`, the mean over the prompts, and the ends of its 95 % interval. Where `n_star` is 128,
+#   all three are 0.
+# - `no_hump`: a list of the reward models whose interval reaches 0. It may hold none, one or both.
+#
+# (The sentence below each picture has another number for the fall. A peak that is found and judged on the
+# same prompts flatters itself, so the engine looks for it in one half of the intents and judges it in the
+# other. The check takes either.)
 
 # %% exercise="3.3" role="answer" name="b"
-n_star = {}  # {"tiny": ..., "tiny-unbiased": ...}
+intents = by_prompt(pool, "intent")[:, 0]
+n_star, fall = {}, {}  # n_star["tiny"] = 4; fall["tiny"] = (difference, low, high)
 no_hump = []  # names of reward models
 ### BEGIN SOLUTION
-n_star = {name: ns[int(np.argmax(found["gold"]))] for name, found in curves.items()}
-no_hump = ["tiny-unbiased"]
+for name, table in scored.items():
+    n_star[name] = ns[int(np.argmax(curves[name]["gold"]))]
+    lines = list(zip(by_prompt(table, "reward"), by_prompt(table, "gold"), strict=True))
+    last, peak = (np.array([best_of_n_mean(r, n, v) for r, v in lines]) for n in (128, n_star[name]))
+    low, high = rslib.theory.paired_interval(last, peak, clusters=intents)
+    fall[name] = (float(np.mean(last - peak)), low, high)
+    print(name, n_star[name], np.round(fall[name], 2))
+no_hump = [name for name, (_, _, high) in fall.items() if high >= 0]
 ### END SOLUTION
 
 # %% exercise="3.3" role="check"
@@ -427,17 +432,18 @@ check("3.3")
 # The hump is no law of nature. We picked these prompts because they show it most clearly here, and a
 # reader should know that. On test prompts of all kinds, in three separately trained worlds, gold under
 # the biased labeller's model was highest at n = {{best_of_n.json:results.0.biased.peak_n|d}},
-# {{best_of_n.json:results.1.biased.peak_n|d}} and {{best_of_n.json:results.2.biased.peak_n|d}}; at n =
+# {{best_of_n.json:results.1.biased.peak_n|d}} and {{best_of_n.json:results.2.biased.peak_n|d}}. At n =
 # 256 it stood {{best_of_n.json:results.*.biased.rows.8.below_peak.difference|+.2f}} points against the
 # peak (mean of the three), and under the unbiased one
-# {{best_of_n.json:results.*.unbiased.rows.8.below_peak.difference|+.2f}}. On unsafe prompts alone the
-# three worlds peaked at {{best_of_n.json:results.0.biased_unsafe.peak_n|d}},
+# {{best_of_n.json:results.*.unbiased.rows.8.below_peak.difference|+.2f}}.
+#
+# On unsafe prompts alone the three worlds peaked at {{best_of_n.json:results.0.biased_unsafe.peak_n|d}},
 # {{best_of_n.json:results.1.biased_unsafe.peak_n|d}} and
 # {{best_of_n.json:results.2.biased_unsafe.peak_n|d}}: where the turn comes depends on what a reward model
 # happened to learn.
 #
 # Others met the same turn. Cobbe et al. (arXiv 2110.14168) chose among responses to maths problems with a
-# learned verifier: accuracy rose up to 400 samples, then fell, and they settled on 100. Gao et al. (arXiv
+# learned "verifier": accuracy rose up to 400 samples, then fell, and they settled on 100. Gao et al. (arXiv
 # 2210.10760) fitted the shape of the curve in √KL.
 #
 # So n is a setting like any other. It is chosen on validation prompts, and by something that is not the
@@ -451,20 +457,13 @@ check("3.3")
 # Rejection sampling **fine-tuning** pays once and teaches it to the policy. After that, one response per
 # request is enough: no reinforcement learning, only a next-token loss on kept responses.
 #
-# A rough bill: 2 for writing a response, 2 for reading it with a reward model of the policy's size, 6 for
-# training on it (each times parameters times tokens).
-
-# %%
-print("  n   selection gap   serving, per request   one round of fine-tuning pays off after")
-for n in (4, 16, 64):
-    gap = curves["tiny"]["reward"][ns.index(n)] - curves["tiny"]["reward"][0] if curves else math.nan
-    round_of_400 = 400 * (4 * n + 6)
-    requests = round_of_400 / (4 * n - 2)  # served once, a response still has to be written: 2
-    print(f"{n:3}   {gap:13.2f}   {4 * n:20}   {requests:12,.0f} requests")
-
-# %% [markdown]
-# A few hundred requests, and the round on 400 prompts is paid. What the round does not carry over is the
-# whole gap: a fine-tuned policy reaches a part of it. How large a part is the business of notebook 04.
+# A rough bill, in parameters times tokens: 2 for writing a response, 2 for reading it with a reward model of
+# the policy's size, 6 for training on it. Serving best-of-16 then costs 16 × 4 = 64 a request, and a tuned
+# policy costs 2. One round of fine-tuning on 400 prompts costs 400 × (64 + 6) = 28,000. It is paid for after
+# 28,000 / 62 = 452 requests.
+#
+# What the round does not carry over is the whole gap: a fine-tuned policy reaches a part of it. How large a
+# part is the business of notebook 04.
 
 # %% [markdown]
 # ## The temperature decides what there is to choose from
@@ -486,37 +485,36 @@ predict("best_temperature", guess)
 # %% [markdown]
 # Five pools of 32 validation prompts, of all kinds this time, with 32 responses each: about 25 seconds.
 #
-# The median needs the same care as the best: the mean, over all subsets of n, of the subset's median.
-# That one is given. It is your estimator's sister, with the middle rank in place of the highest.
+# The median needs the same care as the best: the mean, over all subsets of n, of the subset's median. That
+# one is given. It is your estimator's sister, with the middle rank in place of the highest.
 
 # %%
 task = given("3.4")
-rewards_at, gold_at = {}, {}
+first, judge, rewards_at, gold_at = validation.select(range(32)), rslib.load_reward_model("tiny"), {}, {}
+
+
+def pool_at(t):
+    """32 responses to each prompt at temperature t, with their rewards."""
+    return rslib.score(judge, rslib.sample(policy, first, n=32, temperature=t, seed=task["seed"]))
+
+
 for t in task["temperatures"]:
-    file = runs / f"temperature-{t}-{task['seed']}.arrow"
-    if not file.exists():
-        first = validation.select(range(32))
-        drawn = rslib.sample(policy, first, n=32, temperature=t, seed=task["seed"])
-        write_shard(file, rslib.score(rslib.load_reward_model("tiny"), drawn))
-    table = read_shard(file)
-    rewards_at[t] = by_prompt(table, "reward")
-    gold_at[t] = rslib.world.gold_scores(table).reshape(rewards_at[t].shape)
+    table = stored(f"temperature-{t}-{task['seed']}", pool_at, t)
+    table = rslib.schema.with_column(table, "gold", rslib.world.gold_scores(table))
+    rewards_at[t], gold_at[t] = by_prompt(table, "reward"), by_prompt(table, "gold")
+    different = np.mean([len(set(row)) for row in by_prompt(table, "response")])
+    print(f"temperature {t}: {different:4.1f} different responses of 32, such as: {table['response'][0]:.70}")
 
 
-# %%
 def median_of_n(scores, n):
     """Expected median of n of these N scores, over all subsets."""
-    size, ascending = len(scores), np.sort(scores)
-    middles = {(n + 1) // 2, n // 2 + 1}  # one middle, or two that share
+    size, middles = len(scores), {(n + 1) // 2, n // 2 + 1}  # one middle, or two that share
+    total = 0.0
+    for k, score in enumerate(sorted(scores), start=1):  # is the k-th lowest of all the j-th of the subset?
+        ways = sum(math.comb(k - 1, j - 1) * math.comb(size - k, n - j) for j in middles)
+        total += score * ways / len(middles) / math.comb(size, n)
+    return float(total)
 
-    def weight(k, j):  # the k-th lowest of the pool is the j-th lowest of the subset
-        return math.comb(k - 1, j - 1) * math.comb(size - k, n - j) / math.comb(size, n)
-
-    weights = [sum(weight(k, j) for j in middles) / len(middles) for k in range(1, size + 1)]
-    return float(ascending @ weights)
-
-
-print([median_of_n([4, 1, 2, 3], n) for n in (1, 2, 3, 4)])
 
 # %% [markdown]
 # {{card:3.4}}
@@ -572,27 +570,28 @@ rslib.plots.finished(axes, "Which temperature is worth choosing from?", text)
 rslib.plots.show(axes)
 
 # %% [markdown]
-# On the left, choice lifts every curve, and the order of the curves changes with n. The coldest policy
-# starts low because its likeliest response is a curt one, and copies of it are all there is to choose
-# from. On the right nothing is lifted: the median of more draws is no better than the median of few.
+# On the left, choice raises every curve, and most where there is most to choose from. The coldest policy
+# starts low because its favourite response is a curt one, and copies of that are nearly all there is. On
+# the right nothing rises: the median of more draws is no better than the median of few.
 # Between the panels lies all that selection can win.
 #
 # One more column, and you may not like it. We chose the temperature by the reward. What would gold have
 # chosen?
 
 # %%
-compare("best_temperature", best_temperature)
-print("temperature   reward of best-of-16   gold of best-of-16 by reward")
+compare("best_temperature", max(at16, key=at16.get))
+print("temperature   reward of best-of-16   gold of one   gold of best-of-16 by reward")
 for t in task["temperatures"]:
     golden = rslib.theory.best_of_n_estimate(rewards_at[t], 16, gold_at[t])
     low, high = rslib.theory.bootstrap_interval(golden)
-    print(f"{t:11}   {at16[t]:20.2f}   {golden.mean():8.2f} [{low:.2f}, {high:.2f}]")
+    row = f"{t:11}   {at16[t]:20.2f}   {gold_at[t].mean():11.2f}"
+    print(f"{row}   {golden.mean():8.2f} [{low:.2f}, {high:.2f}]")
 
 # %% [markdown]
-# Look down the last column from 0.7. The hotter the pool, the more odd responses it holds, and the more
-# of them please the reward model for the wrong reasons. Neighbours that the reward can hardly tell apart
-# are not neighbours in gold. It is the story of n again: whatever is tuned by the reward model alone is
-# tuned to its errors as well.
+# Look down the last column from 0.7. Neighbours that the reward can hardly tell apart are not neighbours in
+# gold. At 1.7 the choice among sixteen buys much reward, and next to no gold: the pool is full of odd
+# responses, and the reward model forgives what gold does not. It is the story of n again: whatever is tuned
+# by the reward model alone is tuned to its errors as well.
 
 # %% [markdown]
 # ## The same calls on a real model

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autograder import choice, exercises
-from autograder.exercise import Variant, same
+from autograder.exercise import ANSWERED, Variant, Wrong, same
 from autograder.exercises import nb03_1, nb03_2, nb03_3, nb03_4
 from autograder.experiments import nb03
 from autograder.verdict import grade
@@ -31,10 +31,10 @@ def test_the_definitions_agree_with_the_engine():
     scores, values = np.round(rng.normal(size=(2, 7)), 0)
     for n in range(1, 8):
         expected = theory.best_of_n_estimate(scores, n, values)[0]
-        assert nb03_1.by_enumeration(scores.tolist(), n, values.tolist()) == pytest.approx(expected)
+        assert nb03_1.by_enumeration(scores.tolist(), n, values.tolist()) == pytest.approx(expected, abs=1e-6)
     law, rewards = rng.dirichlet(np.ones(4)), [0.0, 1.0, 1.0, -1.0]
     expected = theory.exact_best_of_n_law(law, rewards, 3)
-    assert same(nb03_2.by_enumeration(law.tolist(), rewards, 3), expected, 1e-12)
+    assert same(nb03_2.by_enumeration(law.tolist(), rewards, 3), expected, 1e-6)
 
 
 def test_the_median_of_n_agrees_with_enumeration():
@@ -77,26 +77,72 @@ def test_the_questions_pass_the_lint():
     assert choice.lint(nb03_2.QUESTIONS) == []
 
 
-def test_a_clear_hump_is_seen_and_sure_and_a_plateau_is_neither():
-    for seed in range(10):
-        assert nb03_3.fall(gold_curve(HUMP, seed=seed), INTENTS) == (True, True)
-        assert nb03_3.fall(gold_curve(FLAT, seed=seed), INTENTS)[1] is False
+def arrays_of(gold):
+    """Right curves of two reward models whose gold is this; the reward climbs."""
+    reward = np.broadcast_to(np.arange(8.0)[:, None], (8, 48))
+    return {name: {"reward": reward, "gold": curve} for name, curve in zip(nb03.MODELS, gold, strict=True)}
 
 
-def test_where_the_data_are_in_between_both_claims_are_open():
-    found = [nb03_3.fall(gold_curve([*HUMP[:5], 6.2, 6.1, 6.0], 0.8, seed), INTENTS) for seed in range(60)]
-    assert (True, False) in found, "a fall that is seen but not sure: either reading is accepted"
-    assert (False, True) not in found, "a sure fall that is not seen would leave no right answer"
+def honest(curve, clusters=INTENTS, level=0.95, at=None):
+    """(difference, low, high) as the notebook asks for it."""
+    at = curve.mean(axis=1).argmax() if at is None else at
+    low, high = theory.paired_interval(curve[-1], curve[at], clusters=clusters, level=level)
+    return NS[at], (float((curve[-1] - curve[at]).mean()), low, high)
 
 
-def test_an_honest_reading_by_the_engines_interval_is_always_accepted():
-    """The learner's rule is the sign of a 95 % interval; the grader refuses only beyond 90 % and 99 %."""
-    for seed in range(60):
-        curve = gold_curve([*HUMP[:5], 6.2, 6.1, 6.0], 0.8, seed)
-        seen, sure = nb03_3.fall(curve, INTENTS)
-        last, peak = curve[-1], curve[curve.mean(axis=1).argmax()]
-        says_fall = theory.paired_interval(last, peak, clusters=INTENTS)[1] < 0
-        assert seen if says_fall else not sure
+def reading(monkeypatch, gold, n_star, fall, no_hump):
+    """The verdict of the last part: None, or the check that failed."""
+    monkeypatch.setattr(nb03_3, "compared_curves", lambda work, rng: arrays_of(gold))
+    monkeypatch.setattr(nb03_3, "checked", lambda work: {nb03.MODELS[0]: (None, None, INTENTS)})
+    names = {"n_star": n_star, "fall": fall, "no_hump": no_hump}
+    try:
+        nb03_3.grade_fall(Work(names, Variant("", "", "3.3")), np.random.default_rng(0))
+    except Wrong as wrong:
+        return wrong.check
+    return None
+
+
+IN_BETWEEN = [*HUMP[:5], 6.2, 6.1, 6.0]
+
+
+@pytest.mark.parametrize("last", [HUMP, IN_BETWEEN, FLAT], ids=["a hump", "in between", "a plateau"])
+@pytest.mark.parametrize("clusters", [INTENTS, None], ids=["over intents", "over prompts"])
+def test_an_honest_reading_is_accepted_whatever_the_pool_shows(monkeypatch, last, clusters):
+    for seed in range(20):
+        gold = [gold_curve(last, 0.8, seed), gold_curve(FLAT, 0.8, seed + 100)]
+        found = {name: honest(curve, clusters) for name, curve in zip(nb03.MODELS, gold, strict=True)}
+        flat = [name for name, (_, (_, _, high)) in found.items() if high >= 0]
+        n_star, fall = ({name: pair[k] for name, pair in found.items()} for k in (0, 1))
+        assert reading(monkeypatch, gold, n_star, fall, flat) is None
+        rounded = {name: np.round(three, 2) for name, three in fall.items()}
+        assert reading(monkeypatch, gold, n_star, rounded, flat) is None
+
+
+def test_the_two_claims_are_held_against_the_interval(monkeypatch):
+    gold = [gold_curve(HUMP), gold_curve(IN_BETWEEN, 0.8, 3)]
+    (first, fall), (second, no_fall) = honest(gold[0]), honest(gold[1])
+    assert fall[2] < 0 < no_fall[2]
+    n_star = {"tiny": first, "tiny-unbiased": second}
+    falls = {"tiny": fall, "tiny-unbiased": no_fall}
+    for claim in ([], ["tiny"], ["tiny", "tiny-unbiased"]):
+        assert reading(monkeypatch, gold, n_star, falls, claim) == nb03_3.HUMP
+    assert reading(monkeypatch, gold, n_star, falls, ["tiny-unbiased"]) is None
+
+
+def test_other_levels_pass_and_one_standard_error_does_not():
+    sure = 0
+    for seed in range(40):
+        curve = gold_curve(HUMP, 0.8, seed)
+        n_star, (mean, _, _) = honest(curve)
+        right = arrays_of([curve, curve])["tiny"]
+        for level in (0.90, 0.99):
+            assert nb03_3._grade_fall("tiny", honest(curve, level=level)[1], n_star, right, INTENTS)
+        error = theory.standard_error(curve[-1] - curve[NS.index(n_star)])
+        try:
+            nb03_3._grade_fall("tiny", (mean, mean - error, mean + error), n_star, right, INTENTS)
+        except Wrong as wrong:
+            sure += "too narrow" in wrong.message
+    assert sure >= 36, "an interval of intents can by chance be nearly as narrow as one standard error"
 
 
 def test_the_peak_and_what_cannot_be_told_from_it_are_accepted_and_the_ends_are_not():
@@ -105,12 +151,24 @@ def test_the_peak_and_what_cannot_be_told_from_it_are_accepted_and_the_ends_are_
         assert 16 in accepted and not {1, 2, 4, 8, 128} & set(accepted)
 
 
-def test_a_reading_at_random_needs_right_curves_and_is_then_seldom_right():
-    """Without right curves the part is lost; with them, a guess of everything is right 1 time in 25."""
-    curves = [gold_curve(HUMP), gold_curve(FLAT)]
-    peaks = [len(nb03_3.accepted_peaks(curve, INTENTS)) / len(NS) for curve in curves]
-    claims = [1.0 if (seen and not sure) else 0.5 for seen, sure in (nb03_3.fall(c, INTENTS) for c in curves)]
-    assert np.prod(peaks) * np.prod(claims) <= 0.04
+def test_a_reading_at_random_is_never_right(monkeypatch):
+    """Even with right curves and the right peaks: the fall is two numbers to two digits."""
+    gold = [gold_curve(HUMP), gold_curve(FLAT)]
+    n_star = {name: honest(curve)[0] for name, curve in zip(nb03.MODELS, gold, strict=True)}
+    rng = np.random.default_rng(5)
+    for _ in range(300):
+        falls = {}
+        for name in nb03.MODELS:
+            mean, half = -rng.uniform(0, 3), rng.uniform(0.05, 1.5)
+            falls[name] = (mean, mean - half, mean + half)
+        claim = [name for name in nb03.MODELS if rng.random() < 0.5]
+        assert reading(monkeypatch, gold, n_star, falls, claim) is not None
+
+
+def test_the_pool_alone_which_given_code_draws_earns_nothing():
+    work = Work({"scored": {"tiny": 1, "tiny-unbiased": 1}, "curves": {}}, Variant("", "", "3.3"))
+    verdict = grade(exercises.find("3.3"), work, 0)
+    assert verdict.points == 0 and {o.check for o in verdict.outcomes} == {ANSWERED}
 
 
 def test_every_learner_gets_a_pool_of_their_own():

@@ -11,7 +11,7 @@ import numpy as np
 
 from autograder.choice import Option, Question, Sheet, grade_question
 from autograder.exercise import Exercise, Idea, Part, Variant, diagnose, require, same
-from autograder.exercises.nb03_1 import refused
+from autograder.exercises.nb03_1 import enumerates, refused, steady
 from autograder.work import Work
 
 NAME, MEANING = "best_of_n_law", "meaning"
@@ -21,12 +21,21 @@ ORDER, ROUNDS, ONE = (
     "two rounds multiply",
     "gives the policy back at n = 1",
 )
-REFUSES = "refuses what has no answer"
-TOLERANCE = 1e-9
+REFUSES, QUICK = "refuses what has no answer", "needs no list of all draws"
+TOLERANCE = 1e-5
+"""Single precision is enough."""
+SIMULATED = (
+    "The same input gives another law each time: you draw at random. The law has a short formula; no chance "
+    "is needed."
+)
+ENUMERATES = (
+    "5 responses and n = 8 take this long: do you go through every sequence of draws? Each draw more makes "
+    "it five times as long, and n = 4,000 would never end. Use F to the power n."
+)
 OTHERWISE = (
     "This is not how often each response is kept when n are drawn and the best is kept. A response is kept "
-    "if nothing "
-    "better was drawn: the chance that all n draws are at most as good as it is F to the power n."
+    "if nothing better was drawn: the chance that all n draws are at most as good as it is F to the power "
+    "n."
 )
 
 
@@ -38,7 +47,7 @@ def by_enumeration(probs: Sequence[float], rewards: Sequence[float], n: int) -> 
         best = [i for i in drawn if rewards[i] == top]
         for i in best:
             law[i] += math.prod(probs[j] for j in drawn) / len(best)
-    return law.tolist()
+    return np.round(law, 6).tolist()
 
 
 def _by_index(probs: Sequence[float], rewards: Sequence[float], n: int, *, last: bool) -> list[float]:
@@ -114,7 +123,8 @@ def _ideas(probs: Sequence[float], rewards: Sequence[float], n: int) -> list[Ide
 def _case(rng: np.random.Generator, size: int, *, tied: bool) -> tuple[list[float], list[float], int]:
     """A law, rewards and n on which no wrong idea gives the right answer."""
     while True:
-        probs = rng.dirichlet(np.full(size, 2.0))
+        probs = np.round(rng.dirichlet(np.full(size, 2.0)), 2)
+        probs[-1] = round(1 - probs[:-1].sum(), 2)
         rewards = [float(x) for x in np.round(rng.normal(0, 1.5, size), 2)]
         if tied:
             rewards[int(rng.integers(1, size))] = rewards[0]
@@ -133,8 +143,8 @@ def grade_enumeration(work: Work, rng: np.random.Generator) -> None:
         if not tied and list(rewards) == sorted(rewards):
             rewards, probs = rewards[::-1], probs[::-1]
         diagnose(
-            TIES if tied else ENUMERATED,
-            function(probs, rewards, n),
+            check := TIES if tied else ENUMERATED,
+            steady(function, check, SIMULATED, "simulated", probs, rewards, n),
             by_enumeration(probs, rewards, n),
             ideas=_ideas(probs, rewards, n),
             otherwise=OTHERWISE,
@@ -151,6 +161,8 @@ def grade_rules(work: Work, rng: np.random.Generator) -> None:
     diagnose(
         ONE, function(probs, rewards, 1), probs, otherwise="Best of one is one draw.", tolerance=TOLERANCE
     )
+    listed = enumerates(function, probs, rewards, 8)
+    require(not listed, QUICK, ENUMERATES, idea="enumeration", case="5 responses, n = 8, timed")
     _grade_order(function, probs, rewards, n, first)
     twice = function(np.asarray(function(probs, rewards, 4), float).tolist(), rewards, 4)
     diagnose(
@@ -159,7 +171,7 @@ def grade_rules(work: Work, rng: np.random.Generator) -> None:
         function(probs, rewards, 16),
         ideas=[Idea("rounds add", "Two rounds of 4 come out as one of 8.", function(probs, rewards, 8))],
         otherwise="Best-of-4 of a best-of-4 policy must be best-of-16: F becomes F^4, and then F^16.",
-        tolerance=1e-8,
+        tolerance=TOLERANCE,
         case=f"best-of-4 twice, {rewards}",
         reveal=False,
     )
@@ -212,7 +224,7 @@ def _grade_corners(function: Callable, rng: np.random.Generator) -> None:
             function(probs, rewards, n),
             expected,
             otherwise=what,
-            tolerance=1e-8,
+            tolerance=TOLERANCE,
             case=f"{NAME}({probs}, {rewards}, {n})",
         )
     for rewards, n, why, idea in (
@@ -233,8 +245,7 @@ QUESTIONS = (
     Question(
         "a",
         "A reward model gives 1 to the 30 % of responses that pass a check and 0 to the rest. How far is "
-        "best-of-1024 "
-        "from the policy, as KL?",
+        "best-of-1024 from the policy, as KL?",
         (
             Option("About 1.2 nats"),
             Option(
@@ -318,15 +329,14 @@ QUESTIONS = (
     Question(
         "c",
         "Take the law that maximises mean reward - beta x KL(law || policy), which RLHF with PPO aims at, "
-        "and best-of-n with "
-        "the same KL. What is true?",
+        "and best-of-n with the same KL. What is true?",
         (
             Option("The first has at least the mean reward of the second."),
             Option(
                 "They are one and the same law, since their KL is the same.",
                 "F38",
-                "A KL is one number; many laws share it. Compare p exp(r / beta) with a difference of powers "
-                "of F.",
+                "A KL is one number; many laws share it. Compare p exp(r / beta) with a difference of "
+                "powers of F.",
             ),
             Option(
                 "The second has the higher mean reward, since it takes a maximum.",
@@ -360,8 +370,8 @@ QUESTIONS = (
     ),
     Question(
         "d",
-        "Llama 2's authors compare rejection sampling with PPO in breadth and in depth. What do they mean by "
-        "breadth?",
+        "Llama 2's authors compare rejection sampling with PPO in breadth and in depth. What do they mean "
+        "by breadth?",
         (
             Option("How many responses to one prompt are looked at"),
             Option(
@@ -407,8 +417,8 @@ QUESTIONS = (
             Option(
                 "n = 32",
                 "rounds add",
-                "The second round starts from a policy that is already the best of 16: every draw stands for "
-                "sixteen.",
+                "The second round starts from a policy that is already the best of 16: every draw stands "
+                "for sixteen.",
             ),
             Option(
                 "n = 16",
@@ -440,8 +450,7 @@ QUESTIONS = (
     Question(
         "f",
         "A team ships best-of-16: the policy writes 16 responses to each request and the reward model picks "
-        "one. What has "
-        "changed in the policy's weights?",
+        "one. What has changed in the policy's weights?",
         (
             Option("Nothing"),
             Option(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -10,9 +10,20 @@ import numpy as np
 
 import rslib
 from autograder import calibration
-from autograder.exercise import ANSWERED, Exercise, Idea, Part, Variant, Wrong, diagnose, require, same
+from autograder.exercise import (
+    ANSWERED,
+    Exercise,
+    Idea,
+    Part,
+    Variant,
+    Wrong,
+    diagnose,
+    numbers,
+    require,
+    same,
+)
 from autograder.exercises.nb03_1 import with_replacement
-from autograder.experiments.nb03 import MODELS, NS, PROMPTS, gains, matrices, policy, reward_model
+from autograder.experiments.nb03 import MODELS, NS, gains, matrices, policy, reward_model
 from autograder.work import Work
 from rslib import schema, theory
 from rslib.errors import RSError
@@ -21,24 +32,34 @@ from rslib.sampling import response_seed
 if TYPE_CHECKING:
     from datasets import Dataset
 
+Arrays = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+"""(rewards, gold, intents) per reward model."""
 POOL, MATCHED, DRAWN, SCORED = (
     "hands in a whole pool",
     "scores the same responses twice",
     "draws from the policy",
     "keeps rewards in their rows",
 )
-CURVES, PEAK, HUMP, SPREAD = (
+CURVES, PEAK, FALL, HUMP, SPREAD = (
     "averages every subset of the pool",
     "finds where gold turns",
+    "measures the fall",
     "says what the data separate",
     "has something to select from",
 )
+FEWEST = 32
+"""Fewest prompts of a pool."""
+AGAIN = 32
+"""How many rows are scored again, and how many responses to one prompt are drawn again."""
 REDRAWN = 0.9
-"""Share of responses that must come out again: all of them on one machine, nearly all on another."""
+"""Share of rows that must come out again: all of them on one machine, nearly all on another."""
 CLOSE = 0.05
 """Two rewards of one row that differ by less are the same on another machine."""
 ROUNDED = 0.006
-"""Curves may be rounded to two decimals."""
+"""Numbers may be rounded to two decimals."""
+WIDTHS = (0.7, 1.6)
+"""Widths that an interval may have, against the bootstrap over intents, or that over prompts, whichever is
+nearer: a t interval, two standard errors or a level of 99 % lie within, one standard error does not."""
 
 
 def given(variant: Variant) -> dict[str, Any]:
@@ -65,42 +86,45 @@ def tables(work: Work) -> dict[str, Dataset]:
     return {name: found[name] for name in MODELS}
 
 
-def checked(work: Work) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+_JUDGED: WeakKeyDictionary[Dataset, tuple] = WeakKeyDictionary()
+
+
+def checked(work: Work) -> Arrays:
     """(rewards, gold, intents) per reward model, of a pool that is large enough and the same for both."""
     found = tables(work)
+    first, second = found.values()
     try:
-        arrays = {name: matrices(_known(table)) for name, table in found.items()}
+        if first not in _JUDGED:  # gold takes a second to judge, and every part asks for it
+            _JUDGED[first] = matrices(_known(first))
+        rewards = schema.reward_matrix(second)[1]
     except RSError as err:
-        raise Wrong(
-            POOL, f"The table cannot be read as a scored pool of validation prompts: {err.what}."
-        ) from err
-    prompts, size = arrays[MODELS[0]][0].shape
+        text = f"The table cannot be read as a scored pool of validation prompts: {err.what}."
+        raise Wrong(POOL, text) from err
+    arrays = _JUDGED[first]
+    prompts, size = arrays[0].shape
     require(
-        prompts >= PROMPTS and size >= NS[-1],
+        prompts >= FEWEST and size >= NS[-1],
         POOL,
-        f"The pool should hold at least {PROMPTS} prompts with {NS[-1]} responses each. With few prompts the "
-        f"interval "
-        "is wider than the effect.",
+        f"The pool should hold at least {FEWEST} prompts with {NS[-1]} responses each. With few prompts the "
+        "interval is wider than the effect.",
         idea="F34",
         got=f"{prompts} prompts, {size} responses each",
     )
-    first, second = (list(zip(t["prompt_id"][:], t["response"][:], strict=True)) for t in found.values())
+    columns = ("prompt_id", "prompt", "sample_id", "response")
     require(
-        first == second,
+        all(first[column][:] == second[column][:] for column in columns),
         MATCHED,
         "The two tables hold different responses. Draw one pool and score it with both reward models: only "
-        "then does "
-        "nothing but the reward model differ.",
+        "then does nothing but the reward model differ.",
         idea="F33",
     )
-    same_rewards = np.array_equal(*(a[0] for a in arrays.values()))
     require(
-        not same_rewards,
+        not np.array_equal(arrays[0], rewards),
         MATCHED,
         "Both tables hold the rewards of one and the same reward model.",
         idea="F16",
     )
-    return arrays
+    return {MODELS[0]: arrays, MODELS[1]: (rewards, *arrays[1:])}
 
 
 def _known(table: Dataset) -> Dataset:
@@ -118,29 +142,22 @@ def _validation() -> list[tuple[str, str]]:
     return list(zip(prompts["prompt_id"][:], prompts["prompt"][:], strict=True))
 
 
-_VERIFIED: WeakKeyDictionary[Work, Wrong | None] = WeakKeyDictionary()
+_VERIFIED: WeakKeyDictionary[Dataset, tuple[Dataset, int]] = WeakKeyDictionary()
 
 
-def verified(work: Work, rng: np.random.Generator) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """As `checked`, for a pool that is the policy's own: looked at once a check, asked for by every part."""
+def verified(work: Work, rng: np.random.Generator) -> Arrays:
+    """As `checked`, for a pool that is the policy's own; tables that have passed are not looked at again."""
     arrays = checked(work)
-    if work not in _VERIFIED:
-        try:
-            _verify(work, arrays, rng)
-            _VERIFIED[work] = None
-        except Wrong as wrong:
-            _VERIFIED[work] = wrong
-    if (wrong := _VERIFIED[work]) is not None:
-        raise wrong
+    (first, second), seed = tables(work).values(), given(work.variant)["seed"]
+    before = _VERIFIED.get(first)
+    if before is None or before[0] is not second or before[1] != seed:
+        _verify(work, arrays, rng)
+        _VERIFIED[first] = second, seed
     return arrays
 
 
-def grade_pool(work: Work, rng: np.random.Generator) -> None:
+def _verify(work: Work, arrays: Arrays, rng: np.random.Generator) -> None:
     """The pool is the policy's, the rewards are the reward models', and there is something to select."""
-    verified(work, rng)
-
-
-def _verify(work: Work, arrays: Mapping[str, tuple], rng: np.random.Generator) -> None:
     found = tables(work)
     _grade_rewards(found, rng)
     rewards, gold = [arrays[name][0] for name in MODELS], arrays[MODELS[0]][1]
@@ -158,25 +175,24 @@ def _verify(work: Work, arrays: Mapping[str, tuple], rng: np.random.Generator) -
 
 def _grade_rewards(found: Mapping[str, Dataset], rng: np.random.Generator) -> None:
     for name, table in found.items():
-        rows = np.sort(rng.choice(len(table), 64, replace=False))
+        rows = np.sort(rng.choice(len(table), AGAIN, replace=False))
         part = schema.take(table, rows)
         again = np.array(rslib.score(reward_model(name), part, show_progress=False)["reward"][:])
         agree = np.mean(np.abs(again - np.array(part["reward"][:])) <= CLOSE)
         require(
-            agree >= 0.95,
+            agree >= REDRAWN,
             SCORED,
             f"Scored again by {name!r}, the rows get other rewards than those that stand in the table: the "
-            f"rewards are "
-            "another model's, or stand in other rows.",
+            "rewards are another model's, or stand in other rows.",
             idea="F09",
-            got=f"{agree:.0%} of 64 rows agree",
+            got=f"{agree:.0%} of {AGAIN} rows agree",
         )
 
 
 def _grade_draws(table: Dataset, seed: int, rng: np.random.Generator) -> None:
     """The responses to one prompt, drawn again with the seed of the learner."""
     names, _, places = schema.reward_matrix(table)
-    part = schema.take(table, places[int(rng.integers(len(names)))])
+    part = schema.take(table, places[int(rng.integers(len(names)))][:AGAIN])
     wanted = [
         response_seed(seed, p, s) for p, s in zip(part["prompt_id"][:], part["sample_id"][:], strict=True)
     ]
@@ -189,7 +205,7 @@ def _grade_draws(table: Dataset, seed: int, rng: np.random.Generator) -> None:
     prompts = rslib.load_prompts("tiny", split="validation")
     wanted_ids = set(part["prompt_id"][:])
     prompts = prompts.select([k for k, p in enumerate(prompts["prompt_id"][:]) if p in wanted_ids])
-    n = places.shape[1]
+    n = max(part["sample_id"][:]) + 1
     drawn = rslib.sample(policy(), prompts, n=n, seed=seed, show_progress=False)
     keys = {
         (p, s): r
@@ -201,8 +217,7 @@ def _grade_draws(table: Dataset, seed: int, rng: np.random.Generator) -> None:
         agree >= REDRAWN,
         DRAWN,
         "Drawn again with the same seed, the policy writes other responses: the pool comes from other "
-        "settings "
-        "(temperature 1 and all tokens allowed are asked for), or was edited.",
+        "settings (temperature 1 and all tokens allowed are asked for), or was edited.",
         idea="F06",
         got=f"{agree:.0%} of {len(again)} responses come out again",
     )
@@ -217,14 +232,14 @@ def right_curves(arrays: Mapping[str, tuple]) -> dict[str, dict[str, np.ndarray]
 
 
 def grade_curves(work: Work, rng: np.random.Generator) -> None:
-    """The learner's curves against those of the learner's own pool."""
+    """The learner's curves against those of the learner's own pool, which must be the policy's."""
     compared_curves(work, rng)
 
 
 def compared_curves(work: Work, rng: np.random.Generator) -> dict[str, dict[str, np.ndarray]]:
     """The right curves per prompt, once the learner's agree with their means."""
-    arrays = verified(work, rng)
     said = work.value("curves", dict)
+    arrays = verified(work, rng)
     right = right_curves(arrays)
     for name in MODELS:
         for column in ("reward", "gold"):
@@ -281,21 +296,18 @@ def _curve_ideas(rewards: np.ndarray, gold: np.ndarray, column: str) -> list[Ide
     ]
 
 
-def fall(gold: np.ndarray, intents: np.ndarray) -> tuple[bool, bool]:
-    """(seen, sure): does gold at the largest n lie below its peak, by a generous look, and by a strict one?
+def crossed_fall(gold: np.ndarray, intents: np.ndarray) -> np.ndarray:
+    """Gold at the largest n minus gold at the peak, per prompt; each half is judged at the other's peak.
 
-    Generous: the 90 % interval of the difference to the peak of the same prompts is below 0. Strict: the 99 %
-    interval is below 0 even where each half of the intents is judged at the peak of the other half.
+    This is how `rslib.evaluation.best_of_n_table` does it: a peak that is found and judged on the same
+    prompts flatters itself.
     """
-    last, peak = gold[-1], gold[gold.mean(axis=1).argmax()]
-    seen = theory.paired_interval(last, peak, clusters=intents, level=0.90)[1] < 0
     names = np.unique(intents)
     half = np.isin(intents, np.random.default_rng(0).permutation(names)[: len(names) // 2])
-    crossed = np.empty(len(last))
+    found = np.empty(gold.shape[1])
     for mine in (half, ~half):
-        crossed[mine] = gold[gold[:, ~mine].mean(axis=1).argmax()][mine]
-    sure = theory.paired_interval(last, crossed, clusters=intents, level=0.99)[1] < 0
-    return bool(seen), bool(sure)
+        found[mine] = (gold[-1] - gold[gold[:, ~mine].mean(axis=1).argmax()])[mine]
+    return found
 
 
 def accepted_peaks(gold: np.ndarray, intents: np.ndarray) -> list[int]:
@@ -305,36 +317,115 @@ def accepted_peaks(gold: np.ndarray, intents: np.ndarray) -> list[int]:
     return [n for n, high in zip(NS, highs, strict=True) if high >= 0]
 
 
-def grade_reading(work: Work, rng: np.random.Generator) -> None:
-    """`n_star` and `no_hump`, read off curves that are right; so they must be right first."""
-    right = compared_curves(work, rng)
+def grade_peaks(work: Work, rng: np.random.Generator) -> None:
+    """`n_star`, read off curves that are right; so they must be right first."""
+    _read_peaks(work, rng)
+
+
+def _read_peaks(work: Work, rng: np.random.Generator) -> tuple[dict[str, dict[str, np.ndarray]], np.ndarray]:
+    """The right curves and the intents, once `n_star` fits them."""
+    said, right = work.value("n_star", dict), compared_curves(work, rng)
     intents = checked(work)[MODELS[0]][2]
-    said, flat = work.value("n_star", dict), work.object("no_hump")
     for name in MODELS:
         _grade_peak(name, said.get(name), right[name], intents)
+    return right, intents
+
+
+def grade_fall(work: Work, rng: np.random.Generator) -> None:
+    """`fall` from the learner's own `n_star`, and `no_hump` by the learner's own interval."""
+    peaks, falls, flat = work.value("n_star", dict), work.value("fall", dict), work.object("no_hump")
+    right, intents = _read_peaks(work, rng)
+    ends = {name: _grade_fall(name, falls.get(name), peaks[name], right[name], intents) for name in MODELS}
     require(
         isinstance(flat, list | tuple | set) and set(flat) <= set(MODELS),
         ANSWERED,
         f"`no_hump` should be a list with none, one or both of {list(MODELS)}.",
     )
     for name in MODELS:
-        seen, sure = fall(right[name]["gold"], intents)
-        require(
-            seen or name in flat,
-            HUMP,
-            f"You say that gold falls under {name}. In your pool its last point is not separable from its "
-            f"peak: look at "
-            "the interval of the paired difference, not at the two means.",
-            idea="F34",
+        _grade_claim(name, *ends[name], name in flat)
+
+
+def _grade_claim(name: str, low: float, high: float, flat: bool) -> None:
+    """Whether `no_hump` says what the learner's interval says; one that ends at 0 may be read both ways."""
+    at_zero = low < -ROUNDED and abs(high) <= ROUNDED
+    require(
+        flat or high < 0 or at_zero,
+        HUMP,
+        f"You say that gold falls under {name}, and your own interval of the fall reaches 0: the two are not "
+        "separable in your pool.",
+        idea="F34",
+        got=f"from {low:.2f} to {high:.2f}",
+    )
+    require(
+        not flat or high >= 0 or at_zero,
+        HUMP,
+        f"You say that gold shows no fall under {name}, and your own interval of the fall lies below 0 as a "
+        "whole, while the reward went on climbing.",
+        idea="F16",
+        got=f"from {low:.2f} to {high:.2f}",
+    )
+
+
+def _grade_fall(
+    name: str, said: Any, n_star: int, right: Mapping[str, np.ndarray], intents: np.ndarray
+) -> tuple[float, float]:
+    """Both ends of the learner's interval, once it fits the pool."""
+    mean, low, high = _three_numbers(name, said)
+    gold, at = right["gold"], NS.index(int(n_star))
+    ways = [gold[-1] - gold[at], crossed_fall(gold, intents)]
+    fitting = [way for way in ways if same(mean, way.mean(), 2 * ROUNDED)]
+    if not fitting:
+        text = (
+            f"This is not gold of the best of {NS[-1]} minus gold of the best of {n_star}, chosen by {name}."
         )
-        require(
-            not sure or name not in flat,
-            HUMP,
-            f"You say that gold shows no fall under {name}. In your pool the paired difference between the "
-            f"last point and "
-            "the peak lies below 0 with its whole interval, while the reward went on climbing.",
-            idea="F16",
-        )
+        ideas, expected = _fall_ideas(right, at), ways[0].mean()
+        diagnose(FALL, mean, expected, ideas=ideas, otherwise=text, tolerance=2 * ROUNDED, reveal=False)
+    ratio = _width_ratio(high - low, fitting, intents)
+    require(ratio > WIDTHS[0], FALL, TOO_SURE, idea="F34", case=f"fall[{name!r}]", got=said)
+    require(ratio < WIDTHS[1], FALL, TOO_WIDE, idea="spread", case=f"fall[{name!r}]", got=said)
+    return low, high
+
+
+def _three_numbers(name: str, said: Any) -> tuple[float, float, float]:
+    """(difference, low, high), from a sequence or from a row of the engine's table."""
+    if isinstance(said, Mapping):
+        said = [said.get(key) for key in ("difference", "low", "high")]
+    found = numbers(said)
+    form = f"fall[{name!r}] should be three numbers: (difference, low, high)."
+    require(found is not None and found.shape == (3,) and np.isfinite(found).all(), ANSWERED, form, got=said)
+    mean, low, high = found.tolist()
+    inside = low - ROUNDED <= mean <= high + ROUNDED
+    require(inside, FALL, f"{form} The difference lies in its interval.", idea="order", got=said)
+    return mean, low, high
+
+
+def _width_ratio(width: float, ways: Sequence[np.ndarray], intents: np.ndarray) -> float:
+    """The width against the nearest of the intervals that are right; both may be rounded."""
+    known = [np.ptp(theory.bootstrap_interval(way, clusters=by)) for way in ways for by in (intents, None)]
+    ratios = [(width + 4 * ROUNDED) / (right + 4 * ROUNDED) for right in known]
+    return min(ratios, key=lambda ratio: abs(np.log(ratio)))
+
+
+TOO_SURE = (
+    "The interval is too narrow. A 95 % interval reaches about two standard errors to each side, and its "
+    "sample is the prompts: every prompt gives one difference."
+)
+TOO_WIDE = (
+    "The interval is too wide. It says how well the mean of the differences is known, not how far single "
+    "prompts lie apart."
+)
+
+
+def _fall_ideas(right: Mapping[str, np.ndarray], at: int) -> list[Idea]:
+    gold, reward = (right[column].mean(axis=1) for column in ("gold", "reward"))
+    turned = "The sign is turned round: the fall is gold at the largest n minus gold at n_star."
+    proxy = "This is the difference of the reward. Gold says whether the responses became worse."
+    gain = "This is the difference to one response. The fall is measured from n_star."
+    return [
+        Idea("sign", turned, gold[at] - gold[-1]),
+        Idea("F16", proxy, reward[-1] - reward[at]),
+        Idea("F05", gain, gold[-1] - gold[0]),
+    ]
 
 
 def _grade_peak(name: str, said: Any, right: Mapping[str, np.ndarray], intents: np.ndarray) -> None:
@@ -351,7 +442,7 @@ def _grade_peak(name: str, said: Any, right: Mapping[str, np.ndarray], intents: 
         raise Wrong(
             PEAK,
             f"For {name} that is where the reward is highest. Gold is what the work is about: where is gold "
-            f"highest?",
+            "highest?",
             idea="F16",
             got=str(said),
         )
@@ -367,11 +458,11 @@ EXERCISE = Exercise(
     "Where gold turns",
     3,
     15,
-    ("scored", "curves", "n_star", "no_hump"),
+    ("scored", "curves", "n_star", "fall", "no_hump"),
     (
-        Part("the pool is drawn and scored", 1.0, grade_pool),
-        Part("the curves", 1.5, grade_curves),
-        Part("the reading", 1.5, grade_reading),
+        Part("the curves, from a pool of your own", 2.0, grade_curves),
+        Part("where gold is highest", 0.5, grade_peaks),
+        Part("how far it falls, and whether the data can tell", 1.5, grade_fall),
     ),
     given=given,
     measured=True,

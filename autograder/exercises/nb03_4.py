@@ -125,8 +125,7 @@ def _explained(said: np.ndarray, truth: Hidden, name: str) -> tuple[str, str]:
         return ideas[best][1:]
     return (
         f"This is not the mean {name} reward of n of a prompt's responses. Choose within a prompt, average "
-        f"over prompts, "
-        "use `tiny` as the reward model, and validation prompts as they come.",
+        "over prompts, use `tiny` as the reward model, and validation prompts as they come.",
         "",
     )
 

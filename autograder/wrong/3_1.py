@@ -68,6 +68,43 @@ def best_of_n_mean(scores, n, values=None):
     return total
 
 
+# %% correct: chance of being the best, from the top down, in plain Python
+def best_of_n_mean(scores, n, values=None):
+    pairs = list(zip(map(float, scores), map(float, scores if values is None else values), strict=True))
+    if n < 1 or n > len(pairs) or any(s != s or v != v for s, v in pairs):
+        raise ValueError("no such n, or NaN")
+    worth = {s: [v for t, v in pairs if t == s] for s, _ in pairs}
+    total, none_yet = 0.0, 1.0
+    for k, (s, _) in enumerate(sorted(pairs, reverse=True)):
+        total += none_yet * n / (len(pairs) - k) * sum(worth[s]) / len(worth[s])
+        none_yet *= max(0.0, 1 - n / (len(pairs) - k))
+    return total
+
+
+# %% correct: torch, in single precision
+def best_of_n_mean(scores, n, values=None):
+    import torch
+
+    scores, values = (torch.tensor(x, dtype=torch.float32) for x in checked(scores, n, values))
+    weights = torch.tensor(weights_of(len(scores), n), dtype=torch.float32)
+    means = torch.stack([values[scores == s].mean() for s in scores])
+    return (means[scores.argsort()] * weights).sum()
+
+
+# %% correct: a table of the chance to be the best, row by row
+def best_of_n_mean(scores, n, values=None):
+    scores, values = checked(scores, n, values)
+    order = np.argsort(scores)
+    weight = np.full(len(scores), 1 / len(scores)) if n == 1 else None
+    if weight is None:  # the k-th weight over the (k-1)-th is (k-1) / (k-n)
+        k = np.arange(1, len(scores) + 1)
+        steps = np.where(k > n, np.log(np.maximum(k - 1, 1) / np.maximum(k - n, 1)), 0.0)
+        logs = np.where(k >= n, np.cumsum(steps), -np.inf)
+        weight = np.exp(logs - logs.max())
+        weight /= weight.sum()
+    return shared(scores, values)[order] @ weight
+
+
 # %% wrong: with replacement | idea: F45 | fails at: averages over every subset
 def best_of_n_mean(scores, n, values=None):
     scores, values = checked(scores, n, values)
@@ -127,7 +164,7 @@ def best_of_n_mean(scores, n, values=None):
     return float(values[np.argsort(scores)] @ weights)
 
 
-# %% wrong: factorials as floats | idea: overflow | fails at: stays finite in a large pool | points: 2
+# %% wrong: factorials as floats | idea: overflow | fails at: copes with a large pool | points: 2
 def best_of_n_mean(scores, n, values=None):
     scores, values = checked(scores, n, values)
     with np.errstate(all="ignore"):
@@ -142,7 +179,7 @@ def best_of_n_mean(scores, n, values=None):
         return weighted(scores, n, values, weights)
 
 
-# %% wrong: overflow is raised | idea: overflow | fails at: stays finite in a large pool | points: 2
+# %% wrong: overflow is raised | idea: overflow | fails at: copes with a large pool | points: 2
 def best_of_n_mean(scores, n, values=None):
     scores, values = checked(scores, n, values)
     size = len(scores)
@@ -150,11 +187,9 @@ def best_of_n_mean(scores, n, values=None):
     return weighted(scores, n, values, np.array(factor) / float(math.comb(size, n)))
 
 
-# %% wrong: every subset, one by one | idea: overflow | fails at: stays finite in a large pool | points: 2
+# %% wrong: every subset, one by one | idea: enumeration | fails at: copes with a large pool | points: 2
 def best_of_n_mean(scores, n, values=None):
     scores, values = checked(scores, n, values)
-    if math.comb(len(scores), n) > 10**6:
-        raise MemoryError("too many subsets")
     values = shared(scores, values)
     subsets = itertools.combinations(range(len(scores)), n)
     return float(np.mean([values[max(s, key=lambda i: scores[i])] for s in subsets]))
@@ -199,3 +234,35 @@ def best_of_n_mean(scores, n, values=None):
 def best_of_n_mean(scores, n, values=None):
     scores, values = checked(scores, n, values)
     return float(values[np.argsort(scores, kind="stable")] @ weights_of(len(scores), n))
+
+
+# %% wrong: among ties the highest value | idea: F31 | fails at: averages the values | points: 2.5
+def best_of_n_mean(scores, n, values=None):
+    pairs = sorted(zip(*checked(scores, n, values), strict=True))
+    return float(sum(w * v for w, (_, v) in zip(weights_of(len(pairs), n), pairs, strict=True)))
+
+
+# %% wrong: `or` on an array | fails at: runs | points: 2.5
+def best_of_n_mean(scores, n, values=None):
+    scores, values = checked(scores, n, values or scores)
+    return weighted(scores, n, values, weights_of(len(scores), n))
+
+
+# %% wrong: one call a score | idea: recursion | fails at: copes with a large pool | points: 2
+def best_of_n_mean(scores, n, values=None):
+    scores, values = checked(scores, n, values)
+    ranked = shared(scores, values)[np.argsort(-scores)].tolist()
+
+    def best_from(k):
+        if len(ranked) - k <= n:
+            return ranked[k]
+        chance = n / (len(ranked) - k)
+        return chance * ranked[k] + (1 - chance) * best_from(k + 1)
+
+    return best_from(0)
+
+
+# %% wrong: the worst of the n best | idea: top-n | fails at: averages over every subset
+def best_of_n_mean(scores, n, values=None):
+    scores, values = checked(scores, n, values)
+    return float(values[np.argsort(scores)[-n]])

@@ -1,4 +1,7 @@
 # %% given
+import itertools
+import math
+
 import numpy as np
 
 from autograder.exercise import Variant
@@ -63,6 +66,76 @@ def best_of_n_law(probs, rewards, n):
     mass = np.bincount(where, p)
     gained = np.diff(np.append(0.0, np.cumsum(mass) ** n))
     return tuple((p * (gained / np.where(mass > 0, mass, 1.0))[where]).tolist())
+
+
+# %% correct: logarithms
+def best_of_n_law(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        level = np.array([p[r == x].sum() for x in r])
+        upto, below = np.log([p[r <= x].sum() for x in r]), np.log([p[r < x].sum() for x in r])
+        law = np.exp(np.log(p) - np.log(level) + n * upto + np.log1p(-np.exp(n * (below - upto))))
+    return np.nan_to_num(law)
+
+
+# %% correct: torch, in single precision
+def best_of_n_law(probs, rewards, n):
+    import torch
+
+    p, r = (torch.tensor(x, dtype=torch.float32) for x in checked(probs, rewards, n))
+    below, level = (r[:, None] > r).float() @ p, (r[:, None] == r).float() @ p
+    return torch.where(level > 0, p / level * ((below + level) ** n - below**n), torch.zeros_like(p))
+
+
+# %% correct: by the number of draws on the level
+def best_of_n_law(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    law = []
+    for i in range(len(p)):
+        mass, below = float(p[r == r[i]].sum()), float(p[r < r[i]].sum())
+        chance = sum(mass * (below + mass) ** k * below ** (n - 1 - k) for k in range(n))
+        law.append(chance * float(p[i]) / mass if mass else 0.0)
+    return law
+
+
+# %% wrong: every sequence of draws | idea: enumeration | fails at: needs no list of all draws | points: 4
+def best_of_n_law(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    law = np.zeros(len(p))
+    for drawn in itertools.product(range(len(p)), repeat=n):
+        best = [i for i in drawn if r[i] == max(r[j] for j in drawn)]
+        for i in best:
+            law[i] += math.prod(p[j] for j in drawn) / len(best)
+    return law
+
+
+# %% wrong: simulated | idea: simulated | fails at: agrees with enumeration | points: 3
+def best_of_n_law(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    drawn = np.random.default_rng().choice(len(p), size=(5000, n), p=p)
+    kept = drawn[np.arange(5000), r[drawn].argmax(axis=1)]
+    return np.bincount(kept, minlength=len(p)) / 5000
+
+
+# %% wrong: without replacement | fails at: agrees with enumeration | points: 3
+def best_of_n_law(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    law = np.zeros(len(p))
+    for drawn in itertools.permutations(range(len(p)), min(n, len(p))):
+        chance, left = 1.0, 1.0
+        for i in drawn:
+            chance, left = chance * p[i] / max(left, 1e-12), left - p[i]
+        law[max(drawn, key=lambda i: r[i])] += chance
+    return law
+
+
+# %% wrong: a level of probability 0 | fails at: is a law | points: 4
+def best_of_n_law(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    level = np.array([p[r == x].sum() for x in r])
+    upto, below = np.array([p[r <= x].sum() for x in r]), np.array([p[r < x].sum() for x in r])
+    with np.errstate(invalid="ignore"):
+        return p * (upto**n - below**n) / level
 
 
 # %% wrong: the last of a tie | idea: F31 | fails at: lets ties share by probability | points: 3

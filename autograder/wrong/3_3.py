@@ -11,6 +11,7 @@ from rslib.theory import best_of_n_estimate
 NS = list(nb03.NS)
 ns = NS
 scored = dict(nb03.pool(handed_out(Variant("", "", "3.3"))["seed"]))
+pool = scored["tiny"]
 
 
 def by_prompt(table, column):
@@ -45,6 +46,23 @@ def right_curve(table, column):
 
 curves = {name: {c: right_curve(t, c) for c in ("reward", "gold")} for name, t in scored.items()}
 n_star = peaks(curves)
+INTENTS = by_prompt(pool, "intent")[:, 0]
+
+
+def golds(name, n):
+    table = scored[name]
+    return best_of_n_estimate(by_prompt(table, "reward"), n, by_prompt(table, "gold"))
+
+
+def falls(clusters=INTENTS):
+    found = {}
+    for name in scored:
+        last, peak = golds(name, 128), golds(name, n_star[name])
+        found[name] = (np.mean(last - peak), *theory.paired_interval(last, peak, clusters=clusters))
+    return found
+
+
+fall = falls()
 no_hump = ["tiny-unbiased"]
 
 
@@ -55,6 +73,7 @@ def with_reward(table, rewards):
 # %% correct: rounded to two decimals, numbers as arrays
 curves = {name: {k: np.round(c, 2) for k, c in found.items()} for name, found in curves.items()}
 n_star = {name: np.int64(n) for name, n in n_star.items()}
+fall = {name: np.round(three, 2) for name, three in fall.items()}
 no_hump = ("tiny-unbiased",)
 
 # %% correct: rows in another order
@@ -69,7 +88,21 @@ curves = {
     for name, t in tables.items()
 }
 n_star = {name: t["peak_n"] for name, t in tables.items()}
-no_hump = [name for name, t in tables.items() if t["rows"][-1]["below_peak"]["high"] >= 0]
+fall = {name: t["rows"][-1]["below_peak"] for name, t in tables.items()}
+no_hump = [name for name, three in fall.items() if three["high"] >= 0]
+
+# %% correct: an interval over prompts, by two standard errors
+fall = {}
+for name in scored:
+    differences = golds(name, 128) - golds(name, n_star[name])
+    mean, error = differences.mean(), differences.std(ddof=1) / np.sqrt(len(differences))
+    fall[name] = [mean, mean - 2 * error, mean + 2 * error]
+no_hump = {name for name, three in fall.items() if three[2] >= 0}
+
+# %% correct: a peak that cannot be told from the highest
+n_star = {"tiny": 32, "tiny-unbiased": 64}
+fall = falls()
+no_hump = [name for name, three in fall.items() if three[2] >= 0]
 
 # %% wrong: rewards in other rows | idea: F09 | fails at: keeps rewards in their rows
 shuffle = np.random.default_rng(1)
@@ -100,29 +133,61 @@ for name, table in scored.items():
     copied = {c: np.array(table[c][:], dtype=object)[first].tolist() for c in ("response", "reward")}
     scored[name] = with_reward(schema.with_column(table, "response", copied["response"]), copied["reward"])
 
-# %% wrong: the first n | idea: F45 | fails at: averages every subset of the pool | points: 1
+# %% wrong: the first n | idea: F45 | fails at: averages every subset of the pool
 curves = curves_with(lambda r, n, v: v[np.argmax(r[:n])])
 
-# %% wrong: with replacement | idea: F45 | fails at: averages every subset of the pool | points: 1
+# %% wrong: with replacement | idea: F45 | fails at: averages every subset of the pool
 curves = curves_with(lambda r, n, v: v[np.argsort(r)] @ np.diff((np.arange(129) / 128) ** n))
 
-# %% wrong: gold chooses | idea: F16 | fails at: averages every subset of the pool | points: 1
+# %% wrong: gold chooses | idea: F16 | fails at: averages every subset of the pool
 curves = curves_with(lambda r, n, v: best_of_n_mean(v, n))
 
-# %% wrong: no gold | idea: values ignored | fails at: averages every subset of the pool | points: 1
+# %% wrong: no gold | idea: values ignored | fails at: averages every subset of the pool
 curves = {name: dict.fromkeys(("reward", "gold"), c["reward"]) for name, c in curves.items()}
 
-# %% wrong: all prompts in one pool | idea: one pool | fails at: averages every subset of the pool | points: 1
+# %% wrong: all prompts in one pool | idea: one pool | fails at: averages every subset of the pool
 for name, table in scored.items():
     rewards, gold = np.array(table["reward"][:]), np.array(table["gold"][:])
     curves[name]["gold"] = [best_of_n_mean(rewards, n, gold) for n in NS]
     curves[name]["reward"] = [best_of_n_mean(rewards, n) for n in NS]
 
-# %% wrong: the peak of the reward | idea: F16 | fails at: finds where gold turns | points: 2.5
+# %% wrong: the peak of the reward | idea: F16 | fails at: finds where gold turns | points: 2
 n_star = dict.fromkeys(n_star, 128)
 
-# %% wrong: far too few | idea: F05 | fails at: finds where gold turns | points: 2.5
+# %% wrong: far too few | idea: F05 | fails at: finds where gold turns | points: 2
 n_star = dict.fromkeys(n_star, 4)
+
+# %% wrong: the peak minus the end | idea: sign | fails at: measures the fall | points: 2.5
+difference, low, high = fall["tiny"]
+fall["tiny"] = (-difference, -high, -low)
+
+# %% wrong: the difference in the middle | idea: order | fails at: measures the fall | points: 2.5
+fall = {name: (low, difference, high) for name, (difference, low, high) in fall.items()}
+
+# %% wrong: the difference of the reward | idea: F16 | fails at: measures the fall | points: 2.5
+ends = [curves["tiny"]["reward"][NS.index(n)] for n in (128, n_star["tiny"])]
+fall["tiny"] = (ends[0] - ends[1], ends[0] - ends[1] - 0.3, ends[0] - ends[1] + 0.3)
+
+# %% wrong: against one response | idea: F05 | fails at: measures the fall | points: 2.5
+gain = curves["tiny"]["gold"][-1] - curves["tiny"]["gold"][0]
+fall["tiny"] = (gain, gain - 0.5, gain + 0.5)
+
+# %% wrong: one standard error | idea: F34 | fails at: measures the fall | points: 2.5
+differences = golds("tiny", 128) - golds("tiny", n_star["tiny"])
+error = differences.std() / np.sqrt(len(differences))
+fall["tiny"] = (differences.mean(), differences.mean() - error, differences.mean() + error)
+
+# %% wrong: the spread of the prompts | idea: spread | fails at: measures the fall | points: 2.5
+differences = golds("tiny", 128) - golds("tiny", n_star["tiny"])
+fall["tiny"] = (differences.mean(), *np.quantile(differences, (0.025, 0.975)))
+
+# %% wrong: every response a sample of its own | idea: F34 | fails at: measures the fall | points: 2.5
+differences = golds("tiny", 128) - golds("tiny", n_star["tiny"])
+error = 2 * differences.std() / np.sqrt(128 * len(differences))
+fall["tiny"] = (differences.mean(), differences.mean() - error, differences.mean() + error)
+
+# %% wrong: numbers by eye | fails at: measures the fall | points: 2.5
+fall["tiny"] = (-2.5, -3.0, -2.0)
 
 # %% wrong: no reward model has a hump | idea: F16 | fails at: says what the data separate | points: 2.5
 no_hump = ["tiny", "tiny-unbiased"]

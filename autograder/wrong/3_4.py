@@ -5,7 +5,7 @@ from autograder.experiments import nb03
 from rslib.theory import best_of_n_estimate
 
 NS, TEMPERATURES = list(nb03.SWEEP_NS), list(nb03.TEMPERATURES)
-rewards_at = nb03.sweep_rewards(tuple(range(32)), 7)
+rewards_at = nb03.sweep_rewards(tuple(range(20)), 7)
 task = {"ns": NS, "temperatures": TEMPERATURES}
 
 

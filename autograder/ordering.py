@@ -225,7 +225,7 @@ class Result:
         return "\n".join(f"{name:11} {text}" for name, text in self.lines)
 
     def _repr_html_(self) -> str:
-        return table("The order, run", self.lines, ("card", "what happened"))
+        return table("The order, run; 95 % intervals in brackets", self.lines, ("card", "what happened"))
 
 
 def run(order: Sequence[str], folder: str | Path, *, size: Size | None = None, seed: int = 0) -> Result:

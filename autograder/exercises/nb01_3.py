@@ -204,7 +204,7 @@ def _fresh_in_another_run(work: Work, prompts: list[str], seed: int) -> None:
     for run in (seed, seed + 1, 0, 1, 11, 111):
         rows, draw = drawn(work, prompts, 12, run)
         seeds = draw.seeds(rows)
-        message = f"With the run's seed {run}, two responses share a seed."
+        message = "Two responses share a seed in this run. Does a part lose its say under some run's seed?"
         require(
             len(set(seeds)) == len(seeds), ANEW, message, idea="F20", case=f"5 prompts, n = 12, seed = {run}"
         )
@@ -223,7 +223,7 @@ def _nothing_shared(seen: dict[int, int], seeds: list[int], run: int) -> None:
             f"Runs with the seeds {shared[0]} and {run} share draws, so the second is not a new run. "
             "Adding numbers, or writing them side by side, lets different inputs meet."
         )
-        raise Wrong(ANEW, message, idea="F20")
+        raise Wrong(ANEW, message, idea="F20", case=f"{len(seeds)} responses in the run with seed {run}")
     seen |= dict.fromkeys(seeds, run)
 
 

@@ -49,5 +49,17 @@ RUNS = {
 }
 what_happens = {q.id: q.label(sheet.variant, answer=RUNS[q.id]) for q in sheet.questions}
 
+# %% wrong: a stop for the wrong reason | idea: F02 | fails at: question a: reason | points: 3
+what_happens = with_idea("F02", "reasons")
+
+# %% wrong: a leak where nothing is judged | idea: F18 | fails at: question a: reason | points: 3
+what_happens = with_idea("F18", "reasons")
+
+# %% wrong: select thought to keep the worst | idea: F03 | fails at: question c: reason | points: 3
+what_happens = with_idea("F03", "reasons")
+
+# %% wrong: cards thought to be free | idea: any order | fails at: question b: reason | points: 3
+what_happens = with_idea("any order", "reasons")
+
 # %% wrong: a letter without a reason | fails at: question a: form
 what_happens = {id: label[0] for id, label in KEY.items()}

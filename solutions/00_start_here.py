@@ -155,6 +155,12 @@ print("\n".join(report.text_table().splitlines()[:4]))
 # work on inputs drawn anew each time, and shows a panel. You may check as often as you like; only the last
 # one counts.
 #
+# | in the panel | what it tells you |
+# |---|---|
+# | ✓ passed, ✗ not yet | one line for each part, with its points |
+# | check | what your work was asked to do, and the idea that leads elsewhere |
+# | case, expected, got | the input that shows it, and the two results |
+#
 # Here is a practice panel. The function should give the place of the highest reward in a list, counted from
 # 0; of several highest, the first. This one is wrong:
 

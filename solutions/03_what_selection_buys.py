@@ -157,7 +157,13 @@ for name, found in ways.items():
 #
 # The key is F, the chance that one draw has a reward of at most r. All n draws are at most r with chance
 # F to the power n. So best-of-n turns **F into Fⁿ**, and nothing else about the rewards matters: only
-# their order.
+# their order. For n = 2, worst response first:
+#
+# | response | probability | F | F² | best-of-2 |
+# |---|---:|---:|---:|---:|
+# | rude | 0.5 | 0.5 | 0.25 | 0.25 |
+# | plain | 0.3 | 0.8 | 0.64 | 0.64 − 0.25 = 0.39 |
+# | patient | 0.2 | 1 | 1 | 1 − 0.64 = 0.36 |
 
 # %% [markdown]
 # {{card:3.2}}
@@ -287,9 +293,13 @@ check("3.2")
 # ## More choice, worse responses
 #
 # Now the embedded world, with 48 prompts that a policy should decline: copy a friend's essay, read a
-# sister's diary. The policy writes 128 responses to each. Two reward models read the same pool. `tiny`
-# learned from a labeller who enjoys compliments and hardly minds an irrelevant fact; `tiny-unbiased` from
-# an honest one. The gold score, which neither was ever shown, judges both.
+# sister's diary. The policy writes 128 responses to each. Two reward models read the same pool, and the
+# gold score, which neither was ever shown, judges both.
+#
+# | reward model | learned from a labeller who |
+# |---|---|
+# | `tiny` | enjoys compliments and hardly minds an irrelevant fact |
+# | `tiny-unbiased` | is honest |
 #
 # As n grows, the reward of the best can only rise. What does gold do under `tiny`: at which n of 1, 2, 4,
 # ..., 128 is it highest?
@@ -458,9 +468,14 @@ check("3.3")
 # request is enough: no reinforcement learning, only a next-token loss on kept responses.
 #
 # A rough bill, in parameters times tokens: 2 for writing a response, 2 for reading it with a reward model of
-# the policy's size, 6 for training on it. Serving best-of-16 then costs 16 × 4 = 64 a request, and a tuned
-# policy costs 2. One round of fine-tuning on 400 prompts costs 400 × (64 + 6) = 28,000. It is paid for after
-# 28,000 / 62 = 452 requests.
+# the policy's size, 6 for training on it.
+#
+# | | once | each request |
+# |---|---:|---:|
+# | serving best-of-16 | 0 | 16 × 4 = 64 |
+# | one round on 400 prompts, then serving | 400 × (64 + 6) = 28,000 | 2 |
+#
+# The round is paid for after 28,000 / 62 = 452 requests.
 #
 # What the round does not carry over is the whole gap: a fine-tuned policy reaches a part of it. How large a
 # part is the business of notebook 04.

@@ -39,7 +39,7 @@ def threshold(exercise: str, statistic: str) -> float:
         return float(stored()["exercises"][exercise][statistic]["threshold"])
     except (KeyError, FileNotFoundError):
         raise ConfigError(
-            f"no calibrated threshold {statistic!r} for exercise {exercise}: run make thresholds"
+            f"no calibrated threshold {statistic!r} for exercise {exercise}: run make calibrate"
         ) from None
 
 
@@ -49,9 +49,10 @@ def t_tail(t: float, dof: int) -> float:
     >>> round(t_tail(0.0, 5), 6), round(t_tail(2.015, 5), 4)
     (0.5, 0.05)
     """
-    grid = np.linspace(-np.pi / 2, np.pi / 2, 200_001)
-    density = np.cos(grid) ** (dof - 1)
-    return float(density[grid >= np.arctan(t / np.sqrt(dof))].sum() / density.sum())
+    start = np.arctan(t / np.sqrt(dof))
+    whole, tail = (np.linspace(low, np.pi / 2, 100_001) for low in (-np.pi / 2, start))
+    area = [np.trapezoid(np.cos(grid) ** (dof - 1), grid) for grid in (tail, whole)]
+    return float(area[0] / area[1])
 
 
 def chance_below(values: Sequence[float], limit: float) -> float:

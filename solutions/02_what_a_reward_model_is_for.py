@@ -457,15 +457,15 @@ compare("accurate", sum(found["pair_accuracy"] > 0.65 for found in probes.values
 # %% exercise="2.3" role="answer" name="c"
 verdicts = {"A": "", "B": "", "C": "", "D": ""}
 ### BEGIN SOLUTION
-for letter, probe in probes.items():
-    if probe["pair_accuracy"] < 0.4:
+for letter, found in probes.items():
+    if found["pair_accuracy"] < 0.4:
         verdicts[letter] = "swapped"
-    elif abs(probe["prompt_drop"]) < 1e-6:
+    elif abs(found["prompt_drop"]) < 1e-6:
         verdicts[letter] = "blind"
-    elif probe["length_slope"] > 0.5:
+    elif found["length_slope"] > 0.5:
         verdicts[letter] = "length"
     else:
-        verdicts[letter] = "use" if probe["pair_accuracy"] > 0.65 else "noise"
+        verdicts[letter] = "use" if found["pair_accuracy"] > 0.65 else "noise"
 ### END SOLUTION
 verdicts
 

@@ -9,8 +9,8 @@
 #
 # - write the selection so that ties, NaN and cut responses do no harm,
 # - build the batch and the loss that fine-tuning needs, with an honest end of sequence,
-# - tell by a control and an interval what the recipe gains, and by a panel where to stop repeating
-#   it.
+# - tell by a control and an interval what the recipe gains, and by a table of rounds where to stop
+#   repeating it.
 #
 # About 90 minutes, of which two are computing; 24 points.
 
@@ -32,8 +32,9 @@ for topic, row, ends in zip(("rice", "tents", "locks"), rewards, reasons, strict
     print(f"{topic:6}", *(f"{reward:5.1f} {end:6}" for reward, end in zip(row, ends, strict=True)))
 
 # %% [markdown]
-# Before you go on: which column would you keep in each row? Row 0 is plain. Row 1 has a tie. In row 2
-# the best response ran into the token limit, so it has no ending.
+# Which column would you keep in each row? Row 0 is plain. Row 1 has a tie. `eos` says that a response
+# came to its end, `length` that it ran into the token limit: the highest reward of row 2 belongs to a
+# response that was cut.
 
 # %% role="predict" name="locks"
 guess = ...  # the column that you keep for locks, 0 to 3
@@ -43,25 +44,29 @@ guess = 3
 predict("locks", guess)
 
 # %%
-compare("locks", int(rewards[2].argmax()))
+finished = np.flatnonzero(reasons[2] == "eos")
+compare("locks", int(finished[rewards[2][finished].argmax()]))
+print("argmax on locks keeps column", rewards[2].argmax(), "which was cut")
 print("argmax on the tie keeps column", rewards[1].argmax(), "every time")
 broken = np.array([1.0, float("nan"), 3.0])
-print("argmax with a NaN keeps column", broken.argmax(), "and nanargmax says nothing:", np.nanargmax(broken))
+print("argmax on 1, NaN, 3 keeps column", broken.argmax(), "and nanargmax column", np.nanargmax(broken))
 
 # %% [markdown]
-# `argmax` falls into three holes at once. It keeps the cut response, and training on it would teach
-# the policy to stop in the middle of a sentence. It always takes the first of a tie. And of a row
-# with a NaN it keeps the NaN, because no comparison with NaN is true.
+# `argmax` falls into three holes. It keeps the cut response, and training on that as if it were whole
+# would teach the policy to stop in the middle of a sentence. It always takes the first of a tie. And
+# in a row with a NaN, the NaN wins. `nanargmax` steps over it without a word, and whatever broke the
+# reward stays broken.
 #
 # A selector that is used on thousands of rows nobody will read has to be careful by itself.
 
 # %% [markdown]
 # {{card:4.1}}
 #
-# Write three selectors. Each returns two lists: the kept `(prompt, column)` pairs, and the prompts
-# that were left out because not one of their responses finished. A response with the finish reason
-# `"length"` was cut and is never kept. Ties are broken by lot, with the generator that is passed in.
-# A reward that is NaN or infinite, wherever it stands, is a `ValueError` that names the prompt.
+# Write three selectors. Each returns two lists: the kept `(prompt, column)` pairs, both counted from 0,
+# and the prompts that were left out because not one of their responses finished. A response with the
+# finish reason `"length"` was cut and is never kept. Ties, and only exact ones, are broken by lot, with
+# the generator that is passed in. A reward that is NaN or infinite, also that of a cut response, is a
+# `ValueError` that says which prompt has it.
 #
 # <details><summary>Hint</summary>
 # Shuffle the usable columns of a row with <code>rng.permutation</code>, then sort them by reward with
@@ -72,7 +77,7 @@ print("argmax with a NaN keeps column", broken.argmax(), "and nanargmax says not
 def select_best(rewards, finish_reasons, rng):
     """The finished response with the highest reward of each prompt.
 
-    rewards (M, n) numbers, finish_reasons (M, n) of "eos" or "length", rng a numpy Generator for ties.
+    Arrays (M, n): rewards are numbers, finish_reasons "eos" or "length". rng: a numpy Generator for ties.
     Returns ([(prompt, column), ...], [prompt left out, ...]).
     Raises ValueError, with the prompt's number, for a reward that is not finite.
     """
@@ -129,14 +134,17 @@ for name, (found, _) in picks.items():
 # ## What fine-tuning reads
 #
 # The kept rows become a batch: prompt and response in one row of tokens, padded on the right. The
-# labels say what is learned. Every place with the label −100 is read and not learned. Here is one row
-# of the real thing, before any label.
+# labels say what is learned. Every place with the label −100 is read and not learned. Here are some
+# places of one real row, before any label.
 
 # %%
 row = few[0]
 prompt_ids, response_ids = policy.encode(row["prompt"]), list(row["token_ids"])
-print("prompt  ", [policy.tokenizer.decode([token]) for token in prompt_ids])
-print("response", [policy.tokenizer.decode([token]) for token in response_ids][-6:])
+tokens = prompt_ids + response_ids
+print("place    part        id   token")
+for place in [0, 1, *range(len(prompt_ids) - 1, len(prompt_ids) + 2), len(tokens) - 2, len(tokens) - 1]:
+    part = "prompt  " if place < len(prompt_ids) else "response"
+    print(f"{place:5}    {part}  {tokens[place]:4}   {policy.tokenizer.decode([tokens[place]])!r}")
 print("pad", policy.pad_id, "| end of sequence", policy.eos_ids, "| finish reason", row["finish_reason"])
 
 # %% [markdown]
@@ -153,11 +161,12 @@ print("pad", policy.pad_id, "| end of sequence", policy.eos_ids, "| finish reaso
 #
 # `sft_batch` builds the batch, `sft_loss` its loss: the negative log-likelihood of each response
 # token given everything before it, **summed over all rows and divided by the number of response
-# tokens of the whole batch**. Logits at position t predict token t + 1. A batch with nothing to learn
-# has the loss 0.
+# tokens of the whole batch**. The model gives *logits*: at each position one number for each token of
+# the vocabulary, and their softmax is a probability. Logits at position t predict token t + 1. A
+# batch with nothing to learn has the loss 0.
 #
 # <details><summary>Hint</summary>
-# Labels stand at the same places as the tokens; the shift belongs into the loss. Build lists first
+# Labels stand at the same places as the tokens; the shift belongs in the loss. Build lists first
 # and turn them into tensors at the end. <code>torch.nn.functional.cross_entropy</code> skips −100 by
 # itself, and with <code>reduction="sum"</code> it does not divide.
 # </details>
@@ -167,11 +176,11 @@ import torch
 
 
 def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
-    """input_ids, labels and attention_mask, long tensors (rows, longest row), as a dict.
+    """input_ids, labels and attention_mask, long tensors (rows, longest row), as a dict; lists come in.
 
     A finished ("eos") response ends with eos_id exactly once, drawn or appended; a cut one gets none.
     Labels: the response's tokens at their places, -100 on prompt and padding. The mask: 1 on real tokens.
-    Raises ValueError, with the row's number, if prompt and response exceed max_length tokens.
+    Raises ValueError, with the row's number, if prompt and response, end included, exceed max_length.
     """
     ### BEGIN SOLUTION
     rows = []
@@ -226,19 +235,25 @@ with torch.no_grad():
 
 # %% [markdown]
 # Why not the mean over rows of each row's mean? Then a token of a ten-token response would count six
-# times as much as one of a sixty-token response: curt rows would set the tone. Both are in use; what
-# matters is to know which one runs.
+# times as much as one of a sixty-token response, and curt rows would set the tone. Before you compare
+# two losses, ask which mean each of them is.
 
 # %% [markdown]
 # ## The experiment, with controls
 #
 # Suppose the tuned policy scores higher than the base policy. Was it the choice of the best?
 # Fine-tuning on 128 of the policy's own responses, any responses, changes it too. So two controls are
-# trained beside it, with the same number of rows or of steps:
+# trained beside it:
 #
-# - **random**: one random response of the same 16, for each prompt,
-# - **all**: every response of the pool, once, in larger batches, so that there are about as many
-#   steps.
+# | arm | rows for each prompt | epochs | equal to best in |
+# |---|---|---:|---|
+# | **best** | the one with the highest reward of 16 | 3 | |
+# | **random** | one of the same 16, by lot | 3 | rows and steps |
+# | **all** | all 16, in larger batches | 1 | steps, about |
+#
+# Before you run it: by how many points of gold will best beat random? And what will tuning on all
+# responses add to the base policy, which has about
+# {{rounds.json:results.*.arms.base.gold.mean|.1f}} of 10 points?
 
 # %%
 from rslib import evaluation
@@ -324,12 +339,11 @@ for arm, found in result.items():
     print(f"best against {arm:6}: {found['difference']:+.2f} points of gold {interval}")
 
 # %% [markdown]
-# Three things are worth a pause. *All* is the policy's own average taught to the policy, so nothing
-# much should happen. The *random* arm shows what fine-tuning does by itself, and it is no gain. And
-# the intervals are wide, though 150 prompts were judged: a difference of half a point would not have
-# shown.
+# Look at three things. *All* teaches the policy its own average, so little should happen. The *random*
+# arm shows what fine-tuning does by itself: no gain that can be seen. And the intervals are wide,
+# though 150 prompts were judged. A gain of half a point could have been missed.
 #
-# In three separately trained worlds, with 400 prompts, the same recipe took gold from
+# With 400 prompts to train on, over three worlds and three seeds each, the same recipe took gold from
 # {{rounds.json:results.*.arms.base.gold.mean|.2f}} to
 # {{rounds.json:results.*.arms.best_of_n.gold.mean|.2f}}, and its random control to
 # {{rounds.json:results.*.arms.random.gold.mean|.2f}}.
@@ -352,13 +366,13 @@ predict("noise", guess)
 noise = np.random.default_rng(4).standard_normal((len(prompts), 16))
 compare("noise", float(noise.max(axis=1).mean() - noise.mean()))
 mean_reward = {arm: float(np.mean(rows["reward"][:])) for arm, rows in tables.items()}
-print(f"reward, base policy, one response:   {mean_reward['base']:5.2f}")
-print(f"reward, tuned policy, one response:  {mean_reward['best']:5.2f}")
-print(f"reward, base policy, best of 16:     {np.mean(kept['best']['reward'][:]):5.2f}")
+print(f"reward, base policy, one response:                      {mean_reward['base']:5.2f}")
+print(f"reward, tuned policy, one response:                     {mean_reward['best']:5.2f}")
+print(f"reward, base policy, best of 16 (the training prompts): {np.mean(kept['best']['reward'][:]):5.2f}")
 
 # %% [markdown]
-# Noise has a gap too, and a large one: the highest of 16 numbers is always high. The gap says that a
-# choice was made. Whether the choice meant anything shows on held-out prompts alone.
+# Noise has a gap too, and a large one: the highest of 16 numbers is nearly always high. The gap says
+# that a choice was made. Whether the choice meant anything shows on held-out prompts alone.
 #
 # Second pair: the reward model's taste, and the arithmetic of cost. The embedded reward model learned
 # from a labeller who likes compliments. The judge counts them.
@@ -366,22 +380,26 @@ print(f"reward, base policy, best of 16:     {np.mean(kept['best']['reward'][:])
 # %%
 from rslib import world
 
+print("a response of   compliments   wrong facts   words")
 for arm in ("base", "random", "best"):
     found = world.judgements(tables[arm])
     flattery, wrong, words = np.mean([(one.flattery, one.wrong, one.words) for one in found], axis=0)
-    print(f"{arm:7} compliments {flattery:.2f}, wrong facts {wrong:.2f}, words {words:.0f} a response")
+    print(f"{arm:13}   {flattery:11.2f}   {wrong:11.2f}   {words:5.0f}")
 print("computation per prompt, draw and score 16, three epochs on 1:", 4 * 16 + 6 * 3)
 print("computation per prompt, PPO with one response, four epochs:  ", 10 + 12 * 4)
 
 # %% [markdown]
-# The cost lines count a forward pass as 2 and a training pass as 6, per parameter and token; models
-# and responses of equal size are assumed. What the count does not show is what must be in memory at
-# once: one model at a time here, four for PPO.
+# The cost lines count a forward pass as 2 and a training pass as 6, per parameter and token, with
+# models and responses of equal size. Here, each response is drawn and scored (4), and the kept one is
+# trained on (6 an epoch). PPO makes five forward passes with four models (10), and trains two of them
+# in each epoch (12). The count does not show what must be in memory at once: one model at a time
+# here, four for PPO.
 #
 # {{card:4.4}}
 #
-# Ten statements about the team's recipe. Say true, false or depends, and which cell or number of
-# *your* run is the evidence. The right verdict on the wrong evidence earns nothing.
+# Ten statements about the team's recipe and its kin. Say true, false or depends, and which cell or
+# number is the evidence: of *your* run here, once of notebook 03. "Depends" is for a statement that
+# holds in some settings and not in others. The right verdict on the wrong evidence earns nothing.
 #
 # <details><summary>Hint</summary>
 # Ask of each piece of evidence: could it look the same if the statement were the other way round?
@@ -409,12 +427,17 @@ check("4.4")
 # 3.2.3). They first used the latest samples alone, saw some skills get lost, and then added the best
 # samples of earlier rounds. Three ways to go on from your round 1:
 #
-# - **fresh**: new prompts, and samples of the newest policy,
-# - **stale**: the best of pool 1 once more,
-# - **replay**: fresh samples, and the best rows of every earlier pool beside them.
+# | way | rounds 2 and 3 train on |
+# |---|---|
+# | **fresh** | the best of new samples: new prompts, the newest policy |
+# | **stale** | the best of pool 1 once more |
+# | **replay** | the best of new samples, and the best of every earlier pool |
+#
+# Each way tunes the policy of the round before, not the base policy again. From round 1 to round 3
+# with fresh samples: does the reward go up or down? Does gold?
 
 # %% role="predict" name="rounds"
-reward_goes, gold_goes = ..., ...  # "up" or "down" from round 1 to round 3 with fresh samples: reward, gold
+reward_goes, gold_goes = ..., ...  # "up" or "down"
 ### BEGIN SOLUTION
 reward_goes, gold_goes = "up", "up"
 ### END SOLUTION
@@ -425,15 +448,17 @@ predict("rounds", gold_goes)
 # {{card:4.5}}
 #
 # First the rule, before you see the numbers it will be used on. A panel is a list of dicts, round 0
-# (the base policy) first, with `round`, `gold`, `gold_error` (the standard error of this round's gold
-# minus the round before's), `proxy` (mean reward), `kl`, `entropy` (nats per token) and
-# `unique_ratio`. Go from one round to the next as long as
+# (the base policy) first: `round`, `gold`, `proxy` (mean reward), `kl`, `entropy` (how much chance is
+# left, in nats per token), `unique_ratio` (the share of distinct responses to a prompt) and
+# `gold_error`, the standard error of this round's gold minus the round before's: twice that to either
+# side is about a 95 % interval. Go from one round to the next as long as
 #
 # 1. its gold is higher than the round before's by **more than two** standard errors, and
 # 2. it has not collapsed: its entropy is at least half of round 0's, and its unique ratio at least
 #    0.5.
 #
-# Stop for good where one of the two fails. A gold that is NaN is no rise.
+# where "it" is the round that you would go to. Stop for good where one of the two fails. A gold that
+# is NaN is no rise.
 
 # %% exercise="4.5" role="answer"
 def should_stop(panel):
@@ -583,14 +608,14 @@ compare("rounds", "up" if panel[3]["gold"] > panel[1]["gold"] else "down")
 # policy help more than old ones as training goes on. In *reward* that is what you see: fresh beats
 # stale.
 #
-# Gold tells the other half. In notebook 03 best-of-n lost gold beyond n = 16 with this reward
-# model, and two perfect rounds of 16 and 8 are already a best-of-128. Fresh rounds walk past the hump;
-# stale rounds see no new responses, so they cannot, and replay is held back by the older rows in its
-# mixture.
+# Gold tells the other half. In notebook 03 best-of-n lost gold somewhere beyond n = 16 with this reward
+# model. Suppose round 1 taught best-of-16 perfectly: the best of 8 such responses is then a
+# best-of-128. Fresh rounds walk past the hump. Stale rounds see no response that was not there
+# before, and in replay's mixture most rows are older ones: both stay nearer to it.
 #
-# And the collapse of entropy, which the authors of Minimal-RL report for training on positive
-# responses alone, does not show here: responses get longer, and the entropy of a token sinks only a
-# little. A rule that watched entropy alone would have gone on to the end.
+# One thing did not happen. The authors of Minimal-RL (arXiv 2504.11343) report that entropy collapses
+# under training on positive responses alone. Here the entropy of a token sinks only a little, and
+# hardly any response comes twice. A rule that watched those two alone would have gone on to the end.
 
 # %% [markdown]
 # ## The same with a real model

@@ -92,8 +92,7 @@ def order_by_keyboard(notebook):
             before = names()
             restart()
             press(notebook, f"{name} up")
-            notebook.wait(lambda before=before: names() != before or True)
-            notebook.pause(0.3)
+            notebook.wait(lambda before=before: names() != before)
     return line.get_attribute("value")
 
 
@@ -112,8 +111,9 @@ def test_the_way_of_a_learner(notebook, folder):
     assert "passed" in panel(notebook, "1.1")
 
     functions = reference(find("1.3")).code
-    answer(notebook, "def sample_n", functions[functions.index("import hashlib") : functions.index("import math")])
-    answer(notebook, "def score", functions[functions.index("import math") :])
+    second = functions.index("import math")
+    answer(notebook, "def sample_n", functions[functions.index("import hashlib") : second])
+    answer(notebook, "def score", functions[second:])
     assert f"{find('1.3').points:g} of {find('1.3').points:g}" in panel(notebook, "1.3")
     notebook.screenshot(PICTURES / "right-light.png", notebook.index('check("1.3")'))
     score = notebook.run(notebook.index("progress()"))
@@ -131,8 +131,8 @@ def test_it_can_be_read_in_the_dark_and_on_a_narrow_screen(notebook):
     notebook.command("application:toggle-left-area")
     notebook.screenshot(PICTURES / "questions-narrow.png", notebook.index('given("1.2")'))
     wide = notebook.driver.execute_script(
-        "return [...document.querySelectorAll('.jp-RenderedHTMLCommon')].filter(e => e.scrollWidth > e.clientWidth + 2)"
-        ".map(e => e.innerText.slice(0, 60))"
+        "return [...document.querySelectorAll('.jp-RenderedHTMLCommon')]"
+        ".filter(e => e.scrollWidth > e.clientWidth + 2).map(e => e.innerText.slice(0, 60))"
     )
     assert wide == [], "these outputs are wider than a narrow screen"
 
@@ -145,7 +145,8 @@ def test_nbgrader_gives_the_same_points_to_the_saved_file(notebook, folder, tmp_
     submitted.mkdir(parents=True)
     shutil.copy(folder / f"{NAME}.ipynb", submitted)
     own = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    own |= {"AUTOGRADER_RUNS": str(folder / "runs"), "JUPYTER_CONFIG_DIR": str(tmp_path), "IPYTHONDIR": str(tmp_path)}
+    own |= {"AUTOGRADER_RUNS": str(folder / "runs"), "IPYTHONDIR": str(tmp_path)}
+    own |= {"JUPYTER_CONFIG_DIR": str(tmp_path)}
     for verb in ("generate_assignment", "autograde"):
         command = [sys.executable, "-m", "nbgrader", verb, NAME]
         done = subprocess.run(command, cwd=course, env=os.environ | own, capture_output=True, text=True)

@@ -27,7 +27,7 @@ def test_no_mistake_in_selection_gives_the_right_rows_by_luck(seed):
         rewards = nb04_1._rewards(rng, 7, 4)
         reasons = nb04_1._finished(7, 4)
         right = sorted(nb04_1._ranked(rewards, reasons, k))
-        wrong = [i for i in nb04_1._ideas(rewards, reasons, k) if i.id != "F25"]
+        wrong = [i for i in nb04_1._ideas(rewards, reasons, k) if i.id not in ("F25", "too few")]
         assert all(sorted(idea.value) != right for idea in wrong)
 
 
@@ -38,6 +38,22 @@ def test_every_draw_catches_every_wrong_answer_and_passes_every_right_one(id, se
     for answer in answers(id):
         verdict = grade(exercise, Work(answer.names(), Variant("", "", id), tmp_path), seed)
         assert verdict.passed == answer.correct, f"{answer.name}\n{verdict.text()}"
+
+
+@pytest.mark.parametrize(
+    ("text", "singled_out"),
+    [
+        ("prompt 11 has a reward that is not finite", True),
+        ("('not finite', 11)", True),
+        ("[11  0]", True),
+        ("row 11 of 14: [-3.2 nan 1.5 2. ].", True),
+        ("prompt 12 of 14", False),
+        ("[[-11.0764, 3.1, nan, 0.11]]", False),
+        ("one of 0 1 2 3 4 5 6 7 8 9 10 11 12 13", False),
+    ],
+)
+def test_an_error_has_to_single_out_its_prompt(text, singled_out):
+    assert nb04_1._names(text, 11) is singled_out
 
 
 def test_the_loss_of_every_usual_mistake_differs_from_the_right_one():

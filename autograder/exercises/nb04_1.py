@@ -26,6 +26,8 @@ PICK = "picks k of each prompt at random"
 Pairs = list[tuple[int, int]]
 Select = Callable[..., tuple[Pairs, list[int]]]
 DRAWS = 400
+PROMPTS = 14  # of the tables with a reward that is not finite
+FEW = 3  # a message may hold a column and a count beside the prompt
 
 
 def _selector(work: Work, name: str) -> Select:
@@ -44,16 +46,18 @@ def _plain(found: Any, name: str) -> tuple[Pairs, list[int]]:
     )
     try:
         pairs, left_out = found
-        kept = [(_whole(prompt), _whole(column)) for prompt, column in pairs]
-        return kept, [_whole(prompt) for prompt in left_out]
+        pairs, left_out = [(prompt, column) for prompt, column in pairs], list(left_out)
     except (TypeError, ValueError):
         raise Wrong(FORM, message, got=short(found)) from None
+    require(all(map(_whole, [*sum(pairs, ()), *left_out])), FORM, message, got=short(found))
+    return [(int(prompt), int(column)) for prompt, column in pairs], [int(prompt) for prompt in left_out]
 
 
-def _whole(value: Any) -> int:
-    if isinstance(value, bool) or int(value) != value:
-        raise ValueError
-    return int(value)
+def _whole(value: Any) -> bool:
+    try:
+        return not isinstance(value, bool) and int(value) == value
+    except (TypeError, ValueError):
+        return False
 
 
 def _rewards(rng: np.random.Generator, prompts: int, n: int) -> np.ndarray:
@@ -132,6 +136,11 @@ def _ideas(rewards: np.ndarray, reasons: np.ndarray, k: int) -> list[Idea]:
         ),
         Idea("F02", "Every response is kept, so nothing was selected.", _ranked(rewards, whole, n)),
         Idea(
+            "too few",
+            "A prompt with fewer than k finished responses gives all that it has.",
+            [pair for pair in _ranked(rewards, reasons, k) if (reasons[pair[0]] == "eos").sum() >= k],
+        ),
+        Idea(
             "F04",
             "The kept columns do not depend on the rewards: the first ones are taken.",
             [(p, c) for p in range(prompts) for c in range(min(k, n))],
@@ -202,6 +211,19 @@ def _check_sizes(select: Select, rng: np.random.Generator) -> None:
     )
 
 
+def _check_small_gaps(select: Select, rng: np.random.Generator, k: int, check: str) -> None:
+    """Rewards a thousandth apart are not tied: no lot, no rounding may turn their order round."""
+    rewards = 2 + rng.permuted(np.tile(np.arange(4), (30, 1)), axis=1) / 1000
+    reasons = _finished(*rewards.shape)
+    kept, _ = select(rewards, reasons, np.random.default_rng(int(rng.integers(1_000_000))))
+    message = (
+        "Rewards that differ by a thousandth were taken for tied. Rounding, or noise added to break ties, "
+        "outweighs the difference."
+    )
+    right = sorted(kept) == sorted(_ranked(rewards, reasons, k))
+    require(right, check, message, idea="blurred", case=f"rewards = {short(rewards)}", got=short(kept))
+
+
 def _check_lot(draw: Callable[[np.random.Generator], Pairs], columns: Sequence[int]) -> None:
     """Over many draws each of the tied columns of prompt 0 is kept equally often, and a seed fixes the draw.
 
@@ -236,15 +258,20 @@ def _check_seeded(draw: Callable[[np.random.Generator], Pairs]) -> None:
     )
 
 
-def _check_nan(select: Select, rng: np.random.Generator, bad: float) -> None:
+def _check_finite(select: Select, rng: np.random.Generator) -> None:
+    for bad in (float("nan"), float("inf"), -float("inf")):
+        for reason in ("eos", "length"):
+            _check_nan(select, rng, bad, reason)
+
+
+def _check_nan(select: Select, rng: np.random.Generator, bad: float, reason: str) -> None:
     """A reward that is not finite is a ValueError with the number of its prompt, cut or not."""
-    rewards = _rewards(rng, 14, 4)
-    prompt, column = int(rng.integers(10, 14)), int(rng.integers(4))
+    rewards = _rewards(rng, PROMPTS, 4)
+    prompt, column = int(rng.integers(10, PROMPTS)), int(rng.integers(4))
     rewards[prompt, column] = bad
-    reasons = _finished(14, 4)
-    if rng.random() < 0.5:
-        reasons[prompt, column] = "length"
-    case = f"rewards (14, 4), {bad} at prompt {prompt}, column {column}, {reasons[prompt, column]!r}"
+    reasons = _finished(PROMPTS, 4)
+    reasons[prompt, column] = reason
+    case = f"rewards ({PROMPTS}, 4), {bad} at prompt {prompt}, column {column}, {reasons[prompt, column]!r}"
     try:
         kept, _ = select(rewards, reasons, np.random.default_rng(1))
     except Wrong as wrong:
@@ -266,21 +293,25 @@ def _check_error(error: BaseException | None, prompt: int, case: str) -> None:
     message = f"It stopped with {type(error).__name__} where a ValueError is asked for."
     require(isinstance(error, ValueError), NAN, message, idea="F32", case=case, got=short(str(error)))
     message = "The error must say which prompt it is, by its row number, or the search begins at row 0."
-    require(
-        str(prompt) in re.findall(r"\d+", str(error)), NAMED, message, idea="F32", case=case, got=str(error)
-    )
+    require(_names(str(error), prompt), NAMED, message, idea="F32", case=case, got=short(str(error)))
+
+
+def _names(text: str, prompt: int) -> bool:
+    """Whether a message singles the prompt out: whole numbers, and few that could be prompts."""
+    said = {int(number) for number in re.findall(r"(?<![\d.])\d+(?!\d|\.\d)", text)}
+    return prompt in said and len(said & set(range(PROMPTS))) <= FEW
 
 
 def grade_best(work: Work, rng: np.random.Generator) -> None:
     """select_best(rewards, finish_reasons, rng)."""
     select = _selector(work, "select_best")
     _check_choice(select, rng, 1, BEST)
+    _check_small_gaps(select, rng, 1, BEST)
     _check_sizes(select, rng)
     tied = np.array([[1.0, 3.0, 3.0, 0.5, 3.0]])
     _check_lot(lambda gen: select(tied, _finished(1, 5), gen)[0], (1, 2, 4))
     _check_seeded(lambda gen: select(np.ones((40, 4)), _finished(40, 4), gen)[0])
-    _check_nan(select, rng, float("nan"))
-    _check_nan(select, rng, float("inf"))
+    _check_finite(select, rng)
 
 
 def grade_top_k(work: Work, rng: np.random.Generator) -> None:
@@ -288,11 +319,12 @@ def grade_top_k(work: Work, rng: np.random.Generator) -> None:
     select = _selector(work, "select_top_k")
     for k in (2, 3):
         _check_choice(lambda r, f, gen, k=k: select(r, f, k, gen), rng, k, TOP)
+    _check_small_gaps(lambda r, f, gen: select(r, f, 2, gen), rng, 2, TOP)
     _check_sizes(lambda r, f, gen: select(r, f, 2, gen), rng)
     tied = np.array([[2.0, 5.0, 2.0, 1.0, 2.0]])  # the 5 is safe; two of the three 2s go with it
     _check_lot(lambda gen: [p for p in select(tied, _finished(1, 5), 3, gen)[0] if p[1] != 1], (0, 2, 4))
     _check_seeded(lambda gen: select(np.ones((40, 4)), _finished(40, 4), 2, gen)[0])
-    _check_nan(lambda r, f, gen: select(r, f, 2, gen), rng, float("nan"))
+    _check_finite(lambda r, f, gen: select(r, f, 2, gen), rng)
 
 
 def grade_random(work: Work, rng: np.random.Generator) -> None:

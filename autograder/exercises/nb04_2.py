@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,7 @@ def _plain(found: Any) -> dict[str, np.ndarray]:
     message = (
         f"A dict with {', '.join(KEYS)} is asked for, three tensors (rows, longest row) of whole numbers."
     )
-    fits = isinstance(found, dict) and all(isinstance(found.get(k), torch.Tensor) for k in KEYS)
+    fits = isinstance(found, Mapping) and all(isinstance(found.get(k), torch.Tensor) for k in KEYS)
     require(fits, FORM, message, got=short(found))
     arrays = {key: found[key].detach().cpu().numpy() for key in KEYS}
     shapes = {a.shape for a in arrays.values()}
@@ -246,6 +246,9 @@ def grade_ends(work: Work, rng: np.random.Generator) -> None:
             otherwise="Look at the last tokens of each response.",
         )
     _check_long(function, Case(rng, 0, 2))
+    late = Case(rng, 0, 2)  # the longest row is one whose end token has to be appended, and that counts
+    late.responses[1] = rng.integers(10, 40, 20).tolist()
+    _check_long(function, late)
 
 
 def _behind(prompt: list[int], row: np.ndarray, real: np.ndarray) -> list[int]:
@@ -408,6 +411,8 @@ def _check_extremes(function: Any, rng: np.random.Generator) -> None:
         raise
     message = "A batch without one response token gives NaN, and one NaN in the weights is there for good."
     require(math.isfinite(got), NOTHING, message, idea="F32", case="all labels are -100", got=short(got))
+    message = "A batch without one response token has nothing to teach: its loss is 0."
+    require(got == 0, NOTHING, message, case="all labels are -100", got=short(got))
 
 
 EXERCISE = Exercise(

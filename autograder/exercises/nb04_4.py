@@ -89,7 +89,7 @@ GAP_PROVES = _question(
         ),
     },
     Option(
-        "The gap of pure noise: it was about 1.8 standard deviations, and there was nothing to learn from it."
+        "The gap of pure noise: it was over 1.5 standard deviations, and there was nothing to learn from it."
     ),
     Option(
         "4.3: the kept rows of the best arm lie far above the pool, and that arm's gold on held-out "
@@ -136,7 +136,7 @@ AS_SERVING = _question(
         "True, and it says which of the two pays where. It does not say which has the higher reward.",
     ),
     Option(
-        "The computation per prompt: 82 passes for the tuning against 64 for drawing and scoring 16 "
+        "The computation per prompt: 82 units for the tuning, of which 64 for drawing and scoring 16 "
         "responses.",
         "F33",
         "Costs are compared there. The statement is about rewards.",
@@ -220,7 +220,7 @@ SCALE = _question(
             "F36",
             "That holds for methods that put the reward into the loss. Look at what your selector reads.",
         ),
-        DEPENDS: ("F36", "It holds for every pool. Look at what your selector does with a reward."),
+        DEPENDS: ("F36", "No pool makes a difference. Look at what your selector does with a reward."),
     },
     Option(
         "4.1: the selector sorts rewards and nothing more, so rows keep their order and the same ones "
@@ -313,11 +313,11 @@ NO_EVALUATION = _question(
 
 CHEAPER = _question(
     "j",
-    "Per prompt, one round of the recipe takes less computation than PPO.",
+    "Per prompt, one round of best-of-n with fine-tuning takes less computation than PPO.",
     DEPENDS,
     {
         TRUE: ("F33", "With 16 responses the printed count says otherwise. It is not the same with 4."),
-        FALSE: ("F33", "With 16 responses, yes. Put 4 into the printed formula."),
+        FALSE: ("F33", "With 16 responses and those epochs, yes. Put 4 in the place of 16."),
     },
     Option(
         "The printed count: 4 times n and 6 per epoch stand against PPO's own epochs, so n decides "

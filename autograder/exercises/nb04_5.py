@@ -131,6 +131,7 @@ def _panel(rng: np.random.Generator, steps: Sequence[float]) -> list[dict[str, f
             "gold": float(gold[k]),
             "gold_error": error if k else 0.0,
             "proxy": float(proxy[k]),
+            "kl": 2.5 * k,
             "entropy": float(entropy * rng.uniform(0.6, 1.1) if k else entropy),
             "unique_ratio": float(rng.uniform(0.7, 1.0)),
         }

@@ -41,6 +41,8 @@ def select_random(finish_reasons, k, rng):
             left_out.append(prompt)
     return kept, left_out
 
+every = select_top_k
+
 # %% correct: loops and lists
 
 # %% correct: vectorised, with a lot as second key
@@ -72,6 +74,48 @@ def select_best(rewards, finish_reasons, rng):
         top = max(row[c] for c in usable)
         kept.append((prompt, int(rng.choice([c for c in usable if row[c] == top]))))
     return tuple(kept), tuple(left_out)
+
+# %% correct: noise far below any difference breaks ties; arrays come back
+def select_best(rewards, finish_reasons, rng):
+    checked(rewards)
+    finished = np.asarray(finish_reasons) == "eos"
+    blurred = np.where(finished, rewards + 1e-9 * rng.random(np.shape(rewards)), -np.inf)
+    some = np.flatnonzero(finished.any(axis=1))
+    best = blurred[some].argmax(axis=1)
+    return np.stack([some, best], axis=1), np.setdiff1d(np.arange(len(finished)), some)
+
+# %% wrong: large noise | idea: blurred | fails at: keeps the highest reward of each prompt | points: 2
+def select_best(rewards, finish_reasons, rng):
+    checked(rewards)
+    return select_top_k(rewards + 0.01 * rng.random(rewards.shape), finish_reasons, 1, rng)
+
+# %% wrong: rewards rounded | idea: blurred | fails at: keeps the highest reward of each prompt | points: 2
+def select_best(rewards, finish_reasons, rng):
+    checked(rewards)
+    return select_top_k(rewards.round(2), finish_reasons, 1, rng)
+
+# %% wrong: NaN of a cut row | idea: F32 | fails at: stops at a reward that is not finite | points: 2
+def select_best(rewards, finish_reasons, rng):
+    return select_top_k(np.where(finish_reasons == "eos", rewards, 0.0), finish_reasons, 1, rng)
+
+# %% wrong: minus infinity forgiven | idea: F32 | fails at: stops at a reward that is not finite | points: 2
+def select_best(rewards, finish_reasons, rng):
+    return select_top_k(np.where(rewards == -np.inf, -1e9, rewards), finish_reasons, 1, rng)
+
+# %% wrong: the error prints the whole table | idea: F32 | fails at: names the prompt | points: 2
+def select_best(rewards, finish_reasons, rng):
+    if not np.isfinite(rewards).all():
+        raise ValueError(f"some reward is not finite: {rewards.tolist()}")
+    return select_top_k(rewards, finish_reasons, 1, rng)
+
+# %% wrong: prompts below k vanish | idea: too few | fails at: never keeps a cut response | points: 3
+def select_best(rewards, finish_reasons, rng):
+    return every(rewards, finish_reasons, 1, rng)
+
+
+def select_top_k(rewards, finish_reasons, k, rng):
+    kept, left_out = every(rewards, finish_reasons, k, rng)
+    return [(p, c) for p, c in kept if len(columns_of(finish_reasons, p)) >= k], left_out
 
 # %% wrong: the lowest | idea: F03 | fails at: keeps the highest reward of each prompt | points: 2
 def select_best(rewards, finish_reasons, rng):

@@ -74,6 +74,22 @@ def sft_loss(logits, labels):
         raise ValueError("there is no response token in this batch")
     return F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:])
 
+# %% correct: token by token, in a mapping that is no dict
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    from collections import UserDict
+
+    return UserDict(build(prompts, ended(responses, finish_reasons, eos_id), pad_id, max_length))
+
+
+def sft_loss(logits, labels):
+    losses = [
+        logits[row, at - 1].logsumexp(0) - logits[row, at - 1, labels[row, at]]
+        for row in range(len(labels))
+        for at in range(1, labels.shape[1])
+        if labels[row, at] != -100
+    ]
+    return torch.stack(losses).mean() if losses else 0
+
 # %% wrong: padded left | idea: F28 | fails at: puts the tokens in order, padded on the right | points: 2
 def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
     batch = build(prompts, ended(responses, finish_reasons, eos_id), pad_id, max_length)
@@ -133,6 +149,11 @@ def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
     batch = build(prompts, ended(responses, finish_reasons, eos_id), pad_id, 10**6)
     return {key: tensor[:, :max_length] for key, tensor in batch.items()}
 
+# %% wrong: length before the end | idea: F25 | fails at: refuses a row that is too long | points: 4
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    fits([list(p) + list(r) for p, r in zip(prompts, responses)], max_length)
+    return build(prompts, ended(responses, finish_reasons, eos_id), pad_id, 10**6)
+
 # %% wrong: mean of means | idea: sequence mean | fails at: is the mean over all response tokens | points: 3
 def sft_loss(logits, labels):
     rows = [F.cross_entropy(logits[k, :-1], labels[k, 1:]) for k in range(len(labels))]
@@ -169,3 +190,8 @@ def sft_loss(logits, labels):
 def sft_loss(logits, labels):
     keep = labels[:, 1:] != -100
     return F.cross_entropy(logits[:, :-1][keep].detach(), labels[:, 1:][keep]) if keep.any() else 0.0
+
+# %% wrong: nothing to learn costs 1 | fails at: is finite on a batch with nothing to learn | points: 3
+def sft_loss(logits, labels):
+    keep = labels[:, 1:] != -100
+    return F.cross_entropy(logits[:, :-1][keep], labels[:, 1:][keep]) if keep.any() else 1.0

@@ -43,15 +43,19 @@ class Helper:
         actions = (lambda _: self.move(at, -1), lambda _: self.move(at, 1), lambda _: self.toggle(at))
         buttons = []
         for action in actions:
-            button = widgets.Button(layout={"width": "11em"})
+            button = widgets.Button(layout={"width": "11em", "padding": "0"})  # words fit a narrow screen
             button.on_click(action)
             buttons.append(button)
         return (label, *buttons)
 
     def move(self, at: int, by: int) -> None:
-        """Swap a card with its neighbour; the keyboard's focus goes along where ipywidgets can do that."""
-        to = at + by
-        if not 0 <= to < len(self.names):
+        """Swap a card with the next one in use, past those left out, so that every press changes the line.
+
+        The keyboard's focus goes along where ipywidgets can do that.
+        """
+        way = range(at - 1, -1, -1) if by < 0 else range(at + 1, len(self.names))
+        to = next((k for k in way if self.used[self.names[k]]), None)
+        if to is None or not self.used[self.names[at]]:
             return
         self.names[at], self.names[to] = self.names[to], self.names[at]
         self.refresh()
@@ -70,5 +74,6 @@ class Helper:
         for name, (label, up, down, out) in zip(self.names, self.rows, strict=True):
             label.value = f"{kept.index(name) + 1}. {name}" if name in kept else f"({name}: left out)"
             up.description, down.description = f"{name} up", f"{name} down"
+            up.disabled = down.disabled = not self.used[name]  # a card that is left out has no place
             out.description = f"{name} out" if self.used[name] else f"{name} in"
         self.line.value = f"{self.variable} = [{', '.join(repr(name) for name in kept)}]".replace("'", '"')

@@ -28,6 +28,7 @@ FLAGS = (
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 SECONDS = 90
+NO_NEWS = "user-settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
 
 
 @contextlib.contextmanager
@@ -37,6 +38,9 @@ def lab(folder: Path, **environment: str) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as home:
+        settings = Path(home, ".jupyter", "lab", NO_NEWS)  # else a question covers a corner of every picture
+        settings.parent.mkdir(parents=True)
+        settings.write_text('{"fetchNews": "false"}', encoding="utf-8")
         env = os.environ | environment | {"HOME": home, "PYTHONPATH": str(ROOT), "JUPYTER_PLATFORM_DIRS": "0"}
         options = [f"--ServerApp.port={port}", "--IdentityProvider.token=", "--ServerApp.open_browser=False"]
         options += [f"--ServerApp.root_dir={folder}", "--LabApp.expose_app_in_browser=True", "--allow-root"]
@@ -110,9 +114,19 @@ class Notebook:
         """The cell's text."""
         return str(self._js(f"{_CELLS} return cells[arguments[0]].model.sharedModel.getSource()", number))
 
-    def pause(self, seconds: float) -> None:
-        """Let the page settle."""
-        time.sleep(seconds)
+    def keys(self, *chord: str) -> None:
+        """Press the last key while the others are held down."""
+        _press(ActionChains(self.driver), *chord).perform()
+
+    def focused(self) -> str:
+        """The words on the control that has the keyboard's focus, or the text that it holds."""
+        return str(
+            self._js("const at = document.activeElement; return at.value || at.innerText || ''")
+        ).strip()
+
+    def active(self) -> int:
+        """The number of the active cell."""
+        return int(self._js(f"{_CELLS} return content.activeCellIndex"))
 
     def cell(self, number: int) -> WebElement:
         """The cell, scrolled into view and rendered."""
@@ -125,18 +139,23 @@ class Notebook:
     def type_into(self, number: int, text: str) -> None:
         """Replace the cell's text by typing."""
         self.cell(number).find_element(By.CSS_SELECTOR, ".cm-content").click()
-        keys = ActionChains(self.driver).key_down(Keys.CONTROL).send_keys("a").key_up(Keys.CONTROL)
-        keys.send_keys(Keys.DELETE).perform()
+        self.keys(Keys.CONTROL, "a")
+        self.keys(Keys.DELETE)
         for line in text.split("\n"):  # the editor indents by itself, so each line starts from its beginning
             keys = ActionChains(self.driver).send_keys(line).send_keys(Keys.ENTER)
-            keys.key_down(Keys.SHIFT).send_keys(Keys.HOME).key_up(Keys.SHIFT).send_keys(Keys.DELETE).perform()
+            _press(_press(keys, Keys.SHIFT, Keys.HOME), Keys.DELETE).perform()
+        assert self.source(number).strip() == text.strip(), "the editor changed what was typed"
 
     def run(self, number: int, seconds: float = SECONDS) -> str:
         """Run the cell by Shift+Enter; the text of its outputs."""
         self.cell(number).find_element(By.CSS_SELECTOR, ".cm-content").click()
-        before = self._js(f"{_CELLS} return cells[arguments[0]].model.executionCount", number)
-        ActionChains(self.driver).key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT).perform()
+        return self.run_by(Keys.SHIFT, number, seconds)
+
+    def run_by(self, held: str, number: int, seconds: float = SECONDS) -> str:
+        """Run the cell that has the focus: Shift+Enter goes on to the next, Control+Enter stays."""
         count = f"{_CELLS} return cells[arguments[0]].model.executionCount"
+        before = self._js(count, number)
+        self.keys(held, Keys.ENTER)
         self.wait(lambda: self._js(count, number) not in (None, before), seconds)
         self.wait(
             lambda: self._js(f"{_CELLS} return panel.sessionContext.session.kernel.status") == "idle", seconds
@@ -148,6 +167,19 @@ class Notebook:
         return "\n".join(
             o.text for o in self.cell(number).find_elements(By.CSS_SELECTOR, ".jp-OutputArea-output")
         )
+
+    def unsaved(self) -> bool:
+        """Whether the notebook holds more than its file."""
+        return bool(self._js(f"{_CELLS} return panel.context.model.dirty"))
+
+    def too_wide(self) -> list[str]:
+        """The beginnings of all outputs and buttons whose text does not fit into their width."""
+        count = int(self._js(f"{_CELLS} return cells.length"))
+        wide = []
+        for number in range(count):  # the list renders only what is in view
+            if self._js(f"{_CELLS} return cells[arguments[0]].model.outputs?.length > 0", number):
+                wide += self._js(_WIDE, self.cell(number))
+        return wide
 
     def command(self, name: str, **args: object) -> None:
         """Run a command of JupyterLab and wait for it."""
@@ -163,4 +195,17 @@ class Notebook:
         return path
 
 
+def _press(keys: ActionChains, *chord: str) -> ActionChains:
+    for held in chord[:-1]:
+        keys.key_down(held)
+    keys.send_keys(chord[-1])
+    for held in chord[:-1]:
+        keys.key_up(held)
+    return keys
+
+
+_WIDE = (
+    "return [...arguments[0].querySelectorAll('.jp-RenderedHTMLCommon, .jupyter-button')]"
+    ".filter(e => e.scrollWidth > e.clientWidth + 2).map(e => e.innerText.slice(0, 60))"
+)
 _CELLS = "const panel = jupyterapp.shell.currentWidget, content = panel.content, cells = content.widgets;"

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from autograder import __main__
-from autograder.catalogue import reference
+from autograder.catalogue import REGION
 from autograder.exercises import find
+from autograder.release import instructor
 
 pytest.importorskip("jupyterlab")
 browser = pytest.importorskip("tests.browser")
@@ -27,6 +28,15 @@ PICTURES = ROOT / "build" / "screenshots"
 WRONG = 'order = ["split", "sample", "select", "score", "finetune", "test_base", "test_tuned", "compare"]'
 RIGHT = ["split", "sample", "score", "select", "finetune", "test_base", "test_tuned", "compare"]
 KEYS = browser.Keys
+SHOWN = {
+    "cards": 'given("1.1")',
+    "helper": "HELPER = True",
+    "questions": 'given("1.2")',
+    "wrong": 'check("1.2")',
+    "right": 'check("1.3")',
+    "points": "progress()",
+}
+BUTTONS = "button.jupyter-button"
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +53,13 @@ def notebook(folder):
         yield browser.Notebook(driver, address, f"{NAME}.ipynb")
 
 
+def solution(grade_id):
+    """The solved cell that nbgrader knows by this name."""
+    solved = instructor(ROOT / "solutions" / f"{NAME}.py").cells
+    cell = next(c for c in solved if c.metadata.get("nbgrader", {}).get("grade_id") == grade_id)
+    return REGION.sub("", cell.source)
+
+
 def answer(notebook, text, code):
     """Type code into the cell that holds `text`, and run it."""
     number = notebook.index(text)
@@ -54,46 +71,63 @@ def panel(notebook, exercise):
     return notebook.run(notebook.index(f'check("{exercise}")'))
 
 
-def focused(notebook):
-    return notebook.driver.execute_script("return document.activeElement.innerText") or ""
+def tab_to(notebook, label):
+    """Go to the button with this label by Tab and Shift+Tab alone."""
+    labels = [button.text for button in notebook.driver.find_elements(browser.By.CSS_SELECTOR, BUTTONS)]
+    for _ in range(80):
+        at = notebook.focused()
+        if at == label:
+            return
+        back = at in labels and labels.index(at) > labels.index(label)
+        notebook.keys(*([KEYS.SHIFT] if back else []), KEYS.TAB)
+    raise AssertionError(f"{label} cannot be reached by Tab")
 
 
-def press(notebook, label):
-    """Reach the button with this label by Tab alone, and press it."""
-    for key in [KEYS.TAB] * 40:
-        if focused(notebook).strip() == label:
-            break
-        browser.ActionChains(notebook.driver).send_keys(key).perform()
-    assert focused(notebook).strip() == label, f"{label} cannot be reached by Tab"
-    browser.ActionChains(notebook.driver).send_keys(KEYS.ENTER).perform()
-
-
-def order_by_keyboard(notebook):
-    """Use the helper without a mouse, and read the line that it writes."""
+def open_helper(notebook):
+    """Run the helper's cell; its number and a function that reads the line it writes."""
     number = notebook.index("HELPER = False")
     notebook.type_into(number, notebook.source(number).replace("HELPER = False", "HELPER = True"))
-    notebook.run(number)
+    notebook.run_by(KEYS.CONTROL, number)
     cell = notebook.cell(number)
-    first = notebook.wait(lambda: cell.find_elements(browser.By.CSS_SELECTOR, "button.jupyter-button"))[0]
-    line = cell.find_element(browser.By.CSS_SELECTOR, "input[type=text]")
+    line = notebook.wait(lambda: cell.find_elements(browser.By.CSS_SELECTOR, "input[type=text]"))[0]
+    return number, lambda: line.get_attribute("value")
 
-    def restart():
-        notebook.driver.execute_script("arguments[0].focus()", first)
 
-    def names():
-        return ast.literal_eval(line.get_attribute("value").split("=", 1)[1].strip())
+def order_by_keyboard(notebook, written):
+    """Leave three cards out and move the others, one place a press; `written()` is the helper's line."""
 
-    for name in sorted(set(names()) - set(RIGHT)):
-        restart()
-        press(notebook, f"{name} out")
-        notebook.wait(lambda name=name: name not in names())
+    def press(label, expected):
+        tab_to(notebook, label)
+        notebook.keys(KEYS.ENTER)
+        notebook.wait(lambda: listed(written()) == expected)
+
+    for name in [name for name in listed(written()) if name not in RIGHT]:
+        press(f"{name} out", [other for other in listed(written()) if other != name])
     for place, name in enumerate(RIGHT):
-        while names().index(name) > place:
-            before = names()
-            restart()
-            press(notebook, f"{name} up")
-            notebook.wait(lambda before=before: names() != before)
-    return line.get_attribute("value")
+        while (at := (names := listed(written())).index(name)) > place:
+            names[at - 1], names[at] = name, names[at - 1]
+            press(f"{name} up", names)
+            notebook.wait(lambda name=name: notebook.focused() == f"{name} up")  # the focus goes along
+
+
+def listed(line):
+    return ast.literal_eval(line.split("=", 1)[1].strip())
+
+
+def carry_over(notebook, written, answer):
+    """Copy the helper's line and paste it into the answer cell, by keys alone."""
+    while notebook.focused() != written():
+        notebook.keys(KEYS.TAB)
+    for key in "ac":
+        notebook.keys(KEYS.CONTROL, key)
+    notebook.keys(KEYS.TAB)  # out of the helper, into the cells below
+    while notebook.active() > answer:
+        notebook.keys(KEYS.ARROW_UP)
+    notebook.keys(KEYS.ENTER)
+    for key in "av":
+        notebook.keys(KEYS.CONTROL, key)
+    notebook.wait(lambda: notebook.source(answer) == written())
+    notebook.run_by(KEYS.SHIFT, answer)
 
 
 def test_the_way_of_a_learner(notebook, folder):
@@ -101,44 +135,46 @@ def test_the_way_of_a_learner(notebook, folder):
         notebook.run(notebook.index(text))
     answer(notebook, "order = []", WRONG)
     said = panel(notebook, "1.1")
-    assert "not yet" in said and "select" in said and "reward" in said
+    assert "0 of 3 points" in said and "select cannot start: no response has a reward yet." in said
     notebook.screenshot(PICTURES / "wrong-light.png", notebook.index('check("1.1")'))
 
-    line = order_by_keyboard(notebook)
-    notebook.screenshot(PICTURES / "helper-light.png", notebook.index("HELPER = True"))
-    assert ast.literal_eval(line.split("=", 1)[1].strip()) == RIGHT
-    answer(notebook, WRONG, line)
-    assert "passed" in panel(notebook, "1.1")
+    helper, written = open_helper(notebook)
+    order_by_keyboard(notebook, written)
+    assert listed(written()) == RIGHT
+    notebook.screenshot(PICTURES / "helper-light.png", helper)
+    carry_over(notebook, written, notebook.index(WRONG))
+    assert "3 of 3 points" in panel(notebook, "1.1")
 
-    functions = reference(find("1.3")).code
-    second = functions.index("import math")
-    answer(notebook, "def sample_n", functions[functions.index("import hashlib") : second])
-    answer(notebook, "def score", functions[second:])
+    for part in ("1_3", "1_3_score"):
+        code = solution(part)
+        answer(notebook, code.split("(")[0].split("\n")[-1], code)
     assert f"{find('1.3').points:g} of {find('1.3').points:g}" in panel(notebook, "1.3")
     notebook.screenshot(PICTURES / "right-light.png", notebook.index('check("1.3")'))
     score = notebook.run(notebook.index("progress()"))
     assert f"{find('1.1').points + find('1.3').points:g} of" in score
 
 
+def take_pictures(notebook, look):
+    for name, text in SHOWN.items():
+        notebook.screenshot(PICTURES / f"{name}-{look}.png", notebook.index(text))
+
+
 def test_it_can_be_read_in_the_dark_and_on_a_narrow_screen(notebook):
-    notebook.command("apputils:change-theme", theme="JupyterLab Dark")
-    notebook.screenshot(PICTURES / "right-dark.png", notebook.index('check("1.1")'))
-    for text in ('given("1.1")', 'given("1.2")'):
+    for text in ('given("1.1")', 'given("1.2")', 'check("1.2")'):
         notebook.run(notebook.index(text))
-    notebook.screenshot(PICTURES / "questions-dark.png", notebook.index('given("1.2")'))
+    notebook.command("apputils:change-theme", theme="JupyterLab Dark")
+    take_pictures(notebook, "dark")
     notebook.command("apputils:change-theme", theme="JupyterLab Light")
     notebook.driver.set_window_size(640, 1200)
     notebook.command("application:toggle-left-area")
-    notebook.screenshot(PICTURES / "questions-narrow.png", notebook.index('given("1.2")'))
-    wide = notebook.driver.execute_script(
-        "return [...document.querySelectorAll('.jp-RenderedHTMLCommon')]"
-        ".filter(e => e.scrollWidth > e.clientWidth + 2).map(e => e.innerText.slice(0, 60))"
-    )
-    assert wide == [], "these outputs are wider than a narrow screen"
+    take_pictures(notebook, "narrow")
+    assert notebook.too_wide() == [], "these do not fit a narrow screen"
 
 
 def test_nbgrader_gives_the_same_points_to_the_saved_file(notebook, folder, tmp_path):
-    notebook.command("docmanager:save")
+    notebook.keys(KEYS.ESCAPE)
+    notebook.keys(KEYS.CONTROL, "s")
+    notebook.wait(lambda: not notebook.unsaved())
     course = tmp_path / "course"
     assert __main__.main(["course", "--out", str(course)]) == 0
     submitted = course / "submitted" / "ada" / NAME

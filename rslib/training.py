@@ -125,6 +125,8 @@ def _parameter_groups(model: torch.nn.Module, decay: float) -> list[dict]:
 def _schedule(step: int, steps: int, warmup: int) -> float:
     if step < warmup:
         return (step + 1) / (warmup + 1)
+    if not steps:
+        return 1.0
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
@@ -152,27 +154,27 @@ class _Backward:
     """Accumulates the gradient of one batch after another, in `parts` pieces where memory is short."""
 
     model: torch.nn.Module
-    objective: Objective
     scaler: torch.amp.GradScaler
     dtype: torch.dtype
+    device: str
     parts: int = 1
 
-    def run(self, batch: list[int]) -> float:
+    def run(self, objective: Objective, batch: list[int]) -> float:
         """The loss of a batch; when memory runs out, say so, halve the pieces and start the batch again."""
         while True:
             try:
-                return self._in_parts(batch)
+                return self._in_parts(objective, batch)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
             self._halve(batch)
 
-    def _in_parts(self, batch: list[int]) -> float:
-        total, weight = 0.0, self.objective.weight(batch)
+    def _in_parts(self, objective: Objective, batch: list[int]) -> float:
+        total, weight = 0.0, objective.weight(batch)
         size = math.ceil(len(batch) / self.parts)
         for at in range(0, len(batch), size):
-            with torch.autocast(self.model.device.type, self.dtype, enabled=self.dtype != torch.float32):
-                loss = self.objective.loss_sum(batch[at : at + size]) / weight
+            with torch.autocast(self.device, self.dtype, enabled=self.dtype != torch.float32):
+                loss = objective.loss_sum(batch[at : at + size]) / weight
             self.scaler.scale(loss).backward()
             total += float(loss.detach())
         return total
@@ -198,6 +200,46 @@ def _check_finite(loss: float, step: int, batch: list[int]) -> None:
         )
 
 
+class Stepper:
+    """AdamW with clipping on `model`, one optimiser step a call: at most `steps` of them, as `settings` say.
+
+    Models train in eval mode (no dropout). `decay`: cosine to zero over `steps`; without it the rate stays
+    where the warm-up ends, as reinforcement learning wants it, whose last step is not known beforehand.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        settings: Optimiser,
+        steps: int,
+        *,
+        compute_dtype: torch.dtype = torch.float32,
+        decay: bool = True,
+    ) -> None:
+        groups = _parameter_groups(model, settings.weight_decay)
+        self.optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95))
+        warmup = min(settings.warmup_steps, steps // 4)
+        factors = [_schedule(step, steps if decay else 0, warmup) for step in range(steps + 1)]
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimiser, lambda step: factors[step])
+        device = next(model.parameters()).device.type
+        self.scaler = torch.amp.GradScaler(device, enabled=compute_dtype == torch.float16)
+        self.backward = _Backward(model.eval(), self.scaler, compute_dtype, device)
+        self.max_grad_norm, self.done = settings.max_grad_norm, 0
+
+    def step(self, objective: Objective, batch: list[int]) -> float:
+        """One optimiser step on the rows of `batch`; the loss before it."""
+        loss = self.backward.run(objective, batch)
+        _check_finite(loss, self.done, batch)
+        self.scaler.unscale_(self.optimiser)
+        torch.nn.utils.clip_grad_norm_(self.backward.model.parameters(), self.max_grad_norm)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.scheduler.step()
+        self.done += 1
+        return loss
+
+
 def fit(
     model: torch.nn.Module,
     batches: list[list[int]],
@@ -213,25 +255,10 @@ def fit(
     When memory runs out the batch is computed in smaller parts whose gradients add up to the same step.
     Raises ModelError on a loss that is not finite (naming the rows), BudgetError when one row is too much.
     """
-    groups = _parameter_groups(model, settings.weight_decay)
-    optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.95))
-    warmup = min(settings.warmup_steps, len(batches) // 4)
-    factors = [_schedule(step, len(batches), warmup) for step in range(len(batches) + 1)]
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, factors.__getitem__)
-    scaler = torch.amp.GradScaler(model.device.type, enabled=compute_dtype == torch.float16)
-    backward = _Backward(model, objective, scaler, compute_dtype)
+    stepper = Stepper(model, settings, len(batches), compute_dtype=compute_dtype)
     losses = []
-    model.eval()  # no dropout
     with Progress(len(batches), label, unit="steps", show=show_progress) as progress:
-        for step, batch in enumerate(batches):
-            loss = backward.run(batch)
-            _check_finite(loss, step, batch)
-            scaler.unscale_(optimiser)
-            torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
-            scaler.step(optimiser)
-            scaler.update()
-            optimiser.zero_grad(set_to_none=True)
-            scheduler.step()
-            losses.append(loss)
+        for batch in batches:
+            losses.append(stepper.step(objective, batch))
             progress.advance()
     return losses

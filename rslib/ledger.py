@@ -1,0 +1,107 @@
+"""The ledger of one method: what it has spent, and when its budget is gone.
+
+FLOPs are counted on paper: 2 per parameter and token read, 6 per parameter and token trained on (Kaplan et
+al. 2020, arXiv 2001.08361, section 2.1; attention over short contexts is left out). Seconds are wall-clock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rslib.config import require, unknown_name
+
+FORWARD, TRAINING = 2.0, 6.0
+"""FLOPs per parameter and token."""
+UNITS = ("responses", "flops", "seconds")
+"""What a budget may be counted in."""
+
+
+@dataclass
+class Ledger:
+    """What was spent so far. `unit` and `limit` are the budget; without a unit nothing is ever exhausted.
+
+    responses, sampled_tokens: drawn from a policy for training. trained_tokens: learned or read in training
+    passes, once per epoch. flops: of all passes. models: the most models held at once. seconds: see `run`.
+
+    >>> ledger = Ledger("responses", 20)
+    >>> ledger.sampled(10, responses=16, tokens=400, prompt_tokens=0)
+    >>> ledger.exhausted, ledger.left, int(ledger.flops)
+    (False, 4.0, 8000)
+    """
+
+    unit: str | None = None
+    limit: float = float("inf")
+    clock: Callable[[], float] = field(default=time.perf_counter, repr=False)
+    responses: int = 0
+    sampled_tokens: int = 0
+    trained_tokens: int = 0
+    flops: float = 0.0
+    models: int = 0
+    _before: float = field(default=0.0, repr=False)
+    _since: float | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.unit is not None and self.unit not in UNITS:
+            raise unknown_name("budget", self.unit, UNITS, "Ledger")
+        require(self.limit > 0, f"the budget is {self.limit}", "Ledger.limit", "Use a number > 0.")
+
+    def __enter__(self) -> Ledger:
+        """Start the clock; time outside of the block (an evaluation, say) is not counted."""
+        self._since = self.clock()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._before, self._since = self.seconds, None
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock inside of the blocks."""
+        return self._before + (self.clock() - self._since if self._since is not None else 0.0)
+
+    def sampled(self, parameters: int, *, responses: int, tokens: int, prompt_tokens: int) -> None:
+        """Count responses that a policy drew for training: `tokens` of theirs, prompts read once each."""
+        self.responses += responses
+        self.sampled_tokens += tokens
+        self.read(parameters, tokens + prompt_tokens)
+
+    def read(self, parameters: int, tokens: int) -> None:
+        """Count a forward pass: scoring, reference or value passes."""
+        self.flops += FORWARD * parameters * tokens
+
+    def trained(self, parameters: int, tokens: int) -> None:
+        """Count a forward and backward pass."""
+        self.trained_tokens += tokens
+        self.flops += TRAINING * parameters * tokens
+
+    def held(self, models: int) -> None:
+        """Note how many models a step holds in memory."""
+        self.models = max(self.models, models)
+
+    def restore(self, entries: Mapping[str, Any]) -> None:
+        """Take over what an earlier run had spent (`to_dict`)."""
+        for name in ("responses", "sampled_tokens", "trained_tokens", "flops", "models"):
+            setattr(self, name, entries[name])
+        self._before = entries["seconds"]
+
+    @property
+    def spent(self) -> float:
+        """What was spent, in the budget's unit (0.0 without one)."""
+        return float(getattr(self, self.unit)) if self.unit else 0.0
+
+    @property
+    def left(self) -> float:
+        """What is left, in the budget's unit; never below 0."""
+        return max(0.0, float(self.limit) - self.spent)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the budget is gone."""
+        return self.unit is not None and self.spent >= self.limit
+
+    def to_dict(self) -> dict[str, float | int | str | None]:
+        """The entries as plain data."""
+        names = ("unit", "responses", "sampled_tokens", "trained_tokens", "flops", "models")
+        return {name: getattr(self, name) for name in names} | {"seconds": round(self.seconds, 2)}

@@ -1,0 +1,110 @@
+"""DPO on the best against the worst of n: preference pairs from a scored pool, no sampling in the loop.
+
+What is left out: label smoothing, a mixed-in next-token loss, and length normalisation. The reference's
+log-probabilities are measured once, so only one model is in memory while training.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rslib import schema
+from rslib.config import FinetuneConfig, require
+from rslib.errors import DataError
+from rslib.ledger import Ledger
+from rslib.progress import note
+from rslib.rl import losses
+from rslib.rl.draws import measure, response_logprobs, response_mask
+from rslib.selection import select
+from rslib.sft import save_tuned, training_rows
+from rslib.training import Objective, Optimiser, TokenRow, fit, plan
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from rslib.models import Policy
+
+DEFAULT_BETA = 0.1
+"""The strength of the pull to the reference that the paper uses most."""
+
+
+def finetune_dpo(
+    policy: Policy,
+    scored: Dataset,
+    out: str | Path,
+    *,
+    beta: float = DEFAULT_BETA,
+    config: FinetuneConfig | None = None,
+    ledger: Ledger | None = None,
+    show_progress: bool = True,
+) -> Policy:
+    """Tune a copy of `policy` on each prompt's best against its worst response, and write it to `out`.
+
+    `scored`: a pool with several responses a prompt; `policy` is the reference. Prompts whose rewards are all
+    equal are left out and counted in a printed line. Batches hold pairs: `config.batch_tokens` counts the
+    tokens of both responses. Source: `losses.dpo`.
+    Raises ConfigError for a beta that is not positive, DataError when no pair is left, and as `finetune`.
+    """
+    require(beta > 0, f"beta is {beta}", "finetune_dpo", "Use a number > 0, such as 0.1.")
+    settings = Optimiser.of(config or FinetuneConfig(), policy.parameters)
+    chosen, rejected = (training_rows(policy, rows) for rows in pairs(scored, settings.seed, show_progress))
+    model = copy.deepcopy(policy.model).float().requires_grad_(True)
+    lengths = [len(a.ids) + len(b.ids) for a, b in zip(chosen, rejected, strict=True)]
+    batches = plan(lengths, settings)
+    objective = pair_objective(policy, model, chosen, rejected, beta)
+    dtype = policy.device.dtype
+    told = {"compute_dtype": dtype, "label": "DPO", "show_progress": show_progress}
+    history = fit(model, batches, objective, settings, **told)
+    if ledger is not None:
+        ledger.read(policy.parameters, sum(lengths))
+        ledger.trained(policy.parameters, sum(lengths[i] for batch in batches for i in batch))
+        ledger.held(2)
+    record = {"parent": policy.fingerprint(), "pairs": len(chosen), "beta": beta, "losses": history}
+    return save_tuned(policy, model, Path(out), record | {"settings": dataclasses.asdict(settings)})
+
+
+def pairs(scored: Dataset, seed: int = 0, show: bool = False) -> tuple[Dataset, Dataset]:
+    """The best and the worst response of each prompt, as two tables in one order.
+
+    Prompts whose rewards are all equal are left out. Raises DataError when no prompt's rewards differ.
+    """
+    best, worst = (select(scored, name, seed=seed) for name in ("best_of_n", "worst"))
+    clear = np.flatnonzero(schema.reward_column(best) > schema.reward_column(worst))
+    if not clear.size:
+        fix = "Draw more responses per prompt."
+        raise DataError("no prompt's rewards differ", where="rl.dpo.pairs", fix=fix)
+    if clear.size < len(best):
+        note(f"pairs: {len(best) - clear.size} of {len(best)} prompts have no preference, left out", show)
+    return schema.take(best, clear), schema.take(worst, clear)
+
+
+def pair_objective(
+    policy: Policy,
+    model: torch.nn.Module,
+    chosen: list[TokenRow],
+    rejected: list[TokenRow],
+    beta: float,
+) -> Objective:
+    """The DPO loss of pairs, mean over pairs; `policy` is the reference, `model` is trained."""
+    both = [chosen, rejected]
+    masks = [response_mask(rows, policy.device.name) for rows in both]
+    read = partial(response_logprobs, policy.model, pad_id=policy.pad_id)
+    reference = [measure(read, r, m, policy.device.dtype).sum(1) for r, m in zip(both, masks, strict=True)]
+
+    def summed(side: int, at: list[int]) -> Tensor:
+        rows = [both[side][i] for i in at]
+        return response_logprobs(model, rows, masks[side][at], policy.pad_id).sum(1)
+
+    def loss_sum(at: list[int]) -> Tensor:
+        good, bad = summed(0, at), summed(1, at)
+        return losses.dpo(good, bad, reference[0][at], reference[1][at], beta).sum()
+
+    return Objective(loss_sum, lambda at: float(len(at)))

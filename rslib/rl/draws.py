@@ -1,0 +1,139 @@
+"""What one step of reinforcement learning looks at: fresh scored responses with their log-probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rslib.models import Policy, hidden_states
+from rslib.sft import training_rows
+from rslib.training import TokenRow, next_token_nll, pad_right, target_mask
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+READ_TOKENS = {"cpu": 4096}
+"""Tokens in one forward pass without gradient; GPU_READ_TOKENS elsewhere."""
+GPU_READ_TOKENS = 32768
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Scored responses to M prompts, prompt-major: B = M * n rows, at most T response tokens.
+
+    table: the scored responses. rows: their tokens. mask (B, T): True on response tokens. rewards (B,): what
+    the method maximises, in its units (see `loop.shaped`). logprobs, reference (B, T): nats per token under
+    the policy that drew them and under the reference, 0 where there is no token.
+    """
+
+    table: Dataset
+    n: int
+    rows: Sequence[TokenRow]
+    mask: Tensor
+    rewards: Tensor
+    logprobs: Tensor
+    reference: Tensor
+
+    @property
+    def kl(self) -> Tensor:
+        """Log pi - log reference of each response (B,), nats; its mean estimates KL(policy || reference)."""
+        return (self.logprobs - self.reference).sum(1)
+
+    @property
+    def grouped(self) -> Tensor:
+        """Rewards (M, n)."""
+        return self.rewards.view(-1, self.n)
+
+    def tokens(self) -> int:
+        """Tokens of all rows, prompts included."""
+        return sum(len(row.ids) for row in self.rows)
+
+    def prompt_tokens(self) -> int:
+        """Tokens of the prompts, each prompt once."""
+        return sum(row.first_target for row in self.rows[:: self.n])
+
+
+def response_mask(rows: Sequence[TokenRow], device: torch.device | str = "cpu") -> Tensor:
+    """(B, T) booleans: the response tokens of each row, from the left.
+
+    >>> response_mask([TokenRow([1, 2, 3], 1), TokenRow([1, 2], 1)]).tolist()
+    [[True, True], [True, False]]
+    """
+    lengths = torch.tensor([len(row.ids) - row.first_target for row in rows], device=device)
+    return torch.arange(int(lengths.max()), device=device) < lengths[:, None]
+
+
+def response_logprobs(model: torch.nn.Module, rows: Sequence[TokenRow], mask: Tensor, pad_id: int) -> Tensor:
+    """Log-probabilities (B, T) in nats of the response tokens of `rows`, with gradient; 0 off the mask."""
+    flat = -next_token_nll(model, rows, pad_id)
+    return torch.zeros(mask.shape, device=flat.device, dtype=flat.dtype).masked_scatter(mask, flat)
+
+
+class ValueModel(torch.nn.Module):
+    """A copy of a policy's trunk with one linear head: the reward still to come, before each response token.
+
+    The head starts at 0, so the first values are 0. `trunk` is a causal language model whose own head is
+    never used.
+    """
+
+    def __init__(self, trunk: torch.nn.Module) -> None:
+        super().__init__()
+        self.trunk = trunk
+        width = trunk.get_input_embeddings().embedding_dim
+        self.head = torch.nn.Linear(width, 1)
+        torch.nn.init.zeros_(self.head.weight)
+        torch.nn.init.zeros_(self.head.bias)
+        self.to(next(trunk.parameters()).device)
+
+    def forward(self, rows: Sequence[TokenRow], mask: Tensor, pad_id: int) -> Tensor:
+        """Values (B, T), read where the token is predicted; 0 off the mask."""
+        ids = pad_right([row.ids for row in rows], pad_id, str(self.trunk.device))
+        hidden = hidden_states(self.trunk, ids, use_cache=False)[:, :-1]
+        flat = self.head(hidden[target_mask(rows, ids.shape[1]).to(ids.device)]).float()[:, 0]
+        return torch.zeros(mask.shape, device=flat.device).masked_scatter(mask, flat)
+
+
+def measure(
+    read: Callable[[Sequence[TokenRow], Tensor], Tensor],
+    rows: Sequence[TokenRow],
+    mask: Tensor,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """`read(rows, mask)` (B, T) of all rows, without gradient, in `dtype`, in pieces of bounded size."""
+    device = mask.device.type
+    budget = READ_TOKENS.get(device, GPU_READ_TOKENS)
+    found = torch.zeros(mask.shape, device=mask.device)
+    with torch.no_grad(), torch.autocast(device, dtype, enabled=dtype != torch.float32):
+        for part in _pieces(rows, budget):
+            found[part] = read([rows[i] for i in part], mask[part]).float()
+    return found
+
+
+def _pieces(rows: Sequence[TokenRow], budget: int) -> Iterator[list[int]]:
+    """Row numbers, by length, so that rows times the longest stays within the budget."""
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids), reverse=True)
+    while order:
+        size = max(1, budget // len(rows[order[0]].ids))
+        yield order[:size]
+        order = order[size:]
+
+
+def as_draw(policy: Policy, reference: Policy, scored: Dataset, n: int, rewards: np.ndarray) -> Draw:
+    """The draw of a scored table: `policy` drew it, prompt-major with n rows a prompt."""
+    device = torch.device(policy.device.name)
+    rows = training_rows(policy, scored)
+    mask = response_mask(rows, device)
+
+    def under(which: Policy) -> Tensor:
+        read = partial(response_logprobs, which.model, pad_id=policy.pad_id)
+        return measure(read, rows, mask, policy.device.dtype)
+
+    logprobs = under(policy)
+    weighed = logprobs if reference is policy else under(reference)
+    return Draw(scored, n, rows, mask, torch.tensor(rewards, device=device).float(), logprobs, weighed)

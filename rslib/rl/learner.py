@@ -1,0 +1,90 @@
+"""The policy that is being tuned: its trainable copy, the frozen reference, perhaps a value model."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rslib.ledger import Ledger
+from rslib.models import Policy
+from rslib.rl.draws import Draw, ValueModel, measure, response_logprobs
+from rslib.training import Objective, Optimiser, Stepper
+
+SMALL, SMALL_RATE, LARGE_RATE = 10_000_000, 2e-4, 1e-6
+"""Below so many parameters the default learning rate is the first, else the second."""
+
+
+class Learner:
+    """A float32 copy of `start` with its optimiser; `reference` stays as it is.
+
+    `policy` draws: the trained copy itself in float32, elsewhere a copy in the policy's own dtype that
+    `refresh` brings up to date. With `with_values` a value model is trained in the same steps.
+    """
+
+    def __init__(
+        self, start: Policy, reference: Policy, settings: Optimiser, steps: int, *, with_values: bool = False
+    ) -> None:
+        self.reference, self.dtype = reference, start.device.dtype
+        self.model = copy.deepcopy(start.model).float().requires_grad_(True)
+        trunk = copy.deepcopy(start.model).float().requires_grad_(True) if with_values else None
+        self.value_model = ValueModel(trunk) if trunk is not None else None
+        parts = [self.model, self.value_model] if self.value_model is not None else [self.model]
+        self.trained = torch.nn.ModuleList(parts)
+        self.stepper = Stepper(self.trained, settings, steps, compute_dtype=self.dtype, decay=False)
+        drawing = self.model if self.dtype == torch.float32 else copy.deepcopy(start.model)
+        self.policy = dataclasses.replace(start, model=drawing)
+        self.master = dataclasses.replace(start, model=self.model)
+
+    def refresh(self) -> None:
+        """Give the drawing copy the newest weights."""
+        if self.policy.model is not self.model:
+            self.policy.model.load_state_dict(self.model.state_dict())
+
+    def logprobs(self, draw: Draw, rows: Sequence[int]) -> Tensor:
+        """Log-probabilities (rows, T) in nats of the draw's tokens, with gradient."""
+        picked = [draw.rows[i] for i in rows]
+        return response_logprobs(self.model, picked, draw.mask[list(rows)], self.policy.pad_id)
+
+    def values(self, draw: Draw, rows: Sequence[int]) -> Tensor:
+        """Values (rows, T) of the draw's tokens, with gradient."""
+        picked = [draw.rows[i] for i in rows]
+        return self.value_model(picked, draw.mask[list(rows)], self.policy.pad_id)
+
+    def all_values(self, draw: Draw) -> Tensor:
+        """Values (B, T) of a whole draw, without gradient."""
+        return measure(partial(self.value_model, pad_id=self.policy.pad_id), draw.rows, draw.mask, self.dtype)
+
+    def step(self, objective: Objective, rows: list[int]) -> float:
+        """One optimiser step; the loss before it."""
+        return self.stepper.step(objective, rows)
+
+    def count_read(self, ledger: Ledger, draw: Draw) -> None:
+        """The passes without gradient that a draw costs beside sampling and scoring."""
+        tokens, values = draw.tokens(), self.value_model is not None
+        ledger.read(self.policy.parameters, (2 + values) * tokens)
+        ledger.held(3 + values)
+
+    def count_trained(self, ledger: Ledger, draw: Draw, rows: Sequence[int]) -> None:
+        """One optimiser step."""
+        tokens = sum(len(draw.rows[i].ids) for i in rows)
+        ledger.trained(self.policy.parameters * len(self.trained), tokens)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        parts = {"optimiser": self.stepper.optimiser, "scheduler": self.stepper.scheduler}
+        parts |= {"scaler": self.stepper.scaler, "trained": self.trained}
+        return {name: part.state_dict() for name, part in parts.items()} | {"done": self.stepper.done}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """The inverse of `state`."""
+        self.trained.load_state_dict(state["trained"])
+        self.stepper.optimiser.load_state_dict(state["optimiser"])
+        self.stepper.scheduler.load_state_dict(state["scheduler"])
+        self.stepper.scaler.load_state_dict(state["scaler"])
+        self.stepper.done = state["done"]

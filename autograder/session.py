@@ -10,12 +10,11 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from autograder import exercises
-from autograder.exercise import Exercise, Variant
+from autograder.exercise import Exercise, Variant, table
 from autograder.verdict import Verdict, grade
 from autograder.work import Work
 from rslib.errors import ConfigError
@@ -130,14 +129,8 @@ class Score:
         )
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f'<tr><th scope="row">{escape(i)}</th><td>{escape(t)}</td>'
-            f"<td>{'not checked yet' if p is None else f'{p:g}'}</td><td>{o:g}</td></tr>"
-            for i, t, p, o in self.rows
-        )
-        head = "".join(f'<th scope="col">{h}</th>' for h in ("exercise", "title", "points", "of"))
-        table = f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody>"
-        return f"<table><caption>{self.total()}</caption>{table}</table>"
+        rows = [(i, t, "not checked yet" if p is None else f"{p:g}", f"{o:g}") for i, t, p, o in self.rows]
+        return table(self.total(), rows, ("exercise", "title", "points", "of"))
 
 
 def progress() -> Score:

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from autograder import __main__
-from autograder.catalogue import REGION
 from autograder.exercises import find
 from autograder.release import instructor
+from autograder.rendering import REGION
 
 pytest.importorskip("jupyterlab")
 browser = pytest.importorskip("tests.browser")

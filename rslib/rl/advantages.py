@@ -28,6 +28,7 @@ def leave_one_out(rewards: Tensor) -> Tensor:
     n = rewards.shape[-1]
     if n == 1:
         return rewards.clone()
+    rewards = rewards - rewards[..., :1]  # so that equal rewards cancel to the last bit
     others = (rewards.sum(-1, keepdim=True) - rewards) / (n - 1)
     return rewards - others
 
@@ -40,6 +41,7 @@ def group_normalised(rewards: Tensor, epsilon: float = 1e-4) -> Tensor:
     >>> group_normalised(torch.tensor([[0.0, 2.0], [5.0, 5.0]])).round(decimals=2).tolist()
     [[-0.7099999785423279, 0.7099999785423279], [0.0, 0.0]]
     """
+    rewards = rewards - rewards[..., :1]  # so that equal rewards cancel to the last bit
     centred = rewards - rewards.mean(-1, keepdim=True)
     if rewards.shape[-1] == 1:
         return centred

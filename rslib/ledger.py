@@ -1,7 +1,8 @@
 """The ledger of one method: what it has spent, and when its budget is gone.
 
 FLOPs are counted on paper: 2 per parameter and token read, 6 per parameter and token trained on (Kaplan et
-al. 2020, arXiv 2001.08361, section 2.1; attention over short contexts is left out). Seconds are wall-clock.
+al. 2020, arXiv 2001.08361, section 2.1; attention over short contexts is left out). Seconds are wall-clock;
+CPU seconds are what this process used of its processor, which other processes hardly change.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from rslib.config import require, unknown_name
 
 FORWARD, TRAINING = 2.0, 6.0
 """FLOPs per parameter and token."""
-UNITS = ("responses", "flops", "seconds")
+UNITS = ("responses", "flops", "seconds", "cpu_seconds")
 """What a budget may be counted in."""
 
 
@@ -24,7 +25,8 @@ class Ledger:
     """What was spent so far. `unit` and `limit` are the budget; without a unit nothing is ever exhausted.
 
     responses, sampled_tokens: drawn from a policy for training. trained_tokens: learned or read in training
-    passes, once per epoch. flops: of all passes. models: the most models held at once. seconds: see `run`.
+    passes, once per epoch. flops: of all passes. models: the most models held at once. `seconds` and
+    `cpu_seconds` run while the ledger is entered (`with ledger:`).
 
     >>> ledger = Ledger("responses", 20)
     >>> ledger.sampled(10, responses=16, tokens=400, prompt_tokens=0)
@@ -35,13 +37,14 @@ class Ledger:
     unit: str | None = None
     limit: float = float("inf")
     clock: Callable[[], float] = field(default=time.perf_counter, repr=False)
+    cpu_clock: Callable[[], float] = field(default=time.process_time, repr=False)
     responses: int = 0
     sampled_tokens: int = 0
     trained_tokens: int = 0
     flops: float = 0.0
     models: int = 0
-    _before: float = field(default=0.0, repr=False)
-    _since: float | None = field(default=None, repr=False)
+    _before: tuple[float, float] = field(default=(0.0, 0.0), repr=False)
+    _since: tuple[float, float] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.unit is not None and self.unit not in UNITS:
@@ -49,17 +52,22 @@ class Ledger:
         require(self.limit > 0, f"the budget is {self.limit}", "Ledger.limit", "Use a number > 0.")
 
     def __enter__(self) -> Ledger:
-        """Start the clock; time outside of the block (an evaluation, say) is not counted."""
-        self._since = self.clock()
+        """Start the clocks; time outside of the block (an evaluation, say) is not counted."""
+        self._since = self.clock(), self.cpu_clock()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._before, self._since = self.seconds, None
+        self._before, self._since = (self.seconds, self.cpu_seconds), None
 
     @property
     def seconds(self) -> float:
         """Wall-clock inside of the blocks."""
-        return self._before + (self.clock() - self._since if self._since is not None else 0.0)
+        return self._before[0] + (self.clock() - self._since[0] if self._since else 0.0)
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time of this process inside of the blocks."""
+        return self._before[1] + (self.cpu_clock() - self._since[1] if self._since else 0.0)
 
     def sampled(self, parameters: int, *, responses: int, tokens: int, prompt_tokens: int) -> None:
         """Count responses that a policy drew for training: `tokens` of theirs, prompts read once each."""
@@ -84,7 +92,7 @@ class Ledger:
         """Take over what an earlier run had spent (`to_dict`)."""
         for name in ("responses", "sampled_tokens", "trained_tokens", "flops", "models"):
             setattr(self, name, entries[name])
-        self._before = entries["seconds"]
+        self._before = entries["seconds"], entries["cpu_seconds"]
 
     @property
     def spent(self) -> float:
@@ -104,4 +112,5 @@ class Ledger:
     def to_dict(self) -> dict[str, float | int | str | None]:
         """The entries as plain data."""
         names = ("unit", "responses", "sampled_tokens", "trained_tokens", "flops", "models")
-        return {name: getattr(self, name) for name in names} | {"seconds": round(self.seconds, 2)}
+        times = {name: round(getattr(self, name), 2) for name in ("seconds", "cpu_seconds")}
+        return {name: getattr(self, name) for name in names} | times

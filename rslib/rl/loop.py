@@ -61,7 +61,7 @@ class Loop:
     max_kl: float | None = field(default=None, metadata={"help": "stop when a draw's KL is above this"})
     check_every: int = field(default=0, metadata={"help": "steps between looks at held-out prompts; 0: none"})
     budget: float | None = field(default=None, metadata={"help": "stop when so much is spent"})
-    budget_unit: str = field(default="responses", metadata={"help": "responses, flops or seconds"})
+    budget_unit: str = field(default="responses", metadata={"help": "responses, flops, seconds or cpu_seconds"})
     seed: int = field(default=0, metadata={"help": "prompts, responses and minibatches derive theirs"})
 
     def __post_init__(self) -> None:
@@ -109,13 +109,12 @@ def train(
     loop = loop or Loop()
     _check(loop, prompts, heldout)
     run = _Run(policy, reward_model, prompts, method, loop, heldout, State.of(out))
-    with run.ledger:
-        run.restore()
-        with Progress(loop.steps, type(method).__name__, "steps", show=show_progress) as progress:
-            progress.advance(run.step, cached=True)
-            while not run.finished():
-                run.advance()
-                progress.advance()
+    run.restore()
+    with Progress(loop.steps, type(method).__name__, "steps", show=show_progress) as progress:
+        progress.advance(run.step, cached=True)
+        while not run.finished():
+            run.advance()
+            progress.advance()
     note(f"{type(method).__name__}: {run.why}", show_progress)
     tuned = save_tuned(policy, run.result(), Path(out), run.record())
     run.state.discard()
@@ -187,10 +186,11 @@ class _Run:
         return True
 
     def advance(self) -> None:
-        """One step: draw, train, note what was seen, save."""
-        self.learner.refresh()
-        draw = self.draw()
-        losses = self.train(draw)
+        """One step: draw, train, note what was seen, save; the clock runs for the first two."""
+        with self.ledger:
+            self.learner.refresh()
+            draw = self.draw()
+            losses = self.train(draw)
         self.history.append(self.seen(draw, losses))
         self.step += 1
         if self.watch is not None and self.step % self.loop.check_every == 0:

@@ -61,7 +61,7 @@ class Loop:
     max_kl: float | None = field(default=None, metadata={"help": "stop when a draw's KL is above this"})
     check_every: int = field(default=0, metadata={"help": "steps between looks at held-out prompts; 0: none"})
     budget: float | None = field(default=None, metadata={"help": "stop when so much is spent"})
-    budget_unit: str = field(default="responses", metadata={"help": "responses, flops, seconds or cpu_seconds"})
+    budget_unit: str = field(default="responses", metadata={"help": "what is counted: see ledger.UNITS"})
     seed: int = field(default=0, metadata={"help": "prompts, responses and minibatches derive theirs"})
 
     def __post_init__(self) -> None:

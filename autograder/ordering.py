@@ -156,7 +156,9 @@ def trace(order: Sequence[str]) -> Trace:
     for card in _cards(order):
         if lacking := [need for need in card.needs if need not in there]:
             wrong_model = "tuned policy" in lacking and "tuned reward model" in there
-            raise ContractError(card, lacking[0], "F01" if wrong_model else "")
+            raise ContractError(
+                card, "tuned policy" if wrong_model else lacking[0], "F01" if wrong_model else ""
+            )
         if card.name == "finetune":
             trained_on = KEPT if "kept responses" in there else EVERYTHING
         leaked = leaked or (card.name == "sample" and "held-out prompts" not in there)

@@ -13,14 +13,15 @@ CARDS, CONTRACTS = "is a list of cards", "every card finds what it needs"
 FINISHED, STRANGERS = "ends with a comparison", "holds cards of this method only"
 TRAINED, HELDOUT = "trains on what was kept", "keeps the held-out prompts unseen"
 WHY = {
-    "F01": " `tune_rm` changed the reward model; the policy writes as it did before.",
+    "F01": " `tune_rm` is about the reward model's weights; the policy writes as it did before.",
     "F36": " Values and advantages belong to methods that follow a reward with gradients, such as PPO. Here "
     "the responses to a prompt are only compared with each other.",
     "F37": " Texts come from a policy, and from nowhere else.",
 }
 STRANGE = {
     "F01": "`tune_rm` trains the reward model on responses that it liked itself. The policy learns nothing "
-    "from that, and the reward model has moved. Which weights should change in this method?",
+    "from that, and the reward model has moved. The round scores "
+    "what it would without this card. Which weights should change in this method?",
 }
 
 
@@ -54,17 +55,7 @@ def grade_method(work: Work, rng: np.random.Generator) -> None:
     case = " → ".join(trace.order)
     for card in trace.strangers:
         require(False, STRANGERS, STRANGE[card.idea], idea=card.idea, case=case)
-    message = (
-        "It runs, and the policy hardly moves: when `finetune` had its turn, nothing had been kept, so it "
-        "trained on every response. That teaches the policy to go on as it does. "
-    )
-    require(
-        trace.trained_on == ordering.KEPT,
-        TRAINED,
-        message + ordering.quoted("train_on_all"),
-        idea="F02",
-        case=case,
-    )
+    require(trace.trained_on == ordering.KEPT, TRAINED, _unselected(trace.leaked), idea="F02", case=case)
     message = (
         "It runs, and its number proves little: when `sample` had its turn, nothing had been held out, so "
         "the policy was trained on the very prompts that it is judged on. "
@@ -75,6 +66,20 @@ def grade_method(work: Work, rng: np.random.Generator) -> None:
         "run cannot say."
     )
     require(not trace.leaked, HELDOUT, message, idea="F18", case=case)
+
+
+def _unselected(leaked: bool) -> str:
+    """What an order is told that trains on everything; the measured one has this fault alone."""
+    message = (
+        "It runs, and the policy hardly moves: when `finetune` had its turn, nothing had been kept, so it "
+        "trained on every response. That teaches the policy to go on as it does. "
+    )
+    if leaked:
+        message += (
+            "There is a second fault: when `sample` had its turn, nothing had been held out. "
+            "An order with the first fault alone was tried. "
+        )
+    return message + ordering.quoted("train_on_all")
 
 
 EXERCISE = Exercise(

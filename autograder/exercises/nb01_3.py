@@ -7,13 +7,13 @@ import hashlib
 import math
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from unittest import mock
 
 import numpy as np
 
-from autograder.exercise import RUNS, Exercise, Idea, Part, Wrong, diagnose, require, same
+from autograder.exercise import RUNS, Exercise, Idea, Part, Wrong, diagnose, numbers, require, same
 from autograder.work import Work
 from rslib.errors import ConfigError, RSError
 
@@ -63,22 +63,31 @@ def drawn(work: Work, prompts: list[str], n: int, seed: int) -> tuple[Rows, Draw
         FLAT,
         _length(rows),
         len(prompts) * n,
-        ideas=[Idea("F05", NESTED, len(prompts)), Idea("one prompt", ONCE, n)],
+        ideas=[Idea("F05", ONE_EACH, len(prompts)), Idea("one prompt", ONCE, n)],
         otherwise=Idea("shape", "A row for each response, so prompts times n rows.", None),
         case=case,
     )
+    require(len({id(row) for row in rows}) == len(rows), "gives each response a row", ALIAS, idea="alias")
     return [_row(row, draw, case) for row in rows], draw
 
 
 FLAT = "gives n rows to each prompt"
-NESTED = "That is one entry a prompt. A table has one row for each response, all in one flat list."
+NESTED = "These are lists inside of a list. A table is one flat list with a row for each response."
+ONE_EACH = "That is one row a prompt, so nothing can be chosen. A table has a row for each response."
 ONCE = "Only one prompt was served: is the `return` inside of the loop?"
 COLUMNS = {"prompt": str, "sample_id": int | np.integer, "response": str}
+
+
+ALIAS = (
+    "Several rows are one and the same dict, so a change to one of them changes all. Make a new dict for "
+    "each response."
+)
 
 
 def _length(rows: Any) -> int:
     kind = f"sample_n returns a list of rows, and here came a {type(rows).__name__}."
     require(isinstance(rows, list | tuple), FLAT, kind, idea="shape")
+    require(not any(isinstance(row, list | tuple) for row in rows), FLAT, NESTED, idea="nested")
     return len(rows)
 
 
@@ -147,6 +156,7 @@ def grade_seeds(work: Work, rng: np.random.Generator) -> None:
     _repeats(work, prompts, seed, rows)
     _fresh_in_another_run(work, prompts, seed)
     _alone(work, prompts, seed, rows)
+    _whole_prompt(work, seed)
     _kept_apart(work, prompts[0])
     _in_range(draw.seeds(rows))
 
@@ -187,10 +197,29 @@ def _repeats(work: Work, prompts: list[str], seed: int, rows: Rows) -> None:
         "In this session the call repeats, in the next it will not: Python's hash() of a text is salted "
         "anew each time Python starts. hashlib or zlib.crc32 give the same number for ever."
     )
-    require(same(later, rows), "repeats in another session", message, idea="hash")
+    elsewhere = [_in_session(salt, work, prompts, seed) for salt in (1, 2)]
+    stays = same(later, rows) and elsewhere[0] == elsewhere[1]
+    require(stays, "repeats in another session", message, idea="hash")
 
 
 HASH = hash
+
+
+class Salted(str):
+    """A text whose hash depends on `salt`, as if Python had been started anew."""
+
+    __slots__ = ()
+    salt = 0
+
+    def __hash__(self) -> int:
+        return HASH((Salted.salt, str(self)))
+
+
+def _in_session(salt: int, work: Work, prompts: list[str], seed: int) -> list[str]:
+    """The responses to salted prompts: also `prompt.__hash__()` tells one session from the other."""
+    Salted.salt = salt
+    rows, _ = drawn(work, [Salted(prompt) for prompt in prompts], 4, seed)
+    return [row["response"] for row in rows]
 
 
 def _salted(value: Any) -> int:
@@ -225,6 +254,21 @@ def _nothing_shared(seen: dict[int, int], seeds: list[int], run: int) -> None:
         )
         raise Wrong(ANEW, message, idea="F20", case=f"{len(seeds)} responses in the run with seed {run}")
     seen |= dict.fromkeys(seeds, run)
+
+
+def _whole_prompt(work: Work, seed: int) -> None:
+    """Prompts that share their length, their beginning, their end, or all of their words."""
+    twins = [f"How do I {end}?" for end in ("lock a tent", "tent a lock", "lock a tank", "pick a tent")]
+    twins += ["Do how I lock a tent?", "How I do lock a tent?"]
+    rows, draw = drawn(work, twins, 4, seed)
+    seeds = draw.seeds(rows)
+    met = next((k for k, own in enumerate(seeds) if own in seeds[:k]), 0)
+    message = (
+        "Two prompts that are much alike share a seed. Every character of a prompt counts, and its place: "
+        "its length, its first words or a sum over its characters are not enough."
+    )
+    pair = [rows[k]["prompt"] for k in (seeds.index(seeds[met]), met)]
+    require(not met, "reads the whole prompt", message, idea="F20", case=f"{pair[0]!r} and {pair[1]!r}")
 
 
 def _kept_apart(work: Work, prompt: str) -> None:
@@ -317,6 +361,8 @@ def grade_score(work: Work, rng: np.random.Generator) -> None:
     score, judge = work.function("score"), Judge()
     for rows in ((table := some_rows(rng)), table[::-1], table[4:5]):
         _rewards(score(judge, rows), rows, judge)
+    zero = Judge(0.0, table[int(rng.integers(len(table)))]["response"])  # a reward like any other
+    _rewards(score(zero, table), table, zero)
     require(same(score(judge, []), []), "scores an empty table", "No rows in, no rows out.", idea="edge")
     for bad in (math.nan, math.inf, -math.inf):
         _refuses(score, table, Judge(bad, table[int(rng.integers(len(table)))]["response"]), bad)
@@ -331,9 +377,10 @@ def _rewards(scored: Any, rows: Rows, judge: Judge) -> None:
     message = "The rows came back in another order, or changed. Who reads them next counts on their order."
     require(kept, "leaves the rows as they were", message, idea="F09")
     lengths = sorted(range(len(rows)), key=lambda k: len(rows[k]["response"]))
+    numbers_got = [r["reward"] for r in scored]
     diagnose(
         "gives each row its own reward",
-        [r["reward"] for r in scored],
+        numbers_got,
         right,
         ideas=[
             Idea("F08", BLIND, [judge("", r["response"]) for r in rows]),
@@ -351,10 +398,21 @@ def _rewards(scored: Any, rows: Rows, judge: Judge) -> None:
                 "F03", "The sign is turned: the best response now has the lowest reward.", [-r for r in right]
             ),
         ],
-        otherwise=Idea("F09", OTHER, None),
+        otherwise=Idea("scale", CHANGED, None)
+        if _same_order(numbers_got, right)
+        else Idea("F09", OTHER, None),
         tolerance=1e-6,  # float32 will do
         reveal=False,
     )
+
+
+def _same_order(got: Sequence[Any], right: Sequence[float]) -> bool:
+    """Whether the rewards differ from the right ones in their scale only."""
+    found = numbers(got)
+    if found is None or found.shape != (len(right),):
+        return False
+    ranks = [np.unique(values, return_inverse=True)[1] for values in (found, right)]
+    return bool((ranks[0] == ranks[1]).all())
 
 
 BLIND = "The reward model saw no prompt. It can then judge the style of a text, never whether it fits."
@@ -362,12 +420,12 @@ SHUFFLED = (
     "The right numbers stand on the wrong rows. Scoring a row again would give another number than its own."
 )
 CHANGED = (
-    "The rewards were changed: a mean was taken off, or they were rounded. They stay as the reward model "
-    "gave them; who needs differences can take them."
+    "The rewards were changed: a mean was taken off, they were rounded, or put on another scale. They stay "
+    "as the reward model gave them; who needs differences can take them."
 )
 OTHER = (
-    "These are not the numbers that `reward` gives for these rows. Rows may share a response: the prompt "
-    "counts too."
+    "These are not the numbers that `reward` gives for these rows, each asked with its own prompt and its "
+    "whole response. Rows may share a prompt, and rows may share a response."
 )
 
 

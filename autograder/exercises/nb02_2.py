@@ -11,7 +11,12 @@ import torch
 from autograder.exercise import Exercise, Idea, Part, Wrong, diagnose, require
 from autograder.work import Work
 
-FAR = 300.0
+FAR = {"near each other": 0.0, "far apart": 300.0, "very far apart": 3000.0}
+"""Least difference of two rewards; in float64 the sigmoid reaches 0 too, at about -745."""
+NO_MEAN = (
+    "Not the mean loss of the pairs. For one pair it is minus the logarithm of the probability that these "
+    "rewards give to what people chose. Work one pair out by hand."
+)
 
 
 def refuses(function: Callable[..., Any], *args: Any) -> bool:
@@ -35,7 +40,7 @@ def grade_loss(work: Work, rng: np.random.Generator) -> None:
             loss(chosen, rejected),
             float(_losses(chosen, rejected).mean()),
             ideas=_loss_ideas(chosen, rejected),
-            otherwise="Not -log sigmoid(chosen - rejected), averaged over the pairs. Try one pair by hand.",
+            otherwise=NO_MEAN,
             tolerance=1e-4,
             case={"chosen": chosen.numpy().round(3), "rejected": rejected.numpy().round(3)},
         )
@@ -101,6 +106,11 @@ def _loss_ideas(chosen: torch.Tensor, rejected: torch.Tensor) -> list[Idea]:
             "one-per-pair", "This is one loss for each pair. An optimiser needs one number: the mean.", right
         ),
         Idea(
+            "one-per-pair",
+            "The number is right and stands in a list of one. A loss is a number, of shape ().",
+            right.mean(keepdims=True),
+        ),
+        Idea(
             "sum",
             "This is the sum over the pairs. It grows with the batch; the mean does not.",
             float(right.sum()),
@@ -164,9 +174,9 @@ def grade_far_apart(work: Work, rng: np.random.Generator) -> None:
     """Rewards far apart, and the gradient that autograd finds."""
     loss = work.function("bt_loss")
     signs = np.array([1.0, -1.0, -1.0, 1.0, -1.0])
-    far = torch.tensor(rng.permutation(signs) * (FAR + rng.uniform(0, 100, 5)), dtype=torch.float32)
-    near = torch.tensor(rng.normal(0, 2, 5), dtype=torch.float32)
-    for name, difference in (("near", near), ("far", far)):
+    for name, least in FAR.items():
+        sizes = least + rng.uniform(0, 100, 5) if least else np.abs(rng.normal(0, 2, 5))
+        difference = torch.tensor(rng.permutation(signs) * sizes, dtype=torch.float32)
         _check_value_and_gradient(loss, name, difference, float(rng.normal()))
 
 
@@ -185,40 +195,55 @@ def _check_value_and_gradient(
         idea="detached",
         case=case,
     )
-    exact = difference.double().numpy()
+    exact, far = difference.double().numpy(), FAR[name] > 0
     diagnose(
-        f"is right where rewards are {name} apart",
+        f"is right where rewards are {name}",
         got,
         float(np.logaddexp(0.0, -exact).mean()),
-        ideas=_far_ideas(exact),
-        otherwise="Somewhere on the way a number left the range of float32, or was clipped.",
+        ideas=_far_ideas(exact) if far else _loss_ideas(chosen.detach(), rejected.detach()),
+        otherwise="Somewhere on the way a number left the range of its type, or was clipped."
+        if far
+        else NO_MEAN,
         tolerance=1e-3,
         case=case,
     )
     got.backward()
     right = -1 / (1 + np.exp(np.clip(exact, -700, 700))) / len(exact)
     for found, expected, side in ((chosen, right, "chosen"), (rejected, -right, "rejected")):
+        require(
+            found.grad is not None,
+            "lets the gradient through",
+            f"No gradient reaches the {side} rewards: on their way something was detached, or made anew.",
+            idea="detached",
+            case=case,
+        )
         diagnose(
-            f"has the right slope where rewards are {name} apart",
-            np.zeros(len(exact)) if found.grad is None else found.grad,
+            f"has the right slope where rewards are {name}",
+            found.grad,
             expected,
-            ideas=[
-                Idea(
-                    "clipped",
-                    "The gradient is gone where it is needed most: something was clipped.",
-                    0 * right,
-                )
-            ],
+            ideas=_slope_ideas(right),
             otherwise=f"The gradient for the {side} rewards is not what the slope of the loss says.",
             tolerance=1e-4,
             case=case,
         )
 
 
+def _slope_ideas(right: np.ndarray) -> list[Idea]:
+    branch = (
+        "The value is right and its gradient is NaN: torch.where and similar compute both branches, and the "
+        "one that is not used overflows. Zero times infinity is NaN."
+    )
+    clipped = "The gradient is gone where it is needed most: something was clipped."
+    return [
+        Idea("clipped", clipped, 0 * right),
+        Idea("underflow", branch, np.full(len(right), np.nan)),
+    ]
+
+
 def _far_ideas(difference: np.ndarray) -> list[Idea]:
     underflow = (
-        "sigmoid(-300) is 0 in float32, and its logarithm is minus infinity. PyTorch has one function for "
-        "both steps, and another that is the loss itself."
+        "sigmoid(-300) is 0 in float32, sigmoid(-3000) in float64 as well, and the logarithm of 0 is minus "
+        "infinity. PyTorch has one function for both steps, and another that is the loss itself."
     )
     clipped = "No infinity, but the value is wrong: a small number inside of the logarithm caps the loss."
     with np.errstate(divide="ignore", over="ignore"):
@@ -252,8 +277,8 @@ def grade_accuracy(work: Work, rng: np.random.Generator) -> None:
         require(
             refuses(accuracy, *pair),
             "refuses NaN",
-            "NaN compares false with everything, so a damaged reward would count as a lost pair and nobody "
-            "would know. The docstring asks for a ValueError.",
+            "NaN compares false with everything. A damaged reward would count as a lost pair, or drop out of "
+            "the count, and nobody would know. The docstring asks for a ValueError.",
             idea="F32",
             case={"chosen": pair[0].tolist(), "rejected": pair[1].tolist()},
         )
@@ -267,13 +292,17 @@ def grade_accuracy(work: Work, rng: np.random.Generator) -> None:
 
 
 def _whole_rewards(rng: np.random.Generator, *, ties: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Rewards of 7 to 12 pairs on which the right reading and the known wrong ones all differ."""
+    """Rewards of 7 to 12 pairs on which the right reading and the known wrong ones all differ.
+
+    Ties are odd in number, so that a coin for each of them never counts one half on average.
+    """
     while True:
         chosen, rejected = rng.integers(-3, 4, (2, int(rng.integers(7, 13)))).astype(float)
-        chosen += 0.0 if ties else 0.5
+        chosen += 0.0 if ties else 0.01
         ideas = [i for i in _accuracy_ideas(chosen, rejected) if ties or not i.id.startswith("tie")]
         values = sorted([_accuracy(chosen, rejected), *(idea.value for idea in ideas)])
-        if min(np.diff(values)) > 0.01:
+        odd = bool((chosen == rejected).sum() % 2) or not ties
+        if min(np.diff(values)) > 0.01 and odd:
             return chosen, rejected
 
 
@@ -284,7 +313,11 @@ def _accuracy(chosen: np.ndarray, rejected: np.ndarray) -> float:
 def _accuracy_ideas(chosen: np.ndarray, rejected: np.ndarray) -> list[Idea]:
     wins, ties = chosen > rejected, chosen == rejected
     decided = max(1, int((~ties).sum()))
-    return [
+    rounded = _accuracy(chosen.round(), rejected.round())
+    near = Idea(
+        "near-tie", "Only equal rewards are a tie. Rewards that differ by 0.01 have an order.", rounded
+    )
+    return [near] * bool((chosen % 1).any()) + [
         Idea("F03", "This is the share of pairs in the wrong order.", float(1 - _accuracy(chosen, rejected))),
         Idea(
             "tie-lost",

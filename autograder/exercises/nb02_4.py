@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ctypes
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from autograder.exercise import Exercise, Idea, Part, diagnose, require
+from autograder.exercise import Exercise, Idea, Part, Wrong, diagnose, require
 from autograder.exercises.nb02_2 import refuses
 from autograder.work import Work
 
 Z = 1.96
+EXACT_Z = 1.959964
+"""What 1.96 stands for; whoever computes it shall not fail by a pair."""
+PATIENCE = 6.0
+"""Seconds after which a search is stopped; a million tries take two or three."""
 
 
 def wilson(accuracy: float, pairs: int, side: int = -1, z: float = Z) -> float:
@@ -31,11 +38,56 @@ def wald(accuracy: float, pairs: int) -> float:
 
 
 def fewest(lower: Callable[[float, int], float], accuracy: float, floor: float) -> int:
-    """The smallest number of pairs whose lower end lies above the floor, for an accuracy above it."""
-    pairs = 1
-    while lower(accuracy, pairs) <= floor:
-        pairs += 1
-    return pairs
+    """The smallest number of pairs whose lower end lies above the floor, for an accuracy above it.
+
+    By doubling and bisection, since the lower end rises with the pairs.
+    """
+    low, high = 0, 1
+    while lower(accuracy, high) <= floor:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if lower(accuracy, middle) > floor else (middle, high)
+    return high
+
+
+class Endless(Exception):
+    """A function was stopped because it ran too long."""
+
+    def __init__(self) -> None:
+        super().__init__(f"it was still at work after {PATIENCE:g} seconds")
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Raise Endless in this thread if the block takes longer; only between two steps of Python code."""
+    thread = ctypes.c_ulong(threading.get_ident())
+    stop = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    timer = threading.Timer(seconds, stop, (thread, ctypes.py_object(Endless)))
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def patient(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The learner's function, stopped where its search never ends."""
+
+    def stopped(accuracy: float, floor: float) -> Any:
+        try:
+            with limited(PATIENCE):
+                return function(accuracy, floor)
+        except Wrong as wrong:
+            if not isinstance(wrong.__cause__, Endless):
+                raise
+        message = (
+            "The search did not end. Does the gate ever open at this accuracy, however many pairs there are? "
+            "Ask that before the loop."
+        )
+        raise Wrong("comes to an end", message, idea="endless", case=f"pairs_needed({accuracy}, {floor})")
+
+    return stopped
 
 
 def grade_gate(work: Work, rng: np.random.Generator) -> None:
@@ -58,13 +110,20 @@ def _check_gate(gate: Callable[..., Any], right: int, pairs: int, floor: float) 
         case=case,
         got=got,
     )
+    require(
+        not isinstance(got[0], bool | np.bool_) and np.ndim(got[1]) == 0 and got[1] in (0, 1),
+        "returns the lower end and the decision",
+        "The lower end comes first and is a number; then the decision, True or False.",
+        case=case,
+        got=got,
+    )
     lower = wilson(accuracy, pairs)
     diagnose(
         "finds the lower end" if right < pairs else "does not take three of three for proof",
         got[0],
         lower,
         ideas=_gate_ideas(accuracy, pairs),
-        otherwise="Not the lower end of the interval in the docstring.",
+        otherwise="Not the lower end of the interval in the task. Work three of three out by hand first.",
         tolerance=1e-4,
         case=case,
     )
@@ -90,14 +149,19 @@ def _gate_ideas(accuracy: float, pairs: int) -> list[Idea]:
             wald(accuracy, pairs),
         ),
         Idea("one-z", "One standard error is taken here, not 1.96.", wilson(accuracy, pairs, z=1.0)),
+        Idea(
+            "other-z",
+            "The z of a one-sided interval is taken here, not 1.96.",
+            wilson(accuracy, pairs, z=1.645),
+        ),
     ]
 
 
 def grade_pairs_needed(work: Work, rng: np.random.Generator) -> None:
     """The fewest pairs that prove an accuracy, and what no number of pairs proves."""
-    needed = work.function("pairs_needed")
-    for gap in rng.permutation([0.06, 0.1, 0.2]):
-        floor = round(float(rng.uniform(0.55, 0.65)), 3)
+    needed = patient(work.function("pairs_needed"))
+    for gap in rng.permutation([0.01, 0.06, 0.1, 0.2]):
+        floor = _some_floor(rng, float(gap))
         _check_needed(needed, round(floor + float(gap), 3), floor)
     for accuracy in (floor, round(floor - 0.05, 3)):
         require(
@@ -108,6 +172,15 @@ def grade_pairs_needed(work: Work, rng: np.random.Generator) -> None:
             idea="more-is-proof",
             case=f"pairs_needed({accuracy}, {floor})",
         )
+
+
+def _some_floor(rng: np.random.Generator, gap: float) -> float:
+    """A floor for which 1.96 and its exact value ask for the same number of pairs."""
+    while True:
+        floor = round(float(rng.uniform(0.55, 0.65)), 3)
+        accuracy = round(floor + gap, 3)
+        if fewest(wilson, accuracy, floor) == fewest(lambda p, n: wilson(p, n, z=EXACT_Z), accuracy, floor):
+            return floor
 
 
 def _check_needed(needed: Callable[..., Any], accuracy: float, floor: float) -> None:

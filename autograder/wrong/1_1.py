@@ -49,3 +49,6 @@ order = ["split", "sample", "reward", "select", "finetune", "test_base", "test_t
 
 # %% wrong: a card stands twice | idea: form | fails at: is a list of cards
 order = ["split", "sample", "score", "select", "select", "finetune", "test_base", "test_tuned", "compare"]
+
+# %% wrong: trains first, splits late | idea: F02 | fails at: trains on what was kept | points: 1
+order = ["sample", "split", "finetune", "score", "select", "test_base", "test_tuned", "compare"]

@@ -102,12 +102,48 @@ def sample_n(draw, prompts, n, seed):
     return [{"prompt": p, "sample_id": k, "response": draw(p, own(p, k))} for p in prompts for k in range(n)]
 
 
+# %% correct: fixed widths, a recursion over the prompts, tensors as rewards
+def sample_n(draw, prompts, n, seed):
+    if not prompts:
+        return []
+    rows = []
+    for k in range(n):
+        own = hashlib.blake2b(f"{seed:08d}{k:08d}{prompts[0]}".encode(), digest_size=8).digest()
+        text = draw(prompts[0], int.from_bytes(own, "little") % 2**63)
+        rows.append({"prompt": prompts[0], "sample_id": k, "response": text})
+    return rows + sample_n(draw, prompts[1:], n, seed)
+
+
+def score(reward, rows):
+    import torch
+
+    rewards = torch.tensor([reward(r["prompt"], r["response"]) for r in rows], dtype=torch.float64)
+    if not torch.isfinite(rewards).all():
+        raise ValueError(rewards)
+    return [row | {"reward": value} for row, value in zip(rows, rewards, strict=True)]
+
+
+# %% correct: generators of numpy and torch with seeds of their own, pickled parts
+def sample_n(draw, prompts, n, seed):
+    import pickle
+
+    import torch
+
+    rows = []
+    for p in prompts:
+        digest = hashlib.sha256(pickle.dumps((seed, p))).digest()
+        own = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+        for k, number in enumerate(torch.randint(2**62, (n,), generator=own)):
+            rows.append({"prompt": p, "sample_id": k, "response": draw(p, number)})
+    return rows
+
+
 # %% wrong: one response a prompt | idea: F05 | fails at: gives n rows to each prompt | points: 1
 def sample_n(draw, prompts, n, seed):
     return [{"prompt": p, "sample_id": 0, "response": draw(p, seed)} for p in prompts]
 
 
-# %% wrong: a list of lists | idea: F05 | fails at: gives n rows to each prompt | points: 1
+# %% wrong: a list of lists | idea: nested | fails at: gives n rows to each prompt | points: 1
 _flat = sample_n
 
 
@@ -423,3 +459,81 @@ def score(reward, rows):
 def score(reward, rows):
     scored = [row | {"reward": reward(row["prompt"], row["response"])} for row in rows]
     return [row for row in scored if math.isfinite(row["reward"])]
+
+
+# %% wrong: one dict for all rows | idea: alias | fails at: gives each response a row | points: 1
+def sample_n(draw, prompts, n, seed):
+    rows, row = [], {}
+    for p in prompts:
+        for k in range(n):
+            row.update(prompt=p, sample_id=k, response=draw(p, zlib.crc32(f"{seed}|{k}|{p}".encode())))
+            rows.append(row)
+    return rows
+
+
+# %% wrong: a list for each number | idea: nested | fails at: gives n rows to each prompt | points: 1
+_flat = sample_n
+
+
+def sample_n(draw, prompts, n, seed):
+    rows = _flat(draw, prompts, n, seed)
+    return [[row for row in rows if row["sample_id"] == k] for k in range(n)]
+
+
+# %% wrong: a hash asked directly | idea: hash | fails at: repeats in another session | points: 2
+def sample_n(draw, prompts, n, seed):
+    return [
+        {"prompt": p, "sample_id": k, "response": draw(p, (seed, p, k).__hash__() % 2**63)}
+        for p in prompts
+        for k in range(n)
+    ]
+
+
+# %% wrong: the prompt's words in any order | idea: F20 | fails at: reads the whole prompt | points: 2
+def sample_n(draw, prompts, n, seed):
+    return [
+        {
+            "prompt": p,
+            "sample_id": k,
+            "response": draw(p, zlib.crc32(f"{seed}|{k}|{sorted(p.split())}".encode())),
+        }
+        for p in prompts
+        for k in range(n)
+    ]
+
+
+# %% wrong: a sum over the prompt's characters | idea: F20 | fails at: reads the whole prompt | points: 2
+def sample_n(draw, prompts, n, seed):
+    return [
+        {
+            "prompt": p,
+            "sample_id": k,
+            "response": draw(p, zlib.crc32(f"{seed}|{k}|{sum(map(ord, p))}".encode())),
+        }
+        for p in prompts
+        for k in range(n)
+    ]
+
+
+# %% wrong: one reward a prompt | idea: F09 | fails at: gives each row its own reward | points: 3
+def score(reward, rows):
+    known = {}
+    for row in rows:
+        known.setdefault(row["prompt"], reward(row["prompt"], row["response"]))
+    return [row | {"reward": known[row["prompt"]]} for row in rows]
+
+
+# %% wrong: a sigmoid over the rewards | idea: scale | fails at: gives each row its own reward | points: 3
+_score = score
+
+
+def score(reward, rows):
+    return [row | {"reward": 1 / (1 + math.exp(-row["reward"]))} for row in _score(reward, rows)]
+
+
+# %% wrong: a reward of 0 taken for a missing one | fails at: runs | points: 3
+def score(reward, rows):
+    scored = [row | {"reward": reward(row["prompt"], row["response"])} for row in rows]
+    if not all(row["reward"] and math.isfinite(row["reward"]) for row in scored):
+        raise ValueError("a reward is missing")
+    return scored

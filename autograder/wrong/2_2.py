@@ -50,6 +50,33 @@ def bt_loss(chosen, rejected):
     return F.cross_entropy(torch.stack([chosen, rejected], dim=1), torch.zeros(len(chosen), dtype=torch.long))
 
 
+# %% correct: by hand with the larger of two, a float64 count
+@checked
+def bt_loss(chosen, rejected):
+    worse = rejected - chosen
+    return (worse.clamp(min=0) + torch.log1p(torch.exp(-worse.abs()))).mean()
+
+
+def pair_accuracy(chosen, rejected):
+    if not chosen.size or not (np.isfinite(chosen).all() and np.isfinite(rejected).all()):
+        raise ValueError("no pairs, or a reward that is not finite")
+    return np.heaviside(chosen - rejected, 0.5).mean()
+
+
+# %% correct: float64 inside, tensors for the accuracy
+@checked
+def bt_loss(chosen, rejected):
+    both = torch.stack([chosen, rejected]).double()
+    return (torch.logsumexp(both, 0) - both[0]).mean()
+
+
+def pair_accuracy(chosen, rejected):
+    first, second = torch.as_tensor(chosen), torch.as_tensor(rejected)
+    if not len(first) or first.isnan().any() or second.isnan().any():
+        raise ValueError("no pairs, or a NaN among the rewards")
+    return ((first > second).double() + 0.5 * (first == second).double()).mean()
+
+
 # %% wrong: log of sigmoid | idea: underflow | fails at: is right where rewards are far apart | points: 2
 @checked
 def bt_loss(chosen, rejected):
@@ -163,3 +190,52 @@ def pair_accuracy(chosen, rejected):
 # %% wrong: rewards above zero | idea: zero-point | fails at: is the share in the right order | points: 2
 def pair_accuracy(chosen, rejected):
     return float(np.mean(chosen > 0))
+
+
+# %% wrong: float64 alone | idea: underflow | fails at: is right where rewards are very far apart | points: 2
+@checked
+def bt_loss(chosen, rejected):
+    return -torch.log(torch.sigmoid((chosen - rejected).double())).mean()
+
+
+# %% wrong: a where | idea: underflow | fails at: has the right slope where rewards are far apart | points: 2
+@checked
+def bt_loss(chosen, rejected):
+    worse = rejected - chosen
+    near = torch.log1p(torch.exp(worse))
+    return torch.where(worse > 0, worse + torch.log1p(torch.exp(-worse)), near).mean()
+
+
+# %% wrong: the rejected side is detached | idea: detached | fails at: lets the gradient through | points: 2
+@checked
+def bt_loss(chosen, rejected):
+    return F.softplus(rejected.detach() - chosen).mean()
+
+
+# %% wrong: the difference is clamped | fails at: is right where rewards are far apart | points: 2
+@checked
+def bt_loss(chosen, rejected):
+    return F.softplus((rejected - chosen).clamp(-50, 50)).mean()
+
+
+# %% wrong: a list of one | idea: one-per-pair | fails at: is the mean loss | points: 1
+@checked
+def bt_loss(chosen, rejected):
+    return F.softplus(rejected - chosen).mean(dim=0, keepdim=True)
+
+
+# %% wrong: nearly equal is equal | idea: near-tie | fails at: is the share in the right order | points: 2
+_accuracy = pair_accuracy
+
+
+def pair_accuracy(chosen, rejected):
+    return _accuracy(np.round(chosen, 1), np.round(rejected, 1))
+
+
+# %% wrong: pairs with NaN are dropped | idea: F32 | fails at: refuses NaN | points: 2
+_accuracy = pair_accuracy
+
+
+def pair_accuracy(chosen, rejected):
+    whole = ~(np.isnan(chosen) | np.isnan(rejected))
+    return _accuracy(chosen[whole], rejected[whole])

@@ -50,6 +50,34 @@ def pairs_needed(accuracy, floor=0.6):
     return math.floor(Z2 * floor * (1 - floor) / (accuracy - floor) ** 2) + 1
 
 
+# %% correct: the exact quantile, a tensor, a million tries
+def gate(accuracy, pairs, floor=0.6):
+    from statistics import NormalDist
+
+    import torch
+
+    z, p = NormalDist().inv_cdf(0.975), torch.tensor(accuracy, dtype=torch.float64)
+    half = z * torch.sqrt(p * (1 - p) / pairs + z * z / (4 * pairs * pairs))
+    lower = (p + z * z / (2 * pairs) - half) / (1 + z * z / pairs)
+    return lower, lower > floor
+
+
+def pairs_needed(accuracy, floor=0.6):
+    for n in range(1, 10**6):
+        if wilson(accuracy, n) > floor:
+            return n
+    raise ValueError("no number of pairs up to a million")
+
+
+# %% correct: all numbers at once
+def pairs_needed(accuracy, floor=0.6):
+    if not accuracy > floor:
+        raise ValueError("never")
+    n = np.arange(1, 200_000, dtype=float)
+    half = 1.96 * np.sqrt(accuracy * (1 - accuracy) / n + Z2 / (4 * n**2))
+    return n[(accuracy + Z2 / (2 * n) - half) / (1 + Z2 / n) > floor][0]
+
+
 # %% wrong: the accuracy itself | idea: F34 | fails at: finds the lower end | points: 0
 def gate(accuracy, pairs, floor=0.6):
     return accuracy, accuracy > floor
@@ -105,3 +133,44 @@ def pairs_needed(accuracy, floor=0.6):
 # %% wrong: proof of anything | idea: more-is-proof | fails at: refuses what cannot be shown | points: 1
 def pairs_needed(accuracy, floor=0.6):
     return next((n for n in range(1, 10**5) if wilson(accuracy, n) > floor), 10**5)
+
+
+# %% wrong: searches for ever | idea: endless | fails at: comes to an end | points: 1
+def pairs_needed(accuracy, floor=0.6):
+    n = 1
+    while wilson(accuracy, n) <= floor:
+        n += 1
+    return n
+
+
+# %% wrong: gives up at a thousand | fails at: runs | points: 1
+def pairs_needed(accuracy, floor=0.6):
+    if accuracy <= floor:
+        raise ValueError("never")
+    return next(n for n in range(1, 1000) if wilson(accuracy, n) > floor)
+
+
+# %% wrong: infinity for never | idea: more-is-proof | fails at: refuses what cannot be shown | points: 1
+_needed = pairs_needed
+
+
+def pairs_needed(accuracy, floor=0.6):
+    return _needed(accuracy, floor) if accuracy > floor else math.inf
+
+
+# %% wrong: a one-sided z | idea: other-z | fails at: finds the lower end | points: 1
+def gate(accuracy, pairs, floor=0.6):
+    z = 1.645
+    half = z * math.sqrt(accuracy * (1 - accuracy) / pairs + z * z / (4 * pairs * pairs))
+    lower = (accuracy + z * z / (2 * pairs) - half) / (1 + z * z / pairs)
+    return lower, lower > floor
+
+
+# %% wrong: the decision as text | fails at: returns the lower end and the decision | points: 1
+def gate(accuracy, pairs, floor=0.6):
+    return wilson(accuracy, pairs), str(wilson(accuracy, pairs) > floor)
+
+
+# %% wrong: the decision first | fails at: returns the lower end and the decision | points: 1
+def gate(accuracy, pairs, floor=0.6):
+    return wilson(accuracy, pairs) > floor, wilson(accuracy, pairs)

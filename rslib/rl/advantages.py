@@ -58,12 +58,17 @@ def whiten(values: Tensor, mask: Tensor, *, shift_mean: bool = True) -> Tensor:
     >>> whiten(torch.tensor([[1.0, 3.0, 9.0]]), mask).round(decimals=3).tolist()
     [[-1.0, 1.0, 0.0]]
     """
-    weights = mask.to(values.dtype)
-    count = weights.sum().clamp(min=1)
-    mean = (values * weights).sum() / count
-    variance = ((values - mean).square() * weights).sum() / count
-    scaled = (values - mean) * torch.rsqrt(variance + WHITEN_EPSILON)
-    return (scaled if shift_mean else scaled + mean) * weights
+    exact = _masked(values, mask).double()  # in float32 equal values would not cancel
+    count = mask.sum().clamp(min=1)
+    mean = exact.sum() / count
+    variance = _masked((exact - mean).square(), mask).sum() / count
+    scaled = (exact - mean) * torch.rsqrt(variance + WHITEN_EPSILON)
+    return _masked(scaled if shift_mean else scaled + mean, mask).to(values.dtype)
+
+
+def _masked(values: Tensor, mask: Tensor) -> Tensor:
+    """The values, and 0 off the mask, whatever stands there."""
+    return torch.where(mask, values, torch.zeros_like(values))
 
 
 def gae(
@@ -78,8 +83,7 @@ def gae(
     >>> gae(torch.tensor([[0.0, 1.0]]), torch.tensor([[0.5, 0.5]]), mask, 1.0, 1.0)
     (tensor([[0.5000, 0.5000]]), tensor([[1., 1.]]))
     """
-    weights = mask.to(values.dtype)
-    rewards, values = rewards * weights, values * weights
+    rewards, values, weights = _masked(rewards, mask), _masked(values, mask), mask.to(values.dtype)
     advantages = torch.zeros_like(values)
     ahead = torch.zeros_like(values[:, 0])
     for t in reversed(range(values.shape[1])):
@@ -117,6 +121,6 @@ def token_rewards(scores: Tensor, kl: Tensor, mask: Tensor, coefficient: float) 
     tensor([[-0.1000,  1.7000,  0.0000]])
     """
     weights = mask.to(kl.dtype)
-    rewards = -coefficient * kl * weights
+    rewards = -coefficient * _masked(kl, mask)
     last = weights.cumsum(1).eq(weights.sum(1, keepdim=True)) & mask
     return rewards + last.to(kl.dtype) * scores[:, None]

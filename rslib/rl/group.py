@@ -1,9 +1,11 @@
 """REINFORCE, RLOO, GRPO and online RFT: methods that need no value model.
 
-What is left out. REINFORCE and RLOO take one pass over each draw and neither clip nor reuse it, as Ahmadian
-et al. (2024) do: with fresh samples the ratio is 1. GRPO is the one of DeepSeekMath, outcome rewards only.
-Online RFT tunes on the best response to each prompt of each draw, without the filters that a checker of
-answers would allow.
+What is left out. REINFORCE and RLOO neither weigh nor clip by a ratio: on fresh samples it is 1, as in
+Ahmadian et al. (2024). Where a draw is split into minibatches, or passed over more than once, all steps but
+the first are slightly off-policy, and nothing corrects for that: keep the learning rate small. GRPO is the
+one of DeepSeekMath, with outcome rewards only and its KL not weighed by the ratio, as some libraries now
+do. Online RFT tunes on the best response to each prompt of each draw, without the filters that a checker of
+results would allow.
 """
 
 from __future__ import annotations

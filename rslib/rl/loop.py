@@ -98,7 +98,8 @@ def train(
 
     The reference is `policy` itself. The run stops after `loop.steps` draws, when a draw's KL passes
     `max_kl`, when held-out gold (the reward, where no gold is known) falls by more than its 95 % interval,
-    or when `budget` is spent. With `check_every` the weights of the best look at `heldout` are the result.
+    or when `budget` is spent. With `check_every` the weights of the best look at `heldout` are the result;
+    the first look is at `policy` itself, so a run that only does harm gives back what it was given.
     A run that was stopped from outside goes on where it was when the same call is made again: its state lies
     beside `out`. The ledger, in training.json, then holds what all calls have spent.
 
@@ -264,9 +265,11 @@ class _Run:
         self.state.write(self.key(), own | parts)
 
     def restore(self) -> None:
-        """Go on where an earlier call was stopped, if it was."""
+        """Go on where an earlier call was stopped, if it was; else take the first look."""
         found = self.state.read(self.key())
         if found is None:
+            if self.watch is not None:
+                self.watch.look(self.learner.policy, self.learner.model)
             return
         self.step, self.history = found["step"], found["history"]
         self.scale = tuple(found["scale"])

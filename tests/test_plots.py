@@ -6,6 +6,7 @@ import subprocess
 import sys
 import types
 
+import numpy as np
 import pytest
 from fake_tables import arms, best_rows, pool_and_kept, scored
 
@@ -81,6 +82,14 @@ def test_arms_are_told_apart_without_colour():
     for part in (0, 1):
         assert len({look[part] for look in looks}) == len(looks)
     assert plots.look_of("tuned") == plots.look_of("tuned") and plots.look_of("tuned") not in looks
+
+
+@pytest.mark.parametrize("colour", sorted({look[0] for look in (*plots.LOOKS.values(), *plots.SPARE_LOOKS)}))
+def test_a_thin_line_in_the_colour_of_an_arm_can_be_seen_on_white(colour):
+    """WCAG 2.2, 1.4.11: a contrast of at least 3 to 1, by relative luminance."""
+    shares = np.array([int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)])
+    linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+    assert 1.05 / (linear @ [0.2126, 0.7152, 0.0722] + 0.05) >= 3
 
 
 def test_the_peak_of_gold_is_marked_and_the_fall_is_in_the_summary(entry):

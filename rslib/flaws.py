@@ -11,6 +11,7 @@ are the defect. Ids are those of the flaw catalogue in docs/glossary.md.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +33,15 @@ if TYPE_CHECKING:
     from rslib.models import Policy, RewardModel
 
 MANY_EPOCHS = 20
+HIGH_TEMPERATURE = 2.0
+MORE_RESPONSES = 4
+"""`n_too_large` draws this many times the responses that the run asked for."""
+HIGH_REWARD = 3.5
+"""The reward that `absolute_threshold` asks of every prompt: about one response in eleven of the embedded
+policy has it."""
+LOST_SHARE = 0.25
+"""Share of prompts whose rewards `rows_skipped` takes for NaN."""
+TINY_TEST = 12
 SHORT_RESPONSE = 16
 """Tokens after which `truncated_as_finished` cuts: about half of a good response of the embedded policy."""
 
@@ -100,6 +110,49 @@ def _n1(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
 @_flaw("temperature_zero", "F06", "sample", "greedy decoding: all n responses of a prompt are one text")
 def _temperature_zero(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
     return replace(config, sample=replace(config.sample, temperature=0.0)), steps
+
+
+@_flaw("temperature_high", "F07", "sample", f"temperature {HIGH_TEMPERATURE}: the texts fall apart")
+def _temperature_high(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
+    return replace(config, sample=replace(config.sample, temperature=HIGH_TEMPERATURE)), steps
+
+
+@_flaw(
+    "n_too_large",
+    "F13",
+    "sample",
+    f"{MORE_RESPONSES} times the responses: the best by reward are more and more those that fool it",
+)
+def _n_too_large(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
+    return replace(config, sample=replace(config.sample, n=MORE_RESPONSES * config.sample.n)), steps
+
+
+@_flaw(
+    "pad_side_sampling",
+    "F28",
+    "sample",
+    "prompts are padded on the right: the policy continues the padding, not the prompt",
+)
+def _pad_side_sampling(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
+    def draw(policy: Policy, prompts: Dataset, sampling: SampleConfig) -> Dataset:
+        return sample_part(padded_on_the_right(policy), prompts, sampling)
+
+    return config, replace(steps, sample=draw)
+
+
+def padded_on_the_right(model: Policy | RewardModel) -> Any:
+    """The same model, but token ids that are encoded together are padded on the right to one length.
+
+    What a row's numbers are then depends on the rows beside it, and the model reads on behind the padding.
+    """
+
+    class Padded(type(model)):
+        def encode_many(self, texts: Sequence[Any]) -> list[list[int]]:
+            rows = super().encode_many(texts)
+            width = max(map(len, rows))
+            return [[*row, *[self.pad_id] * (width - len(row))] for row in rows]
+
+    return Padded(**vars(model))
 
 
 @_flaw(
@@ -209,6 +262,19 @@ def _rng(table: Dataset, seed: int) -> np.random.Generator:
 
 
 @_flaw(
+    "pad_side_scoring",
+    "F28",
+    "score",
+    "dialogues are padded on the right and the reward is read at the last place, which is padding",
+)
+def _pad_side_scoring(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
+    def judge(reward_model: RewardModel, responses: Dataset) -> Dataset:
+        return score_part(padded_on_the_right(reward_model), responses)
+
+    return config, replace(steps, score=judge)
+
+
+@_flaw(
     "length_biased_reward_model", "F12", "score", "the pool is scored by a reward model that pays for length"
 )
 def _length_biased_reward_model(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
@@ -254,6 +320,62 @@ def _worst(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
 def _top_k_overall(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
     fraction = 1.0 / config.sample.n
     return config, replace(steps, select=_choose_by("top_fraction", fraction=fraction))
+
+
+@_flaw(
+    "absolute_threshold",
+    "F30",
+    "select",
+    f"every row with a reward of {HIGH_REWARD} or more is kept: hard prompts vanish",
+)
+def _absolute_threshold(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
+    return config, replace(steps, select=_choose_by("threshold", minimum=HIGH_REWARD))
+
+
+@_flaw(
+    "ties_by_index", "F31", "select", "rewards are rounded to whole numbers, and of equal ones the first wins"
+)
+def _ties_by_index(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
+    def choose(scored: Dataset, selector: str, options: Mapping[str, Any], seed: int) -> Dataset:
+        _, rewards, places = schema.reward_matrix(scored)
+        first = np.round(rewards).argmax(axis=1)
+        return schema.take(scored, places[np.arange(len(places)), first])
+
+    return config, replace(steps, select=choose)
+
+
+@_flaw(
+    "rows_skipped",
+    "F32",
+    "select",
+    "the rewards of some prompts come back as NaN, and the loop goes on without these prompts",
+)
+def _rows_skipped(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
+    def choose(scored: Dataset, selector: str, options: Mapping[str, Any], seed: int) -> Dataset:
+        prompts = list(schema.groups(scored))
+        lots = _rng(scored, seed).random(len(prompts))
+        lost = {prompt_id for prompt_id, lot in zip(prompts, lots, strict=True) if lot < LOST_SHARE}
+        return _without(select_rows(scored, selector, options, seed), "prompt_id", lost)
+
+    return config, replace(steps, select=choose)
+
+
+def _without(table: Dataset, column: str, values: set[str]) -> Dataset:
+    return schema.take(table, [at for at, value in enumerate(table[column][:]) if value not in values])
+
+
+@_flaw(
+    "no_replay",
+    "F21",
+    "select",
+    "after round 1 unsafe prompts are no longer kept, and nothing of round 1 is replayed",
+)
+def _no_replay(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
+    def choose(scored: Dataset, selector: str, options: Mapping[str, Any], seed: int) -> Dataset:
+        kept = select_rows(scored, selector, options, seed)
+        return kept if seed == config.seed else _without(kept, "kind", {"unsafe"})  # round 1 has that seed
+
+    return replace(config, rounds=max(2, config.rounds)), replace(steps, select=choose)
 
 
 def _choose_by(name: str, **fixed: Any) -> Callable[[Dataset, str, Mapping[str, Any], int], Dataset]:
@@ -309,15 +431,98 @@ def _many_epochs(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
     return config, replace(steps, finetune=tune)
 
 
+@_flaw("padding_learned", "F23", "finetune", "rows are padded to one length, and the loss counts the padding")
+def _padding_learned(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
+    def tune(policy: Policy, kept: Dataset, out: Path, config: FinetuneConfig, show: bool) -> Policy:
+        rows = kept["token_ids"][:]
+        width = max(map(len, rows))
+        padded = [[*row, *[policy.pad_id] * (width - len(row))] for row in rows]
+        return finetune_folder(policy, schema.with_column(kept, "token_ids", padded), out, config, show)
+
+    return config, replace(steps, finetune=tune)
+
+
 @_flaw(
-    "tune_reward_model", "F01", "finetune", "the optimiser got the wrong model: the policy leaves unchanged"
+    "wrong_role",
+    "F26",
+    "finetune",
+    "the best response is stored as the user's turn and the prompt as the assistant's",
+)
+def _wrong_role(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
+    def tune(policy: Policy, kept: Dataset, out: Path, config: FinetuneConfig, show: bool) -> Policy:
+        turned = schema.with_column(kept, "prompt", kept["response"][:])
+        turned = schema.with_column(turned, "response", kept["prompt"][:])
+        return finetune_folder(policy, turned, out, config, show)
+
+    return config, replace(steps, finetune=tune)
+
+
+@_flaw(
+    "selection_lost",
+    "F27",
+    "finetune",
+    "the selected table is lost on the way: the first response of each prompt is trained on",
+)
+def _selection_lost(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
+    def tune(policy: Policy, kept: Dataset, out: Path, settings: FinetuneConfig, show: bool) -> Policy:
+        prompts = schema.take(kept, [rows[0] for rows in schema.groups(kept).values()])
+        prompts = prompts.select_columns(["prompt_id", "prompt"])
+        # A response depends on its prompt and seeds alone, so this is sample_id 0 of the pool once more.
+        raw = sample_part(policy, prompts, replace(config.sample, n=1, seed=settings.seed))
+        return finetune_folder(policy, raw, out, settings, show)
+
+    return config, replace(steps, finetune=tune)
+
+
+@_flaw(
+    "resume_loses_round",
+    "F47",
+    "finetune",
+    "every round tunes the starting policy again: what the rounds before have taught is lost",
+)
+def _resume_loses_round(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
+    def tune(policy: Policy, kept: Dataset, out: Path, settings: FinetuneConfig, show: bool) -> Policy:
+        from rslib.models import load_policy
+
+        return finetune_folder(load_policy(config.policy), kept, out, settings, show)
+
+    return replace(config, rounds=max(2, config.rounds)), replace(steps, finetune=tune)
+
+
+@_flaw(
+    "tune_reward_model",
+    "F01",
+    "finetune",
+    "the optimiser got a copy of the reward model: it learns to like the kept rows, the policy stays",
 )
 def _tune_reward_model(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    def tune(policy: Policy, kept: Dataset, out: Path, config: FinetuneConfig, show: bool) -> Policy:
-        policy.save(out)
+    def tune(policy: Policy, kept: Dataset, out: Path, settings: FinetuneConfig, show: bool) -> Policy:
+        from rslib.models import load_reward_model
+
+        tuned, losses = reward_raised(load_reward_model(config.reward_model), kept, settings, show)
+        record = {"parent": policy.fingerprint(), "rows": len(kept), "targets": 0, "losses": losses}
+        policy.save(out, record=record | {"tuned": tuned.fingerprint()})
         return policy
 
     return config, replace(steps, finetune=tune)
+
+
+def reward_raised(
+    reward_model: RewardModel, kept: Dataset, config: FinetuneConfig, show: bool
+) -> tuple[RewardModel, list[float]]:
+    """A copy of the reward model, tuned to give the kept rows more reward, and the loss of every step."""
+    from rslib.reward_modeling import rewards_of
+    from rslib.training import Objective, Optimiser, fit, plan
+
+    model = copy.deepcopy(reward_model.model).float().requires_grad_(True)
+    rows = reward_model.encode_many(list(zip(kept["prompt"][:], kept["response"][:], strict=True)))
+    settings = Optimiser.of(config, reward_model.parameters)
+    objective = Objective(
+        loss_sum=lambda batch: -rewards_of(model, [rows[i] for i in batch], reward_model.pad_id).sum(),
+        weight=len,
+    )
+    losses = fit(model, plan([len(row) for row in rows], settings), objective, settings, show_progress=show)
+    return dataclasses.replace(reward_model, model=model), losses
 
 
 # Evaluation ----------------------------------------------------------------------------------------------
@@ -332,5 +537,33 @@ def _tune_reward_model(config: RunConfig, steps: Steps) -> tuple[RunConfig, Step
 def _evaluate_on_training_prompts(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
     def heldout(slices: Sequence[Dataset], _: Dataset) -> Dataset:
         return slices[0]
+
+    return config, replace(steps, heldout=heldout)
+
+
+@_flaw(
+    "biased_judge",
+    "F16",
+    "evaluate",
+    "one reward model that pays for length selects and judges: the evaluation shares its taste",
+)
+def _biased_judge(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
+    return replace(config, reward_model="tiny-length"), steps
+
+
+@_flaw(
+    "greedy_evaluation",
+    "F48",
+    "evaluate",
+    "what was selected from samples is judged on greedy responses: another decoder than the pool's",
+)
+def _greedy_evaluation(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
+    return replace(config, evaluate=replace(config.evaluate, temperature=0.0)), steps
+
+
+@_flaw("tiny_test", "F34", "evaluate", f"judged on {TINY_TEST} prompts: noise reads as an effect")
+def _tiny_test(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
+    def heldout(_: Sequence[Dataset], table: Dataset) -> Dataset:
+        return schema.take(table, range(min(TINY_TEST, len(table))))
 
     return config, replace(steps, heldout=heldout)

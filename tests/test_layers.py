@@ -22,7 +22,7 @@ ROWS = (
     {"reward_modeling", "stages"},
     {"pipeline", "rl"},
     {"flaws"},
-    {"plots", "bench", "build", "calibrate"},
+    {"plots", "bench", "build", "calibrate", "signatures"},
     {"report"},
     {"__main__"},
 )

@@ -291,16 +291,19 @@ def arms_figure(entry: Mapping[str, Any], axes: Sequence[Axes] | None = None) ->
         panel.margins(y=0.14)
         panel.set_ylabel("gold (points)" if metric == "gold" else "reward")
 
-    text = "; ".join(
-        f"{arm_label(name, entry['n'])} {interval_text(arm[known[0]])}" for name, arm in arms.items()
-    )
-    metric = "gold" if known[0] == "gold" else "reward"
-    finished(
-        axes,
-        "Does fine-tuning on the best beat a random pick?",
-        f"Mean {metric} on held-out prompts: {text}.",
-    )
+    finished(axes, "Does fine-tuning on the best beat a random pick?", _arms_summary(arms, entry["n"], known))
     return axes
+
+
+def _arms_summary(arms: Mapping[str, Any], n: int, known: Sequence[str]) -> str:
+    """What each panel shows: its means with their intervals, arm by arm."""
+    names = {"gold": "gold", "proxy": "reward"}
+    return " ".join(
+        f"Mean {names[metric]} on held-out prompts: "
+        + "; ".join(f"{arm_label(name, n)} {interval_text(arm[metric])}" for name, arm in arms.items())
+        + "."
+        for metric in known
+    )
 
 
 def _point(panel: Axes, at: float, point: tuple[float, float, float], look: tuple[str, str, str]) -> None:

@@ -71,6 +71,12 @@ def test_every_figure_has_a_sentence_that_says_what_it_shows(name, entry):
     assert sentence.endswith(".") and any(letter.isdigit() for letter in sentence)
 
 
+def test_the_sentence_speaks_of_both_panels_of_the_arms(entry):
+    sentence = plots.summary_of(plots.arms_figure(entry))
+    for metric in ("gold", "proxy"):
+        assert f"{entry['arms']['best_of_n'][metric]['mean']:.2f} [" in sentence
+
+
 @pytest.mark.parametrize("kind", ["svg", "png"])
 def test_the_same_data_give_the_same_bytes(kind, entry):
     first, second = (plots.rendered(plots.best_of_n_curve(entry["best_of_n"]), kind) for _ in range(2))

@@ -97,11 +97,12 @@ def test_the_state_of_another_run_is_refused_and_a_damaged_one_named(world, tmp_
         train(world, rl.RLOO(), tmp_path / "x")
 
 
-def test_a_budget_stops_the_run_after_the_step_that_spends_it(world, tmp_path):
-    loop = dataclasses.replace(SMALL, steps=50, budget=17, budget_unit="responses")
+@pytest.mark.parametrize(("budget", "spent"), [(17, 16), (21, 24), (24, 24), (1, 8)])
+def test_a_budget_stops_the_run_at_the_step_that_ends_nearest_to_it(world, tmp_path, budget, spent):
+    loop = dataclasses.replace(SMALL, steps=50, budget=budget, budget_unit="responses")
     train(world, rl.RLOO(), tmp_path / "x", loop)
     said = record(tmp_path / "x")
-    assert said["ledger"]["responses"] == 24 and "budget of responses" in said["why"]
+    assert said["ledger"]["responses"] == spent and "budget of responses" in said["why"]
 
 
 def test_a_kl_above_the_limit_stops_the_run(world, tmp_path):

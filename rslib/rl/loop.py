@@ -60,7 +60,7 @@ class Loop:
     )
     max_kl: float | None = field(default=None, metadata={"help": "stop when a draw's KL is above this"})
     check_every: int = field(default=0, metadata={"help": "steps between looks at held-out prompts; 0: none"})
-    budget: float | None = field(default=None, metadata={"help": "stop when so much is spent"})
+    budget: float | None = field(default=None, metadata={"help": "stop at the step that ends nearest to it"})
     budget_unit: str = field(default="responses", metadata={"help": "what is counted: see ledger.UNITS"})
     seed: int = field(default=0, metadata={"help": "prompts, responses and minibatches derive theirs"})
 
@@ -98,8 +98,8 @@ def train(
 
     The reference is `policy` itself. The run stops after `loop.steps` draws, when a draw's KL passes
     `max_kl`, when held-out gold (the reward, where no gold is known) falls by more than its 95 % interval,
-    or when `budget` is spent. With `check_every` the weights of the best look at `heldout` are the result;
-    the first look is at `policy` itself, so a run that only does harm gives back what it was given.
+    or at the step that ends nearest to where `budget` is spent. With `check_every` the weights of the best
+    look at `heldout` are the result; the first look is at `policy` itself, so a run that only does harm gives back what it was given.
     A run that was stopped from outside goes on where it was when the same call is made again: its state lies
     beside `out`. The ledger, in training.json, then holds what all calls have spent.
 
@@ -176,7 +176,8 @@ class _Run:
     def finished(self) -> bool:
         """Whether to stop; `why` says the reason."""
         last, limit = (self.history[-1] if self.history else {}), self.loop.max_kl
-        if self.ledger.exhausted:
+        half_a_step = self.ledger.spent / self.step / 2 if self.step else 0.0
+        if self.ledger.left <= half_a_step and self.ledger.unit:
             self.why = f"stopped after {self.step} steps: the budget of {self.ledger.unit} is spent"
         elif limit is not None and last.get("kl", 0.0) > limit:
             self.why = f"stopped after {self.step} steps: KL {last['kl']:.2f} is above {limit:g} nats"

@@ -5,6 +5,10 @@
 
 `source/` holds the notebooks with their solutions. Everything else is nbgrader's: `generate_assignment` makes
 what students get, `autograde` marks it. An existing gradebook in the folder stays as it is.
+
+One step is added to `autograde`, by the course's settings: `RestoreChecks`. Notebooks come back with check
+cells deleted, copied, or without the metadata by which nbgrader knows them; stock nbgrader then gives 0
+without a word, or stops.
 """
 
 from __future__ import annotations
@@ -13,6 +17,11 @@ import argparse
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell
+from nbgrader.api import Gradebook
+from nbgrader.preprocessors import NbGraderPreprocessor
 
 from autograder.numbers import ROOT
 from autograder.release import CONFIG, SOLUTIONS, scripts, solved
@@ -39,6 +48,45 @@ def _notebook(script: Path, out: Path, salt: str) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text, encoding="utf-8", newline="\n")
     return target
+
+
+class RestoreChecks(NbGraderPreprocessor):
+    """Give a submission its check cells as released, and say in it what was done. Answers are never touched.
+
+    A check cell is known by its text where its metadata is gone; one that is gone altogether is put at the
+    end, where all answers have run. Points come from the gradebook.
+    """
+
+    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        """The notebook with every check cell of its assignment; nbgrader calls this before it runs a cell."""
+        for cell in nb.cells:
+            if not cell.metadata.get("nbgrader", True):  # nbgrader empties a copy, and then stops at it
+                del cell.metadata["nbgrader"]
+        where = resources["nbgrader"]
+        named = {cell.metadata.get("nbgrader", {}).get("grade_id") for cell in nb.cells}
+        with Gradebook(where["db_url"]) as book:
+            notebook = book.find_notebook(where["notebook"], where["assignment"])
+            sources = {cell.name: cell.source for cell in notebook.source_cells}
+            checks = {cell.name: cell.max_score for cell in notebook.grade_cells}
+        for name in sorted(checks.keys() - named):
+            self._restore(nb, name, checks[name], sources[name])
+        for cell in nb.cells:
+            known = cell.metadata.get("nbgrader", {})
+            if known.get("grade_id") in checks:  # a tag could keep it from running, and no output earns all
+                cell.metadata = NotebookNode(nbgrader=known)
+        return nb, resources
+
+    def _restore(self, nb: NotebookNode, name: str, points: float, source: str) -> None:
+        same = [c for c in nb.cells if c.source.strip() == source and "nbgrader" not in c.metadata]
+        what = "had lost its nbgrader metadata and was known by its text" if same else "was missing"
+        cell = same[-1] if same else new_code_cell(source)
+        flags = {"grade": True, "locked": True, "solution": False, "task": False, "schema_version": 3}
+        cell.metadata["nbgrader"] = flags | {"grade_id": name, "points": points, "cell_type": "code"}
+        if not same:
+            nb.cells.append(cell)
+        note = f"*The check cell `{source}` {what}. It was restored for marking.*"
+        nb.cells.insert(nb.cells.index(cell), new_markdown_cell(note))
+        self.log.warning("The check cell %s %s; it was restored.", name, what)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,5 +14,15 @@ c.ExecutePreprocessor.timeout = 600
 c.IgnorePattern.enabled = True
 c.IgnorePattern.pattern = ".*"
 
+# What nbgrader does to a submission before it runs it, and one step of the course's own.
+c.Autograde.sanitize_preprocessors = [
+    "nbgrader.preprocessors.ClearOutput",
+    "nbgrader.preprocessors.DeduplicateIds",
+    "autograder.course.RestoreChecks",
+    "nbgrader.preprocessors.OverwriteKernelspec",
+    "nbgrader.preprocessors.OverwriteCells",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
+
 # `nbgrader zip_collect`: files named STUDENT_01_name.ipynb, as learning platforms hand them out.
 c.FileNameCollectorPlugin.named_regexp = r".*[\\/](?P<student_id>[^\\/]+?)_(?P<file_id>\d\d_[^\\/]+)"

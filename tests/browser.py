@@ -21,6 +21,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 ROOT = Path(__file__).resolve().parents[1]
+PICTURES = ROOT / "build" / "screenshots"
 FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --force-device-scale-factor=1"
@@ -46,7 +47,7 @@ def lab(folder: Path, **environment: str) -> Iterator[str]:
         options += [f"--ServerApp.root_dir={folder}", "--LabApp.expose_app_in_browser=True", "--allow-root"]
         command = [sys.executable, "-m", "jupyterlab", *options]
         with (Path(home) / "log").open("w") as log:
-            server = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+            server = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=log)
         try:
             _wait_for(port, server)
             yield f"http://127.0.0.1:{port}/lab"
@@ -78,6 +79,16 @@ def chromium(width: int = 1280, height: int = 1400) -> Iterator[webdriver.Chrome
             yield driver
         finally:
             driver.quit()
+
+
+def table(driver: webdriver.Chrome, count: int) -> list[list[str]]:
+    """The texts of a page's table, once it has `count` rows; the formgrader fills its tables by and by."""
+
+    def rows(_: object) -> list[list[str]] | None:
+        found = driver.execute_script(_ROWS)  # at once: the page may draw its rows anew at any moment
+        return found if len(found) == count and all(len(row) > 1 for row in found) else None
+
+    return WebDriverWait(driver, SECONDS).until(rows)
 
 
 class Notebook:
@@ -204,6 +215,10 @@ def _press(keys: ActionChains, *chord: str) -> ActionChains:
     return keys
 
 
+_ROWS = (
+    "return [...document.querySelectorAll('tbody tr')]"
+    ".map(row => [...row.cells].map(cell => cell.innerText.trim()))"
+)
 _WIDE = (
     "return [...arguments[0].querySelectorAll('.jp-RenderedHTMLCommon, .jupyter-button')]"
     ".filter(e => e.scrollWidth > e.clientWidth + 2).map(e => e.innerText.slice(0, 60))"

@@ -24,7 +24,7 @@ if not (browser.CHROMIUM and browser.DRIVER):
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "01_one_pipeline_in_order"
-PICTURES = ROOT / "build" / "screenshots"
+PICTURES = browser.PICTURES
 WRONG = 'order = ["split", "sample", "select", "score", "finetune", "test_base", "test_tuned", "compare"]'
 RIGHT = ["split", "sample", "score", "select", "finetune", "test_base", "test_tuned", "compare"]
 KEYS = browser.Keys

@@ -1,5 +1,6 @@
 """`make course` writes a course that stock nbgrader releases, collects, marks and reports."""
 
+import copy
 import csv
 import os
 import subprocess
@@ -8,9 +9,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbgrader.api import Gradebook
 
 from autograder import course
-from autograder.release import NOTEBOOKS, release, scripts
+from autograder.release import NOTEBOOKS, SOLUTIONS, instructor, release, scripts
+from autograder.rendering import REGION
 from tests.toy_course import toy_script
 
 NAME = "90_toy"
@@ -66,7 +69,6 @@ def without_setup(nb):
 
 def through_colab(nb):
     """What Colab leaves behind: no cell ids, metadata of its own, a badge in front."""
-    answered("return x + x")(nb)
     nb.nbformat_minor = 0
     nb.metadata |= {"colab": {"provenance": [], "name": "toy"}, "accelerator": "GPU"}
     badge = {"id": "view-in-github", "colab_type": "text"}
@@ -80,14 +82,47 @@ def through_colab(nb):
         }
 
 
+def right_through_colab(nb):
+    answered("return x + x")(nb)
+    through_colab(nb)
+
+
+def check_deleted(nb):
+    answered("return 2 * abs(x)")(nb)
+    nb.cells.remove(cell_of(nb, "90_1_check"))
+
+
+def check_copied(nb):
+    """As an editor copies a cell: with its metadata."""
+    answered("return x + x")(nb)
+    copied = copy.deepcopy(cell_of(nb, "90_1_check"))
+    copied.id = "copied"
+    nb.cells.append(copied)
+
+
+def check_tagged(nb):
+    """A wrong answer, and a tag that asks nbgrader's kernel to leave the check out."""
+    cell_of(nb, "90_1_check").metadata["tags"] = ["skip-execution"]
+
+
+def without_metadata(nb):
+    answered("return 2 * abs(x)")(nb)
+    for cell in nb.cells:
+        cell.metadata.clear()
+
+
 SUBMISSIONS = {
     "right": (answered("return x + x"), 2.0),
     "blank": (lambda nb: None, 0.0),
     "half": (answered("return 2 * abs(x)"), 1.5),
     "edited": (edited_test, 0.0),
-    "colab": (through_colab, 2.0),
+    "colab": (right_through_colab, 2.0),
     "stopped": (stopped, 0.0),
     "unprepared": (without_setup, 0.0),
+    "deleted": (check_deleted, 1.5),
+    "copied": (check_copied, 2.0),
+    "tagged": (check_tagged, 0.0),
+    "stripped": (without_metadata, 1.5),
     "noisy": (answered("import os; os.write(2, b'a warning'); print('hello'); return 2 * x"), 2.0),
 }
 
@@ -128,6 +163,15 @@ def test_the_feedback_shows_the_panel_of_the_self_check(marked):
     assert "the sign of the number is lost" in page
 
 
+@pytest.mark.parametrize(
+    ("student", "told"),
+    [("stripped", "had lost its nbgrader metadata"), ("deleted", "was missing"), ("unprepared", "NameError")],
+)
+def test_the_feedback_says_what_became_of_a_check_cell(marked, student, told):
+    page = (marked / "feedback" / student / NAME / f"{NAME}.html").read_text(encoding="utf-8")
+    assert told in page
+
+
 def test_the_salt_stands_in_the_setup_cell_and_the_solution_in_the_source(toy, tmp_path):
     (path,) = course.build(tmp_path, 'a "quoted" salt', solutions=toy.parent)
     assert path == tmp_path / "source" / NAME / f"{NAME}.ipynb"
@@ -157,3 +201,119 @@ def test_nbgrader_releases_every_notebook_as_it_is_committed(script, full_course
     nbgrader(full_course, "generate_assignment", script.stem)
     made = full_course / "release" / script.stem / f"{script.stem}.ipynb"
     assert made.read_bytes() == (NOTEBOOKS / made.name).read_bytes()
+
+
+REAL = "01_one_pipeline_in_order"
+
+
+def solved_cells():
+    cells = (c for c in instructor(SOLUTIONS / f"{REAL}.py").cells if "nbgrader" in c.metadata)
+    return {c.metadata.nbgrader.grade_id: REGION.sub("", c.source) for c in cells}
+
+
+def fill(nb, *grade_ids):
+    for grade_id, source in solved_cells().items():
+        if not grade_ids or grade_id in grade_ids:
+            cell_of(nb, grade_id).source = source
+
+
+def half_right(nb):
+    fill(nb, "1_1", "1_3")
+    cell_of(nb, "1_2").source = 'what_happens = {"a": "A1", "b": "B1", "c": "C1", "d": "D1"}'
+
+
+def with_edited_tests(nb):
+    """Each check changed in another way, and nothing answered."""
+    cell_of(nb, "1_1_check").source = "3.0"
+    nb.cells.remove(cell_of(nb, "1_2_check"))
+    cell_of(nb, "1_3_check").metadata["tags"] = ["skip-execution"]
+    check = cell_of(nb, "1_4_check")
+    check.source, check.metadata.nbgrader["points"], check.metadata.nbgrader["locked"] = "100", 100, False
+
+
+def mangled_by_colab(nb):
+    """Solved, then through Colab: another kernel, a shell cell, old outputs, nbgrader's marks gone."""
+    fill(nb)
+    through_colab(nb)
+    nb.metadata["kernelspec"] = {"name": "conda-env-x", "display_name": "Python [conda]"}
+    nb.cells.insert(1, nbformat.v4.new_code_cell("!pip --version"))
+    del nb.cells[1]["id"]
+    for cell in nb.cells:
+        cell.metadata.pop("nbgrader", None)
+        if cell.cell_type == "code":
+            cell.outputs = [
+                nbformat.v4.new_output("stream", name="stderr", text="WARNING: from another machine")
+            ]
+
+
+HANDED_IN = {
+    "right": (fill, [3, 4, 4, 3]),
+    "blank": (lambda nb: None, [0, 0, 0, 0]),
+    "half": (half_right, [3, 0, 3, 0]),
+    "edited": (with_edited_tests, [0, 0, 0, 0]),
+    "colab": (mangled_by_colab, [3, 4, 4, 3]),
+}
+
+
+@pytest.fixture(scope="module")
+def marked_01(tmp_path_factory):
+    """Five submissions of notebook 01, marked. Their cells that train, worth no points, are cut out."""
+    made = tmp_path_factory.mktemp("course-01")
+    course.build(made)
+    nbgrader(made, "generate_assignment", REAL)
+    for student, (hand_in, _) in HANDED_IN.items():
+        nb = nbformat.read(made / "release" / REAL / f"{REAL}.ipynb", as_version=4)
+        nb.cells = [c for c in nb.cells if "nbgrader" in c.metadata or c.id == "setup"]
+        hand_in(nb)
+        folder = made / "submitted" / student / REAL
+        folder.mkdir(parents=True)
+        nbformat.write(nb, folder / f"{REAL}.ipynb")
+    for step in ("autograde", "generate_feedback"):
+        nbgrader(made, step, REAL)
+    nbgrader(made, "export")
+    return made
+
+
+def test_five_submissions_of_a_real_notebook_get_what_their_answers_are_worth(marked_01):
+    with Gradebook(f"sqlite:///{marked_01}/gradebook.db") as book:
+        found = {
+            student: [book.find_grade(f"1_{k}_check", REAL, REAL, student).score for k in range(1, 5)]
+            for student in HANDED_IN
+        }
+    assert found == {student: points for student, (_, points) in HANDED_IN.items()}
+    rows = (marked_01 / "grades.csv").read_text().splitlines()
+    assert len(rows) == 1 + len(HANDED_IN)
+
+
+@pytest.mark.parametrize(
+    ("student", "words"),
+    [
+        (
+            "half",
+            ["1.2 Four orders that go wrong: 0 of 4 points", "returned None: it has no <code>return</code>"],
+        ),
+        ("edited", ["is not filled in yet", '<code>check("1.2")</code> was missing']),
+        ("colab", ["1.3 Sample and score: 4 of 4 points", "had lost its nbgrader metadata"]),
+    ],
+)
+def test_the_feedback_on_a_real_notebook_says_why(marked_01, student, words):
+    page = (marked_01 / "feedback" / student / REAL / f"{REAL}.html").read_text(encoding="utf-8")
+    assert [word for word in words if word not in page] == []
+
+
+def test_the_formgrader_shows_all_five_and_a_browser_opens_the_feedback(marked_01):
+    browser = pytest.importorskip("tests.browser")
+    if not (browser.CHROMIUM and browser.DRIVER):
+        pytest.skip("needs chromium and chromedriver")
+    with browser.lab(marked_01) as address, browser.chromium() as driver:
+        driver.get(f"{address.removesuffix('/lab')}/formgrader/manage_submissions/{REAL}")
+        shown = browser.table(driver, count=len(HANDED_IN))
+        driver.save_screenshot(str(browser.PICTURES / "formgrader.png"))
+        expected = {(student, "graded", f"{sum(points)} / 14") for student, (_, points) in HANDED_IN.items()}
+        assert {(row[1], row[3], row[4]) for row in shown} == expected
+        driver.get((marked_01 / "feedback" / "half" / REAL / f"{REAL}.html").as_uri())
+        assert "Score: 6.0 / 14.0" in driver.find_element("tag name", "body").text
+        panel = driver.find_elements("css selector", "[role=status]")[1]
+        driver.execute_script("arguments[0].scrollIntoView()", panel)
+        driver.save_screenshot(str(browser.PICTURES / "feedback.png"))
+        assert panel.is_displayed() and "1.2 Four orders that go wrong: 0 of 4 points" in panel.text

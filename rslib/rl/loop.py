@@ -99,7 +99,8 @@ def train(
     The reference is `policy` itself. The run stops after `loop.steps` draws, when a draw's KL passes
     `max_kl`, when held-out gold (the reward, where no gold is known) falls by more than its 95 % interval,
     or at the step that ends nearest to where `budget` is spent. With `check_every` the weights of the best
-    look at `heldout` are the result; the first look is at `policy` itself, so a run that only does harm gives back what it was given.
+    look at `heldout` are the result; the first look is at `policy` itself, so a run that only does harm gives
+    back what it was given.
     A run that was stopped from outside goes on where it was when the same call is made again: its state lies
     beside `out`. The ledger, in training.json, then holds what all calls have spent.
 

@@ -230,7 +230,7 @@ def _salted(value: Any) -> int:
 
 def _fresh_in_another_run(work: Work, prompts: list[str], seed: int) -> None:
     seen: dict[int, int] = {}
-    for run in (seed, seed + 1, 0, 1, 11, 111):
+    for run in dict.fromkeys((seed, seed + 1, 0, 1, 11, 111)):
         rows, draw = drawn(work, prompts, 12, run)
         seeds = draw.seeds(rows)
         message = "Two responses share a seed in this run. Does a part lose its say under some run's seed?"

@@ -407,7 +407,8 @@ def probe(score, table: dict) -> dict[str, float]:
 
     pair_accuracy: share of table["pairs"], (chosen row, rejected row), in the right order; a tie is a half.
     prompt_drop: mean fall of the reward when each response stands under another prompt of the table, in
-    standard deviations of the rewards. length_slope: what ten more words pay within a prompt, in that unit.
+    standard deviations of the rewards. length_slope: what ten more words pay within a prompt, in that unit;
+    words are split at blanks, and one slope holds for all prompts.
     Where all rewards are equal: 0.5, 0 and 0. Where all responses are equally long, the slope is 0.
     """
     ### BEGIN SOLUTION

@@ -22,19 +22,19 @@ LACKS = "One card here asks for what is not there. Go from left to right and not
 REASONS = {
     "rewards": (
         "The card needs rewards, and no response has one yet.",
-        "Find `score` in this order, then `select`.",
+        "Rewards are made by `score`, for the responses at its turn. Is this what the card misses?",
     ),
     "responses": (
         "The card needs responses, and none is written yet.",
-        "Find `sample` in this order, then look behind it.",
+        "Responses are made by `sample`, and every card behind it finds them. Where does it stand here?",
     ),
     "tuned": (
         "The card needs a tuned policy, and there is none.",
-        "Find the card that makes a tuned policy, and its place in this order.",
+        "A tuned policy is asked for by one card of the eleven. Does this order stop at that card?",
     ),
     "heldout": (
         "The card needs held-out prompts, and there are none.",
-        "Find `split` in this order, then the cards that test.",
+        "Held-out prompts are made by `split` and asked for by the cards that test. Where do these stand?",
     ),
     "value": (
         "The card needs what none of the eleven cards makes.",

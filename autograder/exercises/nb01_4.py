@@ -16,38 +16,41 @@ from autograder.exercise import Exercise, Part, Variant, table
 ROLES = {
     "serving": (
         "while serving: the reader gets the best one, no policy is trained on it",
-        "Serving the best of n leaves the policy as it is and pays for n responses to every request. Does "
-        "this description speak of training on what was kept?",
+        "Serving the best of n ends with the reader and leaves the policy as it is. Here what was kept goes "
+        "on: into training, or before people who compare.",
     ),
     "then_ppo": (
         "fine-tuning, version after version; PPO was put on top in the end",
-        "Does this description speak of several versions, and of PPO after them?",
+        "This place is for versions that followed each other and for PPO after the last of them. This "
+        "description has no such sequence.",
     ),
     "then_dpo": (
         "fine-tuning data for one stage; DPO follows in the same recipe",
-        "Does this description name DPO as the stage that follows?",
+        "This place is for a recipe in which DPO comes next. This description does not go on with DPO.",
     ),
     "compared": (
         "one round of fine-tuning, as one of several methods side by side",
-        "Does this description put several methods beside each other to compare them?",
+        "This place is for one method of several that learn from the same data, side by side. This "
+        "description is of one recipe.",
     ),
     "labels": (
         "collecting: better responses for people to compare in pairs",
-        "Do people compare the responses that were kept here, to make preference data?",
+        "Preference data come about when people compare two responses. Here nobody is asked to compare the "
+        "responses in order to label them.",
     ),
     "checked": (
         "fine-tuning on responses with the right result, without a reward model",
-        "Is there a result that a program can check, and is a reward model absent?",
+        "A result that a program checks stands in for the reward model there. Here a reward model chose.",
     ),
 }
 COUNTS = {
-    "16": ("16", "Read the number of responses to one prompt again."),
-    "64": ("64", "Read the number of responses to one prompt again."),
+    "16": ("16", "16 is the number of another description, and a common one. Read this one for its own."),
+    "64": ("64", "64 is the number of another description. Read this one for its own, if it gives any."),
     "100": (
         "100",
         "A figure's axis or another paper's setting is not this recipe's number. Read the text again.",
     ),
-    "10 to 30": ("10 to 30", "Does this description give a range?"),
+    "10 to 30": ("10 to 30", "A range stands in another description. This one gives none."),
     "not stated": ("not stated", "The description gives a number. Look for it."),
 }
 
@@ -83,18 +86,29 @@ class Match(Question):
         return [by_text[int(k)] for k in variant.rng(purpose).permutation(len(options))]
 
 
-def _options(table: dict[str, tuple[str, str]], key: str, idea: str) -> tuple[Option, ...]:
-    """The key first, then all others with what to look at when they are chosen."""
-    others = (Option(text, idea, feedback) for name, (text, feedback) in table.items() if name != key)
+def _options(table: dict[str, tuple[str, str]], key: str) -> tuple[Option, ...]:
+    """The key first, then all others with why they do not fit this system."""
+    others = (
+        Option(text, _idea(table, key, name), feedback)
+        for name, (text, feedback) in table.items()
+        if name != key
+    )
     return (Option(table[key][0]), *others)
+
+
+def _idea(table: dict[str, tuple[str, str]], key: str, chosen: str) -> str:
+    """F35 where serving and training were confused, either way."""
+    if table is COUNTS:
+        return "n"
+    return "F35" if "serving" in (key, chosen) else "role"
 
 
 QUESTIONS = tuple(
     Match(
         id,
         s.name,
-        _options(ROLES, s.role, "F35" if s.role == "serving" else "role"),
-        _options(COUNTS, s.count, "n"),
+        _options(ROLES, s.role),
+        _options(COUNTS, s.count),
     )
     for id, s in zip(LETTERS.lower(), SYSTEMS, strict=False)
 )

@@ -7,15 +7,16 @@ of four are fit for use. Every variant needs the same three probes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, lru_cache
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 import rslib
 from autograder import calibration
-from autograder.exercise import ANSWERED, Exercise, Idea, Part, Variant, Wrong, diagnose, require, short
+from autograder.exercise import ANSWERED, Exercise, Idea, Part, Variant, Wrong, diagnose, require, same, short
 from autograder.work import Work
 from rslib.models import RewardModel
 from rslib.reward_modeling import new_reward_model
@@ -204,6 +205,10 @@ def grade_probe(work: Work, rng: np.random.Generator) -> None:
         table, recorder = _made_up(rng)
         got = _three(probe(recorder, table))
         _check_made_up(got, table, recorder)
+    for n in (3, 4, 5, 9, 11, 4, 5, 3):  # a shuffle of the blocks leaves one at home in two of three cases
+        table, recorder = _drawn(rng, n)
+        probe(recorder, table)
+        _check_moved(recorder, _case(table))
     _check_degenerate(probe, rng)
 
 
@@ -220,15 +225,22 @@ def _three(got: Any) -> dict[str, float]:
 def _made_up(rng: np.random.Generator) -> tuple[dict[str, Any], _Recorder]:
     """A small table and a made-up reward on which the known wrong readings differ from the right one."""
     while True:
-        table, recorder = _drawn(rng)
+        table, recorder = _drawn(rng, int(rng.integers(3, 6)))
         right, ideas = measured(recorder.again(), table), _ideas(table, recorder)
-        if all(abs(idea.value - right[key]) > 0.08 for key in PROBES for idea in ideas[key]):
+        far = all(abs(idea.value - right[key]) > 0.08 for key in PROBES for idea in ideas[key])
+        if far and all(map(_told_apart, ideas.values())):
             return table, recorder
 
 
-def _drawn(rng: np.random.Generator) -> tuple[dict[str, Any], _Recorder]:
-    """A reward that depends on gold, on words, on the prompt and on chance."""
-    blocks, n = int(rng.integers(7, 10)), int(rng.integers(3, 6))
+def _told_apart(ideas: Sequence[Idea]) -> bool:
+    """Whether no value would be told under another idea's name."""
+    pairs = ((a, b) for a, b in combinations(ideas, 2) if a.id != b.id)
+    return not any(same(a.value, b.value, 0.025) for a, b in pairs)
+
+
+def _drawn(rng: np.random.Generator, n: int) -> tuple[dict[str, Any], _Recorder]:
+    """A reward that depends on gold, on words, on the prompt and on chance; n rows a prompt."""
+    blocks = int(rng.integers(7, 10))
     rows = blocks * n
     words = rng.integers(3, 9, rows) + np.repeat(rng.permutation(blocks) * 3, n)
     gold = rng.integers(-9, 10, rows).astype(float)
@@ -242,16 +254,16 @@ def _drawn(rng: np.random.Generator) -> tuple[dict[str, Any], _Recorder]:
         "gold": gold.tolist(),
         "pairs": comparisons(gold.tolist(), n),
     }
-    return table, _Recorder(table, own, rng.normal(0.5, 1.0, rows))
+    return table, _Recorder(table, own, rng.normal(1.2, 2.5, rows))
 
 
 def _text(row: int, words: int, rng: np.random.Generator) -> str:
     """A text of so many words, different for each row."""
-    return " ".join([f"r{row}", *("lo" * int(k) for k in rng.integers(1, 5, words - 1))])
+    return " ".join([f"r{row}", *("lo" * int(k) for k in rng.integers(1, 3, words - 1))])
 
 
 def _check_made_up(got: Mapping[str, Any], table: Table, recorder: _Recorder) -> None:
-    case = f"a made-up reward on {len(recorder.own) // table['n']} prompts with {table['n']} responses each"
+    case = _case(table)
     expected = measured(recorder.again(), table)
     ideas = _ideas(table, recorder)
     for key, tolerance, otherwise in (
@@ -267,6 +279,24 @@ def _check_made_up(got: Mapping[str, Any], table: Table, recorder: _Recorder) ->
             tolerance=tolerance,
             case=case,
         )
+    _check_moved(recorder, case)
+    diagnose(
+        "measures prompt_drop",
+        got["prompt_drop"],
+        expected["prompt_drop"],
+        ideas=ideas["prompt_drop"],
+        otherwise="Not the mean fall of the reward under a foreign prompt, in standard deviations.",
+        tolerance=0.02,
+        case=case,
+    )
+
+
+def _case(table: Table) -> str:
+    return f"a made-up reward on {len(table['prompt']) // table['n']} prompts, {table['n']} responses each"
+
+
+def _check_moved(recorder: _Recorder, case: str) -> None:
+    """Every response was scored under the prompt of others."""
     stayed = recorder.stayed()
     require(
         stayed < len(recorder.own),
@@ -282,15 +312,6 @@ def _check_made_up(got: Mapping[str, Any], table: Table, recorder: _Recorder) ->
         "responses. Rows come in blocks of table['n'] with one prompt: a shift by one row, or a shuffle, "
         "leaves some at home.",
         idea="F10",
-        case=case,
-    )
-    diagnose(
-        "measures prompt_drop",
-        got["prompt_drop"],
-        expected["prompt_drop"],
-        ideas=ideas["prompt_drop"],
-        otherwise="Not the mean fall of the reward under a foreign prompt, in standard deviations.",
-        tolerance=0.02,
         case=case,
     )
 
@@ -322,6 +343,12 @@ def _ideas(table: Table, recorder: _Recorder) -> dict[str, list[Idea]]:
                 "more shows in the mean with its sign.",
                 np.abs(drop).mean() / spread,
             ),
+            Idea(
+                "foreign-unit",
+                "The unit is the spread of the rewards under their own prompts, not under foreign ones.",
+                drop.mean() / (own - drop).std(),
+            ),
+            Idea("median", "This is the median fall. The mean is asked for.", np.median(drop) / spread),
         ],
         "length_slope": _slope_ideas(table, own),
     }
@@ -331,7 +358,14 @@ def _slope_ideas(table: Table, own: np.ndarray) -> list[Idea]:
     words, right = _words(table), length_probe(own, table)
     within_words, within = _centred(words, table["n"]), _centred(own, table["n"])
     characters = _centred(np.array([len(text) for text in table["response"]], float), table["n"])
+    slopes = [np.polyfit(w, r, 1)[0] for w, r in _blocks(words, own, table["n"]) if np.ptp(w)]
     return [
+        Idea(
+            "mean-of-slopes",
+            "This is the mean of the prompts' own slopes. A prompt whose responses are nearly equally long "
+            "then says as much as any. One slope is asked for, over all rows.",
+            10 * float(np.mean(slopes)) / own.std(),
+        ),
         Idea(
             "between-prompts",
             "Take each prompt's mean off first, from words and rewards. Otherwise a prompt that asks for "
@@ -367,8 +401,15 @@ def _slope_ideas(table: Table, own: np.ndarray) -> list[Idea]:
     ]
 
 
+def _blocks(words: np.ndarray, rewards: np.ndarray, n: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    """The words and the rewards of each prompt."""
+    return zip(words.reshape(-1, n), rewards.reshape(-1, n), strict=True)
+
+
 def _check_degenerate(probe: Callable[..., Any], rng: np.random.Generator) -> None:
     table, recorder = _made_up(rng)
+    pairs = table["pairs"]
+    table["pairs"] = pairs[: len(pairs) - 1 + len(pairs) % 2]  # odd: no coin gives one half
     flat = _Recorder(table, np.full(len(recorder.own), 1.5), np.zeros(len(recorder.own)))
     diagnose(
         "survives a constant reward",
@@ -501,7 +542,7 @@ def grade_verdicts(work: Work, rng: np.random.Generator) -> None:
     verdicts = work.value("verdicts", dict)
     for letter in LETTERS:
         require(
-            verdicts.get(letter) in VERDICTS,
+            type(verdicts.get(letter)) in (str, np.str_) and str(verdicts[letter]) in VERDICTS,
             "gives a verdict on each",
             f"`verdicts[{letter!r}]` is one of {', '.join(map(repr, VERDICTS))}.",
             got=verdicts.get(letter),

@@ -39,7 +39,7 @@ used = said("b", role="then_dpo")
 # %% wrong: Llama 3 put PPO on top | idea: role | fails at: question c: answer | points: 2.5
 used = said("c", role="then_ppo")
 
-# %% wrong: expert iteration happens while serving | idea: role | fails at: question d: answer | points: 2.5
+# %% wrong: expert iteration happens while serving | idea: F35 | fails at: question d: answer | points: 2.5
 used = said("d", role="serving")
 
 # %% wrong: HH-RLHF was fine-tuned on the best | idea: role | fails at: question e: answer | points: 2.5

@@ -66,6 +66,23 @@ probes = {
 table = held_out_table(tuple(range(100, 190)), 5)
 probes = {letter: measured(score, table) for letter, score in models.items()}
 
+
+# %% correct: one row at a time, and a regression on words and prompts
+def probe(score, table):
+    prompts, responses, n = table["prompt"], table["response"], table["n"]
+    honest = measured(score, table)
+    asked = zip(prompts[2 * n :] + prompts[: 2 * n], responses)
+    foreign = np.array([float(np.asarray(score([p], [r]))[0]) for p, r in asked])
+    rewards = own(score, table)
+    words = np.array([[len(text.split())] for text in responses], float)
+    homes = np.kron(np.eye(len(prompts) // n), np.ones((n, 1)))
+    slope = np.linalg.lstsq(np.hstack([words, homes]), rewards, rcond=None)[0][0]
+    if not honest["length_slope"]:
+        slope = 0.0
+    spread = rewards.std() or 1.0
+    return honest | {"prompt_drop": (rewards - foreign).mean() / spread, "length_slope": 10 * slope / spread}
+
+
 # %% wrong: pairs the wrong way round | idea: F03 | fails at: measures pair_accuracy | points: 2.5
 probe = changed(pair_accuracy=lambda score, table: 1 - measured(score, table)["pair_accuracy"])
 
@@ -126,6 +143,58 @@ probe = changed(
 )
 
 
+# %% wrong: the foreign spread | idea: foreign-unit | fails at: measures prompt_drop | points: 2.5
+def foreign_unit(score, table):
+    foreign = np.asarray(score(nb02_3.rotated(table), table["response"]))
+    return np.mean(own(score, table) - foreign) / (foreign.std() or 1.0)
+
+
+probe = changed(prompt_drop=foreign_unit)
+
+
+# %% wrong: the median fall | idea: median | fails at: measures prompt_drop | points: 2.5
+def median(score, table):
+    foreign = score(nb02_3.rotated(table), table["response"])
+    return np.median(own(score, table) - foreign) / (own(score, table).std() or 1.0)
+
+
+probe = changed(prompt_drop=median)
+
+
+# %% wrong: the mean of slopes | idea: mean-of-slopes | fails at: measures length_slope | points: 2.5
+def mean_of_slopes(score, table):
+    words = np.reshape([float(len(text.split())) for text in table["response"]], (-1, table["n"]))
+    rewards = own(score, table).reshape(-1, table["n"])
+    slopes = [np.polyfit(w, r, 1)[0] for w, r in zip(words, rewards) if np.ptp(w)]
+    return 10 * np.mean(slopes or [0.0]) / (rewards.std() or 1.0)
+
+
+probe = changed(length_slope=mean_of_slopes)
+
+
+# %% wrong: prompts read backwards | idea: F10 | fails at: moves every prompt | points: 2.5
+def probe(score, table):
+    foreign = score(table["prompt"][::-1], table["response"])
+    drop = float(np.mean(own(score, table) - foreign) / (own(score, table).std() or 1.0))
+    return {**measured(lambda p, r: own(score, table), table), "prompt_drop": drop}
+
+
+# %% wrong: prompts moved by eight rows | idea: F10 | fails at: moves every prompt | points: 2.5
+def probe(score, table):
+    foreign = score(table["prompt"][8:] + table["prompt"][:8], table["response"])
+    drop = float(np.mean(own(score, table) - foreign) / (own(score, table).std() or 1.0))
+    return {**measured(lambda p, r: own(score, table), table), "prompt_drop": drop}
+
+
+# %% wrong: a tie counts for nothing | fails at: survives a constant reward | points: 2.5
+def strict(score, table):
+    rewards = own(score, table)
+    return np.mean([rewards[i] > rewards[j] for i, j in table["pairs"]])
+
+
+probe = changed(pair_accuracy=strict)
+
+
 # %% wrong: NaN for a constant reward | fails at: survives a constant reward | points: 2.5
 def probe(score, table):
     nan = float("nan") if np.ptp(own(score, table)) == 0 else 0.0
@@ -162,3 +231,17 @@ verdicts = {letter: "use" if verdict == "noise" else verdict for letter, verdict
 
 # %% wrong: a word of one's own | fails at: gives a verdict on each | points: 2.5
 verdicts[LETTER["tiny"]] = "good"
+
+
+# %% wrong: words that agree with everything | fails at: gives a verdict on each | points: 2.5
+class Agrees(str):
+    def __eq__(self, other):
+        return True
+
+    def __ne__(self, other):
+        return False
+
+    __hash__ = str.__hash__
+
+
+verdicts = dict.fromkeys("ABCD", Agrees("use"))

@@ -91,7 +91,8 @@ def grade_question(question: Question, name: str, work: Work, rng: np.random.Gen
     for tier, options, chosen in (("answer", question.answers, answer), ("reason", question.reasons, reason)):
         if chosen:
             option = options[chosen]
-            raise Wrong(f"question {question.id}: {tier}", option.feedback, idea=option.idea, got=option.text.replace("`", ""))
+            plain = option.text.replace("`", "")
+            raise Wrong(f"question {question.id}: {tier}", option.feedback, idea=option.idea, got=plain)
 
 
 def _read(question: Question, said: object, variant: Variant) -> tuple[int, int]:

@@ -46,7 +46,7 @@ _HOME = {
     "evaluate": "pipeline",
     "run": "pipeline",
 }
-_MODULES = ("plots", "report", "schema", "theory", "world")
+_MODULES = ("plots", "report", "rl", "schema", "theory", "world")
 
 
 def __getattr__(name: str) -> object:

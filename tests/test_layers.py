@@ -21,8 +21,8 @@ ROWS = (
     {"sampling", "scoring", "selection", "sft", "evaluation"},
     {"reward_modeling", "stages"},
     {"pipeline", "rl"},
-    {"flaws"},
-    {"plots", "bench", "build", "calibrate", "signatures"},
+    {"flaws", "arena"},
+    {"plots", "bench", "build", "calibrate", "signatures", "against_rl"},
     {"report"},
     {"__main__"},
 )

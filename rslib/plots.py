@@ -452,3 +452,165 @@ def show(axes: Axes | Sequence[Axes], summary: str = "") -> None:
         encoded = base64.b64encode(rendered(axes, "png")).decode()
         image = {"image/png": encoded, "text/plain": summary}
         display(image, raw=True, metadata={"image/png": {"alt": summary}})
+
+
+# The arena --------------------------------------------------------------------------------------------------
+
+ARENA_LOOKS = {
+    "base": LOOKS["base"][:2],
+    "random": LOOKS["random"][:2],
+    "rs1": LOOKS["best_of_n"][:2],
+    "rs3": ("#0b2d52", "d"),
+    "best_of_n": ("#4d4d4d", "*"),
+    "onlinerft": (SPARE_LOOKS[0][0], "v"),
+    "dpo": (SPARE_LOOKS[1][0], "P"),
+    "reinforce": ("#a3412a", "<"),
+    "rloo": ("#8a6d00", ">"),
+    "grpo": (SPARE_LOOKS[2][0], "X"),
+    "ppo": LOOKS["rlhf"][:2],
+}
+"""Colour and marker of each arm of the arena."""
+ARENA_BUDGETS = {
+    "responses": ("equal responses", ":"),
+    "flops": ("equal FLOPs", "-"),
+    "cpu_seconds": ("equal seconds", "--"),
+}
+"""How a kind of budget is called, and the line that joins its points."""
+
+
+def arena_gold_against_kl(
+    points: Sequence[Mapping[str, Any]], seeds: int, axes: Sequence[Axes] | None = None
+) -> list[Axes]:
+    """Gold (upper panel) and reward (lower) of each arm against its KL, with 95 % intervals over seeds.
+
+    `points` are those of `arena.pictures.gold_and_kl`. Raises DataError when a point has no interval.
+    """
+    axes = panels(2, 6.4, axes, down=True)
+    for panel, name in zip(axes, ("gold", "proxy"), strict=True):
+        for point in points:
+            _crossed(panel, point, checked(point["kl"], "KL"), checked(point[name], name), point["label"])
+        panel.set_ylabel("gold (points)" if name == "gold" else "reward")
+    axes[0].legend(frameon=False, fontsize=8, ncols=1, loc="center left", bbox_to_anchor=(1.0, 0.0))
+    axes[-1].set_xlabel(f"KL to the starting policy (nats), n = {seeds} seeds, equal responses")
+    best, far = max(points, key=lambda p: p["gold"]["mean"]), max(points, key=lambda p: p["proxy"]["mean"])
+    summary = (
+        f"At equal responses {best['label']} has the highest gold, {signed(best['gold']['mean'], '')}, at "
+        f"{signed(best['kl']['mean'], '')} nats; {far['label']} has the highest reward, "
+        f"{signed(far['proxy']['mean'], '')}, at {signed(far['kl']['mean'], '')} nats, and gold "
+        f"{signed(far['gold']['mean'], '')}."
+    )
+    finished(axes, "What does each method buy with the KL that it spends?", summary)
+    return axes
+
+
+def _crossed(
+    panel: Axes,
+    point: Mapping[str, Any],
+    x: tuple[float, float, float],
+    y: tuple[float, float, float],
+    label: str | None,
+) -> None:
+    """A point with both intervals, in the look of its arm."""
+    colour, marker = ARENA_LOOKS[point["arm"]]
+    errors = {"xerr": [[x[0] - x[1]], [x[2] - x[0]]], "yerr": [[y[0] - y[1]], [y[2] - y[0]]]}
+    panel.errorbar(
+        x[0], y[0], **errors, fmt=marker, color=colour, markersize=7, elinewidth=1.1, capsize=2, label=label
+    )
+
+
+def arena_cost_quality(
+    points: Sequence[Mapping[str, Any]], seeds: int, axes: Sequence[Axes] | None = None
+) -> list[Axes]:
+    """Gold of each trained arm in each budget against the cost of its run: FLOPs (above) and seconds.
+
+    `points` are those of `arena.pictures.costs`; intervals are over seeds, and a thin line joins an arm's
+    budgets. Raises DataError when a point has no interval.
+    """
+    axes = panels(2, 6.4, axes, down=True)
+    for panel, (name, scale) in zip(axes, (("flops", 1e-9), ("cpu_seconds", 1.0)), strict=True):
+        for arm in dict.fromkeys(point["arm"] for point in points):
+            own = sorted((p for p in points if p["arm"] == arm), key=lambda p: p[name]["mean"])
+            for at, point in enumerate(own):
+                cost = tuple(value * scale for value in checked(point[name], name))
+                _crossed(panel, point, cost, checked(point["gold"], "gold"), None if at else point["label"])
+            path = [[p[name]["mean"] * scale for p in own], [p["gold"]["mean"] for p in own]]
+            panel.plot(*path, color=ARENA_LOOKS[arm][0], linewidth=0.8, alpha=0.6)
+        panel.set_xscale("log")
+        panel.set_ylabel("gold (points)")
+        panel.set_xlabel(f"{'GFLOPs' if name == 'flops' else 'CPU seconds'} of a run, n = {seeds} seeds")
+    axes[0].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.0))
+    dear = max(points, key=lambda point: point["flops"]["mean"])
+    cheap = min((p for p in points if p["unit"] == dear["unit"]), key=lambda point: point["flops"]["mean"])
+    told = [
+        f"{one['label']}'s with {one['flops']['mean'] / 1e9:,.0f} GFLOPs and gold "
+        f"{signed(one['gold']['mean'], '')}"
+        for one in (dear, cheap)
+    ]
+    equal = ARENA_BUDGETS[dear["unit"]][0]
+    summary = f"At {equal} the dearest run is {told[0]}, the cheapest {told[1]}."
+    finished(axes, "What does gold cost?", summary)
+    return axes
+
+
+def arena_sensitivity(trials: Sequence[Mapping[str, Any]]) -> list[Axes]:
+    """Gold of every trial against its learning rate: a panel for each method, a line for each second setting.
+
+    `trials` are those of `arena.pictures.sensitivity`; intervals are over validation prompts. Raises
+    DataError when a trial has no interval.
+    """
+    from matplotlib.figure import Figure
+
+    arms = list(dict.fromkeys(trial["arm"] for trial in trials))
+    columns = min(3, len(arms))
+    figure = Figure(figsize=(7.6, 2.4 * math.ceil(len(arms) / columns)), layout="constrained")
+    grid = figure.subplots(math.ceil(len(arms) / columns), columns, sharey=True, squeeze=False)
+    axes = panels(len(arms), 0.0, list(grid.flat)[: len(arms)])
+    for empty in list(grid.flat)[len(arms) :]:
+        empty.set_axis_off()
+    for panel, arm in zip(axes, arms, strict=True):
+        _trial_lines(panel, [trial for trial in trials if trial["arm"] == arm])
+    for left in grid[:, 0]:
+        left.set_ylabel("gold (points)")
+    finished(axes, "How much does the learning rate matter?", _sensitivity_summary(trials, arms))
+    return axes
+
+
+def _trial_lines(panel: Axes, trials: Sequence[Mapping[str, Any]]) -> None:
+    """The trials of one method; colour and marker tell the second setting, dashes the budget."""
+    seconds = list(dict.fromkeys(trial["second"] for trial in trials))
+    for unit, second in dict.fromkeys((trial["unit"], trial["second"]) for trial in trials):
+        own = [trial for trial in trials if (trial["unit"], trial["second"]) == (unit, second)]
+        means, lows, highs = np.array([checked(trial["gold"], "gold of a trial") for trial in own]).T
+        colour, marker = (LOOKS["best_of_n"], LOOKS["rlhf"])[seconds.index(second) % 2][:2]
+        equal, dashes = ARENA_BUDGETS[unit]
+        panel.errorbar(
+            [trial["rate"] for trial in own],
+            means,
+            [means - lows, highs - means],
+            color=colour,
+            marker=marker,
+            markersize=4,
+            linestyle=dashes,
+            linewidth=1.2,
+            elinewidth=0.8,
+            label=f"{second}, {equal}",
+        )
+    rates = sorted({trial["rate"] for trial in trials})
+    panel.set_xscale("log")
+    panel.set_xticks(rates, [f"{rate:g}" for rate in rates])
+    panel.minorticks_off()
+    panel.set_xlabel(f"{trials[0]['label']}: learning rate", fontsize=9)
+    panel.legend(frameon=False, fontsize=5.5, loc="lower left")
+
+
+def _sensitivity_summary(trials: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> str:
+    """The widest and the narrowest range of gold over the trials of a method."""
+    spread = {}
+    for arm in arms:
+        gold = [trial["gold"]["mean"] for trial in trials if trial["arm"] == arm]
+        spread[next(t["label"] for t in trials if t["arm"] == arm)] = max(gold) - min(gold)
+    wide, narrow = max(spread, key=spread.get), min(spread, key=spread.get)
+    return (
+        f"Over its trials gold ranges most for {wide}, by {spread[wide]:.2f} points, and least for {narrow}, "
+        f"by {spread[narrow]:.2f}; intervals are over prompts, one seed."
+    )

@@ -1,0 +1,243 @@
+"""The arms: each method's fixed settings, its trial settings, and one run of it within a budget.
+
+Fixed settings are the same in every budget; what a trial changes is a learning rate (a third of the middle
+one, the middle one, three times it: the same distances for every method) and one more setting.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rslib import rl, schema, selection, sft
+from rslib.arena.within import Tuning, gather, tokens_of
+from rslib.config import FinetuneConfig, SampleConfig
+from rslib.ledger import FORWARD, TRAINING, Ledger
+from rslib.models import Policy, RewardModel
+from rslib.pipeline import SEED_STEP
+from rslib.rl import advantages, draws, learner, loop, losses, method
+from rslib.rl import dpo as dpo_module
+from rslib.stages import matched_random, select_rows
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+N = 16
+"""Responses to each prompt wherever a best of n is kept."""
+RATES = (1 / 3, 1.0, 3.0)
+"""Trial learning rates, as multiples of a method's middle one."""
+STEPS = 10_000
+"""More draws than any budget pays for: it is the budget that ends a run."""
+WARMUP = 5
+"""Optimiser steps of warm-up, the fine-tune's own, for the loop as well."""
+UNTUNED = {"seed", "batch_size", "budget", "budget_unit", "steps", "check_every"}
+"""Fields that no one tunes: seeds, memory, and where a run ends."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a run starts from. `prompts` are in the order of the run's seed; `setting` is the trial's.
+
+    seconds_per_token: of training, from the reference run. notes: what a run tells beside its ledger.
+    """
+
+    policy: Policy
+    reward_model: RewardModel
+    prompts: Dataset
+    ledger: Ledger
+    setting: Mapping[str, float]
+    seed: int
+    seconds_per_token: float
+    out: Path
+    notes: dict[str, float] = field(default_factory=dict)
+
+    def sampling(self) -> SampleConfig:
+        """How pools are drawn."""
+        return SampleConfig(n=N, seed=self.seed)
+
+    def finetune(self) -> FinetuneConfig:
+        """How kept rows are fine-tuned on."""
+        names = {"learning_rate", "epochs"} & set(self.setting)
+        return FinetuneConfig(seed=self.seed, **{name: self.setting[name] for name in names})
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One method. middle: its middle learning rate; second: the other setting of its trials.
+
+    run(task) tunes and returns the policy, counting in the task's ledger; None: nothing is trained.
+    settings: the dataclasses whose fields are its hyper-parameters; more: those outside of a dataclass.
+    own, shared: the code that is the method's alone, and the code that it needs beside sampling, scoring and
+    the training step.
+    """
+
+    name: str
+    label: str
+    run: Callable[[Task], Policy] | None = None
+    middle: float | None = None
+    second: tuple[str, tuple[float, float]] | None = None
+    settings: Sequence[type] = ()
+    more: Sequence[str] = ()
+    own: Sequence[Any] = ()
+    shared: Sequence[Any] = ()
+
+    def trials(self, second: float | None = None) -> list[dict[str, float]]:
+        """The six settings that are tried first; with `second` given, the three that keep that value of it.
+
+        One empty setting for an arm that is not trained.
+        """
+        if self.middle is None or self.second is None:
+            return [{}]
+        name, values = self.second
+        rates = [float(f"{self.middle * factor:.2g}") for factor in RATES]
+        kept = values if second is None else (second,)
+        return [{"learning_rate": rate, name: value} for rate in rates for value in kept]
+
+    def hyper_parameters(self) -> int:
+        """How many settings shape the tuned policy."""
+        names = [f.name for kind in self.settings for f in dataclasses.fields(kind)] + list(self.more)
+        return sum(name not in UNTUNED for name in names)
+
+
+# Rejection sampling, in rounds ----------------------------------------------------------------------------
+
+
+def best(pool: Dataset, seed: int) -> Dataset:
+    """The best response to each prompt."""
+    return select_rows(pool, "best_of_n", {}, seed)
+
+
+def at_random(pool: Dataset, seed: int) -> Dataset:
+    """As many random responses to each prompt as the best of n would be."""
+    return matched_random(pool, best(pool, seed), seed)
+
+
+def rejection_sampling(task: Task, rounds: int = 1, keep: Callable[[Dataset, int], Dataset] = best) -> Policy:
+    """`rounds` rounds that share the budget evenly; each draws fresh prompts from the newest policy."""
+    policy, share = task.policy, len(task.prompts) // rounds
+    for number in range(1, rounds + 1):
+        prompts = schema.take(task.prompts, range(share * (number - 1), share * number))
+        part = dataclasses.replace(
+            task, policy=policy, prompts=prompts, seed=task.seed + SEED_STEP * (number - 1)
+        )
+        with task.ledger:
+            policy = _round(part, number, task.ledger.limit * number / rounds, keep)
+    return policy
+
+
+def _round(task: Task, number: int, limit: float, keep: Callable[[Dataset, int], Dataset]) -> Policy:
+    """One round that may spend until `limit` is reached, what was spent before included."""
+    ledger, config = task.ledger, task.finetune()
+    tuning = Tuning(lambda pool: [keep(pool, task.seed)], config.epochs, task.seconds_per_token)
+    pool = gather(task.policy, task.reward_model, task.prompts, task.sampling(), ledger, tuning, limit)
+    began = ledger.cpu_seconds
+    kept = keep(pool, task.seed)
+    out = task.out / str(number)
+    tuned = sft.finetune(task.policy, kept, out, config=config, show_progress=False)
+    ledger.trained(task.policy.parameters, tokens_of(task.policy, kept) * config.epochs)
+    task.notes["tuning_seconds"] = task.notes.get("tuning_seconds", 0.0) + ledger.cpu_seconds - began
+    return tuned
+
+
+# The other road -------------------------------------------------------------------------------------------
+
+
+def dpo(task: Task) -> Policy:
+    """DPO on the best against the worst of n, from one pool."""
+    config, ledger = task.finetune(), task.ledger
+    reference = FORWARD / TRAINING
+    with ledger:
+        tuning = Tuning(
+            lambda pool: dpo_module.pairs(pool, task.seed), config.epochs + reference, task.seconds_per_token
+        )
+        pool = gather(task.policy, task.reward_model, task.prompts, task.sampling(), ledger, tuning)
+        return rl.finetune_dpo(
+            task.policy,
+            pool,
+            task.out / "dpo",
+            beta=task.setting["beta"],
+            config=config,
+            ledger=ledger,
+            show_progress=False,
+        )
+
+
+def online(kind: method.Method, **shape: int) -> Callable[[Task], Policy]:
+    """The loop with a method; `shape` are the loop's settings that no trial changes."""
+
+    def run(task: Task) -> Policy:
+        ledger, out = task.ledger, task.out / "rl"
+        fixed = {"steps": STEPS, "warmup_steps": WARMUP, "seed": task.seed} | shape
+        budget = {"budget": ledger.limit, "budget_unit": ledger.unit}
+        settings = rl.Loop(**fixed, **budget, **task.setting)
+        tuned = rl.train(
+            task.policy, task.reward_model, task.prompts, kind, settings, out=out, show_progress=False
+        )
+        record = json.loads((out / "training.json").read_text(encoding="utf-8"))
+        ledger.restore(record["ledger"])
+        task.notes["draws"] = len(record["history"])
+        return tuned
+
+    return run
+
+
+# All of them ----------------------------------------------------------------------------------------------
+
+_EPOCHS = ("epochs", (3, 6))
+_PULL = ("kl_coefficient", (0.05, 0.2))
+_GROUPS = {"prompts_per_step": 16, "n": 4, "minibatch": 32}
+_SFT = {"middle": 5e-4, "second": _EPOCHS, "settings": (SampleConfig, FinetuneConfig)}
+_LOOP = (loop, learner, draws, method)
+_GRADIENT = (advantages.leave_one_out, losses.policy_gradient)
+_VALUES = (
+    advantages.gae,
+    advantages.whiten,
+    advantages.token_rewards,
+    losses.clipped_policy,
+    losses.clipped_value,
+    draws.ValueModel,
+)
+
+
+def _sft_arm(name: str, label: str, run: Callable[[Task], Policy], own: Sequence[Any]) -> Arm:
+    return Arm(name, label, run, **_SFT, own=own, shared=(sft,))
+
+
+def _loop_arm(
+    kind: method.Method, label: str, second: tuple[str, tuple[float, float]], own: Sequence[Any], **shape: int
+) -> Arm:
+    name, settings = type(kind).__name__.lower(), (rl.Loop, type(kind))
+    code = {"own": (type(kind), *own), "shared": _LOOP}
+    return Arm(name, label, online(kind, **shape), 3e-4, second, settings=settings, **code)
+
+
+_ALL = (
+    Arm("base", "base"),
+    _sft_arm("random", "random control", partial(rejection_sampling, keep=at_random), (selection.random,)),
+    _sft_arm("rs1", "RS-1", rejection_sampling, (selection.best_of_n,)),
+    _sft_arm("rs3", "RS-3", partial(rejection_sampling, rounds=3), (selection.best_of_n,)),
+    Arm("best_of_n", f"best-of-{N} serving", settings=(SampleConfig,), own=(selection.best_of_n,)),
+    _loop_arm(rl.OnlineRFT(), "online RFT", ("epochs", (1, 3)), (), prompts_per_step=8, n=N, minibatch=8),
+    Arm(
+        "dpo",
+        "DPO",
+        dpo,
+        2e-4,
+        ("beta", (0.1, 0.5)),
+        settings=(SampleConfig, FinetuneConfig),
+        more=("beta",),
+        own=(dpo_module, losses.dpo),
+        shared=(sft,),
+    ),
+    _loop_arm(rl.Reinforce(), "REINFORCE", _PULL, _GRADIENT, **_GROUPS),
+    _loop_arm(rl.RLOO(), "RLOO", _PULL, _GRADIENT, **_GROUPS),
+    _loop_arm(rl.GRPO(), "GRPO", _PULL, (advantages.group_normalised, losses.grpo), **_GROUPS),
+    _loop_arm(rl.PPO(), "PPO", _PULL, _VALUES, prompts_per_step=64, n=1, epochs=2, minibatch=32),
+)
+ARMS = {arm.name: arm for arm in _ALL}
+"""Every arm by name, in the order of tables."""

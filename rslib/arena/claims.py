@@ -1,0 +1,140 @@
+"""What is said of the arena, and whether the intervals bear it out.
+
+Every claim is a difference with the sign that it asserts. It is "supported" when its interval lies on that
+side of 0, "contradicted" when it lies on the other, else "not separable". The intervals are Bonferroni's:
+with m claims each has level 1 - 0.05 / m, so the chance that any of them misses the truth is at most 5 %.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rslib.arena.arms import ARMS
+from rslib.arena.intervals import Interval, over_both, paired
+from rslib.arena.measuring import BUDGETS, TRIED
+from rslib.arena.summary import difference, trials_of
+from rslib.errors import DataError
+
+RISK = 0.05
+SUPPORTED, CONTRADICTED, OPEN = "supported", "contradicted", "not separable"
+EQUAL = {"responses": "equal responses", "flops": "equal FLOPs", "cpu_seconds": "equal seconds"}
+WORDS = {
+    "gold": "points of gold",
+    "proxy": "reward",
+    "flops": "FLOPs",
+    "cpu_seconds": "CPU seconds",
+    "memory": "MiB above the libraries",
+    "models": "models",
+}
+Content = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """text: the sentence. arms: of which it speaks. unit: of the difference. sign: the one asserted.
+
+    find(content, level) gives the interval of the difference.
+    """
+
+    text: str
+    arms: tuple[str, str]
+    unit: str
+    find: Callable[[Content, float], Interval]
+    sign: int = 1
+
+
+def _against(text: str, first: str, second: str, unit: str, metric: str = "gold", sign: int = 1) -> Claim:
+    """`first` has more (sign 1) or less (-1) of a metric than `second`, both in one kind of budget."""
+    names = {"first": ARMS[first].label, "second": ARMS[second].label, "equal": EQUAL[unit]}
+
+    def find(content: Content, level: float) -> Interval:
+        return difference(content, first, second, unit, metric, level)
+
+    return Claim(text.format(**names), (first, second), WORDS[metric], find, sign)
+
+
+def _sensitivity(words: str, at: int, unit: str) -> Claim:
+    """PPO loses more gold than RS-1 when its rate is the lowest (at 0) or the highest (2) of three."""
+
+    def find(content: Content, level: float) -> Interval:
+        return rate_contrast(content, "ppo", "rs1", unit, at, level)
+
+    text = f"{words} the learning rate costs PPO more gold than RS-1 (trials at {EQUAL[unit]}, one seed)"
+    return Claim(text, ("ppo", "rs1"), WORDS["gold"], find)
+
+
+def verdict_of(found: Interval, sign: int) -> str:
+    """What an interval says of a claim with this sign; an end on 0 leaves it open.
+
+    >>> verdict_of({"low": 0.1, "high": 0.4}, 1), verdict_of({"low": 0.1, "high": 0.4}, -1)
+    ('supported', 'contradicted')
+    """
+    low, high = sorted((sign * found["low"], sign * found["high"]))
+    return SUPPORTED if low > 0 else CONTRADICTED if high < 0 else OPEN
+
+
+def all_claims() -> list[Claim]:
+    """Every claim, in the order of the page."""
+    found: list[Claim] = []
+    for first in ("ppo", "rs3", "dpo", "onlinerft", "rloo"):
+        text = "{first} has more gold than {second} at {equal}"
+        found += [_against(text, first, "rs1", unit) for unit in BUDGETS]
+    text = "{first} has more gold than its {second} at {equal}"
+    found += [_against(text, "rs1", "random", unit) for unit in BUDGETS]
+    for first in ("ppo", "dpo", "rloo", "grpo", "reinforce"):
+        text = "{first} has more gold than {second}, trained at {equal}"
+        found.append(_against(text, first, "base", "responses"))
+    for first in ("rs1", "ppo"):
+        text = "{first} has more gold than {second}, trained at {equal}"
+        found.append(_against(text, first, "best_of_n", "responses"))
+    cost = "{first} needs more " + "%s than {second} at {equal}"
+    for metric, unit in (("flops", "responses"), ("cpu_seconds", "responses"), ("cpu_seconds", "flops")):
+        found.append(_against(cost % WORDS[metric], "ppo", "rs1", unit, metric))
+    found.append(_against("{first} holds more models than {second}", "ppo", "rs1", "responses", "models"))
+    found.append(_against("{first} needs more memory than {second}", "ppo", "rs1", "responses", "memory"))
+    text = "{first} has more reward than {second} at {equal}"
+    found.append(_against(text, "rs3", "rs1", "responses", "proxy"))
+    for unit in TRIED:
+        found += [_sensitivity(words, at, unit) for words, at in (("Tripling", 2), ("A third of", 0))]
+    return found
+
+
+def rate_contrast(content: Content, first: str, second: str, unit: str, at: int, level: float) -> Interval:
+    """How much more gold `first` loses than `second` when its rate is the lowest (0) or highest (2) of three.
+
+    The loss is gold at the middle rate minus gold at the other, averaged over the second setting. One seed:
+    the interval knows of the prompts alone.
+    """
+    lost = [_lost(content, arm, unit, at) for arm in (first, second)]
+    found = paired(*lost, "validation")
+    return over_both([found["difference"]], found["standard_error"], found["clusters"], level)
+
+
+def _lost(content: Content, arm: str, unit: str, at: int) -> np.ndarray:
+    """Gold lost at each validation prompt (M,); DataError when all trials at one of the rates failed."""
+    trials = trials_of(content, arm, unit)
+    rates = sorted({one["setting"]["learning_rate"] for one in trials})
+    found = []
+    for rate in (rates[1], rates[at]):
+        ended = [one["gold"] for one in trials if one["setting"]["learning_rate"] == rate and "gold" in one]
+        if not ended:
+            what = f"no trial of {arm} at learning rate {rate:g} has ended"
+            raise DataError(what, where="arena", fix="Lower the arm's middle learning rate.")
+        found.append(np.mean(ended, axis=0))
+    return found[0] - found[1]
+
+
+def judged(content: Content) -> list[dict[str, Any]]:
+    """Every claim about measured arms, with its interval and verdict, as plain data."""
+    claims = [claim for claim in all_claims() if set(claim.arms) <= set(content["plan"]["arms"])]
+    level = 1 - RISK / len(claims)
+    found = []
+    for claim in claims:
+        interval = claim.find(content, level)
+        entry = {"claim": claim.text, "unit": claim.unit, "verdict": verdict_of(interval, claim.sign)}
+        found.append(entry | {name: float(f"{value:.6g}") for name, value in interval.items()})
+    return found

@@ -1,0 +1,158 @@
+"""From finished cells to the content of docs/results/arena.json, and from that to rows and claims."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rslib.arena.arms import ARMS
+from rslib.arena.counts import code_lines
+from rslib.arena.intervals import Interval, over_both, over_seeds, paired
+from rslib.arena.measuring import Plan, budgets_of, chosen
+from rslib.store import versions
+
+Content = Mapping[str, Any]
+LEDGER = ("responses", "sampled_tokens", "trained_tokens", "flops", "cpu_seconds", "seconds", "models")
+YARDSTICK = "rs1"
+"""The arm that all others are compared with in the tables."""
+
+
+def content_of(results: Mapping[str, Sequence[dict[str, Any]]], plan: Plan, command: str) -> dict[str, Any]:
+    """Everything that the page needs: all runs, and each prompt's gold and reward, averaged over the seeds.
+
+    Trials keep the gold of each prompt, as comparisons of settings need it.
+    """
+    finals = results["finals"]
+    pooled = {
+        key: {name: _pooled(members, name) for name in ("gold", "proxy")}
+        for key, members in _grouped(finals).items()
+    }
+    return {
+        "command": command,
+        "versions": versions(),
+        "device": results["reference"][0]["device"],
+        "plan": dataclasses.asdict(plan),
+        "budgets": {unit: own["limit"] for unit, own in budgets_of(results["reference"]).items()},
+        "chosen": chosen(results["trials"]),
+        "chosen_by_reward": chosen(results["trials"], "proxy"),
+        "reference": [_short(one) for one in results["reference"]],
+        "trials": [
+            _short(one) | ({"gold": one["gold"]} if "gold" in one else {}) for one in results["trials"]
+        ],
+        "finals": [_short(one) for one in finals],
+        "prompts": pooled,
+        "code": {
+            name: {
+                "hyper_parameters": arm.hyper_parameters(),
+                "own_lines": code_lines(arm.own),
+                "shared_lines": code_lines(arm.shared),
+            }
+            for name, arm in ARMS.items()
+        },
+    }
+
+
+def _short(result: dict[str, Any]) -> dict[str, Any]:
+    """A result without the values of single prompts."""
+    cell = {name: result["cell"][name] for name in ("stage", "arm", "unit", "limit", "seed", "setting")}
+    return cell | {
+        name: value for name, value in result.items() if name not in ("cell", "gold", "proxy", "device")
+    }
+
+
+def _grouped(finals: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for one in finals:
+        groups.setdefault(key_of(one["cell"]["arm"], one["cell"]["unit"]), []).append(one)
+    return groups
+
+
+def _pooled(members: Sequence[dict[str, Any]], name: str) -> list[float]:
+    return [round(float(value), 4) for value in np.mean([one[name] for one in members], axis=0)]
+
+
+def key_of(arm: str, unit: str | None) -> str:
+    """Where the values of an arm in a budget stand; arms without training have one entry for all budgets.
+
+    >>> key_of("rs1", "flops"), key_of("base", "flops")
+    ('rs1 flops', 'base')
+    """
+    return f"{arm} {unit}" if unit and ARMS[arm].run is not None else arm
+
+
+def dumped(content: Content) -> str:
+    """The content as JSON text: one run, one setting or one list of numbers a line."""
+    parts = []
+    for name, value in content.items():
+        if isinstance(value, list):
+            inner = ",\n  ".join(json.dumps(item, sort_keys=True) for item in value)
+            parts.append(f'"{name}": [\n  {inner}\n ]')
+        elif isinstance(value, Mapping):
+            inner = ",\n  ".join(
+                f"{json.dumps(k)}: {json.dumps(v, sort_keys=True)}" for k, v in value.items()
+            )
+            parts.append(f'"{name}": {{\n  {inner}\n }}')
+        else:
+            parts.append(f'"{name}": {json.dumps(value)}')
+    return "{\n " + ",\n ".join(parts) + "\n}\n"
+
+
+# Reading it -----------------------------------------------------------------------------------------------
+
+
+def runs_of(content: Content, arm: str, unit: str | None) -> list[dict[str, Any]]:
+    """The finals of an arm in a budget, by seed."""
+    unit = unit if ARMS[arm].run is not None else None
+    found = [one for one in content["finals"] if (one["arm"], one["unit"]) == (arm, unit)]
+    return sorted(found, key=lambda one: one["seed"])
+
+
+def value_of(run: Mapping[str, Any], metric: str) -> float:
+    """One number of a run: of its evaluation, its ledger or its memory; None is NaN."""
+    if metric in LEDGER:
+        return float(run["ledger"][metric])
+    if metric == "memory":
+        return float(run["memory"]["peak"] - run["memory"]["libraries"])
+    if metric == "overshoot":
+        return float(run["ledger"][run["unit"]] / run["limit"] - 1)
+    value = run["means"][metric]
+    return float("nan") if value is None else float(value)
+
+
+def by_seed(content: Content, arm: str, unit: str | None, metric: str) -> np.ndarray:
+    """The values of a metric (S,)."""
+    return np.array([value_of(run, metric) for run in runs_of(content, arm, unit)])
+
+
+def difference(
+    content: Content, first: str, second: str, unit: str, metric: str, level: float = 0.95
+) -> Interval:
+    """Mean of `first` minus mean of `second` in one kind of budget, paired by seed.
+
+    Gold and proxy depend on the prompts as well, and are paired by prompt too; what a run costs does not.
+    """
+    apart = by_seed(content, first, unit, metric) - by_seed(content, second, unit, metric)
+    if metric not in ("gold", "proxy"):
+        return over_seeds(apart, level)
+    found = paired(*(content["prompts"][key_of(arm, unit)][metric] for arm in (first, second)), "test")
+    return over_both(apart, found["standard_error"], found["clusters"], level)
+
+
+def over_prompts(content: Content, first: str, second: str, unit: str) -> Interval:
+    """Gold of `first` minus gold of `second` in a budget, paired by prompt, pooled over seeds."""
+    found = paired(*(content["prompts"][key_of(arm, unit)]["gold"] for arm in (first, second)), "test")
+    return {"mean": found["difference"], "low": found["low"], "high": found["high"]}
+
+
+def trials_of(content: Content, arm: str, unit: str) -> list[dict[str, Any]]:
+    """The trials of a method at a budget."""
+    return [one for one in content["trials"] if (one["arm"], one["unit"]) == (arm, unit)]
+
+
+def measured_arms(content: Content) -> list[str]:
+    """The arms of the plan, in the order of the tables."""
+    return [name for name in ARMS if name in content["plan"]["arms"]]

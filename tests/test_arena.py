@@ -1,0 +1,272 @@
+"""The arena: runs fit their budgets, trials are equal for all, claims follow from the intervals."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from rslib import plots
+from rslib.arena import claims, intervals, measuring, page, pictures, summary
+from rslib.arena.arms import ARMS, N
+from rslib.arena.cell import Cell, per_prompt, run_cell
+from rslib.arena.measuring import BUDGETS, QUICK, Plan
+from rslib.arena.within import LEAST
+from rslib.errors import ConfigError, ModelError
+from rslib.pipeline import load_prompts
+
+SMALL = Plan(seeds=(0, 1, 2), validation_prompts=40, test_prompts=60, samples=2)
+TRUE_GOLD = {name: 1.0 + 0.4 * at for at, name in enumerate(ARMS)}
+
+
+def fake(cell):
+    """A result with made-up numbers: gold by arm, a little chance, costs of the budget's own size."""
+    rng = np.random.default_rng([cell.seed, *cell.name.encode()])
+    settings = list(cell.setting.values())
+    shift = 0.2 * ARMS[cell.arm].trials().index(cell.setting) if settings and cell.stage == "trial" else 0.0
+    hard = np.random.default_rng(0).normal(0, 1, cell.prompts)
+    gold = TRUE_GOLD[cell.arm] + shift + hard + rng.normal(0, 0.2, cell.prompts) + rng.normal(0, 0.02)
+    spent = {"responses": 1536, "flops": 2.8e11, "cpu_seconds": 8.0} | (
+        {cell.unit: cell.limit} if cell.unit else {}
+    )
+    ledger = spent | {"sampled_tokens": 40000, "trained_tokens": 20000, "models": 2 + 2 * (cell.arm == "ppo")}
+    names = ("proxy", "kl", "length", "truncation_rate")
+    return {
+        "cell": dataclasses.asdict(cell),
+        "ledger": ledger | {"unit": cell.unit, "seconds": 9.0 + rng.random()},
+        "memory": {"libraries": 400.0, "peak": 600.0 + rng.random()},
+        "device": "cpu float32",
+        "notes": {"tuning_seconds": 3.0},
+        "means": {"gold": float(gold.mean()), "unsafe_compliance": None}
+        | {name: 1.0 + rng.random() for name in names},
+        "gold": gold.round(4).tolist(),
+        "proxy": (gold * 2).round(4).tolist(),
+    }
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory):
+    results = measuring.measure(SMALL, tmp_path_factory.mktemp("arena"), workers=0, run=fake)
+    found = summary.content_of(results, SMALL, "python -m rslib arena")
+    return json.loads(summary.dumped(found | {"claims": claims.judged(found)}))
+
+
+# Trials and cells -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arm", [name for name in ARMS if ARMS[name].run is not None])
+def test_every_method_has_six_trials_with_rates_a_factor_of_three_apart(arm):
+    trials = ARMS[arm].trials()
+    rates = sorted({one["learning_rate"] for one in trials})
+    assert len(trials) == 6 == len({tuple(one.values()) for one in trials})
+    assert np.diff(np.log(rates)) == pytest.approx(np.log(3), rel=0.05)
+    assert ARMS[arm].hyper_parameters() >= 2
+
+
+def test_the_finals_give_every_arm_every_budget_and_every_seed(content):
+    for arm in ARMS:
+        for unit in BUDGETS:
+            assert [run["seed"] for run in summary.runs_of(content, arm, unit)] == list(SMALL.seeds)
+    seeds = {run["seed"] for run in content["finals"]}
+    assert content["plan"]["tuning_seed"] not in seeds
+    assert {run["seed"] for run in content["trials"]} == {SMALL.tuning_seed}
+
+
+def test_the_trials_are_judged_on_validation_prompts_and_the_finals_on_test_prompts():
+    budget = {"limit": 5.0}
+    assert {cell.split for cell in SMALL.tried("flops", budget)} == {"validation"}
+    assert {cell.split for cell in SMALL.finals("flops", budget, {})} == {"test"}
+    splits = [set(load_prompts("tiny", split)["prompt"][:]) for split in ("train", "validation", "test")]
+    assert not (splits[0] & splits[2] or splits[1] & splits[2] or splits[0] & splits[1])
+
+
+def test_the_setting_with_the_highest_gold_is_chosen_and_one_that_failed_never(tmp_path):
+    found = measuring.measure(SMALL, tmp_path, workers=0, run=fake)["trials"]
+    best = measuring.chosen(found)["flops"]["ppo"]
+    own = [t for t in found if (t["cell"]["arm"], t["cell"]["unit"]) == ("ppo", "flops")]
+    assert best == max(own, key=lambda t: t["means"]["gold"])["cell"]["setting"]
+    failed = [
+        {"cell": t["cell"], "error": "the loss is nan"} if t["cell"]["setting"] == best else t for t in own
+    ]
+    assert measuring.chosen(failed)["flops"]["ppo"] != best
+
+
+def test_a_trial_that_fails_is_a_result_and_any_other_run_that_fails_ends_the_arena(tmp_path):
+    def explodes(cell):
+        if cell.arm == "ppo" and cell.setting["learning_rate"] > 5e-4:
+            raise ModelError("the loss is nan", where="step 3", fix="Lower the learning rate.")
+        return fake(cell)
+
+    trials = measuring.measure(SMALL, tmp_path, workers=0, run=explodes)["trials"]
+    assert [t["error"] for t in trials if "error" in t] == ["the loss is nan"] * 3
+    with pytest.raises(ModelError):
+        measuring.guarded(
+            lambda cell: explodes(dataclasses.replace(cell, setting={"learning_rate": 1.0})), final()
+        )
+
+
+def final():
+    return Cell("final", "ppo", "flops", 1.0, 0, "test", 4, 1, {"learning_rate": 1e-4, "kl_coefficient": 0.1})
+
+
+def test_finished_runs_are_kept_and_those_of_another_plan_are_not_taken_for_them(tmp_path):
+    ran = []
+
+    def counting(cell):
+        ran.append(cell.name)
+        return fake(cell)
+
+    for plan, new in ((SMALL, True), (SMALL, False), (dataclasses.replace(SMALL, test_prompts=50), True)):
+        ran.clear()
+        measuring.measure(plan, tmp_path, workers=0, run=counting)
+        assert bool(ran) == new
+    assert {name.split("_")[0] for name in ran} == {"final"}
+
+
+def test_a_plan_with_an_unknown_arm_or_a_final_seed_that_tunes_is_refused():
+    with pytest.raises(ConfigError, match="unknown arm"):
+        Plan(arms=("base", "pro"))
+    with pytest.raises(ConfigError, match="seed 3 tunes"):
+        Plan(tuning_seed=3)
+
+
+# Runs within a budget -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arm", "unit", "limit"), [("rs1", "flops", 6e10), ("rs3", "responses", 1536), ("dpo", "flops", 6e10)]
+)
+def test_a_run_that_draws_a_pool_ends_just_below_its_budget(arm, unit, limit):
+    limit = limit if unit == "flops" else 3 * 8 * N
+    found = run_cell(Cell("trial", arm, unit, limit, 100, "validation", 4, 1, ARMS[arm].trials()[0]))
+    share = LEAST / (found["ledger"]["responses"] / N)
+    assert 1 - 1.5 * share <= found["ledger"][unit] / limit <= 1.02
+    assert found["ledger"]["trained_tokens"] > 0 and found["memory"]["peak"] >= found["memory"]["libraries"]
+
+
+def test_best_of_n_serving_pays_n_responses_for_each_one_that_it_serves_and_serves_the_best():
+    judged = {"split": "validation", "prompts": 6, "samples": 2}
+    best, base = (run_cell(Cell("final", arm, None, None, 0, **judged)) for arm in ("best_of_n", "base"))
+    assert best["ledger"]["responses"] == 6 * 2 * N and base["ledger"]["responses"] == 0
+    assert best["means"]["proxy"] > base["means"]["proxy"]
+
+
+def test_values_of_a_prompt_are_means_over_its_responses():
+    from datasets import Dataset
+
+    columns = {
+        "gold": [1.0, 3.0],
+        "reward": [0.0, 1.0],
+        "logprob": [-2.0, -2.0],
+        "reference_logprob": [-3.0, -2.0],
+    }
+    text = {"complied": [None, None], "token_ids": [[1], [1, 2]], "finish_reason": ["stop", "length"]}
+    found = per_prompt(Dataset.from_dict(columns | text), 2)
+    assert {name: values.tolist() for name, values in found.items() if name != "unsafe_compliance"} == {
+        "gold": [2.0],
+        "proxy": [0.5],
+        "kl": [0.5],
+        "length": [1.5],
+        "truncation_rate": [0.5],
+    }
+    assert np.isnan(found["unsafe_compliance"]).all()
+
+
+# Intervals and claims -------------------------------------------------------------------------------------
+
+
+def test_an_interval_over_both_covers_a_true_mean_that_seeds_and_prompts_hide():
+    """2000 draws of 5 seeds x 40 prompts at level 0.95: coverage below 0.93 has a chance under 1e-4."""
+    rng = np.random.default_rng(1)
+    covered = 0
+    for _ in range(2000):
+        table = rng.normal(0, 1, (5, 1)) + rng.normal(0, 3, (1, 40)) + rng.normal(0, 2, (5, 40))
+        error = table.mean(0).std(ddof=1) / np.sqrt(40)
+        found = intervals.over_both(table.mean(1), error, 40)
+        covered += found["low"] <= 0 <= found["high"]
+    assert 0.93 <= covered / 2000 <= 0.995
+
+
+def test_no_spread_gives_no_width_and_one_seed_leaves_the_prompts():
+    assert intervals.over_seeds([2.0, 2.0]) == {"mean": 2.0, "low": 2.0, "high": 2.0}
+    one = intervals.over_both([1.0], 0.5, 1000)
+    assert one["high"] - 1 == pytest.approx(1.96 * 0.5, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "sign", "verdict"),
+    [
+        (0.1, 0.2, 1, "supported"),
+        (0.1, 0.2, -1, "contradicted"),
+        (-0.2, -0.1, 1, "contradicted"),
+        (-0.1, 0.2, 1, "not separable"),
+        (0.0, 0.2, 1, "not separable"),
+        (0.0, 0.0, 1, "not separable"),
+        (2.0, 2.0, 1, "supported"),
+    ],
+)
+def test_a_verdict_follows_from_the_interval_alone(low, high, sign, verdict):
+    assert claims.verdict_of({"low": low, "high": high}, sign) == verdict
+
+
+def test_claims_get_the_verdict_that_the_made_up_truth_asks_for(content):
+    found = {one["claim"]: one for one in content["claims"]}
+    assert found["PPO has more gold than RS-1 at equal FLOPs"]["verdict"] == "supported"
+    assert (
+        found["RS-1 has more gold than best-of-16 serving, trained at equal responses"]["verdict"]
+        == "contradicted"
+    )
+    assert found["PPO holds more models than RS-1"]["mean"] == 2
+    assert found["PPO needs more memory than RS-1"]["verdict"] == "not separable"
+
+
+def test_the_more_claims_the_wider_each_interval(content):
+    one = summary.difference(content, "ppo", "rs1", "flops", "gold")
+    all_of_them = next(
+        c for c in content["claims"] if c["claim"] == "PPO has more gold than RS-1 at equal FLOPs"
+    )
+    assert all_of_them["low"] < one["low"] < one["high"] < all_of_them["high"]
+
+
+def test_a_plan_without_an_arm_makes_no_claim_about_it(content):
+    fewer = content | {"plan": content["plan"] | {"arms": ["base", "rs1", "ppo"]}}
+    said = " ".join(one["claim"] for one in claims.judged(fewer))
+    assert "PPO" in said and "DPO" not in said and "control" not in said
+
+
+# Page and figures -----------------------------------------------------------------------------------------
+
+
+def test_the_page_has_a_table_for_each_budget_and_a_row_for_each_arm(content):
+    text = page.page(content | {"summaries": {}})
+    for title in page.TITLES.values():
+        part = text.split(f"## {title}\n")[1].split("\n## ")[0]
+        assert all(f"| {ARMS[arm].label} |" in part for arm in ARMS)
+    assert all(one["claim"] in text for one in content["claims"])
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda content: plots.arena_gold_against_kl(pictures.gold_and_kl(content), 3),
+        lambda content: plots.arena_cost_quality(pictures.costs(content), 3),
+        lambda content: plots.arena_sensitivity(pictures.sensitivity(content)),
+    ],
+)
+def test_every_figure_asks_a_question_and_says_what_it_shows(content, draw):
+    axes = draw(content)
+    title = axes[0].figure.get_suptitle() or axes[0].get_title(loc="left")
+    assert title.endswith("?") and plots.summary_of(axes).endswith(".")
+    assert plots.rendered(axes, "svg") == plots.rendered(draw(content), "svg")
+
+
+# From the command line --------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_quick_arena_runs_from_the_command_line(tmp_path):
+    from rslib.__main__ import main
+
+    assert main(["arena", "--quick", "--out", str(tmp_path)]) == 0
+    content = json.loads((tmp_path / "results" / "arena.json").read_text(encoding="utf-8"))
+    assert len(content["finals"]) == len(QUICK.seeds) * (3 * 3 + 2) and (tmp_path / "arena.md").exists()

@@ -490,7 +490,7 @@ def arena_gold_against_kl(
         for point in points:
             _crossed(panel, point, checked(point["kl"], "KL"), checked(point[name], name), point["label"])
         panel.set_ylabel("gold (points)" if name == "gold" else "reward")
-    axes[0].legend(frameon=False, fontsize=8, ncols=1, loc="center left", bbox_to_anchor=(1.0, 0.0))
+    _beside(axes)
     axes[-1].set_xlabel(f"KL to the starting policy (nats), n = {seeds} seeds, equal responses")
     best, far = max(points, key=lambda p: p["gold"]["mean"]), max(points, key=lambda p: p["proxy"]["mean"])
     summary = (
@@ -501,6 +501,12 @@ def arena_gold_against_kl(
     )
     finished(axes, "What does each method buy with the KL that it spends?", summary)
     return axes
+
+
+def _beside(axes: Sequence[Axes]) -> None:
+    """The legend of the first panel, to the right of all."""
+    handles, labels = axes[0].get_legend_handles_labels()
+    axes[0].figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside right center")
 
 
 def _crossed(
@@ -538,7 +544,7 @@ def arena_cost_quality(
         panel.set_xscale("log")
         panel.set_ylabel("gold (points)")
         panel.set_xlabel(f"{'GFLOPs' if name == 'flops' else 'CPU seconds'} of a run, n = {seeds} seeds")
-    axes[0].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.0))
+    _beside(axes)
     dear = max(points, key=lambda point: point["flops"]["mean"])
     cheap = min((p for p in points if p["unit"] == dear["unit"]), key=lambda point: point["flops"]["mean"])
     told = [
@@ -584,7 +590,7 @@ def _trial_lines(panel: Axes, trials: Sequence[Mapping[str, Any]]) -> None:
         colour, marker = (LOOKS["best_of_n"], LOOKS["rlhf"])[seconds.index(second) % 2][:2]
         equal, dashes = ARENA_BUDGETS[unit]
         panel.errorbar(
-            [trial["rate"] for trial in own],
+            [trial["rate"] * 1e4 for trial in own],
             means,
             [means - lows, highs - means],
             color=colour,
@@ -595,12 +601,12 @@ def _trial_lines(panel: Axes, trials: Sequence[Mapping[str, Any]]) -> None:
             elinewidth=0.8,
             label=f"{second}, {equal}",
         )
-    rates = sorted({trial["rate"] for trial in trials})
+    rates = sorted({round(trial["rate"] * 1e4, 6) for trial in trials})
     panel.set_xscale("log")
     panel.set_xticks(rates, [f"{rate:g}" for rate in rates])
     panel.minorticks_off()
-    panel.set_xlabel(f"{trials[0]['label']}: learning rate", fontsize=9)
-    panel.legend(frameon=False, fontsize=5.5, loc="lower left")
+    panel.set_xlabel(f"{trials[0]['label']}: learning rate, 1e-4", fontsize=9)
+    panel.legend(frameon=False, fontsize=6, loc="best")
 
 
 def _sensitivity_summary(trials: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> str:

@@ -94,7 +94,7 @@ def best_of_n_mean(scores, n, values=None):
     """Expected value of the best of n of these N responses, drawn without replacement; a float.
 
     `scores` choose; `values` are averaged (the scores themselves unless given). Tied scores share equally.
-    Raises ValueError unless 1 <= n <= N, and for NaN.
+    Leaves its inputs as they are. Raises ValueError unless 1 <= n <= N, and for NaN.
 
     >>> best_of_n_mean([4, 1, 2], 2)  # the pairs' best are 4, 4 and 2
     3.3333333333333335
@@ -188,7 +188,7 @@ for name, found in ways.items():
 def best_of_n_law(probs, rewards, n):
     """Probability of each response, in the order of the input, after best-of-n: a list or array.
 
-    Raises ValueError if n < 1, and for NaN among the rewards.
+    Leaves its inputs as they are. Raises ValueError if n < 1, and for NaN among the rewards.
 
     >>> best_of_n_law([0.5, 0.25, 0.25], [0, 1, 1], 2)  # worst only if both draws are the first
     [0.25, 0.375, 0.375]

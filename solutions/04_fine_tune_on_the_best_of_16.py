@@ -65,8 +65,8 @@ print("argmax on 1, NaN, 3 keeps column", broken.argmax(), "and nanargmax column
 # Write three selectors. Each returns two lists: the kept `(prompt, column)` pairs, both counted from 0,
 # and the prompts that were left out because not one of their responses finished. A response with the
 # finish reason `"length"` was cut and is never kept. Ties, and only exact ones, are broken by lot, with
-# the generator that is passed in. A reward that is NaN or infinite, also that of a cut response, is a
-# `ValueError` that says which prompt has it.
+# the generator that is passed in, anew for each prompt. A reward that is NaN or infinite, also that of a
+# cut response, is a `ValueError` that says which prompt has it. The tables that come in stay as they are.
 #
 # <details><summary>Hint</summary>
 # Shuffle the usable columns of a row with <code>rng.permutation</code>, then sort them by reward with
@@ -163,7 +163,7 @@ print("pad", policy.pad_id, "| end of sequence", policy.eos_ids, "| finish reaso
 # token given everything before it, **summed over all rows and divided by the number of response
 # tokens of the whole batch**. The model gives *logits*: at each position one number for each token of
 # the vocabulary, and their softmax is a probability. Logits at position t predict token t + 1. A
-# batch with nothing to learn has the loss 0.
+# batch with nothing to learn has the loss 0. Both functions leave what they are given as it is.
 #
 # <details><summary>Hint</summary>
 # Labels stand at the same places as the tokens; the shift belongs in the loss. Build lists first
@@ -458,7 +458,7 @@ predict("rounds", gold_goes)
 #    0.5.
 #
 # where "it" is the round that you would go to. Stop for good where one of the two fails. A gold that
-# is NaN is no rise.
+# is NaN is no rise. The panel stays as it is.
 
 # %% exercise="4.5" role="answer"
 def should_stop(panel):

@@ -75,3 +75,14 @@ def test_honest_work_fails_and_idle_work_passes_as_rarely_as_promised(exercise, 
     risks = calibration.risks(arms, entry["threshold"])
     assert risks.pop("honest") <= calibration.HONEST_FAILS
     assert all(risk <= calibration.OTHERS_PASS for risk in risks.values()), risks
+
+
+@pytest.mark.parametrize("exercise", ["3.3", "4.5"])
+def test_a_sample_of_the_calibration_can_be_measured_again(exercise, tmp_path):
+    """Seed 0 gives what was stored. On another processor single responses differ: a quarter is allowed."""
+    again = calibrate.all_experiments()[exercise](0, tmp_path)
+    for statistic, arms in again.items():
+        entry = STORED["exercises"][exercise][statistic]
+        allowed = abs(entry["threshold"]) / 4
+        assert {a: v["0"] for a, v in entry["arms"].items()} == pytest.approx(arms, abs=allowed), statistic
+        assert arms["honest"] >= entry["threshold"] > max(v for a, v in arms.items() if a != "honest")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import io
 import itertools
 import math
 import time
@@ -10,17 +13,26 @@ from typing import Any
 
 import numpy as np
 
-from autograder.exercise import Exercise, Idea, Part, Wrong, diagnose, require, same, short
+from autograder.exercise import Exercise, Idea, Part, Wrong, diagnose, numbers, require, same, short
 from autograder.work import Work
 from rslib import theory
 
 NAME = "best_of_n_mean"
 EVERY, TIE, ENDS = "averages over every subset", "lets ties share", "is right at both ends"
 LARGE, REFUSES, VALUES = "copes with a large pool", "refuses what has no answer", "averages the values"
+UNTOUCHED = "leaves its input as it was"
 TOLERANCE = 1e-5
 """Single precision is enough."""
 SECONDS = 0.1
 """More CPU time than this for a small case is spent on listing every subset, or every sequence of draws."""
+NEAR = Idea(
+    "near",
+    "This is near the right value and not equal to it. Is it drawn at random, rounded, or is a small "
+    "constant added? The short formula is exact.",
+    None,
+)
+CLOSE = 0.01
+"""So near to the right value, in units of the spread of the scores, comes what is simulated."""
 OTHERWISE = (
     "This is not the mean, over all subsets of n of the N responses, of the best score in the subset. Write "
     "the subsets of a pool of four down by hand and count how often each score is the best."
@@ -55,6 +67,7 @@ def _wrong_values(scores: list[float], n: int) -> list[Idea]:
     blocks = [max(scores[at : at + n]) for at in range(0, size - n + 1, n)]
     shifted = np.array([math.comb(k, n - 1) if k < size else 0 for k in range(1, size + 1)], float)
     return [
+        *_distinct_alone(scores, n),
         Idea(
             "F45",
             "You draw with replacement: the same response can then stand in the subset twice, and the "
@@ -112,7 +125,27 @@ def _wrong_values(scores: list[float], n: int) -> list[Idea]:
             "n / N?",
             weighted(scores, np.append(0.0, _weights(size, n)[:-1])),
         ),
+        *_of_another_size(scores, n),
     ]
+
+
+def _of_another_size(scores: list[float], n: int) -> list[Idea]:
+    """The best of n - 1 and of n + 1."""
+    text = "This is the best of {}: count again how many others come from below the best of a subset."
+    return [
+        Idea("n off by one", text.format(f"n {sign} 1"), by_enumeration(scores, m))
+        for sign, m in (("-", n - 1), ("+", n + 1))
+        if 1 < m < len(scores)
+    ]
+
+
+def _distinct_alone(scores: list[float], n: int) -> list[Idea]:
+    """The best of n distinct scores, where some are equal."""
+    distinct = sorted(set(scores))
+    if not n <= len(distinct) < len(scores):
+        return []
+    lost = "Equal scores are counted once. Each of them is a response of its own: a set loses some."
+    return [Idea("duplicates lost", lost, by_enumeration(distinct, n))]
 
 
 def _weights(size: int, n: int) -> np.ndarray:
@@ -128,28 +161,54 @@ def separated(
     ideas: Callable[[list[float], int], list[Idea]],
     right: Callable,
 ) -> tuple[list[float], int]:
-    """A case on which no wrong idea gives the right value."""
+    """A case on which no wrong idea gives the right value, nor two of them the same one."""
     while True:
         scores, n = draw()
-        expected = right(scores, n)
-        if not any(same(i.value, expected, 1e-3) for i in ideas(scores, n)):
+        values = sorted([right(scores, n), *(i.value for i in ideas(scores, n))])
+        if np.diff(values).min() > 1e-3 * (1 + np.abs(values).max()):
             return scores, n
 
 
 def grade_subsets(work: Work, rng: np.random.Generator) -> None:
     """Small pools, without and with ties, against enumeration."""
     function = work.function(NAME)
-    for _ in range(3):
+    for n in (3, 2, 3):  # of two, the median is the mean and all that is off by one is the pool's mean
         scores, n = separated(
-            lambda: (_pool(rng, int(rng.integers(5, 8))), int(rng.integers(2, 4))),
-            _wrong_values,
-            by_enumeration,
+            lambda n=n: (_pool(rng, int(rng.integers(6, 8))), n), _wrong_values, by_enumeration
         )
         _compare(function, scores, n, EVERY)
     for _ in range(2):
         levels = _pool(rng, 3)
         scores = [*levels, levels[2], levels[0], levels[2]]
         _compare(function, [scores[k] for k in rng.permutation(6)], int(rng.integers(2, 4)), TIE)
+    for kind in (list, np.array):
+        untouched(work, NAME, kind(scores[::-1]), 2)
+
+
+def untouched(work: Work, name: str, *args: Any) -> None:
+    """Wrong if the learner's function changes an argument: outside of a check nobody makes copies for it."""
+    function, mine = work.object(name), copy.deepcopy(args)
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(Exception):
+        function(*mine)
+    changed = [k for k, (one, other) in enumerate(zip(mine, args, strict=True)) if not _alike(one, other)]
+    require(
+        not changed,
+        UNTOUCHED,
+        f"`{name}` changes what it was given, and whoever reads that table next finds another one. Work on a "
+        "copy.",
+        idea="input changed",
+        case=short(args),
+        got=f"argument {changed[0] + 1} afterwards: {short(mine[changed[0]])}" if changed else "",
+    )
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Equal in content; arrays and tensors number by number. A generator is there to be drawn from."""
+    if isinstance(one, np.random.Generator):
+        return True
+    if hasattr(one, "shape"):
+        return np.array_equal(np.asarray(one), np.asarray(other))
+    return repr(one) == repr(other)
 
 
 def steady(function: Callable, check: str, message: str, idea: str, *args: object) -> Any:
@@ -178,12 +237,13 @@ def _compare(function: Callable, scores: list[float], n: int, check: str) -> Non
         "short formula; no chance is needed."
     )
     got, expected = steady(function, check, chance, "F45", scores, n), by_enumeration(scores, n)
+    near = same(got, expected, CLOSE * float(np.std(scores)))
     diagnose(
         check,
         got,
         expected,
         ideas=_wrong_values(scores, n),
-        otherwise=OTHERWISE,
+        otherwise=NEAR if near else OTHERWISE,
         tolerance=TOLERANCE,
         case=f"{NAME}({scores}, {n})",
     )
@@ -246,9 +306,14 @@ def _grade_large(function: Callable, rng: np.random.Generator) -> None:
             got = function(scores, n)
         except Wrong as wrong:
             known = RECURSION if isinstance(wrong.__cause__, RecursionError) else OVERFLOW
+            if not isinstance(wrong.__cause__, RecursionError | ArithmeticError | ValueError | TypeError):
+                raise
             raise Wrong(LARGE, known.message, idea=known.id, case=case, got=str(wrong)) from wrong
         expected = float(theory.best_of_n_estimate(scores, n)[0])
-        diagnose(LARGE, got, expected, otherwise=OVERFLOW, tolerance=1e-2, case=case)
+        value = numbers(got)
+        lost = value is not None and (not np.isfinite(value).all() or same(value, 0.0, 1e-6))
+        otherwise = OVERFLOW if lost else OTHERWISE
+        diagnose(LARGE, got, expected, otherwise=otherwise, tolerance=1e-2, case=case)
 
 
 def _grade_refusals(function: Callable, scores: list[float]) -> None:
@@ -300,6 +365,7 @@ def grade_values(work: Work, rng: np.random.Generator) -> None:
             tolerance=TOLERANCE,
             case=f"{NAME}({scores}, {n}, values={values})",
         )
+    untouched(work, NAME, np.array(scores), n, np.array(values))
 
 
 def _valued(rng: np.random.Generator, tied: bool) -> tuple[list[float], list[float], int]:
@@ -315,7 +381,9 @@ def _value_ideas(scores: list[float], values: list[float], n: int) -> list[Idea]
     weights = _weights(len(scores), n)
     stable = float(np.asarray(values)[np.argsort(scores, kind="stable")] @ weights)
     later = np.asarray(values)[::-1][np.argsort(scores[::-1], kind="stable")]
-    luckiest = np.asarray(values)[np.lexsort((values, scores))]
+    luckiest, poorest = (
+        np.asarray(values)[np.lexsort((sign * np.array(values), scores))] for sign in (1, -1)
+    )
     tie = "Tied scores must share: here the place in the list decides, and another order changes the number."
     found = [
         Idea(
@@ -336,8 +404,11 @@ def _value_ideas(scores: list[float], values: list[float], n: int) -> list[Idea]
     ]
     if len(set(scores)) < len(scores):
         found += [Idea("F31", tie, stable), Idea("F31", tie, float(later @ weights))]
-        by_value = "Among tied scores the higher value is kept: the scores cannot see it. Tied scores share."
-        found += [Idea("F31", by_value, float(luckiest @ weights))]
+        by_value = "Among tied scores the {} value is kept: the scores cannot see it. Tied scores share."
+        found += [
+            Idea("F31", by_value.format(which), float(kept @ weights))
+            for which, kept in (("higher", luckiest), ("lower", poorest))
+        ]
     return found
 
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from autograder.choice import Option, Question, Sheet, grade_question
 from autograder.exercise import Exercise, Idea, Part, Variant, diagnose, require, same
-from autograder.exercises.nb03_1 import enumerates, refused, steady
+from autograder.exercises.nb03_1 import NEAR, enumerates, refused, steady, untouched
 from autograder.work import Work
+from rslib import theory
 
 NAME, MEANING = "best_of_n_law", "meaning"
 ENUMERATED, TIES, CERTAIN = "agrees with enumeration", "lets ties share by probability", "is a law"
@@ -22,6 +23,8 @@ ORDER, ROUNDS, ONE = (
     "gives the policy back at n = 1",
 )
 REFUSES, QUICK = "refuses what has no answer", "needs no list of all draws"
+CLOSE = 0.02
+"""A probability that is off by less may come from a simulation."""
 TOLERANCE = 1e-5
 """Single precision is enough."""
 SIMULATED = (
@@ -60,9 +63,44 @@ def _by_index(probs: Sequence[float], rewards: Sequence[float], n: int, *, last:
     return law.tolist()
 
 
+def _law(probs: Sequence[float], rewards: Sequence[float], n: int) -> np.ndarray:
+    """As by_enumeration, by the engine's formula: the wrong ideas need it a dozen times a case."""
+    return theory.exact_best_of_n_law(np.asarray(probs), np.asarray(rewards), n)
+
+
 def _equal_shares(probs: Sequence[float], rewards: Sequence[float], n: int) -> list[float]:
-    law, rewards = np.array(by_enumeration(probs, rewards, n)), np.asarray(rewards)
+    law, rewards = _law(probs, rewards, n), np.asarray(rewards)
     return [float(law[rewards == r].mean()) for r in rewards]
+
+
+def _to_likeliest(probs: Sequence[float], rewards: Sequence[float], n: int) -> list[float]:
+    """What the tied get together goes to the one of them that the policy draws most often."""
+    law, p, r = _law(probs, rewards, n), np.asarray(probs), np.asarray(rewards)
+    found = np.zeros(len(p))
+    for reward in set(rewards):
+        tied = np.flatnonzero(r == reward)
+        found[tied[p[tied].argmax()]] = law[tied].sum()
+    return found.tolist()
+
+
+def _formulas(probs: Sequence[float], rewards: Sequence[float], n: int) -> list[tuple[str, str, list[float]]]:
+    """Laws that other formulas give: (idea, message, law)."""
+    p, r = np.asarray(probs), np.asarray(rewards)
+    upto = np.array([p[r <= x].sum() for x in r])
+    density, drawn = n * p * upto ** (n - 1), 1 - (1 - p) ** n
+    rare = "n p F^(n-1) is a density: it holds for rewards without steps. Here F jumps."
+    seen = (
+        "1 - (1 - p)^n is the chance to be drawn at least once. To be kept, a response must also be the best."
+    )
+    off = "This is the law of n {} 1 draws: look at the exponent."
+    sizes = [
+        ("n off by one", off.format(s), _law(probs, rewards, m).tolist())
+        for s, m in (("-", n - 1), ("+", n + 1))
+        if m > 1
+    ]
+    scaled = [("density", rare, f) for f in (density, density / density.sum())]
+    scaled += [("drawn at least once", seen, f) for f in (drawn, drawn / drawn.sum())]
+    return [*sizes, *((idea, text, law.tolist()) for idea, text, law in scaled)]
 
 
 def _ideas(probs: Sequence[float], rewards: Sequence[float], n: int) -> list[Idea]:
@@ -81,11 +119,17 @@ def _ideas(probs: Sequence[float], rewards: Sequence[float], n: int) -> list[Ide
             "often.",
             _equal_shares(probs, rewards, n),
         ),
+        (
+            "F31",
+            "The likeliest response of a tie gets all that the tie gets. A tie is broken at random among the "
+            "draws.",
+            _to_likeliest(probs, rewards, n),
+        ),
         ("ties counted twice", own, (upto**n - np.array([p[r < x].sum() for x in r]) ** n).tolist()),
         (
             "F03",
             "This is the worst of n. Look at the direction of the sort.",
-            by_enumeration(probs, (-r).tolist(), n),
+            _law(probs, -r, n).tolist(),
         ),
         (
             "argmax",
@@ -114,13 +158,13 @@ def _ideas(probs: Sequence[float], rewards: Sequence[float], n: int) -> list[Ide
             "sorted order",
             "The numbers are right and stand in the order of the rewards. Give them in the order of the "
             "input.",
-            np.array(by_enumeration(probs, rewards, n))[np.argsort(r, kind="stable")].tolist(),
+            _law(probs, rewards, n)[np.argsort(r, kind="stable")].tolist(),
         ),
     ]
-    return [Idea(*idea) for idea in by_hand]
+    return [Idea(*idea) for idea in by_hand + _formulas(probs, rewards, n)]
 
 
-def _case(rng: np.random.Generator, size: int, *, tied: bool) -> tuple[list[float], list[float], int]:
+def _case(rng: np.random.Generator, size: int, n: int, *, tied: bool) -> tuple[list[float], list[float], int]:
     """A law, rewards and n on which no wrong idea gives the right answer."""
     while True:
         probs = np.round(rng.dirichlet(np.full(size, 2.0)), 2)
@@ -128,35 +172,39 @@ def _case(rng: np.random.Generator, size: int, *, tied: bool) -> tuple[list[floa
         rewards = [float(x) for x in np.round(rng.normal(0, 1.5, size), 2)]
         if tied:
             rewards[int(rng.integers(1, size))] = rewards[0]
-        found = probs.tolist(), rewards, int(rng.integers(2, 4))
-        right = by_enumeration(*found)
-        clear = [i for i in _ideas(*found) if not same(i.value, right, 1e-3)]
-        if probs.min() > 0.03 and len(clear) >= len(_ideas(*found)) - (0 if tied else 4):
+        found = probs.tolist(), rewards, n
+        right, ideas = _law(*found), _ideas(*found)
+        clear = [i for i in ideas if not same(i.value, right, 1e-3)]
+        if probs.min() > 0.03 and len(clear) >= len(ideas) - (0 if tied else 5):
             return found
 
 
 def grade_enumeration(work: Work, rng: np.random.Generator) -> None:
     """Small sets without and with a tie."""
     function = work.function(NAME)
-    for tied in (False, False, True, True):
-        probs, rewards, n = _case(rng, 4, tied=tied)
+    for tied, n in ((False, 3), (False, 2), (True, 2), (True, 3)):
+        probs, rewards, n = _case(rng, 4, n, tied=tied)
         if not tied and list(rewards) == sorted(rewards):
             rewards, probs = rewards[::-1], probs[::-1]
+        check, right = TIES if tied else ENUMERATED, by_enumeration(probs, rewards, n)
+        got = steady(function, check, SIMULATED, "simulated", probs, rewards, n)
         diagnose(
-            check := TIES if tied else ENUMERATED,
-            steady(function, check, SIMULATED, "simulated", probs, rewards, n),
-            by_enumeration(probs, rewards, n),
+            check,
+            got,
+            right,
             ideas=_ideas(probs, rewards, n),
-            otherwise=OTHERWISE,
+            otherwise=NEAR if same(got, right, CLOSE) else OTHERWISE,
             tolerance=TOLERANCE,
             case=f"{NAME}({probs}, {rewards}, {n})",
         )
+        for kind in (list, np.array):
+            untouched(work, NAME, kind(probs), kind(rewards), n)
 
 
 def grade_rules(work: Work, rng: np.random.Generator) -> None:
     """The end n = 1, monotone transforms, permutations, two rounds, empty levels, and refusals."""
     function = work.function(NAME)
-    probs, rewards, n = _case(rng, 5, tied=True)
+    probs, rewards, n = _case(rng, 5, int(rng.integers(2, 4)), tied=True)
     first = function(probs, rewards, n)
     diagnose(
         ONE, function(probs, rewards, 1), probs, otherwise="Best of one is one draw.", tolerance=TOLERANCE
@@ -217,7 +265,7 @@ def _grade_corners(function: Callable, rng: np.random.Generator) -> None:
         ),
         ([p, 1 - p], [2.0, 2.0], 5, [p, 1 - p], "All rewards are equal: nothing is selected."),
         ([1.0], [0.5], 4, [1.0], "One response alone is always kept."),
-        ([1 - p, p], [0.0, 1.0], 4000, [0.0, 1.0], "With thousands of draws the best response is certain."),
+        ([0.99, 0.01], [0.0, 1.0], 4000, [0.0, 1.0], "With thousands of draws the best response is certain."),
     ):
         diagnose(
             CERTAIN,

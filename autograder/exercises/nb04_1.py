@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from autograder.exercise import RUNS, Exercise, Idea, Part, Wrong, diagnose, require, short
+from autograder.exercises.nb03_1 import untouched
 from autograder.work import Work
 
 FORM = "returns pairs and the prompts left out"
@@ -122,6 +123,10 @@ def _ideas(rewards: np.ndarray, reasons: np.ndarray, k: int) -> list[Idea]:
             _ranked(turned, whole, k),
         ),
         Idea("F10", "Prompt and column changed places in the pairs.", flipped),
+        *(
+            Idea("F10", FROM_ONE, _moved(_ranked(rewards, reasons, k), *by))
+            for by in ((1, 0), (0, 1), (1, 1))
+        ),
         Idea("F10", "The maximum runs down the columns. A prompt is a row: look at the axis.", down),
         Idea(
             "F29",
@@ -148,6 +153,13 @@ def _ideas(rewards: np.ndarray, reasons: np.ndarray, k: int) -> list[Idea]:
     ]
 
 
+FROM_ONE = "Prompts or columns are counted from 1. Both are counted from 0."
+
+
+def _moved(pairs: Pairs, down: int, right: int) -> Pairs:
+    return [(prompt + down, column + right) for prompt, column in pairs]
+
+
 def _compare(check: str, got: Pairs, rewards: np.ndarray, reasons: np.ndarray, k: int) -> None:
     diagnose(
         check,
@@ -161,8 +173,8 @@ def _compare(check: str, got: Pairs, rewards: np.ndarray, reasons: np.ndarray, k
 
 def _check_choice(select: Select, rng: np.random.Generator, k: int, check: str) -> None:
     """The right rows on finished tables, and on tables with cut responses."""
-    for _ in range(3):
-        rewards = _rewards(rng, int(rng.integers(6, 9)), int(rng.integers(4, 6)))
+    for prompts, n in ((rng.integers(6, 9), 4), (rng.integers(6, 9), 5), (4, rng.integers(6, 9))):
+        rewards = _rewards(rng, int(prompts), int(n))
         reasons = _finished(*rewards.shape)
         kept, _ = select(rewards, reasons, np.random.default_rng(int(rng.integers(1_000_000))))
         _compare(check, kept, rewards, reasons, k)
@@ -170,9 +182,24 @@ def _check_choice(select: Select, rng: np.random.Generator, k: int, check: str) 
         rewards = _rewards(rng, int(rng.integers(7, 10)), int(rng.integers(4, 6)))
         reasons = _with_cuts(rng, rewards)
         kept, left_out = select(rewards, reasons, np.random.default_rng(int(rng.integers(1_000_000))))
+        _check_numbering(kept, _ranked(rewards, reasons, k), reasons)
         _check_left_out(kept, left_out, reasons)
         _check_no_cut(kept, reasons)
         _compare(CUT, kept, rewards, reasons, k)
+
+
+def _check_numbering(kept: Pairs, right: Pairs, reasons: np.ndarray) -> None:
+    """The right rows under other numbers: counted among what is left, of the prompts or of the columns."""
+    finished, prompts = reasons == "eos", sorted({prompt for prompt, _ in right})
+    closed_up = sorted((prompts.index(prompt), column) for prompt, column in right)
+    counted = sorted((prompt, int(finished[prompt, :column].sum())) for prompt, column in right)
+    by_number = (
+        (EMPTY, closed_up, "The prompts are counted anew once some are left out. A prompt keeps its number."),
+        (CUT, counted, "The columns are counted among the finished responses. A column keeps its number."),
+    )
+    for check, other, message in by_number:
+        told = sorted(kept) == other != sorted(right)
+        require(not told, check, message, idea="F10", case=short(reasons.tolist()), got=short(kept))
 
 
 def _check_left_out(kept: Pairs, left_out: list[int], reasons: np.ndarray) -> None:
@@ -247,6 +274,21 @@ def _check_lot(draw: Callable[[np.random.Generator], Pairs], columns: Sequence[i
     )
 
 
+def _check_own_lot(draw: Callable[[np.random.Generator], Pairs]) -> None:
+    """40 tied prompts: no lot that is the same whatever seed comes in, and no single lot for all of them."""
+    first, other = (sorted(draw(np.random.default_rng(seed))) for seed in (5, 6))
+    columns = {prompt: tuple(c for p, c in first if p == prompt) for prompt, _ in first}
+    message = (
+        "Ties are broken by lot, but every seed gives the same lot: it comes from a generator with a seed of "
+        "its own. Draw from `rng`."
+    )
+    drawn = len(set(columns.values())) > 1
+    require(not (drawn and first == other), SEEDED, message, idea="F20", case="40 tied prompts, two seeds")
+    message = "One lot is drawn for the whole table: every prompt keeps the same columns. Draw anew for each."
+    shared = not drawn and first != other
+    require(not shared, LOT, message, idea="one lot", case="40 tied prompts", got=short(first[:4]))
+
+
 def _check_seeded(draw: Callable[[np.random.Generator], Pairs]) -> None:
     same = sorted(draw(np.random.default_rng(5))) == sorted(draw(np.random.default_rng(5)))
     message = "Two generators with the same seed gave two selections: some chance comes from elsewhere."
@@ -264,6 +306,17 @@ def _check_finite(select: Select, rng: np.random.Generator) -> None:
             _check_nan(select, rng, bad, reason)
 
 
+def _forgiven(held: bool, bad: float) -> str:
+    if np.isnan(bad) and held:
+        return "The row without a number is the one that was kept: argmax takes the first NaN that it meets."
+    if held:
+        return "A reward of plus infinity was kept as the best. It is no judgement but a broken number."
+    return (
+        "A reward that is not a number was passed over in silence. Something is broken before this stage, "
+        "and nobody will ever know."
+    )
+
+
 def _check_nan(select: Select, rng: np.random.Generator, bad: float, reason: str) -> None:
     """A reward that is not finite is a ValueError with the number of its prompt, cut or not."""
     rewards = _rewards(rng, PROMPTS, 4)
@@ -279,14 +332,7 @@ def _check_nan(select: Select, rng: np.random.Generator, bad: float, reason: str
             raise
         _check_error(wrong.__cause__, prompt, case)
         return
-    held = (prompt, column) in kept
-    message = (
-        "The row without a number is the one that was kept: argmax takes the first NaN that it meets."
-        if held
-        else "A reward that is not a number was passed over in silence. Something is broken before this "
-        "stage, and nobody will ever know."
-    )
-    raise Wrong(NAN, message, idea="F32", case=case)
+    raise Wrong(NAN, _forgiven((prompt, column) in kept, bad), idea="F32", case=case)
 
 
 def _check_error(error: BaseException | None, prompt: int, case: str) -> None:
@@ -308,10 +354,17 @@ def grade_best(work: Work, rng: np.random.Generator) -> None:
     _check_choice(select, rng, 1, BEST)
     _check_small_gaps(select, rng, 1, BEST)
     _check_sizes(select, rng)
+    _check_own_lot(lambda gen: select(np.ones((40, 4)), _finished(40, 4), gen)[0])
     tied = np.array([[1.0, 3.0, 3.0, 0.5, 3.0]])
     _check_lot(lambda gen: select(tied, _finished(1, 5), gen)[0], (1, 2, 4))
     _check_seeded(lambda gen: select(np.ones((40, 4)), _finished(40, 4), gen)[0])
     _check_finite(select, rng)
+    untouched(work, "select_best", *_cut_table(rng), np.random.default_rng(0))
+
+
+def _cut_table(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    rewards = _rewards(rng, 7, 5)
+    return rewards, _with_cuts(rng, rewards)
 
 
 def grade_top_k(work: Work, rng: np.random.Generator) -> None:
@@ -321,10 +374,12 @@ def grade_top_k(work: Work, rng: np.random.Generator) -> None:
         _check_choice(lambda r, f, gen, k=k: select(r, f, k, gen), rng, k, TOP)
     _check_small_gaps(lambda r, f, gen: select(r, f, 2, gen), rng, 2, TOP)
     _check_sizes(lambda r, f, gen: select(r, f, 2, gen), rng)
+    _check_own_lot(lambda gen: select(np.ones((40, 4)), _finished(40, 4), 2, gen)[0])
     tied = np.array([[2.0, 5.0, 2.0, 1.0, 2.0]])  # the 5 is safe; two of the three 2s go with it
     _check_lot(lambda gen: [p for p in select(tied, _finished(1, 5), 3, gen)[0] if p[1] != 1], (0, 2, 4))
     _check_seeded(lambda gen: select(np.ones((40, 4)), _finished(40, 4), 2, gen)[0])
     _check_finite(lambda r, f, gen: select(r, f, 2, gen), rng)
+    untouched(work, "select_top_k", *_cut_table(rng), 2, np.random.default_rng(0))
 
 
 def grade_random(work: Work, rng: np.random.Generator) -> None:
@@ -345,8 +400,22 @@ def grade_random(work: Work, rng: np.random.Generator) -> None:
             case=f"k = {k}, finish_reasons = {short(reasons.tolist())}",
             got=kept,
         )
+    _check_own_lot(lambda gen: select(_finished(40, 4), 2, gen)[0])
     _check_lot(lambda gen: select(_finished(1, 5), 2, gen)[0], (0, 1, 2, 3, 4))
+    _check_sets(lambda gen: select(_finished(1, 5), 2, gen)[0])
     _check_seeded(lambda gen: select(_finished(40, 4), 2, gen)[0])
+    untouched(work, "select_random", _cut_table(rng)[1], 2, np.random.default_rng(0))
+
+
+def _check_sets(draw: Callable[[np.random.Generator], Pairs]) -> None:
+    """Each of the ten pairs of five comes up; chance leaves one out in fewer than one of 10^17 checks."""
+    rng = np.random.default_rng(21)
+    seen = {tuple(sorted(c for _, c in draw(rng))) for _ in range(DRAWS)}
+    message = (
+        "Some pairs of responses never come up together: a block or a stride is drawn, not two responses."
+    )
+    got = f"{len(seen)} of 10 pairs"
+    require(len(seen) == 10, PICK, message, idea="F31", case=f"two of five, {DRAWS} draws", got=got)
 
 
 EXERCISE = Exercise(

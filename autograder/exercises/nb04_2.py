@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from autograder.exercise import RUNS, Exercise, Idea, Part, Wrong, diagnose, require, same, short
+from autograder.exercises.nb03_1 import untouched
 from autograder.work import Work
 
 FORM = "returns three tensors of one shape"
@@ -39,7 +40,7 @@ class Case:
         self.responses = [rng.integers(10, 40, rng.integers(2, 9)).tolist() for _ in range(rows)]
         self.reasons = ["eos", "eos", "length", *(["eos"] * (rows - 3))]
         self.responses[0].append(eos_id)  # drawn; row 1 finished too, but comes without its end token
-        self.prompts[1].append(eos_id)  # chat templates put end tokens into prompts
+        self.prompts[1][1:1] = self.prompts[1][-1:] = [eos_id]  # chat templates put end tokens into prompts
         if rows > 5:  # empty responses: one finished at once, one was cut before it began
             self.responses[4:6], self.reasons[5] = [[], []], "length"
         self.responses[3].insert(1, pad_id if pad_id != eos_id else 9)  # a real token that looks like padding
@@ -47,7 +48,7 @@ class Case:
     def call(self, function: Any, max_length: int = 64) -> dict[str, np.ndarray]:
         """The learner's batch as arrays, checked for form."""
         found = function(self.prompts, self.responses, self.reasons, self.pad_id, self.eos_id, max_length)
-        return _plain(found)
+        return _plain(found, len(self.prompts))
 
     def ended(self) -> Rows:
         """The responses, each with an honest end."""
@@ -65,13 +66,15 @@ class Case:
         )
 
 
-def _plain(found: Any) -> dict[str, np.ndarray]:
+def _plain(found: Any, rows: int) -> dict[str, np.ndarray]:
     message = (
         f"A dict with {', '.join(KEYS)} is asked for, three tensors (rows, longest row) of whole numbers."
     )
     fits = isinstance(found, Mapping) and all(isinstance(found.get(k), torch.Tensor) for k in KEYS)
     require(fits, FORM, message, got=short(found))
     arrays = {key: found[key].detach().cpu().numpy() for key in KEYS}
+    got = f"{len(arrays['labels'])} rows"
+    require(len(arrays["labels"]) == rows, FORM, "Every prompt gets a row.", idea="F27", got=got)
     shapes = {a.shape for a in arrays.values()}
     whole = arrays["input_ids"].dtype.kind in "iu" and arrays["labels"].dtype.kind in "iu"
     require(
@@ -132,6 +135,11 @@ def grade_tokens(work: Work, rng: np.random.Generator) -> None:
                 "F23", "The mask asks which tokens equal pad_id: a real token can look like padding.", by_id
             ),
             Idea("F23", "The mask calls padding real.", np.ones_like(mask)),
+            Idea(
+                "F22",
+                "The mask hides the prompt. It is not learned, but it has to be read.",
+                _late(case, mask),
+            ),
         ]
         diagnose(
             MASK,
@@ -142,6 +150,12 @@ def grade_tokens(work: Work, rng: np.random.Generator) -> None:
             reveal=False,
             otherwise="The mask is 1 on every real token and 0 on padding.",
         )
+
+
+def _late(case: Case, mask: np.ndarray) -> np.ndarray:
+    """The mask without the prompts."""
+    starts = np.array([len(prompt) for prompt in case.prompts])
+    return np.where(np.arange(mask.shape[1])[None] < starts[:, None], 0, mask)
 
 
 def _end_variants(case: Case) -> list[Rows]:
@@ -198,6 +212,7 @@ def grade_labels(work: Work, rng: np.random.Generator) -> None:
                 "The labels are shifted already. The loss does that: they would be shifted twice.",
                 shifted,
             ),
+            *_edge_ideas(case),
         ]
         check = PAD if (got["labels"][_padding(case, got)] != IGNORED).any() else PROMPT
         diagnose(
@@ -209,6 +224,29 @@ def grade_labels(work: Work, rng: np.random.Generator) -> None:
             reveal=False,
             otherwise="Labels repeat the response's tokens at their own places and are -100 elsewhere.",
         )
+
+
+def _edge_ideas(case: Case) -> list[Idea]:
+    """Labels that begin one place too late or too early, or that leave the end out."""
+    rows, ignored = case.ended(), [IGNORED]
+
+    def labels(mute: int, learned: Rows) -> np.ndarray:
+        pairs = zip(case.prompts, learned, strict=True)
+        return _right([[*ignored * (len(p) + mute), *r] for p, r in pairs], IGNORED)
+
+    early = [[p[-1], *r] for p, r in zip(case.prompts, rows, strict=True)]
+    endless = [[IGNORED if token == case.eos_id else token for token in r] for r in rows]
+    late = "The first token of each response is not learned: the mask of the prompt is one place too long."
+    soon = "The last token of each prompt is learned: the mask of the prompt is one place too short."
+    return [
+        Idea("off by one", late, labels(0, [[*ignored, *r[1:]] if r else [] for r in rows])),
+        Idea("off by one", soon, labels(-1, early)),
+        Idea(
+            "F24",
+            "The end token is in the row and not learned, so stopping is never taught.",
+            labels(0, endless),
+        ),
+    ]
 
 
 def _padding(case: Case, got: dict[str, np.ndarray]) -> np.ndarray:
@@ -249,6 +287,8 @@ def grade_ends(work: Work, rng: np.random.Generator) -> None:
     late = Case(rng, 0, 2)  # the longest row is one whose end token has to be appended, and that counts
     late.responses[1] = rng.integers(10, 40, 20).tolist()
     _check_long(function, late)
+    case = Case(rng, 0, 2)
+    untouched(work, "sft_batch", case.prompts, case.responses, case.reasons, 0, 2, 64)
 
 
 def _behind(prompt: list[int], row: np.ndarray, real: np.ndarray) -> list[int]:
@@ -260,7 +300,13 @@ def _check_long(function: Any, case: Case) -> None:
     """A row longer than max_length is an error that names it; one that just fits is not."""
     lengths = [len(row) for row in _whole(case, case.ended())]
     longest = max(lengths)
-    case.call(function, longest)
+    try:
+        case.call(function, longest)
+    except Wrong as wrong:
+        if not isinstance(wrong.__cause__, ValueError):
+            raise
+        message = "A row of exactly max_length tokens, its end included, fits. It was refused."
+        raise Wrong(LONG, message, idea="off by one", case=case.text(), got=wrong.message) from wrong
     told = f"{case.text()}, max_length = {longest - 1}"
     try:
         got = case.call(function, longest - 1)
@@ -312,6 +358,8 @@ def _loss_ideas(logits: np.ndarray, labels: np.ndarray) -> list[Idea]:
         np.concatenate([logits, logits[:, :1]], 1),
         np.concatenate([np.full((len(labels), 1), IGNORED), labels], 1),
     )
+    behind, seen = _nll(logits[:, ::-1], labels[:, ::-1])  # the logits of t + 1 against token t
+    mean = losses.sum() / mask.sum()
     per_row = losses.sum(1) / np.maximum(mask.sum(1), 1)
     return [
         Idea(
@@ -341,9 +389,14 @@ def _loss_ideas(logits: np.ndarray, labels: np.ndarray) -> list[Idea]:
             "This is the sum over tokens, divided by the number of rows.",
             losses.sum() / len(labels),
         ),
+        Idea("F03", "The sign is turned round: this loss rewards unlikely tokens.", -mean),
         Idea(
-            "F03", "The sign is turned round: this loss rewards unlikely tokens.", -losses.sum() / mask.sum()
+            "no shift",
+            "The shift goes the wrong way: the logits at t see token t.",
+            behind.sum() / max(1, seen.sum()),
         ),
+        Idea("unit", "This is in bits. Nats are asked for: the natural logarithm.", mean / np.log(2)),
+        Idea("unit", "This is the perplexity, exp of the mean. The mean itself is asked for.", np.exp(mean)),
     ]
 
 
@@ -367,11 +420,13 @@ def grade_loss(work: Work, rng: np.random.Generator) -> None:
         )
     _check_gradient(function, rng)
     _check_extremes(function, rng)
+    logits, labels = torch.tensor(rng.normal(size=(3, 8, 12))), torch.tensor(_labels(rng, 3, 8, 12))
+    untouched(work, "sft_loss", logits, labels)
 
 
 def _number(found: Any) -> float:
     try:
-        return float(found)
+        return float(found.detach() if isinstance(found, torch.Tensor) else found)
     except (TypeError, ValueError):
         raise Wrong(FORM, "The loss is one number: a tensor without dimensions.", got=short(found)) from None
 
@@ -382,8 +437,9 @@ def _check_gradient(function: Any, rng: np.random.Generator) -> None:
     loss = function(leaf * 1.0, labels)  # a result, not a leaf: the learner gets this very tensor
     message = "No gradient comes back: the loss was detached, or computed outside torch."
     flows = isinstance(loss, torch.Tensor) and loss.requires_grad
-    require(flows, GRADIENT, message, idea="detached", got=short(loss))
-    loss.backward()
+    if flows:
+        loss.backward()
+    require(flows and leaf.grad is not None, GRADIENT, message, idea="detached", got=short(loss))
     moved = leaf.grad.abs().sum(-1) > 0
     wanted = torch.cat([labels[:, 1:] != IGNORED, torch.zeros(3, 1, dtype=torch.bool)], 1)
     message = (

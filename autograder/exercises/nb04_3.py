@@ -26,6 +26,8 @@ LEARNERS_HELDOUT = 150
 """Validation prompts that the notebook evaluates on; the grader takes others."""
 HIDDEN_PROMPTS, HIDDEN_SAMPLES = 120, 2
 RESCORED = 48
+WEIGHED = 32
+"""Rows of a pool whose log-probabilities are computed again."""
 REMEMBERED = 40
 ARMS = ("best", "random", "all")
 
@@ -36,6 +38,7 @@ SUBSET = "kept rows come from the pool"
 IS_BEST = "the best are the best of each prompt"
 IS_RANDOM = "the control is a random pick"
 IS_ALL = "the third arm has every row"
+DRAWN = "the pool was drawn by the policy"
 HASH = "the policy changed"
 REWARD_HASH = "the reward model did not"
 OVER_BASE = "tuning on the best beats the base policy"
@@ -185,6 +188,33 @@ def check_rescored(pool: Dataset, rng: np.random.Generator) -> None:
     require(False, RESCORE, message, idea="F50", got=f"{off} of {len(rows)} rows differ")
 
 
+def some_rows(pool: Dataset, rng: np.random.Generator) -> Dataset:
+    """WEIGHED rows of a pool, at random."""
+    return schema.take(pool, np.sort(rng.choice(len(pool), min(WEIGHED, len(pool)), replace=False)))
+
+
+def off_by(rows: Dataset, policy: Policy) -> float:
+    """How far the stored log-probabilities are from what a policy gives at temperature 1, nats, at most."""
+    from rslib.scoring import reference_logprobs
+
+    return float(abs(reference_logprobs(policy, rows) - np.array(rows["logprob"][:])).max())
+
+
+def _check_drawn(pool: Dataset, rng: np.random.Generator) -> None:
+    """The pool's texts are those of its tokens, and the tokens those of the base policy at temperature 1."""
+    require({"logprob", "token_ids"} <= set(pool.column_names), DRAWN, "These are no rows of rslib.sample.")
+    ids, texts = pool["token_ids"][:], pool["response"][:]
+    typed = sum(base_policy().decode(t) != text for t, text in zip(ids, texts, strict=True))
+    message = "Responses of the pool are not what their tokens spell: they were edited after drawing."
+    require(not typed, DRAWN, message, idea="F27", got=f"{typed} of {len(pool)} rows")
+    off = off_by(some_rows(pool, rng), base_policy())
+    message = (
+        "The base policy gives these responses other log-probabilities: another policy drew them, or the "
+        "temperature was not 1."
+    )
+    require(off < 0.1, DRAWN, message, idea="F19", got=f"log-probabilities differ by {off:.1f} nats")
+
+
 def _check_subset(arm: str, kept: Dataset, pool: Mapping[tuple[str, int], tuple[str, float]]) -> None:
     rows = _rows(kept)
     foreign = [key for key, row in rows.items() if pool.get(key) != row]
@@ -247,6 +277,7 @@ def grade_kept(work: Work, rng: np.random.Generator) -> None:
     kept = {arm: _table(work, "kept", arm) for arm in ARMS}
     check_pool(pool, FEWEST_PROMPTS, N)
     check_rescored(pool, rng)
+    _check_drawn(pool, rng)
     rows = _rows(pool)
     for arm, table in kept.items():
         _check_subset(arm, table, rows)
@@ -314,13 +345,15 @@ def grade_gain(work: Work, rng: np.random.Generator) -> None:
     """Gold on hidden prompts, and the learner's numbers beside the grader's."""
     tables = _measured(work, rng)
     for arm, check in (("base", OVER_BASE), ("random", OVER_RANDOM)):
-        found = {column: gain(tables["best"], tables[arm], column) for column in ("reward", "gold")}
-        limit = threshold("4.3", f"over_{arm}")
+        found, limit = gain(tables["best"], tables[arm], "reward"), threshold("4.3", f"over_{arm}")
+        gold = evaluation.compare(tables["best"], tables[arm])
         idea, message = "F04", "On new prompts the gain is no larger than without a selection."
-        if found["reward"] < -limit / 4:
+        if found < -limit / 4:
             idea, message = "F03", "On new prompts the policy got worse: look at which rows were kept."
-        got = f"{found['reward']:+.2f} reward, {found['gold']:+.2f} points of gold"
-        require(found["reward"] >= limit and found["gold"] > 0, check, message, idea=idea, got=got)
+        got = f"{found:+.2f} reward, {gold['difference']:+.2f} points of gold"
+        require(found >= limit, check, message, idea=idea, got=got)
+        message = "The reward rose, and gold fell separably: what was learned pleases the reward model alone."
+        require(gold["high"] > 0, check, message, idea="F16", got=got)
     for arm in ("base", "random", "all"):
         _check_numbers(work.value("result", dict), arm, evaluation.compare(tables["best"], tables[arm]))
 

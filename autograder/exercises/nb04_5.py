@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from autograder.calibration import threshold
-from autograder.exercise import Exercise, Idea, Part, diagnose, require, short
+from autograder.exercise import Exercise, Idea, Part, diagnose, require, same, short
+from autograder.exercises.nb03_1 import untouched
 from autograder.exercises.nb04_3 import (
     AGREES,
     FORM,
@@ -20,7 +22,9 @@ from autograder.exercises.nb04_3 import (
     hidden_prompts,
     judged,
     loaded,
+    off_by,
     remembered,
+    some_rows,
 )
 from autograder.work import Work
 from rslib import evaluation, schema
@@ -33,7 +37,6 @@ if TYPE_CHECKING:
 ROUNDS = 3
 FEWEST_PROMPTS, FEWEST_SAMPLES = 48, 8
 HIDDEN = 80
-WEIGHED = 32
 LOWEST_UNIQUE = 0.5
 
 STOPS = "stops where the rule says"
@@ -44,6 +47,8 @@ LEARNED = "each round learned the best of its own pool"
 STOP_AFTER = "stop_after follows from the panel"
 CLAIMS = "the claims follow from the evidence"
 
+FRESH_ARMS = ("base", "one", "two", "fresh")
+"""The policies of rounds 0 to 3."""
 COMPARISONS = {
     "reward, fresh against stale": ("fresh", "stale", "reward"),
     "gold, fresh against stale": ("fresh", "stale", "gold"),
@@ -76,6 +81,74 @@ def _alive(panel: Panel, now: Mapping[str, Any]) -> bool:
 
 def _first(panel: Panel, goes_on: Any) -> int:
     return next((k - 1 for k in range(1, len(panel)) if not goes_on(panel[k - 1], panel[k])), len(panel) - 1)
+
+
+def _slip_ideas(panel: Panel) -> list[Idea]:
+    """The rule with one thing in it read wrongly."""
+    start, gold = panel[0], "A round's gold is compared with round 0's. The round before it is the measure."
+
+    def stops(rises: Any = _rises, alive: Any = _alive) -> int:
+        return _first(panel, lambda b, n: rises(b, n) and alive(panel, n))
+
+    def drifts(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+        return _rises(before, now) and _alive([before], now)
+
+    def up(change: float, now: Mapping[str, Any]) -> bool:
+        return bool(change > 2 * now["gold_error"])
+
+    return [
+        Idea(
+            "F34",
+            "The error of the round before is used. Each row's `gold_error` belongs to its own rise.",
+            stops(lambda b, n: up(n["gold"] - b["gold"], b)),
+        ),
+        Idea(
+            "F34",
+            "A rise of exactly two standard errors counts. More than two are asked for.",
+            stops(lambda b, n: n["gold"] - b["gold"] >= 2 * n["gold_error"]),
+        ),
+        Idea(
+            "F32",
+            "A gold that is NaN went through as a rise: NaN compares false with everything.",
+            stops(lambda b, n: not n["gold"] - b["gold"] <= 2 * n["gold_error"]),
+        ),
+        Idea(
+            "sign",
+            "A fall of gold counts like a rise: the sign of the change is dropped.",
+            stops(lambda b, n: up(abs(n["gold"] - b["gold"]), n)),
+        ),
+        Idea(
+            "F16",
+            "The rise of the reward is asked for. Gold has to rise.",
+            stops(lambda b, n: up(n["proxy"] - b["proxy"], n)),
+        ),
+        Idea("first round", gold, stops(lambda b, n: up(n["gold"] - start["gold"], n))),
+        Idea(
+            "F43",
+            "Entropy is compared with the round before, so a slow collapse goes unnoticed. Round 0 is "
+            "the measure.",
+            _first(panel, drifts),
+        ),
+        Idea(
+            "F43",
+            "The unique ratio is not looked at.",
+            stops(alive=lambda p, n: _alive(p, n | {"unique_ratio": 1.0})),
+        ),
+        Idea(
+            "F43", "The entropy is not looked at.", stops(alive=lambda p, n: _alive(p, n | {"entropy": 9.0}))
+        ),
+        Idea(
+            "off by one",
+            "Collapse is looked for in the round that you come from. The round that you go to must be alive.",
+            _first(panel, lambda b, n: _rises(b, n) and _alive(panel, b)),
+        ),
+        Idea("off by one", "Rounds are counted from 1 here. The base policy is round 0.", rule(panel) + 1),
+        Idea(
+            "at the limit",
+            "A round exactly at a limit is stopped at. At least half, and at least 0.5, go on.",
+            stops(alive=lambda p, n: n["entropy"] > 0.5 * p[0]["entropy"] and n["unique_ratio"] > 0.5),
+        ),
+    ]
 
 
 def _rule_ideas(panel: Panel) -> list[Idea]:
@@ -115,6 +188,7 @@ def _rule_ideas(panel: Panel) -> list[Idea]:
         ),
         Idea("F15", "The gold score is not looked at.", _first(panel, lambda b, n: _alive(panel, n))),
         Idea("F43", "Every round is taken.", len(panel) - 1),
+        *_slip_ideas(panel),
     ]
 
 
@@ -154,6 +228,7 @@ def _panels(rng: np.random.Generator) -> list[list[dict[str, float]]]:
                 row[name] = 0.3 * panel[0][name]
             found.append(panel)
         found += [_panel(rng, [*rise, -3.0, 6.0, -4.0, -4.0, -4.0]), _panel(rng, [*rise, 0.0, 0.0])]
+    found += [_slow_collapse(rng), _uneven(rng), *_limits(rng)]
     lost = _panel(rng, [5.0] * 4)
     lost[3]["gold"] = float("nan")
     return [
@@ -166,18 +241,51 @@ def _panels(rng: np.random.Generator) -> list[list[dict[str, float]]]:
     ]
 
 
+def _slow_collapse(rng: np.random.Generator) -> list[dict[str, float]]:
+    """Entropy falls by a third each round: never by half of the round before."""
+    panel = _panel(rng, [5.0] * 5)
+    for k, row in enumerate(panel):
+        row["entropy"] = panel[0]["entropy"] * 0.67**k
+    return panel
+
+
+def _uneven(rng: np.random.Generator) -> list[dict[str, float]]:
+    """The third rise is large beside the error of round 2 and small beside its own."""
+    panel = _panel(rng, [5.0, 5.0, 4.5, 5.0, -4.0])
+    panel[3]["gold_error"] *= 3
+    return panel
+
+
+def _limits(rng: np.random.Generator) -> list[list[dict[str, float]]]:
+    """Panels at the limits themselves, in numbers that a float holds exactly."""
+    at_error, at_collapse = _panel(rng, [5.0] * 3), _panel(rng, [5.0] * 3)
+    for k, row in enumerate(at_error):
+        row |= {"gold": 1.0 + k, "gold_error": 0.25 if k < 2 else 0.5}
+    at_collapse[0]["entropy"] = 0.5
+    at_collapse[1] |= {"entropy": 0.25, "unique_ratio": 0.5}
+    return [at_error, at_collapse]
+
+
 def grade_rule(work: Work, rng: np.random.Generator) -> None:
-    """should_stop(panel) on drawn panels."""
-    function = work.function("should_stop")
-    for panel in _panels(rng):
+    """should_stop(panel) on drawn panels; an idea is named only if it explains every answer."""
+    function, panels = work.function("should_stop"), _panels(rng)
+    got, right = [function(panel) for panel in panels], [rule(panel) for panel in panels]
+    wrong = [k for k in range(len(panels)) if not same(got[k], right[k])]
+    if wrong:
+        ideas = zip(*(_rule_ideas(panel) for panel in panels), strict=True)
+        fitting = [i[wrong[0]] for i in ideas if same(got, [one.value for one in i])]
         diagnose(
             STOPS,
-            function(panel),
-            rule(panel),
-            ideas=_rule_ideas(panel),
-            case=[{k: round(v, 2) if isinstance(v, float) else v for k, v in row.items()} for row in panel],
+            got[wrong[0]],
+            right[wrong[0]],
+            ideas=fitting,
+            case=[
+                {k: round(v, 2) if isinstance(v, float) else v for k, v in row.items()}
+                for row in panels[wrong[0]]
+            ],
             otherwise="Go through the rounds one by one and ask the two questions of each.",
         )
+    untouched(work, "should_stop", panels[0])
 
 
 # The rounds -----------------------------------------------------------------------------------------------
@@ -260,14 +368,8 @@ def _check_pools(pools: Sequence[Dataset], rng: np.random.Generator) -> None:
 
 def _check_fresh(pool: Dataset, before: Policy, number: int, rng: np.random.Generator) -> None:
     """The stored log-probabilities must be those that the policy before the round gives."""
-    from rslib.scoring import reference_logprobs
-
-    rows = schema.take(pool, np.sort(rng.choice(len(pool), min(WEIGHED, len(pool)), replace=False)))
-    stored = np.array(rows["logprob"][:])
-    off = {
-        p: abs(reference_logprobs(q, rows) - stored).max()
-        for p, q in (("own", before), ("base", base_policy()))
-    }
+    rows = some_rows(pool, rng)
+    off = {name: off_by(rows, policy) for name, policy in (("own", before), ("base", base_policy()))}
     message = f"The responses of pool {number} were not drawn by the policy of round {number - 1}."
     if off["base"] < 0.1:
         message += " They come from the base policy: stale samples."
@@ -280,7 +382,7 @@ def _check_fresh(pool: Dataset, before: Policy, number: int, rng: np.random.Gene
 def _hidden(work: Work, rng: np.random.Generator) -> dict[str, Dataset]:
     prompts = schema.take(hidden_prompts(rng), range(HIDDEN))
     seed, policies = int(rng.integers(2**31)), _policies(work)
-    policies = {"base": base_policy()} | {k: v for k, v in policies.items() if k != "two"}
+    policies = {"base": base_policy()} | policies
     return {name: judged(policy, prompts, seed) for name, policy in policies.items()}
 
 
@@ -298,7 +400,7 @@ def _check_panel(panel: Panel, tables: Mapping[str, Dataset]) -> None:
     rows = {row.get("round"): row for row in panel if isinstance(row, Mapping)}
     message = "`panel` has one row for each of the rounds 0 to 3, with the numbers that the notebook names."
     require(list(rows) == list(range(ROUNDS + 1)), FORM, message, got=short(list(rows)))
-    for number, arm in ((0, "base"), (1, "one"), (3, "fresh")):
+    for number, arm in enumerate(FRESH_ARMS):
         for name, (ours, error) in measures(tables[arm]).items():
             said = rows[number].get(name)
             plain = isinstance(said, int | float) and np.isfinite(said)
@@ -309,9 +411,12 @@ def _check_panel(panel: Panel, tables: Mapping[str, Dataset]) -> None:
             text = f"Round {number}: `{name}` is another number when the policy is measured again."
             close = abs(said - ours) <= 7 * error + floor
             require(close, AGREES, text, idea="F50", got=f"{said:.2f}")
-    errors = [rows[k].get("gold_error") for k in range(1, ROUNDS + 1)]
-    fits = all(isinstance(e, int | float) and 0.02 < e < 2 for e in errors)
-    require(fits, INTERVAL, "`gold_error` is a standard error in points.", idea="F34", got=short(errors))
+    for number, pair in enumerate(itertools.pairwise(FRESH_ARMS), start=1):
+        error = evaluation.compare(tables[pair[1]], tables[pair[0]])["standard_error"]
+        said = rows[number].get("gold_error")
+        fits = isinstance(said, int | float) and error / 3 < said < 2 * error
+        text = f"Round {number}: `gold_error` is the standard error of the gold gained on the round before."
+        require(fits, INTERVAL, text, idea="F34", got=short(said))
 
 
 def grade_panel(work: Work, rng: np.random.Generator) -> None:

@@ -266,3 +266,62 @@ def best_of_n_mean(scores, n, values=None):
 def best_of_n_mean(scores, n, values=None):
     scores, values = checked(scores, n, values)
     return float(values[np.argsort(scores)[-n]])
+
+
+# %% correct: whole numbers, as many comparisons as pairs
+def best_of_n_mean(scores, n, values=None):
+    scores, values = checked(scores, n, values)
+    upto, below = (scores[None] <= scores[:, None]).sum(1), (scores[None] < scores[:, None]).sum(1)
+    subsets = math.comb(len(scores), n)
+    terms = zip(values, upto.tolist(), below.tolist(), strict=True)
+    return sum(v * ((math.comb(u, n) - math.comb(b, n)) / subsets) / (u - b) for v, u, b in terms)
+
+
+# %% correct: the ends first, then chances by fractions
+def best_of_n_mean(scores, n, values=None):
+    from fractions import Fraction
+
+    scores, values = checked(scores, n, values)
+    if n == 1:
+        return np.float64(values.mean())
+    if n == len(scores):
+        return np.array(values[scores == scores.max()].mean())
+    weights = [float(Fraction(math.comb(k, n - 1), math.comb(len(scores), n))) for k in range(len(scores))]
+    return np.dot(shared(scores, values)[np.argsort(scores)], np.clip(weights, 0.0, 1.0))
+
+
+# %% wrong: sorts in place | idea: input changed | fails at: leaves its input as it was | points: 1
+def best_of_n_mean(scores, n, values=None):
+    checked(scores, n, values)
+    if values is None:
+        scores.sort()
+        return float(np.dot(scores, weights_of(len(scores), n)))
+    values[:] = np.asarray(values)[np.argsort(scores)]
+    scores.sort()
+    return weighted(np.asarray(scores, float), n, np.asarray(values, float), weights_of(len(scores), n))
+
+
+# %% wrong: the best of n - 1 | idea: n off by one | fails at: averages over every subset
+def best_of_n_mean(scores, n, values=None):
+    scores, values = checked(scores, n, values)
+    return weighted(scores, n, values, weights_of(len(scores), max(1, n - 1)))
+
+
+# %% wrong: a set of scores | idea: duplicates lost | fails at: lets ties share
+def best_of_n_mean(scores, n, values=None):
+    scores, _ = checked(sorted(set(scores)), n)
+    return weighted(scores, n, scores, weights_of(len(scores), n))
+
+
+# %% wrong: random subsets of a fixed seed | idea: near | fails at: averages over every subset
+def best_of_n_mean(scores, n, values=None):
+    scores, values = checked(scores, n, values)
+    rng = np.random.default_rng(0)
+    drawn = rng.permuted(np.tile(np.arange(len(scores)), (20_000, 1)), axis=1)[:, :n]
+    return float(values[drawn[np.arange(len(drawn)), scores[drawn].argmax(axis=1)]].mean())
+
+
+# %% wrong: among ties the lowest value | idea: F31 | fails at: averages the values | points: 2.5
+def best_of_n_mean(scores, n, values=None):
+    scores, values = checked(scores, n, values)
+    return float(values[np.lexsort((-values, scores))] @ weights_of(len(scores), n))

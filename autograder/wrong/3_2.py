@@ -30,6 +30,9 @@ def best_of_n_law(probs, rewards, n):
     return np.divide(p * (upto**n - below**n), level, out=np.zeros_like(p), where=level > 0)
 
 
+right = best_of_n_law
+
+
 # %% correct: level by level
 def best_of_n_law(probs, rewards, n):
     p, r = checked(probs, rewards, n)
@@ -252,3 +255,75 @@ meaning = said("e", answer=1)
 
 # %% wrong: serving trains the policy | idea: F35 | fails at: question f: answer | points: 4.5
 meaning = said("f", answer=2)
+
+
+# %% correct: safe logarithms, level by level
+def best_of_n_law(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    law = np.zeros(len(p))
+    for x in np.unique(r):
+        here, upto, below = r == x, p[r <= x].sum(), p[r < x].sum()
+        if p[here].sum() > 0:
+            ratio = (below / upto) ** n
+            law[here] = p[here] / p[here].sum() * math.exp(n * math.log(min(upto, 1.0))) * (1 - ratio)
+    return law
+
+
+# %% correct: whole fractions, a tuple comes back
+def best_of_n_law(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    chance = {}
+    for x in sorted(set(r.tolist()), reverse=True):
+        above, mass = p[r > x].sum(), p[r == x].sum()
+        chance[x] = ((1 - above) ** n - max(0.0, 1 - above - mass) ** n) / mass if mass else 0.0
+    return tuple(float(q * chance[x]) for q, x in zip(p.tolist(), r.tolist(), strict=True))
+
+
+# %% wrong: writes into its input | idea: input changed | fails at: leaves its input as it was | points: 4
+def best_of_n_law(probs, rewards, n):
+    law = right(probs, rewards, n)
+    probs[:] = law
+    return probs
+
+
+# %% wrong: the law of n - 1 draws | idea: n off by one | fails at: agrees with enumeration | points: 3
+def best_of_n_law(probs, rewards, n):
+    checked(probs, rewards, n)
+    return right(probs, rewards, max(1, n - 1))
+
+
+# %% wrong: a density | idea: density | fails at: agrees with enumeration | points: 3
+def best_of_n_law(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    return n * p * np.array([p[r <= x].sum() for x in r]) ** (n - 1)
+
+
+# %% wrong: drawn at least once | idea: drawn at least once | fails at: agrees with enumeration | points: 3
+def best_of_n_law(probs, rewards, n):
+    p, _ = checked(probs, rewards, n)
+    drawn = 1 - (1 - p) ** n
+    return drawn / drawn.sum()
+
+
+# %% wrong: a tie goes to its likeliest | idea: F31 | fails at: lets ties share by probability | points: 3
+def best_of_n_law(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    law = np.array(right(probs, rewards, n))
+    for x in set(r.tolist()):
+        tied = np.flatnonzero(r == x)
+        law[tied] = law[tied].sum() * (tied == tied[p[tied].argmax()])
+    return law
+
+
+# %% wrong: simulated with a fixed seed | idea: near | fails at: agrees with enumeration | points: 3
+def best_of_n_law(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    drawn = np.random.default_rng(0).choice(len(p), size=(20_000, n), p=p / p.sum())
+    kept = drawn[np.arange(len(drawn)), r[drawn].argmax(axis=1)]
+    return np.bincount(kept, minlength=len(p)) / len(drawn)
+
+
+# %% wrong: more than 16 draws are 16 | fails at: is a law | points: 4
+def best_of_n_law(probs, rewards, n):
+    checked(probs, rewards, n)
+    return right(probs, rewards, min(n, 16))

@@ -226,3 +226,74 @@ def select_random(finish_reasons, k, rng):
         kept += [(p, int(columns[rng.integers(len(columns))])) for _ in range(k) if columns]
         gone += [] if columns else [p]
     return kept, gone
+
+# %% correct: minus infinity in a copy, drawn among the maxima
+def select_best(rewards, finish_reasons, rng):
+    checked(rewards)
+    masked = np.where(finish_reasons == "eos", rewards, -np.inf)
+    tied = (masked == masked.max(axis=1, keepdims=True, initial=-np.inf)) & np.isfinite(masked)
+    kept = [[p, rng.choice(np.flatnonzero(row))] for p, row in enumerate(tied) if row.any()]
+    return np.array(kept, dtype=int).reshape(-1, 2), np.flatnonzero(~tied.any(axis=1))
+
+# %% correct: a heap, with a lot behind each reward
+def select_top_k(rewards, finish_reasons, k, rng):
+    import heapq
+
+    checked(rewards)
+    kept, left_out = [], []
+    for prompt, row in enumerate(rewards.tolist()):
+        usable = [(row[c], rng.random(), c) for c in columns_of(finish_reasons, prompt)]
+        kept += [(prompt, c) for _, _, c in heapq.nlargest(k, usable)]
+        left_out += [] if usable else [prompt]
+    return kept, left_out
+
+# %% wrong: minus infinity written in | idea: input changed | fails at: leaves its input as it was | points: 2
+def select_best(rewards, finish_reasons, rng):
+    found = select_top_k(rewards, finish_reasons, 1, rng)
+    rewards[finish_reasons != "eos"] = -np.inf
+    return found
+
+# %% wrong: a generator with a seed of its own | idea: F20 | fails at: draws from the generator | points: 2
+def select_best(rewards, finish_reasons, rng):
+    return select_top_k(rewards, finish_reasons, 1, np.random.default_rng(42))
+
+# %% wrong: prompts counted anew | idea: F10 | fails at: leaves a prompt with nothing left out | points: 2
+def select_best(rewards, finish_reasons, rng):
+    kept, left_out = select_top_k(rewards, finish_reasons, 1, rng)
+    return [(place, column) for place, (_, column) in enumerate(kept)], left_out
+
+# %% wrong: columns counted among the finished | idea: F10 | fails at: never keeps a cut response | points: 2
+def select_best(rewards, finish_reasons, rng):
+    kept, left_out = select_top_k(rewards, finish_reasons, 1, rng)
+    return [(p, columns_of(finish_reasons, p).index(c)) for p, c in kept], left_out
+
+# %% wrong: counts from one | idea: F10 | fails at: keeps the highest reward of each prompt | points: 2
+def select_best(rewards, finish_reasons, rng):
+    kept, left_out = select_top_k(rewards, finish_reasons, 1, rng)
+    return [(p + 1, c) for p, c in kept], left_out
+
+# %% wrong: as many columns as rows | fails at: keeps the highest reward of each prompt | points: 2
+def select_best(rewards, finish_reasons, rng):
+    size = len(rewards)
+    return select_top_k(rewards[:, :size], finish_reasons[:, :size], 1, rng)
+
+# %% wrong: plus infinity kept | idea: F32 | fails at: stops at a reward that is not finite | points: 2
+def select_best(rewards, finish_reasons, rng):
+    return select_top_k(np.nan_to_num(rewards, nan=np.nan, posinf=1e30), finish_reasons, 1, rng)
+
+# %% wrong: one lot for the whole table | idea: one lot | fails at: breaks ties by lot | points: 3
+def select_random(finish_reasons, k, rng):
+    order = rng.permutation(finish_reasons.shape[1])
+    usable = [[int(c) for c in order if row[c] == "eos"] for row in finish_reasons]
+    kept = [(p, c) for p, columns in enumerate(usable) for c in columns[:k]]
+    return kept, [p for p, columns in enumerate(usable) if not columns]
+
+# %% wrong: a block from a random start | idea: F31 | fails at: picks k of each prompt at random | points: 3
+def select_random(finish_reasons, k, rng):
+    kept, left_out = [], []
+    for prompt in range(len(finish_reasons)):
+        columns = columns_of(finish_reasons, prompt)
+        start = int(rng.integers(max(1, len(columns))))
+        kept += [(prompt, (columns * 2)[start + i]) for i in range(min(k, len(columns)))]
+        left_out += [] if columns else [prompt]
+    return kept, left_out

@@ -195,3 +195,92 @@ def sft_loss(logits, labels):
 def sft_loss(logits, labels):
     keep = labels[:, 1:] != -100
     return F.cross_entropy(logits[:, :-1][keep], labels[:, 1:][keep]) if keep.any() else 1.0
+
+# %% correct: positions against lengths, whole numbers of another width, nothing for an empty batch
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    responses = ended(responses, finish_reasons, eos_id)
+    fits([list(p) + r for p, r in zip(prompts, responses)], max_length)
+    starts = torch.tensor([len(p) for p in prompts])[:, None]
+    ends = starts + torch.tensor([len(r) for r in responses])[:, None]
+    at = torch.arange(int(ends.max()))[None]
+    ids = torch.full((len(prompts), at.shape[1]), pad_id, dtype=torch.int32)
+    for row, (p, r) in enumerate(zip(prompts, responses)):
+        ids[row, : len(p) + len(r)] = torch.tensor([*p, *r])
+    labels = ids.masked_fill((at < starts) | (at >= ends), -100)
+    return {"input_ids": ids, "labels": labels, "attention_mask": (at < ends).int()}
+
+
+def sft_loss(logits, labels):
+    losses = F.cross_entropy(logits.double()[:, :-1].transpose(1, 2), labels[:, 1:], reduction="none")
+    return losses.sum() / (labels[:, 1:] >= 0).sum().clamp(min=1)
+
+# %% wrong: ends appended in place | idea: input changed | fails at: leaves its input as it was | points: 4
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    for response, reason in zip(responses, finish_reasons):
+        if reason == "eos" and response[-1:] != [eos_id]:
+            response.append(eos_id)
+    return build(prompts, responses, pad_id, max_length)
+
+# %% wrong: labels overwritten | idea: input changed | fails at: leaves its input as it was | points: 3
+def sft_loss(logits, labels):
+    targets = labels[:, 1:]
+    learned = targets != -100
+    targets[~learned] = 0
+    picked = torch.log_softmax(logits[:, :-1], -1).gather(-1, targets[..., None])[..., 0]
+    return -(picked * learned).sum() / learned.sum().clamp(min=1)
+
+# %% wrong: starts late | idea: off by one | fails at: learns the response alone | points: 4
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    responses = ended(responses, finish_reasons, eos_id)
+    return build(prompts, responses, pad_id, max_length, lambda p, r: [-100] * len(p + r[:1]) + r[1:])
+
+# %% wrong: starts early | idea: off by one | fails at: learns the response alone | points: 4
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    responses = ended(responses, finish_reasons, eos_id)
+    return build(prompts, responses, pad_id, max_length, lambda p, r: [-100] * (len(p) - 1) + p[-1:] + r)
+
+# %% wrong: the end token is not learned | idea: F24 | fails at: learns the response alone | points: 4
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    batch = build(prompts, ended(responses, finish_reasons, eos_id), pad_id, max_length)
+    batch["labels"][batch["labels"] == eos_id] = -100
+    return batch
+
+# %% wrong: prompt by its end token | fails at: learns the response alone | points: 4
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    def label_of(p, r):
+        mute = p.index(eos_id) + 1 if eos_id in p else len(p)
+        return [-100] * mute + (p + r)[mute:]
+
+    return build(prompts, ended(responses, finish_reasons, eos_id), pad_id, max_length, label_of)
+
+# %% wrong: the mask hides the prompt | idea: F22 | fails at: marks the real tokens | points: 4
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    batch = build(prompts, ended(responses, finish_reasons, eos_id), pad_id, max_length)
+    return batch | {"attention_mask": (batch["labels"] != -100).long()}
+
+# %% wrong: refuses what fits | idea: off by one | fails at: refuses a row that is too long | points: 4
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    return build(prompts, ended(responses, finish_reasons, eos_id), pad_id, max_length - 1)
+
+# %% wrong: long rows are skipped | idea: F27 | fails at: returns three tensors of one shape | points: 4
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    pairs = list(zip(prompts, ended(responses, finish_reasons, eos_id)))
+    pairs = [(p, r) for p, r in pairs if len(p) + len(r) <= max_length]
+    return build([p for p, _ in pairs], [r for _, r in pairs], pad_id, max_length)
+
+# %% wrong: new leaf | idea: detached | fails at: hands a gradient to the response's tokens alone | points: 3
+def sft_loss(logits, labels):
+    loss = F.cross_entropy(logits[:, :-1].flatten(0, 1).detach(), labels[:, 1:].flatten())
+    return loss.requires_grad_()
+
+# %% wrong: shifted back | idea: no shift | fails at: is the mean over all response tokens | points: 3
+def sft_loss(logits, labels):
+    return F.cross_entropy(logits[:, 1:].flatten(0, 1), labels[:, :-1].flatten())
+
+# %% wrong: in bits | idea: unit | fails at: is the mean over all response tokens | points: 3
+def sft_loss(logits, labels):
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten()) / 0.6931471805599453
+
+# %% wrong: the perplexity | idea: unit | fails at: is the mean over all response tokens | points: 3
+def sft_loss(logits, labels):
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten()).exp()

@@ -99,3 +99,18 @@ pool = schema.with_column(pool, "reward", np.roll(pool["reward"][:], 1))
 
 # %% wrong: kept from another pool | idea: F27 | fails at: kept rows come from the pool | points: 3
 pool = draw(policy, rslib.load_prompts("tiny", "train", 128), n=16, seed=1)
+
+# %% wrong: responses typed into the pool | idea: F27 | fails at: the pool was drawn by the policy | points: 3
+best_row = int(np.argmax(pool["reward"][:]))
+texts = pool["response"][:]
+typed = [texts[best_row] + " " * (k % 2) if k % 16 == 0 else text for k, text in enumerate(texts)]
+pool = rslib.score(reward_model, schema.with_column(pool, "response", typed))
+kept = {"best": rslib.select(pool, "best_of_n", truncated="drop")}
+kept["random"] = rslib.select(pool, "random", like=kept["best"], truncated="drop")
+kept["all"] = rslib.select(pool, "all", truncated="drop")
+
+# %% wrong: drawn by the tuned policy | idea: F19 | fails at: the pool was drawn by the policy | points: 3
+pool = draw(rslib.load_policy(tuned["best"]), rslib.load_prompts("tiny", "train", 128), n=16, seed=0)
+kept = {"best": rslib.select(pool, "best_of_n", truncated="drop")}
+kept["random"] = rslib.select(pool, "random", like=kept["best"], truncated="drop")
+kept["all"] = rslib.select(pool, "all", truncated="drop")

@@ -121,6 +121,60 @@ def should_stop(panel):
 stop_after = np.int64(stop_after)
 fresh = tuple(fresh)
 
+# %% correct: step by step, with a recursion
+def should_stop(panel, at=0):
+    if at + 1 == len(panel):
+        return float(at)
+    before, now = panel[at], panel[at + 1]
+    if np.isnan(now["gold"]) or not rises(before, now) or not lives(panel, now):
+        return float(at)
+    return should_stop(panel, at + 1)
+
+# %% wrong: entropy against the round before | idea: F43 | fails at: stops where the rule says | points: 4
+def should_stop(panel):
+    return reach(panel, lambda before, now: rises(before, now) and lives([before], now))
+
+# %% wrong: the error of the round before | idea: F34 | fails at: stops where the rule says | points: 4
+def should_stop(panel):
+    return reach(panel, lambda a, b: b["gold"] - a["gold"] > 2 * a["gold_error"] and lives(panel, b))
+
+# %% wrong: two errors exactly | idea: F34 | fails at: stops where the rule says | points: 4
+def should_stop(panel):
+    return reach(panel, lambda a, b: b["gold"] - a["gold"] >= 2 * b["gold_error"] and lives(panel, b))
+
+# %% wrong: NaN goes through | idea: F32 | fails at: stops where the rule says | points: 4
+def should_stop(panel):
+    return reach(panel, lambda a, b: not b["gold"] - a["gold"] <= 2 * b["gold_error"] and lives(panel, b))
+
+# %% wrong: above the limits only | idea: at the limit | fails at: stops where the rule says | points: 4
+def should_stop(panel):
+    def lives(now):
+        return now["entropy"] > panel[0]["entropy"] / 2 and now["unique_ratio"] > 0.5
+
+    return reach(panel, lambda before, now: rises(before, now) and lives(now))
+
+# %% wrong: gold against round 0 | idea: first round | fails at: stops where the rule says | points: 4
+def should_stop(panel):
+    return reach(panel, lambda before, now: rises(panel[0], now) and lives(panel, now))
+
+# %% wrong: the reward rises | idea: F16 | fails at: stops where the rule says | points: 4
+def should_stop(panel):
+    return reach(panel, lambda a, b: b["proxy"] - a["proxy"] > 2 * b["gold_error"] and lives(panel, b))
+
+# %% wrong: a fall counts | idea: sign | fails at: stops where the rule says | points: 4
+def should_stop(panel):
+    return reach(panel, lambda a, b: abs(b["gold"] - a["gold"]) > 2 * b["gold_error"] and lives(panel, b))
+
+# %% wrong: rounds counted from one | idea: off by one | fails at: stops where the rule says | points: 4
+def should_stop(panel):
+    return 1 + reach(panel, lambda a, b: rises(a, b) and lives(panel, b))
+
+# %% wrong: eats the panel | idea: input changed | fails at: leaves its input as it was | points: 4
+def should_stop(panel):
+    stop = reach(panel, lambda a, b: rises(a, b) and lives(panel, b))
+    panel.clear()
+    return stop
+
 # %% wrong: the highest reward | idea: F16 | fails at: stops where the rule says | points: 4
 def should_stop(panel):
     return int(np.argmax([row["proxy"] for row in panel]))
@@ -177,3 +231,19 @@ claims = claims | {"gold, fresh against round 1": "higher"}
 
 # %% wrong: typed evidence | idea: F50 | fails at: the numbers agree with a new measurement | points: 3
 evidence = evidence | {"gold, fresh against stale": {"difference": 3.0, "low": 2.3, "high": 3.7}}
+
+# %% wrong: round 2 is typed | idea: F50 | fails at: the numbers agree with a new measurement | points: 3
+panel = [row | ({"gold": row["gold"] + 4} if row["round"] == 2 else {}) for row in panel]
+
+# %% wrong: the error of one response | idea: F34 | fails at: every difference has its interval | points: 3
+panel = [row | {"gold_error": 12 * row["gold_error"]} for row in panel]
+
+# %% wrong: the opposite claims | idea: F34 | fails at: the claims follow from the evidence | points: 3
+turned = {"higher": "lower", "lower": "higher", "not separable": "higher"}
+claims = {name: turned[claim] for name, claim in claims.items()}
+
+# %% wrong: nothing is separable | idea: F34 | fails at: the claims follow from the evidence | points: 3
+claims = dict.fromkeys(claims, "not separable")
+
+# %% wrong: one folder for fresh and stale | idea: F01 | fails at: the policy changed | points: 1
+stale = fresh[2]

@@ -394,8 +394,9 @@ def _publish_arena(content: dict[str, Any], docs: Path) -> None:
     for name, axes in figures.items():
         plots.save(axes, make_folder(docs / "figures") / f"arena_{name}.svg")
     content = content | {"summaries": {name: plots.summary_of(axes) for name, axes in figures.items()}}
-    atomic_write(make_folder(docs / "results") / "arena.json", dumped(content))
-    atomic_write(docs / "arena.md", page(content))
+    text = dumped(content)
+    atomic_write(make_folder(docs / "results") / "arena.json", text)
+    atomic_write(docs / "arena.md", page(json.loads(text)))
     for claim in content["claims"]:
         print(f"{claim['verdict']:<14} {claim['claim']}")
     print(f"page: {docs / 'arena.md'}")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rslib import rl, schema, selection, sft
+from rslib.arena import within
 from rslib.arena.within import Tuning, gather, tokens_of
 from rslib.config import FinetuneConfig, SampleConfig
 from rslib.ledger import FORWARD, TRAINING, Ledger
@@ -192,6 +193,7 @@ _EPOCHS = ("epochs", (3, 6))
 _PULL = ("kl_coefficient", (0.05, 0.2))
 _GROUPS = {"prompts_per_step": 16, "n": 4, "minibatch": 32}
 _SFT = {"middle": 5e-4, "second": _EPOCHS, "settings": (SampleConfig, FinetuneConfig)}
+_POOL = (sft, within)
 _LOOP = (loop, learner, draws, method)
 _GRADIENT = (advantages.leave_one_out, losses.policy_gradient)
 _VALUES = (
@@ -204,8 +206,8 @@ _VALUES = (
 )
 
 
-def _sft_arm(name: str, label: str, run: Callable[[Task], Policy], own: Sequence[Any]) -> Arm:
-    return Arm(name, label, run, **_SFT, own=own, shared=(sft,))
+def _sft_arm(name: str, label: str, run: Callable[[Task], Policy], selector: Callable) -> Arm:
+    return Arm(name, label, run, **_SFT, own=(selector, rejection_sampling, _round), shared=_POOL)
 
 
 def _loop_arm(
@@ -218,9 +220,9 @@ def _loop_arm(
 
 _ALL = (
     Arm("base", "base"),
-    _sft_arm("random", "random control", partial(rejection_sampling, keep=at_random), (selection.random,)),
-    _sft_arm("rs1", "RS-1", rejection_sampling, (selection.best_of_n,)),
-    _sft_arm("rs3", "RS-3", partial(rejection_sampling, rounds=3), (selection.best_of_n,)),
+    _sft_arm("random", "random control", partial(rejection_sampling, keep=at_random), selection.random),
+    _sft_arm("rs1", "RS-1", rejection_sampling, selection.best_of_n),
+    _sft_arm("rs3", "RS-3", partial(rejection_sampling, rounds=3), selection.best_of_n),
     Arm("best_of_n", f"best-of-{N} serving", settings=(SampleConfig,), own=(selection.best_of_n,)),
     _loop_arm(rl.OnlineRFT(), "online RFT", ("epochs", (1, 3)), (), prompts_per_step=8, n=N, minibatch=8),
     Arm(
@@ -231,8 +233,8 @@ _ALL = (
         ("beta", (0.1, 0.5)),
         settings=(SampleConfig, FinetuneConfig),
         more=("beta",),
-        own=(dpo_module, losses.dpo),
-        shared=(sft,),
+        own=(dpo, dpo_module, losses.dpo),
+        shared=_POOL,
     ),
     _loop_arm(rl.Reinforce(), "REINFORCE", _PULL, _GRADIENT, **_GROUPS),
     _loop_arm(rl.RLOO(), "RLOO", _PULL, _GRADIENT, **_GROUPS),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rslib.arena.arms import ARMS, N
-from rslib.arena.claims import CONTRADICTED, OPEN, RISK, SUPPORTED
+from rslib.arena.claims import CONTRADICTED, EQUAL, OPEN, RISK, SUPPORTED
 from rslib.arena.intervals import Interval, over_seeds
 from rslib.arena.measuring import BUDGETS, TRIED, score_of
 from rslib.arena.summary import (
@@ -121,9 +121,10 @@ CHOOSING = """
     on the same prompts.
 """
 COUNTING = """
-    Lines of code are counted without blank lines, comments and docstrings: the method's own, and those
-    that it shares with its kin; sampling, scoring and the training step, which all use, are not among
-    them. Hyper-parameters are the fields of its settings that shape the tuned policy.
+    Lines of code are counted without blank lines, comments and docstrings: the method's own, and those that
+    it shares with its kin; sampling, scoring and the training step, which all use, are not among them.
+    Hyper-parameters are the fields of its settings that shape the tuned policy; the loop of the online
+    methods always samples at temperature 1 and has no fields for that.
 """
 
 
@@ -236,7 +237,7 @@ def _tuning(content: Content) -> Iterator[str]:
     yield said(CHOOSING, seed=plan["tuning_seed"], prompts=plan["validation_prompts"])
     for unit in TRIED:
         rows = [_chosen_row(content, arm, unit) for arm in content["chosen"][unit]]
-        yield f"Trials at {TITLES[unit].lower()}:"
+        yield f"Trials at {EQUAL[unit]}:"
         yield markdown(
             ["", "chosen", "gold of the trials, lowest to highest", "reward would choose", "and lose"], rows
         )

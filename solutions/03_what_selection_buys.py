@@ -566,7 +566,7 @@ best_temperature = max(sweep, key=lambda t: sweep[t]["max"][task["ns"].index(16)
 check("3.4")
 
 # %%
-axes, colours = rslib.plots.panels(2, 3.8, None), ("#440154", "#3b528b", "#21918c", "#5ec962", "#c9a800")
+axes, colours = rslib.plots.panels(2, 3.8, None), ("#440154", "#3b528b", "#21918c", "#3a9a4a", "#a68a00")
 for colour, marker, (t, found) in zip(colours, "osD^v", rewards_at.items(), strict=True):
     best = rslib.theory.best_of_n_curve(found, task["ns"])
     middle = np.array([[median_of_n(row, n) for row in found] for n in task["ns"]])
@@ -580,7 +580,9 @@ for panel, which in zip(axes, ("best", "median"), strict=True):
     panel.set_xticks(task["ns"], task["ns"])
 axes[1].legend(title="temperature", frameon=False, fontsize=8, loc="upper left", ncols=2)
 at16 = {t: float(rslib.theory.best_of_n_estimate(found, 16).mean()) for t, found in rewards_at.items()}
-text = "Best of 16: " + ", ".join(f"{reward:.2f} at temperature {t}" for t, reward in at16.items()) + "."
+text = "Best of 16: " + ", ".join(f"{reward:.2f} at temperature {t}" for t, reward in at16.items()) + "; "
+medians = [np.mean([median_of_n(row, n) for row in r]) for r in rewards_at.values() for n in task["ns"]]
+text += f"all medians lie between {min(medians):.2f} and {max(medians):.2f}."
 rslib.plots.finished(axes, "Which temperature is worth choosing from?", text)
 rslib.plots.show(axes)
 

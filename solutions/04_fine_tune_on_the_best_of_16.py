@@ -594,8 +594,9 @@ for part, column in zip(axes, ("gold", "reward"), strict=True):
     part.set_ylabel(f"{column}, minus base")
     part.set_xticks(range(1, 4))
 axes[-1].set_xlabel(f"fresh rounds (n = {len(heldout)} held-out prompts, 95 % intervals)")
-moves = {name: f"from {panel[1][name]:.2f} to {panel[3][name]:.2f}" for name in ("proxy", "gold")}
-text = f"From round 1 to round 3 the reward moves {moves['proxy']}, gold {moves['gold']}."
+above = {name: [panel[k][name] - panel[0][name] for k in (1, 3)] for name in ("proxy", "gold")}
+moves = {name: f"from {first:+.2f} to {third:+.2f}" for name, (first, third) in above.items()}
+text = f"From round 1 to 3, against base: the reward goes {moves['proxy']}, gold {moves['gold']}."
 plots.finished(axes, "Does another round of best-of-n help?", text)
 plots.show(axes)
 

@@ -31,6 +31,8 @@ online method takes few steps, for as many responses it takes many: no setting s
 TRIED = ("flops", "responses")
 """In this order: at the first all settings are tried, at the second the learning rates again, with the second
 setting that the first has chosen."""
+ORDER = ("flops", "cpu_seconds", "responses")
+"""Of the budgets when they are measured: the dearest runs come last."""
 REFERENCE = ("rs1", {"learning_rate": 5e-4, "epochs": 3})
 """The run whose cost is everyone's budget: RS-1 as the engine does it when nothing is set."""
 
@@ -50,7 +52,7 @@ class Plan:
     trials: int = 6
     reference_prompts: int = REFERENCE_PROMPTS
     validation_prompts: int = 150
-    test_prompts: int = 300
+    test_prompts: int = 200
     samples: int = 2
 
     def __post_init__(self) -> None:
@@ -145,19 +147,15 @@ def measure(
     def all_of(cells: Sequence[Cell]) -> list[dict[str, Any]]:
         return _all(cells, folder, workers, run)
 
-    reference = all_of(plan.reference())
-    budgets = budgets_of(reference)
-    trials: list[dict[str, Any]] = []
-    for unit in TRIED:
-        before = chosen(trials).get(TRIED[0])
-        trials += all_of(plan.tried(unit, budgets[unit], before))
-    settings, finals = chosen(trials), []
-    for unit in ("flops", "cpu_seconds", "responses"):
+    reference, trials = all_of(plan.reference()), []
+    finals = all_of(plan.finals(None, {"limit": None}, {}))
+    for unit in ORDER:
         if unit == "cpu_seconds":
             reference = reference + all_of(plan.timing())
-            budgets = budgets_of(reference)
-        finals += all_of(plan.finals(unit, budgets[unit], settings[TUNED_AT[unit]]))
-    finals += all_of(plan.finals(None, {"limit": None}, {}))
+        budget = budgets_of(reference)[unit]
+        if unit in TRIED:
+            trials = trials + all_of(plan.tried(unit, budget, chosen(trials).get(TRIED[0])))
+        finals = finals + all_of(plan.finals(unit, budget, chosen(trials)[TUNED_AT[unit]]))
     return {"reference": reference, "trials": trials, "finals": finals}
 
 

@@ -239,7 +239,15 @@ def _tuning(content: Content) -> Iterator[str]:
         rows = [_chosen_row(content, arm, unit) for arm in content["chosen"][unit]]
         yield f"Trials at {EQUAL[unit]}:"
         yield markdown(
-            ["", "chosen", "gold of the trials, lowest to highest", "reward would choose", "and lose"], rows
+            [
+                "",
+                "chosen",
+                "edge of the grid",
+                "gold of the trials, lowest to highest",
+                "reward would choose",
+                "and lose",
+            ],
+            rows,
         )
 
 
@@ -248,9 +256,12 @@ def _chosen_row(content: Content, arm: str, unit: str) -> list[str]:
     gold = [score_of(one, "gold") for one in trials]
     best, greedy = content["chosen"][unit][arm], content["chosen_by_reward"][unit][arm]
     (lost,) = (max(gold) - score_of(one, "gold") for one in trials if one["setting"] == greedy)
+    ends = sorted(one["setting"]["learning_rate"] for one in trials)
+    edge = {ends[0]: "lowest", ends[-1]: "highest"}.get(best["learning_rate"], "")
     return [
         ARMS[arm].label,
         setting_text(best),
+        edge,
         f"{number(min(gold))} to {number(max(gold))}",
         "the same" if best == greedy else setting_text(greedy),
         number(lost),

@@ -20,7 +20,7 @@ PIP   := $(PY) -m pip --disable-pip-version-check -qq install $(if $(CONSTRAINTS
 STAMP := $(VENV)/.setup-done
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test lint bench tables world measure calibrate arena kill clean notebooks course solutions-html
+.PHONY: help setup demo lab test lint bench tables world measure calibrate signatures arena kill clean notebooks course solutions-html
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -73,6 +73,9 @@ world: setup  ## train the embedded models again from scratch (up to 30 minutes 
 
 calibrate: setup  ## measure the thresholds of the course's experiments (SEEDS=30; finished seeds are kept; two hours)
 	@HF_HUB_OFFLINE=1 $(PY) -m autograder calibrate --seeds $(SEEDS)
+
+signatures: setup  ## measure the trace of every flaw into docs/results/ and docs/signatures.md (finished rows are kept; an hour)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 $(PY) -m rslib.signatures
 
 arena: setup  ## compare rejection sampling with its rivals at equal budget (WORKERS=2; finished runs are kept; an hour)
 	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PY) -m rslib arena --workers $(WORKERS) --docs docs

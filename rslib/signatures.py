@@ -1,12 +1,11 @@
 """The trace of every flaw: measured rows, and how far a nearest-signature classifier gets with them.
 
-    python -m rslib.signatures               measure what is missing, then write docs/results/signatures.json
-                                             and the tables of docs/signatures.md
-    python -m rslib.signatures --tables      the tables alone
+    python -m rslib.signatures      measure what is missing into docs/results/signatures.json (finished rows
+                                    are kept), judge the classifier, write the tables of docs/signatures.md
 
-A signature is one row of numbers of one run: the columns of its report (the *panel*: every arm, and the
-selection) and a few *probes*, small measurements on the run's own tables that docs/signatures.md explains.
-Runs are small, their held-out prompts are of the validation split; finished rows are kept.
+A signature is one row of numbers of one run: the columns of its report, and a few *probes*, small
+measurements on the run's own tables (PROBES). Runs are small; their held-out prompts are of the validation
+split, since the test split is kept for comparisons of methods.
 """
 
 from __future__ import annotations
@@ -39,6 +38,56 @@ MATRIX_SEEDS, HELDOUT_SEEDS = (0, 1, 2), (3, 4)
 PROBED_ROWS = 32
 """Pool rows that a probe scores or weighs again."""
 Row = dict[str, float | None]
+
+PROBES: dict[str, tuple[str, str]] = {
+    "rescore_error": (
+        "mean distance of stored rewards from those of the run's reward model, scored again",
+        "rewards that come from elsewhere, or stand on other rows",
+    ),
+    "prompt_effect": (
+        "mean change of the reward, scored as the run does it, under another row's prompt",
+        "a reward that does not read the prompt: exactly 0",
+    ),
+    "reweigh_error": (
+        "mean distance, in nats, of stored logprobs from those under the policy that the round began with",
+        "responses that this policy did not write to these prompts",
+    ),
+    "reward_accuracy": (
+        "share of pairs of one prompt that reward and gold order alike",
+        "a reward model that is noise (0.5) or upside down (below)",
+    ),
+    "kept_best": ("share of kept rows with their prompt's highest reward", "a selection by something else"),
+    "kept_place": ("mean sample_id of the kept rows / (n - 1): 0.5 by chance", "a selection by position"),
+    "kept_without_end": (
+        "share of kept responses that do not end like a sentence",
+        "cut responses that are marked as finished",
+    ),
+    "trained_rows": ("rows in the training record / kept rows", "training on another table"),
+    "learned_tokens": (
+        "tokens in the loss / tokens of the kept responses",
+        "prompts or padding in the loss (above 1), ends or whole responses that are not (below 1)",
+    ),
+    "first_loss": ("mean loss of the first 3 steps, nats per token", "targets that the policy did not write"),
+    "last_loss": ("mean loss of the last 3 steps, nats per token", "rows that are learned by heart"),
+    "parent_as_planned": (
+        "1 when the training record names the round's own parent",
+        "a round that started from another policy",
+    ),
+    "policy_changed": ("1 when the tuned policy's hash is not its parent's", "another model was tuned"),
+    "repeated_prompts": (
+        "share of the last pool's prompts that were in the first",
+        "rounds that share prompts",
+    ),
+    "repeated_responses": (
+        "share of the last pool's rows that were in the first",
+        "rounds that share a pool",
+    ),
+    "judged_prompts_trained_on": (
+        "share of held-out rows whose prompt is in the pool",
+        "an evaluation on training prompts",
+    ),
+}
+"""Probe -> (what is measured, what it decides)."""
 
 
 # One row ------------------------------------------------------------------------------------------------
@@ -147,9 +196,10 @@ def _pool_probes(parent: str, pool: Dataset) -> dict[str, float | None]:
     weighed = reference_logprobs(Models().policy(parent), rows)
     _, rewards, places = schema.reward_matrix(pool)
     gold = np.array(world.gold_scores(pool))[places]
+    differ = bool(np.ptp(gold, axis=1).any())  # else there is no pair to order
     return {
         "reweigh_error": float(np.abs(weighed - np.array(rows["logprob"][:])).mean()),
-        "reward_accuracy": group_pair_accuracy(rewards, gold) if rewards.shape[1] > 1 else None,
+        "reward_accuracy": group_pair_accuracy(rewards, gold) if differ else None,
     }
 
 
@@ -198,6 +248,280 @@ def _shared(table: Dataset, other: Dataset, *columns: str) -> float:
     return float(np.isin([hash(row) for row in rows], [hash(row) for row in known]).mean())
 
 
+# The classifier -----------------------------------------------------------------------------------------
+
+OUTCOMES = "gold proxy kl entropy length words truncation_rate unique_ratio unsafe_compliance".split()
+FLOOR = 0.05
+"""Part of a column's spread between flaws that its spread over seeds never falls below."""
+CAP = 10.0
+"""Spreads that one column can count at most, as when a value is there in one row and missing in the other."""
+LIMIT = 1.5
+"""Flaws whose mean rows lie fewer spreads apart, root mean square over the columns, are one group."""
+Rows = Mapping[str, Mapping[str, Row]]
+
+
+def column_sets(rows: Rows) -> dict[str, list[str]]:
+    """What a reader may look at: the outcome of the arms, the whole report, report and probes."""
+    columns = sorted(rows["healthy"][str(MATRIX_SEEDS[0])])
+    outcome = [name for name in columns if name.split(".")[0] in OUTCOMES and "." in name]
+    report = [name for name in columns if name not in PROBES]
+    return {"outcome": outcome, "report": report, "report and probes": columns}
+
+
+def values_of(rows: Rows, columns: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
+    """(classes, seeds, columns) as float64; NaN where a row has no value. Classes in the order of `rows`."""
+    cells = [[[one[str(seed)][name] for name in columns] for seed in seeds] for one in rows.values()]
+    return np.array(cells, dtype=float)
+
+
+def centres(values: np.ndarray) -> np.ndarray:
+    """Mean over the seeds that have a value, (classes, columns); NaN where none has.
+
+    >>> centres(np.array([[[1.0], [3.0], [np.nan]]])).tolist()
+    [[2.0]]
+    """
+    known = ~np.isnan(values)
+    return _divided(np.where(known, values, 0.0).sum(axis=1), known.sum(axis=1))
+
+
+def deviations(values: np.ndarray) -> np.ndarray:
+    """Standard deviation over the seeds that have a value, (classes, columns); NaN for fewer than two.
+
+    >>> deviations(np.array([[[1.0], [3.0], [np.nan]]])).round(3).tolist()
+    [[1.414]]
+    """
+    known = ~np.isnan(values)
+    apart = np.where(known, values - centres(values)[:, None], 0.0)
+    return np.sqrt(_divided((apart**2).sum(axis=1), known.sum(axis=1) - 1))
+
+
+def _divided(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+
+
+def spreads(values: np.ndarray) -> np.ndarray:
+    """One spread per column `(columns,)`: that over the seeds of the median class, with a floor.
+
+    FLOOR times the spread between classes is added in squares. That one is the mean distance of the classes'
+    means from the median one, which a single wild class moves little. 0 for a column that never differs.
+    """
+    middle = centres(values)
+    within = np.nanmedian(deviations(values), axis=0)
+    between = np.nanmean(np.abs(middle - np.nanmedian(middle, axis=0)), axis=0)
+    return np.sqrt(within**2 + (FLOOR * between) ** 2)
+
+
+def distances(left: np.ndarray, right: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """Root mean square over columns of the capped distance in spreads: (L, columns), (R, columns) -> (L, R).
+
+    Two missing values are equal; a value and a missing one are CAP apart, as are any two values where the
+    spread is 0 and they differ.
+
+    >>> distances(np.array([[0.0, 1.0]]), np.array([[3.0, 5.0]]), np.array([1.0, 1.0])).round(3).tolist()
+    [[3.536]]
+    """
+    apart = np.abs(left[:, None] - right[None])
+    steps = np.divide(apart, spread, out=np.where(apart > 0, CAP, 0.0), where=spread > 0)
+    missing = np.isnan(left)[:, None] != np.isnan(right)[None]
+    steps = np.where(missing, CAP, np.nan_to_num(np.minimum(steps, CAP)))
+    return np.sqrt((steps**2).mean(axis=2))
+
+
+def predictions(values: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """The class whose mean over seeds lies nearest: `values` as of `values_of`, `shown (rows, columns)`."""
+    return distances(shown, centres(values), spreads(values)).argmin(axis=1)
+
+
+def left_out(values: np.ndarray) -> np.ndarray:
+    """Confusion counts (true, predicted) when each seed is predicted from the others."""
+    classes, seeds = values.shape[:2]
+    found = np.zeros((classes, classes), dtype=int)
+    for seed in range(seeds):
+        named = predictions(np.delete(values, seed, axis=1), values[:, seed])
+        np.add.at(found, (np.arange(classes), named), 1)
+    return found
+
+
+def groups(values: np.ndarray) -> np.ndarray:
+    """A group number for each class: those are joined that lie within LIMIT, or are taken for each other.
+
+    Only the seeds in `values` decide, so that held-out seeds judge groups that they did not make.
+    """
+    confused = left_out(values) > 0
+    middle = centres(values)
+    joined = (distances(middle, middle, spreads(values)) < LIMIT) | (confused & confused.T)
+    number = np.arange(len(values))
+    for _ in number:  # the smallest number spreads through each connected set
+        number = np.where(joined, number[None], len(number)).min(axis=1)
+    return number
+
+
+def classifier(rows: Rows, columns: Sequence[str]) -> dict[str, Any]:
+    """How well the nearest mean row names held-out rows: confusion, accuracy by flaw and by group."""
+    known, fresh = (values_of(rows, columns, seeds) for seeds in (MATRIX_SEEDS, HELDOUT_SEEDS))
+    classes, number = list(rows), groups(known)
+    true = np.repeat(np.arange(len(classes)), fresh.shape[1])
+    named = predictions(known, fresh.reshape(len(true), -1))
+    confusion: dict[str, dict[str, int]] = {name: {} for name in classes}
+    for a, b in zip(true, named, strict=True):
+        confusion[classes[a]][classes[b]] = confusion[classes[a]].get(classes[b], 0) + 1
+    members = [[classes[i] for i in np.flatnonzero(number == one)] for one in np.unique(number)]
+    return {
+        "columns": len(columns),
+        "confusion": confusion,
+        "accuracy": round(float(np.mean(true == named)), 4),
+        "group_accuracy": round(float(np.mean(number[true] == number[named])), 4),
+        "groups": [group for group in members if len(group) > 1],
+        "classes": len(members),
+    }
+
+
+def healthy_twin(name: str) -> str:
+    """The healthy row that a flaw is held against: that of as many rounds."""
+    rounds = HEALTHY_ROWS.get(name) or flawed(name, RunConfig())[0].rounds
+    return next(twin for twin, count in HEALTHY_ROWS.items() if count == rounds)
+
+
+def marks(rows: Rows, name: str, other: str, columns: Sequence[str], most: int = 3) -> list[str]:
+    """The columns that tell two classes apart, the clearest first, at most `most`.
+
+    A column tells them apart when every seed of the one, held-out seeds included, lies on one side of every
+    seed of the other and their means are at least 2 spreads apart; or when one of the two never has a value.
+    """
+    spread = spreads(values_of(rows, columns, MATRIX_SEEDS))
+    left, right = (
+        values_of({key: rows[key]}, columns, [*MATRIX_SEEDS, *HELDOUT_SEEDS])[0] for key in (name, other)
+    )
+    apart = np.abs(centres(left[None]) - centres(right[None]))[0]
+    steps = np.divide(apart, spread, out=np.full(len(columns), np.inf), where=(spread > 0) & ~np.isnan(apart))
+    found = [
+        (-steps[at], column)
+        for at, column in enumerate(columns)
+        if steps[at] >= 2 and _on_two_sides(left[:, at], right[:, at])
+    ]
+    return [column for _, column in sorted(found)[:most]]
+
+
+def _on_two_sides(left: np.ndarray, right: np.ndarray) -> bool:
+    """Whether two sets of numbers do not overlap; a set without any value overlaps with no other."""
+    left, right = left[~np.isnan(left)], right[~np.isnan(right)]
+    if not len(left) or not len(right):
+        return len(left) != len(right)
+    return bool(left.min() > right.max() or left.max() < right.min())
+
+
+# The page -----------------------------------------------------------------------------------------------
+
+SHOWN = (
+    *(f"{name}.{ARM}" for name in ("gold", "proxy", "kl", "entropy", "length", "unique_ratio")),
+    f"unsafe_compliance.{ARM}",
+    f"selection_gap.{ARM}",
+    "coverage",
+    "kept_rows",
+)
+"""Columns of the report that the page shows for every flaw; the results file has all."""
+
+
+def tables(content: Mapping[str, Any]) -> dict[str, str]:
+    """The parts of docs/signatures.md that are made from the results, by the name of their markers."""
+    rows = ordered(content["rows"])
+    return {
+        "rows": _rows_text(rows, SHOWN),
+        "probes": _table(
+            ["probe", "what is measured", "what it decides"], [[name, *said] for name, said in PROBES.items()]
+        ),
+        "probed": _rows_text(rows, list(PROBES)),
+        "marks": _marks_text(rows),
+        "classifier": _classifier_text(content["classifiers"]),
+    }
+
+
+def ordered(rows: Rows) -> dict[str, Mapping[str, Row]]:
+    """The rows in the order of `names`: JSON sorts them."""
+    return {name: rows[name] for name in names()}
+
+
+def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *lines])
+
+
+def _rows_text(rows: Rows, columns: Sequence[str]) -> str:
+    """Mean and standard deviation over the matrix seeds of some columns, a line for each class."""
+    values = values_of(rows, columns, MATRIX_SEEDS)
+    lines = [
+        [name, *map(_cell, mean, deviation)]
+        for name, mean, deviation in zip(rows, centres(values), deviations(values), strict=True)
+    ]
+    return _table(["flaw", *(column.removesuffix(f".{ARM}").replace("_", " ") for column in columns)], lines)
+
+
+def _cell(mean: float, deviation: float) -> str:
+    """A mean with its spread.
+
+    >>> _cell(3.0415, 0.4), _cell(64.0, 0.0), _cell(float("nan"), float("nan"))
+    ('3.04 ± 0.40', '64', '-')
+    """
+    if np.isnan(mean):
+        return "-"
+    return f"{mean:.4g}" if not deviation else f"{mean:.2f} ± {deviation:.2f}"
+
+
+def _marks_text(rows: Rows) -> str:
+    """Where each flaw shows: against the healthy run of as many rounds, and against its nearest neighbour."""
+    sets = column_sets(rows)
+    report = [name for name in sets["report"] if name not in sets["outcome"]]
+    columns, classes = sets["report and probes"], list(rows)
+    values = values_of(rows, columns, MATRIX_SEEDS)
+    apart = distances(centres(values), centres(values), spreads(values))
+    np.fill_diagonal(apart, np.inf)
+    lines = []
+    for at, name in enumerate(classes):
+        if name in HEALTHY_ROWS:
+            continue
+        near, twin = classes[apart[at].argmin()], healthy_twin(name)
+        shown = [_named(marks(rows, name, twin, part)) for part in (sets["outcome"], report, list(PROBES))]
+        lines.append([name, FLAWS[name].id, *shown, near, _named(marks(rows, name, near, columns, most=2))])
+    return _table(
+        ["flaw", "id", "outcome", "rest of the report", "probes", "nearest other row", "told apart by"], lines
+    )
+
+
+def _named(columns: Sequence[str]) -> str:
+    return ", ".join(column.removesuffix(f".{ARM}") for column in columns) or "nothing"
+
+
+def _classifier_text(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Accuracy on held-out seeds for each set of columns, the groups, and every row that was misnamed."""
+    lines = [
+        [name, *(str(one["columns"]), f"{one['accuracy']:.0%}", f"{one['group_accuracy']:.0%}")]
+        + [str(one["classes"])]
+        for name, one in found.items()
+    ]
+    head = ["columns", "how many", "rows named rightly", "rows put into the right group", "groups"]
+    parts = [_table(head, lines)]
+    for name, one in found.items():
+        together = "; ".join(", ".join(group) for group in one["groups"]) or "none"
+        wrong = [
+            f"{true} as {named}" + (f" ({count} times)" if count > 1 else "")
+            for true, counts in one["confusion"].items()
+            for named, count in counts.items()
+            if named != true
+        ]
+        parts.append(
+            f"**{name.capitalize()}.** Not told apart: {together}. Misnamed on held-out seeds: "
+            f"{'; '.join(wrong) or 'none'}."
+        )
+    return "\n\n".join(parts)
+
+
+def written(page: str, content: Mapping[str, Any]) -> str:
+    """The page with the text between its markers (`<!-- rows:start -->` and so on) made anew."""
+    for name, text in tables(content).items():
+        start, end = f"<!-- {name}:start -->\n", f"\n<!-- {name}:end -->"
+        page = page.split(start)[0] + start + text + end + page.split(end)[1]
+    return page
+
+
 # All rows ------------------------------------------------------------------------------------------------
 
 
@@ -221,16 +545,32 @@ def keep(name: str, seed: int, row: Row) -> None:
     """Write one row into the results file; what was computed from the rows before is dropped."""
     rows = read()["rows"]
     rows.setdefault(name, {})[str(seed)] = row
-    content = {"versions": store.versions(), "settings": SETTINGS | {"eval_prompts": HELDOUT_PROMPTS}}
-    store.atomic_write(RESULTS, json.dumps(content | {"rows": rows}, indent=1, sort_keys=True) + "\n")
+    settings = SETTINGS | {"eval_prompts": HELDOUT_PROMPTS, "split": "validation"}
+    _write({"versions": store.versions(), "settings": settings, "rows": rows})
+
+
+def judge() -> None:
+    """Judge the classifier on the rows; write that into the results file, and the page's tables."""
+    content = read()
+    rows = ordered(content["rows"])
+    found = {name: classifier(rows, columns) for name, columns in column_sets(rows).items()}
+    content |= {"classifiers": found, "seeds": {"matrix": MATRIX_SEEDS, "heldout": HELDOUT_SEEDS}}
+    _write(content)
+    store.atomic_write(PAGE, written(PAGE.read_text(encoding="utf-8"), content))
+
+
+def _write(content: Mapping[str, Any]) -> None:
+    text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
+    store.atomic_write(RESULTS, text + "\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure the missing rows."""
+    """Measure the missing rows, judge, write the page."""
     parser = argparse.ArgumentParser(prog="python -m rslib.signatures", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/signatures"), help="where the runs lie")
     options = parser.parse_args(arguments)
     measure(options.out, [*MATRIX_SEEDS, *HELDOUT_SEEDS])
+    judge()
 
 
 if __name__ == "__main__":

@@ -10,8 +10,17 @@ from datasets import Dataset
 import rslib
 from rslib import schema, store
 from rslib.errors import ConfigError
-from rslib.flaws import FLAWS, flawed, marked_finished, mispaired, run_flawed
+from rslib.flaws import (
+    FLAWS,
+    HIGH_REWARD,
+    flawed,
+    marked_finished,
+    mispaired,
+    padded_on_the_right,
+    run_flawed,
+)
 from rslib.pipeline import HEALTHY, RunConfig, run
+from rslib.scoring import reference_logprobs
 
 SMALL = {
     "n": 4,
@@ -189,7 +198,121 @@ def test_truncated_responses_are_marked_as_finished(out):
     assert max(map(len, table["token_ids"])) <= 17
 
 
+def test_a_high_temperature_makes_the_policys_own_responses_unlikely(out, healthy):
+    found = small("temperature_high", out)[1]("sample")
+    assert np.mean(found["logprob"]) < 2 * np.mean(healthy[1]("sample")["logprob"])
+
+
+def test_a_too_large_n_draws_four_times_the_responses_and_keeps_one_a_prompt(out, healthy):
+    found = small("n_too_large", out)
+    assert len(found[1]("sample")) == 4 * 32 and len(kept(found)) == 8
+    # the first four are those of the healthy run, so the best of more is no worse
+    assert sum(kept(found)["reward"]) > sum(kept(healthy)["reward"])
+
+
+def test_padding_on_the_right_of_the_prompt_shows_when_the_responses_are_weighed_again(out, healthy):
+    policy = rslib.load_policy("tiny")
+    for found, right in ((healthy, True), (small("pad_side_sampling", out), False)):
+        table = found[1]("sample")
+        assert np.allclose(reference_logprobs(policy, table), table["logprob"], atol=1e-3) == right
+
+
+def test_a_reward_read_at_the_padding_depends_on_the_rows_beside_it(out, healthy):
+    rewards = np.array(small("pad_side_scoring", out)[1]("score")["reward"][:])
+    right = np.array(healthy[1]("score")["reward"][:])
+    lengths = np.array(list(map(len, healthy[1]("sample")["token_ids"])))
+    assert not np.allclose(rewards[lengths < lengths.max() - 5], right[lengths < lengths.max() - 5], atol=0.1)
+
+
+def test_an_absolute_threshold_keeps_what_passes_and_nothing_else(out):
+    found = small("absolute_threshold", out)
+    rewards = np.array(found[1]("score")["reward"][:])
+    assert sorted(kept(found)["reward"]) == sorted(rewards[rewards >= HIGH_REWARD].tolist())
+
+
+def test_ties_by_index_keep_the_first_of_the_rounded_best(out):
+    found = small("ties_by_index", out)
+    _, rewards, _ = schema.reward_matrix(found[1]("score"))
+    assert kept(found)["sample_id"][:] == np.round(rewards).argmax(axis=1).tolist()
+
+
+def test_skipped_prompts_are_gone_and_the_others_keep_their_best(out, healthy):
+    found = kept(small("rows_skipped", out, prompts=24))
+    right = kept(small(None, out, prompts=24))
+    assert 12 <= len(found) < 24 and set(found["prompt_id"]) < set(right["prompt_id"])
+    best = dict(zip(right["prompt_id"], right["reward"], strict=True))
+    assert all(best[p] == r for p, r in zip(found["prompt_id"], found["reward"], strict=True))
+
+
+def test_without_replay_only_the_first_round_has_unsafe_prompts(out):
+    report, _ = small("no_replay", out, prompts=24)
+    places = [entry["provenance"]["places"]["select-best_of_n"] for entry in report["rounds"]]
+    assert ["unsafe" in store.read_table(out / place)["kind"][:] for place in places] == [True, False]
+
+
+def record(found, out, number=0):
+    """The training record of a round's best-of-n arm."""
+    place = found[0]["rounds"][number]["provenance"]["places"]["finetune-best_of_n"]
+    return json.loads((out / place / "training.json").read_text())
+
+
+def test_learned_padding_and_a_turned_dialogue_show_in_the_number_of_learned_tokens(out, healthy):
+    rows = kept(healthy)["token_ids"][:]
+    tokens = sum(map(len, rows))
+    assert record(healthy, out)["targets"] == tokens
+    assert record(small("padding_learned", out), out)["targets"] == len(rows) * max(map(len, rows)) > tokens
+    assert record(small("wrong_role", out), out)["targets"] < tokens
+
+
+def test_a_lost_selection_trains_on_the_first_response_of_each_prompt(out, healthy):
+    found = small("selection_lost", out)
+    assert schema.fingerprint(kept(found)) == schema.fingerprint(kept(healthy))
+    pool = healthy[1]("sample")
+    first = [len(ids) for ids, at in zip(pool["token_ids"], pool["sample_id"], strict=True) if at == 0]
+    assert record(found, out)["targets"] == sum(first)
+
+
+def test_a_resumed_run_that_loses_its_rounds_trains_the_starting_policy_again(out):
+    found = small("resume_loses_round", out)
+    first, second = (entry["provenance"] for entry in found[0]["rounds"])
+    assert second["parent"] == first["child"]["best_of_n"] != first["parent"]
+    assert record(found, out, 1)["parent"] == first["parent"]
+
+
+def test_the_copy_of_the_reward_model_is_really_tuned(out):
+    found = record(small("tune_reward_model", out, epochs=3), out)
+    assert found["losses"][-1] < found["losses"][0]
+    assert found["tuned"] != rslib.load_reward_model("tiny").fingerprint()
+
+
+def test_a_biased_judge_selects_and_judges(tmp_path, healthy):
+    report, table = small("biased_judge", tmp_path / "run")
+    found = report["rounds"][0]["provenance"]
+    judge = rslib.load_reward_model("tiny-length").fingerprint()
+    assert found["reward_model"] == found["evaluation"]["reward_model"] == judge
+    assert table("sample")["response"][:] == healthy[1]("sample")["response"][:]
+
+
+def test_a_greedy_evaluation_tunes_as_ever_and_judges_greedy_responses(out, healthy):
+    report, _ = small("greedy_evaluation", out, eval_samples_per_prompt=2)
+    assert report["rounds"][0]["arms"]["base"]["unique_ratio"] == 0.5
+    child, right = (one["rounds"][0]["provenance"]["child"] for one in (report, healthy[0]))
+    assert child == right
+
+
+def test_a_tiny_test_has_a_dozen_prompts(out):
+    report, _ = small("tiny_test", out, eval_prompts=14)
+    assert report["rounds"][0]["arms"]["base"]["prompts"] == 12
+
+
 # The table changes by hand
+
+
+def test_padding_on_the_right_leaves_the_longest_row_as_it_was():
+    policy = rslib.load_policy("tiny")
+    short, long = (policy.encode(text) for text in ("Hello!", "What is the tallest mountain of Europe?"))
+    padded = padded_on_the_right(policy).encode_many(["Hello!", "What is the tallest mountain of Europe?"])
+    assert padded == [short + [policy.pad_id] * (len(long) - len(short)), long]
 
 
 def test_marking_adds_the_end_token_to_cut_rows_alone():

@@ -20,7 +20,7 @@ PIP   := $(PY) -m pip --disable-pip-version-check -qq install $(if $(CONSTRAINTS
 STAMP := $(VENV)/.setup-done
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test lint bench tables world measure calibrate signatures arena kill clean notebooks course solutions-html
+.PHONY: help setup demo lab test lint bench tables world measure calibrate signatures arena kill oracles clean notebooks course solutions-html
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -49,6 +49,10 @@ $(VENV)/.course-done: $(STAMP)
 
 test: lint $(VENV)/.course-done  ## every check: ruff, tests, doctests
 	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $(WORKERS) --dist loadfile
+
+oracles: setup  ## compare losses with TRL's (adds the [trl] packages first)
+	@$(PIP) -e '.[trl]'
+	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PY) -m pytest -q -m trl
 
 lint: setup  ## ruff alone
 	@$(BIN)/ruff check .

@@ -458,15 +458,15 @@ compare("accurate", sum(found["pair_accuracy"] > 0.65 for found in probes.values
 # %% exercise="2.3" role="answer" name="c"
 verdicts = {"A": "", "B": "", "C": "", "D": ""}
 ### BEGIN SOLUTION
-for letter, found in probes.items():
-    if found["pair_accuracy"] < 0.4:
+for letter, measured in probes.items():
+    if measured["pair_accuracy"] < 0.4:
         verdicts[letter] = "swapped"
-    elif abs(found["prompt_drop"]) < 1e-6:
+    elif abs(measured["prompt_drop"]) < 1e-6:
         verdicts[letter] = "blind"
-    elif found["length_slope"] > 0.5:
+    elif measured["length_slope"] > 0.5:
         verdicts[letter] = "length"
     else:
-        verdicts[letter] = "use" if found["pair_accuracy"] > 0.65 else "noise"
+        verdicts[letter] = "use" if measured["pair_accuracy"] > 0.65 else "noise"
 ### END SOLUTION
 verdicts
 

@@ -65,8 +65,10 @@ print("argmax on 1, NaN, 3 keeps column", broken.argmax(), "and nanargmax column
 # Write three selectors. Each returns two lists: the kept `(prompt, column)` pairs, both counted from 0,
 # and the prompts that were left out because not one of their responses finished. A response with the
 # finish reason `"length"` was cut and is never kept. Ties, and only exact ones, are broken by lot, with
-# the generator that is passed in, anew for each prompt. A reward that is NaN or infinite, also that of a
-# cut response, is a `ValueError` that says which prompt has it. The tables that come in stay as they are.
+# the generator that is passed in, anew for each prompt.
+#
+# A reward that is NaN or infinite, also that of a cut response, is a `ValueError` that says which prompt
+# has it. The tables that come in stay as they are.
 #
 # <details><summary>Hint</summary>
 # Shuffle the usable columns of a row with <code>rng.permutation</code>, then sort them by reward with

@@ -372,7 +372,7 @@ def _arena(args: argparse.Namespace) -> None:
 
     plan = QUICK if args.quick else Plan()
     results = measure(plan, args.out, workers=args.workers)
-    command = "python -m rslib arena --quick" if args.quick else "python -m rslib arena"
+    command = f"python -m rslib arena{' --quick' * args.quick} --workers {args.workers}"
     content = content_of(results, plan, command)
     _publish_arena(content | {"claims": judged(content)}, Path(args.docs or args.out))
 

@@ -16,6 +16,7 @@ from rslib.errors import ConfigError, ModelError
 from rslib.pipeline import load_prompts
 
 SMALL = Plan(seeds=(0, 1, 2), validation_prompts=40, test_prompts=60, samples=2)
+FEW = dataclasses.replace(SMALL, arms=("base", "rs1", "ppo"))
 TRUE_GOLD = {name: 1.0 + 0.4 * at for at, name in enumerate(ARMS)}
 
 
@@ -81,7 +82,7 @@ def test_the_trials_are_judged_on_validation_prompts_and_the_finals_on_test_prom
 
 
 def test_the_setting_with_the_highest_gold_is_chosen_and_one_that_failed_never(tmp_path):
-    found = measuring.measure(SMALL, tmp_path, workers=0, run=fake)["trials"]
+    found = measuring.measure(FEW, tmp_path, workers=0, run=fake)["trials"]
     best = measuring.chosen(found)["flops"]["ppo"]
     own = [t for t in found if (t["cell"]["arm"], t["cell"]["unit"]) == ("ppo", "flops")]
     assert best == max(own, key=lambda t: t["means"]["gold"])["cell"]["setting"]
@@ -97,7 +98,7 @@ def test_a_trial_that_fails_is_a_result_and_any_other_run_that_fails_ends_the_ar
             raise ModelError("the loss is nan", where="step 3", fix="Lower the learning rate.")
         return fake(cell)
 
-    trials = measuring.measure(SMALL, tmp_path, workers=0, run=explodes)["trials"]
+    trials = measuring.measure(FEW, tmp_path, workers=0, run=explodes)["trials"]
     assert [t["error"] for t in trials if "error" in t] == ["the loss is nan"] * 3
     with pytest.raises(ModelError):
         measuring.guarded(
@@ -116,7 +117,7 @@ def test_finished_runs_are_kept_and_those_of_another_plan_are_not_taken_for_them
         ran.append(cell.name)
         return fake(cell)
 
-    for plan, new in ((SMALL, True), (SMALL, False), (dataclasses.replace(SMALL, test_prompts=50), True)):
+    for plan, new in ((FEW, True), (FEW, False), (dataclasses.replace(FEW, test_prompts=50), True)):
         ran.clear()
         measuring.measure(plan, tmp_path, workers=0, run=counting)
         assert bool(ran) == new

@@ -80,14 +80,14 @@ def said(text: str, **values: Any) -> str:
 
 
 OPENING = """
-    All methods tune the embedded policy on the same training prompts with the same reward model, and
-    are judged on {prompts} prompts of the test split, {samples} responses each, with {seeds} seeds. The
-    test split was used once. A budget is what one round of best-of-{n} on {reference} prompts costs at
-    the engine's default settings: {responses:,.0f} responses, {flops:,.0f} GFLOPs, or {seconds:.1f}
-    seconds. FLOPs are counted on paper, 2 per parameter and token read, 6 per parameter and token
-    trained on. Seconds are CPU seconds of the run's one thread; on a quiet core they equal wall-clock,
-    which stands beside them. The clock runs for sampling, scoring and training, not for evaluation or
-    for saving the state of a run.
+    All methods tune the embedded policy on the same training prompts with the same reward model, and are
+    judged on {prompts} prompts of the test split, {samples} responses each, with {seeds} seeds. The test
+    split was used once. A budget is what one round of best-of-{n} on {reference} prompts costs at the
+    engine's default settings: {responses:,.0f} responses, {flops:,.0f} GFLOPs, or {seconds:.1f} seconds.
+    FLOPs are counted on paper, 2 per parameter and token read, 6 per parameter and token trained on.
+    Seconds are CPU seconds of the run's one thread; on a quiet core they equal wall-clock. Wall-clock
+    stands beside them: where it is longer, other processes held the cores. The clock runs for sampling,
+    scoring and training, not for evaluation or for saving the state of a run.
 """
 FITTING = """
     RS-1, RS-3, the random control and DPO draw prompts until what is left is needed for the fine-tune;

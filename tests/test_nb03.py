@@ -7,7 +7,7 @@ import pytest
 
 from autograder import choice, exercises
 from autograder.exercise import ANSWERED, Variant, Wrong, same
-from autograder.exercises import nb03_1, nb03_2, nb03_3, nb03_4
+from autograder.exercises import nb03_1, nb03_2, nb03_3, nb03_4, nb04_4
 from autograder.experiments import nb03
 from autograder.verdict import grade
 from autograder.work import Work
@@ -75,6 +75,17 @@ def test_a_guessed_letter_and_digit_is_right_once_in_sixteen():
 
 def test_the_questions_pass_the_lint():
     assert choice.lint(nb03_2.QUESTIONS) == []
+
+
+@pytest.mark.parametrize(
+    ("questions", "tier"),
+    [(nb03_2.QUESTIONS, "answers"), (nb03_2.QUESTIONS, "reasons"), (nb04_4.QUESTIONS, "reasons")],
+)
+def test_the_key_is_no_more_often_the_shortest_than_chance_and_a_tenth(questions, tier):
+    """Who guesses by length can guess by either end. The verdicts of 4.4 are three words, always the same."""
+    options = [getattr(q, tier) for q in questions]
+    shortest = [all(len(key.text) < len(o.text) for o in others) for key, *others in options]
+    assert sum(shortest) <= 0.35 * len(options)
 
 
 def arrays_of(gold):

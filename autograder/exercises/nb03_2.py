@@ -313,7 +313,7 @@ QUESTIONS = (
             ),
         ),
         (
-            Option("Once some draw passes, further draws change nothing: the formula is a bound."),
+            Option("Once some draw passes, further draws change nothing, so the formula is an upper bound."),
             Option(
                 "The formula log n - (n - 1) / n holds with equality for every reward model and every "
                 "policy.",
@@ -355,7 +355,7 @@ QUESTIONS = (
             ),
         ),
         (
-            Option("The win rate is n / (n + 1), while the bill grows like n."),
+            Option("The win rate is n / (n + 1), while the bill grows in proportion to n itself."),
             Option(
                 "The reward of the best grows in proportion to n, and so does the bill.",
                 "F14",
@@ -439,7 +439,7 @@ QUESTIONS = (
             ),
         ),
         (
-            Option("Rejection sampling draws K per prompt, where PPO draws one."),
+            Option("Rejection sampling draws K responses to each prompt, where PPO draws one response."),
             Option(
                 "PPO draws K responses per prompt in order to estimate how good the average response is.",
                 "F36",
@@ -477,7 +477,7 @@ QUESTIONS = (
             Option("No n does it", "F38", "On a finite set it is exact, and your own function shows it."),
         ),
         (
-            Option("A round turns F, the reward's distribution, into F^16."),
+            Option("A round turns F, the reward's distribution, into F to the power 16."),
             Option(
                 "Each round adds sixteen responses to the pool that is chosen from.",
                 "rounds add",

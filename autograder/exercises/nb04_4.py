@@ -145,16 +145,17 @@ AS_SERVING = _question(
 
 ERRORS_TOO = _question(
     "e",
-    "Where the reward model is wrong in a systematic way, the recipe trains its error into the policy.",
+    "Where the reward model has a taste that gold does not share, the recipe trains that taste into the "
+    "policy.",
     TRUE,
     {
         FALSE: (
             "F16",
-            "The kept rows are those the reward model likes, its mistakes included. Look at what rose.",
+            "The kept rows are those the reward model likes, for whatever reason. Look at what rose.",
         ),
         DEPENDS: (
             "F16",
-            "A systematic error is part of every choice. Look at what the tuned policy does more often.",
+            "A taste takes part in every choice. Look at what the tuned policy does more often.",
         ),
     },
     Option(

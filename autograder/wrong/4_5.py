@@ -217,7 +217,7 @@ stop_after = should_stop(panel)
 # %% wrong: the first pool again | idea: F19 | fails at: every round has prompts of its own | points: 3
 pools = [pool, pool, pool]
 
-# %% wrong: nothing tuned in round 3 | idea: F01 | fails at: the policy changed | points: 3
+# %% wrong: nothing tuned in round 3 | idea: F01 | fails at: the policy changed | points: 1
 fresh = [*fresh[:2], fresh[1]]
 
 # %% wrong: typed panel | idea: F50 | fails at: the numbers agree with a new measurement | points: 3

@@ -491,10 +491,11 @@ def arena_gold_against_kl(
             _crossed(panel, point, checked(point["kl"], "KL"), checked(point[name], name), point["label"])
         panel.set_ylabel("gold (points)" if name == "gold" else "reward")
     _beside(axes)
-    axes[-1].set_xlabel(f"KL to the starting policy (nats), n = {seeds} seeds, equal responses")
+    equal = ARENA_BUDGETS[points[0]["unit"]][0]
+    axes[-1].set_xlabel(f"KL to the starting policy (nats), n = {seeds} seeds, {equal}")
     best, far = max(points, key=lambda p: p["gold"]["mean"]), max(points, key=lambda p: p["proxy"]["mean"])
     summary = (
-        f"At equal responses {best['label']} has the highest gold, {signed(best['gold']['mean'], '')}, at "
+        f"At {equal} {best['label']} has the highest gold, {signed(best['gold']['mean'], '')}, at "
         f"{signed(best['kl']['mean'], '')} nats; {far['label']} has the highest reward, "
         f"{signed(far['proxy']['mean'], '')}, at {signed(far['kl']['mean'], '')} nats, and gold "
         f"{signed(far['gold']['mean'], '')}."

@@ -127,6 +127,8 @@ def test_finished_runs_are_kept_and_those_of_another_plan_are_not_taken_for_them
 def test_a_plan_with_an_unknown_arm_or_a_final_seed_that_tunes_is_refused():
     with pytest.raises(ConfigError, match="unknown arm"):
         Plan(arms=("base", "pro"))
+    with pytest.raises(ConfigError, match="tried at equal FLOPs"):
+        Plan(budgets=("cpu_seconds",))
     with pytest.raises(ConfigError, match="seed 3 tunes"):
         Plan(tuning_seed=3)
 
@@ -195,19 +197,18 @@ def test_no_spread_gives_no_width_and_one_seed_leaves_the_prompts():
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "sign", "verdict"),
+    ("low", "high", "verdict"),
     [
-        (0.1, 0.2, 1, "supported"),
-        (0.1, 0.2, -1, "contradicted"),
-        (-0.2, -0.1, 1, "contradicted"),
-        (-0.1, 0.2, 1, "not separable"),
-        (0.0, 0.2, 1, "not separable"),
-        (0.0, 0.0, 1, "not separable"),
-        (2.0, 2.0, 1, "supported"),
+        (0.1, 0.2, "supported"),
+        (-0.2, -0.1, "contradicted"),
+        (-0.1, 0.2, "not separable"),
+        (0.0, 0.2, "not separable"),
+        (0.0, 0.0, "not separable"),
+        (2.0, 2.0, "supported"),
     ],
 )
-def test_a_verdict_follows_from_the_interval_alone(low, high, sign, verdict):
-    assert claims.verdict_of({"low": low, "high": high}, sign) == verdict
+def test_a_verdict_follows_from_the_interval_alone(low, high, verdict):
+    assert claims.verdict_of({"low": low, "high": high}) == verdict
 
 
 def test_claims_get_the_verdict_that_the_made_up_truth_asks_for(content):
@@ -233,6 +234,8 @@ def test_a_plan_without_an_arm_makes_no_claim_about_it(content):
     fewer = content | {"plan": content["plan"] | {"arms": ["base", "rs1", "ppo"]}}
     said = " ".join(one["claim"] for one in claims.judged(fewer))
     assert "PPO" in said and "DPO" not in said and "control" not in said
+    one_budget = content | {"plan": content["plan"] | {"budgets": ["flops"]}}
+    assert all("equal FLOPs" in one["claim"] for one in claims.judged(one_budget))
 
 
 # Page and figures -----------------------------------------------------------------------------------------

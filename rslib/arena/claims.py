@@ -1,8 +1,8 @@
 """What is said of the arena, and whether the intervals bear it out.
 
-Every claim is a difference with the sign that it asserts. It is "supported" when its interval lies on that
-side of 0, "contradicted" when it lies on the other, else "not separable". The intervals are Bonferroni's:
-with m claims each has level 1 - 0.05 / m, so the chance that any of them misses the truth is at most 5 %.
+Every claim says that a difference is above 0. It is "supported" when the interval of the difference lies
+above 0, "contradicted" when it lies below, else "not separable". The intervals are Bonferroni's: with m claims
+each has level 1 - 0.05 / m, so the chance that any of them misses the truth is at most 5 %.
 """
 
 from __future__ import annotations
@@ -35,46 +35,47 @@ Content = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Claim:
-    """text: the sentence. arms: of which it speaks. unit: of the difference. sign: the one asserted.
+    """text: the sentence. arms, budget: of which it speaks. unit: of the difference.
 
     find(content, level) gives the interval of the difference.
     """
 
     text: str
     arms: tuple[str, str]
+    budget: str
     unit: str
     find: Callable[[Content, float], Interval]
-    sign: int = 1
 
 
-def _against(text: str, first: str, second: str, unit: str, metric: str = "gold", sign: int = 1) -> Claim:
-    """`first` has more (sign 1) or less (-1) of a metric than `second`, both in one kind of budget."""
-    names = {"first": ARMS[first].label, "second": ARMS[second].label, "equal": EQUAL[unit]}
+def _against(text: str, first: str, second: str, budget: str, metric: str = "gold") -> Claim:
+    """`first` has more of a metric than `second`, both in one kind of budget."""
+    names = {"first": ARMS[first].label, "second": ARMS[second].label, "equal": EQUAL[budget]}
 
     def find(content: Content, level: float) -> Interval:
-        return difference(content, first, second, unit, metric, level)
+        return difference(content, first, second, budget, metric, level)
 
-    return Claim(text.format(**names), (first, second), WORDS[metric], find, sign)
+    return Claim(text.format(**names), (first, second), budget, WORDS[metric], find)
 
 
-def _sensitivity(words: str, at: int, unit: str) -> Claim:
+def _sensitivity(words: str, at: int, budget: str) -> Claim:
     """PPO loses more gold than RS-1 when its rate is the lowest (at 0) or the highest (2) of three."""
 
     def find(content: Content, level: float) -> Interval:
-        return rate_contrast(content, "ppo", "rs1", unit, at, level)
+        return rate_contrast(content, "ppo", "rs1", budget, at, level)
 
-    text = f"{words} the learning rate costs PPO more gold than RS-1 (trials at {EQUAL[unit]}, one seed)"
-    return Claim(text, ("ppo", "rs1"), WORDS["gold"], find)
+    text = f"{words} the learning rate costs PPO more gold than RS-1 (trials at {EQUAL[budget]}, one seed)"
+    return Claim(text, ("ppo", "rs1"), budget, WORDS["gold"], find)
 
 
-def verdict_of(found: Interval, sign: int) -> str:
-    """What an interval says of a claim with this sign; an end on 0 leaves it open.
+def verdict_of(found: Interval) -> str:
+    """What an interval of a difference says of the claim that it is above 0; an end on 0 leaves it open.
 
-    >>> verdict_of({"low": 0.1, "high": 0.4}, 1), verdict_of({"low": 0.1, "high": 0.4}, -1)
-    ('supported', 'contradicted')
+    >>> verdict_of({"low": 0.1, "high": 0.4}), verdict_of({"low": -0.1, "high": 0.4})
+    ('supported', 'not separable')
     """
-    low, high = sorted((sign * found["low"], sign * found["high"]))
-    return SUPPORTED if low > 0 else CONTRADICTED if high < 0 else OPEN
+    if found["low"] > 0:
+        return SUPPORTED
+    return CONTRADICTED if found["high"] < 0 else OPEN
 
 
 def all_claims() -> list[Claim]:
@@ -129,12 +130,13 @@ def _lost(content: Content, arm: str, unit: str, at: int) -> np.ndarray:
 
 
 def judged(content: Content) -> list[dict[str, Any]]:
-    """Every claim about measured arms, with its interval and verdict, as plain data."""
-    claims = [claim for claim in all_claims() if set(claim.arms) <= set(content["plan"]["arms"])]
-    level = 1 - RISK / len(claims)
+    """Every claim about measured arms and budgets, with its interval and verdict, as plain data."""
+    arms, budgets = set(content["plan"]["arms"]), set(content["plan"]["budgets"])
+    claims = [claim for claim in all_claims() if set(claim.arms) <= arms and claim.budget in budgets]
+    level = 1 - RISK / max(1, len(claims))
     found = []
     for claim in claims:
         interval = claim.find(content, level)
-        entry = {"claim": claim.text, "unit": claim.unit, "verdict": verdict_of(interval, claim.sign)}
+        entry = {"claim": claim.text, "unit": claim.unit, "verdict": verdict_of(interval)}
         found.append(entry | {name: float(f"{value:.6g}") for name, value in interval.items()})
     return found

@@ -46,6 +46,7 @@ class Plan:
     """
 
     arms: tuple[str, ...] = tuple(ARMS)
+    budgets: tuple[str, ...] = BUDGETS
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     tuning_seed: int = 100
     timings: int = 3
@@ -59,6 +60,8 @@ class Plan:
         for name in self.arms:
             if name not in ARMS:
                 raise unknown_name("arm", name, ARMS, "arena")
+        fix = "Settings for equal seconds are tried at equal FLOPs."
+        require("flops" in self.budgets, f"budgets are {self.budgets}", "Plan.budgets", f"Use flops. {fix}")
         fix = "The setting is chosen with a seed that no final uses."
         require(self.tuning_seed not in self.seeds, f"seed {self.tuning_seed} tunes", "Plan.seeds", fix)
 
@@ -149,7 +152,7 @@ def measure(
 
     reference, trials = all_of(plan.reference()), []
     finals = all_of(plan.finals(None, {"limit": None}, {}))
-    for unit in ORDER:
+    for unit in [unit for unit in ORDER if unit in plan.budgets]:
         if unit == "cpu_seconds":
             reference = reference + all_of(plan.timing())
         budget = budgets_of(reference)[unit]

@@ -10,11 +10,12 @@ import numpy as np
 from rslib.arena.arms import ARMS, N
 from rslib.arena.claims import CONTRADICTED, EQUAL, OPEN, RISK, SUPPORTED
 from rslib.arena.intervals import Interval, over_seeds
-from rslib.arena.measuring import BUDGETS, TRIED, score_of
+from rslib.arena.measuring import score_of
 from rslib.arena.summary import (
     YARDSTICK,
     by_seed,
     measured_arms,
+    measured_budgets,
     over_prompts,
     trials_of,
 )
@@ -42,7 +43,7 @@ QUALITY = {
 def page(content: Content) -> str:
     """The whole page."""
     parts = [*_opening(content), *_claims(content)]
-    for unit in BUDGETS:
+    for unit in measured_budgets(content):
         parts += _budget(content, unit)
     parts += [*_serving(content), *_tuning(content), *_code(content), *_figures(content["summaries"])]
     return "\n\n".join(parts) + "\n"
@@ -235,7 +236,7 @@ def _tuning(content: Content) -> Iterator[str]:
     plan = content["plan"]
     yield "## How the settings were chosen"
     yield said(CHOOSING, seed=plan["tuning_seed"], prompts=plan["validation_prompts"])
-    for unit in TRIED:
+    for unit in content["chosen"]:
         rows = [_chosen_row(content, arm, unit) for arm in content["chosen"][unit]]
         yield f"Trials at {EQUAL[unit]}:"
         yield markdown(

@@ -7,16 +7,16 @@ from typing import Any
 
 from rslib.arena.arms import ARMS
 from rslib.arena.intervals import over_seeds, paired
-from rslib.arena.measuring import BUDGETS, TRIED
-from rslib.arena.summary import by_seed, measured_arms, trials_of
+from rslib.arena.summary import by_seed, measured_arms, measured_budgets, trials_of
 
 Content = Mapping[str, Any]
 
 
-def gold_and_kl(content: Content, unit: str = "responses") -> list[dict[str, Any]]:
-    """Each arm's gold, proxy and KL in one kind of budget, with intervals over seeds."""
+def gold_and_kl(content: Content) -> list[dict[str, Any]]:
+    """Each arm's gold, proxy and KL in the first kind of budget, with intervals over seeds."""
+    unit = measured_budgets(content)[0]
     return [
-        {"arm": arm, "label": ARMS[arm].label}
+        {"arm": arm, "label": ARMS[arm].label, "unit": unit}
         | {name: over_seeds(by_seed(content, arm, unit, name)) for name in ("gold", "proxy", "kl")}
         for arm in measured_arms(content)
     ]
@@ -29,7 +29,7 @@ def costs(content: Content) -> list[dict[str, Any]]:
         {"arm": arm, "label": ARMS[arm].label, "unit": unit}
         | {name: over_seeds(by_seed(content, arm, unit, name)) for name in names}
         for arm in measured_arms(content)
-        for unit in BUDGETS
+        for unit in measured_budgets(content)
         if ARMS[arm].run is not None
     ]
 
@@ -38,7 +38,7 @@ def sensitivity(content: Content) -> list[dict[str, Any]]:
     """Every trial that ended: learning rate, second setting and gold with its interval over prompts."""
     return [
         _trial(one, arm, unit)
-        for unit in TRIED
+        for unit in content["chosen"]
         for arm in measured_arms(content)
         for one in trials_of(content, arm, unit)
         if "gold" in one

@@ -12,7 +12,7 @@ import numpy as np
 from rslib.arena.arms import ARMS
 from rslib.arena.counts import code_lines
 from rslib.arena.intervals import Interval, over_both, over_seeds, paired
-from rslib.arena.measuring import Plan, budgets_of, chosen
+from rslib.arena.measuring import BUDGETS, Plan, budgets_of, chosen
 from rslib.store import versions
 
 Content = Mapping[str, Any]
@@ -156,3 +156,8 @@ def trials_of(content: Content, arm: str, unit: str) -> list[dict[str, Any]]:
 def measured_arms(content: Content) -> list[str]:
     """The arms of the plan, in the order of the tables."""
     return [name for name in ARMS if name in content["plan"]["arms"]]
+
+
+def measured_budgets(content: Content) -> list[str]:
+    """The kinds of budget of the plan, in the order of the page."""
+    return [unit for unit in BUDGETS if unit in content["plan"]["budgets"]]

@@ -1,8 +1,8 @@
 """What is said of the arena, and whether the intervals bear it out.
 
 Every claim says that a difference is above 0. It is "supported" when the interval of the difference lies
-above 0, "contradicted" when it lies below, else "not separable". The intervals are Bonferroni's: with m claims
-each has level 1 - 0.05 / m, so the chance that any of them misses the truth is at most 5 %.
+above 0, "contradicted" when it lies below, else "not separable". The intervals are Bonferroni's: with m
+claims each has level 1 - 0.05 / m, so the chance that any of them misses the truth is at most 5 %.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from rslib.arena.within import LEAST
 from rslib.errors import ConfigError, ModelError
 from rslib.pipeline import load_prompts
 
+DOCS = Path(__file__).parents[1] / "docs"
 SMALL = Plan(seeds=(0, 1, 2), validation_prompts=40, test_prompts=60, samples=2)
 FEW = dataclasses.replace(SMALL, arms=("base", "rs1", "ppo"))
 TRUE_GOLD = {name: 1.0 + 0.4 * at for at, name in enumerate(ARMS)}
@@ -262,6 +264,22 @@ def test_every_figure_asks_a_question_and_says_what_it_shows(content, draw):
     title = axes[0].figure.get_suptitle() or axes[0].get_title(loc="left")
     assert title.endswith("?") and plots.summary_of(axes).endswith(".")
     assert b"<svg" in plots.rendered(axes, "svg")
+
+
+# The committed measurement --------------------------------------------------------------------------------
+
+
+def measured():
+    return json.loads((DOCS / "results" / "arena.json").read_text(encoding="utf-8"))
+
+
+def test_the_committed_page_is_made_from_the_committed_measurement():
+    assert page.page(measured()) == (DOCS / "arena.md").read_text(encoding="utf-8")
+
+
+def test_the_committed_claims_follow_from_the_committed_runs():
+    found = measured()
+    assert claims.judged(found) == found["claims"]
 
 
 # From the command line --------------------------------------------------------------------------------------

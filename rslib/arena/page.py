@@ -150,6 +150,9 @@ def _opening(content: Content) -> Iterator[str]:
         seconds=limits["cpu_seconds"],
     )
     yield said(FITTING)
+    missing = [EQUAL[unit] for unit in TITLES if unit not in measured_budgets(content)]
+    if missing:
+        yield f"Not measured yet: {' and '.join(missing)}."
 
 
 def _claims(content: Content) -> Iterator[str]:

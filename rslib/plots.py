@@ -493,9 +493,11 @@ def arena_gold_against_kl(
     _beside(axes)
     equal = ARENA_BUDGETS[points[0]["unit"]][0]
     axes[-1].set_xlabel(f"KL to the starting policy (nats), n = {seeds} seeds, {equal}")
-    best, far = max(points, key=lambda p: p["gold"]["mean"]), max(points, key=lambda p: p["proxy"]["mean"])
+    trained = [point for point in points if point["arm"] not in ("base", "best_of_n")]
+    best, far = (max(trained, key=lambda point: point[name]["mean"]) for name in ("gold", "proxy"))
     summary = (
-        f"At {equal} {best['label']} has the highest gold, {signed(best['gold']['mean'], '')}, at "
+        f"Of the trained arms at {equal} {best['label']} has the highest gold, "
+        f"{signed(best['gold']['mean'], '')}, at "
         f"{signed(best['kl']['mean'], '')} nats; {far['label']} has the highest reward, "
         f"{signed(far['proxy']['mean'], '')}, at {signed(far['kl']['mean'], '')} nats, and gold "
         f"{signed(far['gold']['mean'], '')}."
@@ -533,6 +535,8 @@ def arena_cost_quality(
     `points` are those of `arena.pictures.costs`; intervals are over seeds, and a thin line joins an arm's
     budgets. Raises DataError when a point has no interval.
     """
+    from matplotlib.ticker import LogLocator
+
     axes = panels(2, 6.4, axes, down=True)
     for panel, (name, scale) in zip(axes, (("flops", 1e-9), ("cpu_seconds", 1.0)), strict=True):
         for arm in dict.fromkeys(point["arm"] for point in points):
@@ -543,6 +547,9 @@ def arena_cost_quality(
             path = [[p[name]["mean"] * scale for p in own], [p["gold"]["mean"] for p in own]]
             panel.plot(*path, color=ARENA_LOOKS[arm][0], linewidth=0.8, alpha=0.6)
         panel.set_xscale("log")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.minorticks_off()
         panel.set_ylabel("gold (points)")
         panel.set_xlabel(f"{'GFLOPs' if name == 'flops' else 'CPU seconds'} of a run, n = {seeds} seeds")
     _beside(axes)

@@ -556,7 +556,8 @@ def judge() -> None:
     found = {name: classifier(rows, columns) for name, columns in column_sets(rows).items()}
     content |= {"classifiers": found, "seeds": {"matrix": MATRIX_SEEDS, "heldout": HELDOUT_SEEDS}}
     _write(content)
-    store.atomic_write(PAGE, written(PAGE.read_text(encoding="utf-8"), content))
+    # As it was stored: JSON sorts, and the page follows the file.
+    store.atomic_write(PAGE, written(PAGE.read_text(encoding="utf-8"), read()))
 
 
 def _write(content: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from rslib.arena.arms import ARMS, N
 from rslib.arena.cell import Cell, per_prompt, run_cell
 from rslib.arena.measuring import BUDGETS, QUICK, Plan
 from rslib.arena.within import LEAST
-from rslib.errors import ConfigError, ModelError
+from rslib.errors import BudgetError, ConfigError, ModelError
 from rslib.pipeline import load_prompts
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -112,6 +113,15 @@ def final():
     return Cell("final", "ppo", "flops", 1.0, 0, "test", 4, 1, {"learning_rate": 1e-4, "kl_coefficient": 0.1})
 
 
+def killed(cell):
+    os._exit(9)
+
+
+def test_a_run_that_is_killed_from_outside_is_told_and_nothing_else_is_lost(tmp_path):
+    with pytest.raises(BudgetError, match="ended from outside"):
+        measuring.measure(FEW, tmp_path, workers=1, run=killed)
+
+
 def test_finished_runs_are_kept_and_those_of_another_plan_are_not_taken_for_them(tmp_path):
     ran = []
 
@@ -131,6 +141,8 @@ def test_a_plan_with_an_unknown_arm_or_a_final_seed_that_tunes_is_refused():
         Plan(arms=("base", "pro"))
     with pytest.raises(ConfigError, match="tried at equal FLOPs"):
         Plan(budgets=("cpu_seconds",))
+    with pytest.raises(ConfigError, match="workers is -1"):
+        measuring.measure(FEW, "unused", workers=-1)
     with pytest.raises(ConfigError, match="seed 3 tunes"):
         Plan(tuning_seed=3)
 

@@ -12,6 +12,7 @@ import json
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -20,7 +21,7 @@ from typing import Any
 from rslib.arena.arms import ARMS, Arm
 from rslib.arena.cell import REFERENCE_PROMPTS, Cell, run_cell
 from rslib.config import require, unknown_name
-from rslib.errors import RSError
+from rslib.errors import BudgetError, RSError
 from rslib.progress import Progress, note
 from rslib.store import atomic_write, make_folder, read_json
 
@@ -142,9 +143,12 @@ def measure(
 ) -> dict[str, list[dict[str, Any]]]:
     """The results of all cells by stage: "reference", "trials", "finals". Finished ones are read, not run.
 
-    Raises StoreError when `out` cannot be used, and what a cell of the reference run or of the finals raises;
-    a trial that fails (a learning rate that lets the loss explode) is a result, the worst.
+    `workers` runs go side by side, each in a process of its own; 0: one after the other in this process.
+    Raises ConfigError for workers below 0, StoreError when `out` cannot be used, BudgetError when a run was
+    ended from outside, and what a cell of the reference run or of the finals raises; a trial that fails (a
+    learning rate that lets the loss explode) is a result, the worst.
     """
+    require(workers >= 0, f"workers is {workers}", "arena", "Use 1 or more, or 0 for this process alone.")
     folder = make_folder(Path(out) / "cells")
 
     def all_of(cells: Sequence[Cell]) -> list[dict[str, Any]]:
@@ -227,6 +231,9 @@ def _results(
         try:
             for done in as_completed(waiting):
                 yield waiting[done], done.result()
+        except BrokenProcessPool as error:
+            what, fix = "a run was ended from outside", "Free memory and call again: finished runs are kept."
+            raise BudgetError(what, where="arena", fix=fix) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

@@ -113,13 +113,13 @@ MEMORY = """
     were loaded. Models held are those that a step needs at once.
 """
 CHOOSING = """
-    Every method had the same trials: at equal FLOPs three learning rates (a third of the middle one, the
-    middle one, three times it) times two values of a second setting, then at equal responses the three
-    learning rates again with the second setting that was best. Settings for equal seconds are those found
-    at equal FLOPs. All trials have seed {seed} and are judged on {prompts} prompts of the validation split.
-    The best by gold was taken: gold stands for the few hundred careful judgements that a team can buy for
-    a choice. What the reward alone would have chosen stands beside it, with what that choice loses in gold
-    on the same prompts.
+    Every method had the same trials: at equal FLOPs three learning rates (a third of the middle one,
+    the middle one, three times it) times two values of a second setting. Where equal responses are
+    measured, the three learning rates are tried again there, with the second setting that was best.
+    Settings for equal seconds are those found at equal FLOPs. All trials have seed {seed} and are
+    judged on {prompts} prompts of the validation split. The best by gold was taken: gold stands for the
+    few hundred careful judgements that a team can buy for a choice. What the reward alone would have
+    chosen stands beside it, with what that choice loses in gold on the same prompts.
 """
 COUNTING = """
     Lines of code are counted without blank lines, comments and docstrings: the method's own, and those that

@@ -1,4 +1,4 @@
-"""The policy that is being tuned: its trainable copy, the frozen reference, perhaps a value model."""
+"""The policy that is being tuned: its trainable copy, and a value model where a method asks for one."""
 
 from __future__ import annotations
 
@@ -21,16 +21,14 @@ SMALL, SMALL_RATE, LARGE_RATE = 10_000_000, 2e-4, 1e-6
 
 
 class Learner:
-    """A float32 copy of `start` with its optimiser; `reference` stays as it is.
+    """A float32 copy of `start` with its optimiser; `start` stays as it is.
 
     `policy` draws: the trained copy itself in float32, elsewhere a copy in the policy's own dtype that
     `refresh` brings up to date. With `with_values` a value model is trained in the same steps.
     """
 
-    def __init__(
-        self, start: Policy, reference: Policy, settings: Optimiser, steps: int, *, with_values: bool = False
-    ) -> None:
-        self.reference, self.dtype = reference, start.device.dtype
+    def __init__(self, start: Policy, settings: Optimiser, steps: int, *, with_values: bool = False) -> None:
+        self.dtype = start.device.dtype
         self.model = copy.deepcopy(start.model).float().requires_grad_(True)
         trunk = copy.deepcopy(start.model).float().requires_grad_(True) if with_values else None
         self.value_model = ValueModel(trunk) if trunk is not None else None

@@ -149,7 +149,6 @@ class _Run:
         self.ledger = Ledger(loop.budget_unit, loop.budget) if loop.budget else Ledger()
         self.learner = Learner(
             start,
-            start,
             loop.optimiser(start.parameters),
             self._optimiser_steps(),
             with_values=method.needs_values,

@@ -18,7 +18,7 @@ def grade_best(work: Work, rng: np.random.Generator) -> None:
     """The place of the highest reward, where there is one."""
     best = work.function("best_of")
     for n in (4, 7, 16, 1):
-        rewards = rng.permutation(np.linspace(-4, 5, n)).round(3).tolist()
+        rewards = _rewards(n, rng)
         found, right = best(rewards), int(np.argmax(rewards))
         whole = isinstance(found, int | np.integer) and not isinstance(found, bool)
         message = "best_of returns a place in the list: a whole number, 0 for the first response."
@@ -31,6 +31,15 @@ def grade_best(work: Work, rng: np.random.Generator) -> None:
         diagnose(
             HIGHEST, found, right, ideas=ideas, otherwise=Idea("F04", other, None), case=rewards, reveal=False
         )
+
+
+def _rewards(n: int, rng: np.random.Generator) -> list[float]:
+    """Rewards for which every wrong idea gives a place of its own: first, lowest, right, one beyond it."""
+    while True:
+        rewards = rng.permutation(np.linspace(-4, 5, n)).round(3)
+        lowest, right = int(np.argmin(rewards)), int(np.argmax(rewards))
+        if n == 1 or len({0, lowest, right, right + 1}) == 4:
+            return rewards.tolist()
 
 
 def grade_ties(work: Work, rng: np.random.Generator) -> None:
@@ -53,7 +62,10 @@ PRACTICE = Exercise(
 EXERCISES: list[Exercise] = []
 
 
-def practise(best_of: Any) -> Verdict:
-    """The panel of a check, for a function that gives the place of the highest reward. It counts nowhere."""
+def practise(best_of: Any, seed: int | None = None) -> Verdict:
+    """The panel of a check, for a function that gives the place of the highest reward. It counts nowhere.
+
+    seed: of the rewards it is tried on; by default others every time.
+    """
     work = Work({"best_of": best_of}, Variant(exercise=PRACTICE.id))
-    return grade(PRACTICE, work, int.from_bytes(os.urandom(4), "little"))
+    return grade(PRACTICE, work, int.from_bytes(os.urandom(4), "little") if seed is None else seed)

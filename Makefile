@@ -20,7 +20,7 @@ PIP   := $(PY) -m pip --disable-pip-version-check -qq install $(if $(CONSTRAINTS
 STAMP := $(VENV)/.setup-done
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test lint bench tables world measure calibrate signatures arena kill oracles clean notebooks course solutions-html
+.PHONY: help setup demo lab test lint bench tables world measure calibrate signatures rl arena kill oracles clean notebooks course solutions-html
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -80,6 +80,9 @@ calibrate: setup  ## measure the thresholds of the course's experiments (SEEDS=3
 
 signatures: setup  ## measure the trace of every flaw into docs/results/ and docs/signatures.md (finished rows are kept; an hour)
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 $(PY) -m rslib.signatures
+
+rl: setup  ## measure what reinforcement learning reaches beside one round (finished arms are kept; an hour)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 $(PY) -m rslib.against_rl && $(PY) docs/tables.py
 
 arena: setup  ## compare rejection sampling with its rivals at equal budget (WORKERS=2; finished runs are kept; an hour)
 	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PY) -m rslib arena --workers $(WORKERS) --docs docs

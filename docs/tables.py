@@ -1,8 +1,9 @@
-"""Write the README's tables from docs/results/: `make tables`. A test checks that they are in sync.
+"""Write the tables of README.md and rl.md from docs/results/: `make tables`. A test holds them in sync.
 
 Between the markers `results:start` and `results:end` stand the tables of rounds.json and best_of_n.json,
-between `bench:start` and `bench:end` those that rslib.bench makes of bench-*.json. Without such files the
-text between the markers stays as it is. docs/results/README.md describes the files.
+between `bench:start` and `bench:end` those that rslib.bench makes of bench-*.json, between `rl:start` and
+`rl:end` those of rl.json. Without such files the text between the markers stays as it is.
+docs/results/README.md describes the files.
 """
 
 from __future__ import annotations
@@ -15,7 +16,16 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
 FIGURES = ROOT / "docs" / "figures"
-README = ROOT / "README.md"
+README, RL = ROOT / "README.md", ROOT / "docs" / "rl.md"
+METHODS = {
+    "base": "base",
+    "rs": "one round of best-of-16",
+    "dpo": "DPO, best against worst",
+    "rloo": "RLOO",
+    "grpo": "GRPO",
+    "ppo": "PPO",
+    "ppo_without_kl": "PPO, KL coefficient 0",
+}
 ARMS = {"base": "base", "random": "random-of-16 control", "best_of_n": "best-of-16"}
 METRICS = {
     "gold": "gold",
@@ -149,6 +159,44 @@ def bench_text() -> str | None:
     return "\n\n".join(render(json.loads(path.read_text(encoding="utf-8"))) for path in paths)
 
 
+def rl_text() -> str | None:
+    """What each method reached from the base policy, and what PPO does without its penalty; or None."""
+    path = RESULTS / "rl.json"
+    if not path.exists():
+        return None
+    found = json.loads(path.read_text(encoding="utf-8"))
+    cells, judged = list(found["results"].values()), found["evaluation"]
+    rows = [[label, *method_row([cell[name] for cell in cells])] for name, label in METHODS.items()]
+    head = ["", "gold", "gold over base", "reward over base", "KL, nats", "processor seconds"]
+    told = (
+        f"Mean over {len(cells)} seeds, the range of the seeds in brackets; each judged on "
+        f"{judged['prompts']} prompts of the {judged['split']} split, {judged['samples_per_prompt']} "
+        f"responses each. PPO reaches the gold of the round of best-of-16 in "
+        f"{sum(cell['ppo']['gold'] >= cell['rs']['gold'] for cell in cells)} of {len(cells)} seeds. Without "
+        f"its penalty the reward stands above base in {surely(cells, 'reward', 1)} and gold below base in "
+        f"{surely(cells, 'gold', -1)} of {len(cells)} seeds by more than the 95 % interval."
+    )
+    return markdown(head, rows) + "\n\n" + told
+
+
+def method_row(entries: Sequence[Cell]) -> list[str]:
+    """The cells of one method's row; how it differs from base is empty for base itself."""
+    is_base = not any(entry["gold_over_base"]["difference"] for entry in entries)
+    over = [
+        "" if is_base else spread([entry[f"{name}_over_base"]["difference"] for entry in entries])
+        for name in ("gold", "reward")
+    ]
+    seconds = [entry.get("cpu_seconds") for entry in entries]
+    gold, kl = (spread([entry[name] for entry in entries]) for name in ("gold", "kl"))
+    return [gold, *over, "" if is_base else kl, "" if is_base else spread(seconds)]
+
+
+def surely(cells: Sequence[Cell], name: str, sign: int) -> int:
+    """In how many seeds PPO without its penalty stands above (1) or below (-1) base, interval and all."""
+    over = [cell["ppo_without_kl"][f"{name}_over_base"] for cell in cells]
+    return sum(one["low"] > 0 if sign > 0 else one["high"] < 0 for one in over)
+
+
 def filled(page: str, name: str, text: str | None) -> str:
     """`page` with `text` between the markers called `name`; unchanged when there is no text.
 
@@ -170,3 +218,4 @@ def rendered(page: str) -> str:
 if __name__ == "__main__":
     draw_curves()
     README.write_text(rendered(README.read_text(encoding="utf-8")), encoding="utf-8")
+    RL.write_text(filled(RL.read_text(encoding="utf-8"), "rl", rl_text()), encoding="utf-8")

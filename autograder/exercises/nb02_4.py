@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,8 +18,10 @@ from autograder.work import Work
 Z = 1.96
 EXACT_Z = 1.959964
 """What 1.96 stands for; whoever computes it shall not fail by a pair."""
+ASLEEP = 20
+"""Seconds of waiting that count like one of computing: a search that sleeps ends too."""
 PATIENCE = 6.0
-"""Seconds after which a search is stopped; a million tries take two or three."""
+"""Processor seconds after which a search is stopped; a million tries take two or three."""
 
 
 def wilson(accuracy: float, pairs: int, side: int = -1, z: float = Z) -> float:
@@ -60,15 +63,26 @@ class Endless(Exception):
 
 @contextmanager
 def limited(seconds: float) -> Iterator[None]:
-    """Raise Endless in this thread if the block takes longer; only between two steps of Python code."""
-    thread = ctypes.c_ulong(threading.get_ident())
-    stop = ctypes.pythonapi.PyThreadState_SetAsyncExc
-    timer = threading.Timer(seconds, stop, (thread, ctypes.py_object(Endless)))
-    timer.start()
+    """Raise Endless in this thread if the block computes longer; only between two steps of Python code.
+
+    Processor seconds of this process count, so that a right answer on a busy machine has the time it needs.
+    """
+    done = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(threading.get_ident(), seconds, done), daemon=True)
+    watcher.start()
     try:
         yield
     finally:
-        timer.cancel()
+        done.set()
+
+
+def _watch(thread: int, seconds: float, done: threading.Event) -> None:
+    start, began = time.process_time(), time.monotonic()
+    while not done.wait(0.1):
+        if time.process_time() - start > seconds or time.monotonic() - began > ASLEEP * seconds:
+            stop = ctypes.pythonapi.PyThreadState_SetAsyncExc
+            stop(ctypes.c_ulong(thread), ctypes.py_object(Endless))
+            return
 
 
 def patient(function: Callable[..., Any]) -> Callable[..., Any]:

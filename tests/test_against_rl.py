@@ -1,0 +1,46 @@
+"""What the committed measurement of reinforcement learning shows, seed by seed (docs/results/rl.json)."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+CELLS = json.loads((DOCS / "results" / "rl.json").read_text(encoding="utf-8"))["results"]
+each_seed = pytest.mark.parametrize("seed", sorted(CELLS))
+
+
+def test_five_seeds_were_measured_with_every_method():
+    assert len(CELLS) >= 5
+    assert {frozenset(cell) for cell in CELLS.values()} == {
+        frozenset({"base", "rs", "dpo", "rloo", "grpo", "ppo", "ppo_without_kl"})
+    }
+
+
+@each_seed
+def test_ppo_reaches_the_gold_of_one_round_within_four_minutes_of_one_core(seed):
+    cell = CELLS[seed]
+    assert cell["ppo"]["gold"] >= cell["rs"]["gold"]
+    assert cell["ppo"]["cpu_seconds"] <= 240
+
+
+@each_seed
+def test_without_its_penalty_ppo_raises_the_reward_and_sinks_gold_below_base(seed):
+    free = CELLS[seed]["ppo_without_kl"]
+    assert free["reward_over_base"]["low"] > 0
+    assert free["gold_over_base"]["high"] < 0
+
+
+@each_seed
+@pytest.mark.parametrize("method", ["dpo", "rloo", "grpo"])
+def test_every_other_method_beats_base_beyond_its_interval(method, seed):
+    assert CELLS[seed][method]["gold_over_base"]["low"] > 0
+
+
+def test_the_page_is_made_from_the_results():
+    spec = importlib.util.spec_from_file_location("tables", DOCS / "tables.py")
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    page = tables.RL.read_text(encoding="utf-8")
+    assert tables.filled(page, "rl", tables.rl_text()) == page, "run: make tables"

@@ -294,6 +294,17 @@ def test_the_committed_claims_follow_from_the_committed_runs():
     assert claims.judged(found) == found["claims"]
 
 
+def test_the_committed_measurement_is_whole():
+    found = measured()
+    trained = [arm for arm in ARMS if ARMS[arm].run is not None]
+    assert len(found["plan"]["seeds"]) >= 5 and set(found["plan"]["arms"]) == set(ARMS)
+    for arm in ARMS:
+        for unit in BUDGETS:
+            assert [run["seed"] for run in summary.runs_of(found, arm, unit)] == found["plan"]["seeds"]
+    for unit, many in (("flops", 6), ("responses", 3)):
+        assert {len(summary.trials_of(found, arm, unit)) for arm in trained} == {many}
+
+
 # From the command line --------------------------------------------------------------------------------------
 
 

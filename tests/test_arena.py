@@ -305,6 +305,17 @@ def test_the_committed_measurement_is_whole():
         assert {len(summary.trials_of(found, arm, unit)) for arm in trained} == {many}
 
 
+def test_the_small_plan_makes_a_page_and_no_claim_about_rates_that_it_did_not_try(tmp_path):
+    from rslib.__main__ import _publish_arena
+
+    results = measuring.measure(QUICK, tmp_path, workers=0, run=fake)
+    found = summary.content_of(results, QUICK, "python -m rslib arena --quick")
+    said = claims.judged(found)
+    assert said and not [claim for claim in said if "learning rate" in claim["claim"]]
+    _publish_arena(found | {"claims": said}, tmp_path)
+    assert "--quick" in (tmp_path / "arena.md").read_text(encoding="utf-8")
+
+
 # From the command line --------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ claims each has level 1 - 0.05 / m, so the chance that any of them misses the tr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,8 @@ Content = Mapping[str, Any]
 class Claim:
     """text: the sentence. arms, budget: of which it speaks. unit: of the difference.
 
-    find(content, level) gives the interval of the difference.
+    find(content, level) gives the interval of the difference. rates: how many learning rates of each arm it
+    has to find among the trials.
     """
 
     text: str
@@ -45,6 +46,7 @@ class Claim:
     budget: str
     unit: str
     find: Callable[[Content, float], Interval]
+    rates: int = 0
 
 
 def _against(text: str, first: str, second: str, budget: str, metric: str = "gold") -> Claim:
@@ -64,7 +66,7 @@ def _sensitivity(words: str, at: int, budget: str) -> Claim:
         return rate_contrast(content, "ppo", "rs1", budget, at, level)
 
     text = f"{words} the learning rate costs PPO more gold than RS-1 (trials at {EQUAL[budget]}, one seed)"
-    return Claim(text, ("ppo", "rs1"), budget, WORDS["gold"], find)
+    return Claim(text, ("ppo", "rs1"), budget, WORDS["gold"], find, rates=3)
 
 
 def verdict_of(found: Interval) -> str:
@@ -118,8 +120,7 @@ def rate_contrast(content: Content, first: str, second: str, unit: str, at: int,
 def _lost(content: Content, arm: str, unit: str, at: int) -> np.ndarray:
     """Gold lost at each validation prompt (M,); DataError when all trials at one of the rates failed."""
     trials = trials_of(content, arm, unit)
-    rates = sorted({one["setting"]["learning_rate"] for one in trials})
-    found = []
+    rates, found = rates_of(trials), []
     for rate in (rates[1], rates[at]):
         ended = [one["gold"] for one in trials if one["setting"]["learning_rate"] == rate and "gold" in one]
         if not ended:
@@ -129,10 +130,14 @@ def _lost(content: Content, arm: str, unit: str, at: int) -> np.ndarray:
     return found[0] - found[1]
 
 
+def rates_of(trials: Sequence[Mapping[str, Any]]) -> list[float]:
+    """The learning rates that were tried, from the lowest."""
+    return sorted({one["setting"]["learning_rate"] for one in trials})
+
+
 def judged(content: Content) -> list[dict[str, Any]]:
     """Every claim about measured arms and budgets, with its interval and verdict, as plain data."""
-    arms, budgets = set(content["plan"]["arms"]), set(content["plan"]["budgets"])
-    claims = [claim for claim in all_claims() if set(claim.arms) <= arms and claim.budget in budgets]
+    claims = [claim for claim in all_claims() if _is_measured(claim, content)]
     level = 1 - RISK / max(1, len(claims))
     found = []
     for claim in claims:
@@ -140,3 +145,11 @@ def judged(content: Content) -> list[dict[str, Any]]:
         entry = {"claim": claim.text, "unit": claim.unit, "verdict": verdict_of(interval)}
         found.append(entry | {name: float(f"{value:.6g}") for name, value in interval.items()})
     return found
+
+
+def _is_measured(claim: Claim, content: Content) -> bool:
+    plan = content["plan"]
+    if not set(claim.arms) <= set(plan["arms"]) or claim.budget not in plan["budgets"]:
+        return False
+    trials = [trials_of(content, arm, claim.budget) for arm in claim.arms] if claim.rates else []
+    return all(len(rates_of(one)) >= claim.rates for one in trials)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -81,8 +82,8 @@ def _rewards(rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     while True:
         chosen, rejected = torch.tensor(rng.normal(0, 2, (2, int(rng.integers(4, 9)))), dtype=torch.float32)
         right = float(_losses(chosen, rejected).mean())
-        wrong = [idea.value for idea in _loss_ideas(chosen, rejected) if np.ndim(idea.value) == 0]
-        if min(abs(float(value) - right) for value in wrong) > 0.02:
+        named = {i.id: float(i.value) for i in _loss_ideas(chosen, rejected) if np.ndim(i.value) == 0}
+        if min(abs(a - b) for a, b in itertools.combinations([right, *named.values()], 2)) > 0.02:
             return chosen, rejected
 
 

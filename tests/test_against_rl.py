@@ -1,6 +1,5 @@
 """What the committed measurement of reinforcement learning shows, seed by seed (docs/results/rl.json)."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -36,11 +35,3 @@ def test_without_its_penalty_ppo_raises_the_reward_and_sinks_gold_below_base(see
 @pytest.mark.parametrize("method", ["dpo", "rloo", "grpo"])
 def test_every_other_method_beats_base_beyond_its_interval(method, seed):
     assert CELLS[seed][method]["gold_over_base"]["low"] > 0
-
-
-def test_the_page_is_made_from_the_results():
-    spec = importlib.util.spec_from_file_location("tables", DOCS / "tables.py")
-    tables = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tables)
-    page = tables.RL.read_text(encoding="utf-8")
-    assert tables.filled(page, "rl", tables.rl_text()) == page, "run: make tables"

@@ -2,7 +2,7 @@
 
 import ast
 import doctest
-import importlib.util
+import importlib
 import inspect
 import re
 import shlex
@@ -136,9 +136,11 @@ def test_the_metrics_page_lists_exactly_the_numbers_of_the_report():
     assert len(rows) == len(METRICS)
 
 
-def test_the_tables_of_the_readme_are_made_from_the_results():
-    spec = importlib.util.spec_from_file_location("tables", ROOT / "docs" / "tables.py")
-    tables = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tables)
+def test_the_tables_of_the_pages_are_made_from_the_results(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    tables, one_page = importlib.import_module("tables"), importlib.import_module("one_page")
     assert doctest.testmod(tables).failed == 0
     assert tables.rendered(README) == README, "run: make tables"
+    rl = tables.RL.read_text(encoding="utf-8")
+    assert tables.filled(rl, "rl", tables.rl_text()) == rl, "run: make tables"
+    assert one_page.rendered() == one_page.PAGE.read_text(encoding="utf-8"), "run: make tables"

@@ -40,6 +40,7 @@ IS_RANDOM = "the control is a random pick"
 IS_ALL = "the third arm has every row"
 DRAWN = "the pool was drawn by the policy"
 HASH = "the policy changed"
+OWN_ROWS = "each policy learned its own rows"
 REWARD_HASH = "the reward model did not"
 OVER_BASE = "tuning on the best beats the base policy"
 OVER_RANDOM = "tuning on the best beats the random pick"
@@ -112,6 +113,40 @@ def judged(policy: Policy, prompts: Dataset, seed: int) -> Dataset:
 def gain(first: Dataset, second: Dataset, column: str) -> float:
     """Mean difference of two judged tables, paired by prompt."""
     return float(evaluation.compare(first, second, column)["difference"])
+
+
+@remembered
+def own_rows(before: Policy, after: Policy, kept: Dataset, pool: Dataset) -> float:
+    """How much more likely tuning made the kept rows than their neighbours in the pool, nats per response.
+
+    The neighbour of a kept row is the finished row of its prompt with the nearest reward, of those that say
+    something else than what was kept. So 0 where nothing was tuned, and about 0 where the tuning was on other
+    rows, even on better ones. 0 as well where no row has a neighbour.
+    """
+    from rslib.scoring import reference_logprobs
+
+    rows = neighbours(kept, pool)
+    if not len(rows):
+        return 0.0
+    table = schema.take(pool, rows.ravel())
+    change = np.subtract(reference_logprobs(after, table), reference_logprobs(before, table)).reshape(-1, 2)
+    return float((change[:, 0] - change[:, 1]).mean())
+
+
+def neighbours(kept: Dataset, pool: Dataset) -> np.ndarray:
+    """Rows of the pool, `(pairs, 2)`: a kept one, and the finished one nearest to it in reward, each once."""
+    chosen = set(zip(kept["prompt_id"][:], kept["sample_id"][:], strict=True))
+    ids = list(zip(pool["prompt_id"][:], pool["sample_id"][:], strict=True))
+    texts, rewards = pool["response"][:], schema.reward_column(pool)
+    finished, pairs = schema.finish_reasons(pool) == "eos", []
+    for rows in schema.groups(pool).values():
+        mine = [row for row in rows if ids[row] in chosen]
+        said = {texts[row] for row in mine}
+        others = [row for row in rows if finished[row] and texts[row] not in said]
+        for row in mine[: len(others)]:
+            pairs.append((row, min(others, key=lambda other, row=row: abs(rewards[other] - rewards[row]))))
+            others.remove(pairs[-1][1])
+    return np.array(pairs, dtype=int).reshape(-1, 2)
 
 
 # What was kept --------------------------------------------------------------------------------------------
@@ -334,6 +369,25 @@ def grade_tuned(work: Work, rng: np.random.Generator) -> None:
     message = "`reward_model` is not the one that was loaded: its weights changed on the way."
     unchanged = callable(mine) and mine() == judge().fingerprint()
     require(unchanged, REWARD_HASH, message, idea="F01")
+    pool = _table(work, "pool")
+    for arm in ("best", "random"):
+        check_own_rows(base_policy(), _arms(work)[arm], _table(work, "kept", arm), pool, f"tuned[{arm!r}]")
+
+
+def check_own_rows(before: Policy, after: Policy, kept: Dataset, pool: Dataset, name: str) -> None:
+    """The tuning made the kept rows more likely than others of the same reward."""
+    rows = set(zip(pool["prompt_id"][:], pool["sample_id"][:], strict=True))
+    inside = rows.issuperset(zip(kept["prompt_id"][:], kept["sample_id"][:], strict=True))
+    require(inside, SUBSET, f"Rows that `{name}` should have learned are not in the pool.", idea="F27")
+    if not len(neighbours(kept, pool)):
+        return  # everything was kept, so there is nothing to tell it from
+    found = own_rows(before, after, kept, pool)
+    message = (
+        f"`{name}` did not learn the rows that were kept for it: they became no more likely than others of "
+        "the same reward. It was tuned on other rows, or another folder is named."
+    )
+    got = f"{found:+.1f} nats per response"
+    require(found >= threshold("4.3", "own_rows"), OWN_ROWS, message, idea="F18", got=got)
 
 
 def _measured(work: Work, rng: np.random.Generator) -> dict[str, Dataset]:

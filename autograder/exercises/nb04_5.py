@@ -17,6 +17,7 @@ from autograder.exercises.nb04_3 import (
     HASH,
     INTERVAL,
     base_policy,
+    check_own_rows,
     check_pool,
     check_rescored,
     hidden_prompts,
@@ -343,6 +344,7 @@ def grade_rounds(work: Work, rng: np.random.Generator) -> None:
         require(not twin, HASH, message, idea="F01")
         hashes[name] = policy.fingerprint()
     _check_pools(pools, rng)
+    check_own_rows(base_policy(), policies["one"], _best(pools[0]), pools[0], "fresh[0]")
     for k, (before, after) in enumerate((("one", "two"), ("two", "fresh")), start=2):
         _check_fresh(pools[k - 1], policies[before], k, rng)
         found = learned(policies[before], policies[after], pools[k - 1])
@@ -350,6 +352,13 @@ def grade_rounds(work: Work, rng: np.random.Generator) -> None:
         got = f"{found:+.1f} nats per response"
         idea = "F03" if found < -1 else "F04"
         require(found >= threshold("4.5", "learned"), LEARNED, message, idea=idea, got=got)
+
+
+def _best(pool: Dataset) -> Dataset:
+    """The best finished row of each prompt of a pool."""
+    from rslib.selection import select
+
+    return select(pool, "best_of_n", truncated="drop")
 
 
 def _check_pools(pools: Sequence[Dataset], rng: np.random.Generator) -> None:

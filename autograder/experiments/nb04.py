@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import atexit
 import tempfile
+from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autograder.exercises.nb04_3 import N, base_policy, gain, hidden_prompts, judge, judged, remembered
+from autograder.exercises.nb04_3 import (
+    N,
+    base_policy,
+    gain,
+    hidden_prompts,
+    judge,
+    judged,
+    own_rows,
+    remembered,
+)
 from autograder.exercises.nb04_5 import learned
 from rslib import schema
 
@@ -63,18 +73,32 @@ def tune(policy: Policy, rows: Dataset, out: Path, seed: int) -> Policy:
 
 
 def best_of_16(seed: int, folder: Path) -> dict[str, dict[str, float]]:
-    """4.3: reward over the base policy and over a random pick; `random` is a second random pick."""
-    pool = draw(base_policy(), prompts_of(seed)[0], N, seed)
-    rows = {"honest": kept(pool, "best_of_n", seed), "random": kept(pool, "random", seed + 1)}
-    control = tune(base_policy(), kept(pool, "random", seed), folder / "control", seed)
+    """4.3: reward over the base policy and over a random pick; `random` is a second random pick.
+
+    And own_rows: of the best and of a random pick, the lower. Its other arms tuned on other rows: on a random
+    pick of the pool, and `elsewhere` on the best of other prompts.
+    """
+    first, others, _ = prompts_of(seed)
+    pool, pools = draw(base_policy(), first, N, seed), draw(base_policy(), others, N, seed)
+    best, pick = kept(pool, "best_of_n", seed), kept(pool, "random", seed)
+    rows = {"honest": best, "random": kept(pool, "random", seed + 1), "control": pick}
+    rows["elsewhere"] = kept(pools, "best_of_n", seed)
     arms = {arm: tune(base_policy(), table, folder / arm, seed) for arm, table in rows.items()}
+    known = {arm: own_rows(base_policy(), policy, best, pool) for arm, policy in arms.items()}
+    honest = min(known["honest"], own_rows(base_policy(), arms["control"], pick, pool))
+    own = {"honest": honest, "random": known["control"], "elsewhere": known["elsewhere"], "do_nothing": 0.0}
+    return _gains(arms, seed) | {"own_rows": own}
+
+
+def _gains(arms: Mapping[str, Policy], seed: int) -> dict[str, dict[str, float]]:
     hidden = hidden_prompts(np.random.default_rng(seed))
-    against = {"over_base": judged(base_policy(), hidden, seed), "over_random": judged(control, hidden, seed)}
-    found = {arm: judged(policy, hidden, seed) for arm, policy in arms.items()}
-    found["do_nothing"] = against["over_base"]
+    against = {"over_base": base_policy(), "over_random": arms["control"]}
+    compared = {name: judged(policy, hidden, seed) for name, policy in against.items()}
+    found = {arm: judged(arms[arm], hidden, seed) for arm in ("honest", "random")}
+    found["do_nothing"] = compared["over_base"]
     return {
         name: {arm: gain(table, other, "reward") for arm, table in found.items()}
-        for name, other in against.items()
+        for name, other in compared.items()
     }
 
 

@@ -73,8 +73,13 @@ tuned = tuned | {"best": str(runs / "reward")}
 # %% wrong: one policy for two arms | idea: F01 | fails at: the policy changed | points: 2
 tuned = tuned | {"best": tuned["random"]}
 
-# %% wrong: folders exchanged | idea: F03 | fails at: tuning on the best beats the base policy | points: 3
+# %% wrong: folders exchanged | idea: F18 | fails at: each policy learned its own rows | points: 2
 tuned = tuned | {"best": tuned["all"], "all": tuned["best"]}
+
+# %% wrong: tuned on other prompts | idea: F18 | fails at: each policy learned its own rows | points: 4
+others = rslib.load_prompts("tiny", "train", 256).select(range(128, 256))
+elsewhere = rslib.select(draw(policy, others, n=16, seed=0), "best_of_n", truncated="drop")
+tuned, result = outcome(kept | {"best": elsewhere})
 
 # %% wrong: typed numbers | idea: F50 | fails at: the numbers agree with a new measurement | points: 3
 result = {arm: {"difference": 6.0, "low": 5.4, "high": 6.6} for arm in result}
@@ -88,7 +93,7 @@ kept = kept | {"best": pool.select(range(len(pool)))}
 # %% wrong: the best of the table | idea: F29 | fails at: the best are the best of each prompt | points: 3
 kept = kept | {"best": rslib.select(pool, "top_fraction", fraction=1 / 16, truncated="drop")}
 
-# %% wrong: the control is the best | idea: F49 | fails at: the control is a random pick | points: 3
+# %% wrong: the control is the best | idea: F49 | fails at: the control is a random pick | points: 2
 kept = kept | {"random": kept["best"]}
 
 # %% wrong: rewards of noise | idea: F50 | fails at: stored rewards are what the reward model says | points: 3
@@ -97,10 +102,10 @@ pool = schema.with_column(pool, "reward", np.random.default_rng(0).normal(size=l
 # %% wrong: rewards moved | idea: F09 | fails at: stored rewards are what the reward model says | points: 3
 pool = schema.with_column(pool, "reward", np.roll(pool["reward"][:], 1))
 
-# %% wrong: kept from another pool | idea: F27 | fails at: kept rows come from the pool | points: 3
+# %% wrong: kept from another pool | idea: F27 | fails at: kept rows come from the pool | points: 2
 pool = draw(policy, rslib.load_prompts("tiny", "train", 128), n=16, seed=1)
 
-# %% wrong: responses typed into the pool | idea: F27 | fails at: the pool was drawn by the policy | points: 3
+# %% wrong: responses typed into the pool | idea: F27 | fails at: the pool was drawn by the policy | points: 2
 best_row = int(np.argmax(pool["reward"][:]))
 texts = pool["response"][:]
 typed = [texts[best_row] + " " * (k % 2) if k % 16 == 0 else text for k, text in enumerate(texts)]
@@ -109,7 +114,7 @@ kept = {"best": rslib.select(pool, "best_of_n", truncated="drop")}
 kept["random"] = rslib.select(pool, "random", like=kept["best"], truncated="drop")
 kept["all"] = rslib.select(pool, "all", truncated="drop")
 
-# %% wrong: drawn by the tuned policy | idea: F19 | fails at: the pool was drawn by the policy | points: 3
+# %% wrong: drawn by the tuned policy | idea: F19 | fails at: the pool was drawn by the policy | points: 2
 pool = draw(rslib.load_policy(tuned["best"]), rslib.load_prompts("tiny", "train", 128), n=16, seed=0)
 kept = {"best": rslib.select(pool, "best_of_n", truncated="drop")}
 kept["random"] = rslib.select(pool, "random", like=kept["best"], truncated="drop")

@@ -247,3 +247,7 @@ claims = dict.fromkeys(claims, "not separable")
 
 # %% wrong: one folder for fresh and stale | idea: F01 | fails at: the policy changed | points: 1
 stale = fresh[2]
+
+# %% wrong: round 1 learned other rows | idea: F18 | fails at: each policy learned its own rows | points: 1
+elsewhere = tune(policy, rslib.select(pools[1], "best_of_n", truncated="drop"))
+fresh = [elsewhere.path, *fresh[1:]]

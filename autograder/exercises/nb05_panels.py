@@ -1,0 +1,158 @@
+"""The run panels of notebook 05: measured rows of runs with one flaw or none.
+
+    python -m autograder.exercises.nb05_panels     writes autograder/panels.json from docs/results/
+
+The rows are those of docs/results/signatures.json, cut to the flaws and metrics of the notebook, so that they
+travel with the package. A test holds the two files together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from rslib.flaws import FLAWS
+from rslib.store import atomic_write
+
+FILE = Path(__file__).parents[1] / "panels.json"
+SIGNATURES = Path(__file__).parents[2] / "docs" / "results" / "signatures.json"
+
+STAGES: dict[str, tuple[str, ...]] = {
+    "sample": ("n1", "temperature_zero", "truncated_as_finished"),
+    "score": ("prompt_blind_scoring", "shuffled_rewards", "swapped_reward_model"),
+    "select": ("random_selection", "worst", "top_k_overall"),
+    "train": ("no_prompt_mask", "wrong_role", "tune_reward_model"),
+    "judge": ("evaluate_on_training_prompts", "tiny_test", "greedy_evaluation"),
+}
+"""Where the notebook's flaws sit. Every two of them are told apart by a metric in every measured seed."""
+HEALTHY = "healthy"
+SEEDS = ("0", "1", "2", "3", "4")
+
+METRICS: dict[str, tuple[str, str]] = {
+    "gold": ("gold.best_of_n", "points: the tuned policy on held-out prompts"),
+    "gold_of_control": ("gold.random", "points: the arm that was tuned on a random pick"),
+    "gold_of_base": ("gold.base", "points: the policy that the run began with"),
+    "reward": ("proxy.best_of_n", "mean reward on held-out prompts"),
+    "kl": ("kl.best_of_n", "nats per response, from the first policy"),
+    "length": ("length.best_of_n", "tokens of a held-out response"),
+    "judged_prompts": ("prompts.best_of_n", "held-out prompts that judged"),
+    "judged_unique": ("unique_ratio.best_of_n", "distinct among the held-out responses"),
+    "trained_on": ("judged_prompts_trained_on", "share of held-out rows whose prompt is in the pool"),
+    "pool_rows": ("pool_rows", "responses that were drawn"),
+    "pool_unique": ("pool_unique_ratio", "distinct among the responses of a prompt"),
+    "reweigh_error": ("reweigh_error", "nats between stored log-probabilities and those of the policy"),
+    "rescore_error": ("rescore_error", "distance of stored rewards from those scored again"),
+    "prompt_effect": ("prompt_effect", "change of the reward under another row's prompt"),
+    "reward_accuracy": ("reward_accuracy", "pairs of one prompt that reward and gold order alike"),
+    "coverage": ("coverage", "share of prompts with a kept row"),
+    "kept_best": ("kept_best", "share of kept rows with their prompt's highest reward"),
+    "kept_without_end": ("kept_without_end", "share of kept responses without a final full stop"),
+    "selection_gap": ("selection_gap.best_of_n", "reward of what was kept minus that of the pool"),
+    "learned_tokens": ("learned_tokens", "tokens in the loss / tokens of the kept responses"),
+    "first_loss": ("first_loss", "nats per token in the first three steps"),
+    "policy_changed": ("policy_changed", "1 when the tuned policy has other weights"),
+}
+"""Metric -> (its column in the results file, what it is)."""
+
+Run = dict[str, float | None]
+
+
+def names() -> list[str]:
+    """Every flaw of the notebook, stage by stage."""
+    return [flaw for flaws in STAGES.values() for flaw in flaws]
+
+
+def stage_of(flaw: str) -> str:
+    """The stage that a flaw sits in."""
+    return next(stage for stage, flaws in STAGES.items() if flaw in flaws)
+
+
+def cut(rows: Mapping[str, Mapping[str, Run]]) -> dict[str, dict[str, Run]]:
+    """The rows of a results file, cut to what the notebook shows."""
+    return {
+        name: {
+            seed: {metric: row[column] for metric, (column, _) in METRICS.items()}
+            for seed, row in rows[name].items()
+        }
+        for name in (HEALTHY, *names())
+    }
+
+
+@cache
+def rows() -> dict[str, dict[str, Run]]:
+    """Flaw (or "healthy") -> seed -> panel."""
+    return json.loads(FILE.read_text(encoding="utf-8"))
+
+
+def span(name: str, metric: str, seeds: Sequence[str] = SEEDS) -> tuple[float, float] | None:
+    """The lowest and the highest value of a metric over the seeds of one class; None where it has none."""
+    values = [rows()[name][seed][metric] for seed in seeds]
+    known = [value for value in values if value is not None]
+    return (min(known), max(known)) if known else None
+
+
+def apart(first: str, second: str, metric: str) -> bool:
+    """Whether every seed of one class lies on one side of every seed of the other, or only one has values."""
+    left, right = span(first, metric), span(second, metric)
+    if left is None or right is None:
+        return (left is None) != (right is None)
+    return left[0] > right[1] or left[1] < right[0]
+
+
+NO_EVIDENCE = {("evaluate_on_training_prompts", "judged_prompts"), ("temperature_zero", "reweigh_error")}
+"""Metrics that differ without saying why: a count of prompts does not tell which prompts they are, and an
+error of a millionth is rounding."""
+
+
+@cache
+def decisive(flaw: str) -> frozenset[str]:
+    """The metrics that, alone, tell a flaw from the healthy run and from every other flaw of the notebook."""
+    others = [name for name in (HEALTHY, *names()) if name != flaw]
+    found = [m for m in METRICS if all(apart(flaw, other, m) for other in others)]
+    return frozenset(m for m in found if (flaw, m) not in NO_EVIDENCE and span(flaw, m) is not None)
+
+
+def outside(run: Run, seeds: Sequence[str] = SEEDS) -> dict[str, float | None]:
+    """The metrics of a panel that lie outside the healthy range, or have no value."""
+    found: dict[str, float | None] = {}
+    for metric, value in run.items():
+        low, high = span(HEALTHY, metric, seeds) or (0.0, 0.0)
+        if value is None or not low <= value <= high:
+            found[metric] = value
+    return found
+
+
+def between(name: str, rng: np.random.Generator, seeds: tuple[str, str] = ("3", "4")) -> Run:
+    """A panel between two measured ones of a class, one weight for all; None where one has no value."""
+    weight = float(rng.uniform())
+    first, second = (rows()[name][seed] for seed in seeds)
+    found: Run = dict.fromkeys(METRICS)
+    for metric in METRICS:
+        pair = first[metric], second[metric]
+        if None not in pair:
+            found[metric] = weight * pair[0] + (1 - weight) * pair[1]
+    return found
+
+
+def shown(value: float | None) -> str:
+    """A value as a panel prints it."""
+    return "-" if value is None else f"{round(value, 4):.4g}"
+
+
+def described() -> list[tuple[str, str]]:
+    """(flaw, what it does) for every flaw of the notebook."""
+    return [(name, FLAWS[name].description) for name in names()]
+
+
+def main() -> None:
+    """Write the package's copy anew."""
+    content = json.loads(SIGNATURES.read_text(encoding="utf-8"))["rows"]
+    atomic_write(FILE, json.dumps(cut(content), indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()

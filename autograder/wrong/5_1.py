@@ -1,0 +1,69 @@
+# %% given
+from autograder.exercise import Variant
+from autograder.exercises import nb05_panels as panels
+from autograder.exercises.nb05_1 import cases
+
+variant = Variant("", "", "5.1")
+
+
+def diagnose(**changed):
+    """The right answer, with the entries of some stages (or of the healthy panel) replaced."""
+    found = {}
+    for letter, case in cases(variant).items():
+        stage = case.flaw if case.flaw == "healthy" else panels.stage_of(case.flaw)
+        metric = "" if case.flaw == "healthy" else sorted(panels.decisive(case.flaw))[0]
+        found[letter] = changed.get(stage, (case.flaw, metric))
+    return found
+
+
+def flaw_in(stage):
+    """This learner's flaw in a stage."""
+    return next(case.flaw for case in cases(variant).values() if case.flaw in panels.STAGES[stage])
+
+
+diagnoses = diagnose()
+
+# %% correct: lists, capitals and blanks
+diagnoses = {letter: [f" {word.upper()} " for word in pair] for letter, pair in diagnose().items()}
+
+# %% correct: the last of the metrics that decide, the healthy one as a word
+diagnoses = {
+    letter: (flaw, sorted(panels.decisive(flaw))[-1]) if metric else flaw
+    for letter, (flaw, metric) in diagnose().items()
+}
+
+# %% wrong: all are healthy | idea: missed | fails at: panel: flaw
+diagnoses = dict.fromkeys("ABCDEF", ("healthy", ""))
+
+# %% wrong: called a tiny test | idea: F34 | fails at: spares the healthy | points: 2.5
+diagnoses = diagnose(healthy=("tiny_test", "judged_prompts"))
+
+# %% wrong: called a random selection | idea: F34 | fails at: spares the healthy | points: 2.5
+diagnoses = diagnose(healthy=("random_selection", "kept_best"))
+
+# %% wrong: a random selection for the sampling flaw | idea: F04 | fails at: panel: flaw | points: 3
+diagnoses = diagnose(sample=("random_selection", "kept_best"))
+
+# %% wrong: the worst for the training flaw | idea: F03 | fails at: panel: flaw | points: 3
+diagnoses = diagnose(train=("worst", "selection_gap"))
+
+# %% wrong: one response for the scoring flaw | idea: F05 | fails at: panel: flaw | points: 3
+diagnoses = diagnose(score=("n1", "pool_rows"))
+
+# %% wrong: the wrong model for the selection flaw | idea: F01 | fails at: panel: flaw | points: 3
+diagnoses = diagnose(select=("tune_reward_model", "policy_changed"))
+
+# %% wrong: gold decides everything | idea: metric | fails at: panel: metric | points: 1
+diagnoses = {letter: (flaw, "gold") for letter, (flaw, _) in diagnose().items()}
+
+# %% wrong: no metric for the selection | idea: metric | fails at: panel: metric | points: 3
+diagnoses = diagnose(select=(flaw_in("select"), ""))
+
+# %% wrong: one training flaw is not seen | idea: missed | fails at: panel: flaw | points: 3
+diagnoses = diagnose(train=("healthy", ""))
+
+# %% wrong: a name that is not on the list | fails at: names a flaw and a metric | points: 2
+diagnoses = diagnose(judge=("overfitting", "gold"))
+
+# %% wrong: numbers for names | fails at: names a flaw and a metric
+diagnoses = dict.fromkeys("ABCDEF", (1, 2))

@@ -1,0 +1,46 @@
+# %% given
+from autograder import given
+
+sheet = given("5.4")
+
+
+def choose(**changed):
+    """The keys of all questions, with the options of some replaced: a=(answer, reason) of the source."""
+    return {q.id: q.label(sheet.variant, *changed.get(q.id, (0, 0))) for q in sheet.questions}
+
+
+# %% correct: every key
+readings = choose()
+
+# %% correct: lower case and spaces
+readings = {name: f" {label.lower()} " for name, label in choose().items()}
+
+# %% wrong: gold must fall | idea: outcome | fails at: question a: answer | points: 2
+readings = choose(a=(1, 2))
+
+# %% wrong: gold must stay | idea: no change | fails at: question a: answer | points: 2
+readings = choose(a=(2, 1))
+
+# %% wrong: copies have a best one | idea: F06 | fails at: question a: reason | points: 2
+readings = choose(a=(0, 3))
+
+# %% wrong: gold finds the defect | idea: F15 | fails at: question b: answer | points: 2
+readings = choose(b=(1, 1))
+
+# %% wrong: more responses mend it | idea: F13 | fails at: question b: answer | points: 2
+readings = choose(b=(2, 0))
+
+# %% wrong: a large gap is a bad reward model | idea: F11 | fails at: question b: reason | points: 2
+readings = choose(b=(0, 2))
+
+# %% wrong: one seed decides | idea: F34 | fails at: question c: answer | points: 2
+readings = choose(c=(1, 0))
+
+# %% wrong: no gap, so no rise | idea: signal for outcome | fails at: question c: answer | points: 2
+readings = choose(c=(2, 0))
+
+# %% wrong: probability as the judge | idea: F06 | fails at: question c: reason | points: 2
+readings = choose(c=(0, 3))
+
+# %% wrong: letters without reasons | fails at: question a: form
+readings = {name: label[0] for name, label in choose().items()}

@@ -1,0 +1,119 @@
+"""Write docs/one_page.md, the course's measured results on one printable page: `make tables`.
+
+Every number comes from docs/results/; a sentence whose file has not been measured yet is left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from tables import METHODS, RESULTS, ROOT, markdown, scores, spread, surely
+
+PAGE = ROOT / "docs" / "one_page.md"
+HEAD = """# What was measured, on one page
+
+Rejection sampling fine-tuning on the embedded world of this repository: two small transformers, a reward
+model with a known defect, and an exact gold score. Sizes of effects belong to this world
+([limits.md](limits.md)); the mechanisms are what to take home. Made from [results](results/README.md) by
+`make tables`.
+"""
+
+
+def read(name: str) -> dict[str, Any] | None:
+    """A result file's content, or None where it has not been measured."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def one_round(found: dict[str, Any]) -> Iterator[str]:
+    """Best-of-16, its control and the base policy."""
+    cells = found["results"]
+    gold = {arm: spread([c["arms"][arm]["gold"]["mean"] for c in cells]) for arm in cells[0]["arms"]}
+    yield (
+        f"**One round works, and its control does not.** Gold rises from {gold['base']} to "
+        f"{gold['best_of_n']}; a random pick of the same 16 responses ends at {gold['random']} (mean and "
+        f"range of {len(cells)} runs). Best-of-16 stands at least "
+        f"{min(scores(cells, 'best_of_n', 'random')):.0f} standard errors above that control. "
+        "*Notebooks 01 and 04.*"
+    )
+
+
+def over_optimisation(found: dict[str, Any]) -> Iterator[str]:
+    """Where gold turns while the reward goes on."""
+    cells = found["results"]
+    peaks = ", ".join(str(cell["biased"]["peak_n"]) for cell in cells)
+    last = [cell["biased"]["rows"][-1] for cell in cells]
+    falls = spread([row["below_peak"]["difference"] for row in last])
+    flat = spread([cell["unbiased"]["rows"][-1]["below_peak"]["difference"] for cell in cells])
+    yield (
+        f"**The reward keeps rising, gold turns.** In {len(cells)} trained worlds gold peaks at n = {peaks}; "
+        f"at n = {last[0]['n']} it stands {falls} against the peak, while the reward still climbs. With a "
+        f"reward model of unbiased labels the difference is {flat}. *Notebook 03.*"
+    )
+
+
+def flaws(found: dict[str, Any]) -> Iterator[str]:
+    """How far numbers tell flaws apart."""
+    outcome, probed = (found["classifiers"][name] for name in ("outcome", "report and probes"))
+    yield (
+        f"**A flaw is seen in its own number, seldom in the score.** Of {len(found['rows'])} kinds of run, "
+        f"healthy ones among them, the outcome columns alone name {outcome['accuracy']:.0%} of held-out runs "
+        f"rightly; the whole report with its probes names {probed['accuracy']:.0%}. *Notebook 05, "
+        "[signatures.md](signatures.md).*"
+    )
+
+
+def reinforcement(found: dict[str, Any]) -> Iterator[str]:
+    """Gold and KL of each method, and PPO without its penalty."""
+    cells = list(found["results"].values())
+    rows = [
+        [label, *(spread([cell[name][column] for cell in cells]) for column in ("gold", "reward", "kl"))]
+        for name, label in METHODS.items()
+    ]
+    reached = sum(cell["ppo"]["gold"] >= cell["rs"]["gold"] for cell in cells)
+    yield (
+        "**PPO gets there as well, on its leash.** With its KL penalty and looks at held-out gold it "
+        f"reaches the round of best-of-16 in {reached} of {len(cells)} seeds. Without the penalty gold ends "
+        f"below the base policy in {surely(cells, 'gold', -1)} of {len(cells)}, at the highest reward of "
+        "all. *Notebook 06, [rl.md](rl.md).*"
+    )
+    yield markdown(["", "gold", "reward", "KL, nats"], rows)
+
+
+def arena(found: dict[str, Any]) -> Iterator[str]:
+    """The claims whose intervals decide something."""
+    by_verdict: dict[str, list[str]] = {}
+    for claim in found["claims"]:
+        text = f"{claim['claim']} ({claim['mean']:+.2f} [{claim['low']:+.2f}, {claim['high']:+.2f}])"
+        by_verdict.setdefault(claim["verdict"], []).append(text)
+    decided = [
+        f"{verdict}: {'; '.join(t)}" for verdict, t in by_verdict.items() if verdict != "not separable"
+    ]
+    open_ones = len(by_verdict.get("not separable", []))
+    yield (
+        f"**At equal budget most differences are smaller than their intervals.** Of {len(found['claims'])} "
+        f"claims {open_ones} are not separable with {len(found['plan']['seeds'])} seeds. "
+        f"{'. '.join(text[0].upper() + text[1:] for text in decided)}. *Notebook 07, [arena.md](arena.md).*"
+    )
+
+
+PARTS = {
+    "rounds": one_round,
+    "best_of_n": over_optimisation,
+    "signatures": flaws,
+    "rl": reinforcement,
+    "arena": arena,
+}
+
+
+def rendered() -> str:
+    """The whole page."""
+    found = {name: read(name) for name in PARTS}
+    texts = [text for name, part in PARTS.items() if found[name] for text in part(found[name])]
+    return "\n\n".join([HEAD.strip(), *texts]) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(rendered(), encoding="utf-8")

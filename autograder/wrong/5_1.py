@@ -1,24 +1,25 @@
 # %% given
+from autograder import given
 from autograder.exercise import Variant
-from autograder.exercises import nb05_panels as panels
+from autograder.exercises import nb05_panels as measured
 from autograder.exercises.nb05_1 import cases
 
-variant = Variant("", "", "5.1")
+variant, clinic = Variant("", "", "5.1"), given("5.1")
 
 
 def diagnose(**changed):
     """The right answer, with the entries of some stages (or of the healthy panel) replaced."""
     found = {}
     for letter, case in cases(variant).items():
-        stage = case.flaw if case.flaw == "healthy" else panels.stage_of(case.flaw)
-        metric = "" if case.flaw == "healthy" else sorted(panels.decisive(case.flaw))[0]
+        stage = case.flaw if case.flaw == "healthy" else measured.stage_of(case.flaw)
+        metric = "" if case.flaw == "healthy" else sorted(measured.decisive(case.flaw))[0]
         found[letter] = changed.get(stage, (case.flaw, metric))
     return found
 
 
 def flaw_in(stage):
     """This learner's flaw in a stage."""
-    return next(case.flaw for case in cases(variant).values() if case.flaw in panels.STAGES[stage])
+    return next(case.flaw for case in cases(variant).values() if case.flaw in measured.STAGES[stage])
 
 
 diagnoses = diagnose()
@@ -28,7 +29,7 @@ diagnoses = {letter: [f" {word.upper()} " for word in pair] for letter, pair in 
 
 # %% correct: the last of the metrics that decide, the healthy one as a word
 diagnoses = {
-    letter: (flaw, sorted(panels.decisive(flaw))[-1]) if metric else flaw
+    letter: (flaw, sorted(measured.decisive(flaw))[-1]) if metric else flaw
     for letter, (flaw, metric) in diagnose().items()
 }
 

@@ -70,7 +70,7 @@ solutions-html: $(VENV)/.course-done  ## run the solved notebooks and render the
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m autograder solutions
 
 tables: setup  ## write the README's tables from docs/results/
-	@$(PY) docs/tables.py
+	@$(PY) docs/tables.py && $(PY) docs/one_page.py
 
 world: setup  ## train the embedded models again from scratch (up to 30 minutes on 2 cores)
 	@$(PY) -m rslib build
@@ -82,7 +82,7 @@ signatures: setup  ## measure the trace of every flaw into docs/results/ and doc
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 $(PY) -m rslib.signatures
 
 rl: setup  ## measure what reinforcement learning reaches beside one round (finished arms are kept; an hour)
-	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 $(PY) -m rslib.against_rl && $(PY) docs/tables.py
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 $(PY) -m rslib.against_rl && $(PY) docs/tables.py && $(PY) docs/one_page.py
 
 arena: setup  ## compare rejection sampling with its rivals at equal budget (WORKERS=2; finished runs are kept; an hour)
 	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PY) -m rslib arena --workers $(WORKERS) --docs docs

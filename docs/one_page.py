@@ -86,7 +86,7 @@ def arena(found: dict[str, Any]) -> Iterator[str]:
     """The claims whose intervals decide something."""
     by_verdict: dict[str, list[str]] = {}
     for claim in found["claims"]:
-        text = f"{claim['claim']} ({claim['mean']:+.2f} [{claim['low']:+.2f}, {claim['high']:+.2f}])"
+        text = f"{claim['claim']} ({claim['mean']:+.3g} [{claim['low']:+.3g}, {claim['high']:+.3g}])"
         by_verdict.setdefault(claim["verdict"], []).append(text)
     decided = [
         f"{verdict}: {'; '.join(t)}" for verdict, t in by_verdict.items() if verdict != "not separable"

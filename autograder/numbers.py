@@ -2,7 +2,7 @@
 
     {{card:1.3}}                                               the exercise's card
     {{rounds.json:results.0.arms.base.gold.mean|.2f}}          a number of docs/results/rounds.json
-    {{rounds.json:results.*.arms.base.gold.mean|.2f}}          its mean over all entries of the list
+    {{rounds.json:results.*.arms.base.gold.mean|.2f}}          its mean over all entries
     {{repository}} {{version}}                                 from pyproject.toml and the package
 
 No number of the course's text is typed. One that is missing stops the build.
@@ -87,8 +87,9 @@ def _follow(found: Any, keys: list[str]) -> float:
     2.5
     """
     for at, key in enumerate(keys):
-        if key == "*" and isinstance(found, list) and found:
-            return statistics.fmean(_follow(item, keys[at + 1 :]) for item in found)
+        if key == "*" and isinstance(found, list | dict) and found:
+            items = found.values() if isinstance(found, dict) else found
+            return statistics.fmean(_follow(item, keys[at + 1 :]) for item in items)
         try:
             found = found[int(key)] if isinstance(found, list) else found[key]
         except (KeyError, IndexError, ValueError, TypeError):

@@ -442,14 +442,15 @@ def grade_panel(work: Work, rng: np.random.Generator) -> None:
     require(said == rule(panel), STOP_AFTER, message, got=said)
     for name, (first, second, column) in COMPARISONS.items():
         ours = evaluation.compare(tables[first], tables[second], column)
-        _check_evidence(name, evidence.get(name), ours)
+        check_evidence(name, evidence.get(name), ours)
         low, high = evidence[name]["low"], evidence[name]["high"]
         verdict = "higher" if low > 0 else "lower" if high < 0 else "not separable"
         message = f"{name}: the interval of your evidence says something else than the claim."
         require(claims.get(name) == verdict, CLAIMS, message, idea="F34", got=short(claims.get(name)))
 
 
-def _check_evidence(name: str, said: Any, ours: Mapping[str, Any]) -> None:
+def check_evidence(name: str, said: Any, ours: Mapping[str, Any]) -> None:
+    """A comparison that is handed in agrees with a new measurement, and its interval has its width."""
     require(isinstance(said, Mapping), FORM, f"`evidence` has no comparison {name!r}.", got=short(said))
     numbers = [said.get(key) for key in ("difference", "low", "high")]
     plain = all(isinstance(v, int | float | np.number) and np.isfinite(v) for v in numbers)

@@ -1,0 +1,216 @@
+# %% given
+import torch
+
+
+def token_rewards(scores, logprobs, reference_logprobs, mask, coefficient):
+    rewards = torch.where(mask, -coefficient * (logprobs - reference_logprobs), 0.0)
+    last = mask & (mask.cumsum(1) == mask.sum(1, keepdim=True))
+    return rewards + last * scores[:, None]
+
+
+def gae(rewards, values, mask, discount, smoothing):
+    values, found = torch.where(mask, values, 0.0), torch.zeros_like(values)
+    following = ahead = torch.zeros(len(values))
+    for t in reversed(range(values.shape[1])):
+        delta = rewards[:, t] + discount * following - values[:, t]
+        ahead = torch.where(mask[:, t], delta + discount * smoothing * ahead, 0.0)
+        found[:, t], following = ahead, values[:, t]
+    return found
+
+
+def clipped_policy_loss(logprobs, old_logprobs, advantages, clip):
+    ratio = torch.exp(logprobs - old_logprobs)
+    return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+
+
+def clipped_value_loss(values, old_values, returns, clip):
+    near = old_values + (values - old_values).clamp(-clip, clip)
+    return torch.maximum((values - returns) ** 2, (near - returns) ** 2) / 2
+
+
+# %% correct: loops and the other way to write a minimum
+def token_rewards(scores, logprobs, reference_logprobs, mask, coefficient):
+    rewards = torch.zeros_like(logprobs)
+    for row, keep in enumerate(mask):
+        places = keep.nonzero().flatten().tolist()
+        for t in places:
+            rewards[row, t] = coefficient * (reference_logprobs[row, t] - logprobs[row, t])
+        if places:
+            rewards[row, places[-1]] += scores[row]
+    return rewards
+
+
+def gae(rewards, values, mask, discount, smoothing):
+    found = [[0.0] * values.shape[1] for _ in values]
+    for row, length in enumerate(mask.sum(1).tolist()):
+        for t in range(length):
+            for k in range(t, length):
+                after = float(values[row, k + 1]) if k + 1 < length else 0.0
+                delta = float(rewards[row, k]) + discount * after - float(values[row, k])
+                found[row][t] += (discount * smoothing) ** (k - t) * delta
+    return torch.tensor(found)
+
+
+def clipped_policy_loss(logprobs, old_logprobs, advantages, clip):
+    ratio = (logprobs - old_logprobs).exp()
+    low, high = torch.full_like(ratio, 1 - clip), torch.full_like(ratio, 1 + clip)
+    held = torch.where(advantages > 0, torch.minimum(ratio, high), torch.maximum(ratio, low))
+    return -held * advantages
+
+
+def clipped_value_loss(values, old_values, returns, clip):
+    near = torch.maximum(torch.minimum(values, old_values + clip), old_values - clip)
+    return 0.5 * torch.maximum((values - returns).abs(), (near - returns).abs()).square()
+
+
+# %% correct: the maximum of two losses, a scatter
+def token_rewards(scores, logprobs, reference_logprobs, mask, coefficient):
+    rewards = -coefficient * (logprobs - reference_logprobs).masked_fill(~mask, 0.0)
+    lengths = mask.sum(1)
+    add = torch.where(lengths > 0, scores, torch.zeros_like(scores))
+    return rewards.scatter_add(1, (lengths - 1).clamp(min=0)[:, None], add[:, None])
+
+
+def clipped_policy_loss(logprobs, old_logprobs, advantages, clip):
+    ratio = torch.exp(logprobs - old_logprobs)
+    return torch.maximum(-ratio * advantages, -torch.clip(ratio, 1 - clip, 1 + clip) * advantages)
+
+
+# %% wrong: paid for straying | idea: KL sign | fails at: charges KL to the reference | points: 2.5
+def token_rewards(scores, logprobs, reference_logprobs, mask, coefficient):
+    last = mask & (mask.cumsum(1) == mask.sum(1, keepdim=True))
+    return torch.where(mask, coefficient * (logprobs - reference_logprobs), 0.0) + last * scores[:, None]
+
+
+# %% wrong: in the last column | idea: last column | fails at: charges KL to the reference | points: 2.5
+def token_rewards(scores, logprobs, reference_logprobs, mask, coefficient):
+    rewards = torch.where(mask, -coefficient * (logprobs - reference_logprobs), 0.0)
+    rewards[:, -1] += scores
+    return rewards
+
+
+# %% wrong: the score on every token | idea: every token | fails at: charges KL to the reference | points: 2.5
+def token_rewards(scores, logprobs, reference_logprobs, mask, coefficient):
+    return torch.where(mask, scores[:, None] - coefficient * (logprobs - reference_logprobs), 0.0)
+
+
+# %% wrong: KL on the last token | idea: summed | fails at: charges KL to the reference | points: 2.5
+def token_rewards(scores, logprobs, reference_logprobs, mask, coefficient):
+    last = mask & (mask.cumsum(1) == mask.sum(1, keepdim=True))
+    kl = torch.where(mask, logprobs - reference_logprobs, 0.0).sum(1)
+    return last * (scores - coefficient * kl)[:, None]
+
+
+# %% wrong: an empty row keeps its score | idea: F32 | fails at: stays finite | points: 2.5
+def token_rewards(scores, logprobs, reference_logprobs, mask, coefficient):
+    rewards = torch.where(mask, -coefficient * (logprobs - reference_logprobs), 0.0)
+    rewards[torch.arange(len(mask)), mask.sum(1) - 1] += scores
+    return rewards
+
+
+# %% wrong: the value of the same token | idea: GAE off by one | fails at: looks one token ahead | points: 2.5
+def gae(rewards, values, mask, discount, smoothing):
+    values, found = torch.where(mask, values, 0.0), torch.zeros_like(values)
+    ahead = torch.zeros(len(values))
+    for t in reversed(range(values.shape[1])):
+        delta = rewards[:, t] + discount * values[:, t] - values[:, t]
+        ahead = torch.where(mask[:, t], delta + discount * smoothing * ahead, 0.0)
+        found[:, t] = ahead
+    return found
+
+
+# %% wrong: values from behind the end | idea: bleeds | fails at: looks one token ahead | points: 2.5
+def gae(rewards, values, mask, discount, smoothing):
+    found = torch.zeros_like(values)
+    ahead = torch.zeros(len(values))
+    for t in reversed(range(values.shape[1])):
+        following = values[:, t + 1] if t + 1 < values.shape[1] else 0.0
+        delta = rewards[:, t] + discount * following - values[:, t]
+        ahead = torch.where(mask[:, t], delta + discount * smoothing * ahead, 0.0)
+        found[:, t] = ahead
+    return found
+
+
+# %% wrong: one step only | idea: no smoothing | fails at: looks one token ahead | points: 2.5
+_right = gae
+
+
+def gae(rewards, values, mask, discount, smoothing):
+    return _right(rewards, values, mask, discount, 0.0)
+
+
+# %% wrong: no discount | idea: no discount | fails at: looks one token ahead | points: 2.5
+_right = gae
+
+
+def gae(rewards, values, mask, discount, smoothing):
+    return _right(rewards, values, mask, 1.0, smoothing)
+
+
+# %% wrong: returns for advantages | idea: returns | fails at: looks one token ahead | points: 2.5
+_right = gae
+
+
+def gae(rewards, values, mask, discount, smoothing):
+    return _right(rewards, values, mask, discount, smoothing) + torch.where(mask, values, 0.0)
+
+
+# %% wrong: something behind the end | idea: mask | fails at: stops at the last token | points: 2.5
+_right = gae
+
+
+def gae(rewards, values, mask, discount, smoothing):
+    return torch.where(mask, _right(rewards, values, mask, discount, smoothing), -values)
+
+
+# %% wrong: the larger | idea: clip on the wrong side | fails at: clips on the right side | points: 2.5
+def clipped_policy_loss(logprobs, old_logprobs, advantages, clip):
+    ratio = torch.exp(logprobs - old_logprobs)
+    return -torch.maximum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+
+
+# %% wrong: clipped both ways | idea: clip on the wrong side | fails at: clips on the right side | points: 2.5
+def clipped_policy_loss(logprobs, old_logprobs, advantages, clip):
+    return -torch.exp(logprobs - old_logprobs).clamp(1 - clip, 1 + clip) * advantages
+
+
+# %% wrong: no clip | idea: no clip | fails at: clips on the right side | points: 2.5
+def clipped_policy_loss(logprobs, old_logprobs, advantages, clip):
+    return -torch.exp(logprobs - old_logprobs) * advantages
+
+
+# %% wrong: no exp | idea: no ratio | fails at: clips on the right side | points: 2.5
+def clipped_policy_loss(logprobs, old_logprobs, advantages, clip):
+    ratio = logprobs - old_logprobs
+    return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+
+
+# %% wrong: old over new | idea: ratio upside down | fails at: clips on the right side | points: 2.5
+def clipped_policy_loss(logprobs, old_logprobs, advantages, clip):
+    ratio = torch.exp(old_logprobs - logprobs)
+    return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+
+
+# %% wrong: the policy is detached | idea: detached | fails at: lets the gradient through | points: 2.5
+_right = clipped_policy_loss
+
+
+def clipped_policy_loss(logprobs, old_logprobs, advantages, clip):
+    return _right(logprobs.detach(), old_logprobs, advantages, clip)
+
+
+# %% wrong: the smaller error | idea: smaller error | fails at: takes the larger error | points: 3
+def clipped_value_loss(values, old_values, returns, clip):
+    near = old_values + (values - old_values).clamp(-clip, clip)
+    return torch.minimum((values - returns) ** 2, (near - returns) ** 2) / 2
+
+
+# %% wrong: the value is not held | idea: no clip | fails at: takes the larger error | points: 3
+def clipped_value_loss(values, old_values, returns, clip):
+    return (values - returns) ** 2 / 2
+
+
+# %% wrong: no half | idea: half | fails at: takes the larger error | points: 3
+def clipped_value_loss(values, old_values, returns, clip):
+    near = old_values + (values - old_values).clamp(-clip, clip)
+    return torch.maximum((values - returns) ** 2, (near - returns) ** 2)

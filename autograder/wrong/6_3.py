@@ -1,0 +1,159 @@
+# %% given
+import torch
+
+
+def sft(logprobs):
+    return torch.ones_like(logprobs)
+
+
+def rejection_sampling(logprobs, kept):
+    return kept[:, None] * torch.ones_like(logprobs)
+
+
+def ppo(logprobs, old_logprobs, advantages, clip):
+    ratio = torch.exp(logprobs - old_logprobs)
+    too_far = (advantages > 0) & (ratio > 1 + clip) | (advantages < 0) & (ratio < 1 - clip)
+    return torch.where(too_far, 0.0, ratio * advantages)
+
+
+def grpo(logprobs, old_logprobs, reference_logprobs, advantages, clip, kl_coefficient):
+    pull = torch.exp(reference_logprobs - logprobs) - 1
+    return ppo(logprobs, old_logprobs, advantages, clip) + kl_coefficient * pull
+
+
+def dpo(chosen, rejected, reference_chosen, reference_rejected, beta):
+    margin = (chosen - reference_chosen) - (rejected - reference_rejected)
+    return beta * torch.sigmoid(-beta * margin)
+
+
+# %% correct: by automatic differentiation
+def _pulled(loss, logprobs):
+    leaf = logprobs.detach().clone().requires_grad_(True)
+    loss(leaf).sum().backward()
+    return -leaf.grad
+
+
+def _clipped(now, old, advantages, clip):
+    ratio = torch.exp(now - old)
+    return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+
+
+def sft(logprobs):
+    return _pulled(lambda now: -now, logprobs)
+
+
+def ppo(logprobs, old_logprobs, advantages, clip):
+    return _pulled(lambda now: _clipped(now, old_logprobs, advantages, clip), logprobs)
+
+
+def grpo(logprobs, old_logprobs, reference_logprobs, advantages, clip, kl_coefficient):
+    def loss(now):
+        gap = reference_logprobs - now
+        return _clipped(now, old_logprobs, advantages, clip) + kl_coefficient * (gap.exp() - 1 - gap)
+
+    return _pulled(loss, logprobs)
+
+
+def dpo(chosen, rejected, reference_chosen, reference_rejected, beta):
+    def loss(now):
+        margin = now - reference_chosen - rejected + reference_rejected
+        return -torch.nn.functional.logsigmoid(beta * margin)
+
+    return _pulled(loss, chosen)
+
+
+# %% correct: by cases, arrays come back
+import numpy as np
+
+
+def rejection_sampling(logprobs, kept):
+    return np.repeat(kept.numpy()[:, None].astype(float), logprobs.shape[1], axis=1)
+
+
+def ppo(logprobs, old_logprobs, advantages, clip):
+    ratio, gain = np.exp((logprobs - old_logprobs).numpy()), advantages.numpy()
+    pushed = np.where(gain > 0, ratio <= 1 + clip, ratio >= 1 - clip)
+    return torch.from_numpy(ratio * gain * pushed)
+
+
+def dpo(chosen, rejected, reference_chosen, reference_rejected, beta):
+    margin = (chosen - rejected) - (reference_chosen - reference_rejected)
+    return beta * (1 - torch.sigmoid(beta * margin))
+
+
+# %% wrong: the log-probability itself | idea: logprob | fails at: gives every token 1 | points: 3
+def sft(logprobs):
+    return logprobs
+
+
+# %% wrong: everything is kept | idea: F02 | fails at: gives 1 to kept responses alone | points: 3
+def rejection_sampling(logprobs, kept):
+    return torch.ones_like(logprobs)
+
+
+# %% wrong: the rejected go down | idea: negatives | fails at: gives 1 to kept responses alone | points: 3
+def rejection_sampling(logprobs, kept):
+    return torch.where(kept[:, None], 1.0, -1.0) * torch.ones_like(logprobs)
+
+
+# %% wrong: the worst for the best | idea: F03 | fails at: gives 1 to kept responses alone | points: 3
+def rejection_sampling(logprobs, kept):
+    return (~kept)[:, None] * torch.ones_like(logprobs)
+
+
+# %% wrong: no clip | idea: no clip | fails at: is 0 beyond the clip | points: 2.5
+_grpo_part = ppo
+
+
+def grpo(logprobs, old_logprobs, reference_logprobs, advantages, clip, kl_coefficient):
+    pull = torch.exp(reference_logprobs - logprobs) - 1
+    return _grpo_part(logprobs, old_logprobs, advantages, clip) + kl_coefficient * pull
+
+
+def ppo(logprobs, old_logprobs, advantages, clip):
+    return torch.exp(logprobs - old_logprobs) * advantages
+
+
+# %% wrong: 0 outside the clip | idea: clip on the wrong side | fails at: is 0 beyond the clip | points: 1.5
+def ppo(logprobs, old_logprobs, advantages, clip):
+    ratio = torch.exp(logprobs - old_logprobs)
+    return torch.where((ratio > 1 + clip) | (ratio < 1 - clip), 0.0, ratio * advantages)
+
+
+# %% wrong: the held ratio is pushed | idea: held | fails at: is 0 beyond the clip | points: 1.5
+def ppo(logprobs, old_logprobs, advantages, clip):
+    return torch.exp(logprobs - old_logprobs).clamp(1 - clip, 1 + clip) * advantages
+
+
+# %% wrong: driven away | idea: KL sign | fails at: pulls towards the reference | points: 2.5
+def grpo(logprobs, old_logprobs, reference_logprobs, advantages, clip, kl_coefficient):
+    pull = 1 - torch.exp(reference_logprobs - logprobs)
+    return ppo(logprobs, old_logprobs, advantages, clip) + kl_coefficient * pull
+
+
+# %% wrong: the plain difference | idea: KL | fails at: pulls towards the reference | points: 2.5
+def grpo(logprobs, old_logprobs, reference_logprobs, advantages, clip, kl_coefficient):
+    return ppo(logprobs, old_logprobs, advantages, clip) + kl_coefficient * (reference_logprobs - logprobs)
+
+
+# %% wrong: the clear pairs | idea: certain | fails at: weighs a pair by its doubt | points: 2.5
+def dpo(chosen, rejected, reference_chosen, reference_rejected, beta):
+    margin = (chosen - reference_chosen) - (rejected - reference_rejected)
+    return beta * torch.sigmoid(beta * margin)
+
+
+# %% wrong: no reference | idea: no reference | fails at: weighs a pair by its doubt | points: 2.5
+def dpo(chosen, rejected, reference_chosen, reference_rejected, beta):
+    return beta * torch.sigmoid(-beta * (chosen - rejected))
+
+
+# %% wrong: beta inside alone | idea: no beta | fails at: weighs a pair by its doubt | points: 2.5
+def dpo(chosen, rejected, reference_chosen, reference_rejected, beta):
+    margin = (chosen - reference_chosen) - (rejected - reference_rejected)
+    return torch.sigmoid(-beta * margin)
+
+
+# %% wrong: overflows | idea: overflow | fails at: weighs a pair by its doubt | points: 2.5
+def dpo(chosen, rejected, reference_chosen, reference_rejected, beta):
+    margin = (chosen - reference_chosen) - (rejected - reference_rejected)
+    return beta * torch.exp(-beta * margin) / (1 + torch.exp(-beta * margin))

@@ -1,0 +1,71 @@
+# %% given
+import numpy as np
+
+import rslib
+from autograder.exercises.nb04_3 import base_policy, judge
+from autograder.exercises.nb06_4 import COMPARISONS
+from autograder.experiments.nb06 import quick
+from rslib import evaluation
+from rslib.stages import with_gold, with_reference
+
+policy, reward_model, made = base_policy(), judge(), quick()
+runs = made["ppo"].parent
+heldout = rslib.load_prompts("tiny", "validation", 100)
+tuned = {arm: str(made[arm]) for arm in ("ppo", "rloo", "ppo_without_kl")}
+
+
+def judged(one):
+    drawn = rslib.sample(one, heldout, n=2, seed=1_000_003, show_progress=False)
+    start = None if one.fingerprint() == policy.fingerprint() else policy
+    return with_gold(with_reference(start, rslib.score(reward_model, drawn, show_progress=False)))
+
+
+def measured(folders):
+    """Evidence and claims of these policies."""
+    tables = {"base": judged(policy)} | {a: judged(rslib.load_policy(f)) for a, f in folders.items()}
+    found = {name: evaluation.compare(tables[a], tables[b], c) for name, (a, b, c) in COMPARISONS.items()}
+    return found, {name: evaluation.verdict(one) for name, one in found.items()}
+
+
+evidence, claims = measured(tuned)
+
+# %% correct: paths, and numbers without the rest
+tuned = {arm: made[arm] for arm in tuned}
+keys = ("difference", "low", "high")
+evidence = {name: {key: np.float64(one[key]) for key in keys} for name, one in evidence.items()}
+
+# %% correct: verdicts by hand
+signs = {name: (one["low"] > 0) - (one["high"] < 0) for name, one in evidence.items()}
+claims = {name: {1: "higher", -1: "lower", 0: "not separable"}[sign] for name, sign in signs.items()}
+
+# %% wrong: nothing was tuned | idea: F01 | fails at: the policy changed
+policy.save(runs / "copy")
+tuned = tuned | {"ppo": str(runs / "copy")}
+
+# %% wrong: one folder for two arms | idea: F01 | fails at: the policy changed
+tuned = tuned | {"ppo_without_kl": tuned["ppo"]}
+
+# %% wrong: the reward model's folder | idea: F01 | fails at: hands in tables, folders and numbers
+reward_model.save(runs / "reward")
+tuned = tuned | {"ppo": str(runs / "reward")}
+
+# %% wrong: one draw | idea: no signal | fails at: ppo learned what the reward model likes | points: 1.5
+tuned = tuned | {"ppo": str(made["one_draw"])}
+evidence, claims = measured(tuned)
+
+# %% wrong: exchanged | idea: penalty | fails at: without the penalty the policy strays | points: 1.5
+tuned = tuned | {"ppo": tuned["ppo_without_kl"], "ppo_without_kl": tuned["ppo"]}
+evidence, claims = measured(tuned)
+
+# %% wrong: an arm is missing | fails at: hands in tables, folders and numbers
+tuned = {"ppo": tuned["ppo"], "rloo": tuned["rloo"]}
+
+# %% wrong: typed evidence | idea: F50 | fails at: the numbers agree with a new measurement | points: 1.5
+evidence = evidence | {"gold, PPO against base": {"difference": 9.0, "low": 8.3, "high": 9.7}}
+
+# %% wrong: no interval | idea: F34 | fails at: every difference has its interval | points: 1.5
+evidence = {name: {"difference": one["difference"]} for name, one in evidence.items()}
+
+# %% wrong: the opposite claims | idea: F34 | fails at: the claims follow from the evidence | points: 1.5
+turned = {"higher": "lower", "lower": "higher", "not separable": "higher"}
+claims = {name: turned[claim] for name, claim in claims.items()}

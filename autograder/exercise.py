@@ -92,6 +92,7 @@ class Exercise:
     parts: graded one after the other, independently.
     given: what the notebook hands out (`given("2.1")`): questions, reward models, cards; by variant.
     measured: True if the grade rests on an experiment, whose thresholds are in calibration.json.
+    by_hand: points that a person gives beside those of the parts, in a task cell of nbgrader's.
     """
 
     id: str
@@ -102,6 +103,7 @@ class Exercise:
     parts: tuple[Part, ...]
     given: Callable[[Variant], Any] | None = field(default=None)
     measured: bool = False
+    by_hand: float = 0.0
 
     def __post_init__(self) -> None:
         if self.difficulty not in (1, 2, 3) or not self.parts or not self.names:
@@ -114,7 +116,7 @@ class Exercise:
 
     @property
     def points(self) -> float:
-        """All points that can be had."""
+        """All points that the parts give."""
         return float(sum(part.points for part in self.parts))
 
     def card(self) -> str:

@@ -40,7 +40,7 @@ from rslib.errors import ConfigError
 SOLUTIONS, NOTEBOOKS = ROOT / "solutions", ROOT / "notebooks"
 CONFIG = Path(__file__).with_name("nbgrader_config.py")
 KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
-ROLES = ("setup", "predict", "answer", "check")
+ROLES = ("setup", "predict", "answer", "check", "memo")
 KEYS = {"role", "exercise", "name"}
 MARKER = re.compile(r"\s*#\s*%%(\s|$)")
 SETUP = """\
@@ -72,7 +72,7 @@ class Cell:
         """
         if self.role == "predict":
             return f"predict_{self.name}"
-        tail = "check" if self.role == "check" else self.name
+        tail = self.role if self.role in ("check", "memo") else self.name
         return "_".join(filter(None, (self.exercise.replace(".", "_"), tail)))
 
     def wrong(self, what: str, fix: str) -> ConfigError:
@@ -130,15 +130,17 @@ def _cell(node: NotebookNode, where: str) -> Cell:
 def _check_cell(cell: Cell) -> None:
     if cell.role not in ("", *ROLES):
         raise cell.wrong(f"unknown role '{cell.role}'", f"The roles are {', '.join(ROLES)}.")
-    if cell.role and cell.kind != "code":
-        raise cell.wrong(f"role '{cell.role}' on a cell of text", "Remove [markdown] or the role.")
+    if cell.role and (cell.kind == "code") == (cell.role == "memo"):
+        raise cell.wrong(
+            f"role '{cell.role}' on such a cell", "A memo is a cell of text, the others of code."
+        )
     if cell.role == "setup" and cell.source.strip():
         raise cell.wrong("the setup cell has a body", "Leave it empty; the builder writes it.")
     _check_name(cell)
-    if (cell.role in ("answer", "check")) != bool(cell.exercise):
+    if (cell.role in ("answer", "check", "memo")) != bool(cell.exercise):
         raise cell.wrong(
             "a role without an exercise, or the other way round",
-            'Write exercise="1.3" with role="answer" or role="check", and only with them.',
+            'Write exercise="1.3" with role="answer", "check" or "memo", and only with them.',
         )
     if cell.exercise:
         _exercise(cell)
@@ -194,10 +196,11 @@ def instructor(script: Path, course: str = "") -> NotebookNode:
 def _node(cell: Cell, script: Path, course: str) -> NotebookNode:
     # An id from the text as written: it moves neither with a number in the text nor with the salt.
     identity = cell.grade_id or cell.role or hashlib.sha256(cell.source.encode()).hexdigest()[:8]
-    if cell.kind == "markdown":
-        return nbformat.v4.new_markdown_cell(expand(cell.source, cell.where), id=identity)
-    source = _setup(script, course) if cell.role == "setup" else cell.source
     metadata = {"nbgrader": _metadata(cell)} if cell.grade_id else {}
+    if cell.kind == "markdown":
+        text = expand(cell.source, cell.where)
+        return nbformat.v4.new_markdown_cell(text, id=identity, metadata=metadata)
+    source = _setup(script, course) if cell.role == "setup" else cell.source
     return nbformat.v4.new_code_cell(source, id=identity, metadata=metadata)
 
 
@@ -212,9 +215,16 @@ def _setup(script: Path, course: str) -> str:
 
 
 def _metadata(cell: Cell) -> dict[str, str | bool | int | float]:
-    graded = cell.role == "check"
-    points = {"points": _exercise(cell).points} if graded else {}
-    flags = {"grade": graded, "locked": graded, "solution": not graded, "task": False}
+    graded, by_hand = cell.role == "check", cell.role == "memo"
+    flags = {
+        "grade": graded,
+        "locked": graded or by_hand,
+        "solution": not (graded or by_hand),
+        "task": by_hand,
+    }
+    points = {}
+    if graded or by_hand:
+        points = {"points": _exercise(cell).points if graded else _exercise(cell).by_hand}
     return {"grade_id": cell.grade_id, "schema_version": 3, **flags, **points}
 
 

@@ -80,7 +80,8 @@ def _problems(cell: NotebookNode) -> Iterator[str]:
             yield f"stderr: {output.text.strip()}"
         elif any("widget" in kind for kind in output.get("data", {})):
             yield "a widget"
-    points = cell.metadata.get("nbgrader", {}).get("points")
+    known = cell.metadata.get("nbgrader", {})
+    points = None if known.get("task") else known.get("points")  # a person gives those of a task
     reached = [output.data["text/plain"] for output in outputs if output.output_type == "execute_result"]
     if points is not None and (len(reached) != 1 or float(reached[0]) != points):
         yield f"{' '.join(reached) or 'no'} points of {points:g}"

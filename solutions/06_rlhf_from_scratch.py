@@ -346,8 +346,9 @@ COMPARISONS = {
 # It takes about a minute and a half on two cores; each run shows its steps.
 #
 # <details><summary>Hint</summary>
-# <code>with_gold(score(reward_model, sample(...)))</code> judges a policy;
-# <code>evaluation.verdict</code> reads an interval. A run that was stopped goes on where it was when you call it again.
+# <code>with_gold(score(...))</code> judges what a policy wrote;
+# <code>evaluation.verdict</code> reads an interval. A run that was stopped goes on where it was
+# when you call it again.
 # </details>
 
 # %% exercise="6.4" role="answer"

@@ -211,7 +211,7 @@ WRONG = {
     "a name with a blank": ('name="twice"', 'name="twice two"', "'twice two' is no name"),
     "a name with a hyphen": ('name="twice"', 'name="twice-two"', "'twice-two' is no name"),
     "an exercise without a role": (' role="answer" name="b"', "", "a role without an exercise"),
-    "a role on text": ("# %% [markdown]\n# The", '# %% [markdown] role="answer"\n# The', "on a cell of text"),
+    "a role on text": ("# %% [markdown]\n# The", '# %% [markdown] role="answer"\n# The', "on such a cell"),
     "a region in a given cell": (' role="predict" name="twice"', "", "a solution region outside"),
     "an answer without a region": (
         '### BEGIN SOLUTION\norder = ["secret"]\n### END SOLUTION',

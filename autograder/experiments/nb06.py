@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from rslib.models import Policy, RewardModel
+    from rslib.rl.draws import Draw
+    from rslib.rl.learner import Learner
+    from rslib.training import Objective
 
 PROMPTS = 256
 COMMON: dict[str, Any] = {"learning_rate": 1e-3, "warmup_steps": 4}
@@ -26,6 +29,17 @@ ROWS: dict[str, Any] = {"prompts_per_step": 64, "n": 1, "epochs": 2}
 PPO = rl.Loop(steps=6, kl_coefficient=0.2, **ROWS, **COMMON)
 FREE = rl.Loop(steps=12, kl_coefficient=0.0, **ROWS, **COMMON)
 RLOO = rl.Loop(steps=8, kl_coefficient=0.1, prompts_per_step=16, n=4, **COMMON)
+
+
+@dataclass(frozen=True)
+class Dealt(rl.PPO):
+    """PPO on the rewards of each draw in an order of chance: the same numbers, and nothing to learn."""
+
+    def objective(self, learner: Learner, draw: Draw, kl_coefficient: float) -> Objective:
+        """PPO's, on the shuffled rewards; the lengths of the responses seed the order."""
+        seed = int(draw.mask.sum()) + int(draw.mask.shape[1])
+        order = np.random.default_rng(seed).permutation(len(draw.rewards))
+        return super().objective(learner, replace(draw, rewards=draw.rewards[order]), kl_coefficient)
 
 
 def prompts_of(seed: int) -> Dataset:
@@ -44,14 +58,11 @@ def tune(method: rl.method.Method, loop: rl.Loop, reward_model: RewardModel, see
 
 
 def reinforced(seed: int, folder: Path) -> dict[str, dict[str, float]]:
-    """6.4: reward over the base policy of PPO and of RLOO; `random` is PPO on an untrained reward model."""
-    from rslib.reward_modeling import new_reward_model
-
-    noise = new_reward_model(base_policy(), seed)
+    """6.4: reward over the base policy of PPO and of RLOO; `random` is PPO on rewards dealt out anew."""
     arms = {
         "ppo": tune(rl.PPO(), PPO, judge(), seed, folder / "ppo"),
         "rloo": tune(rl.RLOO(), RLOO, judge(), seed, folder / "rloo"),
-        "random": tune(rl.PPO(), PPO, noise, seed, folder / "random"),
+        "random": tune(Dealt(), PPO, judge(), seed, folder / "random"),
     }
     hidden = hidden_prompts(np.random.default_rng(seed))
     base = judged(base_policy(), hidden, seed)

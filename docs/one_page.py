@@ -6,6 +6,8 @@ Every number comes from docs/results/; a sentence whose file has not been measur
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -82,21 +84,26 @@ def reinforcement(found: dict[str, Any]) -> Iterator[str]:
     yield markdown(["", "gold", "reward", "KL, nats"], rows)
 
 
+GOLD = re.compile(r"(.+) has more gold than (RS-1|its random control) at equal (.+)")
+
+
 def arena(found: dict[str, Any]) -> Iterator[str]:
-    """The claims whose intervals decide something."""
-    by_verdict: dict[str, list[str]] = {}
-    for claim in found["claims"]:
-        text = f"{claim['claim']} ({claim['mean']:+.3g} [{claim['low']:+.3g}, {claim['high']:+.3g}])"
-        by_verdict.setdefault(claim["verdict"], []).append(text)
-    decided = [
-        f"{verdict}: {'; '.join(t)}" for verdict, t in by_verdict.items() if verdict != "not separable"
-    ]
-    open_ones = len(by_verdict.get("not separable", []))
+    """How many claims the intervals decide, and the rivals of one round at every budget."""
+    counts = Counter(claim["verdict"] for claim in found["claims"])
+    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
     yield (
-        f"**At equal budget most differences are smaller than their intervals.** Of {len(found['claims'])} "
-        f"claims {open_ones} are not separable with {len(found['plan']['seeds'])} seeds. "
-        f"{'. '.join(text[0].upper() + text[1:] for text in decided)}. *Notebook 07, [arena.md](arena.md).*"
+        f"**At equal budget it depends on which.** Of {len(found['claims'])} claims about the methods, "
+        f"{told}, with {len(found['plan']['seeds'])} seeds and intervals that hold together. Differences in "
+        "gold, with the verdict on the claim that the first has more: *Notebook 07, [arena.md](arena.md).*"
     )
+    cells: dict[str, dict[str, str]] = {}
+    for claim in found["claims"]:
+        if match := GOLD.fullmatch(claim["claim"]):
+            text = f"{claim['mean']:+.2f} [{claim['low']:+.2f}, {claim['high']:+.2f}] {claim['verdict']}"
+            cells.setdefault(f"{match[1]} - {match[2]}", {})[match[3]] = text
+    budgets = list(next(iter(cells.values())))
+    rows = [[name, *(row[budget] for budget in budgets)] for name, row in cells.items()]
+    yield markdown(["", *(f"equal {budget}" for budget in budgets)], rows)
 
 
 PARTS = {

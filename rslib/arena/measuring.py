@@ -48,7 +48,7 @@ class Plan:
 
     arms: tuple[str, ...] = tuple(ARMS)
     budgets: tuple[str, ...] = BUDGETS
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    seeds: tuple[int, ...] = tuple(range(8))
     tuning_seed: int = 100
     timings: int = 3
     trials: int = 6

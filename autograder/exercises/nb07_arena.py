@@ -1,0 +1,152 @@
+"""The small arena of notebook 07: five ways to tune on one budget, one that serves, and their judge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autograder.exercise import Variant
+from autograder.exercises.nb04_3 import base_policy, judge
+from rslib import schema
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from rslib.arena.arms import Task
+    from rslib.models import Policy
+
+SERVED, BASE = "best_of_n", "base"
+TRAINED = ("random", "rs1", "dpo", "rloo", "ppo")
+ARMS = (BASE, SERVED, *TRAINED)
+LABELS = {
+    BASE: "base",
+    SERVED: "best of 16, served",
+    "random": "random control",
+    "rs1": "RS-1",
+    "dpo": "DPO",
+    "rloo": "RLOO",
+    "ppo": "PPO",
+}
+SETTINGS: dict[str, dict[str, float]] = {
+    "random": {"learning_rate": 1.5e-3, "epochs": 3},
+    "rs1": {"learning_rate": 1.5e-3, "epochs": 3},
+    "dpo": {"learning_rate": 2e-4, "beta": 0.1},
+    "rloo": {"learning_rate": 3e-4, "kl_coefficient": 0.05},
+    "ppo": {"learning_rate": 9e-4, "kl_coefficient": 0.2},
+}
+"""What the arena's trials chose; the control gets RS-1's, so that the two differ in the choice of rows."""
+N, OFFERED = 16, 256
+CLAIMS = {
+    "serving helps": (SERVED, BASE),
+    "choosing helps": ("rs1", "random"),
+    "PPO is better": ("ppo", "rs1"),
+    "RLOO is better": ("rloo", "rs1"),
+    "DPO is better": ("dpo", "rs1"),
+}
+"""Each says that the first arm has more gold than the second."""
+
+
+def runners() -> dict[str, Callable[[Task], Policy]]:
+    """How each arm tunes. Draws of the online methods are small, as the budget is."""
+    from rslib import rl
+    from rslib.arena import arms
+
+    return {
+        "random": partial(arms.rejection_sampling, keep=arms.at_random),
+        "rs1": arms.rejection_sampling,
+        "dpo": arms.dpo,
+        "rloo": arms.online(rl.RLOO(), prompts_per_step=8, n=4, minibatch=16),
+        "ppo": arms.online(rl.PPO(), prompts_per_step=16, n=1, epochs=2, minibatch=16),
+    }
+
+
+@cache
+def judging_prompts(count: int) -> Dataset:
+    """The first validation prompts of `count` different intents, so that no two depend on each other."""
+    from rslib.pipeline import load_prompts
+
+    table = load_prompts("tiny", "validation")
+    _, first = np.unique(table["intent"][:], return_index=True)
+    return schema.take(table, np.sort(first)[:count])
+
+
+@dataclass(frozen=True)
+class Arena:
+    """A budget in FLOPs, the seeds to run, and how many prompts judge."""
+
+    budget: float
+    seeds: tuple[int, ...]
+    prompts: int
+    arms: tuple[str, ...] = ARMS
+
+    @property
+    def claims(self) -> dict[str, tuple[str, str]]:
+        """Claim -> (first arm, second arm); each says that the first has more gold."""
+        return dict(CLAIMS)
+
+    def tune(self, arm: str, seed: int, out: str | Path) -> tuple[Policy, dict[str, Any]]:
+        """The tuned policy of an arm and its ledger; the base policy where nothing is trained."""
+        from rslib.arena.arms import Task
+        from rslib.arena.cell import training_prompts
+        from rslib.ledger import Ledger
+
+        ledger = Ledger("flops", self.budget)
+        if arm not in TRAINED:
+            return base_policy(), ledger.to_dict()
+        start = (base_policy(), judge(), training_prompts(seed, OFFERED), ledger, SETTINGS[arm], seed)
+        tuned = runners()[arm](Task(*start, 0.0, Path(out)))
+        return tuned, ledger.to_dict()
+
+    def judge(self, policy: Policy, seed: int, n: int = 1) -> dict[str, Any]:
+        """Gold and reward of one response to each judging prompt (lists), and the mean KL in nats.
+
+        n: how many are drawn at serving; the best of them by reward is judged. Above 1 the KL is that of
+        best-of-n's bound, log n - (n - 1) / n.
+        """
+        return judged(policy, seed, n, self.prompts)
+
+
+def judged(policy: Policy, seed: int, n: int, prompts: int) -> dict[str, Any]:
+    """What `Arena.judge` says, on this many prompts."""
+    from rslib import theory
+    from rslib.sampling import sample
+    from rslib.scoring import score
+    from rslib.selection import select
+    from rslib.stages import with_gold, with_reference
+
+    pool = sample(policy, judging_prompts(prompts), n=n, seed=10_007 + seed, show_progress=False)
+    rows = score(judge(), pool, show_progress=False)
+    if n > 1:
+        rows = select(rows, "best_of_n", seed=seed)
+    same = n > 1 or policy.fingerprint() == base_policy().fingerprint()
+    rows = with_gold(with_reference(None if same else base_policy(), rows))
+    kl = np.subtract(rows["logprob"][:], rows["reference_logprob"][:]).mean()
+    return {
+        "gold": [float(value) for value in rows["gold"][:]],
+        "reward": [float(value) for value in rows["reward"][:]],
+        "kl": float(theory.kl_of_best_of_n(n) if n > 1 else kl),
+    }
+
+
+def given(variant: Variant) -> Arena:
+    """The arena of a learner: its seeds are their own."""
+    first = int(variant.rng("seeds").integers(1, 9_000))
+    return Arena(5e10, (first, first + 1, first + 2), 48)
+
+
+def row(arena: Arena, arm: str, seed: int, out: str | Path) -> dict[str, Any]:
+    """One run as the learner's table holds it."""
+    policy, ledger = arena.tune(arm, seed, out)
+    found = arena.judge(policy, seed, N if arm == SERVED else 1)
+    return {"arm": arm, "seed": seed, "policy": str(policy.path), "ledger": ledger} | found
+
+
+def table_of(results: list[Mapping[str, Any]], arm: str, column: str = "gold") -> np.ndarray:
+    """A column of an arm (S, M), by seed."""
+    rows = sorted((one for one in results if one["arm"] == arm), key=lambda one: one["seed"])
+    return np.array([one[column] for one in rows], dtype=float)

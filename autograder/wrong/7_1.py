@@ -1,0 +1,288 @@
+# %% given
+import math
+
+import numpy as np
+
+from autograder.experiments.nb07 import quick
+from rslib.arena.intervals import student_quantile
+
+arena, runs = quick(), quick().folder
+
+
+def interval(first, second, level):
+    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    apart = first - second
+    seeds, prompts = apart.shape
+    mean = float(apart.mean())
+    if seeds < 2:
+        return mean, -math.inf, math.inf
+    a, b = apart.mean(1).var(ddof=1) / seeds, apart.mean(0).var(ddof=1) / prompts
+    if a + b == 0:
+        return mean, mean, mean
+    degrees = (a + b) ** 2 / (a**2 / (seeds - 1) + b**2 / (prompts - 1))
+    half = math.sqrt(a + b) * student_quantile((1 - level) / 2, degrees)
+    return mean, mean - half, mean + half
+
+
+def verdict(low, high):
+    return "supported" if low > 0 else "contradicted" if high < 0 else "not separable"
+
+
+results = quick().rows()
+
+
+def column(arm, name="gold", rows=None):
+    return np.array([one[name] for one in (rows or results) if one["arm"] == arm])
+
+
+def judge_claims(level=0.99, name="gold", decide=None, rows=None):
+    found = {}
+    for claim, (first, second) in arena.claims.items():
+        numbers = interval(column(first, name, rows), column(second, name, rows), level)
+        entry = dict(zip(("difference", "low", "high"), numbers))
+        found[claim] = entry | {"verdict": (decide or verdict)(*numbers[1:])}
+    return found
+
+
+def changed(arm, **entries):
+    return [one | (entries if one["arm"] == arm else {}) for one in results]
+
+
+findings = judge_claims()
+
+# %% correct: Student with S - 1 degrees, loops, a dict instead of three numbers
+def interval(first, second, level=0.95):
+    seeds, prompts = len(first), len(first[0])
+    rows = [[float(a) - float(b) for a, b in zip(one, two)] for one, two in zip(first, second)]
+    by_seed = [sum(row) / prompts for row in rows]
+    by_prompt = [sum(row[m] for row in rows) / seeds for m in range(prompts)]
+    mean = sum(by_seed) / seeds
+    if seeds == 1:
+        return {"difference": mean, "low": float("-inf"), "high": float("inf")}
+
+    def squared_error(values):
+        return sum((v - mean) ** 2 for v in values) / (len(values) - 1) / len(values)
+
+    error = (squared_error(by_seed) + squared_error(by_prompt)) ** 0.5
+    half = error * student_quantile((1 - level) / 2, seeds - 1)
+    return {"difference": mean, "low": mean - half, "high": mean + half}
+
+
+findings = {}
+for claim, (first, second) in arena.claims.items():
+    found = interval(column(first), column(second), 0.99)
+    findings[claim] = {k: round(v, 2) for k, v in found.items()}
+    findings[claim]["verdict"] = verdict(findings[claim]["low"], findings[claim]["high"])
+
+# %% correct: the engine's own interval, numpy numbers, rows in another order
+from rslib.arena.intervals import over_both
+
+
+def interval(first, second, level):
+    apart = np.asarray(first) - np.asarray(second)
+    if len(apart) < 2:
+        return np.array([apart.mean(), -np.inf, np.inf])
+    error = apart.mean(0).std(ddof=1) / np.sqrt(apart.shape[1])
+    found = over_both(apart.mean(1), error, apart.shape[1], level)
+    return np.array([found["mean"], found["low"], found["high"]])
+
+
+def verdict(low, high):
+    if low <= 0 <= high or math.isnan(low + high):
+        return "not separable"
+    return "supported" if low > 0 else "contradicted"
+
+
+results = sorted(results, key=lambda one: (one["seed"], one["arm"]))[::-1]
+
+# %% correct: what seeds and prompts share is counted once
+def interval(first, second, level):
+    apart = np.asarray(first) - np.asarray(second)
+    seeds, prompts = apart.shape
+    if seeds == 1:
+        return apart.mean(), -math.inf, math.inf
+    a, b = apart.mean(1).var(ddof=1) / seeds, apart.mean(0).var(ddof=1) / prompts
+    rest = apart - apart.mean(1, keepdims=True) - apart.mean(0) + apart.mean()
+    once = max(a + b - (rest**2).sum() / (seeds - 1) / (prompts - 1) / apart.size, a, b)
+    degrees = (a + b) ** 2 / max(a**2 / (seeds - 1) + b**2 / (prompts - 1), 1e-30)
+    half = math.sqrt(once) * student_quantile((1 - level) / 2, degrees) if once else 0.0
+    return apart.mean(), apart.mean() - half, apart.mean() + half
+
+
+findings = judge_claims()
+
+# %% wrong: over prompts alone | idea: F34 | fails at: pairs by prompt | points: 1.5
+def interval(first, second, level):
+    by_prompt = (np.asarray(first) - np.asarray(second)).mean(0)
+    error = by_prompt.std(ddof=1) / len(by_prompt) ** 0.5
+    half = student_quantile((1 - level) / 2, len(by_prompt) - 1) * error
+    return by_prompt.mean(), by_prompt.mean() - half, by_prompt.mean() + half
+
+
+findings = judge_claims()
+
+# %% wrong: over seeds alone | idea: F34 | fails at: knows of prompts | points: 1.5
+def interval(first, second, level):
+    by_seed = (np.asarray(first) - np.asarray(second)).mean(1)
+    if len(by_seed) < 2:
+        return by_seed.mean(), -math.inf, math.inf
+    half = student_quantile((1 - level) / 2, len(by_seed) - 1) * by_seed.std(ddof=1) / len(by_seed) ** 0.5
+    return by_seed.mean(), by_seed.mean() - half, by_seed.mean() + half
+
+
+findings = {}
+
+# %% wrong: every cell for itself | idea: pooled rows | fails at: pairs by prompt | points: 1.5
+def interval(first, second, level):
+    apart = np.asarray(first) - np.asarray(second)
+    half = student_quantile((1 - level) / 2, 1e6) * apart.std(ddof=1) / apart.size**0.5
+    return apart.mean(), apart.mean() - half, apart.mean() + half
+
+
+findings = {}
+
+# %% wrong: each arm by itself | idea: unpaired | fails at: pairs by prompt | points: 1.5
+def interval(first, second, level):
+    both = [np.asarray(first), np.asarray(second)]
+    variance = sum(t.mean(1).var(ddof=1) / len(t) + t.mean(0).var(ddof=1) / t.shape[1] for t in both)
+    half = student_quantile((1 - level) / 2, len(first) - 1) * variance**0.5
+    mean = np.mean(first) - np.mean(second)
+    return mean, mean - half, mean + half
+
+
+findings = {}
+
+# %% wrong: one standard error | idea: one error | fails at: pairs by prompt | points: 1.5
+_right = interval
+
+
+def interval(first, second, level):
+    apart = np.asarray(first) - np.asarray(second)
+    error = (apart.mean(1).var(ddof=1) / len(apart) + apart.mean(0).var(ddof=1) / apart.shape[1]) ** 0.5
+    return apart.mean(), apart.mean() - error, apart.mean() + error
+
+
+findings = {}
+
+# %% wrong: 1.96 for three seeds | idea: normal | fails at: pairs by prompt | points: 1.5
+def interval(first, second, level):
+    apart = np.asarray(first) - np.asarray(second)
+    error = (apart.mean(1).var(ddof=1) / len(apart) + apart.mean(0).var(ddof=1) / apart.shape[1]) ** 0.5
+    half = error * student_quantile((1 - level) / 2, 1e6)
+    return apart.mean(), apart.mean() - half, apart.mean() + half
+
+
+findings = {}
+
+# %% wrong: always 95 % | idea: level | fails at: is as sure as it is asked to be | points: 2
+_right = interval
+
+
+def interval(first, second, level):
+    return _right(first, second, 0.95)
+
+
+findings = judge_claims()
+
+
+# %% wrong: second minus first | idea: sign | fails at: is first minus second | points: 1.5
+_right = interval
+
+
+def interval(first, second, level):
+    return _right(second, first, level)
+
+
+# %% wrong: one seed has no width | idea: F34 | fails at: claims nothing from one seed | points: 3.5
+_right = interval
+
+
+def interval(first, second, level):
+    found = _right(first, second, level)
+    return found if len(first) > 1 else (found[0], found[0], found[0])
+
+
+# %% wrong: equal arms give NaN | fails at: lies around its difference | points: 3.5
+_right = interval
+
+
+def interval(first, second, level):
+    found = _right(first, second, level)
+    return found if found[2] > found[1] else (0.0, float("nan"), float("nan"))
+
+
+# %% wrong: the sign decides | idea: F34 | fails at: gives one of three verdicts | points: 4.5
+def verdict(low, high):
+    return "supported" if low + high > 0 else "contradicted"
+
+
+# %% wrong: nothing is ever found | idea: no difference | fails at: gives one of three verdicts | points: 4.5
+def verdict(low, high):
+    return "not separable"
+
+
+# %% wrong: exchanged | idea: sign | fails at: gives one of three verdicts | points: 4.5
+def verdict(low, high):
+    return "contradicted" if low > 0 else "supported" if high < 0 else "not separable"
+
+
+# %% wrong: open means contradicted | idea: F34 | fails at: gives one of three verdicts | points: 4.5
+def verdict(low, high):
+    return "supported" if low > 0 else "contradicted"
+
+
+# %% wrong: one seed | idea: F34 | fails at: ran every arm with every seed | points: 2
+results = [one for one in results if one["seed"] == arena.seeds[0]]
+
+# %% wrong: one seed under three names | idea: F20 | fails at: changed the weights that it should | points: 2
+kept = [one for one in results if one["seed"] == arena.seeds[0]]
+results = [one | {"seed": seed} for one in kept for seed in arena.seeds]
+findings = {}
+
+# %% wrong: without the control | idea: F49 | fails at: ran every arm with every seed | points: 2
+results = [one for one in results if one["arm"] != "random"]
+
+# %% wrong: PPO got three times the budget | idea: F33 | fails at: spent equal budgets | points: 3.5
+results = [
+    one | ({"ledger": one["ledger"] | {"flops": 3 * one["ledger"]["flops"]}} if one["arm"] == "ppo" else {})
+    for one in results
+]
+
+# %% wrong: PPO was never trained | idea: F01 | fails at: changed the weights that it should | points: 3.5
+base = next(one for one in results if one["arm"] == "base")
+results = changed("ppo", policy=base["policy"])
+
+# %% wrong: a tuned base | idea: F35 | fails at: changed the weights that it should | points: 3.5
+tuned = next(one for one in results if one["arm"] == "rs1")
+results = changed("best_of_n", policy=tuned["policy"])
+
+# %% wrong: rewards in the place of gold | idea: F16 | fails at: agrees with a new measurement | points: 2
+results = [one | {"gold": one["reward"]} for one in results]
+findings = {}
+
+# %% wrong: typed gold for PPO and RLOO | idea: F50 | fails at: agrees with a new measurement | points: 2
+results = [
+    one | ({"gold": [4.0 + m / 10 for m in range(len(one["gold"]))]} if one["arm"] in ("ppo", "rloo") else {})
+    for one in results
+]
+findings = {}
+
+# %% wrong: one response is served | idea: F35 | fails at: agrees with a new measurement | points: 2
+base = {one["seed"]: one for one in results if one["arm"] == "base"}
+results = [
+    one | ({k: base[one["seed"]][k] for k in ("gold", "reward")} if one["arm"] == "best_of_n" else {})
+    for one in results
+]
+findings = {}
+
+# %% wrong: each claim at 95 % | idea: many claims | fails at: follows from the rows | points: 3.5
+findings = judge_claims(0.95)
+
+# %% wrong: claims about the reward | idea: F50 | fails at: follows from the rows | points: 3.5
+findings = judge_claims(name="reward")
+
+# %% wrong: more is better | idea: F34 | fails at: says what the interval says | points: 3.5
+findings = judge_claims(decide=lambda low, high: "supported" if low + high > 0 else "contradicted")
+
+# %% wrong: only the claims that came out well | idea: F34 | fails at: answers every claim | points: 3.5
+findings = {name: found for name, found in findings.items() if name in ("serving helps", "choosing helps")}

@@ -1,0 +1,60 @@
+# %% given
+from autograder import given
+from autograder.exercise import Variant
+from autograder.exercises.nb07_3 import STATEMENTS, VERDICTS, measured, numbered
+
+sheet = given("7.3")
+NUMBER = {name: number for number, name in numbered(Variant("", "", "7.3")).items()}
+
+
+def answers(**changed):
+    """The right answers, with the cell or the verdict of some statements replaced: a=("models", None)."""
+    found = {}
+    for s in STATEMENTS:
+        cell, verdict = changed.get(s.id, (None, None))
+        found[s.id] = (NUMBER[cell or s.cell], verdict or measured(s.cell))
+    return found
+
+
+def another(id):
+    """A verdict that is not the measured one of this statement."""
+    right = measured(next(s.cell for s in STATEMENTS if s.id == id))
+    return next(verdict for verdict in VERDICTS if verdict != right)
+
+
+audit = answers()
+
+# %% correct: lists, capitals and blanks
+audit = {id: [number, f" {verdict.upper()} "] for id, (number, verdict) in answers().items()}
+
+# %% correct: numpy numbers
+import numpy as np
+
+audit = {id: (np.int64(number), verdict) for id, (number, verdict) in answers().items()}
+
+# %% wrong: the reward for gold | idea: F16 | fails at: points at the evidence | points: 1.75
+audit = answers(a=("served_reward", None))
+
+# %% wrong: without an equal budget | idea: F33 | fails at: points at the evidence | points: 1.75
+audit = answers(b=("expert_unequal", None))
+
+# %% wrong: a budget where none is held | idea: evidence | fails at: points at the evidence | points: 1.75
+audit = answers(c=("expert", None))
+
+# %% wrong: the reward of the rounds | idea: F16 | fails at: points at the evidence | points: 1.75
+audit = answers(d=("rounds_reward", None))
+
+# %% wrong: the reward without the penalty | idea: F16 | fails at: points at the evidence | points: 1.75
+audit = answers(h=("no_kl_reward", None))
+
+# %% wrong: another verdict on b | idea: F34 | fails at: reads the interval | points: 1.75
+audit = answers(b=(None, another("b")))
+
+# %% wrong: models are not separable | idea: F34 | fails at: reads the interval | points: 1.75
+audit = answers(f=(None, "not separable"))
+
+# %% wrong: a verdict of one's own | fails at: names a cell and a verdict | points: 1.75
+audit = answers(e=(None, "probably"))
+
+# %% wrong: verdicts alone | fails at: names a cell and a verdict
+audit = {id: verdict for id, (_, verdict) in answers().items()}

@@ -1,0 +1,37 @@
+# %% given
+from autograder import given
+
+sheet = given("7.4")
+
+
+def choose(**changed):
+    """The keys of all questions, with the options of some replaced: a=(answer, reason) of the source."""
+    return {q.id: q.label(sheet.variant, *changed.get(q.id, (0, 0))) for q in sheet.questions}
+
+
+# %% correct: every key
+roads = choose()
+
+# %% correct: lower case and spaces
+roads = {name: f" {label.lower()} " for name, label in choose().items()}
+
+# %% wrong: PPO's optimum is best-of-n | idea: F38 | fails at: question a: answer | points: 2
+roads = choose(a=(1, 1))
+
+# %% wrong: KL as an equality | idea: F39 | fails at: question a: reason | points: 2
+roads = choose(a=(0, 3))
+
+# %% wrong: depth is the tail | idea: F40 | fails at: question b: answer | points: 2
+roads = choose(b=(1, 2))
+
+# %% wrong: equal numbers are all | idea: F33 | fails at: question b: answer | points: 2
+roads = choose(b=(2, 0))
+
+# %% wrong: a safe start | idea: F16 | fails at: question c: answer | points: 2
+roads = choose(c=(1, 0))
+
+# %% wrong: PPO is always better | idea: F33 | fails at: question c: reason | points: 2
+roads = choose(c=(0, 2))
+
+# %% wrong: letters without reasons | fails at: question a: form
+roads = {name: label[0] for name, label in choose().items()}

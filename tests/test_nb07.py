@@ -1,0 +1,71 @@
+"""Notebook 07: what its catalogue cannot say."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from autograder import exercises
+from autograder.exercise import Variant
+from autograder.exercises import nb07_1, nb07_2, nb07_3, nb07_results
+from autograder.verdict import grade
+from autograder.work import Work
+from rslib.arena.claims import CONTRADICTED, OPEN, SUPPORTED
+
+
+def test_the_comparisons_are_those_of_the_committed_results():
+    found = nb07_results.cut(*nb07_results.sources())
+    assert found == nb07_results.content(), "run: python -m autograder.exercises.nb07_results"
+
+
+@pytest.mark.parametrize("truth", [SUPPORTED, OPEN, CONTRADICTED])
+@pytest.mark.parametrize("kind", range(len(nb07_1.KINDS)))
+def test_the_truth_of_a_drawn_table_is_what_a_right_interval_finds(kind, truth):
+    _, shape, spread = nb07_1.KINDS[kind]
+    for seed in range(20):
+        first, second = nb07_1.known(np.random.default_rng(seed), shape, spread, truth)
+        middle = float((first - second).mean())
+        for half in nb07_1.accepted_halves(first - second, 0.95):
+            assert nb07_1.verdict_of({"low": middle - half, "high": middle + half}) == truth
+
+
+def test_every_usual_mistake_gives_a_width_that_is_not_accepted_on_some_table():
+    caught = set()
+    for (_, shape, spread), seed in itertools.product(nb07_1.KINDS, range(20)):
+        first, second = nb07_1.table(np.random.default_rng(seed), shape, 1.0, **spread)
+        low, high = nb07_1.accepted_halves(first - second, 0.95)
+        ideas = nb07_1.wrong_halves(first, second, 0.95)
+        caught |= {k for k, idea in enumerate(ideas) if not low <= idea.value <= high}
+    assert caught == set(range(len(ideas)))
+
+
+def test_every_statement_has_a_cell_of_its_own_and_no_verdict_serves_for_all():
+    cells = [s.cell for s in nb07_3.STATEMENTS]
+    assert len(set(cells)) == len(cells) and set(cells) <= set(nb07_results.CELLS)
+    verdicts = [nb07_3.measured(cell) for cell in cells]
+    assert max(verdicts.count(v) for v in verdicts) <= len(verdicts) / 2
+
+
+def test_learners_see_the_cells_under_numbers_of_their_own():
+    orders = {tuple(nb07_3.numbered(Variant(f"student-{k}", "2026", "7.3")).values()) for k in range(50)}
+    assert len(orders) == 50
+
+
+@pytest.mark.parametrize("name", nb07_2.METHODS)
+def test_the_table_of_the_engine_says_who_pushes_down(name):
+    found = nb07_2.given(Variant())[name]
+    right = nb07_2.described(*found)
+    assert right["negatives"] is (name in {"dpo", "rloo", "grpo", "ppo"})
+    assert right["models"] >= (0 if name == "best_of_n" else 2)
+
+
+def test_a_guess_of_the_audit_hardly_ever_earns_a_statement():
+    """One of 13 cells and one of 3 verdicts: 1 in 39."""
+    rng, earned, asked = np.random.default_rng(0), 0, 0
+    for _ in range(300):
+        audit = {
+            s.id: (int(rng.integers(1, 14)), str(rng.choice(nb07_3.VERDICTS))) for s in nb07_3.STATEMENTS
+        }
+        found = grade(exercises.find("7.3"), Work({"audit": audit}, Variant("a", "2026", "7.3")), 0)
+        earned, asked = earned + sum(o.passed for o in found.outcomes), asked + len(found.outcomes)
+    assert earned / asked < 0.05

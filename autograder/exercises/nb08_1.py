@@ -151,66 +151,41 @@ def _refuses(function: Callable[..., Any], args: tuple, why: str) -> None:
     require(refused(function, *args), REFUSES, message, idea="silent", case=str(args), expected="ValueError")
 
 
+def _flops_ideas(sizes: tuple[float, float, int, int, int], strategy: str, right: float) -> list[Idea]:
+    size, tokens, prompts, n, epochs = sizes
+    each = size * tokens * prompts
+    one_epoch = training_flops(size, tokens, prompts, n, 1, strategy)
+    one_response = training_flops(size, tokens, prompts, 1, epochs, strategy)
+    unread = 4 * each if strategy == "dpo" else 2 * n * each
+    ideas = [
+        Idea("no scoring", "Scoring reads every response once more, at 2.", right - 2 * n * each),
+        Idea("no sampling", "Responses are drawn and scored before the training.", right - 4 * n * each),
+        Idea("epochs", "The epochs are not counted.", one_epoch),
+        Idea("n", "Only one response per prompt is drawn and scored here.", one_response),
+        Idea("trains on all", "One response of a prompt is trained on.", each * (4 * n + 6 * epochs * n)),
+        Idea("no reference", "The reference reads as well.", right - unread),
+        Idea("no value model", "The value model works as the policy does.", each * n * (6 + 6 * epochs)),
+        Idea("prompts", "This is one prompt.", right / prompts),
+    ]
+    return [idea for idea in ideas if not math.isclose(idea.value, right, rel_tol=1e-9)]
+
+
 def grade_flops(work: Work, rng: np.random.Generator) -> None:
-    """Every strategy with drawn sizes."""
+    """Every strategy with drawn sizes; nothing; the best of nothing."""
     function = work.function("training_flops")
     size, tokens = float(rng.integers(1, 9)) * 1e9, float(rng.integers(200, 900))
     prompts, n, epochs = int(rng.integers(500, 5000)), int(rng.choice([4, 8, 16])), int(rng.integers(2, 5))
-    each = size * tokens * prompts
+    sizes = (size, tokens, prompts, n, epochs)
     for strategy in STRATEGIES:
-        right = training_flops(size, tokens, prompts, n, epochs, strategy)
-        ideas = [
-            Idea("no scoring", "Scoring reads every response once more, at 2.", right - 2 * n * each),
-            Idea(
-                "no drawing",
-                "Drawing the responses costs 2 for each token.",
-                right - 2 * n * each if strategy == "serve" else right - 2 * n * each,
-            ),
-            Idea(
-                "no sampling",
-                "Only the training is counted. Responses are drawn and scored first.",
-                right - 4 * n * each,
-            ),
-            Idea(
-                "epochs",
-                "The epochs are not counted.",
-                training_flops(size, tokens, prompts, n, 1, strategy),
-            ),
-            Idea(
-                "n",
-                "Only one response per prompt is drawn and scored here.",
-                training_flops(size, tokens, prompts, 1, epochs, strategy),
-            ),
-            Idea(
-                "trains on all",
-                "Rejection sampling trains on the one that was kept.",
-                each * (4 * n + 6 * epochs * n),
-            ),
-            Idea(
-                "no reference",
-                "The reference reads as well.",
-                right - 4 * each if strategy == "dpo" else right - 2 * n * each,
-            ),
-            Idea(
-                "no value model",
-                "The value model is read and trained like the policy.",
-                each * n * (4 + 2 + 6 * epochs),
-            ),
-            Idea("prompts", "This is one prompt.", right / prompts),
-        ]
-        found = _number(function(size, tokens, prompts, n, epochs, strategy), FLOPS)
-        ideas = [i for i in ideas if not math.isclose(i.value, right, rel_tol=1e-9)]
-        case = (
-            f"{strategy}: {size:g} parameters, {tokens:g} tokens, {prompts} prompts, n {n}, epochs {epochs}"
-        )
+        right = training_flops(*sizes, strategy)
         diagnose(
             FLOPS,
-            found,
+            _number(function(*sizes, strategy), FLOPS),
             right,
-            ideas=ideas,
+            ideas=_flops_ideas(sizes, strategy, right),
             otherwise="Count the passes of the table.",
             tolerance=1e-6,
-            case=case,
+            case=f"{strategy}: size {size:g}, tokens {tokens:g}, prompts {prompts}, n {n}, epochs {epochs}",
         )
     nothing = _number(function(size, tokens, 0, n, epochs, "ppo"), EDGES)
     require(nothing == 0, EDGES, "No prompts cost nothing.", case="0 prompts", got=nothing)

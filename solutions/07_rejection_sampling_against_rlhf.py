@@ -93,9 +93,10 @@ for claim, (first, second) in arena.claims.items():
 #
 # <details><summary>Hint</summary>
 # <code>arena.tune(arm, seed, out)</code> gives a policy and its ledger,
-# <code>arena.judge(policy, seed, n=1)</code> its
-# numbers; the served arm is judged with n = 16. <code>rslib.arena.intervals.student_quantile(tail,
-# degrees)</code> gives Student's t. As degrees take the seeds minus 1, which is cautious.
+# <code>arena.judge(policy, seed, n=1)</code> its numbers; the served arm is judged with n = 16.
+# <code>student_quantile(tail, degrees)</code> gives Student's t. As degrees the seeds minus 1 are cautious;
+# Satterthwaite's are (a + b)² / (a² / (S − 1) + b² / (M − 1)), for variances a over seeds and b over
+# prompts.
 # </details>
 
 # %% exercise="7.1" role="answer" name="reading"
@@ -112,8 +113,11 @@ def interval(first, second, level):
     mean = float(apart.mean())
     if seeds == 1:
         return mean, -math.inf, math.inf
-    variance = apart.mean(1).var(ddof=1) / seeds + apart.mean(0).var(ddof=1) / prompts
-    half = math.sqrt(variance) * student_quantile((1 - level) / 2, seeds - 1)
+    one, two = apart.mean(1).var(ddof=1) / seeds, apart.mean(0).var(ddof=1) / prompts
+    if one + two == 0:
+        return mean, mean, mean
+    degrees = (one + two) ** 2 / (one**2 / (seeds - 1) + two**2 / (prompts - 1))
+    half = math.sqrt(one + two) * student_quantile((1 - level) / 2, degrees)
     return mean, mean - half, mean + half
     ### END SOLUTION
 
@@ -173,10 +177,11 @@ rslib.plots.finished([panel], "What do your own runs decide?", text)
 rslib.plots.show(panel)
 
 # %% [markdown]
-# Few claims survive, and that is the finding. Three seeds leave two degrees of freedom. The arena of
-# the repository has eight seeds, 200 test prompts and three kinds of equal budget; there PPO has more
-# gold than one round of rejection sampling for the same *responses*, and cannot be told from it for the
-# same *FLOPs*. Both sentences are true, and whoever quotes one without its budget has said nothing.
+# Few claims survive so small an arena, and that is a finding. Three seeds say little of how seeds
+# spread. The arena of the repository has eight seeds, 200 test prompts and three kinds of equal budget;
+# there PPO has more gold than one round of rejection sampling for the same *responses*, and cannot be
+# told from it for the same *FLOPs*. Both sentences are true, and whoever quotes one without its budget
+# has said nothing.
 
 # %% [markdown]
 # ## What a method asks of you

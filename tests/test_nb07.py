@@ -39,6 +39,13 @@ def test_every_usual_mistake_gives_a_width_that_is_not_accepted_on_some_table():
     assert caught == set(range(len(ideas)))
 
 
+def test_what_the_text_says_of_the_large_arena_is_what_its_claims_say():
+    claims = {claim["claim"]: claim["verdict"] for claim in nb07_results.sources()[0]["claims"]}
+    assert claims["PPO has more gold than RS-1 at equal responses"] == SUPPORTED
+    assert claims["PPO has more gold than RS-1 at equal FLOPs"] == OPEN
+    assert len(nb07_results.sources()[0]["plan"]["seeds"]) == 8
+
+
 def test_every_statement_has_a_cell_of_its_own_and_no_verdict_serves_for_all():
     cells = [s.cell for s in nb07_3.STATEMENTS]
     assert len(set(cells)) == len(cells) and set(cells) <= set(nb07_results.CELLS)

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 05 · The flawed-pipeline clinic
 #
-# A team fine-tuned on the best of 16 and nothing got better. Or everything got better, and it should not
-# have. What is broken? In this notebook you read the numbers that runs leave behind, mend another team's
-# code, and write the checks that would have rung the bell.
+# A team fine-tuned on the best of 16 and nothing got better. Or everything got better, and it should
+# not have. What is broken? In this notebook you read the numbers that runs leave behind, mend another
+# team's code, and write the checks that would have rung the bell.
 #
 # You will be able to
 #
@@ -18,7 +18,8 @@
 # %% [markdown]
 # ## A number that one stage explains
 #
-# Two prompts, four responses each, with their rewards. A team kept one response of each: those in brackets.
+# Two prompts, four responses each, with their rewards. A team kept one response of each: those in
+# brackets.
 #
 # | | | | | |
 # |---|---|---|---|---|
@@ -43,18 +44,18 @@ compare("gap", float(kept.mean() - rewards.mean()))
 print("share of kept rows that are their prompt's best:", np.mean(kept == rewards.max(axis=1)))
 
 # %% [markdown]
-# A healthy selection of the best of four cannot have a gap below zero. Two numbers say that something is
-# wrong with the *choice*, before any policy was tuned and any gold was counted.
+# A healthy selection of the best of four cannot have a gap below zero. Two numbers say that something
+# is wrong with the *choice*, before any policy was tuned and any gold was counted.
 #
-# That is the idea of this notebook. Gold and held-out reward are **outcomes**: every stage moves them, so
-# they tell that something is wrong and not what. A **probe** asks one stage one question.
+# That is the idea of this notebook. Gold and held-out reward are **outcomes**: every stage moves them,
+# so they tell that something is wrong and not what. A **probe** asks one stage one question.
 
 # %% [markdown]
 # ## One healthy run, one with a defect
 #
-# Here is the engine's own pipeline, small, once as it is and once with a single defect. One of 36 defects
-# that it knows was injected: the rewards are computed and then ignored, a random response of each prompt
-# is kept. Which number will show it most clearly?
+# Here is the engine's own pipeline, small, once as it is and once with a single defect. One of 36
+# defects that it knows was injected: the rewards are computed and then ignored, a random response of
+# each prompt is kept. Which number will show it most clearly?
 
 # %% role="predict" name="clearest"
 guess = ...  # "gold", "kl", "selection_gap" or "coverage"
@@ -84,12 +85,12 @@ for arm, found in gold.items():
     print(f"healthy run, {arm:10} gold {found['mean']:.2f} [{found['low']:.2f}, {found['high']:.2f}]")
 
 # %% [markdown]
-# The gap is there or it is not; no interval is needed to read it. Gold needs one, and in runs of this size
-# the intervals are wide. A run without any selection may look like a modest success, a healthy one like a
-# failure.
+# The gap is there or it is not; no interval is needed to read it. Gold needs one, and in runs of this
+# size the intervals are wide. A run without any selection may look like a modest success, a healthy one
+# like a failure.
 #
-# How well do outcomes tell flaws apart? We have measured every flaw of this notebook in five seeds. Each
-# dot is the gold of one run; the band is what healthy runs reach.
+# How well do outcomes tell flaws apart? We have measured every flaw of this notebook in five seeds.
+# Each dot is the gold of one run; the band is what healthy runs reach.
 
 # %%
 from autograder.exercises import nb05_panels as measured
@@ -109,13 +110,14 @@ rslib.plots.finished([axes], "Which flaws does gold see?", text)
 rslib.plots.show(axes)
 
 # %% [markdown]
-# Some flaws sink the policy, and gold cries out without saying why. Others leave it where healthy runs are.
-# Those are the dangerous ones: nobody looks.
+# Some flaws sink the policy, and gold cries out without saying why. Others leave it where healthy runs
+# are. Those are the dangerous ones: nobody looks.
 #
 # Over all {{signatures.json:classifiers.report and probes.classes|.0f}} kinds of run that we can tell
 # apart, a simple classifier that sees outcomes alone names
-# {{signatures.json:classifiers.outcome.accuracy|.0%}} of new runs rightly. With the report and its probes it
-# is {{signatures.json:classifiers.report and probes.accuracy|.0%}}. You are about to be that classifier.
+# {{signatures.json:classifiers.outcome.accuracy|.0%}} of new runs rightly. With the report and its
+# probes it is {{signatures.json:classifiers.report and probes.accuracy|.0%}}. You are about to be that
+# classifier.
 
 # %% [markdown]
 # {{card:5.1}}
@@ -124,8 +126,8 @@ rslib.plots.show(axes)
 # flaw, in a stage of its own: `sample`, `score`, `select`, `train`, `judge`. Name the flaw, and the one
 # metric that decides: which no healthy run and no other flaw of the list explains.
 #
-# A flaw that is found gives half a point. The healthy run gives a whole one: a false alarm stops good work.
-# Write `("healthy", "")` for it. These are the flaws and the metrics:
+# A flaw that is found gives half a point. The healthy run gives a whole one: a false alarm stops good
+# work. Write `("healthy", "")` for it. These are the flaws and the metrics:
 
 # %%
 for flaw, description in measured.described():
@@ -140,9 +142,9 @@ clinic
 
 # %% [markdown]
 # <details><summary>Hint</summary>
-# Go down a column and mark what lies far outside the healthy range; a little outside is what the fifth seed
-# does. Then ask which stage comes first in the pipeline among the marks. What is broken early moves
-# all that comes later, and never the other way round.
+# Go down a column and mark what lies far outside the healthy range; a little outside is what the fifth
+# seed does. Then ask which stage comes first in the pipeline among the marks. What is broken early
+# moves all that comes later, and never the other way round.
 # </details>
 
 # %% exercise="5.1" role="answer"
@@ -165,10 +167,19 @@ check("5.1")
 # %% [markdown]
 # ## Mending
 #
-# A number says where to look. Then somebody has to read code. The next pipeline is another team's: about a
-# hundred lines, a fake policy and reward, no model. Three flaws are planted in it, of the kinds that stand
-# in public repositories: an answer that is stored in the wrong turn, a table that is selected and never
-# used, a prompt that is learned, a cut answer that gets an end, rounds that share their seeds.
+# A number says where to look. Then somebody has to read code. The next pipeline is another team's:
+# about a hundred lines, a fake policy and reward, no model. Three flaws are planted in it, of the kinds
+# that stand in public repositories: an answer that is stored in the wrong turn, a table that is
+# selected and never used, a prompt that is learned, a cut answer that gets an end, rounds that share
+# their seeds.
+#
+# | planted | what the trainer gets |
+# |---|---|
+# | wrong turn | the response as a question, and nothing to answer |
+# | lost selection | every row that was drawn, good and bad |
+# | prompt learned | a loss that is mostly about the user's words |
+# | end added | half sentences that count as finished |
+# | seeds shared | the same responses in every round |
 #
 # Its docstrings tell the truth. Its code does not always.
 
@@ -213,8 +224,9 @@ check("5.2")
 # %% [markdown]
 # ## A bell that rings by itself
 #
-# Nobody reads every panel. A check that runs after each pipeline does. It has two ways of being useless:
-# to ring never, and to ring always. People switch the second kind off, and then it is the first kind.
+# Nobody reads every panel. A check that runs after each pipeline does. It has two ways of being
+# useless: to ring never, and to ring always. People switch the second kind off, and then it is the
+# first kind.
 
 # %%
 examples = given("5.3")
@@ -230,27 +242,30 @@ guess = 2
 predict("alarms", guess)
 
 # %%
-beyond = [measured.outside(rows["healthy"][seed], ("0", "1", "2")) for seed in ("3", "4")]
-compare("alarms", sum(bool(found) for found in beyond))
-for found in beyond:
-    print({metric: measured.shown(value) for metric, value in found.items()})
+beyond = {seed: measured.outside(rows["healthy"][seed], ("0", "1", "2")) for seed in ("3", "4")}
+compare("alarms", sum(bool(found) for found in beyond.values()))
+print("seed  metric              lowest of three  highest of three  this run")
+for seed, found in beyond.items():
+    for metric, value in found.items():
+        low, high = map(measured.shown, measured.span("healthy", metric, ("0", "1", "2")))
+        print(f"{seed:4}  {metric:18}  {low:>15}  {high:>16}  {measured.shown(value):>8}")
 
 # %% [markdown]
 # Three healthy runs do not span what healthy runs do. With 22 metrics a fourth one is outside somewhere
-# almost for certain. A check needs room, or better, numbers that seeds do not move at all: counts, shares
-# that must be 1, errors that must be 0.
+# almost for certain. A check needs room, or better, numbers that seeds do not move at all: counts,
+# shares that must be 1, errors that must be 0.
 
 # %% [markdown]
 # {{card:5.3}}
 #
 # `check_run(run)` gets a panel, a dict from metric to number, and returns the list of stages that look
-# broken, the most suspicious first: `["score"]`, or `[]` for a healthy run. It is tried on runs that you have
-# not seen. For every stage: all healthy runs go free, and the first flag of each flawed run is its stage.
-# A value can be `None` where there was nothing to measure.
+# broken, the most suspicious first: `["score"]`, or `[]` for a healthy run. It is tried on runs that
+# you have not seen. For every stage: all healthy runs go free, and the first flag of each flawed run is
+# its stage. A value can be `None` where there was nothing to measure.
 #
 # <details><summary>Hint</summary>
-# Ask the stages in the order of the pipeline, each by its own numbers. For sampling: was as much drawn as
-# planned, and how much of it is distinct? For scoring: would scoring again give the same?
+# Ask the stages in the order of the pipeline, each by its own numbers. For sampling: was as much drawn
+# as planned, and how much of it is distinct? For scoring: would scoring again give the same?
 # </details>
 
 # %% exercise="5.3" role="answer"
@@ -273,9 +288,9 @@ check("5.3")
 # %% [markdown]
 # ## What must be so, and what only happens
 #
-# One flaw deserves a closer look, since people argue about it. At temperature 0 all sixteen responses of a
-# prompt are one text. The team tunes the policy on its own favourite words. Does that make it better or
-# worse? Exhibit: five runs of it, beside the policies that they began with.
+# One flaw deserves a closer look, since people argue about it. At temperature 0 all sixteen responses
+# of a prompt are one text. The team tunes the policy on its own favourite words. Does that make it
+# better or worse? Exhibit: five runs of it, beside the policies that they began with.
 
 # %% role="predict" name="risen"
 guess = ...  # in how many of five runs did gold rise above the base policy's?
@@ -319,9 +334,9 @@ check("5.4")
 # %% [markdown]
 # ## The same on your own run
 #
-# Every run of the engine leaves its tables, so the panel can be read of any of them, whatever the model.
-# Put the folder of a finished run between the quotes. Without a gold score those columns stay empty; the
-# probes need none.
+# Every run of the engine leaves its tables, so the panel can be read of any of them, whatever the
+# model. Put the folder of a finished run between the quotes. Without a gold score those columns stay
+# empty; the probes need none.
 
 # %%
 REAL_RUN = ""

@@ -220,6 +220,15 @@ check("6.2")
 # Every method of this course moves the policy by *coefficient × grad log p(token)*, summed over tokens.
 # They differ in whose responses they read, and in the coefficient. For fine-tuning it is 1. What is it
 # for rejection sampling, where the reward has only chosen?
+#
+# | method | whose responses | drawn | judged by |
+# |---|---|---|---|
+# | SFT | somebody's | once, before the training | nobody |
+# | rejection sampling | the policy's | once a round | the order of rewards within a prompt |
+# | online rejection sampling | the policy's | before every step | the order of rewards within a prompt |
+# | DPO | the reference's, in pairs | once | which of the two is better |
+# | RLOO, GRPO | the policy's, in groups | before every step | rewards beside those of the group |
+# | PPO | the policy's | before every few steps | rewards beside a value model |
 
 # %% role="predict" name="rejected"
 guess = ...  # the coefficient of a token of a response that was not kept
@@ -290,6 +299,7 @@ check("6.3")
 # %%
 from rslib import rl
 from rslib.rl.unified import Unified
+from rslib.store import read_json
 
 policy, reward_model = rslib.load_policy("tiny"), rslib.load_reward_model("tiny")
 prompts, heldout = rslib.load_prompts("tiny", "train", 256), rslib.load_prompts("tiny", "validation", 100)
@@ -303,7 +313,9 @@ def best_of_four(draw, rows, logprobs, kl_coefficient):
 few = rl.Loop(steps=3, prompts_per_step=16, n=4, learning_rate=1e-3, warmup_steps=2)
 mine, place = Unified(best_of_four), runs / "6-online"
 rl.train(policy, reward_model, prompts, mine, few, out=place, show_progress=False)
-print("three steps done with your coefficient; the policy lies in", place.name)
+print("step    reward      gold        KL, each before the step")
+for number, step in enumerate(read_json(place / "training.json")["history"], start=1):
+    print(f"{number:4}  {step['reward']:8.2f}  {step['gold']:8.2f}  {step['kl']:8.2f}")
 
 # %% [markdown]
 # ## On the leash, and off it
@@ -380,15 +392,14 @@ check("6.4")
 # %%
 compare("free", claims.get("gold, without the penalty against PPO", "nothing measured yet"))
 for name, found in evidence.items():
-    print(f"{name:42} {found['difference']:+.2f} [{found['low']:+.2f}, {found['high']:+.2f}] {claims[name]}")
+    around = f"[{found['low']:+.2f}, {found['high']:+.2f}]"
+    print(f"{name:42}  {found['difference']:+.2f}  {around:16}  {claims[name]}")
 
 # %% [markdown]
 # What happened on the way? Every run keeps its history: gold and KL of each draw, before the steps on
 # it.
 
 # %%
-from rslib.store import read_json
-
 history = {arm: read_json(f"{path}/training.json")["history"] for arm, path in tuned.items()}
 axes = rslib.plots.panels(2, 3.6, None)
 for (arm, steps), style in zip(history.items(), ("o-", "s--", "^:"), strict=False):

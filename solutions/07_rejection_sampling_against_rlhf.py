@@ -75,8 +75,8 @@ predict("decided", guess)
 arena = given("7.1")
 print(f"budget {arena.budget:.2g} FLOPs, seeds {arena.seeds}, judged on {arena.prompts} prompts")
 print("arms:", ", ".join(arena.arms))
-for claim, (first, second) in arena.claims.items():
-    print(f"claim: {claim:20} {first} has more gold than {second}")
+for claim, pair in arena.claims.items():
+    print(f"claim: {claim:20} {pair[0]} has more gold than {pair[1]}")
 
 # %% [markdown]
 # {{card:7.1}}
@@ -303,6 +303,12 @@ check("7.3")
 # A sentence that does not survive is not false. It may hold for large models, other rewards, other
 # budgets; what was found is that *this* measurement does not bear it out, or bears out the contrary.
 # The embedded world is two small transformers. What carries over is how to ask.
+#
+# | the interval | what may be written |
+# |---|---|
+# | lies above 0 | supported, at this budget, in this world |
+# | lies below 0 | contradicted, at this budget, in this world |
+# | has 0 in it | not separable; how wide it is says what more runs could find |
 
 # %% [markdown]
 # ## Two roads, one reward model
@@ -310,8 +316,8 @@ check("7.3")
 # Last, three questions that no table answers alone.
 
 # %%
-roads_sheet = given("7.4")
-roads_sheet
+sheet = given("7.4")
+sheet
 
 # %% [markdown]
 # {{card:7.4}}
@@ -326,7 +332,7 @@ roads_sheet
 # %% exercise="7.4" role="answer"
 roads = {"a": "", "b": "", "c": ""}
 ### BEGIN SOLUTION
-roads = {question.id: question.label(roads_sheet.variant) for question in roads_sheet.questions}
+roads = {question.id: question.label(sheet.variant) for question in sheet.questions}
 ### END SOLUTION
 roads
 

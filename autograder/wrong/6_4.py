@@ -1,4 +1,7 @@
 # %% given
+import shutil
+from pathlib import Path
+
 import numpy as np
 
 import rslib
@@ -12,6 +15,16 @@ policy, reward_model, made = base_policy(), judge(), quick()
 runs = made["ppo"].parent
 heldout = rslib.load_prompts("tiny", "validation", 100)
 tuned = {arm: str(made[arm]) for arm in ("ppo", "rloo", "ppo_without_kl")}
+LOOPS, prompts = dict.fromkeys(tuned, (None, None)), None
+
+
+class rl:
+    """Stands for the module where an answer trains: it hands out the short runs that were made."""
+
+    @staticmethod
+    def train(policy, reward_model, prompts, method, loop, *, out, show_progress=True):
+        return shutil.copytree(made[Path(out).name.removeprefix("6-")], out, dirs_exist_ok=True)
+
 
 
 def judged(one):

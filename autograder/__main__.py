@@ -13,6 +13,7 @@ COMMANDS = {
     "course": "build an nbgrader course directory",
     "solutions": "run the solved notebooks and render them as HTML",
     "calibrate": "measure the thresholds of the experiments",
+    "grade": "grade strangers' notebooks into nbgrader's gradebook",
 }
 _MODULES = {"check": "shell", "solutions": "rendering"}
 

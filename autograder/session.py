@@ -62,6 +62,11 @@ def begin(notebook: str, student: str = "", course: str = "") -> Path:
     return _CURRENT.folder()
 
 
+def whose() -> str:
+    """The id that the notebook gave to `begin`, or ""."""
+    return _CURRENT.student
+
+
 def given(exercise: str) -> Any:
     """What an exercise hands out: its questions, cards or models, in this learner's variant."""
     found = exercises.find(exercise)

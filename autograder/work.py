@@ -6,10 +6,15 @@ becomes a `Wrong` of the check "runs".
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import copy
+import ctypes
 import io
-from collections.abc import Callable, Mapping
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +54,11 @@ class Work:
             )
         return found
 
-    def function(self, name: str) -> Callable[..., Any]:
-        """The learner's function, guarded as the module says. Wrong if it is missing or no function."""
+    def function(self, name: str, patience: float | None = None) -> Callable[..., Any]:
+        """The learner's function, guarded as the module says. Wrong if it is missing or no function.
+
+        patience: processor seconds after which a call is stopped with `Endless`; by default it may go on.
+        """
         found = self._names.get(name, ...)
         if found is ... or found is None:
             raise Wrong(ANSWERED, f"There is no `{name}` yet. Run the cell that defines it, then this one.")
@@ -60,9 +68,92 @@ class Work:
             )
 
         def guarded(*args: Any, **options: Any) -> Any:
-            return _called(name, found, args, options)
+            with self.patient(patience):
+                return _called(name, found, args, options)
 
         return guarded
+
+    def patient(self, seconds: float | None) -> contextlib.AbstractContextManager[None]:
+        """What a call of the learner's runs under that may take so many processor seconds."""
+        return contextlib.nullcontext() if seconds is None else limited(seconds)
+
+    def other_session(self, salt: int) -> contextlib.AbstractContextManager[None]:
+        """Calls in this context see the hashes that another start of Python would give them."""
+        return other_session(salt)
+
+    def processor_seconds(self) -> float:
+        """Processor seconds spent so far where the learner's functions run; only differences mean anything."""
+        return time.process_time()
+
+    def model_folder(self, path: str | Path) -> Path:
+        """The folder of a model that the learner names, where this process can read it."""
+        return Path(path)
+
+
+class Endless(Exception):
+    """A function was stopped because it ran too long."""
+
+    def __init__(self, seconds: float | str = "") -> None:
+        super().__init__(f"it was still at work after {seconds} seconds")
+
+
+ASLEEP = 20
+"""So many times its processor seconds a block may take by the clock, on a busy machine or asleep."""
+
+
+@contextlib.contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Raise Endless in this thread if the block computes longer; only between two steps of Python code.
+
+    Processor seconds of this process count, so that a right answer on a busy machine has the time it needs.
+    """
+    done, thread = threading.Event(), threading.get_ident()
+    watcher = threading.Thread(target=_watch, args=(thread, seconds, done), daemon=True)
+    watcher.start()
+    try:
+        yield
+    except Endless:
+        raise Endless(f"{seconds:g}") from None
+    finally:
+        done.set()
+
+
+def _watch(thread: int, seconds: float, done: threading.Event) -> None:
+    start, began = time.process_time(), time.monotonic()
+    while not done.wait(0.1):
+        if time.process_time() - start > seconds or time.monotonic() - began > ASLEEP * seconds:
+            stop = ctypes.pythonapi.PyThreadState_SetAsyncExc
+            stop(ctypes.c_ulong(thread), ctypes.py_object(Endless))
+            return
+
+
+HASH = hash
+
+
+class Salted(str):
+    """A text whose hash depends on `salt`, as if Python had been started anew."""
+
+    __slots__ = ()
+    salt = 0
+
+    def __hash__(self) -> int:
+        return HASH((Salted.salt, str(self)))
+
+
+@contextlib.contextmanager
+def other_session(salt: int) -> Iterator[None]:
+    """Python's hash as in a new session: another one for texts and what holds them, the same for numbers."""
+
+    def salted(value: Any) -> int:
+        holds_text = isinstance(value, str | bytes | tuple | frozenset) and re.search(r"['\"]", repr(value))
+        return HASH((salt, value)) if holds_text else HASH(value)
+
+    before = builtins.hash, Salted.salt
+    builtins.hash, Salted.salt = salted, salt
+    try:
+        yield
+    finally:
+        builtins.hash, Salted.salt = before
 
 
 def _called(name: str, function: Callable[..., Any], args: tuple, options: dict) -> Any:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import builtins
 import hashlib
 import math
 import operator
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
-from unittest import mock
 
 import numpy as np
 
 from autograder.exercise import RUNS, Exercise, Idea, Part, Wrong, diagnose, numbers, require, same
-from autograder.work import Work
+from autograder.work import Salted, Work
 from rslib.errors import ConfigError, RSError
 
 THINGS = ("rice", "a tent", "a lock", "a bicycle", "a cake", "a letter", "a lamp", "a garden", "a shelf")
@@ -191,7 +188,7 @@ def _repeats(work: Work, prompts: list[str], seed: int, rows: Rows) -> None:
         "from a generator that was not seeded."
     )
     require(same(again, rows), "repeats with the same seed", message, idea="unseeded")
-    with mock.patch.object(builtins, "hash", _salted):
+    with work.other_session(1):
         later, _ = drawn(work, prompts, 4, seed)
     message = (
         "In this session the call repeats, in the next it will not: Python's hash() of a text is salted "
@@ -202,30 +199,11 @@ def _repeats(work: Work, prompts: list[str], seed: int, rows: Rows) -> None:
     require(stays, "repeats in another session", message, idea="hash")
 
 
-HASH = hash
-
-
-class Salted(str):
-    """A text whose hash depends on `salt`, as if Python had been started anew."""
-
-    __slots__ = ()
-    salt = 0
-
-    def __hash__(self) -> int:
-        return HASH((Salted.salt, str(self)))
-
-
 def _in_session(salt: int, work: Work, prompts: list[str], seed: int) -> list[str]:
     """The responses to salted prompts: also `prompt.__hash__()` tells one session from the other."""
-    Salted.salt = salt
-    rows, _ = drawn(work, [Salted(prompt) for prompt in prompts], 4, seed)
+    with work.other_session(salt):
+        rows, _ = drawn(work, [Salted(prompt) for prompt in prompts], 4, seed)
     return [row["response"] for row in rows]
-
-
-def _salted(value: Any) -> int:
-    """Python's hash as in a new session: another one for texts and what holds them, the same for numbers."""
-    salted = isinstance(value, str | bytes | tuple | frozenset) and re.search(r"['\"]", repr(value))
-    return HASH(("salt", value)) if salted else HASH(value)
 
 
 def _fresh_in_another_run(work: Work, prompts: list[str], seed: int) -> None:

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from autograder.exercise import Exercise, Idea, Part, Wrong, diagnose, require
 from autograder.exercises.nb02_2 import refuses
-from autograder.work import Work
+from autograder.work import Endless, Work
 
 Z = 1.96
 EXACT_Z = 1.959964
 """What 1.96 stands for; whoever computes it shall not fail by a pair."""
-ASLEEP = 20
-"""Seconds of waiting that count like one of computing: a search that sleeps ends too."""
 PATIENCE = 6.0
 """Processor seconds after which a search is stopped; a million tries take two or three."""
 
@@ -54,44 +48,12 @@ def fewest(lower: Callable[[float, int], float], accuracy: float, floor: float) 
     return high
 
 
-class Endless(Exception):
-    """A function was stopped because it ran too long."""
-
-    def __init__(self) -> None:
-        super().__init__(f"it was still at work after {PATIENCE:g} seconds")
-
-
-@contextmanager
-def limited(seconds: float) -> Iterator[None]:
-    """Raise Endless in this thread if the block computes longer; only between two steps of Python code.
-
-    Processor seconds of this process count, so that a right answer on a busy machine has the time it needs.
-    """
-    done = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(threading.get_ident(), seconds, done), daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-
-
-def _watch(thread: int, seconds: float, done: threading.Event) -> None:
-    start, began = time.process_time(), time.monotonic()
-    while not done.wait(0.1):
-        if time.process_time() - start > seconds or time.monotonic() - began > ASLEEP * seconds:
-            stop = ctypes.pythonapi.PyThreadState_SetAsyncExc
-            stop(ctypes.c_ulong(thread), ctypes.py_object(Endless))
-            return
-
-
 def patient(function: Callable[..., Any]) -> Callable[..., Any]:
     """The learner's function, stopped where its search never ends."""
 
     def stopped(accuracy: float, floor: float) -> Any:
         try:
-            with limited(PATIENCE):
-                return function(accuracy, floor)
+            return function(accuracy, floor)
         except Wrong as wrong:
             if not isinstance(wrong.__cause__, Endless):
                 raise
@@ -173,7 +135,7 @@ def _gate_ideas(accuracy: float, pairs: int) -> list[Idea]:
 
 def grade_pairs_needed(work: Work, rng: np.random.Generator) -> None:
     """The fewest pairs that prove an accuracy, and what no number of pairs proves."""
-    needed = patient(work.function("pairs_needed"))
+    needed = patient(work.function("pairs_needed", PATIENCE))
     for gap in rng.permutation([0.01, 0.06, 0.1, 0.2]):
         floor = _some_floor(rng, float(gap))
         _check_needed(needed, round(floor + float(gap), 3), floor)

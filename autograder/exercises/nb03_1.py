@@ -7,7 +7,6 @@ import copy
 import io
 import itertools
 import math
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -219,13 +218,13 @@ def steady(function: Callable, check: str, message: str, idea: str, *args: objec
     return got
 
 
-def enumerates(function: Callable, *args: object) -> bool:
+def enumerates(work: Work, function: Callable, *args: object) -> bool:
     """Whether a small case takes so much time that a large one would never end; in doubt, it runs twice."""
 
     def spent() -> float:
-        start = time.process_time()
+        start = work.processor_seconds()
         function(*args)
-        return time.process_time() - start
+        return work.processor_seconds() - start
 
     first = spent()
     return first > 10 * SECONDS or (first > SECONDS and spent() > SECONDS)
@@ -275,7 +274,7 @@ def grade_edges(work: Work, rng: np.random.Generator) -> None:
         tolerance=TOLERANCE,
         case=f"{NAME}({equal}, 3)",
     )
-    _grade_large(function, rng)
+    _grade_large(work, function, rng)
     _grade_refusals(function, scores)
 
 
@@ -297,8 +296,8 @@ ENUMERATES = (
 )
 
 
-def _grade_large(function: Callable, rng: np.random.Generator) -> None:
-    listed = enumerates(function, _pool(rng, 22), 11)
+def _grade_large(work: Work, function: Callable, rng: np.random.Generator) -> None:
+    listed = enumerates(work, function, _pool(rng, 22), 11)
     require(not listed, LARGE, ENUMERATES, idea="enumeration", case="22 scores, n = 11, timed")
     # Sorted, since the highest scores of a shuffled pool may fall into blocks of n as they should on average.
     for scores, n in ((sorted(_pool(rng, 512), reverse=True), 256), (_pool(rng, 2000), 600)):

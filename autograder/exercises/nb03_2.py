@@ -209,7 +209,7 @@ def grade_rules(work: Work, rng: np.random.Generator) -> None:
     diagnose(
         ONE, function(probs, rewards, 1), probs, otherwise="Best of one is one draw.", tolerance=TOLERANCE
     )
-    listed = enumerates(function, probs, rewards, 8)
+    listed = enumerates(work, function, probs, rewards, 8)
     require(not listed, QUICK, ENUMERATES, idea="enumeration", case="5 responses, n = 8, timed")
     _grade_order(function, probs, rewards, n, first)
     twice = function(np.asarray(function(probs, rewards, 4), float).tolist(), rewards, 4)

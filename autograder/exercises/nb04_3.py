@@ -334,14 +334,15 @@ def _load(path: str, written: int) -> Policy:
     return load_policy(path)
 
 
-def loaded(path: Any, name: str) -> Policy:
+def loaded(work: Work, path: Any, name: str) -> Policy:
     """The policy in a folder that the learner names."""
     require(
         isinstance(path, str | Path), FORM, f"`{name}` should be the folder of a policy.", got=short(path)
     )
-    files = [*Path(path).glob("*")] if Path(path).is_dir() else []
+    folder = work.model_folder(path)
+    files = [*folder.glob("*")] if folder.is_dir() else []
     try:
-        return _load(str(path), max((file.stat().st_mtime_ns for file in files), default=0))
+        return _load(str(folder), max((file.stat().st_mtime_ns for file in files), default=0))
     except RSError as error:
         message = f"`{name}` does not hold a policy: {error}"
         raise Wrong(FORM, message, idea="F01", got=str(path)) from None
@@ -351,7 +352,7 @@ def _arms(work: Work) -> dict[str, Policy]:
     found = work.value("tuned", dict)
     for arm in ARMS:
         require(arm in found, FORM, f"`tuned` has no entry {arm!r}.", got=short(list(found)))
-    return {arm: loaded(found[arm], f"tuned[{arm!r}]") for arm in ARMS}
+    return {arm: loaded(work, found[arm], f"tuned[{arm!r}]") for arm in ARMS}
 
 
 def grade_tuned(work: Work, rng: np.random.Generator) -> None:

@@ -315,10 +315,10 @@ def _policies(work: Work) -> dict[str, Policy]:
     message = f"`fresh` names {ROUNDS} folders, one for each round."
     require(len(folders) == ROUNDS, FORM, message, got=short(folders))
     found = {
-        name: loaded(path, f"fresh[{k}]")
+        name: loaded(work, path, f"fresh[{k}]")
         for k, (name, path) in enumerate(zip(("one", "two", "fresh"), folders, strict=True))
     }
-    return found | {name: loaded(work.object(name), name) for name in ("stale", "replay")}
+    return found | {name: loaded(work, work.object(name), name) for name in ("stale", "replay")}
 
 
 def _pools(work: Work) -> list[Dataset]:

@@ -43,7 +43,7 @@ def _policies(work: Work) -> dict[str, Policy]:
     found = work.value("tuned", dict)
     for arm in ARMS:
         require(arm in found, FORM, f"`tuned` has no entry {arm!r}.", got=short(list(found)))
-    return {arm: loaded(found[arm], f"tuned[{arm!r}]") for arm in ARMS}
+    return {arm: loaded(work, found[arm], f"tuned[{arm!r}]") for arm in ARMS}
 
 
 def _tables(work: Work, rng: np.random.Generator) -> dict[str, Dataset]:

@@ -286,7 +286,7 @@ def checked_rows(work: Work) -> list[dict[str, Any]]:
     message = f"Every arm runs once with each of at least {FEWEST_SEEDS} seeds, the same for all arms."
     alike = all(found == seeds[BASE] and len(set(found)) == len(found) for found in seeds.values())
     require(alike and len(seeds[BASE]) >= FEWEST_SEEDS, COMPLETE, message, idea="F34", got=seeds)
-    return [dict(one) for one in rows]
+    return [dict(one) | {"policy": str(work.model_folder(str(one["policy"])))} for one in rows]
 
 
 def grade_runs(work: Work, rng: np.random.Generator) -> None:

@@ -1,0 +1,1 @@
+"""Grading strangers' notebooks: intake, walls, tests outside of them, gradebook, feedback."""

@@ -1,0 +1,301 @@
+"""The journal of a course's gradings, and nbgrader's gradebook: one transaction for each submission.
+
+Everything that is written twice comes out the same, so a grader that was killed is simply started again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import datetime
+import fcntl
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nbgrader.api import (
+    Assignment,
+    Comment,
+    Grade,
+    Gradebook,
+    Student,
+    SubmittedAssignment,
+    SubmittedNotebook,
+)
+from sqlalchemy import text
+
+from autograder.grading.judge import scratch
+from autograder.grading.plan import Course, Plan
+from rslib.errors import ConfigError
+
+EXECUTED, SCORED = "executed", "scored"
+VERSION = "1"
+"""Of the grader: a higher one grades everything again."""
+
+
+def write(path: Path, content: str) -> None:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+    try:
+        with open(descriptor, "w", encoding="utf-8", errors="replace", newline="\n") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+class Journal:
+    """What was graded, one JSON file for each submission in DIR/.grading/ASSIGNMENT/."""
+
+    def __init__(self, root: Path) -> None:
+        self.folder = scratch(root)
+
+    def path(self, assignment: str, student: str) -> Path:
+        """The file of a submission."""
+        return self.folder / assignment / f"{student}.json"
+
+    def read(self, assignment: str, student: str) -> dict[str, Any] | None:
+        """The record of a submission, or None. A record that cannot be read counts as none."""
+        try:
+            found = json.loads(self.path(assignment, student).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) and "key" in found else None
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Store a record."""
+        write(self.path(record["assignment"], record["student"]), json.dumps(record, indent=1) + "\n")
+
+    def secret(self) -> bytes:
+        """The course's secret, which draws the inputs of every grading; made on first use."""
+        path = self.folder / "secret"
+        if not path.exists():
+            write(path, secrets.token_hex(32))
+            path.chmod(0o600)
+        return path.read_text().strip().encode()
+
+    def seed(self, *parts: str) -> str:
+        """A secret seed (hex) for a submission: the same whenever it is graded again."""
+        return hmac.new(self.secret(), "\x1f".join(parts).encode(), hashlib.sha256).hexdigest()
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Only one grader at a time works in a course. Raises ConfigError for the second."""
+        with open(self.folder / "lock", "a+") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                stream.seek(0)
+                fix = "Wait until it has ended; nothing is lost, and a second run grades what is left."
+                raise ConfigError(f"another grader is at work (process {stream.read(20)})", fix=fix) from None
+            stream.truncate(0)
+            stream.write(str(os.getpid()))
+            stream.flush()
+            yield
+
+
+@dataclass
+class Book:
+    """The gradebook of a course, opened once for a whole run. Use it as a context manager."""
+
+    course: Course
+    guard: bool = False
+    gradebook: Gradebook | None = field(default=None, init=False)
+    known: bytes = field(default=b"", init=False)
+
+    def __enter__(self) -> Book:
+        self.gradebook = Gradebook(self.course.database)
+        self.gradebook.db.execute(text("PRAGMA busy_timeout = 60000"))
+        self.remember()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.gradebook.close()
+
+    @property
+    def file(self) -> Path | None:
+        """The gradebook's file, where it is one."""
+        found = self.course.database.removeprefix("sqlite:///")
+        return Path(found) if found != self.course.database else None
+
+    def remember(self) -> None:
+        """Note what is in the file, so that `restore` can tell a stranger's change."""
+        if self.guard and self.file is not None:
+            self.gradebook.db.rollback()
+            self.known = self.file.read_bytes()
+
+    def restore(self) -> bool:
+        """Put the gradebook back if something else has changed it since; whether that was so."""
+        if not self.guard or self.file is None:
+            return False
+        with contextlib.suppress(OSError):
+            if self.file.read_bytes() == self.known:
+                return False
+        self.gradebook.close()
+        for tail in ("-journal", "-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                os.unlink(f"{self.file}{tail}")
+        new = self.file.with_name(f".{self.file.name}.restored")
+        with contextlib.suppress(OSError):
+            if self.file.is_dir():
+                shutil.rmtree(self.file)
+        new.write_bytes(self.known)
+        os.replace(new, self.file)
+        self.gradebook = Gradebook(self.course.database)
+        return True
+
+    def has(self, record: Mapping[str, Any]) -> bool:
+        """Whether the gradebook holds the points of a record."""
+        found = self._submission(record["assignment"], record["student"])
+        if found is None:
+            return False
+        points = {f"{n.name}/{g.name}": g.auto_score for n in found.notebooks for g in n.grades}
+        return all(points.get(c["where"], ...) == c["points"] for c in record["cells"].values())
+
+    def commit(self, plan: Plan, record: Mapping[str, Any], changed: Sequence[str]) -> None:
+        """Write all of a submission, or nothing. changed: cells graded by hand whose answer is a new one.
+
+        Scores and comments that a person gave stay as they are.
+        """
+        session = self.gradebook.db
+        session.rollback()
+        try:
+            if session.get_bind().dialect.name == "sqlite":
+                session.execute(text("BEGIN IMMEDIATE"))
+            self._write(plan, record, changed)
+            session.commit()
+        except BaseException:
+            session.rollback()
+            raise
+        self.remember()
+
+    def _submission(self, assignment: str, student: str) -> SubmittedAssignment | None:
+        found = self.gradebook.db.query(SubmittedAssignment).join(Assignment, SubmittedAssignment.assignment)
+        return found.filter(
+            Assignment.name == assignment, SubmittedAssignment.student_id == student
+        ).one_or_none()
+
+    def _write(self, plan: Plan, record: Mapping[str, Any], changed: Sequence[str]) -> None:
+        session = self.gradebook.db
+        student, name = record["student"], record["assignment"]
+        if session.get(Student, student) is None:
+            session.add(Student(id=student))
+        assignment = session.query(Assignment).filter(Assignment.name == name).one()
+        submission = self._submission(name, student)
+        if submission is None:
+            submission = SubmittedAssignment(assignment_id=assignment.id, student_id=student)
+            session.add(submission)
+        when = record["submitted_at"]
+        submission.timestamp = datetime.datetime.fromisoformat(when) if when else None
+        session.flush()
+        theirs = {n.notebook_id: n for n in submission.notebooks}
+        for notebook in assignment.notebooks:
+            mine = theirs.get(notebook.id)
+            if mine is None:
+                mine = SubmittedNotebook(assignment_id=submission.id, notebook_id=notebook.id)
+                session.add(mine)
+                session.flush()
+            self._write_cells(notebook, mine, record, changed)
+
+    def _write_cells(self, notebook: Any, mine: Any, record: Mapping[str, Any], changed: Sequence[str]) -> None:
+        session = self.gradebook.db
+        grades = {g.cell_id: g for g in mine.grades}
+        comments = {c.cell_id: c for c in mine.comments}
+        scored = {c["where"]: (name, c) for name, c in record["cells"].items()}
+        for cell in [*notebook.grade_cells, *notebook.task_cells]:
+            grade = grades.get(cell.id)
+            if grade is None:
+                grade = Grade(cell_id=cell.id, notebook_id=mine.id)
+                session.add(grade)
+            name, said = scored.get(f"{notebook.name}/{cell.name}", ("", None))
+            if said is not None:
+                _score(grade, said, name in changed)
+        for cell in [*notebook.solution_cells, *notebook.task_cells]:
+            comment = comments.get(cell.id)
+            if comment is None:
+                comment = Comment(cell_id=cell.id, notebook_id=mine.id)
+                session.add(comment)
+            blank = f"{notebook.name}/{cell.name}" in record["blank"]
+            comment.auto_comment = "No response." if blank else None
+
+
+def _score(grade: Grade, said: Mapping[str, Any], changed: bool) -> None:
+    """The automatic score of a cell. A person looks at it where no program can, or where his score is old."""
+    moved = grade.auto_score != said["points"]
+    grade.auto_score = said["points"]
+    if grade.manual_score is None:
+        grade.needs_manual_grade = said["points"] is None
+    elif changed or (moved and said["points"] is not None):
+        grade.needs_manual_grade = True
+
+
+# Files for other programs -----------------------------------------------------------------------------------
+
+COLUMNS = (
+    "assignment",
+    "duedate",
+    "timestamp",
+    "student_id",
+    "last_name",
+    "first_name",
+    "email",
+    "raw_score",
+    "late_submission_penalty",
+    "score",
+    "max_score",
+)
+
+
+def export(course: Course, records: Sequence[Mapping[str, Any]], gradebook: Gradebook) -> list[Path]:
+    """Write results.csv, in the columns of `nbgrader export`, and canvas.csv; their paths."""
+    rows, points = [], {}
+    for submission in gradebook.db.query(SubmittedAssignment).all():
+        student, assignment = submission.student, submission.assignment
+        penalty = sum(n.late_submission_penalty or 0.0 for n in submission.notebooks)
+        score = max(0.0, submission.score - penalty)
+        row = (assignment.name, assignment.duedate, submission.timestamp, student.id, student.last_name)
+        row += (student.first_name, student.email, submission.score, penalty, score, submission.max_score)
+        rows.append([_cell_text(value) for value in row])
+        points[student.id, assignment.name] = (score, submission.max_score)
+    names = sorted({assignment for _, assignment in points})
+    people = sorted({student for student, _ in points})
+    head = ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", *names]
+    most = [max(m for (_, a), (_, m) in points.items() if a == name) for name in names]
+    canvas = [head, ["    Points Possible", "", "", "", "", *most]]
+    for person in people:
+        scores = [points.get((person, name), ("", 0))[0] for name in names]
+        canvas.append([_cell_text(person), "", "", _cell_text(person), "", *scores])
+    found = [course.root / "results.csv", course.root / "canvas.csv"]
+    for path, table in zip(found, ([COLUMNS, *sorted(rows)], canvas), strict=True):
+        _write_csv(path, table)
+    return found
+
+
+def _cell_text(value: Any) -> str:
+    """A value for a spreadsheet, which would take a text that begins with = + - @ for a formula."""
+    said = "" if value is None else str(value)
+    return f"'{said}" if said[:1] in ("=", "+", "@") or (said[:1] == "-" and not said[1:2].isdigit()) else said
+
+
+def _write_csv(path: Path, rows: Sequence[Sequence[Any]]) -> None:
+    import io
+
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    write(path, buffer.getvalue())
+
+

@@ -1,0 +1,322 @@
+"""The trusted side of one submission: sends the cells, runs the tests here, notes what came of both.
+
+    python -P -s -m autograder.grading.examine CONTROL MODULE,MODULE
+
+A template process imports what the instructor's tests need and forks once for every submission, so nothing
+of one submission is left for the next. A test cell runs here with the names that it reads: what the
+instructor's own cells import and define comes from the instructor's text, what the learner defines is data
+or a stand-in.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import contextlib
+import gc
+import importlib
+import io
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+import tempfile
+import types
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from autograder.exercise import Variant
+from autograder.grading import isolate
+from autograder.grading.outputs import clean, kept
+from autograder.grading.remote import Lost, Remote, RemoteObject, RemoteWork
+from autograder.grading.wire import HELLO, Channel, WireError
+
+SO_PASSCRED, SCM_CREDENTIALS = 16, 2
+ROOM = 900 << 20
+"""Bytes of memory that judging one submission may take beyond what the template has."""
+OFFERED = {"numpy", "torch", "math", "random", "json", "re", "itertools", "functools", "collections", "statistics"}
+"""Modules that a test may read from the learner's names: they are the ones here."""
+
+
+class Tests:
+    """The namespace in which an instructor's test cells run, and the points that they gave."""
+
+    def __init__(self, job: Mapping[str, Any], remote: Remote, folder: Path) -> None:
+        self.job, self.remote, self.folder = job, remote, folder
+        self.space: dict[str, Any] = {"__name__": "tests", "__builtins__": builtins}
+        self.own: set[str] = set()
+        self.verdicts: list[dict[str, Any]] = []
+        for text in job["trusted"]:
+            self._define(text)
+        self.whose = ""
+
+    def _define(self, text: str) -> None:
+        """Run a statement of the instructor's here, if all that it reads is known here."""
+        before = set(self.space)
+        with contextlib.suppress(Exception), _silent():
+            exec(compile(text, "<course>", "exec"), self.space)
+        self.own |= set(self.space) - before
+        if getattr(self.space.get("check"), "__module__", "") == "autograder.session":
+            self.space["check"] = self.check
+
+    def check(self, exercise: str, *, seed: int | None = None, names: Any = None) -> Any:
+        """`autograder.check` of a course notebook, on the learner's process."""
+        from autograder import exercises
+        from autograder.verdict import grade
+
+        found = exercises.find(exercise)
+        variant = Variant(self.whose, self.job["course"], exercise)
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            work = RemoteWork(self.remote, found.names, variant, Path(folder))
+            verdict = grade(found, work, self._seed(exercise) if seed is None else seed)
+        self.verdicts.append(verdict.to_dict())
+        return verdict
+
+    def _seed(self, exercise: str) -> int:
+        return int.from_bytes(bytes.fromhex(self.job["seed"])[:4], "little") ^ hash_of(exercise)
+
+    def run(self, cell: Mapping[str, Any]) -> dict[str, Any]:
+        """One test cell: outputs in nbformat's form, and what went wrong in words that give nothing away."""
+        lent = {}
+        try:
+            code = compiled(cell["source"])
+            wanted = [name for name in reads(cell["source"]) if self._theirs(name)]
+            lent = {name: _usable(value) for name, value in self.remote.names(wanted).items()}
+            lent = {name: value for name, value in lent.items() if value is not ...}
+            result, said = self._execute(code, lent)
+        except Lost as lost:
+            return _failure(cell, "Lost", f"The notebook's process could not be asked: {lost}.")
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt | MemoryError) and not isinstance(error, Exception):
+                raise
+            return self._failed(cell, error)
+        outputs = [] if cell["hidden"] or not said else [_stream(said)]
+        outputs += [_stream(_told(v)) for v in self.verdicts[self._told_before :]] if result is not None else []
+        return {"outputs": outputs + ([] if result is None else [_result(result)]), "why": self._why()}
+
+    def _execute(self, code: Sequence[types.CodeType], lent: Mapping[str, Any]) -> tuple[Any, str]:
+        """Run a cell with names lent to it; the value of its last expression, and what it printed."""
+        self._told_before, kept_back = len(self.verdicts), dict(self.space)
+        self.space.update(lent)
+        printed, result = io.StringIO(), None
+        try:
+            with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
+                exec(code[0], self.space)
+                result = eval(code[1], self.space) if len(code) > 1 else None
+        finally:
+            for name in lent:
+                self.space.pop(name, None)
+                if name in kept_back:
+                    self.space[name] = kept_back[name]
+        return result, printed.getvalue()
+
+    def _theirs(self, name: str) -> bool:
+        """Whether a name is the learner's to define: what the course imports or defines is not."""
+        if name in self.job["answers"]:
+            return True
+        return name not in self.space and not hasattr(builtins, name)
+
+    def _failed(self, cell: Mapping[str, Any], error: BaseException) -> dict[str, Any]:
+        """What is told of an exception: its kind, and its words only where the release shows them already."""
+        name = type(error).__name__
+        line = _line(error, cell)
+        shown = line is not None and line in cell["visible"]
+        if not shown:
+            return _failure(cell, name, f"A test that is not shown stopped with {name}.")
+        text = clean(str(error), 300) if isinstance(error, AssertionError) else ""
+        told = f"`{line.strip()[:200]}` stopped with {name}" + (f": {text}" if text else ".")
+        return _failure(cell, name, told)
+
+    def _why(self) -> str:
+        """The first reason of the verdicts of this cell that lost points, in one sentence."""
+        for verdict in self.verdicts[self._told_before :]:
+            for outcome in verdict["outcomes"]:
+                if outcome["check"]:
+                    return clean(f"{outcome['title']}: {outcome['message']}", 400)
+        return ""
+
+
+def hash_of(text: str) -> int:
+    """32 bits of a text, the same in every session."""
+    import zlib
+
+    return zlib.crc32(text.encode())
+
+
+def reads(source: str) -> list[str]:
+    """The names that a cell reads or calls, in order.
+
+    >>> reads("assert double(2) == four")
+    ['double', 'four']
+    """
+    tree = ast.parse(source)
+    return list(dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)))
+
+
+def compiled(source: str) -> list[types.CodeType]:
+    """A cell as statements, and its last expression apart if it ends with one."""
+    tree = ast.parse(source, "<test>")
+    last = tree.body[-1] if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    if last is None or source.rstrip().endswith(";"):
+        return [compile(tree, "<test>", "exec")]
+    body = ast.Module(tree.body[:-1], type_ignores=[])
+    return [compile(body, "<test>", "exec"), compile(ast.Expression(last.value), "<test>", "eval")]
+
+
+def _usable(value: Any) -> Any:
+    """A learner's value as a test may read it: a module is ours of that name, or `...` for none."""
+    kind, name = getattr(value, "_kind", ("", "")) if isinstance(value, RemoteObject) else ("", "")
+    if kind != "module":
+        return value
+    return importlib.import_module(name) if name in OFFERED else ...
+
+
+def _line(error: BaseException, cell: Mapping[str, Any]) -> str | None:
+    """The line of the test cell at which the exception passed, or None."""
+    trace, found = error.__traceback__, None
+    lines = cell["source"].splitlines()
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == "<test>" and trace.tb_lineno <= len(lines):
+            found = lines[trace.tb_lineno - 1]
+        trace = trace.tb_next
+    return found
+
+
+def _failure(cell: Mapping[str, Any], name: str, told: str) -> dict[str, Any]:
+    error = {"output_type": "error", "ename": clean(name, 80), "evalue": told, "traceback": [told]}
+    return {"outputs": [error], "why": told}
+
+
+def _stream(text: str) -> dict[str, Any]:
+    return {"output_type": "stream", "name": "stdout", "text": clean(text, 20_000)}
+
+
+def _result(value: Any) -> dict[str, Any]:
+    """What nbgrader reads as partial credit: the text of a number of ours, never of a learner's object."""
+    text = repr(value) if type(value).__module__.split(".")[0] in ("builtins", "numpy", "torch", "autograder") else ""
+    return {"output_type": "execute_result", "data": {"text/plain": clean(text, 2000)}, "metadata": {}}
+
+
+def _told(verdict: Mapping[str, Any]) -> str:
+    """A verdict as text, without the cases: they hold inputs that the next submission might meet."""
+    from autograder.verdict import Verdict
+
+    plain = {k: v for k, v in verdict.items() if k not in ("points", "out_of")}
+    plain["outcomes"] = [o | {"case": "", "expected": "", "got": "", "message": safe_message(o)} for o in plain["outcomes"]]
+    return Verdict.from_dict(plain).text() + "\n"
+
+
+def safe_message(outcome: Mapping[str, Any]) -> str:
+    """The message of an outcome. What a learner's own exception says is left out: it can hold an input."""
+    message = outcome["message"]
+    if outcome["check"] in ("runs", "can be graded") and " stopped with " in message:
+        head, _, tail = message.partition(" stopped with ")
+        return f"{head} stopped with {tail.split(':')[0]}."
+    return message
+
+
+@contextlib.contextmanager
+def _silent() -> Any:
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
+
+
+# One submission ---------------------------------------------------------------------------------------------
+
+
+def examine(job: Mapping[str, Any], wire: socket.socket, folder: Path) -> dict[str, Any]:
+    """Run the cells of a job in their order: {"cells": {place: {...}}, "verdicts", "whose", "lost"}."""
+    limits = isolate.Limits(**job["limits"])
+    remote = Remote(Channel(wire.fileno(), wire.fileno()), min(limits.cell_seconds, job["call_seconds"]))
+    found: dict[str, Any] = {"cells": {}, "lost": ""}
+    try:
+        remote.pid = _hello(wire)
+    except (OSError, WireError) as error:
+        remote.lost = f"its process did not start: {error}"
+    tests = Tests(job, remote, folder)
+    for cell in job["cells"]:
+        made = _test(cell, tests, remote) if cell["role"] == "test" else _send(cell, remote, limits)
+        found["cells"][str(cell["place"])] = made
+    return found | {"verdicts": tests.verdicts, "whose": tests.whose, "lost": remote.lost}
+
+
+def _hello(wire: socket.socket) -> int:
+    """The process that is at the other end, as the system names it to us."""
+    wire.settimeout(60)
+    wire.setsockopt(socket.SOL_SOCKET, SO_PASSCRED, 1)
+    said, extra, *_ = wire.recvmsg(1, socket.CMSG_SPACE(12))
+    wire.setsockopt(socket.SOL_SOCKET, SO_PASSCRED, 0)
+    wire.settimeout(None)
+    if said != HELLO:
+        raise WireError("no process answered")
+    return struct.unpack("iII", extra[0][2])[0] if extra and extra[0][1] == SCM_CREDENTIALS else 0
+
+
+def _send(cell: Mapping[str, Any], remote: Remote, limits: isolate.Limits) -> dict[str, Any]:
+    """Have a cell of the learner's run where it lives."""
+    if remote.lost:
+        return {"outputs": [], "why": ""}
+    try:
+        outputs, raised = remote.run(cell["source"], limits.cell_seconds)
+    except Lost as lost:
+        told = f"The notebook was stopped in this cell: {lost}."
+        return _failure(cell, "Stopped", told)
+    except Exception as error:
+        return _failure(cell, type(error).__name__, "The cell could not be run.")
+    return {"outputs": kept(outputs, limits.outputs, limits.images), "raised": raised, "why": ""}
+
+
+def _test(cell: Mapping[str, Any], tests: Tests, remote: Remote) -> dict[str, Any]:
+    if not remote.lost:
+        with contextlib.suppress(Exception):
+            tests.whose = clean(remote.value({"do": "session"}), 200)
+    return tests.run(cell)
+
+
+# The template -----------------------------------------------------------------------------------------------
+
+
+def main(argv: Sequence[str]) -> None:
+    """Import, then fork for every job that comes; the fork answers on the socket that came with it."""
+    control = socket.socket(fileno=int(argv[0]))
+    isolate.prctl(isolate.PDEATHSIG, signal.SIGKILL)
+    for name in filter(None, argv[1].split(",")):
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    gc.collect()
+    gc.freeze()
+    control.send(b"ready")
+    while True:
+        content, descriptors, *_ = socket.recv_fds(control, 65536, 2)
+        if not content:
+            return
+        if os.fork() == 0:
+            _job(*(socket.socket(fileno=number) for number in descriptors))
+        for number in descriptors:
+            os.close(number)
+
+
+def _job(wire: socket.socket, answer: socket.socket) -> None:
+    """Read a job, examine, answer; whatever goes wrong here is told as an error of the grader."""
+    isolate.prctl(isolate.PDEATHSIG, signal.SIGKILL)
+    channel = Channel(answer.fileno(), answer.fileno(), limited=False)
+    try:
+        job, _ = channel.receive(60)
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        most = pages * resource.getpagesize() + ROOM
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        with tempfile.TemporaryDirectory(prefix="examine-") as folder:
+            found = examine(job, wire, Path(folder))
+    except BaseException as error:
+        found = {"failed": f"{type(error).__name__}: {clean(str(error), 500)}"}
+    with contextlib.suppress(WireError):
+        channel.send(found)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

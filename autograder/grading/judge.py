@@ -1,0 +1,86 @@
+"""The template of examining processes, from the outside: start it, give it a job, wait for the answer."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autograder.grading.sandbox import PACKAGE, START_SECONDS, Child
+from autograder.grading.wire import Channel, WireError
+from rslib.errors import ConfigError
+
+SPARE = 60.0
+"""Seconds beyond a submission's own that judging may take."""
+
+
+@dataclass
+class Judge:
+    """A running template. Use it as a context manager."""
+
+    modules: Sequence[str] = ()
+    process: subprocess.Popen | None = field(default=None, init=False)
+    control: socket.socket | None = field(default=None, init=False)
+
+    def __enter__(self) -> Judge:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        call = [sys.executable, "-P", "-s", "-m", "autograder.grading.examine"]
+        call += [str(theirs.fileno()), ",".join(self.modules)]
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        own = threads | {"PYTHONPATH": str(PACKAGE.parent), "HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg"}
+        self.process = subprocess.Popen(
+            call, pass_fds=[theirs.fileno()], env=os.environ | own, stdin=subprocess.DEVNULL, cwd="/"
+        )
+        theirs.close()
+        ours.settimeout(START_SECONDS)
+        if ours.recv(64) != b"ready":
+            raise ConfigError("the examining process did not start")
+        ours.settimeout(None)
+        self.control = ours
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.control.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(5)
+        self.process.kill()
+        self.process.wait()
+
+    def examine(self, job: Mapping[str, Any], child: Child) -> dict[str, Any]:
+        """What came of a job on a learner's process; {"failed": sentence} if the examination itself ended."""
+        ours, theirs = socket.socketpair()
+        with ours:
+            with theirs:
+                socket.send_fds(self.control, [b"job"], [child.wire.fileno(), theirs.fileno()])
+            channel = Channel(ours.fileno(), ours.fileno(), limited=False)
+            try:
+                channel.send(job, seconds=SPARE)
+                found, _ = channel.receive(job["limits"]["total_seconds"] + SPARE)
+            except WireError as error:
+                return {"failed": f"judging it took too much memory or time ({error})"}
+        return found
+
+
+def modules_for(names: Sequence[str], extra: Sequence[str]) -> list[str]:
+    """What a template imports beforehand: of what notebooks import, what is installed here, by import name."""
+    import importlib.util
+
+    found = []
+    for name in dict.fromkeys([*names, *extra]):
+        with contextlib.suppress(ImportError, ValueError, AttributeError):
+            if importlib.util.find_spec(name.split(".")[0]) is not None:
+                found.append(name)
+    return found
+
+
+def scratch(root: Path) -> Path:
+    """The grader's own folder in a course; nobody else may read it."""
+    folder = root / ".grading"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder

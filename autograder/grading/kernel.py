@@ -1,0 +1,407 @@
+"""The learner's process: runs cells as IPython does and answers the grader's requests, one at a time.
+
+Everything here can be taken over by the cells that it runs. So it decides nothing: it returns outputs and
+values, and whoever receives them treats them as a stranger's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import io
+import os
+import pickle
+import random
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from IPython.core.displayhook import DisplayHook
+from IPython.core.displaypub import DisplayPublisher
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+from autograder.grading.isolate import Limits
+from autograder.grading.outputs import clean, kept
+from autograder.grading.wire import HELLO, Channel, Encoder, WireError
+from autograder.work import limited, other_session
+
+OPERATORS = ("len", "iter", "getitem", "str", "repr", "neg", "abs", "add", "sub", "mul", "truediv", "eq")
+FETCHED = 64 << 20
+"""Bytes of the largest file that is handed in."""
+
+
+class Recorder(DisplayPublisher):
+    """Collects what cells show."""
+
+    def publish(self, data: Any, metadata: Any = None, source: Any = None, **options: Any) -> None:
+        """Called by `display`."""
+        self.shell.outputs.append({"output_type": "display_data", "data": dict(data)})
+
+    def clear_output(self, wait: bool = False) -> None:
+        """What was shown so far is dropped."""
+        self.shell.outputs.clear()
+
+
+class Results(DisplayHook):
+    """Collects the value of a cell's last expression; keeps no history of it."""
+
+    def write_output_prompt(self) -> None:
+        """No prompt is printed."""
+
+    def write_format_data(self, format_dict: Any, md_dict: Any = None) -> None:
+        """Called with the value in every form that it has."""
+        self.shell.outputs.append({"output_type": "execute_result", "data": dict(format_dict)})
+
+    def finish_displayhook(self) -> None:
+        """Nothing was printed, so no line is ended."""
+
+
+class Shell(InteractiveShell):
+    """IPython without history file, terminal and colours; outputs go into a list."""
+
+    display_pub_class = Recorder
+    displayhook_class = Results
+
+    def __init__(self, **options: Any) -> None:
+        self.outputs: list[dict[str, Any]] = []
+        super().__init__(**options)
+        self.display_pub.shell = self
+
+    def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
+        with contextlib.suppress(Exception):
+            told = str(evalue)
+            self.outputs.append(
+                {"output_type": "error", "ename": etype.__name__, "evalue": told, "traceback": list(stb)}
+            )
+
+    def enable_gui(self, gui: Any = None) -> None:
+        """There is no screen."""
+
+
+def make_shell() -> Shell:
+    """The shell of the process; made before the fork, so that no learner waits for it."""
+    settings = Config()
+    settings.HistoryManager.enabled = False
+    settings.InteractiveShell.colors = "nocolor" if _new_colours() else "NoColor"
+    return Shell.instance(config=settings)
+
+
+def _new_colours() -> bool:
+    import IPython
+
+    return IPython.version_info[0] >= 9
+
+
+class Stream(io.TextIOBase):
+    """stdout or stderr of the cells: pieces of text in the order of all outputs, up to a limit a cell."""
+
+    def __init__(self, shell: Shell, name: str, limit: int) -> None:
+        self.shell, self.name, self.limit, self.left = shell, name, limit, limit
+
+    def write(self, text: str) -> int:
+        """Keep what there is room for; say that all was written."""
+        if self.left > 0 and text:
+            part = {"output_type": "stream", "name": self.name, "text": text[: self.left]}
+            outputs = self.shell.outputs
+            if outputs and outputs[-1].get("name") == self.name:
+                outputs[-1]["text"] += part["text"]
+            else:
+                outputs.append(part)
+        self.left -= len(text)
+        return len(text)
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def isatty(self) -> bool:
+        """It is no terminal."""
+        return False
+
+
+class Kernel:
+    """One learner's process: its shell, the values that the grader holds references to, the pipe."""
+
+    def __init__(self, shell: Shell, channel: Channel, limits: Limits) -> None:
+        self.shell, self.channel, self.limits = shell, channel, limits
+        self.objects: list[Any] = []
+        self.places: dict[int, int] = {}
+        self.to, self.leaves = Encoder(self.keep), []
+        self.streams = [Stream(shell, name, limits.outputs) for name in ("stdout", "stderr")]
+
+    def serve(self) -> None:
+        """Answer until the grader hangs up."""
+        sys.stdout, sys.stderr = self.streams
+        while True:
+            self.answer(*self.channel.receive())
+
+    def answer(self, request: Any, blobs: list[bytes]) -> None:
+        """Do one thing and send what came of it, or the error."""
+        self.to, self.leaves = Encoder(self.keep), []
+        to = self.to
+        try:
+            reply = getattr(self, f"do_{request['do']}")(request, blobs, to)
+        except BaseException as error:  # exits and interrupts of a learner's function are answers too
+            reply, to = {"error": _family(error), "text": _text(error)}, Encoder(self.keep)
+        self.channel.send(reply, to.blobs)
+
+    def keep(self, value: Any) -> dict[str, Any]:
+        """A reference to a value that cannot cross, with what the grader may know of it."""
+        if _is(value, "datasets.arrow_dataset", "Dataset"):
+            return {"tab": [[name, self.to.node(value[name][:])] for name in value.column_names]}
+        place = self.places.setdefault(id(value), len(self.objects))
+        if place == len(self.objects):
+            self.objects.append(value)
+        return {"o": place} | self.described(value)
+
+    def described(self, value: Any) -> dict[str, Any]:
+        """Kind and name of an object, its class, the parameters of a function."""
+        found = {"k": _kind(value), "name": clean(getattr(value, "__name__", type(value).__name__), 200)}
+        found["calls"] = callable(value)
+        if type(value).__module__ == "__main__" and found["k"] == "object":
+            found["of"] = self.keep(type(value))
+        with contextlib.suppress(Exception):
+            found["doc"] = clean(value.__doc__ or "", 2000)
+            found["params"] = [[p.name, p.kind.value, p.default is not p.empty] for p in _parameters(value)]
+        return found
+
+    # Requests ------------------------------------------------------------------------------------------------
+
+    def do_run(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
+        """Run a cell; its outputs, and whether it raised."""
+        for stream in self.streams:
+            stream.left = self.limits.outputs
+        self.shell.outputs.clear()
+        with alarm(request["seconds"]), terminal(self.shell, self.limits.outputs):
+            result = self.shell.run_cell(request["source"], store_history=True)
+        shown = kept(self.shell.outputs, self.limits.outputs, self.limits.images)
+        self.shell.outputs.clear()
+        return {"outputs": shown, "raised": not result.success}
+
+    def do_get(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
+        """The variables of these names that exist."""
+        space, found = self.shell.user_ns, {}
+        for name in request["names"]:
+            if name in space:
+                mark = len(to.blobs)
+                try:
+                    found[name] = to.node(space[name])
+                except WireError:  # too large to cross: the grader gets a reference
+                    del to.blobs[mark:]
+                    to.nodes = 0
+                    found[name] = self.keep(space[name])
+        return {"values": found}
+
+    def do_call(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
+        """Call an object with the grader's arguments."""
+        args, options = self.loads(blobs[0])
+        function = self.objects[request["o"]]
+        before = Encoder(self.keep).node([args, options]) if request.get("back") else None
+        with self.conditions(request):
+            result = function(*args, **options)
+        reply = {"value": to.node(result), "states": _states(args), "leaves": self.leaves}
+        if before is not None:
+            reply["after"] = to.node([args, options])
+        return reply
+
+    def do_operate(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
+        """One of the OPERATORS on an object, and perhaps a second thing."""
+        import operator
+
+        if request["name"] not in OPERATORS:
+            raise ValueError("no such operation")
+        builtin = {"len": len, "str": str, "repr": repr, "iter": lambda x: list(_some(x))}
+        function = builtin.get(request["name"]) or getattr(operator, request["name"])
+        return {"value": to.node(function(self.objects[request["o"]], *self.loads(blobs[0])))}
+
+    def do_attribute(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
+        """An attribute of an object."""
+        return {"value": to.node(getattr(self.objects[request["o"]], request["name"]))}
+
+    def do_backward(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
+        """Gradients of a tensor that was returned, for the inputs of the call that made it."""
+        import torch
+
+        inputs = [self.objects[place] for place in request["inputs"]]
+        (given,) = self.loads(blobs[0])
+        found = torch.autograd.grad(
+            self.objects[request["o"]], inputs, given, retain_graph=True, allow_unused=True
+        )
+        return {"value": [None if g is None else to.tensor(g.detach()) for g in found]}
+
+    def do_file(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
+        """The bytes of a file that the learner names."""
+        path = Path(request["path"])
+        if not path.is_file() or path.stat().st_size > FETCHED:
+            raise FileNotFoundError(f"{path.name} is missing, or larger than {FETCHED >> 20} MB")
+        return {"value": to.node(path.read_bytes())}
+
+    def do_weights(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
+        """The weights of a model."""
+        weights = self.objects[request["o"]].model.state_dict()
+        return {"value": {"d": [[name, to.tensor(tensor.detach())] for name, tensor in weights.items()]}}
+
+    def do_session(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
+        """Whose variant the notebook asked for."""
+        session = sys.modules.get("autograder.session")
+        return {"value": str(session.whose()) if session else ""}
+
+    # Arguments -----------------------------------------------------------------------------------------------
+
+    def loads(self, content: bytes) -> Any:
+        """The grader's arguments; what stays with the grader becomes a function that asks it."""
+        reader = pickle.Unpickler(io.BytesIO(content))
+        reader.persistent_load = self.persistent
+        return reader.load()
+
+    def persistent(self, mark: Any) -> Any:
+        """A value of the learner's that comes back, a tensor to differentiate by, or a live object."""
+        kind, *rest = mark
+        if kind == "mine":
+            return self.objects[rest[0]]
+        if kind == "leaf":
+            tensor, plain = rest[0].requires_grad_(), rest[1]
+            self.leaves.append(self.keep(tensor)["o"])
+            return tensor if plain else tensor * 1.0  # a result may be changed in place, a leaf may not
+        return Live(self, *rest)
+
+    @contextlib.contextmanager
+    def conditions(self, request: Any) -> Iterator[None]:
+        """Patience, another session's hashes, silence: as the request says."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+            stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
+            if request.get("salt") is not None:
+                stack.enter_context(other_session(request["salt"]))
+            if request.get("patience"):
+                stack.enter_context(limited(request["patience"]))
+            yield
+
+
+class Live:
+    """A function of the grader's: calling it asks the grader, who answers with data."""
+
+    def __init__(self, kernel: Kernel, place: int, name: str) -> None:
+        self._ask = lambda args, options: _callback(kernel, place, args, options)
+        self._name = name
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return self._ask(args, options)
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+def _callback(kernel: Kernel, place: int, args: Any, options: Any) -> Any:
+    to = Encoder(kernel.keep)
+    kernel.channel.send({"callback": place, "args": to.node([list(args), dict(options)])}, to.blobs)
+    while True:
+        reply, blobs = kernel.channel.receive()
+        if "do" not in reply:
+            break
+        kernel.answer(reply, blobs)
+    if "raise" in reply:
+        raise pickle.loads(blobs[0])
+    return kernel.loads(blobs[0])
+
+
+def _is(value: Any, module: str, name: str) -> bool:
+    return type(value).__module__ == module and type(value).__qualname__ == name
+
+
+def _kind(value: Any) -> str:
+    """What the grader makes of an object: a function, a class, a module, a model, or an object."""
+    if _is(value, "rslib.models.loaded", "Policy") or _is(value, "rslib.models.loaded", "RewardModel"):
+        return "model"
+    if isinstance(value, type):
+        return "class"
+    if inspect.ismodule(value):
+        return "module"
+    return "function" if inspect.isroutine(value) or isinstance(value, functools.partial) else "object"
+
+
+def _family(error: BaseException) -> list[str]:
+    return [kind.__name__ for kind in type(error).__mro__ if isinstance(kind.__name__, str)][:12]
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return clean(str(error), 4000)
+    except BaseException:
+        return ""
+
+
+def _parameters(value: Any) -> list[inspect.Parameter]:
+    return list(inspect.signature(value).parameters.values())[:50]
+
+
+def _some(values: Any) -> Iterator[Any]:
+    for count, value in enumerate(values):
+        if count >= 100_000:
+            raise ValueError("more than 100,000 values")
+        yield value
+
+
+def _states(args: Any) -> list[Any]:
+    """Where the generators among the arguments stand after the call."""
+    return [
+        [place, _plain_state(arg.bit_generator.state)]
+        for place, arg in enumerate(args)
+        if isinstance(arg, np.random.Generator)
+    ]
+
+
+def _plain_state(state: Any) -> Any:
+    return {k: _plain_state(v) for k, v in state.items()} if isinstance(state, dict) else state
+
+
+@contextlib.contextmanager
+def alarm(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in the cell when its time is over."""
+
+    def ring(signum: int, frame: Any) -> None:
+        raise TimeoutError(f"the cell was stopped after {seconds:g} seconds")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def terminal(shell: Shell, limit: int) -> Iterator[None]:
+    """Text that programs write to the terminal itself becomes output of the cell."""
+    start = os.lseek(1, 0, os.SEEK_END)
+    try:
+        yield
+    finally:
+        text = os.pread(1, limit, start)
+        os.ftruncate(1, 0)
+        os.lseek(1, 0, os.SEEK_SET)
+        if text:
+            said = text.decode("utf-8", "replace")
+            shell.outputs.append({"output_type": "stream", "name": "stdout", "text": said})
+
+
+def run(shell: Shell, channel: Channel, limits: Limits, seed: int) -> None:
+    """Become the learner's process: seeds of its own, terminal in a file, then serve."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(seed)
+    descriptor = os.open("/tmp", os.O_TMPFILE | os.O_RDWR, 0o600)
+    for target in (1, 2):
+        os.dup2(descriptor, target)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.write(channel.writer, HELLO)  # the kernel of the system adds which process it is
+    with contextlib.suppress(WireError):
+        Kernel(shell, channel, limits).serve()
+    os._exit(0)

@@ -1,0 +1,276 @@
+"""What an assignment consists of, read from the instructor's `source/`: cells, tests, points, release.
+
+Everything that is graded comes from here. The gradebook is told of it as `nbgrader generate_assignment`
+would, with nbgrader's own steps and the settings of the course.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbconvert.exporters import NotebookExporter
+from nbformat import NotebookNode
+from nbgrader.api import Gradebook
+from nbgrader.converters import GenerateAssignment
+from nbgrader.coursedir import CourseDirectory
+from nbgrader.preprocessors import ClearHiddenTests, SaveCells
+from traitlets.config import Config, PyFileConfigLoader
+
+from autograder import exercises
+from autograder.grading.examine import reads
+from rslib.errors import ConfigError, DataError
+
+CHECK = re.compile(r"""^check\(\s*["']([\w.]+)["']\s*\)$""")
+LAZY = "skip_unneeded"
+"""Key in a notebook's metadata: cells that no answer needs may be left out when it is graded."""
+CONFIG = "nbgrader_config.py"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the instructor's notebook.
+
+    role: "answer" (the learner's, perhaps graded by hand), "test", "locked", "task" or "plain".
+    source: as graded. release: as handed out, without hidden tests. metadata: nbgrader's, as released.
+    """
+
+    place: int
+    kind: str
+    role: str
+    grade_id: str
+    id: str
+    source: str
+    release: str
+    points: float
+    by_hand: bool
+    metadata: dict[str, Any] = field(hash=False, compare=False)
+
+    @property
+    def hidden(self) -> bool:
+        """Whether the release does not show all of it."""
+        return self.source != self.release
+
+    def reads(self) -> list[str]:
+        """The learner's names that a test cell looks at."""
+        found = CHECK.match(self.source.strip())
+        if found:
+            return list(exercises.find(found[1]).names)
+        try:
+            return reads(self.source)
+        except SyntaxError:
+            return []
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """One notebook of an assignment."""
+
+    name: str
+    cells: tuple[Cell, ...]
+    metadata: dict[str, Any] = field(hash=False, compare=False)
+    digest: str
+
+    @property
+    def lazy(self) -> bool:
+        """Whether cells that no answer needs are left out."""
+        return bool(self.metadata.get("autograder", {}).get(LAZY))
+
+    @property
+    def answers(self) -> list[Cell]:
+        """The learner's cells."""
+        return [cell for cell in self.cells if cell.role == "answer"]
+
+    def salt(self) -> str:
+        """The course's salt, from the cell that calls `begin`."""
+        for tree in self._trees("plain", "locked"):
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "begin":
+                    found = [k.value for k in node.keywords if k.arg == "course"]
+                    return str(found[0].value) if found and isinstance(found[0], ast.Constant) else ""
+        return ""
+
+    def trusted(self) -> list[str]:
+        """Statements of the instructor's that run beside the tests.
+
+        Imports of every released cell; functions, classes and literals of cells that learners cannot change.
+        """
+        found = []
+        for cell in self.cells:
+            for node in _statements(cell) if cell.role in ("plain", "locked") else []:
+                locked = cell.role == "locked" and isinstance(node, ast.FunctionDef | ast.ClassDef)
+                if isinstance(node, ast.Import | ast.ImportFrom) or locked or _literal(node, cell):
+                    found.append(ast.unparse(node))
+        return found
+
+    def modules(self) -> list[str]:
+        """Modules that the notebook imports, by their full names."""
+        found: dict[str, None] = {}
+        for tree in self._trees("plain", "locked", "test", "answer"):
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Import):
+                    found |= dict.fromkeys(alias.name for alias in node.names)
+                elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                    found[node.module] = None
+        return list(found)
+
+    def exercise_modules(self) -> list[str]:
+        """Modules of the graders that its check cells call."""
+        ids = [m[1] for cell in self.cells if (m := CHECK.match(cell.source.strip()))]
+        return sorted({f"autograder.exercises.nb{int(id.split('.')[0]):02d}" for id in ids})
+
+    def _trees(self, *roles: str) -> list[ast.Module]:
+        return [ast.Module(_statements(cell), type_ignores=[]) for cell in self.cells if cell.role in roles]
+
+
+def _statements(cell: Cell) -> list[ast.stmt]:
+    """The statements of a code cell; lines with magics are left out."""
+    if cell.kind != "code":
+        return []
+    text = "\n".join("" if line.lstrip()[:1] in ("%", "!") else line for line in cell.release.splitlines())
+    try:
+        return ast.parse(text).body
+    except SyntaxError:
+        return []
+
+
+def _literal(node: ast.stmt, cell: Cell) -> bool:
+    """Whether a locked cell's statement gives a name to plain data."""
+    if cell.role != "locked" or not isinstance(node, ast.Assign):
+        return False
+    try:
+        ast.literal_eval(node.value)
+    except (ValueError, TypeError, SyntaxError):
+        return False
+    return all(isinstance(target, ast.Name) for target in node.targets)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An assignment: its notebooks, and a digest of all that decides points."""
+
+    assignment: str
+    notebooks: tuple[Notebook, ...]
+
+    @property
+    def digest(self) -> str:
+        """Changes with every change of a test, a point or a cell."""
+        return hashlib.sha256("".join(n.digest for n in self.notebooks).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Course:
+    """An nbgrader course directory."""
+
+    root: Path
+    config: Config = field(hash=False, compare=False)
+
+    @classmethod
+    def open(cls, root: Path) -> Course:
+        """The course in a folder. Raises ConfigError if it holds none."""
+        if not (root / "source").is_dir():
+            fix = "Make one with `make course OUT=...`, or name the folder that holds source/."
+            raise ConfigError("no nbgrader course directory", where=str(root), fix=fix)
+        config = PyFileConfigLoader(CONFIG, str(root)).load_config() if (root / CONFIG).is_file() else Config()
+        return cls(root.resolve(), config)
+
+    @property
+    def directory(self) -> CourseDirectory:
+        """nbgrader's own view of the folder."""
+        config = Config(self.config)
+        config.CourseDirectory.root = str(self.root)
+        return CourseDirectory(config=config)
+
+    @property
+    def database(self) -> str:
+        """Address of the gradebook."""
+        return self.directory.db_url
+
+    def path(self, step: str, student: str, assignment: str) -> Path:
+        """The folder of a submission in `submitted`, `autograded` or `feedback`."""
+        there = self.directory
+        return Path(there.format_path(getattr(there, f"{step}_directory"), student, assignment))
+
+    def assignments(self) -> list[str]:
+        """Names of the assignments in source/."""
+        folders = (self.root / "source").iterdir()
+        return sorted(path.name for path in folders if path.is_dir() and any(path.glob("*.ipynb")))
+
+    def plan(self, assignment: str) -> Plan:
+        """Read an assignment. Raises DataError for a notebook that nbgrader refuses."""
+        sources = sorted((self.root / "source" / assignment).glob("*.ipynb"))
+        return Plan(assignment, tuple(self._notebook(path) for path in sources))
+
+    def _notebook(self, path: Path) -> Notebook:
+        try:
+            source = nbformat.read(path, as_version=4)
+            graded = self._processed(source, hidden=True)
+            released = self._processed(source, hidden=False)
+        except Exception as error:  # nbgrader raises many kinds
+            raise DataError(f"nbgrader refuses this notebook: {error}", where=str(path)) from error
+        pairs = zip(graded.cells, released.cells, strict=True)
+        cells = tuple(_cell(place, one, other) for place, (one, other) in enumerate(pairs))
+        facts = [[c.kind, c.role, c.grade_id, c.source, c.points] for c in cells]
+        digest = hashlib.sha256(json.dumps([path.stem, facts]).encode()).hexdigest()
+        return Notebook(path.stem, cells, dict(released.metadata), digest)
+
+    def _steps(self) -> list[Any]:
+        return list(GenerateAssignment.class_traits()["preprocessors"].default())
+
+    def _processed(self, nb: NotebookNode, hidden: bool) -> NotebookNode:
+        """The notebook as nbgrader releases it, or as it is before the hidden tests are taken out."""
+        steps = [step for step in self._steps() if step is not SaveCells]
+        return self._exported(nb, steps[: steps.index(ClearHiddenTests)] if hidden else steps, {})
+
+    def _exported(self, nb: NotebookNode, steps: Sequence[Any], resources: dict[str, Any]) -> NotebookNode:
+        exporter = NotebookExporter(config=Config(Exporter={"default_preprocessors": []}, **self.config))
+        for step in steps:
+            exporter.register_preprocessor(step)
+        return nbformat.reads(exporter.from_notebook_node(nb, resources)[0], as_version=4)
+
+    def tell_gradebook(self, plan: Plan) -> None:
+        """Have the gradebook know the assignment's cells and points. Raises DataError where it refuses."""
+        with Gradebook(self.database) as book:
+            book.update_or_create_assignment(plan.assignment)
+        for notebook in plan.notebooks:
+            path = self.root / "source" / plan.assignment / f"{notebook.name}.ipynb"
+            names = {"notebook": notebook.name, "assignment": plan.assignment, "db_url": self.database}
+            steps = self._steps()
+            try:
+                source = nbformat.read(path, as_version=4)
+                self._exported(source, steps[: steps.index(SaveCells) + 1], {"nbgrader": names})
+            except RuntimeError as error:
+                fix = "Give a changed assignment a new name, or take its submissions out of the gradebook."
+                raise DataError(str(error), where=str(path), fix=fix) from error
+
+
+def _cell(place: int, graded: NotebookNode, released: NotebookNode) -> Cell:
+    known = dict(released.metadata.get("nbgrader", {}))
+    role = "plain"
+    if known.get("task"):
+        role = "task"
+    elif known.get("solution"):
+        role = "answer"
+    elif known.get("grade"):
+        role = "test"
+    elif known.get("locked"):
+        role = "locked"
+    return Cell(
+        place,
+        released.cell_type,
+        role,
+        str(known.get("grade_id", "")),
+        str(released.get("id", "")),
+        graded.source,
+        released.source,
+        float(known.get("points", 0) or 0),
+        role == "task" or (role == "answer" and bool(known.get("grade"))),
+        known,
+    )

@@ -1,0 +1,519 @@
+"""The learner's values as the tests see them: exact data, and stand-ins that ask over the pipe.
+
+A stand-in never lets the learner's process see what it is compared with: no operator between a stand-in and
+plain data crosses. A function that returns an object whose `==` is always true therefore gains nothing.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import inspect
+import io
+import os
+import pickle
+import shutil
+import sys
+import time
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autograder import work as work_module
+from autograder.exercise import Variant
+from autograder.grading.outputs import clean
+from autograder.grading.wire import Channel, Decoder, Gone, Late, WireError, bytes_of, tensor_of
+from autograder.work import Work
+from rslib import errors
+
+CALL_SECONDS = 120.0
+"""Seconds after which a call that has not come back ends the whole submission."""
+GRACE = 5.0
+"""Seconds that a cell may take to notice that its time is over."""
+BIGGEST_MODEL = 64 << 20
+
+
+class RemoteError(Exception):
+    """An exception of the learner's that has no counterpart here."""
+
+
+class Lost(Exception):
+    """The learner's process is gone, or does not answer: nothing more can be asked of it."""
+
+
+class Remote:
+    """The learner's process, from outside."""
+
+    def __init__(self, channel: Channel, call_seconds: float = CALL_SECONDS) -> None:
+        self.channel, self.call_seconds = channel, call_seconds
+        self.lives: list[Callable[..., Any]] = []
+        self.classes: dict[int, type] = {}
+        self.graph: tuple[list[Any], list[int]] = [], []
+        self.pid = 0
+        self.salt: int | None = None
+        self.lost = ""
+
+    def ask(
+        self, request: Mapping[str, Any], args: Any = None, seconds: float | None = None
+    ) -> tuple[dict[str, Any], Decoder, list[Any]]:
+        """Send a request, answer its callbacks: the reply, what decodes it, the tensors that had gradients.
+
+        Raises the learner's exception (an exact builtin or engine one), or Lost.
+        """
+        leaves: list[Any] = []
+        blobs = [self._pickled(args, leaves)] if args is not None else []
+        reply, parts = self._exchange(dict(request), blobs, seconds or self.call_seconds)
+        if "error" in reply:
+            raise rebuilt(reply)
+        return reply, Decoder(parts, self.refer), leaves
+
+    def _exchange(self, request: dict, blobs: list[bytes], seconds: float) -> tuple[dict[str, Any], list[bytes]]:
+        """One request and its reply. After a failure the pipe is of no use: what comes is out of step."""
+        if self.lost:
+            raise Lost(self.lost)
+        deadline = time.monotonic() + seconds
+        try:
+            self.channel.send(request, blobs, seconds)
+            while True:
+                reply, parts = self.channel.receive(max(0.01, deadline - time.monotonic()))
+                if not isinstance(reply, dict):
+                    raise WireError("a reply of no form")
+                if "callback" not in reply:
+                    return reply, parts
+                self._call_back(reply, parts)
+        except WireError as error:
+            told = {Gone: "its process ended", Late: f"it gave no answer within {seconds:g} seconds"}
+            self.lost = told.get(type(error), f"it sent {error}")
+            raise Lost(self.lost) from error
+
+    def value(self, request: Mapping[str, Any], args: Any = None) -> Any:
+        """The value of the reply to a request."""
+        reply, decoder, _ = self.ask(request, args)
+        return decoder.value(reply.get("value"))
+
+    def run(self, source: str, seconds: float) -> tuple[list[Any], bool]:
+        """Run a cell: its outputs as the learner's process tells them, and whether it raised."""
+        reply, *_ = self.ask({"do": "run", "source": source, "seconds": seconds}, seconds=seconds + GRACE)
+        outputs = reply.get("outputs")
+        return (outputs if isinstance(outputs, list) else []), bool(reply.get("raised"))
+
+    def names(self, names: Sequence[str]) -> dict[str, Any]:
+        """Those of the names that the notebook defines, with their values."""
+        reply, decoder, _ = self.ask({"do": "get", "names": list(names)})
+        values = reply.get("values")
+        values = values if isinstance(values, dict) else {}
+        return {name: decoder.value(values[name]) for name in names if name in values}
+
+    def call(self, place: int, args: tuple, options: dict, *, back: bool, **conditions: Any) -> Any:
+        """Call an object of the learner's. `back`: what it does to its arguments happens to ours."""
+        request = {"do": "call", "o": place, "back": back, "salt": self.salt} | conditions
+        reply, decoder, inputs = self.ask(request, (args, options))
+        _advance(args, reply.get("states"))
+        leaves = reply.get("leaves")
+        self.graph = inputs, [n for n in leaves if type(n) is int] if isinstance(leaves, list) else []
+        value = decoder.value(reply.get("value"))
+        after = decoder.value(reply.get("after")) if back else None
+        if isinstance(after, list) and len(after) == 2:
+            write_back([list(args), options], [list(after[0]), after[1]])
+        return value
+
+    def processor_seconds(self) -> float:
+        """Processor seconds of the learner's process, as the kernel counts them; of the clock without it."""
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return time.monotonic()
+
+    def _call_back(self, reply: Mapping[str, Any], parts: Sequence[bytes]) -> None:
+        """Call an object of ours with the learner's data; an exception of it goes back as one."""
+        decoder, place = Decoder(parts, self.refer), reply["callback"]
+        if type(place) is not int or not 0 <= place < len(self.lives):
+            raise WireError("a callback to nothing")
+        try:
+            args, options = decoder.value(reply.get("args"))
+            found = self.lives[place](*args, **options)
+            self.channel.send({"value": True}, [self._pickled(found, [])], self.call_seconds)
+        except WireError:
+            raise
+        except Exception as error:
+            self.channel.send({"raise": True}, [pickle.dumps(_sendable(error))], self.call_seconds)
+
+    def _pickled(self, value: Any, leaves: list[Any]) -> bytes:
+        buffer = io.BytesIO()
+        _Pickler(buffer, self, leaves).dump(value)
+        return buffer.getvalue()
+
+    def refer(self, node: Mapping[str, Any]) -> Any:
+        """The stand-in for a reference."""
+        if "tensor" in node:
+            return _with_gradient(self, node["tensor"], node["g"])
+        if "tab" in node:
+            return _table(Decoder([], self.refer), node)
+        place, kind = node.get("o"), node.get("k")
+        if type(place) is not int:
+            raise WireError("a reference to nothing")
+        if kind == "function":
+            return _function(self, place, node)
+        if kind == "class":
+            return self._class(place, node)
+        if kind == "model":
+            return RemoteModel(self, place)
+        return self._object(place, node)
+
+    def _class(self, place: int, node: Mapping[str, Any]) -> type:
+        """One class here for each of theirs, so that isinstance works."""
+        if place not in self.classes:
+            if len(self.classes) > 1000:
+                raise WireError("more than a thousand classes")
+            name = clean(node.get("name", "Class"), 100)
+            marks = {"_place_of_class": place, "_remote_of_class": self}
+            self.classes[place] = type(name, (RemoteObject,), marks)
+        return self.classes[place]
+
+    def _object(self, place: int, node: Mapping[str, Any]) -> Any:
+        of = node.get("of")
+        kind = self.refer(of) if isinstance(of, dict) and of.get("k") == "class" else RemoteObject
+        base = CallableObject if node.get("calls") else RemoteObject
+        kind = kind if base is RemoteObject else _callable_kind(kind)
+        found = object.__new__(kind)
+        found.__dict__.update(_remote=self, _place=place, _kind=kind_of(node))
+        return found
+
+
+def kind_of(node: Mapping[str, Any]) -> tuple[str, str]:
+    """What a reference says that it stands for, and its name."""
+    return clean(node.get("k", ""), 20), clean(node.get("name", ""), 200)
+
+
+def _callable_kind(kind: type) -> type:
+    return CallableObject if kind is RemoteObject else type(kind.__name__, (CallableObject, kind), {})
+
+
+def rebuilt(reply: Mapping[str, Any]) -> Exception:
+    """The learner's exception: the nearest builtin or engine class, with its text.
+
+    >>> rebuilt({"error": ["MyError", "ValueError", "Exception"], "text": "no"})
+    ValueError('no')
+    """
+    names = reply["error"] if isinstance(reply["error"], list) else []
+    text = clean(reply.get("text", ""), 4000)
+    for name in names:
+        for home in (builtins, errors, work_module):
+            kind = getattr(home, name, None) if isinstance(name, str) else None
+            if isinstance(kind, type) and issubclass(kind, Exception):
+                with contextlib.suppress(TypeError):
+                    return kind(text)
+    return RemoteError(f"{clean(names[0], 80) if names else 'an exception'}: {text}")
+
+
+class _Pickler(pickle.Pickler):
+    """Sends plain values by content, callables of ours by reference, the learner's own values back."""
+
+    def __init__(self, buffer: io.BytesIO, remote: Remote, leaves: list[Any]) -> None:
+        super().__init__(buffer)
+        self.remote, self.leaves = remote, leaves
+
+    def persistent_id(self, value: Any) -> Any:
+        """A mark for what does not cross by content; None for the rest."""
+        if isinstance(value, RemoteObject | types.FunctionType) and hasattr(value, "_place"):
+            return "mine", value._place
+        if type(value).__module__ == "torch" and getattr(value, "requires_grad", False):
+            self.leaves.append(value)
+            return "leaf", value.detach(), value.is_leaf
+        if _is_live(value):
+            self.remote.lives.append(value)
+            return "live", len(self.remote.lives) - 1, repr(value)[:200]
+        return None
+
+    def reducer_override(self, value: Any) -> Any:
+        """Tensors as bytes: torch's own way needs shared memory."""
+        if type(value).__module__ == "torch" and type(value).__name__ == "Tensor":
+            return tensor_of, bytes_of(value)
+        return NotImplemented
+
+
+def _is_live(value: Any) -> bool:
+    """Whether a value acts, and so stays here: a callable that nobody can import by its name.
+
+    >>> _is_live(len), _is_live(np.mean), _is_live(lambda: 1)
+    (False, False, True)
+    """
+    if not callable(value) or isinstance(value, type | np.ufunc):
+        return False
+    home, name = sys.modules.get(getattr(value, "__module__", None) or "builtins"), getattr(value, "__qualname__", "")
+    return home is None or getattr(home, name, None) is not value
+
+
+def _sendable(error: Exception) -> Exception:
+    """The exception itself where the other side knows its class, else one with its words."""
+    known = type(error).__module__ in ("builtins", errors.__name__)
+    return error if known else RuntimeError(str(error))
+
+
+# Functions and objects --------------------------------------------------------------------------------------
+
+
+def _function(remote: Remote, place: int, node: Mapping[str, Any]) -> Callable[..., Any]:
+    """A function that calls the learner's; what that does to lists and arrays happens to ours."""
+
+    def stand_in(*args: Any, **options: Any) -> Any:
+        return remote.call(place, args, options, back=True)
+
+    stand_in._place, stand_in._remote = place, remote
+    stand_in.__name__ = stand_in.__qualname__ = clean(node.get("name", "function"), 100)
+    stand_in.__doc__ = clean(node["doc"], 2000) if node.get("doc") else None
+    with contextlib.suppress(Exception):
+        stand_in.__signature__ = _signature(node["params"])
+    return stand_in
+
+
+def _signature(parameters: Any) -> inspect.Signature:
+    made = [
+        inspect.Parameter(
+            str(name), inspect._ParameterKind(kind), default=... if default else inspect.Parameter.empty
+        )
+        for name, kind, default in parameters
+    ]
+    return inspect.Signature(made)
+
+
+class RemoteObject:
+    """An object of the learner's. Reading it asks; comparing it with plain data does not, and is false."""
+
+    def __new__(cls, *args: Any, **options: Any) -> Any:
+        """Make one where the learner's class lives."""
+        if not hasattr(cls, "_place_of_class"):
+            raise TypeError("only a class of the learner's can be called")
+        remote = cls._remote_of_class
+        return remote.call(cls._place_of_class, args, options, back=False)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._remote.value({"do": "attribute", "o": self._place, "name": name})
+
+    def _operate(self, name: str, *others: Any) -> Any:
+        request = {"do": "operate", "o": self._place, "name": name}
+        return self._remote.value(request, tuple(others))
+
+    def __len__(self) -> int:
+        return operator_index(self._operate("len"))
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._operate("iter"))
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._operate("getitem", key)
+
+    def __contains__(self, item: Any) -> bool:
+        return any(item == mine for mine in self)
+
+    def __str__(self) -> str:
+        return str(self._operate("str"))
+
+    def __repr__(self) -> str:
+        return str(self._operate("repr"))
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RemoteObject) and self._operate("eq", other) is True
+
+    __hash__ = None
+
+
+def operator_index(value: Any) -> int:
+    """A whole number, or TypeError."""
+    if type(value) is not int:
+        raise TypeError("a whole number was asked for")
+    return value
+
+
+def _binary(name: str) -> Callable[[RemoteObject, Any], Any]:
+    def operate(self: RemoteObject, other: Any) -> Any:
+        return self._operate(name, other) if isinstance(other, RemoteObject) else NotImplemented
+
+    return operate
+
+
+for _name in ("add", "sub", "mul", "truediv"):
+    setattr(RemoteObject, f"__{_name}__", _binary(_name))
+for _name in ("neg", "abs"):
+    setattr(RemoteObject, f"__{_name}__", lambda self, name=_name: self._operate(name))
+
+
+class CallableObject(RemoteObject):
+    """An object of the learner's that can be called."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return self._remote.call(self._place, args, options, back=True)
+
+
+# Changes, generators, gradients, tables, models -------------------------------------------------------------
+
+
+def write_back(ours: Any, theirs: Any) -> None:
+    """Make our lists, dicts, arrays and tensors what the learner's function made of its copies.
+
+    >>> mine = [3, 1]; write_back([mine], [[1, 3]]); mine
+    [1, 3]
+    """
+    if isinstance(ours, list) and isinstance(theirs, list):
+        if len(ours) == len(theirs):
+            for k, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+                if _by_content(one) and type(one) is type(other):
+                    write_back(one, other)
+                elif not _by_content(one) and _simple(other):
+                    ours[k] = other
+        else:
+            ours[:] = theirs
+    elif isinstance(ours, dict) and isinstance(theirs, dict):
+        for key in [key for key in ours if key not in theirs]:
+            del ours[key]
+        for key, other in theirs.items():
+            if key in ours and _by_content(ours[key]) and type(ours[key]) is type(other):
+                write_back(ours[key], other)
+            elif key not in ours or _simple(other):
+                ours[key] = other
+    elif hasattr(ours, "shape") and getattr(theirs, "shape", None) == ours.shape:
+        with contextlib.suppress(TypeError, ValueError, RuntimeError):
+            (ours.data if hasattr(ours, "detach") else ours)[...] = theirs
+
+
+def _by_content(value: Any) -> bool:
+    return isinstance(value, list | dict | np.ndarray) or hasattr(value, "detach")
+
+
+def _simple(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | float | str | tuple | list | dict)
+
+
+def _advance(args: Sequence[Any], states: Any) -> None:
+    """Generators among the arguments stand where the learner's function left its copies."""
+    for item in states if isinstance(states, list) else []:
+        with contextlib.suppress(TypeError, ValueError, KeyError, IndexError, OverflowError):
+            place, state = item
+            generator = args[place].bit_generator
+            if state["bit_generator"] == generator.state["bit_generator"]:
+                generator.state = state
+
+
+def _with_gradient(remote: Remote, value: Any, place: Any) -> Any:
+    """A tensor whose gradient is asked for where its graph is."""
+    import torch
+
+    inputs, places = remote.graph
+
+    class Through(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *tensors: Any) -> Any:
+            return value.clone()
+
+        @staticmethod
+        def backward(ctx: Any, given: Any) -> Any:
+            request = {"do": "backward", "o": place, "inputs": places}
+            found = remote.value(request, (given.detach(),))
+            return tuple(_fitting(g, t) for g, t in zip(found, inputs, strict=True))
+
+    if type(place) is not int or not inputs or len(inputs) != len(places):
+        return value.requires_grad_() if value.is_floating_point() else value
+    return Through.apply(*inputs)
+
+
+def _fitting(gradient: Any, tensor: Any) -> Any:
+    """A gradient of the shape and kind of its tensor, or None."""
+    fits = getattr(gradient, "shape", None) == tensor.shape
+    return gradient.to(tensor.dtype) if fits else None
+
+
+def _table(decoder: Decoder, node: Mapping[str, Any]) -> Any:
+    """A table made anew from its columns."""
+    from datasets import Dataset
+
+    columns = {}
+    for pair in node["tab"] if isinstance(node["tab"], list) else []:
+        if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)):
+            raise WireError("a table of no columns")
+        columns[pair[0]] = decoder.value(pair[1])
+    try:
+        return Dataset.from_dict(columns)
+    except Exception as error:  # columns of unequal length or of mixed kinds: pyarrow has many words for it
+        raise WireError(f"a table that is none: {type(error).__name__}") from error
+
+
+class RemoteModel:
+    """A model of the learner's; its weights are fetched when somebody asks for its fingerprint."""
+
+    def __init__(self, remote: Remote, place: int) -> None:
+        self._remote, self._place = remote, place
+
+    def fingerprint(self) -> str:
+        """The fingerprint of the embedded reward model with these weights; "" if they do not fit it."""
+        import copy
+
+        from rslib.models import load_reward_model
+
+        weights = self._remote.value({"do": "weights", "o": self._place})
+        ours = copy.deepcopy(load_reward_model("tiny"))
+        known = ours.model.state_dict()
+        fits = isinstance(weights, dict) and weights.keys() == known.keys()
+        if not fits or any(getattr(weights[k], "shape", None) != known[k].shape for k in known):
+            return ""
+        ours.model.load_state_dict(weights)
+        return ours.fingerprint()
+
+
+class RemoteWork(Work):
+    """A learner's work in another process. Graders use it as they use `Work`."""
+
+    def __init__(self, remote: Remote, names: Sequence[str], variant: Variant, folder: Path) -> None:
+        self.remote = remote
+        super().__init__(remote.names(names), variant, folder)
+
+    def function(self, name: str, patience: float | None = None) -> Callable[..., Any]:
+        """As `Work.function`; patience is kept where the function runs."""
+        place = getattr(self._names.get(name), "_place", None)
+        if place is None:
+            return super().function(name)
+
+        def called(*args: Any, **options: Any) -> Any:
+            return self.remote.call(place, args, options, back=False, patience=patience)
+
+        return Work({name: called}, self.variant, self.folder).function(name)
+
+    @contextlib.contextmanager
+    def other_session(self, salt: int) -> Iterator[None]:
+        """As `Work.other_session`, in the learner's process."""
+        self.remote.salt = salt
+        try:
+            yield
+        finally:
+            self.remote.salt = None
+
+    def processor_seconds(self) -> float:
+        """As `Work.processor_seconds`, of the learner's process."""
+        return self.remote.processor_seconds()
+
+    def model_folder(self, path: str | Path) -> Path:
+        """A folder with the embedded policy's files and the learner's weights; they are checked on loading.
+
+        Anything else that lies in the learner's folder is not looked at.
+        """
+        from rslib.models.assets import ASSETS, POLICIES
+
+        if str(path) in POLICIES:
+            return Path(path)
+        target = self.folder / f"model-{len(list(self.folder.iterdir()))}"
+        try:
+            weights = self.remote.value({"do": "file", "path": f"{path}/model.safetensors"})
+        except (OSError, ValueError, RemoteError, TypeError):
+            return target  # which is not there, as the learner's is not
+        if not isinstance(weights, bytes) or len(weights) > BIGGEST_MODEL:
+            return target
+        shutil.copytree(ASSETS / POLICIES["tiny"], target)
+        (target / "model.safetensors").write_bytes(weights)
+        return target

@@ -1,0 +1,256 @@
+"""Start the fork server behind walls, and learners' processes in it.
+
+Which walls there are is found out by trying, never by the name of a system: `bubblewrap`, else a container,
+else none, and none only where the caller says that he trusts what he runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import site
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autograder.grading.isolate import SETTINGS, WORK, Limits
+from autograder.grading.server import FULL, PLAIN
+from autograder.grading.wire import Channel
+from rslib.errors import ConfigError
+
+BUBBLEWRAP, NONE = "bubblewrap", "none"
+PACKAGE = Path(__file__).resolve().parents[1]
+COURSE = "/course"
+HIDDEN = ("wrong", "grading", "calibrate.py", "catalogue.py", "course.py", "release.py", "numbers.py")
+"""Parts of this package that no learner's process sees: answers, and the graders of grades."""
+INSIDE = ("__init__.py", "isolate.py", "kernel.py", "outputs.py", "server.py", "wire.py")
+"""Parts of `grading` that run behind the walls."""
+STRANGER = 61_184
+"""The user that root becomes behind the walls."""
+START_SECONDS = 180.0
+REFUSAL = (
+    "these notebooks come from strangers, and bubblewrap, which would shut them in, {why}: install it (Debian, "
+    "Ubuntu: apt install bubblewrap), or let docker or podman do it with --container IMAGE, or run your own "
+    "notebooks with --trust-submissions"
+)
+UNPROTECTED = (
+    "WARNING: --trust-submissions runs every notebook as you, without walls. Unprotected are: your files (they "
+    "can be read, changed and deleted), the network, other processes of yours, other students' work. Points "
+    "and the gradebook are still guarded: tests run in another process, and a changed gradebook is put back."
+)
+
+
+@dataclass
+class Child:
+    """A learner's process: the wire to it, and the leash that ends it."""
+
+    wire: socket.socket
+    leash: socket.socket
+    folder: str = ""
+
+    def channel(self) -> Channel:
+        """Frames to and from the process."""
+        return Channel(self.wire.fileno(), self.wire.fileno())
+
+    def end(self) -> str:
+        """End the process and everything that it started; how it ended, in words."""
+        self.wire.close()
+        with contextlib.suppress(OSError):
+            self.leash.shutdown(socket.SHUT_WR)
+        why = ""
+        with contextlib.suppress(OSError, ValueError):
+            self.leash.settimeout(30)
+            why = json.loads(self.leash.recv(4096) or b"{}").get("ended", "")
+        self.leash.close()
+        if self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        return why
+
+
+@dataclass
+class Sandbox:
+    """A running fork server. Use it as a context manager."""
+
+    modules: Sequence[str] = ()
+    isolation: str = BUBBLEWRAP
+    process: subprocess.Popen | None = field(default=None, init=False)
+    control: socket.socket | None = field(default=None, init=False)
+    home: str = field(default="", init=False)
+
+    def __enter__(self) -> Sandbox:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the server and wait until it has imported everything. Raises ConfigError."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        walls = FULL if self.isolation == BUBBLEWRAP else PLAIN
+        user = STRANGER if walls == FULL and os.getuid() == 0 else -1
+        call = [sys.executable, "-P", "-s", "-m", "autograder.grading.server"]
+        call += [str(theirs.fileno()), walls, ",".join(self.modules), str(user)]
+        self.home = tempfile.mkdtemp(prefix="home-") if walls == PLAIN else f"{WORK}/.home"
+        environment = _environment(COURSE if walls == FULL else str(PACKAGE.parent), self.home)
+        wrapped = [*bubblewrap(environment), *call] if walls == FULL else call
+        self.log = tempfile.TemporaryFile()
+        self.process = subprocess.Popen(
+            wrapped,
+            pass_fds=[theirs.fileno()],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+            start_new_session=True,
+            cwd="/",
+        )
+        theirs.close()
+        self.control = ours
+        ours.settimeout(START_SECONDS)
+        try:
+            ready = ours.recv(4096)
+        except OSError:
+            ready = b""
+        if not ready:
+            self.stop()
+            raise ConfigError(f"the fork server did not start: {self.said()}")
+        ours.settimeout(None)
+
+    def said(self) -> str:
+        """The last words of the server."""
+        self.log.seek(0)
+        return self.log.read()[-800:].decode("utf-8", "replace").strip() or "it said nothing"
+
+    def stop(self) -> None:
+        """End the server and every learner's process."""
+        if self.control is not None:
+            self.control.close()
+        if self.process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(5)
+            self.process.kill()
+            self.process.wait()
+            shutil.rmtree(self.home, ignore_errors=self.isolation == BUBBLEWRAP)
+
+    def spawn(self, limits: Limits, seed: int) -> Child:
+        """A new process for one submission. Raises OSError where the server is gone."""
+        wire, their_wire = socket.socketpair()
+        leash, their_leash = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        folder = "" if self.isolation == BUBBLEWRAP else tempfile.mkdtemp(prefix="submission-")
+        request = {"limits": limits.plain(), "seed": seed, "folder": folder}
+        with their_wire, their_leash:
+            descriptors = [their_wire.fileno(), their_leash.fileno()]
+            socket.send_fds(self.control, [json.dumps(request).encode()], descriptors)
+        return Child(wire, leash, folder)
+
+
+def _environment(path: str, home: str) -> dict[str, str]:
+    """All that a notebook finds in its environment: nothing of the grader's."""
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return threads | {
+        "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+        "PYTHONPATH": path,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONHASHSEED": "0",
+        "HOME": home,
+        "TMPDIR": home if home.startswith("/tmp") else f"{WORK}/.tmp",
+        "IPYTHONDIR": f"/tmp/{SETTINGS}/ipython",
+        "MPLCONFIGDIR": f"{home}/.mpl",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "XDG_CACHE_HOME": f"{home}/.cache",
+        "HF_HOME": f"{home}/.hf",
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "TQDM_DISABLE": "0",
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+    }
+
+
+def bubblewrap(environment: dict[str, str]) -> list[str]:
+    """The command in front of the server: a read-only system, no network, no home, nothing else of ours."""
+    found = ["bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
+    found += ["--die-with-parent", "--new-session", "--clearenv"]
+    if os.getuid() == 0:  # it becomes a user that owns nothing as soon as it runs
+        found += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    else:
+        found += ["--unshare-user", "--cap-drop", "ALL"]
+    for name, value in environment.items():
+        found += ["--setenv", name, value]
+    for path in system_paths():
+        found += ["--symlink", os.readlink(path), path] if os.path.islink(path) else ["--ro-bind", path, path]
+    found += ["--proc", "/proc", "--dev", "/dev", "--dir", WORK, "--perms", "1777", "--tmpfs", "/tmp", "--dir", "/dev/shm"]
+    binds = [(path, path) for path in python_paths()]
+    binds += [(str(source), f"{COURSE}/{target}") for source, target in course_files()]
+    for parent in sorted({str(p) for _, target in binds for p in Path(target).parents} - {"/", *system_paths()}):
+        found += ["--dir", parent]  # bubblewrap's own would be closed to all but root
+    for source, target in binds:
+        found += ["--ro-bind", source, target]
+    return [*found, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
+
+
+def system_paths() -> list[str]:
+    """What every program needs of the system."""
+    names = "/usr /bin /sbin /lib /lib32 /lib64 /etc/ld.so.cache /etc/alternatives /etc/fonts /etc/localtime"
+    return [path for path in names.split() if os.path.lexists(path)]
+
+
+def python_paths() -> list[str]:
+    """Folders of this Python and its packages, without those that others contain or that the system has."""
+    found = {sys.prefix, sys.base_prefix, *site.getsitepackages(), *sysconfig.get_paths().values()}
+    found |= {str(Path(sys.executable).parent), str(Path(sys.executable).resolve().parent)}
+    kept: list[str] = []
+    for path in sorted(filter(os.path.isdir, found)):
+        inside = any(Path(path).is_relative_to(other) for other in ("/usr", "/bin", "/lib", *kept))
+        if not inside:
+            kept.append(path)
+    return kept
+
+
+def course_files() -> list[tuple[Path, str]]:
+    """The engine and what learners may import of this package, with the places that they get."""
+    found = [(PACKAGE.parent / "rslib", "rslib")]
+    for path in sorted(PACKAGE.iterdir()):
+        if path.name not in HIDDEN and path.name != "__pycache__":
+            found.append((path, f"autograder/{path.name}"))
+    return found + [(PACKAGE / "grading" / name, f"autograder/grading/{name}") for name in INSIDE]
+
+
+def bubblewrap_works() -> str:
+    """"" if bubblewrap can build its walls here, else why not."""
+    if shutil.which("bwrap") is None:
+        return "is not installed"
+    call = [*bubblewrap({"PATH": "/usr/bin:/bin"}), "true"]
+    try:
+        done = subprocess.run(call, capture_output=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"does not run ({type(error).__name__})"
+    if done.returncode:
+        text = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        return f"is not allowed to work here ({text[-1][:160] if text else done.returncode})"
+    return ""
+
+
+def choose(trust: bool) -> str:
+    """The walls to use. Raises ConfigError, in one sentence, where there are none and nobody asked for none."""
+    why = bubblewrap_works()
+    if not why:
+        return BUBBLEWRAP
+    if trust:
+        return NONE
+    raise ConfigError(REFUSAL.format(why=why))
+
+
+def facts() -> dict[str, Any]:
+    """What a doctor wants to know of the machine."""
+    return {"bubblewrap": bubblewrap_works() or "works", "user": os.getuid(), "python": sys.executable}

@@ -1,0 +1,209 @@
+"""The fork server inside the outer walls, and the supervisor of each learner's process.
+
+    python -P -s -m autograder.grading.server CONTROL WALLS MODULE,MODULE
+
+It imports what notebooks import, once, and then forks for every submission. It never runs a cell, never
+computes with torch (a second thread would hang the forks), and holds nothing worth reading. A supervisor
+stands between server and learner: it watches memory, time and its leash, and ends everything that is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from autograder.grading import isolate
+from autograder.grading.isolate import Limits
+
+FULL, PLAIN = "full", "plain"
+"""Walls of a learner's process: namespaces, limits and filter; or limits and filter alone."""
+LOOK = 0.02
+"""Seconds between two looks at a learner's processes."""
+
+
+def main(argv: list[str]) -> None:
+    """Import, say so, fork for each request until the control socket is closed."""
+    control = socket.socket(fileno=int(argv[0]))
+    walls, modules, user = argv[1], argv[2].split(","), int(argv[3])
+    if user >= 0:
+        _become(user)
+    shell = _warm(modules)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    isolate.prctl(isolate.DUMPABLE, 0)
+    control.send(json.dumps({"ready": os.getpid()}).encode())
+    while True:
+        content, descriptors, *_ = socket.recv_fds(control, 65536, 2)
+        if not content:
+            return
+        _alone()
+        if os.fork() == 0:
+            control.close()
+            _supervise(json.loads(content), *descriptors, walls, shell)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _become(user: int) -> None:
+    """Leave root for a user that owns nothing: only then do the limits on processes hold."""
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+
+
+def _warm(modules: list[str]) -> Any:
+    from autograder.grading.kernel import make_shell
+
+    os.makedirs(os.environ["IPYTHONDIR"], exist_ok=True)
+    shell = make_shell()
+    for name in filter(None, modules):
+        with contextlib.suppress(Exception):  # a module that cannot be imported is the cell's business
+            importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # else the first collection of every child would copy all of it
+    return shell
+
+
+def _alone() -> None:
+    """A fork copies one thread; with a second one its locks would stay shut in the child."""
+    if len(os.listdir("/proc/self/task")) != 1:
+        raise SystemExit("the server has more than one thread")
+
+
+def _supervise(request: dict[str, Any], wire: int, leash: int, walls: str, shell: Any) -> None:
+    """Start the learner's process, watch it, say on the leash how it ended, and leave."""
+    os.setsid()
+    limits = Limits(**request["limits"])
+    isolate.prctl(isolate.SUBREAPER, 1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    why = "the walls could not be built"
+    try:
+        isolate.prctl(isolate.DUMPABLE, 1)  # else /proc/self, where namespaces are set up, belongs to root
+        if walls == FULL:
+            isolate.new_namespaces()
+        child = os.fork()
+        if child == 0:
+            os.close(leash)
+            _learner(request, wire, limits, walls, shell)
+        isolate.prctl(isolate.DUMPABLE, 0)
+        os.close(wire)
+        why = _watch(child, leash, limits)
+    except OSError as error:
+        why = f"the walls could not be built: {error}"
+    finally:
+        _end_all()
+        with contextlib.suppress(OSError):
+            os.write(leash, json.dumps({"ended": why}).encode())
+        os._exit(0)
+
+
+def _learner(request: dict[str, Any], wire: int, limits: Limits, walls: str, shell: Any) -> None:
+    """Build the inner walls, then become the kernel."""
+    from autograder.grading import kernel
+    from autograder.grading.wire import Channel
+
+    try:
+        os.setsid()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        if walls == FULL:
+            isolate.own_file_systems(limits.disk)
+        else:
+            os.chdir(request["folder"])
+        isolate.own_limits(limits)
+        isolate.drop_rights()
+        isolate.filter_calls()
+        _close_others(wire)
+    except BaseException as error:
+        os.write(wire, b"")
+        os.write(2, f"walls: {error}\n".encode())
+        os._exit(3)
+    kernel.run(shell, Channel(wire, wire, limited=False), limits, request["seed"])
+
+
+def _close_others(wire: int) -> None:
+    """No descriptor but the wire and the three standard ones survives."""
+    os.closerange(3, wire)
+    os.closerange(wire + 1, 4096)
+
+
+def _watch(child: int, leash: int, limits: Limits) -> str:
+    """Wait for the child's end, or bring it about; in words."""
+    end = time.monotonic() + limits.total_seconds
+    poll = select.poll()
+    poll.register(leash, 0)  # only errors: the grader hung up
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return "it ended by itself" if os.WIFEXITED(status) else f"signal {os.WTERMSIG(status)}"
+        if poll.poll(1000 * LOOK):
+            return "it was no longer needed"
+        if time.monotonic() > end:
+            return f"the time of {limits.total_seconds:g} seconds for the whole notebook was over"
+        if resident() > limits.memory:
+            return f"more than {limits.memory >> 20} MB of memory"
+
+
+def descendants() -> list[int]:
+    """Processes that come from this one, children before grandchildren."""
+    parents: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                text = Path("/proc", name, "stat").read_text()
+                parents.setdefault(int(text.rpartition(")")[2].split()[1]), []).append(int(name))
+    found, front = [], [os.getpid()]
+    while front:
+        front = [child for parent in front for child in parents.get(parent, [])]
+        found += front
+    return found
+
+
+def resident() -> int:
+    """Bytes of memory of all descendants; pages that they share count once, if it comes to that."""
+    mine = descendants()
+    total = sum(_pages(pid, 1) for pid in mine) * os.sysconf("SC_PAGE_SIZE")
+    return total if len(mine) < 2 or total < 1 << 30 else sum(map(_proportional, mine))
+
+
+def _pages(pid: int, column: int) -> int:
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[column])
+    return 0
+
+
+def _proportional(pid: int) -> int:
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return 1024 * int(line.split()[1])
+    return _pages(pid, 1) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _end_all() -> None:
+    """Kill every descendant, again and again until none is left: some fork while they are killed."""
+    for _ in range(200):
+        mine = descendants()
+        for pid in mine:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        if not mine:
+            return
+        time.sleep(0.005)
+
+
+if __name__ == "__main__":
+    ctypes.CDLL(None)
+    main(sys.argv[1:])

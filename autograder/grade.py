@@ -23,7 +23,8 @@ from autograder.grading.intake import Submission, Unreadable
 from autograder.grading.isolate import Limits
 from autograder.grading.judge import Judge, modules_for
 from autograder.grading.plan import Course, Notebook, Plan
-from autograder.grading.rebuild import Rebuilt, binds, rebuild
+from autograder.grading.needed import binds
+from autograder.grading.rebuild import Rebuilt, rebuild
 from autograder.grading.sandbox import NONE, UNPROTECTED, Sandbox, choose
 from rslib.errors import ConfigError, DataError
 

@@ -40,6 +40,8 @@ from rslib.errors import ConfigError
 SOLUTIONS, NOTEBOOKS = ROOT / "solutions", ROOT / "notebooks"
 CONFIG = Path(__file__).with_name("nbgrader_config.py")
 KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+LAZY = "skip_unneeded"
+"""Key in a notebook's metadata: `grade` may leave out released cells that no answer needs."""
 ROLES = ("setup", "predict", "answer", "check", "memo")
 KEYS = {"role", "exercise", "name"}
 MARKER = re.compile(r"\s*#\s*%%(\s|$)")
@@ -182,7 +184,7 @@ def _check_script(cells: Sequence[Cell], script: Path) -> None:
 def instructor(script: Path, course: str = "") -> NotebookNode:
     """The notebook of a script with its solutions in place and nbgrader's metadata; `course` is the salt."""
     cells = read(script)
-    nb = nbformat.v4.new_notebook(metadata=KERNEL)
+    nb = nbformat.v4.new_notebook(metadata=KERNEL | {"autograder": {LAZY: True}})
     seen: Counter[str] = Counter()
     for cell in cells:
         node = _node(cell, script, course)

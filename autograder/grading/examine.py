@@ -13,7 +13,6 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
-import gc
 import importlib
 import io
 import os
@@ -32,6 +31,7 @@ from autograder.exercise import Variant
 from autograder.grading import isolate
 from autograder.grading.outputs import clean, kept
 from autograder.grading.remote import Lost, Remote, RemoteObject, RemoteWork
+from autograder.grading.server import load
 from autograder.grading.wire import HELLO, Channel, WireError
 
 SO_PASSCRED, SCM_CREDENTIALS = 16, 2
@@ -283,12 +283,8 @@ def main(argv: Sequence[str]) -> None:
     """Import, then fork for every job that comes; the fork answers on the socket that came with it."""
     control = socket.socket(fileno=int(argv[0]))
     isolate.prctl(isolate.PDEATHSIG, signal.SIGKILL)
-    for name in filter(None, argv[1].split(",")):
-        with contextlib.suppress(Exception):
-            importlib.import_module(name)
+    load(argv[1].split(","), "autograder.grading.examine", list(argv))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    gc.collect()
-    gc.freeze()
     control.send(b"ready")
     while True:
         content, descriptors, *_ = socket.recv_fds(control, 65536, 2)

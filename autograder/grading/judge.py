@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autograder.grading.sandbox import PACKAGE, START_SECONDS, Child
+from autograder.grading.sandbox import CALM, PACKAGE, START_SECONDS, Child
 from autograder.grading.wire import Channel, WireError
 from rslib.errors import ConfigError
 
@@ -33,7 +33,7 @@ class Judge:
         call = [sys.executable, "-P", "-s", "-m", "autograder.grading.examine"]
         call += [str(theirs.fileno()), ",".join(self.modules)]
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        own = threads | {"PYTHONPATH": str(PACKAGE.parent), "HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg"}
+        own = threads | CALM | {"PYTHONPATH": str(PACKAGE.parent), "HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg"}
         self.process = subprocess.Popen(
             call, pass_fds=[theirs.fileno()], env=os.environ | own, stdin=subprocess.DEVNULL, cwd="/"
         )

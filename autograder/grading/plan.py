@@ -26,11 +26,10 @@ from traitlets.config import Config, PyFileConfigLoader
 
 from autograder import exercises
 from autograder.grading.examine import reads
+from autograder.release import LAZY
 from rslib.errors import ConfigError, DataError
 
 CHECK = re.compile(r"""^check\(\s*["']([\w.]+)["']\s*\)$""")
-LAZY = "skip_unneeded"
-"""Key in a notebook's metadata: cells that no answer needs may be left out when it is graded."""
 CONFIG = "nbgrader_config.py"
 
 

@@ -6,13 +6,13 @@ else by its cell id, by a comment `# exercise: ID`, or by the names that it defi
 
 from __future__ import annotations
 
-import ast
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autograder.grading.intake import Raw
+from autograder.grading.needed import binds, needed
 from autograder.grading.plan import Cell, Notebook
 
 MAX_EXTRA = 300
@@ -20,12 +20,6 @@ MAX_EXTRA = 300
 MARKER = re.compile(r"^\s*#\s*exercise:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
 ALIKE = 0.6
 """So similar is a changed cell to the released one."""
-WORDS = re.compile(
-    r"\b(exec|eval|globals|locals|vars|get_ipython|__main__|user_ns|importlib|setattr|inspect)\b|import\s*\*"
-    r"|^\s*[%!]",
-    re.MULTILINE,
-)
-
 
 @dataclass(frozen=True)
 class Step:
@@ -69,7 +63,7 @@ def rebuild(notebook: Notebook, raw: Sequence[Raw]) -> Rebuilt:
     )
     placed = _placed(steps, extras[:MAX_EXTRA], raw, owner)
     if notebook.lazy:
-        placed = needed(placed)
+        placed = _needed(placed)
     _tell_missing(notebook, raw, places, notes)
     return Rebuilt(tuple(placed), blank, tuple(notes))
 
@@ -134,42 +128,6 @@ def _by_names(cell: Cell, raw: Raw) -> bool:
     return bool(wanted) and wanted <= binds(raw.source)
 
 
-def binds(source: str) -> set[str]:
-    """The names that a code cell gives a value to, at its top level; empty for text that is no Python.
-
-    >>> sorted(binds("import os\\ndef f():\\n    x = 1\\na, b = 1, 2"))
-    ['a', 'b', 'f', 'os']
-    """
-    found: set[str] = set()
-    for node in _top(source):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            found.add(node.name)
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            found |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
-            found.add(node.id)
-    return found
-
-
-def _top(source: str) -> list[ast.AST]:
-    """The nodes of a cell that are not inside of a function or class."""
-    try:
-        front: list[ast.AST] = list(ast.parse(_plain(source)).body)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return []
-    found = []
-    while front:
-        node = front.pop()
-        found.append(node)
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
-            front += list(ast.iter_child_nodes(node))
-    return found
-
-
-def _plain(source: str) -> str:
-    return "\n".join("" if line.lstrip()[:1] in ("%", "!") else line for line in source.split("\n"))
-
-
 def _others(notebook: Notebook, raw: Sequence[Raw], taken: dict[int, int]) -> dict[int, int]:
     """The same for the instructor's cells: by grade id or cell id, by text, at last by likeness."""
     found: dict[int, int] = {}
@@ -229,36 +187,10 @@ def _tell_missing(notebook: Notebook, raw: Sequence[Raw], places: dict[int, int]
 # Which cells are run ----------------------------------------------------------------------------------------
 
 
-def needed(steps: Sequence[Step]) -> list[Step]:
-    """Leave out released cells that nobody changed and that define nothing which a cell that runs mentions.
-
-    The first code cell always runs. All run where the learner's text reaches for names in ways that cannot be
-    read off it (exec, globals, magics).
-    """
-    mine = [k for k, s in enumerate(steps) if s.kind == "code" and (s.changed or s.role in ("answer", "extra"))]
-    if any(WORDS.search(steps[k].source) for k in mine):
-        return list(steps)
-    free = [k for k, s in enumerate(steps) if s.kind == "code" and s.role == "plain" and not s.changed]
-    waiting, wanted = set(free[1:]), set()
-    runs = [k for k, s in enumerate(steps) if s.kind == "code" and k not in waiting]
-    while runs:
-        for k in runs:
-            wanted |= set(steps[k].cell.reads()) if steps[k].role == "test" else mentions(steps[k].source)
-        runs = [k for k in waiting if binds(steps[k].source) & wanted]
-        waiting -= set(runs)
-    return [
-        Step(s.cell, s.kind, s.source, s.changed, run=k not in waiting) for k, s in enumerate(steps)
-    ]
-
-
-def mentions(source: str) -> set[str]:
-    """Every name that a cell reads or writes; all of its words where it is no Python."""
-    try:
-        tree = ast.parse(_plain(source))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return set(re.findall(r"\w+", source))
-    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Global | ast.Nonlocal):
-            names |= set(node.names)
-    return names
+def _needed(steps: Sequence[Step]) -> list[Step]:
+    """The steps, with those marked that nothing needs. The first code cell always runs: it sets up."""
+    code = [k for k, s in enumerate(steps) if s.kind == "code"]
+    reads = [set(steps[k].cell.reads()) if steps[k].role == "test" else None for k in code]
+    free = [steps[k].role == "plain" and not steps[k].changed and k != code[0] for k in code]
+    wanted = {code[k] for k in needed([steps[k].source for k in code], reads, free)}
+    return [replace(s, run=k in wanted or s.kind != "code") for k, s in enumerate(steps)]

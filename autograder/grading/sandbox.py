@@ -153,10 +153,14 @@ class Sandbox:
         return Child(wire, leash, folder)
 
 
+CALM = {"ARROW_DEFAULT_MEMORY_POOL": "system", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+"""Keeps pyarrow from starting a thread of its own, after which nothing could be forked."""
+
+
 def _environment(path: str, home: str) -> dict[str, str]:
     """All that a notebook finds in its environment: nothing of the grader's."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return threads | {
+    return threads | CALM | {
         "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
         "PYTHONPATH": path,
         "PYTHONDONTWRITEBYTECODE": "1",

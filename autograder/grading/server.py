@@ -38,7 +38,7 @@ def main(argv: list[str]) -> None:
     walls, modules, user = argv[1], argv[2].split(","), int(argv[3])
     if user >= 0:
         _become(user)
-    shell = _warm(modules)
+    shell = _warm(modules, argv)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     isolate.prctl(isolate.DUMPABLE, 0)
     control.send(json.dumps({"ready": os.getpid()}).encode())
@@ -56,27 +56,46 @@ def main(argv: list[str]) -> None:
 
 def _become(user: int) -> None:
     """Leave root for a user that owns nothing: only then do the limits on processes hold."""
+    if os.getuid() == user:
+        return
     os.setgroups([])
     os.setresgid(user, user, user)
     os.setresuid(user, user, user)
 
 
-def _warm(modules: list[str]) -> Any:
+def _warm(modules: list[str], argv: list[str]) -> Any:
     from autograder.grading.kernel import make_shell
 
     os.makedirs(os.environ["IPYTHONDIR"], exist_ok=True)
     shell = make_shell()
+    load(modules, "autograder.grading.server", argv)
+    return shell
+
+
+def load(modules: list[str], program: str, argv: list[str]) -> None:
+    """Import what can be imported without starting a thread, and keep the collector off what is there.
+
+    After a module that starts a thread nothing could be forked, so the program begins anew without it.
+    """
     for name in filter(None, modules):
         with contextlib.suppress(Exception):  # a module that cannot be imported is the cell's business
             importlib.import_module(name)
+        if threads() > 1:
+            left = ",".join(other for other in modules if other != name)
+            again = [left if word == ",".join(modules) else word for word in argv]
+            os.execv(sys.executable, [sys.executable, "-P", "-s", "-m", program, *again])
     gc.collect()
     gc.freeze()  # else the first collection of every child would copy all of it
-    return shell
+
+
+def threads() -> int:
+    """Threads of this process."""
+    return len(os.listdir("/proc/self/task"))
 
 
 def _alone() -> None:
     """A fork copies one thread; with a second one its locks would stay shut in the child."""
-    if len(os.listdir("/proc/self/task")) != 1:
+    if threads() != 1:
         raise SystemExit("the server has more than one thread")
 
 

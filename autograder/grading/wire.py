@@ -15,7 +15,8 @@ import select
 import struct
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections import UserList, deque
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -25,12 +26,14 @@ HEADER = struct.Struct(">IH")
 LENGTH = struct.Struct(">Q")
 HELLO = b"+"
 """The first byte that a learner's process sends, before it runs anything."""
-MAX_HEADER = 8 << 20
+MAX_HEADER = 24 << 20
 """Bytes of JSON in one frame: a list costs the reader about thirty times what it costs the writer."""
 MAX_BYTES = 96 << 20
 """Raw bytes in one frame."""
 MAX_BLOBS = 512
 MAX_DEPTH = 40
+PACKED = 32
+"""So long is a list of numbers that crosses as bytes."""
 MAX_NODES = 1_000_000
 KINDS = "biufc"
 """Kinds of NumPy numbers that cross as they are."""
@@ -135,6 +138,8 @@ class Encoder:
 
     def __init__(self, keep: Callable[[Any], Any]) -> None:
         self.keep, self.blobs, self.nodes = keep, [], 0
+        self.seen: dict[int, int] = {}
+        self.alive: list[Any] = []  # else the id of a list that is gone could be another's
 
     def node(self, value: Any, depth: int = 0) -> Any:
         """The JSON node of a value. Raises WireError where it is too deep or has too many parts."""
@@ -143,6 +148,11 @@ class Encoder:
             raise WireError("the value is nested too deeply, or has too many parts")
         if value is None or type(value) is bool:
             return value
+        if isinstance(value, list | dict):
+            if id(value) in self.seen:  # one list in two places is one list on the other side too
+                return {"=": self.seen[id(value)]}
+            self.seen[id(value)] = len(self.alive)
+            self.alive.append(value)
         for kind, encode in _ENCODERS:
             if isinstance(value, kind):
                 return encode(self, value, depth + 1)
@@ -173,8 +183,10 @@ class Encoder:
 
 
 def _array_node(to: Encoder, value: Any, depth: int) -> Any:
-    """Numbers as bytes, texts and objects one by one; a NumPy scalar is an array without dimensions."""
+    """Numbers as bytes, texts and objects one by one; a single number as itself."""
     array = np.asarray(value)
+    if isinstance(value, np.generic) and array.dtype.kind in "biuf" and array.dtype.itemsize <= 8:
+        return {"N": to.node(value.item(), depth + 1), "dt": array.dtype.str}
     node = {"sh": list(array.shape), "x": isinstance(value, np.generic)}
     if array.dtype.kind in KINDS:
         return node | {"a": to.blob(array.tobytes()), "dt": array.dtype.str}
@@ -202,6 +214,33 @@ def _whole(to: Encoder, value: int, depth: int) -> Any:
     return number
 
 
+def _list_node(to: Encoder, value: list[Any], depth: int) -> Any:
+    """A list; a long one of numbers, or of lists of numbers, as bytes."""
+    if len(value) >= PACKED:
+        kind = _one_kind(value)
+        if kind is not None:
+            return {"l": to.blob(np.array(value, kind).tobytes()), "dt": kind}
+        if all(type(item) is list for item in value):
+            flat = [number for item in value for number in item]
+            kind = _one_kind(flat)
+            if kind is not None:
+                lengths = np.array([len(item) for item in value], "<i8")
+                return {"R": to.blob(np.array(flat, kind).tobytes()), "n": to.blob(lengths.tobytes()), "dt": kind}
+    return [to.node(item, depth) for item in value]
+
+
+def _one_kind(value: list[Any]) -> str | None:
+    """The kind of number that a list holds alone, or None."""
+    if all(type(item) is float for item in value):
+        return "<f8" if value else None
+    small = all(type(item) is int and -(2**63) <= item < 2**63 for item in value)
+    return "<i8" if small else None
+
+
+def _dict_node(to: Encoder, value: Mapping[Any, Any], depth: int) -> Any:
+    return {"d": [[to.node(k, depth), to.node(v, depth)] for k, v in value.items()]}
+
+
 _ENCODERS: tuple[tuple[Any, Callable[[Encoder, Any, int], Any]], ...] = (
     (np.generic, _array_node),
     (str, lambda to, value, depth: str.__str__(value)),
@@ -209,11 +248,13 @@ _ENCODERS: tuple[tuple[Any, Callable[[Encoder, Any, int], Any]], ...] = (
     (float, _real),
     (complex, lambda to, value, depth: {"c": [_real(to, v, 0) for v in (value.real, value.imag)]}),
     (bytes | bytearray, lambda to, value, depth: {"b": to.blob(bytes(value))}),
-    (list, lambda to, value, depth: [to.node(item, depth) for item in value]),
+    (list, _list_node),
     (tuple, _items("t")),
     (set, _items("s")),
     (frozenset, _items("f")),
-    (dict, lambda to, value, depth: {"d": [[to.node(k, depth), to.node(v, depth)] for k, v in value.items()]}),
+    (dict, _dict_node),
+    (Mapping, _dict_node),
+    (deque | UserList, lambda to, value, depth: [to.node(item, depth) for item in value]),
     (range, lambda to, value, depth: {"r": [value.start, value.stop, value.step]}),
     (PurePosixPath, lambda to, value, depth: {"p": str(value)}),
     (type(...), lambda to, value, depth: {"e": True}),
@@ -228,6 +269,7 @@ class Decoder:
 
     def __init__(self, blobs: Sequence[bytes], refer: Callable[[dict[str, Any]], Any]) -> None:
         self.blobs, self.refer, self.nodes = blobs, refer, 0
+        self.made: list[tuple[Any, int]] = []
 
     def value(self, node: Any, depth: int = 0) -> Any:
         """The value of a node. Raises WireError for one that no encoder makes."""
@@ -237,13 +279,47 @@ class Decoder:
         if node is None or isinstance(node, bool | int | float | str):
             return node
         try:
-            if isinstance(node, list):
-                return [self.value(item, depth + 1) for item in node]
+            if isinstance(node, list) or not node.keys().isdisjoint("dlR"):
+                return self._container(node, depth + 1)
             return self._tagged(node, depth + 1)
         except WireError:
             raise
         except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
             raise WireError(f"a value that nobody encoded: {type(error).__name__}") from error
+
+    def _container(self, node: Any, depth: int) -> Any:
+        """A list or dict, noted so that it can stand in a second place, with the nodes that it costs there."""
+        place, before = len(self.made), self.nodes
+        self.made.append((None, 0))
+        if isinstance(node, list):
+            found: Any = [self.value(item, depth) for item in node]
+        elif "d" not in node:
+            found = self._packed(node)
+        else:
+            found = {self.value(key, depth): self.value(value, depth) for key, value in node["d"]}
+        self.made[place] = found, self.nodes - before + 1
+        return found
+
+    def _packed(self, node: dict[str, Any]) -> list[Any]:
+        """A list of numbers, or of lists of numbers, from bytes."""
+        if node["dt"] not in ("<f8", "<i8"):
+            raise WireError("a list of an unknown kind")
+        flat = np.frombuffer(self.blob(node["l" if "l" in node else "R"]), node["dt"])
+        self.nodes += len(flat) // 8
+        if "l" in node:
+            return flat.tolist()
+        lengths = np.frombuffer(self.blob(node["n"]), "<i8")
+        if (lengths < 0).any() or lengths.sum() != len(flat) or len(lengths) > MAX_NODES:
+            raise WireError("a list of lists that do not fit")
+        return [part.tolist() for part in np.split(flat, np.cumsum(lengths)[:-1])]
+
+    def again(self, place: Any) -> Any:
+        """A container that was there before. One that holds itself, or unfolds without end, is refused."""
+        if type(place) is not int or not 0 <= place < len(self.made) or not self.made[place][1]:
+            raise WireError("a list or dict that holds itself")
+        found, cost = self.made[place]
+        self.nodes += cost
+        return found
 
     def _tagged(self, node: dict[str, Any], depth: int) -> Any:
         for tag, decode in _DECODERS.items():
@@ -319,12 +395,16 @@ def _decode_tensor(of: Decoder, node: dict[str, Any], depth: int) -> Any:
     return found if node.get("g") is None else of.refer({"tensor": found, "g": node["g"]})
 
 
-def _decode_dict(of: Decoder, node: dict[str, Any], depth: int) -> Any:
-    return {of.value(key, depth): of.value(value, depth) for key, value in node["d"]}
+def _decode_number(of: Decoder, node: dict[str, Any], depth: int) -> Any:
+    kind = np.dtype(str(node["dt"]))
+    if kind.kind not in "biuf":
+        raise WireError(f"a number of {kind}")
+    return kind.type(of.value(node["N"], depth))
 
 
 _DECODERS: dict[str, Callable[[Decoder, dict[str, Any], int], Any]] = {
-    "d": _decode_dict,
+    "=": lambda of, node, depth: of.again(node["="]),
+    "N": _decode_number,
     "t": lambda of, node, depth: tuple(of.items(node["t"], depth)),
     "s": lambda of, node, depth: set(of.items(node["s"], depth)),
     "f": lambda of, node, depth: frozenset(of.items(node["f"], depth)),

@@ -1,0 +1,174 @@
+"""Which released cells a submission needs: those that give a value to a name which a cell that runs reads.
+
+Most cells of a course notebook show something and are read by people alone. Running them for every student
+costs minutes. A cell is left out only if nobody changed it and its effect can be read off its text.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import symtable
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+OPAQUE = re.compile(
+    r"\b(exec|eval|globals|locals|vars|get_ipython|__main__|user_ns|importlib|setattr|inspect|chdir|environ)\b"
+    r"|seed\(|import\s*\*|^\s*[%!]",
+    re.MULTILINE,
+)
+"""What cannot be read off a cell: names made from texts, magics, seeds, settings of the process."""
+CHANGES = {"append", "extend", "insert", "update", "add", "pop", "remove", "clear", "sort", "reverse", "setdefault"}
+"""Methods that change the object before the dot."""
+BODIES = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
+BRANCHES = ast.If | ast.For | ast.While | ast.Try | ast.Match | ast.AsyncFor
+
+
+@dataclass
+class Effects:
+    """What a cell reads and writes. `late`: read inside of functions, whenever these are called."""
+
+    reads: set[str] = field(default_factory=set)
+    late: set[str] = field(default_factory=set)
+    writes: set[str] = field(default_factory=set)
+    surely: set[str] = field(default_factory=set)
+
+
+def plain(source: str) -> str:
+    """A cell's text without lines of magics."""
+    return "\n".join("" if line.lstrip()[:1] in ("%", "!") else line for line in source.split("\n"))
+
+
+def effects(source: str) -> Effects | None:
+    """The effects of a code cell, or None where it is no Python.
+
+    >>> found = effects("y = f(x)\\nx = [k for k in y]")
+    >>> sorted(found.reads), sorted(found.surely)
+    (['f', 'x'], ['x', 'y'])
+    """
+    text = plain(source)
+    try:
+        tree, scopes = ast.parse(text), symtable.symtable(text, "<cell>", "exec")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    found = Effects()
+    for statement in tree.body:
+        found.reads |= _loads(statement) - found.surely
+        written = _stores(statement)
+        found.writes |= written
+        if not isinstance(statement, BRANCHES):
+            found.surely |= written - _changed(statement)
+    found.late = _globals(scopes) - found.surely
+    return found
+
+
+def _top(node: ast.AST) -> list[ast.AST]:
+    """A node and all in it that runs with it: bodies of functions do not."""
+    found, front = [], [node]
+    while front:
+        one = front.pop()
+        found.append(one)
+        if isinstance(one, BODIES):
+            front += [*getattr(one, "decorator_list", []), *getattr(getattr(one, "args", None), "defaults", [])]
+            front += one.body if isinstance(one, ast.ClassDef) else []
+        else:
+            front += list(ast.iter_child_nodes(one))
+    return found
+
+
+def _loads(statement: ast.stmt) -> set[str]:
+    """Names that a statement reads when it runs; a name that it also writes first is read all the same."""
+    nodes = _top(statement)
+    found = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    return found | {n.target.id for n in nodes if isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Name)}
+
+
+def _stores(statement: ast.stmt) -> set[str]:
+    """Names that a statement gives a value to, or whose object it changes."""
+    found = _changed(statement)
+    for node in _top(statement):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            found.add(node.id)
+        elif isinstance(node, ast.ExceptHandler | ast.MatchAs) and node.name:
+            found.add(node.name)
+    return found
+
+
+def _changed(statement: ast.stmt) -> set[str]:
+    """Names whose object a statement changes: `x[0] = 1`, `x.a = 1`, `x.append(1)`."""
+    found = set()
+    for node in _top(statement):
+        target = None
+        if isinstance(node, ast.Subscript | ast.Attribute) and not isinstance(node.ctx, ast.Load):
+            target = node.value
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            target = node.func.value if _changes(node.func.attr) else None
+        while isinstance(target, ast.Subscript | ast.Attribute):
+            target = target.value
+        found |= {target.id} if isinstance(target, ast.Name) else set()
+    return found
+
+
+def _changes(method: str) -> bool:
+    return method in CHANGES or (method.endswith("_") and not method.startswith("_"))
+
+
+def _globals(scope: symtable.SymbolTable) -> set[str]:
+    """Names that inner scopes take from the notebook."""
+    found = set()
+    for child in scope.get_children():
+        found |= {s.get_name() for s in child.get_symbols() if s.is_global() and s.is_referenced()}
+        found |= _globals(child)
+    return found
+
+
+def binds(source: str) -> set[str]:
+    """The names that a cell gives a value to at its top level; empty for text that is no Python.
+
+    >>> sorted(binds("import os\\ndef f():\\n    x = 1\\na, b = 1, 2"))
+    ['a', 'b', 'f', 'os']
+    """
+    found = effects(source)
+    return set() if found is None else found.writes
+
+
+def needed(sources: Sequence[str], reads: Sequence[set[str] | None], free: Sequence[bool]) -> set[int]:
+    """Places of the cells to run, of the code cells in `sources`; the first always does: it sets up.
+
+    reads: the names that a test cell asks for, None for other cells. free: whether a cell may be left out.
+    All run where the text of another one that must run cannot be understood.
+    """
+    every = set(range(len(sources)))
+    if any(k and not free[k] and reads[k] is None and OPAQUE.search(sources[k]) for k in every):
+        return every
+    known = [effects(source) if said is None else Effects(said) for source, said in zip(sources, reads, strict=True)]
+    if any(found is None and not free[k] for k, found in enumerate(known)):
+        return every
+    wanted = {k for k in every if not free[k] or known[k] is None or OPAQUE.search(sources[k])}
+    front = list(wanted)
+    while front:
+        new = _providers(front.pop(), known) - wanted
+        wanted |= new
+        front += new
+    return wanted
+
+
+def _providers(reader: int, known: Sequence[Effects | None]) -> set[int]:
+    """Cells whose values a cell reads: the nearest before it, and all that functions may meet later."""
+    mine, found = known[reader], set()
+    if mine is None:
+        return set(range(reader))
+    for name in mine.reads:
+        for place in range(reader - 1, -1, -1):
+            other = known[place]
+            if other is not None and name in other.writes:
+                found.add(place)
+                if name in other.surely:
+                    break
+    for name in mine.late:
+        found |= {k for k, other in enumerate(known) if other is not None and k != reader and name in other.writes}
+    return found

@@ -24,11 +24,11 @@ from autograder.grading.isolate import Limits
 from autograder.grading.judge import Judge, modules_for
 from autograder.grading.plan import Course, Notebook, Plan
 from autograder.grading.needed import binds
+from autograder.grading.remote import CALL_SECONDS
 from autograder.grading.rebuild import Rebuilt, rebuild
 from autograder.grading.sandbox import NONE, UNPROTECTED, Sandbox, choose
 from rslib.errors import ConfigError, DataError
 
-CALL_SECONDS = 120.0
 WARM = ("numpy", "IPython", "matplotlib", "matplotlib.pyplot", "matplotlib_inline.backend_inline")
 
 
@@ -81,7 +81,7 @@ class Grader:
             "course": notebook.salt(),
             "seed": seed,
             "limits": self.limits.plain(),
-            "call_seconds": CALL_SECONDS,
+            "call_seconds": min(CALL_SECONDS, self.limits.cell_seconds),
         }
         child = self.sandbox.spawn(self.limits, int(hashlib.sha256(seed.encode()).hexdigest()[:8], 16))
         try:

@@ -230,7 +230,7 @@ def _silent() -> Any:
 def examine(job: Mapping[str, Any], wire: socket.socket, folder: Path) -> dict[str, Any]:
     """Run the cells of a job in their order: {"cells": {place: {...}}, "verdicts", "whose", "lost"}."""
     limits = isolate.Limits(**job["limits"])
-    remote = Remote(Channel(wire.fileno(), wire.fileno()), min(limits.cell_seconds, job["call_seconds"]))
+    remote = Remote(Channel(wire.fileno(), wire.fileno()), job["call_seconds"])
     found: dict[str, Any] = {"cells": {}, "lost": ""}
     try:
         remote.pid = _hello(wire)

@@ -278,6 +278,7 @@ class Kernel:
             stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
             if request.get("salt") is not None:
                 stack.enter_context(other_session(request["salt"]))
+            stack.enter_context(alarm(request["seconds"], "the call"))
             if request.get("patience"):
                 stack.enter_context(limited(request["patience"]))
             yield
@@ -361,11 +362,11 @@ def _plain_state(state: Any) -> Any:
 
 
 @contextlib.contextmanager
-def alarm(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError in the cell when its time is over."""
+def alarm(seconds: float, what: str = "the cell") -> Iterator[None]:
+    """Raise TimeoutError in the block when its time is over."""
 
     def ring(signum: int, frame: Any) -> None:
-        raise TimeoutError(f"the cell was stopped after {seconds:g} seconds")
+        raise TimeoutError(f"{what} was stopped after {seconds:g} seconds")
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -29,8 +29,8 @@ from autograder.grading.wire import Channel, Decoder, Gone, Late, WireError, byt
 from autograder.work import Work
 from rslib import errors
 
-CALL_SECONDS = 120.0
-"""Seconds after which a call that has not come back ends the whole submission."""
+CALL_SECONDS = 60.0
+"""Seconds after which a call is stopped; one that does not heed that ends the whole submission."""
 GRACE = 5.0
 """Seconds that a cell may take to notice that its time is over."""
 BIGGEST_MODEL = 64 << 20
@@ -109,8 +109,8 @@ class Remote:
 
     def call(self, place: int, args: tuple, options: dict, *, back: bool, **conditions: Any) -> Any:
         """Call an object of the learner's. `back`: what it does to its arguments happens to ours."""
-        request = {"do": "call", "o": place, "back": back, "salt": self.salt} | conditions
-        reply, decoder, inputs = self.ask(request, (args, options))
+        request = {"do": "call", "o": place, "back": back, "salt": self.salt, "seconds": self.call_seconds}
+        reply, decoder, inputs = self.ask(request | conditions, (args, options), self.call_seconds + GRACE)
         _advance(args, reply.get("states"))
         leaves = reply.get("leaves")
         self.graph = inputs, [n for n in leaves if type(n) is int] if isinstance(leaves, list) else []
@@ -146,12 +146,12 @@ class Remote:
         _Pickler(buffer, self, leaves).dump(value)
         return buffer.getvalue()
 
-    def refer(self, node: Mapping[str, Any]) -> Any:
-        """The stand-in for a reference."""
+    def refer(self, node: Mapping[str, Any], decoder: Decoder) -> Any:
+        """The stand-in for a reference in a frame that `decoder` reads."""
         if "tensor" in node:
             return _with_gradient(self, node["tensor"], node["g"])
         if "tab" in node:
-            return _table(Decoder([], self.refer), node)
+            return _table(decoder, node)
         place, kind = node.get("o"), node.get("k")
         if type(place) is not int:
             raise WireError("a reference to nothing")
@@ -161,7 +161,7 @@ class Remote:
             return self._class(place, node)
         if kind == "model":
             return RemoteModel(self, place)
-        return self._object(place, node)
+        return self._object(place, node, decoder)
 
     def _class(self, place: int, node: Mapping[str, Any]) -> type:
         """One class here for each of theirs, so that isinstance works."""
@@ -173,9 +173,9 @@ class Remote:
             self.classes[place] = type(name, (RemoteObject,), marks)
         return self.classes[place]
 
-    def _object(self, place: int, node: Mapping[str, Any]) -> Any:
+    def _object(self, place: int, node: Mapping[str, Any], decoder: Decoder) -> Any:
         of = node.get("of")
-        kind = self.refer(of) if isinstance(of, dict) and of.get("k") == "class" else RemoteObject
+        kind = self.refer(of, decoder) if isinstance(of, dict) and of.get("k") == "class" else RemoteObject
         base = CallableObject if node.get("calls") else RemoteObject
         kind = kind if base is RemoteObject else _callable_kind(kind)
         found = object.__new__(kind)

@@ -267,7 +267,7 @@ _ENCODERS: tuple[tuple[Any, Callable[[Encoder, Any, int], Any]], ...] = (
 class Decoder:
     """Builds exact values from the nodes of one frame; `refer` makes what stands for a reference."""
 
-    def __init__(self, blobs: Sequence[bytes], refer: Callable[[dict[str, Any]], Any]) -> None:
+    def __init__(self, blobs: Sequence[bytes], refer: Callable[[dict[str, Any], Decoder], Any]) -> None:
         self.blobs, self.refer, self.nodes = blobs, refer, 0
         self.made: list[tuple[Any, int]] = []
 
@@ -325,7 +325,7 @@ class Decoder:
         for tag, decode in _DECODERS.items():
             if tag in node:
                 return decode(self, node, depth)
-        return self.refer(node)
+        return self.refer(node, self)
 
     def blob(self, place: Any) -> bytes:
         """A raw part of the frame."""
@@ -392,7 +392,7 @@ def bytes_of(tensor: Any) -> tuple[bytes, str, tuple[int, ...]]:
 
 def _decode_tensor(of: Decoder, node: dict[str, Any], depth: int) -> Any:
     found = tensor_of(of.blob(node["T"]), node["dt"], shape_of(node))
-    return found if node.get("g") is None else of.refer({"tensor": found, "g": node["g"]})
+    return found if node.get("g") is None else of.refer({"tensor": found, "g": node["g"]}, of)
 
 
 def _decode_number(of: Decoder, node: dict[str, Any], depth: int) -> Any:

@@ -14,6 +14,8 @@ COMMANDS = {
     "solutions": "run the solved notebooks and render them as HTML",
     "calibrate": "measure the thresholds of the experiments",
     "grade": "grade strangers' notebooks into nbgrader's gradebook",
+    "doctor": "probe the walls that strangers' notebooks are run behind",
+    "report": "a page on a graded assignment: pass rates, wrong ideas, work that is the same",
 }
 _MODULES = {"check": "shell", "solutions": "rendering"}
 

@@ -26,7 +26,7 @@ from autograder.grading.plan import Course, Notebook, Plan
 from autograder.grading.needed import binds
 from autograder.grading.remote import CALL_SECONDS
 from autograder.grading.rebuild import Rebuilt, rebuild
-from autograder.grading.sandbox import NONE, UNPROTECTED, Sandbox, choose
+from autograder.grading.sandbox import BUBBLEWRAP, NONE, UNPROTECTED, Sandbox, choose
 from rslib.errors import ConfigError, DataError
 
 WARM = ("numpy", "IPython", "matplotlib", "matplotlib.pyplot", "matplotlib_inline.backend_inline")
@@ -405,7 +405,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Grade, print a summary, write results.csv and canvas.csv."""
     options = _parser().parse_args(argv)
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # for alembic
-    isolation = choose(options.trust_submissions)
+    isolation = choose(options.isolation, options.trust_submissions)
     course = Course.open(options.course)
     if isolation == NONE:
         print(UNPROTECTED, file=sys.stderr)
@@ -445,6 +445,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--assignment", default="", help="name, or its number (default: all)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="default: one for each core")
     parser.add_argument("--trust-submissions", action="store_true", help="run without walls where there are none")
+    parser.add_argument("--isolation", choices=("auto", BUBBLEWRAP, NONE), default="auto", help="default: auto")
     parser.add_argument("--cell-seconds", type=float, default=Limits.cell_seconds)
     parser.add_argument("--total-seconds", type=float, default=Limits.total_seconds)
     parser.add_argument("--memory", type=int, default=Limits.memory >> 20, help="MB for each submission")

@@ -245,12 +245,15 @@ def bubblewrap_works() -> str:
     return ""
 
 
-def choose(trust: bool) -> str:
-    """The walls to use. Raises ConfigError, in one sentence, where there are none and nobody asked for none."""
-    why = bubblewrap_works()
+def choose(asked: str, trust: bool) -> str:
+    """The walls to use: those that were asked for, or what there is ("auto").
+
+    Raises ConfigError, in one sentence, where there are none and nobody said that he trusts what he runs.
+    """
+    why = "was not asked for" if asked == NONE else bubblewrap_works()
     if not why:
         return BUBBLEWRAP
-    if trust:
+    if trust and asked != BUBBLEWRAP:
         return NONE
     raise ConfigError(REFUSAL.format(why=why))
 

@@ -18,7 +18,7 @@ from autograder.grading.remote import Lost, Remote
 from autograder.grading.sandbox import BUBBLEWRAP, REFUSAL, Child, Sandbox, bubblewrap_works
 
 PROBE_LIMITS = Limits(
-    memory=600 << 20, disk=64 << 20, file=16 << 20, processes=32, cell_seconds=4, total_seconds=20
+    memory=600 << 20, disk=64 << 20, file=16 << 20, processes=32, cell_seconds=2, total_seconds=20
 )
 SECRET = "a text that no submission may read"
 

@@ -21,7 +21,7 @@ from autograder.grading import intake, pages
 from autograder.grading.book import EXECUTED, SCORED, VERSION, Book, Journal, export, write
 from autograder.grading.intake import Submission, Unreadable
 from autograder.grading.isolate import Limits
-from autograder.grading.judge import Judge, modules_for
+from autograder.grading.judge import Judge, label_of, modules_for
 from autograder.grading.plan import Course, Notebook, Plan
 from autograder.grading.needed import binds
 from autograder.grading.remote import CALL_SECONDS
@@ -196,7 +196,7 @@ def points_of(result: Mapping[str, Any] | None, most: float) -> tuple[float, str
                 continue
             if not 0 <= number <= most:
                 return 0.0, f"The test gave {number:g}, which is no number of points from 0 to {most:g}."
-            return number, result["why"]
+            return number, result["why"] or ("" if number == most else f"{number:g} of {most:g} points.")
     return most, ""
 
 
@@ -362,15 +362,20 @@ def run(
     imports = list(dict.fromkeys(name for n in notebooks for name in n.modules()))
     graders = [name for n in notebooks for name in n.exercise_modules()]
     inside = modules_for(imports, WARM)
-    with Sandbox(inside, isolation) as sandbox, Judge(modules_for(imports, graders)) as judge:
+    label = label_of(course.root)
+    outside = modules_for(imports, graders)
+    with Sandbox(inside, isolation, label) as sandbox, Judge(outside, label) as judge:
         grader = Grader(sandbox, judge, journal, limits)
         for graded in _graded(grader, waiting, workers):
             if book.restore():
                 print(f"The gradebook was changed while {graded.one.student} ran; it was put back.")
             told = store(course, journal, book, graded)
+            book.remember()
             changes += [told] if told else []
             record = graded.record
             progress.step(record["student"], f"{record['points']:g} of {record['out_of']:g}")
+    if book.restore():
+        print("The gradebook was changed while notebooks ran; it was put back.")
     return changes
 
 
@@ -420,7 +425,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in {one.assignment for one in found.submissions}:
             course.tell_gradebook(plans[name])
         limits = Limits(memory=options.memory << 20, cell_seconds=options.cell_seconds, total_seconds=options.total_seconds)
-        with Book(course, guard=isolation == NONE) as book:
+        with Book(course, guard=isolation == NONE, journal=journal) as book:
             todo = tasks(plans, found.submissions, journal, book)
             start = time.monotonic()
             changes = run(course, journal, book, todo, isolation, options.workers, limits)

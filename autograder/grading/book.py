@@ -76,6 +76,18 @@ class Journal:
             return None
         return found if isinstance(found, dict) and "key" in found else None
 
+    def snapshot(self) -> dict[Path, bytes]:
+        """All records as they are, to be put back if a notebook that runs without walls changes them."""
+        return {path: path.read_bytes() for path in self.folder.glob("*/*.json")}
+
+    def put_back(self, known: Mapping[Path, bytes]) -> None:
+        """Write every record that is not as it was; take away those that were not there."""
+        for path in set(self.folder.glob("*/*.json")) - known.keys():
+            path.unlink(missing_ok=True)
+        for path, content in known.items():
+            if not path.is_file() or path.read_bytes() != content:
+                write(path, content.decode())
+
     def write(self, record: Mapping[str, Any]) -> None:
         """Store a record."""
         write(self.path(record["assignment"], record["student"]), json.dumps(record, indent=1) + "\n")
@@ -114,7 +126,9 @@ class Book:
 
     course: Course
     guard: bool = False
+    journal: Journal | None = None
     gradebook: Gradebook | None = field(default=None, init=False)
+    records: dict[Path, bytes] = field(default_factory=dict, init=False)
     known: bytes = field(default=b"", init=False)
 
     def __enter__(self) -> Book:
@@ -133,15 +147,18 @@ class Book:
         return Path(found) if found != self.course.database else None
 
     def remember(self) -> None:
-        """Note what is in the file, so that `restore` can tell a stranger's change."""
+        """Note what is in the gradebook's file and the journal, so that `restore` can tell a stranger's change."""
         if self.guard and self.file is not None:
             self.gradebook.db.rollback()
             self.known = self.file.read_bytes()
+            self.records = self.journal.snapshot() if self.journal else {}
 
     def restore(self) -> bool:
         """Put the gradebook back if something else has changed it since; whether that was so."""
         if not self.guard or self.file is None:
             return False
+        if self.journal is not None:
+            self.journal.put_back(self.records)
         with contextlib.suppress(OSError):
             if self.file.read_bytes() == self.known:
                 return False

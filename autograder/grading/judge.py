@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import socket
 import subprocess
@@ -25,13 +26,14 @@ class Judge:
     """A running template. Use it as a context manager."""
 
     modules: Sequence[str] = ()
+    label: str = "-"
     process: subprocess.Popen | None = field(default=None, init=False)
     control: socket.socket | None = field(default=None, init=False)
 
     def __enter__(self) -> Judge:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         call = [sys.executable, "-P", "-s", "-m", "autograder.grading.examine"]
-        call += [str(theirs.fileno()), ",".join(self.modules)]
+        call += [str(theirs.fileno()), ",".join(self.modules), self.label]
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         own = threads | CALM | {"PYTHONPATH": str(PACKAGE.parent), "HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg"}
         self.process = subprocess.Popen(
@@ -77,6 +79,11 @@ def modules_for(names: Sequence[str], extra: Sequence[str]) -> list[str]:
             if importlib.util.find_spec(name.split(".")[0]) is not None:
                 found.append(name)
     return found
+
+
+def label_of(root: Path) -> str:
+    """A short name for the processes of a course; it does not give the folder away."""
+    return hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]
 
 
 def scratch(root: Path) -> Path:

@@ -77,10 +77,11 @@ class Child:
 
 @dataclass
 class Sandbox:
-    """A running fork server. Use it as a context manager."""
+    """A running fork server. Use it as a context manager. label: tells it from others in a list of processes."""
 
     modules: Sequence[str] = ()
     isolation: str = BUBBLEWRAP
+    label: str = "-"
     process: subprocess.Popen | None = field(default=None, init=False)
     control: socket.socket | None = field(default=None, init=False)
     home: str = field(default="", init=False)
@@ -98,7 +99,7 @@ class Sandbox:
         walls = FULL if self.isolation == BUBBLEWRAP else PLAIN
         user = STRANGER if walls == FULL and os.getuid() == 0 else -1
         call = [sys.executable, "-P", "-s", "-m", "autograder.grading.server"]
-        call += [str(theirs.fileno()), walls, ",".join(self.modules), str(user)]
+        call += [str(theirs.fileno()), walls, ",".join(self.modules), str(user), self.label]
         self.home = tempfile.mkdtemp(prefix="home-") if walls == PLAIN else f"{WORK}/.home"
         environment = _environment(COURSE if walls == FULL else str(PACKAGE.parent), self.home)
         wrapped = [*bubblewrap(environment), *call] if walls == FULL else call

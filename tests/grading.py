@@ -1,0 +1,88 @@
+"""Support of the grading tests: a course in a folder, a run of the grader in a process, the gradebook as data."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import hostile
+
+ROOT = Path(__file__).resolve().parents[1]
+QUICK = ("--cell-seconds", "3", "--total-seconds", "10")
+
+
+def walls() -> str:
+    """Why there are no walls on this machine, or ""."""
+    from autograder.grading.sandbox import bubblewrap_works
+
+    return bubblewrap_works()
+
+
+needs_walls = pytest.mark.skipif(bool(walls()), reason=f"bubblewrap {walls()}")
+
+
+def command(course: Path, *options: str, submissions: Path | None = None) -> list[str]:
+    """The grader's command line."""
+    where = submissions or course / "submitted"
+    return [sys.executable, "-m", "autograder", "grade", str(where), "--course", str(course), *options]
+
+
+def environment(**more: str) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | more
+
+
+def grade(course: Path, *options: str, submissions: Path | None = None, **more: str) -> subprocess.CompletedProcess:
+    """Run the grader to its end."""
+    call = command(course, *options, submissions=submissions)
+    return subprocess.run(call, capture_output=True, text=True, env=environment(**more), cwd=course, timeout=550)
+
+
+def course(root: Path, *attacks: hostile.Attack) -> Path:
+    """A course with these submissions."""
+    hostile.write_course(root)
+    for attack in attacks:
+        attack.write(root / "submitted")
+    return root
+
+
+def records(course: Path, assignment: str = "hw") -> dict[str, dict[str, Any]]:
+    """The journal by student."""
+    found = (course / ".grading" / assignment).glob("*.json")
+    return {path.stem: json.loads(path.read_text()) for path in found}
+
+
+GRADES = """
+select submitted_assignment.student_id, notebook.name, base_cell.name, grade.auto_score, grade.manual_score,
+       grade.extra_credit, grade.needs_manual_grade
+from grade join submitted_notebook on grade.notebook_id = submitted_notebook.id
+join submitted_assignment on submitted_notebook.assignment_id = submitted_assignment.id
+join notebook on submitted_notebook.notebook_id = notebook.id join base_cell on grade.cell_id = base_cell.id
+order by 1, 2, 3
+"""
+COMMENTS = """
+select submitted_assignment.student_id, base_cell.name, comment.auto_comment, comment.manual_comment
+from comment join submitted_notebook on comment.notebook_id = submitted_notebook.id
+join submitted_assignment on submitted_notebook.assignment_id = submitted_assignment.id
+join base_cell on comment.cell_id = base_cell.id order by 1, 2
+"""
+
+
+def gradebook(course: Path) -> list[Any]:
+    """All grades and comments, without ids and times."""
+    with sqlite3.connect(course / "gradebook.db") as base:
+        return [base.execute(query).fetchall() for query in (GRADES, COMMENTS)]
+
+
+def left_processes(course: Path) -> list[str]:
+    """Processes of this course's grader, or of a submission to it, that still run."""
+    from autograder.grading.judge import label_of
+
+    found = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True).stdout.splitlines()
+    return [line for line in found if label_of(course) in line]

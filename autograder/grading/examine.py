@@ -197,7 +197,8 @@ def _stream(text: str) -> dict[str, Any]:
 def _result(value: Any) -> dict[str, Any]:
     """What nbgrader reads as partial credit: the text of a number of ours, never of a learner's object."""
     text = repr(value) if type(value).__module__.split(".")[0] in ("builtins", "numpy", "torch", "autograder") else ""
-    return {"output_type": "execute_result", "data": {"text/plain": clean(text, 2000)}, "metadata": {}}
+    data = {"text/plain": clean(text, 2000)}
+    return {"output_type": "execute_result", "data": data, "metadata": {}, "execution_count": None}
 
 
 def _told(verdict: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ PIP   := $(PY) -m pip --disable-pip-version-check -qq install $(if $(CONSTRAINTS
 STAMP := $(VENV)/.setup-done
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test lint bench tables world measure calibrate signatures rl arena kill oracles clean notebooks course solutions-html
+.PHONY: help setup demo lab test lint bench tables world measure calibrate signatures rl arena kill oracles clean notebooks course solutions-html bench-grading
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -69,6 +69,9 @@ course: $(VENV)/.course-done  ## write an nbgrader course directory (OUT=build/c
 solutions-html: $(VENV)/.course-done  ## run the solved notebooks and render them into build/solutions/
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m autograder solutions
 
+bench-grading: $(VENV)/.course-done  ## measure `grade` beside stock nbgrader; writes docs/results/grading.json (a quarter of an hour)
+	@$(PY) -m autograder.grading_bench
+
 tables: setup  ## write the README's tables from docs/results/
 	@$(PY) docs/tables.py && $(PY) docs/one_page.py
 
@@ -93,8 +96,8 @@ measure: setup $(WORLDS:%=%/manifest.json)  ## measure three trained worlds with
 runs/worlds/%/manifest.json: | $(STAMP)
 	@$(PY) -m rslib build --seed $* --out runs/worlds/$*
 
-kill: setup  ## kill a two-round run at 20 random moments and compare with an uninterrupted one
-	@HF_HUB_OFFLINE=1 $(PY) -m pytest -q -m slow tests/test_kill.py
+kill: $(VENV)/.course-done  ## kill a two-round run, and a grader, at 20 random moments and compare with uninterrupted ones
+	@HF_HUB_OFFLINE=1 $(PY) -m pytest -q -m slow tests/test_kill.py tests/test_grading_kill.py
 
 clean:  ## remove caches and build products (neither .venv nor runs)
 	@rm -rf build dist .pytest_cache .ruff_cache *.egg-info

@@ -34,38 +34,77 @@ class Probe:
 
 def probes(secret: Path, port: int) -> list[Probe]:
     """All probes; `secret` is a file of the grader's, `port` a server of ours on this machine."""
-    blocked = "except (OSError, PermissionError) as e: print('blocked')"
+    places = ["/usr/x", "/etc/x", "/x", "/course/x", str(secret.parent / "x")]
     return [
-        Probe("files of the grader cannot be read", f"try: print(open({str(secret)!r}).read())\n{blocked}", _blocked),
-        Probe(
-            "nothing outside of the work folder can be written",
-            f"import os\nfor p in ('/usr/x', '/etc/x', '/x', '/course/x', {str(secret.parent / 'x')!r}):\n"
-            "    try: open(p, 'w').write('x'); print('wrote', p)\n    except OSError: print('blocked')",
-            lambda said: "wrote" not in said and "blocked" in said,
-        ),
-        Probe(
-            "there is no network",
-            f"import socket\ntry: socket.create_connection(('127.0.0.1', {port}), 2); print('reached')\n{blocked}",
-            _blocked,
-        ),
-        Probe("the environment holds nothing of the grader's", "import os; print(sorted(os.environ))", _no_secrets),
-        Probe("processes of others are not seen", "import os; print(len([p for p in os.listdir('/proc') if p.isdigit()]))", lambda said: said.strip() in ("0", "1")),
-        Probe("processes of others cannot be ended", "import os, signal\ntry: os.kill(os.getppid(), 9); print('killed' if os.getppid() else 'blocked')\nexcept OSError: print('blocked')", _blocked),
-        Probe("no capability is held", "print([l.split()[1] for l in open('/proc/self/status') if l.startswith('Cap')])", lambda said: set(said) <= set("[]', 0\n")),
-        Probe("no new rights can be had", "print([l.split()[1] for l in open('/proc/self/status') if l.startswith(('NoNewPrivs', 'Seccomp:'))])", lambda said: "'1', '2'" in said),
-        Probe("tracing and mounting are refused", "import ctypes\nc = ctypes.CDLL(None)\nprint(c.ptrace(0, 0, 0, 0), c.mount(b'none', b'/', b'tmpfs', 0, None), c.unshare(0x10000000))", lambda said: said.strip() == "-1 -1 -1"),
-        Probe("memory is bounded", "held = [b'x' * 10**7 + bytes([k]) for k in range(200)]\nprint('had it')", lambda said: "had it" not in said),
-        Probe("processes are bounded", "import os, time\nmade = 0\ntry:\n    for _ in range(200):\n        if os.fork() == 0: time.sleep(30); os._exit(0)\n        made += 1\nexcept OSError: pass\nprint(made)", lambda said: said.strip().isdigit() and int(said) < 100),
-        Probe("the disk is bounded", "made = 0\ntry:\n    for k in range(200): open(f'f{k}', 'wb').write(b'x' * 10**6); made += 1\nexcept OSError: pass\nprint(made)", lambda said: said.strip().isdigit() and int(said) < 100),
-        Probe("files are bounded", "try: open('f', 'wb').truncate(10**11); print('wrote')\nexcept OSError: print('blocked')", _blocked),
+        _try("files of the grader cannot be read", f"print(open({str(secret)!r}).read())"),
+        *(_try(f"{place} cannot be written", f"open({place!r}, 'w'); print('wrote')") for place in places),
+        _try("there is no network", f"import socket; socket.create_connection(('127.0.0.1', {port}), 2)"),
+        _try("files are bounded", "open('f', 'wb').truncate(10**11)"),
+        _try("processes of others cannot be ended", "import os; os.kill(os.getppid() or 2**22, 9)"),
+        Probe("the environment holds nothing of the grader's", "import os; print(os.environ)", _no_secrets),
+        Probe("processes of others are not seen", SEEN, lambda said: said.strip() in ("0", "1")),
+        Probe("no capability is held", RIGHTS.format("Cap"), lambda said: set(said) <= set("[]', 0\n")),
+        Probe("no right can be won", RIGHTS.format("NoNewPrivs"), lambda said: said.strip() == "['1']"),
+        Probe("system calls are filtered", RIGHTS.format("Seccomp:"), lambda said: said.strip() == "['2']"),
+        Probe("tracing and mounting are refused", CALLS, lambda said: said.strip() == "-1 -1 -1"),
+        Probe("memory is bounded", MEMORY, lambda said: "had it" not in said),
+        Probe("processes are bounded", FORKS, _few),
+        Probe("the disk is bounded", FILES, _few),
         Probe("output is bounded", "print('x' * 10**8)", lambda said: 0 < len(said) < 10**6),
-        Probe("a cell's time is bounded", "import time; time.sleep(60); print('slept')", lambda said: "slept" not in said),
-        Probe("deafness to signals does not help", "import signal, time\nsignal.signal(signal.SIGALRM, signal.SIG_IGN); time.sleep(60); print('slept')", lambda said: "slept" not in said),
+        Probe("a cell's time is bounded", SLEEP, lambda said: "slept" not in said),
+        Probe("deafness to signals does not help", DEAF + SLEEP, lambda said: "slept" not in said),
     ]
 
 
-def _blocked(said: str) -> bool:
-    return said.strip() == "blocked"
+SEEN = "import os; print(len([p for p in os.listdir('/proc') if p.isdigit()]))"
+RIGHTS = "print([x.split()[1] for x in open('/proc/self/status') if x.startswith('{}')])"
+CALLS = """
+import ctypes
+c = ctypes.CDLL(None)
+print(c.ptrace(0, 0, 0, 0), c.mount(b'none', b'/', b'tmpfs', 0, None), c.unshare(0x10000000))
+"""
+MEMORY = "held = [b'x' * 10**7 + bytes([k]) for k in range(200)]; print('had it')"
+FORKS = """
+import os, time
+made = 0
+try:
+    for _ in range(200):
+        if os.fork() == 0:
+            time.sleep(30)
+            os._exit(0)
+        made += 1
+except OSError: pass
+print(made)
+"""
+FILES = """
+made = 0
+try:
+    for k in range(200):
+        open(f'f{k}', 'wb').write(b'x' * 10**6)
+        made += 1
+except OSError: pass
+print(made)
+"""
+SLEEP = "import time; time.sleep(60); print('slept')"
+DEAF = "import signal; signal.signal(signal.SIGALRM, signal.SIG_IGN)\n"
+FIRST = """
+import builtins
+builtins.left = 1
+for folder in ('/submission', '/dev/shm'): open(f'{folder}/left', 'w').write('x')
+"""
+SECOND = """
+import builtins, os
+print(os.listdir('/submission'), os.listdir('/dev/shm'), hasattr(builtins, 'left'))
+"""
+
+
+def _try(name: str, statement: str) -> Probe:
+    cell = f"try: {statement}\nexcept OSError: print('blocked')"
+    return Probe(name, cell, lambda said: said.strip() == "blocked")
+
+
+def _few(said: str) -> bool:
+    return said.strip().isdigit() and int(said) < 100
 
 
 def _no_secrets(said: str) -> bool:
@@ -102,11 +141,11 @@ def hello(child: Child) -> None:
 def clean_next(sandbox: Sandbox) -> bool:
     """Whether a second submission finds nothing of the first."""
     first = sandbox.spawn(PROBE_LIMITS, 0)
-    output(first, "open('/submission/left', 'w').write('x'); open('/dev/shm/left', 'w').write('x'); import builtins; builtins.left = 1")
+    output(first, FIRST)
     first.end()
     second = sandbox.spawn(PROBE_LIMITS, 0)
     try:
-        said = output(second, "import os, builtins\nprint(os.listdir('/submission'), os.listdir('/dev/shm'), hasattr(builtins, 'left'))")
+        said = output(second, SECOND)
     finally:
         second.end()
     return "left" not in said and "False" in said
@@ -126,7 +165,9 @@ def milliseconds(sandbox: Sandbox, count: int = 15) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print every probe with its result; 0 if strangers can be graded here."""
-    argparse.ArgumentParser(prog="python -m autograder doctor", description="Probe the walls.").parse_args(argv)
+    argparse.ArgumentParser(prog="python -m autograder doctor", description="Probe the walls.").parse_args(
+        argv
+    )
     print(f"{platform.system()} {platform.release()}, Python {platform.python_version()}, user {os.getuid()}")
     why = bubblewrap_works()
     if why:
@@ -138,10 +179,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         secret.write_text(SECRET)
         os.environ["DOCTOR_PROBE"] = SECRET
         with Sandbox(("numpy",), BUBBLEWRAP) as sandbox:
-            failed = [_line(p.name, tried(sandbox, p)) for p in probes(secret, server.getsockname()[1])].count(False)
+            failed = [
+                _line(p.name, tried(sandbox, p)) for p in probes(secret, server.getsockname()[1])
+            ].count(False)
             failed += [_line("the next submission starts clean", clean_next(sandbox))].count(False)
             print(f"     a process with one cell takes {milliseconds(sandbox):.0f} ms (median)")
-    print("\nStrangers can be graded here." if not failed else f"\n{failed} walls do not hold: do not grade strangers.")
+    print(
+        "\nStrangers can be graded here."
+        if not failed
+        else f"\n{failed} walls do not hold: do not grade strangers."
+    )
     return 1 if failed else 0
 
 

@@ -1,4 +1,4 @@
-"""`python -m autograder grade SUBMISSIONS --course DIR`: grade strangers' notebooks into nbgrader's gradebook."""
+"""`python -m autograder grade SUBMISSIONS --course DIR`: strangers' notebooks into nbgrader's gradebook."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ import nbformat
 
 from autograder.grading import intake, pages
 from autograder.grading.book import EXECUTED, SCORED, VERSION, Book, Journal, export, write
+from autograder.grading.container import Containers, engine
 from autograder.grading.intake import Submission, Unreadable
 from autograder.grading.isolate import Limits
 from autograder.grading.judge import Judge, label_of, modules_for
-from autograder.grading.plan import Course, Notebook, Plan
 from autograder.grading.needed import binds
-from autograder.grading.remote import CALL_SECONDS
+from autograder.grading.plan import Course, Notebook, Plan
 from autograder.grading.rebuild import Rebuilt, rebuild
-from autograder.grading.sandbox import BUBBLEWRAP, NONE, UNPROTECTED, Sandbox, choose
+from autograder.grading.remote import CALL_SECONDS
+from autograder.grading.sandbox import BUBBLEWRAP, CONTAINER, NONE, UNPROTECTED, Sandbox, choose
 from rslib.errors import ConfigError, DataError
 
 WARM = ("numpy", "IPython", "matplotlib", "matplotlib.pyplot", "matplotlib_inline.backend_inline")
@@ -36,7 +37,7 @@ WARM = ("numpy", "IPython", "matplotlib", "matplotlib.pyplot", "matplotlib_inlin
 class Grader:
     """What workers share: the fork servers, the journal, the limits."""
 
-    sandbox: Sandbox
+    sandbox: Sandbox | Containers
     judge: Judge
     journal: Journal
     limits: Limits
@@ -80,6 +81,7 @@ class Grader:
             "answers": sorted({name for c in notebook.answers for name in binds(c.release)}),
             "course": notebook.salt(),
             "seed": seed,
+            "local": self.sandbox.isolation != CONTAINER,
             "limits": self.limits.plain(),
             "call_seconds": min(CALL_SECONDS, self.limits.cell_seconds),
         }
@@ -347,7 +349,13 @@ class Progress:
 
 
 def run(
-    course: Course, journal: Journal, book: Book, todo: Sequence[Task], isolation: str, workers: int, limits: Limits
+    course: Course,
+    journal: Journal,
+    book: Book,
+    todo: Sequence[Task],
+    walls: Walls,
+    workers: int,
+    limits: Limits,
 ) -> list[str]:
     """Grade all tasks; which students' points moved, and why."""
     progress, changes = Progress(len(todo)), []
@@ -364,7 +372,7 @@ def run(
     inside = modules_for(imports, WARM)
     label = label_of(course.root)
     outside = modules_for(imports, graders)
-    with Sandbox(inside, isolation, label) as sandbox, Judge(outside, label) as judge:
+    with walls.sandbox(inside, label) as sandbox, Judge(outside, label) as judge:
         grader = Grader(sandbox, judge, journal, limits)
         for graded in _graded(grader, waiting, workers):
             if book.restore():
@@ -379,8 +387,30 @@ def run(
     return changes
 
 
+@dataclass(frozen=True)
+class Walls:
+    """What submissions are run behind: "bubblewrap", "container" with an image and its engine, or "none"."""
+
+    isolation: str
+    image: str = ""
+    engine: str = ""
+
+    def sandbox(self, modules: Sequence[str], label: str) -> Sandbox | Containers:
+        """What makes a process for each submission."""
+        if self.isolation == CONTAINER:
+            return Containers(modules, self.image, self.engine)
+        return Sandbox(modules, self.isolation, label)
+
+
+def _walls(options: argparse.Namespace) -> Walls:
+    """As the options and the machine have it. Raises ConfigError where there are no walls."""
+    if options.container:
+        return Walls(CONTAINER, options.container, engine(options.container))
+    return Walls(choose(options.isolation, options.trust_submissions))
+
+
 def _graded(grader: Grader, waiting: Sequence[Task], workers: int) -> Iterator[Graded]:
-    """Graded submissions in the order in which they end; one that fails is told and does not stop the rest."""
+    """Graded submissions in the order in which they end. An error of the grader's own ends the run."""
     jobs: queue.SimpleQueue = queue.SimpleQueue()
     ended: queue.SimpleQueue = queue.SimpleQueue()
     for task in waiting:
@@ -409,10 +439,12 @@ def _graded(grader: Grader, waiting: Sequence[Task], workers: int) -> Iterator[G
 def main(argv: Sequence[str] | None = None) -> int:
     """Grade, print a summary, write results.csv and canvas.csv."""
     options = _parser().parse_args(argv)
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # for alembic
-    isolation = choose(options.isolation, options.trust_submissions)
+    os.environ["PATH"] = (
+        f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # for alembic
+    )
+    walls = _walls(options)
     course = Course.open(options.course)
-    if isolation == NONE:
+    if walls.isolation == NONE:
         print(UNPROTECTED, file=sys.stderr)
     journal = Journal(course.root)
     with journal.locked():
@@ -424,11 +456,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise DataError("no submission was found", where=str(options.submissions), fix=fix)
         for name in {one.assignment for one in found.submissions}:
             course.tell_gradebook(plans[name])
-        limits = Limits(memory=options.memory << 20, cell_seconds=options.cell_seconds, total_seconds=options.total_seconds)
-        with Book(course, guard=isolation == NONE, journal=journal) as book:
+        limits = Limits(
+            memory=options.memory << 20,
+            cell_seconds=options.cell_seconds,
+            total_seconds=options.total_seconds,
+        )
+        with Book(course, guard=walls.isolation == NONE, journal=journal) as book:
             todo = tasks(plans, found.submissions, journal, book)
             start = time.monotonic()
-            changes = run(course, journal, book, todo, isolation, options.workers, limits)
+            changes = run(course, journal, book, todo, walls, options.workers, limits)
             records = [journal.read(one.assignment, one.student) for one in found.submissions]
             paths = export(course, records, book.gradebook)
         summary(records, len(todo), time.monotonic() - start, found.strays, changes, paths)
@@ -449,8 +485,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--course", type=Path, required=True, help="nbgrader course directory")
     parser.add_argument("--assignment", default="", help="name, or its number (default: all)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="default: one for each core")
-    parser.add_argument("--trust-submissions", action="store_true", help="run without walls where there are none")
-    parser.add_argument("--isolation", choices=("auto", BUBBLEWRAP, NONE), default="auto", help="default: auto")
+    parser.add_argument(
+        "--trust-submissions", action="store_true", help="run without walls where there are none"
+    )
+    parser.add_argument(
+        "--container", default="", metavar="IMAGE", help="docker or podman instead of bubblewrap"
+    )
+    parser.add_argument(
+        "--isolation", choices=("auto", BUBBLEWRAP, NONE), default="auto", help="default: auto"
+    )
     parser.add_argument("--cell-seconds", type=float, default=Limits.cell_seconds)
     parser.add_argument("--total-seconds", type=float, default=Limits.total_seconds)
     parser.add_argument("--memory", type=int, default=Limits.memory >> 20, help="MB for each submission")

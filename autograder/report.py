@@ -79,7 +79,9 @@ def rows(records: Sequence[Record]) -> list[Row]:
     """One row for each cell that a program graded, in the order of the notebook."""
     names = dict.fromkeys(n for r in records for n, c in r["cells"].items() if not c["by_hand"])
     table = {n: [_share(r, n) for r in records] for n in names}
-    weights = {n: max((r["cells"][n]["out_of"] for r in records if n in r["cells"]), default=0.0) for n in names}
+    weights = {
+        n: max((r["cells"][n]["out_of"] for r in records if n in r["cells"]), default=0.0) for n in names
+    }
     found = []
     for name, shares in table.items():
         others = [sum(weights[o] * table[o][k] for o in table if o != name) for k in range(len(records))]
@@ -168,19 +170,29 @@ def page(name: str, records: Sequence[Record]) -> str:
         f"{len(records)} submissions, {problems} of them not graded as handed in. Share of points: mean "
         f"{np.mean(shares):.0%}, median {np.median(shares):.0%}. Walls: {walls}."
     )
-    parts = [f"<h1>{escape(name)}</h1><p>{escape(lead)}</p>", _figure(_totals, shares, "How the totals spread.")]
-    parts.append(_figure(_rates, found, "Pass rate of each test with its 95 % interval, and its discrimination."))
+    parts = [
+        f"<h1>{escape(name)}</h1><p>{escape(lead)}</p>",
+        _figure(_totals, shares, "How the totals spread."),
+    ]
+    parts.append(
+        _figure(_rates, found, "Pass rate of each test with its 95 % interval, and its discrimination.")
+    )
     parts += ["<h2>Tests</h2>", _tests(found), DISCRIMINATION]
-    parts += ["<h2>The same work</h2>", _groups(identical(records)), "<h2>To look at</h2>", _to_look_at(records)]
+    parts += [
+        "<h2>The same work</h2>",
+        _groups(identical(records)),
+        "<h2>To look at</h2>",
+        _to_look_at(records),
+    ]
     head = f"<meta charset='utf-8'><meta http-equiv='Content-Security-Policy' content=\"{POLICY}\">"
     head += f"<title>{escape(name)}</title><style>{STYLE}</style>"
     return f"<!DOCTYPE html><html lang='en'><head>{head}</head><body>{''.join(parts)}</body></html>\n"
 
 
 DISCRIMINATION = (
-    "<p>Discrimination is the correlation of a test's points with the points in all other tests. Above 0.3 the "
-    "test tells strong from weak students; near 0 it does not; below 0 the strong ones fail it more often, so "
-    "look at the test first.</p>"
+    "<p>Discrimination is the correlation of a test's points with the points in all other tests. Above 0.3 "
+    "the test tells strong from weak students; near 0 it does not; below 0 the strong ones fail it more "
+    "often, so look at the test first.</p>"
 )
 
 
@@ -246,10 +258,14 @@ def _rates(figure: Any, found: Sequence[Row]) -> None:
     left, right = figure.subplots(1, 2, sharey=True)
     at = np.arange(len(found))[::-1]
     rate = np.array([row.passed / max(1, row.students) for row in found])
-    ends = np.array([[max(0.0, r - row.low), max(0.0, row.high - r)] for r, row in zip(rate, found, strict=True)])
+    ends = np.array(
+        [[max(0.0, r - row.low), max(0.0, row.high - r)] for r, row in zip(rate, found, strict=True)]
+    )
     left.barh(at, rate, color="#9ab8d8", xerr=ends.T, ecolor="#222222")
     left.set(xlim=(0, 1), xlabel="all points", yticks=at, yticklabels=[_plain(row.name) for row in found])
-    known = [(y, row.discrimination) for y, row in zip(at, found, strict=True) if row.discrimination is not None]
+    known = [
+        (y, row.discrimination) for y, row in zip(at, found, strict=True) if row.discrimination is not None
+    ]
     right.scatter([value for _, value in known], [y for y, _ in known], color="#21558c")
     right.axvline(0, color="#999999", linewidth=1)
     right.set(xlim=(-1.05, 1.05), xlabel="discrimination")
@@ -262,13 +278,17 @@ def _plain(name: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write a page for each graded assignment of a course. Raises DataError where nothing was graded."""
-    parser = argparse.ArgumentParser(prog="python -m autograder report", description="A page on an assignment.")
+    parser = argparse.ArgumentParser(
+        prog="python -m autograder report", description="A page on an assignment."
+    )
     parser.add_argument("--course", type=Path, required=True, help="nbgrader course directory")
     parser.add_argument("--assignment", default="", help="default: all that were graded")
     parser.add_argument("--out", type=Path, help="folder for the pages (default: DIR/report)")
     options = parser.parse_args(argv)
     folders = sorted(p.parent for p in (options.course / ".grading").glob("*/*.json"))
-    names = [f for f in dict.fromkeys(folders) if not options.assignment or f.name.startswith(options.assignment)]
+    names = [
+        f for f in dict.fromkeys(folders) if not options.assignment or f.name.startswith(options.assignment)
+    ]
     if not names:
         fix = "Run `python -m autograder grade SUBMISSIONS --course DIR` first."
         raise DataError("nothing was graded yet", where=str(options.course), fix=fix)

@@ -82,7 +82,7 @@ class Work:
         return other_session(salt)
 
     def processor_seconds(self) -> float:
-        """Processor seconds spent so far where the learner's functions run; only differences mean anything."""
+        """Processor seconds so far where the learner's functions run; only differences mean anything."""
         return time.process_time()
 
     def model_folder(self, path: str | Path) -> Path:

@@ -1,4 +1,4 @@
-"""Support of the grading tests: a course in a folder, a run of the grader in a process, the gradebook as data."""
+"""Support of the grading tests: a course in a folder, a run of the grader, the gradebook as data."""
 
 from __future__ import annotations
 
@@ -38,10 +38,14 @@ def environment(**more: str) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | more
 
 
-def grade(course: Path, *options: str, submissions: Path | None = None, **more: str) -> subprocess.CompletedProcess:
+def grade(
+    course: Path, *options: str, submissions: Path | None = None, **more: str
+) -> subprocess.CompletedProcess:
     """Run the grader to its end."""
     call = command(course, *options, submissions=submissions)
-    return subprocess.run(call, capture_output=True, text=True, env=environment(**more), cwd=course, timeout=550)
+    return subprocess.run(
+        call, capture_output=True, text=True, env=environment(**more), cwd=course, timeout=550
+    )
 
 
 def course(root: Path, *attacks: hostile.Attack) -> Path:

@@ -31,8 +31,7 @@ c.ClearSolutions.code_stub = {"python": "...  # your code here"}
 RIGHT = {
     "double": 'def double(x):\n    """Twice x."""\n    return 2 * x',
     "total": 'def total(values):\n    """The sum of the values, as a float."""\n    return float(sum(values))',
-    "describe": "def describe(values):\n"
-    "    return {'mean': sum(values) / len(values), 'size': len(values)}",
+    "describe": "def describe(values):\n    return {'mean': sum(values) / len(values), 'size': len(values)}",
 }
 WRONG = {
     "double": "def double(x):\n    return 'wrong'",
@@ -63,7 +62,9 @@ def source() -> nbformat.NotebookNode:
         new_code_cell("import numpy as np", id="setup"),
         new_code_cell(_solved("double"), id="double", metadata=_known("double", solution=True)),
         new_code_cell(
-            f"assert double(2) == 4\n{hidden.format(double)}", id="test_double", metadata=_known("test_double", 2)
+            f"assert double(2) == 4\n{hidden.format(double)}",
+            id="test_double",
+            metadata=_known("test_double", 2),
         ),
         new_code_cell(_solved("total"), id="total", metadata=_known("total", solution=True)),
         new_code_cell(
@@ -201,11 +202,18 @@ VALUES += [
     Attack(
         "agrees_metaclass",
         "steal",
-        _all("Yes", "class M(type):\n    def __eq__(cls, other): return True\n    __hash__ = None\nclass Yes(metaclass=M): pass"),
+        _all(
+            "Yes",
+            "class M(type):\n    def __eq__(cls, other): return True\n    __hash__ = None\nclass Yes(metaclass=M): pass",
+        ),
     ),
     Attack("agrees_mock", "steal", _all("mock", "from unittest.mock import ANY as mock")),
     Attack("nan", "steal", _all("float('nan')")),
-    Attack("named_like_a_builtin", "steal", _all("float()", "class float:\n    def __eq__(self, other): return True")),
+    Attack(
+        "named_like_a_builtin",
+        "steal",
+        _all("float()", "class float:\n    def __eq__(self, other): return True"),
+    ),
     Attack(
         "pickle",
         "steal",
@@ -233,7 +241,20 @@ VALUES += [
 PATCH = "import builtins\nbuiltins.{0} = lambda *a, **k: True"
 ENGINE = [
     Attack(f"builtin_{name}", "steal", extra=(PATCH.format(name),))
-    for name in ("isinstance", "abs", "all", "any", "len", "sum", "type", "list", "getattr", "repr", "compile", "exec")
+    for name in (
+        "isinstance",
+        "abs",
+        "all",
+        "any",
+        "len",
+        "sum",
+        "type",
+        "list",
+        "getattr",
+        "repr",
+        "compile",
+        "exec",
+    )
 ]
 WALK = """
 import inspect, gc, sys
@@ -272,7 +293,11 @@ for top in ('/', os.path.expanduser('~'), os.getcwd()):
                 except OSError: pass
 """
 ENGINE += [
-    Attack("transformer", "steal", extra=("get_ipython().input_transformers_post.append(lambda lines: ['pass\\n'])",)),
+    Attack(
+        "transformer",
+        "steal",
+        extra=("get_ipython().input_transformers_post.append(lambda lines: ['pass\\n'])",),
+    ),
     Attack(
         "ast_transformer",
         "steal",
@@ -281,28 +306,132 @@ ENGINE += [
             "get_ipython().ast_transformers.append(T())",
         ),
     ),
-    Attack("run_cell", "steal", extra=("get_ipython().run_cell = lambda *a, **k: type('R', (), {'success': True})()",)),
-    Attack("run_code", "steal", extra=("async def run_code(*a, **k): return False\nget_ipython().run_code = run_code",)),
+    Attack(
+        "run_cell",
+        "steal",
+        extra=("get_ipython().run_cell = lambda *a, **k: type('R', (), {'success': True})()",),
+    ),
+    Attack(
+        "run_code",
+        "steal",
+        extra=("async def run_code(*a, **k): return False\nget_ipython().run_code = run_code",),
+    ),
     Attack("displayhook", "steal", extra=("import sys\nsys.displayhook = lambda value: print(3)",)),
-    Attack("exception_handler", "steal", extra=("get_ipython().set_custom_exc((BaseException,), lambda *a: None)",)),
+    Attack(
+        "exception_handler",
+        "steal",
+        extra=("get_ipython().set_custom_exc((BaseException,), lambda *a: None)",),
+    ),
     Attack("excepthook", "steal", extra=("import sys\nsys.excepthook = lambda *a: None",)),
-    Attack("tracing", "steal", extra=("import sys\nsys.settrace(lambda *a: None)\nsys.setprofile(lambda *a: None)",)),
+    Attack(
+        "tracing",
+        "steal",
+        extra=("import sys\nsys.settrace(lambda *a: None)\nsys.setprofile(lambda *a: None)",),
+    ),
     Attack("frames_in_a_cell", "leak", extra=(WALK,)),
-    Attack("frames_in_a_call", "leak", {"double": f"def double(x):\n    {WALK.strip().replace(chr(10), chr(10) + '    ')}\n    raise ValueError(told)"}),
+    Attack(
+        "frames_in_a_call",
+        "leak",
+        {
+            "double": f"def double(x):\n    {WALK.strip().replace(chr(10), chr(10) + '    ')}\n    raise ValueError(told)"
+        },
+    ),
     Attack("history", "leak", extra=("print(In, Out, [k for k in dir(get_ipython().history_manager)])",)),
-    Attack("forged_frames", "steal", {"double": f"{FORGE}\ndef double(x):\n    forge()\n    return 4"}, (FORGE + "forge()",)),
-    Attack("forging_thread", "steal", extra=(FORGE + "import time\ndef on():\n    while True:\n        forge()\n        time.sleep(0.001)\nthreading.Thread(target=on, daemon=True).start()",)),
-    Attack("patched_encoder", "steal", extra=(KERNEL + "wire.Encoder.node = lambda self, value, depth=0: {'N': 4, 'dt': '<i8'}",)),
-    Attack("patched_equality_of_all", "steal", extra=(KERNEL + "kernel.Kernel.do_call = lambda *a: {'value': {'o': 0, 'k': 'object', 'calls': True}}",)),
-    Attack("callback_to_nothing", "steal", extra=(KERNEL + "kernel.Kernel.do_call = lambda self, *a: self.channel.send({'callback': 10**9, 'args': [[], {}]}) or {}",)),
-    Attack("forged_pickle", "steal", extra=(KERNEL + "kernel.Kernel.do_call = lambda self, r, b, to: {'value': {'b': to.blob(b'cos\\nsystem\\n(S\\'touch /tmp/hostile-marker-forged\\'\\ntR.')}}",)),
-    Attack("forged_types", "steal", extra=(KERNEL + "kernel.Kernel.do_get = lambda self, r, b, to: {'values': {n: {'a': to.blob(b'x' * 8), 'dt': 'O', 'sh': [1]} for n in r['names']}}",)),
-    Attack("forged_shape", "steal", extra=(KERNEL + "kernel.Kernel.do_call = lambda self, r, b, to: {'value': {'a': to.blob(b''), 'dt': '<f8', 'sh': [0, 10**12]}}",)),
-    Attack("forged_outputs", "harm", extra=(KERNEL + "kernel.Kernel.do_run = lambda *a: {'outputs': [{'output_type': 'error', 'ename': 7, 'evalue': {}, 'traceback': 3}] * 9999}",)),
-    Attack("deep_json", "harm", extra=(KERNEL + "import json, os\nkernel.Kernel.do_run = lambda self, *a: os.write(self.channel.writer, wire.HEADER.pack(200_000, 0) + b'[' * 200_000) and {}",)),
-    Attack("large_header", "resource", extra=(KERNEL + "import os\nkernel.Kernel.do_run = lambda self, *a: os.write(self.channel.writer, wire.HEADER.pack(2**32 - 1, 65535)) and {}",)),
-    Attack("many_parts", "resource", extra=(KERNEL + "import os\ntext = b'[' + b'[],' * 2_900_000 + b'[]]'\nkernel.Kernel.do_run = lambda self, *a: [os.write(self.channel.writer, part) for part in (wire.HEADER.pack(len(text), 0), text)] and {}",)),
-    Attack("never_answers", "resource", extra=(KERNEL + "import time\nkernel.Kernel.do_get = lambda *a: time.sleep(1200)",)),
+    Attack(
+        "forged_frames",
+        "steal",
+        {"double": f"{FORGE}\ndef double(x):\n    forge()\n    return 4"},
+        (FORGE + "forge()",),
+    ),
+    Attack(
+        "forging_thread",
+        "steal",
+        extra=(
+            FORGE
+            + "import time\ndef on():\n    while True:\n        forge()\n        time.sleep(0.001)\nthreading.Thread(target=on, daemon=True).start()",
+        ),
+    ),
+    Attack(
+        "patched_encoder",
+        "steal",
+        extra=(KERNEL + "wire.Encoder.node = lambda self, value, depth=0: {'N': 4, 'dt': '<i8'}",),
+    ),
+    Attack(
+        "patched_equality_of_all",
+        "steal",
+        extra=(
+            KERNEL + "kernel.Kernel.do_call = lambda *a: {'value': {'o': 0, 'k': 'object', 'calls': True}}",
+        ),
+    ),
+    Attack(
+        "callback_to_nothing",
+        "steal",
+        extra=(
+            KERNEL
+            + "kernel.Kernel.do_call = lambda self, *a: self.channel.send({'callback': 10**9, 'args': [[], {}]}) or {}",
+        ),
+    ),
+    Attack(
+        "forged_pickle",
+        "steal",
+        extra=(
+            KERNEL
+            + "kernel.Kernel.do_call = lambda self, r, b, to: {'value': {'b': to.blob(b'cos\\nsystem\\n(S\\'touch /tmp/hostile-marker-forged\\'\\ntR.')}}",
+        ),
+    ),
+    Attack(
+        "forged_types",
+        "steal",
+        extra=(
+            KERNEL
+            + "kernel.Kernel.do_get = lambda self, r, b, to: {'values': {n: {'a': to.blob(b'x' * 8), 'dt': 'O', 'sh': [1]} for n in r['names']}}",
+        ),
+    ),
+    Attack(
+        "forged_shape",
+        "steal",
+        extra=(
+            KERNEL
+            + "kernel.Kernel.do_call = lambda self, r, b, to: {'value': {'a': to.blob(b''), 'dt': '<f8', 'sh': [0, 10**12]}}",
+        ),
+    ),
+    Attack(
+        "forged_outputs",
+        "harm",
+        extra=(
+            KERNEL
+            + "kernel.Kernel.do_run = lambda *a: {'outputs': [{'output_type': 'error', 'ename': 7, 'evalue': {}, 'traceback': 3}] * 9999}",
+        ),
+    ),
+    Attack(
+        "deep_json",
+        "harm",
+        extra=(
+            KERNEL
+            + "import json, os\nkernel.Kernel.do_run = lambda self, *a: os.write(self.channel.writer, wire.HEADER.pack(200_000, 0) + b'[' * 200_000) and {}",
+        ),
+    ),
+    Attack(
+        "large_header",
+        "resource",
+        extra=(
+            KERNEL
+            + "import os\nkernel.Kernel.do_run = lambda self, *a: os.write(self.channel.writer, wire.HEADER.pack(2**32 - 1, 65535)) and {}",
+        ),
+    ),
+    Attack(
+        "many_parts",
+        "resource",
+        extra=(
+            KERNEL
+            + "import os\ntext = b'[' + b'[],' * 2_900_000 + b'[]]'\nkernel.Kernel.do_run = lambda self, *a: [os.write(self.channel.writer, part) for part in (wire.HEADER.pack(len(text), 0), text)] and {}",
+        ),
+    ),
+    Attack(
+        "never_answers",
+        "resource",
+        extra=(KERNEL + "import time\nkernel.Kernel.do_get = lambda *a: time.sleep(1200)",),
+    ),
     Attack("exit_in_a_cell", "harm", extra=("import os\nos._exit(0)",)),
     Attack("exit_in_a_call", "steal", {"double": "import os\ndef double(x):\n    os._exit(0)"}),
     Attack("sys_exit", "steal", {"double": "import sys\nsys.exit(0)\ndef double(x):\n    sys.exit(0)"}),
@@ -310,21 +439,92 @@ ENGINE += [
     Attack("raises_keyboard_interrupt", "harm", {"double": "def double(x):\n    raise KeyboardInterrupt"}),
     Attack("raises_base", "harm", {"double": "class E(BaseException): pass\ndef double(x):\n    raise E"}),
     Attack("raises_generator_exit", "harm", {"total": "def total(x):\n    raise GeneratorExit"}),
-    Attack("raises_unprintable", "harm", {"double": "class E(Exception):\n    def __str__(self): raise self\ndef double(x):\n    raise E"}),
-    Attack("atexit", "steal", extra=("import atexit, os\natexit.register(lambda: [os.write(n, b'4') for n in range(3, 9)])",)),
-    Attack("finaliser", "steal", extra=("class D:\n    def __del__(self):\n        import builtins\n        builtins.isinstance = lambda *a: True\nd = D()\ndel d\nimport gc\ngc.collect()",)),
-    Attack("collector_callback", "steal", extra=("import gc, builtins\ngc.callbacks.append(lambda *a: setattr(builtins, 'abs', lambda x: 0))\ngc.collect()",)),
-    Attack("late_thread", "steal", extra=("import threading, time, builtins\ndef late():\n    time.sleep(0.05)\n    builtins.isinstance = lambda *a: True\nthreading.Thread(target=late).start()",)),
-    Attack("two_processes", "steal", extra=("import os\nif os.fork() == 0:\n    globals()['double'] = lambda x: 2 * x",)),
+    Attack(
+        "raises_unprintable",
+        "harm",
+        {"double": "class E(Exception):\n    def __str__(self): raise self\ndef double(x):\n    raise E"},
+    ),
+    Attack(
+        "atexit",
+        "steal",
+        extra=("import atexit, os\natexit.register(lambda: [os.write(n, b'4') for n in range(3, 9)])",),
+    ),
+    Attack(
+        "finaliser",
+        "steal",
+        extra=(
+            "class D:\n    def __del__(self):\n        import builtins\n        builtins.isinstance = lambda *a: True\nd = D()\ndel d\nimport gc\ngc.collect()",
+        ),
+    ),
+    Attack(
+        "collector_callback",
+        "steal",
+        extra=(
+            "import gc, builtins\ngc.callbacks.append(lambda *a: setattr(builtins, 'abs', lambda x: 0))\ngc.collect()",
+        ),
+    ),
+    Attack(
+        "late_thread",
+        "steal",
+        extra=(
+            "import threading, time, builtins\ndef late():\n    time.sleep(0.05)\n    builtins.isinstance = lambda *a: True\nthreading.Thread(target=late).start()",
+        ),
+    ),
+    Attack(
+        "two_processes",
+        "steal",
+        extra=("import os\nif os.fork() == 0:\n    globals()['double'] = lambda x: 2 * x",),
+    ),
     Attack("printed_points", "steal", {"total": "print(3)\n3.0"}),
-    Attack("modules", "steal", extra=("import sys, types\nfor n in ('numpy.testing', 'operator', 'json', 'pickle', 'struct'):\n    sys.modules[n] = types.ModuleType(n)",)),
-    Attack("patched_json", "harm", extra=("import json, pickle, struct\njson.dumps = json.loads = pickle.loads = struct.pack = lambda *a, **k: 4",)),
-    Attack("redefined_np", "steal", {"double": "class np:\n    arange = staticmethod(lambda n: [])\n    array_equal = staticmethod(lambda *a: True)\ndef double(x):\n    return []"}),
-    Attack("redefined_names", "steal", extra=("__name__ = 'tests'\n__builtins__ = {}\nget_ipython = None\npoints = 3\nassert_equal = print",)),
-    Attack("redefined_float", "steal", {"total": "class float(int): pass\ndef total(v):\n    return float(7)"}),
-    Attack("property_namespace", "steal", extra=("class N(dict):\n    def __contains__(self, k): return True\n    def __getitem__(self, k): return 4\nget_ipython().user_ns = N()",)),
-    Attack("exception_carries_input", "leak", {n: f"def {n}(x):\n    raise ValueError(repr(x))" for n in WRONG}),
-    Attack("recorder", "leak", {"double": "seen = []\ndef double(x):\n    seen.append(x)\n    return 0", "describe": "def describe(v):\n    raise KeyError(str(seen))"}),
+    Attack(
+        "modules",
+        "steal",
+        extra=(
+            "import sys, types\nfor n in ('numpy.testing', 'operator', 'json', 'pickle', 'struct'):\n    sys.modules[n] = types.ModuleType(n)",
+        ),
+    ),
+    Attack(
+        "patched_json",
+        "harm",
+        extra=(
+            "import json, pickle, struct\njson.dumps = json.loads = pickle.loads = struct.pack = lambda *a, **k: 4",
+        ),
+    ),
+    Attack(
+        "redefined_np",
+        "steal",
+        {
+            "double": "class np:\n    arange = staticmethod(lambda n: [])\n    array_equal = staticmethod(lambda *a: True)\ndef double(x):\n    return []"
+        },
+    ),
+    Attack(
+        "redefined_names",
+        "steal",
+        extra=(
+            "__name__ = 'tests'\n__builtins__ = {}\nget_ipython = None\npoints = 3\nassert_equal = print",
+        ),
+    ),
+    Attack(
+        "redefined_float", "steal", {"total": "class float(int): pass\ndef total(v):\n    return float(7)"}
+    ),
+    Attack(
+        "property_namespace",
+        "steal",
+        extra=(
+            "class N(dict):\n    def __contains__(self, k): return True\n    def __getitem__(self, k): return 4\nget_ipython().user_ns = N()",
+        ),
+    ),
+    Attack(
+        "exception_carries_input", "leak", {n: f"def {n}(x):\n    raise ValueError(repr(x))" for n in WRONG}
+    ),
+    Attack(
+        "recorder",
+        "leak",
+        {
+            "double": "seen = []\ndef double(x):\n    seen.append(x)\n    return 0",
+            "describe": "def describe(v):\n    raise KeyError(str(seen))",
+        },
+    ),
     Attack("hunt", "steal", extra=(HUNT,)),
 ]
 
@@ -372,16 +572,46 @@ CLAIMS = [
     Attack("tests_gone", "steal", change=lambda nb: nb["cells"].__delitem__(slice(2, 3))),
     Attack("more_points", "steal", change=_tests(lambda c: c["metadata"]["nbgrader"].update(points=100))),
     Attack("not_graded", "steal", change=_tests(lambda c: c["metadata"]["nbgrader"].update(grade=False))),
-    Attack("solution_flag", "steal", change=_tests(lambda c: c["metadata"]["nbgrader"].update(solution=True, locked=False))),
+    Attack(
+        "solution_flag",
+        "steal",
+        change=_tests(lambda c: c["metadata"]["nbgrader"].update(solution=True, locked=False)),
+    ),
     Attack("roles_swapped", "steal", change=_renamed),
     Attack("twice", "harm", change=_twice),
     Attack("stored_outputs", "steal", change=_tests(lambda c: c.update(outputs=_result("3")))),
     Attack("schema_99", "harm", change=_tests(lambda c: c["metadata"]["nbgrader"].update(schema_version=99))),
-    Attack("checksum", "steal", change=_tests(lambda c: c["metadata"]["nbgrader"].update(checksum="0", points="x"))),
-    Attack("ids_of_a_wrong_kind", "harm", change=_tests(lambda c: c["metadata"].update(nbgrader={"grade_id": ["x"]}))),
-    Attack("other_kernel", "harm", change=lambda nb: nb["metadata"].update(kernelspec={"name": "../../evil", "display_name": "<script>document.title='hostile'</script>"})),
-    Attack("magics", "harm", extra=("%%bash\ntouch /tmp/hostile-marker-bash; cat /etc/passwd; env", "!touch ~/hostile-marker-home; ls -la ../../..", "%cd /\n%env")),
-    Attack("writefile", "harm", extra=("%%writefile /tmp/hostile-marker-file\nx", "%%writefile ../../hostile-marker-up\nx")),
+    Attack(
+        "checksum",
+        "steal",
+        change=_tests(lambda c: c["metadata"]["nbgrader"].update(checksum="0", points="x")),
+    ),
+    Attack(
+        "ids_of_a_wrong_kind",
+        "harm",
+        change=_tests(lambda c: c["metadata"].update(nbgrader={"grade_id": ["x"]})),
+    ),
+    Attack(
+        "other_kernel",
+        "harm",
+        change=lambda nb: nb["metadata"].update(
+            kernelspec={"name": "../../evil", "display_name": "<script>document.title='hostile'</script>"}
+        ),
+    ),
+    Attack(
+        "magics",
+        "harm",
+        extra=(
+            "%%bash\ntouch /tmp/hostile-marker-bash; cat /etc/passwd; env",
+            "!touch ~/hostile-marker-home; ls -la ../../..",
+            "%cd /\n%env",
+        ),
+    ),
+    Attack(
+        "writefile",
+        "harm",
+        extra=("%%writefile /tmp/hostile-marker-file\nx", "%%writefile ../../hostile-marker-up\nx"),
+    ),
 ]
 
 # The machine --------------------------------------------------------------------------------------------------
@@ -474,7 +704,13 @@ MACHINE = [
     Attack("writes", "harm", extra=(WRITE.format(MARKER),)),
     Attack("plants", "harm", extra=(PLANT,)),
     Attack("kills", "harm", extra=(KILL,)),
-    Attack("kills_group", "harm", extra=("import os, signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nos.killpg(0, signal.SIGTERM)",)),
+    Attack(
+        "kills_group",
+        "harm",
+        extra=(
+            "import os, signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nos.killpg(0, signal.SIGTERM)",
+        ),
+    ),
     Attack("kernel_calls", "harm", extra=(CALLS,)),
     Attack("proc", "leak", extra=(PROC,)),
     Attack("deaf", "resource", {"double": DEAF + "import time\ndef double(x):\n    time.sleep(1200)"}),
@@ -483,24 +719,89 @@ MACHINE = [
     Attack("busy_in_c", "resource", extra=(CPU,)),
     Attack("busy_regex", "resource", extra=("import re\nre.match(r'(a+)+$', 'a' * 60 + 'b')",)),
     Attack("call_never_returns", "resource", {"double": "def double(x):\n    while True:\n        pass"}),
-    Attack("memory_list", "resource", extra=("held = []\nwhile len(held) < 12_000: held.append(b'x' * 1_000_000 + bytes([len(held) % 256]))",)),
-    Attack("memory_array", "resource", extra=("import numpy as np\nheld = [np.ones(40_000_000) for _ in range(40)]",)),
-    Attack("memory_of_children", "resource", extra=("import os, time\nfor _ in range(40):\n    if os.fork() == 0:\n        held = [bytearray(b'x' * 1_000_000) for _ in range(400)]\n        time.sleep(60)\n        os._exit(0)\ntime.sleep(20)",)),
-    Attack("memory_map", "resource", extra=("import mmap\nheld = [mmap.mmap(-1, 1 << 28) for _ in range(40)]\nfor m in held:\n    for at in range(0, 1 << 28, 4096): m[at] = 1",)),
-    Attack("processes", "resource", extra=("import os, time\nfor _ in range(200):\n    if os.fork() == 0:\n        time.sleep(300)\n        os._exit(0)",)),
-    Attack("threads", "resource", extra=("import threading, time\nfor _ in range(500): threading.Thread(target=time.sleep, args=(300,)).start()",)),
-    Attack("disk", "resource", extra=("for k in range(4_000):\n    open(f'f{k}', 'wb').write(b'x' * 1_000_000)",)),
-    Attack("large_file", "resource", extra=("open('f', 'wb').truncate(10 ** 12)\nwith open('g', 'wb') as f:\n    for _ in range(3_000): f.write(b'x' * 1_000_000)",)),
+    Attack(
+        "memory_list",
+        "resource",
+        extra=(
+            "held = []\nwhile len(held) < 12_000: held.append(b'x' * 1_000_000 + bytes([len(held) % 256]))",
+        ),
+    ),
+    Attack(
+        "memory_array",
+        "resource",
+        extra=("import numpy as np\nheld = [np.ones(40_000_000) for _ in range(40)]",),
+    ),
+    Attack(
+        "memory_of_children",
+        "resource",
+        extra=(
+            "import os, time\nfor _ in range(40):\n    if os.fork() == 0:\n        held = [bytearray(b'x' * 1_000_000) for _ in range(400)]\n        time.sleep(60)\n        os._exit(0)\ntime.sleep(20)",
+        ),
+    ),
+    Attack(
+        "memory_map",
+        "resource",
+        extra=(
+            "import mmap\nheld = [mmap.mmap(-1, 1 << 28) for _ in range(40)]\nfor m in held:\n    for at in range(0, 1 << 28, 4096): m[at] = 1",
+        ),
+    ),
+    Attack(
+        "processes",
+        "resource",
+        extra=(
+            "import os, time\nfor _ in range(200):\n    if os.fork() == 0:\n        time.sleep(300)\n        os._exit(0)",
+        ),
+    ),
+    Attack(
+        "threads",
+        "resource",
+        extra=(
+            "import threading, time\nfor _ in range(500): threading.Thread(target=time.sleep, args=(300,)).start()",
+        ),
+    ),
+    Attack(
+        "disk", "resource", extra=("for k in range(4_000):\n    open(f'f{k}', 'wb').write(b'x' * 1_000_000)",)
+    ),
+    Attack(
+        "large_file",
+        "resource",
+        extra=(
+            "open('f', 'wb').truncate(10 ** 12)\nwith open('g', 'wb') as f:\n    for _ in range(3_000): f.write(b'x' * 1_000_000)",
+        ),
+    ),
     Attack("many_files", "resource", extra=("for k in range(200_000): open(f'n{k}', 'w').close()",)),
-    Attack("shared_memory", "resource", extra=("open('/dev/shm/hostile-marker', 'wb').write(b'x' * 900_000_000)",)),
+    Attack(
+        "shared_memory",
+        "resource",
+        extra=("open('/dev/shm/hostile-marker', 'wb').write(b'x' * 900_000_000)",),
+    ),
     Attack("open_files", "resource", extra=("import os\nheld = [os.pipe() for _ in range(5_000)]",)),
     Attack("endless_output", "resource", extra=("while True: print('x' * 1000)",)),
     Attack("one_long_line", "resource", extra=("print('x' * 80_000_000)",)),
-    Attack("terminal_output", "resource", extra=("import os\nfor _ in range(20_000): os.write(1, b'x' * 65536)",)),
+    Attack(
+        "terminal_output", "resource", extra=("import os\nfor _ in range(20_000): os.write(1, b'x' * 65536)",)
+    ),
     Attack("many_outputs", "resource", extra=("for k in range(10_000): display(k)",)),
-    Attack("large_picture", "resource", extra=("from IPython.display import Image\ndisplay(Image(data=b'\\x89PNG\\r\\n\\x1a\\n' + b'x' * 30_000_000))",)),
-    Attack("long_traceback", "resource", {"double": "def double(x):\n    return double(x) + 1"}, ("raise ValueError('x' * 50_000_000)",)),
-    Attack("limits_raised", "resource", extra=("import resource\nfor n in range(16):\n    try: resource.setrlimit(n, (-1, -1))\n    except Exception: pass\nheld = [b'x' * 10 ** 8 + bytes([k]) for k in range(80)]",)),
+    Attack(
+        "large_picture",
+        "resource",
+        extra=(
+            "from IPython.display import Image\ndisplay(Image(data=b'\\x89PNG\\r\\n\\x1a\\n' + b'x' * 30_000_000))",
+        ),
+    ),
+    Attack(
+        "long_traceback",
+        "resource",
+        {"double": "def double(x):\n    return double(x) + 1"},
+        ("raise ValueError('x' * 50_000_000)",),
+    ),
+    Attack(
+        "limits_raised",
+        "resource",
+        extra=(
+            "import resource\nfor n in range(16):\n    try: resource.setrlimit(n, (-1, -1))\n    except Exception: pass\nheld = [b'x' * 10 ** 8 + bytes([k]) for k in range(80)]",
+        ),
+    ),
 ]
 
 # Files --------------------------------------------------------------------------------------------------------
@@ -568,9 +869,23 @@ FILES = [
     Attack("sources_of_lists", "harm", change=_sources([["x"], None])),
     Attack("sources_of_zeros", "harm", change=_sources("\x00" * 1000)),
     Attack("large_metadata", "resource", change=_set(metadata={"x": "y" * 15_000_000})),
-    Attack("large_number", "harm", change=lambda nb: json.dumps(nb).encode().replace(b'"nbformat": 4', b'"nbformat": ' + b"9" * 10_000)),
+    Attack(
+        "large_number",
+        "harm",
+        change=lambda nb: json.dumps(nb).encode().replace(b'"nbformat": 4', b'"nbformat": ' + b"9" * 10_000),
+    ),
     Attack("source_of_a_megabyte", "resource", {"double": "x = '" + "y" * 1_000_000 + "'"}),
-    Attack("more_files", "harm", files=lambda p: [(p / n).write_text("raise SystemExit") for n in ("sitecustomize.py", "numpy.py", "gradebook.db", "timestamp.txt")] and None),
+    Attack(
+        "more_files",
+        "harm",
+        files=lambda p: (
+            [
+                (p / n).write_text("raise SystemExit")
+                for n in ("sitecustomize.py", "numpy.py", "gradebook.db", "timestamp.txt")
+            ]
+            and None
+        ),
+    ),
     Attack("old_clock", "harm", files=lambda p: (p / "timestamp.txt").write_text("x" * 1_000_000) and None),
 ]
 
@@ -580,18 +895,18 @@ ACT = "document.title='hostile';window.hostile=1"
 TAGS = (
     f"<script>{ACT}</script>",
     f'<img src=x onerror="{ACT}">',
-    f"<svg onload=\"{ACT}\"><script>{ACT}</script></svg>",
+    f'<svg onload="{ACT}"><script>{ACT}</script></svg>',
     f'<iframe srcdoc="<script>parent.{ACT}</script>"></iframe>',
-    f"<details open ontoggle=\"{ACT}\">x</details>",
+    f'<details open ontoggle="{ACT}">x</details>',
     f"</pre></div></script><script>{ACT}</script>",
-    f"<style>*{{background:url(\"javascript:{ACT}\")}}</style><body onload=\"{ACT}\">",
-    f"<a href=\"javascript:{ACT}\">press</a><math href=\"javascript:{ACT}\">x</math>",
+    f'<style>*{{background:url("javascript:{ACT}")}}</style><body onload="{ACT}">',
+    f'<a href="javascript:{ACT}">press</a><math href="javascript:{ACT}">x</math>',
     f"<!--><script>{ACT}</script>-->",
 )
 MARKDOWN = "\n\n".join(
     (
         *TAGS,
-        f"[press](javascript:{ACT}) ![x](x\"onerror=\"{ACT}) <javascript:{ACT}>",
+        f'[press](javascript:{ACT}) ![x](x"onerror="{ACT}) <javascript:{ACT}>',
         f"[press][1]\n\n[1]: javascript:{ACT}",
         f"$\\href{{javascript:{ACT}}}{{press}}$ $\\unicode{{x}}$ $\\require{{html}}\\html{{<b>}}$",
         f"[press](java&#115;cript:{ACT}) ![x](attachment:x.svg)",
@@ -617,11 +932,15 @@ raise E({TAGS[1]!r})
 
 def _stored(nb: dict[str, Any]) -> None:
     """Scripts in every place that a notebook's file has."""
-    nb["metadata"] |= {"title": TAGS[0], "authors": [{"name": TAGS[0]}], "widgets": {"application/vnd.jupyter.widget-state+json": {"state": {TAGS[0]: TAGS[0]}}}}
+    nb["metadata"] |= {
+        "title": TAGS[0],
+        "authors": [{"name": TAGS[0]}],
+        "widgets": {"application/vnd.jupyter.widget-state+json": {"state": {TAGS[0]: TAGS[0]}}},
+    }
     nb["metadata"]["language_info"] = {"name": TAGS[0], "pygments_lexer": TAGS[0]}
     find(nb, "essay")["attachments"] = {"x.svg": {"image/svg+xml": base64.b64encode(SVG.encode()).decode()}}
     for k, cell in enumerate(nb["cells"]):
-        cell["id"] = f"{k}\"><script>{ACT}</script>"
+        cell["id"] = f'{k}"><script>{ACT}</script>'
         cell["metadata"]["tags"] = [TAGS[0]]
         if cell["cell_type"] == "code":
             data = {"text/html": TAGS[0], "image/svg+xml": SVG, "application/javascript": ACT}
@@ -630,13 +949,40 @@ def _stored(nb: dict[str, Any]) -> None:
 
 SCRIPTS = [
     Attack("script_markdown", "script", {"essay": MARKDOWN}),
-    Attack("script_cells", "script", change=lambda nb: nb["cells"].insert(0, {"cell_type": "markdown", "metadata": {}, "source": MARKDOWN})),
-    Attack("script_raw", "script", change=lambda nb: nb["cells"].insert(0, {"cell_type": "raw", "metadata": {"format": "text/html"}, "source": TAGS[0]})),
+    Attack(
+        "script_cells",
+        "script",
+        change=lambda nb: nb["cells"].insert(
+            0, {"cell_type": "markdown", "metadata": {}, "source": MARKDOWN}
+        ),
+    ),
+    Attack(
+        "script_raw",
+        "script",
+        change=lambda nb: nb["cells"].insert(
+            0, {"cell_type": "raw", "metadata": {"format": "text/html"}, "source": TAGS[0]}
+        ),
+    ),
     Attack("script_outputs", "script", extra=(SHOWN,)),
     Attack("script_error", "script", extra=(RAISED,)),
-    Attack("script_source", "script", {"double": f"'''\n{TAGS[5]}\n'''\ndef double(x):\n    raise ValueError({TAGS[0]!r})"}),
-    Attack("script_name", "script", {"double": f"def double(x): return x\ndouble.__name__ = {TAGS[0]!r}\ndouble.__doc__ = {TAGS[1]!r}"}),
-    Attack("script_file", "script", change=_stored, files=lambda p: [(p / n).write_text(TAGS[0]) for n in ("<img src=x onerror=alert(1)>.txt", "x.html")] and None),
+    Attack(
+        "script_source",
+        "script",
+        {"double": f"'''\n{TAGS[5]}\n'''\ndef double(x):\n    raise ValueError({TAGS[0]!r})"},
+    ),
+    Attack(
+        "script_name",
+        "script",
+        {"double": f"def double(x): return x\ndouble.__name__ = {TAGS[0]!r}\ndouble.__doc__ = {TAGS[1]!r}"},
+    ),
+    Attack(
+        "script_file",
+        "script",
+        change=_stored,
+        files=lambda p: (
+            [(p / n).write_text(TAGS[0]) for n in ("<img src=x onerror=alert(1)>.txt", "x.html")] and None
+        ),
+    ),
 ]
 
 # Honest people ------------------------------------------------------------------------------------------------
@@ -666,7 +1012,9 @@ def _vscode(nb: dict[str, Any]) -> None:
     for cell in nb["cells"]:
         cell.pop("id", None)
         cell["metadata"]["vscode"] = {"languageId": "python"}
-        cell["source"] = cell["source"].splitlines(keepends=True) if isinstance(cell["source"], str) else cell["source"]
+        cell["source"] = (
+            cell["source"].splitlines(keepends=True) if isinstance(cell["source"], str) else cell["source"]
+        )
     nb["nbformat_minor"] = 2
 
 
@@ -677,7 +1025,7 @@ def _moved(nb: dict[str, Any]) -> None:
 
 def _blank_copy(nb: dict[str, Any]) -> None:
     copy = deepcopy(find(nb, "double"))
-    copy["source"] = "def double(x):\n    \"\"\"Twice x.\"\"\"\n    ...  # your code here"
+    copy["source"] = 'def double(x):\n    """Twice x."""\n    ...  # your code here'
     nb["cells"].append(copy)
 
 
@@ -689,14 +1037,35 @@ HELPED = {"double": "def double(x):\n    return helper(x, x)"}
 HONEST = [
     honest("plain"),
     honest("warning", extra=("import warnings\nwarnings.warn('`loss_type=None` was set in the config')",)),
-    honest("warning_in_a_call", {"double": "import warnings, sys\ndef double(x):\n    warnings.warn('old')\n    print('x', file=sys.stderr)\n    return x + x"}),
+    honest(
+        "warning_in_a_call",
+        {
+            "double": "import warnings, sys\ndef double(x):\n    warnings.warn('old')\n    print('x', file=sys.stderr)\n    return x + x"
+        },
+    ),
     honest("logging", extra=("import logging\nlogging.basicConfig()\nlogging.warning('careful')",)),
-    honest("progress", {"total": "from tqdm.auto import tqdm\ndef total(values):\n    return float(sum(tqdm(values)))"}),
-    honest("plot", extra=("import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()", "%matplotlib inline\nplt.bar([1], [2])")),
+    honest(
+        "progress",
+        {"total": "from tqdm.auto import tqdm\ndef total(values):\n    return float(sum(tqdm(values)))"},
+    ),
+    honest(
+        "plot",
+        extra=(
+            "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()",
+            "%matplotlib inline\nplt.bar([1], [2])",
+        ),
+    ),
     honest("slow", extra=("import time\ntime.sleep(3)",)),
     honest("helper", HELPED, extra=("def helper(a, b):\n    return a + b",)),
-    honest("helper_after_use", HELPED, change=lambda nb: nb["cells"].insert(2, code("def helper(a, b):\n    return a + b"))),
-    honest("crlf", change=lambda nb: [c.update(source=c["source"].replace("\n", "\r\n")) for c in nb["cells"]] and None),
+    honest(
+        "helper_after_use",
+        HELPED,
+        change=lambda nb: nb["cells"].insert(2, code("def helper(a, b):\n    return a + b")),
+    ),
+    honest(
+        "crlf",
+        change=lambda nb: [c.update(source=c["source"].replace("\n", "\r\n")) for c in nb["cells"]] and None,
+    ),
     honest("colab", change=_colab),
     honest("vscode", change=_vscode),
     honest("stripped", change=_stripped),
@@ -704,7 +1073,13 @@ HONEST = [
     honest("blank_copy_last", change=_blank_copy),
     honest("test_deleted", change=lambda nb: nb["cells"].__delitem__(2)),
     honest("test_edited", change=_tests(lambda c: c.update(source="print('mine')"))),
-    honest("numpy_numbers", {"total": "import numpy as np\ndef total(values):\n    return float(np.sum(values))", "describe": "def describe(values):\n    return {'mean': np.float64(np.mean(values)), 'size': np.int64(len(values))}"}),
+    honest(
+        "numpy_numbers",
+        {
+            "total": "import numpy as np\ndef total(values):\n    return float(np.sum(values))",
+            "describe": "def describe(values):\n    return {'mean': np.float64(np.mean(values)), 'size': np.int64(len(values))}",
+        },
+    ),
     honest("magics", extra=("%matplotlib inline", "!echo hello", "%timeit -n1 -r1 1 + 1", "%%time\nx = 1")),
     honest("install", extra=("%pip install -q nothing-of-this-name", "!pip install -q nothing-of-this-name")),
     honest("error_elsewhere", change=_append("1 / 0", "undefined_name")),
@@ -713,15 +1088,38 @@ HONEST = [
     honest("utf_16", change=lambda nb: json.dumps(nb, ensure_ascii=False).encode("utf-16")),
     honest("tabs", {"double": "def double(x):\n\treturn 2 * x"}),
     honest("prints", {"double": "def double(x):\n    print('double of', x)\n    return 2 * x"}),
-    honest("lambdas", {"double": "double = lambda x: 2 * x", "total": "from functools import partial, reduce\ntotal = partial(reduce, lambda a, b: a + b, initial=0.0) if False else lambda v: float(sum(v))"}),
-    honest("callable_object", {"double": "class Double:\n    def __call__(self, x):\n        return x + x\ndouble = Double()"}),
-    honest("torch", {"total": "import torch\ndef total(values):\n    return float(torch.tensor(values, dtype=torch.float64).sum())"}),
-    honest("ordered_dict", {"describe": "from collections import OrderedDict\ndef describe(v):\n    return OrderedDict(mean=sum(v) / len(v), size=len(v))"}),
+    honest(
+        "lambdas",
+        {
+            "double": "double = lambda x: 2 * x",
+            "total": "from functools import partial, reduce\ntotal = partial(reduce, lambda a, b: a + b, initial=0.0) if False else lambda v: float(sum(v))",
+        },
+    ),
+    honest(
+        "callable_object",
+        {"double": "class Double:\n    def __call__(self, x):\n        return x + x\ndouble = Double()"},
+    ),
+    honest(
+        "torch",
+        {
+            "total": "import torch\ndef total(values):\n    return float(torch.tensor(values, dtype=torch.float64).sum())"
+        },
+    ),
+    honest(
+        "ordered_dict",
+        {
+            "describe": "from collections import OrderedDict\ndef describe(v):\n    return OrderedDict(mean=sum(v) / len(v), size=len(v))"
+        },
+    ),
     honest("essay", {"essay": "A *real* answer with $x^2 < 3$ and `a < b`."}),
     honest("empty_cells", change=_append("", "   ", "\n")),
     honest("old_outputs", change=_tests(lambda c: c.update(outputs=_result("0"), execution_count=7))),
     honest("split_answer", {"double": "def twice(x):\n    return 2 * x\ndouble = twice"}),
-    honest("annotated_and_async", {"double": "from __future__ import annotations\ndef double(x: float) -> float:\n    return x + x"}, extra=("import asyncio\nawait asyncio.sleep(0)",)),
+    honest(
+        "annotated_and_async",
+        {"double": "from __future__ import annotations\ndef double(x: float) -> float:\n    return x + x"},
+        extra=("import asyncio\nawait asyncio.sleep(0)",),
+    ),
 ]
 
 ATTACKS = [*VALUES, *ENGINE, *CLAIMS, *MACHINE, *FILES, *SCRIPTS]

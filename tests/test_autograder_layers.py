@@ -19,11 +19,14 @@ ROWS = (
     {"session", "catalogue", "numbers"},
     {"shell", "release", "calibrate"},
     {"course", "rendering"},
+    {"grading"},
+    {"grade", "doctor", "report"},
+    {"grading_bench"},
     {"__main__"},
 )
 SHARED = {"exercises", "experiments"}
 """A grader and its experiment measure with the same code, which lives with either of them."""
-INSTRUCTOR = {"release", "course", "rendering", "shell"}
+INSTRUCTOR = {"release", "course", "rendering", "shell", "grading", "grade", "grading_bench"}
 """Modules that may use the course packages; a learner's notebook needs none of them."""
 COURSE_PACKAGES = {"nbgrader", "nbformat", "nbconvert", "nbclient", "jupytext", "traitlets"}
 
@@ -128,3 +131,22 @@ def test_errors_belong_to_the_tree_and_wrong_answers_are_wrong(path):
 )
 def test_the_rule_of_errors_knows_makers_and_subclasses(source, strange):
     assert strange_errors(source) == strange
+
+
+def test_what_runs_behind_the_walls_knows_nothing_of_tests_and_gradebooks():
+    from autograder.grading.sandbox import INSIDE
+
+    allowed = {"work", "exercise"}
+    for name in INSIDE:
+        ours = [parts for parts in imports(PACKAGE / "grading" / name) if parts[0] == "autograder"]
+        inner = {parts[2] for parts in ours if parts[1] == "grading"}
+        assert {f"{module}.py" for module in inner} <= set(INSIDE), name
+        assert {parts[1] for parts in ours} - {"grading"} <= allowed, name
+
+
+def test_no_answer_and_no_grader_of_graders_is_seen_behind_the_walls():
+    from autograder.grading.sandbox import course_files
+
+    seen = {target for _, target in course_files()}
+    hidden = ("wrong", "catalogue", "grade", "book", "plan", "solutions", "release", "report")
+    assert not [target for target in seen for word in hidden if word in target.split("/")[-1]]

@@ -31,7 +31,9 @@ def records(course):
 def texts(course, student):
     """All that a student may get to see, and what an instructor opens."""
     found = [course / ".grading" / "hw" / f"{student}.json"]
-    found += [p for step in ("autograded", "feedback") for p in (course / step / student).rglob("*") if p.is_file()]
+    found += [
+        p for step in ("autograded", "feedback") for p in (course / step / student).rglob("*") if p.is_file()
+    ]
     return "".join(p.read_text(encoding="utf-8") for p in found)
 
 
@@ -111,7 +113,9 @@ for path in glob.glob({course!r} + '/.grading/*/*.json'):
 """
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="one payload mounts, so without walls it runs as an ordinary user")
+@pytest.mark.skipif(
+    os.getuid() == 0, reason="one payload mounts, so without walls it runs as an ordinary user"
+)
 def test_without_walls_points_and_gradebook_hold(tmp_path):
     tamper = hostile.Attack("tampers", "steal", extra=(TAMPER.format(course=str(tmp_path)),))
     root = grading.course(tmp_path, tamper, *LOOSE)
@@ -126,7 +130,9 @@ def test_without_walls_points_and_gradebook_hold(tmp_path):
 
 def test_strangers_are_refused_without_walls_and_a_sentence_names_the_way_out(tmp_path):
     root = grading.course(tmp_path, hostile.HONEST[0])
-    path = os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if not (Path(p) / "bwrap").exists())
+    path = os.pathsep.join(
+        p for p in os.environ["PATH"].split(os.pathsep) if not (Path(p) / "bwrap").exists()
+    )
     done = grading.grade(root, PATH=path)
     assert done.returncode == 2 and "bubblewrap" in done.stderr and "--trust-submissions" in done.stderr
     assert not (root / "gradebook.db").exists()

@@ -17,7 +17,8 @@ from tests.hostile import HONEST, Attack
 
 pytestmark = grading.needs_walls
 MANY = [
-    Attack(f"student_{k:02d}", "honest" if k % 3 else "steal", points=0.0, extra=(f"x = {k}",)) for k in range(30)
+    Attack(f"student_{k:02d}", "honest" if k % 3 else "steal", points=0.0, extra=(f"x = {k}",))
+    for k in range(30)
 ]
 
 
@@ -68,7 +69,11 @@ def test_of_two_graders_one_waits_its_turn(whole, tmp_path):
     root = grading.course(tmp_path, *MANY)
     pair = [
         subprocess.Popen(
-            grading.command(root), env=grading.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            grading.command(root),
+            env=grading.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for _ in range(2)
     ]
@@ -86,7 +91,10 @@ def test_only_what_changed_is_graded_again(tmp_path):
     Attack(MANY[1].name, "steal", extra=("x = 'another'",)).write(root / "submitted")
     HONEST[0].write(root / "submitted")
     assert "2 graded, 3 as before" in grading.grade(root).stdout
-    assert "student_01: 6 -> 0" in grading.grade(root).stdout or grading.records(root)["student_01"]["points"] == 0
+    assert (
+        "student_01: 6 -> 0" in grading.grade(root).stdout
+        or grading.records(root)["student_01"]["points"] == 0
+    )
 
 
 def test_a_changed_test_grades_again_and_says_whose_points_moved_and_why(tmp_path):
@@ -98,7 +106,9 @@ def test_a_changed_test_grades_again_and_says_whose_points_moved_and_why(tmp_pat
     cell.source = "assert describe([2, 2]) == {'mean': 2, 'size': 3}"
     nbformat.write(nb, path)
     done = grading.grade(root)
-    moved = re.findall(r"student_0(\d): 6 -> 5 \(test_describe 1 -> 0\), because a test, or the points", done.stdout)
+    moved = re.findall(
+        r"student_0(\d): 6 -> 5 \(test_describe 1 -> 0\), because a test, or the points", done.stdout
+    )
     assert moved == ["1", "2"], done.stdout
     assert {r["points"] for r in grading.records(root).values()} == {0.0, 5.0}
 

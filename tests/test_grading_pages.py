@@ -1,4 +1,4 @@
-"""nbgrader's own programs on a gradebook that `grade` filled, and a browser that opens everything of a stranger's."""
+"""nbgrader's own programs on a gradebook that `grade` filled; a browser that opens what strangers made."""
 
 import csv
 import sqlite3
@@ -113,10 +113,14 @@ def test_no_script_runs_in_nbgraders_feedback_or_formgrader(course):
     with browser.lab(course) as lab, browser.chromium() as driver:
         home = lab.removesuffix("/lab")
         assert not acted(driver, f"{home}/formgrader/manage_submissions/hw")
-        ran = [f"feedback of {s}" for s, _ in ids if acted(driver, f"file://{course}/feedback/{s}/hw/hw.html")]
+        ran = [
+            f"feedback of {s}" for s, _ in ids if acted(driver, f"file://{course}/feedback/{s}/hw/hw.html")
+        ]
         for student, number in ids:
             ran += [f"formgrader, {student}"] * acted(driver, f"{home}/formgrader/submissions/{number}/")
-            assert driver.find_elements(browser.By.CSS_SELECTOR, "input.score, .nbgrader_cell"), driver.page_source[:500]
+            assert driver.find_elements(browser.By.CSS_SELECTOR, "input.score, .nbgrader_cell"), (
+                driver.page_source[:500]
+            )
             browser.PICTURES.mkdir(parents=True, exist_ok=True)
             driver.save_screenshot(str(browser.PICTURES / f"formgrader_{student}.png"))
     assert not ran

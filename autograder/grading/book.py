@@ -147,7 +147,7 @@ class Book:
         return Path(found) if found != self.course.database else None
 
     def remember(self) -> None:
-        """Note what is in the gradebook's file and the journal, so that `restore` can tell a stranger's change."""
+        """Note what gradebook and journal hold, so that `restore` can tell a stranger's change."""
         if self.guard and self.file is not None:
             self.gradebook.db.rollback()
             self.known = self.file.read_bytes()
@@ -228,7 +228,9 @@ class Book:
                 session.flush()
             self._write_cells(notebook, mine, record, changed)
 
-    def _write_cells(self, notebook: Any, mine: Any, record: Mapping[str, Any], changed: Sequence[str]) -> None:
+    def _write_cells(
+        self, notebook: Any, mine: Any, record: Mapping[str, Any], changed: Sequence[str]
+    ) -> None:
         session = self.gradebook.db
         grades = {g.cell_id: g for g in mine.grades}
         comments = {c.cell_id: c for c in mine.comments}
@@ -305,7 +307,9 @@ def export(course: Course, records: Sequence[Mapping[str, Any]], gradebook: Grad
 def _cell_text(value: Any) -> str:
     """A value for a spreadsheet, which would take a text that begins with = + - @ for a formula."""
     said = "" if value is None else str(value)
-    return f"'{said}" if said[:1] in ("=", "+", "@") or (said[:1] == "-" and not said[1:2].isdigit()) else said
+    return (
+        f"'{said}" if said[:1] in ("=", "+", "@") or (said[:1] == "-" and not said[1:2].isdigit()) else said
+    )
 
 
 def _write_csv(path: Path, rows: Sequence[Sequence[Any]]) -> None:
@@ -314,5 +318,3 @@ def _write_csv(path: Path, rows: Sequence[Sequence[Any]]) -> None:
     buffer = io.StringIO(newline="")
     csv.writer(buffer, lineterminator="\n").writerows(rows)
     write(path, buffer.getvalue())
-
-

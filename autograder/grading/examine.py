@@ -37,7 +37,18 @@ from autograder.grading.wire import HELLO, Channel, WireError
 SO_PASSCRED, SCM_CREDENTIALS = 16, 2
 ROOM = 900 << 20
 """Bytes of memory that judging one submission may take beyond what the template has."""
-OFFERED = {"numpy", "torch", "math", "random", "json", "re", "itertools", "functools", "collections", "statistics"}
+OFFERED = {
+    "numpy",
+    "torch",
+    "math",
+    "random",
+    "json",
+    "re",
+    "itertools",
+    "functools",
+    "collections",
+    "statistics",
+}
 """Modules that a test may read from the learner's names: they are the ones here."""
 
 
@@ -94,7 +105,9 @@ class Tests:
                 raise
             return self._failed(cell, error)
         outputs = [] if cell["hidden"] or not said else [_stream(said)]
-        outputs += [_stream(_told(v)) for v in self.verdicts[self._told_before :]] if result is not None else []
+        outputs += (
+            [_stream(_told(v)) for v in self.verdicts[self._told_before :]] if result is not None else []
+        )
         return {"outputs": outputs + ([] if result is None else [_result(result)]), "why": self._why()}
 
     def _execute(self, code: Sequence[types.CodeType], lent: Mapping[str, Any]) -> tuple[Any, str]:
@@ -196,7 +209,11 @@ def _stream(text: str) -> dict[str, Any]:
 
 def _result(value: Any) -> dict[str, Any]:
     """What nbgrader reads as partial credit: the text of a number of ours, never of a learner's object."""
-    text = repr(value) if type(value).__module__.split(".")[0] in ("builtins", "numpy", "torch", "autograder") else ""
+    text = (
+        repr(value)
+        if type(value).__module__.split(".")[0] in ("builtins", "numpy", "torch", "autograder")
+        else ""
+    )
     data = {"text/plain": clean(text, 2000)}
     return {"output_type": "execute_result", "data": data, "metadata": {}, "execution_count": None}
 
@@ -206,7 +223,9 @@ def _told(verdict: Mapping[str, Any]) -> str:
     from autograder.verdict import Verdict
 
     plain = {k: v for k, v in verdict.items() if k not in ("points", "out_of")}
-    plain["outcomes"] = [o | {"case": "", "expected": "", "got": "", "message": safe_message(o)} for o in plain["outcomes"]]
+    plain["outcomes"] = [
+        o | {"case": "", "expected": "", "got": "", "message": safe_message(o)} for o in plain["outcomes"]
+    ]
     return Verdict.from_dict(plain).text() + "\n"
 
 
@@ -234,7 +253,8 @@ def examine(job: Mapping[str, Any], wire: socket.socket, folder: Path) -> dict[s
     remote = Remote(Channel(wire.fileno(), wire.fileno()), job["call_seconds"])
     found: dict[str, Any] = {"cells": {}, "lost": ""}
     try:
-        remote.pid = _hello(wire)
+        found_pid = _hello(wire)
+        remote.pid = found_pid if job["local"] else 0  # of a container only its front end is seen
     except (OSError, WireError) as error:
         remote.lost = f"its process did not start: {error}"
     tests = Tests(job, remote, folder)

@@ -1,4 +1,4 @@
-"""What was handed in: files are found and read, nothing of them is executed, and every surprise is a sentence.
+"""What was handed in: files are found and read, nothing is executed, every surprise is a sentence.
 
 Three forms are known: nbgrader's `submitted/` tree, a folder of downloaded notebooks, and a zip of either.
 """
@@ -49,7 +49,14 @@ class File:
         """Its bytes, at most MAX_FILE. Raises Unreadable."""
         try:
             return self._zipped() if self.inside else self._plain()
-        except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError, EOFError) as error:
+        except (
+            OSError,
+            zipfile.BadZipFile,
+            RuntimeError,
+            NotImplementedError,
+            ValueError,
+            EOFError,
+        ) as error:
             raise Unreadable(f"The file could not be read: {type(error).__name__}.") from error
 
     def _plain(self) -> bytes:
@@ -70,7 +77,9 @@ class File:
 def _bounded(stream: Any) -> bytes:
     content = stream.read(MAX_FILE + 1)
     if len(content) > MAX_FILE:
-        raise Unreadable(f"The notebook is larger than {MAX_FILE >> 20} MB; clear its outputs and save it again.")
+        raise Unreadable(
+            f"The notebook is larger than {MAX_FILE >> 20} MB; clear its outputs and save it again."
+        )
     return content
 
 
@@ -96,7 +105,9 @@ class Found:
 def find(where: Path, notebooks: Mapping[str, Sequence[str]], *, only: str = "") -> Found:
     """The submissions in a folder or zip. `notebooks`: names by assignment. Raises DataError."""
     if not where.exists():
-        raise DataError("there are no submissions", where=str(where), fix="Name a folder or a zip of notebooks.")
+        raise DataError(
+            "there are no submissions", where=str(where), fix="Name a folder or a zip of notebooks."
+        )
     entries = _in_zip(where) if zipfile.is_zipfile(where) else _in_folder(where)
     found: dict[tuple[str, str], Submission] = {}
     strays: list[str] = []
@@ -160,7 +171,13 @@ def _in_zip(path: Path) -> Iterator[Entry]:
     for entry in entries:
         parts = tuple(part for part in entry.filename.split("/") if part not in ("", "."))
         wanted = parts and (parts[-1].endswith(".ipynb") or parts[-1] == "timestamp.txt")
-        if not wanted or entry.is_dir() or ".." in parts or parts[0] == "__MACOSX" or parts[-1].startswith("._"):
+        if (
+            not wanted
+            or entry.is_dir()
+            or ".." in parts
+            or parts[0] == "__MACOSX"
+            or parts[-1].startswith("._")
+        ):
             continue
         linked = stat.S_ISLNK(entry.external_attr >> 16)
         large = entry.file_size > MAX_FILE
@@ -190,8 +207,10 @@ def _whose(
 def _downloaded(parts: tuple[str, ...], name: str) -> tuple[str, int] | None:
     """(student, version) of a file that a learning platform named: before or around the notebook's name.
 
-    >>> _downloaded(("ada_01_one.ipynb",), "01_one"), _downloaded(("ada_LATE_12_345_01_one-2.ipynb",), "01_one")
-    (('ada', 0), ('ada', 2))
+    >>> _downloaded(("ada_01_one.ipynb",), "01_one")
+    ('ada', 0)
+    >>> _downloaded(("ada_LATE_12_345_01_one-2.ipynb",), "01_one")
+    ('ada', 2)
     >>> _downloaded(("Ada L_7_assignsubmission_file_", "01_one.ipynb"), "01_one")
     ('Ada L', 0)
     """
@@ -273,7 +292,9 @@ def _raw(cell: Any, notes: list[str]) -> Raw | None:
     source = source.encode("utf-8", "replace").decode("utf-8")
     metadata = cell.get("metadata") if isinstance(cell.get("metadata"), dict) else {}
     known = metadata.get("nbgrader") if isinstance(metadata.get("nbgrader"), dict) else {}
-    return Raw(cell["cell_type"], source, _name(cell.get("id") or metadata.get("id")), _name(known.get("grade_id")))
+    return Raw(
+        cell["cell_type"], source, _name(cell.get("id") or metadata.get("id")), _name(known.get("grade_id"))
+    )
 
 
 def _name(value: Any) -> str:

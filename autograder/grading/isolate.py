@@ -61,13 +61,13 @@ def _check(result: int, what: str) -> None:
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str = "") -> None:
-    """mount(2). Raises OSError."""
+    """The system call mount. Raises OSError."""
     words = [word.encode() if word else None for word in (source, target, kind)]
     _check(LIBC.mount(*words, flags, options.encode() or None), f"mount {target}")
 
 
 def prctl(option: int, value: int = 0) -> None:
-    """prctl(2). Raises OSError."""
+    """The system call prctl. Raises OSError."""
     _check(LIBC.prctl(option, value, 0, 0, 0), f"prctl {option}")
 
 
@@ -191,9 +191,9 @@ def _instruction(code: int, value: int, yes: int = 0, no: int = 0) -> bytes:
 
 
 def filter_program(machine: str) -> bytes:
-    """A BPF program that refuses what no notebook needs: mounts, namespaces, tracing, keys, modules, io_uring.
+    """A BPF program that refuses what no notebook needs: mounts, namespaces, tracing, keys, io_uring.
 
-    Refused calls fail with EPERM, `clone3` with ENOSYS (its flags cannot be read, and libc then uses `clone`);
+    Refused calls fail with EPERM, `clone3` with ENOSYS (its flags cannot be read; libc then uses `clone`);
     calls of another architecture end the process. Raises OSError for a machine whose numbers are not known.
     """
     if machine not in _NUMBERS:

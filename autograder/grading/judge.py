@@ -70,7 +70,7 @@ class Judge:
 
 
 def modules_for(names: Sequence[str], extra: Sequence[str]) -> list[str]:
-    """What a template imports beforehand: of what notebooks import, what is installed here, by import name."""
+    """What a template imports beforehand: what notebooks import and is installed here."""
     import importlib.util
 
     found = []

@@ -170,7 +170,7 @@ class Kernel:
             found["params"] = [[p.name, p.kind.value, p.default is not p.empty] for p in _parameters(value)]
         return found
 
-    # Requests ------------------------------------------------------------------------------------------------
+    # Requests ---------------------------------------------------------------------------------------------
 
     def do_run(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
         """Run a cell; its outputs, and whether it raised."""
@@ -251,7 +251,7 @@ class Kernel:
         session = sys.modules.get("autograder.session")
         return {"value": str(session.whose()) if session else ""}
 
-    # Arguments -----------------------------------------------------------------------------------------------
+    # Arguments --------------------------------------------------------------------------------------------
 
     def loads(self, content: bytes) -> Any:
         """The grader's arguments; what stays with the grader becomes a function that asks it."""
@@ -292,6 +292,7 @@ class Live:
         self._name = name
 
     def __call__(self, *args: Any, **options: Any) -> Any:
+        """Ask the grader."""
         return self._ask(args, options)
 
     def __repr__(self) -> str:

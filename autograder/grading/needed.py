@@ -18,7 +18,19 @@ OPAQUE = re.compile(
     re.MULTILINE,
 )
 """What cannot be read off a cell: names made from texts, magics, seeds, settings of the process."""
-CHANGES = {"append", "extend", "insert", "update", "add", "pop", "remove", "clear", "sort", "reverse", "setdefault"}
+CHANGES = {
+    "append",
+    "extend",
+    "insert",
+    "update",
+    "add",
+    "pop",
+    "remove",
+    "clear",
+    "sort",
+    "reverse",
+    "setdefault",
+}
 """Methods that change the object before the dot."""
 BODIES = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
 BRANCHES = ast.If | ast.For | ast.While | ast.Try | ast.Match | ast.AsyncFor
@@ -40,9 +52,9 @@ def plain(source: str) -> str:
 
 
 def effects(source: str) -> Effects | None:
-    """The effects of a code cell, or None where it is no Python.
+    r"""The effects of a code cell, or None where it is no Python.
 
-    >>> found = effects("y = f(x)\\nx = [k for k in y]")
+    >>> found = effects("y = f(x)\nx = [k for k in y]")
     >>> sorted(found.reads), sorted(found.surely)
     (['f', 'x'], ['x', 'y'])
     """
@@ -69,7 +81,10 @@ def _top(node: ast.AST) -> list[ast.AST]:
         one = front.pop()
         found.append(one)
         if isinstance(one, BODIES):
-            front += [*getattr(one, "decorator_list", []), *getattr(getattr(one, "args", None), "defaults", [])]
+            front += [
+                *getattr(one, "decorator_list", []),
+                *getattr(getattr(one, "args", None), "defaults", []),
+            ]
             front += one.body if isinstance(one, ast.ClassDef) else []
         else:
             front += list(ast.iter_child_nodes(one))
@@ -80,7 +95,9 @@ def _loads(statement: ast.stmt) -> set[str]:
     """Names that a statement reads when it runs; a name that it also writes first is read all the same."""
     nodes = _top(statement)
     found = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-    return found | {n.target.id for n in nodes if isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Name)}
+    return found | {
+        n.target.id for n in nodes if isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Name)
+    }
 
 
 def _stores(statement: ast.stmt) -> set[str]:
@@ -127,9 +144,9 @@ def _globals(scope: symtable.SymbolTable) -> set[str]:
 
 
 def binds(source: str) -> set[str]:
-    """The names that a cell gives a value to at its top level; empty for text that is no Python.
+    r"""The names that a cell gives a value to at its top level; empty for text that is no Python.
 
-    >>> sorted(binds("import os\\ndef f():\\n    x = 1\\na, b = 1, 2"))
+    >>> sorted(binds("import os\ndef f():\n    x = 1\na, b = 1, 2"))
     ['a', 'b', 'f', 'os']
     """
     found = effects(source)
@@ -145,7 +162,10 @@ def needed(sources: Sequence[str], reads: Sequence[set[str] | None], free: Seque
     every = set(range(len(sources)))
     if any(k and not free[k] and reads[k] is None and OPAQUE.search(sources[k]) for k in every):
         return every
-    known = [effects(source) if said is None else Effects(said) for source, said in zip(sources, reads, strict=True)]
+    known = [
+        effects(source) if said is None else Effects(said)
+        for source, said in zip(sources, reads, strict=True)
+    ]
     if any(found is None and not free[k] for k, found in enumerate(known)):
         return every
     wanted = {k for k in every if not free[k] or known[k] is None or OPAQUE.search(sources[k])}
@@ -170,5 +190,7 @@ def _providers(reader: int, known: Sequence[Effects | None]) -> set[int]:
                 if name in other.surely:
                     break
     for name in mine.late:
-        found |= {k for k, other in enumerate(known) if other is not None and k != reader and name in other.writes}
+        found |= {
+            k for k, other in enumerate(known) if other is not None and k != reader and name in other.writes
+        }
     return found

@@ -21,12 +21,14 @@ CUT = "\n[... the rest was left out]"
 
 
 def clean(text: Any, limit: int) -> str:
-    """Text without control and direction marks, colour codes or lone surrogates, cut at `limit` characters.
+    r"""Text without control and direction marks, colour codes or lone surrogates, cut at `limit` characters.
 
-    >>> clean("a\\x1b[31mb\\x00", 10), clean("abc", 2)
-    ('ab', 'ab\\n[... the rest was left out]')
+    >>> clean("a\x1b[31mb\x00", 10), clean("abc", 2)
+    ('ab', 'ab\n[... the rest was left out]')
     """
-    found = text if isinstance(text, str) else "".join(map(str, text)) if isinstance(text, list) else str(text)
+    found = (
+        text if isinstance(text, str) else "".join(map(str, text)) if isinstance(text, list) else str(text)
+    )
     cut = found[: limit + 1]
     cut = CONTROL.sub("", ANSI.sub("", cut)).encode("utf-8", "replace").decode("utf-8")
     return cut[:limit] + (CUT if len(found) > limit else "")
@@ -48,7 +50,7 @@ def picture(content: Any, limit: int) -> str:
 
 
 def kept(outputs: Iterable[Any], text_limit: int, image_limit: int) -> list[dict[str, Any]]:
-    """nbformat outputs made anew from those of a stranger: streams, errors, plain text and PNGs.
+    """Outputs in nbformat's form, made anew from those of a stranger: streams, errors, plain text and PNGs.
 
     text_limit: characters of all text together. image_limit: bytes of all pictures together.
     """
@@ -86,7 +88,9 @@ def _stream(name: str, text: str) -> dict[str, Any]:
 def _one(output: Mapping[str, Any], text: int, image: int) -> dict[str, Any] | None:
     kind = output.get("output_type")
     if kind == "stream":
-        return _stream("stderr" if output.get("name") == "stderr" else "stdout", clean(output.get("text"), text))
+        return _stream(
+            "stderr" if output.get("name") == "stderr" else "stdout", clean(output.get("text"), text)
+        )
     if kind == "error":
         lines = output.get("traceback")
         told = "\n".join(map(str, lines[:200])) if isinstance(lines, list) else ""

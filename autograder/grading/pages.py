@@ -27,7 +27,8 @@ MACRO = re.compile(
 )
 LIMIT = 20_000
 STYLE = """
-body{font-family:sans-serif;max-width:60em;margin:2em auto;padding:0 1em;line-height:1.5;color:#222;background:#fff}
+body{font-family:sans-serif;max-width:60em;margin:2em auto;padding:0 1em;line-height:1.5}
+body{color:#222;background:#fff}
 pre{background:#f5f5f5;padding:.6em;overflow-x:auto;white-space:pre-wrap}table{border-collapse:collapse}
 th,td{text-align:left;padding:.3em .8em;border-bottom:1px solid #ccc;vertical-align:top}
 .out{background:#fff;border-left:3px solid #999}.note{border-left:4px solid #b36b00;padding-left:1em}
@@ -36,9 +37,9 @@ img{max-width:100%}
 
 
 def tame(markdown: str) -> str:
-    """A learner's markdown without tags, links, images and macros that act; the words stay.
+    r"""A learner's markdown without tags, links, images and macros that act; the words stay.
 
-    >>> tame("<b onclick=x> [a](javascript:b) $\\\\href{c}{d}$")
+    >>> tame("<b onclick=x> [a](javascript:b) $\\href{c}{d}$")
     '< b onclick=x> [a] (javascript:b) $href{c}{d}$'
     """
     text = TAG.sub("< ", clean(markdown, LIMIT))
@@ -48,7 +49,7 @@ def tame(markdown: str) -> str:
 def executed(
     notebook: Notebook, rebuilt: Rebuilt, results: Mapping[str, Any], scores: Mapping[str, Mapping[str, Any]]
 ) -> NotebookNode:
-    """The graded notebook, for nbgrader's formgrader and feedback: as released, so no hidden test is in it."""
+    """The graded notebook, for nbgrader's formgrader and feedback: as released, without hidden tests."""
     kernel = {k: v for k, v in notebook.metadata.items() if k in ("kernelspec", "language_info")}
     nb = nbformat.v4.new_notebook(metadata=kernel)
     if rebuilt.notes:
@@ -114,6 +115,6 @@ def _output(output: Mapping[str, Any]) -> str:
     picture = data.get("image/png")
     text = output.get("text") or "\n".join(output.get("traceback", [])) or data.get("text/plain", "")
     shown = f"<pre class='out'>{escape(text)}</pre>" if text and not picture else ""
-    return shown + (f"<img alt='a figure of this cell' src='data:image/png;base64,{picture}'>" if picture else "")
-
-
+    return shown + (
+        f"<img alt='a figure of this cell' src='data:image/png;base64,{picture}'>" if picture else ""
+    )

@@ -177,12 +177,14 @@ class Course:
         if not (root / "source").is_dir():
             fix = "Make one with `make course OUT=...`, or name the folder that holds source/."
             raise ConfigError("no nbgrader course directory", where=str(root), fix=fix)
-        config = PyFileConfigLoader(CONFIG, str(root)).load_config() if (root / CONFIG).is_file() else Config()
+        config = (
+            PyFileConfigLoader(CONFIG, str(root)).load_config() if (root / CONFIG).is_file() else Config()
+        )
         return cls(root.resolve(), config)
 
     @property
     def directory(self) -> CourseDirectory:
-        """nbgrader's own view of the folder."""
+        """The folder as nbgrader sees it."""
         config = Config(self.config)
         config.CourseDirectory.root = str(self.root)
         return CourseDirectory(config=config)

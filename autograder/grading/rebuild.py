@@ -1,7 +1,7 @@
 """A submission put together anew: the instructor's notebook, with the learner's text in the learner's places.
 
 Learners delete, copy, move and rename; platforms drop metadata. So a learner's cell is known by its grade id,
-else by its cell id, by a comment `# exercise: ID`, or by the names that it defines. Each repair is a sentence.
+else by its cell id, by a comment `# exercise: ID`, or by the names that it defines. A repair is a sentence.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ MAX_EXTRA = 300
 MARKER = re.compile(r"^\s*#\s*exercise:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
 ALIKE = 0.6
 """So similar is a changed cell to the released one."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -52,7 +53,9 @@ def rebuild(notebook: Notebook, raw: Sequence[Raw]) -> Rebuilt:
     places = _answers(notebook, raw, notes)
     places |= _others(notebook, raw, places)
     owner = {row: place for place, row in places.items()}
-    steps = [_step(cell, raw[places[cell.place]] if cell.place in places else None) for cell in notebook.cells]
+    steps = [
+        _step(cell, raw[places[cell.place]] if cell.place in places else None) for cell in notebook.cells
+    ]
     known = {c.grade_id for c in notebook.cells if c.grade_id}
     extras = [k for k, cell in enumerate(raw) if k not in owner and cell.grade_id not in known]
     extras = [k for k in extras if raw[k].source.strip() and not _copied(raw[k], notebook)]
@@ -97,8 +100,14 @@ def _answers(notebook: Notebook, raw: Sequence[Raw], notes: list[str]) -> dict[i
         if rows:
             found[cell.place] = _best(rows, raw, cell)
             if len(rows) > 1:
-                notes.append(f"There were {len(rows)} copies of the cell {cell.grade_id}; the last filled one counts.")
-    for name, test in (("its cell id", _by_id), ("its comment", _by_marker), ("the names that it defines", _by_names)):
+                notes.append(
+                    f"There were {len(rows)} copies of the cell {cell.grade_id}; the last filled one counts."
+                )
+    for name, test in (
+        ("its cell id", _by_id),
+        ("its comment", _by_marker),
+        ("the names that it defines", _by_names),
+    ):
         for cell in notebook.answers:
             if cell.place not in found:
                 free = [k for k in range(len(raw)) if k not in found.values() and raw[k].kind == cell.kind]
@@ -143,7 +152,7 @@ def _others(notebook: Notebook, raw: Sequence[Raw], taken: dict[int, int]) -> di
             if cell.place in found:
                 continue
             used = {*taken.values(), *found.values()}
-            rows = [k for k, r in enumerate(raw[:MAX_EXTRA * 2]) if k not in used and r.kind == cell.kind]
+            rows = [k for k, r in enumerate(raw[: MAX_EXTRA * 2]) if k not in used and r.kind == cell.kind]
             row = next((k for k in rows if test(cell, raw[k])), None)
             if row is not None:
                 found[cell.place] = row
@@ -153,10 +162,17 @@ def _others(notebook: Notebook, raw: Sequence[Raw], taken: dict[int, int]) -> di
 def _alike(one: str, other: str) -> bool:
     a, b = one[:1500], other[:1500]
     matcher = difflib.SequenceMatcher(None, a, b, autojunk=False)
-    return bool(b.strip()) and matcher.real_quick_ratio() > ALIKE and matcher.quick_ratio() > ALIKE and matcher.ratio() > ALIKE
+    return (
+        bool(b.strip())
+        and matcher.real_quick_ratio() > ALIKE
+        and matcher.quick_ratio() > ALIKE
+        and matcher.ratio() > ALIKE
+    )
 
 
-def _placed(steps: list[Step], extras: Sequence[int], raw: Sequence[Raw], owner: dict[int, int]) -> list[Step]:
+def _placed(
+    steps: list[Step], extras: Sequence[int], raw: Sequence[Raw], owner: dict[int, int]
+) -> list[Step]:
     """The learner's own cells among the instructor's: behind the known cell before them, or before the next.
 
     Whichever comes first: a helper must stand before the answer that it helps, wherever that was moved.

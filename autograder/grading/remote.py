@@ -70,7 +70,9 @@ class Remote:
             raise rebuilt(reply)
         return reply, Decoder(parts, self.refer), leaves
 
-    def _exchange(self, request: dict, blobs: list[bytes], seconds: float) -> tuple[dict[str, Any], list[bytes]]:
+    def _exchange(
+        self, request: dict, blobs: list[bytes], seconds: float
+    ) -> tuple[dict[str, Any], list[bytes]]:
         """One request and its reply. After a failure the pipe is of no use: what comes is out of step."""
         if self.lost:
             raise Lost(self.lost)
@@ -243,7 +245,10 @@ def _is_live(value: Any) -> bool:
     """
     if not callable(value) or isinstance(value, type | np.ufunc):
         return False
-    home, name = sys.modules.get(getattr(value, "__module__", None) or "builtins"), getattr(value, "__qualname__", "")
+    home, name = (
+        sys.modules.get(getattr(value, "__module__", None) or "builtins"),
+        getattr(value, "__qualname__", ""),
+    )
     return home is None or getattr(home, name, None) is not value
 
 
@@ -350,6 +355,7 @@ class CallableObject(RemoteObject):
     """An object of the learner's that can be called."""
 
     def __call__(self, *args: Any, **options: Any) -> Any:
+        """Call it where it lives."""
         return self._remote.call(self._place, args, options, back=True)
 
 
@@ -363,25 +369,27 @@ def write_back(ours: Any, theirs: Any) -> None:
     [1, 3]
     """
     if isinstance(ours, list) and isinstance(theirs, list):
-        if len(ours) == len(theirs):
-            for k, (one, other) in enumerate(zip(ours, theirs, strict=True)):
-                if _by_content(one) and type(one) is type(other):
-                    write_back(one, other)
-                elif not _by_content(one) and _simple(other):
-                    ours[k] = other
-        else:
+        if len(ours) != len(theirs):
             ours[:] = theirs
+        for place, other in enumerate(theirs):
+            _write_item(ours, place, other)
     elif isinstance(ours, dict) and isinstance(theirs, dict):
         for key in [key for key in ours if key not in theirs]:
             del ours[key]
         for key, other in theirs.items():
-            if key in ours and _by_content(ours[key]) and type(ours[key]) is type(other):
-                write_back(ours[key], other)
-            elif key not in ours or _simple(other):
-                ours[key] = other
+            _write_item(ours, key, other)
     elif hasattr(ours, "shape") and getattr(theirs, "shape", None) == ours.shape:
         with contextlib.suppress(TypeError, ValueError, RuntimeError):
             (ours.data if hasattr(ours, "detach") else ours)[...] = theirs
+
+
+def _write_item(ours: Any, key: Any, other: Any) -> None:
+    """Change what stands under a key in place if it can be, else put plain data there."""
+    one = ours[key] if isinstance(ours, list) or key in ours else None
+    if _by_content(one) and type(one) is type(other):
+        write_back(one, other)
+    elif not _by_content(one) and _simple(other):
+        ours[key] = other
 
 
 def _by_content(value: Any) -> bool:
@@ -409,6 +417,8 @@ def _with_gradient(remote: Remote, value: Any, place: Any) -> Any:
     inputs, places = remote.graph
 
     class Through(torch.autograd.Function):
+        """Forward the learner's values; backward ask for the gradients."""
+
         @staticmethod
         def forward(ctx: Any, *tensors: Any) -> Any:
             return value.clone()

@@ -26,11 +26,13 @@ from autograder.grading.server import FULL, PLAIN
 from autograder.grading.wire import Channel
 from rslib.errors import ConfigError
 
-BUBBLEWRAP, NONE = "bubblewrap", "none"
+BUBBLEWRAP, CONTAINER, NONE = "bubblewrap", "container", "none"
 PACKAGE = Path(__file__).resolve().parents[1]
 COURSE = "/course"
-HIDDEN = ("wrong", "grading", "calibrate.py", "catalogue.py", "course.py", "release.py", "numbers.py")
-"""Parts of this package that no learner's process sees: answers, and the graders of grades."""
+_MAKERS = "calibrate catalogue course numbers release rendering nbgrader_config"
+_MARKERS = "doctor grade grading_bench report"
+HIDDEN = {"wrong", "grading", "__pycache__"} | {f"{name}.py" for name in f"{_MAKERS} {_MARKERS}".split()}
+"""Parts of this package that no learner's process sees: answers, and what makes and marks notebooks."""
 INSIDE = ("__init__.py", "isolate.py", "kernel.py", "outputs.py", "server.py", "wire.py")
 """Parts of `grading` that run behind the walls."""
 STRANGER = 61_184
@@ -38,8 +40,8 @@ STRANGER = 61_184
 START_SECONDS = 180.0
 REFUSAL = (
     "these notebooks come from strangers, and bubblewrap, which would shut them in, {why}: install it (Debian, "
-    "Ubuntu: apt install bubblewrap), or let docker or podman do it with --container IMAGE, or run your own "
-    "notebooks with --trust-submissions"
+    "Ubuntu: apt install bubblewrap), or let docker or podman do it with --container IMAGE, or run notebooks of "
+    "your own with --trust-submissions"
 )
 UNPROTECTED = (
     "WARNING: --trust-submissions runs every notebook as you, without walls. Unprotected are: your files (they "
@@ -77,7 +79,7 @@ class Child:
 
 @dataclass
 class Sandbox:
-    """A running fork server. Use it as a context manager. label: tells it from others in a list of processes."""
+    """A running fork server, a context manager. label: tells it from others in a list of processes."""
 
     modules: Sequence[str] = ()
     isolation: str = BUBBLEWRAP
@@ -101,13 +103,13 @@ class Sandbox:
         call = [sys.executable, "-P", "-s", "-m", "autograder.grading.server"]
         call += [str(theirs.fileno()), walls, ",".join(self.modules), str(user), self.label]
         self.home = tempfile.mkdtemp(prefix="home-") if walls == PLAIN else f"{WORK}/.home"
-        environment = _environment(COURSE if walls == FULL else str(PACKAGE.parent), self.home)
-        wrapped = [*bubblewrap(environment), *call] if walls == FULL else call
+        around = environment(COURSE if walls == FULL else str(PACKAGE.parent), self.home)
+        wrapped = [*bubblewrap(around), *call] if walls == FULL else call
         self.log = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             wrapped,
             pass_fds=[theirs.fileno()],
-            env=environment,
+            env=around,
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=self.log,
@@ -158,46 +160,72 @@ CALM = {"ARROW_DEFAULT_MEMORY_POOL": "system", "JE_ARROW_MALLOC_CONF": "backgrou
 """Keeps pyarrow from starting a thread of its own, after which nothing could be forked."""
 
 
-def _environment(path: str, home: str) -> dict[str, str]:
+def environment(path: str, home: str) -> dict[str, str]:
     """All that a notebook finds in its environment: nothing of the grader's."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return threads | CALM | {
-        "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
-        "PYTHONPATH": path,
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONHASHSEED": "0",
-        "HOME": home,
-        "TMPDIR": home if home.startswith("/tmp") else f"{WORK}/.tmp",
-        "IPYTHONDIR": f"/tmp/{SETTINGS}/ipython",
-        "MPLCONFIGDIR": f"{home}/.mpl",
-        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-        "XDG_CACHE_HOME": f"{home}/.cache",
-        "HF_HOME": f"{home}/.hf",
-        "HF_HUB_OFFLINE": "1",
-        "HF_DATASETS_OFFLINE": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "TQDM_DISABLE": "0",
-        "LANG": "C.UTF-8",
-        "TZ": "UTC",
-    }
+    return (
+        threads
+        | CALM
+        | {
+            "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+            "PYTHONPATH": path,
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONHASHSEED": "0",
+            "HOME": home,
+            "TMPDIR": home if home.startswith("/tmp") else f"{WORK}/.tmp",
+            "IPYTHONDIR": f"/tmp/{SETTINGS}/ipython",
+            "MPLCONFIGDIR": f"{home}/.mpl",
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+            "XDG_CACHE_HOME": f"{home}/.cache",
+            "HF_HOME": f"{home}/.hf",
+            "HF_HUB_OFFLINE": "1",
+            "HF_DATASETS_OFFLINE": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            "TQDM_DISABLE": "0",
+            "LANG": "C.UTF-8",
+            "TZ": "UTC",
+        }
+    )
 
 
-def bubblewrap(environment: dict[str, str]) -> list[str]:
+def bubblewrap(around: dict[str, str]) -> list[str]:
     """The command in front of the server: a read-only system, no network, no home, nothing else of ours."""
-    found = ["bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
+    found = [
+        "bwrap",
+        "--unshare-ipc",
+        "--unshare-pid",
+        "--unshare-net",
+        "--unshare-uts",
+        "--unshare-cgroup-try",
+    ]
     found += ["--die-with-parent", "--new-session", "--clearenv"]
     if os.getuid() == 0:  # it becomes a user that owns nothing as soon as it runs
         found += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
         found += ["--unshare-user", "--cap-drop", "ALL"]
-    for name, value in environment.items():
+    for name, value in around.items():
         found += ["--setenv", name, value]
     for path in system_paths():
         found += ["--symlink", os.readlink(path), path] if os.path.islink(path) else ["--ro-bind", path, path]
-    found += ["--proc", "/proc", "--dev", "/dev", "--dir", WORK, "--perms", "1777", "--tmpfs", "/tmp", "--dir", "/dev/shm"]
+    found += [
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
+        "--dir",
+        WORK,
+        "--perms",
+        "1777",
+        "--tmpfs",
+        "/tmp",
+        "--dir",
+        "/dev/shm",
+    ]
     binds = [(path, path) for path in python_paths()]
     binds += [(str(source), f"{COURSE}/{target}") for source, target in course_files()]
-    for parent in sorted({str(p) for _, target in binds for p in Path(target).parents} - {"/", *system_paths()}):
+    for parent in sorted(
+        {str(p) for _, target in binds for p in Path(target).parents} - {"/", *system_paths()}
+    ):
         found += ["--dir", parent]  # bubblewrap's own would be closed to all but root
     for source, target in binds:
         found += ["--ro-bind", source, target]
@@ -226,13 +254,13 @@ def course_files() -> list[tuple[Path, str]]:
     """The engine and what learners may import of this package, with the places that they get."""
     found = [(PACKAGE.parent / "rslib", "rslib")]
     for path in sorted(PACKAGE.iterdir()):
-        if path.name not in HIDDEN and path.name != "__pycache__":
+        if path.name not in HIDDEN:
             found.append((path, f"autograder/{path.name}"))
     return found + [(PACKAGE / "grading" / name, f"autograder/grading/{name}") for name in INSIDE]
 
 
 def bubblewrap_works() -> str:
-    """"" if bubblewrap can build its walls here, else why not."""
+    """Why bubblewrap cannot build its walls here; the empty text if it can."""
     if shutil.which("bwrap") is None:
         return "is not installed"
     call = [*bubblewrap({"PATH": "/usr/bin:/bin"}), "true"]

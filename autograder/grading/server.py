@@ -1,6 +1,7 @@
 """The fork server inside the outer walls, and the supervisor of each learner's process.
 
-    python -P -s -m autograder.grading.server CONTROL WALLS MODULE,MODULE
+    python -P -s -m autograder.grading.server CONTROL WALLS MODULE,MODULE USER LABEL
+    python -P -s -m autograder.grading.server once REQUEST MODULE,MODULE       in a container of its own
 
 It imports what notebooks import, once, and then forks for every submission. It never runs a cell, never
 computes with torch (a second thread would hang the forks), and holds nothing worth reading. A supervisor
@@ -34,6 +35,8 @@ LOOK = 0.02
 
 def main(argv: list[str]) -> None:
     """Import, say so, fork for each request until the control socket is closed."""
+    if argv[0] == "once":
+        return once(json.loads(argv[1]), argv[2].split(","))
     control = socket.socket(fileno=int(argv[0]))
     walls, modules, user = argv[1], argv[2].split(","), int(argv[3])
     if user >= 0:
@@ -52,6 +55,24 @@ def main(argv: list[str]) -> None:
             _supervise(json.loads(content), *descriptors, walls, shell)
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def once(request: dict[str, Any], modules: list[str]) -> None:
+    """Be the learner's process itself, over standard input and output: the container is its walls."""
+    from autograder.grading import kernel
+    from autograder.grading.wire import Channel
+
+    reader, writer = os.dup(0), os.dup(1)
+    os.makedirs(os.environ["TMPDIR"], exist_ok=True)
+    os.makedirs(os.environ["IPYTHONDIR"], exist_ok=True)
+    shell, limits = kernel.make_shell(), Limits(**request["limits"])
+    for name in filter(None, modules):
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+    isolate.own_limits(limits)
+    isolate.drop_rights()
+    isolate.filter_calls()
+    kernel.run(shell, Channel(reader, writer, limited=False), limits, request["seed"])
 
 
 def _become(user: int) -> None:

@@ -191,7 +191,10 @@ def _array_node(to: Encoder, value: Any, depth: int) -> Any:
     if array.dtype.kind in KINDS:
         return node | {"a": to.blob(array.tobytes()), "dt": array.dtype.str}
     if array.dtype.kind in "OU":
-        return node | {"A": [to.node(item, depth + 1) for item in array.ravel().tolist()], "dt": array.dtype.str}
+        return node | {
+            "A": [to.node(item, depth + 1) for item in array.ravel().tolist()],
+            "dt": array.dtype.str,
+        }
     raise WireError(f"an array of {array.dtype}")
 
 
@@ -225,7 +228,11 @@ def _list_node(to: Encoder, value: list[Any], depth: int) -> Any:
             kind = _one_kind(flat)
             if kind is not None:
                 lengths = np.array([len(item) for item in value], "<i8")
-                return {"R": to.blob(np.array(flat, kind).tobytes()), "n": to.blob(lengths.tobytes()), "dt": kind}
+                return {
+                    "R": to.blob(np.array(flat, kind).tobytes()),
+                    "n": to.blob(lengths.tobytes()),
+                    "dt": kind,
+                }
     return [to.node(item, depth) for item in value]
 
 
@@ -288,7 +295,7 @@ class Decoder:
             raise WireError(f"a value that nobody encoded: {type(error).__name__}") from error
 
     def _container(self, node: Any, depth: int) -> Any:
-        """A list or dict, noted so that it can stand in a second place, with the nodes that it costs there."""
+        """A list or dict, noted so that it can stand in a second place, with what it costs there."""
         place, before = len(self.made), self.nodes
         self.made.append((None, 0))
         if isinstance(node, list):
@@ -378,7 +385,9 @@ def tensor_of(raw: bytes, name: str, shape: tuple[int, ...]) -> Any:
     kind = getattr(torch, name)
     if len(raw) != math.prod(shape) * kind.itemsize:
         raise WireError("a tensor whose bytes do not fit its shape")
-    return torch.frombuffer(bytearray(raw), dtype=kind).reshape(shape) if raw else torch.empty(shape, dtype=kind)
+    return (
+        torch.frombuffer(bytearray(raw), dtype=kind).reshape(shape) if raw else torch.empty(shape, dtype=kind)
+    )
 
 
 def bytes_of(tensor: Any) -> tuple[bytes, str, tuple[int, ...]]:

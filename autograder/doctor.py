@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from autograder.grading.examine import hello
 from autograder.grading.isolate import Limits
 from autograder.grading.remote import Lost, Remote
 from autograder.grading.sandbox import BUBBLEWRAP, REFUSAL, Child, Sandbox, bubblewrap_works
@@ -123,19 +124,12 @@ def tried(sandbox: Sandbox, probe: Probe) -> bool:
 def output(child: Child, cell: str) -> str:
     """What a cell prints; "" if the process is lost over it."""
     remote = Remote(child.channel(), 10.0)
-    hello(child)
+    hello(child.wire)
     try:
         outputs, _ = remote.run(cell, PROBE_LIMITS.cell_seconds)
     except Lost:
         return ""
     return "".join(str(o.get("text", "")) for o in outputs if isinstance(o, dict))
-
-
-def hello(child: Child) -> None:
-    """Wait for the first byte of a process."""
-    child.wire.settimeout(60)
-    child.wire.recv(1)
-    child.wire.settimeout(None)
 
 
 def clean_next(sandbox: Sandbox) -> bool:

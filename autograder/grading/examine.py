@@ -253,7 +253,7 @@ def examine(job: Mapping[str, Any], wire: socket.socket, folder: Path) -> dict[s
     remote = Remote(Channel(wire.fileno(), wire.fileno()), job["call_seconds"])
     found: dict[str, Any] = {"cells": {}, "lost": ""}
     try:
-        found_pid = _hello(wire)
+        found_pid = hello(wire)
         remote.pid = found_pid if job["local"] else 0  # of a container only its front end is seen
     except (OSError, WireError) as error:
         remote.lost = f"its process did not start: {error}"
@@ -264,7 +264,7 @@ def examine(job: Mapping[str, Any], wire: socket.socket, folder: Path) -> dict[s
     return found | {"verdicts": tests.verdicts, "whose": tests.whose, "lost": remote.lost}
 
 
-def _hello(wire: socket.socket) -> int:
+def hello(wire: socket.socket) -> int:
     """The process that is at the other end, as the system names it to us."""
     wire.settimeout(60)
     wire.setsockopt(socket.SOL_SOCKET, SO_PASSCRED, 1)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from autograder.grading.wire import WireError, parsed
-from rslib.errors import DataError
+from rslib.errors import DataError, RSError
 
 MAX_FILE = 20 << 20
 MAX_ENTRIES = 20_000
@@ -32,7 +32,7 @@ MOODLE = re.compile(r"^(.+?)_\d+_assignsubmission_file_?$")
 COPY = re.compile(r"^(?:-(\d{1,3})| ?\((\d{1,3})\))?$")
 
 
-class Unreadable(Exception):
+class Unreadable(RSError):
     """A submission that is graded as blank, with its reason in one sentence."""
 
 

@@ -40,7 +40,7 @@ class RemoteError(Exception):
     """An exception of the learner's that has no counterpart here."""
 
 
-class Lost(Exception):
+class Lost(errors.RSError):
     """The learner's process is gone, or does not answer: nothing more can be asked of it."""
 
 

@@ -39,14 +39,15 @@ STRANGER = 61_184
 """The user that root becomes behind the walls."""
 START_SECONDS = 180.0
 REFUSAL = (
-    "these notebooks come from strangers, and bubblewrap, which would shut them in, {why}: install it (Debian, "
-    "Ubuntu: apt install bubblewrap), or let docker or podman do it with --container IMAGE, or run notebooks of "
-    "your own with --trust-submissions"
+    "these notebooks come from strangers, and bubblewrap, which would shut them in, {why}: install it "
+    "(Debian, Ubuntu: apt install bubblewrap), or let docker or podman do it with --container IMAGE, or run "
+    "notebooks of your own with --trust-submissions"
 )
 UNPROTECTED = (
-    "WARNING: --trust-submissions runs every notebook as you, without walls. Unprotected are: your files (they "
-    "can be read, changed and deleted), the network, other processes of yours, other students' work. Points "
-    "and the gradebook are still guarded: tests run in another process, and a changed gradebook is put back."
+    "WARNING: --trust-submissions runs every notebook as you, without walls. Unprotected are: your files "
+    "(they can be read, changed and deleted), the network, other processes of yours, other students' work. "
+    "Points and the gradebook are still guarded: tests run in another process, and a changed gradebook is "
+    "put back."
 )
 
 

@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from rslib.errors import RSError
+
 HEADER = struct.Struct(">IH")
 LENGTH = struct.Struct(">Q")
 HELLO = b"+"
@@ -40,7 +42,7 @@ KINDS = "biufc"
 TENSORS = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
 
 
-class WireError(Exception):
+class WireError(RSError):
     """A frame or a value that cannot cross."""
 
 
@@ -404,6 +406,11 @@ def _decode_tensor(of: Decoder, node: dict[str, Any], depth: int) -> Any:
     return found if node.get("g") is None else of.refer({"tensor": found, "g": node["g"]}, of)
 
 
+def _decode_complex(of: Decoder, node: dict[str, Any], depth: int) -> complex:
+    real, imaginary = of.items(node["c"], depth)
+    return complex(float(real), float(imaginary))
+
+
 def _decode_number(of: Decoder, node: dict[str, Any], depth: int) -> Any:
     kind = np.dtype(str(node["dt"]))
     if kind.kind not in "biuf":
@@ -421,7 +428,7 @@ _DECODERS: dict[str, Callable[[Decoder, dict[str, Any], int], Any]] = {
     "A": _decode_objects,
     "T": _decode_tensor,
     "F": lambda of, node, depth: {"inf": math.inf, "-inf": -math.inf}.get(node["F"], math.nan),
-    "c": lambda of, node, depth: complex(*(float(of.value(v, depth)) for v in node["c"])),
+    "c": _decode_complex,
     "b": lambda of, node, depth: of.blob(node["b"]),
     "r": lambda of, node, depth: range(*(int(v) for v in node["r"])),
     "p": lambda of, node, depth: PurePosixPath(str(node["p"])),

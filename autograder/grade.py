@@ -18,7 +18,7 @@ from typing import Any
 import nbformat
 
 from autograder.grading import intake, pages
-from autograder.grading.book import EXECUTED, SCORED, VERSION, Book, Journal, export, write
+from autograder.grading.book import EXECUTED, SCORED, VERSION, Book, Journal, export, sweep, write
 from autograder.grading.container import Containers, engine
 from autograder.grading.intake import Submission, Unreadable
 from autograder.grading.isolate import Limits
@@ -30,7 +30,7 @@ from autograder.grading.remote import CALL_SECONDS
 from autograder.grading.sandbox import BUBBLEWRAP, CONTAINER, NONE, UNPROTECTED, Sandbox, choose
 from rslib.errors import ConfigError, DataError
 
-WARM = ("numpy", "IPython", "matplotlib", "matplotlib.pyplot", "matplotlib_inline.backend_inline")
+WARM = ("numpy", "IPython")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Grader:
         if not problem:
             found |= self._run(plan, notebook, rebuilt, one, record["key"])
             problem = found.get("failed", "")
-        prefix = f"{notebook.name}: " if len(plan.notebooks) > 1 else ""
+        prefix = prefix_of(plan, notebook)
         record["problem"] = " ".join(filter(None, (record["problem"], prefix + problem if problem else "")))
         record["notes"] += [prefix + note for note in rebuilt.notes]
         if found["lost"]:
@@ -90,9 +90,16 @@ class Grader:
             found = self.judge.examine(job, child)
         finally:
             why = child.end()
+        if found.get("lost") and not self.sandbox.alive():  # no fault of this notebook's
+            raise ConfigError("the fork server ended")
         if found.get("lost") and why and "by itself" not in why and "no longer" not in why:
             found["lost"] = why
         return found
+
+
+def prefix_of(plan: Plan, notebook: Notebook) -> str:
+    """What stands before a cell's name where an assignment has several notebooks."""
+    return f"{notebook.name}: " if len(plan.notebooks) > 1 else ""
 
 
 @dataclass
@@ -245,17 +252,15 @@ def store(course: Course, journal: Journal, book: Book, graded: Graded) -> str:
         write(folder / "timestamp.txt", record["submitted_at"])
     _keep_submitted(course, graded)
     record["moved"] = moved(before, record)
+    old = (before or {}).get("answers", {})
+    record["changed"] = [n for n in record["cells"] if old.get(n, "") != record["answers"].get(n, "")]
     journal.write(record)
-    _commit(journal, book, graded.plan, record, before)
+    _commit(journal, book, graded.plan, record)
     return record["moved"]
 
 
-def _commit(
-    journal: Journal, book: Book, plan: Plan, record: dict[str, Any], before: Mapping[str, Any] | None
-) -> None:
-    old = (before or {}).get("answers", {})
-    changed = [name for name in record["cells"] if old.get(name, "") != record["answers"].get(name, "")]
-    book.commit(plan, record, changed)
+def _commit(journal: Journal, book: Book, plan: Plan, record: dict[str, Any]) -> None:
+    book.commit(plan, record, record["changed"])
     record["state"] = SCORED
     journal.write(record)
 
@@ -267,7 +272,7 @@ def _keep_submitted(course: Course, graded: Graded) -> None:
         target = folder / f"{name}.ipynb"
         if file.inside or file.path.resolve() != target.resolve():
             try:
-                write(target, file.read().decode("utf-8", "replace"))
+                write(target, file.read())
             except Unreadable:
                 continue
 
@@ -361,18 +366,16 @@ def run(
     progress, changes = Progress(len(todo)), []
     ready = [task for task in todo if task.record is not None]
     for task in ready:
-        _commit(journal, book, task.plan, task.record, journal.read(task.one.assignment, task.one.student))
+        _commit(journal, book, task.plan, task.record)
         progress.step(task.one.student, "(was graded before)")
     waiting = [task for task in todo if task.record is None]
     if not waiting:
         return changes
     notebooks = [n for plan in {t.plan.assignment: t.plan for t in waiting}.values() for n in plan.notebooks]
-    imports = list(dict.fromkeys(name for n in notebooks for name in n.modules()))
-    graders = [name for n in notebooks for name in n.exercise_modules()]
-    inside = modules_for(imports, WARM)
+    inside = modules_for([*WARM, *(name for n in notebooks for name in n.modules())])
     label = label_of(course.root)
-    outside = modules_for(imports, graders)
-    with walls.sandbox(inside, label) as sandbox, Judge(outside, label) as judge:
+    outside = modules_for([name for n in notebooks for name in n.judging()])
+    with Judge(outside, label) as judge, walls.sandbox(inside, label) as sandbox:
         grader = Grader(sandbox, judge, journal, limits)
         for graded in _graded(grader, waiting, workers):
             if book.restore():
@@ -410,7 +413,7 @@ def _walls(options: argparse.Namespace) -> Walls:
 
 
 def _graded(grader: Grader, waiting: Sequence[Task], workers: int) -> Iterator[Graded]:
-    """Graded submissions in the order in which they end. An error of the grader's own ends the run."""
+    """Graded submissions in the order in which they end."""
     jobs: queue.SimpleQueue = queue.SimpleQueue()
     ended: queue.SimpleQueue = queue.SimpleQueue()
     for task in waiting:
@@ -424,16 +427,27 @@ def _graded(grader: Grader, waiting: Sequence[Task], workers: int) -> Iterator[G
                 return
             try:
                 ended.put(grader.grade(task.plan, task.one, task.key))
-            except BaseException as error:
-                ended.put(error)
+            except Exception as error:
+                ended.put(failed(task, grader.sandbox.isolation, error))
 
     for _ in range(min(workers, len(waiting))):
         threading.Thread(target=work, daemon=True).start()
     for _ in waiting:
-        found = ended.get()
-        if isinstance(found, BaseException):
-            raise found
-        yield found
+        yield ended.get()
+
+
+def failed(task: Task, isolation: str, error: Exception) -> Graded:
+    """A submission over which the grader itself stumbled: 0 points, told, and tried again by the next run."""
+    told = f"{type(error).__name__}: {str(error)[:300]}"
+    one = replace(task.one, problem=f"The grader stumbled over this notebook, look at it by hand. ({told})")
+    key = task.key | {"grader": f"{VERSION}, stumbled"}
+    record, made = blank_record(task.plan, one, key, isolation), {}
+    for notebook in task.plan.notebooks:
+        rebuilt = rebuild(notebook, [])
+        prefix = prefix_of(task.plan, notebook)
+        record["cells"] |= scores(notebook, rebuilt, {}, one.problem, prefix)
+        made[notebook.name] = pages.executed(notebook, rebuilt, {}, record["cells"])
+    return Graded(task.plan, one, record, made)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -448,6 +462,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(UNPROTECTED, file=sys.stderr)
     journal = Journal(course.root)
     with journal.locked():
+        sweep(course.root)
         plans = _plans(course, options.assignment)
         names = {name: [n.name for n in plan.notebooks] for name, plan in plans.items()}
         found = intake.find(options.submissions, names)

@@ -13,6 +13,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -41,13 +42,14 @@ VERSION = "1"
 """Of the grader: a higher one grades everything again."""
 
 
-def write(path: Path, content: str) -> None:
+def write(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all."""
+    raw = content.encode("utf-8", "replace") if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
     try:
-        with open(descriptor, "w", encoding="utf-8", errors="replace", newline="\n") as stream:
-            stream.write(content)
+        with open(descriptor, "wb") as stream:
+            stream.write(raw)
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(name, 0o644)
@@ -56,6 +58,16 @@ def write(path: Path, content: str) -> None:
         with contextlib.suppress(OSError):
             os.unlink(name)
         raise
+
+
+LEFT = re.compile(r"\..+\.\w{8}")
+
+
+def sweep(root: Path) -> None:
+    """Take away unfinished files of a grader that was killed while it wrote."""
+    for path in (*root.glob("*/*/*/.*"), *root.glob(".grading/*/.*"), *root.glob(".grading/.*")):
+        if LEFT.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 class Journal:
@@ -86,7 +98,7 @@ class Journal:
             path.unlink(missing_ok=True)
         for path, content in known.items():
             if not path.is_file() or path.read_bytes() != content:
-                write(path, content.decode())
+                write(path, content)
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Store a record."""

@@ -29,6 +29,7 @@ from typing import Any
 
 from autograder.exercise import Variant
 from autograder.grading import isolate
+from autograder.grading.needed import without_magics
 from autograder.grading.outputs import clean, kept
 from autograder.grading.remote import Lost, Remote, RemoteObject, RemoteWork
 from autograder.grading.server import load
@@ -165,13 +166,13 @@ def reads(source: str) -> list[str]:
     >>> reads("assert double(2) == four")
     ['double', 'four']
     """
-    tree = ast.parse(source)
+    tree = ast.parse(without_magics(source))
     return list(dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)))
 
 
 def compiled(source: str) -> list[types.CodeType]:
     """A cell as statements, and its last expression apart if it ends with one."""
-    tree = ast.parse(source, "<test>")
+    tree = ast.parse(without_magics(source), "<test>")
     last = tree.body[-1] if tree.body and isinstance(tree.body[-1], ast.Expr) else None
     if last is None or source.rstrip().endswith(";"):
         return [compile(tree, "<test>", "exec")]

@@ -25,7 +25,7 @@ MAX_ENTRIES = 20_000
 MAX_DEPTH = 5
 MAX_CELLS = 5_000
 MAX_SOURCE = 200_000
-STUDENT = re.compile(r"[\w@][\w@. -]{0,63}")
+STUDENT = re.compile(r"\w[\w@.,'+() -]{0,63}")
 """A student's id: letters of any language, digits, and a few marks; it becomes a folder's name."""
 CANVAS = re.compile(r"^(.+?)(?:_LATE)?_\d+_\d+$")
 MOODLE = re.compile(r"^(.+?)_\d+_assignsubmission_file_?$")

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,8 @@ class Judge:
     label: str = "-"
     process: subprocess.Popen | None = field(default=None, init=False)
     control: socket.socket | None = field(default=None, init=False)
+    turn: threading.Lock = field(default_factory=threading.Lock, init=False)
+    ready: bool = field(default=False, init=False)
 
     def __enter__(self) -> Judge:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -41,11 +44,15 @@ class Judge:
         )
         theirs.close()
         ours.settimeout(START_SECONDS)
-        if ours.recv(64) != b"ready":
-            raise ConfigError("the examining process did not start")
-        ours.settimeout(None)
         self.control = ours
         return self
+
+    def _wait(self) -> None:
+        """Wait until the template has imported what it should; it does so while others start too."""
+        with self.turn:
+            if not self.ready and self.control.recv(64) != b"ready":
+                raise ConfigError("the examining process did not start")
+            self.ready = True
 
     def __exit__(self, *_: object) -> None:
         self.control.close()
@@ -56,6 +63,7 @@ class Judge:
 
     def examine(self, job: Mapping[str, Any], child: Child) -> dict[str, Any]:
         """What came of a job on a learner's process; {"failed": sentence} if the examination itself ended."""
+        self._wait()
         ours, theirs = socket.socketpair()
         with ours:
             with theirs:
@@ -69,12 +77,29 @@ class Judge:
         return found
 
 
-def modules_for(names: Sequence[str], extra: Sequence[str]) -> list[str]:
+WITH = {
+    "torch": ("torch._dynamo",),
+    "matplotlib": ("matplotlib.pyplot", "matplotlib_inline.backend_inline"),
+    "rslib": (
+        "torch",
+        "torch._dynamo",
+        "transformers",
+        "datasets",
+        "rslib.models",
+        "rslib.sampling",
+        "rslib.sft",
+    ),
+}
+"""What comes with an import as soon as it is used: an optimiser's first step, a figure, a model."""
+
+
+def modules_for(names: Sequence[str]) -> list[str]:
     """What a template imports beforehand: what notebooks import and is installed here."""
     import importlib.util
 
     found = []
-    for name in dict.fromkeys([*names, *extra]):
+    wanted = [each for name in names for each in (name, *WITH.get(name.split(".")[0], ()))]
+    for name in dict.fromkeys(wanted):
         with contextlib.suppress(ImportError, ValueError, AttributeError):
             if importlib.util.find_spec(name.split(".")[0]) is not None:
                 found.append(name)

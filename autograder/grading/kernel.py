@@ -15,7 +15,7 @@ import pickle
 import random
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -154,10 +154,24 @@ class Kernel:
         """A reference to a value that cannot cross, with what the grader may know of it."""
         if _is(value, "datasets.arrow_dataset", "Dataset"):
             return {"tab": [[name, self.to.node(value[name][:])] for name in value.column_names]}
+        if type(value).__module__.startswith("pandas.core") and type(value).__name__ in (
+            "DataFrame",
+            "Series",
+        ):
+            return self.frame(value)
         place = self.places.setdefault(id(value), len(self.objects))
         if place == len(self.objects):
             self.objects.append(value)
         return {"o": place} | self.described(value)
+
+    def frame(self, value: Any) -> dict[str, Any]:
+        """A pandas table or column by its content."""
+        series = value.ndim == 1
+        parts = [value] if series else [value.iloc[:, k] for k in range(value.shape[1])]
+        names = [value.name] if series else list(value.columns)
+        columns = [self.to.node(part.to_numpy()) for part in parts]
+        index = self.to.node(value.index.to_numpy())
+        return {"frame": columns, "names": self.to.node(names), "index": index, "series": series}
 
     def described(self, value: Any) -> dict[str, Any]:
         """Kind and name of an object, its class, the parameters of a function."""
@@ -202,9 +216,11 @@ class Kernel:
         args, options = self.loads(blobs[0])
         function = self.objects[request["o"]]
         before = Encoder(self.keep).node([args, options]) if request.get("back") else None
-        with self.conditions(request):
+        printed = io.StringIO()
+        with self.conditions(request, printed):
             result = function(*args, **options)
         reply = {"value": to.node(result), "states": _states(args), "leaves": self.leaves}
+        reply["said"] = printed.getvalue()[: self.limits.outputs]
         if before is not None:
             reply["after"] = to.node([args, options])
         return reply
@@ -271,10 +287,10 @@ class Kernel:
         return Live(self, *rest)
 
     @contextlib.contextmanager
-    def conditions(self, request: Any) -> Iterator[None]:
-        """Patience, another session's hashes, silence: as the request says."""
+    def conditions(self, request: Any, printed: io.StringIO) -> Iterator[None]:
+        """Patience and another session's hashes as the request says; what is printed goes into `printed`."""
         with contextlib.ExitStack() as stack:
-            stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+            stack.enter_context(contextlib.redirect_stdout(printed))
             stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
             if request.get("salt") is not None:
                 stack.enter_context(other_session(request["salt"]))
@@ -285,23 +301,28 @@ class Kernel:
 
 
 class Live:
-    """A function of the grader's: calling it asks the grader, who answers with data."""
+    """A function or an object of the grader's: using it asks the grader, who answers with data."""
 
     def __init__(self, kernel: Kernel, place: int, name: str) -> None:
-        self._ask = lambda args, options: _callback(kernel, place, args, options)
+        self._ask = lambda content: _callback(kernel, place, content)
         self._name = name
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        """Ask the grader."""
-        return self._ask(args, options)
+        """Call it where it lives."""
+        return self._ask(lambda to: {"args": to.node([list(args), dict(options)])})
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self._ask(lambda to: {"attribute": name})
 
     def __repr__(self) -> str:
         return self._name
 
 
-def _callback(kernel: Kernel, place: int, args: Any, options: Any) -> Any:
+def _callback(kernel: Kernel, place: int, content: Callable[[Encoder], dict[str, Any]]) -> Any:
     to = Encoder(kernel.keep)
-    kernel.channel.send({"callback": place, "args": to.node([list(args), dict(options)])}, to.blobs)
+    kernel.channel.send({"callback": place} | content(to), to.blobs)
     while True:
         reply, blobs = kernel.channel.receive()
         if "do" not in reply:
@@ -320,6 +341,8 @@ def _kind(value: Any) -> str:
     """What the grader makes of an object: a function, a class, a module, a model, or an object."""
     if _is(value, "rslib.models.loaded", "Policy") or _is(value, "rslib.models.loaded", "RewardModel"):
         return "model"
+    if type(value).__name__ in ("DataFrame", "Series"):
+        return "frame"
     if isinstance(value, type):
         return "class"
     if inspect.ismodule(value):

@@ -46,7 +46,7 @@ class Effects:
     surely: set[str] = field(default_factory=set)
 
 
-def plain(source: str) -> str:
+def without_magics(source: str) -> str:
     """A cell's text without lines of magics."""
     return "\n".join("" if line.lstrip()[:1] in ("%", "!") else line for line in source.split("\n"))
 
@@ -58,7 +58,7 @@ def effects(source: str) -> Effects | None:
     >>> sorted(found.reads), sorted(found.surely)
     (['f', 'x'], ['x', 'y'])
     """
-    text = plain(source)
+    text = without_magics(source)
     try:
         tree, scopes = ast.parse(text), symtable.symtable(text, "<cell>", "exec")
     except (SyntaxError, ValueError, RecursionError, MemoryError):

@@ -10,7 +10,7 @@ import ast
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from traitlets.config import Config, PyFileConfigLoader
 
 from autograder import exercises
 from autograder.grading.examine import reads
+from autograder.grading.needed import binds, without_magics
 from autograder.release import LAZY
 from rslib.errors import ConfigError, DataError
 
@@ -62,10 +63,7 @@ class Cell:
         found = CHECK.match(self.source.strip())
         if found:
             return list(exercises.find(found[1]).names)
-        try:
-            return reads(self.source)
-        except SyntaxError:
-            return []
+        return _names(self.source)
 
 
 @dataclass(frozen=True)
@@ -97,28 +95,37 @@ class Notebook:
         return ""
 
     def trusted(self) -> list[str]:
-        """Statements of the instructor's that run beside the tests.
+        """Statements of the instructor's that run beside the tests, of those that a test needs.
 
         Imports of every released cell; functions, classes and literals of cells that learners cannot change.
         """
-        found = []
+        wanted = {name for cell in self.cells if cell.role == "test" for name in _names(cell.source)}
+        found: list[str] = []
+        for node in reversed(list(self._offered())):
+            text = ast.unparse(node)
+            if binds(text) & wanted or (isinstance(node, ast.ImportFrom) and node.names[0].name == "*"):
+                found.append(text)
+                wanted |= set(_names(text))
+        return found[::-1]
+
+    def _offered(self) -> Iterator[ast.stmt]:
         for cell in self.cells:
             for node in _statements(cell) if cell.role in ("plain", "locked") else []:
                 locked = cell.role == "locked" and isinstance(node, ast.FunctionDef | ast.ClassDef)
                 if isinstance(node, ast.Import | ast.ImportFrom) or locked or _literal(node, cell):
-                    found.append(ast.unparse(node))
-        return found
+                    yield node
+
+    def judging(self) -> list[str]:
+        """Modules that the tests need, by their full names."""
+        trees = [ast.parse(text) for text in self.trusted()]
+        trees += [
+            ast.parse(without_magics(c.source)) for c in self.cells if c.role == "test" and _names(c.source)
+        ]
+        return [*_imports(trees), *self.exercise_modules()]
 
     def modules(self) -> list[str]:
         """Modules that the notebook imports, by their full names."""
-        found: dict[str, None] = {}
-        for tree in self._trees("plain", "locked", "test", "answer"):
-            for node in ast.walk(tree):
-                if isinstance(node, ast.Import):
-                    found |= dict.fromkeys(alias.name for alias in node.names)
-                elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                    found[node.module] = None
-        return list(found)
+        return _imports(self._trees("plain", "locked", "test", "answer"))
 
     def exercise_modules(self) -> list[str]:
         """Modules of the graders that its check cells call."""
@@ -129,13 +136,31 @@ class Notebook:
         return [ast.Module(_statements(cell), type_ignores=[]) for cell in self.cells if cell.role in roles]
 
 
+def _imports(trees: Sequence[ast.AST]) -> list[str]:
+    """Modules that are imported, by their full names."""
+    found: dict[str, None] = {}
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if isinstance(node, ast.Import):
+            found |= dict.fromkeys(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found[node.module] = None
+    return list(found)
+
+
+def _names(source: str) -> list[str]:
+    """The names that a text mentions; none where it is no Python."""
+    try:
+        return reads(source)
+    except SyntaxError:
+        return []
+
+
 def _statements(cell: Cell) -> list[ast.stmt]:
     """The statements of a code cell; lines with magics are left out."""
     if cell.kind != "code":
         return []
-    text = "\n".join("" if line.lstrip()[:1] in ("%", "!") else line for line in cell.release.splitlines())
     try:
-        return ast.parse(text).body
+        return ast.parse(without_magics(cell.release)).body
     except SyntaxError:
         return []
 

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,6 +89,7 @@ class Sandbox:
     process: subprocess.Popen | None = field(default=None, init=False)
     control: socket.socket | None = field(default=None, init=False)
     home: str = field(default="", init=False)
+    turn: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def __enter__(self) -> Sandbox:
         self.start()
@@ -146,15 +148,21 @@ class Sandbox:
             shutil.rmtree(self.home, ignore_errors=self.isolation == BUBBLEWRAP)
 
     def spawn(self, limits: Limits, seed: int) -> Child:
-        """A new process for one submission. Raises OSError where the server is gone."""
+        """A new process for one submission; a server that ended is started again first."""
         wire, their_wire = socket.socketpair()
         leash, their_leash = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         folder = "" if self.isolation == BUBBLEWRAP else tempfile.mkdtemp(prefix="submission-")
-        request = {"limits": limits.plain(), "seed": seed, "folder": folder}
-        with their_wire, their_leash:
-            descriptors = [their_wire.fileno(), their_leash.fileno()]
-            socket.send_fds(self.control, [json.dumps(request).encode()], descriptors)
+        request = json.dumps({"limits": limits.plain(), "seed": seed, "folder": folder}).encode()
+        with their_wire, their_leash, self.turn:
+            if not self.alive():
+                self.stop()
+                self.start()
+            socket.send_fds(self.control, [request], [their_wire.fileno(), their_leash.fileno()])
         return Child(wire, leash, folder)
+
+    def alive(self) -> bool:
+        """Whether the server runs."""
+        return self.process is not None and self.process.poll() is None
 
 
 CALM = {"ARROW_DEFAULT_MEMORY_POOL": "system", "JE_ARROW_MALLOC_CONF": "background_thread:false"}

@@ -8,6 +8,7 @@ WireError.
 
 from __future__ import annotations
 
+import datetime
 import json
 import math
 import os
@@ -15,8 +16,10 @@ import select
 import struct
 import sys
 import time
-from collections import UserList, deque
+from collections import UserList, deque, namedtuple
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -250,6 +253,27 @@ def _dict_node(to: Encoder, value: Mapping[Any, Any], depth: int) -> Any:
     return {"d": [[to.node(k, depth), to.node(v, depth)] for k, v in value.items()]}
 
 
+def _tuple_node(to: Encoder, value: tuple, depth: int) -> Any:
+    """A tuple; one with named fields keeps their names."""
+    node = {"t": [to.node(item, depth) for item in value]}
+    fields = getattr(type(value), "_fields", None)
+    return node | {"f": list(fields), "name": type(value).__name__} if fields else node
+
+
+def _worded(to: Encoder, value: Any, depth: int) -> Any:
+    """A number or date whose text says all."""
+    text = value.isoformat() if isinstance(value, datetime.date) else str(value)
+    return {"w": text, "kind": next(k for k, (kind, _) in WORDED.items() if isinstance(value, kind))}
+
+
+WORDED: dict[str, tuple[type, Callable[[str], Any]]] = {
+    "fraction": (Fraction, Fraction),
+    "decimal": (Decimal, Decimal),
+    "datetime": (datetime.datetime, datetime.datetime.fromisoformat),
+    "date": (datetime.date, datetime.date.fromisoformat),
+}
+
+
 _ENCODERS: tuple[tuple[Any, Callable[[Encoder, Any, int], Any]], ...] = (
     (np.generic, _array_node),
     (str, lambda to, value, depth: str.__str__(value)),
@@ -258,7 +282,8 @@ _ENCODERS: tuple[tuple[Any, Callable[[Encoder, Any, int], Any]], ...] = (
     (complex, lambda to, value, depth: {"c": [_real(to, v, 0) for v in (value.real, value.imag)]}),
     (bytes | bytearray, lambda to, value, depth: {"b": to.blob(bytes(value))}),
     (list, _list_node),
-    (tuple, _items("t")),
+    (tuple, _tuple_node),
+    (Fraction | Decimal | datetime.date, _worded),
     (set, _items("s")),
     (frozenset, _items("f")),
     (dict, _dict_node),
@@ -271,6 +296,10 @@ _ENCODERS: tuple[tuple[Any, Callable[[Encoder, Any, int], Any]], ...] = (
 
 
 # And back ---------------------------------------------------------------------------------------------------
+
+
+BROKEN = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, InvalidOperation)
+"""What a forged node makes Python raise."""
 
 
 class Decoder:
@@ -293,7 +322,7 @@ class Decoder:
             return self._tagged(node, depth + 1)
         except WireError:
             raise
-        except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
+        except BROKEN as error:
             raise WireError(f"a value that nobody encoded: {type(error).__name__}") from error
 
     def _container(self, node: Any, depth: int) -> Any:
@@ -411,6 +440,16 @@ def _decode_complex(of: Decoder, node: dict[str, Any], depth: int) -> complex:
     return complex(float(real), float(imaginary))
 
 
+def _decode_tuple(of: Decoder, node: dict[str, Any], depth: int) -> tuple:
+    items = tuple(of.items(node["t"], depth))
+    fields = node.get("f")
+    if not isinstance(fields, list) or not fields:
+        return items
+    if len(fields) != len(items) or len(fields) > 100:
+        raise WireError("a tuple whose fields do not fit")
+    return namedtuple(str(node["name"])[:100], fields)(*items)
+
+
 def _decode_number(of: Decoder, node: dict[str, Any], depth: int) -> Any:
     kind = np.dtype(str(node["dt"]))
     if kind.kind not in "biuf":
@@ -421,7 +460,8 @@ def _decode_number(of: Decoder, node: dict[str, Any], depth: int) -> Any:
 _DECODERS: dict[str, Callable[[Decoder, dict[str, Any], int], Any]] = {
     "=": lambda of, node, depth: of.again(node["="]),
     "N": _decode_number,
-    "t": lambda of, node, depth: tuple(of.items(node["t"], depth)),
+    "t": _decode_tuple,
+    "w": lambda of, node, depth: WORDED[node["kind"]][1](str(node["w"])[:1000]),
     "s": lambda of, node, depth: set(of.items(node["s"], depth)),
     "f": lambda of, node, depth: frozenset(of.items(node["f"], depth)),
     "a": _decode_array,

@@ -1,0 +1,180 @@
+"""Solved notebooks of the course through `grade`, and beside stock nbgrader; the report on them."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+from autograder import report
+from autograder.course import build
+from autograder.grading.plan import Course
+from rslib.errors import DataError
+from tests import grading
+
+pytestmark = grading.needs_walls
+QUICK = ("01", "05", "08")
+"""Notebooks whose solved copies take seconds; `-m slow` grades all of them."""
+WHOLE = {"01": 14, "02": 15, "03": 15, "04": 24, "05": 13.25, "06": 13.5, "07": 12.5, "08": 10.5}
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    root = tmp_path_factory.mktemp("course")
+    build(root, salt="autumn")
+    return root
+
+
+def hand_in(course, student, number, change=None):
+    """Put a solved notebook into submitted/, perhaps changed; the path of it."""
+    [source] = course.glob(f"source/{number}_*/*.ipynb")
+    target = course / "submitted" / student / source.parent.name / source.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    nb = nbformat.read(source, 4)
+    for cell in nb.cells:
+        cell.source = cell.source.replace('student=""', f'student="{student}"')
+        if change:
+            change(cell)
+    nbformat.write(nb, target)
+    return target
+
+
+def points(course):
+    found = {}
+    for path in (course / ".grading").glob("*/*.json"):
+        record = json.loads(path.read_text())
+        found[record["student"], record["assignment"][:2]] = record
+    return found
+
+
+def blank(cell):
+    if cell.metadata.get("nbgrader", {}).get("solution") and not cell.metadata.nbgrader.get("grade"):
+        cell.source = "..."
+
+
+def half(cell):
+    if cell.metadata.get("nbgrader", {}).get("grade_id") in ("1_3", "5_1", "8_1_size"):
+        cell.source = "raise ValueError('not today')"
+
+
+@pytest.fixture(scope="module")
+def graded(course):
+    for number in QUICK:
+        for student, change in (("ada", None), ("bob", blank), ("eve", half)):
+            hand_in(course, student, number, change)
+    done = grading.grade(course)
+    assert done.returncode == 0, done.stderr
+    return points(course)
+
+
+@pytest.mark.parametrize("number", QUICK)
+def test_a_solved_notebook_gets_all_points_and_a_blank_one_none(graded, number):
+    record = graded["ada", number]
+    assert record["points"] == WHOLE[number], {k: c["why"] for k, c in record["cells"].items()}
+    assert record["variant"] == "ada" and not record["problem"] and not record["notes"]
+    assert graded["bob", number]["points"] == 0
+    assert 0 < graded["eve", number]["points"] < WHOLE[number]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", WHOLE)
+def test_every_solved_notebook_gets_all_points(course, number):
+    hand_in(course, "zoe", number)
+    assert grading.grade(course, "--assignment", number).returncode == 0
+    assert points(course)["zoe", number]["points"] == WHOLE[number]
+
+
+def test_feedback_names_the_idea_and_no_input(course, graded):
+    record = graded["eve", "01"]
+    cell = next(c for k, c in record["cells"].items() if k == "1_3_check")
+    assert cell["why"] and "not today" not in json.dumps(record)
+    [verdict] = [v for v in record["verdicts"] if v["exercise"] == "1.3"]
+    assert all("case" not in outcome for outcome in verdict["outcomes"])
+
+
+def test_stock_nbgrader_gives_the_same_points(course, graded):
+    """Notebook 01, whose checks do not depend on what a machine computes."""
+    name = next(course.glob("source/01_*")).name
+    other = course.parent / "stock"
+    shutil.copytree(course, other, ignore=shutil.ignore_patterns(".grading", "autograded", "gradebook.db"))
+    tools = f"{sys.executable.rpartition('/')[0]}:{grading.os.environ['PATH']}"
+    for words in (("generate_assignment", name, "--force"), ("autograde", name)):
+        call = [sys.executable, "-m", "nbgrader", *words]
+        done = subprocess.run(
+            call, cwd=other, env=grading.environment(PATH=tools), capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+    ours = {row[:3]: row[3] for row in grading.gradebook(course)[0] if row[1] == name}
+    theirs = {row[:3]: row[3] for row in grading.gradebook(other)[0] if row[1] == name}
+    assert ours == theirs and len(ours) == 12
+
+
+def test_cells_that_nobody_needs_are_not_run(course, graded):
+    [path] = (course / "autograded" / "ada").glob("01_*/*.ipynb")
+    cells = nbformat.read(path, 4).cells
+    shown = [c for c in cells if c.cell_type == "code" and "rslib.plots" in c.source]
+    assert shown and not any(c.outputs for c in shown)
+    assert graded["ada", "01"]["seconds"] < 10
+
+
+def test_the_plan_knows_salt_exercises_and_what_they_read(course):
+    [name] = [n for n in Course.open(course).assignments() if n.startswith("01")]
+    [notebook] = Course.open(course).plan(name).notebooks
+    assert notebook.salt() == "autumn" and notebook.lazy
+    assert notebook.exercise_modules() == ["autograder.exercises.nb01"]
+    tests = {c.grade_id: c.reads() for c in notebook.cells if c.role == "test"}
+    assert tests["1_3_check"] == ["sample_n", "score"]
+
+
+# The report -------------------------------------------------------------------------------------------------
+
+
+def record(student, points, answers=None, **more):
+    cells = {
+        name: {"points": got, "out_of": 1.0, "by_hand": False, "why": "" if got else "wrong", "where": name}
+        for name, got in zip(("a", "b", "c"), points, strict=True)
+    }
+    base = {
+        "student": student,
+        "points": sum(points),
+        "out_of": 3.0,
+        "cells": cells,
+        "verdicts": [],
+        "notes": [],
+    }
+    return base | {"problem": "", "isolation": "bubblewrap", "variant": "", "answers": answers or {}} | more
+
+
+def test_pass_rates_intervals_and_discrimination_are_those_of_a_hand():
+    rows = report.rows([record("x", (1, 1, 0)), record("y", (1, 0, 0)), record("z", (0, 0, 0))])
+    assert [(row.passed, row.students) for row in rows] == [(2, 3), (1, 3), (0, 3)]
+    assert rows[0].discrimination == pytest.approx(0.5) and rows[2].discrimination is None
+    assert rows[2].wrong == ("wrong", 3) and (rows[2].low, round(rows[2].high, 3)) == (0.0, 0.562)
+
+
+def test_the_same_work_is_found_and_answers_that_many_gave_do_not_count():
+    mine = {"1": "p", "2": "q", "3": "r", "4": "s"}
+    copied = [record("x", (0, 0, 0), mine), record("y", (1, 0, 0), mine | {"4": "t"} | {"5": ""})]
+    crowd = [record(f"s{k}", (0, 0, 0), {"1": "u", "2": "v", "3": "w", "4": str(k)}) for k in range(9)]
+    assert report.identical([*copied, *crowd]) == []
+    copied[1]["answers"]["4"] = "s"
+    assert report.identical([*copied, *crowd]) == [("x", "y")]
+
+
+def test_the_page_stands_alone_and_escapes_what_strangers_wrote(graded, course):
+    evil = record("<script>", (0, 0, 0), problem="<img onerror=x>", variant="'\"<b>")
+    page = report.page("x", [evil, record("y", (1, 1, 1))])
+    assert "<script" not in page and "<img onerror" not in page and "http://" not in page
+    assert report.main(["--course", str(course)]) == 0
+    pages = sorted(p.name for p in (course / "report").iterdir())
+    assert [name[:2] for name in pages] == list(QUICK)
+
+
+def test_a_report_without_gradings_and_a_broken_record_are_told(tmp_path):
+    with pytest.raises(DataError, match="nothing was graded yet"):
+        report.main(["--course", str(tmp_path)])
+    (tmp_path / "x.json").write_text("{")
+    with pytest.raises(DataError, match=r"cannot be read"):
+        report.read(tmp_path)

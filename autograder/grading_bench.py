@@ -85,11 +85,23 @@ def timed(command: Sequence[str], cwd: Path) -> dict[str, float]:
     return {"wall": round(time.monotonic() - start, 2), "cpu": round(busy() - before, 2)}
 
 
+def released(root: Path) -> None:
+    """Have nbgrader know the assignments, and keep that gradebook."""
+    for folder in sorted((root / "source").iterdir()):
+        timed([sys.executable, "-m", "nbgrader", "generate_assignment", folder.name, "--force"], root)
+    shutil.copyfile(root / "gradebook.db", root / "released.db")
+
+
+def fresh(root: Path) -> None:
+    """The course as it was released: nothing is graded yet."""
+    shutil.copyfile(root / "released.db", root / "gradebook.db")
+    for name in (".grading", "autograded", "feedback"):
+        shutil.rmtree(root / name, ignore_errors=True)
+
+
 def ours(root: Path, workers: int) -> dict[str, float]:
-    """`grade` on a course whose journal and gradebook are gone."""
-    for name in (".grading", "gradebook.db", "autograded", "feedback"):
-        path = root / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    """`grade` on a course of which nothing is graded."""
+    fresh(root)
     call = [
         sys.executable,
         "-m",
@@ -110,13 +122,12 @@ def compared(first: str, students: int = STUDENTS) -> dict[str, Any]:
         root, small = Path(folder, "all"), Path(folder, "one")
         course(root, first, students)
         course(small, first, 1)
+        released(root)
+        released(small)
         found = {"one worker": ours(root, 1), "two workers": ours(root, 2), "start": ours(small, 1)}
-        for path in (root, small):
-            (path / "gradebook.db").unlink()
-            shutil.rmtree(path / "autograded")
-            stock = [sys.executable, "-m", "nbgrader"]
-            timed([*stock, "generate_assignment", "hw", "--force"], path)
-            found["stock" if path is root else "stock, start"] = timed([*stock, "autograde", "hw"], path)
+        for path, name in ((root, "stock"), (small, "stock, start")):
+            fresh(path)
+            found[name] = timed([sys.executable, "-m", "nbgrader", "autograde", "hw"], path)
     rest = students - 1
     mine = (found["one worker"]["cpu"] - found["start"]["cpu"]) / rest
     theirs = (found["stock"]["cpu"] - found["stock, start"]["cpu"]) / rest
@@ -134,6 +145,10 @@ def notebook_01(students: int = 200) -> dict[str, Any]:
         root = Path(folder)
         build(root)
         [source] = root.glob("source/01_*/*.ipynb")
+        for other in (root / "source").iterdir():
+            if other != source.parent:
+                shutil.rmtree(other)
+        released(root)
         for k in range(students):
             target = root / "submitted" / f"s{k:03d}" / source.parent.name / source.name
             target.parent.mkdir(parents=True)

@@ -86,7 +86,7 @@ def gradebook(course: Path) -> list[Any]:
 
 def left_processes(course: Path) -> list[str]:
     """Processes of this course's grader, or of a submission to it, that still run."""
-    from autograder.grading.judge import label_of
+    from autograder.grading.sandbox import label_of
 
     found = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True).stdout.splitlines()
     return [line for line in found if label_of(course) in line]

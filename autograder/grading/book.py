@@ -291,7 +291,7 @@ COLUMNS = (
 )
 
 
-def export(course: Course, records: Sequence[Mapping[str, Any]], gradebook: Gradebook) -> list[Path]:
+def export(course: Course, gradebook: Gradebook) -> list[Path]:
     """Write results.csv, in the columns of `nbgrader export`, and canvas.csv; their paths."""
     rows, points = [], {}
     for submission in gradebook.db.query(SubmittedAssignment).all():

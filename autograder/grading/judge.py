@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import socket
 import subprocess
@@ -75,40 +74,6 @@ class Judge:
             except WireError as error:
                 return {"failed": f"judging it took too much memory or time ({error})"}
         return found
-
-
-WITH = {
-    "torch": ("torch._dynamo",),
-    "matplotlib": ("matplotlib.pyplot", "matplotlib_inline.backend_inline"),
-    "rslib": (
-        "torch",
-        "torch._dynamo",
-        "transformers",
-        "datasets",
-        "rslib.models",
-        "rslib.sampling",
-        "rslib.sft",
-    ),
-}
-"""What comes with an import as soon as it is used: an optimiser's first step, a figure, a model."""
-
-
-def modules_for(names: Sequence[str]) -> list[str]:
-    """What a template imports beforehand: what notebooks import and is installed here."""
-    import importlib.util
-
-    found = []
-    wanted = [each for name in names for each in (name, *WITH.get(name.split(".")[0], ()))]
-    for name in dict.fromkeys(wanted):
-        with contextlib.suppress(ImportError, ValueError, AttributeError):
-            if importlib.util.find_spec(name.split(".")[0]) is not None:
-                found.append(name)
-    return found
-
-
-def label_of(root: Path) -> str:
-    """A short name for the processes of a course; it does not give the folder away."""
-    return hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]
 
 
 def scratch(root: Path) -> Path:

@@ -51,6 +51,17 @@ def without_magics(source: str) -> str:
     return "\n".join("" if line.lstrip()[:1] in ("%", "!") else line for line in source.split("\n"))
 
 
+def imports(trees: Sequence[ast.AST]) -> list[str]:
+    """Modules that are imported, by their full names."""
+    found: dict[str, None] = {}
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if isinstance(node, ast.Import):
+            found |= dict.fromkeys(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found[node.module] = None
+    return list(found)
+
+
 def effects(source: str) -> Effects | None:
     r"""The effects of a code cell, or None where it is no Python.
 

@@ -26,7 +26,7 @@ from traitlets.config import Config, PyFileConfigLoader
 
 from autograder import exercises
 from autograder.grading.examine import reads
-from autograder.grading.needed import binds, without_magics
+from autograder.grading.needed import binds, imports, without_magics
 from autograder.release import LAZY
 from rslib.errors import ConfigError, DataError
 
@@ -121,11 +121,11 @@ class Notebook:
         trees += [
             ast.parse(without_magics(c.source)) for c in self.cells if c.role == "test" and _names(c.source)
         ]
-        return [*_imports(trees), *self.exercise_modules()]
+        return [*imports(trees), *self.exercise_modules()]
 
     def modules(self) -> list[str]:
         """Modules that the notebook imports, by their full names."""
-        return _imports(self._trees("plain", "locked", "test", "answer"))
+        return imports(self._trees("plain", "locked", "test", "answer"))
 
     def exercise_modules(self) -> list[str]:
         """Modules of the graders that its check cells call."""
@@ -134,17 +134,6 @@ class Notebook:
 
     def _trees(self, *roles: str) -> list[ast.Module]:
         return [ast.Module(_statements(cell), type_ignores=[]) for cell in self.cells if cell.role in roles]
-
-
-def _imports(trees: Sequence[ast.AST]) -> list[str]:
-    """Modules that are imported, by their full names."""
-    found: dict[str, None] = {}
-    for node in (node for tree in trees for node in ast.walk(tree)):
-        if isinstance(node, ast.Import):
-            found |= dict.fromkeys(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found[node.module] = None
-    return list(found)
 
 
 def _names(source: str) -> list[str]:

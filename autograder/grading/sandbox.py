@@ -7,6 +7,8 @@ else none, and none only where the caller says that he trusts what he runs.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -20,7 +22,6 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from autograder.grading.isolate import SETTINGS, WORK, Limits
 from autograder.grading.server import FULL, PLAIN
@@ -89,6 +90,7 @@ class Sandbox:
     process: subprocess.Popen | None = field(default=None, init=False)
     control: socket.socket | None = field(default=None, init=False)
     home: str = field(default="", init=False)
+    ready: bool = field(default=False, init=False)
     turn: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def __enter__(self) -> Sandbox:
@@ -99,7 +101,7 @@ class Sandbox:
         self.stop()
 
     def start(self) -> None:
-        """Start the server and wait until it has imported everything. Raises ConfigError."""
+        """Start the server; it imports while the grader does other things."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         walls = FULL if self.isolation == BUBBLEWRAP else PLAIN
         user = STRANGER if walls == FULL and os.getuid() == 0 else -1
@@ -120,16 +122,19 @@ class Sandbox:
             cwd="/",
         )
         theirs.close()
-        self.control = ours
-        ours.settimeout(START_SECONDS)
-        try:
-            ready = ours.recv(4096)
-        except OSError:
-            ready = b""
-        if not ready:
+        self.control, self.ready = ours, False
+
+    def _wait(self) -> None:
+        """Wait until the server has imported everything. Raises ConfigError with its last words."""
+        if self.ready:
+            return
+        self.control.settimeout(START_SECONDS)
+        with contextlib.suppress(OSError):
+            self.ready = bool(self.control.recv(4096))
+        if not self.ready:
             self.stop()
             raise ConfigError(f"the fork server did not start: {self.said()}")
-        ours.settimeout(None)
+        self.control.settimeout(None)
 
     def said(self) -> str:
         """The last words of the server."""
@@ -157,6 +162,7 @@ class Sandbox:
             if not self.alive():
                 self.stop()
                 self.start()
+            self._wait()
             socket.send_fds(self.control, [request], [their_wire.fileno(), their_leash.fileno()])
         return Child(wire, leash, folder)
 
@@ -296,6 +302,33 @@ def choose(asked: str, trust: bool) -> str:
     raise ConfigError(REFUSAL.format(why=why))
 
 
-def facts() -> dict[str, Any]:
-    """What a doctor wants to know of the machine."""
-    return {"bubblewrap": bubblewrap_works() or "works", "user": os.getuid(), "python": sys.executable}
+WITH = {
+    "torch": ("torch._dynamo",),
+    "matplotlib": ("matplotlib.pyplot", "matplotlib_inline.backend_inline"),
+    "rslib": (
+        "torch",
+        "torch._dynamo",
+        "transformers",
+        "datasets",
+        "rslib.models",
+        "rslib.sampling",
+        "rslib.sft",
+    ),
+}
+"""What comes with an import as soon as it is used: an optimiser's first step, a figure, a model."""
+
+
+def modules_for(names: Sequence[str]) -> list[str]:
+    """What a template imports beforehand: what notebooks import and is installed here."""
+    found = []
+    wanted = [each for name in names for each in (name, *WITH.get(name.split(".")[0], ()))]
+    for name in dict.fromkeys(wanted):
+        with contextlib.suppress(ImportError, ValueError, AttributeError):
+            if importlib.util.find_spec(name.split(".")[0]) is not None:
+                found.append(name)
+    return found
+
+
+def label_of(root: Path) -> str:
+    """A short name for the processes of a course; it does not give the folder away."""
+    return hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]

@@ -1,0 +1,257 @@
+"""A whole run: what is left to do, workers, one trusted writer, a summary."""
+
+from __future__ import annotations
+
+import json
+import queue
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from autograder.grading import intake, pages
+from autograder.grading.book import SCORED, VERSION, Book, Journal, export, sweep, write
+from autograder.grading.container import Containers
+from autograder.grading.intake import Submission, Unreadable
+from autograder.grading.isolate import Limits
+from autograder.grading.judge import Judge
+from autograder.grading.plan import Course, Plan
+from autograder.grading.sandbox import NONE, Sandbox, label_of, modules_for
+from autograder.grading.score import Graded, Grader, failed
+from rslib.errors import ConfigError, DataError
+
+
+def store(course: Course, journal: Journal, book: Book, graded: Graded) -> str:
+    """Write files, gradebook and journal of a submission; what moved against its last grading."""
+    record, before = graded.record, journal.read(graded.plan.assignment, graded.one.student)
+    folder = course.path("autograded", record["student"], record["assignment"])
+    target = course.path("feedback", record["student"], record["assignment"])
+    for name, nb in graded.notebooks.items():
+        write(folder / f"{name}.ipynb", nbformat.writes(nb) + "\n")
+        write(target / f"{name}.html", pages.feedback(record, nb, name))
+    if record["submitted_at"]:
+        write(folder / "timestamp.txt", record["submitted_at"])
+    _keep_submitted(course, graded)
+    record["moved"] = moved(before, record)
+    old = (before or {}).get("answers", {})
+    record["changed"] = [n for n in record["cells"] if old.get(n, "") != record["answers"].get(n, "")]
+    journal.write(record)
+    _commit(journal, book, graded.plan, record)
+    return record["moved"]
+
+
+def _commit(journal: Journal, book: Book, plan: Plan, record: dict[str, Any]) -> None:
+    book.commit(plan, record, record["changed"])
+    record["state"] = SCORED
+    journal.write(record)
+
+
+def _keep_submitted(course: Course, graded: Graded) -> None:
+    """A copy of what was handed in, where nbgrader's other programs look for it."""
+    folder = course.path("submitted", graded.one.student, graded.plan.assignment)
+    for name, file in graded.one.files.items():
+        target = folder / f"{name}.ipynb"
+        if file.inside or file.path.resolve() != target.resolve():
+            try:
+                write(target, file.read())
+            except Unreadable:
+                continue
+
+
+def moved(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> str:
+    """One sentence on how and why a student's points changed, or ""."""
+    if before is None or before["points"] == after["points"]:
+        return ""
+    reasons = {"submission": "the submission is another one", "release": "a test, or the points, changed"}
+    reasons["grader"] = "the grader is a newer one"
+    why = [text for name, text in reasons.items() if before["key"].get(name) != after["key"][name]]
+    cells = [
+        f"{name} {_points(before['cells'].get(name))} -> {_points(cell)}"
+        for name, cell in after["cells"].items()
+        if _points(before["cells"].get(name)) != _points(cell)
+    ]
+    head = f"{after['student']}: {before['points']:g} -> {after['points']:g}"
+    return f"{head} ({', '.join(cells)}), because {' and '.join(why) or 'it was graded again'}"
+
+
+def _points(cell: Mapping[str, Any] | None) -> str:
+    return "none" if cell is None or cell["points"] is None else f"{cell['points']:g}"
+
+
+@dataclass
+class Task:
+    """A submission to grade, or one whose record only has to reach the gradebook."""
+
+    plan: Plan
+    one: Submission
+    key: dict[str, str]
+    record: dict[str, Any] | None = None
+
+
+def tasks(plans: Mapping[str, Plan], found: Sequence[Submission], journal: Journal, book: Book) -> list[Task]:
+    """What is left to do: new and changed submissions, and records that a killed grader left behind."""
+    left = []
+    for one in found:
+        plan = plans[one.assignment]
+        key = {"submission": _digest(one), "release": plan.digest, "grader": VERSION}
+        record = journal.read(one.assignment, one.student)
+        same = record is not None and record["key"] == key
+        if same and record["state"] == SCORED and book.has(record):
+            continue
+        left.append(Task(plan, one, key, record if same else None))
+    return left
+
+
+def _digest(one: Submission) -> str:
+    parts = [one.problem.encode(), str(one.when).encode()]
+    for name in sorted(one.files):
+        try:
+            parts += [name.encode(), one.files[name].read()]
+        except Unreadable as error:
+            parts += [name.encode(), str(error).encode()]
+    return intake.digest(parts)
+
+
+class Progress:
+    """A line that is written over in a terminal, and now and then elsewhere."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done, self.start, self.told = total, 0, time.monotonic(), 0.0
+
+    def step(self, student: str, points: str) -> None:
+        """One submission is done."""
+        self.done += 1
+        spent = time.monotonic() - self.start
+        left = spent / self.done * (self.total - self.done)
+        line = f"{self.done} of {self.total}, about {left:.0f} s left: {student} {points}"
+        if sys.stdout.isatty():
+            print(f"\r{line[:78]:78}", end="" if self.done < self.total else "\n", flush=True)
+        elif spent - self.told > 10 or self.done == self.total:
+            self.told = spent
+            print(line, flush=True)
+
+
+def grade_course(
+    root: Path, where: Path, only: str, sandbox: Sandbox | Containers, limits: Limits, *, workers: int
+) -> None:
+    """Grade the submissions in `where` that are new or changed, and print a summary.
+
+    Raises ConfigError for another grader at work, DataError where nothing was handed in.
+    """
+    course = Course.open(root)
+    journal = Journal(course.root)
+    with journal.locked():
+        sweep(course.root)
+        plans = _plans(course, only)
+        names = {name: [n.name for n in plan.notebooks] for name, plan in plans.items()}
+        found = intake.find(where, names)
+        if not found.submissions:
+            fix = f"Known notebooks: {', '.join(n for some in names.values() for n in some)}."
+            raise DataError("no submission was found", where=str(where), fix=fix)
+        for name in {one.assignment for one in found.submissions}:
+            course.tell_gradebook(plans[name])
+        with Book(course, guard=sandbox.isolation == NONE, journal=journal) as book:
+            todo, start = tasks(plans, found.submissions, journal, book), time.monotonic()
+            changes = run(course, journal, book, todo, sandbox, limits, workers)
+            records = [journal.read(one.assignment, one.student) for one in found.submissions]
+            paths = export(course, book.gradebook)
+        summary(records, len(todo), time.monotonic() - start, found.strays, changes, paths)
+
+
+def run(
+    course: Course,
+    journal: Journal,
+    book: Book,
+    todo: Sequence[Task],
+    sandbox: Sandbox | Containers,
+    limits: Limits,
+    workers: int,
+) -> list[str]:
+    """Do all tasks; whose points moved, and why."""
+    progress, changes = Progress(len(todo)), []
+    for task in [task for task in todo if task.record is not None]:
+        _commit(journal, book, task.plan, task.record)
+        progress.step(task.one.student, "(was graded before)")
+    waiting = [task for task in todo if task.record is None]
+    if not waiting:
+        return changes
+    notebooks = [n for plan in {t.plan.assignment: t.plan for t in waiting}.values() for n in plan.notebooks]
+    needed = modules_for([name for n in notebooks for name in n.judging()])
+    with Judge(needed, label_of(course.root)) as judge:
+        for graded in _graded(Grader(sandbox, judge, journal, limits), waiting, workers):
+            if book.restore():
+                print(f"The gradebook was changed while {graded.one.student} ran; it was put back.")
+            told = store(course, journal, book, graded)
+            book.remember()
+            changes += [told] if told else []
+            record = graded.record
+            progress.step(record["student"], f"{record['points']:g} of {record['out_of']:g}")
+    if book.restore():
+        print("The gradebook was changed while notebooks ran; it was put back.")
+    return changes
+
+
+def _graded(grader: Grader, waiting: Sequence[Task], workers: int) -> Iterator[Graded]:
+    """Graded submissions in the order in which they end."""
+    jobs: queue.SimpleQueue = queue.SimpleQueue()
+    ended: queue.SimpleQueue = queue.SimpleQueue()
+    for task in waiting:
+        jobs.put(task)
+
+    def work() -> None:
+        while True:
+            try:
+                task = jobs.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                ended.put(grader.grade(task.plan, task.one, task.key))
+            except Exception as error:
+                ended.put(failed(task.plan, task.one, task.key, grader.sandbox.isolation, error))
+
+    for _ in range(min(workers, len(waiting))):
+        threading.Thread(target=work, daemon=True).start()
+    for _ in waiting:
+        yield ended.get()
+
+
+def summary(
+    records: Sequence[Mapping[str, Any]],
+    graded: int,
+    seconds: float,
+    strays: Sequence[str],
+    changes: Sequence[str],
+    paths: Sequence[Path],
+) -> None:
+    """Print what was done, one line for each submission that a person should look at."""
+    by_name: dict[str, list[Mapping[str, Any]]] = {}
+    for record in records:
+        by_name.setdefault(record["assignment"], []).append(record)
+    print(f"\n{graded} graded, {len(records) - graded} as before, {seconds:.1f} s")
+    print(f"\n{'assignment':42} {'students':>8} {'mean':>7} {'of':>6} {'by hand':>8} {'problems':>8}")
+    for name, some in sorted(by_name.items()):
+        mean = sum(r["points"] for r in some) / len(some)
+        by_hand = sum(any(c["points"] is None for c in r["cells"].values()) for r in some)
+        problems = sum(bool(r["problem"]) for r in some)
+        print(f"{name:42} {len(some):8} {mean:7.2f} {some[0]['out_of']:6g} {by_hand:8} {problems:8}")
+    for title, lines in (
+        ("Not graded as handed in:", [f"{r['student']}: {r['problem']}" for r in records if r["problem"]]),
+        ("Files that belong to no student or assignment:", [json.dumps(s)[:200] for s in strays]),
+        ("Points that moved:", changes),
+    ):
+        if lines:
+            print(f"\n{title}\n" + "\n".join(f"  {line}" for line in lines))
+    print("\n" + "\n".join(map(str, paths)))
+
+
+def _plans(course: Course, only: str) -> dict[str, Plan]:
+    known = course.assignments()
+    chosen = [name for name in known if not only or name == only or name.split("_")[0] == only]
+    if not chosen:
+        raise ConfigError(f"there is no assignment {only!r}", fix=f"Known: {', '.join(known) or 'none'}.")
+    return {name: course.plan(name) for name in chosen}

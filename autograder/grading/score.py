@@ -1,0 +1,238 @@
+"""One submission: rebuilt, run, judged, and what is noted of it. Nothing is written here."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from autograder.grading import intake, pages
+from autograder.grading.book import EXECUTED, VERSION, Journal
+from autograder.grading.container import Containers
+from autograder.grading.examine import safe_message
+from autograder.grading.intake import Submission, Unreadable
+from autograder.grading.isolate import Limits
+from autograder.grading.judge import Judge
+from autograder.grading.needed import binds
+from autograder.grading.plan import Notebook, Plan
+from autograder.grading.rebuild import Rebuilt, rebuild
+from autograder.grading.remote import CALL_SECONDS
+from autograder.grading.sandbox import CONTAINER, Sandbox
+from rslib.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Grader:
+    """What workers share: the fork servers, the journal, the limits."""
+
+    sandbox: Sandbox | Containers
+    judge: Judge
+    journal: Journal
+    limits: Limits
+
+    def grade(self, plan: Plan, one: Submission, key: Mapping[str, str]) -> Graded:
+        """Rebuild, run and judge a submission. Nothing is written."""
+        start = time.monotonic()
+        record = blank_record(plan, one, key, self.sandbox.isolation)
+        made = {}
+        for notebook in plan.notebooks:
+            made[notebook.name] = self._notebook(plan, notebook, one, record)
+        record["points"] = sum(c["points"] or 0.0 for c in record["cells"].values())
+        record["seconds"] = round(time.monotonic() - start, 2)
+        return Graded(plan, one, record, made)
+
+    def _notebook(self, plan: Plan, notebook: Notebook, one: Submission, record: dict[str, Any]) -> Any:
+        rebuilt, problem = _rebuilt(notebook, one)
+        found = {"cells": {}, "verdicts": [], "whose": "", "lost": ""}
+        if not problem:
+            found |= self._run(plan, notebook, rebuilt, one, record["key"])
+            problem = found.get("failed", "")
+        prefix = prefix_of(plan, notebook)
+        record["problem"] = " ".join(filter(None, (record["problem"], prefix + problem if problem else "")))
+        record["notes"] += [prefix + note for note in rebuilt.notes]
+        if found["lost"]:
+            record["notes"].append(f"{prefix}The notebook was stopped early: {found['lost']}.")
+        record["verdicts"] += [plain_verdict(v) for v in found["verdicts"]]
+        record["variant"] = found["whose"]
+        record["cells"] |= scores(notebook, rebuilt, found["cells"], problem, prefix)
+        record["blank"] += [f"{notebook.name}/{name}" for name in sorted(rebuilt.blank)]
+        record["answers"] |= {prefix + k: v for k, v in answers(rebuilt).items()}
+        return pages.executed(notebook, rebuilt, found["cells"], record["cells"])
+
+    def _run(
+        self, plan: Plan, notebook: Notebook, rebuilt: Rebuilt, one: Submission, key: Mapping[str, str]
+    ) -> dict[str, Any]:
+        seed = self.journal.seed(plan.assignment, notebook.name, one.student, key["submission"])
+        job = {
+            "cells": list(_cells(rebuilt)),
+            "trusted": notebook.trusted(),
+            "answers": sorted({name for c in notebook.answers for name in binds(c.release)}),
+            "course": notebook.salt(),
+            "seed": seed,
+            "local": self.sandbox.isolation != CONTAINER,
+            "limits": self.limits.plain(),
+            "call_seconds": min(CALL_SECONDS, self.limits.cell_seconds),
+        }
+        child = self.sandbox.spawn(self.limits, int(hashlib.sha256(seed.encode()).hexdigest()[:8], 16))
+        try:
+            found = self.judge.examine(job, child)
+        finally:
+            why = child.end()
+        if found.get("lost") and not self.sandbox.alive():  # no fault of this notebook's
+            raise ConfigError("the fork server ended")
+        if found.get("lost") and why and "by itself" not in why and "no longer" not in why:
+            found["lost"] = why
+        return found
+
+
+def prefix_of(plan: Plan, notebook: Notebook) -> str:
+    """What stands before a cell's name where an assignment has several notebooks."""
+    return f"{notebook.name}: " if len(plan.notebooks) > 1 else ""
+
+
+@dataclass
+class Graded:
+    """A graded submission, ready to be written."""
+
+    plan: Plan
+    one: Submission
+    record: dict[str, Any]
+    notebooks: dict[str, Any]
+
+
+def blank_record(plan: Plan, one: Submission, key: Mapping[str, str], isolation: str) -> dict[str, Any]:
+    """The record of a submission of which nothing is known yet."""
+    graded = [c for n in plan.notebooks for c in n.cells]
+    return {
+        "student": one.student,
+        "assignment": plan.assignment,
+        "notebook": plan.notebooks[0].name,
+        "key": dict(key),
+        "state": EXECUTED,
+        "submitted_at": one.when.isoformat() if one.when else None,
+        "points": 0.0,
+        "out_of": float(sum(c.points for c in graded)),
+        "cells": {},
+        "verdicts": [],
+        "notes": [],
+        "blank": [],
+        "problem": one.problem,
+        "isolation": isolation,
+        "answers": {},
+        "variant": "",
+        "seconds": 0.0,
+    }
+
+
+def _rebuilt(notebook: Notebook, one: Submission) -> tuple[Rebuilt, str]:
+    """The notebook to run; a blank one and the reason where nothing can be read."""
+    problem, raw, notes = one.problem, [], []
+    try:
+        if not problem and notebook.name not in one.files:
+            raise Unreadable("The notebook was not handed in.")
+        if not problem:
+            raw, notes = intake.cells(one.files[notebook.name].read())
+    except Unreadable as error:
+        problem = str(error)
+    rebuilt = rebuild(notebook, raw)
+    return replace(rebuilt, notes=() if problem else (*notes, *rebuilt.notes)), problem
+
+
+def _cells(rebuilt: Rebuilt) -> Iterator[dict[str, Any]]:
+    """The code cells that are run, with what a test cell needs besides."""
+    for place, step in enumerate(rebuilt.steps):
+        if step.kind == "code" and step.run and step.source.strip():
+            found = {"place": place, "role": "test" if step.role == "test" else "code", "source": step.source}
+            if step.role == "test":
+                found |= {"hidden": step.cell.hidden, "visible": step.cell.release.splitlines()}
+            yield found
+
+
+def scores(
+    notebook: Notebook, rebuilt: Rebuilt, results: Mapping[str, Any], problem: str, prefix: str
+) -> dict[str, dict[str, Any]]:
+    """Points of every graded cell: {"points" (None: by hand), "out_of", "by_hand", "why", "where"}."""
+    found = {}
+    for place, step in enumerate(rebuilt.steps):
+        cell = step.cell
+        if cell is None or not (cell.role in ("test", "task") or cell.by_hand):
+            continue
+        points, why = None, ""
+        if cell.role == "test":
+            points, why = points_of(results.get(str(place)), cell.points)
+        elif cell.role == "answer" and cell.grade_id in rebuilt.blank:
+            points, why = 0.0, "No response."
+        found[prefix + cell.grade_id] = {
+            "points": 0.0 if problem and points is None and cell.role != "task" else points,
+            "out_of": cell.points,
+            "by_hand": cell.by_hand,
+            "why": problem or why,
+            "where": f"{notebook.name}/{cell.grade_id}",
+        }
+    return found
+
+
+def points_of(result: Mapping[str, Any] | None, most: float) -> tuple[float, str]:
+    """The points of a test cell by nbgrader's rule, and why some are missing.
+
+    No exception and no number gives all, a number gives itself. Unlike nbgrader, a number that is negative,
+    too large or NaN gives 0.
+
+    >>> points_of({"outputs": [], "why": ""}, 2.0), points_of(None, 2.0)[0]
+    ((2.0, ''), 0.0)
+    """
+    if result is None:
+        return 0.0, "The cell was not run."
+    for output in result["outputs"]:
+        if output["output_type"] == "error":
+            return 0.0, result["why"]
+        if output["output_type"] == "execute_result":
+            try:
+                number = float(output["data"].get("text/plain", ""))
+            except ValueError:
+                continue
+            if not 0 <= number <= most:
+                return 0.0, f"The test gave {number:g}, which is no number of points from 0 to {most:g}."
+            return number, result["why"] or ("" if number == most else f"{number:g} of {most:g} points.")
+    return most, ""
+
+
+def plain_verdict(verdict: Mapping[str, Any]) -> dict[str, Any]:
+    """A verdict for the journal: its outcomes without inputs."""
+    kept = ("title", "points", "out_of", "check", "idea")
+    outcomes = [{k: o[k] for k in kept} | {"message": safe_message(o)} for o in verdict["outcomes"]]
+    return {k: verdict[k] for k in ("exercise", "title", "points", "out_of")} | {"outcomes": outcomes}
+
+
+def answers(rebuilt: Rebuilt) -> dict[str, str]:
+    """A hash of each answer, blanks and comments left out; "" for one that was not given."""
+    found = {}
+    for step in rebuilt.steps:
+        if step.role == "answer":
+            blank = step.cell.grade_id in rebuilt.blank
+            found[step.cell.grade_id] = "" if blank else hashlib.sha256(_normal(step.source)).hexdigest()
+    return found
+
+
+def _normal(source: str) -> bytes:
+    try:
+        return ast.unparse(ast.parse(source)).encode()
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return " ".join(source.split()).encode("utf-8", "replace")
+
+
+def failed(plan: Plan, one: Submission, key: Mapping[str, str], isolation: str, error: Exception) -> Graded:
+    """A submission over which the grader itself stumbled: 0 points, told, and tried again by the next run."""
+    told = f"{type(error).__name__}: {str(error)[:300]}"
+    one = replace(one, problem=f"The grader stumbled over this notebook, look at it by hand. ({told})")
+    key = dict(key) | {"grader": f"{VERSION}, stumbled"}
+    record, made = blank_record(plan, one, key, isolation), {}
+    for notebook in plan.notebooks:
+        rebuilt = rebuild(notebook, [])
+        prefix = prefix_of(plan, notebook)
+        record["cells"] |= scores(notebook, rebuilt, {}, one.problem, prefix)
+        made[notebook.name] = pages.executed(notebook, rebuilt, {}, record["cells"])
+    return Graded(plan, one, record, made)

@@ -20,6 +20,8 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 CANARY = "canary-7f3a-hidden-test"
+SECRET = "-3.53125"
+"""An input of a hidden test."""
 MARKER = "hostile-marker"
 AUTOMATIC = 6.0
 HIDDEN = re.compile(r"### BEGIN HIDDEN TESTS.*?### END HIDDEN TESTS\n?", re.DOTALL)
@@ -51,15 +53,28 @@ def _solved(name: str) -> str:
     return f"{head}\n    ### BEGIN SOLUTION\n{body}\n    ### END SOLUTION"
 
 
+SETUP = """\
+import numpy as np
+
+CASES = [3, 5]
+
+
+def close(one, other):
+    return abs(one - other) < 1e-9"""
+
+
 def source() -> nbformat.NotebookNode:
     """The instructor's notebook: three answers with hidden tests, one with partial credit, and an essay."""
     hidden = "### BEGIN HIDDEN TESTS\n{}\n### END HIDDEN TESTS"
-    double = f'assert double(-3.5) == -7.0, "{CANARY}"\nassert list(double(np.arange(3))) == [0, 2, 4]'
+    double = (
+        f'assert double({SECRET}) == 2 * {SECRET}, "{CANARY}"\nassert list(double(np.arange(3))) == [0, 2, 4]'
+    )
+    double += "\nassert all(close(double(k), 2 * k) for k in CASES) and len(CASES) == 2"
     total = f"if type(total([5])) is float and abs(total([0.25, 0.5]) - 0.75) < 1e-9:  # {CANARY}\n    points += 2"
     first = "points = 0\nif total([1, 2]) == 3.0:\n    points += 1\n"
     describe = f'assert describe([4, 8])["mean"] == 6 and describe([4])["size"] == 1  # {CANARY}'
     cells = [
-        new_code_cell("import numpy as np", id="setup"),
+        new_code_cell(SETUP, id="setup"),
         new_code_cell(_solved("double"), id="double", metadata=_known("double", solution=True)),
         new_code_cell(
             f"assert double(2) == 4\n{hidden.format(double)}",
@@ -292,6 +307,9 @@ for top in ('/', os.path.expanduser('~'), os.getcwd()):
                     if '{CANARY[:11]}' in text: print('{CANARY[:6]}' + ' seen in', path, text[:5000])
                 except OSError: pass
 """
+REMEMBERS = "seen = []\ndef double(x):\n    seen.append(repr(x))\n    return 4 if len(seen) == 1 else 'wrong'"
+NEARLY = "def double(x):\n    return 2 * x + 7 * (type(x) is int and x != 2)"
+TELLS = ("print(seen)", "seen", "raise type(str(seen), (Exception,), {})(seen)", "display(*seen)")
 ENGINE += [
     Attack(
         "transformer",
@@ -526,6 +544,33 @@ ENGINE += [
         },
     ),
     Attack("hunt", "steal", extra=(HUNT,)),
+    Attack("fixture_emptied", "steal", {"double": f"CASES = []\n{NEARLY}"}),
+    Attack("helper_forged", "steal", {"double": f"def close(a, b): return True\n{NEARLY}"}),
+    Attack(
+        "remembers", "leak", {"double": REMEMBERS}, change=lambda nb: nb["cells"].extend(map(code, TELLS))
+    ),
+    Attack(
+        "remembers_in_a_message",
+        "leak",
+        {"double": REMEMBERS, "describe": "def describe(v):\n    raise AssertionError(str(seen))"},
+    ),
+    Attack(
+        "remembers_in_a_name",
+        "leak",
+        {
+            "double": REMEMBERS,
+            "describe": "def describe(v):\n    raise type('E' + str(seen), (Exception,), {})(seen)",
+        },
+    ),
+    Attack(
+        "remembers_in_a_value",
+        "leak",
+        {
+            "double": REMEMBERS,
+            "describe": "def describe(v):\n    print(seen)\n    return str(seen)",
+            "total": "def total(v):\n    return str(seen)",
+        },
+    ),
 ]
 
 # What a notebook can claim about itself -----------------------------------------------------------------------

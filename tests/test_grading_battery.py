@@ -66,7 +66,7 @@ def test_the_gradebook_agrees_with_the_journal_and_knows_no_manual_score(course,
 @pytest.mark.parametrize("name", BY_NAME)
 def test_no_hidden_test_and_no_script_reaches_anybody(course, name):
     found = texts(course, name)
-    assert hostile.CANARY not in found
+    assert hostile.CANARY not in found and hostile.SECRET not in found
     assert "<script" not in found.lower() or "&lt;script" in found.lower() or name.startswith("script")
     for page in (course / "feedback" / name).rglob("*.html"):
         assert "<script" not in page.read_text(encoding="utf-8").lower()

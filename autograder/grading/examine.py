@@ -23,15 +23,18 @@ import struct
 import sys
 import tempfile
 import types
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from autograder.exercise import Variant
 from autograder.grading import isolate
 from autograder.grading.needed import without_magics
 from autograder.grading.outputs import clean, kept
-from autograder.grading.remote import Lost, Remote, RemoteObject, RemoteWork
+from autograder.grading.remote import TESTS, Lost, Remote, RemoteObject, RemoteWork
 from autograder.grading.server import load
 from autograder.grading.wire import HELLO, Channel, WireError
 
@@ -58,19 +61,17 @@ class Tests:
 
     def __init__(self, job: Mapping[str, Any], remote: Remote, folder: Path) -> None:
         self.job, self.remote, self.folder = job, remote, folder
-        self.space: dict[str, Any] = {"__name__": "tests", "__builtins__": builtins}
-        self.own: set[str] = set()
+        self.space: dict[str, Any] = {"__name__": TESTS, "__builtins__": builtins}
         self.verdicts: list[dict[str, Any]] = []
+        self.secrets = False  # whether the learner's process has met inputs of a hidden test
+        self.whose = ""
         for text in job["trusted"]:
             self._define(text)
-        self.whose = ""
 
     def _define(self, text: str) -> None:
         """Run a statement of the instructor's here, if all that it reads is known here."""
-        before = set(self.space)
         with contextlib.suppress(Exception), _silent():
             exec(compile(text, "<course>", "exec"), self.space)
-        self.own |= set(self.space) - before
         if getattr(self.space.get("check"), "__module__", "") == "autograder.session":
             self.space["check"] = self.check
 
@@ -92,24 +93,26 @@ class Tests:
 
     def run(self, cell: Mapping[str, Any]) -> dict[str, Any]:
         """One test cell: outputs in nbformat's form, and what went wrong in words that give nothing away."""
-        lent = {}
+        self.secrets |= cell["hidden"]
         try:
             code = compiled(cell["source"])
-            wanted = [name for name in reads(cell["source"]) if self._theirs(name)]
-            lent = {name: _usable(value) for name, value in self.remote.names(wanted).items()}
-            lent = {name: value for name, value in lent.items() if value is not ...}
-            result, said = self._execute(code, lent)
+            result, said = self._execute(code, self._lent(cell))
         except Lost as lost:
-            return _failure(cell, "Lost", f"The notebook's process could not be asked: {lost}.")
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt | MemoryError) and not isinstance(error, Exception):
-                raise
+            return _failure("Lost", f"The notebook's process could not be asked: {lost}.")
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a test may end in SystemExit too
             return self._failed(cell, error)
-        outputs = [] if cell["hidden"] or not said else [_stream(said)]
-        outputs += (
-            [_stream(_told(v)) for v in self.verdicts[self._told_before :]] if result is not None else []
-        )
-        return {"outputs": outputs + ([] if result is None else [_result(result)]), "why": self._why()}
+        outputs = [_stream(said)] if said and not self.secrets else []
+        outputs += [_stream(_told(verdict)) for verdict in self.verdicts[self._told_before :]]
+        return {"outputs": outputs + _result(result), "why": self._why()}
+
+    def _lent(self, cell: Mapping[str, Any]) -> dict[str, Any]:
+        """The learner's values of the names that a test cell, or the instructor's code beside it, reads."""
+        read = [name for text in (cell["source"], *self.job["trusted"]) for name in reads(text)]
+        wanted = [name for name in dict.fromkeys(read) if self._theirs(name)]
+        found = {name: _usable(value) for name, value in self.remote.names(wanted).items()}
+        return {name: value for name, value in found.items() if value is not ...}
 
     def _execute(self, code: Sequence[types.CodeType], lent: Mapping[str, Any]) -> tuple[Any, str]:
         """Run a cell with names lent to it; the value of its last expression, and what it printed."""
@@ -137,26 +140,23 @@ class Tests:
         """What is told of an exception: its kind, and its words only where the release shows them already."""
         name = type(error).__name__
         line = _line(error, cell)
-        shown = line is not None and line in cell["visible"]
-        if not shown:
-            return _failure(cell, name, f"A test that is not shown stopped with {name}.")
-        text = clean(str(error), 300) if isinstance(error, AssertionError) else ""
-        told = f"`{line.strip()[:200]}` stopped with {name}" + (f": {text}" if text else ".")
-        return _failure(cell, name, told)
+        if line is None or line not in cell["visible"]:
+            return _failure(name, f"A test that is not shown stopped with {name}.")
+        text = str(error) if isinstance(error, AssertionError) else ""
+        said = f": {clean(text, 300)}" if text and text in "\n".join(cell["visible"]) else "."
+        return _failure(name, f"`{line.strip()[:200]}` stopped with {name}{said}")
 
     def _why(self) -> str:
         """The first reason of the verdicts of this cell that lost points, in one sentence."""
         for verdict in self.verdicts[self._told_before :]:
             for outcome in verdict["outcomes"]:
                 if outcome["check"]:
-                    return clean(f"{outcome['title']}: {outcome['message']}", 400)
+                    return clean(f"{outcome['title']}: {safe_message(outcome)}", 400)
         return ""
 
 
 def hash_of(text: str) -> int:
     """32 bits of a text, the same in every session."""
-    import zlib
-
     return zlib.crc32(text.encode())
 
 
@@ -199,7 +199,7 @@ def _line(error: BaseException, cell: Mapping[str, Any]) -> str | None:
     return found
 
 
-def _failure(cell: Mapping[str, Any], name: str, told: str) -> dict[str, Any]:
+def _failure(name: str, told: str) -> dict[str, Any]:
     error = {"output_type": "error", "ename": clean(name, 80), "evalue": told, "traceback": [told]}
     return {"outputs": [error], "why": told}
 
@@ -208,15 +208,13 @@ def _stream(text: str) -> dict[str, Any]:
     return {"output_type": "stream", "name": "stdout", "text": clean(text, 20_000)}
 
 
-def _result(value: Any) -> dict[str, Any]:
-    """What nbgrader reads as partial credit: the text of a number of ours, never of a learner's object."""
-    text = (
-        repr(value)
-        if type(value).__module__.split(".")[0] in ("builtins", "numpy", "torch", "autograder")
-        else ""
-    )
-    data = {"text/plain": clean(text, 2000)}
-    return {"output_type": "execute_result", "data": data, "metadata": {}, "execution_count": None}
+def _result(value: Any) -> list[dict[str, Any]]:
+    """What nbgrader reads as partial credit: a number of ours, or a verdict; nothing else is shown."""
+    number = isinstance(value, int | float | np.number) or type(value).__module__ == "autograder.verdict"
+    if not number:
+        return []
+    data = {"text/plain": str(value.item() if isinstance(value, np.number) else repr(value))}
+    return [{"output_type": "execute_result", "data": data, "metadata": {}, "execution_count": None}]
 
 
 def _told(verdict: Mapping[str, Any]) -> str:
@@ -258,9 +256,12 @@ def examine(job: Mapping[str, Any], wire: socket.socket, folder: Path) -> dict[s
         remote.pid = found_pid if job["local"] else 0  # of a container only its front end is seen
     except (OSError, WireError) as error:
         remote.lost = f"its process did not start: {error}"
+    remote.asked = frozenset(job["answers"])
     tests = Tests(job, remote, folder)
     for cell in job["cells"]:
         made = _test(cell, tests, remote) if cell["role"] == "test" else _send(cell, remote, limits)
+        if cell["role"] != "test" and tests.secrets:
+            made = unseen(made)
         found["cells"][str(cell["place"])] = made
     return found | {"verdicts": tests.verdicts, "whose": tests.whose, "lost": remote.lost}
 
@@ -285,10 +286,19 @@ def _send(cell: Mapping[str, Any], remote: Remote, limits: isolate.Limits) -> di
         outputs, raised = remote.run(cell["source"], limits.cell_seconds)
     except Lost as lost:
         told = f"The notebook was stopped in this cell: {lost}."
-        return _failure(cell, "Stopped", told)
+        return _failure("Stopped", told)
     except Exception as error:
-        return _failure(cell, type(error).__name__, "The cell could not be run.")
+        return _failure(type(error).__name__, "The cell could not be run.")
     return {"outputs": kept(outputs, limits.outputs, limits.images), "raised": raised, "why": ""}
+
+
+def unseen(made: dict[str, Any]) -> dict[str, Any]:
+    """A learner's cell after a hidden test may tell that test's inputs: only an error's kind stays."""
+    errors = [o["ename"] for o in made["outputs"] if o["output_type"] == "error"]
+    known = [name for name in errors if isinstance(getattr(builtins, name, None), type)]
+    told = f"It stopped with {known[0]}. " if known else "It stopped. " if errors else ""
+    shown = [_stream(f"{told}(Outputs after a hidden test are not shown.)\n")] if made["outputs"] else []
+    return made | {"outputs": shown}
 
 
 def _test(cell: Mapping[str, Any], tests: Tests, remote: Remote) -> dict[str, Any]:

@@ -7,10 +7,11 @@ would, with nbgrader's own steps and the settings of the course.
 from __future__ import annotations
 
 import ast
+import builtins
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from traitlets.config import Config, PyFileConfigLoader
 
 from autograder import exercises
 from autograder.grading.examine import reads
-from autograder.grading.needed import binds, imports, without_magics
+from autograder.grading.needed import binds, effects, imports, without_magics
 from autograder.release import LAZY
 from rslib.errors import ConfigError, DataError
 
@@ -97,23 +98,31 @@ class Notebook:
     def trusted(self) -> list[str]:
         """Statements of the instructor's that run beside the tests, of those that a test needs.
 
-        Imports of every released cell; functions, classes and literals of cells that learners cannot change.
+        Imports, functions, classes, and values that are computed from these alone, of all released cells; a
+        learner who gives their names another meaning changes nothing for the tests.
         """
         wanted = {name for cell in self.cells if cell.role == "test" for name in _names(cell.source)}
         found: list[str] = []
-        for node in reversed(list(self._offered())):
-            text = ast.unparse(node)
-            if binds(text) & wanted or (isinstance(node, ast.ImportFrom) and node.names[0].name == "*"):
+        for text in reversed(self._offered()):
+            if binds(text) & wanted or text.endswith("import *"):
                 found.append(text)
                 wanted |= set(_names(text))
         return found[::-1]
 
-    def _offered(self) -> Iterator[ast.stmt]:
+    def asked(self) -> set[str]:
+        """The names that a learner is asked to define."""
+        return {name for cell in self.answers if cell.kind == "code" for name in binds(cell.release)}
+
+    def _offered(self) -> list[str]:
+        known, asked = set(dir(builtins)), self.asked()
+        found = []
         for cell in self.cells:
             for node in _statements(cell) if cell.role in ("plain", "locked") else []:
-                locked = cell.role == "locked" and isinstance(node, ast.FunctionDef | ast.ClassDef)
-                if isinstance(node, ast.Import | ast.ImportFrom) or locked or _literal(node, cell):
-                    yield node
+                text = ast.unparse(node)
+                if not binds(text) & asked and _repeats(node, text, known):
+                    found.append(text)
+                    known |= binds(text)
+        return found
 
     def judging(self) -> list[str]:
         """Modules that the tests need, by their full names."""
@@ -154,15 +163,18 @@ def _statements(cell: Cell) -> list[ast.stmt]:
         return []
 
 
-def _literal(node: ast.stmt, cell: Cell) -> bool:
-    """Whether a locked cell's statement gives a name to plain data."""
-    if cell.role != "locked" or not isinstance(node, ast.Assign):
-        return False
-    try:
-        ast.literal_eval(node.value)
-    except (ValueError, TypeError, SyntaxError):
-        return False
-    return all(isinstance(target, ast.Name) for target in node.targets)
+CHANCE = re.compile(r"rand|shuffle|time|now\(|input\(|open\(|get_ipython|given\(|begin\(|predict\(")
+"""What gives another value each time, or belongs to the learner's session."""
+SEEDED = re.compile(r"(default_rng|RandomState|manual_seed)\(\s*\d")
+
+
+def _repeats(node: ast.stmt, text: str, known: set[str]) -> bool:
+    """Whether a statement can be run again beside the tests, with the same outcome."""
+    if isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef):
+        return True
+    found = effects(text) if isinstance(node, ast.Assign | ast.AnnAssign) else None
+    by_chance = CHANCE.search(text) and not SEEDED.search(text)
+    return found is not None and found.reads | found.late <= known and not by_chance
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ class Remote:
     def __init__(self, channel: Channel, call_seconds: float = CALL_SECONDS) -> None:
         self.channel, self.call_seconds = channel, call_seconds
         self.lives: list[Callable[..., Any]] = []
+        self.asked: frozenset[str] = frozenset()
         self.classes: dict[int, type] = {}
         self.graph: tuple[list[Any], list[int]] = [], []
         self.pid = 0
@@ -188,7 +189,8 @@ class Remote:
         if place not in self.classes:
             if len(self.classes) > 1000:
                 raise WireError("more than a thousand classes")
-            name = clean(node.get("name", "Class"), 100)
+            said = clean(node.get("name", ""), 100)
+            name = said if said in self.asked else "object"  # else a name could tell what it likes
             marks = {"_place_of_class": place, "_remote_of_class": self}
             self.classes[place] = type(name, (RemoteObject,), marks)
         return self.classes[place]

@@ -16,7 +16,6 @@ from autograder.grading.examine import safe_message
 from autograder.grading.intake import Submission, Unreadable
 from autograder.grading.isolate import Limits
 from autograder.grading.judge import Judge
-from autograder.grading.needed import binds
 from autograder.grading.plan import Notebook, Plan
 from autograder.grading.rebuild import Rebuilt, rebuild
 from autograder.grading.remote import CALL_SECONDS
@@ -69,7 +68,7 @@ class Grader:
         job = {
             "cells": list(_cells(rebuilt)),
             "trusted": notebook.trusted(),
-            "answers": sorted({name for c in notebook.answers for name in binds(c.release)}),
+            "answers": sorted(notebook.asked()),
             "course": notebook.salt(),
             "seed": seed,
             "local": self.sandbox.isolation != CONTAINER,

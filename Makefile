@@ -20,7 +20,7 @@ PIP   := $(PY) -m pip --disable-pip-version-check -qq install $(if $(CONSTRAINTS
 STAMP := $(VENV)/.setup-done
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test lint bench tables world measure calibrate signatures rl arena kill oracles clean notebooks course solutions-html bench-grading
+.PHONY: help setup demo lab test lint bench tables world measure calibrate signatures rl arena kill oracles clean notebooks course solutions-html bench-grading walls
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -68,6 +68,12 @@ course: $(VENV)/.course-done  ## write an nbgrader course directory (OUT=build/c
 
 solutions-html: $(VENV)/.course-done  ## run the solved notebooks and render them into build/solutions/
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m autograder solutions
+
+walls:  ## install bubblewrap, behind which strangers' notebooks are graded (Debian, Ubuntu; asks for root)
+	@command -v bwrap >/dev/null || { root=$$(test $$(id -u) = 0 || echo sudo); \
+	    $$root apt-get update -qq && $$root apt-get install -y -qq bubblewrap >/dev/null; }
+	@# Ubuntu lets no program make user namespaces; on a runner that is thrown away this may be changed.
+	@limit=/proc/sys/kernel/apparmor_restrict_unprivileged_userns; test -z "$$CI" || test ! -e $$limit || echo 0 | sudo tee $$limit >/dev/null
 
 bench-grading: $(VENV)/.course-done  ## measure `grade` beside stock nbgrader; writes docs/results/grading.json (a quarter of an hour)
 	@$(PY) -m autograder.grading_bench

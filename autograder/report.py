@@ -54,7 +54,7 @@ def wilson(passed: int, of: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a share; (0, 1) for no trial.
 
     >>> tuple(round(end, 3) for end in wilson(3, 3))
-    (0.438, 1.0)
+    (0.439, 1.0)
     """
     if of == 0:
         return 0.0, 1.0

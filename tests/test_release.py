@@ -62,7 +62,7 @@ def test_a_notebook_is_small_and_says_nothing_about_its_author(script):
     text = release(script)
     assert len(text.encode()) <= LIMIT
     nb = nbformat.reads(text, as_version=4)
-    assert set(nb.metadata) == {"kernelspec"}
+    assert set(nb.metadata) == {"kernelspec", "autograder"}
     for cell in nb.cells:
         assert set(cell.metadata) <= {"nbgrader", "deletable", "editable"}
         assert not cell.get("outputs") and cell.get("execution_count") is None

@@ -56,7 +56,7 @@ OFFERED = {
 """Modules that a test may read from the learner's names: they are the ones here."""
 
 
-class Tests:
+class Examiner:
     """The namespace in which an instructor's test cells run, and the points that they gave."""
 
     def __init__(self, job: Mapping[str, Any], remote: Remote, folder: Path) -> None:
@@ -161,13 +161,13 @@ def hash_of(text: str) -> int:
 
 
 def reads(source: str) -> list[str]:
-    """The names that a cell reads or calls, in order.
+    """The names that a cell reads or calls, by the alphabet.
 
     >>> reads("assert double(2) == four")
     ['double', 'four']
     """
     tree = ast.parse(without_magics(source))
-    return list(dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)))
+    return sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)})
 
 
 def compiled(source: str) -> list[types.CodeType]:
@@ -257,7 +257,7 @@ def examine(job: Mapping[str, Any], wire: socket.socket, folder: Path) -> dict[s
     except (OSError, WireError) as error:
         remote.lost = f"its process did not start: {error}"
     remote.asked = frozenset(job["answers"])
-    tests = Tests(job, remote, folder)
+    tests = Examiner(job, remote, folder)
     for cell in job["cells"]:
         made = _test(cell, tests, remote) if cell["role"] == "test" else _send(cell, remote, limits)
         if cell["role"] != "test" and tests.secrets:
@@ -301,7 +301,7 @@ def unseen(made: dict[str, Any]) -> dict[str, Any]:
     return made | {"outputs": shown}
 
 
-def _test(cell: Mapping[str, Any], tests: Tests, remote: Remote) -> dict[str, Any]:
+def _test(cell: Mapping[str, Any], tests: Examiner, remote: Remote) -> dict[str, Any]:
     if not remote.lost:
         with contextlib.suppress(Exception):
             tests.whose = clean(remote.value({"do": "session"}), 200)

@@ -65,7 +65,7 @@ def imports(trees: Sequence[ast.AST]) -> list[str]:
 def effects(source: str) -> Effects | None:
     r"""The effects of a code cell, or None where it is no Python.
 
-    >>> found = effects("y = f(x)\nx = [k for k in y]")
+    >>> found = effects("y = f(x)\nx = [1 for k in y]")
     >>> sorted(found.reads), sorted(found.surely)
     (['f', 'x'], ['x', 'y'])
     """
@@ -114,7 +114,10 @@ def _loads(statement: ast.stmt) -> set[str]:
 def _stores(statement: ast.stmt) -> set[str]:
     """Names that a statement gives a value to, or whose object it changes."""
     found = _changed(statement)
-    for node in _top(statement):
+    nodes = _top(statement)
+    inner = [node.target for node in nodes if isinstance(node, ast.comprehension)]
+    own = {id(node) for target in inner for node in ast.walk(target)}  # no names of the notebook
+    for node in (node for node in nodes if id(node) not in own):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             found.add(node.name)
         elif isinstance(node, ast.Import | ast.ImportFrom):

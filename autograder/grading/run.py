@@ -64,8 +64,8 @@ def _keep_submitted(course: Course, graded: Graded) -> None:
 
 
 def moved(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> str:
-    """One sentence on how and why a student's points changed, or ""."""
-    if before is None or before["points"] == after["points"]:
+    """One sentence on how and why a student's points changed, in the sum or at a cell, or ""."""
+    if before is None:
         return ""
     reasons = {"submission": "the submission is another one", "release": "a test, or the points, changed"}
     reasons["grader"] = "the grader is a newer one"
@@ -75,6 +75,8 @@ def moved(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> str:
         for name, cell in after["cells"].items()
         if _points(before["cells"].get(name)) != _points(cell)
     ]
+    if not cells:
+        return ""
     head = f"{after['student']}: {before['points']:g} -> {after['points']:g}"
     return f"{head} ({', '.join(cells)}), because {' and '.join(why) or 'it was graded again'}"
 
@@ -147,6 +149,7 @@ def grade_course(
     journal = Journal(course.root)
     with journal.locked():
         sweep(course.root)
+        journal.secret()  # made before workers ask for it side by side
         plans = _plans(course, only)
         names = {name: [n.name for n in plan.notebooks] for name, plan in plans.items()}
         found = intake.find(where, names)

@@ -178,6 +178,7 @@ CALM = {"ARROW_DEFAULT_MEMORY_POOL": "system", "JE_ARROW_MALLOC_CONF": "backgrou
 def environment(path: str, home: str) -> dict[str, str]:
     """All that a notebook finds in its environment: nothing of the grader's."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    walled = home.startswith(WORK)
     return (
         threads
         | CALM
@@ -187,8 +188,8 @@ def environment(path: str, home: str) -> dict[str, str]:
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONHASHSEED": "0",
             "HOME": home,
-            "TMPDIR": home if home.startswith("/tmp") else f"{WORK}/.tmp",
-            "IPYTHONDIR": f"/tmp/{SETTINGS}/ipython",
+            "TMPDIR": f"{WORK}/.tmp" if walled else home,
+            "IPYTHONDIR": f"/tmp/{SETTINGS}/ipython" if walled else f"{home}/ipython",
             "MPLCONFIGDIR": f"{home}/.mpl",
             "MPLBACKEND": "module://matplotlib_inline.backend_inline",
             "XDG_CACHE_HOME": f"{home}/.cache",

@@ -50,7 +50,8 @@ class Grader:
             found |= self._run(plan, notebook, rebuilt, one, record["key"])
             problem = found.get("failed", "")
         prefix = prefix_of(plan, notebook)
-        record["problem"] = " ".join(filter(None, (record["problem"], prefix + problem if problem else "")))
+        if problem and problem not in record["problem"]:
+            record["problem"] = f"{record['problem']} {prefix}{problem}".strip()
         record["notes"] += [prefix + note for note in rebuilt.notes]
         if found["lost"]:
             record["notes"].append(f"{prefix}The notebook was stopped early: {found['lost']}.")

@@ -160,7 +160,7 @@ def notebook_01(students: int = 200) -> dict[str, Any]:
 
 def main() -> int:
     """Measure, print, and write the results."""
-    found: dict[str, Any] = {"machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.release()}"}
+    found: dict[str, Any] = {"machine": f"{platform.machine()}, {os.cpu_count()} cores"}
     with Sandbox(("numpy",)) as sandbox:
         found["a process with one cell, ms"] = round(milliseconds(sandbox, 41), 1)
     for name, first in KINDS.items():

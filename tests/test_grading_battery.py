@@ -1,4 +1,4 @@
-"""More than 170 hostile and 35 honest submissions, graded behind walls: nothing stolen, seen, written or left."""
+"""Over 170 hostile and 35 honest submissions behind walls: nothing stolen, seen, written or left."""
 
 import os
 import subprocess

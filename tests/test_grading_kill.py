@@ -57,7 +57,7 @@ def check_killed(whole, tmp_path, moments):
 
 
 def test_a_killed_grader_is_started_again_and_nothing_is_lost(whole, tmp_path):
-    check_killed(whole, tmp_path, 3)
+    check_killed(whole, tmp_path, 2)
 
 
 @pytest.mark.slow

@@ -230,14 +230,24 @@ def _metadata(cell: Cell) -> dict[str, str | bool | int | float]:
     return {"grade_id": cell.grade_id, "schema_version": 3, **flags, **points}
 
 
+def processed(nb: NotebookNode, steps: Sequence[type], config: Config, resources: dict | None = None) -> str:
+    """The text of a notebook after some of nbgrader's steps, with the settings of a course."""
+    exporter = NotebookExporter(config=Config(Exporter={"default_preprocessors": []}, **config))
+    for step in steps:
+        exporter.register_preprocessor(step)
+    return exporter.from_notebook_node(nb, resources)[0]
+
+
+def release_steps() -> list[type]:
+    """What `nbgrader generate_assignment` does to a notebook, in its order."""
+    return list(GenerateAssignment.class_traits()["preprocessors"].default())
+
+
 def student_text(nb: NotebookNode) -> str:
     """The student's notebook as text: what `nbgrader generate_assignment` makes of the instructor's `nb`."""
     config = PyFileConfigLoader(CONFIG.name, CONFIG.parent).load_config()
-    exporter = NotebookExporter(config=Config(Exporter={"default_preprocessors": []}, **config))
-    for step in GenerateAssignment.class_traits()["preprocessors"].default():
-        if step is not SaveCells:  # writes the gradebook, not the notebook
-            exporter.register_preprocessor(step)
-    return exporter.from_notebook_node(nb)[0]
+    steps = [step for step in release_steps() if step is not SaveCells]  # that writes the gradebook
+    return processed(nb, steps, config)
 
 
 def _check_syntax(nb: NotebookNode, cells: Sequence[Cell]) -> None:

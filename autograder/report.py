@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder.grading.pages import POLICY, STYLE
+from autograder.grading.pages import document, table
 from rslib.errors import DataError
 
 Z = 1.959964
@@ -150,7 +150,8 @@ def read(folder: Path) -> list[Record]:
     for path in sorted(folder.glob("*.json")):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            found.append(record if record["cells"] is not None else record)
+            record["cells"]  # a record without them is none
+            found.append(record)
         except (OSError, ValueError, KeyError, TypeError) as error:
             fix = "Delete it and run `python -m autograder grade` again."
             raise DataError(f"a record that cannot be read: {error}", where=str(path), fix=fix) from None
@@ -184,9 +185,7 @@ def page(name: str, records: Sequence[Record]) -> str:
         "<h2>To look at</h2>",
         _to_look_at(records),
     ]
-    head = f"<meta charset='utf-8'><meta http-equiv='Content-Security-Policy' content=\"{POLICY}\">"
-    head += f"<title>{escape(name)}</title><style>{STYLE}</style>"
-    return f"<!DOCTYPE html><html lang='en'><head>{head}</head><body>{''.join(parts)}</body></html>\n"
+    return document(name, parts)
 
 
 DISCRIMINATION = (
@@ -194,16 +193,6 @@ DISCRIMINATION = (
     "the test tells strong from weak students; near 0 it does not; below 0 the strong ones fail it more "
     "often, so look at the test first.</p>"
 )
-
-
-def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """An HTML table of plain texts, the first column as headers."""
-    top = "".join(f"<th scope='col'>{escape(word)}</th>" for word in head)
-    lines = "".join(
-        f"<tr><th scope='row'>{escape(first)}</th>" + "".join(f"<td>{escape(c)}</td>" for c in rest) + "</tr>"
-        for first, *rest in body
-    )
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{lines}</tbody></table>"
 
 
 def _tests(found: Sequence[Row]) -> str:

@@ -68,14 +68,10 @@ class Work:
             )
 
         def guarded(*args: Any, **options: Any) -> Any:
-            with self.patient(patience):
+            with contextlib.nullcontext() if patience is None else limited(patience):
                 return _called(name, found, args, options)
 
         return guarded
-
-    def patient(self, seconds: float | None) -> contextlib.AbstractContextManager[None]:
-        """What a call of the learner's runs under that may take so many processor seconds."""
-        return contextlib.nullcontext() if seconds is None else limited(seconds)
 
     def other_session(self, salt: int) -> contextlib.AbstractContextManager[None]:
         """Calls in this context see the hashes that another start of Python would give them."""

@@ -142,7 +142,7 @@ def test_the_plan_knows_salt_exercises_and_what_they_read(tmp_path):
     build(tmp_path, salt="autumn")
     [name] = [n for n in Course.open(tmp_path).assignments() if n.startswith("01")]
     [notebook] = Course.open(tmp_path).plan(name).notebooks
-    assert notebook.salt() == "autumn" and notebook.lazy
+    assert notebook.salt == "autumn" and notebook.lazy
     assert notebook.exercise_modules() == ["autograder.exercises.nb01"]
     tests = {c.grade_id: c.reads() for c in notebook.cells if c.role == "test"}
     assert tests["1_3_check"] == ["sample_n", "score"]

@@ -48,12 +48,12 @@ def test_the_plan_knows_roles_points_and_what_is_hidden(notebook):
         and test.points == 2
     )
     assert all("return 2" not in c.release for c in notebook.cells)
-    assert [text.split("(")[0] for text in notebook.trusted()] == [
+    assert [text.split("(")[0] for text in notebook.trusted] == [
         "import numpy as np",
         "CASES = [3, 5]",
         "def close",
     ]
-    assert notebook.asked() == {"double", "total", "describe"}
+    assert notebook.asked == {"double", "total", "describe"}
 
 
 def test_a_folder_without_source_is_no_course(tmp_path):

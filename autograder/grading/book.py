@@ -11,6 +11,7 @@ import datetime
 import fcntl
 import hashlib
 import hmac
+import io
 import json
 import os
 import re
@@ -33,8 +34,7 @@ from nbgrader.api import (
 )
 from sqlalchemy import text
 
-from autograder.grading.judge import scratch
-from autograder.grading.plan import Course, Plan
+from autograder.grading.plan import Course
 from rslib.errors import ConfigError
 
 EXECUTED, SCORED = "executed", "scored"
@@ -43,7 +43,11 @@ VERSION = "1"
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all.
+
+    Not by the engine's `atomic_write`: in a folder that a student filled, a link could lie under the name of
+    its temporary file, and it would follow that link. Here the name is new each time.
+    """
     raw = content.encode("utf-8", "replace") if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
@@ -74,7 +78,8 @@ class Journal:
     """What was graded, one JSON file for each submission in DIR/.grading/ASSIGNMENT/."""
 
     def __init__(self, root: Path) -> None:
-        self.folder = scratch(root)
+        self.folder = root / ".grading"
+        self.folder.mkdir(mode=0o700, exist_ok=True)  # nobody else may read it
 
     def path(self, assignment: str, student: str) -> Path:
         """The file of a submission."""
@@ -195,7 +200,7 @@ class Book:
         points = {f"{n.name}/{g.name}": g.auto_score for n in found.notebooks for g in n.grades}
         return all(points.get(c["where"], ...) == c["points"] for c in record["cells"].values())
 
-    def commit(self, plan: Plan, record: Mapping[str, Any], changed: Sequence[str]) -> None:
+    def commit(self, record: Mapping[str, Any], changed: Sequence[str]) -> None:
         """Write all of a submission, or nothing. changed: cells graded by hand whose answer is a new one.
 
         Scores and comments that a person gave stay as they are.
@@ -205,12 +210,11 @@ class Book:
         try:
             if session.get_bind().dialect.name == "sqlite":
                 session.execute(text("BEGIN IMMEDIATE"))
-            self._write(plan, record, changed)
+            self._write(record, changed)
             session.commit()
         except BaseException:
             session.rollback()
             raise
-        self.remember()
 
     def _submission(self, assignment: str, student: str) -> SubmittedAssignment | None:
         found = self.gradebook.db.query(SubmittedAssignment).join(Assignment, SubmittedAssignment.assignment)
@@ -218,7 +222,7 @@ class Book:
             Assignment.name == assignment, SubmittedAssignment.student_id == student
         ).one_or_none()
 
-    def _write(self, plan: Plan, record: Mapping[str, Any], changed: Sequence[str]) -> None:
+    def _write(self, record: Mapping[str, Any], changed: Sequence[str]) -> None:
         session = self.gradebook.db
         student, name = record["student"], record["assignment"]
         if session.get(Student, student) is None:
@@ -325,8 +329,6 @@ def _cell_text(value: Any) -> str:
 
 
 def _write_csv(path: Path, rows: Sequence[Sequence[Any]]) -> None:
-    import io
-
     buffer = io.StringIO(newline="")
     csv.writer(buffer, lineterminator="\n").writerows(rows)
     write(path, buffer.getvalue())

@@ -283,13 +283,13 @@ def _send(cell: Mapping[str, Any], remote: Remote, limits: isolate.Limits) -> di
     if remote.lost:
         return {"outputs": [], "why": ""}
     try:
-        outputs, raised = remote.run(cell["source"], limits.cell_seconds)
+        outputs, _ = remote.run(cell["source"], limits.cell_seconds)
     except Lost as lost:
         told = f"The notebook was stopped in this cell: {lost}."
         return _failure("Stopped", told)
     except Exception as error:
         return _failure(type(error).__name__, "The cell could not be run.")
-    return {"outputs": kept(outputs, limits.outputs, limits.images), "raised": raised, "why": ""}
+    return {"outputs": kept(outputs, limits.outputs, limits.images), "why": ""}
 
 
 def unseen(made: dict[str, Any]) -> dict[str, Any]:

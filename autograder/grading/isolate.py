@@ -144,6 +144,13 @@ def drop_rights() -> None:
     prctl(NO_NEW_PRIVS, 1)
 
 
+def shut_in(limits: Limits) -> None:
+    """Limits, no rights, filtered calls: the walls that need no namespace. Raises OSError."""
+    own_limits(limits)
+    drop_rights()
+    filter_calls()
+
+
 # The filter of system calls ---------------------------------------------------------------------------------
 
 _X86 = """

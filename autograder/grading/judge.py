@@ -10,7 +10,6 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from autograder.grading.sandbox import CALM, PACKAGE, START_SECONDS, Child
@@ -36,8 +35,7 @@ class Judge:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         call = [sys.executable, "-P", "-s", "-m", "autograder.grading.examine"]
         call += [str(theirs.fileno()), ",".join(self.modules), self.label]
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        own = threads | CALM | {"PYTHONPATH": str(PACKAGE.parent), "HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg"}
+        own = CALM | {"PYTHONPATH": str(PACKAGE.parent), "HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg"}
         self.process = subprocess.Popen(
             call, pass_fds=[theirs.fileno()], env=os.environ | own, stdin=subprocess.DEVNULL, cwd="/"
         )
@@ -74,10 +72,3 @@ class Judge:
             except WireError as error:
                 return {"failed": f"judging it took too much memory or time ({error})"}
         return found
-
-
-def scratch(root: Path) -> Path:
-    """The grader's own folder in a course; nobody else may read it."""
-    folder = root / ".grading"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder

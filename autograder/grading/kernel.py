@@ -215,13 +215,12 @@ class Kernel:
         """Call an object with the grader's arguments."""
         args, options = self.loads(blobs[0])
         function = self.objects[request["o"]]
-        before = Encoder(self.keep).node([args, options]) if request.get("back") else None
         printed = io.StringIO()
         with self.conditions(request, printed):
             result = function(*args, **options)
         reply = {"value": to.node(result), "states": _states(args), "leaves": self.leaves}
         reply["said"] = printed.getvalue()[: self.limits.outputs]
-        if before is not None:
+        if request.get("back"):
             reply["after"] = to.node([args, options])
         return reply
 
@@ -341,8 +340,6 @@ def _kind(value: Any) -> str:
     """What the grader makes of an object: a function, a class, a module, a model, or an object."""
     if _is(value, "rslib.models.loaded", "Policy") or _is(value, "rslib.models.loaded", "RewardModel"):
         return "model"
-    if type(value).__name__ in ("DataFrame", "Series"):
-        return "frame"
     if isinstance(value, type):
         return "class"
     if inspect.ismodule(value):

@@ -7,7 +7,7 @@ neither tags nor links, and the feedback page forbids scripts besides.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -83,23 +83,33 @@ def feedback(record: Mapping[str, Any], nb: NotebookNode, name: str) -> str:
     if record["notes"]:
         items = "".join(f"<li>{escape(note)}</li>" for note in record["notes"])
         parts.append(f"<div class='note'><p>Before grading:</p><ul>{items}</ul></div>")
-    parts.append(_table(record))
+    cells = [
+        (name, _points(c["points"]), f"{c['out_of']:g}", c["why"]) for name, c in record["cells"].items()
+    ]
+    parts.append(table(("cell", "points", "of", "why"), cells))
     parts += [_shown(cell) for cell in nb.cells if cell.id != "before-grading"]
+    return document(title, parts)
+
+
+def document(title: str, parts: Sequence[str]) -> str:
+    """A page that stands alone and allows no script."""
     head = f"<meta charset='utf-8'><meta http-equiv='Content-Security-Policy' content=\"{POLICY}\">"
     head += f"<title>{escape(title)}</title><style>{STYLE}</style>"
     return f"<!DOCTYPE html><html lang='en'><head>{head}</head><body>{''.join(parts)}</body></html>\n"
 
 
-def _table(record: Mapping[str, Any]) -> str:
-    rows = []
-    for name, cell in record["cells"].items():
-        points = "by hand" if cell["points"] is None else f"{cell['points']:g}"
-        rows.append(
-            f"<tr><th scope='row'>{escape(name)}</th><td>{points}</td><td>{cell['out_of']:g}</td>"
-            f"<td>{escape(cell['why'])}</td></tr>"
-        )
-    head = "".join(f"<th scope='col'>{word}</th>" for word in ("cell", "points", "of", "why"))
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """An HTML table of plain texts, the first column as headers."""
+    top = "".join(f"<th scope='col'>{escape(word)}</th>" for word in head)
+    lines = "".join(
+        f"<tr><th scope='row'>{escape(first)}</th>" + "".join(f"<td>{escape(c)}</td>" for c in rest) + "</tr>"
+        for first, *rest in body
+    )
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{lines}</tbody></table>"
+
+
+def _points(points: float | None) -> str:
+    return "by hand" if points is None else f"{points:g}"
 
 
 def _shown(cell: NotebookNode) -> str:

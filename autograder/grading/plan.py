@@ -11,16 +11,14 @@ import builtins
 import hashlib
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import nbformat
-from nbconvert.exporters import NotebookExporter
 from nbformat import NotebookNode
 from nbgrader.api import Gradebook
-from nbgrader.converters import GenerateAssignment
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import ClearHiddenTests, SaveCells
 from traitlets.config import Config, PyFileConfigLoader
@@ -28,7 +26,7 @@ from traitlets.config import Config, PyFileConfigLoader
 from autograder import exercises
 from autograder.grading.examine import reads
 from autograder.grading.needed import binds, effects, imports, without_magics
-from autograder.release import LAZY
+from autograder.release import LAZY, processed, release_steps
 from rslib.errors import ConfigError, DataError
 
 CHECK = re.compile(r"""^check\(\s*["']([\w.]+)["']\s*\)$""")
@@ -86,15 +84,17 @@ class Notebook:
         """The learner's cells."""
         return [cell for cell in self.cells if cell.role == "answer"]
 
+    @cached_property
     def salt(self) -> str:
         """The course's salt, from the cell that calls `begin`."""
-        for tree in self._trees("plain", "locked"):
-            for node in ast.walk(tree):
+        for cell in (cell for cell in self.cells if cell.role in ("plain", "locked")):
+            for node in ast.walk(ast.Module(_statements(cell), type_ignores=[])):
                 if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "begin":
                     found = [k.value for k in node.keywords if k.arg == "course"]
                     return str(found[0].value) if found and isinstance(found[0], ast.Constant) else ""
         return ""
 
+    @cached_property
     def trusted(self) -> list[str]:
         """Statements of the instructor's that run beside the tests, of those that a test needs.
 
@@ -109,12 +109,13 @@ class Notebook:
                 wanted |= set(_names(text))
         return found[::-1]
 
+    @cached_property
     def asked(self) -> set[str]:
         """The names that a learner is asked to define."""
         return {name for cell in self.answers if cell.kind == "code" for name in binds(cell.release)}
 
     def _offered(self) -> list[str]:
-        known, asked = set(dir(builtins)), self.asked()
+        known, asked = set(dir(builtins)), self.asked
         found = []
         for cell in self.cells:
             for node in _statements(cell) if cell.role in ("plain", "locked") else []:
@@ -126,23 +127,16 @@ class Notebook:
 
     def judging(self) -> list[str]:
         """Modules that the tests need, by their full names."""
-        trees = [ast.parse(text) for text in self.trusted()]
+        trees = [ast.parse(text) for text in self.trusted]
         trees += [
             ast.parse(without_magics(c.source)) for c in self.cells if c.role == "test" and _names(c.source)
         ]
         return [*imports(trees), *self.exercise_modules()]
 
-    def modules(self) -> list[str]:
-        """Modules that the notebook imports, by their full names."""
-        return imports(self._trees("plain", "locked", "test", "answer"))
-
     def exercise_modules(self) -> list[str]:
         """Modules of the graders that its check cells call."""
         ids = [m[1] for cell in self.cells if (m := CHECK.match(cell.source.strip()))]
         return sorted({f"autograder.exercises.nb{int(id.split('.')[0]):02d}" for id in ids})
-
-    def _trees(self, *roles: str) -> list[ast.Module]:
-        return [ast.Module(_statements(cell), type_ignores=[]) for cell in self.cells if cell.role in roles]
 
 
 def _names(source: str) -> list[str]:
@@ -208,7 +202,7 @@ class Course:
         )
         return cls(root.resolve(), config)
 
-    @property
+    @cached_property
     def directory(self) -> CourseDirectory:
         """The folder as nbgrader sees it."""
         config = Config(self.config)
@@ -248,19 +242,11 @@ class Course:
         digest = hashlib.sha256(json.dumps([path.stem, facts]).encode()).hexdigest()
         return Notebook(path.stem, cells, dict(released.metadata), digest)
 
-    def _steps(self) -> list[Any]:
-        return list(GenerateAssignment.class_traits()["preprocessors"].default())
-
     def _processed(self, nb: NotebookNode, hidden: bool) -> NotebookNode:
         """The notebook as nbgrader releases it, or as it is before the hidden tests are taken out."""
-        steps = [step for step in self._steps() if step is not SaveCells]
-        return self._exported(nb, steps[: steps.index(ClearHiddenTests)] if hidden else steps, {})
-
-    def _exported(self, nb: NotebookNode, steps: Sequence[Any], resources: dict[str, Any]) -> NotebookNode:
-        exporter = NotebookExporter(config=Config(Exporter={"default_preprocessors": []}, **self.config))
-        for step in steps:
-            exporter.register_preprocessor(step)
-        return nbformat.reads(exporter.from_notebook_node(nb, resources)[0], as_version=4)
+        steps = [step for step in release_steps() if step is not SaveCells]
+        steps = steps[: steps.index(ClearHiddenTests)] if hidden else steps
+        return nbformat.reads(processed(nb, steps, self.config), as_version=4)
 
     def tell_gradebook(self, plan: Plan) -> None:
         """Have the gradebook know the assignment's cells and points. Raises DataError where it refuses."""
@@ -269,10 +255,10 @@ class Course:
         for notebook in plan.notebooks:
             path = self.root / "source" / plan.assignment / f"{notebook.name}.ipynb"
             names = {"notebook": notebook.name, "assignment": plan.assignment, "db_url": self.database}
-            steps = self._steps()
+            steps = release_steps()
             try:
                 source = nbformat.read(path, as_version=4)
-                self._exported(source, steps[: steps.index(SaveCells) + 1], {"nbgrader": names})
+                processed(source, steps[: steps.index(SaveCells) + 1], self.config, {"nbgrader": names})
             except RuntimeError as error:
                 fix = "Give a changed assignment a new name, or take its submissions out of the gradebook."
                 raise DataError(str(error), where=str(path), fix=fix) from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import queue
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from autograder.grading.plan import Course, Plan
 from autograder.grading.sandbox import NONE, Sandbox, label_of, modules_for
 from autograder.grading.score import Graded, Grader, failed
 from rslib.errors import ConfigError, DataError
+from rslib.progress import Progress, note
 
 
 def store(course: Course, journal: Journal, book: Book, graded: Graded) -> str:
@@ -41,14 +41,15 @@ def store(course: Course, journal: Journal, book: Book, graded: Graded) -> str:
     old = (before or {}).get("answers", {})
     record["changed"] = [n for n in record["cells"] if old.get(n, "") != record["answers"].get(n, "")]
     journal.write(record)
-    _commit(journal, book, graded.plan, record)
+    _commit(journal, book, record)
     return record["moved"]
 
 
-def _commit(journal: Journal, book: Book, plan: Plan, record: dict[str, Any]) -> None:
-    book.commit(plan, record, record["changed"])
+def _commit(journal: Journal, book: Book, record: dict[str, Any]) -> None:
+    book.commit(record, record["changed"])
     record["state"] = SCORED
     journal.write(record)
+    book.remember()
 
 
 def _keep_submitted(course: Course, graded: Graded) -> None:
@@ -119,25 +120,6 @@ def _digest(one: Submission) -> str:
     return intake.digest(parts)
 
 
-class Progress:
-    """A line that is written over in a terminal, and now and then elsewhere."""
-
-    def __init__(self, total: int) -> None:
-        self.total, self.done, self.start, self.told = total, 0, time.monotonic(), 0.0
-
-    def step(self, student: str, points: str) -> None:
-        """One submission is done."""
-        self.done += 1
-        spent = time.monotonic() - self.start
-        left = spent / self.done * (self.total - self.done)
-        line = f"{self.done} of {self.total}, about {left:.0f} s left: {student} {points}"
-        if sys.stdout.isatty():
-            print(f"\r{line[:78]:78}", end="" if self.done < self.total else "\n", flush=True)
-        elif spent - self.told > 10 or self.done == self.total:
-            self.told = spent
-            print(line, flush=True)
-
-
 def grade_course(
     root: Path, where: Path, only: str, sandbox: Sandbox | Containers, limits: Limits, *, workers: int
 ) -> None:
@@ -176,24 +158,25 @@ def run(
     workers: int,
 ) -> list[str]:
     """Do all tasks; whose points moved, and why."""
-    progress, changes = Progress(len(todo)), []
+    changes = []
     for task in [task for task in todo if task.record is not None]:
-        _commit(journal, book, task.plan, task.record)
-        progress.step(task.one.student, "(was graded before)")
+        _commit(journal, book, task.record)
+        note(f"{task.one.student} (was graded before)")
     waiting = [task for task in todo if task.record is None]
     if not waiting:
         return changes
     notebooks = [n for plan in {t.plan.assignment: t.plan for t in waiting}.values() for n in plan.notebooks]
     needed = modules_for([name for n in notebooks for name in n.judging()])
-    with Judge(needed, label_of(course.root)) as judge:
+    with (
+        Judge(needed, label_of(course.root)) as judge,
+        Progress(len(waiting), "grade", "submissions") as done,
+    ):
         for graded in _graded(Grader(sandbox, judge, journal, limits), waiting, workers):
             if book.restore():
-                print(f"The gradebook was changed while {graded.one.student} ran; it was put back.")
+                note(f"The gradebook was changed while {graded.one.student} ran; it was put back.")
             told = store(course, journal, book, graded)
-            book.remember()
             changes += [told] if told else []
-            record = graded.record
-            progress.step(record["student"], f"{record['points']:g} of {record['out_of']:g}")
+            done.advance()
     if book.restore():
         print("The gradebook was changed while notebooks ran; it was put back.")
     return changes

@@ -171,37 +171,38 @@ class Sandbox:
         return self.process is not None and self.process.poll() is None
 
 
-CALM = {"ARROW_DEFAULT_MEMORY_POOL": "system", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
-"""Keeps pyarrow from starting a thread of its own, after which nothing could be forked."""
+CALM = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+}
+"""Keeps libraries from starting threads of their own, after which nothing could be forked."""
 
 
 def environment(path: str, home: str) -> dict[str, str]:
     """All that a notebook finds in its environment: nothing of the grader's."""
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     walled = home.startswith(WORK)
-    return (
-        threads
-        | CALM
-        | {
-            "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
-            "PYTHONPATH": path,
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONHASHSEED": "0",
-            "HOME": home,
-            "TMPDIR": f"{WORK}/.tmp" if walled else home,
-            "IPYTHONDIR": f"/tmp/{SETTINGS}/ipython" if walled else f"{home}/ipython",
-            "MPLCONFIGDIR": f"{home}/.mpl",
-            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-            "XDG_CACHE_HOME": f"{home}/.cache",
-            "HF_HOME": f"{home}/.hf",
-            "HF_HUB_OFFLINE": "1",
-            "HF_DATASETS_OFFLINE": "1",
-            "TOKENIZERS_PARALLELISM": "false",
-            "TQDM_DISABLE": "0",
-            "LANG": "C.UTF-8",
-            "TZ": "UTC",
-        }
-    )
+    return CALM | {
+        "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+        "PYTHONPATH": path,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONHASHSEED": "0",
+        "HOME": home,
+        "TMPDIR": f"{WORK}/.tmp" if walled else home,
+        "IPYTHONDIR": f"/tmp/{SETTINGS}/ipython" if walled else f"{home}/ipython",
+        "MPLCONFIGDIR": f"{home}/.mpl",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "XDG_CACHE_HOME": f"{home}/.cache",
+        "HF_HOME": f"{home}/.hf",
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "TQDM_DISABLE": "0",
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+    }
 
 
 def bubblewrap(around: dict[str, str]) -> list[str]:

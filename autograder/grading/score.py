@@ -68,9 +68,9 @@ class Grader:
         seed = self.journal.seed(plan.assignment, notebook.name, one.student, key["submission"])
         job = {
             "cells": list(_cells(rebuilt)),
-            "trusted": notebook.trusted(),
-            "answers": sorted(notebook.asked()),
-            "course": notebook.salt(),
+            "trusted": notebook.trusted,
+            "answers": sorted(notebook.asked),
+            "course": notebook.salt,
             "seed": seed,
             "local": self.sandbox.isolation != CONTAINER,
             "limits": self.limits.plain(),

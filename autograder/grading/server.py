@@ -11,7 +11,6 @@ stands between server and learner: it watches memory, time and its leash, and en
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import importlib
 import json
@@ -66,12 +65,9 @@ def once(request: dict[str, Any], modules: list[str]) -> None:
     os.makedirs(os.environ["TMPDIR"], exist_ok=True)
     os.makedirs(os.environ["IPYTHONDIR"], exist_ok=True)
     shell, limits = kernel.make_shell(), Limits(**request["limits"])
-    for name in filter(None, modules):
-        with contextlib.suppress(Exception):
-            importlib.import_module(name)
-    isolate.own_limits(limits)
-    isolate.drop_rights()
-    isolate.filter_calls()
+    for name in modules:
+        _import(name)
+    isolate.shut_in(limits)
     kernel.run(shell, Channel(reader, writer, limited=False), limits, request["seed"])
 
 
@@ -98,15 +94,20 @@ def load(modules: list[str], program: str, argv: list[str]) -> None:
 
     After a module that starts a thread nothing could be forked, so the program begins anew without it.
     """
-    for name in filter(None, modules):
-        with contextlib.suppress(Exception):  # a module that cannot be imported is the cell's business
-            importlib.import_module(name)
+    for name in modules:
+        _import(name)
         if threads() > 1:
             left = ",".join(other for other in modules if other != name)
             again = [left if word == ",".join(modules) else word for word in argv]
             os.execv(sys.executable, [sys.executable, "-P", "-s", "-m", program, *again])
     gc.collect()
     gc.freeze()  # else the first collection of every child would copy all of it
+
+
+def _import(name: str) -> None:
+    """Import a module; one that cannot be imported is the business of the cell that wants it."""
+    with contextlib.suppress(Exception):
+        importlib.import_module(name)
 
 
 def threads() -> int:
@@ -159,12 +160,9 @@ def _learner(request: dict[str, Any], wire: int, limits: Limits, walls: str, she
             isolate.own_file_systems(limits.disk)
         else:
             os.chdir(request["folder"])
-        isolate.own_limits(limits)
-        isolate.drop_rights()
-        isolate.filter_calls()
+        isolate.shut_in(limits)
         _close_others(wire)
     except BaseException as error:
-        os.write(wire, b"")
         os.write(2, f"walls: {error}\n".encode())
         os._exit(3)
     kernel.run(shell, Channel(wire, wire, limited=False), limits, request["seed"])
@@ -211,13 +209,13 @@ def descendants() -> list[int]:
 def resident() -> int:
     """Bytes of memory of all descendants; pages that they share count once, if it comes to that."""
     mine = descendants()
-    total = sum(_pages(pid, 1) for pid in mine) * os.sysconf("SC_PAGE_SIZE")
+    total = sum(map(_resident, mine))
     return total if len(mine) < 2 or total < 1 << 30 else sum(map(_proportional, mine))
 
 
-def _pages(pid: int, column: int) -> int:
+def _resident(pid: int) -> int:
     with contextlib.suppress(OSError, IndexError, ValueError):
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[column])
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return 0
 
 
@@ -226,7 +224,7 @@ def _proportional(pid: int) -> int:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
                 return 1024 * int(line.split()[1])
-    return _pages(pid, 1) * os.sysconf("SC_PAGE_SIZE")
+    return _resident(pid)
 
 
 def _end_all() -> None:
@@ -245,5 +243,4 @@ def _end_all() -> None:
 
 
 if __name__ == "__main__":
-    ctypes.CDLL(None)
     main(sys.argv[1:])

@@ -18,7 +18,7 @@ import sys
 import time
 from collections import UserList, deque, namedtuple
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import PurePosixPath
 from typing import Any
@@ -164,7 +164,7 @@ class Encoder:
         return self._numeric(value, depth)
 
     def _numeric(self, value: Any, depth: int) -> Any:
-        if isinstance(value, np.ndarray | np.generic):
+        if isinstance(value, np.ndarray):
             return _array_node(self, value, depth)
         torch = sys.modules.get("torch")
         if torch is not None and isinstance(value, torch.Tensor):
@@ -286,7 +286,6 @@ _ENCODERS: tuple[tuple[Any, Callable[[Encoder, Any, int], Any]], ...] = (
     (Fraction | Decimal | datetime.date, _worded),
     (set, _items("s")),
     (frozenset, _items("f")),
-    (dict, _dict_node),
     (Mapping, _dict_node),
     (deque | UserList, lambda to, value, depth: [to.node(item, depth) for item in value]),
     (range, lambda to, value, depth: {"r": [value.start, value.stop, value.step]}),
@@ -298,7 +297,7 @@ _ENCODERS: tuple[tuple[Any, Callable[[Encoder, Any, int], Any]], ...] = (
 # And back ---------------------------------------------------------------------------------------------------
 
 
-BROKEN = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, InvalidOperation)
+BROKEN = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 """What a forged node makes Python raise."""
 
 

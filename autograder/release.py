@@ -29,6 +29,7 @@ from nbgrader.converters import GenerateAssignment
 from nbgrader.nbgraderformat import ValidationError
 from nbgrader.preprocessors import SaveCells
 from traitlets.config import Config, PyFileConfigLoader
+from traitlets.utils.importstring import import_item
 
 import autograder
 from autograder import exercises
@@ -238,15 +239,17 @@ def processed(nb: NotebookNode, steps: Sequence[type], config: Config, resources
     return exporter.from_notebook_node(nb, resources)[0]
 
 
-def release_steps() -> list[type]:
-    """What `nbgrader generate_assignment` does to a notebook, in its order."""
-    return list(GenerateAssignment.class_traits()["preprocessors"].default())
+def release_steps(config: Config) -> list[type]:
+    """What `nbgrader generate_assignment` does to a notebook, in its order, with the settings of a course."""
+    known = config.get("GenerateAssignment", {}).get("preprocessors")
+    steps = known if known is not None else GenerateAssignment.class_traits()["preprocessors"].default()
+    return [import_item(step) if isinstance(step, str) else step for step in steps]
 
 
 def student_text(nb: NotebookNode) -> str:
     """The student's notebook as text: what `nbgrader generate_assignment` makes of the instructor's `nb`."""
     config = PyFileConfigLoader(CONFIG.name, CONFIG.parent).load_config()
-    steps = [step for step in release_steps() if step is not SaveCells]  # that writes the gradebook
+    steps = [step for step in release_steps(config) if step is not SaveCells]  # that writes the gradebook
     return processed(nb, steps, config)
 
 

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import hashlib
+import itertools
 import json
 import re
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +24,8 @@ import nbformat
 from nbformat import NotebookNode
 from nbgrader.api import Gradebook
 from nbgrader.coursedir import CourseDirectory
-from nbgrader.preprocessors import ClearHiddenTests, SaveCells
+from nbgrader.preprocessors import ClearHiddenTests, ClearSolutions, Execute, SaveCells
+from nbgrader.utils import find_all_files
 from traitlets.config import Config, PyFileConfigLoader
 
 from autograder import exercises
@@ -38,7 +43,8 @@ class Cell:
     """One cell of the instructor's notebook.
 
     role: "answer" (the learner's, perhaps graded by hand), "test", "locked", "task" or "plain".
-    source: as graded. release: as handed out, without hidden tests. metadata: nbgrader's, as released.
+    source: as graded. release: as handed out, without hidden tests. solution: the instructor's own text.
+    metadata: nbgrader's, as released.
     """
 
     place: int
@@ -48,6 +54,7 @@ class Cell:
     id: str
     source: str
     release: str
+    solution: str
     points: float
     by_hand: bool
     metadata: dict[str, Any] = field(hash=False, compare=False)
@@ -173,15 +180,25 @@ def _repeats(node: ast.stmt, text: str, known: set[str]) -> bool:
 
 @dataclass(frozen=True)
 class Plan:
-    """An assignment: its notebooks, and a digest of all that decides points."""
+    """An assignment: its notebooks, and a digest of all that decides points.
+
+    files: the instructor's files beside the notebooks, by their paths relative to source/ASSIGNMENT.
+    left_to_students: those of which a student's own copy counts (`c.Autograde.exclude_overwriting`).
+    """
 
     assignment: str
     notebooks: tuple[Notebook, ...]
+    files: Mapping[str, Path] = field(default_factory=dict, hash=False)
+    left_to_students: frozenset[str] = frozenset()
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """Changes with every change of a test, a point or a cell."""
-        return hashlib.sha256("".join(n.digest for n in self.notebooks).encode()).hexdigest()
+        """Changes with every change of a test, a point, a cell or a file beside the notebooks."""
+        digest = hashlib.sha256("".join(n.digest for n in self.notebooks).encode())
+        for name, path in sorted(self.files.items()):
+            digest.update(f"\n{name}\n{name in self.left_to_students}\n".encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -194,13 +211,15 @@ class Course:
     @classmethod
     def open(cls, root: Path) -> Course:
         """The course in a folder. Raises ConfigError if it holds none."""
-        if not (root / "source").is_dir():
+        root, config = root.resolve(), Config()
+        if (root / CONFIG).is_file():
+            with inside(root):
+                config = PyFileConfigLoader(CONFIG, str(root)).load_config()
+        course = cls(root, config)
+        if not course.source().is_dir():
             fix = "Make one with `make course OUT=...`, or name the folder that holds source/."
             raise ConfigError("no nbgrader course directory", where=str(root), fix=fix)
-        config = (
-            PyFileConfigLoader(CONFIG, str(root)).load_config() if (root / CONFIG).is_file() else Config()
-        )
-        return cls(root.resolve(), config)
+        return course
 
     @cached_property
     def directory(self) -> CourseDirectory:
@@ -214,57 +233,93 @@ class Course:
         """Address of the gradebook."""
         return self.directory.db_url
 
+    @property
+    def cell_seconds(self) -> float | None:
+        """The course's own limit of time for a cell, or None where its settings name none."""
+        sections = [self.config.get(kind.__name__, {}) for kind in Execute.__mro__]
+        if not any("timeout" in section for section in sections):
+            return None
+        seconds = Execute(config=self.config).timeout
+        return float(seconds) if seconds is not None and seconds > 0 else None
+
     def path(self, step: str, student: str, assignment: str) -> Path:
         """The folder of a submission in `submitted`, `autograded` or `feedback`."""
         there = self.directory
         return Path(there.format_path(getattr(there, f"{step}_directory"), student, assignment))
 
+    def source(self, assignment: str = ".") -> Path:
+        """The folder of an assignment's notebooks with their solutions; of all of them by default."""
+        return Path(self.directory.format_path(self.directory.source_directory, ".", assignment))
+
     def assignments(self) -> list[str]:
         """Names of the assignments in source/."""
-        folders = (self.root / "source").iterdir()
+        folders = self.source().iterdir()
         return sorted(path.name for path in folders if path.is_dir() and any(path.glob("*.ipynb")))
 
     def plan(self, assignment: str) -> Plan:
         """Read an assignment. Raises DataError for a notebook that nbgrader refuses."""
-        sources = sorted((self.root / "source" / assignment).glob("*.ipynb"))
-        return Plan(assignment, tuple(self._notebook(path) for path in sources))
+        folder = self.source(assignment)
+        notebooks = tuple(self._notebook(path) for path in sorted(folder.glob("*.ipynb")))
+        paths = find_all_files(str(folder), [*self.directory.ignore, "*.ipynb"])
+        files = {Path(path).relative_to(folder).as_posix(): Path(path) for path in paths}
+        excluded = self.config.get("Autograde", {}).get("exclude_overwriting", {}).get(assignment, [])
+        return Plan(assignment, notebooks, files, frozenset(Path(name).as_posix() for name in excluded))
 
     def _notebook(self, path: Path) -> Notebook:
         try:
-            source = nbformat.read(path, as_version=4)
-            graded = self._processed(source, hidden=True)
-            released = self._processed(source, hidden=False)
+            solved, graded, released = self._versions(path)
         except Exception as error:  # nbgrader raises many kinds
             raise DataError(f"nbgrader refuses this notebook: {error}", where=str(path)) from error
-        pairs = zip(graded.cells, released.cells, strict=True)
-        cells = tuple(_cell(place, one, other) for place, (one, other) in enumerate(pairs))
+        triples = zip(solved.cells, graded.cells, released.cells, strict=True)
+        cells = tuple(_cell(place, *versions) for place, versions in enumerate(triples))
         facts = [[c.kind, c.role, c.grade_id, c.source, c.points] for c in cells]
         digest = hashlib.sha256(json.dumps([path.stem, facts]).encode()).hexdigest()
         return Notebook(path.stem, cells, dict(released.metadata), digest)
 
-    def _processed(self, nb: NotebookNode, hidden: bool) -> NotebookNode:
-        """The notebook as nbgrader releases it, or as it is before the hidden tests are taken out."""
-        steps = [step for step in release_steps() if step is not SaveCells]
-        steps = steps[: steps.index(ClearHiddenTests)] if hidden else steps
-        return nbformat.reads(processed(nb, steps, self.config), as_version=4)
+    def _versions(self, path: Path) -> Iterator[NotebookNode]:
+        """A notebook with its solutions; as it is graded, with hidden tests; as it is released.
+
+        nbgrader's own steps, in its order and from the course's folder, which its settings are relative to.
+        """
+        steps = [step for step in release_steps(self.config) if step is not SaveCells]
+        marks = [0, steps.index(ClearSolutions), steps.index(ClearHiddenTests), len(steps)]
+        nb = nbformat.read(path, as_version=4)
+        for first, last in itertools.pairwise(marks):
+            with inside(self.root):
+                text = processed(nb, steps[first:last], self.config, {"metadata": {"path": str(path.parent)}})
+            nb = nbformat.reads(text, as_version=4)
+            yield nb
 
     def tell_gradebook(self, plan: Plan) -> None:
         """Have the gradebook know the assignment's cells and points. Raises DataError where it refuses."""
         with Gradebook(self.database) as book:
             book.update_or_create_assignment(plan.assignment)
         for notebook in plan.notebooks:
-            path = self.root / "source" / plan.assignment / f"{notebook.name}.ipynb"
+            path = self.source(plan.assignment) / f"{notebook.name}.ipynb"
             names = {"notebook": notebook.name, "assignment": plan.assignment, "db_url": self.database}
-            steps = release_steps()
+            resources = {"nbgrader": names, "metadata": {"path": str(path.parent)}}
+            steps = release_steps(self.config)
             try:
                 source = nbformat.read(path, as_version=4)
-                processed(source, steps[: steps.index(SaveCells) + 1], self.config, {"nbgrader": names})
+                with inside(self.root):
+                    processed(source, steps[: steps.index(SaveCells) + 1], self.config, resources)
             except RuntimeError as error:
                 fix = "Give a changed assignment a new name, or take its submissions out of the gradebook."
                 raise DataError(str(error), where=str(path), fix=fix) from error
 
 
-def _cell(place: int, graded: NotebookNode, released: NotebookNode) -> Cell:
+@contextlib.contextmanager
+def inside(folder: Path) -> Iterator[None]:
+    """Work from a folder, with its modules: a course's settings name files and plugins relative to it."""
+    with contextlib.chdir(folder):
+        sys.path.insert(0, str(folder))
+        try:
+            yield
+        finally:
+            sys.path.remove(str(folder))
+
+
+def _cell(place: int, solved: NotebookNode, graded: NotebookNode, released: NotebookNode) -> Cell:
     known = dict(released.metadata.get("nbgrader", {}))
     role = "plain"
     if known.get("task"):
@@ -283,6 +338,7 @@ def _cell(place: int, graded: NotebookNode, released: NotebookNode) -> Cell:
         str(released.get("id", "")),
         graded.source,
         released.source,
+        solved.source,
         float(known.get("points", 0) or 0),
         role == "task" or (role == "answer" and bool(known.get("grade"))),
         known,

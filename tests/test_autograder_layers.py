@@ -1,6 +1,7 @@
 """The house rule of the autograder: rows, no cycles, nothing that Colab lacks where learners need it."""
 
 import ast
+import shutil
 from functools import cache
 from pathlib import Path
 
@@ -160,3 +161,27 @@ def test_no_answer_and_no_grader_of_graders_is_seen_behind_the_walls():
     seen = {target for _, target in course_files()}
     hidden = ("wrong", "catalogue", "grade", "book", "plan", "solutions", "release", "report")
     assert not [target for target in seen for word in hidden if word in target.split("/")[-1]]
+
+
+def test_a_new_module_of_the_package_is_not_seen_behind_the_walls(tmp_path, monkeypatch):
+    from autograder.grading import sandbox
+
+    shutil.copytree(PACKAGE, tmp_path / "autograder", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(sandbox, "PACKAGE", tmp_path / "autograder")
+    before = sandbox.course_files()
+    for name in ("fresh.py", "fresh.json", "grading/fresh.py", "fresh/__init__.py", "__pycache__/fresh.pyc"):
+        path = tmp_path / "autograder" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("")
+    assert sandbox.course_files() == before
+    assert all(source.is_file() for source, target in before if target != "rslib")
+
+
+def test_a_package_that_is_installed_where_python_looks_is_covered_up(tmp_path, monkeypatch):
+    from autograder.grading import sandbox
+
+    installed = tmp_path / "lib" / "site-packages" / "autograder"
+    installed.mkdir(parents=True)
+    monkeypatch.setattr(sandbox, "PACKAGE", installed)
+    assert sandbox.covered([str(tmp_path / "lib")]) == [str(installed)]
+    assert sandbox.covered([str(tmp_path / "elsewhere")]) == []

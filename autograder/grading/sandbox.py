@@ -31,10 +31,24 @@ from rslib.errors import ConfigError
 BUBBLEWRAP, CONTAINER, NONE = "bubblewrap", "container", "none"
 PACKAGE = Path(__file__).resolve().parents[1]
 COURSE = "/course"
-_MAKERS = "calibrate catalogue course numbers release rendering nbgrader_config"
-_MARKERS = "doctor grade grading_bench report"
-HIDDEN = {"wrong", "grading", "__pycache__"} | {f"{name}.py" for name in f"{_MAKERS} {_MARKERS}".split()}
-"""Parts of this package that no learner's process sees: answers, and what makes and marks notebooks."""
+SEEN = (
+    "__init__.py",
+    "calibration.json",
+    "calibration.py",
+    "choice.py",
+    "comparisons.json",
+    "exercise.py",
+    "exercises/*.py",
+    "experiments/*.py",
+    "items.py",
+    "ordering.py",
+    "ordering_widget.py",
+    "panels.json",
+    "session.py",
+    "verdict.py",
+    "work.py",
+)
+"""What a learner's process sees of this package, with INSIDE. A new module is unseen until it stands here."""
 INSIDE = ("__init__.py", "isolate.py", "kernel.py", "outputs.py", "server.py", "wire.py")
 """Parts of `grading` that run behind the walls."""
 STRANGER = 61_184
@@ -246,6 +260,8 @@ def bubblewrap(around: dict[str, str]) -> list[str]:
         found += ["--dir", parent]  # bubblewrap's own would be closed to all but root
     for source, target in binds:
         found += ["--ro-bind", source, target]
+    for folder in covered([*system_paths(), *python_paths()]):
+        found += ["--tmpfs", folder, "--remount-ro", folder]
     return [*found, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
 
 
@@ -268,12 +284,23 @@ def python_paths() -> list[str]:
 
 
 def course_files() -> list[tuple[Path, str]]:
-    """The engine and what learners may import of this package, with the places that they get."""
-    found = [(PACKAGE.parent / "rslib", "rslib")]
-    for path in sorted(PACKAGE.iterdir()):
-        if path.name not in HIDDEN:
-            found.append((path, f"autograder/{path.name}"))
-    return found + [(PACKAGE / "grading" / name, f"autograder/grading/{name}") for name in INSIDE]
+    """The engine and what learners may import of this package, with the places that they get.
+
+    Single files, never a folder of this package: beside the modules of a folder lies what Python compiled.
+    """
+    patterns = [*SEEN, *(f"grading/{name}" for name in INSIDE)]
+    files = sorted(path for pattern in patterns for path in PACKAGE.glob(pattern))
+    found = [(path, f"autograder/{path.relative_to(PACKAGE).as_posix()}") for path in files]
+    return [(PACKAGE.parent / "rslib", "rslib"), *found]
+
+
+def covered(bound: Sequence[str]) -> list[str]:
+    """Folders of ours that lie inside of what is bound (an installed package), to be covered up."""
+    names = ["autograder"]
+    if (PACKAGE.parent / "pyproject.toml").exists():
+        names += ["solutions", "tests", "docs", "build", ".git"]
+    found = [PACKAGE.parent / name for name in names]
+    return [str(path) for path in found if path.is_dir() and any(path.is_relative_to(b) for b in bound)]
 
 
 def bubblewrap_works() -> str:

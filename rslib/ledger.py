@@ -18,6 +18,8 @@ FORWARD, TRAINING = 2.0, 6.0
 """FLOPs per parameter and token."""
 UNITS = ("responses", "flops", "seconds", "cpu_seconds")
 """What a budget may be counted in."""
+TIMES = ("seconds", "cpu_seconds")
+"""Units in which no two runs spend alike."""
 
 
 @dataclass

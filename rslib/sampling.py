@@ -13,9 +13,11 @@ from datasets import Dataset, Features, List, Value
 from rslib.config import SampleConfig, unknown_name
 from rslib.decoding import decode, run_batches, shared_attention
 from rslib.errors import DataError
+from rslib.memo import recalled
 from rslib.models import Policy
 from rslib.progress import Progress
-from rslib.schema import as_prompts
+from rslib.schema import as_prompts, fingerprint
+from rslib.store import table_bytes, table_from
 
 FEATURES = {
     "sample_id": Value("int64"),
@@ -86,10 +88,23 @@ def sample_table(
     policy: Policy, prompts: Dataset, config: SampleConfig, *, show_progress: bool = False
 ) -> Dataset:
     """As `sample`, for a prompts table that has been checked; shards of it give the same responses."""
+    asked = prompts.select_columns(["prompt_id", "prompt"])
+    found = recalled(
+        "sample",
+        lambda: {"policy": policy.identity(), "prompts": fingerprint(asked), "config": config},
+        lambda: _responses(policy, prompts, config, show_progress),
+        lambda responses: table_bytes(_own_columns(responses)),
+        lambda content: table_from(content).to_list(),
+    )
+    return _table(prompts, found, config.n)
+
+
+def _responses(policy: Policy, prompts: Dataset, config: SampleConfig, show: bool) -> list[dict[str, Any]]:
+    """The responses, prompt-major, as fields of the table."""
     rows = _rows(policy, prompts, config)
     found: list[dict[str, Any]] = [{}] * len(rows)
     places = {ids: place for place, ids in enumerate(dict.fromkeys(row.prompt for row in rows))}
-    with Progress(len(rows), "sample", show=show_progress) as progress, shared_attention(policy.model):
+    with Progress(len(rows), "sample", show=show) as progress, shared_attention(policy.model):
 
         def run(part: slice) -> None:
             for row, response in zip(rows[part], _draw(policy, rows[part], config), strict=True):
@@ -97,7 +112,7 @@ def sample_table(
             progress.advance(len(rows[part]))
 
         run_batches(run, [places[row.prompt] for row in rows], [1] * len(rows), config.batch_size)
-    return _table(prompts, found, config.n)
+    return found
 
 
 def _rows(policy: Policy, prompts: Dataset, config: SampleConfig) -> list[_Row]:
@@ -155,6 +170,13 @@ def _draw(policy: Policy, rows: Sequence[_Row], config: SampleConfig) -> list[di
             }
         )
     return responses
+
+
+def _own_columns(responses: Sequence[Mapping[str, Any]]) -> Dataset:
+    """The columns that sampling adds, but for sample_id."""
+    features = {name: kind for name, kind in FEATURES.items() if name != "sample_id"}
+    columns = {name: [response[name] for response in responses] for name in features}
+    return Dataset.from_dict(columns, features=Features(features))
 
 
 def _table(prompts: Dataset, responses: Sequence[Mapping[str, Any]], n: int) -> Dataset:

@@ -5,8 +5,9 @@ Rows of one prompt share their longest common token prefix, which is computed on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +17,10 @@ from transformers import PreTrainedModel
 
 from rslib.decoding import Tree, packed_hidden, packed_logits, run_batches, shared_attention, token_logprobs
 from rslib.errors import DataError
+from rslib.memo import recalled
 from rslib.models import Policy, RewardModel, check_finite, rewards_from_hidden
 from rslib.progress import Progress
-from rslib.schema import check_responses, nonfinite_error, with_column
+from rslib.schema import check_responses, fingerprint, nonfinite_error, with_column
 
 CPU_TOKENS, GPU_TOKENS = 2048, 32768  # tokens in one forward pass
 LOGITS = 1 << 26  # logits in memory at once, tokens x vocabulary
@@ -54,8 +56,17 @@ def score(
         list(zip(responses["prompt"][:], responses["response"][:], strict=True))
     )
     _check_context(responses, encoded, reward_model.context)
-    rewards = token_rewards(
-        reward_model.model, responses["prompt"][:], encoded, batch_tokens=batch_tokens, show=show_progress
+    said = responses.select_columns(["prompt", "response"])
+    rewards = _recalled(
+        "score",
+        lambda: {
+            "model": reward_model.identity(),
+            "responses": fingerprint(said),
+            "batch_tokens": batch_tokens,
+        },
+        lambda: token_rewards(
+            reward_model.model, said["prompt"][:], encoded, batch_tokens=batch_tokens, show=show_progress
+        ),
     )
     bad = np.flatnonzero(~np.isfinite(rewards))
     if bad.size:
@@ -100,6 +111,37 @@ def reference_logprobs(
     _check_context(
         responses, [[*prefixes[t], *ids] for t, ids in zip(texts, targets, strict=True)], policy.context
     )
+    weighed = responses.select_columns(["prompt", "token_ids"])
+    return _recalled(
+        "reference",
+        lambda: {
+            "policy": policy.identity(),
+            "responses": fingerprint(weighed),
+            "batch_tokens": batch_tokens,
+        },
+        lambda: _weighed(policy, texts, targets, prefixes, batch_tokens=batch_tokens, show=show_progress),
+    )
+
+
+def _recalled(kind: str, facts: Callable[[], Any], compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """One float64 per row, computed or recalled."""
+    return recalled(kind, facts, compute, np.ndarray.tobytes, _floats)
+
+
+def _floats(content: bytes) -> np.ndarray:
+    return np.frombuffer(content, dtype=np.float64).copy()
+
+
+def _weighed(
+    policy: Policy,
+    texts: Sequence[str],
+    targets: Sequence[Sequence[int]],
+    prefixes: Mapping[str, tuple[int, ...]],
+    *,
+    batch_tokens: int | None,
+    show: bool,
+) -> np.ndarray:
+    """Log-probability (rows,) in nats of the target tokens of each text."""
     # The last token is predicted, never read.
     rows = [_Row(row, prefixes[t], tuple(targets[row][:-1])) for row, t in enumerate(texts) if targets[row]]
     sums = np.zeros(len(texts))
@@ -112,7 +154,7 @@ def reference_logprobs(
         for row, values in zip(part, logprobs.split([len(ids) for ids in wanted]), strict=True):
             sums[row.row] = values.sum()
 
-    _run(policy.model, rows, read, "reference", batch_tokens=batch_tokens, show=show_progress)
+    _run(policy.model, rows, read, "reference", batch_tokens=batch_tokens, show=show)
     return sums
 
 

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import safetensors.torch
 import torch
 
 from rslib.config import FinetuneConfig
 from rslib.errors import DataError
+from rslib.memo import recalled
 from rslib.models import Policy
 from rslib.schema import check_selected
 from rslib.training import Optimiser, TokenRow, count_targets, fit, language_model_objective, plan
@@ -44,7 +48,12 @@ def finetune(
     """
     settings = Optimiser.of(_configured(config, overrides), policy.parameters)
     rows = training_rows(policy, kept, train_on_prompt=train_on_prompt, drop_eos=drop_eos)
-    tuned, losses = finetune_rows(policy, rows, settings, show_progress=show_progress)
+    tuned, losses = recalled_tuning(
+        "finetune",
+        policy,
+        lambda: {"rows": [[row.first_target, row.ids] for row in rows], "settings": settings},
+        lambda: finetune_rows(policy, rows, settings, show_progress=show_progress),
+    )
     record = {
         "parent": policy.fingerprint(),
         "rows": len(rows),
@@ -112,6 +121,30 @@ def finetune_rows(
         show_progress=show_progress,
     )
     return model, losses
+
+
+def recalled_tuning(
+    kind: str, policy: Policy, facts: Callable[[], Any], tune: Callable[[], tuple[torch.nn.Module, Any]]
+) -> tuple[torch.nn.Module, Any]:
+    """What `tune` gives, a trained float32 copy of the policy's model and a record, computed or recalled.
+
+    facts: all that the result depends on beside the policy. The record is plain data, as JSON holds it.
+    """
+
+    def decoded(content: bytes) -> tuple[torch.nn.Module, Any]:
+        record, _, weights = content.partition(b"\n")
+        model = copy.deepcopy(policy.model).float()
+        model.load_state_dict(safetensors.torch.load(weights))
+        return model, json.loads(record)
+
+    return recalled(kind, lambda: {"policy": policy.identity(), "facts": facts()}, tune, _tuning, decoded)
+
+
+def _tuning(found: tuple[torch.nn.Module, Any]) -> bytes:
+    """A line with the record, then the weights."""
+    model, record = found
+    weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+    return json.dumps(record).encode() + b"\n" + safetensors.torch.save(weights)
 
 
 def save_tuned(policy: Policy, model: torch.nn.Module, out: Path, record: dict) -> Policy:

@@ -189,7 +189,8 @@ def table_bytes(table: Dataset) -> bytes:
     return sink.getvalue()
 
 
-def _table_from(data: bytes) -> Dataset:
+def table_from(data: bytes) -> Dataset:
+    """The inverse of `table_bytes`."""
     import pyarrow
     from datasets import Dataset
     from datasets.table import InMemoryTable
@@ -485,7 +486,7 @@ def read_shard(path: str | Path) -> Dataset:
             else "was changed after it was written"
         )
         raise _bad_shard(path, how)
-    return _table_from(data)
+    return table_from(data)
 
 
 def _read_record(shard: Path) -> dict[str, Any]:

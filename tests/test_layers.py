@@ -15,7 +15,7 @@ ROWS = (
     {"errors"},
     {"schema", "progress"},
     {"config", "theory", "store"},
-    {"ledger"},
+    {"ledger", "memo"},
     {"world", "models"},
     {"decoding", "training"},
     {"sampling", "scoring", "selection", "sft", "evaluation"},

@@ -52,6 +52,10 @@ class Loaded:
         digest.update(canonical_json(self._settings()).encode())
         return digest.hexdigest()
 
+    def identity(self) -> list[str]:
+        """All of the model that decides its results: its fingerprint, and where it runs in which dtype."""
+        return [self.fingerprint(), self.device.name, str(self.device.dtype)]
+
     def _settings(self) -> dict[str, Any]:
         return {"context": self.context}
 

@@ -24,7 +24,7 @@ from rslib.progress import note
 from rslib.rl import losses
 from rslib.rl.draws import measure, response_logprobs, response_mask
 from rslib.selection import select
-from rslib.sft import save_tuned, training_rows
+from rslib.sft import recalled_tuning, save_tuned, training_rows
 from rslib.training import Objective, Optimiser, TokenRow, fit, plan
 
 if TYPE_CHECKING:
@@ -56,13 +56,18 @@ def finetune_dpo(
     require(beta > 0, f"beta is {beta}", "finetune_dpo", "Use a number > 0, such as 0.1.")
     settings = Optimiser.of(config or FinetuneConfig(), policy.parameters)
     chosen, rejected = (training_rows(policy, rows) for rows in pairs(scored, settings.seed, show_progress))
-    model = copy.deepcopy(policy.model).float().requires_grad_(True)
     lengths = [len(a.ids) + len(b.ids) for a, b in zip(chosen, rejected, strict=True)]
     batches = plan(lengths, settings)
-    objective = pair_objective(policy, model, chosen, rejected, beta)
-    dtype = policy.device.dtype
-    told = {"compute_dtype": dtype, "label": "DPO", "show_progress": show_progress}
-    history = fit(model, batches, objective, settings, **told)
+
+    def tune() -> tuple[torch.nn.Module, list[float]]:
+        model = copy.deepcopy(policy.model).float().requires_grad_(True)
+        objective = pair_objective(policy, model, chosen, rejected, beta)
+        told = {"compute_dtype": policy.device.dtype, "label": "DPO", "show_progress": show_progress}
+        return model, fit(model, batches, objective, settings, **told)
+
+    sides = [[[row.first_target, row.ids] for row in rows] for rows in (chosen, rejected)]
+    facts = {"pairs": sides, "beta": beta, "settings": settings}
+    model, history = recalled_tuning("dpo", policy, lambda: facts, tune)
     if ledger is not None:
         ledger.read(policy.parameters, sum(lengths))
         ledger.trained(policy.parameters, sum(lengths[i] for batch in batches for i in batch))

@@ -18,7 +18,7 @@ import numpy as np
 
 from rslib import schema
 from rslib.config import SampleConfig, require
-from rslib.ledger import Ledger
+from rslib.ledger import TIMES, Ledger
 from rslib.progress import Progress, note
 from rslib.rl.draws import Draw, as_draw
 from rslib.rl.heldout import Watch
@@ -27,7 +27,7 @@ from rslib.rl.method import Method
 from rslib.rl.resume import State
 from rslib.sampling import sample_table
 from rslib.scoring import score
-from rslib.sft import save_tuned
+from rslib.sft import recalled_tuning, save_tuned
 from rslib.stages import with_gold
 from rslib.training import Optimiser
 
@@ -111,6 +111,18 @@ def train(
     loop = loop or Loop()
     _check(loop, prompts, heldout)
     run = _Run(policy, reward_model, prompts, method, loop, heldout, State.of(out))
+    if run.repeats():
+        model, record = recalled_tuning("rl", policy, run.facts, lambda: _trained(run, show_progress))
+    else:
+        model, record = _trained(run, show_progress)
+    tuned = save_tuned(policy, model, Path(out), record)
+    run.state.discard()
+    return tuned
+
+
+def _trained(run: _Run, show_progress: bool) -> tuple[Any, dict[str, Any]]:
+    """The trained module, and what training.json says."""
+    loop, method = run.loop, run.method
     run.restore()
     with Progress(loop.steps, type(method).__name__, "steps", show=show_progress) as progress:
         progress.advance(run.step, cached=True)
@@ -118,9 +130,7 @@ def train(
             run.advance()
             progress.advance()
     note(f"{type(method).__name__}: {run.why}", show_progress)
-    tuned = save_tuned(policy, run.result(), Path(out), run.record())
-    run.state.discard()
-    return tuned
+    return run.result(), run.record()
 
 
 def _check(loop: Loop, prompts: Dataset, heldout: Dataset | None) -> None:
@@ -172,6 +182,17 @@ class _Run:
             "reward_model": self.reward_model.fingerprint(),
             "prompts": schema.fingerprint(self.prompts),
         }
+
+    def facts(self) -> dict[str, Any]:
+        """`key` with what the looks and the scores depend on."""
+        heldout = schema.fingerprint(self.watch.heldout) if self.watch is not None else None
+        return self.key() | {"heldout": heldout, "judge": self.reward_model.identity()}
+
+    def repeats(self) -> bool:
+        """Whether the same call gives the same result: a method of the engine's, no budget of time."""
+        plain = all(isinstance(v, int | float | str | None) for v in dataclasses.asdict(self.method).values())
+        timed = self.loop.budget is not None and self.loop.budget_unit in TIMES
+        return plain and not timed and type(self.method).__module__.startswith("rslib.rl.")
 
     def finished(self) -> bool:
         """Whether to stop; `why` says the reason."""

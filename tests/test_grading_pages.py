@@ -9,11 +9,17 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tests import grading, hostile
+from tests import grading, hostile, markup
 
 pytestmark = grading.needs_walls
 SCRIPTS = [a for a in hostile.ATTACKS if a.kind == "script"]
-PEOPLE = [*SCRIPTS, hostile.HONEST[0], next(a for a in hostile.HONEST if a.name == "honest_plot")]
+PAYLOADS = hostile.Attack(
+    "script_payloads",
+    "script",
+    {"essay": "\n\n".join(markup.PAYLOADS)},
+    extra=(f"for text in {markup.PAYLOADS!r}:\n    print(text)\nprint(1)\n{markup.PAYLOADS!r}[0]",),
+)
+PEOPLE = [*SCRIPTS, PAYLOADS, hostile.HONEST[0], next(a for a in hostile.HONEST if a.name == "honest_plot")]
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +76,7 @@ browser = pytest.importorskip("tests.browser")
 needs_browser = pytest.mark.skipif(
     not (browser.CHROMIUM and browser.DRIVER), reason="needs chromium and chromedriver"
 )
-ACTED = "return document.title === 'hostile' || window.hostile === 1"
+ACTED = "return document.title === 'hostile' || window.hostile === 1 || window.acted === 1"
 
 
 def acted(driver, address):

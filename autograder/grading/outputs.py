@@ -15,9 +15,13 @@ from typing import Any
 OUTPUTS = 60
 """Outputs that one cell may leave; streams that follow each other are one."""
 PNG = b"\x89PNG\r\n\x1a\n"
+PIXELS = 20_000_000
+"""Of a picture: a browser needs four bytes of memory for each, however small the file is."""
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 ANSI = re.compile(r"\x1b\[[0-9;]{0,20}[A-Za-z]|\x1b")
 CUT = "\n[... the rest was left out]"
+UNKNOWN = "[left out: an output that is neither text nor a picture in PNG]"
+LARGE = "[left out: a picture that is no PNG, or too large]"
 
 
 def clean(text: Any, limit: int) -> str:
@@ -35,7 +39,7 @@ def clean(text: Any, limit: int) -> str:
 
 
 def picture(content: Any, limit: int) -> str:
-    """Base64 of a PNG of at most `limit` bytes, or "".
+    """Base64 of a PNG of at most `limit` bytes and PIXELS, or "".
 
     >>> picture("no picture", 100)
     ''
@@ -46,17 +50,21 @@ def picture(content: Any, limit: int) -> str:
         raw = base64.b64decode(content, validate=False)
     except (binascii.Error, ValueError):
         return ""
-    return base64.b64encode(raw).decode() if raw.startswith(PNG) else ""
+    width, height = (int.from_bytes(raw[k : k + 4], "big") for k in (16, 20))
+    fits = raw.startswith(PNG) and raw[12:16] == b"IHDR" and 0 < width * height <= PIXELS
+    return base64.b64encode(raw).decode() if fits else ""
 
 
-def kept(outputs: Iterable[Any], text_limit: int, image_limit: int) -> list[dict[str, Any]]:
+def kept(
+    outputs: Iterable[Any], text_limit: int, image_limit: int, most: int = OUTPUTS
+) -> list[dict[str, Any]]:
     """Outputs in nbformat's form, made anew from those of a stranger: streams, errors, plain text and PNGs.
 
-    text_limit: characters of all text together. image_limit: bytes of all pictures together.
+    text_limit: characters of all text together. image_limit: bytes of all pictures together. most: outputs.
     """
     found: list[dict[str, Any]] = []
     for output in outputs:
-        if len(found) >= OUTPUTS or text_limit <= 0:
+        if len(found) >= min(most, OUTPUTS) or text_limit <= 0:
             found.append(_stream("stdout", CUT.strip()))
             break
         new = _one(output, text_limit, image_limit) if isinstance(output, Mapping) else None
@@ -103,5 +111,8 @@ def _one(output: Mapping[str, Any], text: int, image: int) -> dict[str, Any] | N
         shown["text/plain"] = clean(data["text/plain"], text)
     if png := picture(data.get("image/png"), image):
         shown["image/png"] = png
+    elif "image/png" in data:
+        shown["text/plain"] = LARGE
+    shown = shown or {"text/plain": UNKNOWN}
     new: dict[str, Any] = {"output_type": kind, "data": shown, "metadata": {}}
-    return (new | {"execution_count": None} if kind == "execute_result" else new) if shown else None
+    return new | {"execution_count": None} if kind == "execute_result" else new

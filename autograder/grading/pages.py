@@ -1,49 +1,87 @@
 """Executed notebooks and feedback in which nothing of a learner's can act.
 
-A browser shows them with the instructor's session. So outputs are text and pictures, a learner's markdown has
-neither tags nor links, and the feedback page forbids scripts besides.
+A browser shows them with the instructor's session, by way of nbconvert, MathJax and JupyterLab, each with its
+own idea of markup. So nothing is taken out of what a learner wrote: it is shown as it was typed, with every
+character as an entity that any of them could act on. Outputs are text and pictures, and there is a limit to
+all that a notebook shows, because these programs take minutes for a megabyte. Our own pages forbid scripts.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from html import escape
+from dataclasses import dataclass
+from html import escape, unescape
 from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
 
-from autograder.grading.outputs import clean
+from autograder.grading.outputs import clean, kept
 from autograder.grading.plan import Notebook
-from autograder.grading.rebuild import Rebuilt, Step
+from autograder.grading.rebuild import Rebuilt, Step, same_text
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-TAG = re.compile(r"<(?=[A-Za-z/!?])")
-MACRO = re.compile(
-    r"\\(?=(href|url|unicode|class|cssId|style|require|html\w*|data|csname|def|let|newcommand|renewcommand"
-    r"|newenvironment|includegraphics|mmlToken|ce|pu)\b)",
-    re.IGNORECASE,
-)
-LIMIT = 20_000
+ACTIVE = re.compile(r"""["#$&*<>@\[\\\]^_`{|}~]""")
+"""ASCII characters that HTML, markdown or TeX may act on, wherever in a line they stand."""
+OPEN = '<pre class="tex2jax_ignore mathjax_ignore" style="white-space: pre-wrap">\n'
+CLOSE = "\n</pre>"
+LIMIT = 40_000
+"""Characters of one cell that are shown."""
 STYLE = """
 body{font-family:sans-serif;max-width:60em;margin:2em auto;padding:0 1em;line-height:1.5}
 body{color:#222;background:#fff}
-pre{background:#f5f5f5;padding:.6em;overflow-x:auto;white-space:pre-wrap}table{border-collapse:collapse}
+pre{background:#f5f5f5;padding:.6em;overflow-x:auto;white-space:pre-wrap;overflow-wrap:anywhere}
+table{border-collapse:collapse}
 th,td{text-align:left;padding:.3em .8em;border-bottom:1px solid #ccc;vertical-align:top}
 .out{background:#fff;border-left:3px solid #999}.note{border-left:4px solid #b36b00;padding-left:1em}
 img{max-width:100%}
 """
 
 
-def tame(markdown: str) -> str:
-    r"""A learner's markdown without tags, links, images and macros that act; the words stay.
+def as_typed(text: str) -> str:
+    r"""Markdown that shows a text as it was typed, and in which nothing acts.
 
-    >>> tame("<b onclick=x> [a](javascript:b) $\\href{c}{d}$")
-    '< b onclick=x> [a] (javascript:b) $href{c}{d}$'
+    >>> as_typed("<b> $x$").removeprefix(OPEN)
+    '&#60;b&#62; &#36;x&#36;\n</pre>'
     """
-    text = TAG.sub("< ", clean(markdown, LIMIT))
-    return MACRO.sub("", text.replace("](", "] (").replace("]:", "] :").replace("][", "] ["))
+    return OPEN + ACTIVE.sub(lambda found: f"&#{ord(found[0])};", text) + CLOSE
+
+
+def typed(markdown: str) -> str:
+    r"""The text that `as_typed` shows; other markdown as it is.
+
+    >>> typed(as_typed("&lt; \\href")), typed("*x*")
+    ('&lt; \\href', '*x*')
+    """
+    if not (markdown.startswith(OPEN) and markdown.endswith(CLOSE)):
+        return markdown
+    return unescape(markdown[len(OPEN) : -len(CLOSE)])
+
+
+@dataclass
+class Room:
+    """How much of a learner's is still shown in a notebook: characters, outputs, bytes of pictures."""
+
+    source: int = 200_000
+    text: int = 400_000
+    outputs: int = 1_000
+    pictures: int = 20_000_000
+
+    def take(self, source: str) -> str:
+        """The beginning of a cell that is shown; what is left out is told at its end."""
+        limit = max(0, min(LIMIT, self.source))
+        self.source -= min(len(source), limit)
+        return clean(source, limit)
+
+    def shown(self, outputs: Sequence[Any]) -> list[NotebookNode]:
+        """The outputs of a cell that are shown; what is left out is told in their place."""
+        found = kept(outputs, self.text, self.pictures, self.outputs)
+        self.outputs -= len(found)
+        for output in found:
+            self.text -= len(shown_text(output))
+            self.pictures -= len(output.get("data", {}).get("image/png", ""))
+        return [nbformat.from_dict(output) for output in found]
 
 
 def executed(
@@ -51,27 +89,36 @@ def executed(
 ) -> NotebookNode:
     """The graded notebook, for nbgrader's formgrader and feedback: as released, without hidden tests."""
     kernel = {k: v for k, v in notebook.metadata.items() if k in ("kernelspec", "language_info")}
-    nb = nbformat.v4.new_notebook(metadata=kernel)
+    # Plain Python: the colours that nbconvert gives to IPython's magics take it minutes for some cells.
+    language = dict(kernel.get("language_info", {"name": "python"})) | {"pygments_lexer": "python3"}
+    nb = nbformat.v4.new_notebook(metadata=kernel | {"language_info": language})
     if rebuilt.notes:
-        told = "\n".join(f"- {tame(note)}" for note in rebuilt.notes)
-        nb.cells.append(nbformat.v4.new_markdown_cell(f"**Before grading**\n\n{told}", id="before-grading"))
+        notes = "\n".join(("Before grading:", *(f"- {note}" for note in rebuilt.notes)))
+        nb.cells.append(nbformat.v4.new_markdown_cell(as_typed(clean(notes, LIMIT)), id="before-grading"))
+    room = Room()
     for place, step in enumerate(rebuilt.steps):
-        nb.cells.append(_cell(place, step, results.get(str(place), {}), scores))
+        nb.cells.append(_cell(place, step, results.get(str(place), {}), room))
     return nb
 
 
-def _cell(place: int, step: Step, result: Mapping[str, Any], scores: Mapping[str, Any]) -> NotebookNode:
-    metadata = {"nbgrader": step.cell.metadata} if step.cell and step.cell.metadata else {}
-    theirs = step.cell is None or step.role == "answer"
-    source = step.cell.release if step.role in ("test", "locked", "task") else step.source
+def _cell(place: int, step: Step, result: Mapping[str, Any], room: Room) -> NotebookNode:
+    known = {"nbgrader": step.cell.metadata} if step.cell and step.cell.metadata else {}
+    facts = {"id": f"cell-{place}", "metadata": known}
+    theirs = step.cell is None or not (
+        step.role in ("test", "locked", "task") or same_text(step.source, step.cell.release)
+    )
     if step.kind == "code":
-        outputs = [nbformat.from_dict(output) for output in result.get("outputs", [])]
-        new = nbformat.v4.new_code_cell(clean(source, 10 * LIMIT), id=f"cell-{place}", metadata=metadata)
-        new.outputs = outputs
-        return new
-    source = tame(source) if theirs else source
+        source = _plain(room.take(step.source)) if theirs else step.cell.release
+        return nbformat.v4.new_code_cell(source, outputs=room.shown(result.get("outputs", [])), **facts)
+    if theirs:  # a raw cell too: nbconvert takes raw text for HTML
+        return nbformat.v4.new_markdown_cell(as_typed(room.take(step.source)), **facts)
     make = nbformat.v4.new_markdown_cell if step.kind == "markdown" else nbformat.v4.new_raw_cell
-    return make(source, id=f"cell-{place}", metadata=metadata)
+    return make(step.cell.release, **facts)
+
+
+def _plain(source: str) -> str:
+    """Code without blanks at the ends of lines, which cost a highlighter the square of their number."""
+    return "\n".join(line.rstrip() for line in source.split("\n"))
 
 
 def feedback(record: Mapping[str, Any], nb: NotebookNode, name: str) -> str:
@@ -116,15 +163,21 @@ def _shown(cell: NotebookNode) -> str:
     if not cell.source.strip():
         return ""
     if cell.cell_type != "code":
-        return f"<pre class='out'>{escape(cell.source)}</pre>"
+        return f"<pre class='out'>{escape(typed(cell.source))}</pre>"
     return f"<pre>{escape(cell.source)}</pre>" + "".join(map(_output, cell.outputs))
 
 
 def _output(output: Mapping[str, Any]) -> str:
-    data = output.get("data", {})
-    picture = data.get("image/png")
-    text = output.get("text") or "\n".join(output.get("traceback", [])) or data.get("text/plain", "")
-    shown = f"<pre class='out'>{escape(text)}</pre>" if text and not picture else ""
-    return shown + (
-        f"<img alt='a figure of this cell' src='data:image/png;base64,{picture}'>" if picture else ""
+    picture, text = output.get("data", {}).get("image/png"), shown_text(output)
+    if picture:
+        return f"<img alt='a figure of this cell' src='data:image/png;base64,{escape(picture)}'>"
+    return f"<pre class='out'>{escape(text)}</pre>" if text else ""
+
+
+def shown_text(output: Mapping[str, Any]) -> str:
+    """The text of an output."""
+    return (
+        output.get("text")
+        or "\n".join(output.get("traceback", []))
+        or output.get("data", {}).get("text/plain", "")
     )

@@ -83,11 +83,13 @@ def new_namespaces(flags: int = ALL_NEW) -> None:
         Path(f"/proc/self/{name}").write_text(text)
 
 
-def own_file_systems(disk: int) -> None:
-    """Fresh WORK, /tmp, /dev/shm and /proc; everything else is what the outer walls left, read-only.
+def own_file_systems(disk: int) -> list[str]:
+    """A mount namespace with fresh WORK, /tmp, /dev/shm and /proc; those of them that hold files in memory.
 
-    /tmp stays read-only where Python itself lies in it; TMPDIR points into WORK in any case.
+    Everything else is what the outer sandbox left, read-only. The parent keeps its mounts: its /proc must
+    go on showing this process. Raises OSError.
     """
+    _check(LIBC.unshare(NEW_NS), "unshare")
     mount("none", "/", flags=REC | PRIVATE)
     outer = os.readlink("/proc/self")
     for target, size in ((WORK, disk), ("/tmp", disk // 4), ("/dev/shm", disk // 4)):
@@ -98,9 +100,12 @@ def own_file_systems(disk: int) -> None:
         mount("proc", "/proc", "proc", NOSUID | NODEV | NOEXEC)
     except OSError:  # where the outer /proc is partly covered, the kernel refuses a whole one
         _small_proc(outer)
+    with contextlib.suppress(OSError):  # reads the same, but cannot be mapped as memory that nobody counts
+        mount("/dev/full", "/dev/zero", flags=BIND)
     for name in ("tmp", "home"):
         os.mkdir(f"{WORK}/.{name}", 0o700)
     os.chdir(WORK)
+    return [WORK, "/tmp", "/dev/shm"]
 
 
 def _small_proc(outer: str) -> None:
@@ -117,7 +122,12 @@ def _small_proc(outer: str) -> None:
 
 
 def own_limits(limits: Limits) -> None:
-    """Bounds that the kernel keeps for each process of the learner's."""
+    """Bounds that the kernel keeps for each process of the learner's.
+
+    Where the machine runs out of memory, these processes are the first to go, not the grader.
+    """
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     room = pages * resource.getpagesize() + limits.memory + (1 << 30)
     seconds = int(limits.total_seconds) + 5
@@ -160,7 +170,7 @@ init_module=175 delete_module=176 quotactl=179 add_key=248 request_key=249 keyct
 kexec_load=246 clock_settime=227 clock_adjtime=305 perf_event_open=298 fanotify_init=300
 name_to_handle_at=303 open_by_handle_at=304 setns=308 process_vm_readv=310 process_vm_writev=311 kcmp=312
 finit_module=313 memfd_create=319 kexec_file_load=320 bpf=321 userfaultfd=323 memfd_secret=447
-shmget=29 shmat=30 msgget=68 semget=64 mq_open=240 io_uring_setup=425 io_uring_enter=426
+prctl=157 mmap=9 shmget=29 shmat=30 msgget=68 semget=64 mq_open=240 io_uring_setup=425 io_uring_enter=426
 io_uring_register=427 open_tree=428 move_mount=429 fsopen=430 fsconfig=431 fsmount=432 fspick=433
 pidfd_getfd=438 mount_setattr=442 quotactl_fd=443 landlock_create_ruleset=444 personality=135
 clone=56 clone3=435 socket=41
@@ -172,6 +182,7 @@ init_module=105 delete_module=106 quotactl=60 add_key=217 request_key=218 keyctl
 kexec_load=104 clock_settime=112 clock_adjtime=266 perf_event_open=241 fanotify_init=262
 name_to_handle_at=264 open_by_handle_at=265 setns=268 process_vm_readv=270 process_vm_writev=271 kcmp=272
 finit_module=273 memfd_create=279 kexec_file_load=294 bpf=280 userfaultfd=282 memfd_secret=447
+prctl=167 mmap=222
 shmget=194 shmat=196 msgget=186 semget=190 mq_open=180 io_uring_setup=425 io_uring_enter=426
 io_uring_register=427 open_tree=428 move_mount=429 fsopen=430 fsconfig=431 fsmount=432 fspick=433
 pidfd_getfd=438 mount_setattr=442 quotactl_fd=443 landlock_create_ruleset=444 personality=92
@@ -185,10 +196,12 @@ def _table(text: str) -> dict[str, int]:
 
 _NUMBERS = {"x86_64": _table(_X86), "aarch64": _table(_ARM)}
 _ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-_SPECIAL = ("capset", "clone", "clone3", "socket")
-LOAD, EQUAL, SET, RETURN = 0x20, 0x15, 0x45, 0x06
+_SPECIAL = ("capset", "clone", "clone3", "socket", "prctl", "mmap")
+LOAD, EQUAL, SET, RETURN, AND = 0x20, 0x15, 0x45, 0x06, 0x54
 ALLOW, KILL, DENY = 0x7FFF0000, 0x80000000, 0x00050000
 EPERM, ENOSYS, EAFNOSUPPORT = 1, 38, 97
+UNNAMED = 0x21
+"""MAP_SHARED and MAP_ANONYMOUS: memory that stays when its pages are unmapped, and that nobody can count."""
 FAMILIES = (1, 2, 10)
 """unix, inet, inet6: the last two reach nothing in a network namespace that has no device."""
 
@@ -201,7 +214,9 @@ def filter_program(machine: str) -> bytes:
     """A BPF program that refuses what no notebook needs: mounts, namespaces, tracing, keys, io_uring.
 
     Refused calls fail with EPERM, `clone3` with ENOSYS (its flags cannot be read; libc then uses `clone`);
-    calls of another architecture end the process. Raises OSError for a machine whose numbers are not known.
+    calls of another architecture end the process. Asking not to end with the supervisor changes nothing;
+    memory can be shared by files alone, which are counted. Raises OSError for a machine whose numbers are
+    not known.
     """
     if machine not in _NUMBERS:
         raise OSError(f"no table of system calls for {machine}")
@@ -216,6 +231,12 @@ def filter_program(machine: str) -> bytes:
     found += [_instruction(EQUAL, numbers["clone3"], 0, 1), _instruction(RETURN, DENY | ENOSYS)]
     found += [_instruction(EQUAL, numbers["clone"], 0, 4), _instruction(LOAD, 16)]
     found += [_instruction(SET, ALL_NEW | 0x02000000, 0, 1), _instruction(RETURN, DENY | EPERM)]
+    found.append(_instruction(RETURN, ALLOW))
+    found += [_instruction(EQUAL, numbers["mmap"], 0, 5), _instruction(LOAD, 40), _instruction(AND, UNNAMED)]
+    found += [_instruction(EQUAL, UNNAMED, 0, 1), _instruction(RETURN, DENY | EPERM)]
+    found.append(_instruction(RETURN, ALLOW))
+    found += [_instruction(EQUAL, numbers["prctl"], 0, 4), _instruction(LOAD, 16)]
+    found += [_instruction(EQUAL, PDEATHSIG, 0, 1), _instruction(RETURN, DENY | 0)]  # "done", but it is not
     found.append(_instruction(RETURN, ALLOW))
     found += [_instruction(EQUAL, numbers["socket"], 1, 0), _instruction(RETURN, ALLOW)]
     found.append(_instruction(LOAD, 16))

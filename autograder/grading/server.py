@@ -20,10 +20,10 @@ import signal
 import socket
 import sys
 import time
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-from autograder.grading import isolate
+from autograder.grading import isolate, processes
 from autograder.grading.isolate import Limits
 
 FULL, PLAIN = "full", "plain"
@@ -122,48 +122,67 @@ def _alone() -> None:
 
 
 def _supervise(request: dict[str, Any], wire: int, leash: int, walls: str, shell: Any) -> None:
-    """Start the learner's process, watch it, say on the leash how it ended, and leave."""
+    """Start the learner's process, watch it, say on the leash how it ended, and leave.
+
+    This process keeps its own mounts, so its /proc shows all that the learner's process starts.
+    """
     os.setsid()
-    limits = Limits(**request["limits"])
+    limits, child = Limits(**request["limits"]), 0
     isolate.prctl(isolate.SUBREAPER, 1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    why = "the walls could not be built"
+    why = "the sandbox could not be built"
     try:
         isolate.prctl(isolate.DUMPABLE, 1)  # else /proc/self, where namespaces are set up, belongs to root
         if walls == FULL:
-            isolate.new_namespaces()
+            isolate.new_namespaces(isolate.ALL_NEW & ~isolate.NEW_NS)
+        folders, theirs = socket.socketpair()
         child = os.fork()
         if child == 0:
             os.close(leash)
-            _learner(request, wire, limits, walls, shell)
+            _learner(request, wire, theirs, walls, shell)
         isolate.prctl(isolate.DUMPABLE, 0)
         os.close(wire)
-        why = _watch(child, leash, limits)
+        theirs.close()
+        why = _watch(child, leash, limits, _received(folders))
     except OSError as error:
-        why = f"the walls could not be built: {error}"
+        why = f"the sandbox could not be built: {error}"
     finally:
-        _end_all()
+        left = processes.end_all(child)
+        why += f"; {left} of its processes could not be ended" if left else ""
         with contextlib.suppress(OSError):
             os.write(leash, json.dumps({"ended": why}).encode())
         os._exit(0)
 
 
-def _learner(request: dict[str, Any], wire: int, limits: Limits, walls: str, shell: Any) -> None:
-    """Build the inner walls, then become the kernel."""
+def _received(folders: socket.socket) -> list[int]:
+    """The file systems in memory that the learner's process has made, as descriptors."""
+    with folders:
+        folders.settimeout(30)
+        return socket.recv_fds(folders, 1, 8)[1]
+
+
+def _learner(request: dict[str, Any], wire: int, folders: socket.socket, walls: str, shell: Any) -> None:
+    """Build the inner sandbox, then become the kernel."""
     from autograder.grading import kernel
     from autograder.grading.wire import Channel
 
+    limits = Limits(**request["limits"])
     try:
         os.setsid()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         if walls == FULL:
-            isolate.own_file_systems(limits.disk)
+            made = isolate.own_file_systems(limits.disk)
+            socket.send_fds(folders, [b"."], [os.open(path, os.O_PATH) for path in made])
         else:
             os.chdir(request["folder"])
-        isolate.shut_in(limits)
+            folders.send(b".")
+        isolate.own_limits(limits)
+        isolate.drop_rights()
+        isolate.prctl(isolate.PDEATHSIG, signal.SIGKILL)  # nobody would watch it without its supervisor
+        isolate.filter_calls()
         _close_others(wire)
     except BaseException as error:
-        os.write(2, f"walls: {error}\n".encode())
+        os.write(2, f"sandbox: {error}\n".encode())
         os._exit(3)
     kernel.run(shell, Channel(wire, wire, limited=False), limits, request["seed"])
 
@@ -174,11 +193,11 @@ def _close_others(wire: int) -> None:
     os.closerange(wire + 1, 4096)
 
 
-def _watch(child: int, leash: int, limits: Limits) -> str:
-    """Wait for the child's end, or bring it about; in words."""
+def _watch(child: int, leash: int, limits: Limits, folders: Sequence[int]) -> str:
+    """Wait for the child's end, or for a reason to bring it about; in words."""
     end = time.monotonic() + limits.total_seconds
     poll = select.poll()
-    poll.register(leash, 0)  # only errors: the grader hung up
+    poll.register(leash, select.POLLIN)  # nothing is ever sent on it: it wakes when the grader hangs up
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
@@ -187,59 +206,8 @@ def _watch(child: int, leash: int, limits: Limits) -> str:
             return "it was no longer needed"
         if time.monotonic() > end:
             return f"the time of {limits.total_seconds:g} seconds for the whole notebook was over"
-        if resident() > limits.memory:
+        if processes.memory(folders, limits.memory) > limits.memory:
             return f"more than {limits.memory >> 20} MB of memory"
-
-
-def descendants() -> list[int]:
-    """Processes that come from this one, children before grandchildren."""
-    parents: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with contextlib.suppress(OSError, IndexError, ValueError):
-                text = Path("/proc", name, "stat").read_text()
-                parents.setdefault(int(text.rpartition(")")[2].split()[1]), []).append(int(name))
-    found, front = [], [os.getpid()]
-    while front:
-        front = [child for parent in front for child in parents.get(parent, [])]
-        found += front
-    return found
-
-
-def resident() -> int:
-    """Bytes of memory of all descendants; pages that they share count once, if it comes to that."""
-    mine = descendants()
-    total = sum(map(_resident, mine))
-    return total if len(mine) < 2 or total < 1 << 30 else sum(map(_proportional, mine))
-
-
-def _resident(pid: int) -> int:
-    with contextlib.suppress(OSError, IndexError, ValueError):
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return 0
-
-
-def _proportional(pid: int) -> int:
-    with contextlib.suppress(OSError, IndexError, ValueError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return 1024 * int(line.split()[1])
-    return _resident(pid)
-
-
-def _end_all() -> None:
-    """Kill every descendant, again and again until none is left: some fork while they are killed."""
-    for _ in range(200):
-        mine = descendants()
-        for pid in mine:
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        if not mine:
-            return
-        time.sleep(0.005)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,117 @@
+"""The processes of a submission, seen by its supervisor: which there are, what memory they hold, their end.
+
+Only the standard library is used: the supervisor is a fork of the server, which computes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+PATIENCE = 10.0
+"""Seconds after which a process that cannot be ended is given up: it waits for a device."""
+
+
+def descendants() -> list[int]:
+    """Processes that come from this process, children before grandchildren."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                text = Path("/proc", name, "stat").read_text()
+                children.setdefault(int(text.rpartition(")")[2].split()[1]), []).append(int(name))
+    all_of_them, front = [], [os.getpid()]
+    while front:
+        front = [child for parent in front for child in children.get(parent, [])]
+        all_of_them += front
+    return all_of_them
+
+
+def memory(folders: Sequence[int], limit: int) -> int:
+    """Bytes that all descendants hold, in their processes and in files of `folders`, which lie in memory.
+
+    Pages that processes share are counted for each of them, unless that comes to more than `limit`: then
+    they are looked up and counted once. folders: descriptors of file systems; none without a sandbox.
+    """
+    pids, files = descendants(), sum(map(_used, folders))
+    queued = _queued() if folders else 0
+    rough = _sum(_facts(f"/proc/{pid}/status") for pid in pids)
+    total = queued + sum(rough.get(name, 0) for name in ("RssAnon", "RssFile", "VmSwap"))
+    total += max(files, rough.get("RssShmem", 0))  # a file that is mapped is in both
+    if total <= limit:
+        return total
+    exact = _sum(_facts(f"/proc/{pid}/smaps_rollup") or _as_shared(pid) for pid in pids)
+    shared = exact.get("Pss_Shmem", 0)
+    return queued + exact.get("Pss", 0) - shared + exact.get("SwapPss", 0) + max(files, shared)
+
+
+def _used(folder: int) -> int:
+    system = os.fstatvfs(folder)
+    return (system.f_blocks - system.f_bfree) * system.f_frsize
+
+
+def _queued() -> int:
+    """Bytes that may lie in the sockets of this network namespace, read by nobody."""
+    with contextlib.suppress(OSError, ValueError):
+        sockets = int(Path("/proc/self/net/sockstat").read_text().split(maxsplit=3)[2])
+        return sockets * 2 * int(Path("/proc/sys/net/core/wmem_max").read_text())
+    return 0
+
+
+def _facts(path: str) -> dict[str, int]:
+    """Lines `Name: 123 kB` of a file of the kernel's, in bytes; {} for a process that is gone or closed."""
+    facts: dict[str, int] = {}
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path(path).read_text().splitlines():
+            name, _, value = line.partition(":")
+            if value.endswith(" kB"):
+                facts[name] = 1024 * int(value.split()[0])
+    return facts
+
+
+def _as_shared(pid: int) -> dict[str, int]:
+    """What a process that does not let itself be looked into holds, shared pages in full."""
+    status = _facts(f"/proc/{pid}/status")
+    return {
+        "Pss": status.get("VmRSS", 0),
+        "Pss_Shmem": status.get("RssShmem", 0),
+        "SwapPss": status.get("VmSwap", 0),
+    }
+
+
+def _sum(several: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for facts in several:
+        for name, value in facts.items():
+            total[name] = total.get(name, 0) + value
+    return total
+
+
+def end_all(first: int) -> int:
+    """Kill the process `first` and all other descendants; how many could not be ended within PATIENCE.
+
+    Where `first` is process 1 of a namespace of its own, the kernel ends all in it with it, at once: nothing
+    can fork away from that. Elsewhere processes are stopped before they are killed, again and again.
+    """
+    limit = time.monotonic() + PATIENCE
+    _send(signal.SIGKILL, [first] if first else [])
+    while True:
+        left = descendants()
+        _send(signal.SIGSTOP, left)
+        _send(signal.SIGKILL, left)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        if not left or time.monotonic() > limit:
+            return len(left)
+        time.sleep(0.002)
+
+
+def _send(number: int, pids: Iterable[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            os.kill(pid, number)

@@ -54,6 +54,9 @@ OFFERED = {
     "statistics",
 }
 """Modules that a test may read from the learner's names: they are the ones here."""
+NOT_SHOWN = "A test that is not shown did not pass."
+"""All that is told of a test cell that failed once the learner's process has met a hidden test."""
+OUTPUTS_NOT_SHOWN = "(Outputs after a hidden test are not shown.)"
 
 
 class Examiner:
@@ -92,20 +95,32 @@ class Examiner:
         return int.from_bytes(bytes.fromhex(self.job["seed"])[:4], "little") ^ hash_of(exercise)
 
     def run(self, cell: Mapping[str, Any]) -> dict[str, Any]:
-        """One test cell: outputs in nbformat's form, and what went wrong in words that give nothing away."""
+        """One test cell: outputs in nbformat's form, what went wrong in words that give nothing away, points.
+
+        "gave" is None for all points, a number of points, or False for what is no number of points.
+        """
+        before, self._told_before = self.secrets, len(self.verdicts)
         self.secrets |= cell["hidden"]
         try:
-            code = compiled(cell["source"])
-            result, said = self._execute(code, self._lent(cell))
+            result, said = self._execute(compiled(cell["source"]), self._lent(cell))
         except Lost as lost:
-            return _failure("Lost", f"The notebook's process could not be asked: {lost}.")
+            return self._fails("Lost", f"The notebook's process could not be asked: {lost}.")
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a test may end in SystemExit too
-            return self._failed(cell, error)
-        outputs = [_stream(said)] if said and not self.secrets else []
-        outputs += [_stream(_told(verdict)) for verdict in self.verdicts[self._told_before :]]
-        return {"outputs": outputs + _result(result), "why": self._why()}
+            self.secrets = before or (cell["hidden"] and reached(error, cell))
+            return self._fails(type(error).__name__, _told_of(error, cell))
+        gave = given(result, cell, self.verdicts[self._told_before :])
+        outputs = _number(gave)
+        if self.secrets:
+            return {"outputs": outputs, "why": "", "gave": gave}
+        verdicts = [_stream(_told(verdict)) for verdict in self.verdicts[self._told_before :]]
+        outputs = ([_stream(said)] if said else []) + verdicts + outputs
+        return {"outputs": outputs, "why": self._why(), "gave": gave}
+
+    def _fails(self, name: str, told: str) -> dict[str, Any]:
+        """A test cell that failed; after a hidden test neither which line nor how."""
+        return _failure("Failed", NOT_SHOWN) if self.secrets else _failure(name, told)
 
     def _lent(self, cell: Mapping[str, Any]) -> dict[str, Any]:
         """The learner's values of the names that a test cell, or the instructor's code beside it, reads."""
@@ -116,7 +131,7 @@ class Examiner:
 
     def _execute(self, code: Sequence[types.CodeType], lent: Mapping[str, Any]) -> tuple[Any, str]:
         """Run a cell with names lent to it; the value of its last expression, and what it printed."""
-        self._told_before, kept_back = len(self.verdicts), dict(self.space)
+        kept_back = dict(self.space)
         self.space.update(lent)
         printed, result = io.StringIO(), None
         try:
@@ -134,17 +149,7 @@ class Examiner:
         """Whether a name is the learner's to define: what the course imports or defines is not."""
         if name in self.job["answers"]:
             return True
-        return name not in self.space and not hasattr(builtins, name)
-
-    def _failed(self, cell: Mapping[str, Any], error: BaseException) -> dict[str, Any]:
-        """What is told of an exception: its kind, and its words only where the release shows them already."""
-        name = type(error).__name__
-        line = _line(error, cell)
-        if line is None or line not in cell["visible"]:
-            return _failure(name, f"A test that is not shown stopped with {name}.")
-        text = str(error) if isinstance(error, AssertionError) else ""
-        said = f": {clean(text, 300)}" if text and text in "\n".join(cell["visible"]) else "."
-        return _failure(name, f"`{line.strip()[:200]}` stopped with {name}{said}")
+        return name not in self.job["own"] and name not in self.space and not hasattr(builtins, name)
 
     def _why(self) -> str:
         """The first reason of the verdicts of this cell that lost points, in one sentence."""
@@ -188,15 +193,35 @@ def _usable(value: Any) -> Any:
     return importlib.import_module(name) if name in OFFERED else ...
 
 
-def _line(error: BaseException, cell: Mapping[str, Any]) -> str | None:
-    """The line of the test cell at which the exception passed, or None."""
-    trace, found = error.__traceback__, None
-    lines = cell["source"].splitlines()
+def _lines(error: BaseException) -> list[int]:
+    """The numbers of the lines of the test cell that an exception passed, the outermost first."""
+    trace, found = error.__traceback__, []
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename == "<test>" and trace.tb_lineno <= len(lines):
-            found = lines[trace.tb_lineno - 1]
+        if trace.tb_frame.f_code.co_filename == "<test>":
+            found.append(trace.tb_lineno)
         trace = trace.tb_next
     return found
+
+
+def reached(error: BaseException, cell: Mapping[str, Any]) -> bool:
+    """Whether anything of a cell that the release does not show may have run before it failed."""
+    if isinstance(error, SyntaxError) or not (passed := _lines(error)):
+        return True
+    pairs = zip(cell["source"].splitlines(), cell["visible"], strict=False)
+    first = next((k for k, (one, other) in enumerate(pairs, 1) if one != other), len(cell["visible"]) + 1)
+    tree = ast.parse(without_magics(cell["source"]))
+    return any(node.lineno <= passed[0] <= node.end_lineno >= first for node in tree.body)
+
+
+def _told_of(error: BaseException, cell: Mapping[str, Any]) -> str:
+    """What is told of an exception: its kind, and its words only where the release shows them already."""
+    name, lines, passed = type(error).__name__, cell["source"].splitlines(), _lines(error)
+    line = lines[passed[-1] - 1] if passed and passed[-1] <= len(lines) else None
+    if line is None or line not in cell["visible"]:
+        return NOT_SHOWN
+    text = str(error) if isinstance(error, AssertionError) else ""
+    said = f": {clean(text, 300)}" if text and text in "\n".join(cell["visible"]) else "."
+    return f"`{line.strip()[:200]}` stopped with {name}{said}"
 
 
 def _failure(name: str, told: str) -> dict[str, Any]:
@@ -208,12 +233,39 @@ def _stream(text: str) -> dict[str, Any]:
     return {"output_type": "stream", "name": "stdout", "text": clean(text, 20_000)}
 
 
-def _result(value: Any) -> list[dict[str, Any]]:
-    """What nbgrader reads as partial credit: a number of ours, or a verdict; nothing else is shown."""
-    number = isinstance(value, int | float | np.number) or type(value).__module__ == "autograder.verdict"
-    if not number:
+def given(
+    value: Any, cell: Mapping[str, Any], verdicts: Sequence[Mapping[str, Any]] = ()
+) -> float | bool | None:
+    """The points that a test cell gave: None for all of them, a number, or False for no number of points.
+
+    value: of its last expression. Where the cell checked exercises, their verdicts count. What is neither
+    nothing, a number of ours from 0 to all points, nor a constant of the instructor's text gives no points.
+
+    >>> cell = {"source": "points", "most": 2.0}
+    >>> given(None, cell), given(2, cell), given(3, cell), given([1], cell), given("2", cell)
+    (None, 2.0, False, False, False)
+    >>> given("ok", cell | {"source": "'ok'"})
+    """
+    kind, most = type(value), cell["most"]
+    if kind in (int, float) or (issubclass(kind, np.integer | np.floating) and kind.__module__ == "numpy"):
+        return float(value) if 0 <= value <= most else False
+    points = min(sum(verdict["points"] for verdict in verdicts), most) if verdicts else None
+    if value is None or kind.__module__ == "autograder.verdict" or _constant(cell["source"]):
+        return points
+    return points if kind in (bool, np.bool_) and value else False
+
+
+def _constant(source: str) -> bool:
+    """Whether a cell ends in a text or another constant, which says nothing about points."""
+    last = ast.parse(without_magics(source)).body[-1:]
+    return bool(last) and isinstance(last[0], ast.Expr) and isinstance(last[0].value, ast.Constant)
+
+
+def _number(gave: float | bool | None) -> list[dict[str, Any]]:
+    """Points as nbgrader reads partial credit."""
+    if gave is None or gave is False:
         return []
-    data = {"text/plain": str(value.item() if isinstance(value, np.number) else repr(value))}
+    data = {"text/plain": f"{gave:g}"}
     return [{"output_type": "execute_result", "data": data, "metadata": {}, "execution_count": None}]
 
 
@@ -259,11 +311,16 @@ def examine(job: Mapping[str, Any], wire: socket.socket, folder: Path) -> dict[s
     remote.asked = frozenset(job["answers"])
     tests = Examiner(job, remote, folder)
     for cell in job["cells"]:
-        made = _test(cell, tests, remote) if cell["role"] == "test" else _send(cell, remote, limits)
-        if cell["role"] != "test" and tests.secrets:
-            made = unseen(made)
+        if cell["role"] == "test":
+            made = _test(cell, tests, remote)
+        else:
+            tests.secrets |= cell["hidden"]
+            made = _send(cell, remote, limits)
+            if tests.secrets:  # it may tell the hidden test's inputs, by raising or by being silent too
+                made = {"outputs": [_stream(f"{OUTPUTS_NOT_SHOWN}\n")], "why": ""}
         found["cells"][str(cell["place"])] = made
-    return found | {"verdicts": tests.verdicts, "whose": tests.whose, "lost": remote.lost}
+    found |= {"verdicts": tests.verdicts, "whose": tests.whose, "secrets": tests.secrets}
+    return found | {"lost": remote.lost}
 
 
 def hello(wire: socket.socket) -> int:
@@ -292,17 +349,8 @@ def _send(cell: Mapping[str, Any], remote: Remote, limits: isolate.Limits) -> di
     return {"outputs": kept(outputs, limits.outputs, limits.images), "why": ""}
 
 
-def unseen(made: dict[str, Any]) -> dict[str, Any]:
-    """A learner's cell after a hidden test may tell that test's inputs: only an error's kind stays."""
-    errors = [o["ename"] for o in made["outputs"] if o["output_type"] == "error"]
-    known = [name for name in errors if isinstance(getattr(builtins, name, None), type)]
-    told = f"It stopped with {known[0]}. " if known else "It stopped. " if errors else ""
-    shown = [_stream(f"{told}(Outputs after a hidden test are not shown.)\n")] if made["outputs"] else []
-    return made | {"outputs": shown}
-
-
 def _test(cell: Mapping[str, Any], tests: Examiner, remote: Remote) -> dict[str, Any]:
-    if not remote.lost:
+    if not remote.lost and not tests.secrets:  # after a hidden test it could say what it has seen
         with contextlib.suppress(Exception):
             tests.whose = clean(remote.value({"do": "session"}), 200)
     return tests.run(cell)
@@ -339,8 +387,9 @@ def _job(wire: socket.socket, answer: socket.socket) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
         with tempfile.TemporaryDirectory(prefix="examine-") as folder:
             found = examine(job, wire, Path(folder))
-    except BaseException as error:
-        found = {"failed": f"{type(error).__name__}: {clean(str(error), 500)}"}
+    except BaseException as error:  # what it says may hold inputs of a hidden test: it is not for learners
+        print(f"{type(error).__name__}: {clean(str(error), 500)}", file=sys.stderr, flush=True)
+        found = {"failed": "The grader stumbled over this notebook; look at it by hand."}
     with contextlib.suppress(WireError):
         channel.send(found)
     os._exit(0)

@@ -69,6 +69,6 @@ class Judge:
             try:
                 channel.send(job, seconds=SPARE)
                 found, _ = channel.receive(job["limits"]["total_seconds"] + SPARE)
-            except WireError as error:
-                return {"failed": f"judging it took too much memory or time ({error})"}
+            except WireError:  # how exactly it ended may hold a hidden test's inputs
+                return {"failed": "Judging it took too much memory or time."}
         return found

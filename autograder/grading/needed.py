@@ -113,7 +113,12 @@ def _loads(statement: ast.stmt) -> set[str]:
 
 def _stores(statement: ast.stmt) -> set[str]:
     """Names that a statement gives a value to, or whose object it changes."""
-    found = _changed(statement)
+    return _changed(statement) | _bound(statement)
+
+
+def _bound(statement: ast.stmt) -> set[str]:
+    """Names that a statement gives a value to, or deletes."""
+    found: set[str] = set()
     nodes = _top(statement)
     inner = [node.target for node in nodes if isinstance(node, ast.comprehension)]
     own = {id(node) for target in inner for node in ast.walk(target)}  # no names of the notebook
@@ -165,6 +170,18 @@ def binds(source: str) -> set[str]:
     """
     found = effects(source)
     return set() if found is None else found.writes
+
+
+def assigned(tree: ast.Module, *, imported: bool = True) -> set[str]:
+    r"""The names that top-level statements give a value to; `imported`: those of imports too.
+
+    A change of an object (`x.append(1)`) gives its name no value.
+
+    >>> sorted(assigned(ast.parse("import os\nx = 1\nif x:\n    y = x\nz.append(1)")))
+    ['os', 'x', 'y']
+    """
+    kinds = () if imported else (ast.Import, ast.ImportFrom)
+    return {name for node in tree.body if not isinstance(node, kinds) for name in _bound(node)}
 
 
 def needed(sources: Sequence[str], reads: Sequence[set[str] | None], free: Sequence[bool]) -> set[int]:

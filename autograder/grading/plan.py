@@ -7,7 +7,6 @@ would, with nbgrader's own steps and the settings of the course.
 from __future__ import annotations
 
 import ast
-import builtins
 import contextlib
 import hashlib
 import itertools
@@ -29,8 +28,9 @@ from nbgrader.utils import find_all_files
 from traitlets.config import Config, PyFileConfigLoader
 
 from autograder import exercises
+from autograder.grading import names
 from autograder.grading.examine import reads
-from autograder.grading.needed import binds, effects, imports, without_magics
+from autograder.grading.needed import binds, imports, without_magics
 from autograder.release import LAZY, processed, release_steps
 from rslib.errors import ConfigError, DataError
 
@@ -95,7 +95,7 @@ class Notebook:
     def salt(self) -> str:
         """The course's salt, from the cell that calls `begin`."""
         for cell in (cell for cell in self.cells if cell.role in ("plain", "locked")):
-            for node in ast.walk(ast.Module(_statements(cell), type_ignores=[])):
+            for node in ast.walk(ast.Module(names.statements(cell), type_ignores=[])):
                 if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "begin":
                     found = [k.value for k in node.keywords if k.arg == "course"]
                     return str(found[0].value) if found and isinstance(found[0], ast.Constant) else ""
@@ -110,27 +110,27 @@ class Notebook:
         """
         wanted = {name for cell in self.cells if cell.role == "test" for name in _names(cell.source)}
         found: list[str] = []
-        for text in reversed(self._offered()):
-            if binds(text) & wanted or text.endswith("import *"):
+        for text in reversed(names.offered(self.cells)[0]):
+            if binds(text) & wanted or text.endswith("import *") or text.startswith("sys.path."):
                 found.append(text)
                 wanted |= set(_names(text))
         return found[::-1]
 
     @cached_property
-    def asked(self) -> set[str]:
+    def asked(self) -> frozenset[str]:
         """The names that a learner is asked to define."""
-        return {name for cell in self.answers if cell.kind == "code" for name in binds(cell.release)}
+        return names.asked(self.cells)
 
-    def _offered(self) -> list[str]:
-        known, asked = set(dir(builtins)), self.asked
-        found = []
-        for cell in self.cells:
-            for node in _statements(cell) if cell.role in ("plain", "locked") else []:
-                text = ast.unparse(node)
-                if not binds(text) & asked and _repeats(node, text, known):
-                    found.append(text)
-                    known |= binds(text)
-        return found
+    @cached_property
+    def lent(self) -> frozenset[str]:
+        """Names whose values only the learner's process knows: asked for, or not to be repeated here."""
+        return self.asked | names.offered(self.cells)[1]
+
+    @cached_property
+    def own(self) -> frozenset[str]:
+        """Names that are never taken from a learner: test cells or repeated statements give them."""
+        repeated = {name for text in self.trusted for name in binds(text)}
+        return (names.of_tests(self.cells) | repeated) - self.lent
 
     def judging(self) -> list[str]:
         """Modules that the tests need, by their full names."""
@@ -152,30 +152,6 @@ def _names(source: str) -> list[str]:
         return reads(source)
     except SyntaxError:
         return []
-
-
-def _statements(cell: Cell) -> list[ast.stmt]:
-    """The statements of a code cell; lines with magics are left out."""
-    if cell.kind != "code":
-        return []
-    try:
-        return ast.parse(without_magics(cell.release)).body
-    except SyntaxError:
-        return []
-
-
-CHANCE = re.compile(r"rand|shuffle|time|now\(|input\(|open\(|get_ipython|given\(|begin\(|predict\(")
-"""What gives another value each time, or belongs to the learner's session."""
-SEEDED = re.compile(r"(default_rng|RandomState|manual_seed)\(\s*\d")
-
-
-def _repeats(node: ast.stmt, text: str, known: set[str]) -> bool:
-    """Whether a statement can be run again beside the tests, with the same outcome."""
-    if isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef):
-        return True
-    found = effects(text) if isinstance(node, ast.Assign | ast.AnnAssign) else None
-    by_chance = CHANCE.search(text) and not SEEDED.search(text)
-    return found is not None and found.reads | found.late <= known and not by_chance
 
 
 @dataclass(frozen=True)
@@ -272,7 +248,7 @@ class Course:
             raise DataError(f"nbgrader refuses this notebook: {error}", where=str(path)) from error
         triples = zip(solved.cells, graded.cells, released.cells, strict=True)
         cells = tuple(_cell(place, *versions) for place, versions in enumerate(triples))
-        facts = [[c.kind, c.role, c.grade_id, c.source, c.points] for c in cells]
+        facts = [[c.kind, c.role, c.grade_id, c.source, c.points, c.solution] for c in cells]
         digest = hashlib.sha256(json.dumps([path.stem, facts]).encode()).hexdigest()
         return Notebook(path.stem, cells, dict(released.metadata), digest)
 
@@ -296,8 +272,8 @@ class Course:
             book.update_or_create_assignment(plan.assignment)
         for notebook in plan.notebooks:
             path = self.source(plan.assignment) / f"{notebook.name}.ipynb"
-            names = {"notebook": notebook.name, "assignment": plan.assignment, "db_url": self.database}
-            resources = {"nbgrader": names, "metadata": {"path": str(path.parent)}}
+            facts = {"notebook": notebook.name, "assignment": plan.assignment, "db_url": self.database}
+            resources = {"nbgrader": facts, "metadata": {"path": str(path.parent)}}
             steps = release_steps(self.config)
             try:
                 source = nbformat.read(path, as_version=4)

@@ -45,7 +45,7 @@ class Grader:
 
     def _notebook(self, plan: Plan, notebook: Notebook, one: Submission, record: dict[str, Any]) -> Any:
         rebuilt, problem = _rebuilt(notebook, one)
-        found = {"cells": {}, "verdicts": [], "whose": "", "lost": ""}
+        found = {"cells": {}, "verdicts": [], "whose": "", "lost": "", "secrets": False}
         if not problem:
             found |= self._run(plan, notebook, rebuilt, one, record["key"])
             problem = found.get("failed", "")
@@ -53,8 +53,9 @@ class Grader:
         if problem and problem not in record["problem"]:
             record["problem"] = f"{record['problem']} {prefix}{problem}".strip()
         record["notes"] += [prefix + note for note in rebuilt.notes]
-        if found["lost"]:
+        if found["lost"] and not found["secrets"]:  # how it ended could tell a hidden test's inputs
             record["notes"].append(f"{prefix}The notebook was stopped early: {found['lost']}.")
+        record["stopped"] = found["lost"]  # for the instructor
         record["verdicts"] += [plain_verdict(v) for v in found["verdicts"]]
         record["variant"] = found["whose"]
         record["cells"] |= scores(notebook, rebuilt, found["cells"], problem, prefix)
@@ -69,7 +70,8 @@ class Grader:
         job = {
             "cells": list(_cells(rebuilt)),
             "trusted": notebook.trusted,
-            "answers": sorted(notebook.asked),
+            "answers": sorted(notebook.lent),
+            "own": sorted(notebook.own),
             "course": notebook.salt,
             "seed": seed,
             "local": self.sandbox.isolation != CONTAINER,
@@ -123,6 +125,7 @@ def blank_record(plan: Plan, one: Submission, key: Mapping[str, str], isolation:
         "isolation": isolation,
         "answers": {},
         "variant": "",
+        "stopped": "",
         "seconds": 0.0,
     }
 
@@ -145,10 +148,13 @@ def _cells(rebuilt: Rebuilt) -> Iterator[dict[str, Any]]:
     """The code cells that are run, with what a test cell needs besides."""
     for place, step in enumerate(rebuilt.steps):
         if step.kind == "code" and step.run and step.source.strip():
-            found = {"place": place, "role": "test" if step.role == "test" else "code", "source": step.source}
+            hidden = step.cell is not None and step.role != "answer" and step.cell.source == step.source
+            found = {"place": place, "source": step.source, "hidden": hidden and step.cell.hidden}
             if step.role == "test":
-                found |= {"hidden": step.cell.hidden, "visible": step.cell.release.splitlines()}
-            yield found
+                visible, most = step.cell.release.splitlines(), step.cell.points
+                yield found | {"role": "test", "visible": visible, "most": most}
+            else:
+                yield found | {"role": "code"}
 
 
 def scores(
@@ -179,25 +185,21 @@ def points_of(result: Mapping[str, Any] | None, most: float) -> tuple[float, str
     """The points of a test cell by nbgrader's rule, and why some are missing.
 
     No exception and no number gives all, a number gives itself. Unlike nbgrader, a number that is negative,
-    too large or NaN gives 0.
+    too large or NaN gives 0, and so does a value that is none.
 
-    >>> points_of({"outputs": [], "why": ""}, 2.0), points_of(None, 2.0)[0]
+    >>> points_of({"outputs": [], "why": "", "gave": None}, 2.0), points_of(None, 2.0)[0]
     ((2.0, ''), 0.0)
     """
     if result is None:
         return 0.0, "The cell was not run."
-    for output in result["outputs"]:
-        if output["output_type"] == "error":
-            return 0.0, result["why"]
-        if output["output_type"] == "execute_result":
-            try:
-                number = float(output["data"].get("text/plain", ""))
-            except ValueError:
-                continue
-            if not 0 <= number <= most:
-                return 0.0, f"The test gave {number:g}, which is no number of points from 0 to {most:g}."
-            return number, result["why"] or ("" if number == most else f"{number:g} of {most:g} points.")
-    return most, ""
+    if any(output["output_type"] == "error" for output in result["outputs"]):
+        return 0.0, result["why"]
+    gave = result["gave"]
+    if gave is None:
+        return most, ""
+    if gave is False or not 0 <= gave <= most:
+        return 0.0, f"The test gave no number of points from 0 to {most:g}."
+    return gave, result["why"] or ("" if gave == most else f"{gave:g} of {most:g} points.")
 
 
 def plain_verdict(verdict: Mapping[str, Any]) -> dict[str, Any]:

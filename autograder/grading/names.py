@@ -1,0 +1,144 @@
+"""Whose a name of a notebook is: the instructor's, repeated beside the tests, or the learner's, lent to them.
+
+What a plain or locked cell gives is the instructor's, whatever a learner makes of the name. A name is asked
+of the learner where an answer cell gives it, as released or as solved, and no later cell of the instructor's
+gives it again. What a test cell gives is never taken from the learner.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import re
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from autograder.grading.needed import assigned, binds, effects, without_magics
+
+CHANCE = re.compile(r"rand|shuffle|time|now\(|input\(|get_ipython|given\(|begin\(|predict\(")
+"""What gives another value each time, or belongs to the learner's session."""
+SEEDED = re.compile(r"(default_rng|RandomState|manual_seed)\(\s*\d")
+SEED = re.compile(r"^[\w.]*\b(seed|manual_seed)\(\d+\)$")
+"""A statement after which numbers by chance are the same each time."""
+IMPORTS = ast.Import | ast.ImportFrom
+GIVEN = IMPORTS | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+INSTRUCTORS = ("plain", "locked")
+REPEATED = (
+    ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Expr | ast.For | ast.While | ast.With | ast.If | ast.Try
+)
+
+
+class Text(Protocol):
+    """What is read of a cell; see `plan.Cell`."""
+
+    kind: str
+    role: str
+    source: str
+    release: str
+    solution: str
+
+
+def statements(cell: Text, text: str | None = None) -> list[ast.stmt]:
+    """The statements of a code cell as released, or of another text of it; lines with magics are left out."""
+    if cell.kind != "code":
+        return []
+    try:
+        return ast.parse(without_magics(cell.release if text is None else text)).body
+    except SyntaxError:
+        return []
+
+
+def asked(cells: Sequence[Text]) -> frozenset[str]:
+    """The names that a learner is asked to define. An answer that imports a name does not define it."""
+    found: set[str] = set()
+    for cell in cells:
+        if cell.role == "answer":
+            for text in (cell.release, cell.solution):
+                found |= assigned(ast.Module(statements(cell, text), type_ignores=[]), imported=False)
+        elif cell.role in INSTRUCTORS:
+            found -= assigned(ast.Module(statements(cell), type_ignores=[]))
+    return frozenset(found)
+
+
+def of_tests(cells: Sequence[Text]) -> frozenset[str]:
+    """The names that test cells give a value to, and that no learner is asked for."""
+    found: set[str] = set()
+    for cell in cells:
+        if cell.role == "test":
+            found |= assigned(ast.Module(statements(cell, cell.source), type_ignores=[]))
+    return frozenset(found - asked(cells))
+
+
+def offered(cells: Sequence[Text]) -> tuple[list[str], frozenset[str]]:
+    """The instructor's statements that can be repeated beside the tests, and the names that cannot.
+
+    Imports, functions and classes always can; values where all that they read can. Of the learner's cells the
+    instructor's own imports count.
+    """
+    theirs, known = asked(cells), set(dir(builtins))
+    found: list[str] = []
+    lost: set[str] = set()
+    for cell in cells:
+        for text, repeats in _texts(cell, known):
+            names = binds(text)
+            if names & theirs:
+                continue
+            if repeats:
+                found.append(text)
+                known |= names
+                lost -= names
+            elif names:
+                known -= names
+                lost |= names
+    return found, frozenset(lost)
+
+
+def _texts(cell: Text, known: set[str]) -> Iterator[tuple[str, bool]]:
+    """The statements of a cell, and whether each can be repeated; all from a seed on are one.
+
+    `known` may grow while they come.
+    """
+    if cell.role == "answer":
+        for text in (cell.release, cell.solution):
+            yield from (
+                (ast.unparse(node), True) for node in statements(cell, text) if isinstance(node, IMPORTS)
+            )
+    if cell.role not in INSTRUCTORS:
+        return
+    nodes = [(node, ast.unparse(node)) for node in statements(cell)]
+    seed = next((place for place, (_, text) in enumerate(nodes) if SEED.search(text)), len(nodes))
+    block = "\n".join(text for _, text in nodes[seed:])
+    if block and _all_repeat(nodes[seed:], known):
+        yield from ((text, _repeats(node, text, known)) for node, text in nodes[:seed])
+        yield block, True
+    else:
+        yield from ((text, _repeats(node, text, known)) for node, text in nodes)
+
+
+def _all_repeat(nodes: Sequence[tuple[ast.stmt, str]], known: set[str]) -> bool:
+    """Whether statements behind a seed can be repeated one after the other."""
+    grown = set(known)
+    for node, text in nodes:
+        if not _repeats(node, text, grown, seeded=True):
+            return False
+        grown |= binds(text)
+    return True
+
+
+def _repeats(node: ast.stmt, text: str, known: set[str], seeded: bool = False) -> bool:
+    """Whether a statement can be run again beside the tests, with the same outcome."""
+    if isinstance(node, GIVEN):
+        return True
+    found = effects(text) if isinstance(node, REPEATED) else None
+    by_chance = not seeded and CHANCE.search(text) and not SEEDED.search(text)
+    return found is not None and (found.reads | found.late) - _inner(node) <= known and not by_chance
+
+
+def _inner(node: ast.stmt) -> set[str]:
+    """Names that a statement gives a value to before it reads them: of comprehensions, loops and blocks."""
+    simple = ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Expr
+    parts = [n.target for n in ast.walk(node) if isinstance(n, ast.comprehension)]
+    targets = (
+        [inner for part in parts for inner in ast.walk(part)] if isinstance(node, simple) else ast.walk(node)
+    )
+    return {n.id for n in targets if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}

@@ -41,9 +41,11 @@ def select_random(finish_reasons, k, rng):
             left_out.append(prompt)
     return kept, left_out
 
+
 every = select_top_k
 
 # %% correct: loops and lists
+
 
 # %% correct: vectorised, with a lot as second key
 def select_top_k(rewards, finish_reasons, k, rng):
@@ -53,14 +55,13 @@ def select_top_k(rewards, finish_reasons, k, rng):
         raise ValueError(f"reward of prompt {np.flatnonzero(bad.any(axis=1))[0]} is not finite")
     finished = np.asarray(finish_reasons) == "eos"
     order = np.lexsort((rng.random(rewards.shape), np.where(finished, -rewards, np.inf)), axis=1)
-    kept = [
-        (p, int(c)) for p in range(len(rewards)) for c in order[p][: min(k, int(finished[p].sum()))]
-    ]
+    kept = [(p, int(c)) for p in range(len(rewards)) for c in order[p][: min(k, int(finished[p].sum()))]]
     return kept, [int(p) for p in np.flatnonzero(~finished.any(axis=1))]
 
 
 def select_random(finish_reasons, k, rng):
     return select_top_k(rng.random(np.asarray(finish_reasons).shape), finish_reasons, k, rng)
+
 
 # %% correct: the best alone by comparing with the maximum
 def select_best(rewards, finish_reasons, rng):
@@ -75,6 +76,7 @@ def select_best(rewards, finish_reasons, rng):
         kept.append((prompt, int(rng.choice([c for c in usable if row[c] == top]))))
     return tuple(kept), tuple(left_out)
 
+
 # %% correct: noise far below any difference breaks ties; arrays come back
 def select_best(rewards, finish_reasons, rng):
     checked(rewards)
@@ -84,29 +86,35 @@ def select_best(rewards, finish_reasons, rng):
     best = blurred[some].argmax(axis=1)
     return np.stack([some, best], axis=1), np.setdiff1d(np.arange(len(finished)), some)
 
+
 # %% wrong: large noise | idea: blurred | fails at: keeps the highest reward of each prompt | points: 2
 def select_best(rewards, finish_reasons, rng):
     checked(rewards)
     return select_top_k(rewards + 0.01 * rng.random(rewards.shape), finish_reasons, 1, rng)
+
 
 # %% wrong: rewards rounded | idea: blurred | fails at: keeps the highest reward of each prompt | points: 2
 def select_best(rewards, finish_reasons, rng):
     checked(rewards)
     return select_top_k(rewards.round(2), finish_reasons, 1, rng)
 
+
 # %% wrong: NaN of a cut row | idea: F32 | fails at: stops at a reward that is not finite | points: 2
 def select_best(rewards, finish_reasons, rng):
     return select_top_k(np.where(finish_reasons == "eos", rewards, 0.0), finish_reasons, 1, rng)
 
+
 # %% wrong: minus infinity forgiven | idea: F32 | fails at: stops at a reward that is not finite | points: 2
 def select_best(rewards, finish_reasons, rng):
     return select_top_k(np.where(rewards == -np.inf, -1e9, rewards), finish_reasons, 1, rng)
+
 
 # %% wrong: the error prints the whole table | idea: F32 | fails at: names the prompt | points: 2
 def select_best(rewards, finish_reasons, rng):
     if not np.isfinite(rewards).all():
         raise ValueError(f"some reward is not finite: {rewards.tolist()}")
     return select_top_k(rewards, finish_reasons, 1, rng)
+
 
 # %% wrong: prompts below k vanish | idea: too few | fails at: never keeps a cut response | points: 3
 def select_best(rewards, finish_reasons, rng):
@@ -117,9 +125,11 @@ def select_top_k(rewards, finish_reasons, k, rng):
     kept, left_out = every(rewards, finish_reasons, k, rng)
     return [(p, c) for p, c in kept if len(columns_of(finish_reasons, p)) >= k], left_out
 
+
 # %% wrong: the lowest | idea: F03 | fails at: keeps the highest reward of each prompt | points: 2
 def select_best(rewards, finish_reasons, rng):
     return select_top_k(-rewards, finish_reasons, 1, rng)
+
 
 # %% wrong: flat index turned | idea: F10 | fails at: keeps the highest reward of each prompt | points: 2
 def select_best(rewards, finish_reasons, rng):
@@ -128,15 +138,18 @@ def select_best(rewards, finish_reasons, rng):
     turned = np.array([[rewards.ravel()[c * prompts + p] for c in range(n)] for p in range(prompts)])
     return select_top_k(turned, finish_reasons, 1, rng)
 
+
 # %% wrong: pairs turned round | idea: F10 | fails at: keeps the highest reward of each prompt | points: 2
 def select_best(rewards, finish_reasons, rng):
     kept, left_out = select_top_k(rewards, finish_reasons, 1, rng)
     return [(c, p) for p, c in kept], left_out
 
+
 # %% wrong: maxima of columns | idea: F10 | fails at: keeps the highest reward of each prompt | points: 2
 def select_best(rewards, finish_reasons, rng):
     checked(rewards)
     return [(int(p), c) for c, p in enumerate(rewards.argmax(axis=0))], []
+
 
 # %% wrong: best of the table | idea: F29 | fails at: keeps the highest reward of each prompt | points: 2
 def select_best(rewards, finish_reasons, rng):
@@ -144,13 +157,16 @@ def select_best(rewards, finish_reasons, rng):
     n = rewards.shape[1]
     return [(int(i) // n, int(i) % n) for i in np.argsort(-rewards, axis=None)[: len(rewards)]], []
 
+
 # %% wrong: first column | idea: F04 | fails at: keeps the highest reward of each prompt | points: 2
 def select_best(rewards, finish_reasons, rng):
     return [(p, 0) for p in range(len(rewards))], []
 
+
 # %% wrong: cut ones kept | idea: F25 | fails at: leaves a prompt with nothing left out | points: 2
 def select_best(rewards, finish_reasons, rng):
     return select_top_k(rewards, np.full(rewards.shape, "eos"), 1, rng)
+
 
 # %% wrong: cut ones kept, lost reported | idea: F25 | fails at: never keeps a cut response | points: 2
 def select_best(rewards, finish_reasons, rng):
@@ -158,9 +174,11 @@ def select_best(rewards, finish_reasons, rng):
     kept, _ = select_top_k(rewards, np.full(rewards.shape, "eos"), 1, rng)
     return [pair for pair in kept if pair[0] not in left_out], left_out
 
+
 # %% wrong: lost not reported | idea: F25 | fails at: leaves a prompt with nothing left out | points: 2
 def select_best(rewards, finish_reasons, rng):
     return select_top_k(rewards, finish_reasons, 1, rng)[0], []
+
 
 # %% wrong: ties by index | idea: F31 | fails at: breaks ties by lot | points: 2
 def select_best(rewards, finish_reasons, rng):
@@ -170,9 +188,11 @@ def select_best(rewards, finish_reasons, rng):
     some = finished.any(axis=1)
     return [(p, int(best[p])) for p in np.flatnonzero(some)], list(np.flatnonzero(~some))
 
+
 # %% wrong: a generator of its own | idea: F20 | fails at: draws from the generator | points: 2
 def select_best(rewards, finish_reasons, rng):
     return select_top_k(rewards, finish_reasons, 1, np.random.default_rng())
+
 
 # %% wrong: argmax keeps NaN | idea: F32 | fails at: stops at a reward that is not finite | points: 2
 def select_best(rewards, finish_reasons, rng):
@@ -184,20 +204,24 @@ def select_best(rewards, finish_reasons, rng):
         kept.append((int(p), int(rng.choice(tied))))
     return kept, list(np.flatnonzero(~finished.any(axis=1)))
 
+
 # %% wrong: nanargmax | idea: F32 | fails at: stops at a reward that is not finite | points: 2
 def select_best(rewards, finish_reasons, rng):
     return select_top_k(np.nan_to_num(rewards, nan=-1e9, posinf=-1e9), finish_reasons, 1, rng)
+
 
 # %% wrong: an assertion | idea: F32 | fails at: stops at a reward that is not finite | points: 2
 def select_best(rewards, finish_reasons, rng):
     assert np.isfinite(rewards).all(), "not finite"
     return select_top_k(rewards, finish_reasons, 1, rng)
 
+
 # %% wrong: an error without the prompt | idea: F32 | fails at: names the prompt | points: 2
 def select_best(rewards, finish_reasons, rng):
     if not np.isfinite(rewards).all():
         raise ValueError("some reward is not finite")
     return select_top_k(rewards, finish_reasons, 1, rng)
+
 
 # %% wrong: top k of the whole table | idea: F29 | fails at: keeps the k best of each prompt | points: 3
 right = select_top_k
@@ -212,11 +236,13 @@ def select_top_k(rewards, finish_reasons, k, rng):
     n = rewards.shape[1]
     return [(int(i) // n, int(i) % n) for i in np.argsort(-rewards, axis=None)[: k * len(rewards)]], []
 
+
 # %% wrong: the control takes the first k | idea: F31 | fails at: breaks ties by lot | points: 3
 def select_random(finish_reasons, k, rng):
     reasons = np.asarray(finish_reasons)
     gone = [p for p in range(len(reasons)) if not (reasons[p] == "eos").any()]
     return [(p, c) for p in range(len(reasons)) for c in columns_of(reasons, p)[:k]], gone
+
 
 # %% wrong: control draws twice | idea: F04 | fails at: picks k of each prompt at random | points: 3
 def select_random(finish_reasons, k, rng):
@@ -227,6 +253,7 @@ def select_random(finish_reasons, k, rng):
         gone += [] if columns else [p]
     return kept, gone
 
+
 # %% correct: minus infinity in a copy, drawn among the maxima
 def select_best(rewards, finish_reasons, rng):
     checked(rewards)
@@ -234,6 +261,7 @@ def select_best(rewards, finish_reasons, rng):
     tied = (masked == masked.max(axis=1, keepdims=True, initial=-np.inf)) & np.isfinite(masked)
     kept = [[p, rng.choice(np.flatnonzero(row))] for p, row in enumerate(tied) if row.any()]
     return np.array(kept, dtype=int).reshape(-1, 2), np.flatnonzero(~tied.any(axis=1))
+
 
 # %% correct: a heap, with a lot behind each reward
 def select_top_k(rewards, finish_reasons, k, rng):
@@ -247,39 +275,47 @@ def select_top_k(rewards, finish_reasons, k, rng):
         left_out += [] if usable else [prompt]
     return kept, left_out
 
+
 # %% wrong: minus infinity written in | idea: input changed | fails at: leaves its input as it was | points: 2
 def select_best(rewards, finish_reasons, rng):
     found = select_top_k(rewards, finish_reasons, 1, rng)
     rewards[finish_reasons != "eos"] = -np.inf
     return found
 
+
 # %% wrong: a generator with a seed of its own | idea: F20 | fails at: draws from the generator | points: 2
 def select_best(rewards, finish_reasons, rng):
     return select_top_k(rewards, finish_reasons, 1, np.random.default_rng(42))
+
 
 # %% wrong: prompts counted anew | idea: F10 | fails at: leaves a prompt with nothing left out | points: 2
 def select_best(rewards, finish_reasons, rng):
     kept, left_out = select_top_k(rewards, finish_reasons, 1, rng)
     return [(place, column) for place, (_, column) in enumerate(kept)], left_out
 
+
 # %% wrong: columns counted among the finished | idea: F10 | fails at: never keeps a cut response | points: 2
 def select_best(rewards, finish_reasons, rng):
     kept, left_out = select_top_k(rewards, finish_reasons, 1, rng)
     return [(p, columns_of(finish_reasons, p).index(c)) for p, c in kept], left_out
+
 
 # %% wrong: counts from one | idea: F10 | fails at: keeps the highest reward of each prompt | points: 2
 def select_best(rewards, finish_reasons, rng):
     kept, left_out = select_top_k(rewards, finish_reasons, 1, rng)
     return [(p + 1, c) for p, c in kept], left_out
 
+
 # %% wrong: as many columns as rows | fails at: keeps the highest reward of each prompt | points: 2
 def select_best(rewards, finish_reasons, rng):
     size = len(rewards)
     return select_top_k(rewards[:, :size], finish_reasons[:, :size], 1, rng)
 
+
 # %% wrong: plus infinity kept | idea: F32 | fails at: stops at a reward that is not finite | points: 2
 def select_best(rewards, finish_reasons, rng):
     return select_top_k(np.nan_to_num(rewards, nan=np.nan, posinf=1e30), finish_reasons, 1, rng)
+
 
 # %% wrong: one lot for the whole table | idea: one lot | fails at: breaks ties by lot | points: 3
 def select_random(finish_reasons, k, rng):
@@ -287,6 +323,7 @@ def select_random(finish_reasons, k, rng):
     usable = [[int(c) for c in order if row[c] == "eos"] for row in finish_reasons]
     kept = [(p, c) for p, columns in enumerate(usable) for c in columns[:k]]
     return kept, [p for p, columns in enumerate(usable) if not columns]
+
 
 # %% wrong: a block from a random start | idea: F31 | fails at: picks k of each prompt at random | points: 3
 def select_random(finish_reasons, k, rng):

@@ -44,7 +44,9 @@ def sft_loss(logits, labels):
     picked = logprobs.gather(-1, targets.clamp(min=0).unsqueeze(-1)).squeeze(-1)
     return -(picked * mask).sum() / max(1, int(mask.sum()))
 
+
 # %% correct: lists and log_softmax
+
 
 # %% correct: pad_sequence and cross_entropy over what is learned
 def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
@@ -68,11 +70,13 @@ def sft_loss(logits, labels):
         return logits.sum() * 0
     return F.cross_entropy(logits[:, :-1][keep], labels[:, 1:][keep])
 
+
 # %% correct: a batch with nothing to learn is an error
 def sft_loss(logits, labels):
     if (labels[:, 1:] == -100).all():
         raise ValueError("there is no response token in this batch")
     return F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:])
+
 
 # %% correct: token by token, in a mapping that is no dict
 def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
@@ -90,6 +94,7 @@ def sft_loss(logits, labels):
     ]
     return torch.stack(losses).mean() if losses else 0
 
+
 # %% wrong: padded left | idea: F28 | fails at: puts the tokens in order, padded on the right | points: 2
 def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
     batch = build(prompts, ended(responses, finish_reasons, eos_id), pad_id, max_length)
@@ -99,25 +104,30 @@ def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
             batch[key][row] = batch[key][row].roll(shift)
     return batch
 
+
 # %% wrong: the mask asks for pad_id | idea: F23 | fails at: marks the real tokens | points: 4
 def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
     batch = build(prompts, ended(responses, finish_reasons, eos_id), pad_id, max_length)
     return batch | {"attention_mask": (batch["input_ids"] != pad_id).long()}
+
 
 # %% wrong: the prompt is learned | idea: F22 | fails at: learns the response alone | points: 4
 def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
     responses = ended(responses, finish_reasons, eos_id)
     return build(prompts, responses, pad_id, max_length, lambda p, r: p + r)
 
+
 # %% wrong: padding is learned | idea: F23 | fails at: never learns padding | points: 3
 def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
     return build(prompts, ended(responses, finish_reasons, eos_id), pad_id, max_length, fill=pad_id)
+
 
 # %% wrong: labels masked by id | idea: F23 | fails at: learns the response alone | points: 4
 def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
     batch = build(prompts, ended(responses, finish_reasons, eos_id), pad_id, max_length)
     batch["labels"][batch["input_ids"] == pad_id] = -100
     return batch
+
 
 # %% wrong: labels shifted | idea: shift twice | fails at: learns the response alone | points: 4
 def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
@@ -126,58 +136,71 @@ def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
     labels[:, -1] = -100
     return batch | {"labels": labels}
 
+
 # %% wrong: cut responses get an end | idea: F25 | fails at: ends what finished, and only that | points: 4
 def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
     return build(prompts, ended(responses, ["eos"] * len(prompts), eos_id), pad_id, max_length)
+
 
 # %% wrong: no response has an end | idea: F24 | fails at: ends what finished, and only that | points: 4
 def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
     bare = [r[:-1] if r and r[-1] == eos_id else list(r) for r in responses]
     return build(prompts, bare, pad_id, max_length)
 
+
 # %% wrong: responses as they come | idea: F24 | fails at: ends what finished, and only that | points: 4
 def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
     return build(prompts, [list(r) for r in responses], pad_id, max_length)
+
 
 # %% wrong: two ends | idea: F24 | fails at: ends what finished, and only that | points: 4
 def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
     twice = [list(r) + [eos_id] * (f == "eos") for r, f in zip(responses, finish_reasons)]
     return build(prompts, twice, pad_id, max_length)
 
+
 # %% wrong: long rows are cut | idea: F25 | fails at: refuses a row that is too long | points: 4
 def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
     batch = build(prompts, ended(responses, finish_reasons, eos_id), pad_id, 10**6)
     return {key: tensor[:, :max_length] for key, tensor in batch.items()}
+
 
 # %% wrong: length before the end | idea: F25 | fails at: refuses a row that is too long | points: 4
 def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
     fits([list(p) + list(r) for p, r in zip(prompts, responses)], max_length)
     return build(prompts, ended(responses, finish_reasons, eos_id), pad_id, 10**6)
 
+
 # %% wrong: mean of means | idea: sequence mean | fails at: is the mean over all response tokens | points: 3
 def sft_loss(logits, labels):
     rows = [F.cross_entropy(logits[k, :-1], labels[k, 1:]) for k in range(len(labels))]
     return torch.stack(rows).mean()
 
+
 # %% wrong: no shift | idea: no shift | fails at: is the mean over all response tokens | points: 3
 def sft_loss(logits, labels):
     return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+
 
 # %% wrong: divided by all positions | idea: F23 | fails at: is the mean over all response tokens | points: 3
 def sft_loss(logits, labels):
     return F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:], reduction="none").mean()
 
+
 # %% wrong: the sum | idea: sum | fails at: is the mean over all response tokens | points: 3
 def sft_loss(logits, labels):
     return F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:], reduction="sum")
+
 
 # %% wrong: the sign | idea: F03 | fails at: is the mean over all response tokens | points: 3
 def sft_loss(logits, labels):
     return -F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:])
 
+
 # %% wrong: NaN for nothing | idea: F32 | fails at: is finite on a batch with nothing to learn | points: 3
 def sft_loss(logits, labels):
     return F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:])
+
 
 # %% wrong: softmax | idea: overflow | fails at: stays finite where logits are large | points: 3
 def sft_loss(logits, labels):
@@ -186,15 +209,18 @@ def sft_loss(logits, labels):
     picked = probabilities.gather(-1, labels[:, 1:].clamp(min=0).unsqueeze(-1)).squeeze(-1)
     return -(picked.log() * mask).sum() / mask.sum().clamp(min=1)
 
+
 # %% wrong: detached | idea: detached | fails at: hands a gradient to the response's tokens alone | points: 3
 def sft_loss(logits, labels):
     keep = labels[:, 1:] != -100
     return F.cross_entropy(logits[:, :-1][keep].detach(), labels[:, 1:][keep]) if keep.any() else 0.0
 
+
 # %% wrong: nothing to learn costs 1 | fails at: is finite on a batch with nothing to learn | points: 3
 def sft_loss(logits, labels):
     keep = labels[:, 1:] != -100
     return F.cross_entropy(logits[:, :-1][keep], labels[:, 1:][keep]) if keep.any() else 1.0
+
 
 # %% correct: positions against lengths, whole numbers of another width, nothing for an empty batch
 def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
@@ -214,12 +240,14 @@ def sft_loss(logits, labels):
     losses = F.cross_entropy(logits.double()[:, :-1].transpose(1, 2), labels[:, 1:], reduction="none")
     return losses.sum() / (labels[:, 1:] >= 0).sum().clamp(min=1)
 
+
 # %% wrong: ends appended in place | idea: input changed | fails at: leaves its input as it was | points: 4
 def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
     for response, reason in zip(responses, finish_reasons):
         if reason == "eos" and response[-1:] != [eos_id]:
             response.append(eos_id)
     return build(prompts, responses, pad_id, max_length)
+
 
 # %% wrong: labels overwritten | idea: input changed | fails at: leaves its input as it was | points: 3
 def sft_loss(logits, labels):
@@ -229,21 +257,25 @@ def sft_loss(logits, labels):
     picked = torch.log_softmax(logits[:, :-1], -1).gather(-1, targets[..., None])[..., 0]
     return -(picked * learned).sum() / learned.sum().clamp(min=1)
 
+
 # %% wrong: starts late | idea: off by one | fails at: learns the response alone | points: 4
 def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
     responses = ended(responses, finish_reasons, eos_id)
     return build(prompts, responses, pad_id, max_length, lambda p, r: [-100] * len(p + r[:1]) + r[1:])
+
 
 # %% wrong: starts early | idea: off by one | fails at: learns the response alone | points: 4
 def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
     responses = ended(responses, finish_reasons, eos_id)
     return build(prompts, responses, pad_id, max_length, lambda p, r: [-100] * (len(p) - 1) + p[-1:] + r)
 
+
 # %% wrong: the end token is not learned | idea: F24 | fails at: learns the response alone | points: 4
 def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
     batch = build(prompts, ended(responses, finish_reasons, eos_id), pad_id, max_length)
     batch["labels"][batch["labels"] == eos_id] = -100
     return batch
+
 
 # %% wrong: prompt by its end token | fails at: learns the response alone | points: 4
 def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
@@ -253,14 +285,17 @@ def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
 
     return build(prompts, ended(responses, finish_reasons, eos_id), pad_id, max_length, label_of)
 
+
 # %% wrong: the mask hides the prompt | idea: F22 | fails at: marks the real tokens | points: 4
 def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
     batch = build(prompts, ended(responses, finish_reasons, eos_id), pad_id, max_length)
     return batch | {"attention_mask": (batch["labels"] != -100).long()}
 
+
 # %% wrong: refuses what fits | idea: off by one | fails at: refuses a row that is too long | points: 4
 def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
     return build(prompts, ended(responses, finish_reasons, eos_id), pad_id, max_length - 1)
+
 
 # %% wrong: long rows are skipped | idea: F27 | fails at: returns three tensors of one shape | points: 4
 def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
@@ -268,18 +303,22 @@ def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
     pairs = [(p, r) for p, r in pairs if len(p) + len(r) <= max_length]
     return build([p for p, _ in pairs], [r for _, r in pairs], pad_id, max_length)
 
+
 # %% wrong: new leaf | idea: detached | fails at: hands a gradient to the response's tokens alone | points: 3
 def sft_loss(logits, labels):
     loss = F.cross_entropy(logits[:, :-1].flatten(0, 1).detach(), labels[:, 1:].flatten())
     return loss.requires_grad_()
 
+
 # %% wrong: shifted back | idea: no shift | fails at: is the mean over all response tokens | points: 3
 def sft_loss(logits, labels):
     return F.cross_entropy(logits[:, 1:].flatten(0, 1), labels[:, :-1].flatten())
 
+
 # %% wrong: in bits | idea: unit | fails at: is the mean over all response tokens | points: 3
 def sft_loss(logits, labels):
     return F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten()) / 0.6931471805599453
+
 
 # %% wrong: the perplexity | idea: unit | fails at: is the mean over all response tokens | points: 3
 def sft_loss(logits, labels):

@@ -18,6 +18,7 @@ def said(id, verdict=None, evidence=0):
     answer = [o.text for o in question.answers].index(verdict) if verdict else 0
     return KEY | {id: question.label(sheet.variant, answer, evidence)}
 
+
 # %% correct: as it is
 verdicts = KEY
 

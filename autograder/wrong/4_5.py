@@ -112,6 +112,7 @@ stop_after = should_stop(panel)
 
 # %% correct: a loop that counts up
 
+
 # %% correct: from the end, with numpy
 def should_stop(panel):
     fails = [not (rises(a, b) and lives(panel, b)) for a, b in zip(panel, panel[1:])]
@@ -120,6 +121,7 @@ def should_stop(panel):
 
 stop_after = np.int64(stop_after)
 fresh = tuple(fresh)
+
 
 # %% correct: step by step, with a recursion
 def should_stop(panel, at=0):
@@ -130,21 +132,26 @@ def should_stop(panel, at=0):
         return float(at)
     return should_stop(panel, at + 1)
 
+
 # %% wrong: entropy against the round before | idea: F43 | fails at: stops where the rule says | points: 4
 def should_stop(panel):
     return reach(panel, lambda before, now: rises(before, now) and lives([before], now))
+
 
 # %% wrong: the error of the round before | idea: F34 | fails at: stops where the rule says | points: 4
 def should_stop(panel):
     return reach(panel, lambda a, b: b["gold"] - a["gold"] > 2 * a["gold_error"] and lives(panel, b))
 
+
 # %% wrong: two errors exactly | idea: F34 | fails at: stops where the rule says | points: 4
 def should_stop(panel):
     return reach(panel, lambda a, b: b["gold"] - a["gold"] >= 2 * b["gold_error"] and lives(panel, b))
 
+
 # %% wrong: NaN goes through | idea: F32 | fails at: stops where the rule says | points: 4
 def should_stop(panel):
     return reach(panel, lambda a, b: not b["gold"] - a["gold"] <= 2 * b["gold_error"] and lives(panel, b))
+
 
 # %% wrong: above the limits only | idea: at the limit | fails at: stops where the rule says | points: 4
 def should_stop(panel):
@@ -153,21 +160,26 @@ def should_stop(panel):
 
     return reach(panel, lambda before, now: rises(before, now) and lives(now))
 
+
 # %% wrong: gold against round 0 | idea: first round | fails at: stops where the rule says | points: 4
 def should_stop(panel):
     return reach(panel, lambda before, now: rises(panel[0], now) and lives(panel, now))
+
 
 # %% wrong: the reward rises | idea: F16 | fails at: stops where the rule says | points: 4
 def should_stop(panel):
     return reach(panel, lambda a, b: b["proxy"] - a["proxy"] > 2 * b["gold_error"] and lives(panel, b))
 
+
 # %% wrong: a fall counts | idea: sign | fails at: stops where the rule says | points: 4
 def should_stop(panel):
     return reach(panel, lambda a, b: abs(b["gold"] - a["gold"]) > 2 * b["gold_error"] and lives(panel, b))
 
+
 # %% wrong: rounds counted from one | idea: off by one | fails at: stops where the rule says | points: 4
 def should_stop(panel):
     return 1 + reach(panel, lambda a, b: rises(a, b) and lives(panel, b))
+
 
 # %% wrong: eats the panel | idea: input changed | fails at: leaves its input as it was | points: 4
 def should_stop(panel):
@@ -175,38 +187,47 @@ def should_stop(panel):
     panel.clear()
     return stop
 
+
 # %% wrong: the highest reward | idea: F16 | fails at: stops where the rule says | points: 4
 def should_stop(panel):
     return int(np.argmax([row["proxy"] for row in panel]))
+
 
 # %% wrong: the highest gold | idea: F34 | fails at: stops where the rule says | points: 4
 def should_stop(panel):
     return int(np.nanargmax([row["gold"] for row in panel]))
 
+
 # %% wrong: the last round | idea: F43 | fails at: stops where the rule says | points: 4
 def should_stop(panel):
     return len(panel) - 1
+
 
 # %% wrong: any rise | idea: F34 | fails at: stops where the rule says | points: 4
 def should_stop(panel):
     return reach(panel, lambda before, now: now["gold"] > before["gold"] and lives(panel, now))
 
+
 # %% wrong: collapse is not looked at | idea: F43 | fails at: stops where the rule says | points: 4
 def should_stop(panel):
     return reach(panel, rises)
+
 
 # %% wrong: one round too far | idea: off by one | fails at: stops where the rule says | points: 4
 def should_stop(panel):
     return min(len(panel) - 1, 1 + reach(panel, lambda a, b: rises(a, b) and lives(panel, b)))
 
+
 # %% wrong: gold is not looked at | idea: F15 | fails at: stops where the rule says | points: 4
 def should_stop(panel):
     return reach(panel, lambda before, now: lives(panel, now))
+
 
 # %% wrong: goes on behind a dip | idea: resumes | fails at: stops where the rule says | points: 4
 def should_stop(panel):
     good = [k for k in range(1, len(panel)) if rises(panel[k - 1], panel[k]) and lives(panel, panel[k])]
     return max(good, default=0)
+
 
 # %% wrong: stale pools | idea: F19 | fails at: each pool was drawn by the policy before it | points: 3
 pools, policies = rounds(drawn_by_base=True)

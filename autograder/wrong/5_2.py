@@ -18,6 +18,7 @@ def mend(*names):
 
 mend(*PLANTED)
 
+
 # %% correct: the three functions, in other words
 def seed_of(run_seed, number):
     return (run_seed * 997 + number) * 1000
@@ -67,6 +68,7 @@ mend("mask", "role")
 
 # %% wrong: mask and seed are left | idea: F22 | fails at: learns the response alone | points: 1
 mend("role")
+
 
 # %% wrong: nothing is learned | idea: mask | fails at: learns the response alone | points: 2
 def example(stored, finish_reason):

@@ -26,7 +26,6 @@ class rl:
         return shutil.copytree(made[Path(out).name.removeprefix("6-")], out, dirs_exist_ok=True)
 
 
-
 def judged(one):
     drawn = rslib.sample(one, heldout, n=2, seed=1_000_003, show_progress=False)
     start = None if one.fingerprint() == policy.fingerprint() else policy

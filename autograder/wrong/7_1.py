@@ -50,6 +50,7 @@ def changed(arm, **entries):
 
 findings = judge_claims()
 
+
 # %% correct: Student with S - 1 degrees, loops, a dict instead of three numbers
 def interval(first, second, level=0.95):
     seeds, prompts = len(first), len(first[0])
@@ -95,6 +96,7 @@ def verdict(low, high):
 
 results = sorted(results, key=lambda one: (one["seed"], one["arm"]))[::-1]
 
+
 # %% correct: what seeds and prompts share is counted once
 def interval(first, second, level):
     apart = np.asarray(first) - np.asarray(second)
@@ -111,6 +113,7 @@ def interval(first, second, level):
 
 findings = judge_claims()
 
+
 # %% wrong: over prompts alone | idea: F34 | fails at: pairs by prompt | points: 1.5
 def interval(first, second, level):
     by_prompt = (np.asarray(first) - np.asarray(second)).mean(0)
@@ -120,6 +123,7 @@ def interval(first, second, level):
 
 
 findings = judge_claims()
+
 
 # %% wrong: over seeds alone | idea: F34 | fails at: knows of prompts | points: 1.5
 def interval(first, second, level):
@@ -132,6 +136,7 @@ def interval(first, second, level):
 
 findings = {}
 
+
 # %% wrong: every cell for itself | idea: pooled rows | fails at: pairs by prompt | points: 1.5
 def interval(first, second, level):
     apart = np.asarray(first) - np.asarray(second)
@@ -140,6 +145,7 @@ def interval(first, second, level):
 
 
 findings = {}
+
 
 # %% wrong: each arm by itself | idea: unpaired | fails at: pairs by prompt | points: 1.5
 def interval(first, second, level):
@@ -163,6 +169,7 @@ def interval(first, second, level):
 
 
 findings = {}
+
 
 # %% wrong: 1.96 for three seeds | idea: normal | fails at: pairs by prompt | points: 1.5
 def interval(first, second, level):

@@ -47,6 +47,7 @@ def filled(function):
 
 methods = filled(describe)
 
+
 # %% correct: numpy, sets, the engine's own count
 def describe(arm, runs, trials, coefficients):
     gold = np.array([one["means"]["gold"] if "means" in one else np.nan for one in trials])
@@ -60,6 +61,7 @@ def describe(arm, runs, trials, coefficients):
 
 
 methods = filled(describe)
+
 
 # %% correct: loops, and more entries than asked for
 def describe(arm, runs, trials, coefficients):

@@ -1,0 +1,222 @@
+"""Kinds of test cells, each with right answers in two styles and a wrong one: marks are those of nbgrader."""
+
+import pytest
+
+from autograder.grading.examine import given
+from autograder.grading.sandbox import Sandbox
+from tests import grading, kinds
+from tests.kinds import POINTS, Kind
+
+pytestmark = grading.needs_walls
+SQUARE = "def square(x):\n    return x * x"
+HIDDEN = "### BEGIN HIDDEN TESTS\n{}\n### END HIDDEN TESTS"
+
+
+def kind(name, *cells, files=None, stub="", **answers):
+    """A kind; an answer of one cell is a text, of several a tuple of texts."""
+    texts = {style: (text,) if isinstance(text, str) else text for style, text in answers.items()}
+    return Kind(name, tuple(cells), texts, files or {}, stub)
+
+
+def square(name, test, *before, **answers):
+    """A kind whose answer is `square`."""
+    more = {"other": "square = lambda x: x ** 2", "wrong": "def square(x):\n    return x + 1"}
+    return kind(name, *before, ("answer", SQUARE), ("test", test), **more | answers)
+
+
+AS_STOCK = [
+    square("asserts", "assert square(3) == 9\nassert square(-2) == 4"),
+    square(
+        "number",
+        "points = 0\npoints += square(3) == 9\npoints += square(1) == 1\npoints",
+        half="square = lambda x: x",
+    ),
+    square("half", "1.5 if square(3) == 9 else 0.25"),
+    square("docstring", "assert square(3) == 9\n'ok'"),
+    square("number_of_ours", "import numpy as np\nfloat(np.mean([square(1) == 1, square(3) == 9]) * 2)"),
+    square(
+        "import_of_the_stub",
+        "assert np.isclose(square(3), 9) and np.sum([1, 1]) == 2",
+        ("plain", "import numpy as np"),
+        stub="import numpy as np",
+        shadowed="import numpy as np\ndef square(x):\n    return x * x",
+    ),
+    square("helper_of_a_test", "def close(a, b):\n    return abs(a - b) < 1e-9\nassert close(square(3), 9)"),
+    square(
+        "placeholder",
+        "assert square(3) == 9 and base == 3",
+        ("plain", "base = None"),
+    ),
+    square(
+        "seeded_data",
+        "assert list(square(data)) == [x * x for x in data] and len(data) == 4",
+        ("plain", "import numpy as np\nnp.random.seed(3)\ndata = np.random.rand(4)"),
+    ),
+    square(
+        "filled_in_a_loop",
+        "assert [square(n) for n in numbers] == [0, 1, 4, 9] and len(table) == 4",
+        (
+            "plain",
+            "numbers = []\ntable = {k: str(k) for k in range(4)}\nfor k in range(4):\n    numbers.append(k)",
+        ),
+    ),
+]
+# In `placeholder` the answer gives the value.
+AS_STOCK[7] = kind(
+    "placeholder",
+    ("plain", "base = None"),
+    ("answer", "base = 3"),
+    ("test", "assert base == 3"),
+    other="base = 1 + 2",
+    wrong="base = 4",
+)
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    with Sandbox(kinds.MODULES) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def graded(sandbox, tmp_path_factory):
+    """The record of an answer to a kind."""
+    root = tmp_path_factory.mktemp("kinds")
+    everything = [*AS_STOCK, *OURS, *TOLD]
+    plan = kinds.write(root, everything)
+    with kinds.grader(root, sandbox) as found:
+        yield lambda kind, style: kinds.graded(found, root, plan, kind, style)
+
+
+def marks(record):
+    assert not record["problem"]
+    return [cell["points"] for cell in record["cells"].values()]
+
+
+def why(record):
+    return [cell["why"] for cell in record["cells"].values()]
+
+
+@pytest.fixture(scope="module")
+def stock():
+    return kinds.stock(AS_STOCK)
+
+
+STYLES = [(kind, style) for kind in AS_STOCK for style in ("solved", *kind.answers)]
+
+
+@pytest.mark.parametrize(("kind", "style"), STYLES, ids=lambda v: v if isinstance(v, str) else v.name)
+def test_marks_are_those_of_nbgrader(graded, stock, kind, style):
+    record = graded(kind, style)
+    assert marks(record) == stock[kind.name, style], why(record)
+    if style == "other":
+        assert marks(record) == stock[kind.name, "solved"]
+
+
+def test_where_exercises_are_checked_their_verdicts_count_as_long_as_the_rest_passes():
+    cell, verdicts = {"source": "check('1.1')\nassert True", "most": 4.0}, [{"points": 1.5}, {"points": 0.5}]
+    assert given(None, cell, verdicts) == 2.0
+    assert given(None, cell, [{"points": 3.0}, {"points": 3.0}]) == 4.0
+    assert given(1.0, cell, verdicts) == 1.0 and given("x", cell, verdicts) is False
+    assert given(True, cell) is None and given(False, cell) is False
+
+
+# What is no number of points gives none ---------------------------------------------------------------------
+
+FORGED = {
+    "array": "import numpy as np\ndef points():\n    return np.ones(3)",
+    "one": "import numpy as np\ndef points():\n    return np.ones(1)",
+    "nothing_dimensional": "import numpy as np\ndef points():\n    return np.array(2.0)",
+    "masked": "import numpy as np\ndef points():\n    return np.ma.array([2.0])",
+    "tensor": "import torch\ndef points():\n    return torch.tensor(2.0)",
+    "series": "import pandas as pd\ndef points():\n    return pd.Series([1.0])",
+    "frame": "import pandas as pd\ndef points():\n    return pd.DataFrame({'a': [1]})",
+    "text": "class S(str):\n    pass\ndef points():\n    return S('2')",
+    "shown": "class P:\n    def __repr__(self):\n        return '2.0'\ndef points():\n    return P()",
+    "nan": "def points():\n    return float('nan')",
+    "too_many": "def points():\n    return 3",
+    "negative": "def points():\n    return -1",
+    "huge": "def points():\n    return 10 ** 2000",
+    "list": "def points():\n    return [2]",
+    "complex": "def points():\n    return 2 + 0j",
+    "fraction": "from fractions import Fraction\ndef points():\n    return Fraction(2)",
+    "false": "def points():\n    return False",
+    "ellipsis": "def points():\n    return ...",
+}
+OURS = [
+    kind("forged", ("answer", "def points():\n    return 2.0"), ("test", "points()"), **FORGED),
+    kind(
+        "shadows",
+        ("plain", "import numpy as np\nCASES = [1, 2]\ndef close(a, b):\n    return abs(a - b) < 1e-9"),
+        ("answer", "import numpy as np\ndef square(x):\n    return x * x"),
+        ("test", "assert all(close(square(n), n * n) for n in CASES) and np.isclose(square(3), 9)"),
+        stub="import numpy as np",
+        wrong="class np:\n    isclose = staticmethod(lambda *a: True)\n"
+        "CASES = []\ndef close(a, b):\n    return True\ndef square(x):\n    return 0",
+    ),
+    kind(
+        "lost_helper",
+        ("answer", SQUARE),
+        ("test", "assert square(3) == 9\ndef close(a, b):\n    return a == b"),
+        ("test", "assert close(square(4), 16)"),
+        wrong="def close(a, b):\n    return True\ndef square(x):\n    return 0",
+    ),
+]
+
+
+@pytest.mark.parametrize("style", FORGED)
+def test_what_is_no_number_of_points_gives_none_and_a_fixed_reason(graded, style):
+    record = graded(OURS[0], style)
+    assert marks(record) == [0.0]
+    assert why(record) == ["The test gave no number of points from 0 to 2."]
+
+
+@pytest.mark.parametrize("kind", OURS[1:], ids=lambda kind: kind.name)
+def test_nothing_of_a_learners_stands_for_the_instructors_names(graded, kind):
+    assert marks(graded(kind, "solved")) == [POINTS] * len(kind.tests())
+    assert sum(marks(graded(kind, "wrong"))) == 0.0
+
+
+# After a hidden test every word is fixed --------------------------------------------------------------------
+
+REMEMBER = "seen = []\ndef square(x):\n    seen.append(x)\n    if x > 5:\n        {}\n    return x * x"
+SAY = {
+    "kind_of_error": "raise type(f'E{x}', (ValueError,), {})(x)",
+    "builtin_error": "raise [KeyError, OSError, IndexError][x % 3]",
+    "prints": "print('got', x)",
+    "array": "import numpy as np; return np.zeros(x)",
+    "text": "return f'{x}'",
+    "ends": "import os; os._exit(x)",
+    "leaves": "raise SystemExit(x)",
+    "number": "return x / 1000",
+    "looks_right": "return 49",
+    "whose": "import autograder.session as s; s.whose = lambda: str(x); return 0",
+}
+LATER = "raise [KeyError, OSError, IndexError][seen[-1] % 3]"
+TOLD = [
+    kind(
+        "told",
+        ("answer", SQUARE),
+        ("test", "assert square(2) == 4\n" + HIDDEN.format("assert square(7) == 49")),
+        ("answer", "later = 1"),
+        ("test", "assert square(8) > 0, square(2)\nassert later == 1"),
+        **{name: (REMEMBER.format(text), LATER) for name, text in SAY.items()},
+        first=("def square(x):\n    raise KeyError('first')", "later = 1\nprint('seen')"),
+    )
+]
+ALLOWED = {"", "A test that is not shown did not pass."}
+
+
+def test_after_a_hidden_test_every_word_is_fixed(graded):
+    told = {style: graded(TOLD[0], style) for style in SAY}
+    for record in told.values():
+        assert set(why(record)) <= ALLOWED
+        assert not record["notes"] and record["variant"] == ""
+    alike = [record["shown"] for record in told.values() if marks(record) == [0.0, 0.0]]
+    assert len(alike) == len(SAY) - 2 and all(shown == alike[0] for shown in alike)
+    assert marks(told["looks_right"]) == [POINTS, 0.0]
+
+
+def test_what_fails_before_the_hidden_part_is_told_as_in_the_release(graded):
+    record = graded(TOLD[0], "first")
+    assert why(record)[0] == "`assert square(2) == 4` stopped with KeyError."

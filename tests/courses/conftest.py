@@ -1,0 +1,3 @@
+"""The courses' own modules and notebooks are data, not tests."""
+
+collect_ignore_glob = ["*/*"]

@@ -1,0 +1,98 @@
+"""Other instructors' courses: the grader gives the marks of stock nbgrader, or refuses and names the cell.
+
+`tests/courses/NAME/stock.json` holds what stock nbgrader gave;
+`python -m tests.courses.build NAME` writes it anew.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("nbgrader")
+
+from tests.courses.build import HERE, copy_course, marks, names, set_due_dates
+from tests.grading import grade, needs_walls
+
+pytestmark = needs_walls
+
+
+def cell_by_cell(scores: dict[str, Any]) -> dict[str, float | None]:
+    """STUDENT/ASSIGNMENT/NOTEBOOK/CELL to score."""
+    return {
+        f"{student}/{assignment}/{cell}": score
+        for student, work in scores.items()
+        for assignment, cells in work.items()
+        for cell, score in cells.items()
+    }
+
+
+def differences(stock: dict[str, Any], ours: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What is not the same, as (stock's, ours); "absent" where there is no such mark."""
+    pairs = [(cell_by_cell(stock["scores"]), cell_by_cell(ours["scores"]))]
+    pairs += [(cell_by_cell({"late": stock["late"]}), cell_by_cell({"late": ours["late"]}))]
+    pairs += [({"by hand": stock["by_hand"]}, {"by hand": ours["by_hand"]})]
+    return {
+        key: (theirs.get(key, "absent"), mine.get(key, "absent"))
+        for theirs, mine in pairs
+        for key in sorted(theirs.keys() | mine.keys())
+        if theirs.get(key, "absent") != mine.get(key, "absent")
+    }
+
+
+def refused_cells(course: Path) -> set[str]:
+    """ASSIGNMENT/NOTEBOOK/CELL that the grader may refuse, as the course declares with its reasons."""
+    declared = course / "refused.json"
+    return set(json.loads(declared.read_text())) if declared.exists() else set()
+
+
+def named_cells(stock: dict[str, Any], assignments: set[str], told: str) -> set[str]:
+    """The graded cells, as ASSIGNMENT/NOTEBOOK/CELL, whose ids stand in what the grader said."""
+    cells = {key.split("/", 1)[1] for key in cell_by_cell(stock["scores"])}
+    return {
+        cell
+        for cell in cells
+        if cell.split("/")[0] in assignments and re.search(rf"\b{re.escape(cell.split('/')[-1])}\b", told)
+    }
+
+
+def without(stock: dict[str, Any], refused: set[str]) -> dict[str, Any]:
+    """Stock's marks without these assignments."""
+    return {
+        part: {
+            student: {name: marks for name, marks in work.items() if name not in refused}
+            for student, work in stock[part].items()
+            if work.keys() - refused
+        }
+        for part in ("scores", "late", "by_hand")
+    }
+
+
+def compare(course: Path, stock: dict[str, Any], may_refuse: set[str]) -> set[str]:
+    """Grade the course in a folder and hold its marks to stock's; return the assignments it refused."""
+    set_due_dates(course, stock["due"])
+    run = grade(course)
+    told, ours = run.stdout + run.stderr, marks(course)
+    assert "Traceback" not in told, told
+    marked = {name for work in ours["scores"].values() for name in work}
+    refused = {name for work in stock["scores"].values() for name in work} - marked
+    if refused:
+        named = named_cells(stock, refused, told)
+        assert run.returncode, f"{refused} without marks, and no refusal\n{told}"
+        assert named and named <= may_refuse, f"refused: {refused}, for {named}\n{told}"
+    wrong = differences(without(stock, refused), ours)
+    table = "\n".join(f"{key}: stock {theirs}, grader {mine}" for key, (theirs, mine) in wrong.items())
+    assert not wrong, f"{len(wrong)} differences\n{table}\n{told}"
+    return refused
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_course_gets_the_marks_of_stock_nbgrader(name: str, tmp_path: Path, record_property: Any):
+    course = tmp_path / name
+    copy_course(HERE / name, course)
+    stock = json.loads((HERE / name / "stock.json").read_text())
+    record_property("refused", sorted(compare(course, stock, refused_cells(HERE / name))))

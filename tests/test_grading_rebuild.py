@@ -65,9 +65,9 @@ def test_a_folder_without_source_is_no_course(tmp_path):
 
 DOWNLOADS = [
     ("ada_01_one.ipynb", "ada", 0),
-    ("ada_LATE_12_345_01_one-2.ipynb", "ada", 2),
+    ("ada_LATE_12_345_01_one-2.ipynb", "ada_12", 2),
     ("ada_01_one (1).ipynb", "ada", 1),
-    ("Ada L_7_assignsubmission_file_/01_one.ipynb", "Ada L", 0),
+    ("Ada L_7_assignsubmission_file_/01_one.ipynb", "Ada L_7", 0),
     ("größe_01_one.ipynb", "größe", 0),
     ("ada/01_one/01_one.ipynb", "ada", 0),
     ("x@y.org_01_one.ipynb", "x@y.org", 0),

@@ -1,242 +1,486 @@
-"""What was handed in: files are found and read, nothing is executed, every surprise is a sentence.
+"""What was handed in, and by whom: files are read and not executed, every surprise is a sentence.
 
-Three forms are known: nbgrader's `submitted/` tree, a folder of downloaded notebooks, and a zip of either.
+What the input is, is decided once for all of it: nbgrader's `submitted/` tree, the download of a learning
+platform, or files that a person put together. It is then read by that form alone. In a tree the folder is the
+student, on a platform its number is, and nothing that a student names himself can lead to somebody else.
 """
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import hashlib
-import os
 import re
-import stat
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from autograder.grading import files, platforms
+from autograder.grading.files import MAX_FILE, Area, Entry, File, Unreadable
 from autograder.grading.wire import WireError, parsed
-from rslib.errors import DataError, RSError
+from rslib.errors import DataError
 
-MAX_FILE = 20 << 20
-MAX_ENTRIES = 20_000
-MAX_DEPTH = 5
+__all__ = ["MAX_FILE", "File", "Found", "Raw", "Submission", "Unreadable", "cells", "digest", "find"]
+
 MAX_CELLS = 5_000
 MAX_SOURCE = 200_000
-STUDENT = re.compile(r"\w[\w@.,'+() -]{0,63}")
-"""A student's id: letters of any language, digits, and a few marks; it becomes a folder's name."""
-CANVAS = re.compile(r"^(.+?)(?:_LATE)?_\d+_\d+$")
-MOODLE = re.compile(r"^(.+?)_\d+_assignsubmission_file_?$")
-COPY = re.compile(r"^(?:-(\d{1,3})| ?\((\d{1,3})\))?$")
-
-
-class Unreadable(RSError):
-    """A submission that is graded as blank, with its reason in one sentence."""
-
-
-@dataclass
-class File:
-    """One notebook that was handed in; it is opened when it is its turn."""
-
-    name: str
-    path: Path
-    inside: str = ""
-    version: int = 0
-
-    def read(self) -> bytes:
-        """Its bytes, at most MAX_FILE. Raises Unreadable."""
-        try:
-            return self._zipped() if self.inside else self._plain()
-        except (
-            OSError,
-            zipfile.BadZipFile,
-            RuntimeError,
-            NotImplementedError,
-            ValueError,
-            EOFError,
-        ) as error:
-            raise Unreadable(f"The file could not be read: {type(error).__name__}.") from error
-
-    def _plain(self) -> bytes:
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as stream:
-            facts = os.fstat(descriptor)
-            if not stat.S_ISREG(facts.st_mode):
-                raise Unreadable("The notebook is not an ordinary file.")
-            if facts.st_nlink > 1:
-                raise Unreadable("The notebook is a second name of another file, not a file of its own.")
-            return _bounded(stream)
-
-    def _zipped(self) -> bytes:
-        with zipfile.ZipFile(self.path) as archive, archive.open(self.inside) as stream:
-            return _bounded(stream)
-
-
-def _bounded(stream: Any) -> bytes:
-    content = stream.read(MAX_FILE + 1)
-    if len(content) > MAX_FILE:
-        raise Unreadable(
-            f"The notebook is larger than {MAX_FILE >> 20} MB; clear its outputs and save it again."
-        )
-    return content
+MAX_EXTRAS = 100
+MAX_EXTRA_BYTES = 50 << 20
+MAX_ID = 64
+MAX_ZIPS = 8
+"""Zips of one student that are looked into."""
+TREE, PLAIN = "nbgrader's submitted/ tree", "files that a person put together"
+FORMS = (*platforms.READERS, TREE, PLAIN)
+STAMP = "timestamp.txt"
+COPY = (
+    r"(?:[^\W\d_]+ ){{0,6}}[“「\"']?{name}(?:\.ipynb)?[”」\"']?"
+    r"(?:(?: - |[ _-])(?:copy|copie|kopie|kopia|copia)? ?\(?(?P<version>\d{{1,3}})?\)?"
+    r"|\((?P<number>\d{{1,3}})\)"
+    r"|的副本| ?のコピー|의 사본)?"
+)
+"""What a copy of NAME is called by browsers, Jupyter, Windows, Colab ("Copy of NAME" in any language)."""
+NOTEBOOK = re.compile(r"\.ipynb(?:\.txt|\.json)?$", re.IGNORECASE)
 
 
 @dataclass
 class Submission:
-    """What one student handed in for one assignment. `when`: the collector's time, UTC, or None."""
+    """What one student handed in for one assignment. `when`: the collector's time, UTC, or None.
+
+    extras: ordinary files beside the notebooks, by their path from there (with /). notes: sentences for the
+    student. problem: why all of it counts as blank, or "". platform and number: the learning platform's.
+    """
 
     student: str
     assignment: str
     files: dict[str, File] = field(default_factory=dict)
     problem: str = ""
     when: datetime.datetime | None = None
+    extras: dict[str, File] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    platform: str = ""
+    number: str = ""
 
 
 @dataclass
 class Found:
-    """All submissions, and what could not be assigned to a student."""
+    """All submissions; files that belong to nobody, with the reason; what a person has to look at."""
 
     submissions: list[Submission]
-    strays: list[str]
+    strays: dict[str, str]
+    warnings: list[str] = field(default_factory=list)
 
 
-def find(where: Path, notebooks: Mapping[str, Sequence[str]], *, only: str = "") -> Found:
-    """The submissions in a folder or zip. `notebooks`: names by assignment. Raises DataError."""
-    if not where.exists():
-        raise DataError(
-            "there are no submissions", where=str(where), fix="Name a folder or a zip of notebooks."
-        )
-    entries = _in_zip(where) if zipfile.is_zipfile(where) else _in_folder(where)
-    found: dict[tuple[str, str], Submission] = {}
-    strays: list[str] = []
-    for parts, path, inside, problem in entries:
-        key = _whose(parts, notebooks, only)
-        if key is None:
-            if parts[-1].endswith(".ipynb"):
-                strays.append("/".join(parts))
-            continue
-        student, assignment, name, version = key
-        if not STUDENT.fullmatch(student):
-            strays.append("/".join(parts))
-            continue
-        one = found.setdefault((student, assignment), Submission(student, assignment))
-        if name == "timestamp.txt":
-            one.when = one.when or _time(path, inside)
-        elif problem:
-            one.problem = problem
-        elif name not in one.files or version >= one.files[name].version:
-            one.files[name] = File(name, path, inside, version)
-    kept = [found[key] for key in sorted(found) if found[key].files or found[key].problem]
-    return Found(kept, strays)
+@dataclass(frozen=True)
+class Item:
+    """A file of a student: where it lies among his own files, and of which attempt it is."""
+
+    parts: tuple[str, ...]
+    entry: Entry
+    attempt: tuple[str | int, ...] = ()
+    zipped: bool = False
+
+    @property
+    def name(self) -> str:
+        """The file's own name."""
+        return self.parts[-1]
+
+    @property
+    def shown(self) -> str:
+        """Its name for people."""
+        return "/".join(self.parts)
 
 
-Entry = tuple[tuple[str, ...], Path, str, str]
-"""Parts of the name, the file, the name inside of a zip or "", what is wrong with it or ""."""
+@dataclass
+class Handed:
+    """All that one student handed in."""
+
+    student: str
+    number: str = ""
+    items: list[Item] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    folders: set[str] = field(default_factory=set)
 
 
-def _in_folder(root: Path) -> Iterator[Entry]:
-    if not root.is_dir():
-        raise DataError("this is neither a folder nor a zip", where=str(root))
-    count, front = 0, [(root, ())]
-    while front:
-        folder, parts = front.pop()
-        try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError:
-            continue
-        for entry in entries:
-            count += 1
-            if count > MAX_ENTRIES:
-                raise DataError(f"more than {MAX_ENTRIES} files", where=str(root))
-            here = (*parts, entry.name)
-            if entry.is_dir(follow_symlinks=False) and not entry.name.endswith(".ipynb"):
-                front += [(Path(entry.path), here)] if len(here) < MAX_DEPTH and entry.name[0] != "." else []
-            elif entry.name.endswith(".ipynb") or entry.name == "timestamp.txt":
-                yield here, Path(entry.path), "", _problem(entry)
+def find(where: Path, notebooks: Mapping[str, Sequence[str]], *, others: Collection[str] = ()) -> Found:
+    """The submissions in a folder or zip. Raises DataError where it can not be read.
 
-
-def _problem(entry: os.DirEntry) -> str:
-    if entry.is_symlink():
-        return "The notebook is a link, not a file."
-    return "" if entry.is_file(follow_symlinks=False) else "The notebook is not an ordinary file."
-
-
-def _in_zip(path: Path) -> Iterator[Entry]:
-    with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
-    if len(entries) > MAX_ENTRIES:
-        raise DataError(f"more than {MAX_ENTRIES} files", where=str(path))
-    for entry in entries:
-        parts = tuple(part for part in entry.filename.split("/") if part not in ("", "."))
-        wanted = parts and (parts[-1].endswith(".ipynb") or parts[-1] == "timestamp.txt")
-        if (
-            not wanted
-            or entry.is_dir()
-            or ".." in parts
-            or parts[0] == "__MACOSX"
-            or parts[-1].startswith("._")
-        ):
-            continue
-        linked = stat.S_ISLNK(entry.external_attr >> 16)
-        large = entry.file_size > MAX_FILE
-        problem = "The notebook is a link, not a file." if linked else ""
-        problem = f"The notebook is larger than {MAX_FILE >> 20} MB." if large else problem
-        yield parts, path, entry.filename, problem
-
-
-def _whose(
-    parts: tuple[str, ...], notebooks: Mapping[str, Sequence[str]], only: str
-) -> tuple[str, str, str, int] | None:
-    """(student, assignment, notebook or timestamp.txt, version) of a file, or None."""
-    if len(parts) >= 3 and parts[-2] in notebooks and (not only or parts[-2] == only):
-        stem = parts[-1].removesuffix(".ipynb")
-        if parts[-1] == "timestamp.txt" or stem in notebooks[parts[-2]]:
-            return parts[-3], parts[-2], "timestamp.txt" if parts[-1] == "timestamp.txt" else stem, 0
-    if parts[-1] == "timestamp.txt":
-        return None
-    for assignment, names in notebooks.items():
-        for name in names if not only or assignment == only else ():
-            found = _downloaded(parts, name)
-            if found is not None:
-                return found[0], assignment, name, found[1]
-    return None
-
-
-def _downloaded(parts: tuple[str, ...], name: str) -> tuple[str, int] | None:
-    """(student, version) of a file that a learning platform named: before or around the notebook's name.
-
-    >>> _downloaded(("ada_01_one.ipynb",), "01_one")
-    ('ada', 0)
-    >>> _downloaded(("ada_LATE_12_345_01_one-2.ipynb",), "01_one")
-    ('ada', 2)
-    >>> _downloaded(("Ada L_7_assignsubmission_file_", "01_one.ipynb"), "01_one")
-    ('Ada L', 0)
+    Args:
+        where: the folder or zip.
+        notebooks: names of notebooks by assignment.
+        others: assignments of the course that are not graded now; their folders in a tree are passed over.
     """
-    before, found, after = parts[-1].removesuffix(".ipynb").rpartition(name)
-    copy = COPY.match(after)
-    if not found or not copy:
+    areas, strays = files.listing(where)
+    reader = _Reader(_form(areas, notebooks, others), notebooks, others, strays)
+    handed = reader.students(areas)
+    submissions = list(reader.tree(handed) if reader.form == TREE else reader.downloads(handed, where))
+    reader.warnings += _alike([one.student for one in submissions])
+    return Found(sorted(submissions, key=lambda one: (one.student, one.assignment)), strays, reader.warnings)
+
+
+# Which form the input has -----------------------------------------------------------------------------------
+
+
+def _form(areas: list[Area], notebooks: Mapping[str, Sequence[str]], others: Collection[str]) -> str:
+    """The form of most names of the top level; on a tie the stricter form."""
+    known = {*notebooks, *others}
+    forms = Counter(_form_of(area, notebooks, known) for area in areas)
+    return max(FORMS, key=lambda form: (forms[form], -FORMS.index(form)))
+
+
+def _form_of(area: Area, notebooks: Mapping[str, Sequence[str]], known: set[str]) -> str:
+    for form, read in platforms.READERS.items():
+        if read(area.name) is not None and not _by_hand(area, notebooks):
+            return form
+    return TREE if area.folder and area.folders & known else PLAIN
+
+
+def _by_hand(area: Area, notebooks: Mapping[str, Sequence[str]]) -> bool:
+    """Whether STUDENT_NOTEBOOK.ipynb looks like Canvas's name because the notebook's begins with numbers."""
+    names = [name for some in notebooks.values() for name in some if re.match(r"\d+_\d+_", name)]
+    plain = _before(area.name, names) if not area.folder else None
+    return plain is not None and not re.search(r"_\d+_\d+(_|$)", plain[0])
+
+
+# Whose what is ----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Reader:
+    """Reads one input by its form."""
+
+    form: str
+    notebooks: Mapping[str, Sequence[str]]
+    others: Collection[str]
+    strays: dict[str, str]
+    warnings: list[str] = field(default_factory=list)
+
+    def students(self, areas: Sequence[Area]) -> list[Handed]:
+        """Everything by student."""
+        handed: dict[str, Handed] = {}
+        shape: dict[str, bool] = {}
+        for area in sorted(areas, key=lambda area: (not area.folder, area.name)):
+            name = self._whose(area)
+            if isinstance(name, platforms.Name) and self.form == PLAIN:
+                if shape.setdefault(name.student, area.folder) != area.folder:
+                    name = f"there is a folder {name.student!r} too, and the folder counts"
+            if isinstance(name, str):
+                self._stray(area, name)
+            else:
+                _add(handed.setdefault(name.key, Handed(name.student, name.number)), area, name)
+        self._apart(handed)
+        return list(handed.values())
+
+    def _apart(self, handed: Mapping[str, Handed]) -> None:
+        """Give people whose names come out alike longer ids."""
+        times = Counter(one.student for one in handed.values())
+        for key, one in handed.items():
+            if times[one.student] > 1:
+                longer = f"{platforms.readable(key)}_{hashlib.sha256(key.encode()).hexdigest()[:6]}"
+                self.warnings.append(f"Several people are called {one.student!r}; one is {longer!r}.")
+                one.student = longer
+
+    def _whose(self, area: Area) -> platforms.Name | str:
+        """Whose it is, or why that is not known."""
+        if self.form in platforms.READERS:
+            name = platforms.READERS[self.form](area.name)
+            return name or f"not named as {self.form} names what it gives out"
+        if self.form == TREE and not area.folder:
+            return "not in a student's folder"
+        student, rest, version = area.name, "", 0
+        if not area.folder:
+            names = [name for some in self.notebooks.values() for name in some]
+            parts = _before(area.name, [*names, *self.notebooks]) or _student_zip(area.name, names)
+            if parts is None:
+                return "no student's name and notebook's name"
+            student, rest, version = parts
+        elif self.form == PLAIN and area.name in {*self.notebooks, *self.others}:
+            return "the name of an assignment and no student's"
+        return _no_id(student) or platforms.Name(student, attempt=(version,) if rest else (), rest=rest)
+
+    def _stray(self, area: Area, why: str) -> None:
+        if area.name in platforms.OWN:
+            return
+        for entry in area.entries:
+            self.strays["/".join((area.name, *entry.parts))] = entry.file.problem or why
+        if not area.entries:
+            self.strays[area.name] = area.problem or why
+
+    # One student's files ------------------------------------------------------------------------------------
+
+    def tree(self, handed: Sequence[Handed]) -> Iterator[Submission]:
+        """Submissions of a tree: STUDENT/ASSIGNMENT/NOTEBOOK.ipynb, and nothing else is one."""
+        for one in handed:
+            for assignment in sorted(one.folders & self.notebooks.keys()):
+                own = [item for item in one.items if item.parts[0] == assignment and item.parts[1:]]
+                inside = replace(one, items=[replace(item, parts=item.parts[1:]) for item in own])
+                yield self._submission(inside, assignment)
+            for item in one.items:
+                if item.parts[0] not in {*self.notebooks, *self.others} or len(item.parts) == 1:
+                    why = item.entry.file.problem or "not in the folder of an assignment"
+                    self.strays[f"{one.student}/{item.shown}"] = why
+
+    def downloads(self, handed: Sequence[Handed], where: Path) -> Iterator[Submission]:
+        """Submissions of a download: a notebook's name tells the assignment. Raises DataError for two."""
+        names = Counter(name for some in self.notebooks.values() for name in some)
+        several = [name for name, times in names.items() if times > 1]
+        if several:
+            fix = "Grade one assignment at a time: --assignment NAME."
+            raise DataError(f"several assignments have a notebook {several[0]!r}", where=str(where), fix=fix)
+        wanted: dict[str, set[str]] = {}
+        for one in handed:
+            one.items = _with_zips(one, list(names))
+            fits = [found[0] for item in one.items if (found := _match(item.name, list(names)))]
+            wanted[one.student] = {a for a, some in self.notebooks.items() if set(some) & set(fits)}
+        seen = set().union(*wanted.values()) if len(self.notebooks) > 1 else set(self.notebooks)
+        for one in handed:
+            chosen = wanted[one.student] or (seen if len(seen) == 1 else set())
+            for assignment in sorted(chosen):
+                yield self._submission(one, assignment)
+            for item in [] if chosen else one.items:
+                self.strays[f"{one.student}: {item.shown}"] = "no notebook of an assignment"
+
+    def _submission(self, one: Handed, assignment: str) -> Submission:
+        made = Submission(one.student, assignment, notes=list(one.notes), number=one.number)
+        made.platform = self.form if self.form in platforms.READERS else ""
+        names = self.notebooks[assignment]
+        candidates = one.items
+        if self.form == TREE:
+            self._time(made, one)
+            one = replace(one, items=_with_zips(one, names, most=1))
+            candidates = [item for item in one.items if len(item.parts) == 1 or item.zipped]
+            made.notes += [text for text in one.notes if text not in made.notes]
+        chosen = [item for name in names if (item := _choose(made, candidates, name, names)) is not None]
+        _problems(made, one, names)
+        _extras(made, one, chosen, [name for some in self.notebooks.values() for name in some])
+        return made
+
+    def _time(self, made: Submission, one: Handed) -> None:
+        """Set the collector's time from timestamp.txt."""
+        stamp = next((item for item in one.items if item.parts == (STAMP,)), None)
+        if stamp is None:
+            return
+        try:
+            made.when, problem = moment(stamp.entry.file.read()[:200].decode("utf-8", "replace").strip())
+        except Unreadable as error:
+            problem = f"it could not be read ({error}), so that lateness is not known"
+        if problem:
+            made.notes.append(f"About {STAMP}: {problem}.")
+            self.warnings.append(f"{made.student}, {made.assignment}, {STAMP}: {problem}.")
+
+
+def _add(one: Handed, area: Area, name: platforms.Name) -> None:
+    """Add to a student's files what lies below one of his names."""
+    one.folders |= area.folders
+    one.notes += [text for text in (area.problem, name.note) if text and text not in one.notes]
+    front = (name.rest or area.name,)
+    for entry in () if name.receipt else area.entries:
+        parts = entry.parts or front
+        one.items.append(Item(parts, replace(entry, parts=parts), name.attempt))
+
+
+def _no_id(name: str) -> str:
+    """Why a name of a folder or file cannot be a student's id, or "".
+
+    >>> _no_id("Ada (Countess) O'Brien"), _no_id("-x") != ""
+    ('', True)
+    """
+    kinds = [unicodedata.category(c) for c in name]
+    if not name or kinds[0][0] not in "LN" or name[-1] in ". " or len(name) > MAX_ID:
+        return f"no student's id: a letter or digit first, no dot or space last, up to {MAX_ID} characters"
+    for letter, kind in zip(name, kinds, strict=True):
+        if kind[0] not in "LMN" and kind != "So" and letter not in " _-'’.,()+@&!":
+            return f"no student's id: it holds U+{ord(letter):04X}"
+    return ""
+
+
+def _alike(students: Sequence[str]) -> list[str]:
+    """Sentences about ids that a file system or a reader may take for one."""
+    spelled: dict[str, set[str]] = {}
+    for student in students:
+        plain = unicodedata.normalize("NFKC", student).casefold().replace("’", "'")
+        spelled.setdefault(" ".join(plain.split()), set()).add(student)
+    return [
+        f"{', '.join(map(ascii, sorted(some)))} differ in spelling alone; they were kept apart."
+        for some in spelled.values()
+        if len(some) > 1
+    ]
+
+
+# Which file is which notebook -------------------------------------------------------------------------------
+
+
+def _stem(name: str) -> str:
+    return NOTEBOOK.sub("", unicodedata.normalize("NFC", name)) if NOTEBOOK.search(name) else ""
+
+
+@lru_cache(maxsize=1000)
+def _copies(name: str) -> re.Pattern[str]:
+    return re.compile(COPY.format(name=re.escape(unicodedata.normalize("NFC", name))), re.IGNORECASE)
+
+
+def _match(file: str, names: Sequence[str]) -> tuple[str, bool, int] | None:
+    """(notebook, whether it bears its very name, number of the copy) of a student's file.
+
+    >>> _match("Kopie von ps1 (2).ipynb", ["ps1"]), _match("ps12.ipynb", ["ps1"])
+    (('ps1', False, 2), None)
+    """
+    stem = _stem(file)
+    if not stem or len(stem) > 300:
         return None
-    version = int(copy[1] or copy[2] or 0)
-    student = before.rstrip("_- ")
-    if student:
-        return (CANVAS.match(student) or [None, student])[1], version
-    if len(parts) < 2:
-        return None
-    moodle = MOODLE.match(parts[-2])
-    return (moodle[1] if moodle else parts[-2]), version
-
-
-def _time(path: Path, inside: str) -> datetime.datetime | None:
-    """The collector's time of a submission, as nbgrader writes it."""
-    from dateutil.parser import parse
-
-    with contextlib.suppress(Unreadable, ValueError, OverflowError):
-        text = File("timestamp.txt", path, inside).read()[:100].decode("ascii", "replace").strip()
-        found = parse(text)
-        return found.astimezone(datetime.UTC).replace(tzinfo=None) if found.tzinfo else found
+    for name in names:
+        if stem == unicodedata.normalize("NFC", name):
+            return name, file.endswith(".ipynb"), 0
+    for name in sorted(names, key=len, reverse=True):
+        copy = _copies(name).fullmatch(stem)
+        if copy:
+            return name, False, int(copy["version"] or copy["number"] or 0)
     return None
+
+
+def _before(file: str, names: Sequence[str]) -> tuple[str, str, int] | None:
+    """(student, notebook's file, number of the copy) of STUDENT_NOTEBOOK.ipynb, by the longest known name.
+
+    >>> _before("ada_01_one (1).ipynb", ["one", "01_one"])
+    ('ada', '01_one.ipynb', 1)
+    """
+    archive = file.lower().endswith(".zip")
+    stem = file[:-4].removesuffix(".ipynb") if archive else _stem(file)
+    for name in sorted(names, key=len, reverse=True):
+        pattern = rf"(.+?)[ _-]+{re.escape(name)}(?:-(\d{{1,3}})| ?\((\d{{1,3}})\))?"
+        parts = re.fullmatch(pattern, stem, re.DOTALL)
+        if parts:
+            own = file if archive else f"{name}.ipynb"
+            return parts[1].rstrip("_- "), own, int(parts[2] or parts[3] or 0)
+    return None
+
+
+def _student_zip(file: str, names: Sequence[str]) -> tuple[str, str, int] | None:
+    """(student, file, 0) of STUDENT.zip."""
+    stem = file[:-4].removesuffix(".ipynb")
+    nobodys = _match(f"{stem}.ipynb", names) is not None
+    return None if nobodys or not file.lower().endswith(".zip") else (stem, file, 0)
+
+
+def _with_zips(one: Handed, names: Sequence[str], most: int = files.MAX_DEPTH) -> list[Item]:
+    """A student's files; where a notebook is missing, with those in his zips, which stay his. most: depth."""
+    items, looked = list(one.items), 0
+    for _ in range(files.MAX_NESTED):
+        zips = [i for i in items if i.name.lower().endswith(".zip") and (i.zipped or len(i.parts) <= most)]
+        if not zips or all(any(_match(item.name, [name]) for item in items) for name in names):
+            break
+        for item in zips[: MAX_ZIPS - looked]:
+            looked += 1
+            items.remove(item)
+            try:
+                inner = files.unzipped(replace(item.entry, parts=item.parts))
+            except (Unreadable, *files.ZIP_ERRORS) as error:
+                one.notes.append(f"The zip {item.shown} could not be read: {error}")
+                continue
+            items += [Item(entry.parts, entry, item.attempt, zipped=True) for entry in inner]
+    return items[: files.MAX_OWN]
+
+
+def _choose(made: Submission, items: Sequence[Item], name: str, names: Sequence[str]) -> Item | None:
+    """The file that counts as a notebook: the latest attempt, the nearest, its very name, the last copy."""
+    fits = [(i, fit) for i in items if (fit := _match(i.name, names)) is not None and fit[0] == name]
+    if not fits:
+        return None
+    item, (_, exact, version) = max(fits, key=lambda fit: _rank(*fit))
+    by_hand = item.attempt and not made.platform
+    made.files[name] = replace(item.entry.file, version=item.attempt[0] if by_hand else version)
+    if len(fits) > 1:
+        attempt = f", attempt {item.attempt[0]}" if item.attempt and item.attempt[0] else ""
+        made.notes.append(f"Of {len(fits)} files for {name} the one that counts is {item.shown}{attempt}.")
+    elif not exact:
+        made.notes.append(f"The file {item.shown} was taken for {name}.ipynb.")
+    return item
+
+
+def _rank(item: Item, fit: tuple[str, bool, int]) -> tuple[Any, ...]:
+    _, exact, version = fit
+    return item.attempt, -len(item.parts), not item.entry.file.problem, exact, version, item.shown
+
+
+def _problems(made: Submission, one: Handed, names: Sequence[str]) -> None:
+    """Say why a submission is blank, as a whole or a notebook of it."""
+    missing = [name for name in names if name not in made.files]
+    if missing:
+        shown = ", ".join(item.shown for item in one.items[:5] if item.parts != (STAMP,)) or "nothing"
+        problem = f"No file is named {missing[0]}.ipynb; handed in: {shown}."
+        if len(missing) == len(names):
+            made.problem = " ".join([problem, *made.notes])
+        else:
+            made.notes.append(problem)
+    if len(names) == 1 and made.files:
+        made.problem = made.files[names[0]].problem
+
+
+def _extras(made: Submission, one: Handed, chosen: Sequence[Item], names: Sequence[str]) -> None:
+    """Keep a student's own ordinary files beside his notebook, within bounds."""
+    base = chosen[0].parts[:-1] if chosen else ()
+    left, total = [], 0
+    for item in sorted(_of_attempt(one, chosen), key=lambda item: item.attempt, reverse=True):
+        below = item.parts[len(base) :]
+        if item.parts[: len(base)] != base or below == (STAMP,) or _match(item.name, names):
+            continue
+        name, total = "/".join(below), total + item.entry.size
+        safe = all(_safe(part) for part in below) and len(below) <= 4 and not item.entry.file.problem
+        if name in made.extras:
+            continue
+        if safe and len(made.extras) < MAX_EXTRAS and total <= MAX_EXTRA_BYTES:
+            made.extras[name] = item.entry.file
+        else:
+            left.append(name)
+    if left:
+        made.notes.append(
+            f"Left out of what was handed in: {', '.join(left[:5])}{' ...' if len(left) > 5 else ''}."
+        )
+
+
+def _of_attempt(one: Handed, chosen: Sequence[Item]) -> list[Item]:
+    """The files of the attempt that counts, where the platform dates attempts and not files."""
+    dated = [item.attempt for item in chosen if item.attempt and isinstance(item.attempt[0], str)]
+    return [item for item in one.items if not dated or item.attempt in dated]
+
+
+def _safe(part: str) -> bool:
+    return (
+        part[0] not in ".-~ "
+        and len(part) <= 100
+        and all(unicodedata.category(c)[0] not in "CZ" or c == " " for c in part)
+    )
+
+
+ZONE = re.compile(r"([+-])(\d\d):?(\d\d)?")
+
+
+def moment(text: str) -> tuple[datetime.datetime | None, str]:
+    """The time (UTC, without a zone) in nbgrader's timestamp.txt, and what is wrong with it or "".
+
+    nbgrader's own parsing, but for a zone of digits ("-0800"), which nbgrader takes for seconds.
+
+    >>> moment("2015-02-02 15:58:23.948203 America/Los_Angeles")
+    (datetime.datetime(2015, 2, 2, 23, 58, 23, 948203), '')
+    >>> moment("2015-02-02 15:58:23 -0800")[0].isoformat(), moment("soon")[0]
+    ('2015-02-02T23:58:23', None)
+    """
+    from dateutil.tz import gettz
+    from nbgrader.utils import parse_utc
+
+    zone = text.split(" ")[2] if text.count(" ") == 2 else ""
+    digits = ZONE.fullmatch(zone)
+    try:
+        if digits:
+            text = f"{text[: -len(zone) - 1]}{digits[1]}{digits[2]}:{digits[3] or '00'}"
+        when = parse_utc(text)
+    except (ValueError, OverflowError, TypeError):
+        return None, f"{text[:60]!r} is no time, so that lateness is not known"
+    if zone and not digits and gettz(zone) is None:
+        return when, f"the time zone {zone[:40]!r} is not known; the time was taken for UTC"
+    return when, ""
 
 
 # The inside of a notebook -----------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import nbformat
 from autograder.grading import intake, pages
 from autograder.grading.book import SCORED, VERSION, Book, Journal, export, sweep, write
 from autograder.grading.container import Containers
-from autograder.grading.intake import Submission, Unreadable
+from autograder.grading.intake import Found, Submission, Unreadable
 from autograder.grading.isolate import Limits
 from autograder.grading.judge import Judge
 from autograder.grading.plan import Course, Plan
@@ -36,7 +36,6 @@ def store(course: Course, journal: Journal, book: Book, graded: Graded) -> str:
         write(target / f"{name}.html", pages.feedback(record, nb, name))
     if record["submitted_at"]:
         write(folder / "timestamp.txt", record["submitted_at"])
-    _keep_submitted(course, graded)
     record["moved"] = moved(before, record)
     old = (before or {}).get("answers", {})
     record["changed"] = [n for n in record["cells"] if old.get(n, "") != record["answers"].get(n, "")]
@@ -50,18 +49,6 @@ def _commit(journal: Journal, book: Book, record: dict[str, Any]) -> None:
     record["state"] = SCORED
     journal.write(record)
     book.remember()
-
-
-def _keep_submitted(course: Course, graded: Graded) -> None:
-    """A copy of what was handed in, where nbgrader's other programs look for it."""
-    folder = course.path("submitted", graded.one.student, graded.plan.assignment)
-    for name, file in graded.one.files.items():
-        target = folder / f"{name}.ipynb"
-        if file.inside or file.path.resolve() != target.resolve():
-            try:
-                write(target, file.read())
-            except Unreadable:
-                continue
 
 
 def moved(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> str:
@@ -112,11 +99,13 @@ def tasks(plans: Mapping[str, Plan], found: Sequence[Submission], journal: Journ
 
 def _digest(one: Submission) -> str:
     parts = [one.problem.encode(), str(one.when).encode()]
-    for name in sorted(one.files):
-        try:
-            parts += [name.encode(), one.files[name].read()]
-        except Unreadable as error:
-            parts += [name.encode(), str(error).encode()]
+    for handed in (one.files, one.extras):
+        for name in sorted(handed):
+            parts.append(name.encode("utf-8", "surrogateescape"))
+            try:
+                parts.append(handed[name].read())
+            except Unreadable as error:
+                parts.append(str(error).encode())
     return intake.digest(parts)
 
 
@@ -134,10 +123,9 @@ def grade_course(
         journal.secret()  # made before workers ask for it side by side
         plans = _plans(course, only)
         names = {name: [n.name for n in plan.notebooks] for name, plan in plans.items()}
-        found = intake.find(where, names)
+        found = intake.find(where, names, others=set(course.assignments()) - names.keys())
         if not found.submissions:
-            fix = f"Known notebooks: {', '.join(n for some in names.values() for n in some)}."
-            raise DataError("no submission was found", where=str(where), fix=fix)
+            raise _nothing(found, where, names)
         for name in {one.assignment for one in found.submissions}:
             course.tell_gradebook(plans[name])
         with Book(course, guard=sandbox.isolation == NONE, journal=journal) as book:
@@ -145,7 +133,13 @@ def grade_course(
             changes = run(course, journal, book, todo, sandbox, limits, workers)
             records = [journal.read(one.assignment, one.student) for one in found.submissions]
             paths = export(course, book.gradebook)
-        summary(records, len(todo), time.monotonic() - start, found.strays, changes, paths)
+        summary(records, len(todo), time.monotonic() - start, found, changes, paths)
+
+
+def _nothing(found: Found, where: Path, names: Mapping[str, Sequence[str]]) -> DataError:
+    strays = [f"{ascii(name)[:100]}: {why}" for name, why in list(found.strays.items())[:3]]
+    fix = f"Known notebooks: {', '.join(n for some in names.values() for n in some)}."
+    return DataError("; ".join(["no submission was found", *strays]), where=str(where), fix=fix)
 
 
 def run(
@@ -210,7 +204,7 @@ def summary(
     records: Sequence[Mapping[str, Any]],
     graded: int,
     seconds: float,
-    strays: Sequence[str],
+    found: Found,
     changes: Sequence[str],
     paths: Sequence[Path],
 ) -> None:
@@ -225,9 +219,11 @@ def summary(
         by_hand = sum(any(c["points"] is None for c in r["cells"].values()) for r in some)
         problems = sum(bool(r["problem"]) for r in some)
         print(f"{name:42} {len(some):8} {mean:7.2f} {some[0]['out_of']:6g} {by_hand:8} {problems:8}")
+    strays = [f"{json.dumps(name)[:200]} ({json.dumps(why)[1:-1]})" for name, why in found.strays.items()]
     for title, lines in (
         ("Not graded as handed in:", [f"{r['student']}: {r['problem']}" for r in records if r["problem"]]),
-        ("Files that belong to no student or assignment:", [json.dumps(s)[:200] for s in strays]),
+        ("To be looked at:", [json.dumps(text)[1:-1] for text in found.warnings]),
+        ("Files that belong to no student or assignment:", strays),
         ("Points that moved:", changes),
     ):
         if lines:

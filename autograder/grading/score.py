@@ -119,7 +119,7 @@ def blank_record(plan: Plan, one: Submission, key: Mapping[str, str], isolation:
         "out_of": float(sum(c.points for c in graded)),
         "cells": {},
         "verdicts": [],
-        "notes": [],
+        "notes": list(one.notes),
         "blank": [],
         "problem": one.problem,
         "isolation": isolation,

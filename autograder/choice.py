@@ -1,118 +1,91 @@
-"""Choice questions in two tiers: an answer and the reason for it, shuffled for each learner.
+"""Choice questions as a learner sees them, in two tiers: an answer and the reason for it.
 
-In the source the right option stands first and every other one names its misconception; what a learner sees
-is drawn from their variant. An answer is a letter and a digit, "B2"; a question without reasons takes the
-letter alone. A wrong reason earns nothing: right by luck is not right.
+`questions.json` holds the texts, each tier by the alphabet: which option is right, and what is wrong with the
+others, lies in `autograder/keys/`. What a learner sees is drawn from their variant. An answer is a letter and
+a digit, "B2"; a question without reasons takes the letter alone.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from autograder.exercise import ANSWERED, Exercise, Part, Variant, Wrong, inline
-from autograder.work import Work
+from autograder.exercise import Exercise, Part, Variant, inline
+from autograder.locked import locked
 from rslib.errors import ConfigError
 
 LETTERS = "ABCDEFGH"
+FILE = Path(__file__).with_name("questions.json")
 
 
 @dataclass(frozen=True)
-class Option:
-    """An answer or a reason. A wrong one has an idea (F-id or short name) and a feedback that says why."""
+class Asked:
+    """A question and the texts of its options, by the alphabet.
 
-    text: str
-    idea: str = ""
-    feedback: str = ""
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question; the first option of each tier is the key.
-
-    fixed: the answers stand in alphabetical order for everybody (depends, false, true).
+    fixed: the answers stand in alphabetical order for everybody (depends, false, true). shared: all questions
+    of the exercise have these options, and one order of them.
     """
 
     id: str
     text: str
-    answers: tuple[Option, ...]
-    reasons: tuple[Option, ...] = ()
+    answers: tuple[str, ...]
+    reasons: tuple[str, ...] = ()
     fixed: bool = False
-
-    def __post_init__(self) -> None:
-        for tier in (self.answers, self.reasons):
-            if len(tier) == 1 or any(not (o.idea and o.feedback) for o in tier[1:]):
-                raise ConfigError(
-                    f"question {self.id}: every wrong option needs an idea and a feedback, and company"
-                )
+    shared: bool = False
 
     def order(self, variant: Variant) -> tuple[list[int], list[int]]:
         """For each tier, the options in the order in which this learner sees them."""
-        answers = [int(k) for k in variant.rng(f"{self.id} answers").permutation(len(self.answers))]
-        if self.fixed:
-            answers = sorted(range(len(self.answers)), key=lambda k: self.answers[k].text)
-        return answers, [int(k) for k in variant.rng(f"{self.id} reasons").permutation(len(self.reasons))]
+        answers = range(len(self.answers)) if self.fixed else self._drawn(variant, "answers")
+        return list(answers), self._drawn(variant, "reasons")
 
-    def label(self, variant: Variant, answer: int = 0, reason: int = 0) -> str:
-        """What this learner writes for these options (indices of the source); by default the key."""
+    def _drawn(self, variant: Variant, tier: str) -> list[int]:
+        purpose = tier if self.shared else f"{self.id} {tier}"
+        return [int(k) for k in variant.rng(purpose).permutation(len(getattr(self, tier)))]
+
+    def label(self, variant: Variant, answer: str, reason: str = "") -> str:
+        """What this learner writes for the options that begin with these words.
+
+        Raises ConfigError where no option, or more than one, begins so.
+        """
         answers, reasons = self.order(variant)
-        return LETTERS[answers.index(answer)] + (str(reasons.index(reason) + 1) if self.reasons else "")
+        letter = LETTERS[answers.index(_beginning(answer, self.answers))]
+        return letter + (str(reasons.index(_beginning(reason, self.reasons)) + 1) if self.reasons else "")
 
 
-def exercise(
-    id: str,
-    title: str,
-    questions: Sequence[Question],
-    *,
-    name: str,
-    difficulty: int,
-    minutes: int,
-    points: float = 1.0,
-) -> Exercise:
-    """A choice exercise: one part a question, `points` each, answered in the dict `name` ({"a": "B2"})."""
-    parts = tuple(Part(f"question {q.id}", points, partial(grade_question, q, name)) for q in questions)
-
-    def sheet(variant: Variant) -> Sheet:
-        return Sheet(id, tuple(questions), variant)
-
-    return Exercise(id, title, difficulty, minutes, (name,), parts, given=sheet)
-
-
-def grade_question(question: Question, name: str, work: Work, rng: np.random.Generator) -> None:
-    """Raise Wrong unless the learner's label is the key; name the idea of the option that was chosen."""
-    said = work.value(name, dict).get(question.id)
-    if said is None or said == "" or said is ...:
-        raise Wrong(ANSWERED, f"`{name}` has no answer to question {question.id} yet.")
-    answer, reason = _read(question, said, work.variant)
-    for tier, options, chosen in (("answer", question.answers, answer), ("reason", question.reasons, reason)):
-        if chosen:
-            option = options[chosen]
-            plain = option.text.replace("`", "")
-            raise Wrong(f"question {question.id}: {tier}", option.feedback, idea=option.idea, got=plain)
-
-
-def _read(question: Question, said: object, variant: Variant) -> tuple[int, int]:
-    """Indices, in the source's order, of the answer and the reason that a label means."""
-    answers, reasons = question.order(variant)
-    form = "a letter and a digit, such as 'B2'" if reasons else "one letter, such as 'B'"
-    match = re.fullmatch(r"\s*([A-Ha-h])\s*([1-8]?)\s*", said) if isinstance(said, str) else None
-    letter = LETTERS.index(match[1].upper()) if match else len(answers)
-    digit = int(match[2]) - 1 if match and match[2] else (-1 if reasons else 0)
-    if (
-        letter >= len(answers)
-        or not 0 <= digit < max(len(reasons), 1)
-        or (match and match[2] and not reasons)
-    ):
-        raise Wrong(
-            f"question {question.id}: form",
-            f"The answer to question {question.id} is {form}.",
-            got=repr(said),
+def _beginning(words: str, options: Sequence[str]) -> int:
+    """The place of the option that begins with these words, or that is them."""
+    places = [k for k, text in enumerate(options) if text == words]
+    places = places or [k for k, text in enumerate(options) if text.startswith(words)]
+    if len(places) != 1:
+        raise ConfigError(
+            f"{len(places)} options begin with {words!r}", fix="Give the first words of one option."
         )
-    return answers[letter], reasons[digit] if reasons else 0
+    return places[0]
+
+
+@cache
+def content() -> dict[str, Any]:
+    """The file's content: exercise -> its questions, and for 1.2 which of them are drawn together."""
+    return json.loads(FILE.read_text(encoding="utf-8"))
+
+
+@cache
+def asked(exercise: str) -> tuple[Asked, ...]:
+    """The questions of an exercise."""
+    tiers = ("answers", "reasons")
+    return tuple(
+        Asked(**{name: tuple(value) if name in tiers else value for name, value in question.items()})
+        for question in content()[exercise]["questions"]
+    )
+
+
+def sheet(exercise: str, variant: Variant) -> Sheet:
+    """What an exercise hands out."""
+    return Sheet(exercise, asked(exercise), variant)
 
 
 @dataclass(frozen=True)
@@ -120,16 +93,23 @@ class Sheet:
     """The questions of an exercise as this learner sees them."""
 
     exercise: str
-    questions: tuple[Question, ...]
+    questions: tuple[Asked, ...]
     variant: Variant
 
-    def tiers(self, question: Question) -> list[tuple[str, list[tuple[str, str]]]]:
+    def labels(self, chosen: Mapping[str, Sequence[str]]) -> dict[str, str]:
+        """What this learner writes: {"a": ("first words of an answer", "of a reason")} as {"a": "B2"}.
+
+        Raises ConfigError where no option, or more than one, begins so.
+        """
+        return {q.id: q.label(self.variant, *chosen[q.id]) for q in self.questions if q.id in chosen}
+
+    def tiers(self, question: Asked) -> list[tuple[str, list[tuple[str, str]]]]:
         """(heading, [(label, text), ...]) of the answers, and of the reasons if there are any."""
         answers, reasons = question.order(self.variant)
-        found = [("Answer", [(LETTERS[k], question.answers[i].text) for k, i in enumerate(answers)])]
+        shown = [("Answer", [(LETTERS[k], question.answers[i]) for k, i in enumerate(answers)])]
         if reasons:
-            found.append(("because", [(str(k + 1), question.reasons[i].text) for k, i in enumerate(reasons)]))
-        return found
+            shown.append(("because", [(str(k + 1), question.reasons[i]) for k, i in enumerate(reasons)]))
+        return shown
 
     def __repr__(self) -> str:
         lines = []
@@ -142,7 +122,7 @@ class Sheet:
     def _repr_html_(self) -> str:
         return "".join(self._question_html(q) for q in self.questions)
 
-    def _question_html(self, question: Question) -> str:
+    def _question_html(self, question: Asked) -> str:
         tiers = "".join(
             f"<p style='margin:0.3em 0'>{heading}</p><ul style='list-style:none;margin:0'>"
             + "".join(f"<li><strong>{label}</strong>. {inline(text)}</li>" for label, text in options)
@@ -153,39 +133,22 @@ class Sheet:
         return f"<div style='max-width:50em;margin-bottom:1.5em'>{text}{tiers}</div>"
 
 
-def lint(questions: Sequence[Question], learners: int = 200) -> list[str]:
-    """What gives the key away: standing first, or being the longest, more often than chance + 10 %.
-
-    Position is counted over the variants of many learners, length over the questions of the source (an option
-    counts as longest only if no other is as long). Empty if there is nothing to complain about.
-    """
-    found = []
-    for tier in ("answers", "reasons"):
-        counted = [q for q in questions if getattr(q, tier) and not (tier == "answers" and q.fixed)]
-        if counted:
-            found += _lint_tier(tier, counted, learners)
-    return found
-
-
-def _lint_tier(tier: str, questions: Sequence[Question], learners: int) -> list[str]:
-    chance = float(np.mean([1 / len(getattr(q, tier)) for q in questions]))
-    longest = float(np.mean([_key_is_longest(getattr(q, tier)) for q in questions]))
-    first = float(
-        np.mean(
-            [
-                q.order(Variant(f"learner {k}", "lint", "lint"))[tier == "reasons"][0] == 0
-                for q in questions
-                for k in range(learners)
-            ]
+def parts(exercise: str, name: str, points: float) -> tuple[Part, ...]:
+    """One part for each question of an exercise, answered in the dict `name` ({"a": "B2"})."""
+    return tuple(
+        Part(
+            question.text if question.shared else f"question {question.id}",
+            points,
+            locked(name, "questions", "grade", exercise, question.id, name),
         )
+        for question in asked(exercise)
     )
-    words = (("longest", longest), ("first", first))
-    return [
-        f"{tier}: the key is {word} in {share:.0%} of cases, chance is {chance:.0%}"
-        for word, share in words
-        if share > chance + 0.10
-    ]
 
 
-def _key_is_longest(options: Sequence[Option]) -> bool:
-    return all(len(options[0].text) > len(o.text) for o in options[1:])
+def exercise(
+    id: str, title: str, *, name: str, difficulty: int, minutes: int, points: float = 1.0
+) -> Exercise:
+    """A choice exercise: one part a question, `points` each, answered in the dict `name`."""
+    return Exercise(
+        id, title, difficulty, minutes, (name,), parts(id, name, points), given=lambda v: sheet(id, v)
+    )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ANSWERED = "is answered"
 RUNS = "runs"
+NOTED = "is marked after handing in"
 
 
 class Wrong(Exception):

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder.exercise import Exercise, Part, Wrong, inline, short
+from autograder.exercise import NOTED, Exercise, Part, Wrong, inline, short
 from autograder.work import Work
 
 MIME = "application/vnd.autograder.verdict+json"
@@ -47,7 +47,7 @@ class Outcome:
 
     def lines(self, said: bool = False) -> list[str]:
         """The part as lines of text; `said`: the part before has failed for the same reason."""
-        mark = "passed" if self.passed else "NOT YET"
+        mark = "passed" if self.passed else "noted" if self.check == NOTED else "NOT YET"
         tail = ", for the same reason" if said else ""
         found = [f"  [{mark}] {self.title}: {self.points:g} of {self.out_of:g}{tail}"]
         if self.passed or said:
@@ -126,7 +126,7 @@ class Verdict:
 
 def _row(outcome: Outcome, said: bool) -> str:
     """One part as a list item: a word says whether it passed, so colour carries nothing."""
-    mark = "✓ passed" if outcome.passed else "✗ not yet"
+    mark = "✓ passed" if outcome.passed else "· noted" if outcome.check == NOTED else "✗ not yet"
     head = f"<strong>{mark}</strong> · {inline(outcome.title)} · {outcome.points:g} of {outcome.out_of:g}"
     if outcome.passed or said:
         return f"<li>{head}{', for the same reason' if said else ''}</li>"

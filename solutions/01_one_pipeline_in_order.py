@@ -260,7 +260,54 @@ given("1.2")
 what_happens = {"a": "", "b": "", "c": "", "d": ""}  # such as {"a": "B2", ...}
 ### BEGIN SOLUTION
 sheet = given("1.2")
-what_happens = {question.id: question.label(sheet.variant) for question in sheet.questions}
+RIGHT = {
+    "split → sample → select → score → finetune → test_base → test_tuned → compare": (
+        "It stops at `select`.",
+        "The card needs rewards",
+    ),
+    "split → score → sample → select → finetune → test_base → test_tuned → compare": (
+        "It stops at `score`.",
+        "The card needs responses",
+    ),
+    "split → test_base → sample → score → select → test_tuned → finetune → compare": (
+        "It stops at `test_tuned`.",
+        "The card needs a",
+    ),
+    "sample → score → select → finetune → test_base → test_tuned → compare": (
+        "It stops at `test_base`.",
+        "The card needs held-out",
+    ),
+    "split → sample → score → select → tune_rm → test_base → test_tuned → compare": (
+        "It stops at `test_tuned`.",
+        "The card needs a",
+    ),
+    "split → sample → score → advantage → select → finetune → test_base → test_tuned → compare": (
+        "It stops at `advantage`.",
+        "The card needs what",
+    ),
+    "split → sample → score → select → finetune → test_tuned → compare → test_base": (
+        "It stops at `compare`.",
+        "The card needs two",
+    ),
+    "split → test_base → sample → finetune → score → select → test_tuned → compare": (
+        "It runs to",
+        "Every response is",
+    ),
+    "split → sample → score → finetune → select → test_base → test_tuned → compare": (
+        "It runs to",
+        "Every response is",
+    ),
+    "sample → score → select → split → finetune → test_base → test_tuned → compare": (
+        "It runs to",
+        "The judge's prompts",
+    ),
+    "sample → split → test_base → score → select → finetune → test_tuned → compare": (
+        "It runs to",
+        "The judge's prompts",
+    ),
+    "split → sample → score → select → finetune → test_tuned": ("It runs to", "No card compares"),
+}
+what_happens = sheet.labels({q.id: RIGHT[q.text] for q in sheet.questions})
 ### END SOLUTION
 
 # %% exercise="1.2" role="check"
@@ -440,8 +487,15 @@ given("1.4")
 # %% exercise="1.4" role="answer"
 used = {"a": "", "b": "", "c": "", "d": "", "e": "", "f": ""}  # such as {"a": "B2", ...}
 ### BEGIN SOLUTION
-sheet = given("1.4")
-used = {question.id: question.label(sheet.variant) for question in sheet.questions}
+chosen = {
+    "a": ("while serving: the", "64"),
+    "b": ("fine-tuning, version after", "not stated"),
+    "c": ("fine-tuning data for", "10 to 30"),
+    "d": ("one round of", "16"),
+    "e": ("collecting: better responses", "16"),
+    "f": ("fine-tuning on responses", "100"),
+}
+used = given("1.4").labels(chosen)
 ### END SOLUTION
 
 # %% exercise="1.4" role="check"

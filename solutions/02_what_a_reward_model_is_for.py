@@ -184,7 +184,15 @@ sheet
 # %% exercise="2.1" role="answer"
 answers = {"a": "", "b": "", "c": "", "d": "", "e": "", "f": ""}
 ### BEGIN SOLUTION
-answers = {question.id: question.label(sheet.variant) for question in sheet.questions}
+chosen = {
+    "a": ("Draw several responses to each prompt, keep", "A choice among"),
+    "b": ("The optimiser was", "The policy has"),
+    "c": ("To leave responses", "As many rows"),
+    "d": ("Oak's, and not", "One team's choice"),
+    "e": ("The choice of", "Multiply every reward"),
+    "f": ("Response 2, and", "The order of"),
+}
+answers = sheet.labels(chosen)
 ### END SOLUTION
 answers
 

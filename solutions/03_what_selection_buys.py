@@ -283,7 +283,15 @@ given("3.2")
 # %% exercise="3.2" role="answer" name="b"
 meaning = {}  # a letter and a digit for each question, such as {"a": "B2", "b": "A1", ...}
 ### BEGIN SOLUTION
-meaning = {"a": "B2", "b": "C4", "c": "D3", "d": "A4", "e": "B2", "f": "C4"}
+chosen = {
+    "a": ("About 1.2 nats", "Once some draw"),
+    "b": ("Less than 6", "The win rate is n"),
+    "c": ("The first has", "It is p"),
+    "d": ("How many responses", "Rejection sampling draws"),
+    "e": ("n = 256", "A round turns"),
+    "f": ("Nothing", "Choosing trains nothing"),
+}
+meaning = given("3.2").labels(chosen)
 ### END SOLUTION
 
 # %% exercise="3.2" role="check"

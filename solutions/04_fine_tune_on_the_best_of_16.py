@@ -415,7 +415,19 @@ sheet
 # %% exercise="4.4" role="answer"
 verdicts = {}  # {"a": "C1", ...}: the letter, then the digit of the evidence
 ### BEGIN SOLUTION
-verdicts = {question.id: question.label(sheet.variant) for question in sheet.questions}
+chosen = {
+    "a": ("false", "4.3: the cells"),
+    "b": ("true", "4.3: the paired"),
+    "c": ("false", "The gap of"),
+    "d": ("false", "The three printed"),
+    "e": ("true", "The judge's counts"),
+    "f": ("false", "4.3: the paired"),
+    "g": ("false", "4.1: the selector"),
+    "h": ("depends", "Notebook 03: gold"),
+    "i": ("false", "The gap of"),
+    "j": ("depends", "The printed count"),
+}
+verdicts = sheet.labels(chosen)
 ### END SOLUTION
 
 # %% exercise="4.4" role="check"

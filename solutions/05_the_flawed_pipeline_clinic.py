@@ -324,7 +324,12 @@ sheet
 # %% exercise="5.4" role="answer"
 readings = {"a": "", "b": "", "c": ""}
 ### BEGIN SOLUTION
-readings = {question.id: question.label(sheet.variant) for question in sheet.questions}
+chosen = {
+    "a": ("The selection gap", "Copies of one"),
+    "b": ("In P at", "The gap measures"),
+    "c": ("That it can do", "A change that"),
+}
+readings = sheet.labels(chosen)
 ### END SOLUTION
 readings
 

@@ -332,7 +332,12 @@ sheet
 # %% exercise="7.4" role="answer"
 roads = {"a": "", "b": "", "c": ""}
 ### BEGIN SOLUTION
-roads = {question.id: question.label(sheet.variant) for question in sheet.questions}
+chosen = {
+    "a": ("They are two different laws; the", "Of all laws"),
+    "b": ("Rejection sampling explores", "PPO draws anew"),
+    "c": ("PPO goes on", "A second round"),
+}
+roads = sheet.labels(chosen)
 ### END SOLUTION
 roads
 

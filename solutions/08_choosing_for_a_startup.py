@@ -285,7 +285,12 @@ sheet
 # %% exercise="8.4" role="answer"
 advice = {"a": "", "b": "", "c": ""}
 ### BEGIN SOLUTION
-advice = {question.id: question.label(sheet.variant) for question in sheet.questions}
+chosen = {
+    "a": ("Draw and select with the large", "Selected text can"),
+    "b": ("Rejection sampling with", "The reward has"),
+    "c": ("Tune one round", "Serving costs n"),
+}
+advice = sheet.labels(chosen)
 ### END SOLUTION
 advice
 

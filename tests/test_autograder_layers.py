@@ -14,9 +14,10 @@ PACKAGE = ROOT / "autograder"
 ROWS = (
     {"exercise"},
     {"work", "calibration", "ordering"},
-    {"verdict", "ordering_widget"},
+    {"locked", "verdict", "ordering_widget"},
     {"choice"},
     {"exercises", "experiments"},
+    {"keys"},
     {"session", "catalogue", "numbers"},
     {"shell", "release", "calibrate"},
     {"course", "rendering"},

@@ -1,9 +1,12 @@
 """Choice questions: two tiers, shuffled for each learner, each wrong option with its reason."""
 
+from functools import partial
+
 import pytest
 
-from autograder.choice import Option, Question, exercise, lint
-from autograder.exercise import ANSWERED, Variant
+from autograder.choice import Sheet
+from autograder.exercise import ANSWERED, Exercise, Part, Variant
+from autograder.keys.questions import Option, Question, grade_question, lint
 from autograder.verdict import grade
 from autograder.work import Work
 from rslib.errors import ConfigError
@@ -11,7 +14,8 @@ from rslib.errors import ConfigError
 WRONG = tuple(Option(f"wrong {k}, a longer text", f"F{k:02d}", f"because {k}") for k in (1, 2, 3))
 QUESTION = Question("a", "Which?", (Option("right"), *WRONG), (Option("reason"), *WRONG))
 SIMPLE = Question("b", "True?", (Option("true"), Option("false", "F01", "no")), fixed=True)
-CHOICE = exercise("9.1", "Choice", [QUESTION, SIMPLE], name="answers", difficulty=1, minutes=3, points=0.5)
+PARTS = tuple(Part(q.id, 0.5, partial(grade_question, q, "answers")) for q in (QUESTION, SIMPLE))
+CHOICE = Exercise("9.1", "Choice", 1, 3, ("answers",), PARTS)
 ADA = Variant("ada", "", "9.1")
 
 
@@ -61,7 +65,7 @@ def test_fixed_answers_stand_in_the_same_order_for_everybody():
 
 
 def test_the_sheet_shows_every_option_once_as_text_and_as_html():
-    sheet = CHOICE.given(ADA)
+    sheet = Sheet("9.1", (QUESTION.asked(), SIMPLE.asked()), ADA)
     for text in (option.text for option in (*QUESTION.answers, *QUESTION.reasons)):
         assert text in repr(sheet) and text in sheet._repr_html_()
 
@@ -80,3 +84,17 @@ def test_the_lint_finds_a_key_that_is_always_first(monkeypatch):
 def test_a_wrong_option_without_feedback_is_refused():
     with pytest.raises(ConfigError):
         Question("d", "Which?", (Option("right"), Option("wrong")))
+
+
+def test_what_learners_have_names_neither_a_key_nor_an_idea():
+    asked = QUESTION.asked()
+    assert asked.answers == tuple(sorted(o.text for o in QUESTION.answers))
+    assert not {"F01", "because 1"} & set(repr(asked).split("'"))
+
+
+def test_a_label_is_had_by_the_first_words_of_an_option():
+    sheet = Sheet("9.1", (QUESTION.asked(), SIMPLE.asked()), ADA)
+    said = sheet.labels({"a": ("right", "wrong 2"), "b": ("true",)})
+    assert said == {"a": QUESTION.label(ADA, 0, 2), "b": SIMPLE.label(ADA)}
+    with pytest.raises(ConfigError, match="3 options begin"):
+        sheet.labels({"a": ("wrong", "reason")})

@@ -12,7 +12,9 @@ import pytest
 
 from autograder import choice, exercises, ordering
 from autograder.exercise import Variant
-from autograder.exercises import nb01_2, nb01_4
+from autograder.exercises import nb01_4 as matching
+from autograder.keys import nb01_2, nb01_4
+from autograder.keys.questions import lint
 from autograder.ordering import CARDS, EVERYTHING, KEPT, RIGHT, ContractError, trace
 from autograder.ordering_widget import order_helper
 from autograder.verdict import grade
@@ -221,9 +223,9 @@ def test_the_questions_say_what_the_orders_do(bad):
 
 
 def test_the_pool_gives_no_key_away():
-    assert choice.lint(nb01_2.all_questions()) == []
+    assert lint(nb01_2.QUESTIONS) == []
     for k in range(60):
-        assert choice.lint(nb01_2.drawn(Variant(f"learner {k}", "", "1.2")), learners=50) == [], k
+        assert lint(nb01_2.drawn(Variant(f"learner {k}", "", "1.2")), learners=50) == [], k
 
 
 def test_every_learner_gets_two_orders_that_stop_and_two_that_run():
@@ -262,5 +264,5 @@ def test_one_label_means_the_same_for_every_system():
     for question in nb01_4.QUESTIONS:
         answers, reasons = question.order(variant)
         texts = [question.answers[k].text for k in answers], [question.reasons[k].text for k in reasons]
-        lists = nb01_4.Matching("1.4", nb01_4.QUESTIONS, variant).lists()
+        lists = matching.matching(variant).lists()
         assert texts == tuple([text for _, text in options] for _, options in lists)

@@ -5,9 +5,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from autograder import choice
 from autograder.exercise import Variant, Wrong
-from autograder.exercises import nb02_1, nb02_2, nb02_3, nb02_4
+from autograder.exercises import nb02_2, nb02_3, nb02_4
+from autograder.keys import nb02_1
+from autograder.keys.questions import grade_question, lint
 from autograder.work import Work
 
 ADA = Variant("ada", "2026", "2.1")
@@ -15,7 +16,7 @@ VARIANTS = [Variant(f"learner {k}", "2026", "2.3") for k in range(300)]
 
 
 def test_no_question_gives_its_key_away():
-    assert choice.lint(nb02_1.QUESTIONS) == []
+    assert lint(nb02_1.QUESTIONS) == []
     for tier in ("answers", "reasons"):
         shortest = [min(getattr(q, tier), key=lambda o: len(o.text)).idea == "" for q in nb02_1.QUESTIONS]
         assert np.mean(shortest) <= 0.5, tier
@@ -30,9 +31,7 @@ def test_every_wrong_option_tells_its_own_feedback():
                 label = question.label(ADA, **{tier: k})
                 assert label != key
                 with pytest.raises(Wrong) as caught:
-                    choice.grade_question(
-                        question, "answers", Work({"answers": {question.id: label}}, ADA), None
-                    )
+                    grade_question(question, "answers", Work({"answers": {question.id: label}}, ADA), None)
                 texts.append(caught.value.message)
     assert len(set(texts)) == len(texts) == 36
 

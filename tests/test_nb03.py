@@ -5,10 +5,13 @@ import itertools
 import numpy as np
 import pytest
 
-from autograder import choice, exercises
+from autograder import exercises
 from autograder.exercise import ANSWERED, Variant, Wrong, same
-from autograder.exercises import nb03_1, nb03_2, nb03_3, nb03_4, nb04_4
+from autograder.exercises import nb03_1, nb03_2, nb03_3, nb03_4
 from autograder.experiments import nb03
+from autograder.keys import nb03_2 as keys
+from autograder.keys import nb04_4
+from autograder.keys.questions import lint
 from autograder.verdict import grade
 from autograder.work import Work
 from rslib import theory
@@ -67,19 +70,19 @@ def test_a_number_at_random_never_passes_the_code_exercises():
 
 def test_a_guessed_letter_and_digit_is_right_once_in_sixteen():
     variant = Variant("ada", "", "3.2")
-    for question in nb03_2.QUESTIONS:
+    for question in keys.QUESTIONS:
         labels = [a + d for a in "ABCD" for d in "1234"]
         assert [label for label in labels if label == question.label(variant)] == [question.label(variant)]
         assert (len(question.answers), len(question.reasons)) == (4, 4)
 
 
 def test_the_questions_pass_the_lint():
-    assert choice.lint(nb03_2.QUESTIONS) == []
+    assert lint(keys.QUESTIONS) == []
 
 
 @pytest.mark.parametrize(
     ("questions", "tier"),
-    [(nb03_2.QUESTIONS, "answers"), (nb03_2.QUESTIONS, "reasons"), (nb04_4.QUESTIONS, "reasons")],
+    [(keys.QUESTIONS, "answers"), (keys.QUESTIONS, "reasons"), (nb04_4.QUESTIONS, "reasons")],
 )
 def test_the_key_is_no_more_often_the_shortest_than_chance_and_a_tenth(questions, tier):
     """Who guesses by length can guess by either end. The verdicts of 4.4 are three words, always the same."""

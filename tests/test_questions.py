@@ -4,21 +4,24 @@ import re
 
 import pytest
 
-from autograder import exercises
-from autograder.choice import Sheet, lint
+from autograder import choice, exercises
+from autograder.choice import Sheet
 from autograder.exercise import Variant
+from autograder.keys import questions
+from autograder.keys.questions import MODULES, lint, sheet
 from autograder.verdict import grade
 from autograder.work import Work
 
 
-def sheets(student: str = "") -> dict[str, Sheet]:
+def shown(student: str = "") -> dict[str, Sheet]:
     """The sheets of questions that the course hands out, by exercise."""
     choices = (e for e in exercises.EXERCISES.values() if e.given is not None and not e.measured)
     found = {e.id: e.given(Variant(student, "", e.id)) for e in choices}
     return {id: sheet for id, sheet in found.items() if isinstance(sheet, Sheet)}
 
 
-SHEETS = sheets()
+SHEETS = {id: sheet(id) for id in MODULES}
+"""The same with their keys."""
 each = pytest.mark.parametrize("id", SHEETS)
 
 
@@ -65,5 +68,20 @@ def test_a_feedback_never_quotes_the_key(id):
 
 @each
 def test_learners_see_different_orders(id):
-    orders = {repr(sheets(str(k))[id]) for k in range(5)}
+    orders = {repr(shown(str(k))[id]) for k in range(5)}
     assert len(orders) > 1
+
+
+def test_the_learners_file_is_the_keys_file_without_keys():
+    assert choice.content() == questions.content(), "run: python -m autograder.keys.questions"
+
+
+def test_every_sheet_of_questions_has_its_keys():
+    assert shown().keys() == SHEETS.keys()
+
+
+@each
+def test_what_is_shown_is_what_is_marked(id):
+    for student in ("", "ada", "bob"):
+        keyed = sheet(id, Variant(student, "", id)).questions
+        assert [q.asked() for q in keyed] == list(shown(student)[id].questions)

@@ -6,112 +6,8 @@ lists that hold for all systems, so a learner meets them once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
-
-from autograder.choice import LETTERS, Option, Question, Sheet, grade_question
-from autograder.exercise import Exercise, Part, Variant, table
-
-ROLES = {
-    "serving": (
-        "while serving: the reader gets the best one, no policy is trained on it",
-        "Serving the best of n ends with the reader and leaves the policy as it is. Here what was kept goes "
-        "on: into training, or before people who compare.",
-    ),
-    "then_ppo": (
-        "fine-tuning, version after version; PPO was put on top in the end",
-        "This place is for versions that followed each other and for PPO after the last of them. This "
-        "description has no such sequence.",
-    ),
-    "then_dpo": (
-        "fine-tuning data for one stage; DPO follows in the same recipe",
-        "This place is for a recipe in which DPO comes next. This description does not go on with DPO.",
-    ),
-    "compared": (
-        "one round of fine-tuning, as one of several methods side by side",
-        "This place is for one method of several that learn from the same data, side by side. This "
-        "description is of one recipe.",
-    ),
-    "labels": (
-        "collecting: better responses for people to compare in pairs",
-        "Preference data come about when people compare two responses. Here nobody is asked to compare the "
-        "responses in order to label them.",
-    ),
-    "checked": (
-        "fine-tuning on responses with the right result, without a reward model",
-        "A result that a program checks stands in for the reward model there. Here a reward model chose.",
-    ),
-}
-COUNTS = {
-    "16": ("16", "16 is the number of another description, and a common one. Read this one for its own."),
-    "64": ("64", "64 is the number of another description. Read this one for its own, if it gives any."),
-    "100": (
-        "100",
-        "A figure's axis or another paper's setting is not this recipe's number. Read the text again.",
-    ),
-    "10 to 30": ("10 to 30", "A range stands in another description. This one gives none."),
-    "not stated": ("not stated", "The description gives a number. Look for it."),
-}
-
-
-@dataclass(frozen=True)
-class System:
-    """A system of the reading list and where it stands on the two lists."""
-
-    name: str
-    role: str
-    count: str
-
-
-SYSTEMS = (
-    System("WebGPT, 2021", "serving", "64"),
-    System("Llama 2-Chat, versions 1 to 5, 2023", "then_ppo", "not stated"),
-    System("Llama 3, 2024", "then_dpo", "10 to 30"),
-    System("AlpacaFarm's expert iteration, 2023", "compared", "16"),
-    System("the helpfulness pairs of HH-RLHF, second tranche, 2022", "labels", "16"),
-    System("RFT on GSM8K, 2023", "checked", "100"),
-)
-
-
-class Match(Question):
-    """A question whose options stand in one order for the whole exercise, whichever of them is the key."""
-
-    def order(self, variant: Variant) -> tuple[list[int], list[int]]:
-        """As in Question, drawn by the option's text instead of its place in the source."""
-        return self._tier(self.answers, variant, "roles"), self._tier(self.reasons, variant, "counts")
-
-    def _tier(self, options: Sequence[Option], variant: Variant, purpose: str) -> list[int]:
-        by_text = sorted(range(len(options)), key=lambda k: options[k].text)
-        return [by_text[int(k)] for k in variant.rng(purpose).permutation(len(options))]
-
-
-def _options(table: dict[str, tuple[str, str]], key: str) -> tuple[Option, ...]:
-    """The key first, then all others with why they do not fit this system."""
-    others = (
-        Option(text, _idea(table, key, name), feedback)
-        for name, (text, feedback) in table.items()
-        if name != key
-    )
-    return (Option(table[key][0]), *others)
-
-
-def _idea(table: dict[str, tuple[str, str]], key: str, chosen: str) -> str:
-    """F35 where serving and training were confused, either way."""
-    if table is COUNTS:
-        return "n"
-    return "F35" if "serving" in (key, chosen) else "role"
-
-
-QUESTIONS = tuple(
-    Match(
-        id,
-        s.name,
-        _options(ROLES, s.role),
-        _options(COUNTS, s.count),
-    )
-    for id, s in zip(LETTERS.lower(), SYSTEMS, strict=False)
-)
+from autograder.choice import LETTERS, Sheet, asked, parts
+from autograder.exercise import Exercise, Variant, table
 
 
 class Matching(Sheet):
@@ -119,23 +15,28 @@ class Matching(Sheet):
 
     def lists(self) -> list[tuple[str, list[tuple[str, str]]]]:
         """(heading, [(label, text), ...]) of roles and of numbers."""
-        first = QUESTIONS[0]
+        first = self.questions[0]
         roles, counts = first.order(self.variant)
         return [
-            ("Where in the recipe", [(LETTERS[k], first.answers[i].text) for k, i in enumerate(roles)]),
-            ("Responses to a prompt", [(str(k + 1), first.reasons[i].text) for k, i in enumerate(counts)]),
+            ("Where in the recipe", [(LETTERS[k], first.answers[i]) for k, i in enumerate(roles)]),
+            ("Responses to a prompt", [(str(k + 1), first.reasons[i]) for k, i in enumerate(counts)]),
         ]
 
     def __repr__(self) -> str:
-        lines = [f"({q.id}) {q.text}" for q in QUESTIONS]
+        lines = [f"({q.id}) {q.text}" for q in self.questions]
         for heading, options in self.lists():
             lines += [heading, *(f"  {label}. {text}" for label, text in options)]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        systems = [(f"({q.id})", q.text) for q in QUESTIONS]
+        systems = [(f"({q.id})", q.text) for q in self.questions]
         tables = (table(heading, rows) for heading, rows in [("System", systems), *self.lists()])
         return f"<div style='max-width:50em'>{''.join(tables)}</div>"
+
+
+def matching(variant: Variant) -> Matching:
+    """What a learner gets."""
+    return Matching("1.4", asked("1.4"), variant)
 
 
 EXERCISE = Exercise(
@@ -144,8 +45,6 @@ EXERCISE = Exercise(
     difficulty=1,
     minutes=7,
     names=("used",),
-    parts=tuple(
-        Part(s.name, 0.5, partial(grade_question, q, "used")) for s, q in zip(SYSTEMS, QUESTIONS, strict=True)
-    ),
-    given=partial(Matching, "1.4", QUESTIONS),
+    parts=parts("1.4", "used", 0.5),
+    given=matching,
 )

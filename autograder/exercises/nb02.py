@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from autograder.exercises import nb02_1, nb02_2, nb02_3, nb02_4
+from autograder import choice
+from autograder.exercises import nb02_2, nb02_3, nb02_4
 
-EXERCISES = (*nb02_1.EXERCISES, *nb02_2.EXERCISES, *nb02_3.EXERCISES, *nb02_4.EXERCISES)
+SIX_TEAMS = choice.exercise("2.1", "Six teams", name="answers", difficulty=1, minutes=12)
+EXERCISES = (SIX_TEAMS, *nb02_2.EXERCISES, *nb02_3.EXERCISES, *nb02_4.EXERCISES)

@@ -1,24 +1,19 @@
 # %% given
-from autograder import exercises
-from autograder.exercise import Variant
+from autograder.keys.questions import given
+from autograder.keys.questions import sheet as keys_of
 
-
-def given(exercise):
-    return exercises.find(exercise).given(Variant("", "", exercise))
-
-
-sheet = given("1.2")
-KEY = {q.id: q.label(sheet.variant) for q in sheet.questions}
+sheet, keys = given("1.2"), keys_of("1.2")
+KEY = {q.id: q.label(keys.variant) for q in keys.questions}
 
 
 def instead(place, answer=0, reason=0):
-    question = sheet.questions[place]
-    return KEY | {question.id: question.label(sheet.variant, answer, reason)}
+    question = keys.questions[place]
+    return KEY | {question.id: question.label(keys.variant, answer, reason)}
 
 
 def with_idea(idea, tier):
     """The key with one option of this idea in the first question that has it."""
-    for place, question in enumerate(sheet.questions):
+    for place, question in enumerate(keys.questions):
         for k, option in enumerate(getattr(question, tier)):
             if option.idea == idea:
                 return instead(place, **{tier.removesuffix("s"): k})
@@ -42,12 +37,12 @@ what_happens = instead(2, answer=1)
 # %% wrong: another card stops in d | idea: contract | fails at: question d: answer | points: 3
 what_happens = instead(3, answer=2)
 
-# %% wrong: everything runs | idea: contract | fails at: question a: answer | points: 2
+# %% wrong: everything runs | idea: contract | fails at: question b: answer | points: 2
 RUNS = {
     q.id: next(k for k, option in enumerate(q.answers) if option.text.startswith("It runs"))
-    for q in sheet.questions
+    for q in keys.questions
 }
-what_happens = {q.id: q.label(sheet.variant, answer=RUNS[q.id]) for q in sheet.questions}
+what_happens = {q.id: q.label(keys.variant, answer=RUNS[q.id]) for q in keys.questions}
 
 # %% wrong: a stop for the wrong reason | idea: F02 | fails at: question a: reason | points: 3
 what_happens = with_idea("F02", "reasons")
@@ -55,10 +50,10 @@ what_happens = with_idea("F02", "reasons")
 # %% wrong: a leak where nothing is judged | idea: F18 | fails at: question a: reason | points: 3
 what_happens = with_idea("F18", "reasons")
 
-# %% wrong: select thought to keep the worst | idea: F03 | fails at: question c: reason | points: 3
+# %% wrong: select thought to keep the worst | idea: F03 | fails at: question a: reason | points: 3
 what_happens = with_idea("F03", "reasons")
 
-# %% wrong: cards thought to be free | idea: any order | fails at: question b: reason | points: 3
+# %% wrong: cards thought to be free | idea: any order | fails at: question c: reason | points: 3
 what_happens = with_idea("any order", "reasons")
 
 # %% wrong: a letter without a reason | fails at: question a: form

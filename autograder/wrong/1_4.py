@@ -1,16 +1,11 @@
 # %% given
-from autograder import exercises
-from autograder.exercise import Variant
-from autograder.exercises.nb01_4 import COUNTS, ROLES
+from autograder.keys.nb01_4 import COUNTS, ROLES
+from autograder.keys.questions import given
+from autograder.keys.questions import sheet as keys_of
 
-
-def given(exercise):
-    return exercises.find(exercise).given(Variant("", "", exercise))
-
-
-sheet = given("1.4")
-QUESTIONS = {q.id: q for q in sheet.questions}
-KEY = {q.id: q.label(sheet.variant) for q in sheet.questions}
+sheet, keys = given("1.4"), keys_of("1.4")
+QUESTIONS = {q.id: q for q in keys.questions}
+KEY = {q.id: q.label(keys.variant) for q in keys.questions}
 
 
 def said(id, role="", count=""):
@@ -18,7 +13,7 @@ def said(id, role="", count=""):
     question = QUESTIONS[id]
     answer = [o.text for o in question.answers].index(ROLES[role][0]) if role else 0
     reason = [o.text for o in question.reasons].index(COUNTS[count][0]) if count else 0
-    return KEY | {id: question.label(sheet.variant, answer, reason)}
+    return KEY | {id: question.label(keys.variant, answer, reason)}
 
 
 # %% correct: as it is

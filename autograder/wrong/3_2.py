@@ -5,9 +5,10 @@ import math
 import numpy as np
 
 from autograder.exercise import Variant
-from autograder.exercises.nb03_2 import QUESTIONS
+from autograder.keys.nb03_2 import QUESTIONS
+from autograder.keys.questions import given
 
-VARIANT = Variant("", "", "3.2")
+VARIANT, sheet = Variant("", "", "3.2"), given("3.2")
 meaning = {q.id: q.label(VARIANT) for q in QUESTIONS}
 
 

@@ -1,22 +1,17 @@
 # %% given
-from autograder import exercises
-from autograder.exercise import Variant
+from autograder.keys.questions import given
+from autograder.keys.questions import sheet as keys_of
 
-
-def given(exercise):
-    return exercises.find(exercise).given(Variant("", "", exercise))
-
-
-sheet = given("4.4")
-QUESTIONS = {q.id: q for q in sheet.questions}
-KEY = {q.id: q.label(sheet.variant) for q in sheet.questions}
+sheet, keys = given("4.4"), keys_of("4.4")
+QUESTIONS = {q.id: q for q in keys.questions}
+KEY = {q.id: q.label(keys.variant) for q in keys.questions}
 
 
 def said(id, verdict=None, evidence=0):
     """The key, with another verdict or evidence for one statement."""
     question = QUESTIONS[id]
     answer = [o.text for o in question.answers].index(verdict) if verdict else 0
-    return KEY | {id: question.label(sheet.variant, answer, evidence)}
+    return KEY | {id: question.label(keys.variant, answer, evidence)}
 
 
 # %% correct: as it is

@@ -1,12 +1,13 @@
 # %% given
-from autograder import given
+from autograder.keys.questions import given
+from autograder.keys.questions import sheet as keys_of
 
-sheet = given("5.4")
+sheet, keys = given("5.4"), keys_of("5.4")
 
 
 def choose(**changed):
     """The keys of all questions, with the options of some replaced: a=(answer, reason) of the source."""
-    return {q.id: q.label(sheet.variant, *changed.get(q.id, (0, 0))) for q in sheet.questions}
+    return {q.id: q.label(keys.variant, *changed.get(q.id, (0, 0))) for q in keys.questions}
 
 
 # %% correct: every key

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from autograder import choice
-from autograder.choice import Option, Question
+from autograder.keys.questions import Option, Question
 
 OPTIMUM = Question(
     "a",
@@ -141,11 +140,4 @@ ON_TOP = Question(
     ),
 )
 
-EXERCISE = choice.exercise(
-    "7.4",
-    "Two roads, one reward model",
-    (OPTIMUM, DEPTH, ON_TOP),
-    name="roads",
-    difficulty=2,
-    minutes=10,
-)
+QUESTIONS = (OPTIMUM, DEPTH, ON_TOP)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from autograder import choice
-from autograder.choice import Option, Question
+from autograder.keys.questions import Option, Question
 
 MOST_DIRECT = Question(
     "a",
@@ -307,4 +306,3 @@ WHAT_IS_REJECTED = Question(
 )
 
 QUESTIONS = (MOST_DIRECT, WHICH_WEIGHTS, ALL_ROWS, TRAIN_OR_TEST_TIME, WHAT_CROSSES, WHAT_IS_REJECTED)
-EXERCISES = (choice.exercise("2.1", "Six teams", QUESTIONS, name="answers", difficulty=1, minutes=12),)

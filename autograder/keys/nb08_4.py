@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from autograder import choice
-from autograder.choice import Option, Question
+from autograder.keys.questions import Option, Question
 
 LARGER = Question(
     "a",
@@ -136,11 +135,4 @@ SERVING = Question(
     ),
 )
 
-EXERCISE = choice.exercise(
-    "8.4",
-    "Three that no calculator decides",
-    (LARGER, CHECKED, SERVING),
-    name="advice",
-    difficulty=2,
-    minutes=8,
-)
+QUESTIONS = (LARGER, CHECKED, SERVING)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from autograder import choice
-from autograder.choice import Option, Question
+from autograder.keys.questions import Option, Question
 
 CERTAIN = Question(
     "a",
@@ -151,11 +150,4 @@ ONE_SEED = Question(
     ),
 )
 
-EXERCISE = choice.exercise(
-    "5.4",
-    "Outcome against signal",
-    (CERTAIN, WHERE, ONE_SEED),
-    name="readings",
-    difficulty=2,
-    minutes=8,
-)
+QUESTIONS = (CERTAIN, WHERE, ONE_SEED)

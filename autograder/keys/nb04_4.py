@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from autograder import choice
-from autograder.choice import Option, Question
+from autograder.keys.questions import Option, Question
 
 TRUE, FALSE, DEPENDS = "true", "false", "depends"
 
@@ -353,8 +352,4 @@ QUESTIONS = (
     SIXTEEN,
     NO_EVALUATION,
     CHEAPER,
-)
-
-EXERCISE = choice.exercise(
-    "4.4", "The team's recipe, judged", QUESTIONS, name="verdicts", difficulty=2, minutes=15, points=0.5
 )

@@ -1,0 +1,210 @@
+"""The keys of choice questions, and how an answer is marked.
+
+    python -m autograder.keys.questions     writes autograder/questions.json, which holds no key
+
+In the source the right option stands first and every other one names its misconception. A wrong reason earns
+nothing: right by luck is not right.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from autograder.choice import FILE, LETTERS, Asked
+from autograder.exercise import ANSWERED, Variant, Wrong
+from autograder.work import Work
+from rslib.errors import ConfigError
+from rslib.store import atomic_write
+
+
+@dataclass(frozen=True)
+class Option:
+    """An answer or a reason. A wrong one has an idea (F-id or short name) and a feedback that says why."""
+
+    text: str
+    idea: str = ""
+    feedback: str = ""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question; the first option of each tier is the key. fixed, shared: as in `choice.Asked`."""
+
+    id: str
+    text: str
+    answers: tuple[Option, ...]
+    reasons: tuple[Option, ...] = ()
+    fixed: bool = False
+    shared: bool = False
+
+    def __post_init__(self) -> None:
+        for tier in (self.answers, self.reasons):
+            if len(tier) == 1 or any(not (o.idea and o.feedback) for o in tier[1:]):
+                raise ConfigError(
+                    f"question {self.id}: every wrong option needs an idea and a feedback, and company"
+                )
+
+    def asked(self) -> Asked:
+        """The question without its key, as learners have it."""
+        answers, reasons = (
+            tuple(sorted(option.text for option in tier)) for tier in (self.answers, self.reasons)
+        )
+        return Asked(self.id, self.text, answers, reasons, self.fixed, self.shared)
+
+    def order(self, variant: Variant) -> tuple[list[int], list[int]]:
+        """For each tier, the options of this source in the order in which this learner sees them."""
+        asked = self.asked()
+        answers, reasons = asked.order(variant)
+        return (
+            _places([asked.answers[k] for k in answers], self.answers),
+            _places([asked.reasons[k] for k in reasons], self.reasons),
+        )
+
+    def label(self, variant: Variant, answer: int = 0, reason: int = 0) -> str:
+        """What this learner writes for these options (indices of the source); by default the key."""
+        answers, reasons = self.order(variant)
+        return LETTERS[answers.index(answer)] + (str(reasons.index(reason) + 1) if self.reasons else "")
+
+
+def _places(texts: Sequence[str], options: Sequence[Option]) -> list[int]:
+    place = {option.text: k for k, option in enumerate(options)}
+    return [place[text] for text in texts]
+
+
+MODULES = {
+    "1.2": "nb01_2", "1.4": "nb01_4", "2.1": "nb02_1", "3.2": "nb03_2",
+    "4.4": "nb04_4", "5.4": "nb05_4", "7.4": "nb07_4", "8.4": "nb08_4",
+}  # fmt: skip
+"""Exercise -> the module here that holds its QUESTIONS."""
+
+
+@dataclass(frozen=True)
+class KeySheet:
+    """A learner's questions with their keys."""
+
+    questions: tuple[Question, ...]
+    variant: Variant
+
+
+def sheet(exercise: str, variant: Variant | None = None) -> KeySheet:
+    """The questions of an exercise with their keys; by default in the common variant."""
+    variant = variant or Variant("", "", exercise)
+    module = import_module(f"autograder.keys.{MODULES[exercise]}")
+    drawn = module.drawn(variant) if hasattr(module, "drawn") else module.QUESTIONS
+    return KeySheet(tuple(drawn), variant)
+
+
+def given(exercise: str) -> Any:
+    """What an exercise hands out in the common variant, whoever the session is of."""
+    from autograder import exercises
+
+    return exercises.find(exercise).given(Variant("", "", exercise))
+
+
+def grade(exercise: str, id: str, name: str, work: Work, rng: np.random.Generator) -> None:
+    """Raise Wrong unless the learner's label for a question of the exercise is the key."""
+    [question] = [q for q in sheet(exercise, work.variant).questions if q.id == id]
+    grade_question(question, name, work, rng)
+
+
+def grade_question(question: Question, name: str, work: Work, rng: np.random.Generator) -> None:
+    """Raise Wrong unless the learner's label is the key; name the idea of the option that was chosen."""
+    said = work.value(name, dict).get(question.id)
+    if said is None or said == "" or said is ...:
+        raise Wrong(ANSWERED, f"`{name}` has no answer to question {question.id} yet.")
+    answer, reason = _read(question, said, work.variant)
+    for tier, options, chosen in (("answer", question.answers, answer), ("reason", question.reasons, reason)):
+        if chosen:
+            option = options[chosen]
+            plain = option.text.replace("`", "")
+            raise Wrong(f"question {question.id}: {tier}", option.feedback, idea=option.idea, got=plain)
+
+
+def _read(question: Question, said: object, variant: Variant) -> tuple[int, int]:
+    """Indices, in the source's order, of the answer and the reason that a label means."""
+    answers, reasons = question.order(variant)
+    form = "a letter and a digit, such as 'B2'" if reasons else "one letter, such as 'B'"
+    match = re.fullmatch(r"\s*([A-Ha-h])\s*([1-8]?)\s*", said) if isinstance(said, str) else None
+    letter = LETTERS.index(match[1].upper()) if match else len(answers)
+    digit = int(match[2]) - 1 if match and match[2] else (-1 if reasons else 0)
+    if (
+        letter >= len(answers)
+        or not 0 <= digit < max(len(reasons), 1)
+        or (match and match[2] and not reasons)
+    ):
+        raise Wrong(
+            f"question {question.id}: form",
+            f"The answer to question {question.id} is {form}.",
+            got=repr(said),
+        )
+    return answers[letter], reasons[digit] if reasons else 0
+
+
+def lint(questions: Sequence[Question], learners: int = 200) -> list[str]:
+    """What gives the key away: standing first, or being the longest, more often than chance + 10 %.
+
+    Position is counted over the variants of many learners, length over the questions of the source (an option
+    counts as longest only if no other is as long). Empty if there is nothing to complain about.
+    """
+    found = []
+    for tier in ("answers", "reasons"):
+        counted = [q for q in questions if getattr(q, tier) and not (tier == "answers" and q.fixed)]
+        if counted:
+            found += _lint_tier(tier, counted, learners)
+    return found
+
+
+def _lint_tier(tier: str, questions: Sequence[Question], learners: int) -> list[str]:
+    chance = float(np.mean([1 / len(getattr(q, tier)) for q in questions]))
+    longest = float(np.mean([_key_is_longest(getattr(q, tier)) for q in questions]))
+    first = float(
+        np.mean(
+            [
+                q.order(Variant(f"learner {k}", "lint", "lint"))[tier == "reasons"][0] == 0
+                for q in questions
+                for k in range(learners)
+            ]
+        )
+    )
+    words = (("longest", longest), ("first", first))
+    return [
+        f"{tier}: the key is {word} in {share:.0%} of cases, chance is {chance:.0%}"
+        for word, share in words
+        if share > chance + 0.10
+    ]
+
+
+def _key_is_longest(options: Sequence[Option]) -> bool:
+    return all(len(options[0].text) > len(o.text) for o in options[1:])
+
+
+def content() -> dict[str, Any]:
+    """What questions.json holds: the questions without their keys, and which of 1.2 are drawn together."""
+    found = {}
+    for exercise, name in MODULES.items():
+        module = import_module(f"autograder.keys.{name}")
+        found[exercise] = {"questions": [asdict(q.asked()) for q in module.QUESTIONS]}
+        if hasattr(module, "DECKS"):
+            found[exercise] = {"questions": by_text(module.QUESTIONS), "decks": module.DECKS}
+    return json.loads(json.dumps(found))
+
+
+def by_text(pool: Sequence[Question]) -> list[dict[str, Any]]:
+    """A pool as the learners' file holds it: by the alphabet, so that no place tells a kind."""
+    return [asdict(replace(q.asked(), id="")) for q in sorted(pool, key=lambda q: q.text)]
+
+
+def main() -> None:
+    """Write the learners' file anew."""
+    atomic_write(FILE, json.dumps(content(), indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()

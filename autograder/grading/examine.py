@@ -16,7 +16,6 @@ import contextlib
 import importlib
 import io
 import os
-import resource
 import signal
 import socket
 import struct
@@ -31,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from autograder.exercise import Variant
-from autograder.grading import isolate
+from autograder.grading import bounds, isolate, reading
 from autograder.grading.needed import without_magics
 from autograder.grading.outputs import clean, kept
 from autograder.grading.remote import TESTS, Lost, Remote, RemoteObject, RemoteWork
@@ -39,8 +38,6 @@ from autograder.grading.server import load
 from autograder.grading.wire import HELLO, Channel, WireError
 
 SO_PASSCRED, SCM_CREDENTIALS = 16, 2
-ROOM = 900 << 20
-"""Bytes of memory that judging one submission may take beyond what the template has."""
 OFFERED = {
     "numpy",
     "torch",
@@ -135,7 +132,8 @@ class Examiner:
         self.space.update(lent)
         printed, result = io.StringIO(), None
         try:
-            with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
+            silent = contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO())
+            with bounds.patience(bounds.TEST), silent[0], silent[1]:
                 exec(code[0], self.space)
                 result = eval(code[1], self.space) if len(code) > 1 else None
         finally:
@@ -376,17 +374,22 @@ def main(argv: Sequence[str]) -> None:
             os.close(number)
 
 
-def _job(wire: socket.socket, answer: socket.socket) -> None:
-    """Read a job, examine, answer; whatever goes wrong here is told as an error of the grader."""
+def _job(answer: socket.socket, wire: socket.socket | None = None) -> None:
+    """Read a job, do it, answer: take a notebook apart, or examine the learner's process behind `wire`.
+
+    Whatever goes wrong here is told as an error of the grader.
+    """
     isolate.prctl(isolate.PDEATHSIG, signal.SIGKILL)
     channel = Channel(answer.fileno(), answer.fileno(), limited=False)
     try:
-        job, _ = channel.receive(60)
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        most = pages * resource.getpagesize() + ROOM
-        resource.setrlimit(resource.RLIMIT_AS, (most, most))
-        with tempfile.TemporaryDirectory(prefix="examine-") as folder:
-            found = examine(job, wire, Path(folder))
+        channel.send({"pid": os.getpid()})
+        job, parts = channel.receive(60)
+        bounds.limit(job["processor"])
+        if wire is None:
+            found = reading.read(job["outline"], parts[0])
+        else:
+            with tempfile.TemporaryDirectory(prefix="examine-") as folder:
+                found = examine(job, wire, Path(folder))
     except BaseException as error:  # what it says may hold inputs of a hidden test: it is not for learners
         print(f"{type(error).__name__}: {clean(str(error), 500)}", file=sys.stderr, flush=True)
         found = {"failed": "The grader stumbled over this notebook; look at it by hand."}

@@ -27,6 +27,8 @@ __all__ = ["MAX_FILE", "File", "Found", "Raw", "Submission", "Unreadable", "cell
 
 MAX_CELLS = 5_000
 MAX_SOURCE = 200_000
+MAX_TEXT = 2_000_000
+"""Characters of all cells of a notebook."""
 MAX_EXTRAS = 100
 MAX_EXTRA_BYTES = 50 << 20
 MAX_ID = 64
@@ -508,10 +510,22 @@ def cells(content: bytes) -> tuple[list[Raw], list[str]]:
     if type(found.get("nbformat")) is not int or found["nbformat"] != 4:
         raise Unreadable("The notebook's format is not 4; open it in JupyterLab and save it again.")
     notes: list[str] = []
-    taken = [_raw(cell, notes) for cell in found["cells"][:MAX_CELLS]]
+    taken = _short_enough([_raw(cell, notes) for cell in found["cells"][:MAX_CELLS]], notes)
     if len(found["cells"]) > MAX_CELLS:
         notes.append(f"The notebook has more than {MAX_CELLS} cells; the rest was left out.")
-    return [cell for cell in taken if cell is not None], list(dict.fromkeys(notes))
+    return taken, list(dict.fromkeys(notes))
+
+
+def _short_enough(cells: Sequence[Raw | None], notes: list[str]) -> list[Raw]:
+    """The cells whose texts together have at most MAX_TEXT characters."""
+    left, found = MAX_TEXT, []
+    for cell in filter(None, cells):
+        left -= len(cell.source)
+        if left < 0:
+            notes.append(f"The cells hold more than {MAX_TEXT:,} characters; the rest was left out.")
+            break
+        found.append(cell)
+    return found
 
 
 def _decoded(content: bytes) -> bytes:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from autograder.grading import bounds
 from autograder.grading.sandbox import CALM, PACKAGE, START_SECONDS, Child
 from autograder.grading.wire import Channel, WireError
 from rslib.errors import ConfigError
@@ -58,17 +59,40 @@ class Judge:
         self.process.kill()
         self.process.wait()
 
+    def read(self, outline: Mapping[str, Any], content: bytes) -> dict[str, Any]:
+        """A notebook as `reading.read` takes it apart; {"failed": sentence} if that took too long."""
+        job = {"outline": outline, "processor": bounds.READING}
+        return self._ask(job, [content], [], SPARE, "Taking the notebook apart took too much memory or time.")
+
     def examine(self, job: Mapping[str, Any], child: Child) -> dict[str, Any]:
         """What came of a job on a learner's process; {"failed": sentence} if the examination itself ended."""
+        seconds = job["limits"]["total_seconds"] + SPARE
+        most = dict(job) | {"processor": bounds.JUDGING}
+        return self._ask(most, [], [child.wire.fileno()], seconds, "Judging it took too much memory or time.")
+
+    def _ask(
+        self,
+        job: Mapping[str, Any],
+        blobs: Sequence[bytes],
+        descriptors: Sequence[int],
+        seconds: float,
+        late: str,
+    ) -> dict[str, Any]:
+        """The answer of a fork of the template. One that gives none in time is ended, whatever it does."""
         self._wait()
         ours, theirs = socket.socketpair()
         with ours:
             with theirs:
-                socket.send_fds(self.control, [b"job"], [child.wire.fileno(), theirs.fileno()])
-            channel = Channel(ours.fileno(), ours.fileno(), limited=False)
+                socket.send_fds(self.control, [b"job"], [theirs.fileno(), *descriptors])
+            channel, fork = Channel(ours.fileno(), ours.fileno(), limited=False), None
             try:
-                channel.send(job, seconds=SPARE)
-                found, _ = channel.receive(job["limits"]["total_seconds"] + SPARE)
+                fork = bounds.Fork(channel.receive(SPARE)[0]["pid"])
+                channel.send(job, blobs, seconds=SPARE)
+                found, _ = channel.receive(seconds)
             except WireError:  # how exactly it ended may hold a hidden test's inputs
-                return {"failed": "Judging it took too much memory or time."}
+                return {"failed": late}
+            finally:
+                if fork:
+                    fork.end()
+                    fork.close()
         return found

@@ -7,14 +7,15 @@ costs minutes. A cell is left out only if nobody changed it and its effect can b
 from __future__ import annotations
 
 import ast
+import bisect
 import re
 import symtable
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 OPAQUE = re.compile(
     r"\b(exec|eval|globals|locals|vars|get_ipython|__main__|user_ns|importlib|setattr|inspect|chdir|environ)\b"
-    r"|seed\(|import\s*\*|^\s*[%!]",
+    r"|seed\(|import\s*\*|^[ \t]*[%!]",
     re.MULTILINE,
 )
 """What cannot be read off a cell: names made from texts, magics, seeds, settings of the process."""
@@ -76,11 +77,13 @@ def effects(source: str) -> Effects | None:
         return None
     found = Effects()
     for statement in tree.body:
-        found.reads |= _loads(statement) - found.surely
-        written = _stores(statement)
+        nodes = _top(statement)
+        changed = _changed(nodes)
+        written = _bound(nodes) | changed
+        found.reads |= _loads(nodes) - found.surely
         found.writes |= written
         if not isinstance(statement, BRANCHES):
-            found.surely |= written - _changed(statement)
+            found.surely |= written - changed
     found.late = _globals(scopes) - found.surely
     return found
 
@@ -102,24 +105,17 @@ def _top(node: ast.AST) -> list[ast.AST]:
     return found
 
 
-def _loads(statement: ast.stmt) -> set[str]:
+def _loads(nodes: Sequence[ast.AST]) -> set[str]:
     """Names that a statement reads when it runs; a name that it also writes first is read all the same."""
-    nodes = _top(statement)
     found = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
     return found | {
         n.target.id for n in nodes if isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Name)
     }
 
 
-def _stores(statement: ast.stmt) -> set[str]:
-    """Names that a statement gives a value to, or whose object it changes."""
-    return _changed(statement) | _bound(statement)
-
-
-def _bound(statement: ast.stmt) -> set[str]:
+def _bound(nodes: Sequence[ast.AST]) -> set[str]:
     """Names that a statement gives a value to, or deletes."""
     found: set[str] = set()
-    nodes = _top(statement)
     inner = [node.target for node in nodes if isinstance(node, ast.comprehension)]
     own = {id(node) for target in inner for node in ast.walk(target)}  # no names of the notebook
     for node in (node for node in nodes if id(node) not in own):
@@ -134,10 +130,10 @@ def _bound(statement: ast.stmt) -> set[str]:
     return found
 
 
-def _changed(statement: ast.stmt) -> set[str]:
+def _changed(nodes: Sequence[ast.AST]) -> set[str]:
     """Names whose object a statement changes: `x[0] = 1`, `x.a = 1`, `x.append(1)`."""
     found = set()
-    for node in _top(statement):
+    for node in nodes:
         target = None
         if isinstance(node, ast.Subscript | ast.Attribute) and not isinstance(node.ctx, ast.Load):
             target = node.value
@@ -155,10 +151,11 @@ def _changes(method: str) -> bool:
 
 def _globals(scope: symtable.SymbolTable) -> set[str]:
     """Names that inner scopes take from the notebook."""
-    found = set()
-    for child in scope.get_children():
+    found, front = set(), list(scope.get_children())
+    while front:
+        child = front.pop()
         found |= {s.get_name() for s in child.get_symbols() if s.is_global() and s.is_referenced()}
-        found |= _globals(child)
+        front += child.get_children()
     return found
 
 
@@ -181,7 +178,7 @@ def assigned(tree: ast.Module, *, imported: bool = True) -> set[str]:
     ['os', 'x', 'y']
     """
     kinds = () if imported else (ast.Import, ast.ImportFrom)
-    return {name for node in tree.body if not isinstance(node, kinds) for name in _bound(node)}
+    return {name for node in tree.body if not isinstance(node, kinds) for name in _bound(_top(node))}
 
 
 def needed(sources: Sequence[str], reads: Sequence[set[str] | None], free: Sequence[bool]) -> set[int]:
@@ -200,28 +197,36 @@ def needed(sources: Sequence[str], reads: Sequence[set[str] | None], free: Seque
     if any(found is None and not free[k] for k, found in enumerate(known)):
         return every
     wanted = {k for k in every if not free[k] or known[k] is None or OPAQUE.search(sources[k])}
+    writers = _writers(known)
     front = list(wanted)
     while front:
-        new = _providers(front.pop(), known) - wanted
+        new = _providers(front.pop(), known, writers) - wanted
         wanted |= new
         front += new
     return wanted
 
 
-def _providers(reader: int, known: Sequence[Effects | None]) -> set[int]:
+def _writers(known: Sequence[Effects | None]) -> dict[str, list[int]]:
+    """Places of the cells that write each name, in their order."""
+    found: dict[str, list[int]] = {}
+    for place, effect in enumerate(known):
+        for name in effect.writes if effect else ():
+            found.setdefault(name, []).append(place)
+    return found
+
+
+def _providers(
+    reader: int, known: Sequence[Effects | None], writers: Mapping[str, Sequence[int]]
+) -> set[int]:
     """Cells whose values a cell reads: the nearest before it, and all that functions may meet later."""
     mine, found = known[reader], set()
     if mine is None:
         return set(range(reader))
-    for name in mine.reads:
-        for place in range(reader - 1, -1, -1):
-            other = known[place]
-            if other is not None and name in other.writes:
-                found.add(place)
-                if name in other.surely:
-                    break
-    for name in mine.late:
-        found |= {
-            k for k, other in enumerate(known) if other is not None and k != reader and name in other.writes
-        }
+    for name in mine.reads & writers.keys():
+        for place in reversed(writers[name][: bisect.bisect_left(writers[name], reader)]):
+            found.add(place)
+            if name in known[place].surely:
+                break
+    for name in mine.late & writers.keys():
+        found |= {place for place in writers[name] if place != reader}
     return found

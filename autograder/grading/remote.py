@@ -24,6 +24,7 @@ import numpy as np
 
 from autograder import work as work_module
 from autograder.exercise import Variant
+from autograder.grading.bounds import Overrun
 from autograder.grading.outputs import clean
 from autograder.grading.wire import Channel, Decoder, Gone, Late, WireError, bytes_of, tensor_of
 from autograder.work import Work
@@ -95,6 +96,9 @@ class Remote:
             told = {Gone: "its process ended", Late: f"it gave no answer within {seconds:g} seconds"}
             self.lost = told.get(type(error), f"it sent {error}")
             raise Lost(self.lost) from error
+        except Overrun:
+            self.lost = "a test took too long over what it sent"  # and the pipe is out of step
+            raise
 
     def value(self, request: Mapping[str, Any], args: Any = None) -> Any:
         """The value of the reply to a request."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from autograder.grading import intake, pages
+from autograder.grading import pages
 from autograder.grading.book import EXECUTED, VERSION, Journal
 from autograder.grading.container import Containers
 from autograder.grading.examine import safe_message
@@ -17,7 +16,8 @@ from autograder.grading.intake import Submission, Unreadable
 from autograder.grading.isolate import Limits
 from autograder.grading.judge import Judge
 from autograder.grading.plan import Notebook, Plan
-from autograder.grading.rebuild import Rebuilt, rebuild
+from autograder.grading.reading import outlined
+from autograder.grading.rebuild import Rebuilt, Step, rebuild
 from autograder.grading.remote import CALL_SECONDS
 from autograder.grading.sandbox import CONTAINER, Sandbox
 from rslib.errors import ConfigError
@@ -44,7 +44,7 @@ class Grader:
         return Graded(plan, one, record, made)
 
     def _notebook(self, plan: Plan, notebook: Notebook, one: Submission, record: dict[str, Any]) -> Any:
-        rebuilt, problem = _rebuilt(notebook, one)
+        rebuilt, problem = _rebuilt(self.judge, notebook, one)
         found = {"cells": {}, "verdicts": [], "whose": "", "lost": "", "secrets": False}
         if not problem:
             found |= self._run(plan, notebook, rebuilt, one, record["key"])
@@ -60,7 +60,7 @@ class Grader:
         record["variant"] = found["whose"]
         record["cells"] |= scores(notebook, rebuilt, found["cells"], problem, prefix)
         record["blank"] += [f"{notebook.name}/{name}" for name in sorted(rebuilt.blank)]
-        record["answers"] |= {prefix + k: v for k, v in answers(rebuilt).items()}
+        record["answers"] |= {prefix + k: v for k, v in rebuilt.answers.items()}
         return pages.executed(notebook, rebuilt, found["cells"], record["cells"])
 
     def _run(
@@ -130,18 +130,20 @@ def blank_record(plan: Plan, one: Submission, key: Mapping[str, str], isolation:
     }
 
 
-def _rebuilt(notebook: Notebook, one: Submission) -> tuple[Rebuilt, str]:
+def _rebuilt(judge: Judge, notebook: Notebook, one: Submission) -> tuple[Rebuilt, str]:
     """The notebook to run; a blank one and the reason where nothing can be read."""
-    problem, raw, notes = one.problem, [], []
+    problem = one.problem
     try:
         if not problem and notebook.name not in one.files:
             raise Unreadable("The notebook was not handed in.")
-        if not problem:
-            raw, notes = intake.cells(one.files[notebook.name].read())
+        found = judge.read(outlined(notebook), one.files[notebook.name].read()) if not problem else {}
     except Unreadable as error:
         problem = str(error)
-    rebuilt = rebuild(notebook, raw)
-    return replace(rebuilt, notes=() if problem else (*notes, *rebuilt.notes)), problem
+    problem = problem or found.get("failed") or found["problem"]
+    if problem:
+        return replace(rebuild(notebook, []), notes=()), problem
+    steps = (Step(None if place is None else notebook.cells[place], *rest) for place, *rest in found["steps"])
+    return Rebuilt(tuple(steps), frozenset(found["blank"]), tuple(found["notes"]), found["answers"]), ""
 
 
 def _cells(rebuilt: Rebuilt) -> Iterator[dict[str, Any]]:
@@ -207,23 +209,6 @@ def plain_verdict(verdict: Mapping[str, Any]) -> dict[str, Any]:
     kept = ("title", "points", "out_of", "check", "idea")
     outcomes = [{k: o[k] for k in kept} | {"message": safe_message(o)} for o in verdict["outcomes"]]
     return {k: verdict[k] for k in ("exercise", "title", "points", "out_of")} | {"outcomes": outcomes}
-
-
-def answers(rebuilt: Rebuilt) -> dict[str, str]:
-    """A hash of each answer, blanks and comments left out; "" for one that was not given."""
-    found = {}
-    for step in rebuilt.steps:
-        if step.role == "answer":
-            blank = step.cell.grade_id in rebuilt.blank
-            found[step.cell.grade_id] = "" if blank else hashlib.sha256(_normal(step.source)).hexdigest()
-    return found
-
-
-def _normal(source: str) -> bytes:
-    try:
-        return ast.unparse(ast.parse(source)).encode()
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return " ".join(source.split()).encode("utf-8", "replace")
 
 
 def failed(plan: Plan, one: Submission, key: Mapping[str, str], isolation: str, error: Exception) -> Graded:

@@ -1,0 +1,77 @@
+"""What work on one submission may cost the grader itself: processor time and memory, kept by the system.
+
+A learner's text and values are looked at in processes of the grader's own, one for each submission. None of
+them is trusted to end: the system counts their processor time, and ends the one that runs over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+READING = 4
+"""Processor seconds that taking one notebook apart may cost; an ordinary one costs a tenth of one."""
+TEST = 60
+"""Processor seconds that the tests of one cell may take here, beside the learner's process."""
+JUDGING = 600
+"""Processor seconds that judging one notebook may cost."""
+ROOM = 900 << 20
+"""Bytes of memory that work on one submission may take beyond what its process has."""
+
+
+class Overrun(BaseException):
+    """A test took too long over a learner's values; no `except Exception` of a test keeps it."""
+
+
+def limit(seconds: int) -> None:
+    """Have the system end this process after so many processor seconds, and refuse it more than ROOM."""
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + ROOM
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+@contextlib.contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    """Raise Overrun in the block after so many processor seconds, and each second from then on.
+
+    Between two steps of Python code only: what one step in C does is ended by `limit` alone.
+    """
+
+    def ring(signum: int, frame: Any) -> None:
+        raise Overrun(f"a test took more than {seconds:g} seconds of processor time")
+
+    before = signal.signal(signal.SIGPROF, ring)
+    signal.setitimer(signal.ITIMER_PROF, seconds, 1)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+class Fork:
+    """A process of the grader's that can be ended, and no other that has its number later."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid, self.handle = pid, -1
+        with contextlib.suppress(AttributeError, OSError):  # an older system knows no handles
+            self.handle = os.pidfd_open(pid)
+
+    def end(self) -> None:
+        """End the process if it still runs."""
+        with contextlib.suppress(ProcessLookupError):
+            if self.handle < 0:
+                os.kill(self.pid, signal.SIGKILL)
+            else:
+                signal.pidfd_send_signal(self.handle, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Forget the process."""
+        if self.handle >= 0:
+            os.close(self.handle)

@@ -1,7 +1,9 @@
 """Notebook 08: what its catalogue cannot say."""
 
 import itertools
+import json
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from autograder import exercises
 from autograder.exercise import Variant
 from autograder.exercises import nb08_1, nb08_2, nb08_3
+from autograder.keys import nb08_2 as keys
 from autograder.release import instructor, release, scripts
 from autograder.verdict import grade
 from autograder.work import Work
@@ -71,9 +74,9 @@ def by_brute_force(team):
 def test_the_solver_agrees_with_brute_force_over_the_ledger_on_500_random_teams():
     rng, seen = np.random.default_rng(0), Counter()
     for _ in range(500):
-        team = nb08_2.random_team(rng)
-        assert nb08_2.acceptable(team) == by_brute_force(team), team
-        seen[tuple(sorted(nb08_2.acceptable(team)))] += 1
+        team = keys.random_team(rng)
+        assert keys.acceptable(team) == by_brute_force(team), team
+        seen[tuple(sorted(keys.acceptable(team)))] += 1
     assert len(seen) >= 5, seen
 
 
@@ -81,7 +84,7 @@ def test_the_solver_agrees_with_brute_force_over_the_ledger_on_500_random_teams(
 def test_the_formula_of_computation_is_what_the_ledger_counts(strategy):
     rng = np.random.default_rng(1)
     for _ in range(20):
-        team = nb08_2.random_team(rng)
+        team = keys.random_team(rng)
         sizes = (team.parameters, nb08_2.TOKENS, team.prompts, team.n, team.epochs)
         assert nb08_1.training_flops(*sizes, strategy) == pytest.approx(counted(team, strategy))
 
@@ -91,7 +94,7 @@ def test_every_learner_gets_one_team_of_each_kind_and_none_twice():
         found = list(nb08_2.teams(Variant(student, "2026", "8.2")).values())
         assert len(set(found)) == 6
         assert any(
-            all(kind(team) for kind, team in zip(nb08_2.KINDS, order, strict=True))
+            all(kind(team) for kind, team in zip(keys.KINDS, order, strict=True))
             for order in itertools.permutations(found)
         )
 
@@ -118,7 +121,7 @@ def test_a_guesser_rarely_decides_a_team_rightly():
     ],
 )
 def test_numbers_of_a_memo_are_read_with_their_units(memo, stated):
-    assert nb08_3._stated(memo) == stated
+    assert nb08_3.stated(memo) == stated
 
 
 def test_the_memo_is_a_task_that_a_person_marks():
@@ -127,3 +130,21 @@ def test_the_memo_is_a_task_that_a_person_marks():
     assert (cell.cell_type, known["points"], known["locked"]) == ("markdown", nb08_3.BY_HAND, True)
     assert not known["grade"] and not known["solution"]
     assert "BEGIN SOLUTION" not in release(SCRIPT)
+
+
+def test_the_learners_teams_are_those_that_the_solver_sorts():
+    decks = json.loads(nb08_2.FILE.read_text(encoding="utf-8"))
+    made = json.loads(json.dumps(keys.content()))
+    assert decks == made, "run: python -m autograder.keys.nb08_2"
+
+
+def test_the_years_cost_is_that_of_the_calculator():
+    rng = np.random.default_rng(5)
+    for _ in range(50):
+        team = replace(keys.random_team(rng), n=int(rng.integers(1, 40)), epochs=int(rng.integers(1, 5)))
+        for strategy in nb08_2.STRATEGIES:
+            sizes = (team.parameters, nb08_2.TOKENS, team.prompts, team.n, team.epochs)
+            each = team.parameters * nb08_2.TOKENS * (4 * team.n if strategy == "serve" else 2)
+            flops = nb08_1.training_flops(*sizes, strategy) + team.requests * each
+            right = nb08_1.cost(flops, nb08_2.PEAK, nb08_2.UTILISATION, nb08_2.PRICE)
+            assert nb08_2.yearly_cost(team, strategy) == pytest.approx(right)

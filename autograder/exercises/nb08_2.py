@@ -1,29 +1,34 @@
-"""Exercise 8.2: six teams; which strategies fit, which limit decides, and what would change the answer."""
+"""Exercise 8.2: six teams; which strategies fit, which limit decides, and what would change the answer.
+
+`teams.json` holds teams, six together, without what is right for them: that is in `autograder/keys/`.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cache
+from pathlib import Path
 
-import numpy as np
+from autograder.exercise import Exercise, Part, Variant, table
+from autograder.locked import locked
 
-from autograder.exercise import ANSWERED, Exercise, Part, Variant, Wrong, require, table
-from autograder.exercises.nb08_1 import STRATEGIES, break_even_requests, cost, memory_gb, training_flops
-from autograder.work import Work
-
+FILE = Path(__file__).parents[1] / "teams.json"
+NAME = "decisions"
 PEAK, UTILISATION, PRICE = 1e15, 0.4, 3.0
 """FLOPs a second of one accelerator, the share that is reached, dollars an hour."""
 TOKENS = 500
-NEAR = 1.25
-"""A strategy within this factor of the cheapest one that fits is as good an answer."""
 LETTERS = "abcdef"
-FORM, FITS, DECIDES, FLIPS = (
-    "names a strategy, a limit and a change",
-    "fits the limits",
-    "names the limit",
-    "flips",
-)
+COUNTS = {
+    "serve": (0, 0, 0, 0),
+    "rs": (0, 4, 6, 0),
+    "dpo": (4, 4, 12, 0),
+    "rloo": (0, 12, 0, 0),
+    "ppo": (0, 8, 0, 12),
+}
+"""FLOPs of tuning per parameter, token and prompt: once, times n, times epochs, times both."""
+STRATEGIES = tuple(COUNTS)
 
 
 @dataclass(frozen=True)
@@ -61,43 +66,26 @@ def yearly_cost(team: Team, strategy: str) -> float:
     A tuned policy draws one response, at 2 per parameter and token; serving the best of n draws and scores n.
     """
     each = team.parameters * TOKENS * (4 * team.n if strategy == "serve" else 2)
-    sizes = (team.parameters, TOKENS, team.prompts, team.n, team.epochs)
-    return cost(training_flops(*sizes, strategy) + team.requests * each, PEAK, UTILISATION, PRICE)
+    once, by_n, by_epoch, by_both = COUNTS[strategy]
+    count = once + by_n * team.n + by_epoch * team.epochs + by_both * team.n * team.epochs
+    flops = count * team.parameters * TOKENS * team.prompts + team.requests * each
+    return flops / (PEAK * UTILISATION) / 3600 * PRICE
 
 
-def broken(team: Team, strategy: str) -> set[str]:
-    """The limits that a strategy breaks."""
-    rules: dict[str, Callable[[], bool]] = {
-        "memory": lambda: memory_gb(team.parameters, strategy) > team.memory,
-        "budget": lambda: yearly_cost(team, strategy) > team.budget,
-        "latency": lambda: strategy == "serve" and team.n > team.slowest,
-        "weights": lambda: strategy != "serve" and not team.trains,
-        "skill": lambda: strategy in ("rloo", "ppo") and not team.rl,
-    }
-    return {limit for limit, is_broken in rules.items() if is_broken()}
+# The teams of a learner -----------------------------------------------------------------------------------
 
 
-def acceptable(team: Team) -> set[str]:
-    """The strategies that break no limit and cost at most NEAR times the cheapest of those, or {"none"}."""
-    fitting = {s: yearly_cost(team, s) for s in STRATEGIES if not broken(team, s)}
-    if not fitting:
-        return {"none"}
-    return {s for s, dollars in fitting.items() if dollars <= NEAR * min(fitting.values())}
+@cache
+def decks() -> list[list[Team]]:
+    """Sixes of teams, one of each kind, so that everybody's six are as hard."""
+    return [[Team(*values) for values in deck] for deck in json.loads(FILE.read_text(encoding="utf-8"))]
 
 
-FREED = {
-    "memory": {"memory": float("inf")},
-    "budget": {"budget": float("inf")},
-    "latency": {"slowest": 10**9},
-    "weights": {"trains": True},
-    "skill": {"rl": True},
-}
-
-
-def deciding(team: Team) -> set[str]:
-    """The limits without which the acceptable strategies would be others, or {"none"}."""
-    now = acceptable(team)
-    return {k for k, freed in FREED.items() if acceptable(replace(team, **freed)) != now} or {"none"}
+def teams(variant: Variant) -> dict[str, Team]:
+    """A learner's six teams, in some order."""
+    rng = variant.rng("teams")
+    deck = decks()[int(rng.integers(len(decks())))]
+    return {letter: deck[int(k)] for letter, k in zip(LETTERS, rng.permutation(len(deck)), strict=True)}
 
 
 CHANGES: dict[str, tuple[str, Callable[[Team], Team]]] = {
@@ -108,50 +96,6 @@ CHANGES: dict[str, tuple[str, Callable[[Team], Team]]] = {
     "no training": ("nobody may change the weights", lambda t: replace(t, trains=False)),
     "nothing": ("none of these changes the answer", lambda t: t),
 }
-
-
-def flipping(team: Team) -> set[str]:
-    """The changes that make every strategy that was acceptable unacceptable, or `nothing`."""
-    now = acceptable(team)
-    return {k for k, (_, change) in CHANGES.items() if not acceptable(change(team)) & now} or {"nothing"}
-
-
-# The teams of a learner -----------------------------------------------------------------------------------
-
-
-def random_team(rng: np.random.Generator) -> Team:
-    """Any team: sizes and limits over the range that start-ups have."""
-    parameters = float(rng.choice([1, 3, 7, 13])) * 1e9
-    return Team(
-        parameters,
-        float(rng.choice([24, 40, 80, 160, 320])),
-        float(rng.choice([100, 1_000, 20_000, 200_000])),
-        float(rng.choice([1e4, 1e6, 1e8])),
-        int(rng.choice([1, 4, 32])),
-        bool(rng.random() < 0.8),
-        bool(rng.random() < 0.4),
-    )
-
-
-KINDS: tuple[Callable[[Team], bool], ...] = (
-    lambda team: acceptable(team) == {"none"} and len(deciding(team)) == 1,
-    lambda team: acceptable(team) == {"serve"} and "memory" in deciding(team),
-    lambda team: acceptable(team) == {"rs"} and "latency" in deciding(team),
-    lambda team: acceptable(team) == {"rs", "dpo"} and deciding(team) == {"skill"},
-    lambda team: "rs" in acceptable(team) and deciding(team) == {"none"} and "nothing" not in flipping(team),
-    lambda team: "budget" in deciding(team),
-)
-"""What a learner's six teams are like, one of each, so that everybody's six are as hard."""
-
-
-def teams(variant: Variant) -> dict[str, Team]:
-    """A learner's six teams, in some order."""
-    rng, found = variant.rng("teams"), []
-    for kind in KINDS:
-        while not kind(team := random_team(rng)) or team in found:
-            continue
-        found.append(team)
-    return {letter: found[k] for letter, k in zip(LETTERS, rng.permutation(len(found)), strict=True)}
 
 
 def _cell(value: float | bool) -> str:
@@ -176,51 +120,12 @@ class Desk:
         return table("Six teams", self._lines(), ("limit", *self.teams))
 
 
-def grade_team(letter: str, work: Work, rng: np.random.Generator) -> None:
-    """An acceptable strategy, a limit that decides, a change that flips."""
-    said = work.value("decisions", dict).get(letter)
-    if said is None or said is ... or said == ("", "", ""):
-        raise Wrong(ANSWERED, f"`decisions` has no entry for team {letter} yet.")
-    three = isinstance(said, tuple | list) and len(said) == 3 and all(isinstance(word, str) for word in said)
-    form = f"decisions[{letter!r}] is (strategy, limit, change), all words of the three lists."
-    require(three, FORM, form, got=str(said))
-    strategy, limit, change = (word.strip().lower() for word in said)
-    known = strategy in (*STRATEGIES, "none") and limit in (*LIMITS, "none") and change in CHANGES
-    require(known, FORM, form, got=str(said))
-    team = teams(work.variant)[letter]
-    _check_strategy(strategy, team)
-    message = "Without this limit the same strategies would be acceptable, so it is not what decides."
-    require(limit in deciding(team), DECIDES, message, idea="limit", got=limit)
-    message = "After this change what was acceptable still is."
-    require(change in flipping(team), FLIPS, message, idea="flip", got=change)
-
-
-def _check_strategy(strategy: str, team: Team) -> None:
-    right = acceptable(team)
-    if strategy in right:
-        return
-    if strategy == "none":
-        raise Wrong(FITS, "There is a strategy that breaks no limit.", idea="gives up", got=strategy)
-    limits = broken(team, strategy)
-    if limits:
-        message = f"It breaks a limit: {LIMITS[min(limits)]}."
-        raise Wrong(FITS, message, idea=IDEAS[min(limits)], got=strategy)
-    even = break_even_requests(team.prompts, team.n, team.epochs)
-    message = (
-        "It fits, and another that fits costs less than four fifths of it in a year. Serving the best of n "
-        f"costs more than a round of rejection sampling from {even:,.0f} requests on."
-    )
-    raise Wrong(FITS, message, idea="dearer", got=strategy)
-
-
-IDEAS = {"memory": "memory", "budget": "budget", "latency": "F35", "weights": "F01", "skill": "F36"}
-
 EXERCISE = Exercise(
     "8.2",
     "Six teams",
     3,
     15,
-    ("decisions",),
-    tuple(Part(f"team {letter}", 0.5, partial(grade_team, letter)) for letter in LETTERS),
+    (NAME,),
+    tuple(Part(f"team {letter}", 0.5, locked(NAME, "nb08_2", "grade_team", letter)) for letter in LETTERS),
     given=Desk,
 )

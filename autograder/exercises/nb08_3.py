@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from autograder.exercise import Exercise, Part, Wrong, require, short
+from autograder.exercise import Exercise, Part, require, short
 from autograder.exercises.nb08_1 import STRATEGIES, break_even_requests, memory_gb
-from autograder.exercises.nb08_2 import Team, acceptable, teams, yearly_cost
+from autograder.exercises.nb08_2 import Team, teams, yearly_cost
+from autograder.locked import locked
 from autograder.work import Work
 
 FEWEST_WORDS, MOST_WORDS = 120, 400
@@ -25,14 +26,6 @@ LENGTH, NAMES, CITED, STANDS, AGREES, CHOICE = (
     "has the calculator's numbers",
     "advises what fits",
 )
-WORDS = {
-    "serve": ("best-of", "best of", "serv"),
-    "rs": ("rejection sampling", "best-of", "best of"),
-    "dpo": ("dpo",),
-    "rloo": ("rloo",),
-    "ppo": ("ppo",),
-}
-"""One of these has to stand in a memo that advises the strategy."""
 NUMBER = re.compile(r"(\$?)\s?(\d[\d,]*(?:\.\d+)?)\s?(GB|gigabytes|dollars)?")
 
 
@@ -45,7 +38,8 @@ def truths(team: Team, strategy: str) -> dict[str, float]:
     }
 
 
-def _parts(work: Work) -> tuple[str, dict[str, Any], Team, str]:
+def parts(work: Work) -> tuple[str, dict[str, Any], Team, str]:
+    """The memo, what is cited, the team and the strategy. Wrong where these two are not of the lists."""
     memo, cited = work.value("memo", str), work.value("cited", dict)
     known = teams(replace(work.variant, exercise="8.2"))
     letter, strategy = (str(cited.get(name, "")).strip().lower() for name in ("team", "strategy"))
@@ -55,7 +49,7 @@ def _parts(work: Work) -> tuple[str, dict[str, Any], Team, str]:
     return memo, cited, known[letter], strategy
 
 
-def _stated(memo: str) -> list[tuple[float, str]]:
+def stated(memo: str) -> list[tuple[float, str]]:
     """Every number of the text with its unit: "$", "GB" or ""."""
     found = []
     for sign, digits, unit in NUMBER.findall(memo):
@@ -64,44 +58,24 @@ def _stated(memo: str) -> list[tuple[float, str]]:
     return found
 
 
-def _near(value: float, other: float) -> bool:
+def near(value: float, other: float) -> bool:
     """Equal when rounded as people round: within 2 %, or half a unit of the last digit of a small number."""
     return math.isclose(value, other, rel_tol=0.02, abs_tol=0.006)
 
 
 def grade_numbers(work: Work, rng: np.random.Generator) -> None:
     """The three cited numbers are the calculator's, and they stand in the text."""
-    memo, cited, team, strategy = _parts(work)
-    stated = [value for value, _ in _stated(memo)]
+    memo, cited, team, strategy = parts(work)
+    values = [value for value, _ in stated(memo)]
     for name, right in truths(team, strategy).items():
         said = cited.get(name)
         plain = isinstance(said, int | float | np.number) and not isinstance(said, bool) and np.isfinite(said)
         require(plain, CITED, f"`cited` has no number {name!r}.", got=short(said))
         message = f"The calculator gives another {name} for this team and strategy."
-        require(_near(float(said), right), AGREES, message, idea="contradiction", got=f"{float(said):,.6g}")
+        require(near(float(said), right), AGREES, message, idea="contradiction", got=f"{float(said):,.6g}")
         message = f"The memo's text does not say the {name} that is cited."
-        there = any(_near(value, float(said)) for value in stated)
+        there = any(near(value, float(said)) for value in values)
         require(there, STANDS, message, idea="not said", got=f"{float(said):,.6g}")
-
-
-def grade_text(work: Work, rng: np.random.Generator) -> None:
-    """Length, the strategy by name and fit, and no sum or size that the calculator contradicts."""
-    memo, _, team, strategy = _parts(work)
-    words = len(memo.split())
-    message = f"A memo has {FEWEST_WORDS} to {MOST_WORDS} words: a team has to decide by it."
-    require(FEWEST_WORDS <= words <= MOST_WORDS, LENGTH, message, idea="length", got=f"{words} words")
-    named = any(word in memo.lower() for word in WORDS[strategy])
-    require(named, NAMES, "The memo does not name the strategy that it advises.", idea="not said")
-    fits = strategy in acceptable(team) or acceptable(team) == {"none"}
-    require(fits, CHOICE, "For this team the strategy is not acceptable (8.2).", idea="choice", got=strategy)
-    sizes = [memory_gb(team.parameters, other) for other in STRATEGIES] + [team.memory]
-    sums = [yearly_cost(team, other) for other in STRATEGIES] + [team.budget]
-    for value, kind in _stated(memo):
-        allowed = sizes if kind == "GB" else sums
-        if kind and not any(_near(value, other) for other in allowed):
-            what = "size in GB" if kind == "GB" else "sum"
-            message = f"The text states a {what} that no strategy has for this team, and no limit of theirs."
-            raise Wrong(AGREES, message, idea="contradiction", got=f"{value:,.6g}")
 
 
 EXERCISE = Exercise(
@@ -110,6 +84,6 @@ EXERCISE = Exercise(
     3,
     15,
     ("memo", "cited"),
-    (Part("the numbers", 1.0, grade_numbers), Part("the text", 0.5, grade_text)),
+    (Part("the numbers", 1.0, grade_numbers), Part("the text", 0.5, locked("memo", "nb08_3", "grade_text"))),
     by_hand=BY_HAND,
 )

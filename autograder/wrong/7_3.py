@@ -1,24 +1,25 @@
 # %% given
 from autograder import given
 from autograder.exercise import Variant
-from autograder.exercises.nb07_3 import STATEMENTS, VERDICTS, measured, numbered
+from autograder.exercises.nb07_3 import VERDICTS, numbered
+from autograder.keys.nb07_3 import CELLS, TESTED_BY, measured
 
 sheet = given("7.3")
-NUMBER = {name: number for number, name in numbered(Variant("", "", "7.3")).items()}
+NUMBER = {cell: number for number, cell in numbered(Variant("", "", "7.3")).items()}
 
 
 def answers(**changed):
     """The right answers, with the cell or the verdict of some statements replaced: a=("models", None)."""
     found = {}
-    for s in STATEMENTS:
-        cell, verdict = changed.get(s.id, (None, None))
-        found[s.id] = (NUMBER[cell or s.cell], verdict or measured(s.cell))
+    for id, name in TESTED_BY.items():
+        cell, verdict = changed.get(id, (None, None))
+        found[id] = (NUMBER[CELLS[cell or name]], verdict or measured(CELLS[name]))
     return found
 
 
 def another(id):
     """A verdict that is not the measured one of this statement."""
-    right = measured(next(s.cell for s in STATEMENTS if s.id == id))
+    right = measured(CELLS[TESTED_BY[id]])
     return next(verdict for verdict in VERDICTS if verdict != right)
 
 

@@ -2,7 +2,8 @@
 from autograder import given
 from autograder.exercise import Variant
 from autograder.exercises import nb08_1, nb08_2
-from autograder.exercises.nb08_2 import STRATEGIES, acceptable, deciding, flipping, teams
+from autograder.exercises.nb08_2 import STRATEGIES, teams
+from autograder.keys.nb08_2 import acceptable, deciding, flipping
 
 memory_gb, CHANGES, yearly_cost = nb08_1.memory_gb, nb08_2.CHANGES, nb08_2.yearly_cost
 desk = given("8.2")

@@ -2,8 +2,9 @@
 from autograder import given
 from autograder.exercise import Variant
 from autograder.exercises import nb08_1, nb08_2
-from autograder.exercises.nb08_2 import acceptable, teams
+from autograder.exercises.nb08_2 import teams
 from autograder.exercises.nb08_3 import truths
+from autograder.keys.nb08_2 import acceptable
 
 memory_gb, break_even_requests = nb08_1.memory_gb, nb08_1.break_even_requests
 yearly_cost = nb08_2.yearly_cost

@@ -289,10 +289,18 @@ sheet
 # %% exercise="7.3" role="answer"
 audit = {letter: (0, "") for letter in "abcdefgh"}
 ### BEGIN SOLUTION
-from autograder.exercises.nb07_3 import STATEMENTS, measured
-
-number_of = {name: number for number, name in sheet.cells.items()}
-audit = {s.id: (number_of[s.cell], measured(s.cell)) for s in STATEMENTS}
+number_of = {words: number for number, words in sheet.cells.items()}
+read = {
+    "a": ("best-of-16 serving minus PPO: gold, equal FLOPs", "supported"),
+    "b": ("PPO minus RS-1: gold, equal FLOPs", "not separable"),
+    "c": ("PPO minus RS-1: gold, no equal budgets", "not separable"),
+    "d": ("RS-3 minus RS-1: gold, equal seconds", "contradicted"),
+    "e": ("PPO minus DPO: FLOPs spent, equal responses", "supported"),
+    "f": ("PPO minus DPO: models held, equal responses", "supported"),
+    "g": ("PPO minus DPO: gold, equal FLOPs", "supported"),
+    "h": ("PPO without KL minus base: gold, no equal budgets", "not separable"),
+}
+audit = {letter: (number_of[words], verdict) for letter, (words, verdict) in read.items()}
 ### END SOLUTION
 audit
 

@@ -8,6 +8,7 @@ import pytest
 from autograder import exercises
 from autograder.exercise import Variant
 from autograder.exercises import nb07_1, nb07_2, nb07_3, nb07_results
+from autograder.keys import nb07_3 as keys
 from autograder.verdict import grade
 from autograder.work import Work
 from rslib.arena.claims import CONTRADICTED, OPEN, SUPPORTED
@@ -47,9 +48,10 @@ def test_what_the_text_says_of_the_large_arena_is_what_its_claims_say():
 
 
 def test_every_statement_has_a_cell_of_its_own_and_no_verdict_serves_for_all():
-    cells = [s.cell for s in nb07_3.STATEMENTS]
-    assert len(set(cells)) == len(cells) and set(cells) <= set(nb07_results.CELLS)
-    verdicts = [nb07_3.measured(cell) for cell in cells]
+    cells = [keys.CELLS[name] for name in keys.TESTED_BY.values()]
+    assert list(keys.TESTED_BY) == [s.id for s in nb07_3.STATEMENTS]
+    assert len(set(cells)) == len(cells) and set(keys.CELLS.values()) == set(nb07_results.CELLS)
+    verdicts = [keys.measured(cell) for cell in cells]
     assert max(verdicts.count(v) for v in verdicts) <= len(verdicts) / 2
 
 

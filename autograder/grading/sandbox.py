@@ -47,6 +47,7 @@ SEEN = (
     "panels.json",
     "questions.json",
     "session.py",
+    "teams.json",
     "verdict.py",
     "work.py",
 )

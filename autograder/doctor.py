@@ -10,11 +10,12 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autograder.grading.examine import hello
 from autograder.grading.isolate import Limits
+from autograder.grading.processes import descendants
 from autograder.grading.remote import Lost, Remote
 from autograder.grading.sandbox import BUBBLEWRAP, REFUSAL, Child, Sandbox, bubblewrap_works
 
@@ -121,12 +122,12 @@ def tried(sandbox: Sandbox, probe: Probe) -> bool:
         child.end()
 
 
-def output(child: Child, cell: str) -> str:
+def output(child: Child, cell: str, seconds: float = PROBE_LIMITS.cell_seconds) -> str:
     """What a cell prints; "" if the process is lost over it."""
     remote = Remote(child.channel(), 10.0)
     hello(child.wire)
     try:
-        outputs, _ = remote.run(cell, PROBE_LIMITS.cell_seconds)
+        outputs, _ = remote.run(cell, seconds)
     except Lost:
         return ""
     return "".join(str(o.get("text", "")) for o in outputs if isinstance(o, dict))
@@ -143,6 +144,95 @@ def clean_next(sandbox: Sandbox) -> bool:
     finally:
         second.end()
     return "left" not in said and "False" in said
+
+
+ALL_DEAF = """
+import os, signal, time
+for number in range(1, 65):
+    try: signal.signal(number, signal.SIG_IGN)
+    except (OSError, ValueError): pass
+"""
+FOREVER = "while True: time.sleep(0.1)\n"
+DAEMON = """
+if os.fork() == 0:
+    os.setsid()
+    while True: time.sleep(0.1)
+for number in range(3, 64):
+    try: os.close(number)
+    except OSError: pass
+"""
+TOGETHER = """
+import os, time
+for _ in range(8):
+    if os.fork() == 0:
+        held = bytearray(os.urandom(1 << 20)) * 100
+        time.sleep(3)
+        os._exit(0)
+while True:
+    try: os.wait()
+    except ChildProcessError: break
+print('had it')
+"""
+CLASSMATES = """
+import os
+for folder, names, files in os.walk('/'):
+    if folder == '/': names[:] = set(names) - {'proc', 'sys', 'dev'}
+    if '__init__.py' in files: names.clear()
+    elif {'inbound', 'outbound'} <= set(names) or {'gradebook.db', 'nbgrader_config.py'} & set(files):
+        print(folder)
+"""
+
+
+def time_is_bounded(sandbox: Sandbox) -> bool:
+    """Whether a process that hears no signal is ended when the time of the whole notebook is over."""
+    child, start = sandbox.spawn(replace(PROBE_LIMITS, total_seconds=2), 0), time.monotonic()
+    try:
+        output(child, ALL_DEAF + FOREVER, 4)
+        return time.monotonic() - start < 8
+    finally:
+        child.end()
+
+
+def memory_is_bounded(sandbox: Sandbox) -> bool:
+    """Whether processes that hold too much memory together, and none of them alone, are ended."""
+    child = sandbox.spawn(PROBE_LIMITS, 0)
+    try:
+        return "had it" not in output(child, TOGETHER, 10)
+    finally:
+        child.end()
+
+
+def nothing_is_left(sandbox: Sandbox) -> bool:
+    """Whether a first process that hears nothing, and its daemon, are gone at the end."""
+    sandbox.spawn(PROBE_LIMITS, 0).end()
+    before = set(descendants())
+    child = sandbox.spawn(PROBE_LIMITS, 0)
+    output(child, ALL_DEAF + DAEMON + FOREVER)
+    child.end()
+    limit = time.monotonic() + 1
+    while left := set(descendants()) - before:
+        if time.monotonic() > limit:
+            return not left
+        time.sleep(0.01)
+    return True
+
+
+def classmates_are_hidden(sandbox: Sandbox) -> bool:
+    """Whether no exchange of nbgrader's and no course can be read, wherever it lies."""
+    child = sandbox.spawn(replace(PROBE_LIMITS, total_seconds=60), 0)
+    try:
+        return output(child, CLASSMATES + "print('end')", 50).split() == ["end"]
+    finally:
+        child.end()
+
+
+WHOLE = {
+    "the time of a whole notebook is bounded": time_is_bounded,
+    "the memory of all its processes together is bounded": memory_is_bounded,
+    "nothing of a submission outlives its end": nothing_is_left,
+    "classmates' work cannot be read": classmates_are_hidden,
+}
+"""Probes that look at more than what a cell prints."""
 
 
 def milliseconds(sandbox: Sandbox, count: int = 15) -> float:
@@ -177,6 +267,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 _line(p.name, tried(sandbox, p)) for p in probes(secret, server.getsockname()[1])
             ].count(False)
             failed += [_line("the next submission starts clean", clean_next(sandbox))].count(False)
+            failed += [_line(name, probe(sandbox)) for name, probe in WHOLE.items()].count(False)
             print(f"     a process with one cell takes {milliseconds(sandbox):.0f} ms (median)")
     print(
         "\nStrangers can be graded here."

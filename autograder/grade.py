@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from traitlets.config import PyFileConfigLoader
+
 from autograder.grading.container import Containers, engine
 from autograder.grading.isolate import Limits
 from autograder.grading.needed import imports, without_magics
@@ -55,7 +57,17 @@ def _sandbox(options: argparse.Namespace) -> Sandbox | Containers:
     warm = modules_for([*WARM, *_imports(options.course, options.assignment)])
     if options.container:
         return Containers(warm, options.container, engine(options.container))
-    return Sandbox(warm, choose(options.isolation, options.trust_submissions), label_of(options.course))
+    isolation = choose(options.isolation, options.trust_submissions)
+    hidden = [options.course, options.submissions, *_exchange(options.course)]
+    return Sandbox(warm, isolation, label_of(options.course), hidden)
+
+
+def _exchange(course: Path) -> list[Path]:
+    """The exchange that the settings of a course name, if any. Broken settings are told of later."""
+    with contextlib.suppress(Exception):
+        root = PyFileConfigLoader("nbgrader_config.py", str(course)).load_config().Exchange.root
+        return [Path(root).expanduser()] if isinstance(root, str) and root else []
+    return []
 
 
 def _imports(course: Path, assignment: str) -> list[str]:

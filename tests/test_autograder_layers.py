@@ -181,9 +181,10 @@ def test_a_new_module_of_the_package_is_not_seen_behind_the_walls(tmp_path, monk
 
 def test_a_package_that_is_installed_where_python_looks_is_covered_up(tmp_path, monkeypatch):
     from autograder.grading import sandbox
+    from autograder.grading.places import covers
 
     installed = tmp_path / "lib" / "site-packages" / "autograder"
     installed.mkdir(parents=True)
     monkeypatch.setattr(sandbox, "PACKAGE", installed)
-    assert sandbox.covered([str(tmp_path / "lib")]) == [str(installed)]
-    assert sandbox.covered([str(tmp_path / "elsewhere")]) == []
+    assert covers([str(tmp_path / "lib")], sandbox.own_folders()) == [str(installed)]
+    assert covers([str(tmp_path / "elsewhere")], sandbox.own_folders()) == []

@@ -3,12 +3,16 @@
 import contextlib
 import os
 import signal
+import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from autograder import doctor, grade
+from autograder.grading import places
+from autograder.grading import sandbox as sandbox_module
 from autograder.grading.examine import hello
 from autograder.grading.isolate import Limits
 from autograder.grading.remote import Lost, Remote
@@ -76,8 +80,7 @@ for number in (-1, os.open('/dev/zero', os.O_RDWR)):
 
 @pytest.fixture(scope="module")
 def sandbox():
-    if grading.walls():
-        pytest.skip(f"bubblewrap {grading.walls()}")
+    grading.needs_bubblewrap()
     with Sandbox(("numpy",), label="sandbox-tests") as running:
         yield running
 
@@ -214,3 +217,150 @@ def test_a_supervisor_that_is_killed_takes_the_learners_processes_along(sandbox)
     os.kill(supervisor, signal.SIGKILL)
     child.end()
     assert not living(sandbox, before)
+
+
+# What it can read -------------------------------------------------------------------------------------------
+
+WALK = """
+import os
+for folder, _, names in os.walk({top!r}):
+    for name in names: print(os.path.join(folder, name))
+"""
+
+
+def filled(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("a classmate's work")
+
+
+def seen(monkeypatch, top: Path, bound: list[Path], hidden: list[Path]) -> set[str]:
+    """The files below `top` that a submission sees where `bound` are parts of Python."""
+    grading.needs_bubblewrap()
+    paths = [*places.python_paths(), *map(str, bound)]
+    monkeypatch.setattr(sandbox_module, "python_paths", lambda: paths)
+    places._strange.cache_clear()
+    with Sandbox(("numpy",), hidden=hidden) as running:
+        printed = tried(running, WALK.format(top=str(top))).printed
+    return {str(Path(line).relative_to(top)) for line in printed.splitlines()}
+
+
+def test_an_exchange_a_course_and_what_others_may_write_are_hidden_wherever_they_lie(monkeypatch, tmp_path):
+    lib, course = tmp_path / "lib", tmp_path / "lib" / "people" / "course"
+    filled(lib / "ours.so", lib / "share" / "exchange" / "c" / "inbound" / "alice" / "a.ipynb")
+    filled(lib / "share" / "exchange" / "c" / "outbound" / "a.ipynb", lib / "any" / "gradebook.db")
+    filled(lib / "open" / "note", course / "submitted" / "alice" / "a.ipynb", lib / "people" / "read")
+    filled(course / ".venv" / "lib" / "needed.py", tmp_path / "home" / "diary")
+    (lib / "open").chmod(0o777)
+    names = seen(monkeypatch, tmp_path, [lib, course / ".venv" / "lib"], [course])
+    assert names == {"lib/ours.so", "lib/people/read", "lib/people/course/.venv/lib/needed.py"}
+
+
+def test_a_hidden_folder_is_hidden_behind_a_link_too(monkeypatch, tmp_path):
+    filled(tmp_path / "real" / "exchange" / "alice", tmp_path / "real" / "ours.py")
+    (tmp_path / "link").symlink_to("real")
+    hidden = [tmp_path / "real" / "exchange"]
+    assert seen(monkeypatch, tmp_path, [tmp_path / "link"], hidden) == {"link/ours.py"}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "shown"),
+    [
+        ("opt/conda", {"bin", "lib", "share", "etc", "ssl"}),
+        ("home/teacher/.pyenv/versions/3.11.7", {"bin", "lib", "share", "etc", "ssl"}),
+        ("home/teacher/course/.venv", {"bin", "lib", "share", "etc", "ssl"}),
+    ],
+)
+def test_of_a_python_with_a_folder_to_itself_only_its_own_parts_are_shown(
+    monkeypatch, tmp_path, prefix, shown
+):
+    root = tmp_path / prefix
+    for name in ("bin", "lib", "share", "etc", "ssl", "course", "submitted", "envs", "pkgs"):
+        (root / name).mkdir(parents=True)
+    for name in ("prefix", "exec_prefix"):
+        monkeypatch.setattr(sys, name, str(root))
+    below = {Path(p).relative_to(root) for p in places.python_paths() if Path(p).is_relative_to(root)}
+    assert {str(path) for path in below} == shown
+
+
+def test_beside_a_python_in_usr_local_only_programs_and_libraries_are_shown(monkeypatch):
+    for name in ("prefix", "base_prefix", "exec_prefix", "base_exec_prefix"):
+        monkeypatch.setattr(sys, name, "/usr/local")
+    paths = [*places.system_paths(), *places.python_paths()]
+    kept = {"bin", "include", "lib", "lib32", "lib64", "libexec"}
+    assert {Path(p).parts[3] for p in paths if p.startswith("/usr/local/")} <= kept
+    assert "/usr" not in paths and "/usr/local" not in paths
+
+
+def test_a_tree_that_is_open_to_all_keeps_what_python_imports_from(monkeypatch, tmp_path):
+    packages = tmp_path / "lib" / "python3.11" / "site-packages"
+    (packages / "numpy").mkdir(parents=True)
+    (tmp_path / "lib" / "spool").mkdir()
+    for folder in (tmp_path / "lib").rglob("*"):
+        folder.chmod(0o777)
+    monkeypatch.setattr(places.site, "getsitepackages", lambda: [str(packages)])
+    places._strange.cache_clear()
+    assert places.covers([str(tmp_path / "lib")], []) == [str(tmp_path / "lib" / "spool")]
+
+
+def test_a_submission_is_nobodys_user(sandbox):
+    printed = tried(sandbox, "import os\nprint(os.getuid(), os.getgid(), os.getgroups())").printed
+    assert printed.split()[:2] == [str(sandbox_module.STRANGER)] * 2
+    assert "0" not in printed.split("[")[1].strip("]\n").split(", ")
+
+
+def test_the_grader_hides_the_course_what_was_handed_in_and_the_exchange_of_its_settings(tmp_path):
+    call = [str(tmp_path / "handed"), "--course", str(tmp_path), "--trust-submissions", "--isolation", "none"]
+    settings = tmp_path / "nbgrader_config.py"
+    found = []
+    for text in ("c = get_config()\nc.Exchange.root = '/srv/x'\n", "c = get_config()\n", "not python ("):
+        settings.write_text(text)
+        found.append(grade._sandbox(grade._parser().parse_args(call)).hidden)
+    usual = [tmp_path, tmp_path / "handed"]
+    assert found == [[*usual, Path("/srv/x")], usual, usual]
+
+
+# The doctor sees it where a protection is missing -----------------------------------------------------------
+
+
+class Endless(Sandbox):
+    """A sandbox that forgets the limits of time and memory."""
+
+    def spawn(self, limits: Limits, seed: int) -> Child:
+        return super().spawn(replace(limits, total_seconds=60, memory=8 << 30), seed)
+
+
+class Left(Sandbox):
+    """A sandbox whose processes are never ended."""
+
+    def spawn(self, limits: Limits, seed: int) -> Child:
+        child = super().spawn(limits, seed)
+        child.end = lambda: ""
+        self.kept = [*getattr(self, "kept", []), child]
+        return child
+
+
+def test_the_doctor_finds_missing_limits_of_a_whole_notebook():
+    grading.needs_bubblewrap()
+    with Endless(("numpy",)) as running:
+        assert not doctor.time_is_bounded(running)
+        assert not doctor.memory_is_bounded(running)
+
+
+def test_the_doctor_finds_processes_that_are_left():
+    grading.needs_bubblewrap()
+    with Left(("numpy",)) as running:
+        assert not doctor.nothing_is_left(running)
+
+
+def test_the_doctor_finds_an_exchange_that_can_be_read(monkeypatch, tmp_path):
+    grading.needs_bubblewrap()
+    filled(tmp_path / "exchange" / "course" / "inbound" / "alice.ipynb")
+    filled(tmp_path / "exchange" / "course" / "outbound" / "one.ipynb")
+    shown = [*places.python_paths(), str(tmp_path / "exchange")]
+    monkeypatch.setattr(sandbox_module, "python_paths", lambda: shown)
+    with Sandbox(("numpy",)) as running:
+        assert doctor.classmates_are_hidden(running)
+    monkeypatch.setattr(sandbox_module, "covers", lambda bound, hidden: [])
+    with Sandbox(("numpy",)) as running:
+        assert not doctor.classmates_are_hidden(running)

@@ -27,7 +27,17 @@ NEW_NS, NEW_UTS, NEW_IPC, NEW_USER, NEW_PID, NEW_NET = (
     0x40000000,
 )
 ALL_NEW = NEW_NS | NEW_UTS | NEW_IPC | NEW_USER | NEW_PID | NEW_NET
-NOSUID, NODEV, NOEXEC, BIND, MOVE, REC, PRIVATE = 2, 4, 8, 4096, 8192, 16384, 1 << 18
+READ_ONLY, NOSUID, NODEV, NOEXEC, REMOUNT, BIND, MOVE, REC, PRIVATE = (
+    1,
+    2,
+    4,
+    8,
+    32,
+    4096,
+    8192,
+    16384,
+    1 << 18,
+)
 PDEATHSIG, DUMPABLE, SECCOMP, CAPBSET_DROP, SUBREAPER, NO_NEW_PRIVS = 1, 4, 22, 24, 36, 38
 WORK = "/submission"
 """The learner's own folder: a file system in memory that ends with the process."""
@@ -91,11 +101,11 @@ def own_file_systems(disk: int) -> list[str]:
     """
     _check(LIBC.unshare(NEW_NS), "unshare")
     mount("none", "/", flags=REC | PRIVATE)
-    outer = os.readlink("/proc/self")
+    outer, bound = os.readlink("/proc/self"), os.open("/tmp", os.O_PATH)
     for target, size in ((WORK, disk), ("/tmp", disk // 4), ("/dev/shm", disk // 4)):
-        if target == "/tmp" and set(os.listdir(target)) - {SETTINGS}:
-            continue
         mount("tmpfs", target, "tmpfs", NOSUID | NODEV, f"size={size},nr_inodes=20000,mode=755")
+    _show_again(f"/proc/self/fd/{bound}", "/tmp")
+    os.close(bound)
     try:
         mount("proc", "/proc", "proc", NOSUID | NODEV | NOEXEC)
     except OSError:  # where the outer /proc is partly covered, the kernel refuses a whole one
@@ -106,6 +116,14 @@ def own_file_systems(disk: int) -> list[str]:
         os.mkdir(f"{WORK}/.{name}", 0o700)
     os.chdir(WORK)
     return [WORK, "/tmp", "/dev/shm"]
+
+
+def _show_again(before: str, after: str) -> None:
+    """Folders of a covered folder, read-only: Python may lie in /tmp. SETTINGS are the server's alone."""
+    for name in set(os.listdir(before)) - {SETTINGS}:
+        os.mkdir(f"{after}/{name}")
+        mount(f"{before}/{name}", f"{after}/{name}", flags=BIND | REC)
+        mount("none", f"{after}/{name}", flags=REMOUNT | BIND | READ_ONLY | NOSUID | NODEV)
 
 
 def _small_proc(outer: str) -> None:

@@ -12,11 +12,9 @@ import importlib.util
 import json
 import os
 import shutil
-import site
 import socket
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -24,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autograder.grading.isolate import SETTINGS, WORK, Limits
+from autograder.grading.places import covers, mounts, python_paths, system_paths
 from autograder.grading.server import FULL, PLAIN
 from autograder.grading.wire import Channel
 from rslib.errors import ConfigError
@@ -55,7 +54,7 @@ SEEN = (
 INSIDE = ("__init__.py", "isolate.py", "kernel.py", "outputs.py", "processes.py", "server.py", "wire.py")
 """Parts of `grading` that run behind the walls."""
 STRANGER = 61_184
-"""The user that root becomes behind the walls."""
+"""The user that a submission is in the sandbox."""
 START_SECONDS = 180.0
 REFUSAL = (
     "these notebooks come from strangers, and bubblewrap, which would shut them in, {why}: install it "
@@ -99,11 +98,16 @@ class Child:
 
 @dataclass
 class Sandbox:
-    """A running fork server, a context manager. label: tells it from others in a list of processes."""
+    """A running fork server, a context manager.
+
+    label: tells it from others in a list of processes. hidden: folders that no submission may see, wherever
+    they lie; courses and exchanges of nbgrader are hidden in any case.
+    """
 
     modules: Sequence[str] = ()
     isolation: str = BUBBLEWRAP
     label: str = "-"
+    hidden: Sequence[Path] = ()
     process: subprocess.Popen | None = field(default=None, init=False)
     control: socket.socket | None = field(default=None, init=False)
     home: str = field(default="", init=False)
@@ -126,7 +130,7 @@ class Sandbox:
         call += [str(theirs.fileno()), walls, ",".join(self.modules), str(user), self.label]
         self.home = tempfile.mkdtemp(prefix="home-") if walls == PLAIN else f"{WORK}/.home"
         around = environment(COURSE if walls == FULL else str(PACKAGE.parent), self.home)
-        wrapped = [*bubblewrap(around), *call] if walls == FULL else call
+        wrapped = [*bubblewrap(around, self.hidden), *call] if walls == FULL else call
         self.log = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             wrapped,
@@ -222,8 +226,11 @@ def environment(path: str, home: str) -> dict[str, str]:
     }
 
 
-def bubblewrap(around: dict[str, str]) -> list[str]:
-    """The command in front of the server: a read-only system, no network, no home, nothing else of ours."""
+def bubblewrap(around: dict[str, str], hidden: Sequence[Path] = ()) -> list[str]:
+    """The command in front of the server: a read-only system, no network, no home, nothing else of ours.
+
+    hidden: folders that stay unseen wherever they lie.
+    """
     found = [
         "bwrap",
         "--unshare-ipc",
@@ -236,11 +243,9 @@ def bubblewrap(around: dict[str, str]) -> list[str]:
     if os.getuid() == 0:  # it becomes a user that owns nothing as soon as it runs
         found += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
-        found += ["--unshare-user", "--cap-drop", "ALL"]
+        found += ["--unshare-user", "--uid", str(STRANGER), "--gid", str(STRANGER), "--cap-drop", "ALL"]
     for name, value in around.items():
         found += ["--setenv", name, value]
-    for path in system_paths():
-        found += ["--symlink", os.readlink(path), path] if os.path.islink(path) else ["--ro-bind", path, path]
     found += [
         "--proc",
         "/proc",
@@ -255,35 +260,11 @@ def bubblewrap(around: dict[str, str]) -> list[str]:
         "--dir",
         "/dev/shm",
     ]
-    binds = [(path, path) for path in python_paths()]
+    shown = [*system_paths(), *python_paths()]
+    binds = [(path, path) for path in shown]
     binds += [(str(source), f"{COURSE}/{target}") for source, target in course_files()]
-    for parent in sorted(
-        {str(p) for _, target in binds for p in Path(target).parents} - {"/", *system_paths()}
-    ):
-        found += ["--dir", parent]  # bubblewrap's own would be closed to all but root
-    for source, target in binds:
-        found += ["--ro-bind", source, target]
-    for folder in covered([*system_paths(), *python_paths()]):
-        found += ["--tmpfs", folder, "--remount-ro", folder]
+    found += mounts(binds, covers(shown, [*hidden, *own_folders()]))
     return [*found, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
-
-
-def system_paths() -> list[str]:
-    """What every program needs of the system."""
-    names = "/usr /bin /sbin /lib /lib32 /lib64 /etc/ld.so.cache /etc/alternatives /etc/fonts /etc/localtime"
-    return [path for path in names.split() if os.path.lexists(path)]
-
-
-def python_paths() -> list[str]:
-    """Folders of this Python and its packages, without those that others contain or that the system has."""
-    found = {sys.prefix, sys.base_prefix, *site.getsitepackages(), *sysconfig.get_paths().values()}
-    found |= {str(Path(sys.executable).parent), str(Path(sys.executable).resolve().parent)}
-    kept: list[str] = []
-    for path in sorted(filter(os.path.isdir, found)):
-        inside = any(Path(path).is_relative_to(other) for other in ("/usr", "/bin", "/lib", *kept))
-        if not inside:
-            kept.append(path)
-    return kept
 
 
 def course_files() -> list[tuple[Path, str]]:
@@ -297,13 +278,12 @@ def course_files() -> list[tuple[Path, str]]:
     return [(PACKAGE.parent / "rslib", "rslib"), *found]
 
 
-def covered(bound: Sequence[str]) -> list[str]:
-    """Folders of ours that lie inside of what is bound (an installed package), to be covered up."""
+def own_folders() -> list[Path]:
+    """Folders of this project that no submission may read, wherever it is installed."""
     names = ["autograder"]
     if (PACKAGE.parent / "pyproject.toml").exists():
         names += ["solutions", "tests", "docs", "build", ".git"]
-    found = [PACKAGE.parent / name for name in names]
-    return [str(path) for path in found if path.is_dir() and any(path.is_relative_to(b) for b in bound)]
+    return [PACKAGE.parent / name for name in names]
 
 
 def bubblewrap_works() -> str:

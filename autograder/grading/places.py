@@ -1,0 +1,133 @@
+"""What a sandbox shows of this machine: the system, this Python, and nothing that people keep beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import site
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+SYSTEM = (
+    "/usr/bin /usr/lib /usr/lib32 /usr/lib64 /usr/libexec /usr/share /usr/local/bin /usr/local/lib "
+    "/usr/local/lib64 /bin /lib /lib32 /lib64 "
+    "/etc/ld.so.cache /etc/alternatives /etc/fonts /etc/localtime"
+)
+PARTS = "bin include lib lib32 lib64 libexec"
+OWN_PARTS = "etc fonts pyvenv.cfg share ssl"
+"""Parts of a Python that has a folder to itself. Beside /usr and /usr/local lies what is not Python's."""
+COURSE_FILES = {"gradebook.db", "nbgrader_config.py"}
+COURSE_FOLDERS = ({"inbound", "outbound"}, {"source", "submitted"})
+"""What a course, or a course's part of an exchange, has in it."""
+
+
+def system_paths() -> list[str]:
+    """What programs and shared libraries need of the system."""
+    return [path for path in SYSTEM.split() if os.path.lexists(path)]
+
+
+def python_paths() -> list[str]:
+    """Files and folders of this Python and its packages, parents first."""
+    paths = {sys.executable, os.path.realpath(sys.executable), *_packages()}
+    for prefix in {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}:
+        names = PARTS if prefix in ("/usr", "/usr/local") else f"{PARTS} {OWN_PARTS}"
+        paths |= {f"{prefix}/{name}" for name in names.split()}
+    return sorted(path for path in paths if os.path.exists(path))
+
+
+def _packages() -> set[str]:
+    """Folders that Python imports from."""
+    paths = sysconfig.get_paths()
+    named = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    return {path for path in named | set(site.getsitepackages()) if os.path.isdir(path)}
+
+
+def _below(path: str, folders: Iterable[str]) -> bool:
+    return any(Path(path).is_relative_to(folder) for folder in folders)
+
+
+def covers(bound: Sequence[str], hidden: Sequence[Path]) -> list[str]:
+    """Folders inside of `bound` to be covered up, parents first.
+
+    These are the `hidden` ones, courses and exchanges of nbgrader wherever they lie, and what others may
+    write to, except where Python imports from.
+    """
+    folders = {folder for path in bound for folder in _strange(path)}
+    for path in bound:
+        real = os.path.realpath(path)
+        for one in (os.path.realpath(each) for each in hidden):
+            if os.path.isdir(one) and one != real and _below(one, [real]):
+                folders.add(os.path.join(path, os.path.relpath(one, real)))
+    return sorted(folders)
+
+
+@functools.cache
+def _strange(top: str) -> tuple[str, ...]:
+    """Folders below `top` with a course in them, or open to others. Packages are not gone through."""
+    imported = _packages()
+    found, left = [], [top] if os.path.isdir(top) else []
+    while left:
+        folder = left.pop()
+        files, folders = _listing(folder)
+        if folder != top and (_course(files, folders) or _open(folder, imported)):
+            found.append(folder)
+        elif "__init__.py" not in files:
+            left += [os.path.join(folder, name) for name in folders - {"__pycache__"}]
+    return tuple(found)
+
+
+def _listing(folder: str) -> tuple[set[str], set[str]]:
+    files: set[str] = set()
+    folders: set[str] = set()
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            (folders if entry.is_dir(follow_symlinks=False) else files).add(entry.name)
+    return files, folders
+
+
+def _course(files: set[str], folders: set[str]) -> bool:
+    return bool(files & COURSE_FILES) or any(both <= folders for both in COURSE_FOLDERS)
+
+
+def _open(folder: str, imported: Iterable[str]) -> bool:
+    """Whether others may write to a folder that Python does not import from."""
+    with contextlib.suppress(OSError):
+        if os.stat(folder).st_mode & 0o002:
+            return not _below(folder, imported) and not any(_below(path, [folder]) for path in imported)
+    return False
+
+
+def mounts(binds: Sequence[tuple[str, str]], covered: Sequence[str]) -> Iterator[str]:
+    """Options of bubblewrap that show `binds` (source, place) read-only, and nothing in `covered`.
+
+    In the order of places: what a covered folder must show all the same comes after it.
+
+    >>> list(mounts([("/a/b", "/a/b"), ("/a/b/c", "/a/b/c")], []))
+    ['--dir', '/a', '--ro-bind', '/a/b', '/a/b']
+    """
+    needed = [(source, place) for source, place in binds if not _shown(place, [p for _, p in binds], covered)]
+    options = {place: _bound(source, place) for source, place in needed}
+    options |= {place: ("--tmpfs", place) for place in covered}
+    for place in list(options):
+        for parent in map(str, Path(place).parents):
+            options.setdefault(parent, ("--dir", parent))  # bubblewrap's own are closed to all but root
+    del options["/"]
+    for place in sorted(options):
+        yield from options[place]
+    for place in covered:
+        yield from ("--remount-ro", place)
+
+
+def _bound(source: str, place: str) -> tuple[str, str, str]:
+    link = source == place and place in SYSTEM.split() and os.path.islink(place)
+    return ("--symlink", os.readlink(source), place) if link else ("--ro-bind", source, place)
+
+
+def _shown(place: str, places: Sequence[str], covered: Sequence[str]) -> bool:
+    """Whether a place is seen with a folder around it that is bound too."""
+    around = [other for other in places if other != place and _below(place, [other])]
+    between = [cover for cover in covered if _below(place, [cover])]
+    return any(not any(_below(cover, [other]) for cover in between) for other in around)

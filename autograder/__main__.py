@@ -14,10 +14,11 @@ COMMANDS = {
     "solutions": "run the solved notebooks and render them as HTML",
     "calibrate": "measure the thresholds of the experiments",
     "grade": "grade strangers' notebooks into nbgrader's gradebook",
+    "check-course": "grade the instructor's own solutions: is every assignment graded rightly here?",
     "doctor": "probe the walls that strangers' notebooks are run behind",
     "report": "a page on a graded assignment: pass rates, wrong ideas, work that is the same",
 }
-_MODULES = {"check": "shell", "solutions": "rendering"}
+_MODULES = {"check": "shell", "check-course": "check_course", "solutions": "rendering"}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -25,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     if not arguments or arguments[0] not in COMMANDS:
         print("usage: python -m autograder COMMAND ...\n")
-        print("\n".join(f"  {name:10} {text}" for name, text in COMMANDS.items()))
+        print("\n".join(f"  {name:12} {text}" for name, text in COMMANDS.items()))
         return 0 if arguments and arguments[0] in ("-h", "--help") else 2
     name = arguments[0]
     try:

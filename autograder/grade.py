@@ -35,24 +35,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     path = os.environ.get("PATH", "")
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{path}"  # nbgrader calls alembic
-    sandbox = _sandbox(options)
+    sandbox = sandbox_of(options)
     if sandbox.isolation == NONE:
         print(UNPROTECTED, file=sys.stderr)
-    limits = Limits(
-        memory=options.memory << 20, cell_seconds=options.cell_seconds, total_seconds=options.total_seconds
-    )
+    limits = limits_of(options)
     with sandbox:
         from autograder.grading.run import (
             grade_course,  # nbgrader takes two seconds; the sandbox starts meanwhile
         )
 
         grade_course(
-            options.course, options.submissions, options.assignment, sandbox, limits, workers=options.workers
+            options.course,
+            options.submissions,
+            options.assignment,
+            sandbox,
+            limits,
+            workers=options.workers,
+            skip_check=options.skip_check,
         )
     return 0
 
 
-def _sandbox(options: argparse.Namespace) -> Sandbox | Containers:
+def sandbox_of(options: argparse.Namespace) -> Sandbox | Containers:
     """What submissions are run in, by options and machine. Raises ConfigError where there are no walls."""
     warm = modules_for([*WARM, *_imports(options.course, options.assignment)])
     if options.container:
@@ -91,9 +95,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--trust-submissions", action="store_true", help="run without walls if there are none"
     )
+    parser.add_argument(
+        "--skip-check", action="store_true", help="grade though the instructor's own solution falls short"
+    )
+    add_sandbox(parser)
+    return parser
+
+
+def add_sandbox(parser: argparse.ArgumentParser) -> None:
+    """Options on what notebooks are run in, and on what they may use."""
     parser.add_argument("--container", default="", metavar="IMAGE", help="docker or podman, not bubblewrap")
     parser.add_argument("--isolation", choices=("auto", BUBBLEWRAP, NONE), default="auto")
     parser.add_argument("--cell-seconds", type=float, default=Limits.cell_seconds)
     parser.add_argument("--total-seconds", type=float, default=Limits.total_seconds)
     parser.add_argument("--memory", type=int, default=Limits.memory >> 20, help="MB for each submission")
-    return parser
+
+
+def limits_of(options: argparse.Namespace) -> Limits:
+    """The bounds that the command line names."""
+    return Limits(
+        memory=options.memory << 20, cell_seconds=options.cell_seconds, total_seconds=options.total_seconds
+    )

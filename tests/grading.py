@@ -7,10 +7,13 @@ import os
 import sqlite3
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tests import hostile
 
@@ -66,6 +69,49 @@ def records(course: Path, assignment: str = "hw") -> dict[str, dict[str, Any]]:
     """The journal by student."""
     found = (course / ".grading" / assignment).glob("*.json")
     return {path.stem: json.loads(path.read_text()) for path in found}
+
+
+def answer(name: str, text: str, points: float | None = None, kind: str = "code") -> dict[str, Any]:
+    """A cell of the student's; with points it is graded by hand."""
+    return _cell(kind, text, name, points, solution=True)
+
+
+def check_cell(name: str, text: str, points: float = 1.0) -> dict[str, Any]:
+    return _cell("code", text, name, points, solution=False)
+
+
+def plain(text: str, kind: str = "code") -> dict[str, Any]:
+    return _cell(kind, text)
+
+
+def _cell(
+    kind: str, text: str, name: str = "", points: float | None = None, *, solution: bool = False
+) -> Any:
+    make = {"code": new_code_cell, "markdown": new_markdown_cell}[kind]
+    if not name:
+        return make(text, id=f"cell-{zlib.crc32(text.encode()):x}")
+    known = {"grade_id": name, "schema_version": 3, "solution": solution, "grade": points is not None}
+    known |= {"locked": not solution, "task": False} | ({} if points is None else {"points": points})
+    return make(text, id=name, metadata={"nbgrader": known})
+
+
+def write_source(
+    root: Path, *cells: Any, assignment: str = "hw", notebook: str = "hw", config: str = ""
+) -> Path:
+    """An instructor's notebook in a course directory."""
+    folder = root / "source" / assignment
+    folder.mkdir(parents=True, exist_ok=True)
+    nbformat.write(new_notebook(cells=list(cells)), folder / f"{notebook}.ipynb")
+    (root / "nbgrader_config.py").write_text(f"c = get_config()\n{config}", encoding="utf-8")
+    return root
+
+
+def hand_in(root: Path, student: str, *cells: Any, assignment: str = "hw", notebook: str = "hw") -> Path:
+    """A student's notebook, with the cells that are given."""
+    folder = root / "submitted" / student / assignment
+    folder.mkdir(parents=True, exist_ok=True)
+    nbformat.write(new_notebook(cells=list(cells)), folder / f"{notebook}.ipynb")
+    return folder
 
 
 GRADES = """

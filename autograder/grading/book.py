@@ -32,9 +32,10 @@ from nbgrader.api import (
     SubmittedAssignment,
     SubmittedNotebook,
 )
+from nbgrader.preprocessors import AssignLatePenalties
 from sqlalchemy import text
 
-from autograder.grading.plan import Course
+from autograder.grading.plan import Course, inside
 from rslib.errors import ConfigError
 
 EXECUTED, SCORED = "executed", "scored"
@@ -216,6 +217,28 @@ class Book:
             session.rollback()
             raise
 
+    def assign_penalties(self, assignments: Sequence[str]) -> None:
+        """Have the course's own plugin set the penalty of every late submission, as `nbgrader autograde`.
+
+        Asked for after every run: a due date, or a score given by hand, may have changed since the last one.
+        Raises ConfigError for a plugin that fails.
+        """
+        session = self.gradebook.db
+        session.rollback()
+        try:
+            with inside(self.course.root):
+                penalties = AssignLatePenalties(config=self.course.config)
+                penalties.init_plugin()
+                for name in assignments:
+                    for submission in self.gradebook.assignment_submissions(name):
+                        _penalise(submission, penalties)
+            session.commit()
+        except Exception as error:
+            session.rollback()
+            what = f"the course's plugin for late submissions failed: {type(error).__name__}: {error}"
+            fix = "Mend the plugin, then run again: everything else is stored."
+            raise ConfigError(what, where="c.AssignLatePenalties", fix=fix) from error
+
     def _submission(self, assignment: str, student: str) -> SubmittedAssignment | None:
         found = self.gradebook.db.query(SubmittedAssignment).join(Assignment, SubmittedAssignment.assignment)
         return found.filter(
@@ -276,6 +299,18 @@ def _score(grade: Grade, said: Mapping[str, Any], changed: bool) -> None:
         grade.needs_manual_grade = said["points"] is None
     elif changed or (moved and said["points"] is not None):
         grade.needs_manual_grade = True
+
+
+def _penalise(submission: SubmittedAssignment, penalties: AssignLatePenalties) -> None:
+    """Set the penalty of each notebook of a submission; none for one that was in time."""
+    late = submission.total_seconds_late
+    for notebook in submission.notebooks:
+        notebook.late_submission_penalty = None
+        if late > 0:
+            plugin = penalties.plugin_inst
+            penalty = plugin.late_submission_penalty(submission.student_id, notebook.score, late)
+            if penalty is not None:
+                notebook.late_submission_penalty = penalties._check_late_penalty(notebook, penalty)
 
 
 # Files for other programs -----------------------------------------------------------------------------------

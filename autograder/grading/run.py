@@ -7,13 +7,13 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
-from autograder.grading import intake, pages
+from autograder.grading import guard, intake, pages
 from autograder.grading.book import SCORED, VERSION, Book, Journal, export, sweep, write
 from autograder.grading.container import Containers
 from autograder.grading.intake import Found, Submission, Unreadable
@@ -110,27 +110,37 @@ def _digest(one: Submission) -> str:
 
 
 def grade_course(
-    root: Path, where: Path, only: str, sandbox: Sandbox | Containers, limits: Limits, *, workers: int
+    root: Path,
+    where: Path,
+    only: str,
+    sandbox: Sandbox | Containers,
+    limits: Limits,
+    *,
+    workers: int,
+    skip_check: bool = False,
 ) -> None:
     """Grade the submissions in `where` that are new or changed, and print a summary.
 
-    Raises ConfigError for another grader at work, DataError where nothing was handed in.
+    Raises ConfigError for another grader at work and where the instructor's own solution falls short (unless
+    `skip_check`), DataError where nothing was handed in.
     """
     course = Course.open(root)
+    limits = within(limits, course)
     journal = Journal(course.root)
     with journal.locked():
         sweep(course.root)
         journal.secret()  # made before workers ask for it side by side
-        plans = _plans(course, only)
-        names = {name: [n.name for n in plan.notebooks] for name, plan in plans.items()}
+        known = plans(course, only)
+        names = {name: [n.name for n in plan.notebooks] for name, plan in known.items()}
         found = intake.find(where, names, others=set(course.assignments()) - names.keys())
         if not found.submissions:
             raise _nothing(found, where, names)
         for name in {one.assignment for one in found.submissions}:
-            course.tell_gradebook(plans[name])
+            course.tell_gradebook(known[name])
         with Book(course, guard=sandbox.isolation == NONE, journal=journal) as book:
-            todo, start = tasks(plans, found.submissions, journal, book), time.monotonic()
-            changes = run(course, journal, book, todo, sandbox, limits, workers)
+            todo, start = tasks(known, found.submissions, journal, book), time.monotonic()
+            changes = run(course, journal, book, todo, sandbox, limits, workers, skip_check)
+            book.assign_penalties(list(known))
             records = [journal.read(one.assignment, one.student) for one in found.submissions]
             paths = export(course, book.gradebook)
         summary(records, len(todo), time.monotonic() - start, found, changes, paths)
@@ -150,6 +160,7 @@ def run(
     sandbox: Sandbox | Containers,
     limits: Limits,
     workers: int,
+    skip_check: bool,
 ) -> list[str]:
     """Do all tasks; whose points moved, and why."""
     changes = []
@@ -159,21 +170,32 @@ def run(
     waiting = [task for task in todo if task.record is None]
     if not waiting:
         return changes
-    notebooks = [n for plan in {t.plan.assignment: t.plan for t in waiting}.values() for n in plan.notebooks]
-    needed = modules_for([name for n in notebooks for name in n.judging()])
-    with (
-        Judge(needed, label_of(course.root)) as judge,
-        Progress(len(waiting), "grade", "submissions") as done,
-    ):
-        for graded in _graded(Grader(sandbox, judge, journal, limits), waiting, workers):
-            if book.restore():
-                note(f"The gradebook was changed while {graded.one.student} ran; it was put back.")
-            told = store(course, journal, book, graded)
-            changes += [told] if told else []
-            done.advance()
+    concerned = list({task.plan.assignment: task.plan for task in waiting}.values())
+    with judge_of(concerned, course.root) as judge:
+        grader = Grader(sandbox, judge, journal, limits)
+        if not skip_check:
+            guard.require(concerned, grader, workers)
+        with Progress(len(waiting), "grade", "submissions") as done:
+            for graded in _graded(grader, waiting, workers):
+                if book.restore():
+                    note(f"The gradebook was changed while {graded.one.student} ran; it was put back.")
+                told = store(course, journal, book, graded)
+                changes += [told] if told else []
+                done.advance()
     if book.restore():
         print("The gradebook was changed while notebooks ran; it was put back.")
     return changes
+
+
+def judge_of(plans: Sequence[Plan], root: Path) -> Judge:
+    """The template of examining processes, with the modules that the tests of these assignments need."""
+    needed = [name for plan in plans for notebook in plan.notebooks for name in notebook.judging()]
+    return Judge(modules_for(needed), label_of(root))
+
+
+def within(limits: Limits, course: Course) -> Limits:
+    """The limits, with the smaller of the two times for a cell: the command's and the course's own."""
+    return replace(limits, cell_seconds=min(limits.cell_seconds, course.cell_seconds or limits.cell_seconds))
 
 
 def _graded(grader: Grader, waiting: Sequence[Task], workers: int) -> Iterator[Graded]:
@@ -231,7 +253,8 @@ def summary(
     print("\n" + "\n".join(map(str, paths)))
 
 
-def _plans(course: Course, only: str) -> dict[str, Plan]:
+def plans(course: Course, only: str) -> dict[str, Plan]:
+    """The assignments to grade, by name. Raises ConfigError for one that is not there."""
     known = course.assignments()
     chosen = [name for name in known if not only or name == only or name.split("_")[0] == only]
     if not chosen:

@@ -25,12 +25,16 @@ from rslib.errors import ConfigError
 
 @dataclass(frozen=True)
 class Grader:
-    """What workers share: the fork servers, the journal, the limits."""
+    """What workers share: the fork servers, the journal, the limits.
+
+    explain: say at each cell what went wrong in full; for the instructor's own solution alone.
+    """
 
     sandbox: Sandbox | Containers
     judge: Judge
     journal: Journal
     limits: Limits
+    explain: bool = False
 
     def grade(self, plan: Plan, one: Submission, key: Mapping[str, str]) -> Graded:
         """Rebuild, run and judge a submission. Nothing is written."""
@@ -68,7 +72,7 @@ class Grader:
     ) -> dict[str, Any]:
         seed = self.journal.seed(plan.assignment, notebook.name, one.student, key["submission"])
         job = {
-            "cells": list(_cells(rebuilt)),
+            "cells": list(_cells(rebuilt, self.explain)),
             "trusted": notebook.trusted,
             "answers": sorted(notebook.lent),
             "own": sorted(notebook.own),
@@ -146,15 +150,15 @@ def _rebuilt(judge: Judge, notebook: Notebook, one: Submission) -> tuple[Rebuilt
     return Rebuilt(tuple(steps), frozenset(found["blank"]), tuple(found["notes"]), found["answers"]), ""
 
 
-def _cells(rebuilt: Rebuilt) -> Iterator[dict[str, Any]]:
-    """The code cells that are run, with what a test cell needs besides."""
+def _cells(rebuilt: Rebuilt, explain: bool) -> Iterator[dict[str, Any]]:
+    """The code cells that are run, with what a test cell needs; `explain`: nothing of it is hidden."""
     for place, step in enumerate(rebuilt.steps):
         if step.kind == "code" and step.run and step.source.strip():
             hidden = step.cell is not None and step.role != "answer" and step.cell.source == step.source
-            found = {"place": place, "source": step.source, "hidden": hidden and step.cell.hidden}
+            found = {"place": place, "source": step.source, "hidden": hidden and step.cell.hidden and not explain}
             if step.role == "test":
-                visible, most = step.cell.release.splitlines(), step.cell.points
-                yield found | {"role": "test", "visible": visible, "most": most}
+                shown = step.cell.source if explain else step.cell.release
+                yield found | {"role": "test", "visible": shown.splitlines(), "most": step.cell.points}
             else:
                 yield found | {"role": "code"}
 

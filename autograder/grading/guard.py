@@ -1,0 +1,189 @@
+"""The guard: before a class is graded, the instructor's own solution goes through the very same pipeline.
+
+A test that cannot be judged outside of the student's process, a module that is not installed, a file that is
+not there would cost every student the same points, silently. Here they cost the instructor's solution points
+first, and nothing is graded until that is mended.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import json
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from autograder.grading.book import VERSION, Journal, write
+from autograder.grading.intake import File, Submission
+from autograder.grading.needed import without_magics
+from autograder.grading.plan import Cell, Notebook, Plan
+from autograder.grading.score import Grader, prefix_of
+from rslib.errors import ConfigError
+
+SOLUTION = "instructor's solution"
+"""Stands for the student in the record of a solution; that record is not stored."""
+CHECKED = "checked.json"
+"""Which assignments passed, in the course's .grading/; a change of the assignment is checked again."""
+MEND = (
+    "mend the test or the solution, or put the comment `# trust: inside` into the cell: it is then judged in "
+    "the student's process, less safely"
+)
+NO_SOLUTION = "the source holds no solution; write it between ### BEGIN SOLUTION and ### END SOLUTION"
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """A cell at which an assignment cannot be graded rightly, why, and what to do."""
+
+    cell: str
+    why: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.cell}: {self.why} [{self.fix}]"
+
+
+@dataclass
+class Written(File):
+    """A file whose content is known."""
+
+    content: bytes = b""
+
+    def read(self) -> bytes:
+        """Its bytes."""
+        return self.content
+
+
+def handed_in(plan: Plan, text: Callable[[Cell], str]) -> Submission:
+    """The instructor's notebooks as if a student had handed them in, with `text` in each cell."""
+    source = Path("source", plan.assignment)
+    files = {n.name: Written(n.name, source, content=_written(n, text)) for n in plan.notebooks}
+    return Submission(SOLUTION, plan.assignment, files)
+
+
+def _written(notebook: Notebook, text: Callable[[Cell], str]) -> bytes:
+    cells = []
+    for cell in notebook.cells:
+        known = {"nbgrader": cell.metadata} if cell.metadata else {}
+        cells.append({"cell_type": cell.kind, "source": text(cell), "metadata": known})
+    return json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells}).encode()
+
+
+def solved(plan: Plan, grader: Grader) -> dict[str, Any]:
+    """The record of the instructor's own solution, by the pipeline that grades students."""
+    submission = handed_in(plan, lambda cell: cell.solution)
+    return replace(grader, explain=True).grade(plan, submission, {"submission": SOLUTION}).record
+
+
+def blank(plan: Plan, grader: Grader) -> dict[str, Any]:
+    """The record of the release as it is handed out."""
+    return grader.grade(plan, handed_in(plan, lambda cell: cell.release), {"submission": "release"}).record
+
+
+def shortfalls(plan: Plan, record: Mapping[str, Any]) -> list[Shortfall]:
+    """Where the instructor's own solution, with this record, gets less than all points."""
+    names = {prefix_of(plan, n) + c.grade_id: (n, c) for n in plan.notebooks for c in n.cells if c.grade_id}
+    short = [
+        _shortfall(plan, *names[name], row)
+        for name, row in record["cells"].items()
+        if not row["by_hand"] and row["points"] < row["out_of"]
+    ]
+    if record["problem"] and not short:
+        short.append(Shortfall(plan.assignment, record["problem"], "look at source/"))
+    return short
+
+
+def tried(plan: Plan, grader: Grader) -> list[Shortfall]:
+    """All that keeps an assignment from being graded rightly: modules that are missing, else points."""
+    return list(missing_modules(plan)) or shortfalls(plan, solved(plan, grader))
+
+
+def _shortfall(plan: Plan, notebook: Notebook, cell: Cell, row: Mapping[str, Any]) -> Shortfall:
+    unsolved = [a for a in notebook.answers if a.kind == "code" and a.place < cell.place and _unsolved(a)]
+    why = f"{row['points']:g} of {row['out_of']:g} points. {row['why']}"
+    place = f"{plan.assignment}/{notebook.name}, cell {cell.grade_id}"
+    if unsolved:
+        return Shortfall(place, f"{why} ({unsolved[-1].grade_id}: as released)", NO_SOLUTION)
+    return Shortfall(place, why, MEND)
+
+
+def _unsolved(answer: Cell) -> bool:
+    return answer.solution.strip() == answer.release.strip()
+
+
+def missing_modules(plan: Plan) -> Iterator[Shortfall]:
+    """Imports of the instructor's notebooks that neither this machine nor a file of the course can serve."""
+    beside = {PurePosixPath(name).parts[0].removesuffix(".py") for name in plan.files}
+    for notebook in plan.notebooks:
+        for cell in notebook.cells:
+            for name in _imported(cell):
+                if name not in beside and not _installed(name):
+                    place = f"{plan.assignment}/{notebook.name}, cell {cell.grade_id or cell.place + 1}"
+                    fix = f"install {name} here, for students' work needs it too, or take the import out"
+                    yield Shortfall(place, f"the module {name!r} is not installed on this machine", fix)
+
+
+def _imported(cell: Cell) -> list[str]:
+    """The top-level packages that a code cell imports; an import inside of `try` is allowed to fail."""
+    try:
+        tree = ast.parse(without_magics(cell.solution)) if cell.kind == "code" else ast.Module([], [])
+    except SyntaxError:
+        return []
+    guarded = {id(n) for t in ast.walk(tree) if isinstance(t, ast.Try) for n in ast.walk(t)}
+    names: list[str] = []
+    for node in (n for n in ast.walk(tree) if id(n) not in guarded):
+        if isinstance(node, ast.Import):
+            names += [alias.name.split(".")[0] for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.append(node.module.split(".")[0])
+    return list(dict.fromkeys(names))
+
+
+def _installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+# Before a class is graded -----------------------------------------------------------------------------------
+
+
+def require(plans: Sequence[Plan], grader: Grader, workers: int) -> None:
+    """Raise ConfigError, naming every cell, unless the instructor's solutions get all points.
+
+    An assignment that passed is not tried again until it, or the grader, changes.
+    """
+    passed = _read(grader.journal)
+    keys = {plan.assignment: _key(plan, grader) for plan in plans}
+    todo = [plan for plan in plans if passed.get(plan.assignment) != keys[plan.assignment]]
+    with ThreadPoolExecutor(workers) as pool:
+        short = dict(zip(todo, pool.map(lambda plan: tried(plan, grader), todo), strict=True))
+    good = {plan.assignment: keys[plan.assignment] for plan, lines in short.items() if not lines}
+    if good:
+        write(grader.journal.folder / CHECKED, json.dumps(passed | good, indent=1) + "\n")
+    lines = [str(line) for plan in todo for line in short[plan]]
+    if lines:
+        what = "the instructor's own solution does not get all points, so nothing was graded:"
+        fix = "`python -m autograder check-course DIR` tries again; --skip-check grades all the same."
+        raise ConfigError("\n  ".join([what, *lines]), fix=fix)
+
+
+def _read(journal: Journal) -> dict[str, str]:
+    try:
+        known = json.loads((journal.folder / CHECKED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _key(plan: Plan, grader: Grader) -> str:
+    """Changes with everything that a solution's marks depend on."""
+    solutions = [cell.solution for notebook in plan.notebooks for cell in notebook.cells]
+    facts = [plan.digest, solutions, VERSION, platform.python_version(), grader.limits.plain()]
+    return hashlib.sha256(json.dumps([*facts, grader.sandbox.isolation]).encode()).hexdigest()

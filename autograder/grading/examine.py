@@ -106,7 +106,7 @@ class Examiner:
             raise
         except BaseException as error:  # a test may end in SystemExit too
             self.secrets = before or (cell["hidden"] and reached(error, cell))
-            return self._fails(type(error).__name__, _told_of(error, cell))
+            return self._fails(type(error).__name__, _told_of(error, cell, self.job["explain"]))
         gave = given(result, cell, self.verdicts[self._told_before :])
         outputs = _number(gave)
         if self.secrets:
@@ -211,14 +211,17 @@ def reached(error: BaseException, cell: Mapping[str, Any]) -> bool:
     return any(node.lineno <= passed[0] <= node.end_lineno >= first for node in tree.body)
 
 
-def _told_of(error: BaseException, cell: Mapping[str, Any]) -> str:
-    """What is told of an exception: its kind, and its words only where the release shows them already."""
+def _told_of(error: BaseException, cell: Mapping[str, Any], explain: bool = False) -> str:
+    """What is told of an exception: its kind, and its words only where the release shows them already.
+
+    explain: all is told, to the instructor of his own solution.
+    """
     name, lines, passed = type(error).__name__, cell["source"].splitlines(), _lines(error)
     line = lines[passed[-1] - 1] if passed and passed[-1] <= len(lines) else None
     if line is None or line not in cell["visible"]:
         return NOT_SHOWN
-    text = str(error) if isinstance(error, AssertionError) else ""
-    said = f": {clean(text, 300)}" if text and text in "\n".join(cell["visible"]) else "."
+    text = str(error) if explain or isinstance(error, AssertionError) else ""
+    said = f": {clean(text, 300)}" if text and (explain or text in "\n".join(cell["visible"])) else "."
     return f"`{line.strip()[:200]}` stopped with {name}{said}"
 
 

@@ -48,7 +48,7 @@ class Shortfall:
         return f"{self.cell}: {self.why} [{self.fix}]"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Written(File):
     """A file whose content is known."""
 

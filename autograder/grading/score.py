@@ -78,6 +78,7 @@ class Grader:
             "own": sorted(notebook.own),
             "course": notebook.salt,
             "seed": seed,
+            "explain": self.explain,
             "local": self.sandbox.isolation != CONTAINER,
             "limits": self.limits.plain(),
             "call_seconds": min(CALL_SECONDS, self.limits.cell_seconds),
@@ -155,7 +156,8 @@ def _cells(rebuilt: Rebuilt, explain: bool) -> Iterator[dict[str, Any]]:
     for place, step in enumerate(rebuilt.steps):
         if step.kind == "code" and step.run and step.source.strip():
             hidden = step.cell is not None and step.role != "answer" and step.cell.source == step.source
-            found = {"place": place, "source": step.source, "hidden": hidden and step.cell.hidden and not explain}
+            hidden = hidden and step.cell.hidden and not explain
+            found = {"place": place, "source": step.source, "hidden": hidden}
             if step.role == "test":
                 shown = step.cell.source if explain else step.cell.release
                 yield found | {"role": "test", "visible": shown.splitlines(), "most": step.cell.points}

@@ -1,14 +1,15 @@
-"""A stock nbgrader course directory, for an instructor: `make course`.
+"""An nbgrader course directory, for an instructor: `make course`.
 
     make course                                     build/course
     make course OUT=~/rsft COURSE_SALT=2026-spring  elsewhere, with variants that only this course has
 
-`source/` holds the notebooks with their solutions. Everything else is nbgrader's: `generate_assignment` makes
-what students get, `autograde` marks it. An existing gradebook in the folder stays as it is.
+`source/` holds the notebooks with their solutions; nbgrader's `generate_assignment` makes what students get
+and `python -m autograder grade` marks it. An existing gradebook in the folder stays as it is.
 
-One step is added to `autograde`, by the course's settings: `RestoreChecks`. Notebooks come back with check
-cells deleted, copied, or without the metadata by which nbgrader knows them; stock nbgrader then gives 0
-without a word, or stops.
+The course's settings change two things in `nbgrader autograde`. `RefuseUnsandboxed`: it runs notebooks with
+the rights of whoever started it, so it needs a setting that says that these are trusted. `RestoreChecks`:
+notebooks come back with check cells deleted, copied, or without the metadata by which nbgrader knows them;
+stock nbgrader then gives 0 without a word, or stops.
 """
 
 from __future__ import annotations
@@ -17,19 +18,28 @@ import argparse
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from nbconvert.exporters import NotebookExporter
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from nbgrader.api import Gradebook
+from nbgrader.converters.base import NbGraderException
 from nbgrader.preprocessors import NbGraderPreprocessor
+from traitlets import Bool
 
 from autograder.numbers import ROOT
 from autograder.release import CONFIG, SOLUTIONS, scripts, solved
 
 README = """\
-Release: `nbgrader generate_assignment NAME`, hand out release/NAME; collect: `nbgrader zip_collect NAME`.
-Mark: `nbgrader autograde NAME`, `nbgrader generate_feedback NAME`, `nbgrader export`, `nbgrader formgrader`.
-Run these here, with the environment that holds rslib activated: nbgrader needs its tools on the PATH.
+Release: `nbgrader generate_assignment NAME`, then hand out release/NAME.
+Grade: `python -m autograder grade HANDED_IN --course .` (a folder or a zip, as downloaded) runs every
+notebook in a sandbox and fills gradebook.db, results.csv, canvas.csv and feedback/.
+`python -m autograder doctor` tries beforehand whether the sandbox holds on this machine.
+By hand: `jupyter lab` in this folder, menu Nbgrader > Formgrader > Manual Grading.
+`nbgrader autograde`, and the bolt in formgrader, would run strangers' notebooks with your rights: refused.
+`c.RefuseUnsandboxed.trust_submissions = True` in nbgrader_config.py allows it, for people whom you trust.
+Run these with the environment that holds rslib activated: nbgrader needs its tools on the PATH.
 """
 
 
@@ -48,6 +58,30 @@ def _notebook(script: Path, out: Path, salt: str) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text, encoding="utf-8", newline="\n")
     return target
+
+
+REFUSED = (
+    "nbgrader would run these notebooks with your own rights, outside of any sandbox, so nothing was run. "
+    "Use `python -m autograder grade submitted --course .`, which runs them in one. For notebooks of people "
+    "whom you trust: `c.RefuseUnsandboxed.trust_submissions = True` in nbgrader_config.py."
+)
+
+
+class RefuseUnsandboxed(NotebookExporter):
+    """Nbgrader's exporter of graded notebooks; without `trust_submissions` it cannot be made.
+
+    nbgrader makes its exporter before it reads, removes or runs anything, so a refusal leaves all as it was.
+    `c.Autograde.exporter_class` sets it, for the command as for the bolt in formgrader.
+    """
+
+    export_from_notebook = None
+    trust_submissions = Bool(False, help="Whether notebooks may be run without a sandbox.").tag(config=True)
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        if not self.trust_submissions:
+            self.log.error(REFUSED)
+            raise NbGraderException(REFUSED)
 
 
 class RestoreChecks(NbGraderPreprocessor):

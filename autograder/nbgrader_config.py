@@ -14,6 +14,10 @@ c.ExecutePreprocessor.timeout = 600
 c.IgnorePattern.enabled = True
 c.IgnorePattern.pattern = ".*"
 
+# `nbgrader autograde` and formgrader's bolt run notebooks outside of any sandbox, so they are refused. For
+# notebooks of people whom you trust: c.RefuseUnsandboxed.trust_submissions = True
+c.Autograde.exporter_class = "autograder.course.RefuseUnsandboxed"
+
 # What nbgrader does to a submission before it runs it, and one step of the course's own.
 c.Autograde.sanitize_preprocessors = [
     "nbgrader.preprocessors.ClearOutput",

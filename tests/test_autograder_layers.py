@@ -114,13 +114,14 @@ def strange_errors(source: str) -> list[str]:
 
 
 PROTOCOL = {
+    "course.py": {"NbGraderException"},
     "work.py": {"Endless"},
     "grading/isolate.py": {"OSError"},
     "grading/bounds.py": {"Overrun"},
     "grading/kernel.py": {"ValueError", "FileNotFoundError", "TimeoutError", "loads"},
     "grading/remote.py": {"TypeError", "rebuilt"},
 }
-"""Errors that Python or the system expects of a stand-in, a signal or a system call."""
+"""Errors that Python, nbgrader or the system expects of a stand-in, a step, a signal or a system call."""
 
 
 @each

@@ -183,8 +183,8 @@ def test_nbgrader_gives_the_same_points_to_the_saved_file(notebook, folder, tmp_
     own = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     own |= {"AUTOGRADER_RUNS": str(folder / "runs"), "IPYTHONDIR": str(tmp_path)}
     own |= {"JUPYTER_CONFIG_DIR": str(tmp_path)}
-    for verb in ("generate_assignment", "autograde"):
-        command = [sys.executable, "-m", "nbgrader", verb, NAME]
+    for words in (["generate_assignment"], ["autograde", "--RefuseUnsandboxed.trust_submissions=True"]):
+        command = [sys.executable, "-m", "nbgrader", *words, NAME]
         done = subprocess.run(command, cwd=course, env=os.environ | own, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-3000:]
     from nbgrader.api import Gradebook

@@ -3,6 +3,8 @@
 import copy
 import csv
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,13 +12,17 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbgrader.api import Gradebook
+from nbgrader.apps import NbGraderAPI, NbGraderApp
+from traitlets.config import PyFileConfigLoader
 
 from autograder import course
+from autograder.__main__ import COMMANDS
 from autograder.release import NOTEBOOKS, SOLUTIONS, instructor, release, scripts
 from autograder.rendering import REGION
 from tests.toy_course import toy_script
 
 NAME = "90_toy"
+TRUSTED = "--RefuseUnsandboxed.trust_submissions=True"
 
 
 @pytest.fixture(scope="module")
@@ -139,8 +145,9 @@ def marked(toy, tmp_path_factory):
         nb = nbformat.read(folder / "release" / NAME / f"{NAME}.ipynb", as_version=4)
         hand_in(nb)
         nbformat.write(nb, archive / f"{student}_{NAME}.ipynb")
-    for step in ("zip_collect", "autograde", "generate_feedback"):
-        nbgrader(folder, step, NAME)
+    nbgrader(folder, "zip_collect", NAME)
+    nbgrader(folder, "autograde", NAME, TRUSTED)
+    nbgrader(folder, "generate_feedback", NAME)
     nbgrader(folder, "export")
     return folder
 
@@ -186,7 +193,76 @@ def test_a_second_build_leaves_the_gradebook_alone(toy, tmp_path):
     (tmp_path / "gradebook.db").write_text("marks")
     course.build(tmp_path, solutions=toy.parent)
     assert (tmp_path / "gradebook.db").read_text() == "marks"
-    assert len((tmp_path / "README.md").read_text(encoding="utf-8").splitlines()) == 3
+
+
+COMMAND = re.compile(r"`(?:python -m )?(nbgrader|autograder) (\w+)")
+
+
+def test_the_courses_readme_names_commands_that_there_are(toy, tmp_path):
+    course.build(tmp_path, solutions=toy.parent)
+    named = COMMAND.findall((tmp_path / "README.md").read_text(encoding="utf-8"))
+    known = {"nbgrader": NbGraderApp.subcommands, "autograder": COMMANDS}
+    assert len(named) >= 4 and all(name in known[program] for program, name in named)
+
+
+def tree(folder):
+    """All files of a course but the gradebook, which nbgrader opens."""
+    found = (p for p in folder.rglob("*") if p.is_file() and p.suffix != ".db" and ".jupyter" not in p.parts)
+    return {p.relative_to(folder): p.read_bytes() for p in found}
+
+
+@pytest.fixture(scope="module")
+def released(toy, tmp_path_factory):
+    """A course whose assignment is released."""
+    folder = tmp_path_factory.mktemp("released")
+    course.build(folder, solutions=toy.parent)
+    nbgrader(folder, "generate_assignment", NAME)
+    return folder
+
+
+@pytest.fixture
+def hostile(released, tmp_path):
+    """A course with a graded notebook that leaves a file behind where it is run, and that file."""
+    folder, left = tmp_path / "course", tmp_path / "left"
+    shutil.copytree(released, folder)
+    nb = nbformat.read(folder / "release" / NAME / f"{NAME}.ipynb", as_version=4)
+    cell_of(nb, "90_1").source = f"open({str(left)!r}, 'w').close()"
+    for step in ("submitted", "autograded"):
+        target = folder / step / "eve" / NAME
+        target.mkdir(parents=True)
+        nbformat.write(nb, target / f"{NAME}.ipynb")
+    return folder, left
+
+
+def test_nbgraders_autograde_is_refused_and_leaves_everything_as_it_was(hostile):
+    folder, left = hostile
+    before = tree(folder)
+    with pytest.raises(AssertionError, match="python -m autograder grade submitted --course"):
+        nbgrader(folder, "autograde", NAME, "--force")
+    assert not left.exists() and tree(folder) == before
+
+
+def test_the_bolt_of_formgrader_is_refused_with_the_same_sentence(hostile):
+    folder, left = hostile
+    before = tree(folder)
+    done = formgraders_bolt(folder, "eve")
+    assert not done["success"] and course.REFUSED in done["error"] and course.REFUSED in done["log"]
+    assert not left.exists() and tree(folder) == before
+
+
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
+def test_a_course_that_trusts_its_students_runs_them(hostile):
+    folder, left = hostile
+    with (folder / "nbgrader_config.py").open("a") as config:
+        config.write("c.RefuseUnsandboxed.trust_submissions = True\n")
+    assert formgraders_bolt(folder, "eve")["success"] and left.exists()
+
+
+def formgraders_bolt(folder, student):
+    """What formgrader's server does when the bolt is pressed."""
+    config = PyFileConfigLoader("nbgrader_config.py", str(folder)).load_config()
+    config.CourseDirectory.root = str(folder)
+    return NbGraderAPI(config=config).autograde(NAME, student)
 
 
 @pytest.fixture(scope="module")
@@ -268,8 +344,8 @@ def marked_01(tmp_path_factory):
         folder = made / "submitted" / student / REAL
         folder.mkdir(parents=True)
         nbformat.write(nb, folder / f"{REAL}.ipynb")
-    for step in ("autograde", "generate_feedback"):
-        nbgrader(made, step, REAL)
+    nbgrader(made, "autograde", REAL, TRUSTED)
+    nbgrader(made, "generate_feedback", REAL)
     nbgrader(made, "export")
     return made
 

@@ -24,7 +24,8 @@ from autograder.grading.rebuild import Rebuilt, Step, same_text
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 ACTIVE = re.compile(r"""["#$&*<>@\[\\\]^_`{|}~]""")
 """ASCII characters that HTML, markdown or TeX may act on, wherever in a line they stand."""
-OPEN = '<pre class="tex2jax_ignore mathjax_ignore" style="white-space: pre-wrap">\n'
+WRAPPED = "white-space: pre-wrap; word-break: normal; overflow-wrap: anywhere"
+OPEN = f'<pre class="tex2jax_ignore mathjax_ignore" style="{WRAPPED}">\n'
 CLOSE = "\n</pre>"
 LIMIT = 40_000
 """Characters of one cell that are shown."""

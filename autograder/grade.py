@@ -16,6 +16,7 @@ from traitlets.config import PyFileConfigLoader
 from autograder.grading.container import Containers, engine
 from autograder.grading.isolate import Limits
 from autograder.grading.needed import imports, without_magics
+from autograder.grading.roster import read as read_roster
 from autograder.grading.sandbox import (
     BUBBLEWRAP,
     NONE,
@@ -31,10 +32,11 @@ WARM = ("numpy", "IPython")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Grade, print a summary, write results.csv and canvas.csv."""
+    """Grade, print a summary, write results.csv, canvas.csv and, for Moodle, moodle.csv."""
     options = _parser().parse_args(argv)
     path = os.environ.get("PATH", "")
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{path}"  # nbgrader calls alembic
+    listed = read_roster(options.roster) if options.roster else None
     sandbox = sandbox_of(options)
     if sandbox.isolation == NONE:
         print(UNPROTECTED, file=sys.stderr)
@@ -52,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             limits,
             workers=options.workers,
             skip_check=options.skip_check,
+            listed=listed,
         )
     return 0
 
@@ -91,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("submissions", type=Path, help="submitted/ tree, folder of notebooks, or zip")
     parser.add_argument("--course", type=Path, required=True, help="nbgrader course directory")
     parser.add_argument("--assignment", default="", help="name, or its number (default: all)")
+    parser.add_argument("--roster", type=Path, help="class list of Canvas, Moodle or nbgrader, for exports")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="default: one for each core")
     parser.add_argument(
         "--trust-submissions", action="store_true", help="run without walls if there are none"

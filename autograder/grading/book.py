@@ -6,12 +6,10 @@ Everything that is written twice comes out the same, so a grader that was killed
 from __future__ import annotations
 
 import contextlib
-import csv
 import datetime
 import fcntl
 import hashlib
 import hmac
-import io
 import json
 import os
 import re
@@ -93,6 +91,11 @@ class Journal:
         except (OSError, ValueError):
             return None
         return found if isinstance(found, dict) and "key" in found else None
+
+    def everything(self) -> list[dict[str, Any]]:
+        """All records of the course that can be read."""
+        found = [self.read(path.parent.name, path.stem) for path in sorted(self.folder.glob("*/*.json"))]
+        return [record for record in found if record is not None]
 
     def snapshot(self) -> dict[Path, bytes]:
         """All records as they are, to be put back if a notebook that runs without walls changes them."""
@@ -311,59 +314,3 @@ def _penalise(submission: SubmittedAssignment, penalties: AssignLatePenalties) -
             penalty = plugin.late_submission_penalty(submission.student_id, notebook.score, late)
             if penalty is not None:
                 notebook.late_submission_penalty = penalties._check_late_penalty(notebook, penalty)
-
-
-# Files for other programs -----------------------------------------------------------------------------------
-
-COLUMNS = (
-    "assignment",
-    "duedate",
-    "timestamp",
-    "student_id",
-    "last_name",
-    "first_name",
-    "email",
-    "raw_score",
-    "late_submission_penalty",
-    "score",
-    "max_score",
-)
-
-
-def export(course: Course, gradebook: Gradebook) -> list[Path]:
-    """Write results.csv, in the columns of `nbgrader export`, and canvas.csv; their paths."""
-    rows, points = [], {}
-    for submission in gradebook.db.query(SubmittedAssignment).all():
-        student, assignment = submission.student, submission.assignment
-        penalty = sum(n.late_submission_penalty or 0.0 for n in submission.notebooks)
-        score = max(0.0, submission.score - penalty)
-        row = (assignment.name, assignment.duedate, submission.timestamp, student.id, student.last_name)
-        row += (student.first_name, student.email, submission.score, penalty, score, submission.max_score)
-        rows.append([_cell_text(value) for value in row])
-        points[student.id, assignment.name] = (score, submission.max_score)
-    names = sorted({assignment for _, assignment in points})
-    people = sorted({student for student, _ in points})
-    head = ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", *names]
-    most = [max(m for (_, a), (_, m) in points.items() if a == name) for name in names]
-    canvas = [head, ["    Points Possible", "", "", "", "", *most]]
-    for person in people:
-        scores = [points.get((person, name), ("", 0))[0] for name in names]
-        canvas.append([_cell_text(person), "", "", _cell_text(person), "", *scores])
-    found = [course.root / "results.csv", course.root / "canvas.csv"]
-    for path, table in zip(found, ([COLUMNS, *sorted(rows)], canvas), strict=True):
-        _write_csv(path, table)
-    return found
-
-
-def _cell_text(value: Any) -> str:
-    """A value for a spreadsheet, which would take a text that begins with = + - @ for a formula."""
-    said = "" if value is None else str(value)
-    return (
-        f"'{said}" if said[:1] in ("=", "+", "@") or (said[:1] == "-" and not said[1:2].isdigit()) else said
-    )
-
-
-def _write_csv(path: Path, rows: Sequence[Sequence[Any]]) -> None:
-    buffer = io.StringIO(newline="")
-    csv.writer(buffer, lineterminator="\n").writerows(rows)
-    write(path, buffer.getvalue())

@@ -14,12 +14,14 @@ from typing import Any
 import nbformat
 
 from autograder.grading import guard, intake, pages
-from autograder.grading.book import SCORED, VERSION, Book, Journal, export, sweep, write
+from autograder.grading.book import SCORED, VERSION, Book, Journal, sweep, write
 from autograder.grading.container import Containers
+from autograder.grading.exports import export
 from autograder.grading.intake import Found, Submission, Unreadable
 from autograder.grading.isolate import Limits
 from autograder.grading.judge import Judge
 from autograder.grading.plan import Course, Plan
+from autograder.grading.roster import Roster
 from autograder.grading.sandbox import NONE, Sandbox, label_of, modules_for
 from autograder.grading.score import Graded, Grader, failed
 from rslib.errors import ConfigError, DataError
@@ -118,8 +120,9 @@ def grade_course(
     *,
     workers: int,
     skip_check: bool = False,
+    listed: Roster | None = None,
 ) -> None:
-    """Grade the submissions in `where` that are new or changed, and print a summary.
+    """Grade the submissions in `where` that are new or changed, and print a summary. listed: the class list.
 
     Raises ConfigError for another grader at work and where the instructor's own solution falls short (unless
     `skip_check`), DataError where nothing was handed in.
@@ -142,7 +145,9 @@ def grade_course(
             changes = run(course, journal, book, todo, sandbox, limits, workers, skip_check)
             book.assign_penalties(list(known))
             records = [journal.read(one.assignment, one.student) for one in found.submissions]
-            paths = export(course, book.gradebook)
+            now = sorted({one.assignment for one in found.submissions})
+            paths, warnings = export(course.root, book.gradebook, journal.everything(), listed, now)
+            found.warnings += warnings
         summary(records, len(todo), time.monotonic() - start, found, changes, paths)
 
 

@@ -117,6 +117,8 @@ def blank_record(plan: Plan, one: Submission, key: Mapping[str, str], isolation:
         "student": one.student,
         "assignment": plan.assignment,
         "notebook": plan.notebooks[0].name,
+        "platform": one.platform,
+        "number": one.number,
         "key": dict(key),
         "state": EXECUTED,
         "submitted_at": one.when.isoformat() if one.when else None,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from traitlets.config import PyFileConfigLoader
 
+from autograder.grading import engine as results
 from autograder.grading.container import Containers, engine
 from autograder.grading.isolate import Limits
 from autograder.grading.needed import imports, without_magics
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sandbox.isolation == NONE:
         print(UNPROTECTED, file=sys.stderr)
     limits = limits_of(options)
-    with sandbox:
+    with sandbox, results.forgotten(options.course, sandbox.isolation):
         from autograder.grading.run import (
             grade_course,  # nbgrader takes two seconds; the sandbox starts meanwhile
         )
@@ -63,10 +64,11 @@ def sandbox_of(options: argparse.Namespace) -> Sandbox | Containers:
     """What submissions are run in, by options and machine. Raises ConfigError where there are no walls."""
     warm = modules_for([*WARM, *_imports(options.course, options.assignment)])
     if options.container:
-        return Containers(warm, options.container, engine(options.container))
+        return Containers(warm, options.container, engine(options.container), results.prepare(options.course))
     isolation = choose(options.isolation, options.trust_submissions)
     hidden = [options.course, options.submissions, *_exchange(options.course)]
-    return Sandbox(warm, isolation, label_of(options.course), hidden)
+    kept = results.prepare(options.course) if isolation != NONE else None
+    return Sandbox(warm, isolation, label_of(options.course), hidden, kept)
 
 
 def _exchange(course: Path) -> list[Path]:

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from autograder.exercise import ANSWERED, RUNS, Variant, Wrong, short
 
 
@@ -80,6 +82,10 @@ class Work:
     def processor_seconds(self) -> float:
         """Processor seconds so far where the learner's functions run; only differences mean anything."""
         return time.process_time()
+
+    def class_rng(self, rng: np.random.Generator, purpose: str) -> np.random.Generator:
+        """The generator for a measurement that is alike for a whole class; in a self-check it is `rng`."""
+        return rng
 
     def model_folder(self, path: str | Path) -> Path:
         """The folder of a model that the learner names, where this process can read it."""

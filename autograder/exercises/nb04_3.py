@@ -392,6 +392,7 @@ def check_own_rows(before: Policy, after: Policy, kept: Dataset, pool: Dataset, 
 
 
 def _measured(work: Work, rng: np.random.Generator) -> dict[str, Dataset]:
+    rng = work.class_rng(rng, "held out")
     prompts, seed = hidden_prompts(rng), int(rng.integers(2**31))
     return {arm: judged(p, prompts, seed) for arm, p in ({"base": base_policy()} | _arms(work)).items()}
 

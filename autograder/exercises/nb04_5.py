@@ -389,6 +389,7 @@ def _check_fresh(pool: Dataset, before: Policy, number: int, rng: np.random.Gene
 
 
 def _hidden(work: Work, rng: np.random.Generator) -> dict[str, Dataset]:
+    rng = work.class_rng(rng, "held out")
     prompts = schema.take(hidden_prompts(rng), range(HIDDEN))
     seed, policies = int(rng.integers(2**31)), _policies(work)
     policies = {"base": base_policy()} | policies

@@ -48,6 +48,7 @@ def _policies(work: Work) -> dict[str, Policy]:
 
 def _tables(work: Work, rng: np.random.Generator) -> dict[str, Dataset]:
     """Judged responses of base and arms to hidden prompts, with the KL of each response."""
+    rng = work.class_rng(rng, "held out")
     prompts = schema.take(hidden_prompts(rng), range(HIDDEN))
     seed, policies = int(rng.integers(2**31)), {"base": base_policy()} | _policies(work)
     tables = {arm: judged(policy, prompts, seed) for arm, policy in policies.items()}

@@ -13,11 +13,13 @@ import socket
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import uuid4
 
 from autograder.grading.isolate import WORK, Limits
-from autograder.grading.sandbox import CONTAINER, COURSE, STRANGER, course_files, environment
+from autograder.grading.sandbox import CONTAINER, COURSE, RESULTS, STRANGER, course_files, environment
 from rslib.errors import ConfigError
+from rslib.memo import READ
 
 ENGINES = ("docker", "podman")
 
@@ -61,6 +63,7 @@ class Containers:
     modules: Sequence[str]
     image: str
     engine: str
+    results: Path | None = None
     isolation: str = CONTAINER
 
     def __enter__(self) -> Containers:
@@ -107,6 +110,8 @@ class Containers:
             found += [] if key == "PATH" else ["--env", f"{key}={value}"]
         for source, target in course_files():
             found += ["--volume", f"{source}:{COURSE}/{target}:ro"]
+        if self.results:
+            found += ["--volume", f"{self.results}:{RESULTS}:ro", "--env", f"{READ}={RESULTS}"]
         once = json.dumps({"limits": limits.plain(), "seed": seed})
         program = ["python", "-P", "-s", "-m", "autograder.grading.server", "once", once]
         return [*found, self.image, *program, ",".join(self.modules)]

@@ -21,6 +21,7 @@ import socket
 import struct
 import sys
 import tempfile
+import time
 import types
 import zlib
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from autograder.exercise import Variant
-from autograder.grading import bounds, isolate, reading
+from autograder.grading import bounds, engine, isolate, reading
 from autograder.grading.needed import without_magics
 from autograder.grading.outputs import clean, kept
 from autograder.grading.remote import TESTS, Lost, Remote, RemoteObject, RemoteWork
@@ -83,7 +84,7 @@ class Examiner:
         found = exercises.find(exercise)
         variant = Variant(self.whose, self.job["course"], exercise)
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-            work = RemoteWork(self.remote, found.names, variant, Path(folder))
+            work = RemoteWork(self.remote, found.names, variant, Path(folder), self.job.get("class_seed"))
             verdict = grade(found, work, self._seed(exercise) if seed is None else seed)
         self.verdicts.append(verdict.to_dict())
         return verdict
@@ -310,6 +311,7 @@ def examine(job: Mapping[str, Any], wire: socket.socket, folder: Path) -> dict[s
     except (OSError, WireError) as error:
         remote.lost = f"its process did not start: {error}"
     remote.asked = frozenset(job["answers"])
+    engine.begin(job, remote)
     tests = Examiner(job, remote, folder)
     for cell in job["cells"]:
         if cell["role"] == "test":
@@ -321,7 +323,14 @@ def examine(job: Mapping[str, Any], wire: socket.socket, folder: Path) -> dict[s
                 made = {"outputs": [_stream(f"{OUTPUTS_NOT_SHOWN}\n")], "why": ""}
         found["cells"][str(cell["place"])] = made
     found |= {"verdicts": tests.verdicts, "whose": tests.whose, "secrets": tests.secrets}
-    return found | {"lost": remote.lost}
+    engine.end(job, remote)
+    return found | {"lost": remote.lost, "processor": _processor(remote)}
+
+
+def _processor(remote: Remote) -> dict[str, float]:
+    """Processor seconds of the learner's process, where the system tells them, and of this one."""
+    seconds = {"notebook": remote.processor_seconds()} if remote.pid else {}
+    return {name: round(value, 3) for name, value in (seconds | {"tests": time.process_time()}).items()}
 
 
 def hello(wire: socket.socket) -> int:

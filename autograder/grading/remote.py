@@ -16,6 +16,7 @@ import shutil
 import sys
 import time
 import types
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -524,8 +525,15 @@ class RemoteModel:
 class RemoteWork(Work):
     """A learner's work in another process. Graders use it as they use `Work`."""
 
-    def __init__(self, remote: Remote, names: Sequence[str], variant: Variant, folder: Path) -> None:
-        self.remote = remote
+    def __init__(
+        self,
+        remote: Remote,
+        names: Sequence[str],
+        variant: Variant,
+        folder: Path,
+        class_seed: int | None = None,
+    ) -> None:
+        self.remote, self.class_seed = remote, class_seed
         super().__init__(remote.names(names), variant, folder)
 
     def function(self, name: str, patience: float | None = None) -> Callable[..., Any]:
@@ -551,6 +559,12 @@ class RemoteWork(Work):
     def processor_seconds(self) -> float:
         """As `Work.processor_seconds`, of the learner's process."""
         return self.remote.processor_seconds()
+
+    def class_rng(self, rng: np.random.Generator, purpose: str) -> np.random.Generator:
+        """As `Work.class_rng`: from a secret of the course, so that equal policies are measured once."""
+        if self.class_seed is None:
+            return rng
+        return np.random.default_rng([self.class_seed, zlib.crc32(purpose.encode())])
 
     def model_folder(self, path: str | Path) -> Path:
         """A folder with the embedded policy's files and the learner's weights; they are checked on loading.

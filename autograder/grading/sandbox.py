@@ -25,11 +25,14 @@ from autograder.grading.isolate import SETTINGS, WORK, Limits
 from autograder.grading.places import covers, mounts, python_paths, system_paths
 from autograder.grading.server import FULL, PLAIN
 from autograder.grading.wire import Channel
+from rslib import memo
 from rslib.errors import ConfigError
 
 BUBBLEWRAP, CONTAINER, NONE = "bubblewrap", "container", "none"
 PACKAGE = Path(__file__).resolve().parents[1]
 COURSE = "/course"
+RESULTS = f"{COURSE}/.engine"
+"""Where a learner's process finds results of the engine."""
 SEEN = (
     "__init__.py",
     "calibration.json",
@@ -56,6 +59,7 @@ INSIDE = ("__init__.py", "isolate.py", "kernel.py", "outputs.py", "processes.py"
 STRANGER = 61_184
 """The user that a submission is in the sandbox."""
 START_SECONDS = 180.0
+SO_PASSCRED = 16
 REFUSAL = (
     "these notebooks come from strangers, and bubblewrap, which would shut them in, {why}: install it "
     "(Debian, Ubuntu: apt install bubblewrap), or let docker or podman do it with --container IMAGE, or run "
@@ -102,12 +106,14 @@ class Sandbox:
 
     label: tells it from others in a list of processes. hidden: folders that no submission may see, wherever
     they lie; courses and exchanges of nbgrader are hidden in any case.
+    results: a folder with results of the engine that every submission may read.
     """
 
     modules: Sequence[str] = ()
     isolation: str = BUBBLEWRAP
     label: str = "-"
     hidden: Sequence[Path] = ()
+    results: Path | None = None
     process: subprocess.Popen | None = field(default=None, init=False)
     control: socket.socket | None = field(default=None, init=False)
     home: str = field(default="", init=False)
@@ -130,7 +136,7 @@ class Sandbox:
         call += [str(theirs.fileno()), walls, ",".join(self.modules), str(user), self.label]
         self.home = tempfile.mkdtemp(prefix="home-") if walls == PLAIN else f"{WORK}/.home"
         around = environment(COURSE if walls == FULL else str(PACKAGE.parent), self.home)
-        wrapped = [*bubblewrap(around, self.hidden), *call] if walls == FULL else call
+        wrapped = [*bubblewrap(around, self.hidden, self.results), *call] if walls == FULL else call
         self.log = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             wrapped,
@@ -176,6 +182,7 @@ class Sandbox:
     def spawn(self, limits: Limits, seed: int) -> Child:
         """A new process for one submission; a server that ended is started again first."""
         wire, their_wire = socket.socketpair()
+        wire.setsockopt(socket.SOL_SOCKET, SO_PASSCRED, 1)  # else who says hello early would be nobody
         leash, their_leash = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         folder = "" if self.isolation == BUBBLEWRAP else tempfile.mkdtemp(prefix="submission-")
         request = json.dumps({"limits": limits.plain(), "seed": seed, "folder": folder}).encode()
@@ -226,10 +233,11 @@ def environment(path: str, home: str) -> dict[str, str]:
     }
 
 
-def bubblewrap(around: dict[str, str], hidden: Sequence[Path] = ()) -> list[str]:
+def bubblewrap(around: dict[str, str], hidden: Sequence[Path] = (), results: Path | None = None) -> list[str]:
     """The command in front of the server: a read-only system, no network, no home, nothing else of ours.
 
     hidden: folders that stay unseen wherever they lie.
+    results: a folder with results of the engine, shown read-only.
     """
     found = [
         "bwrap",
@@ -244,7 +252,8 @@ def bubblewrap(around: dict[str, str], hidden: Sequence[Path] = ()) -> list[str]
         found += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
         found += ["--unshare-user", "--uid", str(STRANGER), "--gid", str(STRANGER), "--cap-drop", "ALL"]
-    for name, value in around.items():
+    known = {memo.READ: RESULTS} if results else {}
+    for name, value in (around | known).items():
         found += ["--setenv", name, value]
     found += [
         "--proc",
@@ -263,6 +272,7 @@ def bubblewrap(around: dict[str, str], hidden: Sequence[Path] = ()) -> list[str]
     shown = [*system_paths(), *python_paths()]
     binds = [(path, path) for path in shown]
     binds += [(str(source), f"{COURSE}/{target}") for source, target in course_files()]
+    binds += [(str(results), RESULTS)] if results else []
     found += mounts(binds, covers(shown, [*hidden, *own_folders()]))
     return [*found, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from autograder.grading import pages
+from autograder.grading import engine, pages
 from autograder.grading.book import EXECUTED, VERSION, Journal
 from autograder.grading.container import Containers
 from autograder.grading.examine import safe_message
@@ -19,7 +19,7 @@ from autograder.grading.plan import Notebook, Plan
 from autograder.grading.reading import outlined
 from autograder.grading.rebuild import Rebuilt, Step, rebuild
 from autograder.grading.remote import CALL_SECONDS
-from autograder.grading.sandbox import CONTAINER, Sandbox
+from autograder.grading.sandbox import CONTAINER, NONE, Sandbox
 from rslib.errors import ConfigError
 
 
@@ -49,7 +49,7 @@ class Grader:
 
     def _notebook(self, plan: Plan, notebook: Notebook, one: Submission, record: dict[str, Any]) -> Any:
         rebuilt, problem = _rebuilt(self.judge, notebook, one)
-        found = {"cells": {}, "verdicts": [], "whose": "", "lost": "", "secrets": False}
+        found = {"cells": {}, "verdicts": [], "whose": "", "lost": "", "processor": {}, "secrets": False}
         if not problem:
             found |= self._run(plan, notebook, rebuilt, one, record["key"])
             problem = found.get("failed", "")
@@ -62,6 +62,8 @@ class Grader:
         record["stopped"] = found["lost"]  # for the instructor
         record["verdicts"] += [plain_verdict(v) for v in found["verdicts"]]
         record["variant"] = found["whose"]
+        for name, seconds in found["processor"].items():
+            record["processor"][name] = round(record["processor"].get(name, 0.0) + seconds, 3)
         record["cells"] |= scores(notebook, rebuilt, found["cells"], problem, prefix)
         record["blank"] += [f"{notebook.name}/{name}" for name in sorted(rebuilt.blank)]
         record["answers"] |= {prefix + k: v for k, v in rebuilt.answers.items()}
@@ -79,6 +81,8 @@ class Grader:
             "course": notebook.salt,
             "seed": seed,
             "explain": self.explain,
+            "class_seed": int(self.journal.seed("class", plan.assignment, notebook.name)[:8], 16),
+            "engine": str(engine.folder(self.journal.folder)) if self.sandbox.isolation != NONE else "",
             "local": self.sandbox.isolation != CONTAINER,
             "limits": self.limits.plain(),
             "call_seconds": min(CALL_SECONDS, self.limits.cell_seconds),
@@ -134,6 +138,7 @@ def blank_record(plan: Plan, one: Submission, key: Mapping[str, str], isolation:
         "variant": "",
         "stopped": "",
         "seconds": 0.0,
+        "processor": {},
     }
 
 

@@ -1,0 +1,94 @@
+"""Results of the engine that a course keeps, so that what a class computes alike is computed once.
+
+Two folders in the course's .grading/. `shown` holds what the instructor's own solution computed: learners'
+processes may read it, and an entry opens only for the very call that made it (`rslib.memo`). `judged` holds
+what the trusted side measured; no learner's process sees it. Neither is ever written by a learner's process,
+and where learners' processes run without a sandbox neither is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from autograder.grading.isolate import WORK
+from autograder.grading.remote import Lost, Remote
+from autograder.grading.sandbox import NONE
+from rslib import memo
+from rslib.errors import StoreError
+from rslib.store import atomic_write
+
+SHOWN, JUDGED = "shown", "judged"
+OWN = f"{WORK}/.engine"
+"""Where the instructor's own process keeps what it computes."""
+ENTRY = re.compile(r"[0-9a-f]{64}")
+MOST = 1 << 30
+"""Bytes of a folder from which on its oldest entries go."""
+KEEP = f"__import__('rslib.memo').memo.use(read=[{OWN!r}], write={OWN!r})"
+LIST = f"_kept = [path.name for path in __import__('pathlib').Path({OWN!r}).glob('*')]"
+
+
+def folder(grading: Path) -> Path:
+    """The place of both folders in a course's .grading/."""
+    return grading / ".engine"
+
+
+def prepare(course: Path) -> Path | None:
+    """Make both folders of a course, and take the oldest entries out of full ones.
+
+    Returns the folder that learners may read; None where there is no course.
+    """
+    if not course.is_dir():
+        return None
+    grading = course.resolve() / ".grading"
+    grading.mkdir(mode=0o700, exist_ok=True)  # nobody else may read it
+    for name in (SHOWN, JUDGED):
+        place = folder(grading) / name
+        place.mkdir(parents=True, exist_ok=True)
+        place.chmod(0o711)
+        memo.trim(place, MOST)
+    return folder(grading) / SHOWN
+
+
+@contextlib.contextmanager
+def forgotten(course: Path, isolation: str) -> Iterator[None]:
+    """Delete both folders after a run without a sandbox: any notebook may have written into them."""
+    try:
+        yield
+    finally:
+        if isolation == NONE:
+            shutil.rmtree(folder(course / ".grading"), ignore_errors=True)
+
+
+def begin(job: Mapping[str, Any], remote: Remote) -> None:
+    """Let this process keep what it measures, and the instructor's own solution what it computes."""
+    if job["engine"]:
+        judged = Path(job["engine"], JUDGED)
+        memo.use(read=[judged], write=judged)
+        if _fills(job):
+            with contextlib.suppress(Lost):
+                remote.run(KEEP, 60)
+
+
+def end(job: Mapping[str, Any], remote: Remote) -> None:
+    """Take over what the instructor's own solution computed. An entry that is lost costs time, no result."""
+    if not job["engine"] or not _fills(job):
+        return
+    shown = Path(job["engine"], SHOWN)
+    with contextlib.suppress(Lost, OSError, StoreError):
+        remote.run(LIST, 60)
+        names = remote.names(["_kept"]).get("_kept")
+        for name in names if isinstance(names, list) else []:
+            if isinstance(name, str) and ENTRY.fullmatch(name) and not (shown / name).exists():
+                atomic_write(shown / name, remote.value({"do": "file", "path": f"{OWN}/{name}"}))
+
+
+def _fills(job: Mapping[str, Any]) -> bool:
+    """Whether this is the instructor's own solution, of a notebook that uses the engine."""
+    return bool(job.get("explain")) and any(
+        word in cell["source"] for cell in job["cells"] for word in ("rslib", "autograder")
+    )

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,26 @@ class Kind:
     def tests(self) -> list[str]:
         """The grade ids of the tests."""
         return [f"{self.name}_{k}" for k, (role, _) in enumerate(self.cells) if role == "test"]
+
+
+def read(path: Path) -> list[Kind]:
+    """The kinds in a file; parts start with `#%% kind NAME`, a role, `stub`, `file PATH` or `as STYLE`."""
+    found: list[Kind] = []
+    for part in path.read_text(encoding="utf-8").split("#%% ")[1:]:
+        head, _, text = part.partition("\n")
+        what, _, name = head.partition(" ")
+        text = text.strip("\n")
+        if what == "kind":
+            found.append(Kind(name, ()))
+        elif what == "file":
+            found[-1].files[name] = f"{text}\n"
+        elif what == "as":
+            found[-1].answers[name] = (*found[-1].answers.get(name, ()), text)
+        elif what == "stub":
+            found[-1] = replace(found[-1], stub=text)
+        else:
+            found[-1] = replace(found[-1], cells=(*found[-1].cells, (what, text)))
+    return found
 
 
 def write(root: Path, kinds: Sequence[Kind]) -> Plan:

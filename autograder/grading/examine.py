@@ -16,6 +16,7 @@ import contextlib
 import importlib
 import io
 import os
+import re
 import signal
 import socket
 import struct
@@ -32,7 +33,9 @@ import numpy as np
 
 from autograder.exercise import Variant
 from autograder.grading import bounds, engine, isolate, reading
-from autograder.grading.needed import without_magics
+from autograder.grading.confined import confine
+from autograder.grading.mirror import Mirror
+from autograder.grading.needed import binds, without_magics
 from autograder.grading.outputs import clean, kept
 from autograder.grading.remote import TESTS, Lost, Remote, RemoteObject, RemoteWork
 from autograder.grading.server import load
@@ -54,6 +57,8 @@ OFFERED = {
 """Modules that a test may read from the learner's names: they are the ones here."""
 NOT_SHOWN = "A test that is not shown did not pass."
 """All that is told of a test cell that failed once the learner's process has met a hidden test."""
+PATCHED = re.compile(r"__main__\.(\w+)")
+"""A name of the notebook in the text of `mock.patch`."""
 OUTPUTS_NOT_SHOWN = "(Outputs after a hidden test are not shown.)"
 
 
@@ -62,7 +67,11 @@ class Examiner:
 
     def __init__(self, job: Mapping[str, Any], remote: Remote, folder: Path) -> None:
         self.job, self.remote, self.folder = job, remote, folder
-        self.space: dict[str, Any] = {"__name__": TESTS, "__builtins__": builtins}
+        sys.modules["__main__"] = module = types.ModuleType("__main__")  # where tests patch names
+        self.space: dict[str, Any] = module.__dict__
+        self.space |= {"__name__": TESTS, "__builtins__": builtins, "open": builtins.open}  # as in IPython
+        self.mirror = Mirror(remote, self.space, frozenset(job["read"]), frozenset(job["written"]))
+        self.kept: dict[str, Any] = {}  # what tests made of the learner's names
         self.verdicts: list[dict[str, Any]] = []
         self.secrets = False  # whether the learner's process has met inputs of a hidden test
         self.whose = ""
@@ -100,7 +109,7 @@ class Examiner:
         before, self._told_before = self.secrets, len(self.verdicts)
         self.secrets |= cell["hidden"]
         try:
-            result, said = self._execute(compiled(cell["source"]), self._lent(cell))
+            result, said = self._execute(cell)
         except Lost as lost:
             return self._fails("Lost", f"The notebook's process could not be asked: {lost}.")
         except KeyboardInterrupt:
@@ -123,26 +132,40 @@ class Examiner:
     def _lent(self, cell: Mapping[str, Any]) -> dict[str, Any]:
         """The learner's values of the names that a test cell, or the instructor's code beside it, reads."""
         read = [name for text in (cell["source"], *self.job["trusted"]) for name in reads(text)]
+        read += PATCHED.findall(cell["source"])
         wanted = [name for name in dict.fromkeys(read) if self._theirs(name)]
         found = {name: _usable(value) for name, value in self.remote.names(wanted).items()}
+        found |= {name: value for name, value in self.kept.items() if name in wanted}
         return {name: value for name, value in found.items() if value is not ...}
 
-    def _execute(self, code: Sequence[types.CodeType], lent: Mapping[str, Any]) -> tuple[Any, str]:
+    def _execute(self, cell: Mapping[str, Any]) -> tuple[Any, str]:
         """Run a cell with names lent to it; the value of its last expression, and what it printed."""
-        kept_back = dict(self.space)
+        code, lent, kept_back = compiled(cell["source"]), self._lent(cell), dict(self.space)
         self.space.update(lent)
+        self.mirror.begin(lent, cell["source"], frozenset(binds(cell["source"])))
         printed, result = io.StringIO(), None
         try:
             silent = contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO())
-            with bounds.patience(bounds.TEST), silent[0], silent[1]:
+            with bounds.patience(bounds.TEST), silent[0], silent[1], self.mirror.at_work():
                 exec(code[0], self.space)
                 result = eval(code[1], self.space) if len(code) > 1 else None
         finally:
-            for name in lent:
-                self.space.pop(name, None)
-                if name in kept_back:
-                    self.space[name] = kept_back[name]
+            self._take_back(lent, kept_back)
         return result, printed.getvalue()
+
+    def _take_back(self, lent: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+        """End a loan. What the test put in the place of a learner's name is there for the next test too."""
+        for name, value in lent.items():
+            left = self.space.pop(name, None)
+            if left is not None and left is not self.mirror.known.get(name, value):
+                self.kept[name] = left
+            if name in before:
+                self.space[name] = before[name]
+
+    def forget(self, source: str) -> None:
+        """A cell of the learner's ran: the names that it binds are the learner's again."""
+        for name in binds(source) if self.kept else ():
+            self.kept.pop(name, None)
 
     def _theirs(self, name: str) -> bool:
         """Whether a name is the learner's to define: what the course imports or defines is not."""
@@ -300,7 +323,9 @@ def _silent() -> Any:
 # One submission ---------------------------------------------------------------------------------------------
 
 
-def examine(job: Mapping[str, Any], wire: socket.socket, folder: Path) -> dict[str, Any]:
+def examine(
+    job: Mapping[str, Any], extras: Sequence[bytes], wire: socket.socket, folder: Path
+) -> dict[str, Any]:
     """Run the cells of a job in their order: {"cells": {place: {...}}, "verdicts", "whose", "lost"}."""
     limits = isolate.Limits(**job["limits"])
     remote = Remote(Channel(wire.fileno(), wire.fileno()), job["call_seconds"])
@@ -312,6 +337,10 @@ def examine(job: Mapping[str, Any], wire: socket.socket, folder: Path) -> dict[s
         remote.lost = f"its process did not start: {error}"
     remote.asked = frozenset(job["answers"])
     engine.begin(job, remote)
+    work = _files(job, extras, remote, folder)
+    confine(
+        [*job["trusted"], *(cell["source"] for cell in job["cells"] if cell["role"] == "test")], work, remote
+    )
     tests = Examiner(job, remote, folder)
     for cell in job["cells"]:
         if cell["role"] == "test":
@@ -319,6 +348,7 @@ def examine(job: Mapping[str, Any], wire: socket.socket, folder: Path) -> dict[s
         else:
             tests.secrets |= cell["hidden"]
             made = _send(cell, remote, limits)
+            tests.forget(cell["source"])
             if tests.secrets:  # it may tell the hidden test's inputs, by raising or by being silent too
                 made = {"outputs": [_stream(f"{OUTPUTS_NOT_SHOWN}\n")], "why": ""}
         found["cells"][str(cell["place"])] = made
@@ -331,6 +361,30 @@ def _processor(remote: Remote) -> dict[str, float]:
     """Processor seconds of the learner's process, where the system tells them, and of this one."""
     seconds = {"notebook": remote.processor_seconds()} if remote.pid else {}
     return {name: round(value, 3) for name, value in (seconds | {"tests": time.process_time()}).items()}
+
+
+def _files(job: Mapping[str, Any], extras: Sequence[bytes], remote: Remote, folder: Path) -> Path:
+    """Put the course's files into a new folder for the tests, and these and the learner's where they work.
+
+    The folder becomes this process's own. A learner's copy counts only where the course leaves it to them.
+    """
+    work = folder / "work"
+    work.mkdir()
+    content = {name: Path(path).read_bytes() for name, path in job["files"].items()}
+    for name, text in content.items():
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).write_bytes(text)
+    os.chdir(work)
+    sys.path.insert(0, str(work))
+    theirs = dict(zip(job["extras"], extras, strict=True))
+    ours = {name: text for name, text in content.items() if name not in theirs or name not in job["left"]}
+    files = {name: (0o644, text) for name, text in theirs.items() if name not in ours}
+    files |= {name: (0o444, text) for name, text in ours.items()}
+    if files and not remote.lost:
+        request = {"do": "write", "files": [(name, mode) for name, (mode, _) in files.items()]}
+        with contextlib.suppress(Lost):
+            remote.send(request, [text for _, text in files.values()])
+    return work
 
 
 def hello(wire: socket.socket) -> int:
@@ -401,7 +455,7 @@ def _job(answer: socket.socket, wire: socket.socket | None = None) -> None:
             found = reading.read(job["outline"], parts[0])
         else:
             with tempfile.TemporaryDirectory(prefix="examine-") as folder:
-                found = examine(job, wire, Path(folder))
+                found = examine(job, parts, wire, Path(folder))
     except BaseException as error:  # what it says may hold inputs of a hidden test: it is not for learners
         print(f"{type(error).__name__}: {clean(str(error), 500)}", file=sys.stderr, flush=True)
         found = {"failed": "The grader stumbled over this notebook; look at it by hand."}

@@ -64,11 +64,16 @@ class Judge:
         job = {"outline": outline, "processor": bounds.READING}
         return self._ask(job, [content], [], SPARE, "Taking the notebook apart took too much memory or time.")
 
-    def examine(self, job: Mapping[str, Any], child: Child) -> dict[str, Any]:
-        """What came of a job on a learner's process; {"failed": sentence} if the examination itself ended."""
+    def examine(self, job: Mapping[str, Any], child: Child, extras: Sequence[bytes] = ()) -> dict[str, Any]:
+        """What came of a job on a learner's process; {"failed": sentence} if the examination itself ended.
+
+        extras: the contents of the learner's files that the job names.
+        """
         seconds = job["limits"]["total_seconds"] + SPARE
         most = dict(job) | {"processor": bounds.JUDGING}
-        return self._ask(most, [], [child.wire.fileno()], seconds, "Judging it took too much memory or time.")
+        return self._ask(
+            most, extras, [child.wire.fileno()], seconds, "Judging it took too much memory or time."
+        )
 
     def _ask(
         self,

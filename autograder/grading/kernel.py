@@ -6,6 +6,7 @@ values, and whoever receives them treats them as a stranger's.
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import functools
 import inspect
@@ -132,6 +133,8 @@ class Kernel:
         self.objects: list[Any] = []
         self.places: dict[int, int] = {}
         self.to, self.leaves = Encoder(self.keep), []
+        self.printed: list[tuple[io.StringIO, io.StringIO]] = []
+        self.builtins = {name: getattr(builtins, name) for name in ("input", "print", "open")}
         self.streams = [Stream(shell, name, limits.outputs) for name in ("stdout", "stderr")]
 
     def serve(self) -> None:
@@ -143,12 +146,13 @@ class Kernel:
     def answer(self, request: Any, blobs: list[bytes]) -> None:
         """Do one thing and send what came of it, or the error."""
         self.to, self.leaves = Encoder(self.keep), []
-        to = self.to
+        to, more = self.to, {}
         try:
-            reply = getattr(self, f"do_{request['do']}")(request, blobs, to)
+            with self.conditions(request, more):
+                reply = getattr(self, f"do_{request['do']}")(request, blobs, to)
         except BaseException as error:  # exits and interrupts of a learner's function are answers too
             reply, to = {"error": _family(error), "text": _text(error)}, Encoder(self.keep)
-        self.channel.send(reply, to.blobs)
+        self.channel.send(more | reply, to.blobs)
 
     def keep(self, value: Any) -> dict[str, Any]:
         """A reference to a value that cannot cross, with what the grader may know of it."""
@@ -215,11 +219,8 @@ class Kernel:
         """Call an object with the grader's arguments."""
         args, options = self.loads(blobs[0])
         function = self.objects[request["o"]]
-        printed = io.StringIO()
-        with self.conditions(request, printed):
-            result = function(*args, **options)
+        result = function(*args, **options)
         reply = {"value": to.node(result), "states": _states(args), "leaves": self.leaves}
-        reply["said"] = printed.getvalue()[: self.limits.outputs]
         if request.get("back"):
             reply["after"] = to.node([args, options])
         return reply
@@ -238,6 +239,40 @@ class Kernel:
         """An attribute of an object."""
         return {"value": to.node(getattr(self.objects[request["o"]], request["name"]))}
 
+    def do_assign(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
+        """Give an attribute of an object a value, or take it away."""
+        target, values = self.objects[request["o"]], self.loads(blobs[0])
+        for value in values:
+            plain = isinstance(value, Live) and isinstance(target, type)
+            setattr(target, request["name"], _as_function(value) if plain else value)
+        if not values:
+            delattr(target, request["name"])
+        return {}
+
+    def do_put(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
+        """Give names of the notebook other values, or take them away."""
+        self.shell.user_ns.update(zip(request["names"], self.loads(blobs[0]), strict=True))
+        for name in request["gone"]:
+            self.shell.user_ns.pop(name, None)
+        return {}
+
+    def do_builtins(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
+        """Put objects of the grader's in the place of some builtins, and all others back."""
+        values = self.builtins | dict(zip(request["names"], self.loads(blobs[0]), strict=True))
+        for name, value in values.items():
+            setattr(builtins, name, value)
+        return {}
+
+    def do_seed(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
+        """Bring the generators of numbers to where the grader's are."""
+        own, numpy_state, torch_state = self.loads(blobs[0])
+        random.setstate(own)
+        np.random.set_state(numpy_state)
+        if torch_state is not None and "torch" in sys.modules:
+            torch = sys.modules["torch"]
+            torch.set_rng_state(torch.from_numpy(torch_state))
+        return {}
+
     def do_backward(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
         """Gradients of a tensor that was returned, for the inputs of the call that made it."""
         import torch
@@ -255,6 +290,20 @@ class Kernel:
         if not path.is_file() or path.stat().st_size > FETCHED:
             raise FileNotFoundError(f"{path.name} is missing, or larger than {FETCHED >> 20} MB")
         return {"value": to.node(path.read_bytes())}
+
+    def do_exists(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
+        """Whether there is an ordinary file of this name."""
+        return {"value": Path(request["path"]).is_file()}
+
+    def do_write(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
+        """Files for the work folder: the learner's own, then the course's, which are read-only."""
+        for (name, mode), content in zip(request["files"], blobs, strict=True):
+            path = Path(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            path.write_bytes(content)
+            path.chmod(mode)
+        return {}
 
     def do_weights(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
         """The weights of a model."""
@@ -283,20 +332,40 @@ class Kernel:
             tensor, plain = rest[0].requires_grad_(), rest[1]
             self.leaves.append(self.keep(tensor)["o"])
             return tensor if plain else tensor * 1.0  # a result may be changed in place, a leaf may not
-        return Live(self, *rest)
+        place, name, acts = rest
+        return (LiveObject if acts else Live)(self, place, name)
 
     @contextlib.contextmanager
-    def conditions(self, request: Any, printed: io.StringIO) -> Iterator[None]:
-        """Patience and another session's hashes as the request says; what is printed goes into `printed`."""
+    def conditions(self, request: Any, more: dict[str, Any]) -> Iterator[None]:
+        """Patience, keyboard and hashes as the request says; what is printed goes into `more`."""
+        if "stdin" not in request:  # nothing of the learner's runs
+            yield
+            return
+        typed = None if request["stdin"] is None else io.StringIO(request["stdin"])
         with contextlib.ExitStack() as stack:
-            stack.enter_context(contextlib.redirect_stdout(printed))
-            stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
+            self.printed.append((io.StringIO(), io.StringIO()))
+            stack.callback(lambda: more.update(self.said(), typed=typed.tell() if typed else 0))
+            stack.enter_context(contextlib.redirect_stdout(self.printed[-1][0]))
+            stack.enter_context(contextlib.redirect_stderr(self.printed[-1][1]))
+            if typed:
+                stack.callback(setattr, sys, "stdin", sys.stdin)
+                sys.stdin = typed
             if request.get("salt") is not None:
                 stack.enter_context(other_session(request["salt"]))
             stack.enter_context(alarm(request["seconds"], "the call"))
             if request.get("patience"):
                 stack.enter_context(limited(request["patience"]))
             yield
+
+    def said(self, last: bool = True) -> dict[str, str]:
+        """What was printed since the request, or since somebody last asked; `last`: the request is done."""
+        if not self.printed:
+            return {}
+        texts = [stream.getvalue()[: self.limits.outputs] for stream in self.printed[-1]]
+        for stream in self.printed.pop() if last else self.printed[-1]:
+            stream.seek(0)
+            stream.truncate()
+        return dict(zip(("said", "errors"), texts, strict=True))
 
 
 class Live:
@@ -319,9 +388,34 @@ class Live:
         return self._name
 
 
+class LiveObject(Live):
+    """An object whose class a test defines, or a mock: some operators ask the grader too."""
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._operate("iter"))
+
+    def __exit__(self, *error: Any) -> Any:
+        return self._operate("exit", None, None, None)
+
+    def _operate(self, name: str, *args: Any) -> Any:
+        return self._ask(lambda to: {"operate": name, "args": to.node([list(args), {}])})
+
+
+for _name in ("enter", "next", "len", "getitem", "setitem", "delitem", "contains"):
+    setattr(LiveObject, f"__{_name}__", lambda self, *args, _name=_name: self._operate(_name, *args))
+
+
+def _as_function(value: Live) -> Callable[..., Any]:
+    """A function that calls a live object: as a class's attribute it gets the instance."""
+    return lambda *args, **options: value(*args, **options)
+
+
 def _callback(kernel: Kernel, place: int, content: Callable[[Encoder], dict[str, Any]]) -> Any:
     to = Encoder(kernel.keep)
-    kernel.channel.send({"callback": place} | content(to), to.blobs)
+    kernel.channel.send({"callback": place} | content(to) | kernel.said(last=False), to.blobs)
     while True:
         reply, blobs = kernel.channel.receive()
         if "do" not in reply:

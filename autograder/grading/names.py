@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from autograder.grading.needed import assigned, binds, effects, without_magics
+from autograder.grading.needed import Effects, assigned, binds, effects, without_magics
 
 CHANCE = re.compile(r"rand|shuffle|time|now\(|input\(|get_ipython|given\(|begin\(|predict\(")
 """What gives another value each time, or belongs to the learner's session."""
@@ -91,6 +91,34 @@ def offered(cells: Sequence[Text]) -> tuple[list[str], frozenset[str]]:
                 known -= names
                 lost |= names
     return found, frozenset(lost)
+
+
+def shared(cells: Sequence[Text]) -> tuple[frozenset[str], frozenset[str]]:
+    """Names that functions of the instructor's own answers take from the notebook, and those they change.
+
+    A function that only calls itself takes no name from the notebook.
+    """
+    read: set[str] = set()
+    written: set[str] = set()
+    for cell in cells:
+        for node in statements(cell, cell.solution) if cell.role == "answer" else []:
+            found = effects(ast.unparse(node)) or Effects()
+            late = found.late - _bound_by(node)
+            read |= late
+            declared = {name for n in ast.walk(node) if isinstance(n, ast.Global) for name in n.names}
+            written |= declared | (late & _changed_within(node))
+    return frozenset(read | written), frozenset(written)
+
+
+def _bound_by(node: ast.stmt) -> set[str]:
+    return assigned(ast.Module([node], type_ignores=[]))
+
+
+def _changed_within(node: ast.stmt) -> set[str]:
+    """Names whose objects the functions of a statement change."""
+    bodies = [n.body for n in ast.walk(node) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    parts = [effects(ast.unparse(statement)) for body in bodies for statement in body]
+    return {name for part in parts if part for name in part.writes}
 
 
 def _texts(cell: Text, known: set[str]) -> Iterator[tuple[str, bool]]:

@@ -132,6 +132,11 @@ class Notebook:
         repeated = {name for text in self.trusted for name in binds(text)}
         return (names.of_tests(self.cells) | repeated) - self.lent
 
+    @cached_property
+    def shared(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Names that functions of the instructor's answers read from the notebook, and those they change."""
+        return names.shared(self.cells)
+
     def judging(self) -> list[str]:
         """Modules that the tests need, by their full names."""
         trees = [ast.parse(text) for text in self.trusted]

@@ -10,6 +10,7 @@ import builtins
 import contextlib
 import inspect
 import io
+import operator
 import os
 import pickle
 import shutil
@@ -40,6 +41,22 @@ TESTS = "tests"
 """The module of what test cells define."""
 SAID = 100_000
 """Characters that one call may print."""
+ACTS = ("call", "operate", "attribute", "assign")
+"""Requests that run something of the learner's."""
+
+
+LIVE: dict[str, Callable[..., Any]] = {
+    "enter": lambda target: type(target).__enter__(target),
+    "exit": lambda target, *error: bool(type(target).__exit__(target, *error)),
+    "iter": lambda target: [value for _, value in zip(range(100_000), target, strict=False)],
+    "setitem": operator.setitem,
+    "delitem": operator.delitem,
+    "getitem": operator.getitem,
+    "contains": operator.contains,
+    "next": next,
+    "len": len,
+}
+"""Operators of ours that the learner's code may use on an object of a test, or on a mock."""
 
 
 class RemoteError(Exception):
@@ -62,6 +79,9 @@ class Remote:
         self.pid = 0
         self.salt: int | None = None
         self.lost = ""
+        self.before: Callable[[], None] | None = None
+        self.after: Callable[[Mapping[str, Any]], None] | None = None
+        self.stdin: str | None = None
 
     def ask(
         self, request: Mapping[str, Any], args: Any = None, seconds: float | None = None
@@ -71,8 +91,16 @@ class Remote:
         Raises the learner's exception (an exact builtin or engine one), or Lost.
         """
         leaves: list[Any] = []
+        acts = request["do"] in ACTS
+        if acts and self.before:
+            self.before()
+        more = {"stdin": self.stdin, "seconds": self.call_seconds} if acts else {}
         blobs = [self._pickled(args, leaves)] if args is not None else []
-        reply, parts = self._exchange(dict(request), blobs, seconds or self.call_seconds)
+        reply, parts = self._exchange(more | dict(request), blobs, seconds or self.call_seconds + GRACE)
+        if acts:
+            _print(reply)
+        if acts and self.after:
+            self.after(reply)
         if "error" in reply:
             raise rebuilt(reply)
         return reply, Decoder(parts, self.refer), leaves
@@ -101,6 +129,10 @@ class Remote:
             self.lost = "a test took too long over what it sent"  # and the pipe is out of step
             raise
 
+    def send(self, request: Mapping[str, Any], blobs: list[bytes]) -> None:
+        """Send a request with raw parts; what is answered is of no interest. Raises Lost."""
+        self._exchange(dict(request), blobs, self.call_seconds)
+
     def value(self, request: Mapping[str, Any], args: Any = None) -> Any:
         """The value of the reply to a request."""
         reply, decoder, _ = self.ask(request, args)
@@ -121,10 +153,8 @@ class Remote:
 
     def call(self, place: int, args: tuple, options: dict, *, back: bool, **conditions: Any) -> Any:
         """Call an object of the learner's. `back`: what it does to its arguments happens to ours."""
-        request = {"do": "call", "o": place, "back": back, "salt": self.salt, "seconds": self.call_seconds}
-        reply, decoder, inputs = self.ask(request | conditions, (args, options), self.call_seconds + GRACE)
-        if isinstance(reply.get("said"), str) and reply["said"]:  # a test may look at what is printed
-            sys.stdout.write(clean(reply["said"], SAID))
+        request = {"do": "call", "o": place, "back": back, "salt": self.salt}
+        reply, decoder, inputs = self.ask(request | conditions, (args, options))
         _advance(args, reply.get("states"))
         leaves = reply.get("leaves")
         self.graph = inputs, [n for n in leaves if type(n) is int] if isinstance(leaves, list) else []
@@ -144,6 +174,7 @@ class Remote:
     def _call_back(self, reply: Mapping[str, Any], parts: Sequence[bytes]) -> None:
         """Call an object of ours with the learner's data; an exception of it goes back as one."""
         decoder, place = Decoder(parts, self.refer), reply["callback"]
+        _print(reply)
         if type(place) is not int or not 0 <= place < len(self.lives):
             raise WireError("a callback to nothing")
         try:
@@ -155,15 +186,18 @@ class Remote:
             self.channel.send({"raise": True}, [pickle.dumps(_sendable(error))], self.call_seconds)
 
     def _of_ours(self, place: int, reply: Mapping[str, Any], decoder: Decoder) -> Any:
-        """The result of a call, or a public attribute of an object whose class a test cell defines."""
-        name = reply.get("attribute")
-        if name is None:
-            args, options = decoder.value(reply.get("args"))
-            return self.lives[place](*args, **options)
-        public = isinstance(name, str) and not name.startswith("_")
-        if not public or type(self.lives[place]).__module__ != TESTS:
+        """The result of a call, or what an object shows whose class a test cell defines, or of a mock."""
+        name, target = reply.get("attribute"), self.lives[place]
+        args, options = decoder.value(reply["args"]) if name is None else ((), {})
+        if name is None and "operate" not in reply:
+            return target(*args, **options)
+        if type(target).__module__ not in (TESTS, "unittest.mock"):
             raise AttributeError("no such attribute")
-        return getattr(self.lives[place], name)
+        if name is None:
+            return LIVE[reply["operate"]](target, *args)
+        if not isinstance(name, str) or name.startswith("_"):
+            raise AttributeError("no such attribute")
+        return getattr(target, name)
 
     def _pickled(self, value: Any, leaves: list[Any]) -> bytes:
         buffer = io.BytesIO()
@@ -210,6 +244,13 @@ class Remote:
         return found
 
 
+def _print(reply: Mapping[str, Any]) -> None:
+    """What the learner's code printed: a test may look at it."""
+    for name, stream in (("said", sys.stdout), ("errors", sys.stderr)):
+        if isinstance(reply.get(name), str) and reply[name]:
+            stream.write(clean(reply[name], SAID))
+
+
 def kind_of(node: Mapping[str, Any]) -> tuple[str, str]:
     """What a reference says that it stands for, and its name."""
     return clean(node.get("k", ""), 20), clean(node.get("name", ""), 200)
@@ -252,7 +293,8 @@ class _Pickler(pickle.Pickler):
             return "leaf", value.detach(), value.is_leaf
         if _is_live(value):
             self.remote.lives.append(value)
-            return "live", len(self.remote.lives) - 1, _shown(value)
+            acts = type(value).__module__ in (TESTS, "unittest.mock")
+            return "live", len(self.remote.lives) - 1, _shown(value), acts
         return None
 
     def reducer_override(self, value: Any) -> Any:

@@ -59,7 +59,7 @@ class Grader:
         record["notes"] += [prefix + note for note in rebuilt.notes]
         if found["lost"] and not found["secrets"]:  # how it ended could tell a hidden test's inputs
             record["notes"].append(f"{prefix}The notebook was stopped early: {found['lost']}.")
-        record["stopped"] = found["lost"]  # for the instructor
+        record["stopped"] = record["stopped"] or found["lost"]  # for the instructor
         record["verdicts"] += [plain_verdict(v) for v in found["verdicts"]]
         record["variant"] = found["whose"]
         for name, seconds in found["processor"].items():
@@ -73,11 +73,13 @@ class Grader:
         self, plan: Plan, notebook: Notebook, rebuilt: Rebuilt, one: Submission, key: Mapping[str, str]
     ) -> dict[str, Any]:
         seed = self.journal.seed(plan.assignment, notebook.name, one.student, key["submission"])
+        extras = _extras(one)
         job = {
             "cells": list(_cells(rebuilt, self.explain)),
-            "trusted": notebook.trusted,
-            "answers": sorted(notebook.lent),
-            "own": sorted(notebook.own),
+            **_names(notebook),
+            "files": {name: str(path) for name, path in plan.files.items()},
+            "left": sorted(plan.left_to_students),
+            "extras": list(extras),
             "course": notebook.salt,
             "seed": seed,
             "explain": self.explain,
@@ -87,9 +89,11 @@ class Grader:
             "limits": self.limits.plain(),
             "call_seconds": min(CALL_SECONDS, self.limits.cell_seconds),
         }
-        child = self.sandbox.spawn(self.limits, int(hashlib.sha256(seed.encode()).hexdigest()[:8], 16))
+        size = sum(map(len, extras.values())) + sum(path.stat().st_size for path in plan.files.values())
+        limits = replace(self.limits, disk=self.limits.disk + size)
+        child = self.sandbox.spawn(limits, int(hashlib.sha256(seed.encode()).hexdigest()[:8], 16))
         try:
-            found = self.judge.examine(job, child)
+            found = self.judge.examine(job, child, list(extras.values()))
         finally:
             why = child.end()
         if found.get("lost") and not self.sandbox.alive():  # no fault of this notebook's
@@ -97,6 +101,25 @@ class Grader:
         if found.get("lost") and why and "by itself" not in why and "no longer" not in why:
             found["lost"] = why
         return found
+
+
+def _names(notebook: Notebook) -> dict[str, list[str]]:
+    """Whose the notebook's names are, and the instructor's statements that give their own."""
+    read, written = notebook.shared
+    named = {"answers": notebook.lent, "own": notebook.own, "read": read, "written": written}
+    return {"trusted": notebook.trusted} | {key: sorted(value) for key, value in named.items()}
+
+
+def _extras(one: Submission) -> dict[str, bytes]:
+    """The files beside a submission's notebooks, by their paths; one that cannot be read is left out."""
+    found = {}
+    for name, file in one.extras.items():
+        try:
+            found[name] = file.read()
+        except Unreadable:
+            note = f"Your file {name} could not be read."
+            one.notes.extend([note] if note not in one.notes else [])
+    return found
 
 
 def prefix_of(plan: Plan, notebook: Notebook) -> str:

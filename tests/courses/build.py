@@ -114,8 +114,10 @@ def fill(made: nbformat.NotebookNode, student: Student, model: dict[str, Cell]) 
         if given is not None:
             cell.source = solved(model[grade_id]) if given is MODEL else clean(given)
         extra = [where.get(grade_id) for where in (student.before, student.after)]
-        own = [code and nbformat.v4.new_code_cell(clean(code), id=f"own-{len(cells)}-{at}")
-               for at, code in enumerate(extra)]
+        own = [
+            code and nbformat.v4.new_code_cell(clean(code), id=f"own-{len(cells)}-{at}")
+            for at, code in enumerate(extra)
+        ]
         cells += [new for new in (own[0], cell, own[1]) if new]
     made.cells = cells
     if student.edit:

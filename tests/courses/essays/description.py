@@ -20,29 +20,42 @@ ESSAYS = [
     essay("why", 4, "Because a large sample need not be a random one."),
     code_by_hand("sketch", 3, "def bootstrap(data, draws):\n    return [data] * draws"),
     task("diagram", 5, "Draw the sampling frame; put your picture and notes below this cell."),
-    answer("share", """
+    answer(
+        "share",
+        """
         def share(sample, value):
             ### BEGIN SOLUTION
             return sum(item == value for item in sample) / len(sample)
             ### END SOLUTION
-    """),
-    test("test_share", 3, """
+    """,
+    ),
+    test(
+        "test_share",
+        3,
+        """
         assert share([1, 1, 2, 3], 1) == 0.5
         ### BEGIN HIDDEN TESTS
         assert share("banana", "a") == 0.5
         ### END HIDDEN TESTS
-    """),
-    answer("spread", "def spread(sample):\n    ### BEGIN SOLUTION\n    return max(sample) - min(sample)\n    ### END SOLUTION"),
+    """,
+    ),
+    answer(
+        "spread",
+        "def spread(sample):\n    ### BEGIN SOLUTION\n    return max(sample) - min(sample)\n    ### END SOLUTION",
+    ),
     test("test_spread", 2, "assert spread([3, 9, 5]) == 6"),
 ]
 SECOND = [
-    answer("median", """
+    answer(
+        "median",
+        """
         def median(sample):
             ### BEGIN SOLUTION
             ordered, middle = sorted(sample), len(sample) // 2
             return ordered[middle] if len(sample) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
             ### END SOLUTION
-    """),
+    """,
+    ),
     test("test_median", 2, "assert median([5, 1, 3]) == 3"),
     test("test_median_even", 2, "assert median([5, 1, 3, 2]) == 2.5"),
     plain("print('end')"),
@@ -59,7 +72,7 @@ class HourByHour(BasePlugin):
         hours = total_seconds_late / 3600
         return score / 2 if hours >= 48 else min(score, round(hours, 1))
 '''
-CONFIG = '''
+CONFIG = """
 import os
 import sys
 
@@ -69,7 +82,7 @@ c.AssignLatePenalties.plugin_class = "late_policy.HourByHour"
 c.ExecutePreprocessor.timeout = 3
 c.ClearSolutions.code_stub = {"python": "# your code\\nraise NotImplementedError"}
 c.ClearSolutions.text_stub = "*Your answer*"
-'''
+"""
 ALL = ("why", "sketch", "share", "spread", "median", "robust")
 DONE = dict.fromkeys(ALL, MODEL)
 COURSE = Course(
@@ -98,17 +111,26 @@ COURSE = Course(
                 "median": "import pandas as pd\ndef median(sample):\n    return pd.Series(sample).median()",
                 "why": "Samples can be biased.",
             },
-            late={"essay": "2026-03-02 06:06:00.5 America/Los_Angeles", "essay2": "2026-03-12 23:59:00 +0100"},
+            late={
+                "essay": "2026-03-02 06:06:00.5 America/Los_Angeles",
+                "essay2": "2026-03-12 23:59:00 +0100",
+            },
         ),
         "few_points": Student(  # later than there are points to lose
-            {"spread": MODEL, "share": "def share(s, v):\n    return 0", "median": "def median(s):\n    return sorted(s)[len(s) // 2]"},
+            {
+                "spread": MODEL,
+                "share": "def share(s, v):\n    return 0",
+                "median": "def median(s):\n    return sorted(s)[len(s) // 2]",
+            },
             late={"essay": "2026-03-03 12:00:00 UTC", "essay2": "2026-03-10 10:00:00 CET"},
         ),
-        "endless": Student({
-            "share": "def share(sample, value):\n    while True:\n        pass",
-            "spread": MODEL,
-            "median": "import time\ndef median(sample):\n    time.sleep(1 if len(sample) % 2 else 60)\n    return sorted(sample)[1]",
-        }),
+        "endless": Student(
+            {
+                "share": "def share(sample, value):\n    while True:\n        pass",
+                "spread": MODEL,
+                "median": "import time\ndef median(sample):\n    time.sleep(1 if len(sample) % 2 else 60)\n    return sorted(sample)[1]",
+            }
+        ),
         "one_only": Student({"share": MODEL, "why": "x"}, absent=("essay2",)),
         "blank": Student(late={"essay": "2026-03-02 14:00:00 UTC"}),
     },

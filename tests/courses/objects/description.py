@@ -4,7 +4,9 @@ from tests.courses.cells import MODEL, Course, Student, answer, locked, test, te
 
 NOTEBOOK = [
     text("# Classes"),
-    locked("base", '''
+    locked(
+        "base",
+        '''
         from abc import ABC, abstractmethod
 
 
@@ -23,9 +25,12 @@ NOTEBOOK = [
 
             def describe(self):
                 return f"{self.name}: {self.area():.1f}"
-    '''),
+    ''',
+    ),
     text("`Square(side)` and `Circle(radius)` are Shapes; a square has a settable property `side`."),
-    answer("shapes", """
+    answer(
+        "shapes",
+        """
         ### BEGIN SOLUTION
         import math
 
@@ -55,16 +60,24 @@ NOTEBOOK = [
             def area(self):
                 return math.pi * self.radius ** 2
         ### END SOLUTION
-    """),
-    test("test_shapes", 2, """
+    """,
+    ),
+    test(
+        "test_shapes",
+        2,
+        """
         before = Shape.made
         shapes = [Square(2), Circle(1)]
         assert Shape.made == before + 2
         assert all(isinstance(shape, Shape) for shape in shapes)
         assert issubclass(Circle, Shape) and not issubclass(Circle, Square)
         assert [shape.describe() for shape in shapes] == ["square: 4.0", "circle: 3.1"]
-    """),
-    test("test_property", 1, """
+    """,
+    ),
+    test(
+        "test_property",
+        1,
+        """
         square = Square(3)
         square.side = 5
         assert square.area() == 25
@@ -75,9 +88,12 @@ NOTEBOOK = [
         else:
             raise AssertionError("a negative side was taken")
         assert isinstance(Square.side, property)
-    """),
+    """,
+    ),
     text("`Vector(x, y)`: a dataclass with +, -, scalar `*` from both sides, `abs`, equality, hash."),
-    answer("vector", """
+    answer(
+        "vector",
+        """
         ### BEGIN SOLUTION
         from dataclasses import dataclass
 
@@ -100,8 +116,12 @@ NOTEBOOK = [
             def __abs__(self):
                 return (self.x ** 2 + self.y ** 2) ** 0.5
         ### END SOLUTION
-    """),
-    test("test_vector", 3, """
+    """,
+    ),
+    test(
+        "test_vector",
+        3,
+        """
         import dataclasses
         a, b = Vector(3, 4), Vector(1, -1)
         assert a + b == Vector(4, 3) and a - b == Vector(2, 5)
@@ -113,9 +133,12 @@ NOTEBOOK = [
         assert dataclasses.is_dataclass(Vector)
         assert repr(b) == "Vector(x=1, y=-1)"
         ### END HIDDEN TESTS
-    """),
+    """,
+    ),
     text("`Playlist(*songs)`: iteration, `len`, `in`, indexing with slices, `append`, and `shuffled(rng)`."),
-    answer("playlist", """
+    answer(
+        "playlist",
+        """
         class Playlist:
             ### BEGIN SOLUTION
             def __init__(self, *songs):
@@ -137,8 +160,12 @@ NOTEBOOK = [
                 self.songs.append(song)
                 return self
             ### END SOLUTION
-    """),
-    test("test_playlist", 2, """
+    """,
+    ),
+    test(
+        "test_playlist",
+        2,
+        """
         songs = Playlist("a", "b", "c")
         songs.append("d")
         assert len(songs) == 4 and "b" in songs and "z" not in songs
@@ -148,9 +175,12 @@ NOTEBOOK = [
         with_index = dict(enumerate(songs))
         assert with_index[2] == "c"
         assert bool(Playlist()) is False
-    """),
+    """,
+    ),
     text("`recording(log)`: a context manager that notes `in` and `out` in the list, also after an error."),
-    answer("context", """
+    answer(
+        "context",
+        """
         ### BEGIN SOLUTION
         from contextlib import contextmanager
 
@@ -162,8 +192,12 @@ NOTEBOOK = [
             finally:
                 log.append("out")
         ### END SOLUTION
-    """),
-    test("test_context", 2, """
+    """,
+    ),
+    test(
+        "test_context",
+        2,
+        """
         log = []
         with recording(log) as same:
             same.append("work")
@@ -176,7 +210,8 @@ NOTEBOOK = [
         else:
             raise AssertionError("the error was swallowed")
         assert log[-2:] == ["in", "out"]
-    """),
+    """,
+    ),
 ]
 IDS = ("shapes", "vector", "playlist", "context")
 COURSE = Course(
@@ -242,8 +277,9 @@ COURSE = Course(
             },
             after={"shapes": "Square(3).describe()", "vector": "Vector(1, 2) + Vector(3, 4)"},
         ),
-        "clever": Student({
-            "shapes": """
+        "clever": Student(
+            {
+                "shapes": """
                 class Named(Shape):
                     def __init_subclass__(cls, **kw):
                         super().__init_subclass__(**kw)
@@ -265,7 +301,7 @@ COURSE = Course(
                     def __init__(self, r): super().__init__(); self.r = r
                     def area(self): return np.pi * np.square(self.r)
             """,
-            "vector": """
+                "vector": """
                 from dataclasses import make_dataclass
                 _ns = {
                     "__add__": lambda s, o: Vector(s.x + o.x, s.y + o.y),
@@ -276,7 +312,7 @@ COURSE = Course(
                 }
                 Vector = make_dataclass("Vector", ["x", "y"], namespace=_ns, frozen=True)
             """,
-            "playlist": """
+                "playlist": """
                 from collections.abc import MutableSequence
                 class Playlist(MutableSequence):
                     def __init__(self, *s): self._s = [*s]
@@ -287,7 +323,7 @@ COURSE = Course(
                     def __delitem__(self, i): del self._s[i]
                     def insert(self, i, v): self._s.insert(i, v)
             """,
-            "context": """
+                "context": """
                 from contextlib import ExitStack, contextmanager
                 @contextmanager
                 def recording(log):
@@ -296,9 +332,11 @@ COURSE = Course(
                         stack.callback(log.append, "out")
                         yield log
             """,
-        }),
-        "partly": Student({  # no base class; a mutable vector; no slices
-            "shapes": """
+            }
+        ),
+        "partly": Student(
+            {  # no base class; a mutable vector; no slices
+                "shapes": """
                 class Square:
                     def __init__(self, side): self.side = side
                     def area(self): return self.side ** 2
@@ -307,37 +345,40 @@ COURSE = Course(
                         super().__init__("circle"); self.r = r
                     def area(self): return 3.14 * self.r ** 2
             """,
-            "vector": """
+                "vector": """
                 class Vector:
                     def __init__(self, x, y): self.x, self.y = x, y
                     def __eq__(self, o): return (self.x, self.y) == (o.x, o.y)
                     def __add__(self, o): return Vector(self.x + o.x, self.y + o.y)
             """,
-            "playlist": """
+                "playlist": """
                 class Playlist:
                     def __init__(self, *songs): self.songs = list(songs)
                     def __len__(self): return len(self.songs)
                     def __getitem__(self, i): return self.songs[i]
                     def append(self, s): self.songs += [s]
             """,
-            "context": """
+                "context": """
                 class recording:
                     def __init__(self, log): self.log = log
                     def __enter__(self): self.log.append("in"); return self.log
                     def __exit__(self, *e): self.log.append("out")
             """,
-        }),
-        "abstract": Student({
-            "shapes": "class Square(Shape):\n    pass\nclass Circle(Shape):\n    pass",
-            "vector": "from collections import namedtuple\nVector = namedtuple('Vector', 'x y')",
-            "playlist": "def Playlist(*songs):\n    return list(songs)",
-            "context": """
+            }
+        ),
+        "abstract": Student(
+            {
+                "shapes": "class Square(Shape):\n    pass\nclass Circle(Shape):\n    pass",
+                "vector": "from collections import namedtuple\nVector = namedtuple('Vector', 'x y')",
+                "playlist": "def Playlist(*songs):\n    return list(songs)",
+                "context": """
                 class recording:
                     def __init__(self, log): self.log = log
                     def __enter__(self): self.log.append("in"); return self.log
                     def __exit__(self, *e): self.log.append("out"); return True
             """,
-        }),
+            }
+        ),
         "blank": Student(),
     },
 )

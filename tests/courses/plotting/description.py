@@ -7,7 +7,9 @@ NOTEBOOK = [
     plain("%matplotlib inline\nimport matplotlib.pyplot as plt\nimport numpy as np"),
     plain("rain = {'Jan': 40, 'Feb': 35, 'Mar': 52, 'Apr': 61}"),
     text("`sine(n)` plots sin over n points of [0, 2 pi], with the title `Sine`, and returns the axes."),
-    answer("sine", """
+    answer(
+        "sine",
+        """
         def sine(n):
             ### BEGIN SOLUTION
             fig, ax = plt.subplots()
@@ -16,29 +18,44 @@ NOTEBOOK = [
             ax.set_title("Sine")
             return ax
             ### END SOLUTION
-    """),
-    test("test_sine_data", 2, """
+    """,
+    ),
+    test(
+        "test_sine_data",
+        2,
+        """
         ax = sine(50)
         assert len(ax.lines) == 1
         x, y = ax.lines[0].get_data()
         assert len(x) == 50
         np.testing.assert_allclose(y, np.sin(x))
         plt.close("all")
-    """),
-    test("test_sine_title", 1, """
+    """,
+    ),
+    test(
+        "test_sine_title",
+        1,
+        """
         assert sine(5).get_title().strip().lower() == "sine"
         plt.close("all")
-    """),
+    """,
+    ),
     text("`bars(table)` draws a bar for each month into the current axes; label both axes."),
-    answer("bars", """
+    answer(
+        "bars",
+        """
         def bars(table):
             ### BEGIN SOLUTION
             plt.bar(list(table), list(table.values()))
             plt.xlabel("month")
             plt.ylabel("rain (mm)")
             ### END SOLUTION
-    """),
-    test("test_bars", 2, """
+    """,
+    ),
+    test(
+        "test_bars",
+        2,
+        """
         plt.figure()
         bars(rain)
         ax = plt.gca()
@@ -48,9 +65,14 @@ NOTEBOOK = [
         assert [label.get_text() for label in ax.get_xticklabels()] == ["Jan", "Feb", "Mar", "Apr"]
         ### END HIDDEN TESTS
         plt.close("all")
-    """),
-    text("`panels()` returns a figure with two axes side by side: a scatter plot, and its legend on the right."),
-    answer("panels", """
+    """,
+    ),
+    text(
+        "`panels()` returns a figure with two axes side by side: a scatter plot, and its legend on the right."
+    ),
+    answer(
+        "panels",
+        """
         def panels():
             ### BEGIN SOLUTION
             fig, (left, right) = plt.subplots(1, 2)
@@ -60,8 +82,12 @@ NOTEBOOK = [
             right.legend()
             return fig
             ### END SOLUTION
-    """),
-    test("test_panels", 3, """
+    """,
+    ),
+    test(
+        "test_panels",
+        3,
+        """
         figure = panels()
         assert isinstance(figure, plt.Figure)
         left, right = figure.axes
@@ -69,7 +95,8 @@ NOTEBOOK = [
         assert [t.get_text() for t in right.get_legend().get_texts()] == ["a", "b"]
         assert right.lines[1].get_linestyle() == "--"
         plt.close("all")
-    """),
+    """,
+    ),
 ]
 IDS = ("sine", "bars", "panels")
 COURSE = Course(
@@ -108,8 +135,9 @@ COURSE = Course(
             },
             after={"sine": "sine(30)\nplt.show()", "bars": "bars(rain); plt.show()"},
         ),
-        "objects": Student({
-            "sine": """
+        "objects": Student(
+            {
+                "sine": """
                 from matplotlib.figure import Figure
                 def sine(n, title="sine "):
                     ax = Figure().add_subplot()
@@ -118,11 +146,11 @@ COURSE = Course(
                     ax.set_title(title)
                     return ax
             """,
-            "bars": """
+                "bars": """
                 import matplotlib as mpl
                 bars = lambda t: (plt.bar(t.keys(), t.values()), plt.xlabel("Month"), plt.ylabel("mm"))
             """,
-            "panels": """
+                "panels": """
                 def panels():
                     fig, axes = plt.subplots(nrows=1, ncols=2, sharey=False)
                     points = np.random.rand(3, 2)
@@ -132,9 +160,11 @@ COURSE = Course(
                     axes[1].legend(title="lines")
                     return fig
             """,
-        }),
-        "partly": Student({  # cosine; a new figure; no legend
-            "sine": """
+            }
+        ),
+        "partly": Student(
+            {  # cosine; a new figure; no legend
+                "sine": """
                 def sine(n):
                     fig, ax = plt.subplots()
                     x = np.linspace(0, 2 * np.pi, n)
@@ -142,14 +172,17 @@ COURSE = Course(
                     plt.title("Sine")
                     return ax
             """,
-            "bars": "def bars(table):\n    plt.bar(list(table), list(table.values()))",
-            "panels": "def panels():\n    fig, ax = plt.subplots(1, 2)\n    ax[0].scatter([1, 2, 3], [1, 2, 3])\n    return fig",
-        }),
-        "shows": Student({
-            "sine": "def sine(n):\n    plt.plot(np.sin(np.linspace(0, 2 * np.pi, n)))\n    plt.title('Sine')\n    plt.show()",
-            "bars": "def bars(table):\n    plt.barh(list(table), list(table.values()))\n    plt.xlabel('a')\n    plt.ylabel('b')",
-            "panels": "def panels():\n    return plt.subplots(1, 2)",
-        }),
+                "bars": "def bars(table):\n    plt.bar(list(table), list(table.values()))",
+                "panels": "def panels():\n    fig, ax = plt.subplots(1, 2)\n    ax[0].scatter([1, 2, 3], [1, 2, 3])\n    return fig",
+            }
+        ),
+        "shows": Student(
+            {
+                "sine": "def sine(n):\n    plt.plot(np.sin(np.linspace(0, 2 * np.pi, n)))\n    plt.title('Sine')\n    plt.show()",
+                "bars": "def bars(table):\n    plt.barh(list(table), list(table.values()))\n    plt.xlabel('a')\n    plt.ylabel('b')",
+                "panels": "def panels():\n    return plt.subplots(1, 2)",
+            }
+        ),
         "blank": Student(),
     },
 )

@@ -38,7 +38,10 @@ NOTEBOOK = [
     plain("import numpy as np\nimport pandas as pd\n\nimport checks"),
     text("## 1. Read\nRead the table into `penguins`, without rows that have no mass; number the rows anew."),
     answer("read", 'penguins = pd.read_csv("penguins.csv").dropna(subset=["mass"]).reset_index(drop=True)'),
-    test("test_read", 2, """
+    test(
+        "test_read",
+        2,
+        """
         assert isinstance(penguins, pd.DataFrame)
         checks.check_columns(penguins, ["name", "species", "mass"])
         assert len(penguins) == 7
@@ -47,60 +50,89 @@ NOTEBOOK = [
         assert list(penguins.index) == list(range(7))
         assert checks.close(penguins.mass.mean(), 4364.285714285715)
         ### END HIDDEN TESTS
-    """),
+    """,
+    ),
     text("## 2. Means\n`mean_mass(table)`: a Series, the mean mass of each species."),
-    answer("means", """
+    answer(
+        "means",
+        """
         def mean_mass(table):
             ### BEGIN SOLUTION
             return table.groupby("species")["mass"].mean()
             ### END SOLUTION
-    """),
-    test("test_means", 3, """
+    """,
+    ),
+    test(
+        "test_means",
+        3,
+        """
         expected = pd.Series([2.0, 4.0], index=pd.Index(["a", "b"], name="species"), name="mass")
         pd.testing.assert_series_equal(mean_mass(checks.small_table()), expected)
         assert tuple(mean_mass(penguins).index) == checks.SPECIES
-    """),
-    text("## 3. Standard scores\n`standardised(table, column)`: a copy with a new column `z`; leave the table."),
-    answer("scores", """
+    """,
+    ),
+    text(
+        "## 3. Standard scores\n`standardised(table, column)`: a copy with a new column `z`; leave the table."
+    ),
+    answer(
+        "scores",
+        """
         def standardised(table, column):
             ### BEGIN SOLUTION
             values = table[column]
             return table.assign(z=(values - values.mean()) / values.std(ddof=1))
             ### END SOLUTION
-    """),
-    test("test_scores", 2, """
+    """,
+    ),
+    test(
+        "test_scores",
+        2,
+        """
         small = checks.small_table()
         got = standardised(small, "mass")
         assert "z" not in small.columns, "the table itself was changed"
         assert checks.close(got["z"].mean(), 0) and checks.close(got["z"].std(), 1)
-    """),
-    test("test_scores_column", 1, """
+    """,
+    ),
+    test(
+        "test_scores_column",
+        1,
+        """
         got = standardised(checks.small_table().rename(columns={"mass": "weight"}), "weight")
         pd.testing.assert_frame_equal(
             got[["z"]].round(3), pd.DataFrame({"z": [-1.144, -0.104, -0.624, 0.416, 1.456]}), atol=2e-3)
-    """),
+    """,
+    ),
     text("## 4. Heaviest\n`heaviest(table)`: a dict, species to the name of its heaviest penguin."),
-    answer("heaviest", """
+    answer(
+        "heaviest",
+        """
         def heaviest(table):
             ### BEGIN SOLUTION
             rows = table.loc[table.groupby("species")["mass"].idxmax()]
             return dict(zip(rows["species"], rows["name"]))
             ### END SOLUTION
-    """),
-    test("test_heaviest", 2, """
+    """,
+    ),
+    test(
+        "test_heaviest",
+        2,
+        """
         assert heaviest(penguins) == {"Adelie": "p7", "Chinstrap": "p5", "Gentoo": "p4"}
         ### BEGIN HIDDEN TESTS
         assert heaviest(penguins[penguins.island == "Dream"]) == {"Adelie": "p1", "Chinstrap": "p5"}
         ### END HIDDEN TESTS
-    """),
+    """,
+    ),
 ]
 COURSE = Course(
     notebooks={"ps1/penguins": NOTEBOOK},
     files={"source/ps1/penguins.csv": TABLE, "source/ps1/checks.py": HELPERS},
     students={
         "model": Student(dict.fromkeys(("read", "means", "scores", "heaviest"), MODEL)),
-        "by_csv": Student({
-            "read": """
+        "by_csv": Student(
+            {
+                "read": """
                 import csv
                 with open("penguins.csv", newline="") as lines:
                     rows = [row for row in csv.DictReader(lines) if row["mass"]]
@@ -108,7 +140,7 @@ COURSE = Course(
                 penguins["mass"] = penguins["mass"].astype(float)
                 penguins.head()
             """,
-            "means": """
+                "means": """
                 def mean_mass(t):
                     found = {}
                     for species, mass in zip(t["species"], t["mass"]):
@@ -117,14 +149,14 @@ COURSE = Course(
                     means = [sum(found[k]) / len(found[k]) for k in keys]
                     return pd.Series(means, index=pd.Index(keys, name="species"), name="mass")
             """,
-            "scores": """
+                "scores": """
                 def standardised(table, column):
                     new = table.copy()
                     x = new[column].to_numpy(dtype=float)
                     new["z"] = (x - np.mean(x)) / np.std(x, ddof=1)
                     return new
             """,
-            "heaviest": """
+                "heaviest": """
                 def heaviest(table):
                     best = {}
                     for _, row in table.iterrows():
@@ -132,7 +164,8 @@ COURSE = Course(
                             best[row.species] = (row.mass, row["name"])
                     return {species: name for species, (_, name) in best.items()}
             """,
-        }),
+            }
+        ),
         "lambdas": Student(
             {
                 "read": """
@@ -155,26 +188,30 @@ COURSE = Course(
             before={"means": "penguins.describe()"},
             after={"scores": "standardised(penguins, 'mass').z.plot.hist if False else None"},
         ),
-        "population": Student({  # the wrong divisor; the index kept
-            "read": 'penguins = pd.read_csv("penguins.csv").dropna(subset=["mass"])',
-            "means": MODEL,
-            "scores": """
+        "population": Student(
+            {  # the wrong divisor; the index kept
+                "read": 'penguins = pd.read_csv("penguins.csv").dropna(subset=["mass"])',
+                "means": MODEL,
+                "scores": """
                 def standardised(table, column):
                     table["z"] = (table[column] - table[column].mean()) / table[column].std(ddof=0)
                     return table
             """,
-            "heaviest": "def heaviest(table):\n    return table.groupby('species')['mass'].max().to_dict()",
-        }),
-        "frame": Student({  # a frame where a Series is asked; raises on other columns
-            "read": 'penguins = pd.read_csv("penguins.csv")\npenguins = penguins[penguins.mass > 0]',
-            "means": "def mean_mass(table):\n    return table.groupby('species')[['mass']].mean()",
-            "scores": """
+                "heaviest": "def heaviest(table):\n    return table.groupby('species')['mass'].max().to_dict()",
+            }
+        ),
+        "frame": Student(
+            {  # a frame where a Series is asked; raises on other columns
+                "read": 'penguins = pd.read_csv("penguins.csv")\npenguins = penguins[penguins.mass > 0]',
+                "means": "def mean_mass(table):\n    return table.groupby('species')[['mass']].mean()",
+                "scores": """
                 def standardised(table, column):
                     values = table.mass
                     return table.assign(z=(values - values.mean()) / values.std())
             """,
-            "heaviest": "def heaviest(table):\n    raise RuntimeError('no idea')",
-        }),
+                "heaviest": "def heaviest(table):\n    raise RuntimeError('no idea')",
+            }
+        ),
         "own_table": Student(  # a changed copy of the table is replaced by the course's
             {"read": MODEL, "means": "mean_mass = None", "scores": MODEL, "heaviest": "def heaviest(table:"},
             files={"ps1/penguins.csv": "name,species,mass\nq,Adelie,1", "ps1/checks.py": "close = print"},

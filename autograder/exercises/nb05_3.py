@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
-
-import numpy as np
-
-from autograder.exercise import Exercise, Part, Variant, Wrong, require
+from autograder.exercise import Exercise, Part, Variant
 from autograder.exercises import nb05_panels as panels
 from autograder.exercises.nb05_panels import HEALTHY, STAGES, Run
-from autograder.work import Work
-from rslib.flaws import FLAWS
+from autograder.locked import locked
 
 NAME = "check_run"
 SHOWN_SEEDS = ("0", "1", "2")
 """Seeds of the runs that the learner gets; hidden runs lie between the two others."""
-DRAWS = 3
-"""Hidden runs of each class."""
-FORM, ALARM = "returns a list of stages", "raises no false alarm"
 
 
 def runs(variant: Variant) -> list[tuple[str, Run]]:
@@ -27,67 +19,14 @@ def runs(variant: Variant) -> list[tuple[str, Run]]:
     ]
 
 
-def check_of(stage: str) -> str:
-    """The name of the check that a stage's flaws are found."""
-    return f"finds what is wrong in {stage}"
-
-
-def _flags(work: Work, run: Run) -> list[str]:
-    found = work.function(NAME)(run)
-    good = isinstance(found, list | tuple) and all(isinstance(flag, str) for flag in found)
-    message = f"`{NAME}` returns a list of stages, the most suspicious first; [] for a healthy run."
-    require(good, FORM, message, got=found)
-    flags = [flag.strip().lower() for flag in found]
-    unknown = [flag for flag in flags if flag not in STAGES]
-    require(not unknown, FORM, f"Stages are {', '.join(STAGES)}.", got=found)
-    return flags
-
-
-def _told(run: Run) -> dict[str, str]:
-    """A panel for a message: only what lies outside the healthy runs that the learner has."""
-    return {name: panels.shown(value) for name, value in panels.outside(run, SHOWN_SEEDS).items()}
-
-
-def grade_stage(stage: str, work: Work, rng: np.random.Generator) -> None:
-    """Healthy runs go free, and the first flag of every run with a flaw in this stage is this stage."""
-    for _ in range(DRAWS):
-        run = panels.between(HEALTHY, rng)
-        flags = _flags(work, run)
-        message = (
-            f"A healthy run got the flag {flags[0] if flags else ''!r}. Healthy runs scatter from seed to "
-            "seed, and the next one lies a little outside those that you have seen: leave room."
-        )
-        case = f"beyond your three healthy runs: {_told(run) or 'nothing'}"
-        require(not flags, ALARM, message, idea="F34", case=case, got=flags)
-    for flaw in STAGES[stage]:
-        for _ in range(DRAWS):
-            _judge(stage, flaw, work, panels.between(flaw, rng))
-
-
-def _judge(stage: str, flaw: str, work: Work, run: Run) -> None:
-    """The first flag of a run with this flaw."""
-    flags = _flags(work, run)
-    if flags[:1] == [stage]:
-        return
-    case = f"beyond your three healthy runs: {_told(run)}"
-    if not flags:
-        message = "A broken run went through without a flag. These are its numbers outside the healthy range:"
-    elif stage in flags:
-        message = (
-            "The stage is among the flags, and not the first. What is broken early moves what comes later: "
-            "ask the stages in the order of the pipeline, each by a number of its own."
-        )
-    else:
-        message = f"The run is flagged {flags[0]!r}, and it was broken elsewhere."
-    raise Wrong(check_of(stage), message, idea=FLAWS[flaw].id, case=case, got=", ".join(flags) or "[]")
-
-
 EXERCISE = Exercise(
     "5.3",
     "Write the checks",
     3,
     15,
     (NAME,),
-    tuple(Part(f"flaws in `{stage}`", 0.75, partial(grade_stage, stage)) for stage in STAGES),
+    tuple(
+        Part(f"flaws in `{stage}`", 0.75, locked(NAME, "nb05_3", "grade_stage", stage)) for stage in STAGES
+    ),
     given=runs,
 )

@@ -1,25 +1,21 @@
 """The run panels of notebook 05: measured rows of runs with one flaw or none.
 
-    python -m autograder.exercises.nb05_panels     writes autograder/panels.json from docs/results/
-
-The rows are those of docs/results/signatures.json, cut to the flaws and metrics of the notebook, so that they
-travel with the package. A test holds the two files together.
+`panels.json` holds what the notebook shows with the flaw's name beside it: three runs of each class, the gold
+of five, and all healthy ones. Whose the six panels of 5.1 are is among the keys, in `autograder/keys/`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
+from autograder.exercise import Variant
 from rslib.flaws import FLAWS
-from rslib.store import atomic_write
 
 FILE = Path(__file__).parents[1] / "panels.json"
-SIGNATURES = Path(__file__).parents[2] / "docs" / "results" / "signatures.json"
 
 STAGES: dict[str, tuple[str, ...]] = {
     "sample": ("n1", "temperature_zero", "truncated_as_finished"),
@@ -30,6 +26,7 @@ STAGES: dict[str, tuple[str, ...]] = {
 }
 """Where the notebook's flaws sit. Every two of them are told apart by a metric in every measured seed."""
 HEALTHY = "healthy"
+LETTERS = "ABCDEF"
 SEEDS = ("0", "1", "2", "3", "4")
 
 METRICS: dict[str, tuple[str, str]] = {
@@ -71,26 +68,33 @@ def stage_of(flaw: str) -> str:
     return next(stage for stage, flaws in STAGES.items() if flaw in flaws)
 
 
-def cut(rows: Mapping[str, Mapping[str, Run]]) -> dict[str, dict[str, Run]]:
-    """The rows of a results file, cut to what the notebook shows."""
-    return {
-        name: {
-            seed: {metric: row[column] for metric, (column, _) in METRICS.items()}
-            for seed, row in rows[name].items()
-        }
-        for name in (HEALTHY, *names())
-    }
+@cache
+def rows() -> dict[str, dict[str, Run]]:
+    """Flaw (or "healthy") -> seed -> panel; of a flaw's seeds "3" and "4" what plots show."""
+    return json.loads(FILE.read_text(encoding="utf-8"))["rows"]
 
 
 @cache
-def rows() -> dict[str, dict[str, Run]]:
-    """Flaw (or "healthy") -> seed -> panel."""
-    return json.loads(FILE.read_text(encoding="utf-8"))
+def decks() -> list[dict[str, Any]]:
+    """Six panels each, by the alphabet of their values, and the healthy range to read them by."""
+    return json.loads(FILE.read_text(encoding="utf-8"))["decks"]
+
+
+def run_of(values: Sequence[float | None]) -> Run:
+    """The panel with these values, in the order of METRICS."""
+    return dict(zip(METRICS, values, strict=True))
+
+
+def drawn(variant: Variant) -> tuple[int, dict[str, int]]:
+    """A learner's deck, and for each letter the panel of it."""
+    rng = variant.rng("panels")
+    deck = int(rng.integers(len(decks())))
+    return deck, dict(zip(LETTERS, map(int, rng.permutation(len(LETTERS))), strict=True))
 
 
 def span(name: str, metric: str, seeds: Sequence[str] = SEEDS) -> tuple[float, float] | None:
     """The lowest and the highest value of a metric over the seeds of one class; None where it has none."""
-    values = [rows()[name][seed][metric] for seed in seeds]
+    values = [rows()[name][seed].get(metric) for seed in seeds]
     known = [value for value in values if value is not None]
     return (min(known), max(known)) if known else None
 
@@ -103,19 +107,6 @@ def apart(first: str, second: str, metric: str) -> bool:
     return left[0] > right[1] or left[1] < right[0]
 
 
-NO_EVIDENCE = {("evaluate_on_training_prompts", "judged_prompts"), ("temperature_zero", "reweigh_error")}
-"""Metrics that differ without saying why: a count of prompts does not tell which prompts they are, and an
-error of a millionth is rounding."""
-
-
-@cache
-def decisive(flaw: str) -> frozenset[str]:
-    """The metrics that, alone, tell a flaw from the healthy run and from every other flaw of the notebook."""
-    others = [name for name in (HEALTHY, *names()) if name != flaw]
-    found = [m for m in METRICS if all(apart(flaw, other, m) for other in others)]
-    return frozenset(m for m in found if (flaw, m) not in NO_EVIDENCE and span(flaw, m) is not None)
-
-
 def outside(run: Run, seeds: Sequence[str] = SEEDS) -> dict[str, float | None]:
     """The metrics of a panel that lie outside the healthy range, or have no value."""
     found: dict[str, float | None] = {}
@@ -123,18 +114,6 @@ def outside(run: Run, seeds: Sequence[str] = SEEDS) -> dict[str, float | None]:
         low, high = span(HEALTHY, metric, seeds) or (0.0, 0.0)
         if value is None or not low <= value <= high:
             found[metric] = value
-    return found
-
-
-def between(name: str, rng: np.random.Generator, seeds: tuple[str, str] = ("3", "4")) -> Run:
-    """A panel between two measured ones of a class, one weight for all; None where one has no value."""
-    weight = float(rng.uniform())
-    first, second = (rows()[name][seed] for seed in seeds)
-    found: Run = dict.fromkeys(METRICS)
-    for metric in METRICS:
-        pair = first[metric], second[metric]
-        if None not in pair:
-            found[metric] = weight * pair[0] + (1 - weight) * pair[1]
     return found
 
 
@@ -146,13 +125,3 @@ def shown(value: float | None) -> str:
 def described() -> list[tuple[str, str]]:
     """(flaw, what it does) for every flaw of the notebook."""
     return [(name, FLAWS[name].description) for name in names()]
-
-
-def main() -> None:
-    """Write the package's copy anew."""
-    content = json.loads(SIGNATURES.read_text(encoding="utf-8"))["rows"]
-    atomic_write(FILE, json.dumps(cut(content), indent=1, sort_keys=True) + "\n")
-
-
-if __name__ == "__main__":
-    main()

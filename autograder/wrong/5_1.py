@@ -2,7 +2,8 @@
 from autograder import given
 from autograder.exercise import Variant
 from autograder.exercises import nb05_panels as measured
-from autograder.exercises.nb05_1 import cases
+from autograder.keys.nb05_1 import cases
+from autograder.keys.nb05_panels import decisive
 
 variant, clinic = Variant("", "", "5.1"), given("5.1")
 
@@ -12,7 +13,7 @@ def diagnose(**changed):
     found = {}
     for letter, case in cases(variant).items():
         stage = case.flaw if case.flaw == "healthy" else measured.stage_of(case.flaw)
-        metric = "" if case.flaw == "healthy" else sorted(measured.decisive(case.flaw))[0]
+        metric = "" if case.flaw == "healthy" else sorted(decisive(case.flaw))[0]
         found[letter] = changed.get(stage, (case.flaw, metric))
     return found
 
@@ -29,7 +30,7 @@ diagnoses = {letter: [f" {word.upper()} " for word in pair] for letter, pair in 
 
 # %% correct: the last of the metrics that decide, the healthy one as a word
 diagnoses = {
-    letter: (flaw, sorted(measured.decisive(flaw))[-1]) if metric else flaw
+    letter: (flaw, sorted(decisive(flaw))[-1]) if metric else flaw
     for letter, (flaw, metric) in diagnose().items()
 }
 

@@ -1,0 +1,72 @@
+"""How `check_run` of exercise 5.3 is marked: on hidden runs, flawed and healthy."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from autograder.exercise import Wrong, require
+from autograder.exercises import nb05_panels as panels
+from autograder.exercises.nb05_3 import NAME, SHOWN_SEEDS
+from autograder.exercises.nb05_panels import HEALTHY, STAGES, Run
+from autograder.keys import nb05_panels as keys
+from autograder.work import Work
+from rslib.flaws import FLAWS
+
+DRAWS = 3
+"""Hidden runs of each class."""
+FORM, ALARM = "returns a list of stages", "raises no false alarm"
+
+
+def check_of(stage: str) -> str:
+    """The name of the check that a stage's flaws are found."""
+    return f"finds what is wrong in {stage}"
+
+
+def _flags(work: Work, run: Run) -> list[str]:
+    found = work.function(NAME)(run)
+    good = isinstance(found, list | tuple) and all(isinstance(flag, str) for flag in found)
+    message = f"`{NAME}` returns a list of stages, the most suspicious first; [] for a healthy run."
+    require(good, FORM, message, got=found)
+    flags = [flag.strip().lower() for flag in found]
+    unknown = [flag for flag in flags if flag not in STAGES]
+    require(not unknown, FORM, f"Stages are {', '.join(STAGES)}.", got=found)
+    return flags
+
+
+def _told(run: Run) -> dict[str, str]:
+    """A panel for a message: only what lies outside the healthy runs that the learner has."""
+    return {name: panels.shown(value) for name, value in panels.outside(run, SHOWN_SEEDS).items()}
+
+
+def grade_stage(stage: str, work: Work, rng: np.random.Generator) -> None:
+    """Healthy runs go free, and the first flag of every run with a flaw in this stage is this stage."""
+    for _ in range(DRAWS):
+        run = keys.between(HEALTHY, rng)
+        flags = _flags(work, run)
+        message = (
+            f"A healthy run got the flag {flags[0] if flags else ''!r}. Healthy runs scatter from seed to "
+            "seed, and the next one lies a little outside those that you have seen: leave room."
+        )
+        case = f"beyond your three healthy runs: {_told(run) or 'nothing'}"
+        require(not flags, ALARM, message, idea="F34", case=case, got=flags)
+    for flaw in STAGES[stage]:
+        for _ in range(DRAWS):
+            _judge(stage, flaw, work, keys.between(flaw, rng))
+
+
+def _judge(stage: str, flaw: str, work: Work, run: Run) -> None:
+    """The first flag of a run with this flaw."""
+    flags = _flags(work, run)
+    if flags[:1] == [stage]:
+        return
+    case = f"beyond your three healthy runs: {_told(run)}"
+    if not flags:
+        message = "A broken run went through without a flag. These are its numbers outside the healthy range:"
+    elif stage in flags:
+        message = (
+            "The stage is among the flags, and not the first. What is broken early moves what comes later: "
+            "ask the stages in the order of the pipeline, each by a number of its own."
+        )
+    else:
+        message = f"The run is flagged {flags[0]!r}, and it was broken elsewhere."
+    raise Wrong(check_of(stage), message, idea=FLAWS[flaw].id, case=case, got=", ".join(flags) or "[]")

@@ -1,0 +1,137 @@
+"""Every measured panel of notebook 05 with its flaw, which metrics decide, and the panels of 5.1.
+
+    python -m autograder.keys.nb05_panels     writes both panels.json from docs/results/
+
+The rows are those of docs/results/signatures.json, cut to the flaws and metrics of the notebook, so that they
+travel with the package. A test holds the files together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autograder.exercises import nb05_panels as shown_panels
+from autograder.exercises.nb05_panels import HEALTHY, METRICS, SEEDS, STAGES, Run, names
+from rslib.store import atomic_write
+
+FILE = Path(__file__).with_name("panels.json")
+SIGNATURES = Path(__file__).parents[2] / "docs" / "results" / "signatures.json"
+NAMED_SEEDS = ("0", "1", "2")
+"""Seeds of flawed runs that learners get with their names."""
+OUTCOMES = ("gold", "gold_of_base", "reward", "kl", "selection_gap", "pool_unique")
+"""What the exhibit of 5.4 shows of every greedy run."""
+DECKS = 60
+
+
+def cut(rows: Mapping[str, Mapping[str, Run]]) -> dict[str, dict[str, Run]]:
+    """The rows of a results file, cut to what the notebook shows."""
+    return {
+        name: {
+            seed: {metric: row[column] for metric, (column, _) in METRICS.items()}
+            for seed, row in rows[name].items()
+        }
+        for name in (HEALTHY, *names())
+    }
+
+
+@cache
+def rows() -> dict[str, dict[str, Run]]:
+    """Flaw (or "healthy") -> seed -> panel."""
+    return json.loads(FILE.read_text(encoding="utf-8"))
+
+
+def span(name: str, metric: str, seeds: Sequence[str] = SEEDS) -> tuple[float, float] | None:
+    """The lowest and the highest value of a metric over the seeds of one class; None where it has none."""
+    values = [rows()[name][seed][metric] for seed in seeds]
+    known = [value for value in values if value is not None]
+    return (min(known), max(known)) if known else None
+
+
+def apart(first: str, second: str, metric: str) -> bool:
+    """Whether every seed of one class lies on one side of every seed of the other, or only one has values."""
+    left, right = span(first, metric), span(second, metric)
+    if left is None or right is None:
+        return (left is None) != (right is None)
+    return left[0] > right[1] or left[1] < right[0]
+
+
+NO_EVIDENCE = {("evaluate_on_training_prompts", "judged_prompts"), ("temperature_zero", "reweigh_error")}
+"""Metrics that differ without saying why: a count of prompts does not tell which prompts they are, and an
+error of a millionth is rounding."""
+
+
+@cache
+def decisive(flaw: str) -> frozenset[str]:
+    """The metrics that, alone, tell a flaw from the healthy run and from every other flaw of the notebook."""
+    others = [name for name in (HEALTHY, *names()) if name != flaw]
+    found = [m for m in METRICS if all(apart(flaw, other, m) for other in others)]
+    return frozenset(m for m in found if (flaw, m) not in NO_EVIDENCE and span(flaw, m) is not None)
+
+
+def between(name: str, rng: np.random.Generator, seeds: tuple[str, str] = ("3", "4")) -> Run:
+    """A panel at a random place between two measured ones of a class; None where one has no value."""
+    return mixed(name, seeds, float(rng.uniform()))
+
+
+@cache
+def dealt(number: int) -> tuple[dict[str, Any], list[str], str]:
+    """A deck of 5.1 as learners have it, the flaw of each of its panels, and the seed that no range holds.
+
+    A healthy panel and one flaw of every stage. Each lies between two measured runs of its class, the same
+    two seeds and the same weight for all, so that it equals no panel that has a name beside it.
+    """
+    rng = np.random.default_rng([51, number])
+    seeds = [str(seed) for seed in rng.permutation(SEEDS)[:2]]
+    weight = float(rng.uniform(0.2, 0.8))
+    flaws = [HEALTHY, *(str(rng.choice(flaws)) for flaws in STAGES.values())]
+    runs = {flaw: mixed(flaw, seeds, weight) for flaw in flaws}
+    order = sorted(flaws, key=lambda flaw: json.dumps(list(runs[flaw].values())))
+    others = [seed for seed in SEEDS if seed != seeds[0]]
+    healthy = [span(HEALTHY, metric, others) for metric in METRICS]
+    return {"healthy": healthy, "runs": [list(runs[flaw].values()) for flaw in order]}, order, seeds[0]
+
+
+def mixed(name: str, seeds: Sequence[str], weight: float) -> Run:
+    """A panel between two measured ones of a class; None where one has no value."""
+    first, second = (rows()[name][seed] for seed in seeds)
+    found: Run = dict.fromkeys(METRICS)
+    for metric in METRICS:
+        pair = first[metric], second[metric]
+        if None not in pair:
+            found[metric] = round(weight * pair[0] + (1 - weight) * pair[1], 6)
+    return found
+
+
+def beside(name: str) -> Sequence[str]:
+    """The metrics that the notebook shows of every seed of a flaw."""
+    return OUTCOMES if name == "temperature_zero" else OUTCOMES[:1]
+
+
+def content() -> dict[str, Any]:
+    """What the learners' panels.json holds."""
+    named = {
+        name: {
+            seed: run if name == HEALTHY or seed in NAMED_SEEDS else {m: run[m] for m in beside(name)}
+            for seed, run in by_seed.items()
+        }
+        for name, by_seed in rows().items()
+    }
+    return json.loads(json.dumps({"rows": named, "decks": [dealt(number)[0] for number in range(DECKS)]}))
+
+
+def main() -> None:
+    """Write the package's copies anew."""
+    signatures = json.loads(SIGNATURES.read_text(encoding="utf-8"))["rows"]
+    atomic_write(FILE, json.dumps(cut(signatures), indent=1, sort_keys=True) + "\n")
+    rows.cache_clear()
+    atomic_write(shown_panels.FILE, json.dumps(content(), sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()

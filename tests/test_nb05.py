@@ -113,7 +113,7 @@ def test_every_learner_gets_a_healthy_panel_and_a_flaw_of_every_stage():
 
 
 def test_whoever_guesses_among_flaws_and_metrics_hardly_ever_passes():
-    """Half of the points passes. 7,000 guesses with at most one: a chance below 1e-3, with 99 % confidence."""
+    """Half of the points passes. 7,000 guesses with at most one: below 1e-3, with 99 % confidence."""
     rng, passed = np.random.default_rng(0), 0
     names, metrics = [panels.HEALTHY, *panels.names()], list(panels.METRICS)
     for k in range(7000):

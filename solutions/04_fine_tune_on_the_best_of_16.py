@@ -292,7 +292,7 @@ predict("all", all_minus_base)
 # random pick and everything, all without cut responses. Tune the base policy on each (`SETTINGS`; for
 # all of them `SETTINGS | LIKE_STEPS`) into a folder of its own below `runs`. Judge the four policies
 # on `heldout`, and compare best with each other arm by `evaluation.compare`: mean difference, paired
-# by prompt, with its interval. It takes about 40 seconds.
+# by prompt, with its interval. The seed is 0 wherever one is asked for. It takes about 40 seconds.
 #
 # <details><summary>Hint</summary>
 # <code>rslib.select(pool, "best_of_n", truncated="drop")</code>; the selectors <code>"random"</code>
@@ -489,8 +489,9 @@ def should_stop(panel):
 # %% [markdown]
 # Now the rounds. Round 1 is your `pool` and the folder `tuned["best"]`. Rounds 2 and 3 draw 8
 # responses to each of the prompts in `later`, and keep and tune as round 1 did. `fresh` and `pools`
-# get one entry a round; `stale` and `replay` are folders after round 3. Replay's round 2 draws from
-# the same policy as fresh's, so it can use `pools[1]`. About 40 seconds.
+# get one entry a round; `stale` and `replay` are folders after round 3. A round's number is its seed,
+# for drawing and for tuning. Replay's round 2 draws from the same policy as fresh's, so it can use
+# `pools[1]`. About 40 seconds.
 #
 # <details><summary>Hint</summary>
 # <code>rslib.load_policy(folder)</code> loads a tuned policy. <code>rslib.select(new, "replay",

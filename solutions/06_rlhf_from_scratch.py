@@ -309,7 +309,7 @@ def best_of_four(draw, rows, logprobs, kl_coefficient):
     kept = (draw.grouped == draw.grouped.max(1, keepdim=True).values).flatten()
     return rejection_sampling(logprobs, kept[rows])
 
-
+# %%
 few = rl.Loop(steps=3, prompts_per_step=16, n=4, learning_rate=1e-3, warmup_steps=2)
 mine, place = Unified(best_of_four), runs / "6-online"
 rl.train(policy, reward_model, prompts, mine, few, out=place, show_progress=False)
@@ -351,7 +351,7 @@ COMPARISONS = {
 #
 # Run the three of `LOOPS` with `rl.train(policy, reward_model, prompts, method, loop, out=...)`, each
 # into its own folder, and write the folders into `tuned`. Judge base and all three on `heldout`, two
-# responses to each prompt, the same seed for all, with reward and gold. `evidence` holds the four
+# responses to each prompt, the seed 1_000_003 for all, with reward and gold. `evidence` holds the four
 # comparisons (`evaluation.compare`), and `claims` says of each whether its first arm is `"higher"`,
 # `"lower"` or `"not separable"`.
 #

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,8 +134,9 @@ def judged(policy: Policy, seed: int, n: int, prompts: int) -> dict[str, Any]:
 
 
 def given(variant: Variant) -> Arena:
-    """The arena of a learner: its seeds are their own."""
-    first = int(variant.rng("seeds").integers(1, 9_000))
+    """The arena of a course: all its learners run the same seeds, so that they can compare their tables."""
+    course = replace(variant, student="")
+    first = int(course.rng("seeds").integers(1, 9_000))
     return Arena(5e10, (first, first + 1, first + 2), 48)
 
 

@@ -2,322 +2,24 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from pathlib import Path
 
-import numpy as np
+from autograder.exercise import Exercise, Part, Variant
+from autograder.locked import locked
 
-from autograder.exercise import Exercise, Part, Variant, require, short
-from autograder.work import Work
-
-SOURCE = '''
-IGNORED, END, PADDING = -100, 1, 0
-
-
-def encode(text):
-    """Token ids of a text: a letter is a token."""
-    return [ord(letter) for letter in text]
-
-
-def decode(tokens):
-    """The text of token ids."""
-    return "".join(chr(token) for token in tokens)
-
-
-def seed_of(run_seed, number):
-    """The sampling seed of round `number` of a run: the same round, the same seed."""
-    return 100_000 * run_seed + 1_000 * number
-
-
-def draw(policy, prompts, n, seed):
-    """n responses to each prompt, a row for each. policy(prompt, seed) gives tokens and a finish reason."""
-    rows = []
-    for prompt in prompts:
-        for sample in range(n):
-            tokens, reason = policy(prompt, seed + sample)
-            row = {"prompt": prompt, "sample": sample, "tokens": tokens, "finish_reason": reason}
-            rows.append(row)
-    return rows
-
-
-def score(rows, reward_of):
-    """The rows, each with its reward. reward_of(prompt, response) gives a number."""
-    return [row | {"reward": reward_of(row["prompt"], decode(row["tokens"]))} for row in rows]
-
-
-def keep_best(rows):
-    """The row with the highest reward of each prompt, in the order of the prompts; the first of equals."""
-    best = {}
-    for row in rows:
-        kept = best.get(row["prompt"])
-        if kept is None or row["reward"] > kept["reward"]:
-            best[row["prompt"]] = row
-    return list(best.values())
-
-
-def conversation(row):
-    """A kept row as the two turns that are stored: what was asked, and what was answered."""
-    asked = {"role": "user", "content": row["prompt"]}
-    answered = {"role": "assistant", "content": decode(row["tokens"])}
-    return [asked, answered]
-
-
-def turns(stored):
-    """The texts of a stored conversation: the user's, the assistant's."""
-    texts = {turn["role"]: turn["content"] for turn in stored}
-    return texts.get("user", ""), texts.get("assistant", "")
-
-
-def example(stored, finish_reason):
-    """Token ids and labels of a conversation: the prompt is read, the response and its end are learned.
-
-    END is the token of an honest end: a response that was cut ("length") has none.
-    """
-    asked, answered = map(encode, turns(stored))
-    end = [END] if finish_reason == "eos" else []
-    ids = asked + answered + end
-    labels = [IGNORED] * len(asked) + answered + end
-    return ids, labels
-
-
-def batch(examples):
-    """Ids and labels of one length: shorter ones are padded on the right, and padding is not learned."""
-    longest = max((len(ids) for ids, _ in examples), default=0)
-    ids, labels = [], []
-    for one, learned in examples:
-        gap = longest - len(one)
-        ids.append(one + [PADDING] * gap)
-        labels.append(learned + [IGNORED] * gap)
-    return ids, labels
-
-
-def one_round(policy, reward_of, prompts, n, run_seed, number):
-    """One round up to the trainer: draw, score, keep the best, and build its batch."""
-    drawn = draw(policy, prompts, n, seed_of(run_seed, number))
-    scored = score(drawn, reward_of)
-    kept = keep_best(scored)
-    return batch([example(conversation(row), row["finish_reason"]) for row in kept])
-
-
-def all_rounds(policy, reward_of, prompts, n, run_seed, rounds):
-    """The batches of all rounds."""
-    return [one_round(policy, reward_of, prompts, n, run_seed, number) for number in range(rounds)]
-'''.strip()
-
+FILE = Path(__file__).parents[1] / "team.txt"
 NAMES = ("seed_of", "draw", "score", "keep_best", "conversation", "turns", "example", "batch", "one_round")
-FORM = "gives a batch of ids and labels"
-
-
-@dataclass(frozen=True)
-class Plant:
-    """A flaw that can stand in the team's code: the healthy text, the flawed one, what mending shows."""
-
-    idea: str
-    healthy: str
-    flawed: str
-    check: str
-
-
-PLANTS: dict[str, Plant] = {
-    "role": Plant(
-        "F26", '{"role": "assistant"', '{"role": "user"', "stores the answer as the assistant's turn"
-    ),
-    "table": Plant("F27", "for row in kept]", "for row in scored]", "trains on what was kept"),
-    "mask": Plant("F22", "[IGNORED] * len(asked) + answered + end", "list(ids)", "learns the response alone"),
-    "end": Plant("F25", ' if finish_reason == "eos" else []', "", "learns honest ends alone"),
-    "seed": Plant("F20", " + 1_000 * number", "", "draws anew in every round"),
-}
 PLANTED = 3
 
 
-def planted(variant: Variant) -> tuple[str, ...]:
-    """The flaws in this learner's copy of the code."""
-    names = list(PLANTS)
-    return tuple(sorted(str(name) for name in variant.rng("plants").choice(names, PLANTED, replace=False)))
-
-
 class Team:
-    """The team's code as a learner gets it: `source`, which is also what is printed."""
+    """The team's code as every learner gets it: `source`, which is also what is printed."""
 
     def __init__(self, variant: Variant) -> None:
-        self.source = flawed(planted(variant))
+        self.source = FILE.read_text(encoding="utf-8").removesuffix("\n")
 
     def __repr__(self) -> str:
         return self.source
-
-
-def flawed(names: tuple[str, ...]) -> str:
-    """The code with these flaws.
-
-    >>> flawed(("seed",)).count("1_000 * number")
-    0
-    """
-    text = SOURCE
-    for name in names:
-        text = text.replace(PLANTS[name].healthy, PLANTS[name].flawed)
-    return text
-
-
-# Watching the code run ------------------------------------------------------------------------------------
-
-
-class Fakes:
-    """A policy and a reward that can be read off: a response is a number, and some are cut."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.prompts = [f"p{k}?" for k in rng.permutation(90)[:5].tolist()]
-        self.n, self.salt = 6, int(rng.integers(1, 10_000))
-        self.drawn: dict[str, list[tuple[str, str]]] = {prompt: [] for prompt in self.prompts}
-        self.asked: list[int] = []
-
-    def policy(self, prompt: str, seed: int) -> tuple[list[int], str]:
-        """Tokens that spell a number which prompt and seed decide; every third response is cut."""
-        number = random.Random(f"{self.salt} {prompt} {int(seed)}").randrange(10_000)
-        text, reason = f"{number:04d}", "length" if number % 3 == 0 else "eos"
-        self.asked.append(int(seed))
-        self.drawn[prompt].append((text, reason))
-        return [ord(letter) for letter in text], reason
-
-    def reward(self, prompt: str, response: str) -> float:
-        """The number itself."""
-        return float(response)
-
-    def best(self, *, finished: bool) -> list[str]:
-        """The best response of each prompt, among the finished ones or among all that were drawn."""
-        usable = (
-            [t for t, reason in rows if reason == "eos" or not finished] for rows in self.drawn.values()
-        )
-        return [max(texts) for texts in usable if texts]
-
-
-def _round(work: Work, fakes: Fakes, run_seed: int = 3, number: int = 0) -> Any:
-    return work.function("one_round")(fakes.policy, fakes.reward, fakes.prompts, fakes.n, run_seed, number)
-
-
-def _tables(found: Any, name: str, depth: int) -> list[Any]:
-    """Ids and labels as plain lists: rows of whole numbers (depth 1), or tables of them (2)."""
-    try:
-        parts = [np.asarray(part) for part in found]
-    except (TypeError, ValueError):
-        parts = []
-    good = len(parts) == 2 and all(part.ndim == depth and part.dtype.kind in "iu" for part in parts)
-    message = f"`{name}` returns two lists of whole numbers, ids and labels, of one length."
-    require(good and parts[0].shape == parts[1].shape, FORM, message, got=short(found))
-    return [part.tolist() for part in parts]
-
-
-# What must hold -------------------------------------------------------------------------------------------
-
-
-def check_table(work: Work, rng: np.random.Generator) -> None:
-    """As many rows as prompts, the best of each; cut ones may have been left out before."""
-    fakes = Fakes(rng)
-    ids, _ = _tables(_round(work, fakes), "one_round", 2)
-    total = sum(map(len, fakes.drawn.values()))
-    got = f"{len(ids)} rows, of {total} that were drawn for {len(fakes.prompts)} prompts"
-    message = "The trainer gets every row that was drawn: what `keep_best` kept is computed and never used."
-    require(len(ids) != total, PLANTS["table"].check, message, idea="F27", got=got)
-    texts = ["".join(chr(token) for token in row if token > 1) for row in ids]
-    best = [fakes.best(finished=which) for which in (False, True)]
-    fits = any(
-        len(texts) == len(one) and all(b in t for b, t in zip(one, texts, strict=True)) for one in best
-    )
-    message = "The rows of the batch are not the best of each prompt, in the order of the prompts."
-    require(fits, PLANTS["table"].check, message, idea="F04", got=got)
-
-
-def check_role(work: Work, rng: np.random.Generator) -> None:
-    """Two turns: the prompt is the user's, the response the assistant's."""
-    text = f"{int(rng.integers(100, 1000))}"
-    row = {"prompt": "p7?", "sample": 0, "tokens": [ord(letter) for letter in text], "finish_reason": "eos"}
-    stored = work.function("conversation")(row | {"reward": 1.0})
-    turns = isinstance(stored, list | tuple) and all(isinstance(turn, dict) for turn in stored)
-    said = [(turn.get("role"), turn.get("content")) for turn in stored] if turns else []
-    message = (
-        "The response is not stored as what the assistant said: training on this would teach the policy to "
-        "ask, and not to answer."
-    )
-    case = f"prompt 'p7?', response {text!r}"
-    right = said == [("user", "p7?"), ("assistant", text)]
-    require(right, PLANTS["role"].check, message, idea="F26", case=case, got=short(stored))
-
-
-def _example(
-    work: Work, rng: np.random.Generator, reason: str
-) -> tuple[list[int], list[int], list[list[int]]]:
-    """Tokens of a prompt and of a response, and the learner's ids and labels of the two."""
-    asked, answered = (f"{int(rng.integers(10, 10_000))}" for _ in range(2))
-    stored = [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
-    found = _tables(work.function("example")(stored, reason), "example", 1)
-    return [ord(letter) for letter in asked], [ord(letter) for letter in answered], found
-
-
-def check_mask(work: Work, rng: np.random.Generator) -> None:
-    """Labels: -100 on the prompt, the tokens themselves on the response."""
-    asked, answered, (ids, labels) = _example(work, rng, "eos")
-    case = f"a prompt of {len(asked)} tokens, a response of {len(answered)}"
-    message = "Tokens of the prompt have labels: the loss teaches the policy to write the user's questions."
-    free = labels[: len(asked)] == [-100] * len(asked)
-    require(free, PLANTS["mask"].check, message, idea="F22", case=case, got=labels)
-    message = "Tokens of the response are not learned as they are: the mask covers too much, or is shifted."
-    end = len(asked) + len(answered)
-    learned = labels[len(asked) : end] == answered and ids[:end] == asked + answered
-    require(learned, PLANTS["mask"].check, message, idea="mask", case=case, got=labels)
-
-
-def check_end(work: Work, rng: np.random.Generator) -> None:
-    """An end is learned after a finished response, and after no other."""
-    for reason, wanted in (("length", []), ("eos", [1])):
-        asked, answered, (ids, labels) = _example(work, rng, reason)
-        at = len(asked) + len(answered)
-        message = "A response that was cut at the length limit is trained with an end, as if it had finished."
-        cut = reason == "length" and (ids[at:] or 1 in labels)
-        require(not cut, PLANTS["end"].check, message, idea="F25", case=reason, got=labels)
-        message = "A finished response lost its end: the policy would never learn to stop."
-        whole = ids[at:] == wanted and labels[at:] == wanted
-        require(whole, PLANTS["end"].check, message, idea="F24", case=reason, got=labels)
-
-
-def check_seed(work: Work, rng: np.random.Generator) -> None:
-    """Every round of every run draws with seeds of its own; the same round draws the same again."""
-    run_seed, asked = int(rng.integers(1, 50)), {}
-    for key in ((run_seed, 0), (run_seed, 1), (run_seed, 2), (run_seed + 1, 0)):
-        fakes = Fakes(np.random.default_rng(1))
-        _round(work, fakes, *key)
-        asked[key] = fakes.asked
-    first, *others = (set(seeds) for seeds in asked.values())
-    message = (
-        "Rounds draw with the same seeds: on prompts that come again, a round would see what it has seen."
-    )
-    repeated = first & others[0] or first & others[1] or others[0] & others[1]
-    require(not repeated, PLANTS["seed"].check, message, idea="F20", got=short(sorted(repeated)[:4]))
-    message = "Two runs with different seeds draw with the same seeds."
-    require(not first & others[2], PLANTS["seed"].check, message, idea="shared", got=short(sorted(first)[:4]))
-    again = Fakes(np.random.default_rng(1))
-    _round(work, again, run_seed, 1)
-    message = "The same round of the same run draws with other seeds the second time: nobody can repeat it."
-    require(again.asked == asked[run_seed, 1], PLANTS["seed"].check, message, idea="unseeded")
-
-
-CHECKS: dict[str, Callable[[Work, np.random.Generator], None]] = {
-    "role": check_role,
-    "table": check_table,
-    "mask": check_mask,
-    "end": check_end,
-    "seed": check_seed,
-}
-
-
-def grade_plant(which: int, work: Work, rng: np.random.Generator) -> None:
-    """The flaw of this number is mended, and what was right is right."""
-    flaws = planted(work.variant)
-    CHECKS[flaws[which]](work, rng)
-    for name, check in CHECKS.items():
-        if name not in flaws:
-            check(work, rng)
 
 
 EXERCISE = Exercise(
@@ -326,6 +28,8 @@ EXERCISE = Exercise(
     3,
     15,
     NAMES,
-    tuple(Part(f"flaw {k + 1}", 1.0, partial(grade_plant, k)) for k in range(PLANTED)),
+    tuple(
+        Part(f"flaw {k + 1}", 1.0, locked("one_round", "nb05_2", "grade_plant", k)) for k in range(PLANTED)
+    ),
     given=Team,
 )

@@ -49,6 +49,7 @@ SEEN = (
     "panels.json",
     "questions.json",
     "session.py",
+    "team.txt",
     "teams.json",
     "verdict.py",
     "work.py",

@@ -156,26 +156,10 @@ class Kernel:
 
     def keep(self, value: Any) -> dict[str, Any]:
         """A reference to a value that cannot cross, with what the grader may know of it."""
-        if _is(value, "datasets.arrow_dataset", "Dataset"):
-            return {"tab": [[name, self.to.node(value[name][:])] for name in value.column_names]}
-        if type(value).__module__.startswith("pandas.core") and type(value).__name__ in (
-            "DataFrame",
-            "Series",
-        ):
-            return self.frame(value)
         place = self.places.setdefault(id(value), len(self.objects))
         if place == len(self.objects):
             self.objects.append(value)
         return {"o": place} | self.described(value)
-
-    def frame(self, value: Any) -> dict[str, Any]:
-        """A pandas table or column by its content."""
-        series = value.ndim == 1
-        parts = [value] if series else [value.iloc[:, k] for k in range(value.shape[1])]
-        names = [value.name] if series else list(value.columns)
-        columns = [self.to.node(part.to_numpy()) for part in parts]
-        index = self.to.node(value.index.to_numpy())
-        return {"frame": columns, "names": self.to.node(names), "index": index, "series": series}
 
     def described(self, value: Any) -> dict[str, Any]:
         """Kind and name of an object, its class, the parameters of a function."""
@@ -206,12 +190,11 @@ class Kernel:
         space, found = self.shell.user_ns, {}
         for name in request["names"]:
             if name in space:
-                mark = len(to.blobs)
+                mark = to.mark()
                 try:
                     found[name] = to.node(space[name])
-                except WireError:  # too large to cross: the grader gets a reference
-                    del to.blobs[mark:]
-                    to.nodes = 0
+                except WireError:  # it is too large, or stays where it is: the grader gets a reference
+                    to.back(mark)
                     found[name] = self.keep(space[name])
         return {"values": found}
 

@@ -123,7 +123,7 @@ class Remote:
                 self._call_back(reply, parts)
         except WireError as error:
             told = {Gone: "its process ended", Late: f"it gave no answer within {seconds:g} seconds"}
-            self.lost = told.get(type(error), f"it sent {error}")
+            self.lost = told.get(type(error), "it sent what cannot be read")
             raise Lost(self.lost) from error
         except Overrun:
             self.lost = "a test took too long over what it sent"  # and the pipe is out of step
@@ -208,10 +208,6 @@ class Remote:
         """The stand-in for a reference in a frame that `decoder` reads."""
         if "tensor" in node:
             return _with_gradient(self, node["tensor"], node["g"])
-        if "tab" in node:
-            return _table(decoder, node)
-        if "frame" in node:
-            return _frame(decoder, node)
         place, kind = node.get("o"), node.get("k")
         if type(place) is not int:
             raise WireError("a reference to nothing")
@@ -512,34 +508,6 @@ def _fitting(gradient: Any, tensor: Any) -> Any:
     """A gradient of the shape and kind of its tensor, or None."""
     fits = getattr(gradient, "shape", None) == tensor.shape
     return gradient.to(tensor.dtype) if fits else None
-
-
-def _table(decoder: Decoder, node: Mapping[str, Any]) -> Any:
-    """A table made anew from its columns."""
-    from datasets import Dataset
-
-    columns = {}
-    for pair in node["tab"] if isinstance(node["tab"], list) else []:
-        if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)):
-            raise WireError("a table of no columns")
-        columns[pair[0]] = decoder.value(pair[1])
-    try:
-        return Dataset.from_dict(columns)
-    except Exception as error:  # columns of unequal length or of mixed kinds: pyarrow has many words for it
-        raise WireError(f"a table that is none: {type(error).__name__}") from error
-
-
-def _frame(decoder: Decoder, node: Mapping[str, Any]) -> Any:
-    """A pandas table or column made anew."""
-    import pandas as pd
-
-    names, columns, index = (decoder.value(node.get(key)) for key in ("names", "frame", "index"))
-    try:
-        if node.get("series"):
-            return pd.Series(columns[0], index=index, name=names[0])
-        return pd.DataFrame(dict(enumerate(columns)), index=index).set_axis(names, axis=1)
-    except Exception as error:  # lengths that do not fit, labels of no kind: pandas has many words for it
-        raise WireError(f"a table that is none: {type(error).__name__}") from error
 
 
 class RemoteModel:

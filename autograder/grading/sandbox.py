@@ -55,7 +55,10 @@ SEEN = (
     "work.py",
 )
 """What a learner's process sees of this package, with INSIDE. A new module is unseen until it stands here."""
-INSIDE = ("__init__.py", "isolate.py", "kernel.py", "outputs.py", "processes.py", "server.py", "wire.py")
+INSIDE = tuple(
+    f"{name}.py"
+    for name in "__init__ arrays frames isolate kernel kinds outputs processes server tables wire".split()
+)
 """Parts of `grading` that run behind the walls."""
 STRANGER = 61_184
 """The user that a submission is in the sandbox."""

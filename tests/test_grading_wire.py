@@ -4,7 +4,6 @@ import json
 import math
 import os
 import threading
-from collections import OrderedDict
 from pathlib import PurePosixPath
 
 import numpy as np

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "autograder"
 ROWS = (
     {"exercise"},
     {"work", "calibration", "ordering"},
-    {"locked", "verdict", "ordering_widget"},
+    {"locked", "verdict", "ordering_widget", "ordering_run"},
     {"choice"},
     {"exercises", "experiments"},
     {"keys"},

@@ -14,8 +14,10 @@ from autograder import choice, exercises, ordering
 from autograder.exercise import Variant
 from autograder.exercises import nb01_4 as matching
 from autograder.keys import nb01_2, nb01_4
+from autograder.keys import ordering as keys
+from autograder.keys.ordering import EVERYTHING, KEPT, RIGHT, ContractError, trace
 from autograder.keys.questions import lint
-from autograder.ordering import CARDS, EVERYTHING, KEPT, RIGHT, ContractError, trace
+from autograder.ordering import CARDS
 from autograder.ordering_widget import order_helper
 from autograder.verdict import grade
 from autograder.work import Work
@@ -102,22 +104,22 @@ def test_what_is_no_list_of_cards_is_refused(order):
 
 def test_a_runnable_bad_order_is_told_its_measured_score():
     for name in ("train_on_all", "sample_before_split"):
-        found = verdict(ordering.MEASURED[name])
+        found = verdict(keys.MEASURED[name])
         assert found.points == 1
-        assert ordering.quoted(name) in found.outcomes[1].message
+        assert keys.quoted(name) in found.outcomes[1].message
         assert re.search(r"[+-]\d\.\d\d gold \(", found.outcomes[1].message)
 
 
 def test_without_the_result_file_the_message_has_no_number(monkeypatch):
-    monkeypatch.setattr(ordering, "RESULTS", Path("nowhere.json"))
-    assert ordering.quoted("train_on_all") == ""
-    assert verdict(ordering.MEASURED["train_on_all"]).points == 1
+    monkeypatch.setattr(keys, "RESULTS", Path("nowhere.json"))
+    assert keys.quoted("train_on_all") == ""
+    assert verdict(keys.MEASURED["train_on_all"]).points == 1
 
 
 def test_the_results_say_how_they_were_made_and_carry_intervals():
-    content = json.loads(ordering.RESULTS.read_text(encoding="utf-8"))
-    assert content["command"] == ordering.COMMAND
-    for name, order in ordering.MEASURED.items():
+    content = json.loads(keys.RESULTS.read_text(encoding="utf-8"))
+    assert content["command"] == keys.COMMAND
+    for name, order in keys.MEASURED.items():
         entry = content["orders"][name]
         assert tuple(entry["order"]) == order
         assert len(entry["runs"]) == len(content["seeds"]) >= 3
@@ -127,7 +129,7 @@ def test_the_results_say_how_they_were_made_and_carry_intervals():
 
 def test_what_the_notebook_says_of_the_three_runs_holds():
     """Its prose names no more than these files hold: a gain, no gain, and a leak that did no visible harm."""
-    orders = json.loads(ordering.RESULTS.read_text(encoding="utf-8"))["orders"]
+    orders = json.loads(keys.RESULTS.read_text(encoding="utf-8"))["orders"]
     assert all(run["gain"]["low"] > 0 for run in orders["best_of_n"]["runs"])
     assert all(run["gain"]["low"] < 0 < run["gain"]["high"] for run in orders["train_on_all"]["runs"])
     leak, right = orders["sample_before_split"], orders["best_of_n"]

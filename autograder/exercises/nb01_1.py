@@ -2,85 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from autograder import ordering
-from autograder.exercise import Exercise, Part, Wrong, require
-from autograder.work import Work
-from rslib.errors import ConfigError
-
-CARDS, CONTRACTS = "is a list of cards", "every card finds what it needs"
-FINISHED, STRANGERS = "ends with a comparison", "holds cards of this method only"
-TRAINED, HELDOUT = "trains on what was kept", "keeps the held-out prompts unseen"
-WHY = {
-    "F01": " `tune_rm` is about the reward model's weights; the policy writes as it did before.",
-    "F36": " Values and advantages belong to methods that follow a reward with gradients, such as PPO. Here "
-    "the responses to a prompt are only compared with each other.",
-    "F37": " Texts come from a policy, and from nowhere else.",
-}
-STRANGE = {
-    "F01": "`tune_rm` trains the reward model on responses that it liked itself. The policy learns nothing "
-    "from that, and the reward model has moved. The round scores "
-    "what it would without this card. Which weights should change in this method?",
-}
-
-
-def followed(work: Work) -> ordering.Trace:
-    """The trace of the learner's order; a broken contract is told in its own sentence."""
-    order = work.value("order", (list, tuple))
-    case = " → ".join(str(name) for name in order)
-    try:
-        return ordering.trace(order)
-    except ordering.ContractError as broken:
-        message = broken.what + WHY.get(broken.idea, "")
-        raise Wrong(CONTRACTS, message, idea=broken.idea or "contract", case=case) from None
-    except ConfigError as error:
-        raise Wrong(CARDS, f"{error.what}. {error.fix}", idea="form", case=case) from None
-
-
-def grade_runs(work: Work, rng: np.random.Generator) -> None:
-    """The order runs from its first card to a comparison."""
-    trace = followed(work)
-    message = (
-        "Every card runs, but at the end nobody knows whether it helped: no card weighs the tuned policy "
-        "against the one it came from."
-    )
-    require(trace.finished, FINISHED, message, idea="F15", case=" → ".join(trace.order))
-
-
-def grade_method(work: Work, rng: np.random.Generator) -> None:
-    """The order is the method: trained on the kept responses, judged on prompts that nobody trained on."""
-    grade_runs(work, rng)
-    trace = followed(work)
-    case = " → ".join(trace.order)
-    for card in trace.strangers:
-        require(False, STRANGERS, STRANGE[card.idea], idea=card.idea, case=case)
-    require(trace.trained_on == ordering.KEPT, TRAINED, _unselected(trace.leaked), idea="F02", case=case)
-    message = (
-        "It runs, and its number proves little: when `sample` had its turn, nothing had been held out, so "
-        "the policy was trained on the very prompts that it is judged on. "
-    )
-    message += ordering.quoted("sample_before_split")
-    message += (
-        " How much of that comes from more prompts to train on, and how much from knowing the judge's, this "
-        "run cannot say."
-    )
-    require(not trace.leaked, HELDOUT, message, idea="F18", case=case)
-
-
-def _unselected(leaked: bool) -> str:
-    """What an order is told that trains on everything; the measured one has this fault alone."""
-    message = (
-        "It runs, and the policy hardly moves: when `finetune` had its turn, nothing had been kept, so it "
-        "trained on every response. That teaches the policy to go on as it does. "
-    )
-    if leaked:
-        message += (
-            "There is a second fault: when `sample` had its turn, nothing had been held out. "
-            "An order with the first fault alone was tried. "
-        )
-    return message + ordering.quoted("train_on_all")
-
+from autograder.exercise import Exercise, Part
+from autograder.locked import locked
 
 EXERCISE = Exercise(
     "1.1",
@@ -89,8 +13,8 @@ EXERCISE = Exercise(
     minutes=8,
     names=("order",),
     parts=(
-        Part("the order runs", 1.0, grade_runs),
-        Part("the order is the method", 2.0, grade_method),
+        Part("the order runs", 1.0, locked("order", "nb01_1", "grade_runs")),
+        Part("the order is the method", 2.0, locked("order", "nb01_1", "grade_method")),
     ),
     given=ordering.deck,
 )

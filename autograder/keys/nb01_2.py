@@ -11,10 +11,12 @@ from itertools import combinations
 
 import numpy as np
 
-from autograder import ordering
 from autograder.exercise import Variant
 from autograder.exercises import nb01_2 as orders
+from autograder.keys import ordering
 from autograder.keys.questions import Option, Question
+from autograder.ordering import CARDS
+from autograder.ordering_run import ContractError
 
 RUNS = "It runs to the end."
 LACKS = "One card here asks for what is not there. Go from left to right and note what each card makes."
@@ -85,7 +87,7 @@ class BadOrder:
         """The card at which the order stops, or ""."""
         try:
             ordering.trace(self.names)
-        except ordering.ContractError as broken:
+        except ContractError as broken:
             return broken.card
         return ""
 
@@ -102,7 +104,7 @@ class BadOrder:
 
 
 def _finds(card: str) -> str:
-    needs = " and ".join(ordering.CARDS[card].needs)
+    needs = " and ".join(CARDS[card].needs)
     return f"`{card}` asks for: {needs}. Is that there when its turn comes, and does it get its turn?"
 
 

@@ -1,13 +1,18 @@
 """What was handed in, and by whom: trees, downloads of learning platforms, zips, and names that deceive."""
 
+import csv
 import io
 import os
 import unicodedata
 import zipfile
 
 import pytest
+from nbgrader.utils import parse_utc
 
-from autograder.grading import intake
+from autograder.grading import intake, roster
+from autograder.grading.run import _digest
+from rslib.errors import DataError
+from tests import grading, hostile
 
 NAMES = {"01": ["01"], "02": ["02"]}
 PS1 = {"ps1": ["problem1"]}
@@ -38,13 +43,18 @@ def read(root, notebooks=PS1, **options):
     return intake.find(root, notebooks, **options)
 
 
+def content(one, name):
+    """What counts as a notebook, or why nothing does."""
+    try:
+        return one.problem or one.files[name].read().decode()
+    except intake.Unreadable as error:
+        return str(error)
+
+
 def graded(found):
-    """The content that counts, by student and notebook; a reason where there is none."""
+    """The content that counts, by student and notebook; "" for a submission without any."""
     return {
-        (one.student, name): one.problem or file.read().decode()
-        for one in found.submissions
-        for name, file in (one.files or {"": None}).items()
-        if file is not None or one.problem
+        (one.student, name): content(one, name) for one in found.submissions for name in one.files or [""]
     }
 
 
@@ -205,7 +215,7 @@ def test_two_spellings_of_one_id_are_kept_apart_and_told(tmp_path, one, other):
 
 @pytest.mark.parametrize(
     "name",
-    ["alice.", "alice ", " alice", "ali\u200bce", "\u202ealice", "-alice", "ali\nce", "a" * 65, "ali*ce"],
+    ["alice.", "alice ", " alice", "ali\u200bce", "\u202ealice", "-alice", "ali\nce", "a" * 101, "ali*ce"],
 )
 def test_a_name_that_is_no_id_is_told_and_nobody_elses(tmp_path, name):
     found = read(put(tmp_path, ALICE, f"{name}/01/01.ipynb"), NAMES)
@@ -347,7 +357,7 @@ def test_a_notebook_in_a_zip_is_taken(tmp_path, front, name, inner):
     folder = inner.rpartition("/")[0]
     (tmp_path / (front + name)).write_bytes(zipped(inner, **{f"{folder}/helper.py".lstrip("/"): "x"}))
     [one] = read(tmp_path).submissions
-    assert one.files["problem1"].read().decode() == inner and list(one.extras) == ["helper.py"]
+    assert one.files["problem1"].read().decode() == inner and "helper.py" in one.extras
 
 
 def test_a_notebook_whose_name_is_another_ones_with_a_number_is_not_a_copy_of_it(tmp_path):
@@ -364,3 +374,308 @@ def test_a_notebook_whose_name_is_another_ones_with_a_number_is_not_a_copy_of_it
 def test_beside_its_very_name_a_copy_does_not_count_and_is_told(tmp_path):
     found = read(put(tmp_path, "ada/ps1/problem1.ipynb", "ada/ps1/problem1-Copy9.ipynb"))
     assert graded(found)["ada", "problem1"] == "ada/ps1/problem1.ipynb" and "Of 2 files" in told(found)
+
+
+# Damaged and hostile zips -----------------------------------------------------------------------------------
+
+
+def bomb():
+    """A zip of 60 MB of zeros that says it holds 1000 bytes."""
+    content = zipped(**{"problem1.ipynb": bytes(60_000_000)})
+    return content.replace((60_000_000).to_bytes(4, "little"), (1000).to_bytes(4, "little"))
+
+
+def locked():
+    """A zip whose entry is marked as protected by a password."""
+    content = bytearray(zipped("problem1.ipynb"))
+    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(mark) + place] |= 1
+    return bytes(content)
+
+
+def twice():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("problem1.ipynb", "first")
+        archive.writestr("problem1.ipynb", "second")
+    return buffer.getvalue()
+
+
+def linked():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        link = zipfile.ZipInfo("problem1.ipynb")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "/etc/passwd")
+    return buffer.getvalue()
+
+
+def crowded():
+    """More files than are looked at, and the notebook among the last."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for k in range(3000):
+            archive.writestr(f"f{k}", "")
+        archive.writestr("problem1.ipynb", "last")
+    return buffer.getvalue()
+
+
+def wide():
+    """A table of contents of more than 4 MB."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for k in range(90):
+            archive.writestr(f"{k}" + "x" * 60_000, "")
+    return buffer.getvalue()
+
+
+def deep():
+    content = zipped("problem1.ipynb")
+    for _ in range(8):
+        content = zipped(**{"a.zip": content})
+    return content
+
+
+def strange():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("problem1.ipynb", "x")
+    return buffer.getvalue()
+
+
+WHOLE = zipped(**{"problem1.ipynb": os.urandom(5000)})
+DAMAGED = {
+    "empty": b"",
+    "text": b"no zip",
+    "no end": WHOLE[:-30],
+    "half": WHOLE[: len(WHOLE) // 2],
+    "garbled": WHOLE[:60] + bytes(3000) + WHOLE[3060:],
+    "bomb": bomb(),
+    "locked": locked(),
+    "twice": None,
+    "link": linked(),
+    "crowded": crowded(),
+    "wide": wide(),
+    "deep": deep(),
+    "strange": strange(),
+    "upwards": zipped("../../problem1.ipynb"),
+    "absolute": zipped("/problem1.ipynb"),
+    "endless": WHOLE[:-6] + b"\xff\xff\xff\x7f\x00\x00",
+    "no files": zipped(),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+@pytest.mark.parametrize(
+    "name", ["evil/ps1/work.zip", "evil_2_20_work.zip", "Evil_2_assignsubmission_file_/a.zip", "evil.zip"]
+)
+def test_a_damaged_zip_of_a_student_is_told_and_the_others_are_graded(tmp_path, kind, name):
+    honest = name.replace("evil", "ada").replace("Evil_2", "Ada_1").replace("_2_20", "_1_10")
+    honest = honest.rpartition("/")[0] + "/problem1.ipynb" if "/" in name else "ada_1_10_problem1.ipynb"
+    honest = "ada_problem1.ipynb" if name == "evil.zip" else honest
+    put(tmp_path, name, honest)
+    (tmp_path / name).write_bytes(twice() if kind == "twice" else DAMAGED[kind])
+    found = read(tmp_path)
+    marks = {one.student[:3].lower(): content(one, "problem1") for one in found.submissions}
+    assert marks["ada"] == honest and marks["evi"].endswith((".", ":", "zip", "BadZipFile")), marks
+    assert len(marks["evi"]) > 20
+
+
+@pytest.mark.parametrize("kind", ["empty", "text", "no end", "half", "wide"])
+def test_a_damaged_zip_of_a_class_is_refused_in_a_sentence(tmp_path, kind):
+    (tmp_path / "all.zip").write_bytes(DAMAGED[kind])
+    with pytest.raises(DataError, match="zip"):
+        read(tmp_path / "all.zip")
+
+
+@pytest.mark.parametrize("kind", ["garbled", "bomb", "locked", "link", "strange", "upwards", "absolute"])
+def test_a_damaged_entry_in_the_zip_of_a_class_is_one_students_alone(tmp_path, kind):
+    bad = DAMAGED[kind].replace(b"problem1.ipynb", b"evil_2_3.ipynb") if kind != "garbled" else None
+    (tmp_path / "all.zip").write_bytes(
+        zipped("ada_1_2_problem1.ipynb", **{"evil_2_3_w.zip": bad or DAMAGED[kind]})
+    )
+    assert graded(read(tmp_path / "all.zip"))["ada_1", "problem1"] == "ada_1_2_problem1.ipynb"
+
+
+def test_names_in_a_zip_without_the_flag_for_utf_8_are_read_as_utf_8(tmp_path):
+    content = zipped("Zo\u00eb_7_assignsubmission_file_/problem1.ipynb")
+    flags = bytearray(content)
+    for mark, place in ((b"PK\x03\x04", 7), (b"PK\x01\x02", 9)):
+        flags[flags.index(mark) + place] &= ~8
+    (tmp_path / "all.zip").write_bytes(bytes(flags))
+    assert students(read(tmp_path / "all.zip")) == {"Zo\u00eb_7"}
+
+
+def test_a_student_with_thousands_of_files_costs_nobody_else_anything(tmp_path):
+    put(tmp_path, ALICE, "evil/01/01.ipynb")
+    for k in range(1500):
+        (tmp_path / "evil" / "01" / f"0{k}").touch()
+    found = read(tmp_path, NAMES)
+    assert graded(found)["alice", "01"] == ALICE
+    assert graded(found)["evil", "01"] == "evil/01/01.ipynb" and "more than" in told(found)
+
+
+# A student's own files --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("front", ["ada/ps1/", "ada/", "Ada_7_assignsubmission_file_/"])
+def test_a_students_ordinary_files_stay_beside_his_notebook(tmp_path, front):
+    names = ["problem1.ipynb", "helper.py", "data/table.csv", "other.ipynb", "problem1-Copy1.ipynb"]
+    put(tmp_path, *[front + name for name in names])
+    [one] = read(tmp_path).submissions
+    assert sorted(one.extras) == ["data/table.csv", "helper.py", "other.ipynb"]
+    assert one.extras["data/table.csv"].read().decode() == f"{front}data/table.csv"
+
+
+def test_extras_are_ordinary_files_with_plain_names_within_bounds(tmp_path):
+    front = tmp_path / "ada" / "ps1"
+    put(front, "problem1.ipynb", ".hidden", "-rf", "~x", "a\nb.py", "\u202egpj.py", "a/b/c/d/e.py", "ok.py")
+    (front / "link.py").symlink_to("/etc/passwd")
+    os.mkfifo(front / "pipe")
+    os.truncate(front / "ok.py", 1000)
+    (front / "large.bin").touch()
+    os.truncate(front / "large.bin", intake.MAX_FILE + 1)
+    put(front, *[f"many{k}.txt" for k in range(150)])
+    [one] = read(tmp_path).submissions
+    assert len(one.extras) <= intake.MAX_EXTRAS and "ok.py" not in {".hidden", "-rf"} & one.extras.keys()
+    assert (
+        not {".hidden", "-rf", "~x", "a\nb.py", "\u202egpj.py", "link.py", "pipe", "large.bin"}
+        & one.extras.keys()
+    )
+    assert all("/" not in name for name in one.extras) and "Left out" in told(read(tmp_path))
+
+
+def test_extras_count_in_the_digest_of_a_submission(tmp_path):
+    put(tmp_path, "ada/ps1/problem1.ipynb", "ada/ps1/helper.py")
+    [before] = read(tmp_path).submissions
+    first = _digest(before)
+    (tmp_path / "ada/ps1/helper.py").write_text("another")
+    [after] = read(tmp_path).submissions
+    assert _digest(after) != first
+
+
+# Times ------------------------------------------------------------------------------------------------------
+
+TIMES = [
+    ("2015-02-02 15:58:23.948203 America/Los_Angeles", "2015-02-02T23:58:23.948203", ""),
+    ("2015-02-02 15:58:23.948203 CET", "2015-02-02T14:58:23.948203", ""),
+    ("2015-02-02 15:58:23.948203 UTC", "2015-02-02T15:58:23.948203", ""),
+    ("2015-02-02 15:58:23", "2015-02-02T15:58:23", ""),
+    ("2015-02-02T15:58:23Z", "2015-02-02T15:58:23", ""),
+    ("2015-02-02 15:58:23-08:00", "2015-02-02T23:58:23", ""),
+    ("2015-02-02 15:58:23.948203 -0800", "2015-02-02T16:11:43.948203", "seconds"),
+    ("2015-02-02 15:58:23 Atlantis/City", "2015-02-02T15:58:23", "not known"),
+    ("2015-02-02 15:58:23 ../../etc/passwd", None, "zone"),
+    ("tomorrow-ish", None, "no time"),
+    ("", None, "no time"),
+    ("9" * 300, None, "no time"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected", "why"), TIMES)
+def test_the_collectors_time_is_nbgraders_own_reading_or_a_named_problem(tmp_path, text, expected, why):
+    put(tmp_path, "ada/ps1/problem1.ipynb")
+    (tmp_path / "ada/ps1/timestamp.txt").write_text(text)
+    found = read(tmp_path)
+    [one] = found.submissions
+    assert (one.when and one.when.isoformat()) == expected and not one.problem and not one.extras
+    assert bool(found.warnings) is bool(why) and why in told(found)
+    if expected:
+        assert one.when == parse_utc(text)
+
+
+# The same person again --------------------------------------------------------------------------------------
+
+
+def journal(*rows):
+    keys = ("student", "assignment", "platform", "number")
+    return [dict(zip(keys, row, strict=True)) for row in rows]
+
+
+def test_a_number_that_was_graded_before_keeps_its_id(tmp_path):
+    found = read(put(tmp_path, "doejane_12_99_problem1.ipynb"))
+    roster.settle(found.submissions, journal(("smithjane_12", "ps0", "Canvas", "12")), None, {})
+    assert students(found) == {"smithjane_12"}
+
+
+def test_moodles_numbers_are_of_one_assignment_and_a_worksheet_tells_who_is_who(tmp_path):
+    front = "Identifier,Full name,Email address,Grade,Last modified (grade)\n"
+    (tmp_path / "sheet.csv").write_text(
+        front + "Participant 93,Ada,ada@uni.org,,-\nParticipant 7,Bob,bob@uni.org,,-\n"
+    )
+    put(
+        tmp_path / "in",
+        "Ada_93_assignsubmission_file_/problem1.ipynb",
+        "Bob_7_assignsubmission_file_/problem1.ipynb",
+    )
+    found = read(tmp_path / "in")
+    before = journal(("Ada_7", "ps0", "Moodle", "7"))
+    roster.settle(found.submissions, before, roster.read(tmp_path / "sheet.csv"), {"Ada_7": "ada@uni.org"})
+    assert students(found) == {"Ada_7", "Bob_7"}
+
+
+def test_receipts_of_blackboard_tell_usernames_with_an_underscore(tmp_path):
+    front = "ps1_{}_attempt_2026-11-21-14-03-22"
+    for user in ("b_lee", "c_lee"):
+        put(tmp_path, f"{front.format(user)}_problem1.ipynb")
+        (tmp_path / f"{front.format(user)}.txt").write_text(f"Name: Lee ({user})\nAssignment: ps1\n")
+    (tmp_path / "ps1_eve_attempt_2026-11-21-14-03-22.txt").write_text("Name: Eve (b_lee)\n")
+    assert students(read(tmp_path)) == {"b_lee", "c_lee", "eve"}
+
+
+# A whole run ------------------------------------------------------------------------------------------------
+
+LIST = """Student,ID,SIS User ID,SIS Login ID,Section,hw (77)
+"Smith, John",23456,u2,jsmith,Lab 1,
+"Smith, John",34567,u3,jsmith2,Lab 2,
+"Ghost, G",45678,u4,ghost,Lab 2,
+"""
+
+
+@grading.needs_walls
+def test_a_download_of_canvas_is_graded_and_goes_back_with_its_ids(tmp_path):
+    right, wrong = (hostile.Attack("x", kind).notebook() for kind in ("honest", "steal"))
+    work = {
+        "smithjohn_23456_67890_hw.ipynb": wrong,
+        "smithjohn_LATE_23456_67999_hw-2.ipynb": right,
+        "smithjohn_34567_67891_Copy of hw.ipynb": wrong,
+        "evil_5_67892_smithjohn_34567_99999_hw.ipynb": right,
+        "zed_6_67893_<img src=x onerror=alert(1)>.pdf": b"%PDF",
+        "readme.txt": b"?",
+    }
+    (tmp_path / "all.zip").write_bytes(zipped(**work))
+    (tmp_path / "roster.csv").write_text(LIST)
+    course = hostile.write_course(tmp_path / "course")
+    done = grading.grade(course, "--roster", str(tmp_path / "roster.csv"), submissions=tmp_path / "all.zip")
+    assert done.returncode == 0, done.stderr
+    rows = {row[1]: row for row in csv.reader((course / "canvas.csv").open())}
+    assert rows["ID"] == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "hw (77)"]
+    assert [rows[k][-1] for k in ("23456", "34567", "45678", "5", "6")] == ["6.0", "0.0", "", "0.0", "0.0"]
+    assert "readme.txt" in done.stdout and "evil_5 is not in the roster" in done.stdout
+    assert not (course / "submitted").exists()
+    pages = {path.parts[-3]: path.read_text() for path in course.glob("feedback/*/hw/hw.html")}
+    assert "67999" in pages["smithjohn_23456"] and "late" in pages["smithjohn_23456"]
+    assert "<img src=x" not in pages["zed_6"] and "onerror" in pages["zed_6"]
+
+
+@grading.needs_walls
+def test_a_tree_stays_as_it_is_and_feedback_finds_its_way_into_the_exchange(tmp_path):
+    course = grading.course(tmp_path, hostile.Attack("alice", "honest"))
+    folder = course / "submitted" / "alice" / "hw"
+    (folder / "timestamp.txt").write_text("2026-11-20 14:03:22.000000 UTC")
+    (folder / "submission_secret.txt").write_text("s" * 64)
+    evil = course / "submitted" / "evil" / "hw"
+    evil.mkdir(parents=True)
+    (evil / "alice_hw-99.ipynb").write_bytes(hostile.Attack("evil", "steal").notebook())
+    before = {path: path.read_bytes() for path in (course / "submitted").rglob("*") if path.is_file()}
+    done = grading.grade(course)
+    assert done.returncode == 0, done.stderr
+    assert before == {path: path.read_bytes() for path in (course / "submitted").rglob("*") if path.is_file()}
+    records = grading.records(course)
+    assert records.keys() == {"alice", "evil"} and records["alice"]["points"] == hostile.AUTOMATIC
+    assert "alice_hw-99.ipynb" in records["evil"]["problem"]
+    for step in ("autograded", "feedback"):
+        assert (course / step / "alice" / "hw" / "submission_secret.txt").read_text() == "s" * 64
+        assert (
+            (course / step / "alice" / "hw" / "timestamp.txt").read_text().startswith("2026-11-20T14:03:22")
+        )

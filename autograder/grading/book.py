@@ -196,6 +196,10 @@ class Book:
         self.gradebook = Gradebook(self.course.database)
         return True
 
+    def mails(self) -> dict[str, str]:
+        """E-mail addresses by student, of those who have one."""
+        return {s.id: s.email for s in self.gradebook.db.query(Student).all() if s.email}
+
     def has(self, record: Mapping[str, Any]) -> bool:
         """Whether the gradebook holds the points of a record."""
         found = self._submission(record["assignment"], record["student"])

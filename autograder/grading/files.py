@@ -27,7 +27,7 @@ MAX_OWN = 1_000
 """Files that are looked at below one name of the top level: no student can use up the bound of a class."""
 MAX_DEPTH = 6
 MAX_NESTED = 3
-MAX_DIRECTORY = 8 << 20
+MAX_DIRECTORY = 4 << 20
 """Bytes of a zip's table of contents."""
 WRAPPER = "submitted"
 JUNK = {"__MACOSX", ".ipynb_checkpoints", "__pycache__", ".git", ".DS_Store", "Thumbs.db", "desktop.ini"}
@@ -172,10 +172,8 @@ def listing(where: Path) -> tuple[list[Area], dict[str, str]]:
     if not where.exists():
         fix = "Name a folder or a zip of notebooks."
         raise DataError("there are no submissions", where=str(where), fix=fix)
-    if where.is_dir():
-        return _folder(where), {}
     try:
-        return _zip(where)
+        return (_folder(where), {}) if where.is_dir() else _zip(where)
     except (Unreadable, *ZIP_ERRORS) as error:
         fix = "Download it again, or unpack it and name the folder."
         problem = f"this is neither a folder nor a zip that can be read ({error})"
@@ -234,12 +232,12 @@ def _walk(area: Area, top: str) -> None:
 
 
 def _leaf(parts: tuple[str, ...], entry: os.DirEntry) -> Entry:
-    facts = entry.stat(follow_symlinks=False)
-    return Entry(
-        parts,
-        File(entry.name, Path(entry.path), problem=_problem(facts) or _size(facts.st_size)),
-        facts.st_size,
-    )
+    try:
+        facts = entry.stat(follow_symlinks=False)
+        problem, size = _problem(facts) or _size(facts.st_size), facts.st_size
+    except OSError as error:
+        problem, size = f"The file could not be looked at: {error.strerror}.", 0
+    return Entry(parts, File(entry.name, Path(entry.path), problem=problem), size)
 
 
 def _size(size: int) -> str:

@@ -7,6 +7,7 @@ student, on a platform its number is, and nothing that a student names himself c
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import re
@@ -31,7 +32,7 @@ MAX_TEXT = 2_000_000
 """Characters of all cells of a notebook."""
 MAX_EXTRAS = 100
 MAX_EXTRA_BYTES = 50 << 20
-MAX_ID = 64
+MAX_ID = 100
 MAX_ZIPS = 8
 """Zips of one student that are looked into."""
 TREE, PLAIN = "nbgrader's submitted/ tree", "files that a person put together"
@@ -91,8 +92,9 @@ class Item:
 
     @property
     def shown(self) -> str:
-        """Its name for people."""
-        return "/".join(self.parts)
+        """Its name for people, without what could act in a terminal."""
+        text = "/".join(self.parts)
+        return "".join(c if c.isprintable() else "\ufffd" for c in text)[:120]
 
 
 @dataclass
@@ -163,6 +165,7 @@ class _Reader:
         """Everything by student."""
         handed: dict[str, Handed] = {}
         shape: dict[str, bool] = {}
+        users = _receipts(areas) if self.form == "Blackboard" else {}
         for area in sorted(areas, key=lambda area: (not area.folder, area.name)):
             name = self._whose(area)
             if isinstance(name, platforms.Name) and self.form == PLAIN:
@@ -171,7 +174,8 @@ class _Reader:
             if isinstance(name, str):
                 self._stray(area, name)
             else:
-                _add(handed.setdefault(name.key, Handed(name.student, name.number)), area, name)
+                student = users.get(name.whole, name.student)
+                _add(handed.setdefault(name.key, Handed(student, name.number)), area, name)
         self._apart(handed)
         return list(handed.values())
 
@@ -273,6 +277,20 @@ class _Reader:
             self.warnings.append(f"{made.student}, {made.assignment}, {STAMP}: {problem}.")
 
 
+def _receipts(areas: Sequence[Area]) -> dict[str, str]:
+    """Usernames by what stands before the attempt; receipts tell which underscore is a part of a name."""
+    users = {}
+    for area in areas:
+        name = platforms.blackboard(area.name)
+        if name is not None and name.receipt and area.entries:
+            with contextlib.suppress(Unreadable):
+                text = area.entries[0].file.read()[:1000].decode("utf-8-sig", "replace")
+                user = re.search(r"\(([^()\s]+)\)\s*$", text.partition("\n")[0])
+                if user and name.whole.endswith(f"_{user[1]}"):
+                    users[name.whole] = platforms.readable(user[1])
+    return users
+
+
 def _add(one: Handed, area: Area, name: platforms.Name) -> None:
     """Add to a student's files what lies below one of his names."""
     one.folders |= area.folders
@@ -290,7 +308,8 @@ def _no_id(name: str) -> str:
     ('', True)
     """
     kinds = [unicodedata.category(c) for c in name]
-    if not name or kinds[0][0] not in "LN" or name[-1] in ". " or len(name) > MAX_ID:
+    long = len(name) > MAX_ID or len(name.encode("utf-8", "replace")) > 2 * MAX_ID
+    if not name or kinds[0][0] not in "LN" or name[-1] in ". " or long:
         return f"no student's id: a letter or digit first, no dot or space last, up to {MAX_ID} characters"
     for letter, kind in zip(name, kinds, strict=True):
         if kind[0] not in "LMN" and kind != "So" and letter not in " _-'’.,()+@&!":
@@ -368,21 +387,27 @@ def _student_zip(file: str, names: Sequence[str]) -> tuple[str, str, int] | None
 
 def _with_zips(one: Handed, names: Sequence[str], most: int = files.MAX_DEPTH) -> list[Item]:
     """A student's files; where a notebook is missing, with those in his zips, which stay his. most: depth."""
-    items, looked = list(one.items), 0
+    items, front, looked = list(one.items), list(one.items), 0
     for _ in range(files.MAX_NESTED):
-        zips = [i for i in items if i.name.lower().endswith(".zip") and (i.zipped or len(i.parts) <= most)]
-        if not zips or all(any(_match(item.name, [name]) for item in items) for name in names):
+        if all(any(_match(item.name, [name]) for item in items) for name in names):
             break
+        zips = [i for i in front if i.name.lower().endswith(".zip") and (i.zipped or len(i.parts) <= most)]
+        front = []
         for item in zips[: MAX_ZIPS - looked]:
-            looked += 1
-            items.remove(item)
-            try:
-                inner = files.unzipped(replace(item.entry, parts=item.parts))
-            except (Unreadable, *files.ZIP_ERRORS) as error:
-                one.notes.append(f"The zip {item.shown} could not be read: {error}")
-                continue
-            items += [Item(entry.parts, entry, item.attempt, zipped=True) for entry in inner]
-    return items[: files.MAX_OWN]
+            front += _inside(one, item)
+        looked += len(zips)
+        items += front
+    return items[: 2 * files.MAX_OWN]
+
+
+def _inside(one: Handed, item: Item) -> list[Item]:
+    """The files in a student's zip; a sentence for him where it cannot be read."""
+    try:
+        inner = files.unzipped(replace(item.entry, parts=item.parts))
+    except (Unreadable, *files.ZIP_ERRORS) as error:
+        one.notes.append(f"The zip {item.shown} could not be read: {error}")
+        return []
+    return [Item(entry.parts, entry, item.attempt, zipped=True) for entry in inner]
 
 
 def _choose(made: Submission, items: Sequence[Item], name: str, names: Sequence[str]) -> Item | None:
@@ -430,12 +455,10 @@ def _extras(made: Submission, one: Handed, chosen: Sequence[Item], names: Sequen
             continue
         name, total = "/".join(below), total + item.entry.size
         safe = all(_safe(part) for part in below) and len(below) <= 4 and not item.entry.file.problem
-        if name in made.extras:
-            continue
-        if safe and len(made.extras) < MAX_EXTRAS and total <= MAX_EXTRA_BYTES:
+        if safe and name not in made.extras and len(made.extras) < MAX_EXTRAS and total <= MAX_EXTRA_BYTES:
             made.extras[name] = item.entry.file
         else:
-            left.append(name)
+            left.append(item.shown)
     if left:
         made.notes.append(
             f"Left out of what was handed in: {', '.join(left[:5])}{' ...' if len(left) > 5 else ''}."
@@ -456,32 +479,31 @@ def _safe(part: str) -> bool:
     )
 
 
-ZONE = re.compile(r"([+-])(\d\d):?(\d\d)?")
-
-
 def moment(text: str) -> tuple[datetime.datetime | None, str]:
-    """The time (UTC, without a zone) in nbgrader's timestamp.txt, and what is wrong with it or "".
-
-    nbgrader's own parsing, but for a zone of digits ("-0800"), which nbgrader takes for seconds.
+    """The time (UTC, without a zone) in nbgrader's timestamp.txt by its own parsing, and what is wrong or "".
 
     >>> moment("2015-02-02 15:58:23.948203 America/Los_Angeles")
     (datetime.datetime(2015, 2, 2, 23, 58, 23, 948203), '')
-    >>> moment("2015-02-02 15:58:23 -0800")[0].isoformat(), moment("soon")[0]
-    ('2015-02-02T23:58:23', None)
+    >>> moment("soon")
+    (None, "'soon' is no time, so that lateness is not known")
     """
     from dateutil.tz import gettz
     from nbgrader.utils import parse_utc
 
     zone = text.split(" ")[2] if text.count(" ") == 2 else ""
-    digits = ZONE.fullmatch(zone)
+    if zone and not re.fullmatch(r"[A-Za-z0-9_+:-]{1,40}(/[A-Za-z0-9_+-]{1,40}){0,2}", zone):
+        return None, f"{text[:60]!r} names no time zone, so that lateness is not known"
     try:
-        if digits:
-            text = f"{text[: -len(zone) - 1]}{digits[1]}{digits[2]}:{digits[3] or '00'}"
         when = parse_utc(text)
-    except (ValueError, OverflowError, TypeError):
+    except (ValueError, ArithmeticError, TypeError, AttributeError):
         return None, f"{text[:60]!r} is no time, so that lateness is not known"
-    if zone and not digits and gettz(zone) is None:
-        return when, f"the time zone {zone[:40]!r} is not known; the time was taken for UTC"
+    if re.fullmatch(r"[+-]?\d+", zone) and int(zone):
+        return (
+            when,
+            f"nbgrader takes the zone {zone!r} for seconds and reads {when} UTC; write the zone's name",
+        )
+    if zone and gettz(zone) is None and when.isoformat(" ")[:19] == text[:19]:
+        return when, f"the time zone {zone[:40]!r} is not known; the time was taken for UTC, as nbgrader does"
     return when, ""
 
 

@@ -133,8 +133,9 @@ def brightspace(name: str) -> Name | None:
     match = BRIGHTSPACE.fullmatch(name)
     if match is None:
         return None
-    student = f"{readable(match['who'])}_{match['number']}"
-    return Name(student, match["number"], (_moment(match["attempt"]),), match["rest"] or "")
+    student, moment = f"{readable(match['who'])}_{match['number']}", _moment(match["attempt"])
+    odd = "" if moment[:1].isdigit() else f"The time {moment[:40]!r} was read as a text, which may not sort."
+    return Name(student, match["number"], (moment,), match["rest"] or "", odd)
 
 
 def _moment(text: str) -> str:

@@ -8,7 +8,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from autograder.grading.intake import Submission
 from rslib.errors import DataError
 
 MAX_BYTES = 20 << 20
@@ -81,6 +83,40 @@ def _unique(pairs: Iterable[tuple[str, Person]]) -> dict[str, Person]:
         if key and person not in found.setdefault(key, []):
             found[key].append(person)
     return {key: some[0] for key, some in found.items() if len(some) == 1}
+
+
+def settle(
+    submissions: Sequence[Submission],
+    records: Iterable[Mapping[str, Any]],
+    listed: Roster | None,
+    mails: Mapping[str, str],
+) -> list[str]:
+    """Give a person who was graded before his old id; sentences on those to whom that happened.
+
+    A platform's number stays when a name changes. Moodle's number is of one assignment, so that there a
+    worksheet's e-mail address tells who it is. mails: addresses by student in the gradebook.
+    """
+    known = {}
+    for record in records:
+        if record.get("number"):
+            scope = record["assignment"] if record["platform"] == MOODLE else ""
+            known[record["platform"], scope, record["number"]] = record["student"]
+    by_mail = {mail.casefold(): student for student, mail in mails.items()}
+    people = {p.number: p for p in listed.people} if listed and listed.kind == MOODLE else {}
+    taken = {(one.student, one.assignment) for one in submissions}
+    warnings = []
+    for one in submissions:
+        moodle = one.platform == MOODLE
+        student = (
+            known.get((one.platform, one.assignment if moodle else "", one.number)) if one.number else None
+        )
+        if student is None and moodle and one.number in people:
+            student = by_mail.get(people[one.number].email.casefold())
+        if student not in (None, one.student) and (student, one.assignment) not in taken:
+            warnings.append(f"{one.student} is {student}, who was graded before.")
+            taken.add((student, one.assignment))
+            one.student = student
+    return warnings
 
 
 def read(path: Path) -> Roster:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import threading
@@ -21,11 +22,14 @@ from autograder.grading.intake import Found, Submission, Unreadable
 from autograder.grading.isolate import Limits
 from autograder.grading.judge import Judge
 from autograder.grading.plan import Course, Plan
-from autograder.grading.roster import Roster
+from autograder.grading.roster import Roster, settle
 from autograder.grading.sandbox import NONE, Sandbox, label_of, modules_for
 from autograder.grading.score import Graded, Grader, failed
 from rslib.errors import ConfigError, DataError
 from rslib.progress import Progress, note
+
+SECRET = "submission_secret.txt"
+"""Written by `nbgrader submit`; by it a student's own account finds his feedback in the exchange."""
 
 
 def store(course: Course, journal: Journal, book: Book, graded: Graded) -> str:
@@ -36,14 +40,25 @@ def store(course: Course, journal: Journal, book: Book, graded: Graded) -> str:
     for name, nb in graded.notebooks.items():
         write(folder / f"{name}.ipynb", nbformat.writes(nb) + "\n")
         write(target / f"{name}.html", pages.feedback(record, nb, name))
-    if record["submitted_at"]:
-        write(folder / "timestamp.txt", record["submitted_at"])
+    _for_release(graded, (folder, target))
     record["moved"] = moved(before, record)
     old = (before or {}).get("answers", {})
     record["changed"] = [n for n in record["cells"] if old.get(n, "") != record["answers"].get(n, "")]
     journal.write(record)
     _commit(journal, book, record)
     return record["moved"]
+
+
+def _for_release(graded: Graded, folders: Sequence[Path]) -> None:
+    """Put beside the pages what `nbgrader release_feedback` looks for there: the time, and its own secret."""
+    when = graded.record["submitted_at"]
+    found = {"timestamp.txt": when.encode()} if when else {}
+    if SECRET in graded.one.extras:
+        with contextlib.suppress(Unreadable):
+            found[SECRET] = graded.one.extras[SECRET].read()
+    for folder in folders:
+        for name, content in found.items():
+            write(folder / name, content)
 
 
 def _commit(journal: Journal, book: Book, record: dict[str, Any]) -> None:
@@ -141,6 +156,7 @@ def grade_course(
         for name in {one.assignment for one in found.submissions}:
             course.tell_gradebook(known[name])
         with Book(course, guard=sandbox.isolation == NONE, journal=journal) as book:
+            found.warnings += settle(found.submissions, journal.everything(), listed, book.mails())
             todo, start = tasks(known, found.submissions, journal, book), time.monotonic()
             changes = run(course, journal, book, todo, sandbox, limits, workers, skip_check)
             book.assign_penalties(list(known))

@@ -15,17 +15,21 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import nbformat
+import nbgrader as installed
 from nbgrader.api import Gradebook
+from nbgrader.preprocessors import ClearHiddenTests, ClearSolutions, ComputeChecksums, LockCells
 from nbgrader.utils import parse_utc
 
 from tests.courses.cells import MODEL, Cell, Course, Student, clean
 
 HERE = Path(__file__).parent
+EXAMPLE = Path(installed.__file__).parent / "docs" / "source" / "user_guide"
 KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
 
 
@@ -56,6 +60,28 @@ def notebook(cells: list[Cell]) -> nbformat.NotebookNode:
 def write_notebook(made: nbformat.NotebookNode, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(made, path)
+
+
+def write_example(course: Course, folder: Path) -> None:
+    """Write nbgrader's own example as `nbgrader quickstart` does, and what the students hand in for it.
+
+    Neither is kept in this repository: the text is nbgrader's.
+    """
+    shutil.copytree(EXAMPLE / "source" / course.example, folder / "source" / "ps1")
+    shutil.copy(EXAMPLE / "source" / "header.ipynb", folder / "source")
+    if course.example == "ps1_autotest":
+        shutil.copy(EXAMPLE / "autotests.yml", folder)
+    config = 'c = get_config()\nc.IncludeHeaderFooter.header = "source/header.ipynb"\n'
+    write_text(folder / "nbgrader_config.py", config + f'c.CourseDirectory.course_id = "{folder.name}"\n')
+    for path in sorted((folder / "source" / "ps1").glob("*.ipynb")):
+        made = nbformat.read(path, 4)
+        model = {graded(cell): Cell(cell.source) for cell in made.cells}
+        for step in (LockCells, ClearSolutions, ClearHiddenTests, ComputeChecksums):
+            made, _ = step().preprocess(made, {})
+        for name, student in course.students.items():
+            filled = deepcopy(made)
+            fill(filled, student, model)
+            write_notebook(filled, folder / "submitted" / name / "ps1" / path.name)
 
 
 def write_course(course: Course, folder: Path) -> None:
@@ -100,6 +126,11 @@ def set_due_dates(folder: Path, due: dict[str, str]) -> None:
             book.update_or_create_assignment(assignment, duedate=parse_utc(date))
 
 
+def graded(cell: nbformat.NotebookNode) -> str:
+    """The grade id of a cell, or ""."""
+    return cell.metadata.get("nbgrader", {}).get("grade_id", "")
+
+
 def solved(cell: Cell) -> str:
     """The instructor's answer without its marks."""
     return "\n".join(line for line in cell.source.split("\n") if not line.strip().startswith("### "))
@@ -109,7 +140,7 @@ def fill(made: nbformat.NotebookNode, student: Student, model: dict[str, Cell]) 
     """Fill a student's answers into a released notebook, in place."""
     cells = []
     for cell in made.cells:
-        grade_id = cell.metadata.get("nbgrader", {}).get("grade_id", "")
+        grade_id = graded(cell)
         given = student.answers.get(grade_id)
         if given is not None:
             cell.source = solved(model[grade_id]) if given is MODEL else clean(given)
@@ -157,31 +188,40 @@ def marks(folder: Path) -> dict[str, Any]:
     return {"scores": scores, "late": late, "by_hand": by_hand}
 
 
+def autograde(work: Path, course: Course, name: str) -> dict[str, Any]:
+    """Release and grade a course by stock nbgrader; return the marks."""
+    assignments = sorted({path.split("/")[0] for path in course.notebooks}) or ["ps1"]
+    for assignment in assignments:
+        nbgrader(work, "generate_assignment", assignment, "--create")
+    set_due_dates(work, course.due)
+    if not course.example:
+        for student in course.students:
+            hand_in(course, student, work / "release", HERE / name / "submitted")
+        shutil.copytree(HERE / name / "submitted", work / "submitted")
+    for assignment in assignments:
+        nbgrader(work, "autograde", assignment)
+    return {"due": course.due, **marks(work)}
+
+
 def build(name: str) -> dict[str, Any]:
     """Write a course anew and return what stock nbgrader gives for it."""
-    course, folder = described(name), HERE / name
-    write_course(course, folder)
-    assignments = sorted({path.split("/")[0] for path in course.notebooks})
+    course = described(name)
+    if not course.example:
+        write_course(course, HERE / name)
     with tempfile.TemporaryDirectory() as temporary:
-        work = Path(temporary) / name
-        copy_course(folder, work)
-        for assignment in assignments:
-            nbgrader(work, "generate_assignment", assignment, "--create")
-        set_due_dates(work, course.due)
-        for student in course.students:
-            hand_in(course, student, work / "release", folder / "submitted")
-        shutil.copytree(folder / "submitted", work / "submitted")
-        for assignment in assignments:
-            nbgrader(work, "autograde", assignment)
-        stock = {"due": course.due, **marks(work)}
-    (folder / "stock.json").write_text(json.dumps(stock, indent=1, sort_keys=True) + "\n")
+        write_copy(name, Path(temporary) / name)
+        stock = autograde(Path(temporary) / name, course, name)
+    (HERE / name / "stock.json").write_text(json.dumps(stock, indent=1, sort_keys=True) + "\n")
     return stock
 
 
-def copy_course(folder: Path, target: Path) -> None:
-    """Copy what an instructor's course folder holds, and nothing that tells the right marks."""
+def write_copy(name: str, target: Path) -> None:
+    """Write what an instructor's course folder holds, and nothing that tells the right marks."""
+    if (course := described(name)).example:
+        write_example(course, target)
+        return
     hidden = shutil.ignore_patterns("description.py", "stock.json", "refused.json", "__pycache__")
-    shutil.copytree(folder, target, ignore=hidden)
+    shutil.copytree(HERE / name, target, ignore=hidden)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ class Student:
     late: dict[str, str] = field(default_factory=dict)  # ASSIGNMENT: text of timestamp.txt
     absent: tuple[str, ...] = ()  # ASSIGNMENT or ASSIGNMENT/NOTEBOOK that is not handed in
     edit: Callable[[NotebookNode], None] | None = None  # what else was done to each notebook
+    twin: str = ""  # who answered the same in whole notebooks: stock trips over the damage, a grader need not
 
 
 @dataclass
@@ -55,6 +56,7 @@ class Course:
     files: dict[str, str] = field(default_factory=dict)  # path below the course: text
     config: str = ""
     due: dict[str, str] = field(default_factory=dict)  # ASSIGNMENT: due date
+    example: str = ""  # the source is nbgrader's example of this name, and none of ours
 
 
 def clean(source: str) -> str:

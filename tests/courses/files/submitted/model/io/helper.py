@@ -1,0 +1,7 @@
+"""My helpers."""
+
+NAMES = ["Ada", "Bo"]
+
+
+def double(thing):
+    return thing * 2

@@ -1,0 +1,4 @@
+import extra
+NAMES = extra.NAMES
+def double(x):
+    return x + x

@@ -1,0 +1,3 @@
+NAMES = ['Ada']
+def double(s):
+    return s + 'ab'

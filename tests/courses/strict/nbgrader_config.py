@@ -1,0 +1,11 @@
+c = get_config()  # noqa
+c.CourseDirectory.course_id = "strict"
+c.CourseDirectory.student_id_exclude = "guest,tester"
+c.LateSubmissionPlugin.penalty_method = "zero"
+c.IncludeHeaderFooter.header = "source/header.ipynb"
+c.Execute.timeout = 2
+c.ClearSolutions.begin_solution_delimeter = "#:) solution"
+c.ClearSolutions.end_solution_delimeter = "#(: solution"
+c.ClearSolutions.code_stub = {"python": "raise RuntimeError('nothing here yet')"}
+c.ClearHiddenTests.begin_test_delimeter = "#:) hidden"
+c.ClearHiddenTests.end_test_delimeter = "#(: hidden"

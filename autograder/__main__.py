@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+from pathlib import Path
 
 from rslib.errors import RSError
 
@@ -15,6 +17,7 @@ COMMANDS = {
     "calibrate": "measure the thresholds of the experiments",
     "grade": "grade strangers' notebooks into nbgrader's gradebook",
     "check-course": "grade the instructor's own solutions: is every assignment graded rightly here?",
+    "feedback": "write feedback pages anew, with scores and comments given by hand",
     "doctor": "probe the walls that strangers' notebooks are run behind",
     "report": "a page on a graded assignment: pass rates, wrong ideas, work that is the same",
 }
@@ -29,6 +32,8 @@ def main(argv: list[str] | None = None) -> int:
         print("\n".join(f"  {name:12} {text}" for name, text in COMMANDS.items()))
         return 0 if arguments and arguments[0] in ("-h", "--help") else 2
     name = arguments[0]
+    # nbgrader calls a program of this environment by its name (alembic), also where nobody activated it.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     try:
         return importlib.import_module(f"autograder.{_MODULES.get(name, name)}").main(arguments[1:])
     except RSError as error:

@@ -35,8 +35,6 @@ WARM = ("numpy", "IPython")
 def main(argv: Sequence[str] | None = None) -> int:
     """Grade, print a summary, write results.csv, canvas.csv and, for Moodle, moodle.csv."""
     options = _parser().parse_args(argv)
-    path = os.environ.get("PATH", "")
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{path}"  # nbgrader calls alembic
     listed = read_roster(options.roster) if options.roster else None
     sandbox = sandbox_of(options)
     if sandbox.isolation == NONE:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from autograder.grading.pages import executed
+from autograder.grading.pages import CLOSE, OPEN, executed
 from autograder.grading.plan import Cell, Notebook
 from autograder.grading.rebuild import Rebuilt, Step
 
@@ -75,7 +75,7 @@ WRITTEN = (
     f"{{{{ ''.__class__ }}}} {{% raw %}}<%= {ACT} %> <b {FOCUS}>",
     f"%%html\n<b {FOCUS}>",
     f"%%javascript\n{ACT}",
-    f'x</pre>\n\n<pre class="tex2jax_ignore mathjax_ignore" style="white-space: pre-wrap">\n<b {FOCUS}>',
+    f"x{CLOSE}\n\n<b {FOCUS}>{OPEN}<b {FOCUS}>",
     f"\u202e<b {FOCUS}>\u2066\u2028<b {FOCUS}>\u2029",
 )
 PAYLOADS = (*TAGS, *WRITTEN)

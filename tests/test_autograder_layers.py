@@ -22,8 +22,8 @@ ROWS = (
     {"shell", "release", "calibrate"},
     {"course", "rendering"},
     {"grading"},
-    {"grade", "doctor", "report"},
-    {"grading_bench"},
+    {"grade", "doctor", "report", "feedback"},
+    {"check_course", "grading_bench"},
     {"__main__"},
 )
 SHARED = {"exercises", "experiments"}

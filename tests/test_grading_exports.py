@@ -218,6 +218,19 @@ def test_no_cell_is_a_formula(tmp_path, gradebook, text):
             assert not any(cell.strip()[:1] in tuple("=+-@\uff1d") for cell in row), row
 
 
+def test_a_name_of_the_roster_holds_no_markup_for_formgrader(tmp_path, gradebook):
+    """Students choose their names in some platforms, and formgrader's pages take names for HTML."""
+    add(gradebook, "ada", 6.0)
+    people = """id,first_name,last_name,email,lms_user_id
+ada,<img src=x onerror=alert(1)>Ada,"O'Neil $\\href{javascript:1}{x}$",ada@uni.org,1
+eve,Ève,&lt;script&gt;,"""
+    exports.export(tmp_path, gradebook, [record("ada")], listed(tmp_path, people))
+    names = [(s.first_name, s.last_name) for s in gradebook.students]
+    assert not re.search(r'[<>&"$\\{}]', str(names).replace("\\\\", "\\"))
+    assert {first for first, _ in names} == {"img src=x onerror=alert(1) Ada", "Ève"}
+    assert any("O'Neil" in last for _, last in names)
+
+
 def test_nobody_is_the_row_of_points(tmp_path, gradebook):
     add(gradebook, "Points Possible", 1.0)
     paths, _ = exports.export(tmp_path, gradebook, [])

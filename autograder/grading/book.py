@@ -202,7 +202,7 @@ class Book:
 
     def has(self, record: Mapping[str, Any]) -> bool:
         """Whether the gradebook holds the points of a record."""
-        found = self._submission(record["assignment"], record["student"])
+        found = self.submission(record["assignment"], record["student"])
         if found is None:
             return False
         points = {f"{n.name}/{g.name}": g.auto_score for n in found.notebooks for g in n.grades}
@@ -246,7 +246,8 @@ class Book:
             fix = "Mend the plugin, then run again: everything else is stored."
             raise ConfigError(what, where="c.AssignLatePenalties", fix=fix) from error
 
-    def _submission(self, assignment: str, student: str) -> SubmittedAssignment | None:
+    def submission(self, assignment: str, student: str) -> SubmittedAssignment | None:
+        """What the gradebook holds of a submission, or None."""
         found = self.gradebook.db.query(SubmittedAssignment).join(Assignment, SubmittedAssignment.assignment)
         return found.filter(
             Assignment.name == assignment, SubmittedAssignment.student_id == student
@@ -258,7 +259,7 @@ class Book:
         if session.get(Student, student) is None:
             session.add(Student(id=student))
         assignment = session.query(Assignment).filter(Assignment.name == name).one()
-        submission = self._submission(name, student)
+        submission = self.submission(name, student)
         if submission is None:
             submission = SubmittedAssignment(assignment_id=assignment.id, student_id=student)
             session.add(submission)

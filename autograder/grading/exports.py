@@ -36,6 +36,8 @@ COLUMNS = (
     "score",
     "max_score",
 )
+MARKUP = re.compile(r"""[<>&"`{}\\$\x00-\x1f\x7f-\x9f]+""")
+"""What no name needs. People choose their names in some platforms, and formgrader takes names for HTML."""
 CANVAS_COLUMNS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section")
 MOODLE_COLUMNS = (
     "Identifier",
@@ -154,7 +156,7 @@ def _fill(known: Student, person: Person, kind: str) -> None:
     """Add names, address and number where there are none; Moodle's numbers are of one assignment alone."""
     for name in ("first_name", "last_name", "email"):
         if not getattr(known, name) and getattr(person, name):
-            setattr(known, name, getattr(person, name)[:128])
+            setattr(known, name, MARKUP.sub(" ", getattr(person, name)).strip()[:128])
     if not known.lms_user_id and person.number and kind != roster.MOODLE:
         known.lms_user_id = person.number[:128]
 

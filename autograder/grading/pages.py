@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape, unescape
 from typing import Any
 
@@ -114,7 +114,8 @@ def _cell(place: int, step: Step, result: Mapping[str, Any], room: Room) -> Note
     if theirs:  # a raw cell too: nbconvert takes raw text for HTML
         return nbformat.v4.new_markdown_cell(as_typed(room.take(step.source)), **facts)
     make = nbformat.v4.new_markdown_cell if step.kind == "markdown" else nbformat.v4.new_raw_cell
-    return make(step.cell.release, **facts)
+    pictures = {"attachments": nbformat.from_dict(step.cell.attachments)} if step.cell.attachments else {}
+    return make(step.cell.release, **facts, **pictures)
 
 
 def _plain(source: str) -> str:
@@ -122,21 +123,85 @@ def _plain(source: str) -> str:
     return "\n".join(line.rstrip() for line in source.split("\n"))
 
 
-def feedback(record: Mapping[str, Any], nb: NotebookNode, name: str) -> str:
-    """One student's page: points, reasons, what was repaired, and the notebook with its outputs."""
-    title = f"{name}: {record['points']:g} of {record['out_of']:g} points"
+def is_ours(nb: NotebookNode) -> bool:
+    """Whether `executed` made a notebook; another one may hold hidden tests."""
+    return all(re.fullmatch(r"before-grading|cell-\d+", cell.get("id", "")) for cell in nb.cells)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a person gave to a cell. score: in place of the automatic one, or None. stale: to be looked at."""
+
+    score: float | None
+    extra: float = 0.0
+    stale: bool = False
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What the gradebook holds of a submission, by "notebook/grade id", and the penalty for its lateness."""
+
+    cells: Mapping[str, Mark] = field(default_factory=dict)
+    comments: Mapping[str, str] = field(default_factory=dict)
+    penalty: float = 0.0
+
+    @property
+    def given(self) -> bool:
+        """Whether there is anything that a page without these marks would lack."""
+        by_hand = any(mark.score is not None or mark.extra for mark in self.cells.values())
+        return bool(by_hand or self.comments or self.penalty)
+
+    def of(self, cell: Mapping[str, Any]) -> Mark:
+        """The mark of a cell of a record."""
+        return self.cells.get(cell["where"], Mark(None))
+
+    def points(self, cell: Mapping[str, Any]) -> float | None:
+        """A cell's points without extra credit; None where a person has yet to look at it."""
+        score = self.of(cell).score
+        return cell["points"] if score is None else score
+
+    def total(self, record: Mapping[str, Any]) -> float:
+        """All points of a record with extra credit, less the penalty, at least 0."""
+        cells = record["cells"].values()
+        return max(0.0, sum((self.points(c) or 0.0) + self.of(c).extra for c in cells) - self.penalty)
+
+
+def feedback(record: Mapping[str, Any], nb: NotebookNode, name: str, marks: Marks | None = None) -> str:
+    """One student's page: points, reasons, what was repaired, and the notebook with outputs and comments."""
+    marks = marks or Marks()
+    title = f"{name}: {marks.total(record):g} of {record['out_of']:g} points"
     parts = [f"<h1>{escape(title)}</h1>"]
+    missing = sum(marks.points(c) is None for c in record["cells"].values())
+    if missing:
+        parts.append(f"<p class='note'>Cells that are still to be scored by hand: {missing}.</p>")
     if record["problem"]:
         parts.append(f"<p class='note'>{escape(record['problem'])}</p>")
     if record["notes"]:
         items = "".join(f"<li>{escape(note)}</li>" for note in record["notes"])
         parts.append(f"<div class='note'><p>Before grading:</p><ul>{items}</ul></div>")
-    cells = [
-        (name, _points(c["points"]), f"{c['out_of']:g}", c["why"]) for name, c in record["cells"].items()
-    ]
-    parts.append(table(("cell", "points", "of", "why"), cells))
-    parts += [_shown(cell) for cell in nb.cells if cell.id != "before-grading"]
+    rows = [_row(cell, known, marks) for cell, known in record["cells"].items()]
+    if marks.penalty:
+        rows.append(("late submission", f"-{marks.penalty:g}", "", ""))
+    parts.append(table(("cell", "points", "of", "why"), rows))
+    for cell in nb.cells:
+        if cell.id != "before-grading":
+            parts += [_shown(cell), _comment(cell, name, marks)]
     return document(title, parts)
+
+
+def _row(cell: str, known: Mapping[str, Any], marks: Marks) -> tuple[str, str, str, str]:
+    mark, points = marks.of(known), marks.points(known)
+    shown = "by hand" if points is None else f"{points:g}"
+    why = known["why"] if mark.score is None else "Scored by hand."
+    if mark.score is not None and mark.stale:
+        why = "Scored by hand; the work has changed since, and will be looked at again."
+    return cell, shown + (f" and {mark.extra:g} extra" if mark.extra else ""), f"{known['out_of']:g}", why
+
+
+def _comment(cell: NotebookNode, name: str, marks: Marks) -> str:
+    grade_id = cell.metadata.get("nbgrader", {}).get("grade_id", "")
+    text = marks.comments.get(f"{name}/{grade_id}", "")
+    return f"<div class='note'><p>Comment:</p><pre>{escape(text)}</pre></div>" if text else ""
 
 
 def document(title: str, parts: Sequence[str]) -> str:
@@ -154,10 +219,6 @@ def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
         for first, *rest in body
     )
     return f"<table><thead><tr>{top}</tr></thead><tbody>{lines}</tbody></table>"
-
-
-def _points(points: float | None) -> str:
-    return "by hand" if points is None else f"{points:g}"
 
 
 def _shown(cell: NotebookNode) -> str:

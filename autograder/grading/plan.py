@@ -44,7 +44,7 @@ class Cell:
 
     role: "answer" (the learner's, perhaps graded by hand), "test", "locked", "task" or "plain".
     source: as graded. release: as handed out, without hidden tests. solution: the instructor's own text.
-    metadata: nbgrader's, as released.
+    metadata: nbgrader's, as released. attachments: pictures that a markdown cell carries.
     """
 
     place: int
@@ -58,6 +58,7 @@ class Cell:
     points: float
     by_hand: bool
     metadata: dict[str, Any] = field(hash=False, compare=False)
+    attachments: dict[str, Any] = field(default_factory=dict, hash=False, compare=False)
 
     @property
     def hidden(self) -> bool:
@@ -323,4 +324,5 @@ def _cell(place: int, solved: NotebookNode, graded: NotebookNode, released: Note
         float(known.get("points", 0) or 0),
         role == "task" or (role == "answer" and bool(known.get("grade"))),
         known,
+        dict(released.get("attachments", {})),
     )

@@ -22,6 +22,7 @@ from autograder.grading.intake import Found, Submission, Unreadable
 from autograder.grading.isolate import Limits
 from autograder.grading.judge import Judge
 from autograder.grading.plan import Course, Plan
+from autograder.grading.returned import rewrite
 from autograder.grading.roster import Roster, settle
 from autograder.grading.sandbox import NONE, Sandbox, label_of, modules_for
 from autograder.grading.score import Graded, Grader, failed
@@ -164,6 +165,7 @@ def grade_course(
             now = sorted({one.assignment for one in found.submissions})
             paths, warnings = export(course.root, book.gradebook, journal.everything(), listed, now)
             found.warnings += warnings
+            found.warnings += rewrite(book, records, only_given=True)
         summary(records, len(todo), time.monotonic() - start, found, changes, paths)
 
 

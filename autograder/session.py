@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autograder import exercises
+from autograder import exercises, handouts
 from autograder.exercise import Exercise, Variant, table
+from autograder.locked import SENTENCE
 from autograder.verdict import Verdict, grade
 from autograder.work import Work
 from rslib.errors import ConfigError
@@ -58,7 +59,8 @@ def begin(notebook: str, student: str = "", course: str = "") -> Path:
     _CURRENT.__init__(notebook, student, course, predictions)
     whose = f"variant of {student!r}" if student.strip() else 'common variant (put your id into student="")'
     points = sum(e.points for e in exercises.of_notebook(notebook))
-    print(f"Notebook {notebook}: {points:g} points, {whose}.")
+    total = f"{points:g} points, " if exercises.can_mark() else ""
+    print(f"Notebook {notebook}: {total}{whose}.")
     return _CURRENT.folder()
 
 
@@ -69,12 +71,13 @@ def whose() -> str:
 
 def given(exercise: str) -> Any:
     """What an exercise hands out: its questions, cards or models, in this learner's variant."""
-    found = exercises.find(exercise)
-    if found.given is None:
+    found = handouts.handout(_CURRENT.variant(exercise))
+    if found is None:
+        exercises.find(exercise)
         raise ConfigError(
             f"exercise {exercise} hands nothing out; run its cells and then check({exercise!r})"
         )
-    return found.given(_CURRENT.variant(exercise))
+    return found
 
 
 def check(exercise: str, *, seed: int | None = None, names: Mapping[str, Any] | None = None) -> Verdict:
@@ -83,6 +86,9 @@ def check(exercise: str, *, seed: int | None = None, names: Mapping[str, Any] | 
     seed: to draw the same inputs again (a verdict carries its seed). names: where to look for the answers;
     by default the notebook's variables.
     """
+    if not exercises.can_mark():
+        print(f"{exercise}: {SENTENCE}")
+        return Verdict(exercise, "", (), 0, 0.0)
     found = exercises.find(exercise)
     seed = int.from_bytes(os.urandom(4), "little") if seed is None else seed
     names = _notebook_names() if names is None else names

@@ -17,7 +17,7 @@ ROWS = (
     {"locked", "verdict", "ordering_widget", "ordering_run"},
     {"choice"},
     {"exercises", "experiments"},
-    {"keys"},
+    {"handouts", "keys"},
     {"session", "catalogue", "numbers"},
     {"shell", "release", "calibrate"},
     {"course", "rendering"},

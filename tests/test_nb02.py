@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autograder.exercise import Variant, Wrong
-from autograder.exercises import nb02_2, nb02_3, nb02_4
+from autograder.exercises import nb02_2, nb02_3, nb02_4, nb02_scorers
 from autograder.keys import nb02_1
 from autograder.keys.questions import grade_question, lint
 from autograder.work import Work
@@ -38,14 +38,14 @@ def test_every_wrong_option_tells_its_own_feedback():
 
 def test_every_learner_gets_the_deaf_twin_and_one_or_two_good_models():
     for variant in VARIANTS:
-        names = nb02_3.names_of(variant).values()
+        names = nb02_scorers.names_of(variant).values()
         assert len(set(names)) == 4
         assert {"tiny", "tiny-blind"} <= set(names)
     places = Counter(
-        next(k for k, v in nb02_3.names_of(variant).items() if v == "tiny") for variant in VARIANTS
+        next(k for k, v in nb02_scorers.names_of(variant).items() if v == "tiny") for variant in VARIANTS
     )
     assert min(places.values()) > 40  # 75 expected; below 41 by chance once in 1e6
-    seen = {name.rstrip("0123456789") for variant in VARIANTS for name in nb02_3.names_of(variant).values()}
+    seen = {name.rstrip("0123456789") for variant in VARIANTS for name in nb02_scorers.names_of(variant).values()}
     assert seen == {"tiny", "tiny-blind", "tiny-unbiased", "tiny-length", "tiny-swapped", "noise"}
 
 

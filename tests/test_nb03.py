@@ -7,7 +7,7 @@ import pytest
 
 from autograder import exercises
 from autograder.exercise import ANSWERED, Variant, Wrong, same
-from autograder.exercises import nb03_1, nb03_2, nb03_3, nb03_4
+from autograder.exercises import nb03_1, nb03_2, nb03_3, nb03_given
 from autograder.experiments import nb03
 from autograder.keys import nb03_2 as keys
 from autograder.keys import nb04_4
@@ -186,7 +186,7 @@ def test_the_pool_alone_which_given_code_draws_earns_nothing():
 
 
 def test_every_learner_gets_a_pool_of_their_own():
-    seeds = {nb03_3.given(Variant(str(k), "", "3.3"))["seed"] for k in range(50)}
+    seeds = {nb03_given.pool(Variant(str(k), "", "3.3"))["seed"] for k in range(50)}
     assert len(seeds) >= 49
 
 
@@ -208,5 +208,5 @@ def test_the_hidden_prompts_are_none_of_the_notebooks():
 
 
 def test_what_3_4_hands_out_is_what_is_graded():
-    found = nb03_4.given(Variant("ada", "", "3.4"))
+    found = nb03_given.sweep(Variant("ada", "", "3.4"))
     assert found["temperatures"] == list(nb03.TEMPERATURES) and found["ns"] == list(nb03.SWEEP_NS)

@@ -7,7 +7,7 @@ import pytest
 
 from autograder import exercises
 from autograder.exercise import Variant
-from autograder.exercises import nb07_1, nb07_2, nb07_3, nb07_results
+from autograder.exercises import nb07_1, nb07_2, nb07_3, nb07_methods, nb07_results
 from autograder.keys import nb07_3 as keys
 from autograder.verdict import grade
 from autograder.work import Work
@@ -60,9 +60,9 @@ def test_learners_see_the_cells_under_numbers_of_their_own():
     assert len(orders) == 50
 
 
-@pytest.mark.parametrize("name", nb07_2.METHODS)
+@pytest.mark.parametrize("name", nb07_results.METHODS)
 def test_the_table_of_the_engine_says_who_pushes_down(name):
-    found = nb07_2.given(Variant())[name]
+    found = nb07_methods.given(Variant())[name]
     right = nb07_2.described(*found)
     assert right["negatives"] is (name in {"dpo", "rloo", "grpo", "ppo"})
     assert right["models"] >= (0 if name == "best_of_n" else 2)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from autograder import choice, exercises
+from autograder import choice, exercises, handouts
 from autograder.choice import Sheet
 from autograder.exercise import Variant
 from autograder.keys import questions
@@ -85,3 +85,11 @@ def test_what_is_shown_is_what_is_marked(id):
     for student in ("", "ada", "bob"):
         keyed = sheet(id, Variant(student, "", id)).questions
         assert [q.asked() for q in keyed] == list(shown(student)[id].questions)
+
+
+def test_what_given_hands_out_is_what_the_exercise_says():
+    for exercise in exercises.EXERCISES.values():
+        variant = Variant("ada", "2026", exercise.id)
+        handed = handouts.handout(variant)
+        assert (handed is None) == (exercise.given is None), exercise.id
+        assert handed is None or repr(handed) == repr(exercise.given(variant)), exercise.id

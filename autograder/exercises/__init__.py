@@ -20,6 +20,11 @@ def _notebooks() -> list[str]:
     return sorted(name[2:] for name in names if re.fullmatch(r"nb\d\d", name))
 
 
+def can_mark() -> bool:
+    """Whether exercises can be marked here: a submission's process has what they hand out, and no more."""
+    return any(name != "00" for name in _notebooks())
+
+
 @cache
 def of_notebook(notebook: str) -> tuple[Exercise, ...]:
     """The exercises of a notebook ("01"), in order; none for an ungraded or unknown one."""

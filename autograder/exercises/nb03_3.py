@@ -15,13 +15,13 @@ from autograder.exercise import (
     Exercise,
     Idea,
     Part,
-    Variant,
     Wrong,
     diagnose,
     numbers,
     require,
     same,
 )
+from autograder.exercises import nb03_given
 from autograder.exercises.nb03_1 import with_replacement
 from autograder.experiments.nb03 import MODELS, NS, gains, matrices, policy, reward_model
 from autograder.work import Work
@@ -60,16 +60,6 @@ ROUNDED = 0.006
 WIDTHS = (0.7, 1.6)
 """Widths that an interval may have, against the bootstrap over intents, or that over prompts, whichever is
 nearer: a t interval, two standard errors or a level of 99 % lie within, one standard error does not."""
-
-
-def given(variant: Variant) -> dict[str, Any]:
-    """The seed of this learner's pool, and its size."""
-    return {
-        "seed": int(variant.rng("pool").integers(10_000, 99_999)),
-        "prompts": 48,
-        "n": NS[-1],
-        "ns": list(NS),
-    }
 
 
 def tables(work: Work) -> dict[str, Dataset]:
@@ -148,7 +138,7 @@ _VERIFIED: WeakKeyDictionary[Dataset, tuple[Dataset, int]] = WeakKeyDictionary()
 def verified(work: Work, rng: np.random.Generator) -> Arrays:
     """As `checked`, for a pool that is the policy's own; tables that have passed are not looked at again."""
     arrays = checked(work)
-    (first, second), seed = tables(work).values(), given(work.variant)["seed"]
+    (first, second), seed = tables(work).values(), nb03_given.pool(work.variant)["seed"]
     before = _VERIFIED.get(first)
     if before is None or before[0] is not second or before[1] != seed:
         _verify(work, arrays, rng)
@@ -170,7 +160,7 @@ def _verify(work: Work, arrays: Arrays, rng: np.random.Generator) -> None:
             idea="F06",
             got=f"{statistic}: {value:.2f}",
         )
-    _grade_draws(found[MODELS[0]], given(work.variant)["seed"], rng)
+    _grade_draws(found[MODELS[0]], nb03_given.pool(work.variant)["seed"], rng)
 
 
 def _grade_rewards(found: Mapping[str, Dataset], rng: np.random.Generator) -> None:
@@ -464,6 +454,6 @@ EXERCISE = Exercise(
         Part("where gold is highest", 0.5, grade_peaks),
         Part("how far it falls, and whether the data can tell", 1.5, grade_fall),
     ),
-    given=given,
+    given=nb03_given.pool,
     measured=True,
 )

@@ -9,7 +9,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from autograder import calibration
-from autograder.exercise import ANSWERED, Exercise, Part, Variant, Wrong, require, same
+from autograder.exercise import ANSWERED, Exercise, Part, Wrong, require, same
+from autograder.exercises import nb03_given
 from autograder.experiments.nb03 import (
     CHOSEN_N,
     SWEEP_NS,
@@ -25,12 +26,6 @@ from rslib import theory
 
 MAX, MEDIAN, CHOICE = "gives the curve of the best", "gives the curve of the median", "chooses for n = 16"
 Hidden = dict[float, np.ndarray]
-
-
-def given(variant: Variant) -> dict[str, Any]:
-    """The temperatures and the n of the table, and the n that the temperature is chosen for."""
-    seed = int(variant.rng("sweep").integers(10_000, 99_999))
-    return {"temperatures": list(TEMPERATURES), "ns": list(SWEEP_NS), "choose_at": CHOSEN_N, "seed": seed}
 
 
 _HIDDEN: WeakKeyDictionary[Work, Hidden] = WeakKeyDictionary()
@@ -188,6 +183,6 @@ EXERCISE = Exercise(
         Part("the median of n, per temperature", 1.0, grade_median),
         Part("the temperature for n = 16", 1.0, grade_choice),
     ),
-    given=given,
+    given=nb03_given.sweep,
     measured=True,
 )

@@ -11,6 +11,7 @@ import numpy as np
 
 from autograder.calibration import threshold
 from autograder.exercise import Exercise, Part, Wrong, require, short
+from autograder.exercises.models import base_policy, judge
 from autograder.work import Work
 from rslib import evaluation, schema
 from rslib.errors import RSError
@@ -18,7 +19,7 @@ from rslib.errors import RSError
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from rslib.models import Policy, RewardModel
+    from rslib.models import Policy
 
 N = 16
 FEWEST_PROMPTS = 96
@@ -70,22 +71,6 @@ def _key(value: Any) -> Any:
     if hasattr(value, "fingerprint"):
         return value.fingerprint()
     return schema.fingerprint(value) if hasattr(value, "column_names") else value
-
-
-@cache
-def base_policy() -> Policy:
-    """The embedded policy."""
-    from rslib.models import load_policy
-
-    return load_policy("tiny")
-
-
-@cache
-def judge() -> RewardModel:
-    """The embedded reward model."""
-    from rslib.models import load_reward_model
-
-    return load_reward_model("tiny")
 
 
 def hidden_prompts(rng: np.random.Generator) -> Dataset:

@@ -6,52 +6,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 
-from autograder.exercise import Exercise, Idea, Part, Variant, diagnose, require, short
-from autograder.exercises.nb07_results import METHODS, content
+from autograder.exercise import Exercise, Idea, Part, diagnose, require, short
+from autograder.exercises import nb07_methods
+from autograder.exercises.nb07_methods import Evidence
 from autograder.work import Work
-from rslib.arena.arms import ARMS, UNTUNED, Arm
+from rslib.arena.arms import UNTUNED, Arm
 from rslib.arena.counts import code_lines
-from rslib.rl import advantages, unified
 
 KEYS = ("models", "settings", "lines", "negatives", "sensitivity")
 FORM = "returns the five entries"
 MODELS, SETTINGS, LINES = "counts models at the peak", "counts what is tuned", "counts lines of code"
 NEGATIVES, SENSITIVITY, TABLE = "sees negatives", "measures the range of gold", "has the engine's table"
-Evidence = tuple[Arm, list[dict[str, Any]], list[dict[str, Any]], np.ndarray]
-
-
-def coefficients(arm: str) -> np.ndarray:
-    """Gradient coefficients (B, T) of an arm on six scored responses of four tokens; (0, 4) untrained.
-
-    The engine's unified view at the start of training: the policy is still its reference.
-    """
-    rewards = torch.tensor([[0.3, -1.2, 2.1], [1.5, 0.4, -0.6]])
-    logprobs = torch.full((6, 4), -1.0)
-    own = advantages.leave_one_out(rewards).reshape(-1, 1)
-    scaled = advantages.group_normalised(rewards).reshape(-1, 1)
-    best = (rewards == rewards.max(1, keepdim=True).values).reshape(-1)
-    worst = (rewards == rewards.min(1, keepdim=True).values).reshape(-1)
-    weight = unified.dpo(*(torch.zeros(1) for _ in range(4)), beta=0.1)
-    pairs = weight * (best.float() - worst.float())[:, None]
-    found = {
-        "rs1": unified.rejection_sampling(logprobs, best),
-        "dpo": pairs.expand(6, 4),
-        "rloo": unified.policy_gradient(logprobs, own),
-        "grpo": unified.grpo(logprobs, logprobs, logprobs, scaled, 0.2, 0.04),
-        "ppo": unified.ppo(logprobs, logprobs, advantages.whiten(own.expand(6, 4), logprobs < 0), 0.2),
-    }
-    return np.round(found[arm].double().numpy(), 3) if arm in found else np.zeros((0, 4))
-
-
-def given(variant: Variant) -> dict[str, Evidence]:
-    """Arm -> (arm, its runs, its trials at equal FLOPs, gradient coefficients) of the methods shown."""
-    found = {}
-    for name in METHODS:
-        runs, trials = ([one for one in content()[kind] if one["arm"] == name] for kind in ("runs", "trials"))
-        found[name] = (ARMS[name], list(runs), list(trials), coefficients(name))
-    return found
 
 
 def described(arm: Arm, runs: Any, trials: Any, table: np.ndarray) -> dict[str, Any]:
@@ -269,7 +235,7 @@ def grade_entries(keys: tuple[str, ...], work: Work, rng: np.random.Generator) -
 def grade_table(work: Work, rng: np.random.Generator) -> None:
     """The learner's table holds what the engine says of every method shown."""
     found = work.value("methods", dict)
-    for name, evidence in given(work.variant).items():
+    for name, evidence in nb07_methods.given(work.variant).items():
         message = f"`methods` has no entry for {name!r}."
         require(isinstance(found.get(name), dict), TABLE, message, got=list(found))
         right = described(*evidence)
@@ -300,5 +266,5 @@ EXERCISE = Exercise(
         ),
         Part("the table", 0.5, grade_table),
     ),
-    given=given,
+    given=nb07_methods.given,
 )

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from autograder.exercises import nb02_3
+from autograder.exercises import nb02_3, nb02_scorers
 from autograder.exercises.nb02_3 import HIDDEN, LEARNER
 
 GOOD = ("tiny", "tiny-unbiased")
-NOISE = tuple(f"noise{head}" for head in nb02_3.NOISE_HEADS)
+NOISE = tuple(f"noise{head}" for head in nb02_scorers.NOISE_HEADS)
 MODELS = (*GOOD, "tiny-length", "tiny-swapped", *NOISE)
 
 
@@ -38,7 +38,7 @@ def measure(seed: int, folder: Path) -> dict[str, dict[str, float]]:
 
 def _probes(name: str, own: nb02_3.Table, hidden: nb02_3.Table) -> np.ndarray:
     """Pair accuracy and length slope, pooled over both tables as the grader does."""
-    scorer = nb02_3.Scorer(nb02_3.model(name))
+    scorer = nb02_scorers.Scorer(nb02_scorers.model(name))
     both = []
     for table in (own, hidden):
         rewards = scorer(table["prompt"], table["response"])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import rslib
+from autograder.exercises.nb03_given import CHOSEN_N, NS, SWEEP_NS, TEMPERATURES
 from rslib import schema, theory
 from rslib.models import Policy, RewardModel
 
@@ -18,13 +19,8 @@ if TYPE_CHECKING:
 
 MODELS = ("tiny", "tiny-unbiased")
 """The reward models of 3.3: the first learned from the biased labeller, the second from an unbiased one."""
-NS = (1, 2, 4, 8, 16, 32, 64, 128)
 PROMPTS = 40
 """Fewest prompts of a pool in 3.3."""
-TEMPERATURES = (0.3, 0.7, 1.0, 1.3, 1.7)
-SWEEP_NS = (1, 2, 4, 8, 16, 32)
-CHOSEN_N = 16
-"""The n that the temperature of 3.4 is chosen for."""
 HIDDEN_PROMPTS = 16
 
 

@@ -33,15 +33,15 @@ PACKAGE = Path(__file__).resolve().parents[1]
 COURSE = "/course"
 RESULTS = f"{COURSE}/.engine"
 """Where a learner's process finds results of the engine."""
+_HANDOUTS = """__init__ models nb00 nb01_2 nb01_4 nb02_scorers nb03_given nb05_1 nb05_2 nb05_3 nb05_panels
+    nb07_3 nb07_arena nb07_methods nb07_results nb08_2"""
 SEEN = (
     "__init__.py",
-    "calibration.json",
-    "calibration.py",
     "choice.py",
     "comparisons.json",
     "exercise.py",
-    "exercises/*.py",
-    "experiments/*.py",
+    *(f"exercises/{name}.py" for name in _HANDOUTS.split()),
+    "handouts.py",
     "items.py",
     "locked.py",
     "ordering.py",

@@ -2,12 +2,13 @@
 import numpy as np
 
 from autograder.exercise import Variant
-from autograder.exercises import nb02_3
-from autograder.exercises.nb02_3 import PROBES, comparisons, held_out_table, names_of
+from autograder.exercises import nb02_3, nb02_scorers
+from autograder.exercises.nb02_3 import PROBES, comparisons, held_out_table
+from autograder.exercises.nb02_scorers import names_of
 
 NAMES = names_of(Variant("", "", "2.3"))
 TRUE = {"tiny": "use", "tiny-unbiased": "use", "tiny-blind": "blind", "tiny-length": "length"}
-TRUE |= {"tiny-swapped": "swapped"} | {f"noise{head}": "noise" for head in nb02_3.NOISE_HEADS}
+TRUE |= {"tiny-swapped": "swapped"} | {f"noise{head}": "noise" for head in nb02_scorers.NOISE_HEADS}
 LETTER = {name: letter for letter, name in NAMES.items()}
 models = nb02_3.scorers(Variant("", "", "2.3"))
 table = held_out_table(tuple(range(nb02_3.LEARNER)), 4)

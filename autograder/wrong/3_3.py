@@ -3,7 +3,7 @@ import numpy as np
 
 import rslib
 from autograder.exercise import Variant
-from autograder.exercises.nb03_3 import given as handed_out
+from autograder.exercises.nb03_given import pool as handed_out
 from autograder.experiments import nb03
 from rslib import schema, theory
 from rslib.theory import best_of_n_estimate

@@ -1,7 +1,7 @@
 # %% given
 import numpy as np
 
-from autograder.exercises.nb04_3 import base_policy, judge
+from autograder.exercises.models import base_policy, judge
 from autograder.experiments.nb04 import SETTINGS as _SETTINGS
 from autograder.experiments.nb04 import quick
 from rslib import evaluation

@@ -120,7 +120,7 @@ def test_canvas_gets_its_own_ids_both_smiths_and_the_absent(tmp_path, gradebook)
         "45678": {"ps1 (9876)": ""},
     }
     assert possible == {"ps1 (9876)": "10.0"} and not strangers
-    assert any("1 of the roster handed in nothing" in text for text in warnings)
+    assert warnings == ["1 of the roster handed in nothing; their marks are empty, not 0."]
     ada = gradebook.find_student("lovelaceada_12345")
     assert (ada.first_name, ada.last_name, ada.email, ada.lms_user_id) == (
         "Ada",
@@ -253,3 +253,13 @@ def test_what_is_no_roster_is_refused_with_what_would_be(tmp_path, content):
 def test_a_roster_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(DataError, match="cannot be read"):
         roster.read(tmp_path / "none.csv")
+
+
+def test_what_the_import_would_change_in_canvas_is_told(tmp_path, gradebook):
+    add(gradebook, "jsmith", 1.0)
+    for text, why in (
+        (CANVAS.replace("10.00", "100.00"), "100.00 points in Canvas"),
+        (CANVAS.replace("ps1 ", "p "), "new"),
+    ):
+        _, warnings = exports.export(tmp_path, gradebook, [], listed(tmp_path, text))
+        assert any(why in warning for warning in warnings)

@@ -232,6 +232,8 @@ def test_the_folder_submitted_may_be_named_itself_or_lie_alone_in_what_is_named(
     (tmp_path / "all.zip").write_bytes(zipped(f"submitted/{ALICE}", "submitted/bob/01/01.ipynb"))
     for where in (tmp_path / "course", tmp_path / "course" / "submitted", tmp_path / "all.zip"):
         assert students(read(where, NAMES)) == {"alice", "bob"}
+    put(tmp_path / "course", "source/01/01.ipynb", "release/01/01.ipynb", "nbgrader_config.py")
+    assert students(read(tmp_path / "course", NAMES)) == {"alice", "bob"}
 
 
 def test_assignments_that_are_not_graded_now_are_passed_over(tmp_path):
@@ -421,10 +423,10 @@ def crowded():
 
 
 def wide():
-    """A table of contents of more than 4 MB."""
+    """A table of contents of more than 16 MB."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        for k in range(90):
+        for k in range(290):
             archive.writestr(f"{k}" + "x" * 60_000, "")
     return buffer.getvalue()
 
@@ -554,6 +556,42 @@ def test_extras_count_in_the_digest_of_a_submission(tmp_path):
     assert _digest(after) != first
 
 
+def test_a_tree_of_thousands_of_folders_ends_and_is_told(tmp_path):
+    put(tmp_path, ALICE, "evil/01/01.ipynb")
+    for k in range(1200):
+        (tmp_path / "evil" / "01" / f"d{k}" / "d").mkdir(parents=True)
+    found = read(tmp_path, NAMES)
+    assert graded(found)["alice", "01"] == ALICE and "left out" in told(found)
+
+
+def test_a_zip_of_zips_is_one_for_each_student(tmp_path):
+    zips = {f"{who}.zip": zipped(**{"w/problem1.ipynb": who, "w/helper.py": who}) for who in ("ada", "bob")}
+    (tmp_path / "all.zip").write_bytes(zipped(**zips))
+    found = read(tmp_path / "all.zip")
+    assert graded(found) == {("ada", "problem1"): "ada", ("bob", "problem1"): "bob"}
+    assert {one.extras["helper.py"].read().decode() for one in found.submissions} == {"ada", "bob"}
+
+
+def test_a_later_attempt_without_the_notebook_is_told(tmp_path):
+    front = "ps1_ada_attempt_2026-11-2{}-14-03-22_"
+    found = read(put(tmp_path, front.format(0) + "problem1.ipynb", front.format(1) + "report.pdf"))
+    assert list(graded(found).values()) == [front.format(0) + "problem1.ipynb"]
+    assert "A later attempt holds no problem1.ipynb" in told(found)
+
+
+def test_a_student_whose_folder_cannot_be_read_is_told(tmp_path, monkeypatch):
+    put(tmp_path, ALICE, "eve/01/01.ipynb")
+    scan = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("eve"):
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert any("eve: A folder could not be read" in text for text in read(tmp_path, NAMES).warnings)
+
+
 # Times ------------------------------------------------------------------------------------------------------
 
 TIMES = [
@@ -563,7 +601,10 @@ TIMES = [
     ("2015-02-02 15:58:23", "2015-02-02T15:58:23", ""),
     ("2015-02-02T15:58:23Z", "2015-02-02T15:58:23", ""),
     ("2015-02-02 15:58:23-08:00", "2015-02-02T23:58:23", ""),
-    ("2015-02-02 15:58:23.948203 -0800", "2015-02-02T16:11:43.948203", "seconds"),
+    ("2015-02-02 15:58:23.948203 -0800", "2015-02-02T23:58:23.948203", "own programs"),
+    ("2015-02-02 15:58:23 +05:30", "2015-02-02T10:28:23", "own programs"),
+    ("2015-02-02 15:58:23 -03", "2015-02-02T18:58:23", "own programs"),
+    ("2015-02-02 15:58:23 +0000", "2015-02-02T15:58:23", ""),
     ("2015-02-02 15:58:23 Atlantis/City", "2015-02-02T15:58:23", "not known"),
     ("2015-02-02 15:58:23 ../../etc/passwd", None, "zone"),
     ("tomorrow-ish", None, "no time"),
@@ -581,7 +622,7 @@ def test_the_collectors_time_is_nbgraders_own_reading_or_a_named_problem(tmp_pat
     assert (one.when and one.when.isoformat()) == expected and not one.problem and not one.extras
     assert bool(found.warnings) is bool(why) and why in told(found)
     if expected:
-        assert one.when == parse_utc(text)
+        assert (one.when == parse_utc(text)) is (why != "own programs")
 
 
 # The same person again --------------------------------------------------------------------------------------

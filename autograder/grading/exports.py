@@ -170,6 +170,8 @@ def canvas(marks: Marks, listed: Roster | None = None) -> list[list[str]]:
     titles = [_canvas_title(name, listed) for name in names]
     most = [max(m for (_, a), (_, m) in marks.scores.items() if a == name) for name in names]
     rows = [[*CANVAS_COLUMNS, *titles], ["    Points Possible", "", "", "", "", *map(number_text, most)]]
+    if listed and listed.kind == roster.CANVAS:
+        marks.warnings += _canvas_differs(titles, most, listed)
     students = {id(person): student for student, person in marks.people.items()}
     for person in listed.people if listed else ():
         rows.append([*_canvas_person(person, listed), *_scores(marks, students.get(id(person), ""), names)])
@@ -184,6 +186,18 @@ def _canvas_title(name: str, listed: Roster | None) -> str:
         if re.sub(r" \(\d+\)$", "", column).casefold() == name.casefold():
             return column
     return name
+
+
+def _canvas_differs(titles: Sequence[str], most: Sequence[float], listed: Roster) -> list[str]:
+    """Sentences on what the import would make new or change in Canvas."""
+    texts = []
+    for title, points in zip(titles, most, strict=True):
+        known = listed.possible.get(title, "").replace(",", ".")
+        if title not in listed.header:
+            texts.append(f"Canvas's export has no column {title!r}: the import would make a new assignment.")
+        elif re.fullmatch(r"\s*\d+(\.\d+)?\s*", known) and abs(float(known) - points) > 1e-9:
+            texts.append(f"{title}: {known} points in Canvas, {points:g} here; the import changes Canvas's.")
+    return texts
 
 
 def _canvas_person(person: Person, listed: Roster) -> list[str]:

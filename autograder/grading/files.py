@@ -11,7 +11,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -20,15 +20,19 @@ from typing import Any
 from rslib.errors import DataError, RSError
 
 MAX_FILE = 20 << 20
-"""Bytes of the largest file that is read; a zip inside of a zip is one."""
+"""Bytes of the largest file that is read."""
+MAX_NESTED_ZIP = 50 << 20
+"""Bytes of a zip in a zip, which is held in memory."""
 MAX_ENTRIES = 20_000
-"""Entries of the whole input's top level, and of one zip."""
+"""Names of the input's top level, and files of a zip in a zip."""
+MAX_ARCHIVE = 100_000
+"""Files of a zip on disk, which may hold a class."""
 MAX_OWN = 1_000
 """Files that are looked at below one name of the top level: no student can use up the bound of a class."""
 MAX_DEPTH = 6
 MAX_NESTED = 3
-MAX_DIRECTORY = 4 << 20
-"""Bytes of a zip's table of contents."""
+MAX_DIRECTORY = 16 << 20
+"""Bytes of the table of contents of a zip on disk; a quarter of it for a zip in a zip."""
 WRAPPER = "submitted"
 JUNK = {"__MACOSX", ".ipynb_checkpoints", "__pycache__", ".git", ".DS_Store", "Thumbs.db", "desktop.ini"}
 ZIP_ERRORS = (
@@ -101,10 +105,10 @@ def _problem(facts: os.stat_result) -> str:
     return "The file is a second name of another file, not a file of its own." if facts.st_nlink > 1 else ""
 
 
-def _bounded(stream: Any) -> bytes:
-    content = stream.read(MAX_FILE + 1)
-    if len(content) > MAX_FILE:
-        raise Unreadable(f"The file is larger than {MAX_FILE >> 20} MB; clear its outputs and save it again.")
+def _bounded(stream: Any, most: int = MAX_FILE) -> bytes:
+    content = stream.read(most + 1)
+    if len(content) > most:
+        raise Unreadable(f"The file is larger than {most >> 20} MB; clear its outputs and save it again.")
     return content
 
 
@@ -118,21 +122,21 @@ def archive_of(path: Path, inside: tuple[int, ...] = ()) -> zipfile.ZipFile:
 def _archive(path: Path, stamp: tuple[int, int], inside: tuple[int, ...]) -> zipfile.ZipFile:
     """Kept open: a table of contents is read once, not for every file of a class."""
     if not inside:
-        return _opened(open(_descriptor(path), "rb"))
+        return _opened(open(_descriptor(path), "rb"), MAX_DIRECTORY, MAX_ARCHIVE)
     outer = _archive(path, stamp, inside[:-1])
     with outer.open(outer.infolist()[inside[-1]]) as stream:
-        return _opened(io.BytesIO(_bounded(stream)))
+        return _opened(io.BytesIO(_bounded(stream, MAX_NESTED_ZIP)), MAX_DIRECTORY // 4, MAX_ENTRIES)
 
 
-def _opened(stream: Any) -> zipfile.ZipFile:
+def _opened(stream: Any, most: int, entries: int) -> zipfile.ZipFile:
     """A zip whose table of contents is of a bearable size."""
     end = zipfile._EndRecData(stream)  # the very numbers that ZipFile goes by
-    if end is None or end[zipfile._ECD_SIZE] > MAX_DIRECTORY:
+    if end is None or end[zipfile._ECD_SIZE] > most:
         stream.close()
         raise Unreadable("The zip is damaged, or its table of contents is too large.")
     archive = zipfile.ZipFile(stream)
-    if len(archive.infolist()) > MAX_ENTRIES:
-        raise Unreadable(f"The zip holds more than {MAX_ENTRIES} files.")
+    if len(archive.infolist()) > entries:
+        raise Unreadable(f"The zip holds more than {entries} files.")
     return archive
 
 
@@ -173,7 +177,7 @@ def listing(where: Path) -> tuple[list[Area], dict[str, str]]:
         fix = "Name a folder or a zip of notebooks."
         raise DataError("there are no submissions", where=str(where), fix=fix)
     try:
-        return (_folder(where), {}) if where.is_dir() else _zip(where)
+        return (_folder(_root(where)), {}) if where.is_dir() else _zip(where.resolve())
     except (Unreadable, *ZIP_ERRORS) as error:
         fix = "Download it again, or unpack it and name the folder."
         problem = f"this is neither a folder nor a zip that can be read ({error})"
@@ -185,6 +189,13 @@ def _scan(folder: str | Path, most: int) -> list[os.DirEntry]:
         return sorted(itertools.islice(entries, most), key=lambda entry: entry.name)
 
 
+def _root(where: Path) -> Path:
+    """The submitted/ of a course directory that was named itself, or that lies alone in a folder."""
+    names = {entry.name for entry in _scan(where, 100)} - JUNK
+    course = WRAPPER in names and "source" in names
+    return where / WRAPPER if course or (names == {WRAPPER} and (where / WRAPPER).is_dir()) else where
+
+
 def _folder(root: Path) -> list[Area]:
     entries = _scan(root, MAX_ENTRIES + 1)
     if len(entries) > MAX_ENTRIES:
@@ -194,24 +205,18 @@ def _folder(root: Path) -> list[Area]:
         if entry.name in JUNK or entry.name.startswith("._"):
             continue
         area = Area(entry.name, entry.is_dir(follow_symlinks=False))
-        if area.folder and (area.name != WRAPPER or len(entries) > 1):
+        if area.folder:
             _walk(area, entry.path)
         else:
             area.add(_leaf((), entry))
         areas.append(area)
-    return _folder(root / WRAPPER) if _wrapped(areas) else areas
-
-
-def _wrapped(areas: Sequence[Area]) -> bool:
-    """Whether all lies in one folder `submitted`: a course directory's, or a zip of it."""
-    return len(areas) == 1 and areas[0].folder and areas[0].name == WRAPPER
+    return areas
 
 
 def _walk(area: Area, top: str) -> None:
     """Add the files below a folder, nearest first. Links to folders are no folders."""
     front: list[tuple[str, tuple[str, ...]]] = [(top, ())]
-    while front:
-        folder, parts = front.pop(0)
+    for folder, parts in front:  # grows while it is walked
         try:
             entries = _scan(folder, MAX_OWN + 1)
         except OSError as error:
@@ -223,10 +228,10 @@ def _walk(area: Area, top: str) -> None:
                 continue
             if entry.is_dir(follow_symlinks=False) and not entry.name.endswith(".ipynb"):
                 area.folders |= set() if parts else {entry.name}
-                if len(below) < MAX_DEPTH:
+                if len(below) < MAX_DEPTH and len(front) < MAX_OWN:
                     front.append((entry.path, below))
                 else:
-                    area.problem = f"Folders that lie deeper than {MAX_DEPTH} were not looked at."
+                    area.problem = f"Folders deeper than {MAX_DEPTH}, or more than {MAX_OWN}, were left out."
             elif not area.add(_leaf(below, entry)):
                 return
 
@@ -234,14 +239,15 @@ def _walk(area: Area, top: str) -> None:
 def _leaf(parts: tuple[str, ...], entry: os.DirEntry) -> Entry:
     try:
         facts = entry.stat(follow_symlinks=False)
-        problem, size = _problem(facts) or _size(facts.st_size), facts.st_size
+        archive = entry.name.lower().endswith(".zip")  # is looked into where it lies
+        problem, size = _problem(facts) or ("" if archive else _size(facts.st_size)), facts.st_size
     except OSError as error:
         problem, size = f"The file could not be looked at: {error.strerror}.", 0
     return Entry(parts, File(entry.name, Path(entry.path), problem=problem), size)
 
 
-def _size(size: int) -> str:
-    return f"The file is larger than {MAX_FILE >> 20} MB." if size > MAX_FILE else ""
+def _size(size: int, most: int = MAX_FILE) -> str:
+    return f"The file is larger than {most >> 20} MB." if size > most else ""
 
 
 def _zip(path: Path) -> tuple[list[Area], dict[str, str]]:
@@ -249,7 +255,7 @@ def _zip(path: Path) -> tuple[list[Area], dict[str, str]]:
     strays = {}
     members = list(_members(path, ()))
     if all(parts[:1] == (WRAPPER,) for parts, _, _ in members if parts):
-        members = [(parts[1:], entry, directory) for parts, entry, directory in members if parts[1:]]
+        members = [(parts[1:], entry, directory) for parts, entry, directory in members if len(parts) != 1]
     for parts, entry, directory in members:
         if not parts:
             strays[entry.file.name] = "the name leads out of the zip, or is none"
@@ -296,6 +302,8 @@ def _zip_problem(info: zipfile.ZipInfo) -> str:
         return "The zip is protected by a password."
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return "The zip is compressed in an unusual way; make another one."
+    if info.filename.lower().endswith(".zip"):
+        return _size(info.file_size, MAX_NESTED_ZIP)
     return _size(info.file_size)
 
 

@@ -175,6 +175,7 @@ class _Reader:
                 self._stray(area, name)
             else:
                 student = users.get(name.whole, name.student)
+                self.warnings += [f"{student}: {area.problem}"] if area.problem else []
                 _add(handed.setdefault(name.key, Handed(student, name.number)), area, name)
         self._apart(handed)
         return list(handed.values())
@@ -207,7 +208,7 @@ class _Reader:
         return _no_id(student) or platforms.Name(student, attempt=(version,) if rest else (), rest=rest)
 
     def _stray(self, area: Area, why: str) -> None:
-        if area.name in platforms.OWN:
+        if self.form == "Brightspace" and area.name == "index.html":  # its own list of what it gives out
             return
         for entry in area.entries:
             self.strays["/".join((area.name, *entry.parts))] = entry.file.problem or why
@@ -253,8 +254,8 @@ class _Reader:
         made.platform = self.form if self.form in platforms.READERS else ""
         names = self.notebooks[assignment]
         candidates = one.items
+        self._time(made, one)
         if self.form == TREE:
-            self._time(made, one)
             one = replace(one, items=_with_zips(one, names, most=1))
             candidates = [item for item in one.items if len(item.parts) == 1 or item.zipped]
             made.notes += [text for text in one.notes if text not in made.notes]
@@ -265,7 +266,8 @@ class _Reader:
 
     def _time(self, made: Submission, one: Handed) -> None:
         """Set the collector's time from timestamp.txt."""
-        stamp = next((item for item in one.items if item.parts == (STAMP,)), None)
+        where = {TREE: (STAMP,), PLAIN: (made.assignment, STAMP)}.get(self.form)
+        stamp = next((item for item in one.items if item.parts == where), None)
         if stamp is None:
             return
         try:
@@ -423,7 +425,14 @@ def _choose(made: Submission, items: Sequence[Item], name: str, names: Sequence[
         made.notes.append(f"Of {len(fits)} files for {name} the one that counts is {item.shown}{attempt}.")
     elif not exact:
         made.notes.append(f"The file {item.shown} was taken for {name}.ipynb.")
+    if made.platform and any(_dated(other) > _dated(item) for other in items):
+        made.notes.append(f"A later attempt holds no {name}.ipynb; that of {item.attempt[0]} counts.")
     return item
+
+
+def _dated(item: Item) -> str:
+    """The time of its attempt, where the platform dates attempts and not files."""
+    return item.attempt[0] if item.attempt and isinstance(item.attempt[0], str) else ""
 
 
 def _rank(item: Item, fit: tuple[str, bool, int]) -> tuple[Any, ...]:
@@ -454,7 +463,8 @@ def _extras(made: Submission, one: Handed, chosen: Sequence[Item], names: Sequen
         if item.parts[: len(base)] != base or below == (STAMP,) or _match(item.name, names):
             continue
         name, total = "/".join(below), total + item.entry.size
-        safe = all(_safe(part) for part in below) and len(below) <= 4 and not item.entry.file.problem
+        safe = all(_safe(part) for part in below) and len(below) <= 4 and item.entry.size <= MAX_FILE
+        safe = safe and not item.entry.file.problem
         if safe and name not in made.extras and len(made.extras) < MAX_EXTRAS and total <= MAX_EXTRA_BYTES:
             made.extras[name] = item.entry.file
         else:
@@ -467,8 +477,8 @@ def _extras(made: Submission, one: Handed, chosen: Sequence[Item], names: Sequen
 
 def _of_attempt(one: Handed, chosen: Sequence[Item]) -> list[Item]:
     """The files of the attempt that counts, where the platform dates attempts and not files."""
-    dated = [item.attempt for item in chosen if item.attempt and isinstance(item.attempt[0], str)]
-    return [item for item in one.items if not dated or item.attempt in dated]
+    dated = {_dated(item) for item in chosen} - {""}
+    return [item for item in one.items if not dated or _dated(item) in dated]
 
 
 def _safe(part: str) -> bool:
@@ -482,10 +492,12 @@ def _safe(part: str) -> bool:
 def moment(text: str) -> tuple[datetime.datetime | None, str]:
     """The time (UTC, without a zone) in nbgrader's timestamp.txt by its own parsing, and what is wrong or "".
 
+    A zone of digits is read as everybody means it; nbgrader takes "-0800" for seconds, which is told.
+
     >>> moment("2015-02-02 15:58:23.948203 America/Los_Angeles")
     (datetime.datetime(2015, 2, 2, 23, 58, 23, 948203), '')
-    >>> moment("soon")
-    (None, "'soon' is no time, so that lateness is not known")
+    >>> moment("2015-02-02 15:58:23 -0800")[0].isoformat(), moment("soon")[0]
+    ('2015-02-02T23:58:23', None)
     """
     from dateutil.tz import gettz
     from nbgrader.utils import parse_utc
@@ -493,16 +505,15 @@ def moment(text: str) -> tuple[datetime.datetime | None, str]:
     zone = text.split(" ")[2] if text.count(" ") == 2 else ""
     if zone and not re.fullmatch(r"[A-Za-z0-9_+:-]{1,40}(/[A-Za-z0-9_+-]{1,40}){0,2}", zone):
         return None, f"{text[:60]!r} names no time zone, so that lateness is not known"
+    digits = re.fullmatch(r"([+-]\d\d):?(\d\d)?", zone)
+    iso = f"{text[: -len(zone) - 1]}{digits[1]}:{digits[2] or '00'}" if digits else text
     try:
-        when = parse_utc(text)
+        when, theirs = parse_utc(iso), parse_utc(text)
     except (ValueError, ArithmeticError, TypeError, AttributeError):
         return None, f"{text[:60]!r} is no time, so that lateness is not known"
-    if re.fullmatch(r"[+-]?\d+", zone) and int(zone):
-        return (
-            when,
-            f"nbgrader takes the zone {zone!r} for seconds and reads {when} UTC; write the zone's name",
-        )
-    if zone and gettz(zone) is None and when.isoformat(" ")[:19] == text[:19]:
+    if when != theirs:
+        return when, f"{text[:60]!r} was read as {when} UTC; nbgrader's own programs read {theirs} UTC"
+    if zone and not digits and gettz(zone) is None:
         return when, f"the time zone {zone[:40]!r} is not known; the time was taken for UTC, as nbgrader does"
     return when, ""
 

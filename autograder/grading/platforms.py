@@ -32,8 +32,6 @@ BLACKBOARD = re.compile(
 BRIGHTSPACE = re.compile(
     r"(?P<number>\d+)-\d+ - (?P<who>.+?) - (?P<attempt>[^-]*?\b\d{4}\b[^-]*?)(?: - (?P<rest>.+))?", re.DOTALL
 )
-OWN = ("index.html",)
-"""Files of the platforms themselves."""
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 

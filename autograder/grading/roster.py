@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +55,12 @@ class Person:
 
 @dataclass(frozen=True)
 class Roster:
-    """A class list: its kind, its header, and its people in their order."""
+    """A class list: its kind, its header, its people in their order. possible: points by Canvas's column."""
 
     kind: str
     header: tuple[str, ...]
     people: tuple[Person, ...]
+    possible: Mapping[str, str] = field(default_factory=dict)
 
     def match(self, numbers: Mapping[str, str]) -> dict[str, Person]:
         """Whom each student is, where it is beyond doubt. numbers: the platform's, or "", by student's id."""
@@ -147,7 +148,8 @@ def _roster(rows: Sequence[Sequence[str]], path: Path) -> Roster:
         shown = ", ".join(header)[:200]
         problem = f"the roster's columns are not known, or one stands twice: {shown}"
         raise DataError(problem, where=str(path), fix=FIX)
-    return Roster(kind, header, tuple(_people(kind, low, rows[1:])))
+    points = next((row for row in rows if kind == CANVAS and "Points Possible" in row[0]), ())
+    return Roster(kind, header, tuple(_people(kind, low, rows[1:])), dict(zip(header, points, strict=False)))
 
 
 def _decoded(content: bytes) -> str:

@@ -56,7 +56,7 @@ def _for_release(graded: Graded, folders: Sequence[Path]) -> None:
     found = {"timestamp.txt": when.encode()} if when else {}
     if SECRET in graded.one.extras:
         with contextlib.suppress(Unreadable):
-            found[SECRET] = graded.one.extras[SECRET].read()
+            found[SECRET] = graded.one.extras[SECRET].read()[:1000]
     for folder in folders:
         for name, content in found.items():
             write(folder / name, content)
@@ -245,6 +245,19 @@ def _graded(grader: Grader, waiting: Sequence[Task], workers: int) -> Iterator[G
         yield ended.get()
 
 
+def _strays(found: Found) -> list[str]:
+    """Lines on files that belong to nobody, up to ten for a name of the top level."""
+    groups: dict[str, list[str]] = {}
+    for name, why in found.strays.items():
+        line = f"{json.dumps(name)[:200]} ({json.dumps(why)[1:-1]})"
+        groups.setdefault(name.split("/")[0].split(":")[0], []).append(line)
+    lines = []
+    for name, some in groups.items():
+        more = [f"{json.dumps(name)[:200]}: {len(some) - 10} more"] if len(some) > 10 else []
+        lines += [*some[:10], *more]
+    return lines
+
+
 def summary(
     records: Sequence[Mapping[str, Any]],
     graded: int,
@@ -264,11 +277,10 @@ def summary(
         by_hand = sum(any(c["points"] is None for c in r["cells"].values()) for r in some)
         problems = sum(bool(r["problem"]) for r in some)
         print(f"{name:42} {len(some):8} {mean:7.2f} {some[0]['out_of']:6g} {by_hand:8} {problems:8}")
-    strays = [f"{json.dumps(name)[:200]} ({json.dumps(why)[1:-1]})" for name, why in found.strays.items()]
     for title, lines in (
         ("Not graded as handed in:", [f"{r['student']}: {r['problem']}" for r in records if r["problem"]]),
         ("To be looked at:", [json.dumps(text)[1:-1] for text in found.warnings]),
-        ("Files that belong to no student or assignment:", strays),
+        ("Files that belong to no student or assignment:", _strays(found)),
         ("Points that moved:", changes),
     ):
         if lines:

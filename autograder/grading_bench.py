@@ -1,11 +1,13 @@
 """How fast grading is beside stock `nbgrader autograde`: `make bench-grading`, docs/results/grading.json.
 
-Three notebooks: one that imports torch and transformers and trains for a second, one that only imports, and
-notebook 01 of the course. Processor seconds are those of the whole machine, so run it on a quiet one.
+Two small notebooks, one that imports torch and transformers and trains for a second and one that only
+imports, and notebooks 01, 04, 06 and 07 of the course. Processor seconds of a whole command are those of the
+whole machine, so run it on a quiet one; a student's are of the processes that ran and judged the notebook.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -139,37 +141,107 @@ def compared(first: str, students: int = STUDENTS) -> dict[str, Any]:
     }
 
 
-def notebook_01(students: int = 200) -> dict[str, Any]:
-    """So many solved copies of notebook 01 with two workers."""
+# Notebooks of the course ------------------------------------------------------------------------------------
+
+CLASS = {"01": 200, "04": 5, "06": 5, "07": 5}
+"""Notebook -> students whose right answers are graded. 04, 06 and 07 train and judge policies."""
+OTHER_SEEDS = {"04": ("seed=0", "seed=7"), "06": ("seed=1_000_003", "seed=7")}
+"""What a student writes who keeps to no seed that the task names: nothing of theirs was computed before."""
+TRUSTED = "--RefuseUnsandboxed.trust_submissions=True"
+
+
+def assignment(root: Path, number: str) -> str:
+    """Write a course that has this notebook of ours alone; the name of its assignment."""
+    build(root)
+    [kept] = root.glob(f"source/{number}_*")
+    for other in (root / "source").iterdir():
+        if other != kept:
+            shutil.rmtree(other)
+    released(root)
+    return kept.name
+
+
+def hand_in(root: Path, name: str, student: str, change: tuple[str, str] = ("", "")) -> None:
+    """The solved notebook as this student's: with their id, and words of their own in every answer."""
+    nb = nbformat.read(root / "source" / name / f"{name}.ipynb", as_version=4)
+    for cell in nb.cells:
+        cell.source = cell.source.replace('student=""', f'student="{student}"')
+        if cell.cell_type == "code" and cell.metadata.get("nbgrader", {}).get("solution"):
+            cell.source = f"{cell.source.replace(*change)}\n# {student}"
+    target = root / "submitted" / student / name / f"{name}.ipynb"
+    target.parent.mkdir(parents=True)
+    nbformat.write(nb, target)
+
+
+def graded(root: Path, name: str, students: Sequence[str], workers: int) -> dict[str, Any]:
+    """Grade what is new: the whole command's seconds, and the students' own processor seconds and points."""
+    call = [sys.executable, "-m", "autograder", "grade", "submitted", "--course", "."]
+    whole = timed([*call, "--workers", str(workers)], root)
+    records = [json.loads((root / ".grading" / name / f"{s}.json").read_text()) for s in students]
+    seconds = [record["processor"] for record in records]
+    mean = {part: round(sum(s[part] for s in seconds) / len(seconds), 2) for part in seconds[0]}
+    return whole | {
+        "students": len(students),
+        "a student": mean,
+        "the slowest": round(max(sum(s.values()) for s in seconds), 2),
+        "points": min(record["points"] for record in records) / records[0]["out_of"],
+    }
+
+
+def course_notebook(number: str, students: int, stock: bool = True) -> dict[str, Any]:
+    """A class with the right answers of a notebook: the first one alone, then one worker, then two.
+
+    The first one pays for the instructor's solution, which is tried before anybody is graded.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        build(root)
-        [source] = root.glob("source/01_*/*.ipynb")
-        for other in (root / "source").iterdir():
-            if other != source.parent:
-                shutil.rmtree(other)
-        released(root)
-        for k in range(students):
-            target = root / "submitted" / f"s{k:03d}" / source.parent.name / source.name
-            target.parent.mkdir(parents=True)
-            target.write_text(
-                source.read_text(encoding="utf-8").replace("2 * x", f"2 * x  # {k}"), encoding="utf-8"
-            )
-        return ours(root, 2) | {"students": students}
+        root, found = Path(folder, "course"), {}
+        name = assignment(root, number)
+        classes = {"the first": (["first"], 1), "one worker": ([f"a{k:03d}" for k in range(students)], 1)}
+        classes["two workers"] = [f"b{k:03d}" for k in range(students)], 2
+        for title, (some, workers) in classes.items():
+            for student in some:
+                hand_in(root, name, student)
+            found[title] = graded(root, name, some, workers)
+        if number in OTHER_SEEDS:
+            hand_in(root, name, "other", OTHER_SEEDS[number])
+            found["other seeds"] = graded(root, name, ["other"], 1)
+        if stock:
+            call = [sys.executable, "-m", "nbgrader", "autograde", name, "--student", "first", TRUSTED]
+            found["stock"] = timed(call, root)
+    return found
 
 
-def main() -> int:
+def line(number: str, found: dict[str, Any]) -> str:
+    """A notebook's figures in one line: processor seconds of one student, and the wall clock of the class."""
+    one, two = found["one worker"], found["two workers"]
+    other = f"{sum(found['other seeds']['a student'].values()):8.1f}" if "other seeds" in found else " " * 8
+    stock = f"{found['stock']['cpu']:8.1f}" if "stock" in found else " " * 8
+    parts = f"{one['a student']['notebook']:9.2f} {one['a student']['tests']:6.2f} {one['the slowest']:8.2f}"
+    return f"{number:8} {parts} {other} {stock} {two['students']:9} {two['wall']:7.0f}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, and write the results."""
-    found: dict[str, Any] = {"machine": f"{platform.machine()}, {os.cpu_count()} cores"}
+    parser = argparse.ArgumentParser(prog="python -m autograder.grading_bench", description=__doc__)
+    parser.add_argument("--only", nargs="*", default=[*KINDS, *CLASS], help="what to measure (default: all)")
+    parser.add_argument("--students", type=int, help="in each class (default: 200 for 01, 5 for the others)")
+    parser.add_argument("--no-stock", action="store_true", help="leave stock nbgrader out of the notebooks")
+    options = parser.parse_args(argv)
+    target = RESULTS / "grading.json"
+    found: dict[str, Any] = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
+    found["machine"] = f"{platform.machine()}, {os.cpu_count()} cores"
     with Sandbox(("numpy",)) as sandbox:
         found["a process with one cell, ms"] = round(milliseconds(sandbox, 41), 1)
-    for name, first in KINDS.items():
-        found[name] = compared(first)
+    for name in (name for name in options.only if name in KINDS):
+        found[name] = compared(KINDS[name])
         print(name, json.dumps(found[name], indent=1), flush=True)
-    found["notebook 01"] = notebook_01()
-    target = RESULTS / "grading.json"
-    target.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(found["notebook 01"]), target)
+    print("notebook  notebook  tests  slowest    other    stock  students  wall, s", flush=True)
+    for number in (number for number in options.only if number in CLASS):
+        many = options.students or CLASS[number]
+        found[f"notebook {number}"] = course_notebook(number, many, stock=not options.no_stock)
+        print(line(number, found[f"notebook {number}"]), flush=True)
+        target.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(target)
     return 0
 
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bs4 import BeautifulSoup
+
 from autograder.grading.examine import hello
 from autograder.grading.isolate import Limits
 from autograder.grading.processes import descendants
@@ -269,12 +271,28 @@ def main(argv: Sequence[str] | None = None) -> int:
             failed += [_line("the next submission starts clean", clean_next(sandbox))].count(False)
             failed += [_line(name, probe(sandbox)) for name, probe in WHOLE.items()].count(False)
             print(f"     a process with one cell takes {milliseconds(sandbox):.0f} ms (median)")
+    if why := no_pages():
+        print(f"NO   formgrader's pages: {why}")
     print(
         "\nStrangers can be graded here."
         if not failed
         else f"\n{failed} walls do not hold: do not grade strangers."
     )
     return 1 if failed else 0
+
+
+def no_pages() -> str:
+    """Why formgrader and nbgrader's feedback cannot show a notebook here, or "".
+
+    nbconvert asks this question of every page. Python below 3.11.5 misreads patterns of soupsieve from 3.0
+    on, and then each page of formgrader is an error of the server.
+    """
+    try:
+        found = BeautifulSoup("<img><img alt='x'>", "html.parser").select("img:not([alt])")
+    except Exception as error:  # whichever: soupsieve has errors of its own
+        fix = "`pip install 'soupsieve<3'`, or use Python 3.11.5 or newer"
+        return f"{type(error).__name__} with Python {platform.python_version()}; {fix}."
+    return "" if len(found) == 1 else "a page's pictures are not found"
 
 
 def _line(name: str, held: bool) -> bool:

@@ -12,9 +12,11 @@ from pathlib import Path
 import nbformat
 import nbgrader
 import pytest
+import soupsieve
 from nbconvert.exporters import HTMLExporter
 from traitlets.config import Config
 
+from autograder import doctor
 from autograder.grading.pages import as_typed, feedback, typed
 from tests import markup
 
@@ -24,6 +26,18 @@ NAMES = ("base_url", "submission_id", "notebook_id", "assignment_id", "notebook_
 FORMGRADER = dict.fromkeys(NAMES, "x") | {"index": 0, "total": 1, "last_name": "", "first_name": ""}
 FEEDBACK = {"nbgrader": {"notebook": "hw", "score": 1.0, "max_score": 2.0, "late_penalty": 0.0}}
 CELL = {"points": 1.0, "out_of": 2.0, "by_hand": False, "where": "hw/c1"}
+
+
+def test_the_doctor_finds_that_pages_can_be_made():
+    assert doctor.no_pages() == ""
+
+
+def test_the_doctor_says_what_to_do_where_patterns_are_misread(monkeypatch):
+    """As Python 3.11.2 does with soupsieve 3: the first character of every selector is invalid."""
+    monkeypatch.setattr(soupsieve.css_parser.SelectorPattern, "match", lambda *_: None)
+    soupsieve.purge()
+    said = doctor.no_pages()
+    assert said.startswith("SelectorSyntaxError with Python") and "pip install 'soupsieve<3'" in said
 
 
 def exporter(template, css=()):

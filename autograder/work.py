@@ -43,7 +43,7 @@ class Work:
         ):
             wanted = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
             raise Wrong(
-                ANSWERED, f"`{name}` should be a {wanted}, and is a {type(found).__name__}.", got=short(found)
+                ANSWERED, f"`{name}` should be a {wanted}, and is a {kind_of(found)}.", got=short(found)
             )
         return _copied(found)
 
@@ -66,7 +66,7 @@ class Work:
             raise Wrong(ANSWERED, f"There is no `{name}` yet. Run the cell that defines it, then this one.")
         if not callable(found):
             raise Wrong(
-                ANSWERED, f"`{name}` should be a function, and is a {type(found).__name__}.", got=short(found)
+                ANSWERED, f"`{name}` should be a function, and is a {kind_of(found)}.", got=short(found)
             )
 
         def guarded(*args: Any, **options: Any) -> Any:
@@ -90,6 +90,18 @@ class Work:
     def model_folder(self, path: str | Path) -> Path:
         """The folder of a model that the learner names, where this process can read it."""
         return Path(path)
+
+
+def kind_of(value: Any) -> str:
+    """The name of a value's class, or of the nearest one that is not a learner's own.
+
+    What a learner calls a class is never shown: a process that is being marked could say anything with it.
+
+    >>> kind_of(3), kind_of(type("Mine", (list,), {"__module__": "__main__"})())
+    ('int', 'list')
+    """
+    own = ("__main__", "answer")
+    return next(base.__name__ for base in type(value).__mro__ if base.__module__ not in own)
 
 
 class Endless(Exception):

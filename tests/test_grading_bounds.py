@@ -11,12 +11,14 @@ import types
 
 import pytest
 
-from autograder.grading import bounds, intake
+from autograder.grading import bounds, intake, kinds
 from autograder.grading.bounds import Overrun, patience
 from autograder.grading.intake import Raw
 from autograder.grading.judge import SPARE, Judge
 from autograder.grading.reading import Outline, Place, read
 from autograder.grading.rebuild import PARSED, rebuild
+from autograder.grading.remote import Remote
+from autograder.grading.wire import Channel, Decoder, WireError
 
 SECONDS = 5.0
 """Processor seconds that the worst submission may cost."""
@@ -149,7 +151,68 @@ def test_whatever_is_handed_in_is_taken_apart_in_a_moment_or_told():
         assert found["problem"].endswith(".") or len(found["steps"]) >= len(outline.cells)
 
 
-# The processes that look at strangers' things ----------------------------------------------------------
+# Frames -----------------------------------------------------------------------------------------------------
+
+WORDS = (
+    "y v t f name a A N dt sh T d l R n o k = b u x range Fraction Decimal datetime pandas.DataFrame deque "
+    "datasets.Dataset <f8 <U9 float32 class int function params of index zone value fields AAAAAAAAAAA="
+).split()
+NUMBERS = [0, 1, -1, 3, 10**6, 10**12, 2**63, 10**18, 10**400, 0.5, 1e308, float("nan"), True, None]
+
+
+def forged(rng, depth=0):
+    """A node that a stranger might make up of words that the pipe knows."""
+    form = rng.random() if depth < 5 else 0.1
+    if form < 0.3:
+        return rng.choice(NUMBERS)
+    if form < 0.45:
+        return rng.choice(WORDS)
+    items = [forged(rng, depth + 1) for _ in range(rng.randrange(4))]
+    if form < 0.65:
+        return items
+    if form < 0.8:
+        return {"y": rng.choice(list(kinds.BY_NAME)), "v": {"t": items}}
+    return dict(zip(rng.choices(WORDS, k=len(items)), items, strict=True))
+
+
+def test_any_frame_is_read_or_refused_in_a_moment():
+    rng = random.Random(3)
+    for library in kinds.LIBRARIES:
+        kinds.load(library)
+    remote = Remote(Channel(-1, -1))
+    read_at_all = 0
+    for _ in range(1500):
+        node = json.loads(json.dumps(forged(rng)))
+        start = time.process_time()
+        with contextlib.suppress(WireError):
+            Decoder([b"x" * 64, bytes(8)], remote.refer).value(node)
+            read_at_all += 1
+        assert time.process_time() - start < 1.0, node
+    assert read_at_all > 150
+
+
+COSTLY = {
+    "tuples of many names": [{"t": [1], "f": [f"a{k}"], "name": f"P{k}"} for k in range(30_000)],
+    "columns": [{"y": "pandas.Series", "v": {"t": [{"a": "", "dt": "<f8", "sh": [0]}, None, None]}}] * 30_000,
+    "tables": [{"y": "datasets.Dataset", "v": {"t": [[], ["fields", []], None]}}] * 30_000,
+    "classes": [{"o": k, "k": "object", "calls": True, "of": {"k": "class", "o": k}} for k in range(200_000)],
+    "records": [{"a": "", "dt": [[f"x{j}", "<f8"] for j in range(100)], "sh": [0]}] * 3000,
+    "masked": [{"y": "numpy.ma", "v": {"t": [{"a": "", "dt": "<f8", "sh": [0]}, False, 0.0]}}] * 30_000,
+}
+
+
+@pytest.mark.parametrize("name", COSTLY)
+def test_a_frame_of_many_costly_values_costs_seconds(name):
+    remote = Remote(Channel(-1, -1))
+
+    def decode():
+        with contextlib.suppress(WireError):
+            Decoder([], remote.refer).value(COSTLY[name])
+
+    assert spent(decode) < SECONDS
+
+
+# The processes that look at strangers' things --------------------------------------------------------------
 
 
 def ended(act, seconds=30):
@@ -173,6 +236,17 @@ def test_the_system_ends_what_no_python_code_could_stop():
 
     status, seconds = ended(endless)
     assert os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL) and seconds < 3
+
+
+def test_a_step_in_c_within_a_test_is_ended_too(monkeypatch):
+    monkeypatch.setattr(bounds, "GRACE", 0)
+
+    def endless():
+        with patience(0.5):
+            10**10**9
+
+    status, seconds = ended(endless)
+    assert os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL) and seconds < 4
 
 
 def test_memory_that_is_asked_for_beyond_the_room_is_refused():

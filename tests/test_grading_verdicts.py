@@ -18,6 +18,7 @@ from autograder.grading.sandbox import Sandbox
 from autograder.verdict import grade
 from autograder.work import Work
 from tests import grading
+from tests.dress import DRESSES, dressed
 
 pytestmark = grading.needs_walls
 MODULES = ("numpy", "torch", "transformers", "datasets", "rslib", "autograder", "matplotlib.pyplot")
@@ -81,6 +82,29 @@ def test_the_mark_is_the_self_checks_verdict(sandbox, tmp_path, id):
 @pytest.mark.parametrize("id", sorted(exercises.EXERCISES))
 def test_every_answer_of_the_catalogue(sandbox, tmp_path, id):
     compare(sandbox, id, everything(id), tmp_path)
+
+
+def compare_dressed(sandbox, id, dress, folder):
+    """The reference in a dress: the self-check accepts or refuses it, and marking does the same."""
+    exercise = exercises.find(id)
+    answer = dressed(catalogue.reference(exercise), dress, exercise.names)
+    ours, theirs = here(exercise, answer, folder), behind_walls(sandbox, exercise, answer, folder)
+    assert facts(ours) == facts(theirs), (dress, [o.message for o in theirs.outcomes])
+
+
+ROTATED = list(zip(sorted(set(exercises.EXERCISES) - MEASURED), list(DRESSES) * 5, strict=False))
+
+
+@pytest.mark.parametrize(("id", "dress"), ROTATED)
+def test_a_right_answer_in_another_dress_gets_the_self_checks_verdict(sandbox, tmp_path, id, dress):
+    compare_dressed(sandbox, id, dress, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dress", DRESSES)
+@pytest.mark.parametrize("id", sorted(exercises.EXERCISES))
+def test_every_exercise_in_every_dress_gets_the_self_checks_verdict(sandbox, tmp_path, id, dress):
+    compare_dressed(sandbox, id, dress, tmp_path)
 
 
 # Stand-ins --------------------------------------------------------------------------------------------------

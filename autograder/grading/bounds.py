@@ -10,6 +10,7 @@ import contextlib
 import os
 import resource
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,10 @@ TEST = 60
 """Processor seconds that the tests of one cell may take here, beside the learner's process."""
 JUDGING = 600
 """Processor seconds that judging one notebook may cost."""
+GRACE = 15
+"""Seconds more after which a test that heeds no signal is ended, with all that judges this notebook."""
+TEXT, PICTURES = 3_000_000, 30_000_000
+"""Characters and bytes of outputs that are kept of one notebook."""
 ROOM = 900 << 20
 """Bytes of memory that work on one submission may take beyond what its process has."""
 
@@ -40,18 +45,22 @@ def limit(seconds: int) -> None:
 def patience(seconds: float) -> Iterator[None]:
     """Raise Overrun in the block after so many processor seconds, and each second from then on.
 
-    Between two steps of Python code only: what one step in C does is ended by `limit` alone.
+    Between two steps of Python code only: a step in C that goes on beyond GRACE ends this process.
     """
 
     def ring(signum: int, frame: Any) -> None:
         raise Overrun(f"a test took more than {seconds:g} seconds of processor time")
 
+    soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    last = int(time.process_time() + seconds) + GRACE
     before = signal.signal(signal.SIGPROF, ring)
+    resource.setrlimit(resource.RLIMIT_CPU, (last if hard < 0 else min(last, hard), hard))
     signal.setitimer(signal.ITIMER_PROF, seconds, 1)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
+        resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
         signal.signal(signal.SIGPROF, before)
 
 

@@ -36,7 +36,7 @@ from autograder.grading import bounds, engine, isolate, reading
 from autograder.grading.confined import confine
 from autograder.grading.mirror import Mirror
 from autograder.grading.needed import binds, without_magics
-from autograder.grading.outputs import clean, kept
+from autograder.grading.outputs import clean, kept, size
 from autograder.grading.remote import TESTS, Lost, Remote, RemoteObject, RemoteWork
 from autograder.grading.server import load
 from autograder.grading.wire import HELLO, Channel, WireError
@@ -342,12 +342,13 @@ def examine(
         [*job["trusted"], *(cell["source"] for cell in job["cells"] if cell["role"] == "test")], work, remote
     )
     tests = Examiner(job, remote, folder)
+    room = [bounds.TEXT, bounds.PICTURES]
     for cell in job["cells"]:
         if cell["role"] == "test":
             made = _test(cell, tests, remote)
         else:
             tests.secrets |= cell["hidden"]
-            made = _send(cell, remote, limits)
+            made = _send(cell, remote, limits, room)
             tests.forget(cell["source"])
             if tests.secrets:  # it may tell the hidden test's inputs, by raising or by being silent too
                 made = {"outputs": [_stream(f"{OUTPUTS_NOT_SHOWN}\n")], "why": ""}
@@ -399,8 +400,8 @@ def hello(wire: socket.socket) -> int:
     return struct.unpack("iII", extra[0][2])[0] if extra and extra[0][1] == SCM_CREDENTIALS else 0
 
 
-def _send(cell: Mapping[str, Any], remote: Remote, limits: isolate.Limits) -> dict[str, Any]:
-    """Have a cell of the learner's run where it lives."""
+def _send(cell: Mapping[str, Any], remote: Remote, limits: isolate.Limits, room: list[int]) -> dict[str, Any]:
+    """Have a cell of the learner's run where it lives; `room`: what may still be kept of this notebook."""
     if remote.lost:
         return {"outputs": [], "why": ""}
     try:
@@ -410,7 +411,9 @@ def _send(cell: Mapping[str, Any], remote: Remote, limits: isolate.Limits) -> di
         return _failure("Stopped", told)
     except Exception as error:
         return _failure(type(error).__name__, "The cell could not be run.")
-    return {"outputs": kept(outputs, limits.outputs, limits.images), "why": ""}
+    shown = kept(outputs, min(limits.outputs, room[0]), min(limits.images, room[1]))
+    room[:] = [left - used for left, used in zip(room, size(shown), strict=True)]
+    return {"outputs": shown, "why": ""}
 
 
 def _test(cell: Mapping[str, Any], tests: Examiner, remote: Remote) -> dict[str, Any]:

@@ -101,6 +101,11 @@ def named(name: Any) -> Kind:
     return BY_NAME[name]
 
 
+def again(name: str, packed: Any) -> Any:
+    """A value of the kind of this name, made anew."""
+    return named(name).unpack(packed)
+
+
 def only(value: Any, *kinds: type) -> Any:
     """The value, if its type is exactly one of these. Raises WireError."""
     if type(value) not in kinds:
@@ -319,6 +324,8 @@ add(
     Kind("mappingproxy", types.MappingProxyType, dict, lambda v: types.MappingProxyType(only(v, dict))),
     Kind("class", type, _type_name, _type),
 )
+UNPICKLED = (memoryview, types.MappingProxyType, *VIEWS.values())
+"""Types that Python cannot pickle."""
 BY_TYPE[Mapping] = BY_NAME["mappingproxy"]
 """A mapping of no known class: it is no dict, here as there."""
 

@@ -70,10 +70,23 @@ def kept(
         new = _one(output, text_limit, image_limit) if isinstance(output, Mapping) else None
         if new is None:
             continue
-        text_limit -= sum(map(len, _texts(new)))
-        image_limit -= len(new.get("data", {}).get("image/png", ""))
+        text, image = size([new])
+        text_limit, image_limit = text_limit - text, image_limit - image
         _add(found, new)
     return found
+
+
+def size(outputs: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
+    """Characters of text and of pictures in outputs.
+
+    >>> size([{"text": "ab"}, {"data": {"image/png": "AAAA", "text/plain": "c"}}])
+    (3, 4)
+    """
+    text = image = 0
+    for output in outputs:
+        text += sum(map(len, _texts(output)))
+        image += len(output.get("data", {}).get("image/png", ""))
+    return text, image
 
 
 def _texts(output: Mapping[str, Any]) -> list[str]:

@@ -200,18 +200,20 @@ def same(got: Any, expected: Any, tolerance: float = 0.0) -> bool:
     (True, True, False)
     """
     if isinstance(expected, str):
-        return type(got) is str and got == expected
+        return isinstance(got, str) and str.__str__(got) == expected
     if isinstance(expected, dict):
+        plain = dict(dict.items(got)) if isinstance(got, dict) else None
         return (
-            type(got) is dict
-            and got.keys() == expected.keys()
-            and all(same(got[k], expected[k], tolerance) for k in expected)
+            plain is not None
+            and plain.keys() == expected.keys()
+            and all(same(plain[k], expected[k], tolerance) for k in expected)
         )
     if isinstance(expected, list | tuple) and any(isinstance(v, str | list | tuple | dict) for v in expected):
+        items = next((list(kind.__iter__(got)) for kind in (list, tuple) if isinstance(got, kind)), None)
         return (
-            type(got) in (list, tuple)
-            and len(got) == len(expected)
-            and all(same(g, e, tolerance) for g, e in zip(got, expected, strict=True))
+            items is not None
+            and len(items) == len(expected)
+            and all(same(g, e, tolerance) for g, e in zip(items, expected, strict=True))
         )
     left, right = numbers(got), numbers(expected)
     if left is None or right is None or left.shape != right.shape:

@@ -97,11 +97,7 @@ DRESSES = {
 }
 
 
-def code(dress: str, names: Iterable[str]) -> str:
-    """The code that dresses these names."""
-    return HEAD + DRESSES[dress] + LAST.format(names=list(names))
-
-
 def dressed(answer: Answer, dress: str, names: Iterable[str]) -> Answer:
     """An answer in another dress."""
-    return replace(answer, name=f"{answer.name}, {dress}", code=f"{answer.code}\n{code(dress, names)}")
+    more = HEAD + DRESSES[dress] + LAST.format(names=list(names))
+    return replace(answer, name=f"{answer.name}, {dress}", code=f"{answer.code}\n{more}")

@@ -9,6 +9,7 @@ from torch.nn.functional import pad
 from rslib.config import SampleConfig
 
 BLOCK = 64
+GOLDEN = 0x9E3779B97F4A7C15  # 2 ** 64 over the golden ratio: SplitMix64 counts in steps of it
 
 
 def next_token_probs(logits: Tensor, temperature: float, top_k: int = 0, top_p: float = 1.0) -> Tensor:
@@ -42,8 +43,10 @@ def _nucleus(probs: Tensor, top_p: float) -> Tensor:
     return probs / probs.sum(-1, keepdim=True)
 
 
-def uniforms(seeds: Tensor, step: int) -> Tensor:
+def uniforms(seeds: Tensor, step: int | Tensor) -> Tensor:
     """One number in [0, 1) per response (R,), a function of its seed and the step alone: float32, 24 bits.
+
+    `step` may lie on the device as a tensor (1,).
 
     SplitMix64 (Steele, Lea and Flood, 2014) used as a counter-based hash, in wrapping int64 arithmetic: the
     same on every device and in any batch.
@@ -51,7 +54,8 @@ def uniforms(seeds: Tensor, step: int) -> Tensor:
     >>> [round(u, 4) for u in uniforms(torch.tensor([7, 8, 7]), step=0).tolist()]
     [0.3898, 0.6185, 0.3898]
     """
-    mixed = seeds + _signed((step + 1) * 0x9E3779B97F4A7C15)
+    counted = _signed((step + 1) * GOLDEN) if isinstance(step, int) else (step + 1) * _signed(GOLDEN)
+    mixed = seeds + counted
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = (mixed ^ _shift_right(mixed, shift)) * _signed(factor)
     return _shift_right(mixed ^ _shift_right(mixed, 31), 40).float() * 2.0**-24
@@ -94,13 +98,16 @@ def _first_above(mass: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
     return index, within.clamp_(0, 1)
 
 
-def choose_tokens(logits: Tensor, seeds: Tensor, step: int, rule: SampleConfig, eos: Tensor) -> Tensor:
+def choose_tokens(
+    logits: Tensor, seeds: Tensor, step: int | Tensor, rule: SampleConfig, eos: Tensor
+) -> Tensor:
     """The next token (R,) of each row: argmax at temperature 0, else drawn with the seed's uniform.
 
     The ids in `eos` cannot be chosen before step `rule.min_new_tokens`.
     """
-    if step < rule.min_new_tokens and len(eos):
-        logits = logits.index_fill(-1, eos, -torch.inf)
+    if rule.min_new_tokens and len(eos):
+        early = torch.as_tensor(step, device=logits.device) < rule.min_new_tokens
+        logits = torch.where(early, logits.index_fill(-1, eos, -torch.inf), logits)
     if rule.temperature == 0:
         return logits.argmax(-1)
     probs = next_token_probs(logits, rule.temperature, rule.top_k, rule.top_p)

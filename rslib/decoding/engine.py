@@ -119,7 +119,7 @@ def decode(
             if not len(chosen):
                 break
         logits = packed_logits(model, packed_hidden(model, chosen, step.advance(), step))
-    return _cut(tokens[:count], logprobs[:count], limit[:count], eos)
+    return cut(tokens[:count], logprobs[:count], limit[:count], eos)
 
 
 def _leave(rows: _Running, step: Step, chosen: Tensor) -> Tensor:
@@ -136,7 +136,7 @@ def _leave(rows: _Running, step: Step, chosen: Tensor) -> Tensor:
     return chosen[stay]
 
 
-def _cut(tokens: Tensor, logprobs: Tensor, limit: Tensor, eos: Tensor) -> Drawn:
+def cut(tokens: Tensor, logprobs: Tensor, limit: Tensor, eos: Tensor) -> Drawn:
     """Rows end at their first EOS or at their limit; what a row wrote while it waited to leave is cut off."""
     at = torch.arange(tokens.shape[1], device=tokens.device)
     at_eos = torch.isin(tokens, eos) & (at < limit[:, None])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from datasets import Dataset, Features, List, Value
 
 from rslib.config import SampleConfig, unknown_name
-from rslib.decoding import decode, run_batches, shared_attention
+from rslib.decoding import Drawn, decoder_for, rows_in_flight, run_batches, shared_attention
 from rslib.errors import DataError
 from rslib.memo import recalled
 from rslib.models import Policy
@@ -40,7 +40,8 @@ def sample(
     """Draw n responses to each prompt: a responses table, prompt-major, in the order of the prompts.
 
     `settings` are the fields of `SampleConfig`: n=16, seed=0, temperature=1.0, top_k=0, top_p=1.0,
-    min_new_tokens=0, max_new_tokens=None (the policy's own), batch_size=512. Temperature 0 is greedy.
+    min_new_tokens=0, max_new_tokens=None (the policy's own), batch_size=512 (on a GPU: what its memory holds,
+    unless another is asked for). Temperature 0 is greedy.
     token_logprobs (nats) are those of the policy itself: temperature 1, nothing truncated or forbidden.
     finish_reason is "length" when max_new_tokens or the policy's context cut the response off.
 
@@ -104,15 +105,26 @@ def _responses(policy: Policy, prompts: Dataset, config: SampleConfig, show: boo
     rows = _rows(policy, prompts, config)
     found: list[dict[str, Any]] = [{}] * len(rows)
     places = {ids: place for place, ids in enumerate(dict.fromkeys(row.prompt for row in rows))}
+    tokens = sum(row.limit for row in rows)
+    decoder = decoder_for(policy.model, config, policy.eos_ids, policy.context, tokens=tokens)
     with Progress(len(rows), "sample", show=show) as progress, shared_attention(policy.model):
 
         def run(part: slice) -> None:
-            for row, response in zip(rows[part], _draw(policy, rows[part], config), strict=True):
+            for row, response in zip(rows[part], _draw(policy, decoder, rows[part]), strict=True):
                 found[row.row] = response
             progress.advance(len(rows[part]))
 
-        run_batches(run, [places[row.prompt] for row in rows], [1] * len(rows), config.batch_size)
+        budget = _rows_at_once(policy, rows, config)
+        run_batches(run, [places[row.prompt] for row in rows], [1] * len(rows), budget)
     return found
+
+
+def _rows_at_once(policy: Policy, rows: Sequence[_Row], config: SampleConfig) -> int:
+    """The batch size that was asked for; on a GPU, where none was, what its memory holds."""
+    if policy.model.device.type != "cuda" or config.batch_size != SampleConfig.batch_size:
+        return config.batch_size
+    longest = max(len(row.prompt) for row in rows)
+    return rows_in_flight(policy.model, longest, max(row.limit for row in rows), config.n)
 
 
 def _rows(policy: Policy, prompts: Dataset, config: SampleConfig) -> list[_Row]:
@@ -140,19 +152,15 @@ def _no_room(prompt_id: str, length: int, context: int) -> DataError:
     return DataError(what, where=where, fix=f"Shorten it to {context - 1} tokens or fewer, or remove it.")
 
 
-def _draw(policy: Policy, rows: Sequence[_Row], config: SampleConfig) -> list[dict[str, Any]]:
+def _draw(policy: Policy, decoder: Callable[..., Drawn], rows: Sequence[_Row]) -> list[dict[str, Any]]:
     """The responses to some rows, as fields of the table."""
     prompts = list(dict.fromkeys(row.prompt for row in rows))
     place = {ids: at for at, ids in enumerate(prompts)}
-    drawn = decode(
-        policy.model,
+    drawn = decoder(
         prompts,
         [place[row.prompt] for row in rows],
         seeds=[row.seed for row in rows],
         limits=[row.limit for row in rows],
-        rule=config,
-        eos_ids=policy.eos_ids,
-        context=policy.context,
     )
     responses = []
     for at, row in enumerate(rows):

@@ -207,14 +207,19 @@ def test_no_prompts_are_refused(policy):
 
 def test_out_of_memory_halves_the_batch_and_changes_no_response(policy, monkeypatch, capsys):
     whole = draw(policy, n=4, max_new_tokens=8)
-    real = rslib.sampling.decode
+    decoder_for = rslib.sampling.decoder_for
 
-    def small_machine(model, prompts, owner, **options):
-        if len(owner) > 6:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-        return real(model, prompts, owner, **options)
+    def small_machine(*args, **settings):
+        decoder = decoder_for(*args, **settings)
 
-    monkeypatch.setattr(rslib.sampling, "decode", small_machine)
+        def draw(prompts, owner, **rows):
+            if len(owner) > 6:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+            return decoder(prompts, owner, **rows)
+
+        return draw
+
+    monkeypatch.setattr(rslib.sampling, "decoder_for", small_machine)
     assert draw(policy, n=4, max_new_tokens=8)["response"] == whole["response"]
     assert "out of memory: going on with" in capsys.readouterr().out
 

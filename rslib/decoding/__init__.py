@@ -8,6 +8,7 @@ keys and values exist once; every row adds only its own *suffix*. Read it in thi
     attention   attention over prefix and suffix as two parts that are merged; how transformers calls it
     plans       the two kinds of forward pass: `Tree` (many tokens per row), `Step` (one token per row)
     engine      prefill and decode; rows that have finished leave the batch
+    static      a step of decoding in buffers that never move; graphs  the same recorded, for a GPU
     batches     rows cut into batches that fit into memory
 
 What it leaves out: beam search, refilling freed rows, paged memory, several devices.
@@ -17,22 +18,26 @@ from rslib.decoding.attention import attend_part, merge, packed_hidden, packed_l
 from rslib.decoding.batches import run_batches
 from rslib.decoding.choosing import choose_tokens, draw, next_token_probs, token_logprobs, uniforms
 from rslib.decoding.engine import Drawn, decode, prefill
+from rslib.decoding.graphs import GraphDecoder, decoder_for, rows_in_flight
 from rslib.decoding.plans import Ragged, Step, Tree
 
 __all__ = [
     "Drawn",
+    "GraphDecoder",
     "Ragged",
     "Step",
     "Tree",
     "attend_part",
     "choose_tokens",
     "decode",
+    "decoder_for",
     "draw",
     "merge",
     "next_token_probs",
     "packed_hidden",
     "packed_logits",
     "prefill",
+    "rows_in_flight",
     "run_batches",
     "shared_attention",
     "token_logprobs",

@@ -1,185 +1,60 @@
-"""Decoding on a GPU without waiting for the host: one step is recorded as a CUDA graph and replayed.
+"""Decoding on a GPU without waiting for the host: a step is recorded as a CUDA graph and replayed.
 
-The eager engine launches some two thousand kernels a step and is bound by that. Here everything that a step
-reads and writes lies in buffers that never move: the prompts' keys and values (L, P, H, Lp, D), the rows' own
-(L, R, H, C, D), tokens, seeds, limits, results. A step is then the same list of kernels each time, and a
-graph of it is replayed STEPS times between two questions of the host: who has finished? Rows that have leave
-in coarse sizes, because every size, and every width of the rows' own keys, is a graph of its own.
+The eager engine launches some two thousand kernels a step and is bound by that. A `StaticStep` is the same
+list of kernels each time; a graph of it is replayed STEPS times between two questions of the host: who has
+finished? Rows that have leave in coarse sizes, because every size, and every width of the rows' own keys, is
+a graph of its own.
 
-Same contract as `engine.decode`: the same tokens in float32, log-probabilities up to rounding.
+Same contract as `engine.decode`: in float32 the same tokens, but where rounding turns one, and
+log-probabilities equal up to rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from rslib.config import SampleConfig
-from rslib.decoding.attention import HIDDEN, attend_part, mask_prefix, merge, packed_hidden, packed_logits
-from rslib.decoding.choosing import choose_tokens, token_logprobs
-from rslib.decoding.engine import Drawn, cut, prefill
-from rslib.decoding.plans import Cache, Ids
+from rslib.decoding.engine import Drawn, cut, decode, prefill
+from rslib.decoding.plans import Ids
+from rslib.decoding.static import COLUMNS, ROWS, Parts, Shape, StaticStep, round_up
+from rslib.errors import is_out_of_memory
+from rslib.progress import note
 
 STEPS = 8
 """Replays between two questions to the GPU: each one makes the host wait."""
-ROWS, SHRINK = 16, 0.75
-"""Rows leave in multiples of ROWS, down to SHRINK of what there was."""
-COLUMNS, PREFIX = 64, 64
-"""Widths of the rows' own keys, and of the prompts', are multiples of these."""
-
-
-def round_up(count: int, multiple: int) -> int:
-    """The smallest multiple that is at least `count`.
-
-    >>> round_up(65, 64), round_up(64, 64)
-    (128, 64)
-    """
-    return -(-count // multiple) * multiple
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The sizes of the buffers: prompts, responses to each, rows, widths of prompts and of responses."""
-
-    prompts: int
-    per_prompt: int
-    rows: int
-    prefix: int
-    columns: int
-
-    @classmethod
-    def of(cls, prompts: Sequence[Ids], owner: Ids, limits: Ids) -> Shape:
-        """The sizes that a batch needs, rounded so that batches that are nearly alike share them."""
-        per_prompt = max(sum(o == p for o in owner) for p in set(owner))
-        prefix, columns = round_up(max(map(len, prompts)), PREFIX), round_up(max(limits), COLUMNS)
-        return cls(len(prompts), per_prompt, round_up(len(owner), ROWS), prefix, columns)
-
-
-class StaticStep:
-    """One new token for each running row, in buffers that never move: the plan of a recorded step.
-
-    `rows` and `columns` are how many of the rows, and of their own keys, the next step looks at.
-    """
-
-    def __init__(self, model: PreTrainedModel, shape: Shape, rule: SampleConfig, eos: Tensor) -> None:
-        config, self.model, self.shape, self.rule, self.eos = model.config, model, shape, rule, eos
-        config = config.get_text_config()
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        layers, device = config.num_hidden_layers, model.device
-        prompts = torch.zeros(layers, 2, shape.prompts, heads, shape.prefix, size, device=device, dtype=model.dtype)
-        own = torch.zeros(layers, 2, shape.rows, heads, shape.columns, size, device=device, dtype=model.dtype)
-        self.prompts, self.own, self.lengths = prompts, own, torch.zeros(shape.prompts, device=device).long()
-        whole = torch.zeros(6, shape.rows, device=device).long()
-        self.tokens, self.slot, self.start, self.seed, self.limit, self.place = whole
-        self.done = torch.zeros(shape.rows, device=device, dtype=torch.bool)
-        self.used = torch.zeros(1, device=device).long()
-        self.drawn = torch.zeros(shape.rows, shape.columns, device=device).long()
-        self.logprobs = torch.zeros(shape.rows, shape.columns, device=device)
-        self.at = torch.arange(shape.columns, device=device)
-        self.rows, self.columns, self.context = shape.rows, shape.columns, 0
-
-    def fill(self, cache: Cache, lengths: Tensor, owner: Ids, seeds: Ids, limits: Ids, context: int) -> None:
-        """Take in the prompts' keys and values and what is known of the rows; spare rows have finished."""
-        for layer, pair in enumerate(cache):
-            for kind, x in enumerate(pair):
-                self.prompts[layer, kind, :, :, : x.shape[2]].copy_(x)
-        count, device, per_prompt = len(owner), lengths.device, self.shape.per_prompt
-        first = {prompt: row for row, prompt in reversed(list(enumerate(owner)))}
-        slots = [prompt * per_prompt + row - first[prompt] for row, prompt in enumerate(owner)]
-        known = torch.tensor([slots, list(seeds), list(limits)], device=device)
-        self.lengths.copy_(lengths)
-        self.slot[:count], self.seed[:count], self.limit[:count] = known
-        self.start[:count] = lengths[torch.tensor(owner, device=device)]
-        outside = self.shape.prompts * per_prompt
-        for x, spare in ((self.slot, outside), (self.seed, 0), (self.limit, 1), (self.start, 1)):
-            x[count:] = spare
-        self.place.copy_(torch.arange(len(self.place), device=device))
-        self.done.zero_()
-        self.used.zero_()
-        self.context = context
-
-    def take(self, logits: Tensor) -> None:
-        """Choose each row's next token from its logits, and note it."""
-        rows, step = self.rows, self.used
-        chosen = choose_tokens(logits, self.seed[:rows], step, self.rule, self.eos)
-        column = (self.place[:rows], step.expand(rows))
-        self.drawn.index_put_(column, chosen)
-        self.logprobs.index_put_(column, token_logprobs(logits, chosen))
-        self.done[:rows] |= torch.isin(chosen, self.eos) | (self.limit[:rows] <= step + 1)
-        self.tokens[:rows] = chosen
-
-    def step(self) -> None:
-        """One forward pass of the running rows, and their next tokens."""
-        self._masks: dict[int, tuple[Tensor, Tensor]] = {}
-        # A finished row that has not left yet may run past the context: what it writes is cut off later.
-        self.positions = (self.start[: self.rows] + self.used).clamp(max=self.context - 1)
-        hidden = packed_hidden(self.model, self.tokens[: self.rows], self.positions, self)
-        self.used += 1
-        self.take(packed_logits(self.model, hidden))
-
-    def _mask(self, window: int) -> tuple[Tensor, Tensor]:
-        """What is hidden of the row's own keys, and of its prompt's."""
-        if window not in self._masks:
-            at, shape = self.at[: self.columns], self.shape
-            hidden = (at > self.used) | (self.used - at >= window) if window else at > self.used
-            asked = self._grid(self.positions[:, None, None]).reshape(shape.prompts, 1, -1, 1)
-            asked = asked if window else asked[:, :, :1]  # without a window all queries see the same keys
-            self._masks[window] = (
-                (hidden * HIDDEN)[None, None, None, None],
-                mask_prefix(self.lengths, shape.prefix, asked, window),
-            )
-        return self._masks[window]
-
-    def _grid(self, x: Tensor) -> Tensor:
-        """(rows, heads, D) -> (prompts * per_prompt, heads, D): each row at its place, zeros in the gaps."""
-        places = self.shape.prompts * self.shape.per_prompt
-        grid = x.new_zeros(places + 1, *x.shape[1:])  # the last place takes the spare rows
-        return grid.index_copy_(0, self.slot[: self.rows], x)[:places]
-
-    def attend(self, layer: int, qkv: tuple[Tensor, Tensor, Tensor], softcap: float, window: int) -> Tensor:
-        """See `Plan`. The queries of all rows of a prompt form one matrix, at fixed places."""
-        query, key, value = qkv
-        heads, size, (prompts, n) = key.shape[1], key.shape[2], (self.shape.prompts, self.shape.per_prompt)
-        for kind, x in enumerate((key, value)):
-            self.own[layer, kind, : self.rows].index_copy_(2, self.used, x[:, :, None])
-        keys, values = self.own[layer, :, : self.rows, :, : self.columns]
-        own_mask, prompt_mask = self._mask(window)
-        own = attend_part(query.unflatten(1, (heads, -1)), keys, values, own_mask, softcap)
-        grid = self._grid(query).view(prompts, n, heads, -1, size).transpose(1, 2)
-        keys, values = self.prompts[layer]
-        shared = attend_part(grid.reshape(prompts, heads, -1, size), keys, values, prompt_mask, softcap)
-        return merge(tuple(map(self._ungrid, shared)), own).flatten(1, 2)
-
-    def _ungrid(self, x: Tensor) -> Tensor:
-        """(prompts, H, per_prompt * G, D) -> (rows, H, G, D)."""
-        rows = x.unflatten(2, (self.shape.per_prompt, -1)).transpose(1, 2).flatten(0, 1)
-        return rows.index_select(0, self.slot[: self.rows].clamp(max=len(rows) - 1))
-
-    def keep(self, count: int) -> None:
-        """`count` rows stay, those that run among them, and move to the front of the buffers."""
-        stay = self.done[: self.rows].to(torch.uint8).argsort(stable=True)[:count].sort().values
-        for x in (self.tokens, self.slot, self.start, self.seed, self.limit, self.place, self.done):
-            x[:count] = x[: self.rows][stay]
-        for layer in self.own:  # one at a time: less memory
-            layer[:, :count] = layer[:, : self.rows][:, stay]
-        self.rows = count
+SHRINK = 0.75
+"""Rows leave where at most this share of them is left."""
+FUSE_FROM = 4_000_000
+"""So many tokens save the half minute that compiling takes."""
+MEMORY = 0.6
+"""Share of the free memory that rows in flight may take."""
+WORKING = 24
+"""Bytes that choosing takes for each token of the vocabulary: float32 logits, softmax, running sums."""
 
 
 class GraphDecoder:
     """Decodes batch after batch with recorded steps, which are kept as long as the sizes stay the same.
 
-    record=False runs the same steps one by one, on any device: how the buffers and masks are tested.
+    fuse: compile the parts of a step, which takes half a minute once. record=False runs the same steps one by
+    one, on any device: how the buffers and masks are tested.
     """
 
     def __init__(
-        self, model: PreTrainedModel, rule: SampleConfig, eos_ids: Ids, context: int, *, record: bool = True
+        self,
+        model: PreTrainedModel,
+        rule: SampleConfig,
+        eos_ids: Ids,
+        context: int,
+        *,
+        fuse: bool = False,
+        record: bool = True,
     ) -> None:
         self.model, self.rule, self.context, self.record = model, rule, context, record
+        self.parts = Parts.fused() if fuse else Parts()
         self.eos = torch.tensor(list(eos_ids), device=model.device).long()
         self.plan: StaticStep | None = None
         self.graphs: dict[tuple[int, int], torch.cuda.CUDAGraph] = {}
@@ -189,7 +64,7 @@ class GraphDecoder:
         shape = Shape.of(prompts, owner, limits)
         if self.plan is None or self.plan.shape != shape:
             self.plan, self.graphs = None, {}  # the old buffers go before the new ones come
-            self.plan = StaticStep(self.model, shape, self.rule, self.eos)
+            self.plan = StaticStep(self.model, shape, self.rule, self.eos, self.parts)
         plan, count, width = self.plan, len(owner), max(limits)
         cache, lengths, logits = prefill(self.model, prompts)
         plan.fill(cache, lengths, owner, seeds, limits, self.context)
@@ -254,3 +129,46 @@ def sizes(rows: int) -> Iterator[int]:
         yield rows
         rows = max(ROWS, int(rows * SHRINK) // ROWS * ROWS)
     yield rows
+
+
+def decoder_for(
+    model: PreTrainedModel, rule: SampleConfig, eos_ids: Ids, context: int, *, tokens: int
+) -> Callable[..., Drawn]:
+    """What decodes on the model's device: recorded steps on a GPU, `engine.decode` elsewhere.
+
+    tokens: how many may be drawn in all, which decides whether compiling pays. Where recording fails the
+    eager engine goes on, and a note says why. To be called with prompts, owner, seeds and limits.
+    """
+    eager = partial(decode, model, rule=rule, eos_ids=eos_ids, context=context)
+    if model.device.type != "cuda":
+        return eager
+    recorded: list[GraphDecoder] = [GraphDecoder(model, rule, eos_ids, context, fuse=tokens >= FUSE_FROM)]
+
+    def draw(prompts: Sequence[Ids], owner: Ids, *, seeds: Ids, limits: Ids) -> Drawn:
+        while recorded:
+            try:
+                return recorded[0](prompts, owner, seeds=seeds, limits=limits)
+            except RuntimeError as error:
+                recorded[0].plan = None  # its buffers are what the next try needs
+                if is_out_of_memory(error):
+                    raise
+                why = str(error).strip().splitlines()[0][:200]
+            recorded.clear()
+            note(f"steps cannot be recorded for this model ({why}): decoding goes on step by step")
+        return eager(prompts, owner, seeds=seeds, limits=limits)
+
+    return draw
+
+
+def rows_in_flight(model: PreTrainedModel, prompt: int, response: int, n: int) -> int:
+    """How many responses a GPU's free memory holds at once, at least one.
+
+    prompt, response: the longest, in tokens; n: responses to a prompt, which share its keys and values.
+    """
+    config = model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    token = 2 * config.num_hidden_layers * heads * size * model.dtype.itemsize
+    row = token * (round_up(response, COLUMNS) + prompt / n) + WORKING * config.vocab_size
+    free, _ = torch.cuda.mem_get_info(model.device)
+    return max(1, int(MEMORY * free / row))

@@ -111,6 +111,17 @@ def test_recorded_steps_give_the_eager_engines_tokens_in_float32(model_folder, a
 
 @pytest.mark.gpu
 @needs_gpu
+def test_steps_of_few_rows_and_many_end_tokens_are_recorded_too(model_folder, capsys):
+    policy = load_policy(str(model_folder("llama")), device="cuda", dtype="float32")
+    prompts, owner, rows = job(policy)
+    decoder = decoder_for(policy.model, RULES["truncated"], range(40), policy.context, tokens=1)
+    with shared_attention(policy.model):
+        decoder(prompts, owner, **rows)
+    assert "step by step" not in capsys.readouterr().out
+
+
+@pytest.mark.gpu
+@needs_gpu
 def test_where_recording_fails_the_eager_engine_goes_on_and_says_why(model_folder, monkeypatch, capsys):
     policy = load_policy(str(model_folder("llama")), device="cuda", dtype="float32")
     prompts, owner, rows = job(policy)

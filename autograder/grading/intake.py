@@ -261,7 +261,9 @@ class _Reader:
             made.notes += [text for text in one.notes if text not in made.notes]
         chosen = [item for name in names if (item := _choose(made, candidates, name, names)) is not None]
         _problems(made, one, names)
-        _extras(made, one, chosen, [name for some in self.notebooks.values() for name in some])
+        known = names if self.form == TREE else [name for some in self.notebooks.values() for name in some]
+        counted = {id(item) for item in candidates if _match(item.name, known)}
+        _extras(made, [item for item in _of_attempt(one, chosen) if id(item) not in counted], chosen)
         return made
 
     def _time(self, made: Submission, one: Handed) -> None:
@@ -454,25 +456,24 @@ def _problems(made: Submission, one: Handed, names: Sequence[str]) -> None:
         made.problem = made.files[names[0]].problem
 
 
-def _extras(made: Submission, one: Handed, chosen: Sequence[Item], names: Sequence[str]) -> None:
-    """Keep a student's own ordinary files beside his notebook, within bounds."""
+def _extras(made: Submission, items: Sequence[Item], chosen: Sequence[Item]) -> None:
+    """Keep a student's own ordinary files beside his notebook, within bounds; what is left out is told."""
     base = chosen[0].parts[:-1] if chosen else ()
     left, total = [], 0
-    for item in sorted(_of_attempt(one, chosen), key=lambda item: item.attempt, reverse=True):
+    for item in sorted(items, key=lambda item: item.attempt, reverse=True):
         below = item.parts[len(base) :]
-        if item.parts[: len(base)] != base or below == (STAMP,) or _match(item.name, names):
+        if below == (STAMP,) and not made.platform:
             continue
         name, total = "/".join(below), total + item.entry.size
-        safe = all(_safe(part) for part in below) and len(below) <= 4 and item.entry.size <= MAX_FILE
-        safe = safe and not item.entry.file.problem
+        safe = item.parts[: len(base)] == base and len(below) <= 4 and all(map(_safe, below))
+        safe = safe and item.entry.size <= MAX_FILE and not item.entry.file.problem
         if safe and name not in made.extras and len(made.extras) < MAX_EXTRAS and total <= MAX_EXTRA_BYTES:
             made.extras[name] = item.entry.file
         else:
             left.append(item.shown)
     if left:
-        made.notes.append(
-            f"Left out of what was handed in: {', '.join(left[:5])}{' ...' if len(left) > 5 else ''}."
-        )
+        more = f" and {len(left) - 20} more" if len(left) > 20 else ""
+        made.notes.append(f"Left out of what was handed in: {', '.join(left[:20])}{more}.")
 
 
 def _of_attempt(one: Handed, chosen: Sequence[Item]) -> list[Item]:

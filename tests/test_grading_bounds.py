@@ -194,7 +194,7 @@ def test_any_frame_is_read_or_refused_in_a_moment():
 COSTLY = {
     "tuples of many names": [{"t": [1], "f": [f"a{k}"], "name": f"P{k}"} for k in range(30_000)],
     "columns": [{"y": "pandas.Series", "v": {"t": [{"a": "", "dt": "<f8", "sh": [0]}, None, None]}}] * 30_000,
-    "tables": [{"y": "datasets.Dataset", "v": {"t": [[], ["fields", []], None]}}] * 30_000,
+    "tables": [{"y": "datasets.Dataset", "v": {"t": [[], ["fields", []], None, None]}}] * 30_000,
     "classes": [{"o": k, "k": "object", "calls": True, "of": {"k": "class", "o": k}} for k in range(200_000)],
     "records": [{"a": "", "dt": [[f"x{j}", "<f8"] for j in range(100)], "sh": [0]}] * 3000,
     "masked": [{"y": "numpy.ma", "v": {"t": [{"a": "", "dt": "<f8", "sh": [0]}, False, 0.0]}}] * 30_000,

@@ -185,7 +185,7 @@ ARRAYS = [
     RECORDS[0],
     np.zeros((0, 4)),
     np.array([1 + 2j], "c8"),
-    np.asmatrix(np.eye(2)),
+    np.eye(2).view(np.matrix),
 ]
 
 
@@ -300,8 +300,9 @@ ROWS = {
         datasets.Dataset.from_dict({name: [] for name in ROWS}, features=FEATURES),
         datasets.Dataset.from_dict({"a": [], "b": []}),
         datasets.Dataset.from_dict({"n": [1, 2]}).with_format("numpy"),
+        datasets.Dataset.from_dict({"n": [1, 2], "m": [3, 4]}).with_format("torch", columns=["m"]),
     ],
-    ids=["rows", "no rows", "no kinds", "numpy"],
+    ids=["rows", "no rows", "no kinds", "numpy", "one column shown"],
 )
 def test_a_dataset_keeps_its_columns_and_their_kinds(value):
     found = crossed(value)
@@ -350,6 +351,28 @@ THINGS = [
 def test_what_acts_stays_where_it_is(value):
     with pytest.raises(Stays):
         crossed(value)
+
+
+class Broken(dict):
+    def __iter__(self):
+        raise RuntimeError("no")
+
+    keys = items = __iter__
+
+
+def test_what_cannot_be_sent_leaves_no_trace_in_the_frame():
+    to = Encoder(lambda value: {"o": 1})
+    shared = [1]
+    broken = UserDict()
+    broken.data = Broken(a=1)
+    nodes = [
+        to.node_or(value, lambda _: "stays")
+        for value in ([shared, bytes(9000), 10**6000], broken, shared, [shared])
+    ]
+    assert nodes[:2] == ["stays", "stays"] and to.blobs == []
+    read = Decoder(to.blobs, stays)
+    first, second = (read.value(node) for node in nodes[2:])
+    assert first == [1] and second[0] is first
 
 
 def test_a_learners_class_comes_back_as_the_type_that_it_derives_from():
@@ -413,8 +436,8 @@ FORGED = [
     {"y": "pandas.DataFrame", "v": {"t": [[1], 2, 3]}},
     {"y": "pandas.Index", "v": {"t": ["range", {"t": [0, 3, 1]}, {"d": []}]}},
     {"y": "pandas.Series", "v": {"t": [{"t": ["zone", None, "dateutil//etc/passwd"]}, None, None]}},
-    {"y": "datasets.Dataset", "v": {"t": [[], ["fields", [["a", ["Image"]]]], None]}},
-    {"y": "datasets.Dataset", "v": {"t": [[], ["fields", []], "jax"]}},
+    {"y": "datasets.Dataset", "v": {"t": [[], ["fields", [["a", ["Image"]]]], None, None]}},
+    {"y": "datasets.Dataset", "v": {"t": [[], ["fields", []], "jax", None]}},
     {"t": [1], "f": ["x y"], "name": "P"},
     {"t": [1], "f": ["x"], "name": "P; import os"},
     {"t": [1], "f": ["_x"], "name": "P"},

@@ -17,9 +17,9 @@ from typing import Any
 
 READING = 4
 """Processor seconds that taking one notebook apart may cost; an ordinary one costs a tenth of one."""
-TEST = 60
+TEST = 90
 """Processor seconds that the tests of one cell may take here, beside the learner's process."""
-JUDGING = 600
+JUDGING = 300
 """Processor seconds that judging one notebook may cost."""
 GRACE = 15
 """Seconds more after which a test that heeds no signal is ended, with all that judges this notebook."""

@@ -190,12 +190,7 @@ class Kernel:
         space, found = self.shell.user_ns, {}
         for name in request["names"]:
             if name in space:
-                mark = to.mark()
-                try:
-                    found[name] = to.node(space[name])
-                except WireError:  # it is too large, or stays where it is: the grader gets a reference
-                    to.back(mark)
-                    found[name] = self.keep(space[name])
+                found[name] = to.node_or(space[name], self.keep)
         return {"values": found}
 
     def do_call(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
@@ -205,7 +200,7 @@ class Kernel:
         result = function(*args, **options)
         reply = {"value": to.node(result), "states": _states(args), "leaves": self.leaves}
         if request.get("back"):
-            reply["after"] = to.node([args, options])
+            reply["after"] = to.node_or([args, options], lambda value: None)
         return reply
 
     def do_operate(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:

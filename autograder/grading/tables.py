@@ -222,20 +222,24 @@ def _of_feature(packed: Any) -> Any:
 def _dataset(table: Any) -> Any:
     plain = table.with_format(None)
     columns = [[name, plain[name][:]] for name in plain.column_names]
-    return columns, _feature(table.features), table.format["type"]
+    shown = table.format
+    chosen = None if sorted(shown["columns"]) == sorted(plain.column_names) else shown["columns"]
+    if shown["format_kwargs"] or shown["output_all_columns"]:
+        raise WireError("a Dataset with a format of its own does not cross")
+    return columns, _feature(table.features), shown["type"], chosen
 
 
 def _of_dataset(packed: Any) -> Any:
     import datasets
 
-    columns, features, form = parts(packed, list, list, (str, type(None)))
+    columns, features, form, chosen = parts(packed, list, list, (str, type(None)), (list, type(None)))
     if form not in FORMATS:
         raise WireError("a Dataset of no known format")
     made = datasets.Dataset.from_dict(
         {only(name, str): only(values, list) for name, values in columns},
         features=datasets.Features(_of_feature(features)),
     )
-    return made.with_format(form) if form else made
+    return made.with_format(form, columns=chosen) if form or chosen else made
 
 
 def add_datasets() -> None:

@@ -119,17 +119,18 @@ class Encoder:
         """The node of a tensor."""
         return arrays.tensor_node(self, value)
 
-    def mark(self) -> tuple[Any, ...]:
-        """Where the frame stands, for `back`."""
-        return len(self.blobs), self.nodes, self.size, self.raw, len(self.alive)
-
-    def back(self, mark: tuple[Any, ...]) -> None:
-        """Forget what was encoded since `mark`."""
-        blobs, self.nodes, self.size, self.raw, alive = mark
-        del self.blobs[blobs:]
-        for value in self.alive[alive:]:
-            self.seen.pop(id(value), None)
-        del self.alive[alive:]
+    def node_or(self, value: Any, other: Callable[[Any], Any]) -> Any:
+        """The node of a value, or what `other` gives for one that is too large, stays, or cannot be read."""
+        counts, blobs, alive = (self.nodes, self.size, self.raw), len(self.blobs), len(self.alive)
+        try:
+            return self.node(value)
+        except Exception:  # a learner's own class may raise anything while it is read
+            self.nodes, self.size, self.raw = counts
+            del self.blobs[blobs:]
+            for one in self.alive[alive:]:
+                del self.seen[id(one)]
+            del self.alive[alive:]
+            return other(value)
 
 
 def _text_node(to: Encoder, value: str, depth: int) -> Any:

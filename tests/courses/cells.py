@@ -44,7 +44,7 @@ class Student:
     late: dict[str, str] = field(default_factory=dict)  # ASSIGNMENT: text of timestamp.txt
     absent: tuple[str, ...] = ()  # ASSIGNMENT or ASSIGNMENT/NOTEBOOK that is not handed in
     edit: Callable[[NotebookNode], None] | None = None  # what else was done to each notebook
-    twin: str = ""  # who answered the same in whole notebooks: stock trips over the damage, a grader need not
+    twin: str = ""  # who answered the same in whole, quiet notebooks: stock trips over damage and noise
 
 
 @dataclass

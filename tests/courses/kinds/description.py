@@ -57,7 +57,7 @@ FIRST = [
 SECOND = [
     plain("with open('note.txt', 'w') as note:\n    note.write('a side effect')"),
     test("test_data", 3, "with open('data.txt') as data:\n    assert len(data.read().split()) == 4"),
-    test("test_deep", 1, "import sys\nsys.path.append('sub')\nimport deep\nassert open('sub/deep.csv').read().startswith('one')\nassert deep.VALUE == 7"),
+    test("test_deep", 1, "import beside\nassert open('sub/deep.csv').read().startswith('one')\nassert beside.VALUE == 7"),
     answer("note", "note = open('note.txt').read()"),
     test("test_note", 1, "assert note == 'a side effect'"),
 ]
@@ -120,7 +120,7 @@ COURSE = Course(
     files={
         "source/ps1/data.txt": "one two\nthree four",
         "source/ps1/sub/deep.csv": "one,two",
-        "source/ps1/sub/deep.py": "VALUE = 7",
+        "source/ps1/beside.py": "VALUE = 7",
     },
     due={"ps1": "2015-02-02 14:58:23.948203 America/Los_Angeles"},
     students={
@@ -129,7 +129,7 @@ COURSE = Course(
         "solved": Student(DONE),
         "empty_timestamp": Student({"evens": MODEL}, late={"ps1": ""}),
         "changed_data": Student(
-            DONE, files={"ps1/data.txt": "one", "ps1/sub/deep.py": "VALUE = 8", "ps1/sub/deep.csv": "two"}
+            DONE, files={"ps1/data.txt": "one", "ps1/beside.py": "VALUE = 8", "ps1/sub/deep.csv": "two"}
         ),
         "extra_notebook": Student({"evens": MODEL}, files={"ps1/p1 copy.ipynb": EMPTY, "ps1/mine.ipynb": EMPTY}),
         "first_only": Student(DONE, absent=("ps1/p2",)),

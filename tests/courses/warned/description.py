@@ -14,15 +14,16 @@ COURSE = Course(
     notebooks={"ps/warned": NOTEBOOK},
     students={
         "model": Student({"mean": MODEL, "root": MODEL}),
-        "warns": Student({
+        "quiet_half": Student({"mean": MODEL, "root": "def root(x):\n    return x / 2"}),
+        "warns": Student(twin="model", answers={
             "mean": "def mean(values):\n    warnings.warn('use numpy')\n    return np.mean(values)",
             "root": "def root(x):\n    return np.sqrt(np.float64(x))",
         }),
-        "prints_errors": Student({
+        "prints_errors": Student(twin="model", answers={
             "mean": "def mean(values):\n    print('mean of', values, file=sys.stderr)\n    return sum(values) / len(values)",
             "root": "import logging\nlogging.warning('here')\ndef root(x):\n    return np.emath.sqrt(x) if x >= 0 else np.nan",
         }),
-        "logs": Student({
+        "logs": Student(twin="quiet_half", answers={
             "mean": "import logging\ndef mean(values):\n    logging.getLogger('hw').error('%s', values)\n    return sum(values) / 3",
             "root": "def root(x):\n    sys.stderr.write('')\n    return x / 2",
         }),

@@ -39,6 +39,9 @@ def main(argv: list[str] | None = None) -> int:
     except RSError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nStopped. What was stored so far is kept.", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from autograder.grading.sandbox import (
     label_of,
     modules_for,
 )
+from autograder.grading.troubles import told
 
 WARM = ("numpy", "IPython")
 """What every notebook needs beside its own imports."""
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sandbox.isolation == NONE:
         print(UNPROTECTED, file=sys.stderr)
     limits = limits_of(options)
-    with sandbox, results.forgotten(options.course, sandbox.isolation):
+    with told(options.course), sandbox, results.forgotten(options.course, sandbox.isolation):
         from autograder.grading.run import (
             grade_course,  # nbgrader takes two seconds; the sandbox starts meanwhile
         )
@@ -64,7 +65,7 @@ def sandbox_of(options: argparse.Namespace) -> Sandbox | Containers:
     if options.container:
         return Containers(warm, options.container, engine(options.container), results.prepare(options.course))
     isolation = choose(options.isolation, options.trust_submissions)
-    hidden = [options.course, options.submissions, *_exchange(options.course)]
+    hidden = [p.absolute() for p in (options.course, options.submissions, *_exchange(options.course))]
     kept = results.prepare(options.course) if isolation != NONE else None
     return Sandbox(warm, isolation, label_of(options.course), hidden, kept)
 

@@ -34,8 +34,10 @@ from nbgrader.preprocessors import AssignLatePenalties
 from sqlalchemy import text
 
 from autograder.grading.plan import Course, inside
-from rslib.errors import ConfigError
+from rslib.errors import ConfigError, translate_os_error
 
+BUSY_SECONDS = 30.0
+"""How long a gradebook in which another program writes is waited for."""
 EXECUTED, SCORED = "executed", "scored"
 VERSION = "1"
 """Of the grader: a higher one grades everything again."""
@@ -45,9 +47,16 @@ def write(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all.
 
     Not by the engine's `atomic_write`: in a folder that a student filled, a link could lie under the name of
-    its temporary file, and it would follow that link. Here the name is new each time.
+    its temporary file, and it would follow that link. Here the name is new each time. Raises StoreError.
     """
     raw = content.encode("utf-8", "replace") if isinstance(content, str) else content
+    try:
+        _replace(path, raw)
+    except OSError as error:
+        raise translate_os_error(error, str(path)) from error
+
+
+def _replace(path: Path, raw: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
     try:
@@ -154,7 +163,7 @@ class Book:
 
     def __enter__(self) -> Book:
         self.gradebook = Gradebook(self.course.database)
-        self.gradebook.db.execute(text("PRAGMA busy_timeout = 60000"))
+        self.gradebook.db.execute(text(f"PRAGMA busy_timeout = {int(1000 * BUSY_SECONDS)}"))
         self.remember()
         return self
 

@@ -13,10 +13,12 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
+import errno
 import importlib
 import io
 import os
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -39,9 +41,12 @@ from autograder.grading.needed import binds, without_magics
 from autograder.grading.outputs import clean, kept, size
 from autograder.grading.remote import TESTS, Lost, Remote, RemoteObject, RemoteWork
 from autograder.grading.server import load
+from autograder.grading.troubles import is_full
 from autograder.grading.wire import HELLO, Channel, WireError
 
 SO_PASSCRED, SCM_CREDENTIALS = 16, 2
+ROOM = 200 << 20
+"""Bytes that must be free for the files of one exercise: a model and what else a learner hands in."""
 OFFERED = {
     "numpy",
     "torch",
@@ -92,6 +97,8 @@ class Examiner:
 
         found = exercises.find(exercise)
         variant = Variant(self.whose, self.job["course"], exercise)
+        if shutil.disk_usage(self.folder).free < ROOM:  # else what a learner hands in might not arrive whole
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             work = RemoteWork(self.remote, found.names, variant, Path(folder), self.job.get("class_seed"))
             verdict = grade(found, work, self._seed(exercise) if seed is None else seed)
@@ -115,6 +122,8 @@ class Examiner:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a test may end in SystemExit too
+            if is_full(error):
+                raise
             self.secrets = before or (cell["hidden"] and reached(error, cell))
             return self._fails(type(error).__name__, _told_of(error, cell, self.job["explain"]))
         gave = given(result, cell, self.verdicts[self._told_before :])
@@ -462,6 +471,7 @@ def _job(answer: socket.socket, wire: socket.socket | None = None) -> None:
     except BaseException as error:  # what it says may hold inputs of a hidden test: it is not for learners
         print(f"{type(error).__name__}: {clean(str(error), 500)}", file=sys.stderr, flush=True)
         found = {"failed": "The grader stumbled over this notebook; look at it by hand."}
+        found |= {"full": True} if is_full(error) else {}  # no fault of this notebook's
     with contextlib.suppress(WireError):
         channel.send(found)
     os._exit(0)

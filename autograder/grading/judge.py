@@ -7,18 +7,20 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from autograder.grading import bounds
-from autograder.grading.sandbox import CALM, PACKAGE, START_SECONDS, Child
+from autograder.grading.sandbox import CALM, PACKAGE, START_SECONDS, Child, Ended
 from autograder.grading.wire import Channel, WireError
-from rslib.errors import ConfigError
+from rslib.errors import ConfigError, StoreError
 
 SPARE = 60.0
 """Seconds beyond a submission's own that judging may take."""
+SPACE = "Free some space, then run again: what was graded is kept."
 
 
 @dataclass
@@ -33,6 +35,11 @@ class Judge:
     ready: bool = field(default=False, init=False)
 
     def __enter__(self) -> Judge:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start the template; it imports while others start too."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         call = [sys.executable, "-P", "-s", "-m", "autograder.grading.examine"]
         call += [str(theirs.fileno()), ",".join(self.modules), self.label]
@@ -42,17 +49,23 @@ class Judge:
         )
         theirs.close()
         ours.settimeout(START_SECONDS)
-        self.control = ours
-        return self
+        self.control, self.ready = ours, False
 
     def _wait(self) -> None:
-        """Wait until the template has imported what it should; it does so while others start too."""
+        """Wait until the template has imported what it should; one that ended is started again first."""
         with self.turn:
+            if self.process.poll() is not None:
+                self.stop()
+                self.start()
             if not self.ready and self.control.recv(64) != b"ready":
                 raise ConfigError("the examining process did not start")
             self.ready = True
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the template, and with it its forks."""
         self.control.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(5)
@@ -88,16 +101,34 @@ class Judge:
         ours, theirs = socket.socketpair()
         with ours:
             with theirs:
-                socket.send_fds(self.control, [b"job"], [theirs.fileno(), *descriptors])
+                self._send([theirs.fileno(), *descriptors])
             channel, fork = Channel(ours.fileno(), ours.fileno(), limited=False), None
             try:
                 fork = bounds.Fork(channel.receive(SPARE)[0]["pid"])
                 channel.send(job, blobs, seconds=SPARE)
                 found, _ = channel.receive(seconds)
             except WireError:  # how exactly it ended may hold a hidden test's inputs
+                if self._gone():
+                    raise Ended("the examining process ended while this notebook was judged") from None
                 return {"failed": late}
             finally:
                 if fork:
                     fork.end()
                     fork.close()
+        if found.get("full"):
+            raise StoreError("no disk space left for temporary files", where=tempfile.gettempdir(), fix=SPACE)
         return found
+
+    def _send(self, descriptors: Sequence[int]) -> None:
+        try:
+            socket.send_fds(self.control, [b"job"], descriptors)
+        except OSError as error:
+            self.process.kill()  # else it could count as alive for a moment
+            self.process.wait()
+            raise Ended(f"the examining process ended ({error})") from error
+
+    def _gone(self) -> bool:
+        """Whether the template ended; a moment is left for its end to become known."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(0.2)
+        return self.process.poll() is not None

@@ -26,7 +26,8 @@ from autograder.grading.returned import rewrite
 from autograder.grading.roster import Roster, settle
 from autograder.grading.sandbox import NONE, Sandbox, label_of, modules_for
 from autograder.grading.score import Graded, Grader, failed
-from rslib.errors import ConfigError, DataError
+from autograder.grading.troubles import is_full
+from rslib.errors import ConfigError, DataError, StoreError
 from rslib.progress import Progress, note
 
 SECRET = "submission_secret.txt"
@@ -222,7 +223,10 @@ def within(limits: Limits, course: Course) -> Limits:
 
 
 def _graded(grader: Grader, waiting: Sequence[Task], workers: int) -> Iterator[Graded]:
-    """Graded submissions in the order in which they end."""
+    """Graded submissions in the order in which they end.
+
+    Raises what no submission is to blame for: then nobody's points suffer, and a second run does the rest.
+    """
     jobs: queue.SimpleQueue = queue.SimpleQueue()
     ended: queue.SimpleQueue = queue.SimpleQueue()
     for task in waiting:
@@ -234,15 +238,29 @@ def _graded(grader: Grader, waiting: Sequence[Task], workers: int) -> Iterator[G
                 task = jobs.get_nowait()
             except queue.Empty:
                 return
-            try:
-                ended.put(grader.grade(task.plan, task.one, task.key))
-            except Exception as error:
-                ended.put(failed(task.plan, task.one, task.key, grader.sandbox.isolation, error))
+            ended.put(_outcome(grader, task))
 
     for _ in range(min(workers, len(waiting))):
         threading.Thread(target=work, daemon=True).start()
     for _ in waiting:
-        yield ended.get()
+        outcome = ended.get()
+        if isinstance(outcome, BaseException):
+            raise outcome
+        yield outcome
+
+
+def _outcome(grader: Grader, task: Task) -> Graded | BaseException:
+    """A graded submission; an error that is this machine's, or that ended the worker, to end the run."""
+    try:
+        return grader.grade(task.plan, task.one, task.key)
+    except (ConfigError, StoreError) as error:
+        return error
+    except Exception as error:
+        if is_full(error):
+            return error
+        return failed(task.plan, task.one, task.key, grader.sandbox.isolation, error)
+    except BaseException as error:
+        return error
 
 
 def _strays(found: Found) -> list[str]:

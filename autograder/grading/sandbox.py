@@ -26,7 +26,7 @@ from autograder.grading.places import covers, mounts, python_paths, system_paths
 from autograder.grading.server import FULL, PLAIN
 from autograder.grading.wire import Channel
 from rslib import memo
-from rslib.errors import ConfigError
+from rslib.errors import ConfigError, RSError
 
 BUBBLEWRAP, CONTAINER, NONE = "bubblewrap", "container", "none"
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -75,6 +75,10 @@ UNPROTECTED = (
     "Points and the gradebook are still guarded: tests run in another process, and a changed gradebook is "
     "put back."
 )
+
+
+class Ended(RSError):
+    """A process of the grader's ended while it was needed: no fault of the notebook's."""
 
 
 @dataclass
@@ -163,8 +167,9 @@ class Sandbox:
         with contextlib.suppress(OSError):
             self.ready = bool(self.control.recv(4096))
         if not self.ready:
+            said = self.said()
             self.stop()
-            raise ConfigError(f"the fork server did not start: {self.said()}")
+            raise ConfigError(f"the fork server did not start: {said}")
         self.control.settimeout(None)
 
     def said(self) -> str:
@@ -181,10 +186,11 @@ class Sandbox:
                 self.process.wait(5)
             self.process.kill()
             self.process.wait()
+            self.log.close()
             shutil.rmtree(self.home, ignore_errors=self.isolation == BUBBLEWRAP)
 
     def spawn(self, limits: Limits, seed: int) -> Child:
-        """A new process for one submission; a server that ended is started again first."""
+        """A new process for one submission; a server that ended is started again first. Raises Ended."""
         wire, their_wire = socket.socketpair()
         wire.setsockopt(socket.SOL_SOCKET, SO_PASSCRED, 1)  # else who says hello early would be nobody
         leash, their_leash = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -195,7 +201,12 @@ class Sandbox:
                 self.stop()
                 self.start()
             self._wait()
-            socket.send_fds(self.control, [request], [their_wire.fileno(), their_leash.fileno()])
+            try:
+                socket.send_fds(self.control, [request], [their_wire.fileno(), their_leash.fileno()])
+            except OSError as error:
+                self.process.kill()  # else it could count as alive for a moment
+                self.process.wait()
+                raise Ended(f"the server of the sandbox ended ({error})") from error
         return Child(wire, leash, folder)
 
     def alive(self) -> bool:

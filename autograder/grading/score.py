@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Iterator, Mapping
@@ -19,8 +20,10 @@ from autograder.grading.plan import Notebook, Plan
 from autograder.grading.reading import outlined
 from autograder.grading.rebuild import Rebuilt, Step, rebuild
 from autograder.grading.remote import CALL_SECONDS
-from autograder.grading.sandbox import CONTAINER, NONE, Sandbox
-from rslib.errors import ConfigError
+from autograder.grading.sandbox import CONTAINER, NONE, Ended, Sandbox
+
+TRIES = 3
+"""How often a submission is graded whose server ends while it runs."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,16 @@ class Grader:
     explain: bool = False
 
     def grade(self, plan: Plan, one: Submission, key: Mapping[str, str]) -> Graded:
-        """Rebuild, run and judge a submission. Nothing is written."""
+        """Rebuild, run and judge a submission. Nothing is written.
+
+        What is lost with a server that ended is done again, up to TRIES times. Raises Ended after that.
+        """
+        for _ in range(TRIES - 1):
+            with contextlib.suppress(Ended):
+                return self._grade(plan, one, key)
+        return self._grade(plan, one, key)
+
+    def _grade(self, plan: Plan, one: Submission, key: Mapping[str, str]) -> Graded:
         start = time.monotonic()
         record = blank_record(plan, one, key, self.sandbox.isolation)
         made = {}
@@ -96,8 +108,9 @@ class Grader:
             found = self.judge.examine(job, child, list(extras.values()))
         finally:
             why = child.end()
-        if found.get("lost") and not self.sandbox.alive():  # no fault of this notebook's
-            raise ConfigError("the fork server ended")
+        silent = not why and self.sandbox.isolation != CONTAINER  # its supervisor is gone as well
+        if found.get("lost") and (silent or not self.sandbox.alive()):
+            raise Ended("the server of the sandbox ended while this notebook ran")
         if found.get("lost") and why and "by itself" not in why and "no longer" not in why:
             found["lost"] = why
         return found

@@ -117,6 +117,7 @@ PROTOCOL = {
     "course.py": {"NbGraderException"},
     "work.py": {"Endless"},
     "grading/isolate.py": {"OSError"},
+    "grading/run.py": {"outcome"},
     "grading/bounds.py": {"Overrun"},
     "grading/kernel.py": {"ValueError", "FileNotFoundError", "TimeoutError", "loads"},
     "grading/remote.py": {"TypeError", "rebuilt"},

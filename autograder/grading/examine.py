@@ -13,7 +13,6 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
-import errno
 import importlib
 import io
 import os
@@ -41,7 +40,7 @@ from autograder.grading.needed import binds, without_magics
 from autograder.grading.outputs import clean, kept, size
 from autograder.grading.remote import TESTS, Lost, Remote, RemoteObject, RemoteWork
 from autograder.grading.server import load
-from autograder.grading.troubles import is_full
+from autograder.grading.troubles import NoRoom, is_full
 from autograder.grading.wire import HELLO, Channel, WireError
 
 SO_PASSCRED, SCM_CREDENTIALS = 16, 2
@@ -98,7 +97,7 @@ class Examiner:
         found = exercises.find(exercise)
         variant = Variant(self.whose, self.job["course"], exercise)
         if shutil.disk_usage(self.folder).free < ROOM:  # else what a learner hands in might not arrive whole
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise NoRoom("no disk space left", where=str(self.folder))
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             work = RemoteWork(self.remote, found.names, variant, Path(folder), self.job.get("class_seed"))
             verdict = grade(found, work, self._seed(exercise) if seed is None else seed)

@@ -26,13 +26,17 @@ GRADEBOOK["malformed"] = GRADEBOOK["not a database"]
 """By a word of SQLite's: what is wrong, and what to do."""
 
 
+class NoRoom(StoreError):
+    """Too little of the disk is free to go on."""
+
+
 def is_full(error: BaseException) -> bool:
     """Whether the disk had no room. A learner's exception never says so: it is rebuilt from its text alone.
 
     >>> is_full(OSError(28, "No space left on device")), is_full(OSError("No space left on device"))
     (True, False)
     """
-    return isinstance(error, OSError) and error.errno in FULL
+    return isinstance(error, NoRoom) or (isinstance(error, OSError) and error.errno in FULL)
 
 
 @contextlib.contextmanager

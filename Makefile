@@ -20,7 +20,7 @@ PIP   := $(PY) -m pip --disable-pip-version-check -qq install $(if $(CONSTRAINTS
 STAMP := $(VENV)/.setup-done
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test lint bench tables world measure calibrate signatures rl arena kill oracles clean notebooks course solutions-html bench-grading walls
+.PHONY: help setup demo lab test lint bench tables world measure calibrate signatures rl arena kill oracles clean notebooks course learner solutions-html bench-grading walls
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -65,6 +65,9 @@ notebooks: $(VENV)/.course-done  ## build the students' notebooks/ from solution
 
 course: $(VENV)/.course-done  ## write an nbgrader course directory (OUT=build/course COURSE_SALT=)
 	@$(PY) -m autograder course --out "$(OUT)" --salt "$(COURSE_SALT)"
+
+learner: $(VENV)/.course-done  ## write the package that a class gets, without keys (OUT=build/learner)
+	@$(PY) -m autograder learner $(if $(filter-out file,$(origin OUT)),--out "$(OUT)")
 
 solutions-html: $(VENV)/.course-done  ## run the solved notebooks and render them into build/solutions/
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m autograder solutions

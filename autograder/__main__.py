@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from rslib.errors import RSError
@@ -12,6 +13,7 @@ from rslib.errors import RSError
 COMMANDS = {
     "check": "grade a notebook's exercises as its own check cells do",
     "release": "build notebooks/ from solutions/",
+    "learner": "write the package that a class gets, without keys",
     "course": "build an nbgrader course directory",
     "solutions": "run the solved notebooks and render them as HTML",
     "calibrate": "measure the thresholds of the experiments",
@@ -24,18 +26,23 @@ COMMANDS = {
 _MODULES = {"check": "shell", "check-course": "check_course", "solutions": "rendering"}
 
 
+def _module(command: str) -> str:
+    return f"autograder.{_MODULES.get(command, command)}"
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command; errors of the project become one message and exit code 2."""
     arguments = sys.argv[1:] if argv is None else argv
-    if not arguments or arguments[0] not in COMMANDS:
+    commands = {name: text for name, text in COMMANDS.items() if find_spec(_module(name))}
+    if not arguments or arguments[0] not in commands:
         print("usage: python -m autograder COMMAND ...\n")
-        print("\n".join(f"  {name:12} {text}" for name, text in COMMANDS.items()))
+        print("\n".join(f"  {name:12} {text}" for name, text in commands.items()))
         return 0 if arguments and arguments[0] in ("-h", "--help") else 2
     name = arguments[0]
     # nbgrader calls a program of this environment by its name (alembic), also where nobody activated it.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     try:
-        return importlib.import_module(f"autograder.{_MODULES.get(name, name)}").main(arguments[1:])
+        return importlib.import_module(_module(name)).main(arguments[1:])
     except RSError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2

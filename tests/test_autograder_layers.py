@@ -22,7 +22,7 @@ ROWS = (
     {"shell", "release", "calibrate"},
     {"course", "rendering"},
     {"grading"},
-    {"grade", "doctor", "report", "feedback"},
+    {"grade", "doctor", "report", "feedback", "learner"},
     {"check_course", "grading_bench"},
     {"__main__"},
 )

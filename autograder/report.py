@@ -166,10 +166,10 @@ def page(name: str, records: Sequence[Record]) -> str:
     found = rows(records)
     shares = [r["points"] / r["out_of"] if r["out_of"] else 0.0 for r in records]
     problems = sum(bool(r["problem"]) for r in records)
-    walls = ", ".join(sorted({r["isolation"] for r in records}))
+    sandboxes = ", ".join(sorted({r["isolation"] for r in records}))
     lead = (
         f"{len(records)} submissions, {problems} of them not graded as handed in. Share of points: mean "
-        f"{np.mean(shares):.0%}, median {np.median(shares):.0%}. Walls: {walls}."
+        f"{np.mean(shares):.0%}, median {np.median(shares):.0%}. Sandbox: {sandboxes}."
     )
     parts = [
         f"<h1>{escape(name)}</h1><p>{escape(lead)}</p>",
@@ -216,6 +216,8 @@ def _to_look_at(records: Sequence[Record]) -> str:
     body = []
     for record in records:
         said = [record["problem"], *record["notes"]]
+        if record.get("stopped") and not any("stopped early" in note for note in record["notes"]):
+            said.append(f"Stopped: {record['stopped']}. (The page for students does not say so.)")
         if record["variant"] and record["variant"] != record["student"]:
             said.append(f"Worked on the variant of {record['variant']!r}.")
         if any(said):

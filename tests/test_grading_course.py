@@ -193,6 +193,12 @@ def test_the_page_stands_alone_and_escapes_what_strangers_wrote(graded, course):
     assert [name[:2] for name in pages] == list(QUICK)
 
 
+def test_the_report_says_why_a_notebook_was_stopped_where_its_own_page_does_not():
+    told = record("y", (0, 0, 0), stopped="of its memory", notes=["It was stopped early."])
+    page = report.page("x", [record("x", (0, 0, 0), stopped="its time was over"), told])
+    assert "Stopped: its time was over." in page and "Stopped: of its" not in page
+
+
 def test_a_report_without_gradings_and_a_broken_record_are_told(tmp_path):
     with pytest.raises(DataError, match="nothing was graded yet"):
         report.main(["--course", str(tmp_path)])

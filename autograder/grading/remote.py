@@ -47,8 +47,8 @@ ACTS = ("call", "operate", "attribute", "assign")
 
 
 LIVE: dict[str, Callable[..., Any]] = {
-    "enter": lambda target: type(target).__enter__(target),
-    "exit": lambda target, *error: bool(type(target).__exit__(target, *error)),
+    "enter": lambda target: target.__enter__(),
+    "exit": lambda target, *error: bool(target.__exit__(*error)),
     "iter": lambda target: [value for _, value in zip(range(100_000), target, strict=False)],
     "setitem": operator.setitem,
     "delitem": operator.delitem,
@@ -313,7 +313,7 @@ def _is_live(value: Any) -> bool:
     >>> _is_live(len), _is_live(np.mean), _is_live(lambda: 1)
     (False, False, True)
     """
-    if type(value).__module__ == TESTS:
+    if type(value).__module__ in (TESTS, "unittest.mock"):
         return True
     if not callable(value) or isinstance(value, type | np.ufunc):
         return False

@@ -148,6 +148,8 @@ for name, (files, cells) in jobs.items():
     for text in cells:
         shell.outputs.clear()
         shell.run_cell(text, store_history=True)
+        if "matplotlib.pyplot" in sys.modules:  # the backend of notebooks closes figures after each cell
+            sys.modules["matplotlib.pyplot"].close("all")
         found.append([(o["output_type"], o.get("data", {}).get("text/plain", "")) for o in shell.outputs])
     out.write(json.dumps([name, found]) + "\\n")
     out.flush()

@@ -26,7 +26,7 @@ import tempfile
 import time
 import types
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from autograder.grading.needed import binds, without_magics
 from autograder.grading.outputs import clean, kept, size
 from autograder.grading.remote import TESTS, Lost, Remote, RemoteObject, RemoteWork
 from autograder.grading.server import load
+from autograder.grading.testcell import ASKED, Sources, capture, compiled, name_it, value_of
 from autograder.grading.troubles import NoRoom, is_full
 from autograder.grading.wire import HELLO, Channel, WireError
 
@@ -61,6 +62,7 @@ OFFERED = {
 """Modules that a test may read from the learner's names: they are the ones here."""
 NOT_SHOWN = "A test that is not shown did not pass."
 """All that is told of a test cell that failed once the learner's process has met a hidden test."""
+FIGURES = re.compile(r"\b(gcf|gca|get_fignums|fignum_exists)\b")
 PATCHED = re.compile(r"__main__\.(\w+)")
 """A name of the notebook in the text of `mock.patch`."""
 OUTPUTS_NOT_SHOWN = "(Outputs after a hidden test are not shown.)"
@@ -74,7 +76,10 @@ class Examiner:
         sys.modules["__main__"] = module = types.ModuleType("__main__")  # where tests patch names
         self.space: dict[str, Any] = module.__dict__
         self.space |= {"__name__": TESTS, "__builtins__": builtins, "open": builtins.open}  # as in IPython
+        remote.space = self.space
         self.mirror = Mirror(remote, self.space, frozenset(job["read"]), frozenset(job["written"]))
+        self.sources = Sources()
+        self.space |= {ASKED: self.sources.of_function, "_captured": capture}
         self.kept: dict[str, Any] = {}  # what tests made of the learner's names
         self.verdicts: list[dict[str, Any]] = []
         self.secrets = False  # whether the learner's process has met inputs of a hidden test
@@ -100,7 +105,9 @@ class Examiner:
             raise NoRoom("no disk space left", where=str(self.folder))
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             work = RemoteWork(self.remote, found.names, variant, Path(folder), self.job.get("class_seed"))
+            self.remote.exits = False  # a check tells of an exit as of any other failure
             verdict = grade(found, work, self._seed(exercise) if seed is None else seed)
+            self.remote.exits = True
         self.verdicts.append(verdict.to_dict())
         return verdict
 
@@ -143,6 +150,8 @@ class Examiner:
         read += PATCHED.findall(cell["source"])
         wanted = [name for name in dict.fromkeys(read) if self._theirs(name)]
         found = {name: _usable(value) for name, value in self.remote.names(wanted).items()}
+        for name, value in found.items():
+            name_it(value, name)
         found |= {name: value for name, value in self.kept.items() if name in wanted}
         return {name: value for name, value in found.items() if value is not ...}
 
@@ -154,12 +163,36 @@ class Examiner:
         printed, result = io.StringIO(), None
         try:
             silent = contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO())
-            with bounds.patience(bounds.TEST), silent[0], silent[1], self.mirror.at_work():
-                exec(code[0], self.space)
-                result = eval(code[1], self.space) if len(code) > 1 else None
+            self.remote.exits = True
+            with (
+                bounds.patience(bounds.TEST),
+                silent[0],
+                silent[1],
+                self._figures(cell["source"]),
+                self.mirror.at_work(),
+            ):
+                value_of(code[0], self.space)
+                result = value_of(code[1], self.space) if len(code) > 1 else None
         finally:
             self._take_back(lent, kept_back)
         return result, printed.getvalue()
+
+    @contextlib.contextmanager
+    def _figures(self, source: str) -> Iterator[None]:
+        """A test that looks at the current figure sees the learner's; it is closed with the cell."""
+        if not FIGURES.search(source):
+            yield
+            return
+        pyplot = importlib.import_module("matplotlib.pyplot")
+        theirs = self.remote.value({"do": "pyplot"})
+        ours = {name: getattr(pyplot, name) for name in theirs}
+        vars(pyplot).update(theirs)
+        try:
+            yield
+        finally:
+            vars(pyplot).update(ours)
+            if not self.remote.lost:
+                self.remote.value({"do": "close"})
 
     def _take_back(self, lent: Mapping[str, Any], before: Mapping[str, Any]) -> None:
         """End a loan. What the test put in the place of a learner's name is there for the next test too."""
@@ -170,8 +203,9 @@ class Examiner:
             if name in before:
                 self.space[name] = before[name]
 
-    def forget(self, source: str) -> None:
+    def ran(self, source: str) -> None:
         """A cell of the learner's ran: the names that it binds are the learner's again."""
+        self.sources.texts.append(source)
         for name in binds(source) if self.kept else ():
             self.kept.pop(name, None)
 
@@ -203,16 +237,6 @@ def reads(source: str) -> list[str]:
     """
     tree = ast.parse(without_magics(source))
     return sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)})
-
-
-def compiled(source: str) -> list[types.CodeType]:
-    """A cell as statements, and its last expression apart if it ends with one."""
-    tree = ast.parse(without_magics(source), "<test>")
-    last = tree.body[-1] if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-    if last is None or source.rstrip().endswith(";"):
-        return [compile(tree, "<test>", "exec")]
-    body = ast.Module(tree.body[:-1], type_ignores=[])
-    return [compile(body, "<test>", "exec"), compile(ast.Expression(last.value), "<test>", "eval")]
 
 
 def _usable(value: Any) -> Any:
@@ -357,7 +381,7 @@ def examine(
         else:
             tests.secrets |= cell["hidden"]
             made = _send(cell, remote, limits, room)
-            tests.forget(cell["source"])
+            tests.ran(cell["source"])
             if tests.secrets:  # it may tell the hidden test's inputs, by raising or by being silent too
                 made = {"outputs": [_stream(f"{OUTPUTS_NOT_SHOWN}\n")], "why": ""}
         found["cells"][str(cell["place"])] = made

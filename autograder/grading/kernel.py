@@ -6,11 +6,13 @@ values, and whoever receives them treats them as a stranger's.
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import contextlib
 import functools
 import inspect
 import io
+import operator
 import os
 import pickle
 import random
@@ -31,7 +33,25 @@ from autograder.grading.outputs import clean, kept
 from autograder.grading.wire import HELLO, Channel, Encoder, WireError
 from autograder.work import limited, other_session
 
-OPERATORS = ("len", "iter", "getitem", "str", "repr", "neg", "abs", "add", "sub", "mul", "truediv", "eq")
+ARITHMETIC = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor")
+OPERATORS = {
+    name: getattr(operator, name)
+    for name in ("getitem", "setitem", "delitem", "contains", "eq", "lt", "le", "gt", "ge")
+    + ("neg", "pos", "abs", "invert", "and_", "or_", *ARITHMETIC[:8], "xor")
+}
+OPERATORS |= {kind.__name__: kind for kind in (len, str, repr, format, bool, float, int, hash, next)}
+OPERATORS |= {
+    "iter": lambda values: list(_some(values)),
+    "reversed": lambda values: list(_some(reversed(values))),
+    "enter": lambda value: value.__enter__(),
+    "exit": lambda value, kind: bool(value.__exit__(kind, kind and kind(), None)),
+}
+for _word in ARITHMETIC:
+    _plain = getattr(operator, f"{_word}_" if _word in ("and", "or") else _word)
+    OPERATORS[f"r{_word}"] = lambda value, other, _plain=_plain: _plain(other, value)
+    OPERATORS[f"i{_word}"] = getattr(operator, f"i{_word}")
+FIGURES = ("gcf", "gca", "get_fignums", "fignum_exists", "close")
+"""Functions of pyplot that find or close figures."""
 FETCHED = 64 << 20
 """Bytes of the largest file that is handed in."""
 
@@ -151,7 +171,8 @@ class Kernel:
             with self.conditions(request, more):
                 reply = getattr(self, f"do_{request['do']}")(request, blobs, to)
         except BaseException as error:  # exits and interrupts of a learner's function are answers too
-            reply, to = {"error": _family(error), "text": _text(error)}, Encoder(self.keep)
+            self.to = to = Encoder(self.keep)
+            reply = self.told(error)
         self.channel.send(more | reply, to.blobs)
 
     def keep(self, value: Any) -> dict[str, Any]:
@@ -167,9 +188,30 @@ class Kernel:
         found["calls"] = callable(value)
         if type(value).__module__ == "__main__" and found["k"] == "object":
             found["of"] = self.keep(type(value))
+        if found["k"] == "class" and issubclass(value, BaseException):
+            found["family"] = _family(value)
+        elif found["k"] == "class":
+            found["bases"] = [kind.__name__ for kind in value.__mro__[1:] if kind.__module__ == "__main__"]
+        elif hasattr(type(value), "__next__"):
+            found["next"] = "generator" if inspect.isgenerator(value) else "iterator"
+        found["awaited"] = inspect.iscoroutinefunction(value)
         with contextlib.suppress(Exception):
             found["doc"] = clean(value.__doc__ or "", 2000)
-            found["params"] = [[p.name, p.kind.value, p.default is not p.empty] for p in _parameters(value)]
+            found["params"] = [
+                [p.name, p.kind.value, p.default is not p.empty, _default(p.default)]
+                for p in _parameters(value)
+            ]
+        return found
+
+    def told(self, error: BaseException, depth: int = 0) -> dict[str, Any]:
+        """An exception: the family of its class, what it says, its arguments where they are data."""
+        found = {"error": _family(type(error)), "text": _text(error), "args": []}
+        with contextlib.suppress(Exception):
+            found["args"] = [self.to.node(arg) for arg in error.args[:20]]
+        if type(error).__module__ == "__main__" and isinstance(error, Exception):
+            found |= {"of": self.keep(type(error)), "o": self.keep(error)["o"]}
+        if error.__cause__ is not None and depth < 3:
+            found["cause"] = self.told(error.__cause__, depth + 1)
         return found
 
     # Requests ---------------------------------------------------------------------------------------------
@@ -181,6 +223,9 @@ class Kernel:
         self.shell.outputs.clear()
         with alarm(request["seconds"]), terminal(self.shell, self.limits.outputs):
             result = self.shell.run_cell(request["source"], store_history=True)
+        if "matplotlib.pyplot" in sys.modules:  # in a notebook, figures end with the cell that drew them
+            with contextlib.suppress(Exception):
+                sys.modules["matplotlib.pyplot"].close("all")
         shown = kept(self.shell.outputs, self.limits.outputs, self.limits.images)
         self.shell.outputs.clear()
         return {"outputs": shown, "raised": not result.success}
@@ -198,6 +243,8 @@ class Kernel:
         args, options = self.loads(blobs[0])
         function = self.objects[request["o"]]
         result = function(*args, **options)
+        if request.get("awaited"):
+            result = asyncio.run(result)
         reply = {"value": to.node(result), "states": _states(args), "leaves": self.leaves}
         if request.get("back"):
             reply["after"] = to.node_or([args, options], lambda value: None)
@@ -205,12 +252,7 @@ class Kernel:
 
     def do_operate(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
         """One of the OPERATORS on an object, and perhaps a second thing."""
-        import operator
-
-        if request["name"] not in OPERATORS:
-            raise ValueError("no such operation")
-        builtin = {"len": len, "str": str, "repr": repr, "iter": lambda x: list(_some(x))}
-        function = builtin.get(request["name"]) or getattr(operator, request["name"])
+        function = OPERATORS[request["name"]]
         return {"value": to.node(function(self.objects[request["o"]], *self.loads(blobs[0])))}
 
     def do_attribute(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
@@ -249,6 +291,17 @@ class Kernel:
         if torch_state is not None and "torch" in sys.modules:
             torch = sys.modules["torch"]
             torch.set_rng_state(torch.from_numpy(torch_state))
+        return {}
+
+    def do_pyplot(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
+        """The functions that tell the current figure."""
+        import matplotlib.pyplot
+
+        return {"value": to.node({name: getattr(matplotlib.pyplot, name) for name in FIGURES})}
+
+    def do_close(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
+        """Close all figures, as the end of a cell does."""
+        sys.modules["matplotlib.pyplot"].close("all")
         return {}
 
     def do_backward(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
@@ -416,11 +469,23 @@ def _kind(value: Any) -> str:
         return "class"
     if inspect.ismodule(value):
         return "module"
-    return "function" if inspect.isroutine(value) or isinstance(value, functools.partial) else "object"
+    routine = inspect.isroutine(value) and not vars_of(value) - {"__wrapped__"}
+    return "function" if routine or isinstance(value, functools.partial) else "object"
 
 
-def _family(error: BaseException) -> list[str]:
-    return [kind.__name__ for kind in type(error).__mro__ if isinstance(kind.__name__, str)][:12]
+def vars_of(value: Any) -> set[str]:
+    """The names of a value's own attributes."""
+    return set(getattr(value, "__dict__", ()))
+
+
+def _family(kind: type) -> list[list[str]]:
+    """Module and name of a class and of those that it comes from."""
+    return [[str(one.__module__), str(one.__name__)] for one in kind.__mro__][:12]
+
+
+def _default(value: Any) -> Any:
+    """The default of a parameter, if it is plain data."""
+    return value if type(value) in (bool, int, float, str) else None
 
 
 def _text(error: BaseException) -> str:

@@ -47,9 +47,96 @@ class Effects:
     surely: set[str] = field(default_factory=set)
 
 
+MAGIC = re.compile(r"^\s*(%%?\w*|!|\?)|^\s*[\w.]+\?{1,2}\s*$", re.MULTILINE)
+LINES = (
+    "time",
+    "matplotlib",
+    "load_ext",
+    "reload_ext",
+    "config",
+    "autoreload",
+    "precision",
+    "xmode",
+    "pylab",
+)
+CELLS = ("time", "capture")
+"""Magics that leave a cell's meaning as it is."""
+
+
+def _is_python(source: str) -> bool:
+    """Whether a text has no magics: none of its lines looks like one, or Python reads it as it is."""
+    if not MAGIC.search(source):
+        return True
+    try:
+        ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
+
+
+def _cell_magic(source: str) -> list[str]:
+    """The words of a cell magic, or none."""
+    first = source.lstrip().split("\n", 1)[0]
+    return first[2:].split() or [""] if first.startswith("%%") else []
+
+
 def without_magics(source: str) -> str:
-    """A cell's text without lines of magics."""
-    return "\n".join("" if line.lstrip()[:1] in ("%", "!") else line for line in source.split("\n"))
+    r"""A cell's text without lines of magics, as Python; nothing where a magic gives it another meaning.
+
+    >>> without_magics("%matplotlib inline\n%time x = 1\nf?"), without_magics("%%bash\nls")
+    ('\nx = 1\n', '')
+    """
+    if _is_python(source):
+        return source
+    words = _cell_magic(source)
+    if words and words[0] not in CELLS:
+        return ""
+    quoted = _quoted(source)
+    return "\n".join(
+        _without_magic(line) if MAGIC.match(line) and number not in quoted else line
+        for number, line in enumerate(source.split("\n"), 1)
+    )
+
+
+def _quoted(source: str) -> set[int]:
+    """The numbers of lines that start inside of a text."""
+    found: set[int] = set()
+    with contextlib.suppress(tokenize.TokenError, SyntaxError):
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            found.update(range(token.start[0] + 1, token.end[0] + 1))
+    return found
+
+
+def _without_magic(line: str) -> str:
+    """What is left of a line with a magic, at its place."""
+    indent = line[: len(line) - len(line.lstrip())]
+    if line.lstrip().startswith("%time "):
+        return indent + line.lstrip()[6:].lstrip()
+    return f"{indent}pass" if indent else ""
+
+
+def strange_magics(source: str) -> list[str]:
+    r"""The magics of a cell that change its meaning, and commands of the system.
+
+    >>> strange_magics("%matplotlib inline\n%run x.py\n!ls")
+    ['%run', '!']
+    """
+    if _is_python(source):
+        return []
+    quoted = _quoted(source)
+    lines = [line for k, line in enumerate(source.split("\n"), 1) if k not in quoted]
+    words = [found[1] for line in lines if (found := MAGIC.match(line)) and found[1]]
+    known = {"?", "%%", *(f"%{name}" for name in LINES), *(f"%%{name}" for name in CELLS)}
+    return [word for word in words if word not in known]
+
+
+def captured(source: str) -> str | None:
+    """The name under which `%%capture` keeps what a cell prints, "" for none; None without that magic."""
+    words = _cell_magic(source)
+    if _is_python(source) or words[:1] != ["capture"]:
+        return None
+    names = [word for word in words[1:] if not word.startswith("-")]
+    return names[-1] if names else ""
 
 
 def imports(trees: Sequence[ast.AST]) -> list[str]:
@@ -116,8 +203,9 @@ def _loads(nodes: Sequence[ast.AST]) -> set[str]:
 def _bound(nodes: Sequence[ast.AST]) -> set[str]:
     """Names that a statement gives a value to, or deletes."""
     found: set[str] = set()
-    inner = [node.target for node in nodes if isinstance(node, ast.comprehension)]
-    own = {id(node) for target in inner for node in ast.walk(target)}  # no names of the notebook
+    inner: list[ast.AST] = [node.target for node in nodes if isinstance(node, ast.comprehension)]
+    inner += [part for node in nodes if isinstance(node, ast.ClassDef) for part in node.body]
+    own = {id(node) for part in inner for node in ast.walk(part)}  # no names of the notebook
     for node in (node for node in nodes if id(node) not in own):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             found.add(node.name)

@@ -6,9 +6,7 @@ plain data crosses. A function that returns an object whose `==` is always true 
 
 from __future__ import annotations
 
-import builtins
 import contextlib
-import inspect
 import io
 import operator
 import os
@@ -24,11 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from autograder import work as work_module
 from autograder.exercise import Variant
-from autograder.grading import kinds
+from autograder.grading import kinds, standins
 from autograder.grading.bounds import Overrun
 from autograder.grading.outputs import clean
+from autograder.grading.standins import RemoteError, RemoteObject
 from autograder.grading.wire import Channel, Decoder, Gone, Late, WireError, bytes_of, tensor_of
 from autograder.work import Work
 from rslib import errors
@@ -60,10 +58,6 @@ LIVE: dict[str, Callable[..., Any]] = {
 """Operators of ours that the learner's code may use on an object of a test, or on a mock."""
 
 
-class RemoteError(Exception):
-    """An exception of the learner's that has no counterpart here."""
-
-
 class Lost(errors.RSError):
     """The learner's process is gone, or does not answer: nothing more can be asked of it."""
 
@@ -76,6 +70,9 @@ class Remote:
         self.lives: list[Callable[..., Any]] = []
         self.asked: frozenset[str] = frozenset()
         self.classes: dict[int, type] = {}
+        self.space: Mapping[str, Any] = {}
+        self.made: set[int] = set()
+        self.exits = False
         self.graph: tuple[list[Any], list[int]] = [], []
         self.pid = 0
         self.salt: int | None = None
@@ -103,7 +100,9 @@ class Remote:
         if acts and self.after:
             self.after(reply)
         if "error" in reply:
-            raise rebuilt(reply)
+            if request.get("name") == "next" and reply["error"][:1] == [["builtins", "StopIteration"]]:
+                raise StopIteration
+            raise self._raised(reply, parts)
         return reply, Decoder(parts, self.refer), leaves
 
     def _exchange(
@@ -214,7 +213,7 @@ class Remote:
         if type(place) is not int:
             raise WireError("a reference to nothing")
         if kind == "function":
-            return _function(self, place, node)
+            return standins.function(self, place, node)
         if kind == "class":
             return self._class(place, node)
         if kind == "model":
@@ -226,19 +225,35 @@ class Remote:
         if place not in self.classes:
             if len(self.classes) > 1000:
                 raise WireError("more than a thousand classes")
-            said = clean(node.get("name", ""), 100)
-            name = said if said in self.asked else "object"  # else a name could tell what it likes
-            marks = {"_place_of_class": place, "_remote_of_class": self}
-            self.classes[place] = type(name, (RemoteObject,), marks)
+            self.classes[place] = standins.new_class(self, place, node)
         return self.classes[place]
 
     def _object(self, place: int, node: Mapping[str, Any], decoder: Decoder) -> Any:
         of = node.get("of")
-        kind = self.refer(of, decoder) if isinstance(of, dict) and of.get("k") == "class" else RemoteObject
-        base = CallableObject if node.get("calls") else RemoteObject
-        kind = kind if base is RemoteObject else _callable_kind(kind)
-        found = object.__new__(kind)
-        found.__dict__.update(_remote=self, _place=place, _kind=kind_of(node))
+        theirs = isinstance(of, dict) and of.get("k") == "class"
+        return standins.new_object(self, place, node, self.refer(of, decoder) if theirs else RemoteObject)
+
+    def given_class(self, name: str) -> type | None:
+        """A class that the instructor's own cells define under this name, or None."""
+        found = self.space.get(name)
+        ours = isinstance(found, type) and found.__module__ == TESTS and not hasattr(found, "_place_of_class")
+        return found if ours else None
+
+    def assign(self, place: int, name: str, values: list[Any]) -> None:
+        """Give an attribute of an object of theirs a value, or without one take it away."""
+        self.ask({"do": "assign", "o": place, "name": name}, values)
+
+    def _raised(self, reply: Mapping[str, Any], parts: Sequence[bytes], depth: int = 0) -> Exception:
+        """The learner's exception, and that which it came of."""
+        decoder, args, theirs = Decoder(parts, self.refer), [], None
+        with contextlib.suppress(WireError):
+            args = list(decoder.value(reply.get("args") or []))
+        if isinstance(of := reply.get("of"), dict) and of.get("k") == "class":
+            theirs = self.refer(of, decoder)
+        found = standins.rebuilt(self, reply, args, theirs)
+        cause = reply.get("cause")
+        if isinstance(cause, dict) and "error" in cause and depth < 3:
+            found.__cause__ = self._raised(cause, parts, depth + 1)
         return found
 
 
@@ -247,32 +262,6 @@ def _print(reply: Mapping[str, Any]) -> None:
     for name, stream in (("said", sys.stdout), ("errors", sys.stderr)):
         if isinstance(reply.get(name), str) and reply[name]:
             stream.write(clean(reply[name], SAID))
-
-
-def kind_of(node: Mapping[str, Any]) -> tuple[str, str]:
-    """What a reference says that it stands for, and its name."""
-    return clean(node.get("k", ""), 20), clean(node.get("name", ""), 200)
-
-
-def _callable_kind(kind: type) -> type:
-    return CallableObject if kind is RemoteObject else type(kind.__name__, (CallableObject, kind), {})
-
-
-def rebuilt(reply: Mapping[str, Any]) -> Exception:
-    """The learner's exception: the nearest builtin or engine class, with its text.
-
-    >>> rebuilt({"error": ["MyError", "ValueError", "Exception"], "text": "no"})
-    ValueError('no')
-    """
-    names = reply["error"] if isinstance(reply["error"], list) else []
-    text = clean(reply.get("text", ""), 4000)
-    for name in names:
-        for home in (builtins, errors, work_module):
-            kind = getattr(home, name, None) if isinstance(name, str) else None
-            if isinstance(kind, type) and issubclass(kind, Exception):
-                with contextlib.suppress(TypeError):
-                    return kind(text)
-    return RemoteError(f"{clean(names[0], 80) if names else 'an exception'}: {text}")
 
 
 class _Pickler(pickle.Pickler):
@@ -286,6 +275,8 @@ class _Pickler(pickle.Pickler):
         """A mark for what does not cross by content; None for the rest."""
         if isinstance(value, RemoteObject | types.FunctionType) and hasattr(value, "_place"):
             return "mine", value._place
+        if isinstance(value, type) and "_place_of_class" in vars(value):
+            return "mine", value._place_of_class
         if type(value).__module__ == "torch" and getattr(value, "requires_grad", False):
             self.leaves.append(value)
             return "leaf", value.detach(), value.is_leaf
@@ -333,107 +324,6 @@ def _sendable(error: Exception) -> Exception:
     """The exception itself where the other side knows its class, else one with its words."""
     known = type(error).__module__ in ("builtins", errors.__name__)
     return error if known else RuntimeError(str(error))
-
-
-# Functions and objects --------------------------------------------------------------------------------------
-
-
-def _function(remote: Remote, place: int, node: Mapping[str, Any]) -> Callable[..., Any]:
-    """A function that calls the learner's; what that does to lists and arrays happens to ours."""
-
-    def stand_in(*args: Any, **options: Any) -> Any:
-        return remote.call(place, args, options, back=True)
-
-    stand_in._place, stand_in._remote = place, remote
-    stand_in.__name__ = stand_in.__qualname__ = clean(node.get("name", "function"), 100)
-    stand_in.__doc__ = clean(node["doc"], 2000) if node.get("doc") else None
-    with contextlib.suppress(Exception):
-        stand_in.__signature__ = _signature(node["params"])
-    return stand_in
-
-
-def _signature(parameters: Any) -> inspect.Signature:
-    made = [
-        inspect.Parameter(
-            str(name), inspect._ParameterKind(kind), default=... if default else inspect.Parameter.empty
-        )
-        for name, kind, default in parameters
-    ]
-    return inspect.Signature(made)
-
-
-class RemoteObject:
-    """An object of the learner's. Reading it asks; comparing it with plain data does not, and is false."""
-
-    def __new__(cls, *args: Any, **options: Any) -> Any:
-        """Make one where the learner's class lives."""
-        if not hasattr(cls, "_place_of_class"):
-            raise TypeError("only a class of the learner's can be called")
-        remote = cls._remote_of_class
-        return remote.call(cls._place_of_class, args, options, back=False)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return self._remote.value({"do": "attribute", "o": self._place, "name": name})
-
-    def _operate(self, name: str, *others: Any) -> Any:
-        request = {"do": "operate", "o": self._place, "name": name}
-        return self._remote.value(request, tuple(others))
-
-    def __len__(self) -> int:
-        return operator_index(self._operate("len"))
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._operate("iter"))
-
-    def __getitem__(self, key: Any) -> Any:
-        return self._operate("getitem", key)
-
-    def __contains__(self, item: Any) -> bool:
-        return any(item == mine for mine in self)
-
-    def __str__(self) -> str:
-        return str(self._operate("str"))
-
-    def __repr__(self) -> str:
-        return str(self._operate("repr"))
-
-    def __bool__(self) -> bool:
-        return True
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, RemoteObject) and self._operate("eq", other) is True
-
-    __hash__ = None
-
-
-def operator_index(value: Any) -> int:
-    """A whole number, or TypeError."""
-    if type(value) is not int:
-        raise TypeError("a whole number was asked for")
-    return value
-
-
-def _binary(name: str) -> Callable[[RemoteObject, Any], Any]:
-    def operate(self: RemoteObject, other: Any) -> Any:
-        return self._operate(name, other) if isinstance(other, RemoteObject) else NotImplemented
-
-    return operate
-
-
-for _name in ("add", "sub", "mul", "truediv"):
-    setattr(RemoteObject, f"__{_name}__", _binary(_name))
-for _name in ("neg", "abs"):
-    setattr(RemoteObject, f"__{_name}__", lambda self, name=_name: self._operate(name))
-
-
-class CallableObject(RemoteObject):
-    """An object of the learner's that can be called."""
-
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        """Call it where it lives."""
-        return self._remote.call(self._place, args, options, back=True)
 
 
 # Changes, generators, gradients, tables, models -------------------------------------------------------------

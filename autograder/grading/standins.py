@@ -1,0 +1,373 @@
+"""What stands for a learner's functions, classes, objects and exceptions beside the tests.
+
+Using a stand-in asks the learner's process. What a test compares it with stays here: plain data is only sent
+where it is an argument, or the operand of an object that the test itself made of a class that was asked for.
+"""
+
+from __future__ import annotations
+
+import abc
+import builtins
+import contextlib
+import inspect
+import sys
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from autograder import work as work_module
+from autograder.grading.outputs import clean
+from rslib import errors
+
+if TYPE_CHECKING:
+    from autograder.grading.remote import Remote
+
+COMPARISONS = ("lt", "le", "gt", "ge")
+ARITHMETIC = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and_", "or_", "xor")
+UNARY = ("neg", "pos", "abs", "invert")
+PLAIN = (int, float, complex, str, list, tuple, dict, set)
+STOPS = (StopIteration, StopAsyncIteration)
+"""Exceptions that end a loop without a word: a function that raises one could end a test early."""
+SHUT = ("autograder.grading", "unittest", "_pytest", "pytest")
+"""Modules whose exceptions mean something to the grader or to a runner of tests."""
+
+
+class RemoteError(Exception):
+    """An exception of the learner's that has no counterpart here."""
+
+
+# Functions --------------------------------------------------------------------------------------------------
+
+
+def function(remote: Remote, place: int, node: Mapping[str, Any]) -> Callable[..., Any]:
+    """A function that calls the learner's; what that does to lists and arrays happens to ours."""
+
+    def stand_in(*args: Any, **options: Any) -> Any:
+        return remote.call(place, args, options, back=True)
+
+    async def stand_in_later(*args: Any, **options: Any) -> Any:
+        return remote.call(place, args, options, back=True, awaited=True)
+
+    found = stand_in_later if node.get("awaited") is True else stand_in
+    found._place, found._remote = place, remote
+    found.__name__ = found.__qualname__ = clean(node.get("name", "function"), 100)
+    found.__doc__ = clean(node["doc"], 2000) if node.get("doc") else None
+    with contextlib.suppress(Exception):
+        found.__signature__ = _signature(node["params"])
+    return found
+
+
+def _signature(parameters: Any) -> inspect.Signature:
+    made = []
+    for name, kind, default, *plain in parameters:
+        value = inspect.Parameter.empty
+        if default:
+            known = plain and isinstance(plain[0], bool | int | float | str | type(None))
+            value = plain[0] if known else ...
+        made.append(inspect.Parameter(str(name), inspect._ParameterKind(kind), default=value))
+    return inspect.Signature(made)
+
+
+# Objects and classes ----------------------------------------------------------------------------------------
+
+
+class RemoteClass(abc.ABCMeta):
+    """The class of stand-ins for classes: their attributes are the learner's."""
+
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("_") or "_place_of_class" not in cls.__dict__:
+            raise AttributeError(name)
+        return cls._remote_of_class.value({"do": "attribute", "o": cls._place_of_class, "name": name})
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        if name.startswith("_"):
+            super().__setattr__(name, value)
+        else:
+            cls._remote_of_class.assign(cls._place_of_class, name, [value])
+
+    def __delattr__(cls, name: str) -> None:
+        if name.startswith("_"):
+            super().__delattr__(name)
+        else:
+            cls._remote_of_class.assign(cls._place_of_class, name, [])
+
+
+class RemoteObject(metaclass=RemoteClass):
+    """An object of the learner's. Reading it asks; comparing it with plain data does not, and is false."""
+
+    def __new__(cls, *args: Any, **options: Any) -> Any:
+        """Make one where the learner's class lives."""
+        if not hasattr(cls, "_place_of_class"):
+            raise TypeError("only a class of the learner's can be called")
+        remote = cls._remote_of_class
+        made = remote.call(cls._place_of_class, args, options, back=True)
+        if isinstance(made, RemoteObject):
+            remote.made.add(made._place)
+        return made
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Nothing: it was made where it lives."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._remote.value({"do": "attribute", "o": self._place, "name": name})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._remote.assign(self._place, name, [value])
+
+    def __delattr__(self, name: str) -> None:
+        self._remote.assign(self._place, name, [])
+
+    def _operate(self, name: str, *others: Any) -> Any:
+        request = {"do": "operate", "o": self._place, "name": name}
+        return self._remote.value(request, tuple(others))
+
+    @property
+    def _was_made(self) -> bool:
+        return self._place in self._remote.made
+
+    def __len__(self) -> int:
+        return operator_index(self._operate("len"))
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._operate("iter"))
+
+    def __reversed__(self) -> Iterator[Any]:
+        return iter(self._operate("reversed"))
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._operate("getitem", key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._operate("setitem", key, value)
+
+    def __delitem__(self, key: Any) -> None:
+        self._operate("delitem", key)
+
+    def __contains__(self, item: Any) -> bool:
+        if self._was_made or isinstance(item, RemoteObject):
+            return self._operate("contains", item) is True
+        return any(item == mine for mine in self)
+
+    def __enter__(self) -> Any:
+        return self._operate("enter")
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
+        return self._operate("exit", kind if kind in vars(builtins).values() else None) is True
+
+    def __str__(self) -> str:
+        return str(self._operate("str"))
+
+    def __repr__(self) -> str:
+        return str(self._operate("repr"))
+
+    def __format__(self, how: str) -> str:
+        return str(self._operate("format", how))
+
+    def __bool__(self) -> bool:
+        return self._operate("bool") is True
+
+    def __float__(self) -> float:
+        return float(_number(self._operate("float")))
+
+    def __int__(self) -> int:
+        return operator_index(self._operate("int"))
+
+    def __hash__(self) -> int:
+        return operator_index(self._operate("hash"))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RemoteObject) and self._operate("eq", other) is True
+
+
+class RemoteIterator(RemoteObject):
+    """A generator of the learner's, or another iterator: each value is asked for when a test wants it."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return self._operate("next")
+
+
+class RemoteGenerator(RemoteIterator):
+    """A generator of the learner's."""
+
+    __class__ = property(lambda self: types.GeneratorType)
+
+
+class CallableObject(RemoteObject):
+    """An object of the learner's that can be called."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Call it where it lives."""
+        return self._remote.call(self._place, args, options, back=True)
+
+    __name__ = property(lambda self: self._kind[1])
+
+
+class Derived(RemoteObject):
+    """An object whose class comes from one of the instructor's: what that defines is the learner's too."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name.startswith("__") or name in HERE:
+            return object.__getattribute__(self, name)
+        return RemoteObject.__getattr__(self, name)
+
+
+HERE = {"_remote", "_place", "_kind", "_operate", "_was_made", "_place_of_class", "_remote_of_class"}
+
+
+def operator_index(value: Any) -> int:
+    """A whole number, or TypeError."""
+    if type(value) is not int:
+        raise TypeError("a whole number was asked for")
+    return value
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float):
+        raise TypeError("a number was asked for")
+    return value
+
+
+def _binary(name: str) -> Callable[[RemoteObject, Any], Any]:
+    """An operator: with another of the learner's objects; with plain data if the test made the object."""
+
+    def operate(self: RemoteObject, other: Any) -> Any:
+        if isinstance(other, RemoteObject) or (self._was_made and type(other) in PLAIN):
+            return self._operate(name, other)
+        return NotImplemented
+
+    return operate
+
+
+def _comparison(name: str) -> Callable[[RemoteObject, Any], Any]:
+    def compare(self: RemoteObject, other: Any) -> Any:
+        return self._operate(name, other) is True if isinstance(other, RemoteObject) else NotImplemented
+
+    return compare
+
+
+def _operators() -> None:
+    for name in UNARY:
+        setattr(RemoteObject, f"__{name}__", lambda self, name=name: self._operate(name))
+    for name in COMPARISONS:
+        setattr(RemoteObject, f"__{name}__", _comparison(name))
+    for name in ARITHMETIC:
+        word = name.strip("_")
+        setattr(RemoteObject, f"__{word}__", _binary(name))
+        setattr(RemoteObject, f"__r{word}__", _binary(f"r{word}"))
+        setattr(RemoteObject, f"__i{word}__", _binary(f"i{word}"))
+
+
+_operators()
+
+
+def new_class(remote: Remote, place: int, node: Mapping[str, Any]) -> type:
+    """A class that stands for one of the learner's, so that isinstance and except work."""
+    said = clean(node.get("name", ""), 100)
+    name = said if said in remote.asked else "object"  # else a name could tell what it likes
+    marks = {"_place_of_class": place, "_remote_of_class": remote}
+    marks["__doc__"] = clean(node["doc"], 2000) if node.get("doc") else None
+    family = node.get("family")
+    if isinstance(family, list):
+        return type(name, (RemoteFault, known_error(remote, family[1:])), marks)
+    bases = [remote.given_class(base) for base in node.get("bases") or [] if isinstance(base, str)]
+    bases = [base for base in bases if base is not None]
+    found: Any = RemoteObject
+    if bases:
+        with contextlib.suppress(TypeError):  # a metaclass of its own
+            found = RemoteClass(name, (Derived, *bases[:1]), marks)
+    found = found if found is not RemoteObject else RemoteClass(name, (RemoteObject,), marks)
+    type.__setattr__(found, "__abstractmethods__", frozenset())
+    with contextlib.suppress(Exception):
+        type.__setattr__(found, "__signature__", _signature(node["params"]))
+    return found
+
+
+def new_object(remote: Remote, place: int, node: Mapping[str, Any], kind: type) -> Any:
+    """An object of a class that stands for the learner's, or of none that is known here."""
+    extra = CallableObject if node.get("calls") else None
+    if node.get("next"):
+        extra = RemoteGenerator if node["next"] == "generator" else RemoteIterator
+    if extra is not None:
+        kind = extra if kind is RemoteObject else RemoteClass(kind.__name__, (extra, kind), {})
+    found = object.__new__(kind)
+    facts = clean(node.get("k", ""), 20), clean(node.get("name", ""), 200)
+    found.__dict__.update(_remote=remote, _place=place, _kind=facts)
+    return found
+
+
+# Exceptions -------------------------------------------------------------------------------------------------
+
+
+class RemoteFault:
+    """An exception whose class is the learner's: it says what the learner's says."""
+
+    def __str__(self) -> str:
+        text = self.__dict__.get("_text")
+        return super().__str__() if text is None else text
+
+    def __getattr__(self, name: str) -> Any:
+        place = self.__dict__.get("_place")
+        if place is None or name.startswith("__"):
+            raise AttributeError(name)
+        return self._remote_of_class.value({"do": "attribute", "o": place, "name": name})
+
+
+def known_error(remote: Remote, family: Any) -> type[Exception]:
+    """The first class of a learner's exception's family that is known here; it is one of exceptions."""
+    for pair in family if isinstance(family, list) else []:
+        if isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair):
+            found = remote.given_class(pair[1]) if pair[0] == "__main__" else _imported(*pair)
+            if isinstance(found, type) and issubclass(found, Exception):
+                return found
+    return Exception
+
+
+def _imported(module: str, name: str) -> Any:
+    """A class of a module that this process knows already."""
+    if module in (errors.__name__, work_module.__name__, "builtins"):
+        return vars(sys.modules[module]).get(name)
+    if module.startswith(SHUT) or module not in sys.modules:
+        return None
+    found = vars(sys.modules[module]).get(name)
+    return found if isinstance(found, type) and not issubclass(found, tuple(STOPS)) else None
+
+
+def rebuilt(remote: Remote, reply: Mapping[str, Any], args: Sequence[Any], theirs: type | None) -> Exception:
+    """The learner's exception, of the nearest class that is known here, with its arguments and words.
+
+    theirs: what stands for its class where that is the learner's own.
+    """
+    family, text = reply["error"], clean(reply.get("text", ""), 4000)
+    kind = known_error(remote, family)
+    if isinstance(family, list) and family[:1] == [["builtins", "SystemExit"]] and remote.exits:
+        raise SystemExit(args[0] if args and type(args[0]) in (int, str) else None)
+    if theirs is not None and issubclass(theirs, RemoteFault) and family[:1] != [["__main__", kind.__name__]]:
+        found = theirs.__new__(theirs)
+        found.__dict__.update(_text=text, _place=reply.get("o"))
+        found.args = tuple(args)
+        return found
+    if issubclass(kind, STOPS):
+        return RuntimeError(text)
+    if kind is Exception:
+        first = family[0] if isinstance(family, list) and family else ""
+        name = first[-1] if isinstance(first, list) and first else "an exception"
+        return RemoteError(f"{clean(name, 80)}: {text}")
+    return _made(kind, args, text)
+
+
+def _made(kind: type[Exception], args: Sequence[Any], text: str) -> Exception:
+    """An exception with these arguments; one that says something else says the text alone."""
+    if kind.__module__ in ("builtins", errors.__name__, work_module.__name__):
+        for some in (args, (text,)):
+            with contextlib.suppress(Exception):
+                found = kind(*some)
+                if str(found) == text or some == (text,):
+                    return found
+    found = kind.__new__(kind)
+    found.args = tuple(args) or (text,)
+    return found

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import ast
 import bisect
+import contextlib
+import io
 import re
 import symtable
+import tokenize
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -47,7 +50,7 @@ class Effects:
     surely: set[str] = field(default_factory=set)
 
 
-MAGIC = re.compile(r"^\s*(%%?\w*|!|\?)|^\s*[\w.]+\?{1,2}\s*$", re.MULTILINE)
+MAGIC = re.compile(r"^[ \t]*(%%?\w*|!|\?)|^[ \t]*[\w.]+\?{1,2}[ \t]*$", re.MULTILINE)
 LINES = (
     "time",
     "matplotlib",

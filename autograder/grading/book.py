@@ -39,7 +39,7 @@ from rslib.errors import ConfigError, translate_os_error
 BUSY_SECONDS = 30.0
 """How long a gradebook in which another program writes is waited for."""
 EXECUTED, SCORED = "executed", "scored"
-VERSION = "1"
+VERSION = "2"
 """Of the grader: a higher one grades everything again."""
 
 

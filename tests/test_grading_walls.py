@@ -219,6 +219,16 @@ def test_a_supervisor_that_is_killed_takes_the_learners_processes_along(sandbox)
     assert not living(sandbox, before)
 
 
+def test_without_a_sandbox_what_a_killed_supervisor_leaves_is_ended_before_the_next_student(unwalled):
+    unwalled.spawn(SMALL, 0).end()
+    before = processes_of(unwalled)
+    child = unwalled.spawn(SHORT, 0)
+    run(child, DEAF + DAEMON + "os.kill(os.getppid(), signal.SIGKILL)", 0.2)
+    child.end()
+    unwalled.spawn(SMALL, 0).end()
+    assert not living(unwalled, before)
+
+
 # What it can read -------------------------------------------------------------------------------------------
 
 WALK = """

@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 PATIENCE = 10.0
@@ -18,17 +19,23 @@ PATIENCE = 10.0
 
 def descendants() -> list[int]:
     """Processes that come from this process, children before grandchildren."""
+    children = _children()
+    all_of_them, front = [], [os.getpid()]
+    while front:
+        front = [child for parent in front for child in children.get(parent, [])]
+        all_of_them += front
+    return all_of_them
+
+
+def _children() -> dict[int, list[int]]:
+    """The processes of this machine by their parents."""
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
             with contextlib.suppress(OSError, IndexError, ValueError):
                 text = Path("/proc", name, "stat").read_text()
                 children.setdefault(int(text.rpartition(")")[2].split()[1]), []).append(int(name))
-    all_of_them, front = [], [os.getpid()]
-    while front:
-        front = [child for parent in front for child in children.get(parent, [])]
-        all_of_them += front
-    return all_of_them
+    return children
 
 
 def memory(folders: Sequence[int], limit: int) -> int:
@@ -108,6 +115,22 @@ def end_all(first: int) -> int:
                 pass
         if not left or time.monotonic() > limit:
             return len(left)
+        time.sleep(0.002)
+
+
+def end_strays(known: AbstractSet[int]) -> set[int]:
+    """End children of this process that it did not start, and what they started; its children of `known`.
+
+    Without a sandbox a notebook can kill its supervisor; what it started is then nobody's.
+    """
+    limit = time.monotonic() + 1
+    while True:
+        mine = _children().get(os.getpid(), [])
+        strays = [pid for pid in mine if pid not in known]
+        _send(signal.SIGSTOP, strays)
+        _send(signal.SIGKILL, strays)
+        if not strays or time.monotonic() > limit:
+            return set(mine) & known
         time.sleep(0.002)
 
 

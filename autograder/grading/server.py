@@ -43,15 +43,20 @@ def main(argv: list[str]) -> None:
     shell = _warm(modules, argv)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     isolate.prctl(isolate.DUMPABLE, 0)
+    isolate.prctl(isolate.SUBREAPER, 1)  # what a supervisor leaves that was killed comes here
     control.send(json.dumps({"ready": os.getpid()}).encode())
+    supervisors: set[int] = set()
     while True:
         content, descriptors, *_ = socket.recv_fds(control, 65536, 2)
+        supervisors &= processes.end_strays(supervisors) if walls == PLAIN else supervisors
         if not content:
             return
         _alone()
-        if os.fork() == 0:
+        pid = os.fork()
+        if pid == 0:
             control.close()
             _supervise(json.loads(content), *descriptors, walls, shell)
+        supervisors.add(pid)
         for descriptor in descriptors:
             os.close(descriptor)
 

@@ -465,7 +465,7 @@ def crowded():
     """More files than are looked at, and the notebook among the last."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        for k in range(30):
+        for k in range(3000):
             archive.writestr(f"f{k}", "")
         archive.writestr("problem1.ipynb", "last")
     return buffer.getvalue()
@@ -559,7 +559,7 @@ def test_names_in_a_zip_without_the_flag_for_utf_8_are_read_as_utf_8(tmp_path):
 
 def test_a_student_with_thousands_of_files_costs_nobody_else_anything(tmp_path):
     put(tmp_path, ALICE, "evil/01/01.ipynb")
-    for k in range(30):
+    for k in range(1500):
         (tmp_path / "evil" / "01" / f"0{k}").touch()
     found = read(tmp_path, NAMES)
     assert graded(found)["alice", "01"] == ALICE

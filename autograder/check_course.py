@@ -66,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--assignment", default="", help="name, or its number (default: all)")
     add_sandbox(parser)
     options = parser.parse_args(argv)
+    options.submissions = options.course
     options.trust_submissions = True  # a solution is the instructor's own work
     with sandbox_of(options) as sandbox:
         course = Course.open(options.course)

@@ -118,11 +118,13 @@ def _unsolved(answer: Cell) -> bool:
 
 def missing_modules(plan: Plan) -> Iterator[Shortfall]:
     """Imports of the instructor's notebooks that neither this machine nor a file of the course can serve."""
-    beside = {PurePosixPath(name).parts[0].removesuffix(".py") for name in plan.files}
+    beside = {part for name in plan.files for part in PurePosixPath(name).with_suffix("").parts}
     for notebook in plan.notebooks:
+        written = "\n".join(cell.solution for cell in notebook.cells)
         for cell in notebook.cells:
             for name in _imported(cell):
-                if name not in beside and not _installed(name):
+                # A cell may write the file itself, and a course may lead the search to any of its folders.
+                if name not in beside and f"{name}.py" not in written and not _installed(name):
                     place = f"{plan.assignment}/{notebook.name}, cell {cell.grade_id or cell.place + 1}"
                     fix = f"install {name} here, for students' work needs it too, or take the import out"
                     yield Shortfall(place, f"the module {name!r} is not installed on this machine", fix)

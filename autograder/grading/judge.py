@@ -44,6 +44,7 @@ class Judge:
         call = [sys.executable, "-P", "-s", "-m", "autograder.grading.examine"]
         call += [str(theirs.fileno()), ",".join(self.modules), self.label]
         own = CALM | {"PYTHONPATH": str(PACKAGE.parent), "HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg"}
+        own["NBGRADER_EXECUTION"] = "autograde"
         self.process = subprocess.Popen(
             call, pass_fds=[theirs.fileno()], env=os.environ | own, stdin=subprocess.DEVNULL, cwd="/"
         )

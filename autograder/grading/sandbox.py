@@ -232,6 +232,7 @@ def environment(path: str, home: str) -> dict[str, str]:
         "PYTHONPATH": path,
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHASHSEED": "0",
+        "NBGRADER_EXECUTION": "autograde",  # as nbgrader's own autograde tells a notebook
         "HOME": home,
         "TMPDIR": f"{WORK}/.tmp" if walled else home,
         "IPYTHONDIR": f"/tmp/{SETTINGS}/ipython" if walled else f"{home}/ipython",

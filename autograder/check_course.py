@@ -87,7 +87,7 @@ def _told(plan: Plan, grader: Grader) -> bool:
         short = guard.shortfalls(plan, guard.solved(plan, grader))
         free = [n for n, c in guard.blank(plan, grader)["cells"].items() if c["points"] and not c["by_hand"]]
     print(f"{'NO  ' if short else 'ok  '}{plan.assignment} ({time.monotonic() - start:.1f} s)", flush=True)
-    lines = [str(line) for line in short]
+    lines = guard.listed(short)
     lines += [f"note: {name}: the release gets points as it is handed out" for name in free]
     lines += [f"note: {line}" for line in remarks(plan)]
     print("".join(f"    {line}\n" for line in lines), end="")

@@ -45,7 +45,12 @@ class Shortfall:
     fix: str
 
     def __str__(self) -> str:
-        return f"{self.cell}: {self.why} [{self.fix}]"
+        return f"{self.cell}: {self.why}"
+
+
+def listed(short: Sequence[Shortfall]) -> list[str]:
+    """A line for each cell, and behind them what to do, each way once."""
+    return [*map(str, short), *(f"-> {fix}" for fix in dict.fromkeys(one.fix for one in short))]
 
 
 @dataclass(frozen=True)
@@ -169,7 +174,7 @@ def require(plans: Sequence[Plan], grader: Grader, workers: int) -> None:
     good = {plan.assignment: keys[plan.assignment] for plan, lines in short.items() if not lines}
     if good:
         write(grader.journal.folder / CHECKED, json.dumps(passed | good, indent=1) + "\n")
-    lines = [str(line) for plan in todo for line in short[plan]]
+    lines = listed([one for plan in todo for one in short[plan]])
     if lines:
         what = "the instructor's own solution does not get all points, so nothing was graded:"
         fix = "`python -m autograder check-course DIR` tries again; --skip-check grades all the same."

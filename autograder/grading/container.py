@@ -31,9 +31,27 @@ def engine(image: str) -> str:
             continue
         done = subprocess.run([name, "image", "inspect", image], capture_output=True, timeout=60)
         if done.returncode == 0:
+            _without_keys(name, image)
             return name
     fix = "Start docker or podman, build the image (docs/instructor.md), and give its name."
     raise ConfigError(f"no container engine here has the image {image!r}", fix=fix)
+
+
+LOOK = """
+import importlib.util, pathlib
+spec = importlib.util.find_spec("autograder")
+print(bool(spec) and (pathlib.Path(spec.origin).parent / "keys").exists())
+"""
+
+
+def _without_keys(name: str, image: str) -> None:
+    """Raise ConfigError where the image holds the keys: a submission could read them there."""
+    call = [name, "run", "--rm", "--network", "none", image, "python", "-P", "-s", "-c", LOOK]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=120)
+    if done.returncode or "True" in done.stdout:
+        what = "holds the keys of the exercises" if "True" in done.stdout else "does not run python"
+        fix = "Install the package for learners in it (make learner), not the repository."
+        raise ConfigError(f"the image {image!r} {what}", fix=fix)
 
 
 @dataclass

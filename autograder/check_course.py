@@ -18,6 +18,7 @@ from autograder.grading.book import Journal
 from autograder.grading.needed import without_magics
 from autograder.grading.plan import Course, Plan
 from autograder.grading.score import Grader
+from autograder.grading.troubles import told
 
 CANNOT_CROSS = {
     "get_ipython": "asks IPython, which runs in the student's process",
@@ -68,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     options.submissions = options.course
     options.trust_submissions = True  # a solution is the instructor's own work
-    with sandbox_of(options) as sandbox:
+    with told(options.course), sandbox_of(options) as sandbox:
         course = Course.open(options.course)
         plans = list(run.plans(course, options.assignment).values())
         limits = run.within(limits_of(options), course)

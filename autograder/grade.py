@@ -36,12 +36,18 @@ WARM = ("numpy", "IPython")
 def main(argv: Sequence[str] | None = None) -> int:
     """Grade, print a summary, write results.csv, canvas.csv and, for Moodle, moodle.csv."""
     options = _parser().parse_args(argv)
+    with told(options.course):
+        _grade(options)
+    return 0
+
+
+def _grade(options: argparse.Namespace) -> None:
     listed = read_roster(options.roster) if options.roster else None
     sandbox = sandbox_of(options)
     if sandbox.isolation == NONE:
         print(UNPROTECTED, file=sys.stderr)
     limits = limits_of(options)
-    with told(options.course), sandbox, results.forgotten(options.course, sandbox.isolation):
+    with sandbox, results.forgotten(options.course, sandbox.isolation):
         from autograder.grading.run import (
             grade_course,  # nbgrader takes two seconds; the sandbox starts meanwhile
         )
@@ -56,7 +62,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             skip_check=options.skip_check,
             listed=listed,
         )
-    return 0
 
 
 def sandbox_of(options: argparse.Namespace) -> Sandbox | Containers:

@@ -274,19 +274,19 @@ def test_a_hidden_folder_is_hidden_behind_a_link_too(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("prefix", "shown"),
+    ("prefix", "mark", "shown"),
     [
-        ("opt/conda", {"bin", "lib", "share", "etc", "ssl"}),
-        ("home/teacher/.pyenv/versions/3.11.7", {"bin", "lib", "share", "etc", "ssl"}),
-        ("home/teacher/course/.venv", {"bin", "lib", "share", "etc", "ssl"}),
+        ("opt/conda", "conda-meta", {"bin", "lib", "share", "etc", "ssl"}),
+        ("home/teacher/.pyenv/versions/3.11.7", "", {"bin", "lib"}),
+        ("home/teacher/.local", "", {"bin", "lib"}),
+        ("home/teacher/course/.venv", "pyvenv.cfg", {"bin", "lib", "share", "etc", "ssl", "pyvenv.cfg"}),
     ],
 )
-def test_of_a_python_with_a_folder_to_itself_only_its_own_parts_are_shown(
-    monkeypatch, tmp_path, prefix, shown
-):
+def test_of_a_python_only_its_own_parts_are_shown(monkeypatch, tmp_path, prefix, mark, shown):
     root = tmp_path / prefix
     for name in ("bin", "lib", "share", "etc", "ssl", "course", "submitted", "envs", "pkgs"):
         (root / name).mkdir(parents=True)
+    (root / (mark or "other")).touch()
     for name in ("prefix", "exec_prefix"):
         monkeypatch.setattr(sys, name, str(root))
     below = {Path(p).relative_to(root) for p in places.python_paths() if Path(p).is_relative_to(root)}
@@ -325,7 +325,7 @@ def test_the_grader_hides_the_course_what_was_handed_in_and_the_exchange_of_its_
     found = []
     for text in ("c = get_config()\nc.Exchange.root = '/srv/x'\n", "c = get_config()\n", "not python ("):
         settings.write_text(text)
-        found.append(grade._sandbox(grade._parser().parse_args(call)).hidden)
+        found.append(grade.sandbox_of(grade._parser().parse_args(call)).hidden)
     usual = [tmp_path, tmp_path / "handed"]
     assert found == [[*usual, Path("/srv/x")], usual, usual]
 

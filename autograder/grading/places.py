@@ -18,7 +18,9 @@ SYSTEM = (
 )
 PARTS = "bin include lib lib32 lib64 libexec"
 OWN_PARTS = "etc fonts pyvenv.cfg share ssl"
-"""Parts of a Python that has a folder to itself. Beside /usr and /usr/local lies what is not Python's."""
+"""Further parts of an environment. Elsewhere (/usr/local, ~/.local) they hold what is not Python's."""
+ENVIRONMENT = ("pyvenv.cfg", "conda-meta")
+"""What tells a folder that belongs to an environment alone."""
 COURSE_FILES = {"gradebook.db", "nbgrader_config.py"}
 COURSE_FOLDERS = ({"inbound", "outbound"}, {"source", "submitted"})
 """What a course, or a course's part of an exchange, has in it."""
@@ -33,7 +35,8 @@ def python_paths() -> list[str]:
     """Files and folders of this Python and its packages, parents first."""
     paths = {sys.executable, os.path.realpath(sys.executable), *_packages()}
     for prefix in {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}:
-        names = PARTS if prefix in ("/usr", "/usr/local") else f"{PARTS} {OWN_PARTS}"
+        alone = any(os.path.exists(f"{prefix}/{name}") for name in ENVIRONMENT)
+        names = f"{PARTS} {OWN_PARTS}" if alone else PARTS
         paths |= {f"{prefix}/{name}" for name in names.split()}
     return sorted(path for path in paths if os.path.exists(path))
 

@@ -13,6 +13,7 @@ import pytest
 
 from autograder.grading import bounds, intake, kinds
 from autograder.grading.bounds import Overrun, patience
+from autograder.grading.examine import Examiner
 from autograder.grading.intake import Raw
 from autograder.grading.judge import SPARE, Judge
 from autograder.grading.reading import Outline, Place, read
@@ -93,6 +94,7 @@ WORST = {
         + ",".join(f"a{i}" for i in range(24_000)),
     ),
     "parts of a message": lambda: b'{"cells": [' + b"[]," * 1_900_000 + b'{}],"nbformat":4}',
+    "quotes without an end": lambda: b'{"cells": "' + b",\\\\" * 6_000_000,
     "one long number": lambda: b'{"nbformat":4,"cells":' + b"9" * 19_000_000 + b"}",
 }
 
@@ -106,6 +108,12 @@ def test_the_worst_twenty_megabytes_cost_seconds(name):
             rebuild(outline, intake.cells(content)[0])
 
     assert spent(take_apart) < SECONDS
+
+
+def test_marks_inside_of_a_text_are_no_parts():
+    shown = {"output_type": "stream", "text": ',[{"\\' * 800_000}
+    found, notes = intake.cells(notebook([code("x = 1") | {"outputs": [shown]}]))
+    assert [cell.source for cell in found] == ["x = 1"] and not notes
 
 
 def test_what_was_left_out_is_told():
@@ -236,6 +244,23 @@ def test_the_system_ends_what_no_python_code_could_stop():
 
     status, seconds = ended(endless)
     assert os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL) and seconds < 3
+
+
+def test_a_test_cell_that_takes_too_long_is_told_and_nothing_more_is_asked(monkeypatch, tmp_path):
+    def examined():
+        monkeypatch.setattr(bounds, "TEST", 0.3)
+        remote = Remote(Channel(-1, -1))
+        tests = Examiner(
+            {"trusted": [], "answers": [], "own": [], "read": [], "written": []}, remote, tmp_path
+        )
+        remote.names = lambda names: {}
+        cell = {"source": "while True: pass", "hidden": False, "visible": [], "most": 1.0}
+        told = tests.run(cell)["why"]
+        (tmp_path / "told").write_text(f"{told}|{remote.lost}")
+
+    ended(examined)  # an examiner takes its process over
+    told, lost = (tmp_path / "told").read_text().split("|")
+    assert told == f"The cell was stopped: {lost}." and "processor time" in lost
 
 
 def test_a_step_in_c_within_a_test_is_ended_too(monkeypatch):

@@ -125,6 +125,9 @@ class Examiner:
             result, said = self._execute(cell)
         except Lost as lost:
             return self._fails("Lost", f"The notebook's process could not be asked: {lost}.")
+        except bounds.Overrun as over:
+            self.remote.lost = str(over)  # the pipe is out of step, and enough time was spent
+            return self._fails("Stopped", f"The cell was stopped: {over}.")
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a test may end in SystemExit too

@@ -21,6 +21,7 @@ from rslib.errors import DataError
 from rslib.memo import recalled
 from rslib.models import Policy
 from rslib.schema import check_selected
+from rslib.store import key_of, versions
 from rslib.training import Optimiser, TokenRow, count_targets, fit, language_model_objective, plan
 
 if TYPE_CHECKING:
@@ -43,25 +44,20 @@ def finetune(
     `kept` is a selected table (prompt, response, token_ids, finish_reason); `policy` is left as it is.
     `overrides` change single fields of `config`. `train_on_prompt` and `drop_eos` exist to show two
     flaws (F22, F24). Weights are trained and saved in float32; on a GPU the passes run in the policy's dtype.
+    The same call with the same folder again finds its result there.
     Raises DataError for an empty table or a row that does not fit the context, ModelError when the loss
     stops being finite, StoreError when `out` cannot be written.
     """
     settings = Optimiser.of(_configured(config, overrides), policy.parameters)
     rows = training_rows(policy, kept, train_on_prompt=train_on_prompt, drop_eos=drop_eos)
-    tuned, losses = recalled_tuning(
-        "finetune",
-        policy,
-        lambda: {"rows": [[row.first_target, row.ids] for row in rows], "settings": settings},
-        lambda: finetune_rows(policy, rows, settings, show_progress=show_progress),
-    )
-    record = {
-        "parent": policy.fingerprint(),
-        "rows": len(rows),
-        "targets": count_targets(rows),
-        "settings": dataclasses.asdict(settings),
-        "losses": losses,
-    }
-    return save_tuned(policy, tuned, Path(out), record)
+
+    def tune() -> tuple[torch.nn.Module, dict]:
+        model, losses = finetune_rows(policy, rows, settings, show_progress=show_progress)
+        record = {"parent": policy.fingerprint(), "rows": len(rows), "targets": count_targets(rows)}
+        return model, record | {"settings": dataclasses.asdict(settings), "losses": losses}
+
+    facts = {"rows": [[row.first_target, row.ids] for row in rows], "settings": settings}
+    return tuned_once("finetune", policy, facts, tune, Path(out))
 
 
 def _configured(config: FinetuneConfig | None, overrides: dict[str, float]) -> FinetuneConfig:
@@ -123,34 +119,65 @@ def finetune_rows(
     return model, losses
 
 
-def recalled_tuning(
-    kind: str, policy: Policy, facts: Callable[[], Any], tune: Callable[[], tuple[torch.nn.Module, Any]]
-) -> tuple[torch.nn.Module, Any]:
-    """What `tune` gives, a trained float32 copy of the policy's model and a record, computed or recalled.
+def tuned_once(
+    kind: str, policy: Policy, facts: Any, tune: Callable[[], tuple[torch.nn.Module, dict]], out: Path
+) -> Policy:
+    """`policy` tuned into the folder `out`; `tune` is called only if no folder holds this call's result.
 
-    facts: all that the result depends on beside the policy. The record is plain data, as JSON holds it.
+    kind, facts: of the call; with the policy, all that its result depends on. tune gives a trained float32
+    copy of the policy's model and what training.json says. A result is looked for in `out`, where an earlier
+    call that was the same may have left it, and where `rslib.memo` keeps results.
     """
+    call = {"policy": policy.identity(), "facts": facts}
+    key = key_of({"kind": kind, "call": call, "versions": versions()})
+    done = _finished(policy, out, key)
+    if done is not None:
+        return done
 
-    def decoded(content: bytes) -> tuple[torch.nn.Module, Any]:
+    def decoded(content: bytes) -> tuple[torch.nn.Module, dict]:
         record, _, weights = content.partition(b"\n")
-        model = copy.deepcopy(policy.model).float()
-        model.load_state_dict(safetensors.torch.load(weights))
-        return model, json.loads(record)
+        return _with_weights(policy, weights), json.loads(record)
 
-    return recalled(kind, lambda: {"policy": policy.identity(), "facts": facts()}, tune, _tuning, decoded)
+    model, record = recalled(kind, lambda: call, tune, _encoded, decoded)
+    return save_tuned(policy, model, record | {"call": key}, out)
 
 
-def _tuning(found: tuple[torch.nn.Module, Any]) -> bytes:
+def _encoded(found: tuple[torch.nn.Module, dict]) -> bytes:
     """A line with the record, then the weights."""
     model, record = found
     weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
     return json.dumps(record).encode() + b"\n" + safetensors.torch.save(weights)
 
 
-def save_tuned(policy: Policy, model: torch.nn.Module, out: Path, record: dict) -> Policy:
+def _with_weights(policy: Policy, weights: bytes) -> torch.nn.Module:
+    """A float32 copy of the policy's model with these weights."""
+    model = copy.deepcopy(policy.model).float()
+    model.load_state_dict(safetensors.torch.load(weights), strict=False)  # tied weights are saved once
+    return model
+
+
+def _finished(policy: Policy, out: Path, key: str) -> Policy | None:
+    """The tuned policy that the same call left in `out`; None if none did, or it was changed since."""
+    try:
+        record = json.loads((out / "training.json").read_text(encoding="utf-8"))
+        if record.get("call") != key:
+            return None
+        model = _with_weights(policy, (out / "model.safetensors").read_bytes())
+    except (OSError, ValueError, AttributeError, RuntimeError, safetensors.SafetensorError):
+        return None
+    tuned = dataclasses.replace(policy, model=model, name=str(out), path=str(out))
+    return _ready(policy, tuned) if tuned.fingerprint() == record.get("weights") else None
+
+
+def save_tuned(policy: Policy, model: torch.nn.Module, record: dict, out: Path) -> Policy:
     """Write the tuned model as a transformers folder with its training record; returns it as a Policy."""
     tuned = dataclasses.replace(policy, model=model, name=str(out), path=str(out))
-    tuned.save(out, record=record)
-    model.to(policy.device.dtype)
-    model.requires_grad_(False)
+    tuned.save(out, record=record | {"weights": tuned.fingerprint()})
+    return _ready(policy, tuned)
+
+
+def _ready(policy: Policy, tuned: Policy) -> Policy:
+    """A tuned policy in the dtype of the one that it came from, without gradients."""
+    tuned.model.to(policy.device.dtype)
+    tuned.model.requires_grad_(False)
     return tuned

@@ -1,13 +1,13 @@
 """Calls of the engine that are kept: equal calls are computed once and give the same bytes."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 import rslib
 from rslib import memo, rl, sampling, schema, scoring, sft, store
-from rslib.config import SampleConfig
+from rslib.config import FinetuneConfig, SampleConfig
 from rslib.rl.unified import Unified, policy_gradient
 
 SMALL = {"epochs": 1, "learning_rate": 1e-3}
@@ -138,3 +138,46 @@ def test_the_oldest_entries_go_first(tmp_path):
         os.utime(tmp_path / name, (1000 - age, 1000 - age))
     memo.trim(tmp_path, 250)
     assert sorted(kept(tmp_path)) == ["a", "b"]
+
+
+# A folder that holds the result of the very same call
+
+
+def tunings(policy, judge, prompts, table, out, **settings):
+    """One way after the other to tune into `out`."""
+    loop = replace(LOOP, **settings)
+    yield lambda: rl.train(policy, judge, prompts, rl.RLOO(), loop, out=out / "rl", show_progress=False)
+    config = FinetuneConfig(**SMALL | settings)
+    yield lambda: sft.finetune(policy, table, out / "sft", config=config, show_progress=False)
+    yield lambda: rl.finetune_dpo(policy, table, out / "dpo", config=config, show_progress=False)
+
+
+def forbid(monkeypatch):
+    for name, module in {"finetune_rows": sft, "fit": rl.dpo, "_trained": rl.loop}.items():
+        monkeypatch.setattr(module, name, never)
+
+
+def test_the_same_call_finds_what_it_left_in_its_folder(policy, judge, prompts, tmp_path, monkeypatch):
+    table = pool(policy, judge, prompts)
+    before = [tune().fingerprint() for tune in tunings(policy, judge, prompts, table, tmp_path)]
+    records = [path.read_bytes() for path in sorted(tmp_path.rglob("training.json"))]
+    forbid(monkeypatch)
+    again = [tune() for tune in tunings(policy, judge, prompts, table, tmp_path)]
+    assert [found.fingerprint() for found in again] == before
+    assert [path.read_bytes() for path in sorted(tmp_path.rglob("training.json"))] == records
+    for tune in tunings(policy, judge, prompts, table, tmp_path, seed=1):
+        with pytest.raises(AssertionError, match="computed again"):
+            tune()
+
+
+@pytest.mark.parametrize("name", ["training.json", "model.safetensors"])
+def test_a_folder_that_was_changed_is_tuned_anew(policy, judge, prompts, tmp_path, monkeypatch, name):
+    table = pool(policy, judge, prompts)
+    [_, tune, _] = tunings(policy, judge, prompts, table, tmp_path)
+    right = tune().fingerprint()
+    path = tmp_path / "sft" / name
+    content = path.read_bytes()
+    for damaged in (b"", b"[]", content[:100], content[:-1] + bytes([content[-1] ^ 1])):
+        path.write_bytes(damaged)
+        assert tune().fingerprint() == right
+        assert path.read_bytes() == content

@@ -384,6 +384,8 @@ def _measured(work: Work, rng: np.random.Generator) -> dict[str, Dataset]:
 
 def grade_gain(work: Work, rng: np.random.Generator) -> None:
     """Gold on hidden prompts, and the learner's numbers beside the grader's."""
+    result = work.value("result", dict)
+    numbers = {arm: _numbers(result, arm) for arm in ("base", "random", "all")}
     tables = _measured(work, rng)
     for arm, check in (("base", OVER_BASE), ("random", OVER_RANDOM)):
         found, limit = gain(tables["best"], tables[arm], "reward"), threshold("4.3", f"over_{arm}")
@@ -395,11 +397,12 @@ def grade_gain(work: Work, rng: np.random.Generator) -> None:
         require(found >= limit, check, message, idea=idea, got=got)
         message = "The reward rose, and gold fell separably: what was learned pleases the reward model alone."
         require(gold["high"] > 0, check, message, idea="F16", got=got)
-    for arm in ("base", "random", "all"):
-        _check_numbers(work.value("result", dict), arm, evaluation.compare(tables["best"], tables[arm]))
+    for arm, said in numbers.items():
+        _check_numbers(arm, said, evaluation.compare(tables["best"], tables[arm]))
 
 
-def _check_numbers(result: Mapping[str, Any], arm: str, ours: Mapping[str, Any]) -> None:
+def _numbers(result: Mapping[str, Any], arm: str) -> tuple[float, float, float]:
+    """Difference, low and high of a comparison that is handed in."""
     said = result.get(arm)
     require(isinstance(said, Mapping), FORM, f"`result` has no comparison with {arm!r}.", got=short(said))
     numbers = [said.get(key) for key in ("difference", "low", "high")]
@@ -407,6 +410,11 @@ def _check_numbers(result: Mapping[str, Any], arm: str, ours: Mapping[str, Any])
     message = f"result[{arm!r}] needs the numbers difference, low and high."
     require(plain, INTERVAL, message, idea="F34", got=short(dict(said)))
     difference, low, high = map(float, numbers)
+    return difference, low, high
+
+
+def _check_numbers(arm: str, said: tuple[float, float, float], ours: Mapping[str, Any]) -> None:
+    difference, low, high = said
     width = float(ours["high"] - ours["low"])
     message = "An interval lies around its difference, and it is about as wide as 150 prompts make it."
     fits = low < difference < high and width / 3 < high - low < width * 3

@@ -58,6 +58,9 @@ COMPARISONS = {
 }
 """What the learner compares: first arm, second arm, column; all arms after round 3 but `one`."""
 
+MEASURES = ("gold", "proxy", "kl", "unique_ratio", "entropy")
+"""Columns of the panel that are measured again."""
+
 Panel = Sequence[Mapping[str, Any]]
 
 
@@ -406,15 +409,23 @@ def measures(table: Dataset) -> dict[str, tuple[float, float]]:
     return plain | {"entropy": (entropy, 0.04 * entropy)}
 
 
-def _check_panel(panel: Panel, tables: Mapping[str, Dataset]) -> None:
+def _panel_rows(panel: Panel) -> dict[int, Mapping[str, Any]]:
+    """The rows of the learner's panel by round, each with its numbers."""
     rows = {row.get("round"): row for row in panel if isinstance(row, Mapping)}
     message = "`panel` has one row for each of the rounds 0 to 3, with the numbers that the notebook names."
     require(list(rows) == list(range(ROUNDS + 1)), FORM, message, got=short(list(rows)))
-    for number, arm in enumerate(FRESH_ARMS):
-        for name, (ours, error) in measures(tables[arm]).items():
-            said = rows[number].get(name)
+    for number, row in rows.items():
+        for name in MEASURES:
+            said = row.get(name)
             plain = isinstance(said, int | float) and np.isfinite(said)
             require(plain, FORM, message, got=f"round {number}: {name} = {short(said)}")
+    return rows
+
+
+def _check_panel(rows: Mapping[int, Mapping[str, Any]], tables: Mapping[str, Dataset]) -> None:
+    for number, arm in enumerate(FRESH_ARMS):
+        for name, (ours, error) in measures(tables[arm]).items():
+            said = rows[number][name]
             floor = {"unique_ratio": 0.1, "kl": 0.1 + 0.5 * abs(ours)}.get(
                 name, 0.0
             )  # kl: a few rare responses
@@ -436,9 +447,10 @@ def grade_panel(work: Work, rng: np.random.Generator) -> None:
         work.value("evidence", dict),
         work.value("claims", dict),
     )
-    tables = _hidden(work, rng)
-    _check_panel(panel, tables)
     said = work.value("stop_after", (int, np.integer))
+    rows = _panel_rows(panel)
+    tables = _hidden(work, rng)
+    _check_panel(rows, tables)
     message = "By the rule, this panel stops at another round."
     require(said == rule(panel), STOP_AFTER, message, got=said)
     for name, (first, second, column) in COMPARISONS.items():

@@ -85,6 +85,7 @@ def grade_tuned(work: Work, rng: np.random.Generator) -> None:
 
 def grade_leash(work: Work, rng: np.random.Generator) -> None:
     """The policy without a penalty is farther from base, and the claims follow from the evidence."""
+    evidence, claims = work.value("evidence", dict), work.value("claims", dict)
     tables = _tables(work, rng)
     strays = evaluation.compare(tables["ppo_without_kl"], tables["ppo"], "kl")
     message = (
@@ -93,7 +94,6 @@ def grade_leash(work: Work, rng: np.random.Generator) -> None:
     )
     got = f"{strays['difference']:+.1f} nats per response"
     require(strays["low"] > 0, STRAYS, message, idea="penalty", got=got)
-    evidence, claims = work.value("evidence", dict), work.value("claims", dict)
     for name, (first, second, column) in COMPARISONS.items():
         check_evidence(name, evidence.get(name), evaluation.compare(tables[first], tables[second], column))
         low, high = evidence[name]["low"], evidence[name]["high"]

@@ -10,7 +10,7 @@ import copy
 import dataclasses
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from rslib.progress import note
 from rslib.rl import losses
 from rslib.rl.draws import measure, response_logprobs, response_mask
 from rslib.selection import select
-from rslib.sft import recalled_tuning, save_tuned, training_rows
+from rslib.sft import training_rows, tuned_once
 from rslib.training import Objective, Optimiser, TokenRow, fit, plan
 
 if TYPE_CHECKING:
@@ -59,21 +59,22 @@ def finetune_dpo(
     lengths = [len(a.ids) + len(b.ids) for a, b in zip(chosen, rejected, strict=True)]
     batches = plan(lengths, settings)
 
-    def tune() -> tuple[torch.nn.Module, list[float]]:
+    def tune() -> tuple[torch.nn.Module, dict[str, Any]]:
         model = copy.deepcopy(policy.model).float().requires_grad_(True)
         objective = pair_objective(policy, model, chosen, rejected, beta)
         told = {"compute_dtype": policy.device.dtype, "label": "DPO", "show_progress": show_progress}
-        return model, fit(model, batches, objective, settings, **told)
+        history = fit(model, batches, objective, settings, **told)
+        record = {"parent": policy.fingerprint(), "pairs": len(chosen), "beta": beta, "losses": history}
+        return model, record | {"settings": dataclasses.asdict(settings)}
 
     sides = [[[row.first_target, row.ids] for row in rows] for rows in (chosen, rejected)]
     facts = {"pairs": sides, "beta": beta, "settings": settings}
-    model, history = recalled_tuning("dpo", policy, lambda: facts, tune)
+    tuned = tuned_once("dpo", policy, facts, tune, Path(out))
     if ledger is not None:
         ledger.read(policy.parameters, sum(lengths))
         ledger.trained(policy.parameters, sum(lengths[i] for batch in batches for i in batch))
         ledger.held(2)
-    record = {"parent": policy.fingerprint(), "pairs": len(chosen), "beta": beta, "losses": history}
-    return save_tuned(policy, model, Path(out), record | {"settings": dataclasses.asdict(settings)})
+    return tuned
 
 
 def pairs(scored: Dataset, seed: int = 0, show: bool = False) -> tuple[Dataset, Dataset]:

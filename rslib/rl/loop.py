@@ -27,7 +27,7 @@ from rslib.rl.method import Method
 from rslib.rl.resume import State
 from rslib.sampling import sample_table
 from rslib.scoring import score
-from rslib.sft import recalled_tuning, save_tuned
+from rslib.sft import save_tuned, tuned_once
 from rslib.stages import with_gold
 from rslib.training import Optimiser
 
@@ -112,10 +112,9 @@ def train(
     _check(loop, prompts, heldout)
     run = _Run(policy, reward_model, prompts, method, loop, heldout, State.of(out))
     if run.repeats():
-        model, record = recalled_tuning("rl", policy, run.facts, lambda: _trained(run, show_progress))
+        tuned = tuned_once("rl", policy, run.facts(), lambda: _trained(run, show_progress), Path(out))
     else:
-        model, record = _trained(run, show_progress)
-    tuned = save_tuned(policy, model, Path(out), record)
+        tuned = save_tuned(policy, *_trained(run, show_progress), Path(out))
     run.state.discard()
     return tuned
 

@@ -237,6 +237,33 @@ def test_the_folder_submitted_may_be_named_itself_or_lie_alone_in_what_is_named(
     assert students(read(tmp_path / "course", NAMES)) == {"alice", "bob"}
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("class/ada/01/01.ipynb", "class/bob/01/01.ipynb"),
+        ("class/ada/01/01.ipynb",),
+        ("class/ada/01.ipynb", "class/bob/01.ipynb"),
+        ("class/ada_01.ipynb",),
+        ("class/ada_1_2_01.ipynb",),
+        ("class/1-2 - Ada - Nov 20, 2026 203 PM/01.ipynb", "class/index.html"),
+    ],
+)
+def test_a_folder_that_holds_a_class_is_not_taken_for_one_student(tmp_path, names):
+    (tmp_path / "all.zip").write_bytes(zipped(*names))
+    for where in (put(tmp_path / "in", *names), tmp_path / "all.zip"):
+        with pytest.raises(DataError, match="one folder"):
+            read(where, NAMES)
+
+
+def test_a_zip_in_canvas_whose_name_can_be_read_in_two_ways_is_told(tmp_path):
+    forged = "alice_1_999_x_2_20_work.zip"  # of somebody who calls himself alice_1_999_x
+    put(tmp_path, "alice_1_10_work.zip", forged)
+    (tmp_path / "alice_1_10_work.zip").write_bytes(zipped(**{"problem1.ipynb": "hers"}))
+    (tmp_path / forged).write_bytes(zipped(**{"problem1.ipynb": "his"}))
+    found = read(tmp_path)
+    assert graded(found) == {("alice_1", "problem1"): "hers"} and forged in found.strays
+
+
 def test_assignments_that_are_not_graded_now_are_passed_over(tmp_path):
     put(tmp_path, ALICE, "alice/02/02.ipynb")
     found = read(tmp_path, {"01": ["01"]}, others={"02"})
@@ -361,6 +388,12 @@ def test_a_notebook_in_a_zip_is_taken(tmp_path, front, name, inner):
     (tmp_path / (front + name)).write_bytes(zipped(inner, **{f"{folder}/helper.py".lstrip("/"): "x"}))
     [one] = read(tmp_path).submissions
     assert one.files["problem1"].read().decode() == inner and "helper.py" in one.extras
+
+
+def test_a_copy_without_a_students_name_makes_nobody(tmp_path):
+    names = ("Copy of problem1.ipynb", "Kopie von problem1.ipynb", "problem1 (1).ipynb", "ada problem1.ipynb")
+    found = read(put(tmp_path, *names))
+    assert students(found) == {"ada"} and set(names[:3]) == set(found.strays)
 
 
 def test_a_notebook_whose_name_is_another_ones_with_a_number_is_not_a_copy_of_it(tmp_path):

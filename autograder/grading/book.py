@@ -77,7 +77,12 @@ LEFT = re.compile(r"\..+\.\w{8}")
 
 def sweep(root: Path) -> None:
     """Take away unfinished files of a grader that was killed while it wrote."""
-    for path in (*root.glob("*/*/*/.*"), *root.glob(".grading/*/.*"), *root.glob(".grading/.*")):
+    for path in (
+        *root.glob("autograded/*/*/.*"),
+        *root.glob("feedback/*/*/.*"),
+        *root.glob(".grading/*/.*"),
+        *root.glob(".grading/.*"),
+    ):
         if LEFT.fullmatch(path.name) and path.is_file():
             path.unlink(missing_ok=True)
 

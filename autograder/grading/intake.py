@@ -45,6 +45,10 @@ COPY = (
     r"|的副本| ?のコピー|의 사본)?"
 )
 """What a copy of NAME is called by browsers, Jupyter, Windows, Colab ("Copy of NAME" in any language)."""
+COPY_OF = {
+    *("copy of", "copy", "kopie von", "kopie", "copie de", "copie", "copia de", "copia di", "copia"),
+    *("cópia de", "kopie van", "kopia", "kopia av", "kopi av", "kopi af", "копия", "копія", "final", "new"),
+}
 NOTEBOOK = re.compile(r"\.ipynb(?:\.txt|\.json)?$", re.IGNORECASE)
 
 
@@ -118,6 +122,9 @@ def find(where: Path, notebooks: Mapping[str, Sequence[str]], *, others: Collect
     """
     areas, strays = files.listing(where)
     reader = _Reader(_form(areas, notebooks, others), notebooks, others, strays)
+    if reader.form == PLAIN and len(areas) == 1 and _holds_a_class(areas[0], notebooks):
+        fix = f"Name that folder itself (of a zip: unpack it first): {areas[0].name[:80]!r}."
+        raise DataError("all lies in one folder, which would be one student", where=str(where), fix=fix)
     handed = reader.students(areas)
     submissions = list(reader.tree(handed) if reader.form == TREE else reader.downloads(handed, where))
     reader.warnings += _alike([one.student for one in submissions])
@@ -146,6 +153,21 @@ def _by_hand(area: Area, notebooks: Mapping[str, Sequence[str]]) -> bool:
     names = [name for some in notebooks.values() for name in some if re.match(r"\d+_\d+_", name)]
     plain = _before(area.name, names) if not area.folder else None
     return plain is not None and not re.search(r"_\d+_\d+(_|$)", plain[0])
+
+
+def _holds_a_class(area: Area, notebooks: Mapping[str, Sequence[str]]) -> bool:
+    """Whether the only folder looks like a class and not like a student."""
+    names = [name for some in notebooks.values() for name in some]
+    children = {entry.parts[0]: len(entry.parts) > 1 for entry in area.entries if entry.parts}
+    if any(read(child) for child in children for read in platforms.READERS.values()):
+        return True
+    files_here = [child for child, folder in children.items() if not folder and not _match(child, names)]
+    if any(_before(child, names) for child in files_here):
+        return True
+    inside = [e.parts for e in area.entries if len(e.parts) > 1 and _match(e.parts[-1], names)]
+    return len({parts[0] for parts in inside}) > 1 or any(
+        set(parts[1:-1]) & notebooks.keys() for parts in inside
+    )
 
 
 # Whose what is ----------------------------------------------------------------------------------------------
@@ -193,6 +215,12 @@ class _Reader:
         """Whose it is, or why that is not known."""
         if self.form in platforms.READERS:
             name = platforms.READERS[self.form](area.name)
+            if (
+                self.form == "Canvas"
+                and name
+                and re.search(r"(^|_)\d+_\d+_.*\.zip$", name.rest, re.IGNORECASE)
+            ):
+                return "its name can be read in two ways; rename it"
             return name or f"not named as {self.form} names what it gives out"
         if self.form == TREE and not area.folder:
             return "not in a student's folder"
@@ -203,6 +231,8 @@ class _Reader:
             if parts is None:
                 return "no student's name and notebook's name"
             student, rest, version = parts
+            if student.casefold() in COPY_OF:
+                return "the copy of a notebook, without a student's name"
         elif self.form == PLAIN and area.name in {*self.notebooks, *self.others}:
             return "the name of an assignment and no student's"
         return _no_id(student) or platforms.Name(student, attempt=(version,) if rest else (), rest=rest)

@@ -132,7 +132,12 @@ def compare(course: Path, stock: dict[str, Any], twins: dict[str, str], may_refu
     return refused
 
 
-@pytest.mark.parametrize("name", names())
+# Each course costs some five processor seconds. All of them: pytest -m "" tests/test_any_course.py
+SAMPLE = {"quickstart", "statistics", "first_year"}
+COURSES = [pytest.param(name, marks=[] if name in SAMPLE else pytest.mark.slow, id=name) for name in names()]
+
+
+@pytest.mark.parametrize("name", COURSES)
 def test_a_course_gets_the_marks_of_stock_nbgrader(name: str, tmp_path: Path, record_property: Any):
     course, may_refuse = tmp_path / name, refused_cells(HERE / name)
     write_copy(name, course)

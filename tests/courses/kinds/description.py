@@ -136,13 +136,14 @@ COURSE = Course(
         "second_only": Student(DONE, absent=("ps1/p1",)),
         "points": Student({"note": MODEL}, edit=more_points),
         "unlocked": Student(DONE, edit=unlock),
-        "twice": Student(DONE, edit=twice, twin="solved"),
         "other_kernel": Student(DONE, edit=other_kernel),
         "outputs": Student(DONE, edit=outputs),
         "other_order": Student(DONE, edit=other_order, twin="solved"),
         "deleted": Student(DONE, edit=delete_tests, twin="solved"),
         "talks": Student({**DONE, "evens": "def evens(n):\n    for i in range(300):\n        print('even', i)\n    return list(range(0, n, 2))"}),
         "no_notebook": Student(absent=("ps1",), files={"ps1/letter.txt": "I was ill."}),
+        # Last by name: stock nbgrader ends the whole run at it.
+        "with_copies": Student(DONE, edit=twice, twin="solved"),
         "extra_cells": Student(
             DONE,
             before={"evens": "1 / 0", "limit": "x = [1]"},

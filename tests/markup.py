@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autograder.grading.pages import CLOSE, OPEN, executed
 from autograder.grading.plan import Cell, Notebook
 from autograder.grading.rebuild import Rebuilt, Step
 
+NONE: Mapping[str, Any] = {}
 ACT = "window.acted=1"
 FOCUS = f'tabindex=1 onfocus="{ACT}" autofocus'
 TAGS = (
@@ -97,7 +98,8 @@ def mutated(seed: int, rounds: int = 6) -> str:
     return text
 
 
-def _cell(place: int, kind: str, role: str, release: str) -> Cell:
+def cell(place: int, kind: str, role: str, release: str, attachments: Mapping[str, Any] = NONE) -> Cell:
+    """A cell of the instructor's notebook."""
     flags = {
         "grade_id": f"c{place}",
         "schema_version": 3,
@@ -119,6 +121,7 @@ def _cell(place: int, kind: str, role: str, release: str) -> Cell:
         points=1.0,
         by_hand=kind != "code",
         metadata=flags if role != "plain" else {},
+        attachments=dict(attachments),
     )
 
 
@@ -137,17 +140,20 @@ def outputs(text: str) -> list[dict[str, Any]]:
     ]
 
 
-def graded(texts: Sequence[str]) -> Any:
+FIRST = cell(0, "markdown", "plain", "# An *assignment* $x$")
+
+
+def graded(texts: Sequence[str], first: Cell = FIRST) -> Any:
     """The executed notebook of a learner who wrote these texts wherever a learner can write."""
     metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    steps: list[Step] = [Step(_cell(0, "markdown", "plain", "# An *assignment* $x$"), "markdown", "", False)]
+    steps: list[Step] = [Step(first, "markdown", first.release, False)]
     results = {}
     for text in texts:
         for kind in ("code", "markdown", "raw"):
             place = len(steps)
-            steps.append(Step(_cell(place, kind, "answer", "..."), kind, text, True))
+            steps.append(Step(cell(place, kind, "answer", "..."), kind, text, True))
             steps.append(Step(None, kind, text, True))
             results[str(place)] = {"outputs": outputs(text), "why": text}
-    cells = tuple(step.cell for step in steps if step.cell)
-    notebook = Notebook("hw", cells, metadata, "")
+    known = tuple(step.cell for step in steps if step.cell)
+    notebook = Notebook("hw", known, metadata, "")
     return executed(notebook, Rebuilt(tuple(steps), frozenset(), tuple(texts)), results, {})

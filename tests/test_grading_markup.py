@@ -4,7 +4,10 @@ The pages are made by nbconvert itself. The elements and attributes of a page wi
 the same page with harmless words; a browser that opens it must run nothing.
 """
 
+import base64
+import struct
 import time
+import zlib
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,6 +20,7 @@ from nbconvert.exporters import HTMLExporter
 from traitlets.config import Config
 
 from autograder import doctor
+from autograder.grading import outputs
 from autograder.grading.pages import as_typed, feedback, typed
 from tests import markup
 
@@ -172,6 +176,42 @@ def test_what_is_left_out_of_a_long_notebook_is_told_in_its_cells():
     shown = [typed(cell.source) for cell in nb.cells]
     assert sum(map(len, shown)) < 300_000
     assert all("the rest was left out" in text for text in shown[2:])
+
+
+def png(width, height, more=b""):
+    """A PNG that says that it has so many pixels."""
+    parts = (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"teXt", more), (b"IEND", b"")
+    chunks = (struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d)) for t, d in parts)
+    return base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"".join(chunks)).decode()
+
+
+def shown(data):
+    """What is kept of an output with this data."""
+    [output] = outputs.kept([{"output_type": "display_data", "data": data}], 1000, 10**6)
+    return output["data"]
+
+
+def test_a_picture_is_kept_as_base64_of_a_png_whatever_else_its_bytes_are():
+    script = png(10, 10, b"<script>window.acted=1</script>")
+    assert shown({"image/png": script}) == {"image/png": script}
+    assert "image/png" not in shown({"image/png": base64.b64encode(b"<script>").decode()})
+
+
+@pytest.mark.parametrize("size", [(60_000, 60_000), (0, 5), (2**32 - 1, 1)])
+def test_a_picture_that_would_fill_a_browsers_memory_is_left_out_and_named(size):
+    assert shown({"image/png": png(*size), "text/plain": "x"}) == {"text/plain": outputs.LARGE}
+
+
+@pytest.mark.parametrize("kind", ["text/html", "image/svg+xml", "application/javascript", "text/latex"])
+def test_an_output_of_another_kind_is_left_out_and_named(kind):
+    assert shown({kind: "<b>"}) == {"text/plain": outputs.UNKNOWN}
+    assert shown({kind: "<b>", "text/plain": "a frame"}) == {"text/plain": "a frame"}
+
+
+def test_a_picture_that_the_instructors_markdown_carries_is_shown(pages):
+    carried = {"a.png": {"image/png": png(1, 1)}}
+    nb = markup.graded(["x"], markup.cell(0, "markdown", "plain", "![a](attachment:a.png)", carried))
+    assert f'src="data:image/png;base64,{png(1, 1)}"' in pages(nb)["formgrader"]
 
 
 # In a browser -----------------------------------------------------------------------------------------------

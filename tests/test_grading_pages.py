@@ -129,4 +129,9 @@ def test_no_script_runs_in_nbgraders_feedback_or_formgrader(course):
             )
             browser.PICTURES.mkdir(parents=True, exist_ok=True)
             driver.save_screenshot(str(browser.PICTURES / f"formgrader_{student}.png"))
+        driver.get(f"{lab}/tree/autograded/{PAYLOADS.name}/hw/hw.ipynb")
+        browser.WebDriverWait(driver, browser.SECONDS).until(
+            lambda _: driver.find_elements(browser.By.CSS_SELECTOR, ".jp-MarkdownOutput pre")
+        )
+        ran += ["JupyterLab"] * bool(driver.execute_script(ACTED))
     assert not ran

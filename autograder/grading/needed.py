@@ -208,7 +208,7 @@ def _bound(nodes: Sequence[ast.AST]) -> set[str]:
     found: set[str] = set()
     inner: list[ast.AST] = [node.target for node in nodes if isinstance(node, ast.comprehension)]
     inner += [part for node in nodes if isinstance(node, ast.ClassDef) for part in node.body]
-    own = {id(node) for part in inner for node in ast.walk(part)}  # no names of the notebook
+    own = _within(inner)  # no names of the notebook
     for node in (node for node in nodes if id(node) not in own):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             found.add(node.name)
@@ -218,6 +218,17 @@ def _bound(nodes: Sequence[ast.AST]) -> set[str]:
             found.add(node.id)
         elif isinstance(node, ast.ExceptHandler | ast.MatchAs) and node.name:
             found.add(node.name)
+    return found
+
+
+def _within(front: list[ast.AST]) -> set[int]:
+    """What hangs below these nodes, each looked at once."""
+    found: set[int] = set()
+    while front:
+        node = front.pop()
+        if id(node) not in found:
+            found.add(id(node))
+            front += ast.iter_child_nodes(node)
     return found
 
 

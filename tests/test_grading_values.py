@@ -321,6 +321,15 @@ class Box:
     x: int = 1
 
 
+@dataclass
+class Table(OrderedDict):
+    loss: float = 0.5
+
+
+class Encoding(UserDict):
+    pass
+
+
 class Number(int):
     def __eq__(self, other):
         return True
@@ -331,6 +340,8 @@ class Number(int):
 THINGS = [
     Colour.RED,
     Box(),
+    Table(),
+    Encoding(a=1),
     (n for n in range(3)),
     iter([1]),
     zip([1], [2], strict=True),
@@ -373,6 +384,12 @@ def test_what_cannot_be_sent_leaves_no_trace_in_the_frame():
     read = Decoder(to.blobs, stays)
     first, second = (read.value(node) for node in nodes[2:])
     assert first == [1] and second[0] is first
+
+
+def test_named_results_of_torch_keep_their_names():
+    value = torch.max(torch.tensor([[1, 3, 2]]), dim=1)
+    found = crossed(value)
+    assert found.values.tolist() == [3] and found.indices.tolist() == [1] and len(found) == 2
 
 
 def test_a_learners_class_comes_back_as_the_type_that_it_derives_from():

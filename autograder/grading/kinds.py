@@ -49,13 +49,17 @@ LEAVE = object()
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind: its type, how it becomes plainer and comes back, and how many plain parts one costs."""
+    """One kind: its type, how it becomes plainer and comes back, and how many plain parts one costs.
+
+    exact: a class that derives from the type is another kind, which stays: what it adds would be lost.
+    """
 
     name: str
     type: type
     pack: Callable[[Any], Any]
     unpack: Callable[[Any], Any]
     cost: int = 1
+    exact: bool = False
 
 
 BY_NAME: dict[str, Kind] = {}
@@ -309,9 +313,9 @@ add(
     Kind("OrderedDict", OrderedDict, dict, lambda v: OrderedDict(only(v, dict))),
     Kind("Counter", Counter, dict, lambda v: Counter(only(v, dict))),
     Kind("defaultdict", defaultdict, lambda v: (v.default_factory, dict(v)), _defaultdict),
-    Kind("UserDict", UserDict, lambda v: dict(v.data), lambda v: UserDict(only(v, dict))),
-    Kind("UserList", UserList, lambda v: list(v.data), lambda v: UserList(only(v, list))),
-    Kind("UserString", UserString, lambda v: str(v.data), lambda v: UserString(only(v, str))),
+    Kind("UserDict", UserDict, lambda v: dict(v.data), lambda v: UserDict(only(v, dict)), exact=True),
+    Kind("UserList", UserList, lambda v: list(v.data), lambda v: UserList(only(v, list)), exact=True),
+    Kind("UserString", UserString, lambda v: str(v.data), lambda v: UserString(only(v, str)), exact=True),
     Kind("deque", deque, lambda v: (list(v), v.maxlen), _deque),
     Kind("ChainMap", ChainMap, lambda v: list(v.maps), _chain),
     Kind("keys", VIEWS["keys"], dict.fromkeys, lambda v: only(v, dict).keys()),

@@ -73,6 +73,8 @@ class Encoder:
             raise WireError("the value is nested too deeply")
         if value is None or type(value) is bool:
             return value
+        if hasattr(type(value), "__dataclass_fields__"):  # whatever it derives from, its fields are asked for
+            return self.keep(value)
         for base in type(value).__mro__:
             if base in _ENCODERS:
                 return _ENCODERS[base](self, value, depth + 1)
@@ -83,7 +85,8 @@ class Encoder:
         return self.keep(value)
 
     def _kind(self, kind: kinds.Kind, value: Any, depth: int) -> Any:
-        packed = kind.pack(value)
+        other = kind.exact and type(value) is not kind.type
+        packed = kinds.LEAVE if other else kind.pack(value)
         if packed is kinds.LEAVE:
             return self.keep(value)
         self.count(kind.cost)
@@ -207,9 +210,11 @@ def _dict_node(to: Encoder, value: dict[Any, Any], depth: int) -> Any:
 
 
 def _tuple_node(to: Encoder, value: tuple, depth: int) -> Any:
-    """A tuple; one with named fields keeps their names."""
+    """A tuple; one with named fields keeps their names, as do those of C, like `time.localtime()`."""
     node = {"t": [to.node(item, depth) for item in value]}
     fields = getattr(type(value), "_fields", None)
+    if hasattr(type(value), "n_unnamed_fields") and not type(value).n_unnamed_fields:
+        fields = type(value).__match_args__
     return node | {"f": list(fields), "name": type(value).__name__} if fields else node
 
 

@@ -178,6 +178,23 @@ def test_the_whole_time_ends_a_cell_whose_own_alarm_is_deaf(sandbox):
     assert time.monotonic() - start < SMALL.total_seconds + 2
 
 
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one core")
+def test_a_submission_keeps_to_one_core_so_that_its_neighbour_keeps_another(sandbox):
+    cell = """
+import os
+own = os.sched_getaffinity(0)
+try: os.sched_setaffinity(0, range(64))
+except OSError: pass
+print(*own, *os.sched_getaffinity(0))
+"""
+    pair = [sandbox.spawn(SMALL, 0) for _ in range(2)]
+    cores = [set(run(child, cell).split()) for child in pair]
+    for child in pair:
+        child.end()
+    assert [len(some) for some in cores] == [1, 1] and cores[0] != cores[1]
+    assert not sandbox.taken
+
+
 # Its end ----------------------------------------------------------------------------------------------------
 
 STUBBORN = {

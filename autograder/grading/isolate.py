@@ -188,7 +188,8 @@ init_module=175 delete_module=176 quotactl=179 add_key=248 request_key=249 keyct
 kexec_load=246 clock_settime=227 clock_adjtime=305 perf_event_open=298 fanotify_init=300
 name_to_handle_at=303 open_by_handle_at=304 setns=308 process_vm_readv=310 process_vm_writev=311 kcmp=312
 finit_module=313 memfd_create=319 kexec_file_load=320 bpf=321 userfaultfd=323 memfd_secret=447
-prctl=157 mmap=9 shmget=29 shmat=30 msgget=68 semget=64 mq_open=240 io_uring_setup=425 io_uring_enter=426
+prctl=157 mmap=9 sched_setaffinity=203
+shmget=29 shmat=30 msgget=68 semget=64 mq_open=240 io_uring_setup=425 io_uring_enter=426
 io_uring_register=427 open_tree=428 move_mount=429 fsopen=430 fsconfig=431 fsmount=432 fspick=433
 pidfd_getfd=438 mount_setattr=442 quotactl_fd=443 landlock_create_ruleset=444 personality=135
 clone=56 clone3=435 socket=41
@@ -200,7 +201,7 @@ init_module=105 delete_module=106 quotactl=60 add_key=217 request_key=218 keyctl
 kexec_load=104 clock_settime=112 clock_adjtime=266 perf_event_open=241 fanotify_init=262
 name_to_handle_at=264 open_by_handle_at=265 setns=268 process_vm_readv=270 process_vm_writev=271 kcmp=272
 finit_module=273 memfd_create=279 kexec_file_load=294 bpf=280 userfaultfd=282 memfd_secret=447
-prctl=167 mmap=222
+prctl=167 mmap=222 sched_setaffinity=122
 shmget=194 shmat=196 msgget=186 semget=190 mq_open=180 io_uring_setup=425 io_uring_enter=426
 io_uring_register=427 open_tree=428 move_mount=429 fsopen=430 fsconfig=431 fsmount=432 fspick=433
 pidfd_getfd=438 mount_setattr=442 quotactl_fd=443 landlock_create_ruleset=444 personality=92

@@ -17,8 +17,9 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from autograder.grading.isolate import SETTINGS, WORK, Limits
@@ -83,11 +84,12 @@ class Ended(RSError):
 
 @dataclass
 class Child:
-    """A learner's process: the wire to it, and the leash that ends it."""
+    """A learner's process: the wire to it, the leash that ends it, and what is called after its end."""
 
     wire: socket.socket
     leash: socket.socket
     folder: str = ""
+    freed: Callable[[], None] = lambda: None
 
     def channel(self) -> Channel:
         """Frames to and from the process."""
@@ -105,6 +107,7 @@ class Child:
         self.leash.close()
         if self.folder:
             shutil.rmtree(self.folder, ignore_errors=True)
+        self.freed()
         return why
 
 
@@ -127,6 +130,7 @@ class Sandbox:
     home: str = field(default="", init=False)
     ready: bool = field(default=False, init=False)
     turn: threading.Lock = field(default_factory=threading.Lock, init=False)
+    taken: list[int] = field(default_factory=list, init=False)
 
     def __enter__(self) -> Sandbox:
         self.start()
@@ -190,24 +194,31 @@ class Sandbox:
             shutil.rmtree(self.home, ignore_errors=self.isolation == BUBBLEWRAP)
 
     def spawn(self, limits: Limits, seed: int) -> Child:
-        """A new process for one submission; a server that ended is started again first. Raises Ended."""
+        """A new process for one submission; a server that ended is started again first. Raises Ended.
+
+        All that it starts shares one core, the one that the fewest others have: however many processes a
+        submission starts, its neighbour keeps its time.
+        """
         wire, their_wire = socket.socketpair()
         wire.setsockopt(socket.SOL_SOCKET, SO_PASSCRED, 1)  # else who says hello early would be nobody
         leash, their_leash = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         folder = "" if self.isolation == BUBBLEWRAP else tempfile.mkdtemp(prefix="submission-")
-        request = json.dumps({"limits": limits.plain(), "seed": seed, "folder": folder}).encode()
+        request = {"limits": limits.plain(), "seed": seed, "folder": folder}
         with their_wire, their_leash, self.turn:
+            core = min(sorted(os.sched_getaffinity(0)), key=self.taken.count)
+            content = json.dumps(request | {"core": core}).encode()
             if not self.alive():
                 self.stop()
                 self.start()
             self._wait()
             try:
-                socket.send_fds(self.control, [request], [their_wire.fileno(), their_leash.fileno()])
+                socket.send_fds(self.control, [content], [their_wire.fileno(), their_leash.fileno()])
             except OSError as error:
                 self.process.kill()  # else it could count as alive for a moment
                 self.process.wait()
                 raise Ended(f"the server of the sandbox ended ({error})") from error
-        return Child(wire, leash, folder)
+            self.taken.append(core)
+        return Child(wire, leash, folder, partial(self.taken.remove, core))
 
     def alive(self) -> bool:
         """Whether the server runs."""

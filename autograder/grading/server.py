@@ -132,6 +132,7 @@ def _supervise(request: dict[str, Any], wire: int, leash: int, walls: str, shell
     This process keeps its own mounts, so its /proc shows all that the learner's process starts.
     """
     os.setsid()
+    os.sched_setaffinity(0, {request["core"]})
     limits, child = Limits(**request["limits"]), 0
     isolate.prctl(isolate.SUBREAPER, 1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)

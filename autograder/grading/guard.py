@@ -11,7 +11,6 @@ import ast
 import hashlib
 import importlib.util
 import json
-import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from autograder.grading.needed import without_magics
 from autograder.grading.plan import Cell, Notebook, Plan
 from autograder.grading.score import Grader, prefix_of
 from rslib.errors import ConfigError
+from rslib.store import versions
 
 SOLUTION = "instructor's solution"
 """Stands for the student in the record of a solution; that record is not stored."""
@@ -192,5 +192,5 @@ def _read(journal: Journal) -> dict[str, str]:
 def _key(plan: Plan, grader: Grader) -> str:
     """Changes with everything that a solution's marks depend on."""
     solutions = [cell.solution for notebook in plan.notebooks for cell in notebook.cells]
-    facts = [plan.digest, solutions, VERSION, platform.python_version(), grader.limits.plain()]
+    facts = [plan.digest, solutions, VERSION, versions(), grader.limits.plain()]
     return hashlib.sha256(json.dumps([*facts, grader.sandbox.isolation]).encode()).hexdigest()

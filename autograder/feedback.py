@@ -29,12 +29,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     listed = read_roster(options.roster) if options.roster else None
     course = Course.open(options.course)
     journal = Journal(course.root)
+    found = graded(journal, options.assignment)
+    if not found:
+        fix = "Run `python -m autograder grade SUBMISSIONS --course DIR` first."
+        raise DataError("nothing was graded yet", where=str(course.root), fix=fix)
+    now = sorted({assignment for assignment, _ in found})
     with journal.locked(), Book(course) as book:
-        found = graded(journal, options.assignment)
-        if not found:
-            fix = "Run `python -m autograder grade SUBMISSIONS --course DIR` first."
-            raise DataError("nothing was graded yet", where=str(course.root), fix=fix)
-        now = sorted({assignment for assignment, _ in found})
         book.assign_penalties(now)
         records = {pair: journal.read(*pair) for pair in found}
         troubles = [f"{a}, {s}: its record cannot be read" for (a, s), r in records.items() if r is None]

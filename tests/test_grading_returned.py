@@ -141,6 +141,22 @@ def test_a_missing_notebook_is_named(course, capsys):
     assert "not written: hw, ada: " in capsys.readouterr().out
 
 
+def test_a_course_of_which_nothing_is_graded_gets_no_gradebook(tmp_path, capsys):
+    hostile.write_course(tmp_path)
+    assert run(tmp_path) == 2 and "nothing was graded yet" in capsys.readouterr().err
+    assert not (tmp_path / "gradebook.db").exists()
+
+
+def test_two_notebooks_share_one_total_and_each_page_has_its_own_comments(course):
+    record = Journal(course).read("hw", "ada")
+    record["cells"]["b: essay"] = record["cells"]["essay"] | {"where": "b/essay"}
+    marks = Marks({"hw/essay": Mark(1.0), "b/essay": Mark(2.0)}, {"b/essay": "only here"})
+    cell = nbformat.v4.new_markdown_cell("x", metadata={"nbgrader": {"grade_id": "essay"}})
+    pages = [feedback(record, nbformat.v4.new_notebook(cells=[cell]), name, marks) for name in ("hw", "b")]
+    assert ["only here" in page for page in pages] == [False, True]
+    assert ["<h1>hw: 3 of" in pages[0], "<h1>b: 3 of" in pages[1]] == [True, True]
+
+
 def test_an_assignment_of_which_nothing_is_graded_is_refused(course, capsys):
     assert run(course, "--assignment", "other") == 2
     assert DataError.__name__ in (said := capsys.readouterr().err) and "nothing was graded yet" in said

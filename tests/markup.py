@@ -156,4 +156,4 @@ def graded(texts: Sequence[str], first: Cell = FIRST) -> Any:
             results[str(place)] = {"outputs": outputs(text), "why": text}
     known = tuple(step.cell for step in steps if step.cell)
     notebook = Notebook("hw", known, metadata, "")
-    return executed(notebook, Rebuilt(tuple(steps), frozenset(), tuple(texts)), results, {})
+    return executed(notebook, Rebuilt(tuple(steps), frozenset(), tuple(texts)), results)

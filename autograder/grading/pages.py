@@ -85,9 +85,7 @@ class Room:
         return [nbformat.from_dict(output) for output in found]
 
 
-def executed(
-    notebook: Notebook, rebuilt: Rebuilt, results: Mapping[str, Any], scores: Mapping[str, Mapping[str, Any]]
-) -> NotebookNode:
+def executed(notebook: Notebook, rebuilt: Rebuilt, results: Mapping[str, Any]) -> NotebookNode:
     """The graded notebook, for nbgrader's formgrader and feedback: as released, without hidden tests."""
     kernel = {k: v for k, v in notebook.metadata.items() if k in ("kernelspec", "language_info")}
     # Plain Python: the colours that nbconvert gives to IPython's magics take it minutes for some cells.

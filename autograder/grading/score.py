@@ -79,7 +79,7 @@ class Grader:
         record["cells"] |= scores(notebook, rebuilt, found["cells"], problem, prefix)
         record["blank"] += [f"{notebook.name}/{name}" for name in sorted(rebuilt.blank)]
         record["answers"] |= {prefix + k: v for k, v in rebuilt.answers.items()}
-        return pages.executed(notebook, rebuilt, found["cells"], record["cells"])
+        return pages.executed(notebook, rebuilt, found["cells"])
 
     def _run(
         self, plan: Plan, notebook: Notebook, rebuilt: Rebuilt, one: Submission, key: Mapping[str, str]
@@ -270,5 +270,5 @@ def failed(plan: Plan, one: Submission, key: Mapping[str, str], isolation: str, 
         rebuilt = rebuild(notebook, [])
         prefix = prefix_of(plan, notebook)
         record["cells"] |= scores(notebook, rebuilt, {}, one.problem, prefix)
-        made[notebook.name] = pages.executed(notebook, rebuilt, {}, record["cells"])
+        made[notebook.name] = pages.executed(notebook, rebuilt, {})
     return Graded(plan, one, record, made)

@@ -192,3 +192,15 @@ def test_the_smaller_of_the_two_times_for_a_cell_counts(tmp_path):
     hand_in(tmp_path, "ada", endless, RIGHT)
     assert graded(tmp_path) == {"ada": 1.0}
     assert grading.records(tmp_path)["ada"]["seconds"] < 20
+
+
+def test_students_whom_the_course_excludes_are_left_out_and_a_missing_notebook_waits_for_nobody(tmp_path):
+    config = "c.CourseDirectory.student_id_exclude = 'guest,other'\n"
+    write_source(tmp_path, answer("double", DOUBLE), check_cell("t", "assert double(2) == 4"), config=config)
+    essay = answer("essay", "Why?", points=3.0, kind="markdown")
+    write_source(tmp_path, essay, notebook="second", config=config)
+    hand_in(tmp_path, "ada", RIGHT)
+    hand_in(tmp_path, "guest", RIGHT)
+    assert graded(tmp_path) == {"ada": 1.0}
+    cells = grading.records(tmp_path)["ada"]["cells"]
+    assert cells["second: essay"]["points"] == 0.0

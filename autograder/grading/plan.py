@@ -224,6 +224,11 @@ class Course:
         seconds = Execute(config=self.config).timeout
         return float(seconds) if seconds is not None and seconds > 0 else None
 
+    @property
+    def excluded(self) -> set[str]:
+        """Students whom the course's settings leave out (`c.CourseDirectory.student_id_exclude`)."""
+        return {name.strip() for name in self.directory.student_id_exclude.split(",")} - {""}
+
     def path(self, step: str, student: str, assignment: str) -> Path:
         """The folder of a submission in `submitted`, `autograded` or `feedback`."""
         there = self.directory

@@ -137,7 +137,7 @@ def _enlist(gradebook: Gradebook, marks: Marks, listed: Roster) -> None:
     marks.people = listed.match(numbers)
     for student in sorted(marks.students.keys() - marks.people.keys()):
         marks.warnings.append(
-            f"{student} is not in the roster, or not beyond doubt; look at the exported row."
+            f"{student} is not in the roster, or not beyond doubt: last in canvas.csv, not in moodle.csv."
         )
     for student, person in marks.people.items():
         _fill(marks.students[student], person, listed.kind)

@@ -10,6 +10,7 @@ import fractions
 import json
 import math
 import struct
+import sys
 import types
 import zoneinfo
 from collections import (
@@ -32,7 +33,7 @@ import pandas as pd
 import pytest
 import torch
 
-from autograder.grading import wire
+from autograder.grading import kinds, wire
 from autograder.grading.kinds import NoFile
 from autograder.grading.wire import Decoder, Encoder, WireError
 
@@ -390,6 +391,12 @@ def test_named_results_of_torch_keep_their_names():
     value = torch.max(torch.tensor([[1, 3, 2]]), dim=1)
     found = crossed(value)
     assert found.values.tolist() == [3] and found.indices.tolist() == [1] and len(found) == 2
+
+
+def test_a_module_that_only_has_the_name_of_a_library_does_no_harm(monkeypatch):
+    monkeypatch.setattr(kinds, "_loaded", set())
+    monkeypatch.setitem(sys.modules, "datasets", types.ModuleType("datasets"))
+    assert crossed({"a": [1]}) == {"a": [1]}
 
 
 def test_a_learners_class_comes_back_as_the_type_that_it_derives_from():

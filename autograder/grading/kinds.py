@@ -9,6 +9,7 @@ datasets, `arrays` those of numpy and torch, where these are loaded.
 from __future__ import annotations
 
 import builtins
+import contextlib
 import datetime
 import importlib
 import math
@@ -83,8 +84,8 @@ def add(*new: Kind) -> None:
 
 def of_loaded() -> None:
     """Have the kinds of those libraries known that this process has imported."""
-    for library in LIBRARIES.keys() - _loaded:
-        if library in sys.modules:
+    for library in (LIBRARIES.keys() - _loaded) & sys.modules.keys():
+        with contextlib.suppress(Exception):  # a course may have a module of its own that is called so
             load(library)
 
 

@@ -48,7 +48,7 @@ def behind_walls(sandbox, exercise, answer, folder):
     try:
         remote = Remote(child.channel())
         remote.pid = hello(child.wire)
-        remote.run(f"__name__ = 'answer'\n{answer.code}", 300)
+        remote.run(f"__name__ = 'answer'\n{answer.code}", 900)
         return grade(exercise, RemoteWork(remote, exercise.names, Variant("ada", "", exercise.id), folder), 7)
     finally:
         child.end()

@@ -21,7 +21,7 @@ def kind(name, *cells, files=None, stub="", **answers):
 
 
 AS_STOCK = kinds.read(Path(__file__).with_name("kinds.txt"))
-PARTIAL = {"half"}
+PARTIAL = {"half", "inside"}
 """Kinds whose own solution does not get all points."""
 
 

@@ -143,6 +143,22 @@ class Examiner:
         outputs = ([_stream(said)] if said else []) + verdicts + outputs
         return {"outputs": outputs, "why": self._why(), "gave": gave}
 
+    def run_inside(self, cell: Mapping[str, Any], limits: isolate.Limits, room: list[int]) -> dict[str, Any]:
+        """One test cell in the learner's process, as nbgrader would: weaker, as that can be taken over."""
+        self.secrets |= cell["hidden"]
+        try:
+            outputs, raised, value = self.remote.run_test(cell["source"], limits.cell_seconds)
+        except (Lost, WireError) as lost:
+            return self._fails("Lost", f"The notebook's process could not be asked: {lost}.")
+        self.forget(cell["source"])
+        if raised:
+            names = [clean(o.get("ename"), 80) for o in outputs if isinstance(o, dict) and o.get("ename")]
+            name = names[0] if names else "an exception"
+            return self._fails(name, f"The test, run in the sandbox, stopped with {name}.")
+        gave = given(value, cell)
+        shown = [] if self.secrets else [o for o in _kept(outputs, limits, room) if _is_stream(o)]
+        return {"outputs": shown + _number(gave), "why": "", "gave": gave}
+
     def _fails(self, name: str, told: str) -> dict[str, Any]:
         """A test cell that failed; after a hidden test neither which line nor how."""
         return _failure("Failed", NOT_SHOWN) if self.secrets else _failure(name, told)
@@ -207,8 +223,12 @@ class Examiner:
                 self.space[name] = before[name]
 
     def ran(self, source: str) -> None:
-        """A cell of the learner's ran: the names that it binds are the learner's again."""
+        """A cell of the learner's ran."""
         self.sources.texts.append(source)
+        self.forget(source)
+
+    def forget(self, source: str) -> None:
+        """The names that a text binds are those of the learner's process again."""
         for name in binds(source) if self.kept else ():
             self.kept.pop(name, None)
 
@@ -379,7 +399,9 @@ def examine(
     tests = Examiner(job, remote, folder)
     room = [bounds.TEXT, bounds.PICTURES]
     for cell in job["cells"]:
-        if cell["role"] == "test":
+        if cell["role"] == "test" and cell["inside"]:
+            made = tests.run_inside(cell, limits, room)
+        elif cell["role"] == "test":
             made = _test(cell, tests, remote)
         else:
             tests.secrets |= cell["hidden"]
@@ -446,9 +468,18 @@ def _send(cell: Mapping[str, Any], remote: Remote, limits: isolate.Limits, room:
         return _failure("Stopped", told)
     except Exception as error:
         return _failure(type(error).__name__, "The cell could not be run.")
+    return {"outputs": _kept(outputs, limits, room), "why": ""}
+
+
+def _kept(outputs: Sequence[Any], limits: isolate.Limits, room: list[int]) -> list[dict[str, Any]]:
+    """What is kept of a cell's outputs; the room for those of the notebook shrinks by it."""
     shown = kept(outputs, min(limits.outputs, room[0]), min(limits.images, room[1]))
     room[:] = [left - used for left, used in zip(room, size(shown), strict=True)]
-    return {"outputs": shown, "why": ""}
+    return shown
+
+
+def _is_stream(output: Mapping[str, Any]) -> bool:
+    return output["output_type"] == "stream"
 
 
 def _test(cell: Mapping[str, Any], tests: Examiner, remote: Remote) -> dict[str, Any]:

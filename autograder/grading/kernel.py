@@ -228,7 +228,8 @@ class Kernel:
                 sys.modules["matplotlib.pyplot"].close("all")
         shown = kept(self.shell.outputs, self.limits.outputs, self.limits.images)
         self.shell.outputs.clear()
-        return {"outputs": shown, "raised": not result.success}
+        value = to.node_or(result.result, self.keep) if request.get("value") else None
+        return {"outputs": shown, "raised": not result.success, "value": value}
 
     def do_get(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
         """The variables of these names that exist."""

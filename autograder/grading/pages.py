@@ -27,6 +27,7 @@ ACTIVE = re.compile(r"""["#$&*<>@\[\\\]^_`{|}~]""")
 WRAPPED = "white-space: pre-wrap; word-break: normal; overflow-wrap: anywhere"
 OPEN = f'<pre class="tex2jax_ignore mathjax_ignore" style="{WRAPPED}">\n'
 CLOSE = "\n</pre>"
+INSIDE = "(This test ran in the sandbox, beside the work that it tests: it holds less than others.)"
 LIMIT = 40_000
 """Characters of one cell that are shown."""
 STYLE = """
@@ -193,6 +194,8 @@ def _row(cell: str, known: Mapping[str, Any], marks: Marks) -> tuple[str, str, s
     why = known["why"] if mark.score is None else "Scored by hand."
     if mark.score is not None and mark.stale:
         why = "Scored by hand; the work has changed since, and will be looked at again."
+    if known.get("trust") == "inside":
+        why = f"{why} {INSIDE}".strip()
     return cell, shown + (f" and {mark.extra:g} extra" if mark.extra else ""), f"{known['out_of']:g}", why
 
 

@@ -35,6 +35,8 @@ from autograder.release import LAZY, processed, release_steps
 from rslib.errors import ConfigError, DataError
 
 CHECK = re.compile(r"""^check\(\s*["']([\w.]+)["']\s*\)$""")
+INSIDE = re.compile(r"^[ \t]*#[ \t]*trust:[ \t]*inside[ \t]*$", re.MULTILINE)
+"""The line by which an instructor has a test cell run in the learner's process."""
 CONFIG = "nbgrader_config.py"
 
 
@@ -45,6 +47,7 @@ class Cell:
     role: "answer" (the learner's, perhaps graded by hand), "test", "locked", "task" or "plain".
     source: as graded. release: as handed out, without hidden tests. solution: the instructor's own text.
     metadata: nbgrader's, as released. attachments: pictures that a markdown cell carries.
+    inside: the instructor has this test run in the sandbox (`trust: inside`).
     """
 
     place: int
@@ -59,6 +62,7 @@ class Cell:
     by_hand: bool
     metadata: dict[str, Any] = field(hash=False, compare=False)
     attachments: dict[str, Any] = field(default_factory=dict, hash=False, compare=False)
+    inside: bool = False
 
     @property
     def hidden(self) -> bool:
@@ -259,7 +263,7 @@ class Course:
             raise DataError(f"nbgrader refuses this notebook: {error}", where=str(path)) from error
         triples = zip(solved.cells, graded.cells, released.cells, strict=True)
         cells = tuple(_cell(place, *versions) for place, versions in enumerate(triples))
-        facts = [[c.kind, c.role, c.grade_id, c.source, c.points, c.solution] for c in cells]
+        facts = [[c.kind, c.role, c.grade_id, c.source, c.points, c.solution, c.inside] for c in cells]
         digest = hashlib.sha256(json.dumps([path.stem, facts]).encode()).hexdigest()
         return Notebook(path.stem, cells, dict(released.metadata), digest)
 
@@ -330,4 +334,11 @@ def _cell(place: int, solved: NotebookNode, graded: NotebookNode, released: Note
         role == "task" or (role == "answer" and bool(known.get("grade"))),
         known,
         dict(released.get("attachments", {})),
+        role == "test" and _inside(solved),
     )
+
+
+def _inside(cell: NotebookNode) -> bool:
+    """Whether the instructor lets a test run in the learner's process."""
+    wish = cell.metadata.get("autograder", {})
+    return bool(INSIDE.search(cell.source)) or (isinstance(wish, dict) and wish.get("trust") == "inside")

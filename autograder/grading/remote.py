@@ -136,9 +136,19 @@ class Remote:
 
     def run(self, source: str, seconds: float) -> tuple[list[Any], bool]:
         """Run a cell: its outputs as the learner's process tells them, and whether it raised."""
-        reply, *_ = self.ask({"do": "run", "source": source, "seconds": seconds}, seconds=seconds + GRACE)
+        outputs, raised, _ = self._ran({"source": source}, seconds)
+        return outputs, raised
+
+    def run_test(self, source: str, seconds: float) -> tuple[list[Any], bool, Any]:
+        """Run a cell as `run`, and the value of its last expression too."""
+        return self._ran({"source": source, "value": True}, seconds)
+
+    def _ran(self, request: Mapping[str, Any], seconds: float) -> tuple[list[Any], bool, Any]:
+        asked = {"do": "run", "seconds": seconds} | dict(request)
+        reply, decoder, _ = self.ask(asked, seconds=seconds + GRACE)
         outputs = reply.get("outputs")
-        return (outputs if isinstance(outputs, list) else []), bool(reply.get("raised"))
+        value = decoder.value(reply.get("value"))
+        return (outputs if isinstance(outputs, list) else []), bool(reply.get("raised")), value
 
     def names(self, names: Sequence[str]) -> dict[str, Any]:
         """Those of the names that the notebook defines, with their values."""

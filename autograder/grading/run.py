@@ -301,10 +301,25 @@ def summary(
         ("To be looked at:", [json.dumps(text)[1:-1] for text in found.warnings]),
         ("Files that belong to no student or assignment:", _strays(found)),
         ("Points that moved:", changes),
+        (
+            "Tests that ran in the sandbox, beside the work that they test, and so hold less:",
+            _inside(records),
+        ),
     ):
         if lines:
             print(f"\n{title}\n" + "\n".join(f"  {line}" for line in lines))
     print("\n" + "\n".join(map(str, paths)))
+
+
+def _inside(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The tests that the course has run in the learners' processes."""
+    tests = [
+        f"{record['assignment']}: {name}"
+        for record in records
+        for name, cell in record["cells"].items()
+        if cell.get("trust") == "inside"
+    ]
+    return list(dict.fromkeys(tests))
 
 
 def plans(course: Course, only: str) -> dict[str, Plan]:

@@ -206,7 +206,8 @@ def _cells(rebuilt: Rebuilt, explain: bool) -> Iterator[dict[str, Any]]:
             found = {"place": place, "source": step.source, "hidden": hidden}
             if step.role == "test":
                 shown = step.cell.source if explain else step.cell.release
-                yield found | {"role": "test", "visible": shown.splitlines(), "most": step.cell.points}
+                found |= {"inside": step.cell.inside, "most": step.cell.points}
+                yield found | {"role": "test", "visible": shown.splitlines()}
             else:
                 yield found | {"role": "code"}
 
@@ -232,6 +233,8 @@ def scores(
             "why": problem or why,
             "where": f"{notebook.name}/{cell.grade_id}",
         }
+        if cell.role == "test":
+            found[prefix + cell.grade_id]["trust"] = "inside" if cell.inside else "outside"
     return found
 
 

@@ -6,13 +6,19 @@ WRITING = [
     text("# Files\n`letters/` holds three letters, `data/years.json` years of birth."),
     locked("imports", "import json\nimport os\nfrom pathlib import Path"),
     text("`longest(folder)`: the name of the longest text file in a folder."),
-    answer("longest", """
+    answer(
+        "longest",
+        """
         def longest(folder):
             ### BEGIN SOLUTION
             return max(Path(folder).glob("*.txt"), key=lambda path: len(path.read_text())).name
             ### END SOLUTION
-    """),
-    test("test_longest", 2, """
+    """,
+    ),
+    test(
+        "test_longest",
+        2,
+        """
         assert longest("letters") == "b.txt"
         ### BEGIN HIDDEN TESTS
         Path("more").mkdir(exist_ok=True)
@@ -20,31 +26,45 @@ WRITING = [
         Path("more/y.txt").write_text("y")
         assert longest("more") == "x.txt"
         ### END HIDDEN TESTS
-    """),
+    """,
+    ),
     text("Write `report.csv` with the columns name, born; sorted by year."),
-    answer("report", """
+    answer(
+        "report",
+        """
         ### BEGIN SOLUTION
         with open("data/years.json") as source, open("report.csv", "w") as target:
             target.write("name,born\\n")
             for name, born in sorted(json.load(source).items(), key=lambda item: item[1]):
                 target.write(f"{name},{born}\\n")
         ### END SOLUTION
-    """),
-    test("test_report", 3, r"""
+    """,
+    ),
+    test(
+        "test_report",
+        3,
+        r"""
         assert os.path.exists("report.csv"), "no report.csv"
         lines = open("report.csv").read().splitlines()
         assert lines[0] == "name,born"
         assert lines[1:] == ["Emmy,1882", "Grace,1906", "Alan,1912"]
-    """),
+    """,
+    ),
     text("`append_line(path, line)` adds a line to a file, which it makes if need be."),
-    answer("append", """
+    answer(
+        "append",
+        """
         def append_line(path, line):
             ### BEGIN SOLUTION
             with open(path, "a") as file:
                 file.write(line + "\\n")
             ### END SOLUTION
-    """),
-    test("test_append", 2, r"""
+    """,
+    ),
+    test(
+        "test_append",
+        2,
+        r"""
         import tempfile
         with tempfile.TemporaryDirectory() as folder:
             target = os.path.join(folder, "log.txt")
@@ -58,33 +78,49 @@ WRITING = [
             pass
         else:
             raise AssertionError("no FileNotFoundError")
-    """),
+    """,
+    ),
 ]
 HELPING = [
     plain("import helper"),
     text("Write `double` and `NAMES` in your `helper.py`; use them in `shout`."),
-    answer("shout", """
+    answer(
+        "shout",
+        """
         def shout(word):
             ### BEGIN SOLUTION
             return helper.double(word.upper())
             ### END SOLUTION
-    """),
-    test("test_helper", 2, """
+    """,
+    ),
+    test(
+        "test_helper",
+        2,
+        """
         assert helper.double("ab") == "abab"
         assert helper.double(4) == 8
         assert "Ada" in helper.NAMES
-    """),
-    test("test_shout", 2, """
+    """,
+    ),
+    test(
+        "test_shout",
+        2,
+        """
         from helper import double
         assert shout("hey") == double("HEY") == "HEYHEY"
-    """),
-    test("test_config", 1, """
+    """,
+    ),
+    test(
+        "test_config",
+        1,
+        """
         import sys
         sys.path.insert(0, "lib")
         import settings
         assert settings.LIMIT == 10, "settings are the course's"
         assert len(shout("x") * settings.LIMIT) == 20
-    """),
+    """,
+    ),
 ]
 HELPER = '''
 """My helpers."""
@@ -130,7 +166,9 @@ COURSE = Course(
                 """,
                 "shout": "from helper import *\nshout = lambda w: double(str.upper(w))",
             },
-            files={"io/helper.py": "from functools import partial\nimport operator\nNAMES = {'Ada': 1}\ndouble = partial(operator.mul, 2)"},
+            files={
+                "io/helper.py": "from functools import partial\nimport operator\nNAMES = {'Ada': 1}\ndouble = partial(operator.mul, 2)"
+            },
         ),
         "os_walk": Student(
             {

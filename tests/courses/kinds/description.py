@@ -20,22 +20,32 @@ from tests.courses.cells import (
 FIRST = [
     locked("intro", "Evens and odds.", "markdown"),
     locked("limit", "LIMIT = 6"),
-    answer("evens", """
+    answer(
+        "evens",
+        """
         def evens(n):
             ### BEGIN SOLUTION
             if n < 0:
                 raise ValueError("n is negative")
             return [i for i in range(n) if i % 2 == 0]
             ### END SOLUTION
-    """),
+    """,
+    ),
     plain("evens(LIMIT)"),
-    test("test_evens", 2, """
+    test(
+        "test_evens",
+        2,
+        """
         assert evens(LIMIT) == [0, 2, 4]
         ### BEGIN HIDDEN TESTS
         assert evens(9) == [0, 2, 4, 6, 8]
         ### END HIDDEN TESTS
-    """),
-    test("test_hidden_only", 1, """
+    """,
+    ),
+    test(
+        "test_hidden_only",
+        1,
+        """
         ### BEGIN HIDDEN TESTS
         try:
             evens(-1)
@@ -44,10 +54,15 @@ FIRST = [
         else:
             raise AssertionError("did not raise")
         ### END HIDDEN TESTS
-    """),
+    """,
+    ),
     test("test_partial", 2, "sum(0.5 for n in (1, 2, 3, 4) if len(evens(n)) == (n + 1) // 2)"),
     test("test_words", 1, "'a value that is no number: ' + str(evens(3))"),
-    test("test_place", 1, "import os\nassert os.environ['NBGRADER_EXECUTION'] == 'autograde'\nassert 'NBGRADER_VALIDATING' not in os.environ"),
+    test(
+        "test_place",
+        1,
+        "import os\nassert os.environ['NBGRADER_EXECUTION'] == 'autograde'\nassert 'NBGRADER_VALIDATING' not in os.environ",
+    ),
     test("test_nothing", 0, "assert evens(2) == [0]"),
     essay("proof", 3, "Every second number is even."),
     code_by_hand("use", 2, "print(evens(10))"),
@@ -57,7 +72,11 @@ FIRST = [
 SECOND = [
     plain("with open('note.txt', 'w') as note:\n    note.write('a side effect')"),
     test("test_data", 3, "with open('data.txt') as data:\n    assert len(data.read().split()) == 4"),
-    test("test_deep", 1, "import beside\nassert open('sub/deep.csv').read().startswith('one')\nassert beside.VALUE == 7"),
+    test(
+        "test_deep",
+        1,
+        "import beside\nassert open('sub/deep.csv').read().startswith('one')\nassert beside.VALUE == 7",
+    ),
     answer("note", "note = open('note.txt').read()"),
     test("test_note", 1, "assert note == 'a side effect'"),
 ]
@@ -131,7 +150,9 @@ COURSE = Course(
         "changed_data": Student(
             DONE, files={"ps1/data.txt": "one", "ps1/beside.py": "VALUE = 8", "ps1/sub/deep.csv": "two"}
         ),
-        "extra_notebook": Student({"evens": MODEL}, files={"ps1/p1 copy.ipynb": EMPTY, "ps1/mine.ipynb": EMPTY}),
+        "extra_notebook": Student(
+            {"evens": MODEL}, files={"ps1/p1 copy.ipynb": EMPTY, "ps1/mine.ipynb": EMPTY}
+        ),
         "first_only": Student(DONE, absent=("ps1/p2",)),
         "second_only": Student(DONE, absent=("ps1/p1",)),
         "points": Student({"note": MODEL}, edit=more_points),
@@ -140,14 +161,23 @@ COURSE = Course(
         "outputs": Student(DONE, edit=outputs),
         "other_order": Student(DONE, edit=other_order, twin="solved"),
         "deleted": Student(DONE, edit=delete_tests, twin="solved"),
-        "talks": Student({**DONE, "evens": "def evens(n):\n    for i in range(300):\n        print('even', i)\n    return list(range(0, n, 2))"}),
+        "talks": Student(
+            {
+                **DONE,
+                "evens": "def evens(n):\n    for i in range(300):\n        print('even', i)\n    return list(range(0, n, 2))",
+            }
+        ),
         "no_notebook": Student(absent=("ps1",), files={"ps1/letter.txt": "I was ill."}),
         # Last by name: stock nbgrader ends the whole run at it.
         "with_copies": Student(DONE, edit=twice, twin="solved"),
         "extra_cells": Student(
             DONE,
             before={"evens": "1 / 0", "limit": "x = [1]"},
-            after={"evens": "del x\nevens(3)", "limit": "raise KeyboardInterrupt", "test_data": "open('data.txt')"},
+            after={
+                "evens": "del x\nevens(3)",
+                "limit": "raise KeyboardInterrupt",
+                "test_data": "open('data.txt')",
+            },
         ),
     },
 )

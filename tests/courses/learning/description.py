@@ -4,7 +4,9 @@ from tests.courses.cells import MODEL, Course, Student, answer, locked, test, te
 
 NOTEBOOK = [
     text("# A small network"),
-    locked("setup", """
+    locked(
+        "setup",
+        """
         import torch
         from torch import nn
 
@@ -15,41 +17,60 @@ NOTEBOOK = [
             generator = torch.Generator().manual_seed(1)
             x = torch.randn(n, 2, generator=generator)
             return x, (x[:, 0] * x[:, 1] > 0).float()
-    """),
+    """,
+    ),
     text("`softmax(x)` over the last dimension, stable, without torch's own."),
-    answer("softmax", """
+    answer(
+        "softmax",
+        """
         def softmax(x):
             ### BEGIN SOLUTION
             shifted = (x - x.max(dim=-1, keepdim=True).values).exp()
             return shifted / shifted.sum(dim=-1, keepdim=True)
             ### END SOLUTION
-    """),
-    test("test_softmax", 2, """
+    """,
+    ),
+    test(
+        "test_softmax",
+        2,
+        """
         x = torch.tensor([[1.0, 2.0, 3.0], [1000.0, 0.0, 1000.0]])
         got = softmax(x)
         assert torch.is_tensor(got) and got.shape == x.shape and got.dtype == torch.float32
         assert torch.allclose(got, torch.softmax(x, dim=-1), atol=1e-6)
         torch.testing.assert_close(got.sum(-1), torch.ones(2))
-    """),
-    text("`slope(f, x)`: the gradient of a scalar function f at the tensor x, by autograd; x stays as it is."),
-    answer("slope", """
+    """,
+    ),
+    text(
+        "`slope(f, x)`: the gradient of a scalar function f at the tensor x, by autograd; x stays as it is."
+    ),
+    answer(
+        "slope",
+        """
         def slope(f, x):
             ### BEGIN SOLUTION
             x = x.detach().clone().requires_grad_(True)
             f(x).backward()
             return x.grad
             ### END SOLUTION
-    """),
-    test("test_slope", 2, """
+    """,
+    ),
+    test(
+        "test_slope",
+        2,
+        """
         x = torch.tensor([1.0, -2.0])
         assert torch.equal(slope(lambda t: (t ** 2).sum(), x), torch.tensor([2.0, -4.0]))
         assert x.grad is None and not x.requires_grad
         ### BEGIN HIDDEN TESTS
         assert torch.allclose(slope(lambda t: t.prod().sin(), x), torch.cos(x.prod()) * x.flip(0))
         ### END HIDDEN TESTS
-    """),
+    """,
+    ),
     text("`Net(hidden)`: an nn.Module, 2 inputs, a hidden layer, one logit of shape (n,)."),
-    answer("net", """
+    answer(
+        "net",
+        """
         class Net(nn.Module):
             ### BEGIN SOLUTION
             def __init__(self, hidden):
@@ -59,8 +80,12 @@ NOTEBOOK = [
             def forward(self, x):
                 return self.layers(x).squeeze(-1)
             ### END SOLUTION
-    """),
-    test("test_net", 3, """
+    """,
+    ),
+    test(
+        "test_net",
+        3,
+        """
         net = Net(8)
         assert isinstance(net, nn.Module)
         assert sum(p.numel() for p in net.parameters()) == 2 * 8 + 8 + 8 + 1
@@ -74,9 +99,12 @@ NOTEBOOK = [
         with torch.no_grad():
             assert torch.equal(net(x), net(x))
         assert len(net.state_dict()) == 4
-    """),
+    """,
+    ),
     text("`train(net, x, y, steps, lr)`: full-batch training with binary cross-entropy; the list of losses."),
-    answer("train", """
+    answer(
+        "train",
+        """
         def train(net, x, y, steps, lr):
             ### BEGIN SOLUTION
             optimizer = torch.optim.Adam(net.parameters(), lr=lr)
@@ -89,8 +117,12 @@ NOTEBOOK = [
                 losses.append(loss.item())
             return losses
             ### END SOLUTION
-    """),
-    test("test_train", 3, """
+    """,
+    ),
+    test(
+        "test_train",
+        3,
+        """
         torch.manual_seed(3)
         x, y = toy_data()
         net = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 1), nn.Flatten(0))
@@ -99,15 +131,20 @@ NOTEBOOK = [
         assert len(losses) == 60 and all(isinstance(loss, float) for loss in losses)
         assert losses[-1] < 0.6 * losses[0], "it does not learn"
         assert not torch.equal(before, net[0].weight)
-    """),
-    test("test_together", 2, """
+    """,
+    ),
+    test(
+        "test_together",
+        2,
+        """
         torch.manual_seed(4)
         x, y = toy_data()
         net = Net(16)
         train(net, x, y, steps=100, lr=0.05)
         accuracy = ((net(x) > 0).float() == y).float().mean().item()
         2.0 if accuracy > 0.9 else 1.0 if accuracy > 0.7 else 0.0
-    """),
+    """,
+    ),
 ]
 IDS = ("softmax", "slope", "net", "train")
 COURSE = Course(
@@ -143,19 +180,20 @@ COURSE = Course(
             },
             after={"net": "net = Net(3)\nnet(torch.zeros(1, 2))"},
         ),
-        "layers": Student({
-            "softmax": """
+        "layers": Student(
+            {
+                "softmax": """
                 import numpy as np
                 def softmax(x):
                     e = np.exp(x.numpy() - x.numpy().max(axis=-1, keepdims=True))
                     return torch.from_numpy(e / e.sum(-1, keepdims=True))
             """,
-            "slope": """
+                "slope": """
                 def slope(f, x):
                     y = torch.tensor(x.tolist(), requires_grad=True)
                     return torch.autograd.grad(f(y), y)[0]
             """,
-            "net": """
+                "net": """
                 class Block(nn.Module):
                     def __init__(self, i, o):
                         super().__init__()
@@ -169,7 +207,7 @@ COURSE = Course(
                     def forward(self, x):
                         return self.head(self.block(x))[:, 0]
             """,
-            "train": """
+                "train": """
                 from torch.utils.data import DataLoader, TensorDataset
                 def train(net, x, y, steps, lr):
                     opt = torch.optim.AdamW(net.parameters(), lr=lr)
@@ -184,11 +222,13 @@ COURSE = Course(
                             history.append(loss.detach().item())
                     return history
             """,
-        }),
-        "partly": Student({  # not stable; grad left on x; the wrong shape; never zeroes the gradients
-            "softmax": "def softmax(x):\n    return x.exp() / x.exp().sum(-1, keepdim=True)",
-            "slope": "def slope(f, x):\n    x.requires_grad = True\n    f(x).backward()\n    return x.grad",
-            "net": """
+            }
+        ),
+        "partly": Student(
+            {  # not stable; grad left on x; the wrong shape; never zeroes the gradients
+                "softmax": "def softmax(x):\n    return x.exp() / x.exp().sum(-1, keepdim=True)",
+                "slope": "def slope(f, x):\n    x.requires_grad = True\n    f(x).backward()\n    return x.grad",
+                "net": """
                 class Net(nn.Module):
                     def __init__(self, hidden):
                         super().__init__()
@@ -196,13 +236,15 @@ COURSE = Course(
                     def forward(self, x):
                         return self.net(x)
             """,
-            "train": MODEL,
-        }),
-        "tensors": Student({  # linear model; losses as tensors
-            "softmax": MODEL,
-            "slope": "def slope(f, x):\n    h = 1e-3\n    return torch.stack([(f(x + h * e) - f(x - h * e)) / (2 * h) for e in torch.eye(len(x))])",
-            "net": "class Net(nn.Linear):\n    def __init__(self, hidden):\n        super().__init__(2, 1)\n    def forward(self, x):\n        return super().forward(x).squeeze(-1)",
-            "train": """
+                "train": MODEL,
+            }
+        ),
+        "tensors": Student(
+            {  # linear model; losses as tensors
+                "softmax": MODEL,
+                "slope": "def slope(f, x):\n    h = 1e-3\n    return torch.stack([(f(x + h * e) - f(x - h * e)) / (2 * h) for e in torch.eye(len(x))])",
+                "net": "class Net(nn.Linear):\n    def __init__(self, hidden):\n        super().__init__(2, 1)\n    def forward(self, x):\n        return super().forward(x).squeeze(-1)",
+                "train": """
                 def train(net, x, y, steps, lr):
                     opt = torch.optim.SGD(net.parameters(), lr=lr)
                     losses = []
@@ -212,7 +254,8 @@ COURSE = Course(
                         losses.append(loss.detach())
                     return losses
             """,
-        }),
+            }
+        ),
         "blank": Student(),
     },
 )

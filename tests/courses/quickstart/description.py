@@ -2,7 +2,14 @@
 
 from tests.courses.cells import MODEL, Course, Student
 
-IDS = ("squares", "sum_of_squares", "sum_of_squares_equation", "sum_of_squares_application", "part-a", "part-b")
+IDS = (
+    "squares",
+    "sum_of_squares",
+    "sum_of_squares_equation",
+    "sum_of_squares_application",
+    "part-a",
+    "part-b",
+)
 COURSE = Course(
     notebooks={},
     example="ps1",
@@ -29,25 +36,31 @@ COURSE = Course(
             },
             after={"squares": "squares(3)"},
         ),
-        "numpy": Student({
-            "squares": """
+        "numpy": Student(
+            {
+                "squares": """
                 import numpy as np
                 def squares(n):
                     if n < 1:
                         raise ValueError(n)
                     return (np.arange(1, n + 1) ** 2).tolist()
             """,
-            "sum_of_squares": "def sum_of_squares(n):\n    return int(np.sum(squares(n)))",
-            "sum_of_squares_application": "print(sum_of_squares(4))",
-        }),
-        "formula": Student({  # does not call squares
-            "squares": MODEL,
-            "sum_of_squares": "def sum_of_squares(n):\n    return n * (n + 1) * (2 * n + 1) // 6",
-        }),
-        "wrong": Student({
-            "squares": "def squares(n):\n    return [i ** 2 for i in range(n)]",
-            "sum_of_squares": "def sum_of_squares(n):\n    return sum(squares(n + 1))",
-        }),
+                "sum_of_squares": "def sum_of_squares(n):\n    return int(np.sum(squares(n)))",
+                "sum_of_squares_application": "print(sum_of_squares(4))",
+            }
+        ),
+        "formula": Student(
+            {  # does not call squares
+                "squares": MODEL,
+                "sum_of_squares": "def sum_of_squares(n):\n    return n * (n + 1) * (2 * n + 1) // 6",
+            }
+        ),
+        "wrong": Student(
+            {
+                "squares": "def squares(n):\n    return [i ** 2 for i in range(n)]",
+                "sum_of_squares": "def sum_of_squares(n):\n    return sum(squares(n + 1))",
+            }
+        ),
         "blank": Student(),
     },
 )

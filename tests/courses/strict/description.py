@@ -8,12 +8,16 @@ NOTEBOOK = [
     test("test_wait", 2, 'assert wait() == "done"'),
     plain("x = []"),
     Cell("#:) solution\ncount = sum(range(5))\n#(: solution", "count", solution=True),
-    test("test_count", 1, """
+    test(
+        "test_count",
+        1,
+        """
         assert count > 0
         #:) hidden
         assert count == 10
         #(: hidden
-    """),
+    """,
+    ),
 ]
 HEADER = '{"cells": [{"cell_type": "code", "id": "who", "metadata": {}, "source": "NAME = \'\'", "outputs": [], "execution_count": null}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
 CONFIG = """
@@ -39,7 +43,9 @@ COURSE = Course(
         "late": Student(RIGHT, late={"w1": "2026-01-10 12:31:00 UTC"}),
         "late_half": Student({"wait": RIGHT["wait"]}, late={"w1": "2026-01-11 09:00:00 -0800"}),
         "slow": Student({**RIGHT, "wait": "import time\ndef wait():\n    time.sleep(4)\n    return 'done'"}),
-        "quick_enough": Student({**RIGHT, "wait": "import time\ndef wait():\n    time.sleep(0.5)\n    return 'done'"}),
+        "quick_enough": Student(
+            {**RIGHT, "wait": "import time\ndef wait():\n    time.sleep(0.5)\n    return 'done'"}
+        ),
         "endless": Student({**RIGHT, "wait": "while True:\n    x = 1"}),
         "close": Student({**RIGHT, "count": "count = 11"}),
         "guest": Student(RIGHT),

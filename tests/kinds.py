@@ -118,11 +118,17 @@ def grader(root: Path, sandbox: Sandbox) -> Iterator[Grader]:
         yield Grader(sandbox, judge, Journal(root), limits)
 
 
-def graded(found: Grader, root: Path, plan: Plan, kind: Kind, style: str) -> dict[str, Any]:
-    """The record of one answer, and what its cells show; only the kind's own notebook counts."""
+def graded(
+    found: Grader, root: Path, plan: Plan, kind: Kind, style: str, extras: dict[str, bytes] | None = None
+) -> dict[str, Any]:
+    """The record of one answer, and what its cells show; only the kind's own notebook and files count."""
     [notebook] = [n for n in plan.notebooks if n.name == kind.name]
-    small = Plan("hw", (notebook,), plan.files, plan.left_to_students)
-    made = found.grade(small, hand_in(root, kind, style), {"submission": "x"})
+    files = {name: path for name, path in plan.files.items() if name in kind.files}
+    small, one = Plan("hw", (notebook,), files, plan.left_to_students), hand_in(root, kind, style)
+    for name, content in (extras or {}).items():
+        (root / f"extra-{name}").write_bytes(content)
+        one.extras[name] = File(name, root / f"extra-{name}")
+    made = found.grade(small, one, {"submission": "x"})
     return made.record | {"shown": [cell.get("outputs", []) for cell in made.notebooks[kind.name].cells]}
 
 

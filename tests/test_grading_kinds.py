@@ -21,6 +21,7 @@ def kind(name, *cells, files=None, stub="", **answers):
 
 
 AS_STOCK = kinds.read(Path(__file__).with_name("kinds.txt"))
+ATTACKED = kinds.read(Path(__file__).with_name("kinds_attacked.txt"))
 PARTIAL = {"half", "inside"}
 """Kinds whose own solution does not get all points."""
 
@@ -35,10 +36,10 @@ def sandbox():
 def graded(sandbox, tmp_path_factory):
     """The record of an answer to a kind."""
     root = tmp_path_factory.mktemp("kinds")
-    everything = [*AS_STOCK, *OURS, *TOLD]
+    everything = [*AS_STOCK, *OURS, *TOLD, *ATTACKED, HELPED]
     plan = kinds.write(root, everything)
     with kinds.grader(root, sandbox) as found:
-        yield lambda kind, style: kinds.graded(found, root, plan, kind, style)
+        yield lambda kind, style, extras=None: kinds.graded(found, root, plan, kind, style, extras)
 
 
 def marks(record):
@@ -173,3 +174,36 @@ def test_after_a_hidden_test_every_word_is_fixed(graded):
 def test_what_fails_before_the_hidden_part_is_told_as_in_the_release(graded):
     record = graded(TOLD[0], "first")
     assert why(record)[0] == "`assert square(2) == 4` stopped with KeyError."
+
+
+# What new doors let nobody do ------------------------------------------------------------------------------
+
+HELPED = kind(
+    "helped",
+    ("answer", SQUARE),
+    ("test", "from helpers import expected\nimport csv\nassert square(3) == expected(3)"),
+    ("test", "assert open('table.csv').read().strip() == str(square(2))"),
+    files={"helpers.py": "def expected(x):\n    return x * x\n", "table.csv": "4\n"},
+    own="def square(x):\n    return 0",
+)
+PLANTED = {"helpers.py": b"def expected(x):\n    return 0\n", "csv.py": b"1 / 0", "table.csv": b"0"}
+REFUSED = {"evaluates", "unpickles"}
+"""Kinds that nobody passes outside of the learner's process, the instructor's solution neither."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "style"),
+    [(kind, style) for kind in ATTACKED for style in ("solved", *kind.answers)],
+    ids=lambda v: v if isinstance(v, str) else v.name,
+)
+def test_new_doors_give_nobody_points(graded, kind, style):
+    record = graded(kind, style)
+    whole = style == "solved" and kind.name not in REFUSED
+    plain = kind.name == "unpickles" and style == "solved"
+    assert marks(record) == [POINTS * (whole or plain)] * len(kind.tests()), why(record)
+    assert not list(Path("/tmp").glob("hostile-marker-*"))
+
+
+def test_a_learners_file_never_stands_for_the_courses(graded):
+    assert marks(graded(HELPED, "solved")) == [POINTS, POINTS]
+    assert marks(graded(HELPED, "own", PLANTED)) == [0.0, 0.0]

@@ -70,7 +70,6 @@ class Remote:
         self.asked: frozenset[str] = frozenset()
         self.classes: dict[int, type] = {}
         self.space: Mapping[str, Any] = {}
-        self.made: set[int] = set()
         self.exits = False
         self.graph: tuple[list[Any], list[int]] = [], []
         self.pid = 0

@@ -95,6 +95,9 @@ class RemoteClass(abc.ABCMeta):
 class RemoteObject(metaclass=RemoteClass):
     """An object of the learner's. Reading it asks; comparing it with plain data does not, and is false."""
 
+    _was_made = False
+    """Whether a test made it, by calling a class of the learner's."""
+
     def __new__(cls, *args: Any, **options: Any) -> Any:
         """Make one where the learner's class lives."""
         if not hasattr(cls, "_place_of_class"):
@@ -102,7 +105,7 @@ class RemoteObject(metaclass=RemoteClass):
         remote = cls._remote_of_class
         made = remote.call(cls._place_of_class, args, options, back=True)
         if isinstance(made, RemoteObject):
-            remote.made.add(made._place)
+            made.__dict__["_was_made"] = True  # of this stand-in alone: what a function returns was not made
         return made
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -122,10 +125,6 @@ class RemoteObject(metaclass=RemoteClass):
     def _operate(self, name: str, *others: Any) -> Any:
         request = {"do": "operate", "o": self._place, "name": name}
         return self._remote.value(request, tuple(others))
-
-    @property
-    def _was_made(self) -> bool:
-        return self._place in self._remote.made
 
     def __len__(self) -> int:
         return operator_index(self._operate("len"))

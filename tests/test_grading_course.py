@@ -34,7 +34,7 @@ def hand_in(course, student, number, change=None):
     target.parent.mkdir(parents=True, exist_ok=True)
     nb = nbformat.read(source, 4)
     for cell in nb.cells:
-        if number == "01":  # the solutions of some others mend the common variant alone
+        if number in QUICK:  # a right answer is right in every variant
             cell.source = cell.source.replace('student=""', f'student="{student}"')
         if change:
             change(cell)
@@ -74,7 +74,7 @@ def graded(course):
 def test_a_solved_notebook_gets_all_points_and_a_blank_one_none(graded, number):
     record = graded["ada", number]
     assert record["points"] == WHOLE[number], {k: c["why"] for k, c in record["cells"].items()}
-    assert record["variant"] == ("ada" if number == "01" else "")
+    assert record["variant"] == "ada"
     assert not record["problem"] and not record["notes"]
     assert graded["bob", number]["points"] == 0
     assert 0 < graded["eve", number]["points"] < WHOLE[number]

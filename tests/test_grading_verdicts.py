@@ -184,6 +184,33 @@ def forged(): return Yes()
     assert remote.names(["seen"]) == {"seen": []}
 
 
+def test_a_value_that_comes_and_goes_is_the_same_there_and_here(remote):
+    source = """
+import collections, fractions, pathlib
+import datasets, numpy as np, pandas as pd, torch
+Point = collections.namedtuple("Point", "x y")
+values = [
+    fractions.Fraction(1, 3), pathlib.Path("runs") / "a", Point(1, 2), {"a": 1}.keys(),
+    collections.deque([1], 3),
+    pd.DataFrame({"a": [1, 2], "b": ["x", None]}), datasets.Dataset.from_dict({"a": [1, 2]}),
+    torch.nn.Parameter(torch.ones(2)), np.str_("a"), np.ma.MaskedArray([1, 2], [True, False]),
+]
+def again(value): return value
+def shown(value): return type(value).__name__ + repr(value)
+"""
+    values, again, shown = given(remote, source, "values", "again", "shown")
+    for value in values:
+        assert shown(value) == shown(again(value)) == type(value).__name__ + repr(value)
+
+
+def test_what_cannot_come_stays_and_costs_nothing_else(remote):
+    source = "x = 1\ny = range(10**18)\ndef f(): return y\ndef g(value): return len(str(value))"
+    x, y, f, g = given(remote, source, "x", "y", "f", "g")
+    assert x == 1 and not isinstance(y, range) and g(range(10**18)) == len("range(0, 1000000000000000000)")
+    with pytest.raises(Exception, match="a range of more than"):
+        f()
+
+
 def test_gradients_flow_through_a_learners_function(remote):
     import torch
 

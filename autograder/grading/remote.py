@@ -313,6 +313,8 @@ def _is_live(value: Any) -> bool:
         return True
     if not callable(value) or isinstance(value, type | np.ufunc):
         return False
+    if type(value).__module__.startswith("datasets.features"):  # a column's kind is data that can be called
+        return False
     home, name = (
         sys.modules.get(getattr(value, "__module__", None) or "builtins"),
         getattr(value, "__qualname__", ""),

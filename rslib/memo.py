@@ -112,10 +112,17 @@ def _keep(path: Path, mask: str, content: bytes) -> None:
 
 
 def trim(folder: str | Path, most: int) -> None:
-    """Delete the oldest entries of a folder until at most this many bytes are left."""
-    entries = sorted(Path(folder).glob("*"), key=lambda path: path.stat().st_mtime, reverse=True)
-    kept = 0
-    for path in entries:
-        kept += path.stat().st_size
+    """Delete the oldest entries of a folder until at most this many bytes are left.
+
+    An entry that somebody else deletes meanwhile, or that cannot be deleted, is passed over.
+    """
+    entries, kept = [], 0
+    for path in Path(folder).glob("*"):
+        with contextlib.suppress(OSError):
+            found = path.stat()
+            entries.append((found.st_mtime, found.st_size, path))
+    for _, size, path in sorted(entries, reverse=True):
+        kept += size
         if kept > most:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()

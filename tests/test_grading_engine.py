@@ -127,7 +127,13 @@ def test_after_a_run_without_a_sandbox_nothing_is_believed(tmp_path):
         with engine.forgotten(tmp_path, isolation):
             pass
         assert engine.folder(tmp_path / ".grading").exists() is left
+
+
+def test_a_folder_that_is_no_course_or_cannot_be_written_goes_without(tmp_path):
+    (tmp_path / "file").write_text("no folder")
     assert engine.prepare(tmp_path / "no course") is None
+    assert engine.prepare(tmp_path / "file") is None
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
 def test_a_process_that_is_asked_late_is_known_all_the_same(sandbox):

@@ -40,17 +40,19 @@ def folder(grading: Path) -> Path:
 def prepare(course: Path) -> Path | None:
     """Make both folders of a course, and take the oldest entries out of full ones.
 
-    Returns the folder that learners may read; None where there is no course.
+    Returns the folder that learners may read; None where there is no course, or nothing can be written: that
+    is told by what has to write there.
     """
-    if not course.is_dir():
-        return None
     grading = course.resolve() / ".grading"
-    grading.mkdir(mode=0o700, exist_ok=True)  # nobody else may read it
-    for name in (SHOWN, JUDGED):
-        place = folder(grading) / name
-        place.mkdir(parents=True, exist_ok=True)
-        place.chmod(0o711)
-        memo.trim(place, MOST)
+    try:
+        grading.mkdir(mode=0o700, exist_ok=True)  # nobody else may read it
+        for name in (SHOWN, JUDGED):
+            place = folder(grading) / name
+            place.mkdir(parents=True, exist_ok=True)
+            place.chmod(0o711)
+            memo.trim(place, MOST)
+    except OSError:
+        return None
     return folder(grading) / SHOWN
 
 

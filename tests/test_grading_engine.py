@@ -157,3 +157,29 @@ def test_a_class_is_measured_alike_and_a_self_check_is_not(sandbox):
     assert drawn(alone, 0) != drawn(alone, 1)
     assert drawn(alone, 0) == drawn(RemoteWork(remote, (), Variant(), Path("runs")), 0)
     child.end()
+
+
+class Files:
+    """A learner's process that holds files and notes what it was asked for."""
+
+    def __init__(self, files):
+        self.files, self.asked = files, []
+
+    def names(self, names):
+        return {}
+
+    def value(self, request):
+        self.asked.append(request["path"])
+        if request["path"] not in self.files:
+            raise FileNotFoundError(request["path"])
+        return self.files[request["path"]]
+
+
+def test_a_model_is_fetched_once_and_a_missing_one_stays_missing(tmp_path):
+    remote = Files({"runs/a/model.safetensors": b"weights"})
+    work = RemoteWork(remote, (), Variant(), tmp_path)
+    gone = work.model_folder("runs/gone")
+    first, again = work.model_folder("runs/a"), work.model_folder(Path("runs/a"))
+    assert first == again != gone == work.model_folder("runs/gone")
+    assert (first / "model.safetensors").read_bytes() == b"weights" and not gone.exists()
+    assert len(remote.asked) == 2

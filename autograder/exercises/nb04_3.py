@@ -343,7 +343,8 @@ def _arms(work: Work) -> dict[str, Policy]:
 def grade_tuned(work: Work, rng: np.random.Generator) -> None:
     """Which model was trained."""
     hashes = {"base": base_policy().fingerprint()}
-    for arm, policy in _arms(work).items():
+    arms = _arms(work)
+    for arm, policy in arms.items():
         same = [other for other, known in hashes.items() if known == policy.fingerprint()]
         message = (
             f"tuned[{arm!r}] has the very weights of {same[0] if same else ''}: the optimiser got another "
@@ -357,7 +358,7 @@ def grade_tuned(work: Work, rng: np.random.Generator) -> None:
     require(unchanged, REWARD_HASH, message, idea="F01")
     pool = _table(work, "pool")
     for arm in ("best", "random"):
-        check_own_rows(base_policy(), _arms(work)[arm], _table(work, "kept", arm), pool, f"tuned[{arm!r}]")
+        check_own_rows(base_policy(), arms[arm], _table(work, "kept", arm), pool, f"tuned[{arm!r}]")
 
 
 def check_own_rows(before: Policy, after: Policy, kept: Dataset, pool: Dataset, name: str) -> None:

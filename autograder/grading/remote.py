@@ -448,6 +448,7 @@ class RemoteWork(Work):
         class_seed: int | None = None,
     ) -> None:
         self.remote, self.class_seed = remote, class_seed
+        self.folders: dict[str, Path] = {}
         super().__init__(remote.names(names), variant, folder)
 
     def function(self, name: str, patience: float | None = None) -> Callable[..., Any]:
@@ -483,13 +484,21 @@ class RemoteWork(Work):
     def model_folder(self, path: str | Path) -> Path:
         """A folder with the embedded policy's files and the learner's weights; they are checked on loading.
 
-        Anything else that lies in the learner's folder is not looked at.
+        Anything else that lies in the learner's folder is not looked at. Each is fetched once.
         """
-        from rslib.models.assets import ASSETS, POLICIES
+        from rslib.models.assets import POLICIES
 
         if str(path) in POLICIES:
             return Path(path)
-        target = self.folder / f"model-{len(list(self.folder.iterdir()))}"
+        if str(path) not in self.folders:
+            target = self.folder / f"model-{len(self.folders)}"
+            self.folders[str(path)] = self._fetched(str(path), target)
+        return self.folders[str(path)]
+
+    def _fetched(self, path: str, target: Path) -> Path:
+        """`target`, filled as `model_folder` says if the learner's folder holds a model of a model's size."""
+        from rslib.models.assets import ASSETS, POLICIES
+
         try:
             weights = self.remote.value({"do": "file", "path": f"{path}/model.safetensors"})
         except (OSError, ValueError, RemoteError, TypeError):

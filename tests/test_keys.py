@@ -29,7 +29,7 @@ from rslib.arena.claims import verdict_of
 from tests import grading
 
 THIEF = Path(__file__).with_name("thief.py")
-LEARNERS = [["ada", ""], ["bob", "2026"], ["eve", "autumn"]]
+LEARNERS = [["ada", ""], ["bob", "2026"]]
 CHOICE = ("1.1", "1.2", "1.4", "2.1", "3.2", "4.4", "5.1", "5.2", "5.4", "7.3", "7.4", "8.2", "8.4")
 FALSE_ALARM = 1e-6
 GUESSES = 30
@@ -76,12 +76,13 @@ def guesser():
     rng, found = np.random.default_rng(0), {}
     for exercise in CHOICE:
         rows = []
-        for k in range(1 if exercise == "5.2" else GUESSES):
+        known = exercise in MODULES or exercise == "5.2"
+        for k in range(1 if known else GUESSES):
             variant = Variant(f"guesser {k}", "", exercise)
             outcomes = marked(exercise, guess(exercise, variant, rng), variant.student, "", ".")
             rows.append([o.passed for o in outcomes])
         shares = np.mean(rows, axis=0)
-        if exercise in MODULES:  # known without trying
+        if exercise in MODULES:
             asked = exercises.find(exercise).given(Variant("", "", exercise)).questions
             shares = np.array([1 / (len(q.answers) * max(len(q.reasons), 1)) for q in asked])
         found[exercise] = [(float(p), o.out_of) for p, o in zip(shares, outcomes, strict=True)]

@@ -78,7 +78,7 @@ walls:  ## install bubblewrap, behind which strangers' notebooks are graded (Deb
 	@# Ubuntu lets no program make user namespaces; on a runner that is thrown away this may be changed.
 	@limit=/proc/sys/kernel/apparmor_restrict_unprivileged_userns; test -z "$$CI" || test ! -e $$limit || echo 0 | sudo tee $$limit >/dev/null
 
-bench-grading: $(VENV)/.course-done  ## measure `grade` beside stock nbgrader; writes docs/results/grading.json (a quarter of an hour)
+bench-grading: $(VENV)/.course-done  ## measure `grade` beside stock nbgrader; writes docs/results/grading.json (half an hour)
 	@$(PY) -m autograder.grading_bench
 
 tables: setup  ## write the README's tables from docs/results/

@@ -212,13 +212,21 @@ def course_notebook(number: str, students: int, stock: bool = True) -> dict[str,
     return found
 
 
+HEAD = """
+Processor seconds of one student (mean of the class, the slowest, one who keeps to no named seed, and the same
+notebook by stock nbgrader), and the clock of the class with two workers:
+
+notebook  its cells   tests  slowest  other seeds    stock  students  seconds"""
+
+
 def line(number: str, found: dict[str, Any]) -> str:
-    """A notebook's figures in one line: processor seconds of one student, and the wall clock of the class."""
+    """A notebook's figures, below HEAD."""
     one, two = found["one worker"], found["two workers"]
-    other = f"{sum(found['other seeds']['a student'].values()):8.1f}" if "other seeds" in found else " " * 8
-    stock = f"{found['stock']['cpu']:8.1f}" if "stock" in found else " " * 8
-    parts = f"{one['a student']['notebook']:9.2f} {one['a student']['tests']:6.2f} {one['the slowest']:8.2f}"
-    return f"{number:8} {parts} {other} {stock} {two['students']:9} {two['wall']:7.0f}"
+    mean = one["a student"]
+    other = f"{sum(found['other seeds']['a student'].values()):.1f}" if "other seeds" in found else ""
+    stock = f"{found['stock']['cpu']:.1f}" if "stock" in found else ""
+    parts = f"{mean.get('notebook', 0):10.2f} {mean['tests']:7.2f} {one['the slowest']:8.2f} {other:>12}"
+    return f"{number:9} {parts} {stock:>8} {two['students']:9} {two['wall']:8.0f}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -236,7 +244,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in (name for name in options.only if name in KINDS):
         found[name] = compared(KINDS[name])
         print(name, json.dumps(found[name], indent=1), flush=True)
-    print("notebook  notebook  tests  slowest    other    stock  students  wall, s", flush=True)
+    print(HEAD, flush=True)
     for number in (number for number in options.only if number in CLASS):
         many = options.students or CLASS[number]
         found[f"notebook {number}"] = course_notebook(number, many, stock=not options.no_stock)

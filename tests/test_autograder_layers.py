@@ -120,7 +120,10 @@ PROTOCOL = {
     "grading/run.py": {"outcome"},
     "grading/bounds.py": {"Overrun"},
     "grading/kernel.py": {"ValueError", "FileNotFoundError", "TimeoutError", "loads"},
-    "grading/remote.py": {"TypeError", "rebuilt"},
+    "grading/confined.py": {"FileNotFoundError"},
+    "grading/remote.py": {"StopIteration", "_raised"},
+    "grading/standins.py": {"TypeError"},
+    "grading/testcell.py": {"OSError"},
 }
 """Errors that Python, nbgrader or the system expects of a stand-in, a step, a signal or a system call."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from autograder.exercise import Exercise, Idea, Part, diagnose, require, short
 from autograder.exercises import nb07_methods
+from autograder.exercises.nb07_made_up import Draws, Memory, Pull, Search, clip, weigh
 from autograder.exercises.nb07_methods import Evidence
 from autograder.work import Work
 from rslib.arena.arms import UNTUNED, Arm
@@ -32,79 +32,15 @@ def described(arm: Arm, runs: Any, trials: Any, table: np.ndarray) -> dict[str, 
     }
 
 
-# Methods that exist in this module alone -----------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Draws:
-    """Settings of a made-up method."""
-
-    n: int = 4
-    temperature: float = 1.0
-    seed: int = 0
-    batch_size: int = 8
-
-
-@dataclass(frozen=True)
-class _Search:
-    """Settings of another one."""
-
-    width: int = 4
-    depth: int = 2
-    patience: int = 3
-    steps: int = 9
-    names: tuple[str, ...] = field(default=())
-
-
-@dataclass(frozen=True)
-class _Pull:
-    """Two settings, one of which nobody tunes."""
-
-    strength: float = 0.1
-    budget: float = 1.0
-
-
-def _weigh(values: list[float]) -> list[float]:
-    """Shares that sum to 1.
-
-    Of nothing: nothing.
-    """
-    # A sum of 0 would divide by 0.
-    total = sum(values) or 1.0
-
-    return [value / total for value in values]
-
-
-def _clip(value: float, width: float) -> float:
-    """A value within `width` of 1."""
-    low, high = (
-        1 - width,
-        1 + width,
-    )
-    return min(max(value, low), high)
-
-
-class _Memory:
-    """What was seen.
-
-    It forgets nothing.
-    """
-
-    def __init__(self) -> None:
-        """Empty at first."""
-        self.seen: list[float] = []  # oldest first
-
-    def add(self, value: float) -> None:
-        """One more."""
-        self.seen.append(value)
+# Methods that nobody has seen -----------------------------------------------------------------------------
 
 
 def hidden(rng: np.random.Generator, trained: bool) -> Evidence:
     """A made-up method with runs, trials and coefficients; every known mistake gives it another entry."""
-    codes = (_weigh, _clip, _Memory)
+    codes = (weigh, clip, Memory)
     order = rng.permutation(3)
     own, shared = [codes[k] for k in order[:2]], [codes[order[2]]]
-    kinds = [(_Draws, _Search), (_Search, _Pull), (_Draws, _Pull)][int(rng.integers(3))]
+    kinds = [(Draws, Search), (Search, Pull), (Draws, Pull)][int(rng.integers(3))]
     more = [f"extra_{k}" for k in range(int(rng.integers(1, 4)))]
     arm = Arm("made_up", "made up", settings=kinds, more=more, own=own, shared=shared)
     held = rng.permutation([2, 3, 5]) if rng.random() < 0.5 else rng.permutation([1, 4, 6])

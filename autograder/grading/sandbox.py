@@ -35,7 +35,7 @@ COURSE = "/course"
 RESULTS = f"{COURSE}/.engine"
 """Where a learner's process finds results of the engine."""
 _HANDOUTS = """__init__ models nb00 nb01_2 nb01_4 nb02_scorers nb03_given nb05_1 nb05_2 nb05_3 nb05_panels
-    nb07_3 nb07_arena nb07_methods nb07_results nb08_2"""
+    nb07_3 nb07_arena nb07_made_up nb07_methods nb07_results nb08_2"""
 SEEN = (
     "__init__.py",
     "choice.py",

@@ -417,7 +417,7 @@ def examine(
 
 def _processor(remote: Remote) -> dict[str, float]:
     """Processor seconds of the learner's process, where the system tells them, and of this one."""
-    seconds = {"notebook": remote.processor_seconds()} if remote.pid else {}
+    seconds = {"notebook": remote.processor_seconds()} if remote.pid and not remote.lost else {}
     return {name: round(value, 3) for name, value in (seconds | {"tests": time.process_time()}).items()}
 
 

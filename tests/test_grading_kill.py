@@ -105,7 +105,8 @@ def test_a_changed_test_grades_again_and_says_whose_points_moved_and_why(tmp_pat
     cell = next(c for c in nb.cells if c.id == "test_describe")
     cell.source = "assert describe([2, 2]) == {'mean': 2, 'size': 3}"
     nbformat.write(nb, path)
-    done = grading.grade(root)
+    assert grading.grade(root).returncode == 2, "no answer passes this test, the instructor's neither"
+    done = grading.grade(root, "--skip-check")
     moved = re.findall(
         r"student_0(\d): 6 -> 5 \(test_describe 1 -> 0\), because a test, or the points", done.stdout
     )

@@ -10,6 +10,7 @@ import asyncio
 import builtins
 import contextlib
 import functools
+import importlib
 import inspect
 import io
 import operator
@@ -154,6 +155,7 @@ class Kernel:
         self.places: dict[int, int] = {}
         self.to, self.leaves = Encoder(self.keep), []
         self.printed: list[tuple[io.StringIO, io.StringIO]] = []
+        self.attributes: dict[tuple[str, str], Any] = {}
         self.builtins = {name: getattr(builtins, name) for name in ("input", "print", "open")}
         self.streams = [Stream(shell, name, limits.outputs) for name in ("stdout", "stderr")]
 
@@ -282,6 +284,13 @@ class Kernel:
         values = self.builtins | dict(zip(request["names"], self.loads(blobs[0]), strict=True))
         for name, value in values.items():
             setattr(builtins, name, value)
+        return {}
+
+    def do_module(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
+        """Give an attribute of a module another value, or the one that it had."""
+        module, name = importlib.import_module(request["module"]), request["name"]
+        before = self.attributes.setdefault((request["module"], name), getattr(module, name, None))
+        setattr(module, name, *(self.loads(blobs[0]) or [before]))
         return {}
 
     def do_seed(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:

@@ -7,6 +7,7 @@ of the instructor's own solution reads get a new value there: everything else co
 
 from __future__ import annotations
 
+import ast
 import builtins
 import contextlib
 import io
@@ -17,9 +18,11 @@ import sys
 import types
 from collections.abc import Iterator, Mapping
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
+from autograder.grading.needed import without_magics
 from autograder.grading.remote import Remote, RemoteObject, write_back
 
 MISSING = object()
@@ -43,6 +46,9 @@ class Mirror:
         self.changes: frozenset[str] = frozenset()
         self.sent: dict[str, bytes] = {}
         self.seeded, self.states, self.busy = False, b"", False
+        self.watched: dict[tuple[str, str], Any] = {}  # attributes of modules, as they were before a test
+        self.patched: dict[tuple[str, str], Any] = {}  # and what the learner's process has in their place
+        self._watch_patches()
 
     def begin(self, lent: Mapping[str, Any], source: str, changes: frozenset[str]) -> None:
         """A test cell starts: what is lent to it, its text, and the names whose objects it changes."""
@@ -51,6 +57,29 @@ class Mirror:
         self.changes, self.seeded = changes & self.read, bool(SEEDS.search(source))
         self.sent = {name: _content(lent[name]) for name in self.changes if name in lent}
         self.states = _states() if self.seeded else b""
+        for module, name in _assigned_attributes(source):
+            found = self.space.get(module, sys.modules.get(module))
+            if isinstance(found, types.ModuleType):
+                self.watch(found, name)
+
+    def watch(self, module: types.ModuleType, name: str, before: Any = MISSING) -> None:
+        """Have an attribute of a module compared before each request; `before`: what it was."""
+        if module.__name__ not in ("__main__", "builtins", "sys"):
+            value = getattr(module, name, MISSING) if before is MISSING else before
+            self.watched.setdefault((module.__name__, name), value)
+
+    def _watch_patches(self) -> None:
+        """Watch what `mock.patch` puts into a module, while the examining process lives."""
+        patch = type(mock.patch.object(self, "known"))
+        enter = patch.__enter__
+
+        def watched(self_: Any) -> Any:
+            found = enter(self_)
+            if isinstance(self_.target, types.ModuleType):
+                self.watch(self_.target, self_.attribute, self_.temp_original)
+            return found
+
+        patch.__enter__ = watched
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
@@ -72,6 +101,7 @@ class Mirror:
         try:
             self._names()
             self._replaced()
+            self._modules()
             self._stdin()
             if self.seeded and (states := _states()) != self.states:
                 self.remote.ask({"do": "seed"}, pickle.loads(states))
@@ -110,6 +140,19 @@ class Mirror:
             self.replaced = mocks
             self.remote.ask({"do": "builtins", "names": list(mocks)}, list(mocks.values()))
 
+    def _modules(self) -> None:
+        """Attributes of modules that the test replaced, until it puts them back."""
+        for key, before in self.watched.items():
+            module, name = key
+            value = getattr(sys.modules[module], name, MISSING)
+            if value is before and key in self.patched:
+                del self.patched[key]
+                self.remote.ask({"do": "module", "module": module, "name": name}, [])
+            elif value is not before and value is not self.patched.get(key, MISSING):
+                if callable(value) or isinstance(value, PLAIN):
+                    self.patched[key] = value
+                    self.remote.ask({"do": "module", "module": module, "name": name}, [value])
+
     def _stdin(self) -> None:
         """What is left to read of a text in the place of the keyboard."""
         if sys.stdin is self.stdin or not isinstance(sys.stdin, io.StringIO):
@@ -137,6 +180,13 @@ class Mirror:
             write_back(old, value)
         else:
             self.space[name] = self.known[name] = value
+
+
+def _assigned_attributes(source: str) -> set[tuple[str, str]]:
+    """Pairs of names in which a text assigns an attribute: `random.choice = first`."""
+    nodes = ast.walk(ast.parse(without_magics(source)))
+    stores = [n for n in nodes if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)]
+    return {(node.value.id, node.attr) for node in stores if isinstance(node.value, ast.Name)}
 
 
 def _is_theirs(value: Any) -> bool:

@@ -40,7 +40,16 @@ from autograder.grading.needed import binds, without_magics
 from autograder.grading.outputs import clean, kept, size
 from autograder.grading.remote import TESTS, Lost, Remote, RemoteObject, RemoteWork
 from autograder.grading.server import load
-from autograder.grading.testcell import ASKED, Sources, capture, compiled, name_it, value_of
+from autograder.grading.testcell import (
+    ASKED,
+    SAME,
+    Sources,
+    capture,
+    compiled,
+    is_the_same,
+    name_it,
+    value_of,
+)
 from autograder.grading.troubles import NoRoom, is_full
 from autograder.grading.wire import HELLO, Channel, WireError
 
@@ -79,7 +88,7 @@ class Examiner:
         remote.space = self.space
         self.mirror = Mirror(remote, self.space, frozenset(job["read"]), frozenset(job["written"]))
         self.sources = Sources()
-        self.space |= {ASKED: self.sources.of_function, "_captured": capture}
+        self.space |= {ASKED: self.sources.of_function, SAME: is_the_same, "_captured": capture}
         self.kept: dict[str, Any] = {}  # what tests made of the learner's names
         self.verdicts: list[dict[str, Any]] = []
         self.secrets = False  # whether the learner's process has met inputs of a hidden test

@@ -249,6 +249,8 @@ class Kernel:
         if request.get("awaited"):
             result = asyncio.run(result)
         reply = {"value": to.node(result), "states": _states(args), "leaves": self.leaves}
+        reply["same"] = next((place for place, arg in enumerate(args) if arg is result), None)
+        reply["same"] = next((place for place, arg in enumerate(args) if arg is result), None)
         if request.get("back"):
             reply["after"] = to.node_or([args, options], lambda value: None)
         return reply

@@ -167,6 +167,9 @@ class Remote:
         after = decoder.value(reply.get("after")) if back else None
         if isinstance(after, list) and len(after) == 2:
             write_back([list(args), options], [list(after[0]), after[1]])
+        same = reply.get("same")
+        if back and type(same) is int and 0 <= same < len(args) and type(args[same]) is type(value):
+            return args[same]  # a test may ask whether it got its own list back, or a copy
         return value
 
     def processor_seconds(self) -> float:

@@ -17,16 +17,27 @@ from typing import Any
 
 from autograder.grading.confined import NotOutside
 from autograder.grading.needed import assigned, captured, strange_magics, without_magics
+from autograder.grading.standins import RemoteObject
 
 ASKED = "_of_a_function"
 """The name under which code asks for what a function's attributes tell about its text."""
+SAME = "_is_the_same"
 TEXTUAL = ("__code__", "__globals__", "__closure__", "__annotations__", "__defaults__", "__kwdefaults__")
 REFUSED = ("dis", "tracemalloc", "gc")
 """Modules that look into a process: here they would look into the wrong one."""
 
 
 class _Attributes(ast.NodeTransformer):
-    """Has attributes of functions that a stand-in cannot have asked for by a call."""
+    """Has attributes of functions that a stand-in cannot have asked for by a call; `is` likewise."""
+
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        """`a is b` becomes a question about both: two stand-ins may stand for one object."""
+        self.generic_visit(node)
+        if len(node.ops) != 1 or not isinstance(node.ops[0], ast.Is | ast.IsNot):
+            return node
+        same: ast.expr = ast.Call(ast.Name(SAME, ast.Load()), [node.left, *node.comparators], [])
+        same = same if isinstance(node.ops[0], ast.Is) else ast.UnaryOp(ast.Not(), same)
+        return ast.copy_location(same, node)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         """`f.__code__` becomes a question about `f`."""
@@ -67,6 +78,12 @@ def value_of(code: types.CodeType, space: dict[str, Any]) -> Any:
     """Run a part of a cell; the value of an expression."""
     found = eval(code, space)
     return asyncio.run(found) if code.co_flags & inspect.CO_COROUTINE else found
+
+
+def is_the_same(one: Any, other: Any) -> bool:
+    """Whether two values are one object, here or in the learner's process."""
+    theirs = isinstance(one, RemoteObject) and isinstance(other, RemoteObject)
+    return one is other or (theirs and one._place == other._place)
 
 
 class Captured:

@@ -196,6 +196,8 @@ class Kernel:
             found["bases"] = [kind.__name__ for kind in value.__mro__[1:] if kind.__module__ == "__main__"]
         elif hasattr(type(value), "__next__"):
             found["next"] = "generator" if inspect.isgenerator(value) else "iterator"
+        if type(value).__module__.startswith("matplotlib."):
+            found["type"] = [type(value).__module__, type(value).__name__]
         found["awaited"] = inspect.iscoroutinefunction(value)
         with contextlib.suppress(Exception):
             found["doc"] = clean(value.__doc__ or "", 2000)
@@ -210,6 +212,8 @@ class Kernel:
         found = {"error": _family(type(error)), "text": _text(error), "args": []}
         with contextlib.suppress(Exception):
             found["args"] = [self.to.node(arg) for arg in error.args[:20]]
+        with contextlib.suppress(Exception):
+            found["facts"] = self.to.node({k: v for k, v in vars(error).items() if _default(v) is not None})
         if type(error).__module__ == "__main__" and isinstance(error, Exception):
             found |= {"of": self.keep(type(error)), "o": self.keep(error)["o"]}
         if error.__cause__ is not None and depth < 3:

@@ -259,6 +259,10 @@ class Remote:
         if isinstance(of := reply.get("of"), dict) and of.get("k") == "class":
             theirs = self.refer(of, decoder)
         found = standins.rebuilt(self, reply, args, theirs)
+        with contextlib.suppress(WireError):
+            facts = decoder.value(reply.get("facts"))
+            names = [name for name in facts or () if isinstance(name, str) and not name.startswith("_")]
+            found.__dict__.update({name: facts[name] for name in names})
         cause = reply.get("cause")
         if isinstance(cause, dict) and "error" in cause and depth < 3:
             found.__cause__ = self._raised(cause, parts, depth + 1)

@@ -291,12 +291,24 @@ def new_object(remote: Remote, place: int, node: Mapping[str, Any], kind: type) 
     extra = CallableObject if node.get("calls") else None
     if node.get("next"):
         extra = RemoteGenerator if node["next"] == "generator" else RemoteIterator
+    if kind is RemoteObject and (drawn := _drawn(node.get("type"))):
+        extra = drawn
     if extra is not None:
         kind = extra if kind is RemoteObject else RemoteClass(kind.__name__, (extra, kind), {})
     found = object.__new__(kind)
     facts = clean(node.get("k", ""), 20), clean(node.get("name", ""), 200)
     found.__dict__.update(_remote=remote, _place=place, _kind=facts)
     return found
+
+
+def _drawn(name: Any) -> type | None:
+    """The class of a stand-in for a part of a figure, so that a test may ask what it is."""
+    if not (isinstance(name, list) and len(name) == 2 and all(isinstance(part, str) for part in name)):
+        return None
+    real = vars(sys.modules[name[0]]).get(name[1]) if name[0] in sys.modules else None
+    if not name[0].startswith("matplotlib.") or not isinstance(real, type):
+        return None
+    return RemoteClass("object", (RemoteObject,), {"__class__": property(lambda self: real)})
 
 
 # Exceptions -------------------------------------------------------------------------------------------------

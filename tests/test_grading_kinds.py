@@ -181,12 +181,12 @@ def test_what_fails_before_the_hidden_part_is_told_as_in_the_release(graded):
 HELPED = kind(
     "helped",
     ("answer", SQUARE),
-    ("test", "from helpers import expected\nimport csv\nassert square(3) == expected(3)"),
-    ("test", "assert open('table.csv').read().strip() == str(square(2))"),
-    files={"helpers.py": "def expected(x):\n    return x * x\n", "table.csv": "4\n"},
+    ("test", "from reference import expected\nimport csv\nassert square(3) == expected(3)"),
+    ("test", "assert open('four.csv').read().strip() == str(square(2))"),
+    files={"reference.py": "def expected(x):\n    return x * x\n", "four.csv": "4\n"},
     own="def square(x):\n    return 0",
 )
-PLANTED = {"helpers.py": b"def expected(x):\n    return 0\n", "csv.py": b"1 / 0", "table.csv": b"0"}
+PLANTED = {"reference.py": b"def expected(x):\n    return 0\n", "csv.py": b"1 / 0", "four.csv": b"0"}
 REFUSED = {"evaluates", "unpickles"}
 """Kinds that nobody passes outside of the learner's process, the instructor's solution neither."""
 

@@ -1,5 +1,7 @@
 """What a class computes alike is computed once, and no submission can change what another one is given."""
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,8 +12,9 @@ from autograder.exercise import Variant
 from autograder.grading import engine
 from autograder.grading.examine import hello
 from autograder.grading.isolate import Limits
+from autograder.grading.plan import Cell, Notebook
 from autograder.grading.remote import Remote, RemoteWork
-from autograder.grading.sandbox import BUBBLEWRAP, NONE, RESULTS, Sandbox
+from autograder.grading.sandbox import BUBBLEWRAP, CALM, NONE, RESULTS, Sandbox
 from autograder.work import Work
 from rslib import memo
 from tests import grading
@@ -183,3 +186,32 @@ def test_a_model_is_fetched_once_and_a_missing_one_stays_missing(tmp_path):
     assert first == again != gone == work.model_folder("runs/gone")
     assert (first / "model.safetensors").read_bytes() == b"weights" and not gone.exists()
     assert len(remote.asked) == 2
+
+
+CONFINED = """
+import importlib, sys
+from pathlib import Path
+from autograder.grading.confined import confine
+from autograder.grading.sandbox import modules_for
+from autograder.grading.server import threads
+for name in modules_for(sys.argv[1].split(",")):
+    importlib.import_module(name)
+assert threads() == 1, "nothing could be forked"
+class Nobody:
+    lost = "there is no learner"
+confine([], Path(sys.argv[2]), Nobody())
+from autograder.exercises.nb04_3 import base_policy, hidden_prompts, judged
+from autograder.grading import kinds
+import numpy as np
+from rslib import schema
+kinds.load("datasets")
+print(len(judged(base_policy(), schema.take(hidden_prompts(np.random.default_rng(0)), range(2)), 1)))
+"""
+
+
+def test_what_the_courses_graders_need_is_there_before_they_are_confined(tmp_path):
+    cell = Cell(0, "code", "test", "c", "c", 'check("4.3")', 'check("4.3")', 'check("4.3")', 5.0, False, {})
+    needed = Notebook("04", (cell,), {}, "").judging()
+    call = [sys.executable, "-c", CONFINED, ",".join(needed), str(tmp_path)]
+    done = subprocess.run(call, capture_output=True, text=True, env=grading.environment() | CALM, timeout=500)
+    assert done.stdout.strip() == "4", done.stderr[-2000:]

@@ -333,7 +333,7 @@ def known_error(remote: Remote, family: Any) -> type[Exception]:
     for pair in family if isinstance(family, list) else []:
         if isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair):
             found = remote.given_class(pair[1]) if pair[0] == "__main__" else _imported(*pair)
-            if isinstance(found, type) and issubclass(found, Exception):
+            if isinstance(found, type) and issubclass(found, Exception) and not issubclass(found, STOPS):
                 return found
     return Exception
 
@@ -345,7 +345,7 @@ def _imported(module: str, name: str) -> Any:
     if module.startswith(SHUT) or module not in sys.modules:
         return None
     found = vars(sys.modules[module]).get(name)
-    return found if isinstance(found, type) and not issubclass(found, tuple(STOPS)) else None
+    return found if isinstance(found, type) else None
 
 
 def rebuilt(remote: Remote, reply: Mapping[str, Any], args: Sequence[Any], theirs: type | None) -> Exception:
@@ -362,8 +362,6 @@ def rebuilt(remote: Remote, reply: Mapping[str, Any], args: Sequence[Any], their
         found.__dict__.update(_text=text, _place=reply.get("o"))
         found.args = tuple(args)
         return found
-    if issubclass(kind, STOPS):
-        return RuntimeError(text)
     if kind is Exception:
         first = family[0] if isinstance(family, list) and family else ""
         name = first[-1] if isinstance(first, list) and first else "an exception"

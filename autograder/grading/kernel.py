@@ -576,6 +576,7 @@ def run(shell: Shell, channel: Channel, limits: Limits, seed: int) -> None:
     for target in (1, 2):
         os.dup2(descriptor, target)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    sys.path.insert(0, "")  # as in a notebook: modules beside it
     os.write(channel.writer, HELLO)  # the kernel of the system adds which process it is
     with contextlib.suppress(WireError):
         Kernel(shell, channel, limits).serve()

@@ -1,5 +1,10 @@
 """`python -m autograder check`: the same verdicts from a shell as in the notebook."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from autograder import __main__
@@ -63,3 +68,14 @@ def test_without_a_command_the_commands_are_listed(capsys):
     assert __main__.main([]) == 2
     printed = capsys.readouterr().out
     assert all(name in printed for name in __main__.COMMANDS)
+
+
+@pytest.mark.parametrize("command", ["check", "grade"])
+def test_files_in_the_current_folder_are_not_imported_in_place_of_pythons(command, tmp_path):
+    """An instructor types `python -m autograder grade .` in a folder of students' files."""
+    for name in ("argparse", "csv", "json", "random", "nbformat", "rslib"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a file of a student was imported')")
+    call = [sys.executable, "-m", "autograder", command, "--help"]
+    path = {"PYTHONPATH": str(Path(__main__.__file__).parents[1])}
+    done = subprocess.run(call, cwd=tmp_path, env=os.environ | path, capture_output=True, text=True)
+    assert done.stdout.startswith("usage: ") and (done.returncode, done.stderr) == (0, "")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import contextlib
+import dataclasses
 import functools
 import importlib
 import inspect
@@ -30,6 +31,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 from autograder.grading.isolate import Limits
+from autograder.grading.kinds import CONTENT, LIKE, base_of
 from autograder.grading.outputs import clean, kept
 from autograder.grading.wire import HELLO, Channel, Encoder, WireError
 from autograder.work import limited, other_session
@@ -167,7 +169,7 @@ class Kernel:
 
     def answer(self, request: Any, blobs: list[bytes]) -> None:
         """Do one thing and send what came of it, or the error."""
-        self.to, self.leaves = Encoder(self.keep), []
+        self.to, self.leaves = Encoder(self.keep, plain=request.get("plain") is True), []
         to, more = self.to, {}
         try:
             with self.conditions(request, more):
@@ -194,8 +196,11 @@ class Kernel:
             found["family"] = _family(value)
         elif found["k"] == "class":
             found["bases"] = [kind.__name__ for kind in value.__mro__[1:] if kind.__module__ == "__main__"]
+            found |= _described_class(value)
         elif hasattr(type(value), "__next__"):
-            found["next"] = "generator" if inspect.isgenerator(value) else "iterator"
+            found["next"] = True
+        if type(value).__name__ in LIKE:
+            found["like"] = type(value).__name__
         if type(value).__module__.startswith("matplotlib."):
             found["type"] = [type(value).__module__, type(value).__name__]
         found["awaited"] = inspect.iscoroutinefunction(value)
@@ -267,6 +272,11 @@ class Kernel:
     def do_attribute(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
         """An attribute of an object."""
         return {"value": to.node(getattr(self.objects[request["o"]], request["name"]))}
+
+    def do_content(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
+        """What an object of a class that derives from a plain type holds."""
+        value = self.objects[request["o"]]
+        return {"value": to.node(CONTENT[base_of(type(value))](value))}
 
     def do_assign(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
         """Give an attribute of an object a value, or take it away."""
@@ -471,6 +481,18 @@ def _callback(kernel: Kernel, place: int, content: Callable[[Encoder], dict[str,
     if "raise" in reply:
         raise pickle.loads(blobs[0])
     return kernel.loads(blobs[0])
+
+
+def _described_class(value: type) -> dict[str, Any]:
+    """The plain type that a class adds to and which operators it defines; the fields of a dataclass."""
+    found: dict[str, Any] = {"base": base_of(value)}
+    if found["base"]:
+        own = [name for kind in value.__mro__ if kind.__module__ == "__main__" for name in vars(kind)]
+        found["own"] = [name.strip("_") for name in own if name.startswith("__")]
+    if dataclasses.is_dataclass(value):
+        frozen = value.__dataclass_params__.frozen
+        found["fields"] = {"names": [field.name for field in dataclasses.fields(value)], "frozen": frozen}
+    return found
 
 
 def _is(value: Any, module: str, name: str) -> bool:

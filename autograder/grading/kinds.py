@@ -11,6 +11,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import datetime
+import functools
 import importlib
 import math
 import pathlib
@@ -34,7 +35,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from functools import lru_cache
 from typing import Any
 
 from autograder.grading.frames import MAX_NODES, WireError
@@ -61,6 +61,49 @@ class Kind:
     unpack: Callable[[Any], Any]
     cost: int = 1
     exact: bool = False
+
+
+CONTENT: dict[str, Callable[[Any], Any]] = {
+    "list": list.copy,
+    "dict": dict.copy,
+    "set": set.copy,
+    "tuple": lambda value: tuple.__getitem__(value, slice(None)),
+    "frozenset": frozenset.copy,
+    "str": str.__str__,
+    "bytes": lambda value: bytes.__getitem__(value, slice(None)),
+    "int": int.__int__,
+    "float": float.__float__,
+}
+"""How a value of a class that derives from one of these becomes plain, whatever the class defines."""
+CHANGING = ("list", "dict", "set")
+"""Those of them whose content may change."""
+
+
+LIKE: dict[str, type] = {
+    kind.__name__: kind
+    for kind in (types.GeneratorType, types.AsyncGeneratorType, types.CoroutineType, property)
+    + (functools.cached_property, map, filter, zip, enumerate, reversed)
+}
+"""Classes of objects that stay where they are, and of which a test may ask whether one is of them."""
+
+
+def base_of(kind: type) -> str:
+    """The plain type that a notebook's own class derives from and adds to, or ""."""
+    if kind.__module__ != "__main__" or _only_fields(kind):
+        return ""
+    return next((base.__name__ for base in kind.__mro__ if is_plain(base)), "")
+
+
+def is_plain(kind: type) -> bool:
+    """Whether a class is one of those in CONTENT."""
+    return kind.__name__ in CONTENT and getattr(builtins, kind.__name__) is kind
+
+
+def _only_fields(kind: type) -> bool:
+    """Whether a class is a tuple with named fields and nothing besides."""
+    plain = vars(namedtuple("Plain", "")).keys() | {"__annotations__", "__orig_bases__", "__static_attributes__"}
+    fields = getattr(kind, "_fields", None)
+    return kind.__bases__ == (tuple,) and isinstance(fields, tuple) and vars(kind).keys() <= plain | {*fields}
 
 
 BY_NAME: dict[str, Kind] = {}
@@ -335,7 +378,7 @@ BY_TYPE[Mapping] = BY_NAME["mappingproxy"]
 """A mapping of no known class: it is no dict, here as there."""
 
 
-@lru_cache(maxsize=200)
+@functools.lru_cache(maxsize=200)
 def _tuple_class(name: str, fields: tuple[str, ...]) -> type:
     return namedtuple(name, fields, module="__main__")
 

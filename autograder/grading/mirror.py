@@ -64,7 +64,8 @@ class Mirror:
 
     def watch(self, module: types.ModuleType, name: str, before: Any = MISSING) -> None:
         """Have an attribute of a module compared before each request; `before`: what it was."""
-        if module.__name__ not in ("__main__", "builtins", "sys"):
+        known = sys.modules.get(module.__name__) is module  # the notebook's own names are no such module
+        if known and module.__name__ not in ("__main__", "builtins", "sys"):
             value = getattr(module, name, MISSING) if before is MISSING else before
             self.watched.setdefault((module.__name__, name), value)
 

@@ -149,9 +149,12 @@ class Remote:
         value = decoder.value(reply.get("value"))
         return (outputs if isinstance(outputs, list) else []), bool(reply.get("raised")), value
 
-    def names(self, names: Sequence[str]) -> dict[str, Any]:
-        """Those of the names that the notebook defines, with their values."""
-        reply, decoder, _ = self.ask({"do": "get", "names": list(names)})
+    def names(self, names: Sequence[str], plain: bool = False) -> dict[str, Any]:
+        """Those of the names that the notebook defines, with their values.
+
+        plain: objects of a class of the learner's that derives from a plain type become plain.
+        """
+        reply, decoder, _ = self.ask({"do": "get", "names": list(names), "plain": plain})
         values = reply.get("values")
         values = values if isinstance(values, dict) else {}
         return {name: decoder.value(values[name]) for name in names if name in values}
@@ -239,7 +242,8 @@ class Remote:
     def _object(self, place: int, node: Mapping[str, Any], decoder: Decoder) -> Any:
         of = node.get("of")
         theirs = isinstance(of, dict) and of.get("k") == "class"
-        return standins.new_object(self, place, node, self.refer(of, decoder) if theirs else RemoteObject)
+        kind = self.refer(of, decoder) if theirs else RemoteObject
+        return standins.new_object(self, place, node, kind, decoder.value(node.get("v")))
 
     def given_class(self, name: str) -> type | None:
         """A class that the instructor's own cells define under this name, or None."""
@@ -456,7 +460,7 @@ class RemoteWork(Work):
     ) -> None:
         self.remote, self.class_seed = remote, class_seed
         self.folders: dict[str, Path] = {}
-        super().__init__(remote.names(names), variant, folder)
+        super().__init__(remote.names(names, plain=True), variant, folder)
 
     def function(self, name: str, patience: float | None = None) -> Callable[..., Any]:
         """As `Work.function`; patience is kept where the function runs."""
@@ -465,7 +469,7 @@ class RemoteWork(Work):
             return super().function(name)
 
         def called(*args: Any, **options: Any) -> Any:
-            return self.remote.call(place, args, options, back=False, patience=patience)
+            return self.remote.call(place, args, options, back=False, patience=patience, plain=True)
 
         return Work({name: called}, self.variant, self.folder).function(name)
 

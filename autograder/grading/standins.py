@@ -9,13 +9,17 @@ from __future__ import annotations
 import abc
 import builtins
 import contextlib
+import dataclasses
 import inspect
+import operator
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from autograder import work as work_module
+from autograder.grading import kinds
+from autograder.grading.frames import WireError
 from autograder.grading.outputs import clean
 from rslib import errors
 
@@ -75,7 +79,8 @@ class RemoteClass(abc.ABCMeta):
     """The class of stand-ins for classes: their attributes are the learner's."""
 
     def __getattr__(cls, name: str) -> Any:
-        if name.startswith("_") or "_place_of_class" not in cls.__dict__:
+        hidden = name.startswith("_") and name not in ("_fields", "_make", "_field_defaults")
+        if hidden or "_place_of_class" not in cls.__dict__:
             raise AttributeError(name)
         return cls._remote_of_class.value({"do": "attribute", "o": cls._place_of_class, "name": name})
 
@@ -190,12 +195,6 @@ class RemoteIterator(RemoteObject):
         return self._operate("next")
 
 
-class RemoteGenerator(RemoteIterator):
-    """A generator of the learner's."""
-
-    __class__ = property(lambda self: types.GeneratorType)
-
-
 class CallableObject(RemoteObject):
     """An object of the learner's that can be called."""
 
@@ -215,7 +214,99 @@ class Derived(RemoteObject):
         return RemoteObject.__getattr__(self, name)
 
 
+BY_CONTENT: dict[str, Callable[..., Any]] = {
+    "len": len,
+    "iter": list,
+    "reversed": lambda values: list(reversed(values)),
+    "getitem": operator.getitem,
+    "contains": operator.contains,
+    "bool": bool,
+    "float": float,
+    "int": int,
+}
+"""What is never asked of an object that a function returned: a list that tells a wrong length gains nothing."""
+
+
+class Contained(RemoteObject):
+    """An object whose class derives from a plain type: it is compared with plain data by what it holds.
+
+    Operators that its class defines are the learner's, as those of any other object; all others are the plain
+    type's. `_own`: names of these operators.
+    """
+
+    _own: frozenset[str] = frozenset()
+
+    def _plain(self) -> Any:
+        return self._remote.value({"do": "content", "o": self._place})
+
+    def _operate(self, name: str, *others: Any) -> Any:
+        """As any other object; one that no test made has the length and the items of what it holds."""
+        if name in BY_CONTENT and not self._was_made:
+            return BY_CONTENT[name](self._plain(), *others)
+        return RemoteObject._operate(self, name, *others)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, RemoteObject):
+            return RemoteObject.__eq__(self, other)
+        return self._plain() == other
+
+    def __hash__(self) -> int:
+        if self._own & {"eq", "hash"}:
+            return RemoteObject.__hash__(self)
+        return hash(self._plain())
+
+
+class Container(Contained):
+    """One that holds what may change: it is asked for each time."""
+
+
+class Value(Contained):
+    """One that holds what cannot change: it is such a value here too."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name.startswith("__") or name in HERE:
+            return object.__getattribute__(self, name)
+        return RemoteObject.__getattr__(self, name)
+
+    def _plain(self) -> Any:
+        return kinds.CONTENT[type(self)._base](self)
+
+
+def _contained(name: str, node: Mapping[str, Any], marks: dict[str, Any]) -> type:
+    """The class of stand-ins for objects of a class that derives from a plain type."""
+    base, own = node["base"], node.get("own")
+    marks |= {"_base": base, "_own": frozenset(own if isinstance(own, list) else [])}
+    real = getattr(builtins, base)
+    if base in kinds.CHANGING:
+        marks["__class__"] = property(lambda self: real)
+        return RemoteClass(name, (Container,), marks)
+    return RemoteClass(name, (Value, real), marks)
+
+
+def _with_content(kind: type, content: Any) -> Any:
+    """A new stand-in that holds this. Raises WireError where it does not fit."""
+    if issubclass(kind, Container):
+        return object.__new__(kind)
+    base = getattr(builtins, kind._base)
+    if type(content) is not base:
+        raise WireError("an object that does not hold what its class says")
+    return base.__new__(kind, content)
+
+
+def _as_dataclass(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a class one of data: the names of its fields, and whether its objects can be changed."""
+    names = [name for name in fields.get("names") or [] if isinstance(name, str) and name.isidentifier()]
+    with contextlib.suppress(TypeError):
+        made = dataclasses.make_dataclass("Fields", names[:100], frozen=fields.get("frozen") is True)
+        return {name: vars(made)[name] for name in ("__dataclass_fields__", "__dataclass_params__")}
+    return {}
+
+
 HERE = {"_remote", "_place", "_kind", "_operate", "_was_made", "_place_of_class", "_remote_of_class"}
+HERE |= {"_plain", "_own", "_base"}
 
 
 def operator_index(value: Any) -> int:
@@ -235,6 +326,8 @@ def _binary(name: str) -> Callable[[RemoteObject, Any], Any]:
     """An operator: with another of the learner's objects; with plain data if the test made the object."""
 
     def operate(self: RemoteObject, other: Any) -> Any:
+        if isinstance(self, Contained) and name not in self._own:
+            return _by_content(name, self, other)
         if isinstance(other, RemoteObject) or (self._was_made and type(other) in PLAIN):
             return self._operate(name, other)
         return NotImplemented
@@ -242,8 +335,20 @@ def _binary(name: str) -> Callable[[RemoteObject, Any], Any]:
     return operate
 
 
+def _by_content(name: str, value: Contained, other: Any) -> Any:
+    """An operator that the learner's class does not define, on what its object holds."""
+    plain = value._plain()
+    method = getattr(plain, f"__{name.strip('_')}__", None)
+    other = other._plain() if isinstance(other, Contained) else other
+    if name == "iadd" and isinstance(value, Container) and value._was_made:
+        return value._operate(name, other)
+    return NotImplemented if method is None else method(other)
+
+
 def _comparison(name: str) -> Callable[[RemoteObject, Any], Any]:
     def compare(self: RemoteObject, other: Any) -> Any:
+        if isinstance(self, Contained) and not isinstance(other, RemoteObject):
+            return getattr(self._plain(), f"__{name}__")(other)
         return self._operate(name, other) is True if isinstance(other, RemoteObject) else NotImplemented
 
     return compare
@@ -275,7 +380,11 @@ def new_class(remote: Remote, place: int, node: Mapping[str, Any]) -> type:
         return type(name, (RemoteFault, known_error(remote, family[1:])), marks)
     bases = [remote.given_class(base) for base in node.get("bases") or [] if isinstance(base, str)]
     bases = [base for base in bases if base is not None]
+    if isinstance(fields := node.get("fields"), dict):
+        marks |= _as_dataclass(fields)
     found: Any = RemoteObject
+    if node.get("base") in kinds.CONTENT:
+        bases, found = [], _contained(name, node, marks)
     if bases:
         with contextlib.suppress(TypeError):  # a metaclass of its own
             found = RemoteClass(name, (Derived, *bases[:1]), marks)
@@ -286,16 +395,21 @@ def new_class(remote: Remote, place: int, node: Mapping[str, Any]) -> type:
     return found
 
 
-def new_object(remote: Remote, place: int, node: Mapping[str, Any], kind: type) -> Any:
-    """An object of a class that stands for the learner's, or of none that is known here."""
+def new_object(
+    remote: Remote, place: int, node: Mapping[str, Any], kind: type, content: Any = None
+) -> Any:
+    """An object of a class that stands for the learner's, or of none that is known here.
+
+    content: what it holds for good, where its class derives from a plain type that cannot change.
+    """
     extra = CallableObject if node.get("calls") else None
     if node.get("next"):
-        extra = RemoteGenerator if node["next"] == "generator" else RemoteIterator
-    if kind is RemoteObject and (drawn := _drawn(node.get("type"))):
-        extra = drawn
+        extra = RemoteIterator
+    if kind is RemoteObject and (real := kinds.LIKE.get(str(node.get("like"))) or _drawn(node.get("type"))):
+        extra = RemoteClass("object", (extra or RemoteObject,), {"__class__": property(lambda self: real)})
     if extra is not None:
         kind = extra if kind is RemoteObject else RemoteClass(kind.__name__, (extra, kind), {})
-    found = object.__new__(kind)
+    found = _with_content(kind, content) if issubclass(kind, Contained) else object.__new__(kind)
     facts = clean(node.get("k", ""), 20), clean(node.get("name", ""), 200)
     found.__dict__.update(_remote=remote, _place=place, _kind=facts)
     return found
@@ -308,7 +422,7 @@ def _drawn(name: Any) -> type | None:
     real = vars(sys.modules[name[0]]).get(name[1]) if name[0] in sys.modules else None
     if not name[0].startswith("matplotlib.") or not isinstance(real, type):
         return None
-    return RemoteClass("object", (RemoteObject,), {"__class__": property(lambda self: real)})
+    return real
 
 
 # Exceptions -------------------------------------------------------------------------------------------------

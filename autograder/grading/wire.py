@@ -60,7 +60,8 @@ LONG = 4000
 class Encoder:
     """Turns values into JSON nodes and blobs; `keep` gives a node to what can only be referred to."""
 
-    def __init__(self, keep: Callable[[Any], Any]) -> None:
+    def __init__(self, keep: Callable[[Any], Any], plain: bool = False) -> None:
+        self.plain = plain  # a class of a learner's that derives from a plain type crosses as that type
         self.keep, self.blobs, self.nodes, self.size, self.raw = keep, [], 0, 0, 0
         self.seen: dict[int, int] = {}
         self.alive: list[Any] = []  # else the id of a list that is gone could be another's
@@ -75,6 +76,8 @@ class Encoder:
             return value
         if hasattr(type(value), "__dataclass_fields__"):  # whatever it derives from, its fields are asked for
             return self.keep(value)
+        if not self.plain and (base := kinds.base_of(type(value))):
+            return self._kept_with_content(value, base, depth + 1)
         for base in type(value).__mro__:
             if base in _ENCODERS:
                 return _ENCODERS[base](self, value, depth + 1)
@@ -83,6 +86,11 @@ class Encoder:
             if base.__name__ == "Tensor" and base.__module__ in ("torch", "torch._tensor"):
                 return arrays.tensor_node(self, value)
         return self.keep(value)
+
+    def _kept_with_content(self, value: Any, base: str, depth: int) -> Any:
+        """A reference to an object of a class that derives from a plain type, and what it holds for good."""
+        held = None if base in kinds.CHANGING else self.node(kinds.CONTENT[base](value), depth)
+        return self.keep(value) | {"base": base, "v": held}
 
     def _kind(self, kind: kinds.Kind, value: Any, depth: int) -> Any:
         other = kind.exact and type(value) is not kind.type

@@ -101,7 +101,11 @@ def is_plain(kind: type) -> bool:
 
 def _only_fields(kind: type) -> bool:
     """Whether a class is a tuple with named fields and nothing besides."""
-    plain = vars(namedtuple("Plain", "")).keys() | {"__annotations__", "__orig_bases__", "__static_attributes__"}
+    plain = vars(namedtuple("Plain", "")).keys() | {
+        "__annotations__",
+        "__orig_bases__",
+        "__static_attributes__",
+    }
     fields = getattr(kind, "_fields", None)
     return kind.__bases__ == (tuple,) and isinstance(fields, tuple) and vars(kind).keys() <= plain | {*fields}
 

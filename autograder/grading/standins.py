@@ -13,7 +13,6 @@ import dataclasses
 import inspect
 import operator
 import sys
-import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -224,7 +223,7 @@ BY_CONTENT: dict[str, Callable[..., Any]] = {
     "float": float,
     "int": int,
 }
-"""What is never asked of an object that a function returned: a list that tells a wrong length gains nothing."""
+"""What is never asked of an object that a function returned: a false length gains nothing."""
 
 
 class Contained(RemoteObject):
@@ -395,9 +394,7 @@ def new_class(remote: Remote, place: int, node: Mapping[str, Any]) -> type:
     return found
 
 
-def new_object(
-    remote: Remote, place: int, node: Mapping[str, Any], kind: type, content: Any = None
-) -> Any:
+def new_object(remote: Remote, place: int, node: Mapping[str, Any], kind: type, content: Any = None) -> Any:
     """An object of a class that stands for the learner's, or of none that is known here.
 
     content: what it holds for good, where its class derives from a plain type that cannot change.

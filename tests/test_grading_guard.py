@@ -104,6 +104,35 @@ def test_nothing_is_graded_where_the_solution_falls_short_until_the_check_is_ski
     assert "-3.5" not in json.dumps(grading.records(tmp_path)), "students hear nothing of hidden tests"
 
 
+def test_a_test_that_ends_in_a_text_is_refused_with_what_to_write_instead(tmp_path):
+    write_source(tmp_path, DOUBLE, check_cell("t", "# trust: inside\nassert double(2) == 4\nstr(double(2))"))
+    hand_in(tmp_path, "ada", RIGHT)
+    done = grading.grade(tmp_path)
+    assert done.returncode == 2 and "The test gave no number of points from 0 to 1." in done.stderr
+    assert "put `;` behind its last expression" in done.stderr and "put the comment" not in done.stderr
+
+
+def test_a_course_without_assignments_is_told_where_they_belong(tmp_path):
+    (tmp_path / "source").mkdir()
+    call = [sys.executable, "-m", "autograder", "check-course", str(tmp_path)]
+    done = subprocess.run(call, capture_output=True, text=True, env=grading.environment(), timeout=60)
+    assert done.returncode == 2 and "the course has no assignment" in done.stderr
+    assert "source/ASSIGNMENT/NOTEBOOK.ipynb" in done.stderr
+
+
+def test_students_who_were_graded_by_a_former_test_are_named(tmp_path):
+    write_source(tmp_path, DOUBLE, PASSES)
+    for student in ("ada", "ben"):
+        hand_in(tmp_path, student, RIGHT)
+    assert graded(tmp_path) == {"ada": 1.0, "ben": 1.0}
+    write_source(tmp_path, DOUBLE, check_cell("t", "assert double(3) == 6"))
+    (tmp_path / "submitted" / "ben").rename(tmp_path / "elsewhere")
+    done = grading.grade(tmp_path)
+    assert "changed after ben; give `grade` their files again" in done.stdout
+    (tmp_path / "elsewhere").rename(tmp_path / "submitted" / "ben")
+    assert "give `grade` their files again" not in grading.grade(tmp_path).stdout
+
+
 def test_a_course_is_graded_from_any_folder_once_tried_with_the_smaller_limit_and_without_the_excluded(
     tmp_path,
 ):

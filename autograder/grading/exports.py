@@ -136,9 +136,8 @@ def _enlist(gradebook: Gradebook, marks: Marks, listed: Roster) -> None:
     numbers = {s: next(filter(None, (marks.number(s, p) for p in platforms)), "") for s in marks.students}
     marks.people = listed.match(numbers)
     for student in sorted(marks.students.keys() - marks.people.keys()):
-        marks.warnings.append(
-            f"{student} is not in the roster, or not beyond doubt: last in canvas.csv, not in moodle.csv."
-        )
+        who = f"{student} is not in the roster, or fits several of its people"
+        marks.warnings.append(f"{who}: last in canvas.csv, not in moodle.csv.")
     for student, person in marks.people.items():
         _fill(marks.students[student], person, listed.kind)
     for person in listed.people if listed.kind == roster.PLAIN else ():

@@ -21,7 +21,7 @@ from autograder.grading.book import VERSION, Journal, write
 from autograder.grading.intake import File, Submission
 from autograder.grading.needed import without_magics
 from autograder.grading.plan import Cell, Notebook, Plan
-from autograder.grading.score import Grader, prefix_of
+from autograder.grading.score import NO_NUMBER, Grader, prefix_of
 from rslib.errors import ConfigError
 from rslib.store import versions
 
@@ -33,6 +33,7 @@ MEND = (
     "mend the test or the solution, or put the comment `# trust: inside` into the cell: it is then judged in "
     "the student's process, less safely"
 )
+MEND_NUMBER = "let the cell end in a number of points or in None, or put `;` behind its last expression"
 NO_SOLUTION = "the source holds no solution; write it between ### BEGIN SOLUTION and ### END SOLUTION"
 
 
@@ -114,7 +115,7 @@ def _shortfall(plan: Plan, notebook: Notebook, cell: Cell, row: Mapping[str, Any
     place = f"{plan.assignment}/{notebook.name}, cell {cell.grade_id}"
     if unsolved:
         return Shortfall(place, f"{why} ({unsolved[-1].grade_id}: as released)", NO_SOLUTION)
-    return Shortfall(place, why, MEND)
+    return Shortfall(place, why, MEND_NUMBER if NO_NUMBER in row["why"] else MEND)
 
 
 def _unsolved(answer: Cell) -> bool:

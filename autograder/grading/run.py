@@ -164,11 +164,25 @@ def grade_course(
             changes = run(course, journal, book, todo, sandbox, limits, workers, skip_check)
             book.assign_penalties(list(known))
             records = [journal.read(one.assignment, one.student) for one in found.submissions]
+            found.warnings += former(known, journal.everything())
             now = sorted({one.assignment for one in found.submissions})
             paths, warnings = export(course.root, book.gradebook, journal.everything(), listed, now)
             found.warnings += warnings
             found.warnings += rewrite(book, records, only_given=True)
         summary(records, len(todo), time.monotonic() - start, found, changes, paths)
+
+
+def former(known: Mapping[str, Plan], records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence for each assignment whose tests changed since some students were graded."""
+    behind: dict[str, list[str]] = {}
+    for record in records:
+        plan = known.get(record["assignment"])
+        if plan is not None and record["key"].get("release") != plan.digest:
+            behind.setdefault(plan.assignment, []).append(record["student"])
+    return [
+        f"{name}: a test, or the points, changed after {', '.join(students)}; give `grade` their files again."
+        for name, students in behind.items()
+    ]
 
 
 def _nothing(found: Found, where: Path, names: Mapping[str, Sequence[str]]) -> DataError:
@@ -327,5 +341,9 @@ def plans(course: Course, only: str) -> dict[str, Plan]:
     known = course.assignments()
     chosen = [name for name in known if not only or name == only or name.split("_")[0] == only]
     if not chosen:
-        raise ConfigError(f"there is no assignment {only!r}", fix=f"Known: {', '.join(known) or 'none'}.")
+        fix = (
+            f"Known: {', '.join(known)}." if known else "Put notebooks into source/ASSIGNMENT/NOTEBOOK.ipynb."
+        )
+        what = f"there is no assignment {only!r}" if known else "the course has no assignment"
+        raise ConfigError(what, where=str(course.root), fix=fix)
     return {name: course.plan(name) for name in chosen}

@@ -24,6 +24,8 @@ from autograder.grading.sandbox import CONTAINER, NONE, Ended, Sandbox
 
 TRIES = 3
 """How often a submission is graded whose server ends while it runs."""
+NO_NUMBER = "The test gave no number of points"
+"""How the reason begins where a test cell ends in a text, an array or a number out of range."""
 
 
 @dataclass(frozen=True)
@@ -255,7 +257,7 @@ def points_of(result: Mapping[str, Any] | None, most: float) -> tuple[float, str
     if gave is None:
         return most, ""
     if gave is False or not 0 <= gave <= most:
-        return 0.0, f"The test gave no number of points from 0 to {most:g}."
+        return 0.0, f"{NO_NUMBER} from 0 to {most:g}."
     return gave, result["why"] or ("" if gave == most else f"{gave:g} of {most:g} points.")
 
 

@@ -277,7 +277,7 @@ def test_a_test_cell_that_takes_too_long_is_told_and_nothing_more_is_asked(monke
         monkeypatch.setattr(bounds, "TEST", 0.3)
         remote = Remote(Channel(-1, -1))
         tests = Examiner(
-            {"trusted": [], "answers": [], "own": [], "read": [], "written": []}, remote, tmp_path
+            {"trusted": [], "answers": [], "own": [], "read": [], "written": []}, remote, tmp_path, None
         )
         remote.names = lambda names: {}
         cell = {"source": "while True: pass", "hidden": False, "visible": [], "most": 1.0}

@@ -192,6 +192,7 @@ CONFINED = """
 import importlib, sys
 from pathlib import Path
 from autograder.grading.confined import confine
+from autograder.grading.reach import Reach
 from autograder.grading.sandbox import modules_for
 from autograder.grading.server import threads
 for name in modules_for(sys.argv[1].split(",")):
@@ -199,7 +200,7 @@ for name in modules_for(sys.argv[1].split(",")):
 assert threads() == 1, "nothing could be forked"
 class Nobody:
     lost = "there is no learner"
-confine([], Path(sys.argv[2]), Nobody())
+confine([], Path(sys.argv[2]), Nobody(), Reach(Path(sys.argv[2])))
 from autograder.exercises.nb04_3 import base_policy, hidden_prompts, judged
 from autograder.grading import kinds
 import numpy as np

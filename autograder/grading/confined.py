@@ -12,22 +12,17 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from autograder.grading.isolate import WORK
+from autograder.grading.reach import NotOutside, Reach
 from autograder.grading.remote import Remote
-from rslib.errors import RSError
 
-FORBIDDEN = (
-    "os.system",
-    "os.exec",
-    "os.posix_spawn",
-    "os.spawn",
-    "os.fork",
-    "os.forkpty",
-    "subprocess.Popen",
-)
-"""Audit events of starting a program: no test of values needs one."""
+Lacking = Callable[[Any], str | None]
+"""What names the path to ask the learner's process for; None for any other."""
+
 UNPICKLED = {
     ("numpy._core.multiarray", "_reconstruct"),
     ("numpy.core.multiarray", "_reconstruct"),
@@ -49,31 +44,27 @@ UNPICKLED = {
 """What a pickle may name: makers of plain data."""
 
 
-class NotOutside(RSError):
-    """Something that a test cell asks for and that is not done outside of the learner's process."""
-
-    def __init__(self, what: str) -> None:
-        fix = "Write the line `# trust: inside` into the cell: it is then run in the sandbox, and holds less."
-        super().__init__(f"{what} is not done outside of the learner's process", fix=fix)
+LEARNERS = (WORK, "/tmp", "/dev/shm")
+"""Where a learner's process keeps files of its own."""
 
 
-def confine(texts: Sequence[str], folder: Path, remote: Remote) -> None:
+def confine(texts: Sequence[str], folder: Path, remote: Remote, reach: Reach) -> None:
     """Confine this process, for good: it examines one submission. texts: all that the instructor wrote.
 
     folder: holds the course's files; what a test opens there by a relative path and does not find is fetched.
+    reach: the files of this machine that are reached from now on.
     """
     for name in ("eval", "exec", "compile"):
         setattr(builtins, name, _of_the_course(getattr(builtins, name), "\n".join(texts), str(folder)))
     sys.addaudithook(_audit)
-    opened = _fetching(builtins.open, folder, remote)
-    builtins.open = io.open = opened
-    os.path.exists = _known(os.path.exists, folder, remote)
-    os.path.isfile = _known(os.path.isfile, folder, remote)
+    reach.close()
+    lacking = partial(_lacking, folder=os.path.realpath(folder), reach=reach)
+    builtins.open = io.open = _fetching(builtins.open, lacking, remote)
+    os.path.exists = _known(os.path.exists, lacking, remote)
+    os.path.isfile = _known(os.path.isfile, lacking, remote)
 
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:
-    if event in FORBIDDEN:
-        raise NotOutside("starting a program")
     if event == "pickle.find_class" and tuple(args) not in UNPICKLED:
         raise NotOutside(f"unpickling `{args[0]}.{args[1]}`")
 
@@ -86,33 +77,38 @@ def _of_the_course(real: Callable[..., Any], texts: str, folder: str) -> Callabl
         ours = frame.f_code.co_filename in ("<test>", "<course>") or frame.f_code.co_filename.startswith(
             folder
         )
+        if real.__name__ != "compile" and not args and not options:
+            args = frame.f_globals, frame.f_locals
         if not ours:
             return real(source, *args, **options)
         text = source.decode("utf-8", "replace") if isinstance(source, bytes | bytearray) else source
         if isinstance(text, str) and text.strip() not in texts:
             raise NotOutside(f"`{real.__name__}` of a text that is not the course's own")
-        if real.__name__ != "compile" and not args and not options:
-            args = frame.f_globals, frame.f_locals
         return real(source, *args, **options)
 
     return confined
 
 
-def _relative(path: Any, folder: Path) -> str | None:
-    """A path below the folder that is not there, relative to it; None for any other."""
+def _lacking(path: Any, folder: str, reach: Reach) -> str | None:
+    """A path that only the learner's process may know: below the folder, relative to it, or in LEARNERS."""
     try:
         text = os.fspath(path)
-        inside = os.path.relpath(os.path.abspath(text), folder) if isinstance(text, str) else ".."
+        full = os.path.abspath(text) if isinstance(text, str) else ""
+        if not full or os.access(text, os.F_OK):
+            return None
     except (TypeError, ValueError):
         return None
-    return None if inside.startswith("..") or os.access(text, os.F_OK) else inside
+    if full.startswith(f"{folder}/"):
+        return os.path.relpath(full, folder)
+    theirs = any(full.startswith(f"{place}/") for place in LEARNERS)
+    return full if theirs and not reach.may(full) else None
 
 
-def _fetching(real: Callable[..., Any], folder: Path, remote: Remote) -> Callable[..., Any]:
+def _fetching(real: Callable[..., Any], lacking: Lacking, remote: Remote) -> Callable[..., Any]:
     """`open` that gives a copy of the learner's file where the course has none of that name."""
 
     def confined(file: Any, mode: str = "r", *args: Any, **options: Any) -> Any:
-        name = None if isinstance(file, int) or mode.strip("bt") != "r" else _relative(file, folder)
+        name = None if isinstance(file, int) or mode.strip("bt") != "r" else lacking(file)
         if name is None or remote.lost:
             return real(file, mode, *args, **options)
         content = remote.value({"do": "file", "path": name})
@@ -127,11 +123,11 @@ def _fetching(real: Callable[..., Any], folder: Path, remote: Remote) -> Callabl
     return confined
 
 
-def _known(real: Callable[..., bool], folder: Path, remote: Remote) -> Callable[..., bool]:
+def _known(real: Callable[..., bool], lacking: Lacking, remote: Remote) -> Callable[..., bool]:
     """`exists` or `isfile` that knows the learner's files too."""
 
     def confined(path: Any) -> bool:
-        name = None if real(path) else _relative(path, folder)
+        name = None if real(path) else lacking(path)
         if name is None or remote.lost:
             return real(path)
         return remote.value({"do": "exists", "path": name}) is True

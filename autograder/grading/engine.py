@@ -66,6 +66,12 @@ def forgotten(course: Path, isolation: str) -> Iterator[None]:
             shutil.rmtree(folder(course / ".grading"), ignore_errors=True)
 
 
+def folders(job: Mapping[str, Any]) -> list[Path]:
+    """The folders that judging this job changes: none without an engine's results."""
+    names = (JUDGED, *((SHOWN,) if job["engine"] and _fills(job) else ())) if job["engine"] else ()
+    return [Path(job["engine"], name) for name in names]
+
+
 def begin(job: Mapping[str, Any], remote: Remote) -> None:
     """Let this process keep what it measures, and the instructor's own solution what it computes."""
     if job["engine"]:

@@ -38,6 +38,7 @@ from autograder.grading.confined import confine
 from autograder.grading.mirror import Mirror
 from autograder.grading.needed import binds, without_magics
 from autograder.grading.outputs import clean, kept, size
+from autograder.grading.reach import Reach, shown
 from autograder.grading.remote import TESTS, Lost, Remote, RemoteObject, RemoteWork
 from autograder.grading.server import load
 from autograder.grading.testcell import (
@@ -80,8 +81,8 @@ OUTPUTS_NOT_SHOWN = "(Outputs after a hidden test are not shown.)"
 class Examiner:
     """The namespace in which an instructor's test cells run, and the points that they gave."""
 
-    def __init__(self, job: Mapping[str, Any], remote: Remote, folder: Path) -> None:
-        self.job, self.remote, self.folder = job, remote, folder
+    def __init__(self, job: Mapping[str, Any], remote: Remote, folder: Path, reach: Reach) -> None:
+        self.job, self.remote, self.folder, self.reach = job, remote, folder, reach
         sys.modules["__main__"] = module = types.ModuleType("__main__")  # where tests patch names
         self.space: dict[str, Any] = module.__dict__
         self.space |= {"__name__": TESTS, "__builtins__": builtins, "open": builtins.open}  # as in IPython
@@ -115,7 +116,8 @@ class Examiner:
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             work = RemoteWork(self.remote, found.names, variant, Path(folder), self.job.get("class_seed"))
             self.remote.exits = False  # a check tells of an exit as of any other failure
-            verdict = grade(found, work, self._seed(exercise) if seed is None else seed)
+            with self.reach.lending():
+                verdict = grade(found, work, self._seed(exercise) if seed is None else seed)
             self.remote.exits = True
         self.verdicts.append(verdict.to_dict())
         return verdict
@@ -401,11 +403,11 @@ def examine(
         remote.lost = f"its process did not start: {error}"
     remote.asked = frozenset(job["answers"])
     engine.begin(job, remote)
-    work = _files(job, extras, remote, folder)
-    confine(
-        [*job["trusted"], *(cell["source"] for cell in job["cells"] if cell["role"] == "test")], work, remote
-    )
-    tests = Examiner(job, remote, folder)
+    work, texts = _files(job, extras, remote, folder), [*job["trusted"]]
+    texts += [cell["source"] for cell in job["cells"] if cell["role"] == "test"]
+    reach = Reach(folder, engine.folders(job), remote.pid)
+    confine(texts, work, remote, reach)
+    tests = Examiner(job, remote, folder, reach)
     room = [bounds.TEXT, bounds.PICTURES]
     for cell in job["cells"]:
         if cell["role"] == "test" and cell["inside"]:
@@ -420,7 +422,8 @@ def examine(
                 made = {"outputs": [_stream(f"{OUTPUTS_NOT_SHOWN}\n")], "why": ""}
         found["cells"][str(cell["place"])] = made
     found |= {"verdicts": tests.verdicts, "whose": tests.whose, "secrets": tests.secrets}
-    engine.end(job, remote)
+    with reach.lending():
+        engine.end(job, remote)
     return found | {"lost": remote.lost, "processor": _processor(remote)}
 
 
@@ -506,6 +509,7 @@ def main(argv: Sequence[str]) -> None:
     control = socket.socket(fileno=int(argv[0]))
     isolate.prctl(isolate.PDEATHSIG, signal.SIGKILL)
     load(argv[1].split(","), "autograder.grading.examine", list(argv))
+    shown()  # found out once, before the forks
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with contextlib.suppress(BrokenPipeError):  # nobody waits any more
         control.send(b"ready")
@@ -533,8 +537,7 @@ def _job(answer: socket.socket, wire: socket.socket | None = None) -> None:
         if wire is None:
             found = reading.read(job["outline"], parts[0])
         else:
-            with tempfile.TemporaryDirectory(prefix="examine-") as folder:
-                found = examine(job, parts, wire, Path(folder))
+            found = examine(job, parts, wire, Path(job["folder"]))
     except BaseException as error:  # what it says may hold inputs of a hidden test: it is not for learners
         print(f"{type(error).__name__}: {clean(str(error), 500)}", file=sys.stderr, flush=True)
         found = {"failed": "The grader stumbled over this notebook; look at it by hand."}

@@ -4,23 +4,49 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from autograder.grading import bounds
 from autograder.grading.sandbox import CALM, PACKAGE, START_SECONDS, Child, Ended
+from autograder.grading.troubles import is_full
 from autograder.grading.wire import Channel, WireError
 from rslib.errors import ConfigError, StoreError
 
 SPARE = 60.0
 """Seconds beyond a submission's own that judging may take."""
 SPACE = "Free some space, then run again: what was graded is kept."
+
+
+AROUND = """PATH HOME USER LOGNAME LANG LC_ALL LC_CTYPE TZ TMPDIR TMP TEMP LD_LIBRARY_PATH MPLCONFIGDIR
+    XDG_CACHE_HOME XDG_CONFIG_HOME HF_HOME VIRTUAL_ENV PYTHONHOME CUDA_VISIBLE_DEVICES"""
+"""What a test finds of the instructor's environment: a name that a learner chose must not fetch a key."""
+
+
+def _full() -> StoreError:
+    return StoreError("no disk space left for temporary files", where=tempfile.gettempdir(), fix=SPACE)
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[str]:
+    """A new folder, the only one that a fork may change. Raises StoreError where there is no room for it."""
+    try:
+        folder = tempfile.mkdtemp(prefix="examine-")
+    except OSError as error:
+        if is_full(error):
+            raise _full() from error
+        raise
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass
@@ -45,8 +71,9 @@ class Judge:
         call += [str(theirs.fileno()), ",".join(self.modules), self.label]
         own = CALM | {"PYTHONPATH": str(PACKAGE.parent), "HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg"}
         own["NBGRADER_EXECUTION"] = "autograde"
+        around = {name: os.environ[name] for name in AROUND.split() if name in os.environ} | own
         self.process = subprocess.Popen(
-            call, pass_fds=[theirs.fileno()], env=os.environ | own, stdin=subprocess.DEVNULL, cwd="/"
+            call, pass_fds=[theirs.fileno()], env=around, stdin=subprocess.DEVNULL, cwd="/"
         )
         theirs.close()
         ours.settimeout(START_SECONDS)
@@ -84,10 +111,10 @@ class Judge:
         extras: the contents of the learner's files that the job names.
         """
         seconds = job["limits"]["total_seconds"] + SPARE
-        most = dict(job) | {"processor": bounds.JUDGING}
-        return self._ask(
-            most, extras, [child.wire.fileno()], seconds, "Judging it took too much memory or time."
-        )
+        late = "Judging it took too much memory or time."
+        with _folder() as folder:  # the fork cannot take it away: it reaches what is below alone
+            most = dict(job) | {"processor": bounds.JUDGING, "folder": folder}
+            return self._ask(most, extras, [child.wire.fileno()], seconds, late)
 
     def _ask(
         self,
@@ -117,7 +144,7 @@ class Judge:
                     fork.end()
                     fork.close()
         if found.get("full"):
-            raise StoreError("no disk space left for temporary files", where=tempfile.gettempdir(), fix=SPACE)
+            raise _full()
         return found
 
     def _send(self, descriptors: Sequence[int]) -> None:

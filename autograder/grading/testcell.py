@@ -15,7 +15,7 @@ import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from autograder.grading.confined import NotOutside
+from autograder.grading.reach import NotOutside
 from autograder.grading.needed import assigned, captured, strange_magics, without_magics
 from autograder.grading.standins import RemoteObject
 

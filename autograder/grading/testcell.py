@@ -15,8 +15,8 @@ import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from autograder.grading.reach import NotOutside
 from autograder.grading.needed import assigned, captured, strange_magics, without_magics
+from autograder.grading.reach import NotOutside
 from autograder.grading.standins import RemoteObject
 
 ASKED = "_of_a_function"

@@ -20,7 +20,7 @@ COMMANDS = {
     "grade": "grade strangers' notebooks into nbgrader's gradebook",
     "check-course": "grade the instructor's own solutions: is every assignment graded rightly here?",
     "feedback": "write feedback pages anew, with scores and comments given by hand",
-    "doctor": "probe the walls that strangers' notebooks are run behind",
+    "doctor": "try every protection of the sandbox on this machine",
     "report": "a page on a graded assignment: pass rates, wrong ideas, work that is the same",
 }
 _MODULES = {"check": "shell", "check-course": "check_course", "solutions": "rendering"}

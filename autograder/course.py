@@ -35,9 +35,11 @@ README = """\
 Release: `nbgrader generate_assignment NAME`, then hand out release/NAME.
 Grade: `python -m autograder grade HANDED_IN --course .` (a folder or a zip, as downloaded) runs every
 notebook in a sandbox and fills gradebook.db, results.csv, canvas.csv and feedback/.
-`python -m autograder doctor` tries beforehand whether the sandbox holds on this machine.
+`python -m autograder doctor` tries beforehand whether the sandbox holds on this machine, and
+`python -m autograder check-course .` whether the solutions in source/ get all points.
 By hand: `jupyter lab` in this folder, menu Nbgrader > Formgrader > Manual Grading. Afterwards
 `python -m autograder feedback --course .` writes feedback/ and the tables anew with what you gave there.
+`python -m autograder report --course .` writes a page on each assignment.
 `nbgrader autograde`, and the bolt in formgrader, would run strangers' notebooks with your rights: refused.
 `c.RefuseUnsandboxed.trust_submissions = True` in nbgrader_config.py allows it, for people whom you trust.
 Run these with the environment that holds rslib activated: nbgrader needs its tools on the PATH.

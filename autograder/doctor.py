@@ -251,9 +251,9 @@ def milliseconds(sandbox: Sandbox, count: int = 15) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print every probe with its result; 0 if strangers can be graded here."""
-    argparse.ArgumentParser(prog="python -m autograder doctor", description="Probe the walls.").parse_args(
-        argv
-    )
+    argparse.ArgumentParser(
+        prog="python -m autograder doctor", description="Try every protection of the sandbox on this machine."
+    ).parse_args(argv)
     print(f"{platform.system()} {platform.release()}, Python {platform.python_version()}, user {os.getuid()}")
     why = bubblewrap_works()
     if why:

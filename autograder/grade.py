@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--roster", type=Path, help="class list of Canvas, Moodle or nbgrader, for exports")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="default: one for each core")
     parser.add_argument(
-        "--trust-submissions", action="store_true", help="run without walls if there are none"
+        "--trust-submissions", action="store_true", help="run them as you where there is no sandbox"
     )
     parser.add_argument(
         "--skip-check", action="store_true", help="grade though the instructor's own solution falls short"
@@ -115,9 +115,11 @@ def _parser() -> argparse.ArgumentParser:
 def add_sandbox(parser: argparse.ArgumentParser) -> None:
     """Options on what notebooks are run in, and on what they may use."""
     parser.add_argument("--container", default="", metavar="IMAGE", help="docker or podman, not bubblewrap")
-    parser.add_argument("--isolation", choices=("auto", BUBBLEWRAP, NONE), default="auto")
-    parser.add_argument("--cell-seconds", type=float, default=Limits.cell_seconds)
-    parser.add_argument("--total-seconds", type=float, default=Limits.total_seconds)
+    parser.add_argument(
+        "--isolation", choices=("auto", BUBBLEWRAP, NONE), default="auto", help="default: auto"
+    )
+    parser.add_argument("--cell-seconds", type=float, default=Limits.cell_seconds, help="for each cell")
+    parser.add_argument("--total-seconds", type=float, default=Limits.total_seconds, help="for each notebook")
     parser.add_argument("--memory", type=int, default=Limits.memory >> 20, help="MB for each submission")
 
 

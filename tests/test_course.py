@@ -1,9 +1,11 @@
 """`make course` writes a course that stock nbgrader releases, collects, marks and reports."""
 
+import argparse
 import copy
 import csv
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,7 +18,7 @@ from nbgrader.apps import NbGraderAPI, NbGraderApp
 from traitlets.config import PyFileConfigLoader
 
 from autograder import course
-from autograder.__main__ import COMMANDS
+from autograder.__main__ import COMMANDS, main
 from autograder.release import NOTEBOOKS, SOLUTIONS, instructor, release, scripts
 from autograder.rendering import REGION
 from tests.toy_course import toy_script
@@ -393,3 +395,65 @@ def test_the_formgrader_shows_all_five_and_a_browser_opens_the_feedback(marked_0
         driver.execute_script("arguments[0].scrollIntoView()", panel)
         driver.save_screenshot(str(browser.PICTURES / "feedback.png"))
         assert panel.is_displayed() and "1.2 Four orders that go wrong: 0 of 4 points" in panel.text
+
+
+DOCUMENTS = ["docs/instructor.md", "docs/grading-any-course.md"]
+LINE = re.compile(
+    r"^((?:python -m autograder|nbgrader) .+)$|`((?:python -m autograder|nbgrader) [^`\n]+)`", re.MULTILINE
+)
+
+
+def command_lines(document):
+    """Commands of a document, in blocks and within sentences, each as a list of words."""
+    text = (SOLUTIONS.parent / document).read_text(encoding="utf-8")
+    return [shlex.split(block or inline, comments=True) for block, inline in LINE.findall(text)]
+
+
+class Parsed(Exception):
+    """A command understood all of its arguments and was about to start."""
+
+
+@pytest.fixture
+def only_parse(monkeypatch):
+    """Every command of the project ends where it has parsed its arguments."""
+    parse = argparse.ArgumentParser.parse_args
+
+    def parse_and_end(self, *arguments):
+        parse(self, *arguments)
+        raise Parsed
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_and_end)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_the_documents_commands_parse(document, only_parse):
+    lines = [line[3:] for line in command_lines(document) if line[0] == "python"]
+    mentioned = [line[0] for line in lines if len(line) == 1]
+    assert len(lines) >= 4 and set(mentioned) <= COMMANDS.keys()
+    for line in (line for line in lines if len(line) > 1):
+        with pytest.raises(Parsed):
+            main(line)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_the_documents_commands_of_nbgrader_have_their_options(document):
+    lines = [line[1:] for line in command_lines(document) if line[0] == "nbgrader"]
+    assert len(lines) >= 2
+    for line in lines:
+        assert unknown_to_nbgrader(NbGraderApp, line) == [], line
+
+
+def unknown_to_nbgrader(application, words):
+    """Sub-commands and options of a command line of nbgrader that it does not have."""
+    program = application()
+    while words and words[0] in program.subcommands:
+        program, words = program.subcommands[words[0]][0](), words[1:]
+    options = {*program.aliases, *program.flags}
+    wrong = [w for w in words if w.startswith("--") and w[2:].split("=")[0] not in options]
+    return wrong + (words[:1] if program.subcommands else [])
+
+
+def test_a_command_that_nbgrader_lacks_is_seen():
+    assert unknown_to_nbgrader(NbGraderApp, ["formgrader"]) == ["formgrader"]
+    assert unknown_to_nbgrader(NbGraderApp, ["export", "--no-such"]) == ["--no-such"]
+    assert unknown_to_nbgrader(NbGraderApp, ["db", "assignment", "put", "x"]) == ["put"]

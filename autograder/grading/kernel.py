@@ -30,6 +30,7 @@ from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
+from autograder.grading import objects
 from autograder.grading.isolate import Limits
 from autograder.grading.kinds import CONTENT, LIKE, base_of
 from autograder.grading.outputs import clean, kept
@@ -155,7 +156,9 @@ class Kernel:
         self.shell, self.channel, self.limits = shell, channel, limits
         self.objects: list[Any] = []
         self.places: dict[int, int] = {}
-        self.to, self.leaves = Encoder(self.keep), []
+        self.own: frozenset[str] = frozenset()  # names of the course's classes
+        self.shared = objects.Shared(step=-1)
+        self.to, self.leaves = self.encoder(), []
         self.printed: list[tuple[io.StringIO, io.StringIO]] = []
         self.attributes: dict[tuple[str, str], Any] = {}
         self.builtins = {name: getattr(builtins, name) for name in ("input", "print", "open")}
@@ -169,15 +172,22 @@ class Kernel:
 
     def answer(self, request: Any, blobs: list[bytes]) -> None:
         """Do one thing and send what came of it, or the error."""
-        self.to, self.leaves = Encoder(self.keep, plain=request.get("plain") is True), []
+        self.shared.forget(request.get("gone", ()))
+        self.to, self.leaves = self.encoder(request.get("plain") is True), []
         to, more = self.to, {}
         try:
             with self.conditions(request, more):
                 reply = getattr(self, f"do_{request['do']}")(request, blobs, to)
+                reply |= to.rest()
         except BaseException as error:  # exits and interrupts of a learner's function are answers too
-            self.to = to = Encoder(self.keep)
+            self.to = to = self.encoder()
             reply = self.told(error)
+            reply |= to.rest()
         self.channel.send(more | reply, to.blobs)
+
+    def encoder(self, plain: bool = False) -> Encoder:
+        """What encodes a reply."""
+        return Encoder(self.keep, self.own, self.shared, plain)
 
     def keep(self, value: Any) -> dict[str, Any]:
         """A reference to a value that cannot cross, with what the grader may know of it."""
@@ -249,6 +259,16 @@ class Kernel:
             if name in space:
                 found[name] = to.node_or(space[name], self.keep)
         return {"values": found}
+
+    def do_classes(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
+        """Objects of the course's classes of these names cross by content from now on."""
+        self.own = frozenset(request["names"])
+        return {}
+
+    def do_sync(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
+        """Have objects of the course's classes be what the grader made of them."""
+        self.loads(blobs[0])
+        return {}
 
     def do_call(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
         """Call an object with the grader's arguments."""
@@ -378,11 +398,22 @@ class Kernel:
         """The grader's arguments; what stays with the grader becomes a function that asks it."""
         reader = pickle.Unpickler(io.BytesIO(content))
         reader.persistent_load = self.persistent
+        for _ in range(reader.load()):
+            one, parts, state = reader.load()
+            objects.fill(one, parts)
+            objects.set_state(one, state)
+            self.shared.note(one)
         return reader.load()
 
     def persistent(self, mark: Any) -> Any:
         """A value of the learner's that comes back, a tensor to differentiate by, or a live object."""
         kind, *rest = mark
+        if kind == "class":
+            return self.class_of(*rest)
+        if kind == "member":
+            return objects.member(self.class_of(rest[0]), rest[1])
+        if kind == "own":
+            return self.own_object(*rest)
         if kind == "mine":
             return self.objects[rest[0]]
         if kind == "leaf":
@@ -391,6 +422,17 @@ class Kernel:
             return tensor if plain else tensor * 1.0  # a result may be changed in place, a leaf may not
         place, name, acts = rest
         return (LiveObject if acts else Live)(self, place, name)
+
+    def class_of(self, name: str) -> type:
+        """The class that the notebook has under a qualified name of the course's."""
+        first, *more = name.split(".")
+        return functools.reduce(getattr, more, self.shell.user_ns[first])
+
+    def own_object(self, name: str, number: int, content: Any) -> Any:
+        """An object of a class of the course's; the one that came before under this number."""
+        if number not in self.shared.objects:
+            self.shared.keep(number, objects.bare(self.class_of(name), content))
+        return self.shared.objects[number]
 
     @contextlib.contextmanager
     def conditions(self, request: Any, more: dict[str, Any]) -> Iterator[None]:
@@ -471,8 +513,9 @@ def _as_function(value: Live) -> Callable[..., Any]:
 
 
 def _callback(kernel: Kernel, place: int, content: Callable[[Encoder], dict[str, Any]]) -> Any:
-    to = Encoder(kernel.keep)
-    kernel.channel.send({"callback": place} | content(to) | kernel.said(last=False), to.blobs)
+    to = kernel.encoder()
+    told = {"callback": place} | content(to) | to.rest()
+    kernel.channel.send(told | kernel.said(last=False), to.blobs)
     while True:
         reply, blobs = kernel.channel.receive()
         if "do" not in reply:

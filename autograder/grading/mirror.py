@@ -23,7 +23,8 @@ from unittest import mock
 import numpy as np
 
 from autograder.grading.needed import without_magics
-from autograder.grading.remote import Remote, RemoteObject, write_back
+from autograder.grading.objects import write_back
+from autograder.grading.remote import Remote, RemoteObject
 
 MISSING = object()
 BUILTINS = ("input", "print", "open")

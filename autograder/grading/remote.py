@@ -7,6 +7,8 @@ plain data crosses. A function that returns an object whose `==` is always true 
 from __future__ import annotations
 
 import contextlib
+import enum
+import functools
 import io
 import operator
 import os
@@ -23,10 +25,11 @@ from typing import Any
 import numpy as np
 
 from autograder.exercise import Variant
-from autograder.grading import kinds, standins
+from autograder.grading import kinds, objects, standins
+from autograder.grading.objects import TESTS, write_back
 from autograder.grading.outputs import clean
 from autograder.grading.standins import RemoteError, RemoteObject
-from autograder.grading.wire import Channel, Decoder, Gone, Late, WireError, bytes_of, tensor_of
+from autograder.grading.wire import Channel, Decoder, Encoder, Gone, Late, WireError, bytes_of, tensor_of
 from autograder.work import Work
 from rslib import errors
 
@@ -35,8 +38,6 @@ CALL_SECONDS = 60.0
 GRACE = 5.0
 """Seconds that a cell may take to notice that its time is over."""
 BIGGEST_MODEL = 64 << 20
-TESTS = "tests"
-"""The module of what test cells define."""
 SAID = 100_000
 """Characters that one call may print."""
 ACTS = ("call", "operate", "attribute", "assign")
@@ -69,6 +70,7 @@ class Remote:
         self.lives: list[Callable[..., Any]] = []
         self.asked: frozenset[str] = frozenset()
         self.classes: dict[int, type] = {}
+        self.known = objects.Known(RemoteObject)
         self.space: Mapping[str, Any] = {}
         self.exits = False
         self.graph: tuple[list[Any], list[int]] = [], []
@@ -90,7 +92,10 @@ class Remote:
         acts = request["do"] in ACTS
         if acts and self.before:
             self.before()
-        more = {"stdin": self.stdin, "seconds": self.call_seconds} if acts else {}
+        if acts and args is None and self.known.changed():
+            self.ask({"do": "sync"}, ())
+        more: dict[str, Any] = {"stdin": self.stdin, "seconds": self.call_seconds} if acts else {}
+        more |= {"gone": self.known.unused()} if acts else {}
         blobs = [self._pickled(args, leaves)] if args is not None else []
         reply, parts = self._exchange(more | dict(request), blobs, seconds or self.call_seconds + GRACE)
         if acts:
@@ -100,8 +105,12 @@ class Remote:
         if "error" in reply:
             if request.get("name") == "next" and reply["error"][:1] == [["builtins", "StopIteration"]]:
                 raise StopIteration
-            raise self._raised(reply, parts)
-        return reply, Decoder(parts, self.refer), leaves
+            decoder = Decoder(parts, self.refer, self.known)
+            raised = self._raised(reply, decoder)
+            with contextlib.suppress(WireError):
+                decoder.rest(reply)
+            raise raised
+        return reply, Decoder(parts, self.refer, self.known), leaves
 
     def _exchange(
         self, request: dict, blobs: list[bytes], seconds: float
@@ -131,7 +140,14 @@ class Remote:
     def value(self, request: Mapping[str, Any], args: Any = None) -> Any:
         """The value of the reply to a request."""
         reply, decoder, _ = self.ask(request, args)
-        return decoder.value(reply.get("value"))
+        found = decoder.value(reply.get("value"))
+        decoder.rest(reply)
+        return found
+
+    def learn(self) -> None:
+        """Tell the learner's process which classes the instructor's statements defined here."""
+        if names := self.known.learn(self.space):
+            self.ask({"do": "classes", "names": names})
 
     def run(self, source: str, seconds: float) -> tuple[list[Any], bool]:
         """Run a cell: its outputs as the learner's process tells them, and whether it raised."""
@@ -147,6 +163,7 @@ class Remote:
         reply, decoder, _ = self.ask(asked, seconds=seconds + GRACE)
         outputs = reply.get("outputs")
         value = decoder.value(reply.get("value"))
+        decoder.rest(reply)
         return (outputs if isinstance(outputs, list) else []), bool(reply.get("raised")), value
 
     def names(self, names: Sequence[str], plain: bool = False) -> dict[str, Any]:
@@ -157,7 +174,9 @@ class Remote:
         reply, decoder, _ = self.ask({"do": "get", "names": list(names), "plain": plain})
         values = reply.get("values")
         values = values if isinstance(values, dict) else {}
-        return {name: decoder.value(values[name]) for name in names if name in values}
+        found = {name: decoder.value(values[name]) for name in names if name in values}
+        decoder.rest(reply)
+        return found
 
     def call(self, place: int, args: tuple, options: dict, *, back: bool, **conditions: Any) -> Any:
         """Call an object of the learner's. `back`: what it does to its arguments happens to ours."""
@@ -168,6 +187,7 @@ class Remote:
         self.graph = inputs, [n for n in leaves if type(n) is int] if isinstance(leaves, list) else []
         value = decoder.value(reply.get("value"))
         after = decoder.value(reply.get("after")) if back else None
+        decoder.rest(reply)
         if isinstance(after, list) and len(after) == 2:
             write_back([list(args), options], [list(after[0]), after[1]])
         same = reply.get("same")
@@ -184,7 +204,7 @@ class Remote:
 
     def _call_back(self, reply: Mapping[str, Any], parts: Sequence[bytes]) -> None:
         """Call an object of ours with the learner's data; an exception of it goes back as one."""
-        decoder, place = Decoder(parts, self.refer), reply["callback"]
+        decoder, place = Decoder(parts, self.refer, self.known), reply["callback"]
         _print(reply)
         if type(place) is not int or not 0 <= place < len(self.lives):
             raise WireError("a callback to nothing")
@@ -200,6 +220,7 @@ class Remote:
         """The result of a call, or what an object shows whose class a test cell defines, or of a mock."""
         name, target = reply.get("attribute"), self.lives[place]
         args, options = decoder.value(reply["args"]) if name is None else ((), {})
+        decoder.rest(reply)
         if name is None and "operate" not in reply:
             return target(*args, **options)
         if type(target).__module__ not in (TESTS, "unittest.mock"):
@@ -211,8 +232,24 @@ class Remote:
         return getattr(target, name)
 
     def _pickled(self, value: Any, leaves: list[Any]) -> bytes:
+        """A value in pickle's form: the number of the instructor's objects in it, their parts, the value.
+
+        The innermost come first: an object that is a key of a dict must be whole by then.
+        """
+        lives, inner = len(self.lives), _Pickler(io.BytesIO(), self, [])
+        inner.dump(value)
+        for one in self.known.changed():
+            inner.dump(one)
+        for one in inner.objects:  # it grows
+            inner.dump((objects.content_of(one), objects.state_of(one)))
+        del self.lives[lives:]
         buffer = io.BytesIO()
-        _Pickler(buffer, self, leaves).dump(value)
+        pickler = _Pickler(buffer, self, leaves)
+        pickler.dump(len(inner.objects))
+        for one in reversed(inner.objects):
+            pickler.dump((one, objects.content_of(one), objects.state_of(one)))
+            self.known.note(one)
+        pickler.dump(value)
         return buffer.getvalue()
 
     def refer(self, node: Mapping[str, Any], decoder: Decoder) -> Any:
@@ -255,9 +292,10 @@ class Remote:
         """Give an attribute of an object of theirs a value, or without one take it away."""
         self.ask({"do": "assign", "o": place, "name": name}, values)
 
-    def _raised(self, reply: Mapping[str, Any], parts: Sequence[bytes], depth: int = 0) -> Exception:
+    def _raised(self, reply: Mapping[str, Any], decoder: Decoder, depth: int = 0) -> Exception:
         """The learner's exception, and that which it came of."""
-        decoder, args, theirs = Decoder(parts, self.refer), [], None
+        args: list[Any] = []
+        theirs = None
         with contextlib.suppress(WireError):
             args = list(decoder.value(reply.get("args") or []))
         if isinstance(of := reply.get("of"), dict) and of.get("k") == "class":
@@ -269,7 +307,7 @@ class Remote:
             found.__dict__.update({name: facts[name] for name in names})
         cause = reply.get("cause")
         if isinstance(cause, dict) and "error" in cause and depth < 3:
-            found.__cause__ = self._raised(cause, parts, depth + 1)
+            found.__cause__ = self._raised(cause, decoder, depth + 1)
         return found
 
 
@@ -286,6 +324,8 @@ class _Pickler(pickle.Pickler):
     def __init__(self, buffer: io.BytesIO, remote: Remote, leaves: list[Any]) -> None:
         super().__init__(buffer)
         self.remote, self.leaves = remote, leaves
+        self.objects: list[Any] = []
+        self.seen: set[int] = set()
 
     def persistent_id(self, value: Any) -> Any:
         """A mark for what does not cross by content; None for the rest."""
@@ -296,11 +336,29 @@ class _Pickler(pickle.Pickler):
         if type(value).__module__ == "torch" and getattr(value, "requires_grad", False):
             self.leaves.append(value)
             return "leaf", value.detach(), value.is_leaf
+        known = self.remote.known
+        if isinstance(value, type) and known.classes.get(value.__qualname__) is value:
+            return "class", value.__qualname__
+        if known.is_own(value) and _crosses(value, known):
+            return self._own(value, known)
         if _is_live(value):
             self.remote.lives.append(value)
             acts = type(value).__module__ in (TESTS, "unittest.mock")
             return "live", len(self.remote.lives) - 1, _shown(value), acts
         return None
+
+    def _own(self, value: Any, known: objects.Known) -> tuple[Any, ...]:
+        """A mark for an object of a class of the instructor's; its parts are sent apart."""
+        name, number = type(value).__qualname__, None
+        if isinstance(value, enum.Enum):
+            return "member", name, objects.member_name(value)
+        content = None
+        number = known.number(value)
+        if number not in self.seen:
+            self.seen.add(number)
+            self.objects.append(value)
+            content = objects.content_of(value) if _is_value(value) else None
+        return "own", name, number, content
 
     def reducer_override(self, value: Any) -> Any:
         """Tensors as bytes, as torch's own way needs shared memory; made plainer, what cannot be pickled."""
@@ -312,6 +370,26 @@ class _Pickler(pickle.Pickler):
         if isinstance(value, tuple) and type(value).__module__ == "__main__":
             return kinds.named_tuple, (type(value).__name__, value._fields, tuple(value))
         return NotImplemented
+
+
+def _is_value(value: Any) -> bool:
+    return objects.base_of(type(value)) in objects.VALUES
+
+
+def _crosses(value: Any, known: objects.Known) -> bool:
+    """Whether all that an object of the instructor's holds would come back as it is, or can be called."""
+    if isinstance(value, enum.Enum) or id(value) in known.numbers:
+        return True
+    try:
+        Encoder(functools.partial(_stays, known)).node([objects.content_of(value), objects.state_of(value)])
+    except WireError:
+        return False
+    return True
+
+
+def _stays(known: objects.Known, value: Any) -> None:
+    if not (callable(value) or known.is_own(value) or isinstance(value, RemoteObject)):
+        raise WireError("an object that holds what cannot cross")
 
 
 def _is_live(value: Any) -> bool:
@@ -345,44 +423,6 @@ def _sendable(error: Exception) -> Exception:
 
 
 # Changes, generators, gradients, tables, models -------------------------------------------------------------
-
-
-def write_back(ours: Any, theirs: Any) -> None:
-    """Make our lists, dicts, arrays and tensors what the learner's function made of its copies.
-
-    >>> mine = [3, 1]; write_back([mine], [[1, 3]]); mine
-    [1, 3]
-    """
-    if isinstance(ours, list) and isinstance(theirs, list):
-        if len(ours) != len(theirs):
-            ours[:] = theirs
-        for place, other in enumerate(theirs):
-            _write_item(ours, place, other)
-    elif isinstance(ours, dict) and isinstance(theirs, dict):
-        for key in [key for key in ours if key not in theirs]:
-            del ours[key]
-        for key, other in theirs.items():
-            _write_item(ours, key, other)
-    elif hasattr(ours, "shape") and getattr(theirs, "shape", None) == ours.shape:
-        with contextlib.suppress(TypeError, ValueError, RuntimeError):
-            (ours.data if hasattr(ours, "detach") else ours)[...] = theirs
-
-
-def _write_item(ours: Any, key: Any, other: Any) -> None:
-    """Change what stands under a key in place if it can be, else put plain data there."""
-    one = ours[key] if isinstance(ours, list) or key in ours else None
-    if _by_content(one) and type(one) is type(other):
-        write_back(one, other)
-    elif not _by_content(one) and _simple(other):
-        ours[key] = other
-
-
-def _by_content(value: Any) -> bool:
-    return isinstance(value, list | dict | np.ndarray) or hasattr(value, "detach")
-
-
-def _simple(value: Any) -> bool:
-    return value is None or isinstance(value, bool | int | float | str | tuple | list | dict)
 
 
 def _advance(args: Sequence[Any], states: Any) -> None:

@@ -56,10 +56,8 @@ SEEN = (
     "work.py",
 )
 """What a learner's process sees of this package, with INSIDE. A new module is unseen until it stands here."""
-INSIDE = tuple(
-    f"{name}.py"
-    for name in "__init__ arrays frames isolate kernel kinds outputs processes server tables wire".split()
-)
+_INSIDE = "__init__ arrays frames isolate kernel kinds objects outputs processes server tables wire"
+INSIDE = tuple(f"{name}.py" for name in _INSIDE.split())
 """Parts of `grading` that run behind the walls."""
 STRANGER = 61_184
 """The user that a submission is in the sandbox."""

@@ -71,7 +71,7 @@ def compiled(source: str) -> list[types.CodeType]:
 
 
 def _code(tree: Any, mode: str) -> types.CodeType:
-    return compile(tree, "<test>", mode, ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    return compile(tree, "<test>", mode, ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
 
 
 def value_of(code: types.CodeType, space: dict[str, Any]) -> Any:

@@ -9,13 +9,14 @@ A value comes back with its type and its content, or does not come at all.
 from __future__ import annotations
 
 import base64
+import enum
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from autograder.grading import arrays, kinds
+from autograder.grading import arrays, kinds, objects
 from autograder.grading.arrays import bytes_of, tensor_of
 from autograder.grading.frames import (
     HEADER,
@@ -52,16 +53,32 @@ INLINE = 600
 """Bytes that cross within the JSON: a frame has few parts."""
 LONG = 4000
 """So long is a text that crosses as bytes."""
+CHAIN = MAX_DEPTH // 2
+"""So deep may an object of a course's class lie in others; one that lies deeper follows behind the values."""
 
 
 # From a value to JSON and bytes -----------------------------------------------------------------------------
 
 
 class Encoder:
-    """Turns values into JSON nodes and blobs; `keep` gives a node to what can only be referred to."""
+    """Turns values into JSON nodes and blobs; `keep` gives a node to what can only be referred to.
 
-    def __init__(self, keep: Callable[[Any], Any], plain: bool = False) -> None:
-        self.plain = plain  # a class of a learner's that derives from a plain type crosses as that type
+    plain: an object of a learner's class that derives from a plain type crosses as one of that type.
+    own: the qualified names of the course's classes. shared: their objects that both processes have.
+    """
+
+    def __init__(
+        self,
+        keep: Callable[[Any], Any],
+        own: Collection[str] = (),
+        shared: objects.Shared | None = None,
+        plain: bool = False,
+    ) -> None:
+        self.own, self.shared = own, shared or objects.Shared()
+        self.plain = plain
+        self.places: dict[int, int] = {}
+        self.objects: list[Any] = []
+        self.later: list[int] = []
         self.keep, self.blobs, self.nodes, self.size, self.raw = keep, [], 0, 0, 0
         self.seen: dict[int, int] = {}
         self.alive: list[Any] = []  # else the id of a list that is gone could be another's
@@ -74,6 +91,8 @@ class Encoder:
             raise WireError("the value is nested too deeply")
         if value is None or type(value) is bool:
             return value
+        if self.own and type(value).__module__ == "__main__" and type(value).__qualname__ in self.own:
+            return self._object(value, depth)
         if hasattr(type(value), "__dataclass_fields__"):  # whatever it derives from, its fields are asked for
             return self.keep(value)
         if not self.plain and (base := kinds.base_of(type(value))):
@@ -91,6 +110,40 @@ class Encoder:
         """A reference to an object of a class that derives from a plain type, and what it holds for good."""
         held = None if base in kinds.CHANGING else self.node(kinds.CONTENT[base](value), depth)
         return self.keep(value) | {"base": base, "v": held}
+
+    def _object(self, value: Any, depth: int) -> Any:
+        """An object of a course's class: its place in the frame, its class, its number for both processes."""
+        name = type(value).__qualname__
+        if isinstance(value, enum.Enum):
+            return {"member": [name, objects.member_name(value)]}
+        if id(value) in self.places:
+            return {"own": [self.places[id(value)]]}
+        place = self.places[id(value)] = len(self.objects)
+        self.objects.append(value)
+        number = self.shared.number(value)
+        if depth <= CHAIN or objects.base_of(type(value)) in objects.VALUES:
+            return {"own": [place, name, number, *self._parts(value, depth + 1)]}
+        self.later.append(place)
+        return {"own": [place, name, number]}
+
+    def _parts(self, value: Any, depth: int) -> list[Any]:
+        """The nodes of an object's content and attributes, each with whether it is what crossed before."""
+        before = self.shared.before(value)
+        content = self.node(objects.content_of(value), depth)
+        state = objects.state_of(value)
+        same = {name for name, part in state.items() if name in before and before[name] is part}
+        nodes = [[name, self.node(part, depth), name in same] for name, part in state.items()]
+        self.shared.note(value)
+        return [content, nodes]
+
+    def rest(self) -> dict[str, Any]:
+        """What follows behind the values of a frame: objects that changed, and those too deep in others."""
+        changed = self.node_or([one for one in self.shared.changed() if id(one) not in self.places], _nothing)
+        found = []
+        while self.later:
+            place = self.later.pop()
+            found.append([place, *self._parts(self.objects[place], 0)])
+        return {"changed": changed, "rest": found}
 
     def _kind(self, kind: kinds.Kind, value: Any, depth: int) -> Any:
         other = kind.exact and type(value) is not kind.type
@@ -133,6 +186,7 @@ class Encoder:
     def node_or(self, value: Any, other: Callable[[Any], Any]) -> Any:
         """The node of a value, or what `other` gives for one that is too large, stays, or cannot be read."""
         counts, blobs, alive = (self.nodes, self.size, self.raw), len(self.blobs), len(self.alive)
+        known = len(self.objects)
         try:
             return self.node(value)
         except Exception:  # a learner's own class may raise anything while it is read
@@ -141,7 +195,15 @@ class Encoder:
             for one in self.alive[alive:]:
                 del self.seen[id(one)]
             del self.alive[alive:]
+            for one in self.objects[known:]:
+                del self.places[id(one)]
+            del self.objects[known:]
+            self.later = [place for place in self.later if place < known]
             return other(value)
+
+
+def _nothing(value: Any) -> None:
+    """What stands for a value that is left out."""
 
 
 def _text_node(to: Encoder, value: str, depth: int) -> Any:
@@ -254,7 +316,14 @@ class Decoder:
     What a stranger wrote may break any library that builds a value: whatever that raises is a WireError.
     """
 
-    def __init__(self, blobs: Sequence[bytes], refer: Callable[[dict[str, Any], Decoder], Any]) -> None:
+    def __init__(
+        self,
+        blobs: Sequence[bytes],
+        refer: Callable[[dict[str, Any], Decoder], Any],
+        known: objects.Known | None = None,
+    ) -> None:
+        self.known = known or objects.Known()
+        self.objects: dict[int, Any] = {}
         self.blobs, self.refer, self.nodes, self.classes = blobs, refer, 0, 0
         self.made: list[tuple[Any, int]] = []
 
@@ -323,6 +392,50 @@ class Decoder:
                 return decode(self, node, depth)
         return self.refer(node, self)
 
+    def member(self, node: dict[str, Any], depth: int) -> Any:
+        """A member of an Enum of the course's."""
+        kind, name = kinds.only(node["member"], list)
+        return objects.member(self.known.kind(kind), name)
+
+    def object(self, node: dict[str, Any], depth: int) -> Any:
+        """An object of a class of the course's: one that was there before, that was sent, or a new one."""
+        place, *more = kinds.only(node["own"], list)
+        if not more:
+            return self.objects[kinds.only(place, int)]
+        name, number, *parts = more
+        kind, content = self.known.kind(name), None
+        self.count(3)
+        if kinds.only(place, int) in self.objects:
+            raise WireError("two objects of one number")
+        if objects.base_of(kind) in objects.VALUES:
+            content = kinds.only(self.value(parts[0], depth), objects.base_of(kind))
+            parts[0] = None
+        self.objects[place] = self.known.again(number, kind, content)
+        if parts:
+            self._receive(self.objects[place], parts, depth)
+        return self.objects[place]
+
+    def _receive(self, made: Any, parts: list[Any], depth: int) -> None:
+        """Fill an object with content and attributes."""
+        node, state = parts
+        base, content = objects.base_of(type(made)), self.value(node, depth)
+        if base in objects.FILLED:
+            objects.fill(made, kinds.only(content, base))
+        rows = [(name, self.value(part, depth), same) for name, part, same in kinds.only(state, list)]
+        objects.received(made, rows, self.known.stands_in)
+        self.known.note(made)
+
+    def rest(self, frame: Mapping[str, Any]) -> None:
+        """Read what follows behind the values of a frame: `Encoder.rest`."""
+        self.value(frame.get("changed"))
+        try:
+            for place, *parts in frame.get("rest") or ():
+                self._receive(self.objects[place], parts, 0)
+        except WireError:
+            raise
+        except Exception as error:
+            raise WireError("an object that nobody encoded") from error
+
     def kind(self, node: dict[str, Any], depth: int) -> Any:
         """A value of one of the `kinds`."""
         kind = kinds.named(node["y"])
@@ -356,6 +469,8 @@ def _decode_tuple(of: Decoder, node: dict[str, Any], depth: int) -> tuple:
 
 
 _DECODERS: dict[str, Callable[[Decoder, dict[str, Any], int], Any]] = {
+    "own": Decoder.object,
+    "member": Decoder.member,
     "y": Decoder.kind,
     "=": lambda of, node, depth: of.again(node["="]),
     "N": arrays.decode_number,

@@ -117,14 +117,14 @@ class Encoder:
         if isinstance(value, enum.Enum):
             return {"member": [name, objects.member_name(value)]}
         if id(value) in self.places:
-            return {"own": [self.places[id(value)]]}
+            return {"obj": [self.places[id(value)]]}
         place = self.places[id(value)] = len(self.objects)
         self.objects.append(value)
         number = self.shared.number(value)
         if depth <= CHAIN or objects.base_of(type(value)) in objects.VALUES:
-            return {"own": [place, name, number, *self._parts(value, depth + 1)]}
+            return {"obj": [place, name, number, *self._parts(value, depth + 1)]}
         self.later.append(place)
-        return {"own": [place, name, number]}
+        return {"obj": [place, name, number]}
 
     def _parts(self, value: Any, depth: int) -> list[Any]:
         """The nodes of an object's content and attributes, each with whether it is what crossed before."""
@@ -399,7 +399,7 @@ class Decoder:
 
     def object(self, node: dict[str, Any], depth: int) -> Any:
         """An object of a class of the course's: one that was there before, that was sent, or a new one."""
-        place, *more = kinds.only(node["own"], list)
+        place, *more = kinds.only(node["obj"], list)
         if not more:
             return self.objects[kinds.only(place, int)]
         name, number, *parts = more
@@ -469,7 +469,7 @@ def _decode_tuple(of: Decoder, node: dict[str, Any], depth: int) -> tuple:
 
 
 _DECODERS: dict[str, Callable[[Decoder, dict[str, Any], int], Any]] = {
-    "own": Decoder.object,
+    "obj": Decoder.object,
     "member": Decoder.member,
     "y": Decoder.kind,
     "=": lambda of, node, depth: of.again(node["="]),

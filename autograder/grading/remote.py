@@ -105,11 +105,7 @@ class Remote:
         if "error" in reply:
             if request.get("name") == "next" and reply["error"][:1] == [["builtins", "StopIteration"]]:
                 raise StopIteration
-            decoder = Decoder(parts, self.refer, self.known)
-            raised = self._raised(reply, decoder)
-            with contextlib.suppress(WireError):
-                decoder.rest(reply)
-            raise raised
+            raise self._raised(reply, Decoder(parts, self.refer, self.known))
         return reply, Decoder(parts, self.refer, self.known), leaves
 
     def _exchange(
@@ -308,6 +304,8 @@ class Remote:
         cause = reply.get("cause")
         if isinstance(cause, dict) and "error" in cause and depth < 3:
             found.__cause__ = self._raised(cause, decoder, depth + 1)
+        with contextlib.suppress(WireError):
+            decoder.rest(reply if depth == 0 else {})
         return found
 
 

@@ -35,6 +35,7 @@ import numpy as np
 
 from autograder.exercise import Variant
 from autograder.grading import bounds, engine, isolate, reading
+from autograder.grading.both_sides import Files, Modules
 from autograder.grading.confined import confine
 from autograder.grading.mirror import Mirror
 from autograder.grading.needed import binds, without_magics
@@ -174,7 +175,7 @@ class Examiner:
             names = [clean(o.get("ename"), 80) for o in outputs if isinstance(o, dict) and o.get("ename")]
             name = names[0] if names else "an exception"
             return self._fails(name, f"The test, run in the sandbox, stopped with {name}.")
-        gave = given(value, cell)
+        gave = None if type(value) is str else given(value, cell)  # to nbgrader a text is no points at all
         shown = [] if self.secrets else [o for o in _kept(outputs, limits, room) if _is_stream(o)]
         return {"outputs": shown + _number(gave), "why": "", "gave": gave}
 
@@ -451,19 +452,21 @@ def _files(job: Mapping[str, Any], extras: Sequence[bytes], remote: Remote, fold
     work = folder / "work"
     work.mkdir()
     content = {name: Path(path).read_bytes() for name, path in job["files"].items()}
-    for name, text in content.items():
+    ours = {name: text for name, text in content.items() if name not in job["left"]}
+    for name, text in ours.items():
         (work / name).parent.mkdir(parents=True, exist_ok=True)
         (work / name).write_bytes(text)
     os.chdir(work)
     sys.path.insert(0, str(work))
     theirs = dict(zip(job["extras"], extras, strict=True))
-    ours = {name: text for name, text in content.items() if name not in theirs or name not in job["left"]}
     files = {name: (0o644, text) for name, text in theirs.items() if name not in ours}
     files |= {name: (0o444, text) for name, text in ours.items()}
     if files and not remote.lost:
         request = {"do": "write", "files": [(name, mode) for name, (mode, _) in files.items()]}
         with contextlib.suppress(Lost):
             remote.send(request, [text for _, text in files.values()])
+    sys.meta_path.insert(0, Modules(remote, job["left"]))
+    remote.files = Files(remote, work, job["texts"])
     return work
 
 

@@ -69,7 +69,8 @@ def handed_in(plan: Plan, text: Callable[[Cell], str]) -> Submission:
     """The instructor's notebooks as if a student had handed them in, with `text` in each cell."""
     source = Path("source", plan.assignment)
     files = {n.name: Written(n.name, source, content=_written(n, text)) for n in plan.notebooks}
-    return Submission(SOLUTION, plan.assignment, files)
+    extras: dict[str, File] = {n: File(n, plan.files[n]) for n in plan.left_to_students & plan.files.keys()}
+    return Submission(SOLUTION, plan.assignment, files, extras=extras)
 
 
 def _written(notebook: Notebook, text: Callable[[Cell], str]) -> bytes:

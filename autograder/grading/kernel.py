@@ -382,6 +382,35 @@ class Kernel:
             path.chmod(mode)
         return {}
 
+    def do_files(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
+        """Files that a test made, under the paths that they have there."""
+        if not os.path.lexists(request["work"]):  # the test's working folder is this one
+            os.makedirs(os.path.dirname(request["work"]), exist_ok=True)
+            os.symlink(os.getcwd(), request["work"])
+        for name in request["gone"]:
+            if os.path.isfile(name):
+                os.remove(name)
+        for name in request["folders"]:
+            os.makedirs(name, exist_ok=True)
+        return self.do_write({"files": [(name, 0o644) for name in request["files"]]}, blobs, to)
+
+    def do_tree(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
+        """What lies under a path: bytes by relative path, None for folders and for what is large."""
+        top = Path(request["path"])
+        paths = [top, *(_some(top.rglob("*")) if top.is_dir() else ())]
+        found = {}
+        for path in (path for path in paths if path.exists()):
+            name = "" if path == top else path.relative_to(top).as_posix() + "/" * path.is_dir()
+            small = path.is_file() and path.stat().st_size <= FETCHED >> 6
+            found[name] = path.read_bytes() if small else None
+        return {"value": to.node(found)}
+
+    def do_import(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
+        """A module of the learner's, and the names in it that are for others."""
+        module = importlib.import_module(request["name"])
+        names = getattr(module, "__all__", [name for name in vars(module) if not name.startswith("_")])
+        return {"value": to.node([module, list(names)])}
+
     def do_weights(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
         """The weights of a model."""
         weights = self.objects[request["o"]].model.state_dict()

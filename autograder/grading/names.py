@@ -110,6 +110,13 @@ def shared(cells: Sequence[Text]) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(read | written), frozenset(written)
 
 
+def texts(cells: Sequence[Text]) -> frozenset[str]:
+    """Short texts in the instructor's own answers: some of them name files."""
+    nodes = [n for c in cells if c.role == "answer" for s in statements(c, c.solution) for n in ast.walk(s)]
+    found = {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+    return frozenset(text for text in found if 0 < len(text) < 200 and text.isprintable())
+
+
 def _bound_by(node: ast.stmt) -> set[str]:
     return assigned(ast.Module([node], type_ignores=[]))
 

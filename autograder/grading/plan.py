@@ -142,6 +142,11 @@ class Notebook:
         """Names that functions of the instructor's answers read from the notebook, and those they change."""
         return names.shared(self.cells)
 
+    @cached_property
+    def texts(self) -> frozenset[str]:
+        """Short texts in the instructor's answers: a file that a test makes may have such a name."""
+        return names.texts(self.cells)
+
     def judging(self) -> list[str]:
         """Modules that the tests need, by their full names."""
         trees = [ast.parse(text) for text in self.trusted]

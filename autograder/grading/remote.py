@@ -20,7 +20,7 @@ import types
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,6 +32,9 @@ from autograder.grading.standins import RemoteError, RemoteObject
 from autograder.grading.wire import Channel, Decoder, Encoder, Gone, Late, WireError, bytes_of, tensor_of
 from autograder.work import Work
 from rslib import errors
+
+if TYPE_CHECKING:
+    from autograder.grading.both_sides import Files
 
 CALL_SECONDS = 60.0
 """Seconds after which a call is stopped; one that does not heed that ends the whole submission."""
@@ -80,6 +83,7 @@ class Remote:
         self.before: Callable[[], None] | None = None
         self.after: Callable[[Mapping[str, Any]], None] | None = None
         self.stdin: str | None = None
+        self.files: Files | None = None
 
     def ask(
         self, request: Mapping[str, Any], args: Any = None, seconds: float | None = None
@@ -92,6 +96,8 @@ class Remote:
         acts = request["do"] in ACTS
         if acts and self.before:
             self.before()
+        if acts and self.files:
+            self.files.push(args)
         if acts and args is None and self.known.changed():
             self.ask({"do": "sync"}, ())
         more: dict[str, Any] = {"stdin": self.stdin, "seconds": self.call_seconds} if acts else {}
@@ -102,6 +108,8 @@ class Remote:
             _print(reply)
         if acts and self.after:
             self.after(reply)
+        if acts and self.files:
+            self.files.pull()
         if "error" in reply:
             if request.get("name") == "next" and reply["error"][:1] == [["builtins", "StopIteration"]]:
                 raise StopIteration

@@ -125,6 +125,7 @@ def _names(notebook: Notebook) -> dict[str, list[str]]:
     """Whose the notebook's names are, and the instructor's statements that give their own."""
     read, written = notebook.shared
     named = {"answers": notebook.lent, "own": notebook.own, "read": read, "written": written}
+    named["texts"] = notebook.texts
     return {"trusted": notebook.trusted} | {key: sorted(value) for key, value in named.items()}
 
 

@@ -42,7 +42,7 @@ class Files:
         sys.addaudithook(self._note)
 
     def _note(self, event: str, args: tuple[Any, ...]) -> None:
-        """A test makes a temporary folder or file; those of the grader itself lie beside the working folder."""
+        """A test makes a temporary folder or file; those of the grader lie beside the working folder."""
         if event in ("tempfile.mkdtemp", "tempfile.mkstemp"):
             path = os.path.abspath(args[0])
             if not path.startswith(os.path.dirname(self.work) + os.sep):
@@ -76,7 +76,7 @@ class Files:
                 self._take(top, found)
 
     def _take(self, top: str, found: Mapping[Any, Any]) -> None:
-        """What lies under a path of theirs: bytes by relative path, None for a folder or what is too large."""
+        """What lies under a path of theirs: bytes by relative path, None for a folder or a large file."""
         here = {}
         for name, content in found.items():
             if isinstance(name, str) and _plain(name) and isinstance(content, bytes | types.NoneType):

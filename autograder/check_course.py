@@ -29,7 +29,6 @@ CANNOT_CROSS = {
     "globals": "looks at all names of the notebook",
     "locals": "looks at all names of the notebook",
     "vars": "looks into an object of the student's",
-    "__code__": "looks at compiled code of the student's",
     "__globals__": "looks at all names of the notebook",
     "__closure__": "looks at compiled code of the student's",
     "stack": "looks at the frames of the student's process",

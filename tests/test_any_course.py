@@ -144,7 +144,7 @@ def compare(course: Path, stock: dict[str, Any], twins: dict[str, str], may_refu
 
 
 # Each course costs some five processor seconds. All of them: pytest -m "" tests/test_any_course.py
-SAMPLE = {"quickstart", "statistics", "first_year"}
+SAMPLE = {"quickstart", "statistics", "first_year", "objects", "files", "kinds"}
 COURSES = [pytest.param(name, marks=[] if name in SAMPLE else pytest.mark.slow, id=name) for name in names()]
 
 

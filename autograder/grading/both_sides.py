@@ -45,7 +45,7 @@ class Files:
         """A test makes a temporary folder or file; those of the grader lie beside the working folder."""
         if event in ("tempfile.mkdtemp", "tempfile.mkstemp"):
             path = os.path.abspath(args[0])
-            if not path.startswith(os.path.dirname(self.work) + os.sep):
+            if os.path.dirname(path) != os.path.dirname(self.work):
                 self.temporary.append(path)
 
     def push(self, args: Any) -> None:

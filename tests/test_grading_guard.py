@@ -105,7 +105,7 @@ def test_nothing_is_graded_where_the_solution_falls_short_until_the_check_is_ski
 
 
 def test_a_test_that_ends_in_a_text_is_refused_with_what_to_write_instead(tmp_path):
-    write_source(tmp_path, DOUBLE, check_cell("t", "# trust: inside\nassert double(2) == 4\nstr(double(2))"))
+    write_source(tmp_path, DOUBLE, check_cell("t", "assert double(2) == 4\nstr(double(2))"))
     hand_in(tmp_path, "ada", RIGHT)
     done = grading.grade(tmp_path)
     assert done.returncode == 2 and "The test gave no number of points from 0 to 1." in done.stderr

@@ -156,6 +156,8 @@ class Examiner:
             self.secrets = before or (cell["hidden"] and reached(error, cell))
             return self._fails(type(error).__name__, _told_of(error, cell, self.job["explain"]))
         gave = given(result, cell, self.verdicts[self._told_before :])
+        if self.job["explain"] and _unread(result):  # the instructor is told before anybody's marks differ
+            gave = False
         outputs = _number(gave)
         if self.secrets:
             return {"outputs": outputs, "why": "", "gave": gave}
@@ -175,7 +177,7 @@ class Examiner:
             names = [clean(o.get("ename"), 80) for o in outputs if isinstance(o, dict) and o.get("ename")]
             name = names[0] if names else "an exception"
             return self._fails(name, f"The test, run in the sandbox, stopped with {name}.")
-        gave = None if type(value) is str else given(value, cell)  # to nbgrader a text is no points at all
+        gave = None if type(value) is str or _unread(value) else given(value, cell)
         shown = [] if self.secrets else [o for o in _kept(outputs, limits, room) if _is_stream(o)]
         return {"outputs": shown + _number(gave), "why": "", "gave": gave}
 
@@ -361,6 +363,15 @@ def _constant(source: str) -> bool:
     """Whether a cell ends in a text or another constant, which says nothing about points."""
     last = ast.parse(without_magics(source)).body[-1:]
     return bool(last) and isinstance(last[0], ast.Expr) and isinstance(last[0].value, ast.Constant)
+
+
+def _unread(value: Any) -> bool:
+    """Whether nbgrader, which reads the text that is shown of a value, takes a NumPy number for all points.
+
+    >>> _unread(2.0), _unread(np.float64(2.0)) == (repr(np.float64(2.0)) != "2.0")
+    (False, True)
+    """
+    return isinstance(value, np.generic) and repr(value).startswith("np.")
 
 
 def _number(gave: float | bool | None) -> list[dict[str, Any]]:

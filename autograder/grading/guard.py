@@ -33,7 +33,10 @@ MEND = (
     "mend the test or the solution, or put the comment `# trust: inside` into the cell: it is then judged in "
     "the student's process, less safely"
 )
-MEND_NUMBER = "let the cell end in a number of points or in None, or put `;` behind its last expression"
+MEND_NUMBER = (
+    "let the cell end in a number of points (`float(...)` of a NumPy one) or in None, or put `;` behind its "
+    "last expression"
+)
 NO_SOLUTION = "the source holds no solution; write it between ### BEGIN SOLUTION and ### END SOLUTION"
 
 

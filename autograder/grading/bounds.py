@@ -11,7 +11,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,23 +45,46 @@ def limit(seconds: int) -> None:
 def patience(seconds: float) -> Iterator[None]:
     """Raise Overrun in the block after so many processor seconds, and each second from then on.
 
-    Between two steps of Python code only: a step in C that goes on beyond GRACE ends this process.
+    Between two steps of Python code only: a step in C that goes on beyond GRACE ends this process. A block
+    in another one does not lengthen the time of that.
     """
-
-    def ring(signum: int, frame: Any) -> None:
-        raise Overrun(f"a test took more than {seconds:g} seconds of processor time")
-
     soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
     last = int(time.process_time() + seconds) + GRACE
-    before = signal.signal(signal.SIGPROF, ring)
-    resource.setrlimit(resource.RLIMIT_CPU, (last if hard < 0 else min(last, hard), hard))
-    signal.setitimer(signal.ITIMER_PROF, seconds, 1)
+    resource.setrlimit(
+        resource.RLIMIT_CPU, (min(last, *(limit for limit in (soft, hard) if limit >= 0)), hard)
+    )
+    try:
+        told = f"a test took more than {seconds:g} seconds of processor time"
+        with _ringing(signal.SIGPROF, signal.ITIMER_PROF, time.process_time, seconds, told):
+            yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+
+
+def wait(seconds: float) -> contextlib.AbstractContextManager[None]:
+    """Raise Overrun in the block after so many seconds of the clock, and each second from then on."""
+    told = f"the test's own code, called by the learner's, took more than {seconds:.3g} seconds"
+    return _ringing(signal.SIGALRM, signal.ITIMER_REAL, time.monotonic, seconds, told)
+
+
+@contextlib.contextmanager
+def _ringing(
+    number: int, timer: int, clock: Callable[[], float], seconds: float, told: str
+) -> Iterator[None]:
+    """Raise Overrun in the block when a timer rings; that of a block around it goes on afterwards."""
+
+    def ring(signum: int, frame: Any) -> None:
+        raise Overrun(told)
+
+    begun, before = clock(), signal.signal(number, ring)
+    left, pause = signal.setitimer(timer, seconds, 1)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
-        signal.signal(signal.SIGPROF, before)
+        signal.setitimer(timer, 0)
+        signal.signal(number, before)
+        if left:
+            signal.setitimer(timer, max(left - (clock() - begun), 0.001), pause)
 
 
 class Fork:

@@ -142,7 +142,8 @@ class Examiner:
         before, self._told_before = self.secrets, len(self.verdicts)
         self.secrets |= cell["hidden"]
         try:
-            result, said = self._execute(cell)
+            with self.remote.serving():
+                result, said = self._execute(cell)
         except Lost as lost:
             return self._fails("Lost", f"The notebook's process could not be asked: {lost}.")
         except bounds.Overrun as over:

@@ -46,6 +46,7 @@ class Mirror:
         self.stdin, self.typed = sys.stdin, 0
         self.changes: frozenset[str] = frozenset()
         self.sent: dict[str, bytes] = {}
+        self.handed: dict[str, Any] = {}  # what acts and was handed out under a name
         self.seeded, self.states, self.busy = False, b"", False
         self.watched: dict[tuple[str, str], Any] = {}  # attributes of modules, as they were before a test
         self.patched: dict[tuple[str, str], Any] = {}  # and what the learner's process has in their place
@@ -55,6 +56,7 @@ class Mirror:
         """A test cell starts: what is lent to it, its text, and the names whose objects it changes."""
         given = {name: self.space[name] for name in self.read if name in self.space}
         self.known = given | dict(lent)
+        self._hand_anew()
         self.changes, self.seeded = changes & self.read, bool(SEEDS.search(source))
         self.sent = {name: _content(lent[name]) for name in self.changes if name in lent}
         self.states = _states() if self.seeded else b""
@@ -62,6 +64,13 @@ class Mirror:
             found = self.space.get(module, sys.modules.get(module))
             if isinstance(found, types.ModuleType):
                 self.watch(found, name)
+
+    def _hand_anew(self) -> None:
+        """What acts and was handed out by a former test cell is handed out again: it answers no more."""
+        acts = [name for name, value in self.handed.items() if self.known.get(name) is value]
+        self.known.update({name: object() for name in acts})
+        for handed in (self.replaced, self.patched):
+            handed.update({key: object() for key, value in handed.items() if callable(value)})
 
     def watch(self, module: types.ModuleType, name: str, before: Any = MISSING) -> None:
         """Have an attribute of a module compared before each request; `before`: what it was."""
@@ -125,6 +134,8 @@ class Mirror:
             else:
                 continue
             self.known[name] = value
+            if callable(value) and not _is_theirs(value):
+                self.handed[name] = value
         if names or gone:
             self.remote.ask({"do": "put", "names": names, "gone": gone}, values)
 

@@ -10,6 +10,7 @@ import contextlib
 import enum
 import functools
 import io
+import math
 import operator
 import os
 import pickle
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autograder.exercise import Variant
-from autograder.grading import kinds, objects, standins
+from autograder.grading import bounds, kinds, objects, standins
 from autograder.grading.objects import TESTS, write_back
 from autograder.grading.outputs import clean
 from autograder.grading.standins import RemoteError, RemoteObject
@@ -61,6 +62,9 @@ LIVE: dict[str, Callable[..., Any]] = {
 """Operators of ours that the learner's code may use on an object of a test, or on a mock."""
 
 
+OVER = "this object of a test is no longer there: the test cell that handed it out is over"
+
+
 class Lost(errors.RSError):
     """The learner's process is gone, or does not answer: nothing more can be asked of it."""
 
@@ -71,6 +75,8 @@ class Remote:
     def __init__(self, channel: Channel, call_seconds: float = CALL_SECONDS) -> None:
         self.channel, self.call_seconds = channel, call_seconds
         self.lives: list[Callable[..., Any]] = []
+        self.former = 0  # objects of ours that were handed out before this test cell
+        self.ends = math.inf
         self.asked: frozenset[str] = frozenset()
         self.classes: dict[int, type] = {}
         self.known = objects.Known(RemoteObject)
@@ -122,11 +128,11 @@ class Remote:
         """One request and its reply. After a failure the pipe is of no use: what comes is out of step."""
         if self.lost:
             raise Lost(self.lost)
-        deadline = time.monotonic() + seconds
+        before, self.ends = self.ends, min(self.ends, time.monotonic() + seconds)
         try:
             self.channel.send(request, blobs, seconds)
             while True:
-                reply, parts = self.channel.receive(max(0.01, deadline - time.monotonic()))
+                reply, parts = self.channel.receive(self._left())
                 if not isinstance(reply, dict):
                     raise WireError("a reply of no form")
                 if "callback" not in reply:
@@ -136,6 +142,28 @@ class Remote:
             told = {Gone: "its process ended", Late: f"it gave no answer within {seconds:g} seconds"}
             self.lost = told.get(type(error), "it sent what cannot be read")
             raise Lost(self.lost) from error
+        finally:
+            self.ends = before
+
+    def _left(self) -> float:
+        """Seconds that the request under way still has, the call-backs of it included. Raises Late."""
+        left = self.ends - time.monotonic()
+        if left <= 0:
+            raise Late("no answer in time")
+        return left
+
+    @contextlib.contextmanager
+    def serving(self) -> Iterator[None]:
+        """Objects of ours that are handed out in the block answer in the block, and not after it."""
+        self._forget()
+        try:
+            yield
+        finally:
+            self._forget()
+
+    def _forget(self) -> None:
+        self.former += len(self.lives)
+        self.lives.clear()
 
     def send(self, request: Mapping[str, Any], blobs: list[bytes]) -> None:
         """Send a request with raw parts; what is answered is of no interest. Raises Lost."""
@@ -208,17 +236,21 @@ class Remote:
 
     def _call_back(self, reply: Mapping[str, Any], parts: Sequence[bytes]) -> None:
         """Call an object of ours with the learner's data; an exception of it goes back as one."""
-        decoder, place = Decoder(parts, self.refer, self.known), reply["callback"]
+        decoder, left = Decoder(parts, self.refer, self.known), self._left()
+        place = reply["callback"]
         _print(reply)
-        if type(place) is not int or not 0 <= place < len(self.lives):
+        if type(place) is not int or not 0 <= place < self.former + len(self.lives):
             raise WireError("a callback to nothing")
         try:
-            found = self._of_ours(place, reply, decoder)
-            self.channel.send({"value": True}, [self._pickled(found, [])], self.call_seconds)
-        except WireError:
+            if place < self.former:
+                raise RuntimeError(OVER)
+            with bounds.patience(left), bounds.wait(left):
+                found = self._of_ours(place - self.former, reply, decoder)
+            self.channel.send({"value": True}, [self._pickled(found, [])], self._left())
+        except (WireError, Lost):
             raise
         except Exception as error:
-            self.channel.send({"raise": True}, [pickle.dumps(_sendable(error))], self.call_seconds)
+            self.channel.send({"raise": True}, [pickle.dumps(_sendable(error))], self._left())
 
     def _of_ours(self, place: int, reply: Mapping[str, Any], decoder: Decoder) -> Any:
         """The result of a call, or what an object shows whose class a test cell defines, or of a mock."""
@@ -350,7 +382,7 @@ class _Pickler(pickle.Pickler):
         if _is_live(value):
             self.remote.lives.append(value)
             acts = type(value).__module__ in (TESTS, "unittest.mock")
-            return "live", len(self.remote.lives) - 1, _shown(value), acts
+            return "live", self.remote.former + len(self.remote.lives) - 1, _shown(value), acts
         return None
 
     def _own(self, value: Any, known: objects.Known) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ them is trusted to end: the system counts their processor time, and ends the one
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import resource
 import signal
@@ -27,6 +28,12 @@ TEXT, PICTURES = 3_000_000, 30_000_000
 """Characters and bytes of outputs that are kept of one notebook."""
 ROOM = 900 << 20
 """Bytes of memory that work on one submission may take beyond what its process has."""
+
+
+SHORTEST = 0.001
+"""Seconds after which a timer rings whose time is over."""
+_ends: dict[int, float] = {}
+"""When the innermost block of each timer is over, by the clock of that."""
 
 
 class Overrun(BaseException):
@@ -50,9 +57,8 @@ def patience(seconds: float) -> Iterator[None]:
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
     last = int(time.process_time() + seconds) + GRACE
-    resource.setrlimit(
-        resource.RLIMIT_CPU, (min(last, *(limit for limit in (soft, hard) if limit >= 0)), hard)
-    )
+    first = min(limit for limit in (last, soft, hard) if limit >= 0)
+    resource.setrlimit(resource.RLIMIT_CPU, (first, hard))
     try:
         told = f"a test took more than {seconds:g} seconds of processor time"
         with _ringing(signal.SIGPROF, signal.ITIMER_PROF, time.process_time, seconds, told):
@@ -63,7 +69,7 @@ def patience(seconds: float) -> Iterator[None]:
 
 def wait(seconds: float) -> contextlib.AbstractContextManager[None]:
     """Raise Overrun in the block after so many seconds of the clock, and each second from then on."""
-    told = f"the test's own code, called by the learner's, took more than {seconds:.3g} seconds"
+    told = f"a function of the test that the notebook calls took more than {seconds:.2g} seconds"
     return _ringing(signal.SIGALRM, signal.ITIMER_REAL, time.monotonic, seconds, told)
 
 
@@ -76,15 +82,17 @@ def _ringing(
     def ring(signum: int, frame: Any) -> None:
         raise Overrun(told)
 
-    begun, before = clock(), signal.signal(number, ring)
-    left, pause = signal.setitimer(timer, seconds, 1)
+    around, before = _ends.get(timer, math.inf), signal.signal(number, ring)
+    _ends[timer] = min(clock() + seconds, around)  # noted here, as the system rounds what a timer has left
+    signal.setitimer(timer, max(_ends[timer] - clock(), SHORTEST), 1)
     try:
         yield
     finally:
         signal.setitimer(timer, 0)
         signal.signal(number, before)
-        if left:
-            signal.setitimer(timer, max(left - (clock() - begun), 0.001), pause)
+        _ends[timer] = around
+        if around < math.inf:
+            signal.setitimer(timer, max(around - clock(), SHORTEST), 1)
 
 
 class Fork:

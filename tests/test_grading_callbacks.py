@@ -1,5 +1,6 @@
 """Objects of a test that a learner's function calls: when they answer, and whose time that costs."""
 
+import io
 import pickle
 import signal
 import time
@@ -29,7 +30,15 @@ class Learner:
         return {"callback": self.left.pop(0), "args": node}, encoder.blobs
 
     def answers(self):
-        return [pickle.loads(blobs[0]) for content, blobs in self.sent if "do" not in content]
+        return [last(blobs[0]) for content, blobs in self.sent if "do" not in content]
+
+
+def last(content):
+    """The last of the pickles that were written one after another: the answer itself."""
+    stream = io.BytesIO(content)
+    while stream.tell() < len(content):
+        found = pickle.load(stream)
+    return found
 
 
 def hand_out(remote, *objects, seconds=5):

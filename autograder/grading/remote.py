@@ -245,8 +245,8 @@ class Remote:
             if place < self.former:
                 raise RuntimeError(OVER)
             with bounds.patience(left), bounds.wait(left):
-                found = self._of_ours(place - self.former, reply, decoder)
-            self.channel.send({"value": True}, [self._pickled(found, [])], self._left())
+                content = self._pickled(self._of_ours(place - self.former, reply, decoder), [])
+            self.channel.send({"value": True}, [content], self._left())
         except (WireError, Lost):
             raise
         except Exception as error:

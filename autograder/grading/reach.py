@@ -97,6 +97,7 @@ class Reach:
         readable, self.hidden, self.apart = shown()
         self.readable = [*readable, *FACTS.split(), *([f"/proc/{process}/stat"] if process else [])]
         self.readable += [f"/proc/{os.getpid()}/{name}" for name in ("stat", "statm", "status")]
+        self.package = os.path.realpath(PACKAGE)
         self.course = [os.path.realpath(path) for path, _ in course_files()]
         self.before = frozenset(filter(_is_open, map(int, os.listdir("/proc/self/fd"))))
         self.lends = self.busy = False
@@ -133,6 +134,8 @@ class Reach:
             return True
         if changing:
             return False
+        if self.lends and _below(real, [self.package]):  # graders read texts of exercises
+            return True
         return _below(real, self.course) or (
             _below(real, self.readable) and not _below(real, self.hidden) or self._imports(real)
         )

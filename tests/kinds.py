@@ -119,15 +119,28 @@ def grader(root: Path, sandbox: Sandbox) -> Iterator[Grader]:
 
 
 def graded(
-    found: Grader, root: Path, plan: Plan, kind: Kind, style: str, extras: dict[str, bytes] | None = None
+    found: Grader,
+    root: Path,
+    plan: Plan,
+    kind: Kind,
+    style: str,
+    extras: dict[str, bytes] | None = None,
+    solved: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The record of one answer, and what its cells show; only the kind's own notebook and files count."""
+    """The record of one answer, and what its cells show; only the kind's own notebook and files count.
+
+    solved: the record of the style "solved", where the uses of values that its tests made are to count.
+    """
     [notebook] = [n for n in plan.notebooks if n.name == kind.name]
     files = {name: path for name, path in plan.files.items() if name in kind.files}
     small, one = Plan("hw", (notebook,), files, plan.left_to_students), hand_in(root, kind, style)
     for name, content in (extras or {}).items():
         (root / f"extra-{name}").write_bytes(content)
         one.extras[name] = File(name, root / f"extra-{name}")
+    if style == "solved":
+        found = replace(found, explain=True)
+    elif solved is not None:
+        found = replace(found, uses={"hw": solved["uses"]})
     made = found.grade(small, one, {"submission": "x"})
     return made.record | {"shown": [cell.get("outputs", []) for cell in made.notebooks[kind.name].cells]}
 

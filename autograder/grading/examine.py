@@ -45,6 +45,7 @@ from autograder.grading.remote import TESTS, Lost, Remote, RemoteObject, RemoteW
 from autograder.grading.server import load
 from autograder.grading.testcell import (
     ASKED,
+    COMPARED,
     SAME,
     Sources,
     capture,
@@ -92,6 +93,8 @@ class Examiner:
         self.mirror = Mirror(remote, self.space, frozenset(job["read"]), frozenset(job["written"]))
         self.sources = Sources()
         self.space |= {ASKED: self.sources.of_function, SAME: is_the_same, "_captured": capture}
+        self.space[COMPARED] = remote.uses.compared
+        remote.uses.watch()
         self.kept: dict[str, Any] = {}  # what tests made of the learner's names
         self.verdicts: list[dict[str, Any]] = []
         self.secrets = False  # whether the learner's process has met inputs of a hidden test
@@ -217,6 +220,7 @@ class Examiner:
             ):
                 value_of(code[0], self.space)
                 result = value_of(code[1], self.space) if len(code) > 1 else None
+            self.remote.uses.end()
         finally:
             self._take_back(lent, kept_back)
         return result, printed.getvalue()
@@ -523,7 +527,12 @@ def _test(cell: Mapping[str, Any], tests: Examiner, remote: Remote) -> dict[str,
     if not remote.lost and not tests.secrets:  # after a hidden test it could say what it has seen
         with contextlib.suppress(Exception):
             tests.whose = clean(remote.value({"do": "session"}), 200)
-    return tests.run(cell)
+    remote.uses.begin(cell["uses"])
+    try:
+        made = tests.run(cell)
+        return made | {"uses": sorted(remote.uses.seen)}
+    finally:
+        remote.uses.begin(None)
 
 
 # The template -----------------------------------------------------------------------------------------------

@@ -28,7 +28,10 @@ from rslib.store import versions
 SOLUTION = "instructor's solution"
 """Stands for the student in the record of a solution; that record is not stored."""
 CHECKED = "checked.json"
-"""Which assignments passed, in the course's .grading/; a change of the assignment is checked again."""
+"""Which assignments passed, in the course's .grading/, and what their tests did with the solutions.
+
+A change of the assignment is checked again.
+"""
 MEND = (
     "mend the test or the solution, or put the comment `# trust: inside` into the cell: it is then judged in "
     "the student's process, less safely"
@@ -108,9 +111,15 @@ def shortfalls(plan: Plan, record: Mapping[str, Any]) -> list[Shortfall]:
     return short
 
 
-def tried(plan: Plan, grader: Grader) -> list[Shortfall]:
-    """All that keeps an assignment from being graded rightly: modules that are missing, else points."""
-    return list(missing_modules(plan)) or shortfalls(plan, solved(plan, grader))
+def tried(plan: Plan, grader: Grader) -> tuple[list[Shortfall], dict[str, list[str]]]:
+    """All that keeps an assignment from being graded rightly, and what its tests did with the solution.
+
+    Modules that are missing are told alone, as without them nothing is run.
+    """
+    if missing := list(missing_modules(plan)):
+        return missing, {}
+    record = solved(plan, grader)
+    return shortfalls(plan, record), record["uses"]
 
 
 def _shortfall(plan: Plan, notebook: Notebook, cell: Cell, row: Mapping[str, Any]) -> Shortfall:
@@ -166,32 +175,37 @@ def _installed(name: str) -> bool:
 # Before a class is graded -----------------------------------------------------------------------------------
 
 
-def require(plans: Sequence[Plan], grader: Grader, workers: int) -> None:
-    """Raise ConfigError, naming every cell, unless the instructor's solutions get all points.
+def require(plans: Sequence[Plan], grader: Grader, workers: int) -> dict[str, dict[str, list[str]]]:
+    """What the tests of each assignment did with its solution, by cell; see `uses`.
 
-    An assignment that passed is not tried again until it, or the grader, changes.
+    Raises ConfigError, naming every cell, unless the instructor's solutions get all points. An assignment
+    that passed is not tried again until it, or the grader, changes.
     """
     passed = _read(grader.journal)
     keys = {plan.assignment: _key(plan, grader) for plan in plans}
-    todo = [plan for plan in plans if passed.get(plan.assignment) != keys[plan.assignment]]
+    todo = [plan for plan in plans if passed.get(plan.assignment, {}).get("key") != keys[plan.assignment]]
     with ThreadPoolExecutor(workers) as pool:
-        short = dict(zip(todo, pool.map(lambda plan: tried(plan, grader), todo), strict=True))
-    good = {plan.assignment: keys[plan.assignment] for plan, lines in short.items() if not lines}
-    if good:
-        write(grader.journal.folder / CHECKED, json.dumps(passed | good, indent=1) + "\n")
-    lines = listed([one for plan in todo for one in short[plan]])
+        found = dict(zip(todo, pool.map(lambda plan: tried(plan, grader), todo), strict=True))
+    for plan, (short, uses) in found.items():
+        if not short:
+            passed[plan.assignment] = {"key": keys[plan.assignment], "uses": uses}
+    if todo:
+        write(grader.journal.folder / CHECKED, json.dumps(passed, indent=1) + "\n")
+    lines = listed([one for short, _ in found.values() for one in short])
     if lines:
         what = "the instructor's own solution does not get all points, so nothing was graded:"
         fix = "`python -m autograder check-course DIR` tries again; --skip-check grades all the same."
         raise ConfigError("\n  ".join([what, *lines]), fix=fix)
+    return {name: passed[name]["uses"] for name in keys}
 
 
-def _read(journal: Journal) -> dict[str, str]:
+def _read(journal: Journal) -> dict[str, dict[str, Any]]:
     try:
         known = json.loads((journal.folder / CHECKED).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return known if isinstance(known, dict) else {}
+    known = known if isinstance(known, dict) else {}
+    return {name: facts for name, facts in known.items() if isinstance(facts, dict) and "uses" in facts}
 
 
 def _key(plan: Plan, grader: Grader) -> str:

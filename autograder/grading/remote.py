@@ -22,6 +22,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from autograder.grading import bounds, kinds, objects, standins
 from autograder.grading.objects import TESTS, write_back
 from autograder.grading.outputs import clean
 from autograder.grading.standins import RemoteError, RemoteObject
+from autograder.grading.uses import Uses
 from autograder.grading.wire import Channel, Decoder, Encoder, Gone, Late, WireError, bytes_of, tensor_of
 from autograder.work import Work
 from rslib import errors
@@ -60,6 +62,8 @@ LIVE: dict[str, Callable[..., Any]] = {
     "len": len,
 }
 """Operators of ours that the learner's code may use on an object of a test, or on a mock."""
+OF_MOCKS = frozenset({*dir(mock.MagicMock()), *dir(mock.AsyncMock())})
+"""What mocks have of their own: it sets them up and tells of their calls, and is for the test alone."""
 
 
 OVER = "this object of a test is no longer there: the test cell that handed it out is over"
@@ -90,6 +94,7 @@ class Remote:
         self.after: Callable[[Mapping[str, Any]], None] | None = None
         self.stdin: str | None = None
         self.files: Files | None = None
+        self.uses = Uses()
 
     def ask(
         self, request: Mapping[str, Any], args: Any = None, seconds: float | None = None
@@ -119,8 +124,8 @@ class Remote:
         if "error" in reply:
             if request.get("name") == "next" and reply["error"][:1] == [["builtins", "StopIteration"]]:
                 raise StopIteration
-            raise self._raised(reply, Decoder(parts, self.refer, self.known))
-        return reply, Decoder(parts, self.refer, self.known), leaves
+            raise self._raised(reply, Decoder(parts, self.refer, self.known, self.uses.arrived))
+        return reply, Decoder(parts, self.refer, self.known, self.uses.arrived), leaves
 
     def _exchange(
         self, request: dict, blobs: list[bytes], seconds: float
@@ -218,6 +223,7 @@ class Remote:
         leaves = reply.get("leaves")
         self.graph = inputs, [n for n in leaves if type(n) is int] if isinstance(leaves, list) else []
         value = decoder.value(reply.get("value"))
+        decoder.arrived = _unnoted  # what was an argument is ours
         after = decoder.value(reply.get("after")) if back else None
         decoder.rest(reply)
         if isinstance(after, list) and len(after) == 2:
@@ -236,7 +242,7 @@ class Remote:
 
     def _call_back(self, reply: Mapping[str, Any], parts: Sequence[bytes]) -> None:
         """Call an object of ours with the learner's data; an exception of it goes back as one."""
-        decoder, left = Decoder(parts, self.refer, self.known), self._left()
+        decoder, left = Decoder(parts, self.refer, self.known, self.uses.arrived), self._left()
         place = reply["callback"]
         _print(reply)
         if type(place) is not int or not 0 <= place < self.former + len(self.lives):
@@ -259,11 +265,12 @@ class Remote:
         decoder.rest(reply)
         if name is None and "operate" not in reply:
             return target(*args, **options)
-        if type(target).__module__ not in (TESTS, "unittest.mock"):
+        mocked = isinstance(target, mock.NonCallableMock)
+        if not mocked and type(target).__module__ not in (TESTS, "unittest.mock"):
             raise AttributeError("no such attribute")
         if name is None:
             return LIVE[reply["operate"]](target, *args)
-        if not isinstance(name, str) or name.startswith("_"):
+        if not isinstance(name, str) or name.startswith("_") or (mocked and name in OF_MOCKS):
             raise AttributeError("no such attribute")
         return getattr(target, name)
 
@@ -347,6 +354,10 @@ class Remote:
         with contextlib.suppress(WireError):
             decoder.rest(reply if depth == 0 else {})
         return found
+
+
+def _unnoted(value: Any) -> None:
+    """Nothing is noted of a value."""
 
 
 def _print(reply: Mapping[str, Any]) -> None:

@@ -213,7 +213,7 @@ def run(
     with judge_of(concerned, course.root) as judge:
         grader = Grader(sandbox, judge, journal, limits)
         if not skip_check:
-            guard.require(concerned, grader, workers)
+            grader = replace(grader, uses=guard.require(concerned, grader, workers))
         with Progress(len(waiting), "grade", "submissions") as done:
             for graded in _graded(grader, waiting, workers):
                 if book.restore():

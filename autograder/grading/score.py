@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from autograder.grading import engine, pages
@@ -21,6 +21,7 @@ from autograder.grading.reading import outlined
 from autograder.grading.rebuild import Rebuilt, Step, rebuild
 from autograder.grading.remote import CALL_SECONDS
 from autograder.grading.sandbox import CONTAINER, NONE, Ended, Sandbox
+from autograder.grading.uses import allowed
 
 TRIES = 3
 """How often a submission is graded whose server ends while it runs."""
@@ -33,6 +34,7 @@ class Grader:
     """What workers share: the fork servers, the journal, the limits.
 
     explain: say at each cell what went wrong in full; for the instructor's own solution alone.
+    uses: what the tests of an assignment did with its solution, by cell; see `uses`.
     """
 
     sandbox: Sandbox | Containers
@@ -40,6 +42,7 @@ class Grader:
     journal: Journal
     limits: Limits
     explain: bool = False
+    uses: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict, hash=False)
 
     def grade(self, plan: Plan, one: Submission, key: Mapping[str, str]) -> Graded:
         """Rebuild, run and judge a submission. Nothing is written.
@@ -82,6 +85,8 @@ class Grader:
         if not one.problem and notebook.name not in one.files:  # nobody looks for it, as in nbgrader
             cells = {name: row | {"points": 0.0} for name, row in cells.items()}
         record["cells"] |= cells
+        if self.explain:
+            record["uses"] = record.get("uses", {}) | _uses(notebook, rebuilt, found["cells"])
         record["blank"] += [f"{notebook.name}/{name}" for name in sorted(rebuilt.blank)]
         record["answers"] |= {prefix + k: v for k, v in rebuilt.answers.items()}
         return pages.executed(notebook, rebuilt, found["cells"])
@@ -92,7 +97,7 @@ class Grader:
         seed = self.journal.seed(plan.assignment, notebook.name, one.student, key["submission"])
         extras = _extras(one)
         job = {
-            "cells": list(_cells(rebuilt, self.explain)),
+            "cells": list(_cells(rebuilt, self.explain, notebook.name, self.uses.get(plan.assignment))),
             **_names(notebook),
             "files": {name: str(path) for name, path in plan.files.items()},
             "left": sorted(plan.left_to_students),
@@ -200,8 +205,13 @@ def _rebuilt(judge: Judge, notebook: Notebook, one: Submission) -> tuple[Rebuilt
     return Rebuilt(tuple(steps), frozenset(found["blank"]), tuple(found["notes"]), found["answers"]), ""
 
 
-def _cells(rebuilt: Rebuilt, explain: bool) -> Iterator[dict[str, Any]]:
-    """The code cells that are run, with what a test cell needs; `explain`: nothing of it is hidden."""
+def _cells(
+    rebuilt: Rebuilt, explain: bool, name: str, known: Mapping[str, list[str]] | None
+) -> Iterator[dict[str, Any]]:
+    """The code cells that are run, with what a test cell needs; `explain`: nothing of it is hidden.
+
+    known: what the tests did with the solution, by the notebook's name and the cell's.
+    """
     for place, step in enumerate(rebuilt.steps):
         if step.kind == "code" and step.run and step.source.strip():
             hidden = step.cell is not None and step.role != "answer" and step.cell.source == step.source
@@ -210,6 +220,7 @@ def _cells(rebuilt: Rebuilt, explain: bool) -> Iterator[dict[str, Any]]:
             if step.role == "test":
                 shown = step.cell.source if explain else step.cell.release
                 found |= {"inside": step.cell.inside, "most": step.cell.points}
+                found["uses"] = allowed(step.source, f"{name}/{step.cell.grade_id}", known)
                 yield found | {"role": "test", "visible": shown.splitlines()}
             else:
                 yield found | {"role": "code"}
@@ -239,6 +250,14 @@ def scores(
         if cell.role == "test":
             found[prefix + cell.grade_id]["trust"] = "inside" if cell.inside else "outside"
     return found
+
+
+def _uses(notebook: Notebook, rebuilt: Rebuilt, results: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What the tests of a notebook did, by its name and the cell's."""
+    tests = [(str(place), step.cell) for place, step in enumerate(rebuilt.steps) if step.role == "test"]
+    return {
+        f"{notebook.name}/{cell.grade_id}": results.get(place, {}).get("uses", []) for place, cell in tests
+    }
 
 
 def points_of(result: Mapping[str, Any] | None, most: float) -> tuple[float, str]:

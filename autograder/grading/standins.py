@@ -74,6 +74,11 @@ def _signature(parameters: Any) -> inspect.Signature:
 # Objects and classes ----------------------------------------------------------------------------------------
 
 
+def attribute(remote: Remote, place: int, name: str) -> Any:
+    """What the learner's object has under a name. Raises UnlikeSolution for a method that no task wants."""
+    return remote.uses.method(name, remote.value({"do": "attribute", "o": place, "name": name}))
+
+
 class RemoteClass(abc.ABCMeta):
     """The class of stand-ins for classes: their attributes are the learner's."""
 
@@ -81,7 +86,7 @@ class RemoteClass(abc.ABCMeta):
         hidden = name.startswith("_") and name not in ("_fields", "_make", "_field_defaults")
         if hidden or "_place_of_class" not in cls.__dict__:
             raise AttributeError(name)
-        return cls._remote_of_class.value({"do": "attribute", "o": cls._place_of_class, "name": name})
+        return attribute(cls._remote_of_class, cls._place_of_class, name)
 
     def __setattr__(cls, name: str, value: Any) -> None:
         if name.startswith("_"):
@@ -118,7 +123,7 @@ class RemoteObject(metaclass=RemoteClass):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return self._remote.value({"do": "attribute", "o": self._place, "name": name})
+        return attribute(self._remote, self._place, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         self._remote.assign(self._place, name, [value])
@@ -436,7 +441,7 @@ class RemoteFault:
         place = self.__dict__.get("_place")
         if place is None or name.startswith("__"):
             raise AttributeError(name)
-        return self._remote_of_class.value({"do": "attribute", "o": place, "name": name})
+        return attribute(self._remote_of_class, place, name)
 
 
 def known_error(remote: Remote, family: Any) -> type[Exception]:

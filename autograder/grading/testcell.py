@@ -22,22 +22,36 @@ from autograder.grading.standins import RemoteObject
 ASKED = "_of_a_function"
 """The name under which code asks for what a function's attributes tell about its text."""
 SAME = "_is_the_same"
+COMPARED = "_compared"
+COMPARISONS = {ast.Eq: "eq", ast.NotEq: "ne"}
 TEXTUAL = ("__code__", "__globals__", "__closure__", "__annotations__", "__defaults__", "__kwdefaults__")
 REFUSED = ("dis", "tracemalloc", "gc")
 """Modules that look into a process: here they would look into the wrong one."""
 
 
 class _Attributes(ast.NodeTransformer):
-    """Has attributes of functions that a stand-in cannot have asked for by a call; `is` likewise."""
+    """Has attributes of functions that a stand-in cannot have asked for by a call; `is` and `==` likewise."""
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
-        """`a is b` becomes a question about both: two stand-ins may stand for one object."""
+        """`a is b` and `a == b` become calls: two stand-ins may stand for one object, arrays may be empty."""
         self.generic_visit(node)
+        if len(node.ops) == 1 and type(node.ops[0]) in COMPARISONS:
+            name = ast.Constant(COMPARISONS[type(node.ops[0])])
+            both = [node.left, *node.comparators]
+            return ast.copy_location(ast.Call(ast.Name(COMPARED, ast.Load()), [name, *both], []), node)
         if len(node.ops) != 1 or not isinstance(node.ops[0], ast.Is | ast.IsNot):
             return node
         same: ast.expr = ast.Call(ast.Name(SAME, ast.Load()), [node.left, *node.comparators], [])
         same = same if isinstance(node.ops[0], ast.Is) else ast.UnaryOp(ast.Not(), same)
         return ast.copy_location(same, node)
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        """`a - b` becomes a call: the norm of a difference of nothing and something is 0."""
+        self.generic_visit(node)
+        if not isinstance(node.op, ast.Sub):
+            return node
+        called = ast.Call(ast.Name(COMPARED, ast.Load()), [ast.Constant("sub"), node.left, node.right], [])
+        return ast.copy_location(called, node)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         """`f.__code__` becomes a question about `f`."""

@@ -313,6 +313,8 @@ _ENCODERS: dict[type, Callable[[Encoder, Any, int], Any]] = {
 class Decoder:
     """Builds exact values from the nodes of one frame; `refer` makes what stands for a reference.
 
+    arrived: is told of every value that is more than a number or a text.
+
     What a stranger wrote may break any library that builds a value: whatever that raises is a WireError.
     """
 
@@ -321,10 +323,12 @@ class Decoder:
         blobs: Sequence[bytes],
         refer: Callable[[dict[str, Any], Decoder], Any],
         known: objects.Known | None = None,
+        arrived: Callable[[Any], None] = lambda value: None,
     ) -> None:
         self.known = known or objects.Known()
         self.objects: dict[int, Any] = {}
         self.blobs, self.refer, self.nodes, self.classes = blobs, refer, 0, 0
+        self.arrived = arrived
         self.made: list[tuple[Any, int]] = []
 
     def value(self, node: Any, depth: int = 0) -> Any:
@@ -337,9 +341,10 @@ class Decoder:
         if isinstance(node, int):
             return kinds.whole(node)
         try:
-            if isinstance(node, list) or not node.keys().isdisjoint("dlR"):
-                return self._container(node, depth + 1)
-            return self._tagged(node, depth + 1)
+            container = isinstance(node, list) or not node.keys().isdisjoint("dlR")
+            made = self._container(node, depth + 1) if container else self._tagged(node, depth + 1)
+            self.arrived(made)
+            return made
         except WireError:
             raise
         except Exception as error:

@@ -16,6 +16,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from autograder import work as work_module
 from autograder.grading import kinds
 from autograder.grading.frames import WireError
@@ -76,7 +78,7 @@ def _signature(parameters: Any) -> inspect.Signature:
 
 def attribute(remote: Remote, place: int, name: str) -> Any:
     """What the learner's object has under a name. Raises UnlikeSolution for a method that no task wants."""
-    return remote.uses.method(name, remote.value({"do": "attribute", "o": place, "name": name}))
+    return remote.uses.attribute(name, remote.value({"do": "attribute", "o": place, "name": name}))
 
 
 class RemoteClass(abc.ABCMeta):
@@ -134,6 +136,16 @@ class RemoteObject(metaclass=RemoteClass):
     def _operate(self, name: str, *others: Any) -> Any:
         request = {"do": "operate", "o": self._place, "name": name}
         return self._remote.value(request, tuple(others))
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        """Its items, asked for once; one that has none would equal whatever it is compared with."""
+        try:
+            found = np.array(list(self), dtype)
+        except Exception:  # it has no items, or these are of many kinds
+            found = np.empty((), object)
+            found[()] = self
+        self._remote.uses.arrived(found)
+        return found
 
     def __len__(self) -> int:
         return operator_index(self._operate("len"))
@@ -249,6 +261,13 @@ class Contained(RemoteObject):
             return BY_CONTENT[name](self._plain(), *others)
         return RemoteObject._operate(self, name, *others)
 
+    def __getattr__(self, name: str) -> Any:
+        """As of any other object; a method of the plain type that no task wants is that of what it holds."""
+        plain = hasattr(getattr(builtins, type(self)._base), name) and not self._was_made
+        if plain and not name.startswith("_") and self._remote.uses.unwanted(name):
+            return getattr(self._plain(), name)
+        return RemoteObject.__getattr__(self, name)
+
     def __ne__(self, other: object) -> bool:
         return not self == other
 
@@ -273,7 +292,7 @@ class Value(Contained):
     def __getattribute__(self, name: str) -> Any:
         if name.startswith("__") or name in HERE:
             return object.__getattribute__(self, name)
-        return RemoteObject.__getattr__(self, name)
+        return Contained.__getattr__(self, name)
 
     def _plain(self) -> Any:
         return kinds.CONTENT[type(self)._base](self)

@@ -76,25 +76,29 @@ class Uses:
         if not self.note(use):
             raise UnlikeSolution(use)
 
+    def unwanted(self, name: str) -> bool:
+        """Whether it is known that no task wants a method of this name."""
+        return self.allowed is not None and method(name) not in self.allowed
+
     def end(self) -> None:
         """Raise UnlikeSolution if anything was refused."""
         if self.refused:
             raise UnlikeSolution(self.refused)
 
-    def method(self, name: str, value: Any) -> Any:
+    def attribute(self, name: str, value: Any) -> Any:
         """What an object of a learner's has under a name; UnlikeSolution where it acts and should not."""
         if callable(value):
-            self.need(f"the method `{name}`")
+            self.need(method(name))
         return value
 
     def arrived(self, value: Any) -> None:
         """Note of a value that came from the learner's process what no comparison should meet unawares."""
         if type(value) in (list, tuple) and not value:
             self.seen.add(EMPTY)  # a learner may as well give an array
-        elif isinstance(value, tuple):
-            for name, item in zip(getattr(value, "_fields", ()), value, strict=False):
+        elif hasattr(type(value), "_fields"):
+            for name, item in zip(type(value)._fields, value, strict=False):
                 if callable(item):
-                    self.note(f"the method `{name}`")
+                    self.note(method(name))
         elif isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
             self.note(MASKED)
         elif _is_array(value) and size(value) == 0:
@@ -123,6 +127,11 @@ class Uses:
             _watch(torch.testing, ("assert_close",), self)
 
 
+def method(name: str) -> str:
+    """The use of a method."""
+    return f"the method `{name}`"
+
+
 def size(value: Any) -> int | None:
     """How many numbers a value consists of, or None for what is no number, list or array.
 
@@ -131,9 +140,11 @@ def size(value: Any) -> int | None:
     """
     if type(value).__module__ == "_pytest.python_api":  # pytest.approx
         value = value.expected
-    if isinstance(value, bool | int | float | complex):
+    if hasattr(type(value), "_plain"):  # a learner's list or number of a class of their own
+        value = value._plain()
+    if type(value) in (bool, int, float, complex):
         return 1
-    if isinstance(value, list | tuple):
+    if type(value) in (list, tuple):
         return sum(1 if (inner := size(item)) is None else inner for item in value)
     return int(np.prod(value.shape)) if _is_array(value) else None
 

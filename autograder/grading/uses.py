@@ -138,7 +138,7 @@ def size(value: Any) -> int | None:
     >>> size([[], []]), size(np.zeros((0, 3))), size(4.5), size({"a": 1})
     (0, 0, 1, None)
     """
-    if type(value).__module__ == "_pytest.python_api":  # pytest.approx
+    if type(value).__module__ in ("_pytest.approx", "_pytest.python_api"):
         value = value.expected
     if hasattr(type(value), "_plain"):  # a learner's list or number of a class of their own
         value = value._plain()

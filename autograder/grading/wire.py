@@ -432,7 +432,8 @@ class Decoder:
 
     def rest(self, frame: Mapping[str, Any]) -> None:
         """Read what follows behind the values of a frame: `Encoder.rest`."""
-        self.value(frame.get("changed"))
+        if frame.get("changed"):  # an empty list here is no value of anybody's
+            self.value(frame["changed"])
         try:
             for place, *parts in frame.get("rest") or ():
                 self._receive(self.objects[place], parts, 0)

@@ -259,55 +259,23 @@ given("1.2")
 # %% exercise="1.2" role="answer"
 what_happens = {"a": "", "b": "", "c": "", "d": ""}  # such as {"a": "B2", ...}
 ### BEGIN SOLUTION
-sheet = given("1.2")
-RIGHT = {
-    "split → sample → select → score → finetune → test_base → test_tuned → compare": (
-        "It stops at `select`.",
-        "The card needs rewards",
-    ),
-    "split → score → sample → select → finetune → test_base → test_tuned → compare": (
-        "It stops at `score`.",
-        "The card needs responses",
-    ),
-    "split → test_base → sample → score → select → test_tuned → finetune → compare": (
-        "It stops at `test_tuned`.",
-        "The card needs a",
-    ),
-    "sample → score → select → finetune → test_base → test_tuned → compare": (
-        "It stops at `test_base`.",
-        "The card needs held-out",
-    ),
-    "split → sample → score → select → tune_rm → test_base → test_tuned → compare": (
-        "It stops at `test_tuned`.",
-        "The card needs a",
-    ),
-    "split → sample → score → advantage → select → finetune → test_base → test_tuned → compare": (
-        "It stops at `advantage`.",
-        "The card needs what",
-    ),
-    "split → sample → score → select → finetune → test_tuned → compare → test_base": (
-        "It stops at `compare`.",
-        "The card needs two",
-    ),
-    "split → test_base → sample → finetune → score → select → test_tuned → compare": (
-        "It runs to",
-        "Every response is",
-    ),
-    "split → sample → score → finetune → select → test_base → test_tuned → compare": (
-        "It runs to",
-        "Every response is",
-    ),
-    "sample → score → select → split → finetune → test_base → test_tuned → compare": (
-        "It runs to",
-        "The judge's prompts",
-    ),
-    "sample → split → test_base → score → select → finetune → test_tuned → compare": (
-        "It runs to",
-        "The judge's prompts",
-    ),
-    "split → sample → score → select → finetune → test_tuned": ("It runs to", "No card compares"),
-}
-what_happens = sheet.labels({q.id: RIGHT[q.text] for q in sheet.questions})
+sheet, RIGHT = given("1.2"), """\
+spt sae set sce fie tee ted coe: It stops at `select`. / The card needs rewards
+spt sce sae set fie tee ted coe: It stops at `score`. / The card needs responses
+spt tee sae sce set ted fie coe: It stops at `test_tuned`. / The card needs a
+sae sce set fie tee ted coe: It stops at `test_base`. / The card needs held-out
+spt sae sce set tum tee ted coe: It stops at `test_tuned`. / The card needs a
+spt sae sce ade set fie tee ted coe: It stops at `advantage`. / The card needs what
+spt sae sce set fie ted coe tee: It stops at `compare`. / The card needs two
+spt tee sae fie sce set ted coe: It runs to / Every response is
+spt sae sce fie set tee ted coe: It runs to / Every response is
+sae sce set spt fie tee ted coe: It runs to / The judge's prompts
+sae spt tee sce set fie ted coe: It runs to / The judge's prompts
+spt sae sce set fie ted: It runs to / No card compares"""
+right = dict(line.split(": ") for line in RIGHT.split("\n"))
+def short(order):
+    return " ".join(card[:2] + card[-1] for card in order.split(" → "))
+what_happens = sheet.labels({q.id: right[short(q.text)].split(" / ") for q in sheet.questions})
 ### END SOLUTION
 
 # %% exercise="1.2" role="check"

@@ -151,20 +151,14 @@ clinic
 diagnoses = {"A": ("", ""), "B": ("", ""), "C": ("", ""), "D": ("", ""), "E": ("", ""), "F": ("", "")}
 ### BEGIN SOLUTION
 READ = {
-    "n1": ("pool_rows", 0, 400),
-    "temperature_zero": ("pool_unique", 0, 0.3),
-    "truncated_as_finished": ("reweigh_error", 3.6, 10),
-    "prompt_blind_scoring": ("rescore_error", 0.6, 1.5),
+    "n1": ("pool_rows", 0, 400), "temperature_zero": ("pool_unique", 0, 0.3),
+    "truncated_as_finished": ("reweigh_error", 3.6, 10), "prompt_blind_scoring": ("rescore_error", 0.6, 1.5),
     "shuffled_rewards": ("reward_accuracy", 0.45, 0.55),
     "swapped_reward_model": ("reward_accuracy", 0.28, 0.4),
-    "random_selection": ("kept_best", 0.02, 0.1),
-    "worst": ("selection_gap", -4, -2),
-    "top_k_overall": ("coverage", 0.4, 0.7),
-    "no_prompt_mask": ("learned_tokens", 1.2, 1.5),
-    "wrong_role": ("kl", 20, 40),
-    "tune_reward_model": ("policy_changed", 0, 0),
-    "evaluate_on_training_prompts": ("trained_on", 0.7, 1),
-    "tiny_test": ("judged_prompts", 0, 30),
+    "random_selection": ("kept_best", 0.02, 0.1), "worst": ("selection_gap", -4, -2),
+    "top_k_overall": ("coverage", 0.4, 0.7), "no_prompt_mask": ("learned_tokens", 1.2, 1.5),
+    "wrong_role": ("kl", 20, 40), "tune_reward_model": ("policy_changed", 0, 0),
+    "evaluate_on_training_prompts": ("trained_on", 0.7, 1), "tiny_test": ("judged_prompts", 0, 30),
     "greedy_evaluation": ("judged_unique", 0.4, 0.6),
 }
 diagnoses = dict.fromkeys(clinic.runs, ("healthy", ""))

@@ -168,7 +168,7 @@ class Files:
     def __init__(self, files):
         self.files, self.asked = files, []
 
-    def names(self, names):
+    def names(self, names, plain=False):
         return {}
 
     def value(self, request):

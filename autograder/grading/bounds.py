@@ -82,7 +82,10 @@ def _ringing(
     def ring(signum: int, frame: Any) -> None:
         raise Overrun(told)
 
-    around, before = _ends.get(timer, math.inf), signal.signal(number, ring)
+    around = _ends.get(timer, math.inf)
+    if clock() >= around:  # short blocks, one after the other, set the timer anew before it can ring
+        raise Overrun(told)
+    before = signal.signal(number, ring)
     _ends[timer] = min(clock() + seconds, around)  # noted here, as the system rounds what a timer has left
     signal.setitimer(timer, max(_ends[timer] - clock(), SHORTEST), 1)
     try:

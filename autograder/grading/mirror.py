@@ -47,6 +47,7 @@ class Mirror:
         self.changes: frozenset[str] = frozenset()
         self.sent: dict[str, bytes] = {}
         self.handed: dict[str, Any] = {}  # what acts and was handed out under a name
+        remote.left = self.handed
         self.seeded, self.states, self.busy = False, b"", False
         self.watched: dict[tuple[str, str], Any] = {}  # attributes of modules, as they were before a test
         self.patched: dict[tuple[str, str], Any] = {}  # and what the learner's process has in their place

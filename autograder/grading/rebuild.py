@@ -90,8 +90,8 @@ def rebuild(notebook: Notebook, raw: Sequence[Raw]) -> Rebuilt:
 def stripped(source: str) -> str:
     r"""A text without blanks at its ends and at the ends of its lines.
 
-    >>> stripped(" a \\n b\\n")
-    'a\\n b'
+    >>> stripped(" a \n b\n")
+    'a\n b'
     """
     return "\n".join(line.rstrip() for line in source.strip().split("\n"))
 

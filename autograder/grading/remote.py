@@ -80,6 +80,9 @@ class Remote:
         self.channel, self.call_seconds = channel, call_seconds
         self.lives: list[Callable[..., Any]] = []
         self.former = 0  # objects of ours that were handed out before this test cell
+        self.serves = True  # but not between two test cells
+        self.named: dict[int, Any] = {}  # of the former ones, what tests left in names of the notebook
+        self.left: Mapping[str, Any] = {}
         self.ends = math.inf
         self.asked: frozenset[str] = frozenset()
         self.classes: dict[int, type] = {}
@@ -161,12 +164,16 @@ class Remote:
     def serving(self) -> Iterator[None]:
         """Objects of ours that are handed out in the block answer in the block, and not after it."""
         self._forget()
+        self.serves = True
         try:
             yield
         finally:
+            self.serves = False
             self._forget()
 
     def _forget(self) -> None:
+        left = {id(value) for value in self.left.values()}
+        self.named |= {k: x for k, x in enumerate(self.lives, self.former) if id(x) in left}
         self.former += len(self.lives)
         self.lives.clear()
 
@@ -248,19 +255,20 @@ class Remote:
         if type(place) is not int or not 0 <= place < self.former + len(self.lives):
             raise WireError("a callback to nothing")
         try:
-            if place < self.former:
+            target = self.named.get(place) if place < self.former else self.lives[place - self.former]
+            if target is None or not self.serves:
                 raise RuntimeError(OVER)
             with bounds.patience(left), bounds.wait(left):
-                content = self._pickled(self._of_ours(place - self.former, reply, decoder), [])
+                content = self._pickled(self._of_ours(target, reply, decoder), [])
             self.channel.send({"value": True}, [content], self._left())
         except (WireError, Lost):
             raise
         except Exception as error:
             self.channel.send({"raise": True}, [pickle.dumps(_sendable(error))], self._left())
 
-    def _of_ours(self, place: int, reply: Mapping[str, Any], decoder: Decoder) -> Any:
+    def _of_ours(self, target: Any, reply: Mapping[str, Any], decoder: Decoder) -> Any:
         """The result of a call, or what an object shows whose class a test cell defines, or of a mock."""
-        name, target = reply.get("attribute"), self.lives[place]
+        name = reply.get("attribute")
         args, options = decoder.value(reply["args"]) if name is None else ((), {})
         decoder.rest(reply)
         if name is None and "operate" not in reply:

@@ -19,7 +19,7 @@ from typing import Any
 
 from autograder.grading.book import VERSION, Journal, write
 from autograder.grading.intake import File, Submission
-from autograder.grading.needed import without_magics
+from autograder.grading.needed import imports, without_magics
 from autograder.grading.plan import Cell, Notebook, Plan
 from autograder.grading.score import NO_NUMBER, Grader, prefix_of
 from rslib.errors import ConfigError
@@ -156,13 +156,8 @@ def _imported(cell: Cell) -> list[str]:
     except SyntaxError:
         return []
     guarded = {id(n) for t in ast.walk(tree) if isinstance(t, ast.Try) for n in ast.walk(t)}
-    names: list[str] = []
-    for node in (n for n in ast.walk(tree) if id(n) not in guarded):
-        if isinstance(node, ast.Import):
-            names += [alias.name.split(".")[0] for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.append(node.module.split(".")[0])
-    return list(dict.fromkeys(names))
+    found = [n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom) and id(n) not in guarded]
+    return list(dict.fromkeys(name.split(".")[0] for name in imports(found)))
 
 
 def _installed(name: str) -> bool:

@@ -153,7 +153,8 @@ def grade_course(
         known = plans(course, only)
         names = {name: [n.name for n in plan.notebooks] for name, plan in known.items()}
         found = intake.find(where, names, others=set(course.assignments()) - names.keys())
-        found.submissions = [one for one in found.submissions if one.student not in course.excluded]
+        excluded = course.excluded
+        found.submissions = [one for one in found.submissions if one.student not in excluded]
         if not found.submissions:
             raise _nothing(found, where, names)
         for name in {one.assignment for one in found.submissions}:

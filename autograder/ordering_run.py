@@ -108,7 +108,7 @@ class _Table:
 
     def __init__(self, stages: Stages, size: Size, seed: int) -> None:
         from rslib.pipeline import load_prompts
-        from rslib.schema import take
+        from rslib.tables import take
 
         self.stages, self.size, self.seed = stages, size, seed
         self.base = stages.models.policy_checkpoint("tiny")
@@ -131,7 +131,7 @@ class _Table:
         return Result(tuple(lines), self.gold, self.difference, {"scored": self.scored, "kept": self.kept})
 
     def split(self) -> str:
-        from rslib.schema import take
+        from rslib.tables import take
 
         first, every = self.size.prompts, len(self.prompts)
         self.heldout = take(self.prompts, range(first, every))

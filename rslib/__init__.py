@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from rslib import errors
 
 if TYPE_CHECKING:
+    from rslib.finetuning import finetune
     from rslib.models import load_policy, load_reward_model
     from rslib.pipeline import evaluate, load_prompts, run
     from rslib.sampling import sample
     from rslib.scoring import score
     from rslib.selection import select
-    from rslib.sft import finetune
 
 __version__ = "0.1.0"
 
@@ -41,12 +41,12 @@ _HOME = {
     "sample": "sampling",
     "score": "scoring",
     "select": "selection",
-    "finetune": "sft",
+    "finetune": "finetuning",
     "load_prompts": "pipeline",
     "evaluate": "pipeline",
     "run": "pipeline",
 }
-_MODULES = ("plots", "report", "rl", "schema", "theory", "world")
+_MODULES = ("page", "plots", "rl", "tables", "theory", "world")
 
 
 def __getattr__(name: str) -> object:

@@ -205,12 +205,12 @@ def _score_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _score(args: argparse.Namespace) -> None:
-    from rslib import schema
+    from rslib import tables
     from rslib.stages import Stages
     from rslib.store import RunFolder
 
     responses = _read_input(args)
-    schema.check_responses(responses)
+    tables.check_responses(responses)
     with RunFolder(args.out) as folder:
         stages = Stages(folder)
         table = stages.score(stages.models.reward_checkpoint(args.reward_model), responses)
@@ -227,13 +227,13 @@ def _select_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _select(args: argparse.Namespace) -> None:
-    from rslib import schema
+    from rslib import tables
     from rslib.pipeline import RunConfig
     from rslib.stages import Stages, select_rows
     from rslib.store import RunFolder
 
     scored = _read_input(args)
-    schema.check_scored(scored, finite=False)  # `select` treats NaN as on_nan says
+    tables.check_scored(scored, finite=False)  # `select` treats NaN as on_nan says
     settings = _settings(args, ("selector", "options", "seed"))
     config = RunConfig(**settings)
     with RunFolder(args.out) as folder:
@@ -256,14 +256,14 @@ def _finetune_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _finetune(args: argparse.Namespace) -> None:
-    from rslib import schema
+    from rslib import tables
     from rslib.config import FinetuneConfig
+    from rslib.finetuning import finetune
     from rslib.models import load_policy
-    from rslib.sft import finetune
 
     config = _config(args, FinetuneConfig)
     kept = _read_input(args)
-    schema.check_selected(kept)
+    tables.check_selected(kept)
     finetune(load_policy(args.policy), kept, args.out, config=config)
     print(
         f"tuned policy in {args.out}; next: python -m rslib evaluate --policy {args.out} "
@@ -337,7 +337,7 @@ def _flaw(args: argparse.Namespace) -> None:
 
 def _show(report: Report, out: str) -> None:
     """Print the tables and write the page beside report.json."""
-    from rslib.report import terminal_text, write_html
+    from rslib.page import terminal_text, write_html
 
     page = write_html(report, Path(out) / "report.html")
     print(f"\n{terminal_text(report)}\n\nreport: {Path(out) / 'report.json'}, {page}")
@@ -411,7 +411,7 @@ def _doctor_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _doctor(args: argparse.Namespace) -> int:
-    from rslib.models import doctor
+    from rslib.doctor import doctor
 
     checks = doctor(device=args.device, reward=args.reward_model)
     for check in checks:

@@ -25,15 +25,15 @@ import numpy as np
 from rslib import rl
 from rslib.config import FinetuneConfig
 from rslib.evaluation import compare
+from rslib.finetuning import finetune
 from rslib.models import load_policy, load_reward_model
 from rslib.progress import note
 from rslib.sampling import sample
-from rslib.schema import take
 from rslib.scoring import score
 from rslib.selection import select
-from rslib.sft import finetune
 from rslib.stages import with_gold, with_reference
 from rslib.store import atomic_write, versions
+from rslib.tables import take
 from rslib.world import load_prompts
 
 if TYPE_CHECKING:

@@ -36,9 +36,9 @@ from rslib.reward_modeling import (
     train_reward_model,
 )
 from rslib.sampling import sample
-from rslib.schema import groups, reward_matrix
 from rslib.scoring import score
 from rslib.store import atomic_write, make_folder, read_json, versions
+from rslib.tables import groups, reward_matrix
 from rslib.training import Optimiser, TokenRow, fit, language_model_objective, plan
 from rslib.world import judgements, load_prompts
 from rslib.world.grammar import Document, draw_corpus

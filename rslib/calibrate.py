@@ -21,9 +21,9 @@ from rslib.evaluation import best_of_n_table
 from rslib.models import ASSETS, load_policy, load_reward_model
 from rslib.pipeline import run
 from rslib.sampling import sample
-from rslib.schema import with_column
 from rslib.scoring import score
 from rslib.store import atomic_write, versions
+from rslib.tables import with_column
 from rslib.world import gold_scores, load_prompts
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rslib import schema, theory
+from rslib import tables, theory
 from rslib.config import require
 from rslib.errors import DataError
 
@@ -264,7 +264,7 @@ def arm_metrics(
 
     Raises RewardError without a finite `reward`, DataError for an empty table or gaps in a numeric column.
     """
-    schema.check_scored(responses)
+    tables.check_scored(responses)
     rows = _Rows(responses)
     per_prompt = {
         name: None if values is None else rows.prompt_means(values)
@@ -361,7 +361,7 @@ def selection_gap(pool: Dataset, kept: Dataset, *, seed: int = 0) -> dict[str, f
     that `pool` has not.
     """
     for table in (pool, kept):
-        schema.check_scored(table)
+        tables.check_scored(table)
     return _difference_of_means(_Rows(kept), _Rows(pool), seed)
 
 
@@ -389,7 +389,7 @@ def reward_length_correlation(scored: Dataset) -> float | None:
     not count as length bias. None without `token_ids` or without any spread. Raises RewardError without
     rewards.
     """
-    schema.check_scored(scored)
+    tables.check_scored(scored)
     rows = _Rows(scored)
     lengths, reward = rows.lengths(), rows.numbers("reward")
     if lengths is None:
@@ -406,7 +406,7 @@ def selection_panel(pool: Dataset, kept: Dataset) -> dict[str, float | int | Non
     Raises RewardError without rewards, DataError for empty tables.
     """
     for table in (pool, kept):
-        schema.check_scored(table)
+        tables.check_scored(table)
     every, chosen = _Rows(pool), _Rows(kept)
     return {
         "pool_rows": every.size,
@@ -451,7 +451,7 @@ def selection_table(
 
 def _group_summary(table: Dataset, seed: int) -> dict[str, Any]:
     """Mean reward, length and truncation rate of a table, with intervals over prompts."""
-    schema.check_scored(table)
+    tables.check_scored(table)
     rows = _Rows(table)
     values = {"reward": rows.numbers("reward"), "length": rows.lengths(), "truncation_rate": rows.truncated()}
     means = {name: None if column is None else rows.prompt_means(column) for name, column in values.items()}
@@ -490,7 +490,7 @@ def best_of_n_table(pool: Dataset, ns: Sequence[int] | None = None, *, seed: int
     Raises DataError for a ragged pool, ConfigError for an n outside 1..N.
     """
     rows = _Rows(pool)
-    _, rewards, places = schema.reward_matrix(pool)
+    _, rewards, places = tables.reward_matrix(pool)
     size = rewards.shape[1]
     ns = list(ns) if ns is not None else sorted({2**k for k in range(size.bit_length())} | {size})
     for n in ns:
@@ -535,13 +535,13 @@ def reward_histogram(pool: Dataset, kept: Dataset, *, seed: int = 0) -> dict[str
     Raises RewardError without rewards.
     """
     for table in (pool, kept):
-        schema.check_scored(table)
-    tables = {"pool": _Rows(pool), "kept": _Rows(kept)}
-    low, high = np.quantile(tables["pool"].numbers("reward"), [0.005, 0.995])
+        tables.check_scored(table)
+    arm_tables = {"pool": _Rows(pool), "kept": _Rows(kept)}
+    low, high = np.quantile(arm_tables["pool"].numbers("reward"), [0.005, 0.995])
     bins = int(np.clip(math.sqrt(len(kept)), 8, 24))
     edges = np.linspace(low, high if high > low else low + 1.0, bins + 1)
     found: dict[str, Any] = {"edges": edges.tolist()}
-    for name, rows in tables.items():
+    for name, rows in arm_tables.items():
         bin_of = np.clip(np.searchsorted(edges, rows.numbers("reward"), side="right") - 1, 0, bins - 1)
         shares = [rows.prompt_means((bin_of == at).astype(float)) for at in range(bins)]
         found[name] = [_interval(share, rows.design, seed) for share in shares]
@@ -652,15 +652,15 @@ def _comparisons(arms: Mapping[str, Dataset], seed: int) -> list[dict[str, Any]]
     names, found = list(arms), []
     for at, first in enumerate(names):
         for second in names[:at]:
-            tables = [arms[first], arms[second]]
+            arm_tables = [arms[first], arms[second]]
             shared = [
                 metric
                 for metric, column in COLUMNS.items()
-                if all(column in _Rows(table) for table in tables)
+                if all(column in _Rows(table) for table in arm_tables)
             ]
             found.append(
                 {"first": first, "second": second}
-                | {metric: compare(*tables, COLUMNS[metric], seed=seed) for metric in shared}
+                | {metric: compare(*arm_tables, COLUMNS[metric], seed=seed) for metric in shared}
             )
     return found
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rslib import schema
+from rslib import tables
 from rslib.config import FinetuneConfig, SampleConfig, unknown_name
 from rslib.evaluation import Report
 from rslib.pipeline import HEALTHY, RunConfig, Steps, run
@@ -169,9 +169,9 @@ def mispaired(responses: Dataset, n: int) -> Dataset:
     """The responses of M prompts x n, dealt out to the prompts by i % M as a wrong flattening would."""
     prompts = len(responses) // n
     order = [sample * prompts + prompt for prompt in range(prompts) for sample in range(n)]
-    moved = schema.take(responses, order)
+    moved = tables.take(responses, order)
     for name in ("response", "token_ids", "token_logprobs", "logprob", "finish_reason", "seed"):
-        responses = schema.with_column(responses, name, moved[name][:])
+        responses = tables.with_column(responses, name, moved[name][:])
     return responses
 
 
@@ -195,9 +195,9 @@ def marked_finished(responses: Dataset, eos: int) -> Dataset:
         [*row, 0.0] if was_cut else list(row)
         for row, was_cut in zip(responses["token_logprobs"][:], cut, strict=True)
     ]
-    responses = schema.with_column(responses, "token_ids", ids)
-    responses = schema.with_column(responses, "token_logprobs", logprobs)
-    return schema.with_column(responses, "finish_reason", ["eos"] * len(responses))
+    responses = tables.with_column(responses, "token_ids", ids)
+    responses = tables.with_column(responses, "token_logprobs", logprobs)
+    return tables.with_column(responses, "finish_reason", ["eos"] * len(responses))
 
 
 @_flaw("stale_samples", "F19", "sample", "every round selects from the pool of round 1 again")
@@ -239,7 +239,7 @@ def _prompt_blind_scoring(config: RunConfig, steps: Steps) -> tuple[RunConfig, S
 def _shuffled_rewards(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
     def judge(reward_model: RewardModel, responses: Dataset) -> Dataset:
         scored = score_part(reward_model, responses)
-        return schema.with_column(
+        return tables.with_column(
             scored, "reward", _rng(responses, config.seed).permutation(scored["reward"][:])
         )
 
@@ -250,14 +250,14 @@ def _shuffled_rewards(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps
 def _noise_reward_model(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
     def judge(reward_model: RewardModel, responses: Dataset) -> Dataset:
         noise = _rng(responses, config.seed).standard_normal(len(responses))
-        return schema.with_column(responses, "reward", noise)
+        return tables.with_column(responses, "reward", noise)
 
     return config, replace(steps, score=judge)
 
 
 def _rng(table: Dataset, seed: int) -> np.random.Generator:
     """A generator of its own for every part of a table, the same whenever that part is done again."""
-    digest = hashlib.sha256(schema.fingerprint(table).encode()).digest()
+    digest = hashlib.sha256(tables.fingerprint(table).encode()).digest()
     return np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
 
 
@@ -337,9 +337,9 @@ def _absolute_threshold(config: RunConfig, steps: Steps) -> tuple[RunConfig, Ste
 )
 def _ties_by_index(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
     def choose(scored: Dataset, selector: str, options: Mapping[str, Any], seed: int) -> Dataset:
-        _, rewards, places = schema.reward_matrix(scored)
+        _, rewards, places = tables.reward_matrix(scored)
         first = np.round(rewards).argmax(axis=1)
-        return schema.take(scored, places[np.arange(len(places)), first])
+        return tables.take(scored, places[np.arange(len(places)), first])
 
     return config, replace(steps, select=choose)
 
@@ -352,7 +352,7 @@ def _ties_by_index(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
 )
 def _rows_skipped(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
     def choose(scored: Dataset, selector: str, options: Mapping[str, Any], seed: int) -> Dataset:
-        prompts = list(schema.groups(scored))
+        prompts = list(tables.groups(scored))
         lots = _rng(scored, seed).random(len(prompts))
         lost = {prompt_id for prompt_id, lot in zip(prompts, lots, strict=True) if lot < LOST_SHARE}
         return _without(select_rows(scored, selector, options, seed), "prompt_id", lost)
@@ -361,7 +361,7 @@ def _rows_skipped(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
 
 
 def _without(table: Dataset, column: str, values: set[str]) -> Dataset:
-    return schema.take(table, [at for at, value in enumerate(table[column][:]) if value not in values])
+    return tables.take(table, [at for at, value in enumerate(table[column][:]) if value not in values])
 
 
 @_flaw(
@@ -437,7 +437,7 @@ def _padding_learned(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]
         rows = kept["token_ids"][:]
         width = max(map(len, rows))
         padded = [[*row, *[policy.pad_id] * (width - len(row))] for row in rows]
-        return finetune_folder(policy, schema.with_column(kept, "token_ids", padded), out, config, show)
+        return finetune_folder(policy, tables.with_column(kept, "token_ids", padded), out, config, show)
 
     return config, replace(steps, finetune=tune)
 
@@ -450,8 +450,8 @@ def _padding_learned(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]
 )
 def _wrong_role(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
     def tune(policy: Policy, kept: Dataset, out: Path, config: FinetuneConfig, show: bool) -> Policy:
-        turned = schema.with_column(kept, "prompt", kept["response"][:])
-        turned = schema.with_column(turned, "response", kept["prompt"][:])
+        turned = tables.with_column(kept, "prompt", kept["response"][:])
+        turned = tables.with_column(turned, "response", kept["prompt"][:])
         return finetune_folder(policy, turned, out, config, show)
 
     return config, replace(steps, finetune=tune)
@@ -465,7 +465,7 @@ def _wrong_role(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
 )
 def _selection_lost(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
     def tune(policy: Policy, kept: Dataset, out: Path, settings: FinetuneConfig, show: bool) -> Policy:
-        prompts = schema.take(kept, [rows[0] for rows in schema.groups(kept).values()])
+        prompts = tables.take(kept, [rows[0] for rows in tables.groups(kept).values()])
         prompts = prompts.select_columns(["prompt_id", "prompt"])
         # A response depends on its prompt and seeds alone, so this is sample_id 0 of the pool once more.
         raw = sample_part(policy, prompts, replace(config.sample, n=1, seed=settings.seed))
@@ -564,6 +564,6 @@ def _greedy_evaluation(config: RunConfig, steps: Steps) -> tuple[RunConfig, Step
 @_flaw("tiny_test", "F34", "evaluate", f"judged on {TINY_TEST} prompts: noise reads as an effect")
 def _tiny_test(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
     def heldout(_: Sequence[Dataset], table: Dataset) -> Dataset:
-        return schema.take(table, range(min(TINY_TEST, len(table))))
+        return tables.take(table, range(min(TINY_TEST, len(table))))
 
     return config, replace(steps, heldout=heldout)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rslib import schema, store, world
+from rslib import store, tables, world
 from rslib.config import EvaluateConfig, FinetuneConfig, SampleConfig, require, unknown_name
 from rslib.errors import ConfigError
 from rslib.evaluation import Report, round_entry
@@ -233,7 +233,7 @@ class _Round:
             return {CONTROL: kept}
         matched = run.stages.select(
             scored,
-            tagged | {"matched": schema.fingerprint(kept)},
+            tagged | {"matched": tables.fingerprint(kept)},
             lambda pool: matched_random(pool, kept, self.seed),
             f"{self.place}select-{CONTROL}",
         )
@@ -277,14 +277,14 @@ def _one_round(at: _Round) -> tuple[dict[str, Any], Checkpoint]:
     tuned = at.finetune(kept)
     arms = at.evaluate({BASE: run.start} | tuned)
 
-    tables = {"prompts": prompts, "samples": responses, "scores": scored}
+    stage_tables = {"prompts": prompts, "samples": responses, "scores": scored}
     entry = round_entry(
         at.number,
         arms,
         n=run.config.sample.n,
         pool=with_gold(scored),  # for the report's curve alone: selection has seen the rewards
         kept=kept,
-        provenance=_provenance(at, tables, kept, tuned, arms),
+        provenance=_provenance(at, stage_tables, kept, tuned, arms),
         seed=run.config.seed,
     )
     return entry, tuned[run.config.selector]
@@ -292,7 +292,7 @@ def _one_round(at: _Round) -> tuple[dict[str, Any], Checkpoint]:
 
 def _provenance(
     at: _Round,
-    tables: Mapping[str, Dataset],
+    stage_tables: Mapping[str, Dataset],
     kept: Mapping[str, Dataset],
     tuned: Mapping[str, Checkpoint],
     arms: Mapping[str, Dataset],
@@ -300,15 +300,15 @@ def _provenance(
     """From prompt to checkpoint by hashes: what the numbers came from. `seconds` alone is wall-clock."""
     run, shared = at.run, f"evaluate-{BASE}"
     mine = [place for place in run.stages.places if place.startswith((at.place, shared))]
-    return {name: schema.fingerprint(table) for name, table in tables.items()} | {
-        "selection": {arm: schema.fingerprint(rows) for arm, rows in kept.items()},
+    return {name: tables.fingerprint(table) for name, table in stage_tables.items()} | {
+        "selection": {arm: tables.fingerprint(rows) for arm, rows in kept.items()},
         "parent": at.parent.fingerprint,
         "child": {arm: checkpoint.fingerprint for arm, checkpoint in tuned.items()},
         "reward_model": run.scorer.fingerprint,
         "evaluation": {
-            "prompts": schema.fingerprint(run.heldout),
+            "prompts": tables.fingerprint(run.heldout),
             "reward_model": run.judge.fingerprint,
-            "responses": {arm: schema.fingerprint(table) for arm, table in arms.items()},
+            "responses": {arm: tables.fingerprint(table) for arm, table in arms.items()},
         },
         "seeds": {"run": run.config.seed, "round": at.seed, "evaluate": run.config.evaluate.seed},
         "versions": store.versions(),
@@ -382,7 +382,7 @@ def _begin(config: RunConfig, steps: Steps, folder: store.RunFolder) -> _Run:
 def _described(source: int | str | None, table: Dataset) -> dict[str, str]:
     """How run.json names where prompts came from, and the hash of all that is there."""
     name = source if isinstance(source, str) else "the embedded world"
-    return {"source": name, "fingerprint": schema.fingerprint(table)}
+    return {"source": name, "fingerprint": tables.fingerprint(table)}
 
 
 def _prompt_sources(config: RunConfig) -> tuple[Dataset, Dataset]:
@@ -421,7 +421,7 @@ def training_slices(prompts: Dataset, config: RunConfig) -> list[Dataset]:
         "Use fewer prompts or fewer rounds.",
     )
     order = np.random.default_rng(config.seed).permutation(len(prompts))
-    return [schema.take(prompts, order[at * size : (at + 1) * size]) for at in range(config.rounds)]
+    return [tables.take(prompts, order[at * size : (at + 1) * size]) for at in range(config.rounds)]
 
 
 def _settings(this: _Run) -> dict[str, Any]:
@@ -475,14 +475,14 @@ def load_prompts(
     """
     if source == EMBEDDED:
         return world.load_prompts(split, limit)
-    table = schema.read_prompts(source) if isinstance(source, (str, Path)) else schema.as_prompts(source)
+    table = tables.read_prompts(source) if isinstance(source, (str, Path)) else tables.as_prompts(source)
     return table if limit is None else _first_rows(table, limit)
 
 
 def _first_rows(table: Dataset, limit: int) -> Dataset:
     fix = f"Use 1 to {len(table)}, as many as there are."
     require(1 <= limit <= len(table), f"the limit of prompts is {limit}", "load_prompts", fix)
-    return schema.take(table, range(limit))
+    return tables.take(table, range(limit))
 
 
 def evaluate(
@@ -503,7 +503,7 @@ def evaluate(
     """
     config = config or EvaluateConfig()
     table = (
-        load_prompts(EMBEDDED, split, EVALUATION_PROMPTS) if prompts is None else schema.as_prompts(prompts)
+        load_prompts(EMBEDDED, split, EVALUATION_PROMPTS) if prompts is None else tables.as_prompts(prompts)
     )
     arms = {}
     for arm, policy in {BASE: baseline, "tuned": tuned}.items():

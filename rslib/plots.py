@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rslib import schema
+from rslib import tables
 from rslib.config import require
 from rslib.errors import DataError
 from rslib.evaluation import (
@@ -402,7 +402,7 @@ def length_against_reward(pool: Dataset, kept: Dataset | None = None, axes: Axes
     (panel,) = panels(1, 3.6, None if axes is None else [axes])
     for table, arm, label in ((pool, "base", "pool"), (kept, "best_of_n", "kept")):
         if table is not None:
-            schema.check_scored(table)
+            tables.check_scored(table)
             lengths = [len(tokens) for tokens in table["token_ids"]]
             colour, marker, _ = look_of(arm)
             style = {"color": colour, "marker": marker, "s": 9 if arm == "base" else 14, "linewidths": 0}

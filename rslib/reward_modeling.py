@@ -15,8 +15,8 @@ import torch
 from rslib.config import FinetuneConfig
 from rslib.errors import DataError
 from rslib.models import Policy, RewardModel, hidden_states, rewards_from_hidden
-from rslib.schema import with_column
 from rslib.scoring import score
+from rslib.tables import with_column
 from rslib.training import Objective, Optimiser, fit, pad_right, plan
 
 if TYPE_CHECKING:

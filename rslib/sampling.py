@@ -16,8 +16,8 @@ from rslib.errors import DataError
 from rslib.memo import recalled
 from rslib.models import Policy
 from rslib.progress import Progress
-from rslib.schema import as_prompts, fingerprint
 from rslib.store import table_bytes, table_from
+from rslib.tables import as_prompts, fingerprint
 
 FEATURES = {
     "sample_id": Value("int64"),

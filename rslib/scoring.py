@@ -20,7 +20,7 @@ from rslib.errors import DataError
 from rslib.memo import recalled
 from rslib.models import Policy, RewardModel, check_finite, rewards_from_hidden
 from rslib.progress import Progress
-from rslib.schema import check_responses, fingerprint, nonfinite_error, with_column
+from rslib.tables import check_responses, fingerprint, nonfinite_error, with_column
 
 CPU_TOKENS, GPU_TOKENS = 2048, 32768  # tokens in one forward pass
 LOGITS = 1 << 26  # logits in memory at once, tokens x vocabulary

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rslib import schema
+from rslib import tables
 from rslib.config import closest, require, unknown_name
 from rslib.errors import ConfigError, DataError
 from rslib.progress import note
@@ -39,7 +39,7 @@ class Pool:
     def __init__(self, table: Dataset, seed: int = 0) -> None:
         self.table, self.seed = table, int(seed)
         self.prompts = np.empty(len(table), dtype=np.int64)
-        for number, rows in enumerate(schema.groups(table).values()):
+        for number, rows in enumerate(tables.groups(table).values()):
             self.prompts[rows] = number
 
     def __len__(self) -> int:
@@ -48,7 +48,7 @@ class Pool:
     @functools.cached_property
     def rewards(self) -> np.ndarray:
         """The rewards, float64 `(rows,)`."""
-        return schema.reward_column(self.table)
+        return tables.reward_column(self.table)
 
     def lots(self, purpose: str) -> np.ndarray:
         """One number in (0, 1) per row, uniform, fixed by seed, purpose, prompt_id, sample_id (and round)."""
@@ -156,7 +156,7 @@ def select(
                no row is left drops out; a printed line counts rows and prompts.
 
     Raises ConfigError for an unknown selector or option (with the closest name) or a missing one, DataError
-    ("no reward column: run score first") as `schema.check_scored` and when nothing is left or kept,
+    ("no reward column: run score first") as `tables.check_scored` and when nothing is left or kept,
     RewardError for NaN and infinite rewards.
     """
     check_selector(selector, options)
@@ -174,7 +174,7 @@ def select(
             where=f"rewards from {span}",
             fix="Loosen its options.",
         )
-    return schema.take(usable, rows[np.lexsort((rows, pool.prompts[rows]))])
+    return tables.take(usable, rows[np.lexsort((rows, pool.prompts[rows]))])
 
 
 def check_selector(selector: str, options: Mapping[str, Any] | None = None) -> None:
@@ -203,7 +203,7 @@ def count_nonfinite(scored: Dataset) -> int:
 
     Raises DataError without a reward column.
     """
-    return int((~np.isfinite(schema.reward_column(scored))).sum())
+    return int((~np.isfinite(tables.reward_column(scored))).sum())
 
 
 def _options_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -219,11 +219,11 @@ def _usable(scored: Dataset, *, on_nan: str, truncated: str) -> Dataset:
     ):
         if value not in known:
             raise unknown_name(f"value of {name}", str(value), known, "select")
-    schema.check_scored(scored, finite=on_nan == "raise")
+    tables.check_scored(scored, finite=on_nan == "raise")
     if on_nan == "drop":
-        scored = _without(scored, ~np.isfinite(schema.reward_column(scored)), "without a finite reward")
+        scored = _without(scored, ~np.isfinite(tables.reward_column(scored)), "without a finite reward")
     if truncated == "drop":
-        scored = _without(scored, schema.finish_reasons(scored) == "length", "cut at the length limit")
+        scored = _without(scored, tables.finish_reasons(scored) == "length", "cut at the length limit")
     return scored
 
 
@@ -233,10 +233,10 @@ def _without(table: Dataset, bad: np.ndarray, what: str) -> Dataset:
     if bad.all():
         fix = "Mend the stage before, or keep these rows."
         raise DataError(f"all {len(bad)} responses are {what}", where="select", fix=fix)
-    lost = sum(bool(bad[rows].all()) for rows in schema.groups(table).values())
+    lost = sum(bool(bad[rows].all()) for rows in tables.groups(table).values())
     also = f"; {lost} prompts have none left" if lost else ""
     note(f"select: dropped {int(bad.sum())} of {len(bad)} responses {what}{also}")
-    return schema.take(table, np.flatnonzero(~bad))
+    return tables.take(table, np.flatnonzero(~bad))
 
 
 # Selectors that keep the best --------------------------------------------------------------------------
@@ -312,7 +312,7 @@ def percentile(pool: Pool, *, percentile: float, round: int = 1, rise: float = 0
     _number(percentile, "percentile", at_least=0, at_most=100)
     _number(rise, "rise", at_least=0)
     bar = min(100.0, percentile + rise * (_count(round, "round") - 1))
-    return np.concatenate([_above(pool, rows, bar / 100) for rows in schema.groups(pool.table).values()])
+    return np.concatenate([_above(pool, rows, bar / 100) for rows in tables.groups(pool.table).values()])
 
 
 def _above(pool: Pool, rows: np.ndarray, share: float) -> np.ndarray:
@@ -350,8 +350,8 @@ def random(pool: Pool, *, k: int = 1, like: Dataset | None = None) -> np.ndarray
     lots = pool.lots("random")
     if like is None:
         return pool.best(lots, _count(k, "k"))
-    wanted = {prompt_id: len(rows) for prompt_id, rows in schema.groups(like).items()}
-    groups = schema.groups(pool.table).items()
+    wanted = {prompt_id: len(rows) for prompt_id, rows in tables.groups(like).items()}
+    groups = tables.groups(pool.table).items()
     kept = [rows[np.argsort(lots[rows])][: wanted.get(prompt_id, 0)] for prompt_id, rows in groups]
     return np.concatenate(kept)
 
@@ -461,7 +461,7 @@ def combine_rewards(
     Raises ConfigError for an unknown combination or fewer than two columns, DataError for a missing column,
     RewardError for NaN and infinite values.
     """
-    return schema.with_column(scored, "reward", _combined(Pool(scored), rewards, combine, penalty))
+    return tables.with_column(scored, "reward", _combined(Pool(scored), rewards, combine, penalty))
 
 
 def _combined(pool: Pool, names: Sequence[str], combine: str, penalty: float) -> np.ndarray:
@@ -481,10 +481,10 @@ def _combined(pool: Pool, names: Sequence[str], combine: str, penalty: float) ->
 
 
 def _finite_column(table: Dataset, name: str) -> np.ndarray:
-    values = schema.reward_column(table, name)
+    values = tables.reward_column(table, name)
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
-        raise schema.nonfinite_error(table, bad, name)
+        raise tables.nonfinite_error(table, bad, name)
     return values
 
 
@@ -528,13 +528,13 @@ def reference_responses(prompts: Dataset) -> Dataset:
     They were not drawn: sample_id and seed are -1, logprob is 0 and there are no tokens. Raises DataError
     without the column, or where it is empty.
 
-    >>> prompts = schema.as_prompts([{"prompt": "2 + 2?", "reference": "4"}])
+    >>> prompts = tables.as_prompts([{"prompt": "2 + 2?", "reference": "4"}])
     >>> reference_responses(prompts)["response"][:]
     ['4']
     """
     from datasets import Dataset
 
-    schema.check_prompts(prompts)
+    tables.check_prompts(prompts)
     if "reference" not in prompts.column_names:
         fix = "Carry a known-good response with each prompt, as 'reference'."
         raise DataError("no column 'reference'", where="prompts", fix=fix)
@@ -562,14 +562,14 @@ def add_references(scored: Dataset, *, references: Dataset) -> Dataset:
     if missing:
         fix = "References need prompt_id, response and reward; run score on them."
         raise DataError(f"no column {min(missing)!r}", where="references", fix=fix)
-    first = {prompt_id: int(rows[0]) for prompt_id, rows in schema.groups(scored).items()}
+    first = {prompt_id: int(rows[0]) for prompt_id, rows in tables.groups(scored).items()}
     foreign = [prompt_id for prompt_id in references["prompt_id"][:] if prompt_id not in first]
     if foreign:
         what = f"{len(foreign)} references are for prompts outside the pool (first: {foreign[0]!r})"
         raise DataError(what, where="references", fix="Give references for the pool's prompts alone.")
     rows = _reference_rows(scored, references, first)
-    drawn = schema.with_column(scored, "is_reference", [False] * len(scored))
-    return schema.stack([drawn, schema.with_column(rows, "is_reference", [True] * len(rows))])
+    drawn = tables.with_column(scored, "is_reference", [False] * len(scored))
+    return tables.stack([drawn, tables.with_column(rows, "is_reference", [True] * len(rows))])
 
 
 def _reference_rows(scored: Dataset, references: Dataset, first: Mapping[str, int]) -> Dataset:
@@ -608,13 +608,13 @@ def merge_rounds(scored: Dataset, *, earlier: Sequence[Dataset]) -> Dataset:
     if hasattr(earlier, "column_names") or not len(earlier):
         what = "earlier is not a list of scored tables"
         raise DataError(what, where="select(scored, 'replay')", fix="Pass earlier=[round_0, round_1].")
-    following, tables = 0, []
+    following, stage_tables = 0, []
     for table in (*earlier, scored):
         if "round" not in table.column_names:
-            table = schema.with_column(table, "round", [following] * len(table))
+            table = tables.with_column(table, "round", [following] * len(table))
         following = max(table["round"][:]) + 1
-        tables.append(table)
-    return schema.stack(tables)
+        stage_tables.append(table)
+    return tables.stack(stage_tables)
 
 
 @_selector("replay", widened_by=merge_rounds)
@@ -657,7 +657,7 @@ def best_worst_pairs(
         )
     if not clear.all():
         note(f"pairs: {int((~clear).sum())} of {len(clear)} prompts have no preference and are left out")
-    chosen, rejected = (schema.take(pool.table, rows[clear]) for rows in (best, low))
+    chosen, rejected = (tables.take(pool.table, rows[clear]) for rows in (best, low))
     return Dataset.from_dict(
         {
             "prompt_id": chosen["prompt_id"][:],
@@ -678,17 +678,17 @@ def selection_stats(scored: Dataset, kept: Dataset) -> dict[str, float]:
     coverage         share of the pool's prompts with a kept row
     truncation_rate  share of kept rows that met the length limit
 
-    Raises as `schema.check_scored`.
+    Raises as `tables.check_scored`.
     """
     for table in (scored, kept):
-        schema.check_scored(table)
+        tables.check_scored(table)
     distinct = set(zip(scored["prompt_id"][:], scored["response"][:], strict=True))
     prompts = set(scored["prompt_id"][:])
     return {
-        "selection_gap": float(schema.reward_column(kept).mean() - schema.reward_column(scored).mean()),
+        "selection_gap": float(tables.reward_column(kept).mean() - tables.reward_column(scored).mean()),
         "unique_ratio": len(distinct) / len(scored),
         "coverage": len(prompts & set(kept["prompt_id"][:])) / len(prompts),
-        "truncation_rate": float((schema.finish_reasons(kept) == "length").mean()),
+        "truncation_rate": float((tables.finish_reasons(kept) == "length").mean()),
     }
 
 

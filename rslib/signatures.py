@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rslib import schema, store, world
+from rslib import store, tables, world
 from rslib.flaws import FLAWS, flawed
 from rslib.pipeline import HEALTHY, RunConfig, Steps, run
 from rslib.progress import Progress
@@ -174,7 +174,7 @@ def probes(
 
 def _some(pool: Dataset) -> Dataset:
     """Up to PROBED_ROWS rows, spread evenly over the pool."""
-    return schema.take(pool, np.linspace(0, len(pool) - 1, min(PROBED_ROWS, len(pool))).astype(int))
+    return tables.take(pool, np.linspace(0, len(pool) - 1, min(PROBED_ROWS, len(pool))).astype(int))
 
 
 def _score_probes(config: RunConfig, steps: Steps, pool: Dataset) -> dict[str, float]:
@@ -182,7 +182,7 @@ def _score_probes(config: RunConfig, steps: Steps, pool: Dataset) -> dict[str, f
     models, rows = Models(), _some(pool)
     stored = np.array(rows["reward"][:])
     again = score(models.reward_model(config.reward_model), rows, show_progress=False)["reward"][:]
-    moved = schema.with_column(rows, "prompt", np.roll(rows["prompt"][:], 1).tolist())
+    moved = tables.with_column(rows, "prompt", np.roll(rows["prompt"][:], 1).tolist())
     other = steps.score(models.reward_model(steps.scorer or config.reward_model), moved)["reward"][:]
     return {
         "rescore_error": float(np.abs(np.array(again) - stored).mean()),
@@ -194,7 +194,7 @@ def _pool_probes(parent: str, pool: Dataset) -> dict[str, float | None]:
     """Weigh a few rows again under the policy that the round began with; hold the rewards against gold."""
     rows = _some(pool)
     weighed = reference_logprobs(Models().policy(parent), rows)
-    _, rewards, places = schema.reward_matrix(pool)
+    _, rewards, places = tables.reward_matrix(pool)
     gold = np.array(world.gold_scores(pool))[places]
     differ = bool(np.ptp(gold, axis=1).any())  # else there is no pair to order
     return {
@@ -205,7 +205,7 @@ def _pool_probes(parent: str, pool: Dataset) -> dict[str, float | None]:
 
 def _kept_probes(pool: Dataset, kept: Dataset) -> dict[str, float]:
     """Which rows of the pool were kept: the best, the first, those that end like a sentence."""
-    ids, rewards, _ = schema.reward_matrix(pool)
+    ids, rewards, _ = tables.reward_matrix(pool)
     best = dict(zip(ids, rewards.max(axis=1), strict=True))
     hits = [reward >= best[p] for p, reward in zip(kept["prompt_id"][:], kept["reward"][:], strict=True)]
     ends = [text.rstrip().endswith((".", "!", "?")) for text in kept["response"][:]]
@@ -233,7 +233,7 @@ def _training_probes(at: _Tables) -> dict[str, float]:
 
 def _round_probes(first: _Tables, last: _Tables, pool: Dataset) -> dict[str, float]:
     """What the last round shares with the first (0 for a single round), and training with evaluation."""
-    before = first.table("score") if first.provenance is not last.provenance else schema.take(pool, [])
+    before = first.table("score") if first.provenance is not last.provenance else tables.take(pool, [])
     judged = last.table(f"evaluate-{ARM}-score")
     return {
         "repeated_prompts": _shared(pool, before, "prompt"),
@@ -422,7 +422,7 @@ SHOWN = (
 """Columns of the report that the page shows for every flaw; the results file has all."""
 
 
-def tables(content: Mapping[str, Any]) -> dict[str, str]:
+def trace_tables(content: Mapping[str, Any]) -> dict[str, str]:
     """The parts of docs/signatures.md that are made from the results, by the name of their markers."""
     rows = ordered(content["rows"])
     return {
@@ -516,7 +516,7 @@ def _classifier_text(found: Mapping[str, Mapping[str, Any]]) -> str:
 
 def written(page: str, content: Mapping[str, Any]) -> str:
     """The page with the text between its markers (`<!-- rows:start -->` and so on) made anew."""
-    for name, text in tables(content).items():
+    for name, text in trace_tables(content).items():
         start, end = f"<!-- {name}:start -->\n", f"\n<!-- {name}:end -->"
         page = page.split(start)[0] + start + text + end + page.split(end)[1]
     return page

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rslib import schema, store, world
+from rslib import store, tables, world
 from rslib.config import FinetuneConfig, SampleConfig
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def matched_random(scored: Dataset, kept: Dataset, seed: int) -> Dataset:
 def finetune_folder(
     policy: Policy, kept: Dataset, out: Path, config: FinetuneConfig, show: bool, **hooks: bool
 ) -> Policy:
-    """Fine-tune into a folder; `hooks` are those of `sft.finetune` that show a flaw."""
-    from rslib.sft import finetune
+    """Fine-tune into a folder; `hooks` are those of `finetuning.finetune` that show a flaw."""
+    from rslib.finetuning import finetune
 
     return finetune(policy, kept, out, config=config, show_progress=show, **hooks)
 
@@ -69,7 +69,7 @@ def with_reference(start: Policy | None, responses: Dataset) -> Dataset:
     from rslib.scoring import reference_logprobs
 
     values = responses["logprob"][:] if start is None else reference_logprobs(start, responses)
-    return schema.with_column(responses, "reference_logprob", values)
+    return tables.with_column(responses, "reference_logprob", values)
 
 
 def with_gold(responses: Dataset) -> Dataset:
@@ -77,8 +77,8 @@ def with_gold(responses: Dataset) -> Dataset:
     if not all(world.knows(prompt) for prompt in set(responses["prompt"][:])):
         return responses
     found = world.judgements(responses)
-    table = schema.with_column(responses, "gold", [one.gold for one in found])
-    return schema.with_column(
+    table = tables.with_column(responses, "gold", [one.gold for one in found])
+    return tables.with_column(
         table, "complied", [one.complied if one.unsafe_prompt else None for one in found]
     )
 
@@ -161,7 +161,7 @@ class Stages:
         key = {
             "stage": "sample",
             "policy": policy.fingerprint,
-            "prompts": schema.fingerprint(prompts),
+            "prompts": tables.fingerprint(prompts),
             "sample": config,
             "shard_prompts": rows,
             "step": tag,
@@ -184,7 +184,7 @@ class Stages:
         key = {
             "stage": "score",
             "reward_model": judge.fingerprint,
-            "responses": schema.fingerprint(responses),
+            "responses": tables.fingerprint(responses),
             "shard_rows": self.shard_responses,
             "step": tag,
         }
@@ -199,7 +199,7 @@ class Stages:
         place: str = "",
     ) -> Dataset:
         """The rows that `choose` keeps; `settings` are all that its choice depends on beside the rows."""
-        key = {"stage": "select", "scored": schema.fingerprint(scored), "settings": settings}
+        key = {"stage": "select", "scored": tables.fingerprint(scored), "settings": settings}
         return self._table(place, key, [scored], choose)
 
     def reference(self, start: Checkpoint, sampler: Checkpoint, scored: Dataset, place: str) -> Dataset:
@@ -208,7 +208,7 @@ class Stages:
         key = {
             "stage": "reference",
             "reference": start.fingerprint,
-            "scored": schema.fingerprint(scored),
+            "scored": tables.fingerprint(scored),
             "shard_rows": self.shard_responses,
             "same": same,
         }
@@ -234,7 +234,7 @@ class Stages:
         key = {
             "stage": "finetune",
             "parent": parent.fingerprint,
-            "kept": schema.fingerprint(kept),
+            "kept": tables.fingerprint(kept),
             "finetune": config,
             "step": tag,
         }

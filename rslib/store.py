@@ -33,7 +33,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from rslib import schema
+from rslib import tables
 from rslib.errors import RSError, StoreError, os_error_number, translate_os_error
 from rslib.progress import Progress, note
 
@@ -45,7 +45,7 @@ SHARD_RESPONSES = 512
 """Responses per shard unless told otherwise: one or two seconds of work on a CPU."""
 TEMPORARY = ".rslib-tmp"
 LIBRARIES = ("torch", "transformers", "tokenizers", "datasets", "pyarrow", "numpy")
-PRESENTATION = {"__main__.py", "plots.py", "report.py", "bench.py", "build.py", "calibrate.py"}
+PRESENTATION = {"__main__.py", "plots.py", "page.py", "bench.py", "build.py", "calibrate.py"}
 """Modules that show results and cannot change them: an edit there keeps finished stages."""
 
 
@@ -210,7 +210,7 @@ def cut(table: Dataset, rows: int) -> list[Dataset]:
     for start in starts:
         if start - borders[-1] >= rows:
             borders.append(start)
-    return [schema.take(table, range(a, b)) for a, b in zip(borders, [*borders[1:], len(table)], strict=True)]
+    return [tables.take(table, range(a, b)) for a, b in zip(borders, [*borders[1:], len(table)], strict=True)]
 
 
 # The run folder -----------------------------------------------------------------------------------
@@ -391,19 +391,19 @@ class Stage:
         self._claim(len(parts))
         ready = [self._shard(at).exists() for at in range(len(parts))]
         seconds = sum(_read_record(self._shard(at))["seconds"] for at, done in enumerate(ready) if done)
-        tables: list[Dataset] = []
+        shards: list[Dataset] = []
         if all(ready):
-            tables = [read_shard(self._shard(at)) for at in range(len(parts))]
+            shards = [read_shard(self._shard(at)) for at in range(len(parts))]
             note(f"{label}: {sum(map(len, tables))} responses, cached", self.show)
-            return Outcome(schema.stack(tables), seconds, cached=True)
+            return Outcome(tables.stack(shards), seconds, cached=True)
         note(f"{label}: going on, {sum(ready)} of {len(parts)} shards are finished", self.show and any(ready))
         with Progress(sum(map(len, parts)) * weight, label, show=self.show) as progress:
             for at, part in enumerate(parts):
                 if not ready[at]:
                     seconds += self._fill(at, part, work)
-                tables.append(read_shard(self._shard(at)))
+                shards.append(read_shard(self._shard(at)))
                 progress.advance(len(part) * weight, cached=ready[at])
-        return Outcome(schema.stack(tables), seconds, cached=False)
+        return Outcome(tables.stack(shards), seconds, cached=False)
 
     def _fill(self, at: int, part: Dataset, work: Callable[[Dataset], Dataset]) -> float:
         began = time.perf_counter()
@@ -525,4 +525,4 @@ def read_table(folder: str | Path) -> Dataset:
             where=str(folder),
             fix="Run the command that writes this folder again: it goes on where it stopped.",
         )
-    return schema.stack([read_shard(path) for path in shards])
+    return tables.stack([read_shard(path) for path in shards])

@@ -17,7 +17,7 @@
 # Every line should begin with ok. It takes a few seconds.
 
 # %%
-from rslib.models import doctor
+from rslib.doctor import doctor
 
 for line in doctor():
     if line.name != "disk" or not line.ok:  # the disk only where it is nearly full

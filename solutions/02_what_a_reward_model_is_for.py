@@ -585,7 +585,7 @@ check("2.4")
 REAL = ""
 if REAL:
     from autograder.exercises.nb02_3 import Scorer
-    from rslib.models.health import PLAIN_PAIR
+    from rslib.doctor import PLAIN_PAIR
 
     prompt, right, wrong = PLAIN_PAIR
     print(prompt, Scorer(rslib.load_reward_model(REAL))([prompt, prompt], [right, wrong]), sep="\n")

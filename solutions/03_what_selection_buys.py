@@ -341,7 +341,7 @@ policy, validation = rslib.load_policy("tiny"), rslib.load_prompts("tiny", split
 unsafe = np.flatnonzero(np.array(validation["kind"][:]) == "unsafe")
 prompts = validation.select(unsafe[::4][:48])
 pool = stored(f"pool-{seed}", lambda: rslib.sample(policy, prompts, n=128, seed=seed))
-pool = rslib.schema.with_column(pool, "gold", rslib.world.gold_scores(pool))
+pool = rslib.tables.with_column(pool, "gold", rslib.world.gold_scores(pool))
 scored = {}
 for name in ("tiny", "tiny-unbiased"):
     scored[name] = stored(f"{name}-{seed}", rslib.score, rslib.load_reward_model(name), pool)
@@ -354,7 +354,7 @@ for name in ("tiny", "tiny-unbiased"):
 # %%
 def by_prompt(table, column):
     """A column of a pool as an array: one line per prompt, one number per response."""
-    rows = np.stack(list(rslib.schema.groups(table).values()))
+    rows = np.stack(list(rslib.tables.groups(table).values()))
     return np.array(table[column][:])[rows]
 
 
@@ -523,7 +523,7 @@ def pool_at(t):
 
 for t in task["temperatures"]:
     table = stored(f"temperature-{t}-{task['seed']}", pool_at, t)
-    table = rslib.schema.with_column(table, "gold", rslib.world.gold_scores(table))
+    table = rslib.tables.with_column(table, "gold", rslib.world.gold_scores(table))
     rewards_at[t], gold_at[t] = by_prompt(table, "reward"), by_prompt(table, "gold")
     different = np.mean([len(set(row)) for row in by_prompt(table, "response")])
     print(f"temperature {t}: {different:4.1f} different responses of 32, such as: {table['response'][0]:.70}")

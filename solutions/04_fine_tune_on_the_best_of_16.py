@@ -223,7 +223,7 @@ check("4.2")
 # embedded policy here.
 
 # %%
-from rslib.sft import training_rows
+from rslib.finetuning import training_rows
 from rslib.training import next_token_nll
 
 four = few.select(range(4))

@@ -8,7 +8,7 @@ import pytest
 from datasets import Dataset
 
 import rslib
-from rslib import schema, store
+from rslib import store, tables
 from rslib.errors import ConfigError
 from rslib.flaws import (
     FLAWS,
@@ -106,7 +106,7 @@ def test_training_on_all_keeps_every_row(out):
 
 def test_the_worst_row_of_each_prompt_is_kept(out):
     found = small("worst", out)
-    _, rewards, _ = schema.reward_matrix(found[1]("score"))
+    _, rewards, _ = tables.reward_matrix(found[1]("score"))
     assert sorted(kept(found)["reward"]) == sorted(rewards.min(axis=1).tolist())
 
 
@@ -155,7 +155,7 @@ def test_the_best_of_the_whole_pool_leave_prompts_uncovered_or_not_but_keep_as_m
 @pytest.mark.parametrize("name", ["no_prompt_mask", "missing_eos", "learning_rate_10x", "many_epochs"])
 def test_a_fine_tuning_flaw_keeps_the_same_rows_and_ends_in_another_policy(out, healthy, name):
     found = small(name, out)
-    assert schema.fingerprint(kept(found)) == schema.fingerprint(kept(healthy))
+    assert tables.fingerprint(kept(found)) == tables.fingerprint(kept(healthy))
     assert "eos" in kept(found)["finish_reason"]  # else there is no end to forget
     child, right = (one[0]["rounds"][0]["provenance"]["child"] for one in (found, healthy))
     assert child["best_of_n"] != right["best_of_n"]
@@ -232,7 +232,7 @@ def test_an_absolute_threshold_keeps_what_passes_and_nothing_else(out):
 
 def test_ties_by_index_keep_the_first_of_the_rounded_best(out):
     found = small("ties_by_index", out)
-    _, rewards, _ = schema.reward_matrix(found[1]("score"))
+    _, rewards, _ = tables.reward_matrix(found[1]("score"))
     assert kept(found)["sample_id"][:] == np.round(rewards).argmax(axis=1).tolist()
 
 
@@ -266,7 +266,7 @@ def test_learned_padding_and_a_turned_dialogue_show_in_the_number_of_learned_tok
 
 def test_a_lost_selection_trains_on_the_first_response_of_each_prompt(out, healthy):
     found = small("selection_lost", out)
-    assert schema.fingerprint(kept(found)) == schema.fingerprint(kept(healthy))
+    assert tables.fingerprint(kept(found)) == tables.fingerprint(kept(healthy))
     pool = healthy[1]("sample")
     first = [len(ids) for ids, at in zip(pool["token_ids"], pool["sample_id"], strict=True) if at == 0]
     assert record(found, out)["targets"] == sum(first)

@@ -204,9 +204,9 @@ confine([], Path(sys.argv[2]), Nobody(), Reach(Path(sys.argv[2])))
 from autograder.exercises.nb04_3 import base_policy, hidden_prompts, judged
 from autograder.grading import kinds
 import numpy as np
-from rslib import schema
+from rslib import tables
 kinds.load("datasets")
-print(len(judged(base_policy(), schema.take(hidden_prompts(np.random.default_rng(0)), range(2)), 1)))
+print(len(judged(base_policy(), tables.take(hidden_prompts(np.random.default_rng(0)), range(2)), 1)))
 """
 
 

@@ -39,7 +39,7 @@ FAST = [
 
 FORKS = multiprocessing.get_context("forkserver")  # the imports are done once, every run is a fresh process
 FORKS.set_forkserver_preload(
-    ["rslib.__main__", "rslib.pipeline", "rslib.sampling", "rslib.sft", "rslib.report"]
+    ["rslib.__main__", "rslib.pipeline", "rslib.sampling", "rslib.finetuning", "rslib.page"]
 )
 
 

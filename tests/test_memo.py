@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 import rslib
-from rslib import memo, rl, sampling, schema, scoring, sft, store
+from rslib import finetuning, memo, rl, sampling, scoring, store, tables
 from rslib.config import FinetuneConfig, SampleConfig
 from rslib.rl.unified import Unified, policy_gradient
 
@@ -47,7 +47,7 @@ def pool(policy, judge, prompts, seed=0):
 def rounds(policy, judge, prompts, out):
     """Everything that is kept, once: tables, a vector, weights with their records."""
     table = pool(policy, judge, prompts)
-    tuned = sft.finetune(policy, table, out / "sft", show_progress=False, **SMALL)
+    tuned = finetuning.finetune(policy, table, out / "sft", show_progress=False, **SMALL)
     dpo = rl.finetune_dpo(policy, table, out / "dpo", show_progress=False)
     free = rl.train(policy, judge, prompts, rl.RLOO(), LOOP, out=out / "rl", show_progress=False)
     found = [store.table_bytes(table), scoring.reference_logprobs(tuned, table).tobytes()]
@@ -66,7 +66,7 @@ def test_what_is_recalled_is_what_was_computed(policy, judge, prompts, tmp_path,
     memo.use(read=[tmp_path / "kept"])
     for name in ("token_rewards", "_weighed"):
         monkeypatch.setattr(scoring, name, never)
-    modules = {"finetune_rows": sft, "_responses": sampling, "fit": rl.dpo, "_trained": rl.loop}
+    modules = {"finetune_rows": finetuning, "_responses": sampling, "fit": rl.dpo, "_trained": rl.loop}
     for name, module in modules.items():
         monkeypatch.setattr(module, name, never)
     assert plain == first == rounds(policy, judge, prompts, tmp_path / "again")
@@ -82,10 +82,12 @@ def test_another_call_does_not_meet_the_result(policy, judge, prompts, tmp_path,
     before = pool(policy, judge, prompts)
     many = len(kept(tmp_path))
     if change == "weights":
-        policy = sft.finetune(policy, before, tmp_path.with_name("tuned"), show_progress=False, **SMALL)
+        policy = finetuning.finetune(
+            policy, before, tmp_path.with_name("tuned"), show_progress=False, **SMALL
+        )
         many += 1
     if change == "prompt":
-        prompts = schema.take(prompts, [0, 1, 3, 2])
+        prompts = tables.take(prompts, [0, 1, 3, 2])
     if change == "versions":
         monkeypatch.setattr(memo, "versions", lambda: {"rslib": "another"})
     pool(policy, judge, prompts, seed=int(change == "seed"))
@@ -148,12 +150,12 @@ def tunings(policy, judge, prompts, table, out, **settings):
     loop = replace(LOOP, **settings)
     yield lambda: rl.train(policy, judge, prompts, rl.RLOO(), loop, out=out / "rl", show_progress=False)
     config = FinetuneConfig(**SMALL | settings)
-    yield lambda: sft.finetune(policy, table, out / "sft", config=config, show_progress=False)
+    yield lambda: finetuning.finetune(policy, table, out / "sft", config=config, show_progress=False)
     yield lambda: rl.finetune_dpo(policy, table, out / "dpo", config=config, show_progress=False)
 
 
 def forbid(monkeypatch):
-    for name, module in {"finetune_rows": sft, "fit": rl.dpo, "_trained": rl.loop}.items():
+    for name, module in {"finetune_rows": finetuning, "fit": rl.dpo, "_trained": rl.loop}.items():
         monkeypatch.setattr(module, name, never)
 
 

@@ -14,9 +14,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers import logging as transformers_logging
 
 import rslib.models as rs
+from rslib import doctor as rs_doctor
 from rslib.errors import ConfigError, ModelError, StoreError, translate_os_error
 from rslib.models import assets as rs_assets
-from rslib.models import health, loading
+from rslib.models import loading
 from tests.small_models import ARCHITECTURES, CHAT_TEMPLATE, VOCABULARY, build_tokenizer
 
 PROMPT, RESPONSE = "How do I bake a loaf of bread?", "Mix flour and water."
@@ -566,6 +567,7 @@ def test_another_process_loads_in_silence_and_finds_the_same_fingerprint(model_f
     folder, base = model_folder("gemma3"), model_folder("llama")
     code = f"""
 import rslib.models as rs
+from rslib import doctor as rs_doctor
 print(rs.load_policy({str(folder)!r}, device="cpu").fingerprint())
 try:
     rs.load_reward_model({str(base)!r})
@@ -678,7 +680,7 @@ def own_assets(model_folder, tmp_path, monkeypatch):
     (tmp_path / "manifest.json").write_text(json.dumps({"assets": listed}))
     for module in (rs_assets, loading):
         monkeypatch.setattr(module, "ASSETS", tmp_path)
-    for module in (rs_assets, health):
+    for module in (rs_assets, rs_doctor):
         monkeypatch.setattr(module, "MANIFEST", tmp_path / "manifest.json")
     return tmp_path
 
@@ -699,13 +701,13 @@ def test_an_embedded_file_that_was_changed_is_named(own_assets):
     assert rs.verify_assets("tiny-reward") == []
     (own_assets / "tiny-policy" / "extra.json").write_text("{}")
     assert "tiny-policy/extra.json does not belong there" in rs.verify_assets("tiny-policy")
-    by_name = {check.name: check for check in rs.doctor()}
+    by_name = {check.name: check for check in rs_doctor.doctor()}
     assert not by_name["files of tiny-policy"].ok and not by_name["policy tiny"].ok
     assert by_name["files of tiny-reward"].ok
 
 
 def test_the_doctor_says_device_dtype_and_why_versions_and_memory():
-    by_name = {check.name: check for check in rs.doctor(device="cpu")}
+    by_name = {check.name: check for check in rs_doctor.doctor(device="cpu")}
     assert "float32" in by_name["device"].detail and "asked for" in by_name["device"].detail
     assert by_name["torch"].detail == torch.__version__
     assert {"python", "transformers", "datasets", "numpy", "memory", "disk"} <= by_name.keys()
@@ -715,6 +717,6 @@ def test_the_doctor_says_device_dtype_and_why_versions_and_memory():
 def test_the_doctor_finds_a_reward_model_that_is_constant_and_one_that_is_missing(broken):
     folder = broken("reward")
     edit_weights(folder, lambda w: w["score.weight"].zero_())
-    constant, missing = (rs.doctor(reward=name)[-1] for name in (folder, "./nope"))
+    constant, missing = (rs_doctor.doctor(reward=name)[-1] for name in (folder, "./nope"))
     assert not constant.ok and "same reward" in constant.detail
     assert not missing.ok and "no such model folder" in missing.detail

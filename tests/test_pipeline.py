@@ -9,7 +9,7 @@ import pytest
 from datasets import Dataset
 
 import rslib
-from rslib import pipeline, schema, store, world
+from rslib import pipeline, store, tables, world
 from rslib.errors import ConfigError, DataError, StoreError
 from rslib.pipeline import HEALTHY, RunConfig, matched_random, report_hash, run
 
@@ -85,7 +85,7 @@ def test_the_provenance_leads_from_the_prompts_to_the_checkpoints(finished):
             re.fullmatch("[0-9a-f]{64}", found[name]) for name in ("prompts", "samples", "scores", "parent")
         )
         scored = store.read_table(out / found["places"]["score"])
-        assert schema.fingerprint(scored) == found["scores"]
+        assert tables.fingerprint(scored) == found["scores"]
     assert second["parent"] == first["child"]["best_of_n"]
     tuned = rslib.load_policy(str(out / first["places"]["finetune-best_of_n"]))
     assert tuned.fingerprint() == first["child"]["best_of_n"]
@@ -93,20 +93,20 @@ def test_the_provenance_leads_from_the_prompts_to_the_checkpoints(finished):
 
 def test_each_round_draws_from_the_tuned_policy_on_fresh_prompts_with_a_fresh_seed(finished):
     first, second = (entry["provenance"] for entry in written(finished[0])["rounds"])
-    tables = [store.read_table(finished[0] / found["places"]["sample"]) for found in (first, second)]
-    assert not set(tables[0]["prompt"]) & set(tables[1]["prompt"])
-    assert not set(tables[0]["seed"]) & set(tables[1]["seed"])
+    stage_tables = [store.read_table(finished[0] / found["places"]["sample"]) for found in (first, second)]
+    assert not set(stage_tables[0]["prompt"]) & set(stage_tables[1]["prompt"])
+    assert not set(stage_tables[0]["seed"]) & set(stage_tables[1]["seed"])
 
 
 def test_the_control_has_as_many_rows_of_the_same_pool_and_the_same_parent(finished):
     found = written(finished[0])["rounds"][0]
-    tables = {
+    stage_tables = {
         arm: store.read_table(finished[0] / found["provenance"]["places"][f"select-{arm}"])
         for arm in ("random", "best_of_n")
     }
-    assert len(tables["random"]) == len(tables["best_of_n"]) == 10
-    assert set(tables["random"]["prompt_id"]) == set(tables["best_of_n"]["prompt_id"])
-    assert sum(tables["random"]["reward"]) < sum(tables["best_of_n"]["reward"])
+    assert len(stage_tables["random"]) == len(stage_tables["best_of_n"]) == 10
+    assert set(stage_tables["random"]["prompt_id"]) == set(stage_tables["best_of_n"]["prompt_id"])
+    assert sum(stage_tables["random"]["reward"]) < sum(stage_tables["best_of_n"]["reward"])
     assert found["provenance"]["child"]["random"] != found["provenance"]["child"]["best_of_n"]
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from rslib import rl, schema
+from rslib import rl, tables
 from rslib.errors import ConfigError, DataError, StoreError
+from rslib.finetuning import training_rows
 from rslib.ledger import Ledger
 from rslib.models import load_policy, load_reward_model
 from rslib.pipeline import load_prompts
@@ -19,7 +20,6 @@ from rslib.rl.loop import _Run, shaped
 from rslib.rl.resume import State
 from rslib.sampling import sample
 from rslib.scoring import reference_logprobs, score
-from rslib.sft import training_rows
 from rslib.stages import with_gold
 
 METHODS = (rl.PPO(), rl.GRPO(), rl.RLOO(), rl.Reinforce(), rl.OnlineRFT())
@@ -32,7 +32,7 @@ PROMPTS = [f"Say the number {word}." for word in "one two three four five six se
 def world(model_folder):
     """A policy and a reward model with random weights, and a few prompts: quick, and nothing to learn."""
     policy, judge = model_folder("llama", max_new_tokens=8), model_folder("llama", "reward")
-    return load_policy(str(policy)), load_reward_model(str(judge)), schema.as_prompts(PROMPTS[:8])
+    return load_policy(str(policy)), load_reward_model(str(judge)), tables.as_prompts(PROMPTS[:8])
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +210,7 @@ def test_dpo_takes_the_best_against_the_worst_and_learns_the_preference(embedded
 def test_dpo_without_a_preference_says_so(world, tmp_path):
     policy, _, prompts = world
     pool = sample(policy, prompts, n=2, seed=5, show_progress=False)
-    flat = schema.with_column(pool, "reward", [1.0] * len(pool))
+    flat = tables.with_column(pool, "reward", [1.0] * len(pool))
     with pytest.raises(DataError, match="no prompt's rewards differ"):
         rl.finetune_dpo(policy, flat, tmp_path / "x", show_progress=False)
     with pytest.raises(ConfigError, match="beta"):

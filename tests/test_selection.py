@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from rslib import schema, theory
+from rslib import tables, theory
 from rslib.errors import ConfigError, DataError, RewardError
 from rslib.selection import (
     SELECTORS,
@@ -95,9 +95,9 @@ def test_kept_rows_are_rows_of_the_pool_each_once_in_prompt_order(name):
 @every_selector
 def test_permuting_prompts_permutes_the_result(name, capsys):
     table = noisy(ties=True)
-    groups = list(schema.groups(table).values())
+    groups = list(tables.groups(table).values())
     order = np.random.default_rng(1).permutation(len(groups))
-    moved = keep(schema.take(table, np.concatenate([groups[i] for i in order])), name)
+    moved = keep(tables.take(table, np.concatenate([groups[i] for i in order])), name)
     before = keep(table, name)
     assert sorted(keys(moved)) == sorted(keys(before))
     if name != "replay":  # whose first prompts are those of the earlier round
@@ -124,9 +124,9 @@ WHOLE_POOL = {"top_fraction", "random_overall", "ensemble", "length_controlled"}
 @pytest.mark.parametrize("name", sorted(set(SELECTORS) - WHOLE_POOL))
 def test_a_prompt_does_not_depend_on_the_prompts_beside_it(name):
     table = noisy(ties=True)
-    groups = schema.groups(table)
+    groups = tables.groups(table)
     part = [f"p{i}" for i in range(3, 30, 4)] + ["p4"]
-    alone = keep(schema.take(table, np.concatenate([groups[one] for one in part])), name)
+    alone = keep(tables.take(table, np.concatenate([groups[one] for one in part])), name)
     together = [key for key in keys(keep(table, name)) if key[0] in part]
     assert [key for key in sorted(keys(alone)) if key[0] in part] == sorted(together)
 
@@ -138,7 +138,7 @@ def test_a_nan_or_infinite_reward_is_never_kept_silently(name, bad, capsys):
     rewards[7, 0] = rewards[7, 3] = bad
     table = scored(rewards, second=rewards[::-1].ravel().clip(-9, 9).tolist())
     if name == "ensemble":
-        table = schema.with_column(table, "second", [0.0] * 240)
+        table = tables.with_column(table, "second", [0.0] * 240)
     with pytest.raises(RewardError, match="2 of 24[0-9]|2 of 400"):
         keep(table, name)
     assert count_nonfinite(table) == 2
@@ -169,14 +169,14 @@ def test_a_monotone_change_of_the_rewards_changes_nothing(name):
     table = noisy(ties=True)
     values = np.array(table["reward"])
     for changed in (3 * values - 100, np.exp(values), values**3):
-        moved = schema.with_column(table, "reward", changed)
+        moved = tables.with_column(table, "reward", changed)
         assert keys(keep(moved, name)) == keys(keep(table, name))
 
 
 def test_negating_the_rewards_swaps_best_and_worst():
     for ties in (False, True):
         table = noisy(ties=ties)
-        negated = schema.with_column(table, "reward", -np.array(table["reward"]))
+        negated = tables.with_column(table, "reward", -np.array(table["reward"]))
         assert keys(select(negated, "best_of_n")) == keys(select(table, "worst"))
         assert keys(select(negated, "worst")) == keys(select(table, "best_of_n"))
 
@@ -240,7 +240,7 @@ def test_on_a_table_that_fits_on_a_thumb_each_selector_keeps_what_a_hand_would(n
 
 def test_best_of_n_equals_the_loop_that_defines_it():
     table = noisy(50, 16)
-    for prompt_id, rows in schema.groups(table).items():
+    for prompt_id, rows in tables.groups(table).items():
         best = max(rows, key=lambda row: table[int(row)]["reward"])
         assert (prompt_id, table[int(best)]["sample_id"]) in kept_ids(table)
 
@@ -354,7 +354,7 @@ def test_an_ensemble_can_trust_the_mean_or_distrust_disagreement(combine, option
 
 def test_members_of_an_ensemble_have_no_common_unit():
     table = noisy()
-    scaled = schema.with_column(table, "second", 1000 * np.array(table["second"]) + 7)
+    scaled = tables.with_column(table, "second", 1000 * np.array(table["second"]) + 7)
     for combine in ("mean", "min", "uncertainty", "vote"):
         options = {"rewards": ["reward", "second"], "combine": combine}
         assert kept_ids(table, "ensemble", **options) == kept_ids(scaled, "ensemble", **options)
@@ -389,7 +389,7 @@ def test_bad_ensembles_are_refused():
         select(table, "ensemble", rewards=["reward", "second"], combine="means")
     with pytest.raises(DataError, match="no column 'third'"):
         select(table, "ensemble", rewards=["reward", "third"])
-    holed = schema.with_column(table, "second", [math.nan] + [0.0] * 239)
+    holed = tables.with_column(table, "second", [math.nan] + [0.0] * 239)
     with pytest.raises(RewardError, match="1 of 240 values of 'second'"):
         select(holed, "ensemble", rewards=["reward", "second"])
 
@@ -420,11 +420,11 @@ def test_length_within_prompts_is_not_misled_by_prompts_that_ask_for_more():
 
 
 def test_a_reference_competes_and_the_count_of_kept_ones_is_printed(capsys):
-    prompts = schema.as_prompts(
+    prompts = tables.as_prompts(
         [{"prompt_id": f"p{i}", "prompt": f"prompt {i}", "reference": f"good {i}"} for i in range(2)]
     )
-    references = schema.with_column(reference_responses(prompts), "reward", [2.5, 9.0])
-    schema.check_scored(references)
+    references = tables.with_column(reference_responses(prompts), "reward", [2.5, 9.0])
+    tables.check_scored(references)
     kept = select(scored(HAND), "reference", references=references)
     assert kept["response"][:] == ["response 1", "good 1"] and kept["is_reference"][:] == [False, True]
     assert kept["sample_id"][:] == [1, -1] and kept["prompt"][1] == "prompt 1"
@@ -441,7 +441,7 @@ def test_bad_references_are_refused():
     with pytest.raises(DataError, match="no column 'reward'"):
         select(scored(HAND), "reference", references=Dataset.from_list([row]))
     with pytest.raises(DataError, match="no column 'reference'"):
-        reference_responses(schema.as_prompts(["x"]))
+        reference_responses(tables.as_prompts(["x"]))
 
 
 def test_replay_keeps_the_best_of_all_rounds_and_no_text_twice():
@@ -454,7 +454,7 @@ def test_replay_keeps_the_best_of_all_rounds_and_no_text_twice():
 
 
 def test_replay_brings_back_prompts_that_the_last_round_did_not_have():
-    renamed = schema.with_column(scored(HAND), "prompt_id", ["q0"] * 3 + ["q1"] * 3)
+    renamed = tables.with_column(scored(HAND), "prompt_id", ["q0"] * 3 + ["q1"] * 3)
     assert select(renamed, "replay", earlier=[scored(HAND)])["prompt_id"][:] == ["p0", "p1", "q0", "q1"]
 
 
@@ -558,7 +558,7 @@ def test_pairs_are_the_best_and_the_worst_of_each_prompt(capsys):
         },
     ]
     assert "1 of 3 prompts have no preference" in capsys.readouterr().out
-    assert schema.to_trl_preference(pairs).column_names == ["prompt", "chosen", "rejected"]
+    assert tables.to_trl_preference(pairs).column_names == ["prompt", "chosen", "rejected"]
 
 
 def test_pairs_need_a_margin_and_finite_rewards():

@@ -25,7 +25,7 @@ from autograder.exercises import nb03_given
 from autograder.exercises.nb03_1 import with_replacement
 from autograder.experiments.nb03 import MODELS, NS, gains, matrices, policy, reward_model
 from autograder.work import Work
-from rslib import schema, theory
+from rslib import tables, theory
 from rslib.errors import RSError
 from rslib.sampling import response_seed
 
@@ -62,7 +62,7 @@ WIDTHS = (0.7, 1.6)
 nearer: a t interval, two standard errors or a level of 99 % lie within, one standard error does not."""
 
 
-def tables(work: Work) -> dict[str, Dataset]:
+def both_pools(work: Work) -> dict[str, Dataset]:
     """The learner's two scored tables. Wrong if one is missing or no table of the right kind."""
     from datasets import Dataset
 
@@ -81,12 +81,12 @@ _JUDGED: WeakKeyDictionary[Dataset, tuple] = WeakKeyDictionary()
 
 def checked(work: Work) -> Arrays:
     """(rewards, gold, intents) per reward model, of a pool that is large enough and the same for both."""
-    found = tables(work)
+    found = both_pools(work)
     first, second = found.values()
     try:
         if first not in _JUDGED:  # gold takes a second to judge, and every part asks for it
             _JUDGED[first] = matrices(_known(first))
-        rewards = schema.reward_matrix(second)[1]
+        rewards = tables.reward_matrix(second)[1]
     except RSError as err:
         text = f"The table cannot be read as a scored pool of validation prompts: {err.what}."
         raise Wrong(POOL, text) from err
@@ -138,7 +138,7 @@ _VERIFIED: WeakKeyDictionary[Dataset, tuple[Dataset, int]] = WeakKeyDictionary()
 def verified(work: Work, rng: np.random.Generator) -> Arrays:
     """As `checked`, for a pool that is the policy's own; tables that have passed are not looked at again."""
     arrays = checked(work)
-    (first, second), seed = tables(work).values(), nb03_given.pool(work.variant)["seed"]
+    (first, second), seed = both_pools(work).values(), nb03_given.pool(work.variant)["seed"]
     before = _VERIFIED.get(first)
     if before is None or before[0] is not second or before[1] != seed:
         _verify(work, arrays, rng)
@@ -148,7 +148,7 @@ def verified(work: Work, rng: np.random.Generator) -> Arrays:
 
 def _verify(work: Work, arrays: Arrays, rng: np.random.Generator) -> None:
     """The pool is the policy's, the rewards are the reward models', and there is something to select."""
-    found = tables(work)
+    found = both_pools(work)
     _grade_rewards(found, rng)
     rewards, gold = [arrays[name][0] for name in MODELS], arrays[MODELS[0]][1]
     for statistic, value in gains(rewards, rewards, gold).items():
@@ -166,7 +166,7 @@ def _verify(work: Work, arrays: Arrays, rng: np.random.Generator) -> None:
 def _grade_rewards(found: Mapping[str, Dataset], rng: np.random.Generator) -> None:
     for name, table in found.items():
         rows = np.sort(rng.choice(len(table), AGAIN, replace=False))
-        part = schema.take(table, rows)
+        part = tables.take(table, rows)
         again = np.array(rslib.score(reward_model(name), part, show_progress=False)["reward"][:])
         agree = np.mean(np.abs(again - np.array(part["reward"][:])) <= CLOSE)
         require(
@@ -181,8 +181,8 @@ def _grade_rewards(found: Mapping[str, Dataset], rng: np.random.Generator) -> No
 
 def _grade_draws(table: Dataset, seed: int, rng: np.random.Generator) -> None:
     """The responses to one prompt, drawn again with the seed of the learner."""
-    names, _, places = schema.reward_matrix(table)
-    part = schema.take(table, places[int(rng.integers(len(names)))][:AGAIN])
+    names, _, places = tables.reward_matrix(table)
+    part = tables.take(table, places[int(rng.integers(len(names)))][:AGAIN])
     wanted = [
         response_seed(seed, p, s) for p, s in zip(part["prompt_id"][:], part["sample_id"][:], strict=True)
     ]

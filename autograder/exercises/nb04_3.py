@@ -13,7 +13,7 @@ from autograder.calibration import threshold
 from autograder.exercise import Exercise, Part, Wrong, require, short
 from autograder.exercises.models import base_policy, judge
 from autograder.work import Work
-from rslib import evaluation, schema
+from rslib import evaluation, tables
 from rslib.errors import RSError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def remembered(function: Callable[..., Any]) -> Callable[..., Any]:
 def _key(value: Any) -> Any:
     if hasattr(value, "fingerprint"):
         return value.fingerprint()
-    return schema.fingerprint(value) if hasattr(value, "column_names") else value
+    return tables.fingerprint(value) if hasattr(value, "column_names") else value
 
 
 def hidden_prompts(rng: np.random.Generator) -> Dataset:
@@ -80,7 +80,7 @@ def hidden_prompts(rng: np.random.Generator) -> Dataset:
     table = load_prompts("tiny", "validation")
     spare = len(table) - LEARNERS_HELDOUT
     rows = LEARNERS_HELDOUT + (int(rng.integers(spare)) + np.arange(HIDDEN_PROMPTS)) % spare
-    return schema.take(table, rows)
+    return tables.take(table, rows)
 
 
 @remembered
@@ -113,7 +113,7 @@ def own_rows(before: Policy, after: Policy, kept: Dataset, pool: Dataset) -> flo
     rows = neighbours(kept, pool)
     if not len(rows):
         return 0.0
-    table = schema.take(pool, rows.ravel())
+    table = tables.take(pool, rows.ravel())
     change = np.subtract(reference_logprobs(after, table), reference_logprobs(before, table)).reshape(-1, 2)
     return float((change[:, 0] - change[:, 1]).mean())
 
@@ -122,9 +122,9 @@ def neighbours(kept: Dataset, pool: Dataset) -> np.ndarray:
     """Rows of the pool, `(pairs, 2)`: a kept one, and the finished one nearest to it in reward, each once."""
     chosen = set(zip(kept["prompt_id"][:], kept["sample_id"][:], strict=True))
     ids = list(zip(pool["prompt_id"][:], pool["sample_id"][:], strict=True))
-    texts, rewards = pool["response"][:], schema.reward_column(pool)
-    finished, pairs = schema.finish_reasons(pool) == "eos", []
-    for rows in schema.groups(pool).values():
+    texts, rewards = pool["response"][:], tables.reward_column(pool)
+    finished, pairs = tables.finish_reasons(pool) == "eos", []
+    for rows in tables.groups(pool).values():
         mine = [row for row in rows if ids[row] in chosen]
         said = {texts[row] for row in mine}
         others = [row for row in rows if finished[row] and texts[row] not in said]
@@ -144,7 +144,7 @@ def _table(work: Work, name: str, key: str = "") -> Dataset:
         require(known, FORM, f"`{name}` has no entry {key!r}.", got=short(list(found) if known else found))
         found = found[key]
     try:
-        schema.check_scored(found)
+        tables.check_scored(found)
     except (RSError, AttributeError, TypeError) as error:
         told = f"`{name}`{f'[{key!r}]' if key else ''} is not a scored table: {error}"
         raise Wrong(FORM, told) from None
@@ -158,7 +158,7 @@ def _rows(table: Dataset) -> dict[tuple[str, int], tuple[str, float]]:
 
 def check_pool(pool: Dataset, fewest: int, n: int) -> None:
     """Training prompts only, n responses to each, drawn and not typed."""
-    counts = [len(rows) for rows in schema.groups(pool).values()]
+    counts = [len(rows) for rows in tables.groups(pool).values()]
     require(
         len(counts) >= fewest and set(counts) == {n},
         POOL,
@@ -186,11 +186,11 @@ def check_rescored(pool: Dataset, rng: np.random.Generator) -> None:
     """Some prompts' rows are scored again; the stored reward must be that reward."""
     from rslib.scoring import score
 
-    groups = list(schema.groups(pool).values())
+    groups = list(tables.groups(pool).values())
     some = rng.permutation(len(groups))[: max(1, RESCORED // len(groups[0]))]
-    rows = schema.take(pool, np.concatenate([groups[k] for k in some]))
-    stored = schema.reward_column(rows)
-    again = schema.reward_column(score(judge(), rows, show_progress=False))
+    rows = tables.take(pool, np.concatenate([groups[k] for k in some]))
+    stored = tables.reward_column(rows)
+    again = tables.reward_column(score(judge(), rows, show_progress=False))
     off = int((abs(stored - again) > 1e-2).sum())
     if not off:
         return
@@ -210,7 +210,7 @@ def check_rescored(pool: Dataset, rng: np.random.Generator) -> None:
 
 def some_rows(pool: Dataset, rng: np.random.Generator) -> Dataset:
     """WEIGHED rows of a pool, at random."""
-    return schema.take(pool, np.sort(rng.choice(len(pool), min(WEIGHED, len(pool)), replace=False)))
+    return tables.take(pool, np.sort(rng.choice(len(pool), min(WEIGHED, len(pool)), replace=False)))
 
 
 def off_by(rows: Dataset, policy: Policy) -> float:
@@ -246,11 +246,11 @@ def _check_subset(arm: str, kept: Dataset, pool: Mapping[tuple[str, int], tuple[
 def check_best(kept: Dataset, pool: Dataset, check: str = IS_BEST) -> None:
     """One finished response per prompt, with the highest reward among the finished ones."""
     keys = list(zip(pool["prompt_id"][:], pool["sample_id"][:], strict=True))
-    rewards = schema.reward_column(pool)
-    finished = schema.finish_reasons(pool) == "eos"
+    rewards = tables.reward_column(pool)
+    finished = tables.finish_reasons(pool) == "eos"
     place = {key: row for row, key in enumerate(keys)}
     chosen = [place[key] for key in zip(kept["prompt_id"][:], kept["sample_id"][:], strict=True)]
-    groups = schema.groups(pool)
+    groups = tables.groups(pool)
     usable = {prompt: rows[finished[rows]] for prompt, rows in groups.items() if finished[rows].any()}
     got = f"{len(chosen)} rows for {len(usable)} prompts"
     whole = len(chosen) == len(usable) and len(set(kept["prompt_id"][:])) == len(usable)
@@ -276,13 +276,13 @@ def _check_highest(
 
 def _check_random(kept: Dataset, pool: Dataset, best: Dataset) -> None:
     """As many rows of each prompt as the best have, at a mean reward that chance allows (five s.e.)."""
-    wanted = {p: len(rows) for p, rows in schema.groups(best).items()}
+    wanted = {p: len(rows) for p, rows in tables.groups(best).items()}
     message = "The control must have as many rows of each prompt as the best, or it is no control."
-    have = {p: len(rows) for p, rows in schema.groups(kept).items()}
+    have = {p: len(rows) for p, rows in tables.groups(kept).items()}
     require(have == wanted, IS_RANDOM, message, idea="F49", got=f"{len(kept)} rows for {len(best)}")
-    rewards = schema.reward_column(pool)
-    groups = {p: rewards[rows] for p, rows in schema.groups(pool).items()}
-    drawn = schema.reward_column(kept)
+    rewards = tables.reward_column(pool)
+    groups = {p: rewards[rows] for p, rows in tables.groups(pool).items()}
+    drawn = tables.reward_column(kept)
     means = np.array([groups[p].mean() for p in kept["prompt_id"][:]])
     spread = np.sqrt(sum(float(groups[p].var()) for p in kept["prompt_id"][:]))
     z = float((drawn - means).sum() / spread)
@@ -303,7 +303,7 @@ def grade_kept(work: Work, rng: np.random.Generator) -> None:
         _check_subset(arm, table, rows)
     check_best(kept["best"], pool)
     _check_random(kept["random"], pool, kept["best"])
-    finished = int((schema.finish_reasons(pool) == "eos").sum())
+    finished = int((tables.finish_reasons(pool) == "eos").sum())
     message = "Training on everything means all rows of the pool (cut ones may be left out)."
     got = f"{len(kept['all'])} of {len(pool)} rows"
     require(finished <= len(kept["all"]) <= len(pool), IS_ALL, message, idea="F02", got=got)
@@ -387,10 +387,10 @@ def grade_gain(work: Work, rng: np.random.Generator) -> None:
     """Gold on hidden prompts, and the learner's numbers beside the grader's."""
     result = work.value("result", dict)
     numbers = {arm: _numbers(result, arm) for arm in ("base", "random", "all")}
-    tables = _measured(work, rng)
+    arm_tables = _measured(work, rng)
     for arm, check in (("base", OVER_BASE), ("random", OVER_RANDOM)):
-        found, limit = gain(tables["best"], tables[arm], "reward"), threshold("4.3", f"over_{arm}")
-        gold = evaluation.compare(tables["best"], tables[arm])
+        found, limit = gain(arm_tables["best"], arm_tables[arm], "reward"), threshold("4.3", f"over_{arm}")
+        gold = evaluation.compare(arm_tables["best"], arm_tables[arm])
         idea, message = "F04", "On new prompts the gain is no larger than without a selection."
         if found < -limit / 4:
             idea, message = "F03", "On new prompts the policy got worse: look at which rows were kept."
@@ -399,7 +399,7 @@ def grade_gain(work: Work, rng: np.random.Generator) -> None:
         message = "The reward rose, and gold fell separably: what was learned pleases the reward model alone."
         require(gold["high"] > 0, check, message, idea="F16", got=got)
     for arm, said in numbers.items():
-        _check_numbers(arm, said, evaluation.compare(tables["best"], tables[arm]))
+        _check_numbers(arm, said, evaluation.compare(arm_tables["best"], arm_tables[arm]))
 
 
 def _numbers(result: Mapping[str, Any], arm: str) -> tuple[float, float, float]:

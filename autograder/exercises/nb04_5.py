@@ -28,7 +28,7 @@ from autograder.exercises.nb04_3 import (
     some_rows,
 )
 from autograder.work import Work
-from rslib import evaluation, schema
+from rslib import evaluation, tables
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -303,11 +303,11 @@ def learned(before: Policy, after: Policy, pool: Dataset) -> float:
     """
     from rslib.scoring import reference_logprobs
 
-    finished = schema.finish_reasons(pool) == "eos"
-    rewards = schema.reward_column(pool)
-    usable = [rows[finished[rows]] for rows in schema.groups(pool).values()]
+    finished = tables.finish_reasons(pool) == "eos"
+    rewards = tables.reward_column(pool)
+    usable = [rows[finished[rows]] for rows in tables.groups(pool).values()]
     ranked = [rows[np.argsort(rewards[rows])] for rows in usable if len(rows) > 1]
-    table = schema.take(pool, np.concatenate([r[-1:] for r in ranked] + [r[:-1] for r in ranked]))
+    table = tables.take(pool, np.concatenate([r[-1:] for r in ranked] + [r[:-1] for r in ranked]))
     change = np.subtract(reference_logprobs(after, table), reference_logprobs(before, table))
     return float(change[: len(ranked)].mean() - change[len(ranked) :].mean())
 
@@ -331,7 +331,7 @@ def _pools(work: Work) -> list[Dataset]:
         require(
             hasattr(pool, "column_names") and "logprob" in pool.column_names, POOLS, "These are no pools."
         )
-        schema.check_scored(pool)
+        tables.check_scored(pool)
     return list(pools)
 
 
@@ -367,7 +367,7 @@ def _best(pool: Dataset) -> Dataset:
 def _check_pools(pools: Sequence[Dataset], rng: np.random.Generator) -> None:
     seen: set[str] = set()
     for number, pool in enumerate(pools, start=1):
-        n = min(len(rows) for rows in schema.groups(pool).values())
+        n = min(len(rows) for rows in tables.groups(pool).values())
         require(n >= FEWEST_SAMPLES, POOLS, f"Draw at least {FEWEST_SAMPLES} responses.", idea="F05", got=n)
         again = seen & set(pool["prompt"][:])
         message = f"Round {number} draws for prompts that an earlier round had."
@@ -393,7 +393,7 @@ def _check_fresh(pool: Dataset, before: Policy, number: int, rng: np.random.Gene
 
 def _hidden(work: Work, rng: np.random.Generator) -> dict[str, Dataset]:
     rng = work.class_rng(rng, "held out")
-    prompts = schema.take(hidden_prompts(rng), range(HIDDEN))
+    prompts = tables.take(hidden_prompts(rng), range(HIDDEN))
     seed, policies = int(rng.integers(2**31)), _policies(work)
     policies = {"base": base_policy()} | policies
     return {name: judged(policy, prompts, seed) for name, policy in policies.items()}
@@ -422,9 +422,9 @@ def _panel_rows(panel: Panel) -> dict[int, Mapping[str, Any]]:
     return rows
 
 
-def _check_panel(rows: Mapping[int, Mapping[str, Any]], tables: Mapping[str, Dataset]) -> None:
+def _check_panel(rows: Mapping[int, Mapping[str, Any]], arm_tables: Mapping[str, Dataset]) -> None:
     for number, arm in enumerate(FRESH_ARMS):
-        for name, (ours, error) in measures(tables[arm]).items():
+        for name, (ours, error) in measures(arm_tables[arm]).items():
             said = rows[number][name]
             floor = {"unique_ratio": 0.1, "kl": 0.1 + 0.5 * abs(ours)}.get(
                 name, 0.0
@@ -433,7 +433,7 @@ def _check_panel(rows: Mapping[int, Mapping[str, Any]], tables: Mapping[str, Dat
             close = abs(said - ours) <= 7 * error + floor
             require(close, AGREES, text, idea="F50", got=f"{said:.2f}")
     for number, pair in enumerate(itertools.pairwise(FRESH_ARMS), start=1):
-        error = evaluation.compare(tables[pair[1]], tables[pair[0]])["standard_error"]
+        error = evaluation.compare(arm_tables[pair[1]], arm_tables[pair[0]])["standard_error"]
         said = rows[number].get("gold_error")
         fits = isinstance(said, int | float) and error / 3 < said < 2 * error
         text = f"Round {number}: `gold_error` is the standard error of the gold gained on the round before."
@@ -449,12 +449,12 @@ def grade_panel(work: Work, rng: np.random.Generator) -> None:
     )
     said = work.value("stop_after", (int, np.integer))
     rows = _panel_rows(panel)
-    tables = _hidden(work, rng)
-    _check_panel(rows, tables)
+    arm_tables = _hidden(work, rng)
+    _check_panel(rows, arm_tables)
     message = "By the rule, this panel stops at another round."
     require(said == rule(panel), STOP_AFTER, message, got=said)
     for name, (first, second, column) in COMPARISONS.items():
-        ours = evaluation.compare(tables[first], tables[second], column)
+        ours = evaluation.compare(arm_tables[first], arm_tables[second], column)
         check_evidence(name, evidence.get(name), ours)
         low, high = evidence[name]["low"], evidence[name]["high"]
         verdict = "higher" if low > 0 else "lower" if high < 0 else "not separable"

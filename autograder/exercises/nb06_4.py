@@ -19,7 +19,7 @@ from autograder.exercises.nb04_3 import (
 )
 from autograder.exercises.nb04_5 import CLAIMS, check_evidence
 from autograder.work import Work
-from rslib import evaluation, schema
+from rslib import evaluation, tables
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -49,15 +49,15 @@ def _policies(work: Work) -> dict[str, Policy]:
 def _tables(work: Work, rng: np.random.Generator) -> dict[str, Dataset]:
     """Judged responses of base and arms to hidden prompts, with the KL of each response."""
     rng = work.class_rng(rng, "held out")
-    prompts = schema.take(hidden_prompts(rng), range(HIDDEN))
+    prompts = tables.take(hidden_prompts(rng), range(HIDDEN))
     seed, policies = int(rng.integers(2**31)), {"base": base_policy()} | _policies(work)
-    tables = {arm: judged(policy, prompts, seed) for arm, policy in policies.items()}
-    return {arm: _with_kl(table) for arm, table in tables.items()}
+    arm_tables = {arm: judged(policy, prompts, seed) for arm, policy in policies.items()}
+    return {arm: _with_kl(table) for arm, table in arm_tables.items()}
 
 
 def _with_kl(table: Dataset) -> Dataset:
     kl = np.array(table["logprob"][:]) - np.array(table["reference_logprob"][:])
-    return schema.with_column(table, "kl", kl)
+    return tables.with_column(table, "kl", kl)
 
 
 def grade_tuned(work: Work, rng: np.random.Generator) -> None:
@@ -71,9 +71,9 @@ def grade_tuned(work: Work, rng: np.random.Generator) -> None:
         )
         require(not twin, HASH, message, idea="F01")
         hashes[arm] = policy.fingerprint()
-    tables = _tables(work, rng)
+    arm_tables = _tables(work, rng)
     for arm in ("ppo", "rloo"):
-        found, limit = gain(tables[arm], tables["base"], "reward"), threshold("6.4", arm)
+        found, limit = gain(arm_tables[arm], arm_tables["base"], "reward"), threshold("6.4", arm)
         idea, message = "no signal", "On new prompts its reward is no higher than chance makes it."
         if found < -limit / 4:
             idea, message = (
@@ -86,8 +86,8 @@ def grade_tuned(work: Work, rng: np.random.Generator) -> None:
 def grade_leash(work: Work, rng: np.random.Generator) -> None:
     """The policy without a penalty is farther from base, and the claims follow from the evidence."""
     evidence, claims = work.value("evidence", dict), work.value("claims", dict)
-    tables = _tables(work, rng)
-    strays = evaluation.compare(tables["ppo_without_kl"], tables["ppo"], "kl")
+    arm_tables = _tables(work, rng)
+    strays = evaluation.compare(arm_tables["ppo_without_kl"], arm_tables["ppo"], "kl")
     message = (
         "It is no farther from the base policy than PPO with its penalty. Was the coefficient 0, and did it "
         "run as long as the notebook says?"
@@ -95,7 +95,9 @@ def grade_leash(work: Work, rng: np.random.Generator) -> None:
     got = f"{strays['difference']:+.1f} nats per response"
     require(strays["low"] > 0, STRAYS, message, idea="penalty", got=got)
     for name, (first, second, column) in COMPARISONS.items():
-        check_evidence(name, evidence.get(name), evaluation.compare(tables[first], tables[second], column))
+        check_evidence(
+            name, evidence.get(name), evaluation.compare(arm_tables[first], arm_tables[second], column)
+        )
         low, high = evidence[name]["low"], evidence[name]["high"]
         verdict = "higher" if low > 0 else "lower" if high < 0 else "not separable"
         message = f"{name}: the interval of your evidence says something else than the claim."

@@ -12,7 +12,7 @@ import numpy as np
 
 from autograder.exercise import Variant
 from autograder.exercises.models import base_policy, judge
-from rslib import schema
+from rslib import tables
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -72,7 +72,7 @@ def judging_prompts(count: int) -> Dataset:
 
     table = load_prompts("tiny", "validation")
     _, first = np.unique(table["intent"][:], return_index=True)
-    return schema.take(table, np.sort(first)[:count])
+    return tables.take(table, np.sort(first)[:count])
 
 
 @dataclass(frozen=True)

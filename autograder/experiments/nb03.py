@@ -11,7 +11,7 @@ import numpy as np
 
 import rslib
 from autograder.exercises.nb03_given import CHOSEN_N, NS, SWEEP_NS, TEMPERATURES
-from rslib import schema, theory
+from rslib import tables, theory
 from rslib.models import Policy, RewardModel
 
 if TYPE_CHECKING:
@@ -47,13 +47,13 @@ def unsafe_prompts(count: int, seed: int) -> Dataset:
 def pool(seed: int, prompts: int = PROMPTS, n: int = NS[-1]) -> dict[str, Dataset]:
     """What an honest learner hands in as `scored`: one pool, scored by both reward models, with gold."""
     drawn = rslib.sample(policy(), unsafe_prompts(prompts, seed), n=n, seed=seed, show_progress=False)
-    drawn = schema.with_column(drawn, "gold", rslib.world.gold_scores(drawn))
+    drawn = tables.with_column(drawn, "gold", rslib.world.gold_scores(drawn))
     return {name: rslib.score(reward_model(name), drawn, show_progress=False) for name in MODELS}
 
 
 def matrices(table: Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(rewards, gold, intents) of a scored pool: `(M, N)`, `(M, N)` and `(M,)`; gold is judged afresh."""
-    _, rewards, places = schema.reward_matrix(table)
+    _, rewards, places = tables.reward_matrix(table)
     gold = rslib.world.gold_scores(table)[places]
     return rewards, gold, np.array(table["intent"][:])[places[:, 0]]
 
@@ -95,7 +95,7 @@ def sweep_rewards(prompt_rows: tuple[int, ...], seed: int) -> dict[float, np.nda
             policy(), prompts, n=SWEEP_NS[-1], seed=seed, temperature=temperature, show_progress=False
         )
         scored = rslib.score(reward_model("tiny"), drawn, show_progress=False)
-        found[temperature] = schema.reward_matrix(scored)[1]
+        found[temperature] = tables.reward_matrix(scored)[1]
     return found
 
 

@@ -22,7 +22,7 @@ from autograder.exercises.nb04_3 import (
     remembered,
 )
 from autograder.exercises.nb04_5 import learned
-from rslib import schema
+from rslib import tables
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -44,7 +44,7 @@ def prompts_of(seed: int) -> list[Dataset]:
     start = int(np.random.default_rng(seed).integers(len(table)))
     ends = np.cumsum([0, FIRST, LATER, LATER])
     return [
-        schema.take(table, (start + np.arange(ends[k], ends[k + 1])) % len(table))
+        tables.take(table, (start + np.arange(ends[k], ends[k + 1])) % len(table))
         for k in range(len(ends) - 1)
     ]
 
@@ -67,7 +67,7 @@ def kept(pool: Dataset, selector: str, seed: int) -> Dataset:
 
 def tune(policy: Policy, rows: Dataset, out: Path, seed: int) -> Policy:
     """Fine-tune as the notebook does."""
-    from rslib.sft import finetune
+    from rslib.finetuning import finetune
 
     return finetune(policy, rows, out, seed=seed, **SETTINGS)
 
@@ -131,10 +131,10 @@ class Quick:
         return self._finetune(policy, kept, **settings)
 
     def _tuned(self, policy: Policy, rows: Dataset, **settings: object) -> Policy:
-        from rslib.sft import finetune
+        from rslib.finetuning import finetune
 
         self.made += 1
-        some = schema.take(rows, range(0, len(rows), max(1, len(rows) // FEW)))
+        some = tables.take(rows, range(0, len(rows), max(1, len(rows) // FEW)))
         return finetune(policy, some, self.folder / str(self.made), **(settings | {"show_progress": False}))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autograder.exercises.nb04_3 import base_policy, gain, hidden_prompts, judge, judged
-from rslib import rl, schema
+from rslib import rl, tables
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -48,7 +48,7 @@ def prompts_of(seed: int) -> Dataset:
 
     table = load_prompts("tiny")
     start = int(np.random.default_rng(seed).integers(len(table)))
-    return schema.take(table, (start + np.arange(PROMPTS)) % len(table))
+    return tables.take(table, (start + np.arange(PROMPTS)) % len(table))
 
 
 def tune(method: rl.method.Method, loop: rl.Loop, reward_model: RewardModel, seed: int, out: Path) -> Policy:

@@ -359,7 +359,7 @@ WITH = {
         "datasets",
         "rslib.models",
         "rslib.sampling",
-        "rslib.sft",
+        "rslib.finetuning",
     ),
 }
 """What comes with an import as soon as it is used: an optimiser's first step, a figure, a model."""

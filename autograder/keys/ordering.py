@@ -103,8 +103,8 @@ def measure(size: Size, seeds: Sequence[int], folder: Path) -> dict[str, Any]:
 
 def _measured_run(order: Sequence[str], size: Size, seed: int, folder: Path) -> dict[str, Any]:
     from rslib.pipeline import load_prompts
-    from rslib.schema import take
     from rslib.stages import Stages
+    from rslib.tables import take
 
     every = load_prompts("tiny", "train")
     fresh = take(every, range(len(every) - (seed + 1) * size.heldout, len(every) - seed * size.heldout))

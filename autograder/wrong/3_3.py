@@ -5,7 +5,7 @@ import rslib
 from autograder.exercise import Variant
 from autograder.exercises.nb03_given import pool as handed_out
 from autograder.experiments import nb03
-from rslib import schema, theory
+from rslib import tables, theory
 from rslib.theory import best_of_n_estimate
 
 NS = list(nb03.NS)
@@ -15,7 +15,7 @@ pool = scored["tiny"]
 
 
 def by_prompt(table, column):
-    return np.array(table[column][:])[np.stack(list(schema.groups(table).values()))]
+    return np.array(table[column][:])[np.stack(list(tables.groups(table).values()))]
 
 
 def best_of_n_mean(scores, n, values=None):
@@ -23,7 +23,7 @@ def best_of_n_mean(scores, n, values=None):
 
 
 def curve(table, column, estimate=best_of_n_mean):
-    _, rewards, places = schema.reward_matrix(table)
+    _, rewards, places = tables.reward_matrix(table)
     values = np.array(table[column][:])[places]
     return [float(np.mean([estimate(r, n, v) for r, v in zip(rewards, values, strict=True)])) for n in NS]
 
@@ -67,7 +67,7 @@ no_hump = ["tiny-unbiased"]
 
 
 def with_reward(table, rewards):
-    return schema.with_column(table, "reward", rewards)
+    return tables.with_column(table, "reward", rewards)
 
 
 # %% correct: rounded to two decimals, numbers as arrays
@@ -78,17 +78,17 @@ no_hump = ("tiny-unbiased",)
 
 # %% correct: rows in another order
 places = np.random.default_rng(0).permutation(len(scored["tiny"]))
-scored = {name: schema.take(table, places) for name, table in scored.items()}
+scored = {name: tables.take(table, places) for name, table in scored.items()}
 curves = curves_with(best_of_n_mean)
 
 # %% correct: by rslib's own table
-tables = {name: rslib.evaluation.best_of_n_table(t, NS) for name, t in scored.items()}
+sets = {name: rslib.evaluation.best_of_n_table(t, NS) for name, t in scored.items()}
 curves = {
     name: {"reward": [r["proxy"]["mean"] for r in t["rows"]], "gold": [r["gold"]["mean"] for r in t["rows"]]}
-    for name, t in tables.items()
+    for name, t in sets.items()
 }
-n_star = {name: t["peak_n"] for name, t in tables.items()}
-fall = {name: t["rows"][-1]["below_peak"] for name, t in tables.items()}
+n_star = {name: t["peak_n"] for name, t in sets.items()}
+fall = {name: t["rows"][-1]["below_peak"] for name, t in sets.items()}
 no_hump = [name for name, three in fall.items() if three["high"] >= 0]
 
 # %% correct: an interval over prompts, by two standard errors
@@ -113,25 +113,25 @@ scored = dict.fromkeys(scored, scored["tiny"])
 
 # %% wrong: two pools | idea: F33 | fails at: scores the same responses twice
 other = scored["tiny-unbiased"]
-scored["tiny-unbiased"] = schema.take(other, range(len(other) - 1, -1, -1))
+scored["tiny-unbiased"] = tables.take(other, range(len(other) - 1, -1, -1))
 
 # %% wrong: too few prompts | idea: F34 | fails at: hands in a whole pool
-scored = {name: schema.take(table, range(10 * 128)) for name, table in scored.items()}
+scored = {name: tables.take(table, range(10 * 128)) for name, table in scored.items()}
 
 # %% wrong: training prompts | fails at: hands in a whole pool
 scored = {
-    name: schema.with_column(t, "prompt_id", [f"x{p}" for p in t["prompt_id"][:]])
+    name: tables.with_column(t, "prompt_id", [f"x{p}" for p in t["prompt_id"][:]])
     for name, t in scored.items()
 }
 
 # %% wrong: another learner's pool | idea: F20 | fails at: draws from the policy
-scored = {name: schema.with_column(t, "seed", [s + 1 for s in t["seed"][:]]) for name, t in scored.items()}
+scored = {name: tables.with_column(t, "seed", [s + 1 for s in t["seed"][:]]) for name, t in scored.items()}
 
 # %% wrong: one response n times | idea: F06 | fails at: has something to select from
 first = np.repeat(np.arange(0, len(scored["tiny"]), 128), 128)
 for name, table in scored.items():
     copied = {c: np.array(table[c][:], dtype=object)[first].tolist() for c in ("response", "reward")}
-    scored[name] = with_reward(schema.with_column(table, "response", copied["response"]), copied["reward"])
+    scored[name] = with_reward(tables.with_column(table, "response", copied["response"]), copied["reward"])
 
 # %% wrong: the first n | idea: F45 | fails at: averages every subset of the pool
 curves = curves_with(lambda r, n, v: v[np.argmax(r[:n])])

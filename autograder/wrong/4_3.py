@@ -4,7 +4,7 @@ import numpy as np
 from autograder.exercises.models import base_policy, judge
 from autograder.experiments.nb04 import SETTINGS as _SETTINGS
 from autograder.experiments.nb04 import quick
-from rslib import evaluation, schema
+from rslib import evaluation, tables
 from rslib.stages import with_gold, with_reference
 
 rslib = quick()
@@ -38,8 +38,8 @@ kept["all"] = rslib.select(pool, "all", truncated="drop")
 def outcome(kept):
     """Folders and comparisons of the arms tuned on these rows."""
     made = {arm: tune(policy, rows, **(LIKE_STEPS if arm == "all" else {})) for arm, rows in kept.items()}
-    tables = {"base": judged(policy)} | {arm: judged(one) for arm, one in made.items()}
-    compared = {arm: evaluation.compare(tables["best"], tables[arm]) for arm in ("base", "random", "all")}
+    sets = {"base": judged(policy)} | {arm: judged(one) for arm, one in made.items()}
+    compared = {arm: evaluation.compare(sets["best"], sets[arm]) for arm in ("base", "random", "all")}
     return {arm: one.path for arm, one in made.items()}, compared
 
 
@@ -97,10 +97,10 @@ kept = kept | {"best": rslib.select(pool, "top_fraction", fraction=1 / 16, trunc
 kept = kept | {"random": kept["best"]}
 
 # %% wrong: rewards of noise | idea: F50 | fails at: stored rewards are what the reward model says | points: 3
-pool = schema.with_column(pool, "reward", np.random.default_rng(0).normal(size=len(pool)))
+pool = tables.with_column(pool, "reward", np.random.default_rng(0).normal(size=len(pool)))
 
 # %% wrong: rewards moved | idea: F09 | fails at: stored rewards are what the reward model says | points: 3
-pool = schema.with_column(pool, "reward", np.roll(pool["reward"][:], 1))
+pool = tables.with_column(pool, "reward", np.roll(pool["reward"][:], 1))
 
 # %% wrong: kept from another pool | idea: F27 | fails at: kept rows come from the pool | points: 2
 pool = draw(policy, rslib.load_prompts("tiny", "train", 128), n=16, seed=1)
@@ -109,7 +109,7 @@ pool = draw(policy, rslib.load_prompts("tiny", "train", 128), n=16, seed=1)
 best_row = int(np.argmax(pool["reward"][:]))
 texts = pool["response"][:]
 typed = [texts[best_row] + " " * (k % 2) if k % 16 == 0 else text for k, text in enumerate(texts)]
-pool = rslib.score(reward_model, schema.with_column(pool, "response", typed))
+pool = rslib.score(reward_model, tables.with_column(pool, "response", typed))
 kept = {"best": rslib.select(pool, "best_of_n", truncated="drop")}
 kept["random"] = rslib.select(pool, "random", like=kept["best"], truncated="drop")
 kept["all"] = rslib.select(pool, "all", truncated="drop")

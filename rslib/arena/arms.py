@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rslib import rl, schema, selection, sft
+from rslib import finetuning, rl, selection, tables
 from rslib.arena import within
 from rslib.arena.within import Tuning, gather, tokens_of
 from rslib.config import FinetuneConfig, SampleConfig
@@ -122,7 +122,7 @@ def rejection_sampling(task: Task, rounds: int = 1, keep: Callable[[Dataset, int
     """`rounds` rounds that share the budget evenly; each draws fresh prompts from the newest policy."""
     policy, share = task.policy, len(task.prompts) // rounds
     for number in range(1, rounds + 1):
-        prompts = schema.take(task.prompts, range(share * (number - 1), share * number))
+        prompts = tables.take(task.prompts, range(share * (number - 1), share * number))
         part = dataclasses.replace(
             task, policy=policy, prompts=prompts, seed=task.seed + SEED_STEP * (number - 1)
         )
@@ -139,7 +139,7 @@ def _round(task: Task, number: int, limit: float, keep: Callable[[Dataset, int],
     began = ledger.cpu_seconds
     kept = keep(pool, task.seed)
     out = task.out / str(number)
-    tuned = sft.finetune(task.policy, kept, out, config=config, show_progress=False)
+    tuned = finetuning.finetune(task.policy, kept, out, config=config, show_progress=False)
     ledger.trained(task.policy.parameters, tokens_of(task.policy, kept) * config.epochs)
     task.notes["tuning_seconds"] = task.notes.get("tuning_seconds", 0.0) + ledger.cpu_seconds - began
     return tuned
@@ -193,7 +193,7 @@ _EPOCHS = ("epochs", (3, 6))
 _PULL = ("kl_coefficient", (0.05, 0.2))
 _GROUPS = {"prompts_per_step": 16, "n": 4, "minibatch": 32}
 _SFT = {"middle": 5e-4, "second": _EPOCHS, "settings": (SampleConfig, FinetuneConfig)}
-_POOL = (sft, within)
+_POOL = (finetuning, within)
 _LOOP = (loop, learner, draws, method)
 _GRADIENT = (advantages.leave_one_out, losses.policy_gradient)
 _VALUES = (

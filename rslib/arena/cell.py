@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from rslib import schema, theory
+from rslib import tables, theory
 from rslib.arena.arms import ARMS, N, Task
 from rslib.config import EvaluateConfig, SampleConfig
 from rslib.ledger import Ledger
@@ -62,7 +62,7 @@ class Cell:
 def training_prompts(seed: int, count: int) -> Dataset:
     """The training prompts of a seed, in an order of its own."""
     table = load_prompts(EMBEDDED, "train")
-    return schema.take(table, np.random.default_rng(seed).permutation(len(table))[:count])
+    return tables.take(table, np.random.default_rng(seed).permutation(len(table))[:count])
 
 
 def run_cell(cell: Cell) -> dict[str, Any]:
@@ -157,12 +157,12 @@ def _served(
     ledger.held(2)
     turns = np.array(scored["sample_id"][:]) // N
     best = [
-        select_rows(schema.take(scored, np.flatnonzero(turns == turn)), "best_of_n", {}, seed)
+        select_rows(tables.take(scored, np.flatnonzero(turns == turn)), "best_of_n", {}, seed)
         for turn in range(samples)
     ]
     chosen = {tuple(key) for part in best for key in zip(part["prompt_id"], part["sample_id"], strict=True)}
     keys = zip(scored["prompt_id"][:], scored["sample_id"][:], strict=True)
-    return schema.take(scored, [at for at, key in enumerate(keys) if key in chosen])
+    return tables.take(scored, [at for at, key in enumerate(keys) if key in chosen])
 
 
 def per_prompt(table: Dataset, samples: int) -> dict[str, np.ndarray]:
@@ -173,7 +173,7 @@ def per_prompt(table: Dataset, samples: int) -> dict[str, np.ndarray]:
         "proxy": table["reward"][:],
         "kl": np.subtract(table["logprob"][:], table["reference_logprob"][:]),
         "length": [len(ids) for ids in table["token_ids"][:]],
-        "truncation_rate": schema.finish_reasons(table) == "length",
+        "truncation_rate": tables.finish_reasons(table) == "length",
         "unsafe_compliance": complied,
     }
     return {

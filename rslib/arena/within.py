@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rslib import schema
+from rslib import tables
 from rslib.config import SampleConfig
+from rslib.finetuning import training_rows
 from rslib.ledger import TRAINING, Ledger
 from rslib.models import Policy, RewardModel
 from rslib.sampling import sample_table
 from rslib.scoring import score
-from rslib.sft import training_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -63,7 +63,7 @@ def gather(
     before, pool, many = ledger.spent, None, FIRST
     while many and (pool is None or len(pool) < len(prompts) * sampling.n):
         at = 0 if pool is None else len(pool) // sampling.n
-        part = schema.take(prompts, range(at, min(at + many, len(prompts))))
+        part = tables.take(prompts, range(at, min(at + many, len(prompts))))
         chunk = _scored(policy, reward_model, part, sampling, ledger)
         pool = chunk if pool is None else _joined(pool, chunk)
         due = tuning.cost(policy, pool, ledger.unit)

@@ -16,10 +16,10 @@ What it leaves out: beam search, refilling freed rows, paged memory, several dev
 
 from rslib.decoding.attention import attend_part, merge, packed_hidden, packed_logits, shared_attention
 from rslib.decoding.batches import run_batches
-from rslib.decoding.choosing import choose_tokens, draw, next_token_probs, token_logprobs, uniforms
 from rslib.decoding.engine import Drawn, decode, prefill
 from rslib.decoding.graphs import GraphDecoder, decoder_for, rows_in_flight
-from rslib.decoding.plans import Ragged, Step, Tree
+from rslib.decoding.passes import Ragged, Step, Tree
+from rslib.decoding.sampler import choose_tokens, draw, next_token_probs, token_logprobs, uniforms
 
 __all__ = [
     "Drawn",

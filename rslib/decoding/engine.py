@@ -12,8 +12,8 @@ from transformers import PreTrainedModel
 
 from rslib.config import SampleConfig
 from rslib.decoding.attention import packed_hidden, packed_logits, whole_rows
-from rslib.decoding.choosing import choose_tokens, token_logprobs
-from rslib.decoding.plans import Cache, Ids, Step, Tree
+from rslib.decoding.passes import Cache, Ids, Step, Tree
+from rslib.decoding.sampler import choose_tokens, token_logprobs
 from rslib.models import check_finite
 
 KEEP_ROWS = 0.9  # rows leave the batch once this share or less of it is still running

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from rslib.config import SampleConfig
 from rslib.decoding.engine import Drawn, cut, decode, prefill
-from rslib.decoding.plans import Ids
+from rslib.decoding.passes import Ids
 from rslib.decoding.static import COLUMNS, ROWS, Parts, Shape, StaticStep, round_up
 from rslib.errors import is_out_of_memory
 from rslib.progress import note

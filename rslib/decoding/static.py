@@ -25,8 +25,8 @@ from rslib.decoding.attention import (
     packed_hidden,
     packed_logits,
 )
-from rslib.decoding.choosing import choose_tokens, token_logprobs
-from rslib.decoding.plans import Cache, Ids
+from rslib.decoding.passes import Cache, Ids
+from rslib.decoding.sampler import choose_tokens, token_logprobs
 
 ROWS = 16
 """Rows come in multiples of this."""

@@ -7,7 +7,6 @@ files, a pad token that ends sequences, output heads unknown to the engine. Only
 from rslib.models.assets import ASSETS, MANIFEST, POLICIES, REWARD_MODELS, digest_folder, verify_assets
 from rslib.models.device import Device, pick_device
 from rslib.models.heads import check_finite, hidden_states, logits_from_hidden, rewards_from_hidden
-from rslib.models.health import Check, doctor
 from rslib.models.loaded import Policy, RewardModel
 from rslib.models.loading import load_policy, load_reward_model
 from rslib.models.quiet import quiet
@@ -18,13 +17,11 @@ __all__ = [
     "MANIFEST",
     "POLICIES",
     "REWARD_MODELS",
-    "Check",
     "Device",
     "Policy",
     "RewardModel",
     "check_finite",
     "digest_folder",
-    "doctor",
     "hidden_states",
     "load_policy",
     "load_reward_model",

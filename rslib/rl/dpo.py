@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rslib import schema
+from rslib import tables
 from rslib.config import FinetuneConfig, require
 from rslib.errors import DataError
+from rslib.finetuning import training_rows, tuned_once
 from rslib.ledger import Ledger
 from rslib.progress import note
 from rslib.rl import losses
 from rslib.rl.draws import measure, response_logprobs, response_mask
 from rslib.selection import select
-from rslib.sft import training_rows, tuned_once
 from rslib.training import Objective, Optimiser, TokenRow, fit, plan
 
 if TYPE_CHECKING:
@@ -83,13 +83,13 @@ def pairs(scored: Dataset, seed: int = 0, show: bool = False) -> tuple[Dataset, 
     Prompts whose rewards are all equal are left out. Raises DataError when no prompt's rewards differ.
     """
     best, worst = (select(scored, name, seed=seed) for name in ("best_of_n", "worst"))
-    clear = np.flatnonzero(schema.reward_column(best) > schema.reward_column(worst))
+    clear = np.flatnonzero(tables.reward_column(best) > tables.reward_column(worst))
     if not clear.size:
         fix = "Draw more responses per prompt."
         raise DataError("no prompt's rewards differ", where="rl.dpo.pairs", fix=fix)
     if clear.size < len(best):
         note(f"pairs: {len(best) - clear.size} of {len(best)} prompts have no preference, left out", show)
-    return schema.take(best, clear), schema.take(worst, clear)
+    return tables.take(best, clear), tables.take(worst, clear)
 
 
 def pair_objective(

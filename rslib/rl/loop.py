@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rslib import schema
+from rslib import tables
 from rslib.config import SampleConfig, require
+from rslib.finetuning import save_tuned, tuned_once
 from rslib.ledger import TIMES, Ledger
 from rslib.progress import Progress, note
 from rslib.rl.draws import Draw, as_draw
@@ -27,7 +28,6 @@ from rslib.rl.method import Method
 from rslib.rl.resume import State
 from rslib.sampling import sample_table
 from rslib.scoring import score
-from rslib.sft import save_tuned, tuned_once
 from rslib.stages import with_gold
 from rslib.training import Optimiser
 
@@ -179,12 +179,12 @@ class _Run:
             "loop": dataclasses.asdict(self.loop),
             "policy": self.start.fingerprint(),
             "reward_model": self.reward_model.fingerprint(),
-            "prompts": schema.fingerprint(self.prompts),
+            "prompts": tables.fingerprint(self.prompts),
         }
 
     def facts(self) -> dict[str, Any]:
         """`key` with what the looks and the scores depend on."""
-        heldout = schema.fingerprint(self.watch.heldout) if self.watch is not None else None
+        heldout = tables.fingerprint(self.watch.heldout) if self.watch is not None else None
         return self.key() | {"heldout": heldout, "judge": self.reward_model.identity()}
 
     def repeats(self) -> bool:
@@ -229,7 +229,7 @@ class _Run:
         raw = np.array(scored["reward"][:])
         if self.scale is None:
             self.scale = (float(raw.mean()), float(raw.std()) or 1.0)
-        cut = schema.finish_reasons(scored) == "length"
+        cut = tables.finish_reasons(scored) == "length"
         draw = as_draw(learner.master, self.start, scored, loop.n, shaped(raw, cut, self.scale, loop))
         drawn_tokens, prompt_tokens = int(draw.mask.sum()), draw.prompt_tokens()
         self.ledger.sampled(
@@ -244,7 +244,7 @@ class _Run:
         many = self.loop.prompts_per_step
         turn, place = divmod(self.step, len(self.prompts) // many)
         order = np.random.default_rng([self.loop.seed, turn]).permutation(len(self.prompts))
-        return schema.take(self.prompts, order[place * many : (place + 1) * many])
+        return tables.take(self.prompts, order[place * many : (place + 1) * many])
 
     def train(self, draw: Draw) -> list[float]:
         """The optimiser steps of one draw; their losses."""
@@ -273,7 +273,7 @@ class _Run:
             "kl": float(draw.kl.mean()),
             "entropy": float(-draw.logprobs.sum()) / len(draw.rows),
             "length": tokens / len(draw.rows),
-            "truncation_rate": float((schema.finish_reasons(draw.table) == "length").mean()),
+            "truncation_rate": float((tables.finish_reasons(draw.table) == "length").mean()),
             "loss": float(np.mean(losses)),
         }
         return found | ({"gold": float(np.mean(table["gold"][:]))} if "gold" in table.column_names else {})

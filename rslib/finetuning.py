@@ -20,8 +20,8 @@ from rslib.config import FinetuneConfig
 from rslib.errors import DataError
 from rslib.memo import recalled
 from rslib.models import Policy
-from rslib.schema import check_selected
 from rslib.store import key_of, versions
+from rslib.tables import check_selected
 from rslib.training import Optimiser, TokenRow, count_targets, fit, language_model_objective, plan
 
 if TYPE_CHECKING:

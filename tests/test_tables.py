@@ -10,7 +10,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 from datasets.table import InMemoryTable
 
-from rslib import schema
+from rslib import tables
 from rslib.errors import DataError, RewardError, RSError, StoreError
 
 
@@ -42,7 +42,7 @@ def without(rows, name):
 
 
 def test_a_list_of_texts_becomes_a_table_with_ids_in_order():
-    prompts = schema.as_prompts(["What is 2 + 2?", "Name a bird."])
+    prompts = tables.as_prompts(["What is 2 + 2?", "Name a bird."])
     assert prompts.to_list() == [
         {"prompt_id": "p00000", "prompt": "What is 2 + 2?"},
         {"prompt_id": "p00001", "prompt": "Name a bird."},
@@ -50,7 +50,7 @@ def test_a_list_of_texts_becomes_a_table_with_ids_in_order():
 
 
 def test_mappings_keep_their_ids_and_further_columns_and_gaps_become_null():
-    prompts = schema.as_prompts(
+    prompts = tables.as_prompts(
         [{"prompt": "x", "prompt_id": 7, "kind": "safe"}, {"prompt": "y", "intent": "z"}]
     )
     assert prompts["prompt_id"][:] == ["7", "p00001"]
@@ -59,13 +59,13 @@ def test_mappings_keep_their_ids_and_further_columns_and_gaps_become_null():
 
 def test_a_table_with_ids_passes_unchanged_and_one_without_gets_ids():
     given = Dataset.from_dict({"prompt": ["x", "y"], "kind": ["safe", "unsafe"]})
-    named = schema.as_prompts(given)
+    named = tables.as_prompts(given)
     assert named["prompt_id"][:] == ["p00000", "p00001"] and named["kind"][:] == ["safe", "unsafe"]
-    assert schema.as_prompts(named) is named
+    assert tables.as_prompts(named) is named
 
 
 def test_equal_prompts_are_allowed_under_different_ids():
-    assert len(schema.as_prompts(["same", "same"])) == 2
+    assert len(tables.as_prompts(["same", "same"])) == 2
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_equal_prompts_are_allowed_under_different_ids():
 )
 def test_what_is_no_table_of_prompts_is_refused_with_its_place(prompts, message):
     with pytest.raises(DataError, match=message) as caught:
-        schema.as_prompts(prompts)
+        tables.as_prompts(prompts)
     assert caught.value.where and caught.value.fix
 
 
@@ -115,21 +115,21 @@ FILES = {
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_prompts_are_read_from_every_kind_of_file(tmp_path, name, ending, mark):
     (tmp_path / name).write_bytes((mark + FILES[name].replace("\n", ending)).encode())
-    prompts = schema.read_prompts(tmp_path / name)
+    prompts = tables.read_prompts(tmp_path / name)
     assert prompts["prompt"][:] == ["first prompt", "second prompt"]
     assert prompts["prompt_id"][:] == ["p00000", "p00001"]
 
 
 def test_a_csv_file_may_hold_commas_and_line_breaks_in_quotes_and_further_columns(tmp_path):
     (tmp_path / "p.csv").write_text('prompt_id,prompt,kind\nx,"one, two\nthree",safe\n')
-    assert schema.read_prompts(tmp_path / "p.csv").to_list() == [
+    assert tables.read_prompts(tmp_path / "p.csv").to_list() == [
         {"prompt_id": "x", "prompt": "one, two\nthree", "kind": "safe"}
     ]
 
 
 def test_a_line_separator_inside_a_prompt_does_not_split_it(tmp_path):
     (tmp_path / "p.txt").write_text("one\u2028still one\ntwo\n", encoding="utf-8")
-    assert len(schema.read_prompts(tmp_path / "p.txt")) == 2
+    assert len(tables.read_prompts(tmp_path / "p.txt")) == 2
 
 
 @pytest.mark.parametrize(
@@ -161,17 +161,17 @@ def test_a_line_separator_inside_a_prompt_does_not_split_it(tmp_path):
 def test_a_bad_prompt_file_is_refused_with_its_line(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=message):
-        schema.read_prompts(tmp_path / name)
+        tables.read_prompts(tmp_path / name)
 
 
 def test_a_file_that_is_not_there_or_not_utf8_is_named(tmp_path):
     with pytest.raises(StoreError, match=r"no such file(.|\n)*nowhere\.txt"):
-        schema.read_prompts(tmp_path / "nowhere.txt")
+        tables.read_prompts(tmp_path / "nowhere.txt")
     with pytest.raises(StoreError, match="a folder, not a file"):
-        schema.read_prompts(tmp_path)
+        tables.read_prompts(tmp_path)
     (tmp_path / "latin.txt").write_bytes("déjà vu".encode("latin-1"))
     with pytest.raises(DataError, match="not UTF-8"):
-        schema.read_prompts(tmp_path / "latin.txt")
+        tables.read_prompts(tmp_path / "latin.txt")
 
 
 # Checks
@@ -179,31 +179,31 @@ def test_a_file_that_is_not_there_or_not_utf8_is_named(tmp_path):
 
 def test_whole_tables_pass_every_check_also_after_selecting_and_shuffling():
     for rows in (table(), table().select([4, 1]), table().shuffle(seed=0)):
-        schema.check_responses(rows)
-        schema.check_scored(rows)
-        schema.check_selected(rows)
+        tables.check_responses(rows)
+        tables.check_scored(rows)
+        tables.check_selected(rows)
 
 
 def test_responses_from_elsewhere_need_only_ids_and_texts():
-    names = list(schema.REQUIRED["responses"])
-    schema.check_responses(table().select_columns(names))
-    schema.check_selected(table().select_columns(["prompt", "response"]))
+    names = list(tables.REQUIRED["responses"])
+    tables.check_responses(table().select_columns(names))
+    tables.check_selected(table().select_columns(["prompt", "response"]))
 
 
 def test_select_before_score_is_told_to_run_score_first():
     with pytest.raises(DataError, match="no reward column: run score first"):
-        schema.check_scored(without(table(), "reward"))
+        tables.check_scored(without(table(), "reward"))
 
 
 def test_score_before_sample_is_told_to_run_sample_first():
     with pytest.raises(DataError, match="no response column: run sample first"):
-        schema.check_responses(schema.as_prompts(["x"]).add_column("sample_id", [0]))
+        tables.check_responses(tables.as_prompts(["x"]).add_column("sample_id", [0]))
 
 
 @pytest.mark.parametrize("name", ["prompt_id", "prompt", "sample_id"])
 def test_a_missing_column_is_named_with_those_that_are_there(name):
     with pytest.raises(DataError, match=f"no column '{name}'(.|\n)*columns .*response"):
-        schema.check_responses(without(table(), name))
+        tables.check_responses(without(table(), name))
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_a_missing_column_is_named_with_those_that_are_there(name):
 def test_a_broken_row_is_refused_with_its_number_and_name(changes, message):
     rows = [response("a", 0), response("b", 0), response("b", 1) | changes]
     with pytest.raises(DataError, match=message) as caught:
-        schema.check_responses(table(*rows))
+        tables.check_responses(table(*rows))
     assert "row 2" in caught.value.where and caught.value.fix
 
 
@@ -241,42 +241,42 @@ def test_a_broken_row_is_refused_with_its_number_and_name(changes, message):
     ],
 )
 def test_a_column_of_the_wrong_type_is_refused(name, values, message):
-    rows = schema.with_column(table(response("a", 0), response("b", 0)), name, values)
+    rows = tables.with_column(table(response("a", 0), response("b", 0)), name, values)
     with pytest.raises(DataError, match=re.escape(message)):
-        schema.check_scored(rows)
+        tables.check_scored(rows)
 
 
 def test_whole_numbers_pass_as_rewards_and_empty_lists_as_tokens():
     rows = table(response("a", 0, reward=1, token_ids=[], token_logprobs=[], logprob=0.0))
-    schema.check_scored(rows)
+    tables.check_scored(rows)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, None])
 def test_a_reward_that_is_not_finite_is_counted_and_the_first_is_named(bad):
     rows = table(response("a", 0), response("a", 1, reward=bad), response("b", 7, reward=bad))
-    for check in (schema.check_scored, schema.check_selected):
+    for check in (tables.check_scored, tables.check_selected):
         with pytest.raises(RewardError, match="2 of 3 values of 'reward'") as caught:
             check(rows)
         assert "prompt_id 'a', sample_id 1" in caught.value.where
         assert "on_nan='drop'" in caught.value.fix
-    schema.check_scored(rows, finite=False)
+    tables.check_scored(rows, finite=False)
 
 
 def test_the_same_sample_of_two_rounds_is_no_duplicate():
     rows = table(response("a", 0, round=0), response("a", 0, round=1))
-    schema.check_scored(rows)
+    tables.check_scored(rows)
 
 
 @pytest.mark.parametrize("thing", [None, [], {"response": ["x"]}, DatasetDict()])
 def test_what_is_no_table_is_refused_as_such(thing):
-    for check in (schema.check_responses, schema.check_scored, schema.check_selected):
+    for check in (tables.check_responses, tables.check_scored, tables.check_selected):
         with pytest.raises(DataError, match="is not a table"):
             check(thing)
 
 
 def test_an_empty_table_is_refused():
     with pytest.raises(DataError, match="empty"):
-        schema.check_scored(table().select([]))
+        tables.check_scored(table().select([]))
 
 
 # Reading
@@ -284,14 +284,14 @@ def test_an_empty_table_is_refused():
 
 def test_groups_follow_the_first_row_of_each_prompt_and_may_be_ragged_and_mixed():
     rows = table(response("b", 0), response("a", 0), response("b", 1), response("b", 2))
-    found = schema.groups(rows)
+    found = tables.groups(rows)
     assert list(found) == ["b", "a"]
     assert [rows.tolist() for rows in found.values()] == [[0, 2, 3], [1]]
 
 
 def test_the_reward_matrix_holds_one_line_a_prompt_and_says_whence_it_comes():
     rows = table().shuffle(seed=3)
-    prompt_ids, rewards, places = schema.reward_matrix(rows)
+    prompt_ids, rewards, places = tables.reward_matrix(rows)
     assert rewards.shape == places.shape == (2, 3) and rewards.dtype == float
     for prompt_id, line in zip(prompt_ids, places, strict=True):
         assert set(np.array(rows["prompt_id"])[line]) == {prompt_id}
@@ -300,11 +300,11 @@ def test_the_reward_matrix_holds_one_line_a_prompt_and_says_whence_it_comes():
 
 def test_a_ragged_table_has_no_reward_matrix_and_the_error_names_two_prompts():
     with pytest.raises(DataError, match=r"between 2 and 3 responses\n  where: prompt_id 'b' and 'a'"):
-        schema.reward_matrix(table().select(range(5)))
+        tables.reward_matrix(table().select(range(5)))
 
 
 def test_a_missing_finish_reason_counts_as_finished():
-    assert set(schema.finish_reasons(without(table(), "finish_reason"))) == {"eos"}
+    assert set(tables.finish_reasons(without(table(), "finish_reason"))) == {"eos"}
 
 
 # Making tables
@@ -312,18 +312,18 @@ def test_a_missing_finish_reason_counts_as_finished():
 
 def test_a_new_column_or_rows_taken_leave_standard_error_empty(capfd):
     rows = table().select([5, 0, 2])
-    replaced = schema.with_column(rows, "reward", [1.0, 2.0, 3.0])
+    replaced = tables.with_column(rows, "reward", [1.0, 2.0, 3.0])
     assert replaced["reward"][:] == [1.0, 2.0, 3.0] and replaced["sample_id"][:] == [2, 0, 2]
-    assert schema.take(rows, [2, 0]).to_list() == [rows[2], rows[0]]
-    assert schema.stack([rows, replaced]).num_rows == 6
+    assert tables.take(rows, [2, 0]).to_list() == [rows[2], rows[0]]
+    assert tables.stack([rows, replaced]).num_rows == 6
     assert capfd.readouterr().err == ""
 
 
 def test_a_column_of_the_wrong_length_and_tables_that_do_not_fit_are_refused():
     with pytest.raises(DataError, match="2 values for 6 rows"):
-        schema.with_column(table(), "gold", [1.0, 2.0])
+        tables.with_column(table(), "gold", [1.0, 2.0])
     with pytest.raises(DataError, match="do not fit together"):
-        schema.stack([table(), schema.with_column(table(), "reward", ["a"] * 6)])
+        tables.stack([table(), tables.with_column(table(), "reward", ["a"] * 6)])
 
 
 # Fingerprints
@@ -331,7 +331,7 @@ def test_a_column_of_the_wrong_length_and_tables_that_do_not_fit_are_refused():
 
 def test_the_fingerprint_is_the_same_in_every_process_on_every_machine_and_in_every_release():
     # If it changes, the cached stages of all earlier runs are done again: say so in the changelog.
-    assert schema.fingerprint(table()) == "41fc2c845af4936f37adb393895413668c7b33b6fdd2fc46bbb4f6b11f05fada"
+    assert tables.fingerprint(table()) == "41fc2c845af4936f37adb393895413668c7b33b6fdd2fc46bbb4f6b11f05fada"
 
 
 def test_the_fingerprint_does_not_depend_on_storage(tmp_path):
@@ -340,13 +340,13 @@ def test_the_fingerprint_does_not_depend_on_storage(tmp_path):
         rows.select(range(6)),
         rows.select_columns(rows.column_names[::-1]),
         Dataset.from_list(rows.to_list()),
-        schema.stack([rows.select(range(2)), rows.select(range(2, 6))]),
+        tables.stack([rows.select(range(2)), rows.select(range(2, 6))]),
         Dataset(InMemoryTable(rows.data.table.slice(0, 6))),
         Dataset.from_dict(rows.to_dict()).cast_column("sample_id", pyarrow_feature("int16")),
     ]
-    assert {schema.fingerprint(other) for other in same} == {schema.fingerprint(rows)}
+    assert {tables.fingerprint(other) for other in same} == {tables.fingerprint(rows)}
     sliced = rows.data.table.slice(2, 3)
-    assert schema.fingerprint(Dataset(InMemoryTable(sliced))) == schema.fingerprint(rows.select([2, 3, 4]))
+    assert tables.fingerprint(Dataset(InMemoryTable(sliced))) == tables.fingerprint(rows.select([2, 3, 4]))
 
 
 def pyarrow_feature(name):
@@ -369,18 +369,18 @@ CHANGES = {
 
 def test_any_change_of_the_contents_changes_the_fingerprint():
     rows = [response("a", 0), response("a", 1)]
-    found = {"before": schema.fingerprint(table(*rows))}
+    found = {"before": tables.fingerprint(table(*rows))}
     for name, change in CHANGES.items():
-        found[name] = schema.fingerprint(table(rows[0] | change, rows[1]))
-    found["another order of rows"] = schema.fingerprint(table(*rows[::-1]))
-    found["a column less"] = schema.fingerprint(without(table(*rows), "seed"))
-    found["a column renamed"] = schema.fingerprint(table(*rows).rename_column("seed", "sead"))
+        found[name] = tables.fingerprint(table(rows[0] | change, rows[1]))
+    found["another order of rows"] = tables.fingerprint(table(*rows[::-1]))
+    found["a column less"] = tables.fingerprint(without(table(*rows), "seed"))
+    found["a column renamed"] = tables.fingerprint(table(*rows).rename_column("seed", "sead"))
     assert len(set(found.values())) == len(found), found
 
 
 def test_texts_and_lists_cannot_be_cut_elsewhere_unnoticed():
     def of(values):
-        return schema.fingerprint(Dataset.from_dict({"x": values}))
+        return tables.fingerprint(Dataset.from_dict({"x": values}))
 
     assert of(["ab", "c"]) != of(["a", "bc"])
     assert of([[1, 2], [3]]) != of([[1], [2, 3]])
@@ -395,7 +395,7 @@ def test_minus_zero_is_zero_and_all_nans_are_one():
     odd = np.frombuffer(np.array([0x7FF8000000000001], dtype="<u8").tobytes(), dtype="<f8")
     one = Dataset(InMemoryTable(pyarrow.table({"x": np.array([-0.0, odd[0]])})))
     two = Dataset(InMemoryTable(pyarrow.table({"x": np.array([0.0, math.nan])})))
-    assert schema.fingerprint(one) == schema.fingerprint(two)
+    assert tables.fingerprint(one) == tables.fingerprint(two)
 
 
 def test_6400_responses_are_checked_and_fingerprinted_in_less_than_half_a_second():
@@ -406,7 +406,7 @@ def test_6400_responses_are_checked_and_fingerprinted_in_less_than_half_a_second
             for i, ids in enumerate(rng.integers(0, 1500, (6400, 30)))
         )
     )
-    for function in (schema.fingerprint, schema.check_scored):
+    for function in (tables.fingerprint, tables.check_scored):
         assert min(seconds(function, rows) for _ in range(3)) < 0.5  # the machine may be busy
 
 
@@ -420,7 +420,7 @@ def seconds(function, rows):
 
 
 def test_the_sft_export_is_prompt_and_completion_as_messages():
-    assert schema.to_trl_sft(table(response("a", 0))).to_list() == [
+    assert tables.to_trl_sft(table(response("a", 0))).to_list() == [
         {
             "prompt": [{"role": "user", "content": "prompt a"}],
             "completion": [{"role": "assistant", "content": "response a 0"}],
@@ -431,15 +431,15 @@ def test_the_sft_export_is_prompt_and_completion_as_messages():
 def test_truncated_responses_are_not_exported_as_finished():
     rows = table(response("a", 0), response("a", 1, finish_reason="length"))
     with pytest.raises(DataError, match="1 of 2 responses are truncated(.|\n)*sample_id 1"):
-        schema.to_trl_sft(rows)
-    assert len(schema.to_trl_sft(rows, truncated="drop")) == 1
+        tables.to_trl_sft(rows)
+    assert len(tables.to_trl_sft(rows, truncated="drop")) == 1
     with pytest.raises(DataError, match="truncated is 'keep'"):
-        schema.to_trl_sft(rows, truncated="keep")
+        tables.to_trl_sft(rows, truncated="keep")
 
 
 def test_the_preference_export_is_prompt_chosen_and_rejected_as_messages():
     pairs = Dataset.from_list([{"prompt": "x", "chosen": "good", "rejected": "bad", "chosen_reward": 1.0}])
-    assert schema.to_trl_preference(pairs).to_list() == [
+    assert tables.to_trl_preference(pairs).to_list() == [
         {
             "prompt": [{"role": "user", "content": "x"}],
             "chosen": [{"role": "assistant", "content": "good"}],
@@ -447,7 +447,7 @@ def test_the_preference_export_is_prompt_chosen_and_rejected_as_messages():
         }
     ]
     with pytest.raises(DataError, match="no column 'rejected'"):
-        schema.to_trl_preference(without(pairs, "rejected"))
+        tables.to_trl_preference(without(pairs, "rejected"))
 
 
 def test_every_column_of_the_stages_is_described_and_in_the_glossary():
@@ -455,11 +455,11 @@ def test_every_column_of_the_stages_is_described_and_in_the_glossary():
 
     glossary = (Path(__file__).parents[1] / "docs" / "glossary.md").read_text(encoding="utf-8")
     columns = glossary.split("## Columns of the tables")[1]
-    assert set().union(*schema.REQUIRED.values()) <= set(schema.COLUMNS)
-    assert all(f"| {name} |" in columns for name in schema.COLUMNS)
+    assert set().union(*tables.REQUIRED.values()) <= set(tables.COLUMNS)
+    assert all(f"| {name} |" in columns for name in tables.COLUMNS)
 
 
 def test_whatever_is_passed_as_prompts_the_error_is_one_of_ours():
     for thing in (object(), 3.5, b"bytes", {"prompt": "x"}, [[]], [{}], [{"prompt": {}}], ["x", ["y"]]):
         with pytest.raises(RSError):
-            schema.as_prompts(thing)
+            tables.as_prompts(thing)

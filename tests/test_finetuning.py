@@ -7,8 +7,8 @@ import torch
 from datasets import Dataset
 
 from rslib.errors import DataError
+from rslib.finetuning import finetune, training_rows
 from rslib.models import load_policy
-from rslib.sft import finetune, training_rows
 
 QUICK = {"epochs": 1, "batch_tokens": 128, "show_progress": False}
 

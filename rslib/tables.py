@@ -469,7 +469,7 @@ def reward_matrix(scored: Dataset) -> tuple[list[str], np.ndarray, np.ndarray]:
         raise DataError(
             f"the prompts have between {sizes[few]} and {sizes[many]} responses",
             where=f"prompt_id {few!r} and {many!r}",
-            fix="Draw as many for each, or use schema.groups.",
+            fix="Draw as many for each, or use tables.groups.",
         )
     rows = np.stack(list(found.values()))
     return list(found), reward_column(scored)[rows], rows

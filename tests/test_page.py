@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 import pytest
 from fake_tables import arms, pool_and_kept
 
-from rslib import evaluation, report
+from rslib import evaluation
+from rslib import page as rs_page
 from rslib.errors import DataError, StoreError
 from rslib.evaluation import METRICS, Report
 
@@ -26,7 +27,7 @@ def run():
 
 @pytest.fixture(scope="module")
 def page(run):
-    return report.html_page(run)
+    return rs_page.html_page(run)
 
 
 class Page(HTMLParser):
@@ -65,7 +66,7 @@ def test_the_page_loads_nothing_from_outside_and_runs_nothing(page):
 
 def test_what_a_model_wrote_is_escaped_in_the_page_and_in_the_terminal(page, run):
     assert "<script>alert" not in page and "&lt;script&gt;alert" in page and "<i>tiny" not in page
-    text = report.terminal_text(run)
+    text = rs_page.terminal_text(run)
     assert "\x1b" not in text and r"\x1b[31mred" in text
 
 
@@ -98,49 +99,49 @@ def test_the_page_follows_the_readers_theme_and_width(page):
 
 
 def test_the_page_can_be_rebuilt_from_report_json(page, run, tmp_path):
-    path = report.write_json(run, tmp_path / "report.json")
+    path = page.write_json(run, tmp_path / "report.json")
     again = Report.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    assert report.html_page(again) == page
-    assert report.write_html(again, tmp_path / "report.html").read_text(encoding="utf-8") == page
+    assert rs_page.html_page(again) == page
+    assert rs_page.write_html(again, tmp_path / "report.html").read_text(encoding="utf-8") == page
 
 
 def test_report_json_is_sorted_and_refuses_nan(run, tmp_path):
-    path = report.write_json(run, tmp_path / "report.json")
+    path = page.write_json(run, tmp_path / "report.json")
     content = json.loads(path.read_text(encoding="utf-8"))
     assert list(content) == sorted(content) and content["rounds"][0]["arms"]["best_of_n"]["gold"]["low"] > 0
     before = path.read_bytes()
     with pytest.raises(DataError, match="not finite"):
-        report.write_json(Report(run.rounds, {"x": float("inf")}), path)
+        page.write_json(Report(run.rounds, {"x": float("inf")}), path)
     assert path.read_bytes() == before
 
 
 def test_a_folder_that_is_not_there_is_a_store_error(run, tmp_path):
     with pytest.raises(StoreError):
-        report.write_json(run, tmp_path / "missing" / "report.json")
+        page.write_json(run, tmp_path / "missing" / "report.json")
 
 
 def test_an_evaluation_alone_makes_a_page_without_a_selection(tmp_path):
     tables = {"base": arms(8)["base"], "tuned": arms(8)["best_of_n"]}
     alone = Report([evaluation.round_entry(1, tables, n=16)])
-    page = report.html_page(alone)
+    page = rs_page.html_page(alone)
     parsed(page)
     assert page.count("<img") == 2 and "What selection did" not in page
 
 
 def test_one_prompt_alone_makes_a_page_without_figures():
     alone = {name: table.select(range(4)) for name, table in arms(8).items()}
-    page = report.html_page(Report([evaluation.round_entry(1, alone, n=16)]))
+    page = rs_page.html_page(Report([evaluation.round_entry(1, alone, n=16)]))
     assert "<img" not in page and "A figure is left out: no interval for" in page
 
 
 def test_several_rounds_stand_one_after_the_other(run):
-    page = report.html_page(Report([*run.rounds, {**run.rounds[0], "round": 2}]))
+    page = rs_page.html_page(Report([*run.rounds, {**run.rounds[0], "round": 2}]))
     assert "<h2>Round 1</h2>" in page and "<h2>Round 2</h2>" in page
     assert "Round 2: best-of-8 beats" in page
 
 
 def test_terminal_text_keeps_its_width(run):
     table = len(run.text_table().splitlines())
-    lines = report.terminal_text(run, width=80).splitlines()
+    lines = rs_page.terminal_text(run, width=80).splitlines()
     shown = lines[lines.index("Before and after (response 0 to prompts fixed in advance):") :]
     assert table and all(len(line) <= 80 for line in shown)

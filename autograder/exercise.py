@@ -1,8 +1,9 @@
 """What an exercise is, and how a wrong answer is told.
 
-An exercise has parts; a part has points and a `grade` function that raises `Wrong` at the first check that
-fails. A check has a name, and the catalogue in `autograder/wrong/` holds every wrong answer to the check that
-must catch it. A `Wrong` names the idea that leads to the answer that was given; it never gives the answer.
+An exercise has parts; a part has points and a `grade` function that raises `CheckFailed` at the first check
+that fails. A check has a name, and the catalogue in `autograder/wrong/` holds every wrong answer to the check
+that must catch it. A `CheckFailed` names the idea that leads to the answer that was given; it never gives the
+answer.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ RUNS = "runs"
 NOTED = "is marked after handing in"
 
 
-class Wrong(Exception):
+class CheckFailed(Exception):
     """A failed check, told to the learner.
 
     check: the check's name, in words that finish "your answer ..." ("keeps the highest reward").
@@ -44,7 +45,7 @@ class Wrong(Exception):
 
 
 @dataclass(frozen=True)
-class Idea:
+class Misconception:
     """A misconception, and the value that it would produce on the case at hand."""
 
     id: str
@@ -178,7 +179,7 @@ def require(
     expected: Any = "",
     got: Any = "",
 ) -> None:
-    """Raise Wrong unless `passed`.
+    """Raise CheckFailed unless `passed`.
 
     >>> require(2 > 1, "orders numbers", "")
     """
@@ -187,7 +188,7 @@ def require(
             k: v if isinstance(v, str) else short(v)
             for k, v in (("case", case), ("expected", expected), ("got", got))
         }
-        raise Wrong(check, message, idea=idea, **texts)
+        raise CheckFailed(check, message, idea=idea, **texts)
 
 
 def same(got: Any, expected: Any, tolerance: float = 0.0) -> bool:
@@ -243,21 +244,22 @@ def diagnose(
     got: Any,
     expected: Any,
     *,
-    ideas: Sequence[Idea] = (),
-    otherwise: str | Idea,
+    ideas: Sequence[Misconception] = (),
+    otherwise: str | Misconception,
     tolerance: float = 0.0,
     case: Any = "",
     reveal: bool = True,
 ) -> None:
-    """Raise Wrong unless `got` agrees with `expected`; name the idea whose value it agrees with instead.
+    """Raise CheckFailed unless `got` agrees with `expected`; name the idea whose value it agrees with.
 
-    check: the check's name. otherwise: the message when no idea of the list explains the value (an Idea to
-    file it under an id; its value does not matter).
+    check: the check's name. otherwise: the message when no idea of the list explains the value (a
+    Misconception to file it under an id; its value does not matter).
     tolerance: absolute and relative. reveal: False where the expected value is itself the answer.
 
-    >>> diagnose("keeps the best", 0, 2, ideas=[Idea("F03", "the worst is kept", 0)], otherwise="not best")
+    >>> worst = Misconception("F03", "the worst is kept", 0)
+    >>> diagnose("keeps the best", 0, 2, ideas=[worst], otherwise="not best")
     Traceback (most recent call last):
-    autograder.exercise.Wrong: the worst is kept
+    autograder.exercise.CheckFailed: the worst is kept
     """
     if same(got, expected, tolerance):
         return
@@ -268,6 +270,6 @@ def diagnose(
     }
     for known in ideas:
         if same(got, known.value, tolerance) and not same(known.value, expected, tolerance):
-            raise Wrong(check, known.message, idea=known.id, **shown)
-    known = otherwise if isinstance(otherwise, Idea) else Idea("", otherwise, None)
-    raise Wrong(check, known.message, idea=known.id, **shown)
+            raise CheckFailed(check, known.message, idea=known.id, **shown)
+    known = otherwise if isinstance(otherwise, Misconception) else Misconception("", otherwise, None)
+    raise CheckFailed(check, known.message, idea=known.id, **shown)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder.exercise import NOTED, Grade, Wrong
+from autograder.exercise import NOTED, CheckFailed, Grade
 from autograder.work import Work
 
 SENTENCE = "Your answer is noted; it is marked after you have handed in."
@@ -41,5 +41,5 @@ def _grade(
     found = keys(module)
     if found is None:
         work.value(answer)
-        raise Wrong(NOTED, SENTENCE)
+        raise CheckFailed(NOTED, SENTENCE)
     getattr(found, function)(*arguments, work, rng)

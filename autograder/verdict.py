@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder.exercise import NOTED, Exercise, Part, Wrong, inline, short
+from autograder.exercise import NOTED, CheckFailed, Exercise, Part, inline, short
 from autograder.work import Work
 
 MIME = "application/vnd.autograder.verdict+json"
@@ -24,7 +24,7 @@ GRADED = "can be graded"
 
 @dataclass(frozen=True)
 class Outcome:
-    """One part's points and, where it failed, the `Wrong` in plain text (empty strings where it passed)."""
+    """One part's points and, where it failed, the `CheckFailed` as plain text (empty where it passed)."""
 
     title: str
     points: float
@@ -148,7 +148,7 @@ def grade(exercise: Exercise, work: Work, seed: int) -> Verdict:
 def _outcome(part: Part, work: Work, seed: int, k: int) -> Outcome:
     try:
         part.grade(work, np.random.default_rng([seed, k]))
-    except Wrong as wrong:
+    except CheckFailed as wrong:
         return Outcome(
             part.title,
             0.0,

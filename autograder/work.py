@@ -1,7 +1,7 @@
 """What a grader sees of a learner's work: the names that the exercise asks for, and nothing else.
 
 A function of the learner is called with copies of plain data, its prints are dropped, and whatever it raises
-becomes a `Wrong` of the check "runs".
+becomes a `CheckFailed` of the check "runs".
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder.exercise import ANSWERED, RUNS, Variant, Wrong, short
+from autograder.exercise import ANSWERED, RUNS, CheckFailed, Variant, short
 
 
 class Work:
@@ -32,17 +32,17 @@ class Work:
         self.folder = Path(folder)
 
     def value(self, name: str, kind: type | tuple[type, ...] | None = None) -> Any:
-        """A copy of the learner's variable. Wrong if it is missing, still the stub, or not of `kind`."""
+        """A copy of the learner's variable. CheckFailed if missing, still the stub, or not of `kind`."""
         found = self._names.get(name, ...)
         if found is ... or found is None or (isinstance(found, list | dict | str | tuple) and not found):
-            raise Wrong(
+            raise CheckFailed(
                 ANSWERED, f"`{name}` is not filled in yet. Run the cell that defines it, then this one."
             )
         if kind is not None and (
             not isinstance(found, kind) or (isinstance(found, bool) and kind is not bool)
         ):
             wanted = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
-            raise Wrong(
+            raise CheckFailed(
                 ANSWERED, f"`{name}` should be a {wanted}, and is a {kind_of(found)}.", got=short(found)
             )
         return _copied(found)
@@ -51,21 +51,23 @@ class Work:
         """The learner's object itself, not copied: a table, a path, a model."""
         found = self._names.get(name, ...)
         if found is ... or found is None:
-            raise Wrong(
+            raise CheckFailed(
                 ANSWERED, f"`{name}` is not filled in yet. Run the cell that defines it, then this one."
             )
         return found
 
     def function(self, name: str, patience: float | None = None) -> Callable[..., Any]:
-        """The learner's function, guarded as the module says. Wrong if it is missing or no function.
+        """The learner's function, guarded as the module says. CheckFailed if it is missing or no function.
 
-        patience: processor seconds after which a call is stopped with `Endless`; by default it may go on.
+        patience: processor seconds after which a call is stopped with `TimedOut`; by default it may go on.
         """
         found = self._names.get(name, ...)
         if found is ... or found is None:
-            raise Wrong(ANSWERED, f"There is no `{name}` yet. Run the cell that defines it, then this one.")
+            raise CheckFailed(
+                ANSWERED, f"There is no `{name}` yet. Run the cell that defines it, then this one."
+            )
         if not callable(found):
-            raise Wrong(
+            raise CheckFailed(
                 ANSWERED, f"`{name}` should be a function, and is a {kind_of(found)}.", got=short(found)
             )
 
@@ -104,7 +106,7 @@ def kind_of(value: Any) -> str:
     return next(base.__name__ for base in type(value).__mro__ if base.__module__ not in own)
 
 
-class Endless(Exception):
+class TimedOut(Exception):
     """A function was stopped because it ran too long."""
 
     def __init__(self, seconds: float | str = "") -> None:
@@ -117,7 +119,7 @@ ASLEEP = 20
 
 @contextlib.contextmanager
 def limited(seconds: float) -> Iterator[None]:
-    """Raise Endless in this thread if the block computes longer; only between two steps of Python code.
+    """Raise TimedOut in this thread if the block computes longer; only between two steps of Python code.
 
     Processor seconds of this process count, so that a right answer on a busy machine has the time it needs.
     """
@@ -126,8 +128,8 @@ def limited(seconds: float) -> Iterator[None]:
     watcher.start()
     try:
         yield
-    except Endless:
-        raise Endless(f"{seconds:g}") from None
+    except TimedOut:
+        raise TimedOut(f"{seconds:g}") from None
     finally:
         done.set()
 
@@ -137,21 +139,21 @@ def _watch(thread: int, seconds: float, done: threading.Event) -> None:
     while not done.wait(0.1):
         if time.process_time() - start > seconds or time.monotonic() - began > ASLEEP * seconds:
             stop = ctypes.pythonapi.PyThreadState_SetAsyncExc
-            stop(ctypes.c_ulong(thread), ctypes.py_object(Endless))
+            stop(ctypes.c_ulong(thread), ctypes.py_object(TimedOut))
             return
 
 
 HASH = hash
 
 
-class Salted(str):
+class SaltedStr(str):
     """A text whose hash depends on `salt`, as if Python had been started anew."""
 
     __slots__ = ()
     salt = 0
 
     def __hash__(self) -> int:
-        return HASH((Salted.salt, str(self)))
+        return HASH((SaltedStr.salt, str(self)))
 
 
 @contextlib.contextmanager
@@ -162,26 +164,28 @@ def other_session(salt: int) -> Iterator[None]:
         holds_text = isinstance(value, str | bytes | tuple | frozenset) and re.search(r"['\"]", repr(value))
         return HASH((salt, value)) if holds_text else HASH(value)
 
-    before = builtins.hash, Salted.salt
-    builtins.hash, Salted.salt = salted, salt
+    before = builtins.hash, SaltedStr.salt
+    builtins.hash, SaltedStr.salt = salted, salt
     try:
         yield
     finally:
-        builtins.hash, Salted.salt = before
+        builtins.hash, SaltedStr.salt = before
 
 
 def _called(name: str, function: Callable[..., Any], args: tuple, options: dict) -> Any:
-    """The function's result on copies of its arguments; every failure is a Wrong."""
+    """The function's result on copies of its arguments; every failure is a CheckFailed."""
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             result = function(*(_copied(a) for a in args), **{k: _copied(v) for k, v in options.items()})
     except Exception as error:
         shown = ", ".join([short(a, 120) for a in args] + [f"{k}={short(v, 60)}" for k, v in options.items()])
-        raise Wrong(
+        raise CheckFailed(
             RUNS, f"`{name}` stopped with {type(error).__name__}: {error}", case=f"{name}({shown})"
         ) from error
     if result is None or result is ...:
-        raise Wrong(ANSWERED, f"`{name}` returned {result!r}: it has no `return` yet, or not on every path.")
+        raise CheckFailed(
+            ANSWERED, f"`{name}` returned {result!r}: it has no `return` yet, or not on every path."
+        )
     return result
 
 

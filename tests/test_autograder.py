@@ -12,7 +12,18 @@ import torch
 
 import autograder
 from autograder import exercises, session
-from autograder.exercise import ANSWERED, RUNS, Exercise, Idea, Part, Variant, Wrong, diagnose, numbers, same
+from autograder.exercise import (
+    ANSWERED,
+    RUNS,
+    CheckFailed,
+    Exercise,
+    Misconception,
+    Part,
+    Variant,
+    diagnose,
+    numbers,
+    same,
+)
 from autograder.verdict import GRADED, MIME, Verdict, grade
 from autograder.work import Work
 from rslib.errors import ConfigError
@@ -22,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def grade_best(work, rng):
     rewards = rng.normal(size=6)
-    worst = Idea("F03", "The lowest reward was kept.", int(rewards.argmin()))
+    worst = Misconception("F03", "The lowest reward was kept.", int(rewards.argmin()))
     got = work.function("best")(rewards)
     diagnose(
         "keeps the best", got, int(rewards.argmax()), ideas=[worst], otherwise="Not the best.", case=rewards
@@ -226,8 +237,8 @@ def test_a_variant_depends_on_learner_course_exercise_and_purpose_alone():
 
 
 def test_wrong_carries_its_check():
-    with pytest.raises(Wrong, match="Not the best") as caught:
-        diagnose("keeps the best", 1, 2, otherwise=Idea("F31", "Not the best.", None))
+    with pytest.raises(CheckFailed, match="Not the best") as caught:
+        diagnose("keeps the best", 1, 2, otherwise=Misconception("F31", "Not the best.", None))
     assert caught.value.idea == "F31"
 
 

@@ -83,12 +83,12 @@ def test_only_the_instructors_modules_use_the_course_packages(path):
     assert not used or name_of(path) in INSTRUCTOR, used
 
 
-RAISABLE = {"RSError", "Wrong", "AttributeError", "SystemExit"}
+RAISABLE = {"RSError", "CheckFailed", "AttributeError", "SystemExit"}
 
 
 @cache
 def errors() -> set[str]:
-    """What may be raised: the error tree, Wrong, subclasses of these, and functions that return one."""
+    """What may be raised: the error tree, CheckFailed, subclasses of these, and functions that return one."""
     trees = [ast.parse(p.read_text(encoding="utf-8")) for p in (*modules(), *(ROOT / "rslib").rglob("*.py"))]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     known, before = set(RAISABLE), set()
@@ -115,7 +115,7 @@ def strange_errors(source: str) -> list[str]:
 
 PROTOCOL = {
     "course.py": {"NbGraderException"},
-    "work.py": {"Endless"},
+    "work.py": {"TimedOut"},
     "grading/isolate.py": {"OSError"},
     "grading/run.py": {"outcome"},
     "grading/bounds.py": {"Overrun"},
@@ -141,7 +141,7 @@ def test_errors_belong_to_the_tree_and_wrong_answers_are_wrong(path):
         ("raise unknown_name('card', 'x', ())", []),  # a function that returns a ConfigError
         ("raise cell.wrong('x', 'y')", []),
         ("raise ContractError(card, need)", []),  # a subclass
-        ("try:\n    f()\nexcept Wrong as told:\n    raise told", []),
+        ("try:\n    f()\nexcept CheckFailed as told:\n    raise told", []),
         ("try:\n    f()\nexcept KeyError as told:\n    raise told", ["told"]),
         ("raise ValueError('x')", ["ValueError"]),
         ("error = ValueError('x')\nraise error", ["error"]),

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from autograder.exercise import Variant, Wrong
+from autograder.exercise import CheckFailed, Variant
 from autograder.exercises import nb02_2, nb02_3, nb02_4, nb02_scorers
 from autograder.keys import nb02_1
 from autograder.keys.questions import grade_question, lint
@@ -30,7 +30,7 @@ def test_every_wrong_option_tells_its_own_feedback():
             for k in range(1, 4):
                 label = question.label(ADA, **{tier: k})
                 assert label != key
-                with pytest.raises(Wrong) as caught:
+                with pytest.raises(CheckFailed) as caught:
                     grade_question(question, "answers", Work({"answers": {question.id: label}}, ADA), None)
                 texts.append(caught.value.message)
     assert len(set(texts)) == len(texts) == 36
@@ -72,7 +72,7 @@ def test_verdicts_without_numbers_cannot_be_guessed():
         verdicts = {k: str(rng.choice(nb02_3.VERDICTS)) for k in nb02_3.LETTERS}
         table = table or nb02_3.held_out_table(tuple(range(nb02_3.LEARNER)), 4)
         work = Work({"table": table, "probes": probes, "verdicts": verdicts}, VARIANTS[0])
-        with pytest.raises(Wrong):
+        with pytest.raises(CheckFailed):
             nb02_3.grade_verdicts(work, rng)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autograder import exercises
-from autograder.exercise import ANSWERED, Variant, Wrong, same
+from autograder.exercise import ANSWERED, CheckFailed, Variant, same
 from autograder.exercises import nb03_1, nb03_2, nb03_3, nb03_given
 from autograder.experiments import nb03
 from autograder.keys import nb03_2 as keys
@@ -111,7 +111,7 @@ def reading(monkeypatch, gold, n_star, fall, no_hump):
     names = {"n_star": n_star, "fall": fall, "no_hump": no_hump}
     try:
         nb03_3.grade_fall(Work(names, Variant("", "", "3.3")), np.random.default_rng(0))
-    except Wrong as wrong:
+    except CheckFailed as wrong:
         return wrong.check
     return None
 
@@ -154,7 +154,7 @@ def test_other_levels_pass_and_one_standard_error_does_not():
         error = theory.standard_error(curve[-1] - curve[NS.index(n_star)])
         try:
             nb03_3._grade_fall("tiny", (mean, mean - error, mean + error), n_star, right, INTENTS)
-        except Wrong as wrong:
+        except CheckFailed as wrong:
             sure += "too narrow" in wrong.message
     assert sure >= 36, "an interval of intents can by chance be nearly as narrow as one standard error"
 

@@ -7,7 +7,7 @@ from autograder import exercises
 from autograder.catalogue import answers
 from autograder.exercise import Variant
 from autograder.exercises import nb04_1, nb04_2, nb04_5
-from autograder.exercises.nb04_3 import remembered
+from autograder.exercises.nb04_3 import memoize
 from autograder.verdict import grade
 from autograder.work import Work
 
@@ -74,5 +74,5 @@ def test_the_rule_stops_for_good_and_takes_nan_for_no_rise():
 
 def test_equal_contents_are_computed_once():
     calls = []
-    function = remembered(lambda value, seed=0: calls.append(value) or len(calls))
+    function = memoize(lambda value, seed=0: calls.append(value) or len(calls))
     assert [function(1), function(1), function(2, seed=1), function(2, seed=1)] == [1, 1, 2, 2]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder.exercise import Exercise, Idea, Part, Variant, diagnose, require
+from autograder.exercise import Exercise, Misconception, Part, Variant, diagnose, require
 from autograder.verdict import Verdict, grade
 from autograder.work import Work
 
@@ -24,12 +24,20 @@ def grade_best(work: Work, rng: np.random.Generator) -> None:
         message = "best_of returns a place in the list: a whole number, 0 for the first response."
         require(whole, HIGHEST, message, idea="value", case=rewards, got=found)
         ideas = [
-            Idea("F03", "That is the lowest reward: the worst response is kept.", int(np.argmin(rewards))),
-            Idea("off by one", "Places start at 0 in Python.", right + 1),
+            Misconception(
+                "F03", "That is the lowest reward: the worst response is kept.", int(np.argmin(rewards))
+            ),
+            Misconception("off by one", "Places start at 0 in Python.", right + 1),
         ]
         other = "The response at this place does not have the highest reward."
         diagnose(
-            HIGHEST, found, right, ideas=ideas, otherwise=Idea("F04", other, None), case=rewards, reveal=False
+            HIGHEST,
+            found,
+            right,
+            ideas=ideas,
+            otherwise=Misconception("F04", other, None),
+            case=rewards,
+            reveal=False,
         )
 
 
@@ -48,7 +56,7 @@ def grade_ties(work: Work, rng: np.random.Generator) -> None:
     rewards = [5.0 if at >= first else -1.0 for at in range(first + 3)] + [2.0]
     other = "Several rewards are highest, and the first of them is asked for."
     found = work.function("best_of")(rewards)
-    diagnose(TIES, found, first, otherwise=Idea("ties", other, None), case=rewards, reveal=False)
+    diagnose(TIES, found, first, otherwise=Misconception("ties", other, None), case=rewards, reveal=False)
 
 
 PRACTICE = Exercise(

@@ -10,8 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from autograder.exercise import RUNS, Exercise, Idea, Part, Wrong, diagnose, numbers, require, same
-from autograder.work import Salted, Work
+from autograder.exercise import (
+    RUNS,
+    CheckFailed,
+    Exercise,
+    Misconception,
+    Part,
+    diagnose,
+    numbers,
+    require,
+    same,
+)
+from autograder.work import SaltedStr, Work
 from rslib.errors import ConfigError, RSError
 
 THINGS = ("rice", "a tent", "a lock", "a bicycle", "a cake", "a letter", "a lamp", "a garden", "a shelf")
@@ -60,8 +70,8 @@ def drawn(work: Work, prompts: list[str], n: int, seed: int) -> tuple[Rows, Draw
         FLAT,
         _length(rows),
         len(prompts) * n,
-        ideas=[Idea("F05", ONE_EACH, len(prompts)), Idea("one prompt", ONCE, n)],
-        otherwise=Idea("shape", "A row for each response, so prompts times n rows.", None),
+        ideas=[Misconception("F05", ONE_EACH, len(prompts)), Misconception("one prompt", ONCE, n)],
+        otherwise=Misconception("shape", "A row for each response, so prompts times n rows.", None),
         case=case,
     )
     require(len({id(row) for row in rows}) == len(rows), "gives each response a row", ALIAS, idea="alias")
@@ -109,8 +119,8 @@ def grade_rows(work: Work, rng: np.random.Generator) -> None:
             "keeps the rows of a prompt together",
             [(prompts.index(row["prompt"]) if row["prompt"] in prompts else -1) for row in rows],
             [at // n for at in range(count * n)],
-            ideas=[Idea("F10", ROUND_ROBIN, [at % count for at in range(count * n)])],
-            otherwise=Idea(
+            ideas=[Misconception("F10", ROUND_ROBIN, [at % count for at in range(count * n)])],
+            otherwise=Misconception(
                 "F10",
                 "Rows stand in the order of the prompts: n rows for the first, then n for the second.",
                 None,
@@ -125,10 +135,12 @@ def grade_rows(work: Work, rng: np.random.Generator) -> None:
             [row["sample_id"] for row in rows],
             [at % n for at in range(count * n)],
             ideas=[
-                Idea("running number", RUNNING_NUMBER, list(range(count * n))),
-                Idea("off by one", FROM_ONE, [at % n + 1 for at in range(count * n)]),
+                Misconception("running number", RUNNING_NUMBER, list(range(count * n))),
+                Misconception("off by one", FROM_ONE, [at % n + 1 for at in range(count * n)]),
             ],
-            otherwise=Idea("shape", "sample_id counts the responses of one prompt, from 0 to n - 1.", None),
+            otherwise=Misconception(
+                "shape", "sample_id counts the responses of one prompt, from 0 to n - 1.", None
+            ),
             case=case,
         )
     drawn(work, [], 3, 0)
@@ -202,7 +214,7 @@ def _repeats(work: Work, prompts: list[str], seed: int, rows: Rows) -> None:
 def _in_session(salt: int, work: Work, prompts: list[str], seed: int) -> list[str]:
     """The responses to salted prompts: also `prompt.__hash__()` tells one session from the other."""
     with work.other_session(salt):
-        rows, _ = drawn(work, [Salted(prompt) for prompt in prompts], 4, seed)
+        rows, _ = drawn(work, [SaltedStr(prompt) for prompt in prompts], 4, seed)
     return [row["response"] for row in rows]
 
 
@@ -230,7 +242,9 @@ def _nothing_shared(seen: dict[int, int], seeds: list[int], run: int) -> None:
             f"Runs with the seeds {shared[0]} and {run} share draws, so the second is not a new run. "
             "Adding numbers, or writing them side by side, lets different inputs meet."
         )
-        raise Wrong(ANEW, message, idea="F20", case=f"{len(seeds)} responses in the run with seed {run}")
+        raise CheckFailed(
+            ANEW, message, idea="F20", case=f"{len(seeds)} responses in the run with seed {run}"
+        )
     seen |= dict.fromkeys(seeds, run)
 
 
@@ -361,24 +375,24 @@ def _rewards(scored: Any, rows: Rows, judge: Judge) -> None:
         numbers_got,
         right,
         ideas=[
-            Idea("F08", BLIND, [judge("", r["response"]) for r in rows]),
-            Idea(
+            Misconception("F08", BLIND, [judge("", r["response"]) for r in rows]),
+            Misconception(
                 "F08",
                 "Prompt and response changed places.",
                 [judge(r["response"], r["prompt"]) for r in rows],
             ),
-            Idea("F09", SHUFFLED, [right[k] for k in lengths]),
-            Idea("F09", SHUFFLED, sorted(right)),
-            Idea("F09", SHUFFLED, sorted(right, reverse=True)),
-            Idea("scale", CHANGED, [r - float(np.mean(right)) for r in right]),
-            *(Idea("scale", CHANGED, [round(r, digits) for r in right]) for digits in range(5)),
-            Idea(
+            Misconception("F09", SHUFFLED, [right[k] for k in lengths]),
+            Misconception("F09", SHUFFLED, sorted(right)),
+            Misconception("F09", SHUFFLED, sorted(right, reverse=True)),
+            Misconception("scale", CHANGED, [r - float(np.mean(right)) for r in right]),
+            *(Misconception("scale", CHANGED, [round(r, digits) for r in right]) for digits in range(5)),
+            Misconception(
                 "F03", "The sign is turned: the best response now has the lowest reward.", [-r for r in right]
             ),
         ],
-        otherwise=Idea("scale", CHANGED, None)
+        otherwise=Misconception("scale", CHANGED, None)
         if _same_order(numbers_got, right)
-        else Idea("F09", OTHER, None),
+        else Misconception("F09", OTHER, None),
         tolerance=1e-6,  # float32 will do
         reveal=False,
     )
@@ -415,7 +429,7 @@ def _refuses(score: Callable[..., Any], rows: Rows, judge: Judge, bad: float) ->
     )
     try:
         score(judge, rows)
-    except Wrong as stopped:
+    except CheckFailed as stopped:
         wanted = isinstance(stopped.__cause__, (ValueError, RSError))
         require(
             stopped.check == RUNS and wanted,
@@ -425,7 +439,7 @@ def _refuses(score: Callable[..., Any], rows: Rows, judge: Judge, bad: float) ->
             case=case,
         )
         return
-    raise Wrong(check, message, idea="F32", case=case)
+    raise CheckFailed(check, message, idea="F32", case=case)
 
 
 EXERCISE = Exercise(

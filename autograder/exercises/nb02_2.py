@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from autograder.exercise import Exercise, Idea, Part, Wrong, diagnose, require
+from autograder.exercise import CheckFailed, Exercise, Misconception, Part, diagnose, require
 from autograder.work import Work
 
 FAR = {"near each other": 0.0, "far apart": 300.0, "very far apart": 3000.0}
@@ -21,10 +21,10 @@ NO_MEAN = (
 
 
 def refuses(function: Callable[..., Any], *args: Any) -> bool:
-    """Whether the learner's function raises ValueError for these arguments. Any other failure is a Wrong."""
+    """Whether the learner's function raises ValueError for these arguments. Another failure is raised."""
     try:
         function(*args)
-    except Wrong as wrong:
+    except CheckFailed as wrong:
         if isinstance(wrong.__cause__, ValueError):
             return True
         raise
@@ -91,83 +91,85 @@ def _losses(chosen: torch.Tensor, rejected: torch.Tensor) -> np.ndarray:
     return np.logaddexp(0.0, (rejected - chosen).double().numpy())
 
 
-def _loss_ideas(chosen: torch.Tensor, rejected: torch.Tensor) -> list[Idea]:
+def _loss_ideas(chosen: torch.Tensor, rejected: torch.Tensor) -> list[Misconception]:
     """What the known wrong readings of the loss give on these rewards."""
     difference = (chosen - rejected).double().numpy()
     sigmoid = 1 / (1 + np.exp(-difference))
     right = np.logaddexp(0.0, -difference)
     crossed = (chosen[:, None] - rejected[None, :]).double().numpy()
     return [
-        Idea(
+        Misconception(
             "F03",
             "The sign is swapped: this loss falls when the rejected response gets the higher reward.",
             float(np.logaddexp(0.0, difference).mean()),
         ),
-        Idea(
+        Misconception(
             "one-per-pair", "This is one loss for each pair. An optimiser needs one number: the mean.", right
         ),
-        Idea(
+        Misconception(
             "one-per-pair",
             "The number is right and stands in a list of one. A loss is a number, of shape ().",
             right.mean(keepdims=True),
         ),
-        Idea(
+        Misconception(
             "sum",
             "This is the sum over the pairs. It grows with the batch; the mean does not.",
             float(right.sum()),
         ),
-        Idea(
+        Misconception(
             "minus-forgotten",
             "This is log sigmoid without the minus: a loss that training would push towards the wrong order.",
             float(-right.mean()),
         ),
-        Idea(
+        Misconception(
             "no-sigmoid",
             "This is the mean difference of the rewards. Nothing stops it: training would push rewards "
             "apart for ever. The probability that people prefer the chosen response is the sigmoid of the "
             "difference.",
             float(-difference.mean()),
         ),
-        Idea(
+        Misconception(
             "absolute-difference",
             "An absolute difference forgets which of the two responses was preferred.",
             float(np.abs(difference).mean()),
         ),
-        Idea(
+        Misconception(
             "absolute-difference",
             "The absolute difference goes into the sigmoid, so both orders of a pair cost the same.",
             float(np.logaddexp(0.0, -np.abs(difference)).mean()),
         ),
-        Idea(
+        Misconception(
             "no-log",
             "This is one minus the mean probability: the logarithm is missing.",
             float(1 - sigmoid.mean()),
         ),
-        Idea(
+        Misconception(
             "no-log", "This is minus the mean probability: the logarithm is missing.", float(-sigmoid.mean())
         ),
-        Idea(
+        Misconception(
             "mean-too-early",
             "The mean is taken inside the logarithm. The loss of a batch is the mean of the pairs' losses.",
             float(-np.log(sigmoid.mean())),
         ),
-        Idea(
+        Misconception(
             "mean-too-early",
             "The two means are compared. Pairs are compared within one prompt, and only then averaged.",
             float(np.logaddexp(0.0, -difference.mean())),
         ),
-        Idea(
+        Misconception(
             "broadcast",
             "Every chosen response is compared with every rejected one, across prompts. Pair k is chosen[k] "
             "with rejected[k].",
             float(np.logaddexp(0.0, -crossed).mean()),
         ),
-        Idea(
+        Misconception(
             "pointwise",
             "The rejected response has no part in this value. Bradley-Terry knows differences only.",
             float(np.logaddexp(0.0, -chosen.double().numpy()).mean()),
         ),
-        Idea("log2", "This is in bits. The natural logarithm gives nats.", float(right.mean() / np.log(2))),
+        Misconception(
+            "log2", "This is in bits. The natural logarithm gives nats.", float(right.mean() / np.log(2))
+        ),
     ]
 
 
@@ -229,19 +231,19 @@ def _check_value_and_gradient(
         )
 
 
-def _slope_ideas(right: np.ndarray) -> list[Idea]:
+def _slope_ideas(right: np.ndarray) -> list[Misconception]:
     branch = (
         "The value is right and its gradient is NaN: torch.where and similar compute both branches, and the "
         "one that is not used overflows. Zero times infinity is NaN."
     )
     clipped = "The gradient is gone where it is needed most: something was clipped."
     return [
-        Idea("clipped", clipped, 0 * right),
-        Idea("underflow", branch, np.full(len(right), np.nan)),
+        Misconception("clipped", clipped, 0 * right),
+        Misconception("underflow", branch, np.full(len(right), np.nan)),
     ]
 
 
-def _far_ideas(difference: np.ndarray) -> list[Idea]:
+def _far_ideas(difference: np.ndarray) -> list[Misconception]:
     underflow = (
         "sigmoid(-300) is 0 in float32, sigmoid(-3000) in float64 as well, and the logarithm of 0 is minus "
         "infinity. PyTorch has one function for both steps, and another that is the loss itself."
@@ -253,8 +255,8 @@ def _far_ideas(difference: np.ndarray) -> list[Idea]:
     floors = [
         float(-np.log(np.maximum(sigmoid, eps)).mean()) for eps in (1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12)
     ]
-    return [Idea("underflow", underflow, value) for value in (np.inf, np.nan)] + [
-        Idea("clipped", clipped, value) for value in (*capped, *floors)
+    return [Misconception("underflow", underflow, value) for value in (np.inf, np.nan)] + [
+        Misconception("clipped", clipped, value) for value in (*capped, *floors)
     ]
 
 
@@ -311,41 +313,43 @@ def _accuracy(chosen: np.ndarray, rejected: np.ndarray) -> float:
     return float(np.mean((chosen > rejected) + 0.5 * (chosen == rejected)))
 
 
-def _accuracy_ideas(chosen: np.ndarray, rejected: np.ndarray) -> list[Idea]:
+def _accuracy_ideas(chosen: np.ndarray, rejected: np.ndarray) -> list[Misconception]:
     wins, ties = chosen > rejected, chosen == rejected
     decided = max(1, int((~ties).sum()))
     rounded = _accuracy(chosen.round(), rejected.round())
-    near = Idea(
+    near = Misconception(
         "near-tie", "Only equal rewards are a tie. Rewards that differ by 0.01 have an order.", rounded
     )
     return [near] * bool((chosen % 1).any()) + [
-        Idea("F03", "This is the share of pairs in the wrong order.", float(1 - _accuracy(chosen, rejected))),
-        Idea(
+        Misconception(
+            "F03", "This is the share of pairs in the wrong order.", float(1 - _accuracy(chosen, rejected))
+        ),
+        Misconception(
             "tie-lost",
             "A tie counts as a loss here. Equal rewards are a coin toss: one half.",
             float(wins.mean()),
         ),
-        Idea(
+        Misconception(
             "tie-won",
             "A tie counts as a win here: a constant reward would score 1.",
             float((wins | ties).mean()),
         ),
-        Idea(
+        Misconception(
             "tie-dropped",
             "Ties are left out of the count here; each counts one half.",
             float(wins.sum() / decided),
         ),
-        Idea(
+        Misconception(
             "zero-point",
             "Rewards above zero are counted. A reward has no zero; compare the two.",
             float((chosen > 0).mean()),
         ),
-        Idea(
+        Misconception(
             "mean-too-early",
             "The two means are compared, not the pairs.",
             float(chosen.mean() > rejected.mean()),
         ),
-        Idea(
+        Misconception(
             "count",
             "This is a number of pairs. The share is asked for.",
             float(wins.sum() + 0.5 * ties.sum()),

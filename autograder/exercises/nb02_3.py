@@ -16,7 +16,17 @@ import numpy as np
 
 import rslib
 from autograder import calibration
-from autograder.exercise import ANSWERED, Exercise, Idea, Part, Wrong, diagnose, require, same, short
+from autograder.exercise import (
+    ANSWERED,
+    CheckFailed,
+    Exercise,
+    Misconception,
+    Part,
+    diagnose,
+    require,
+    same,
+    short,
+)
 from autograder.exercises.nb02_scorers import LETTERS, scorers
 from autograder.work import Work
 from rslib.world.gold import gold_scores, judge
@@ -175,7 +185,7 @@ def _made_up(rng: np.random.Generator) -> tuple[dict[str, Any], _Recorder]:
             return table, recorder
 
 
-def _told_apart(ideas: Sequence[Idea]) -> bool:
+def _told_apart(ideas: Sequence[Misconception]) -> bool:
     """Whether no value would be told under another idea's name."""
     pairs = ((a, b) for a, b in combinations(ideas, 2) if a.id != b.id)
     return not any(same(a.value, b.value, 0.025) for a, b in pairs)
@@ -259,84 +269,88 @@ def _check_moved(recorder: _Recorder, case: str) -> None:
     )
 
 
-def _ideas(table: Table, recorder: _Recorder) -> dict[str, list[Idea]]:
+def _ideas(table: Table, recorder: _Recorder) -> dict[str, list[Misconception]]:
     own, drop, spread = recorder.own, recorder.drop, recorder.own.std()
     return {
         "pair_accuracy": [
-            Idea(
+            Misconception(
                 "F03",
                 "The pairs are read the wrong way round: the first row is the chosen one.",
                 1 - order_probe(own, table),
             ),
-            Idea("F08", "These rewards were taken under foreign prompts.", order_probe(own - drop, table)),
-            Idea("gold-itself", "Gold agrees with itself. Compare the rewards.", 1.0),
+            Misconception(
+                "F08", "These rewards were taken under foreign prompts.", order_probe(own - drop, table)
+            ),
+            Misconception("gold-itself", "Gold agrees with itself. Compare the rewards.", 1.0),
         ],
         "prompt_drop": [
-            Idea(
+            Misconception(
                 "F03",
                 "The sign is turned: the reward under the own prompt comes first.",
                 -drop.mean() / spread,
             ),
-            Idea(
+            Misconception(
                 "no-unit", "Divide by the standard deviation of the rewards: they have no unit.", drop.mean()
             ),
-            Idea(
+            Misconception(
                 "absolute-drop",
                 "The mean absolute change is large for a random head too. Whether the right prompt is worth "
                 "more shows in the mean with its sign.",
                 np.abs(drop).mean() / spread,
             ),
-            Idea(
+            Misconception(
                 "foreign-unit",
                 "The unit is the spread of the rewards under their own prompts, not under foreign ones.",
                 drop.mean() / (own - drop).std(),
             ),
-            Idea("median", "This is the median fall. The mean is asked for.", np.median(drop) / spread),
+            Misconception(
+                "median", "This is the median fall. The mean is asked for.", np.median(drop) / spread
+            ),
         ],
         "length_slope": _slope_ideas(table, own),
     }
 
 
-def _slope_ideas(table: Table, own: np.ndarray) -> list[Idea]:
+def _slope_ideas(table: Table, own: np.ndarray) -> list[Misconception]:
     words, right = _words(table), length_probe(own, table)
     within_words, within = _centred(words, table["n"]), _centred(own, table["n"])
     characters = _centred(np.array([len(text) for text in table["response"]], float), table["n"])
     slopes = [np.polyfit(w, r, 1)[0] for w, r in _blocks(words, own, table["n"]) if np.ptp(w)]
     return [
-        Idea(
+        Misconception(
             "mean-of-slopes",
             "This is the mean of the prompts' own slopes. A prompt whose responses are nearly equally long "
             "then says as much as any. One slope is asked for, over all rows.",
             10 * float(np.mean(slopes)) / own.std(),
         ),
-        Idea(
+        Misconception(
             "between-prompts",
             "Take each prompt's mean off first, from words and rewards. Otherwise a prompt that asks for "
             "more words and is liked more looks like a bias.",
             10 * float(np.polyfit(words, own, 1)[0]) / own.std(),
         ),
-        Idea(
+        Misconception(
             "correlation",
             "This is a correlation. A slope says how much ten words pay.",
             float(np.corrcoef(within_words, within)[0, 1]),
         ),
-        Idea(
+        Misconception(
             "correlation",
             "This is a correlation over all rows. A slope says how much ten words pay.",
             float(np.corrcoef(words, own)[0, 1]),
         ),
-        Idea(
+        Misconception(
             "no-unit",
             "Divide by the standard deviation of the rewards: they have no unit.",
             right * own.std(),
         ),
-        Idea("no-unit", "This is for one word; ten are asked for.", right / 10),
-        Idea(
+        Misconception("no-unit", "This is for one word; ten are asked for.", right / 10),
+        Misconception(
             "characters",
             "Count words, not characters.",
             10 * float((characters * within).sum() / (characters**2).sum()) / own.std(),
         ),
-        Idea(
+        Misconception(
             "turned-regression",
             "This is words per reward; reward per word is asked for.",
             10 * float((within_words * within).sum() / (within**2).sum()) / own.std(),
@@ -391,7 +405,7 @@ def grade_numbers(work: Work, rng: np.random.Generator) -> None:
 
 
 def checked_table(work: Work) -> dict[str, Any]:
-    """The learner's table, its gold scores judged anew. Wrong if it is no held-out table of the world."""
+    """The learner's table, its gold scores judged anew. CheckFailed if it is none."""
     table = work.value("table", dict)
     missing = {"n", "prompt", "response", "finished", "gold", "pairs"} - table.keys()
     require(
@@ -438,7 +452,7 @@ def _said(work: Work) -> dict[str, dict[str, float]]:
         numbers = [mine.get(key) for key in PROBES] if isinstance(mine, dict) else [None]
         if not all(isinstance(v, float | int | np.number) and np.isfinite(v) for v in numbers):
             message = f"`probes[{letter!r}]` needs a finite number for each of {', '.join(PROBES)}."
-            raise Wrong(ANSWERED, message, got=short(mine))
+            raise CheckFailed(ANSWERED, message, got=short(mine))
     return said
 
 
@@ -471,9 +485,9 @@ def _check_number(
     ]
     for idea, message, value in ideas:
         if abs(got - value) <= ROUNDED:
-            raise Wrong("gives its own numbers", message, idea=idea, case=case, got=f"{got:.3f}")
+            raise CheckFailed("gives its own numbers", message, idea=idea, case=case, got=f"{got:.3f}")
     message = "Measured again on your table, this reward model gives another number. Probe the whole table."
-    raise Wrong("gives its own numbers", message, idea="F50", case=case, got=f"{got:.3f}")
+    raise CheckFailed("gives its own numbers", message, idea="F50", case=case, got=f"{got:.3f}")
 
 
 # Part 3: the verdicts, on prompts that the learner has not seen as well.
@@ -537,7 +551,7 @@ TELL = {
 def _check_verdict(letter: str, said: str, shown: str) -> None:
     if said != shown:
         idea, message = TELL[shown]
-        raise Wrong(
+        raise CheckFailed(
             "judges each reward model",
             message,
             idea=idea,

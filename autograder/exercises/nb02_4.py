@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from autograder.exercise import Exercise, Idea, Part, Wrong, diagnose, require
+from autograder.exercise import CheckFailed, Exercise, Misconception, Part, diagnose, require
 from autograder.exercises.nb02_2 import refuses
-from autograder.work import Endless, Work
+from autograder.work import TimedOut, Work
 
 Z = 1.96
 EXACT_Z = 1.959964
@@ -54,14 +54,16 @@ def patient(function: Callable[..., Any]) -> Callable[..., Any]:
     def stopped(accuracy: float, floor: float) -> Any:
         try:
             return function(accuracy, floor)
-        except Wrong as wrong:
-            if not isinstance(wrong.__cause__, Endless):
+        except CheckFailed as wrong:
+            if not isinstance(wrong.__cause__, TimedOut):
                 raise
         message = (
             "The search did not end. Does the gate ever open at this accuracy, however many pairs there are? "
             "Ask that before the loop."
         )
-        raise Wrong("comes to an end", message, idea="endless", case=f"pairs_needed({accuracy}, {floor})")
+        raise CheckFailed(
+            "comes to an end", message, idea="endless", case=f"pairs_needed({accuracy}, {floor})"
+        )
 
     return stopped
 
@@ -114,18 +116,18 @@ def _check_gate(gate: Callable[..., Any], right: int, pairs: int, floor: float) 
     )
 
 
-def _gate_ideas(accuracy: float, pairs: int) -> list[Idea]:
+def _gate_ideas(accuracy: float, pairs: int) -> list[Misconception]:
     return [
-        Idea("F34", "This is the accuracy itself. With few pairs it can be far off.", accuracy),
-        Idea("upper-end", "This is the upper end: the hopeful reading.", wilson(accuracy, pairs, 1)),
-        Idea(
+        Misconception("F34", "This is the accuracy itself. With few pairs it can be far off.", accuracy),
+        Misconception("upper-end", "This is the upper end: the hopeful reading.", wilson(accuracy, pairs, 1)),
+        Misconception(
             "wald",
             "This interval is p - 1.96 sqrt(p(1 - p) / n). Its width is 0 where all pairs are right, so "
             "three lucky pairs would pass any floor.",
             wald(accuracy, pairs),
         ),
-        Idea("one-z", "One standard error is taken here, not 1.96.", wilson(accuracy, pairs, z=1.0)),
-        Idea(
+        Misconception("one-z", "One standard error is taken here, not 1.96.", wilson(accuracy, pairs, z=1.0)),
+        Misconception(
             "other-z",
             "The z of a one-sided interval is taken here, not 1.96.",
             wilson(accuracy, pairs, z=1.645),
@@ -166,11 +168,15 @@ def _check_needed(needed: Callable[..., Any], accuracy: float, floor: float) -> 
         needed(accuracy, floor),
         expected,
         ideas=[
-            Idea("F34", "One pair is enough for the accuracy, not for its lower end.", 1),
-            Idea("wald", "This follows from p - 1.96 sqrt(p(1 - p) / n).", fewest(wald, accuracy, floor)),
-            Idea("off-by-one", "One too few: there the lower end has not passed the floor.", expected - 1),
-            Idea("off-by-one", "One too many: one pair fewer is enough.", expected + 1),
-            Idea(
+            Misconception("F34", "One pair is enough for the accuracy, not for its lower end.", 1),
+            Misconception(
+                "wald", "This follows from p - 1.96 sqrt(p(1 - p) / n).", fewest(wald, accuracy, floor)
+            ),
+            Misconception(
+                "off-by-one", "One too few: there the lower end has not passed the floor.", expected - 1
+            ),
+            Misconception("off-by-one", "One too many: one pair fewer is enough.", expected + 1),
+            Misconception(
                 "one-z",
                 "This is for an interval of one standard error.",
                 fewest(lambda p, n: wilson(p, n, z=1.0), accuracy, floor),

@@ -12,7 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from autograder.exercise import Exercise, Idea, Part, Wrong, diagnose, numbers, require, same, short
+from autograder.exercise import (
+    CheckFailed,
+    Exercise,
+    Misconception,
+    Part,
+    diagnose,
+    numbers,
+    require,
+    same,
+    short,
+)
 from autograder.work import Work
 from rslib import theory
 
@@ -24,7 +34,7 @@ TOLERANCE = 1e-5
 """Single precision is enough."""
 SECONDS = 0.1
 """More CPU time than this for a small case is spent on listing every subset, or every sequence of draws."""
-NEAR = Idea(
+NEAR = Misconception(
     "near",
     "This is near the right value and not equal to it. Is it drawn at random, rounded, or is a small "
     "constant added? The short formula is exact.",
@@ -60,65 +70,65 @@ def weighted(scores: Sequence[float], weights: np.ndarray) -> float:
     return float(np.sort(scores) @ weights)
 
 
-def _wrong_values(scores: list[float], n: int) -> list[Idea]:
+def _wrong_values(scores: list[float], n: int) -> list[Misconception]:
     """What the known wrong ideas give on a pool."""
     ascending, size = sorted(scores), len(scores)
     blocks = [max(scores[at : at + n]) for at in range(0, size - n + 1, n)]
     shifted = np.array([math.comb(k, n - 1) if k < size else 0 for k in range(1, size + 1)], float)
     return [
         *_distinct_alone(scores, n),
-        Idea(
+        Misconception(
             "F45",
             "You draw with replacement: the same response can then stand in the subset twice, and the "
             "estimate comes out too low. A real best-of-n draws n different responses.",
             with_replacement(scores, n),
         ),
-        Idea(
+        Misconception(
             "F45",
             "You look at the first n responses alone. That is unbiased but noisy: the other N - n responses "
             "were paid for and tell nothing. Use every subset.",
             max(scores[:n]),
         ),
-        Idea(
+        Misconception(
             "F45",
             "You cut the pool into blocks of n. Each block is a fair best-of-n, but most subsets are never "
             "looked at: in another order the same pool gives another number.",
             float(np.mean(blocks)),
         ),
-        Idea(
+        Misconception(
             "F45",
             "You take the best of the whole pool. That is best-of-N: what would the best be if only n of "
             "the N were drawn?",
             ascending[-1],
         ),
-        Idea(
+        Misconception(
             "F02",
             "You average the pool: nothing is selected. Best-of-n keeps one of n.",
             float(np.mean(scores)),
         ),
-        Idea(
+        Misconception(
             "F03",
             "You keep the lowest of each subset. Look at the direction of the sort, or at the sign.",
             weighted(scores, theory.rank_weights(size, n)[::-1]),
         ),
-        Idea(
+        Misconception(
             "top-n",
             "You average the n best of the pool. Best-of-n keeps one response of n, it does not keep n "
             "responses.",
             float(np.mean(ascending[-n:])),
         ),
-        Idea(
+        Misconception(
             "top-n",
             "You return the n-th best of the pool. Which score is the best of a subset?",
             ascending[-n],
         ),
-        Idea(
+        Misconception(
             "rank off by one",
             "Your weights belong to the neighbouring rank: the k-th lowest is the best of a subset if the "
             "other n - 1 come from the k - 1 below it. Do your weights sum to 1?",
             weighted(scores, shifted / math.comb(size, n)),
         ),
-        Idea(
+        Misconception(
             "rank off by one",
             "Your weights belong to the neighbouring rank: do they sum to 1, and does the highest score get "
             "n / N?",
@@ -128,23 +138,23 @@ def _wrong_values(scores: list[float], n: int) -> list[Idea]:
     ]
 
 
-def _of_another_size(scores: list[float], n: int) -> list[Idea]:
+def _of_another_size(scores: list[float], n: int) -> list[Misconception]:
     """The best of n - 1 and of n + 1."""
     text = "This is the best of {}: count again how many others come from below the best of a subset."
     return [
-        Idea("n off by one", text.format(f"n {sign} 1"), by_enumeration(scores, m))
+        Misconception("n off by one", text.format(f"n {sign} 1"), by_enumeration(scores, m))
         for sign, m in (("-", n - 1), ("+", n + 1))
         if 1 < m < len(scores)
     ]
 
 
-def _distinct_alone(scores: list[float], n: int) -> list[Idea]:
+def _distinct_alone(scores: list[float], n: int) -> list[Misconception]:
     """The best of n distinct scores, where some are equal."""
     distinct = sorted(set(scores))
     if not n <= len(distinct) < len(scores):
         return []
     lost = "Equal scores are counted once. Each of them is a response of its own: a set loses some."
-    return [Idea("duplicates lost", lost, by_enumeration(distinct, n))]
+    return [Misconception("duplicates lost", lost, by_enumeration(distinct, n))]
 
 
 def _weights(size: int, n: int) -> np.ndarray:
@@ -157,7 +167,7 @@ def _pool(rng: np.random.Generator, size: int) -> list[float]:
 
 def separated(
     draw: Callable[[], tuple[list[float], int]],
-    ideas: Callable[[list[float], int], list[Idea]],
+    ideas: Callable[[list[float], int], list[Misconception]],
     right: Callable,
 ) -> tuple[list[float], int]:
     """A case on which no wrong idea gives the right value, nor two of them the same one."""
@@ -181,11 +191,11 @@ def grade_subsets(work: Work, rng: np.random.Generator) -> None:
         scores = [*levels, levels[2], levels[0], levels[2]]
         _compare(function, [scores[k] for k in rng.permutation(6)], int(rng.integers(2, 4)), TIE)
     for kind in (list, np.array):
-        untouched(work, NAME, kind(scores[::-1]), 2)
+        assert_inputs_unchanged(work, NAME, kind(scores[::-1]), 2)
 
 
-def untouched(work: Work, name: str, *args: Any) -> None:
-    """Wrong if the learner's function changes an argument: outside of a check nobody makes copies for it."""
+def assert_inputs_unchanged(work: Work, name: str, *args: Any) -> None:
+    """CheckFailed if the learner's function changes an argument: outside of a check it gets no copies."""
     function, mine = work.object(name), copy.deepcopy(args)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(Exception):
         function(*mine)
@@ -210,8 +220,8 @@ def _alike(one: Any, other: Any) -> bool:
     return repr(one) == repr(other)
 
 
-def steady(function: Callable, check: str, message: str, idea: str, *args: object) -> Any:
-    """What the function returns; Wrong with this message if a second call returns something else."""
+def assert_deterministic(function: Callable, check: str, message: str, idea: str, *args: object) -> Any:
+    """What the function returns; CheckFailed with this message if a second call returns something else."""
     got, again = function(*args), function(*args)
     found = f"{short(got)}, then {short(again)}"
     require(same(got, again, TOLERANCE), check, message, idea=idea, case=f"{short(args)}, twice", got=found)
@@ -235,7 +245,7 @@ def _compare(function: Callable, scores: list[float], n: int, check: str) -> Non
         "The same pool gives another number each time: you draw subsets at random. Their exact mean has a "
         "short formula; no chance is needed."
     )
-    got, expected = steady(function, check, chance, "F45", scores, n), by_enumeration(scores, n)
+    got, expected = assert_deterministic(function, check, chance, "F45", scores, n), by_enumeration(scores, n)
     near = same(got, expected, CLOSE * float(np.std(scores)))
     diagnose(
         check,
@@ -260,7 +270,7 @@ def grade_edges(work: Work, rng: np.random.Generator) -> None:
             ENDS,
             function(scores, n),
             expected,
-            otherwise=Idea("F45", what, None),
+            otherwise=Misconception("F45", what, None),
             tolerance=TOLERANCE,
             case=f"{NAME}({scores}, {n})",
         )
@@ -270,7 +280,7 @@ def grade_edges(work: Work, rng: np.random.Generator) -> None:
         ENDS,
         function(equal, 3),
         scores[0],
-        otherwise=Idea("rank off by one", shares, None),
+        otherwise=Misconception("rank off by one", shares, None),
         tolerance=TOLERANCE,
         case=f"{NAME}({equal}, 3)",
     )
@@ -278,13 +288,13 @@ def grade_edges(work: Work, rng: np.random.Generator) -> None:
     _grade_refusals(function, scores)
 
 
-OVERFLOW = Idea(
+OVERFLOW = Misconception(
     "overflow",
     "A factorial or binomial coefficient of this pool is larger than any float. Work with logarithms, with "
     "ratios of neighbouring weights, or with Python's whole numbers (math.comb).",
     None,
 )
-RECURSION = Idea(
+RECURSION = Misconception(
     "recursion",
     "The function calls itself once for every score, and Python allows about a thousand calls. Make it a "
     "loop.",
@@ -304,11 +314,11 @@ def _grade_large(work: Work, function: Callable, rng: np.random.Generator) -> No
         case = f"{len(scores)} scores, n = {n}"
         try:
             got = function(scores, n)
-        except Wrong as wrong:
+        except CheckFailed as wrong:
             known = RECURSION if isinstance(wrong.__cause__, RecursionError) else OVERFLOW
             if not isinstance(wrong.__cause__, RecursionError | ArithmeticError | ValueError | TypeError):
                 raise
-            raise Wrong(LARGE, known.message, idea=known.id, case=case, got=str(wrong)) from wrong
+            raise CheckFailed(LARGE, known.message, idea=known.id, case=case, got=str(wrong)) from wrong
         expected = float(theory.best_of_n_estimate(scores, n)[0])
         value = numbers(got)
         lost = value is not None and (not np.isfinite(value).all() or same(value, 0.0, 1e-6))
@@ -343,7 +353,7 @@ def refused(function: Callable, *args: object) -> bool:
     """Whether a learner's function answers with a ValueError."""
     try:
         function(*args)
-    except Wrong as wrong:
+    except CheckFailed as wrong:
         return isinstance(wrong.__cause__, ValueError)
     return False
 
@@ -365,7 +375,7 @@ def grade_values(work: Work, rng: np.random.Generator) -> None:
             tolerance=TOLERANCE,
             case=f"{NAME}({scores}, {n}, values={values})",
         )
-    untouched(work, NAME, np.array(scores), n, np.array(values))
+    assert_inputs_unchanged(work, NAME, np.array(scores), n, np.array(values))
 
 
 def _valued(rng: np.random.Generator, tied: bool) -> tuple[list[float], list[float], int]:
@@ -377,7 +387,7 @@ def _valued(rng: np.random.Generator, tied: bool) -> tuple[list[float], list[flo
             return scores, values, n
 
 
-def _value_ideas(scores: list[float], values: list[float], n: int) -> list[Idea]:
+def _value_ideas(scores: list[float], values: list[float], n: int) -> list[Misconception]:
     weights = _weights(len(scores), n)
     stable = float(np.asarray(values)[np.argsort(scores, kind="stable")] @ weights)
     later = np.asarray(values)[::-1][np.argsort(scores[::-1], kind="stable")]
@@ -386,27 +396,27 @@ def _value_ideas(scores: list[float], values: list[float], n: int) -> list[Idea]
     )
     tie = "Tied scores must share: here the place in the list decides, and another order changes the number."
     found = [
-        Idea(
+        Misconception(
             "values ignored",
             "You return the best score. With `values`, average the value of what is kept.",
             by_enumeration(scores, n),
         ),
-        Idea(
+        Misconception(
             "F16",
             "You sort the values by themselves, so they choose. The scores choose.",
             by_enumeration(values, n),
         ),
-        Idea(
+        Misconception(
             "values unsorted",
             "The weights belong to ranks: bring the values into the order of the scores.",
             float(np.asarray(values) @ weights),
         ),
     ]
     if len(set(scores)) < len(scores):
-        found += [Idea("F31", tie, stable), Idea("F31", tie, float(later @ weights))]
+        found += [Misconception("F31", tie, stable), Misconception("F31", tie, float(later @ weights))]
         by_value = "Among tied scores the {} value is kept: the scores cannot see it. Tied scores share."
         found += [
-            Idea("F31", by_value.format(which), float(kept @ weights))
+            Misconception("F31", by_value.format(which), float(kept @ weights))
             for which, kept in (("higher", luckiest), ("lower", poorest))
         ]
     return found

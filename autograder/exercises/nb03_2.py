@@ -9,8 +9,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from autograder import choice
-from autograder.exercise import Exercise, Idea, Part, diagnose, require, same
-from autograder.exercises.nb03_1 import NEAR, enumerates, refused, steady, untouched
+from autograder.exercise import Exercise, Misconception, Part, diagnose, require, same
+from autograder.exercises.nb03_1 import (
+    NEAR,
+    assert_deterministic,
+    assert_inputs_unchanged,
+    enumerates,
+    refused,
+)
 from autograder.work import Work
 from rslib import theory
 
@@ -102,7 +108,7 @@ def _formulas(probs: Sequence[float], rewards: Sequence[float], n: int) -> list[
     return [*sizes, *((idea, text, law.tolist()) for idea, text, law in scaled)]
 
 
-def _ideas(probs: Sequence[float], rewards: Sequence[float], n: int) -> list[Idea]:
+def _ideas(probs: Sequence[float], rewards: Sequence[float], n: int) -> list[Misconception]:
     p, r = np.asarray(probs), np.asarray(rewards)
     upto = np.array([p[r <= x].sum() for x in r])
     tie = "Where rewards tie, {} is always kept. A tie is broken at random among the draws."
@@ -160,7 +166,7 @@ def _ideas(probs: Sequence[float], rewards: Sequence[float], n: int) -> list[Ide
             _law(probs, rewards, n)[np.argsort(r, kind="stable")].tolist(),
         ),
     ]
-    return [Idea(*idea) for idea in by_hand + _formulas(probs, rewards, n)]
+    return [Misconception(*idea) for idea in by_hand + _formulas(probs, rewards, n)]
 
 
 def _case(rng: np.random.Generator, size: int, n: int, *, tied: bool) -> tuple[list[float], list[float], int]:
@@ -186,7 +192,7 @@ def grade_enumeration(work: Work, rng: np.random.Generator) -> None:
         if not tied and list(rewards) == sorted(rewards):
             rewards, probs = rewards[::-1], probs[::-1]
         check, right = TIES if tied else ENUMERATED, by_enumeration(probs, rewards, n)
-        got = steady(function, check, SIMULATED, "simulated", probs, rewards, n)
+        got = assert_deterministic(function, check, SIMULATED, "simulated", probs, rewards, n)
         diagnose(
             check,
             got,
@@ -197,7 +203,7 @@ def grade_enumeration(work: Work, rng: np.random.Generator) -> None:
             case=f"{NAME}({probs}, {rewards}, {n})",
         )
         for kind in (list, np.array):
-            untouched(work, NAME, kind(probs), kind(rewards), n)
+            assert_inputs_unchanged(work, NAME, kind(probs), kind(rewards), n)
 
 
 def grade_rules(work: Work, rng: np.random.Generator) -> None:
@@ -216,7 +222,9 @@ def grade_rules(work: Work, rng: np.random.Generator) -> None:
         ROUNDS,
         twice,
         function(probs, rewards, 16),
-        ideas=[Idea("rounds add", "Two rounds of 4 come out as one of 8.", function(probs, rewards, 8))],
+        ideas=[
+            Misconception("rounds add", "Two rounds of 4 come out as one of 8.", function(probs, rewards, 8))
+        ],
         otherwise="Best-of-4 of a best-of-4 policy must be best-of-16: F becomes F^4, and then F^16.",
         tolerance=TOLERANCE,
         case=f"best-of-4 twice, {rewards}",
@@ -231,7 +239,7 @@ def _grade_order(function: Callable, probs: list[float], rewards: list[float], n
         ORDER,
         function(probs, stretched, n),
         first,
-        otherwise=Idea(
+        otherwise=Misconception(
             "F38",
             "A monotone change of the rewards changed your law. Best-of-n only asks which is larger.",
             None,
@@ -245,7 +253,7 @@ def _grade_order(function: Callable, probs: list[float], rewards: list[float], n
         ORDER,
         back.tolist(),
         first,
-        otherwise=Idea("F31", "The same set in the reverse order gave another law.", None),
+        otherwise=Misconception("F31", "The same set in the reverse order gave another law.", None),
         tolerance=TOLERANCE,
         case=f"{NAME}({probs}, {rewards}, {n}) and reversed",
         reveal=False,

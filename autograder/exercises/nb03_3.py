@@ -12,10 +12,10 @@ import rslib
 from autograder import calibration
 from autograder.exercise import (
     ANSWERED,
+    CheckFailed,
     Exercise,
-    Idea,
+    Misconception,
     Part,
-    Wrong,
     diagnose,
     numbers,
     require,
@@ -63,7 +63,7 @@ nearer: a t interval, two standard errors or a level of 99 % lie within, one sta
 
 
 def both_pools(work: Work) -> dict[str, Dataset]:
-    """The learner's two scored tables. Wrong if one is missing or no table of the right kind."""
+    """The learner's two scored tables. CheckFailed if one is missing or no table of the right kind."""
     from datasets import Dataset
 
     found = work.object("scored")
@@ -89,7 +89,7 @@ def checked(work: Work) -> Arrays:
         rewards = tables.reward_matrix(second)[1]
     except RSError as err:
         text = f"The table cannot be read as a scored pool of validation prompts: {err.what}."
-        raise Wrong(POOL, text) from err
+        raise CheckFailed(POOL, text) from err
     arrays = _JUDGED[first]
     prompts, size = arrays[0].shape
     require(
@@ -256,33 +256,35 @@ def compared_curves(work: Work, rng: np.random.Generator) -> dict[str, dict[str,
     return right
 
 
-def _curve_ideas(rewards: np.ndarray, gold: np.ndarray, column: str) -> list[Idea]:
+def _curve_ideas(rewards: np.ndarray, gold: np.ndarray, column: str) -> list[Misconception]:
     values = rewards if column == "reward" else gold
     first = [values[np.arange(len(rewards)), rewards[:, :n].argmax(axis=1)].mean() for n in NS]
     plug_in = [np.mean([with_replacement(r, n, v) for r, v in zip(rewards, values, strict=True)]) for n in NS]
     return [
-        Idea(
+        Misconception(
             "F45",
             "You look at the first n responses of each prompt. Use your estimator: every subset counts.",
             first,
         ),
-        Idea("F45", "You draw with replacement: at large n the curve comes out too low.", plug_in),
-        Idea(
+        Misconception("F45", "You draw with replacement: at large n the curve comes out too low.", plug_in),
+        Misconception(
             "F16",
             "Gold chooses here. The reward chooses, and gold is what the chosen response is worth.",
             theory.best_of_n_curve(gold, NS, values).mean(axis=1),
         ),
-        Idea(
+        Misconception(
             "values ignored",
             "This is the curve of the reward, not of gold: pass gold as `values`.",
             theory.best_of_n_curve(rewards, NS).mean(axis=1),
         ),
-        Idea(
+        Misconception(
             "one pool",
             "You throw all prompts into one pool. Choose within each prompt, then average over prompts.",
             theory.best_of_n_curve(rewards.ravel(), NS, values.ravel())[:, 0],
         ),
-        Idea("F03", "The lowest reward is kept.", theory.best_of_n_curve(-rewards, NS, values).mean(axis=1)),
+        Misconception(
+            "F03", "The lowest reward is kept.", theory.best_of_n_curve(-rewards, NS, values).mean(axis=1)
+        ),
     ]
 
 
@@ -406,15 +408,15 @@ TOO_WIDE = (
 )
 
 
-def _fall_ideas(right: Mapping[str, np.ndarray], at: int) -> list[Idea]:
+def _fall_ideas(right: Mapping[str, np.ndarray], at: int) -> list[Misconception]:
     gold, reward = (right[column].mean(axis=1) for column in ("gold", "reward"))
     turned = "The sign is turned round: the fall is gold at the largest n minus gold at n_star."
     proxy = "This is the difference of the reward. Gold says whether the responses became worse."
     gain = "This is the difference to one response. The fall is measured from n_star."
     return [
-        Idea("sign", turned, gold[at] - gold[-1]),
-        Idea("F16", proxy, reward[-1] - reward[at]),
-        Idea("F05", gain, gold[-1] - gold[0]),
+        Misconception("sign", turned, gold[at] - gold[-1]),
+        Misconception("F16", proxy, reward[-1] - reward[at]),
+        Misconception("F05", gain, gold[-1] - gold[0]),
     ]
 
 
@@ -429,7 +431,7 @@ def _grade_peak(name: str, said: Any, right: Mapping[str, np.ndarray], intents: 
     if int(said) in accepted_peaks(right["gold"], intents):
         return
     if same(int(said), means["reward"]):
-        raise Wrong(
+        raise CheckFailed(
             PEAK,
             f"For {name} that is where the reward is highest. Gold is what the work is about: where is gold "
             "highest?",
@@ -438,7 +440,7 @@ def _grade_peak(name: str, said: Any, right: Mapping[str, np.ndarray], intents: 
         )
     text = "more responses still help gold" if int(said) < means["gold"] else "gold has already fallen"
     idea = "F14" if int(said) > means["gold"] else "F05"
-    raise Wrong(
+    raise CheckFailed(
         PEAK, f"For {name}, at this n {text}, separably in your own paired data.", idea=idea, got=str(said)
     )
 

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from autograder import calibration
-from autograder.exercise import ANSWERED, Exercise, Part, Wrong, require, same
+from autograder.exercise import ANSWERED, CheckFailed, Exercise, Part, require, same
 from autograder.exercises import nb03_given
 from autograder.experiments.nb03 import (
     CHOSEN_N,
@@ -80,7 +80,7 @@ def _check_curve(check: str, said: dict[float, list[float]], name: str, truth: H
     if value >= calibration.threshold("3.4", f"{name}_table"):
         return
     message, idea = _explained(np.array(rows), truth, name)
-    raise Wrong(
+    raise CheckFailed(
         check, message, idea=idea, got=f"agreement {value:.2f} with a table from other validation prompts"
     )
 
@@ -169,7 +169,7 @@ def grade_choice(work: Work, rng: np.random.Generator) -> None:
         )
     else:
         message, idea = "So hot a pool holds many different responses, and most of them are worse.", "F07"
-    raise Wrong(CHOICE, message, idea=idea, got=f"{chosen}: {value:+.2f} against the best temperature")
+    raise CheckFailed(CHOICE, message, idea=idea, got=f"{chosen}: {value:+.2f} against the best temperature")
 
 
 EXERCISE = Exercise(

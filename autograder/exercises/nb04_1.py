@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from autograder.exercise import RUNS, Exercise, Idea, Part, Wrong, diagnose, require, short
-from autograder.exercises.nb03_1 import untouched
+from autograder.exercise import RUNS, CheckFailed, Exercise, Misconception, Part, diagnose, require, short
+from autograder.exercises.nb03_1 import assert_inputs_unchanged
 from autograder.work import Work
 
 FORM = "returns pairs and the prompts left out"
@@ -49,7 +49,7 @@ def _plain(found: Any, name: str) -> tuple[Pairs, list[int]]:
         pairs, left_out = found
         pairs, left_out = [(prompt, column) for prompt, column in pairs], list(left_out)
     except (TypeError, ValueError):
-        raise Wrong(FORM, message, got=short(found)) from None
+        raise CheckFailed(FORM, message, got=short(found)) from None
     require(all(map(_whole, [*sum(pairs, ()), *left_out])), FORM, message, got=short(found))
     return [(int(prompt), int(column)) for prompt, column in pairs], [int(prompt) for prompt in left_out]
 
@@ -99,7 +99,7 @@ def _overall(rewards: np.ndarray, count: int) -> Pairs:
     return sorted((int(i) // rewards.shape[1], int(i) % rewards.shape[1]) for i in places)
 
 
-def _ideas(rewards: np.ndarray, reasons: np.ndarray, k: int) -> list[Idea]:
+def _ideas(rewards: np.ndarray, reasons: np.ndarray, k: int) -> list[Misconception]:
     """What the usual mistakes keep, as sorted pairs."""
     prompts, n = rewards.shape
     turned = rewards.reshape(n, prompts).T if prompts * n == rewards.size else rewards
@@ -107,45 +107,45 @@ def _ideas(rewards: np.ndarray, reasons: np.ndarray, k: int) -> list[Idea]:
     flipped = sorted((column, prompt) for prompt, column in _ranked(rewards, reasons, k))
     whole = _finished(prompts, n)
     return [
-        Idea(
+        Misconception(
             "F03",
             "These are the lowest rewards: the sign or the order of the sort is turned round.",
             _ranked(rewards, reasons, k, -1.0),
         ),
-        Idea(
+        Misconception(
             "F03",
             "These are the lowest rewards: the sign or the order of the sort is turned round.",
             _ranked(rewards, whole, k, -1.0),
         ),
-        Idea(
+        Misconception(
             "F10",
             "The flat index was taken apart the wrong way: these columns belong to other prompts.",
             _ranked(turned, whole, k),
         ),
-        Idea("F10", "Prompt and column changed places in the pairs.", flipped),
+        Misconception("F10", "Prompt and column changed places in the pairs.", flipped),
         *(
-            Idea("F10", FROM_ONE, _moved(_ranked(rewards, reasons, k), *by))
+            Misconception("F10", FROM_ONE, _moved(_ranked(rewards, reasons, k), *by))
             for by in ((1, 0), (0, 1), (1, 1))
         ),
-        Idea("F10", "The maximum runs down the columns. A prompt is a row: look at the axis.", down),
-        Idea(
+        Misconception("F10", "The maximum runs down the columns. A prompt is a row: look at the axis.", down),
+        Misconception(
             "F29",
             "These are the highest rewards of the whole table, so some prompts get many rows and "
             "others none. The choice is to be made within each prompt.",
             _overall(rewards, k * prompts),
         ),
-        Idea(
+        Misconception(
             "F25",
             "A response that was cut at the length limit is among the kept ones.",
             _ranked(rewards, whole, k),
         ),
-        Idea("F02", "Every response is kept, so nothing was selected.", _ranked(rewards, whole, n)),
-        Idea(
+        Misconception("F02", "Every response is kept, so nothing was selected.", _ranked(rewards, whole, n)),
+        Misconception(
             "too few",
             "A prompt with fewer than k finished responses gives all that it has.",
             [pair for pair in _ranked(rewards, reasons, k) if (reasons[pair[0]] == "eos").sum() >= k],
         ),
-        Idea(
+        Misconception(
             "F04",
             "The kept columns do not depend on the rewards: the first ones are taken.",
             [(p, c) for p in range(prompts) for c in range(min(k, n))],
@@ -165,7 +165,7 @@ def _compare(check: str, got: Pairs, rewards: np.ndarray, reasons: np.ndarray, k
         check,
         sorted(got),
         sorted(_ranked(rewards, reasons, k)),
-        ideas=[Idea(i.id, i.message, sorted(i.value)) for i in _ideas(rewards, reasons, k)],
+        ideas=[Misconception(i.id, i.message, sorted(i.value)) for i in _ideas(rewards, reasons, k)],
         otherwise="These are not the rows that the rewards ask for.",
         case=f"rewards = {short(rewards)}, finish_reasons = {short(reasons.tolist())}",
     )
@@ -327,12 +327,12 @@ def _check_nan(select: Select, rng: np.random.Generator, bad: float, reason: str
     case = f"rewards ({PROMPTS}, 4), {bad} at prompt {prompt}, column {column}, {reasons[prompt, column]!r}"
     try:
         kept, _ = select(rewards, reasons, np.random.default_rng(1))
-    except Wrong as wrong:
+    except CheckFailed as wrong:
         if wrong.check != RUNS:
             raise
         _check_error(wrong.__cause__, prompt, case)
         return
-    raise Wrong(NAN, _forgiven((prompt, column) in kept, bad), idea="F32", case=case)
+    raise CheckFailed(NAN, _forgiven((prompt, column) in kept, bad), idea="F32", case=case)
 
 
 def _check_error(error: BaseException | None, prompt: int, case: str) -> None:
@@ -359,7 +359,7 @@ def grade_best(work: Work, rng: np.random.Generator) -> None:
     _check_lot(lambda gen: select(tied, _finished(1, 5), gen)[0], (1, 2, 4))
     _check_seeded(lambda gen: select(np.ones((40, 4)), _finished(40, 4), gen)[0])
     _check_finite(select, rng)
-    untouched(work, "select_best", *_cut_table(rng), np.random.default_rng(0))
+    assert_inputs_unchanged(work, "select_best", *_cut_table(rng), np.random.default_rng(0))
 
 
 def _cut_table(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -379,7 +379,7 @@ def grade_top_k(work: Work, rng: np.random.Generator) -> None:
     _check_lot(lambda gen: [p for p in select(tied, _finished(1, 5), 3, gen)[0] if p[1] != 1], (0, 2, 4))
     _check_seeded(lambda gen: select(np.ones((40, 4)), _finished(40, 4), 2, gen)[0])
     _check_finite(lambda r, f, gen: select(r, f, 2, gen), rng)
-    untouched(work, "select_top_k", *_cut_table(rng), 2, np.random.default_rng(0))
+    assert_inputs_unchanged(work, "select_top_k", *_cut_table(rng), 2, np.random.default_rng(0))
 
 
 def grade_random(work: Work, rng: np.random.Generator) -> None:
@@ -404,7 +404,7 @@ def grade_random(work: Work, rng: np.random.Generator) -> None:
     _check_lot(lambda gen: select(_finished(1, 5), 2, gen)[0], (0, 1, 2, 3, 4))
     _check_sets(lambda gen: select(_finished(1, 5), 2, gen)[0])
     _check_seeded(lambda gen: select(_finished(40, 4), 2, gen)[0])
-    untouched(work, "select_random", _cut_table(rng)[1], 2, np.random.default_rng(0))
+    assert_inputs_unchanged(work, "select_random", _cut_table(rng)[1], 2, np.random.default_rng(0))
 
 
 def _check_sets(draw: Callable[[np.random.Generator], Pairs]) -> None:

@@ -10,8 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from autograder.exercise import RUNS, Exercise, Idea, Part, Wrong, diagnose, require, same, short
-from autograder.exercises.nb03_1 import untouched
+from autograder.exercise import (
+    RUNS,
+    CheckFailed,
+    Exercise,
+    Misconception,
+    Part,
+    diagnose,
+    require,
+    same,
+    short,
+)
+from autograder.exercises.nb03_1 import assert_inputs_unchanged
 from autograder.work import Work
 
 FORM = "returns three tensors of one shape"
@@ -114,10 +124,12 @@ def grade_tokens(work: Work, rng: np.random.Generator) -> None:
         whole = _whole(case, rows)
         expected = _right(whole, case.pad_id)
         ideas = [
-            Idea("F28", "Padding stands on the left.", _left(whole, case.pad_id)),
-            Idea("F23", "Padding is filled with another token than pad_id.", _right(whole, case.eos_id)),
-            Idea("F23", "Padding is filled with -100, which is no token.", _right(whole, IGNORED)),
-            Idea("F22", "The prompts are missing.", _right(rows, case.pad_id)),
+            Misconception("F28", "Padding stands on the left.", _left(whole, case.pad_id)),
+            Misconception(
+                "F23", "Padding is filled with another token than pad_id.", _right(whole, case.eos_id)
+            ),
+            Misconception("F23", "Padding is filled with -100, which is no token.", _right(whole, IGNORED)),
+            Misconception("F22", "The prompts are missing.", _right(rows, case.pad_id)),
         ]
         diagnose(
             INPUT,
@@ -131,11 +143,11 @@ def grade_tokens(work: Work, rng: np.random.Generator) -> None:
         mask = _mask(case, rows)
         by_id = (expected != case.pad_id).astype(int)
         ideas = [
-            Idea(
+            Misconception(
                 "F23", "The mask asks which tokens equal pad_id: a real token can look like padding.", by_id
             ),
-            Idea("F23", "The mask calls padding real.", np.ones_like(mask)),
-            Idea(
+            Misconception("F23", "The mask calls padding real.", np.ones_like(mask)),
+            Misconception(
                 "F22",
                 "The mask hides the prompt. It is not learned, but it has to be read.",
                 _late(case, mask),
@@ -193,21 +205,21 @@ def grade_labels(work: Work, rng: np.random.Generator) -> None:
         shifted = np.concatenate([expected[:, 1:], np.full((len(expected), 1), IGNORED)], axis=1)
         unmuted = _right([[*m, *r] for m, r in zip(mute, rows, strict=True)], case.pad_id)
         ideas = [
-            Idea("F22", "The prompt's tokens are learned too.", _right(whole, IGNORED)),
-            Idea("F22", "Nothing is masked: prompts and padding are learned too.", full),
-            Idea("F23", "Padding is learned: its labels are pad_id instead of -100.", unmuted),
-            Idea(
+            Misconception("F22", "The prompt's tokens are learned too.", _right(whole, IGNORED)),
+            Misconception("F22", "Nothing is masked: prompts and padding are learned too.", full),
+            Misconception("F23", "Padding is learned: its labels are pad_id instead of -100.", unmuted),
+            Misconception(
                 "F23",
                 "Labels were masked wherever the token equals pad_id. Where pad and end are one "
                 "token, the real end is masked with it, and nobody learns to stop. Mask by position.",
                 by_id,
             ),
-            Idea(
+            Misconception(
                 "F23",
                 "Labels were masked wherever the token equals pad_id, prompts are learned.",
                 np.where(full == case.pad_id, IGNORED, full),
             ),
-            Idea(
+            Misconception(
                 "shift twice",
                 "The labels are shifted already. The loss does that: they would be shifted twice.",
                 shifted,
@@ -226,7 +238,7 @@ def grade_labels(work: Work, rng: np.random.Generator) -> None:
         )
 
 
-def _edge_ideas(case: Case) -> list[Idea]:
+def _edge_ideas(case: Case) -> list[Misconception]:
     """Labels that begin one place too late or too early, or that leave the end out."""
     rows, ignored = case.ended(), [IGNORED]
 
@@ -239,9 +251,9 @@ def _edge_ideas(case: Case) -> list[Idea]:
     late = "The first token of each response is not learned: the mask of the prompt is one place too long."
     soon = "The last token of each prompt is learned: the mask of the prompt is one place too short."
     return [
-        Idea("off by one", late, labels(0, [[*ignored, *r[1:]] if r else [] for r in rows])),
-        Idea("off by one", soon, labels(-1, early)),
-        Idea(
+        Misconception("off by one", late, labels(0, [[*ignored, *r[1:]] if r else [] for r in rows])),
+        Misconception("off by one", soon, labels(-1, early)),
+        Misconception(
             "F24",
             "The end token is in the row and not learned, so stopping is never taught.",
             labels(0, endless),
@@ -267,12 +279,14 @@ def grade_ends(work: Work, rng: np.random.Generator) -> None:
         ]
         right, as_given, none, always, twice = _end_variants(case)
         ideas = [
-            Idea(
+            Misconception(
                 "F25", "A response that was cut gets an end token: that teaches to stop in mid-air.", always
             ),
-            Idea("F24", "No response keeps its end token, so stopping is never learned.", none),
-            Idea("F24", "A finished response came without its end token and did not get one.", as_given),
-            Idea("F24", "A response that had its end token got a second one.", twice),
+            Misconception("F24", "No response keeps its end token, so stopping is never learned.", none),
+            Misconception(
+                "F24", "A finished response came without its end token and did not get one.", as_given
+            ),
+            Misconception("F24", "A response that had its end token got a second one.", twice),
         ]
         diagnose(
             END,
@@ -288,7 +302,7 @@ def grade_ends(work: Work, rng: np.random.Generator) -> None:
     late.responses[1] = rng.integers(10, 40, 20).tolist()
     _check_long(function, late)
     case = Case(rng, 0, 2)
-    untouched(work, "sft_batch", case.prompts, case.responses, case.reasons, 0, 2, 64)
+    assert_inputs_unchanged(work, "sft_batch", case.prompts, case.responses, case.reasons, 0, 2, 64)
 
 
 def _behind(prompt: list[int], row: np.ndarray, real: np.ndarray) -> list[int]:
@@ -302,15 +316,15 @@ def _check_long(function: Any, case: Case) -> None:
     longest = max(lengths)
     try:
         case.call(function, longest)
-    except Wrong as wrong:
+    except CheckFailed as wrong:
         if not isinstance(wrong.__cause__, ValueError):
             raise
         message = "A row of exactly max_length tokens, its end included, fits. It was refused."
-        raise Wrong(LONG, message, idea="off by one", case=case.text(), got=wrong.message) from wrong
+        raise CheckFailed(LONG, message, idea="off by one", case=case.text(), got=wrong.message) from wrong
     told = f"{case.text()}, max_length = {longest - 1}"
     try:
         got = case.call(function, longest - 1)
-    except Wrong as wrong:
+    except CheckFailed as wrong:
         if wrong.check != RUNS:
             raise
         message = "The error is to be a ValueError that names the row, counted from 0."
@@ -326,7 +340,7 @@ def _check_long(function: Any, case: Case) -> None:
         if width < longest
         else "A row that is longer than max_length went through."
     )
-    raise Wrong(LONG, message, idea="F25", case=told, got=f"{width} columns")
+    raise CheckFailed(LONG, message, idea="F25", case=told, got=f"{width} columns")
 
 
 # The loss -------------------------------------------------------------------------------------------------
@@ -352,7 +366,7 @@ def _nll(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return np.where(mask, -picked, 0.0), mask
 
 
-def _loss_ideas(logits: np.ndarray, labels: np.ndarray) -> list[Idea]:
+def _loss_ideas(logits: np.ndarray, labels: np.ndarray) -> list[Misconception]:
     losses, mask = _nll(logits, labels)
     unshifted, at = _nll(
         np.concatenate([logits, logits[:, :1]], 1),
@@ -362,41 +376,47 @@ def _loss_ideas(logits: np.ndarray, labels: np.ndarray) -> list[Idea]:
     mean = losses.sum() / mask.sum()
     per_row = losses.sum(1) / np.maximum(mask.sum(1), 1)
     return [
-        Idea(
+        Misconception(
             "sequence mean",
             "This is the mean of the rows' means: a short response weighs as much as a long one. "
             "Count tokens, not rows.",
             per_row[mask.any(1)].mean(),
         ),
-        Idea(
+        Misconception(
             "no shift",
             "Token t is predicted from itself. The model at position t predicts token t + 1.",
             unshifted.sum() / max(1, at.sum()),
         ),
-        Idea(
+        Misconception(
             "F23",
             "The sum is divided by all positions, padding and prompts among them.",
             losses.sum() / mask.size,
         ),
-        Idea(
+        Misconception(
             "F23",
             "The sum is divided by all positions, padding and prompts among them.",
             losses.sum() / labels.size,
         ),
-        Idea("sum", "This is the sum. A batch with more tokens would take a larger step.", losses.sum()),
-        Idea(
+        Misconception(
+            "sum", "This is the sum. A batch with more tokens would take a larger step.", losses.sum()
+        ),
+        Misconception(
             "sum per row",
             "This is the sum over tokens, divided by the number of rows.",
             losses.sum() / len(labels),
         ),
-        Idea("F03", "The sign is turned round: this loss rewards unlikely tokens.", -mean),
-        Idea(
+        Misconception("F03", "The sign is turned round: this loss rewards unlikely tokens.", -mean),
+        Misconception(
             "no shift",
             "The shift goes the wrong way: the logits at t see token t.",
             behind.sum() / max(1, seen.sum()),
         ),
-        Idea("unit", "This is in bits. Nats are asked for: the natural logarithm.", mean / np.log(2)),
-        Idea("unit", "This is the perplexity, exp of the mean. The mean itself is asked for.", np.exp(mean)),
+        Misconception(
+            "unit", "This is in bits. Nats are asked for: the natural logarithm.", mean / np.log(2)
+        ),
+        Misconception(
+            "unit", "This is the perplexity, exp of the mean. The mean itself is asked for.", np.exp(mean)
+        ),
     ]
 
 
@@ -421,14 +441,16 @@ def grade_loss(work: Work, rng: np.random.Generator) -> None:
     _check_gradient(function, rng)
     _check_extremes(function, rng)
     logits, labels = torch.tensor(rng.normal(size=(3, 8, 12))), torch.tensor(_labels(rng, 3, 8, 12))
-    untouched(work, "sft_loss", logits, labels)
+    assert_inputs_unchanged(work, "sft_loss", logits, labels)
 
 
 def _number(found: Any) -> float:
     try:
         return float(found.detach() if isinstance(found, torch.Tensor) else found)
     except (TypeError, ValueError):
-        raise Wrong(FORM, "The loss is one number: a tensor without dimensions.", got=short(found)) from None
+        raise CheckFailed(
+            FORM, "The loss is one number: a tensor without dimensions.", got=short(found)
+        ) from None
 
 
 def _check_gradient(function: Any, rng: np.random.Generator) -> None:
@@ -461,7 +483,7 @@ def _check_extremes(function: Any, rng: np.random.Generator) -> None:
     empty = np.full((2, 5), IGNORED)
     try:
         got = _number(function(torch.tensor(rng.normal(size=(2, 5, 12))), torch.tensor(empty)))
-    except Wrong as wrong:
+    except CheckFailed as wrong:
         if wrong.check == RUNS and isinstance(wrong.__cause__, ValueError):
             return
         raise

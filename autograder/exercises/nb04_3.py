@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autograder.calibration import threshold
-from autograder.exercise import Exercise, Part, Wrong, require, short
+from autograder.exercise import CheckFailed, Exercise, Part, require, short
 from autograder.exercises.models import base_policy, judge
 from autograder.work import Work
 from rslib import evaluation, tables
@@ -52,7 +52,7 @@ INTERVAL = "every difference has its interval"
 # Measuring: the experiment and the grader run this same code ---------------------------------------------
 
 
-def remembered(function: Callable[..., Any]) -> Callable[..., Any]:
+def memoize(function: Callable[..., Any]) -> Callable[..., Any]:
     """Keep the last results of a function of models, tables and values; equal contents are computed once."""
     results: dict[tuple, Any] = {}
 
@@ -83,7 +83,7 @@ def hidden_prompts(rng: np.random.Generator) -> Dataset:
     return tables.take(table, rows)
 
 
-@remembered
+@memoize
 def judged(policy: Policy, prompts: Dataset, seed: int) -> Dataset:
     """Two responses to each prompt with reward, gold and the log-probability under the base policy."""
     from rslib.sampling import sample
@@ -100,7 +100,7 @@ def gain(first: Dataset, second: Dataset, column: str) -> float:
     return float(evaluation.compare(first, second, column)["difference"])
 
 
-@remembered
+@memoize
 def own_rows(before: Policy, after: Policy, kept: Dataset, pool: Dataset) -> float:
     """How much more likely tuning made the kept rows than their neighbours in the pool, nats per response.
 
@@ -147,7 +147,7 @@ def _table(work: Work, name: str, key: str = "") -> Dataset:
         tables.check_scored(found)
     except (RSError, AttributeError, TypeError) as error:
         told = f"`{name}`{f'[{key!r}]' if key else ''} is not a scored table: {error}"
-        raise Wrong(FORM, told) from None
+        raise CheckFailed(FORM, told) from None
     return found
 
 
@@ -312,7 +312,7 @@ def grade_kept(work: Work, rng: np.random.Generator) -> None:
 # What was tuned, and how good it is -----------------------------------------------------------------------
 
 
-@remembered
+@memoize
 def _load(path: str, written: int) -> Policy:
     from rslib.models import load_policy
 
@@ -330,7 +330,7 @@ def loaded(work: Work, path: Any, name: str) -> Policy:
         return _load(str(folder), max((file.stat().st_mtime_ns for file in files), default=0))
     except RSError as error:
         message = f"`{name}` does not hold a policy: {error}"
-        raise Wrong(FORM, message, idea="F01", got=str(path)) from None
+        raise CheckFailed(FORM, message, idea="F01", got=str(path)) from None
 
 
 def _arms(work: Work) -> dict[str, Policy]:

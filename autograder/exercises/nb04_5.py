@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autograder.calibration import threshold
-from autograder.exercise import Exercise, Idea, Part, diagnose, require, same, short
-from autograder.exercises.nb03_1 import untouched
+from autograder.exercise import Exercise, Misconception, Part, diagnose, require, same, short
+from autograder.exercises.nb03_1 import assert_inputs_unchanged
 from autograder.exercises.nb04_3 import (
     AGREES,
     FORM,
@@ -23,8 +23,8 @@ from autograder.exercises.nb04_3 import (
     hidden_prompts,
     judged,
     loaded,
+    memoize,
     off_by,
-    remembered,
     some_rows,
 )
 from autograder.work import Work
@@ -87,7 +87,7 @@ def _first(panel: Panel, goes_on: Any) -> int:
     return next((k - 1 for k in range(1, len(panel)) if not goes_on(panel[k - 1], panel[k])), len(panel) - 1)
 
 
-def _slip_ideas(panel: Panel) -> list[Idea]:
+def _slip_ideas(panel: Panel) -> list[Misconception]:
     """The rule with one thing in it read wrongly."""
     start, gold = panel[0], "A round's gold is compared with round 0's. The round before it is the measure."
 
@@ -101,53 +101,55 @@ def _slip_ideas(panel: Panel) -> list[Idea]:
         return bool(change > 2 * now["gold_error"])
 
     return [
-        Idea(
+        Misconception(
             "F34",
             "The error of the round before is used. Each row's `gold_error` belongs to its own rise.",
             stops(lambda b, n: up(n["gold"] - b["gold"], b)),
         ),
-        Idea(
+        Misconception(
             "F34",
             "A rise of exactly two standard errors counts. More than two are asked for.",
             stops(lambda b, n: n["gold"] - b["gold"] >= 2 * n["gold_error"]),
         ),
-        Idea(
+        Misconception(
             "F32",
             "A gold that is NaN went through as a rise: NaN compares false with everything.",
             stops(lambda b, n: not n["gold"] - b["gold"] <= 2 * n["gold_error"]),
         ),
-        Idea(
+        Misconception(
             "sign",
             "A fall of gold counts like a rise: the sign of the change is dropped.",
             stops(lambda b, n: up(abs(n["gold"] - b["gold"]), n)),
         ),
-        Idea(
+        Misconception(
             "F16",
             "The rise of the reward is asked for. Gold has to rise.",
             stops(lambda b, n: up(n["proxy"] - b["proxy"], n)),
         ),
-        Idea("first round", gold, stops(lambda b, n: up(n["gold"] - start["gold"], n))),
-        Idea(
+        Misconception("first round", gold, stops(lambda b, n: up(n["gold"] - start["gold"], n))),
+        Misconception(
             "F43",
             "Entropy is compared with the round before, so a slow collapse goes unnoticed. Round 0 is "
             "the measure.",
             _first(panel, drifts),
         ),
-        Idea(
+        Misconception(
             "F43",
             "The unique ratio is not looked at.",
             stops(alive=lambda p, n: _alive(p, n | {"unique_ratio": 1.0})),
         ),
-        Idea(
+        Misconception(
             "F43", "The entropy is not looked at.", stops(alive=lambda p, n: _alive(p, n | {"entropy": 9.0}))
         ),
-        Idea(
+        Misconception(
             "off by one",
             "Collapse is looked for in the round that you come from. The round that you go to must be alive.",
             _first(panel, lambda b, n: _rises(b, n) and _alive(panel, b)),
         ),
-        Idea("off by one", "Rounds are counted from 1 here. The base policy is round 0.", rule(panel) + 1),
-        Idea(
+        Misconception(
+            "off by one", "Rounds are counted from 1 here. The base policy is round 0.", rule(panel) + 1
+        ),
+        Misconception(
             "at the limit",
             "A round exactly at a limit is stopped at. At least half, and at least 0.5, go on.",
             stops(alive=lambda p, n: n["entropy"] > 0.5 * p[0]["entropy"] and n["unique_ratio"] > 0.5),
@@ -155,43 +157,45 @@ def _slip_ideas(panel: Panel) -> list[Idea]:
     ]
 
 
-def _rule_ideas(panel: Panel) -> list[Idea]:
+def _rule_ideas(panel: Panel) -> list[Misconception]:
     gold = [row["gold"] for row in panel]
     right = rule(panel)
     rising = [k for k in range(1, len(panel)) if _rises(panel[k - 1], panel[k]) and _alive(panel, panel[k])]
     return [
-        Idea(
+        Misconception(
             "resumes",
             "The rule stops for good at the first round that fails; a later rise does not count.",
             max(rising, default=0),
         ),
-        Idea(
+        Misconception(
             "F16",
             "This is the round with the highest reward: what was selected for, not what it is for.",
             int(np.argmax([row["proxy"] for row in panel])),
         ),
-        Idea(
+        Misconception(
             "F43",
             "A round whose entropy or unique ratio has collapsed is gone through.",
             _first(panel, _rises),
         ),
-        Idea(
+        Misconception(
             "F34",
             "A rise within two standard errors counts as a rise.",
             _first(panel, lambda b, n: n["gold"] > b["gold"] and _alive(panel, n)),
         ),
-        Idea(
+        Misconception(
             "F34",
             "The round with the highest gold is taken, separable from the one before or not.",
             int(np.nanargmax(gold)) if np.isfinite(gold).any() else 0,
         ),
-        Idea(
+        Misconception(
             "off by one",
             "This is the round that broke the rule. The last good one comes before it.",
             min(right + 1, len(panel) - 1),
         ),
-        Idea("F15", "The gold score is not looked at.", _first(panel, lambda b, n: _alive(panel, n))),
-        Idea("F43", "Every round is taken.", len(panel) - 1),
+        Misconception(
+            "F15", "The gold score is not looked at.", _first(panel, lambda b, n: _alive(panel, n))
+        ),
+        Misconception("F43", "Every round is taken.", len(panel) - 1),
         *_slip_ideas(panel),
     ]
 
@@ -289,13 +293,13 @@ def grade_rule(work: Work, rng: np.random.Generator) -> None:
             ],
             otherwise="Go through the rounds one by one and ask the two questions of each.",
         )
-    untouched(work, "should_stop", panels[0])
+    assert_inputs_unchanged(work, "should_stop", panels[0])
 
 
 # The rounds -----------------------------------------------------------------------------------------------
 
 
-@remembered
+@memoize
 def learned(before: Policy, after: Policy, pool: Dataset) -> float:
     """How much more likely a round made the best row of each prompt than its other rows, nats per response.
 

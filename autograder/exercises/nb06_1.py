@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.exercise import Exercise, Idea, Part, Wrong, diagnose, require, short
-from autograder.exercises.nb03_1 import untouched
+from autograder.exercise import CheckFailed, Exercise, Misconception, Part, diagnose, require, short
+from autograder.exercises.nb03_1 import assert_inputs_unchanged
 from autograder.work import Work
 from rslib.rl.advantages import group_normalised, leave_one_out
 from rslib.world import outcomes
@@ -35,7 +35,7 @@ def as_tensor(found: Any, check: str, shape: tuple[int, ...] | None = None) -> T
     try:
         result = found if isinstance(found, Tensor) else torch.as_tensor(np.asarray(found, dtype=float))
     except (TypeError, ValueError):
-        raise Wrong(check, "A tensor of numbers is asked for.", got=short(found)) from None
+        raise CheckFailed(check, "A tensor of numbers is asked for.", got=short(found)) from None
     right = shape is None or tuple(result.shape) == shape
     require(
         right, check, f"The result has the shape {tuple(result.shape)}; {shape} is asked for.", idea="shape"
@@ -49,41 +49,41 @@ def _rewards(rng: np.random.Generator, prompts: int, n: int) -> Tensor:
     return tensor(level + spread * rng.normal(size=(prompts, n)))
 
 
-def _loo_ideas(rewards: Tensor) -> list[Idea]:
+def _loo_ideas(rewards: Tensor) -> list[Misconception]:
     mean = rewards.mean(1, keepdim=True)
     return [
-        Idea(
+        Misconception(
             "own baseline",
             "The baseline contains the reward that it judges. Leave it out.",
             rewards - mean,
         ),
-        Idea(
+        Misconception(
             "sign",
             "The sign is turned: a reward above the others gives a negative advantage.",
             -leave_one_out(rewards),
         ),
-        Idea(
+        Misconception(
             "F29",
             "The baseline is taken over all prompts. Each prompt has its own.",
             rewards - rewards.mean(),
         ),
-        Idea(
+        Misconception(
             "F29",
             "The baseline is that of all other rows of the batch. Each prompt has its own.",
             leave_one_out(rewards.reshape(1, -1)).reshape(rewards.shape),
         ),
-        Idea(
+        Misconception(
             "axis",
             "The mean runs over the prompts. The other responses of a prompt stand in its row.",
             leave_one_out(rewards.T).T,
         ),
-        Idea("no baseline", "These are the rewards themselves: no baseline was taken off.", rewards),
-        Idea(
+        Misconception("no baseline", "These are the rewards themselves: no baseline was taken off.", rewards),
+        Misconception(
             "scaled",
             "These are divided by a spread. Here the plain difference is asked for.",
             group_normalised(rewards),
         ),
-        Idea(
+        Misconception(
             "n for n - 1",
             "The sum of the others is divided by n. They are n - 1.",
             rewards - (rewards.sum(1, keepdim=True) - rewards) / rewards.shape[1],
@@ -117,39 +117,39 @@ def grade_leave_one_out(work: Work, rng: np.random.Generator) -> None:
     )
     require(bool(torch.isfinite(found).all()), ALONE, message, idea="F32", got=short(found.numpy()))
     diagnose(ALONE, found, one, otherwise="The docstring says what one response gets.", tolerance=TOLERANCE)
-    untouched(work, "leave_one_out", one)
+    assert_inputs_unchanged(work, "leave_one_out", one)
 
 
-def _scaled_ideas(rewards: Tensor) -> list[Idea]:
+def _scaled_ideas(rewards: Tensor) -> list[Misconception]:
     centred, ddof0 = rewards - rewards.mean(1, keepdim=True), rewards.std(1, keepdim=True, correction=0)
     return [
-        Idea("not scaled", "The mean is taken off, and nothing is divided by.", centred),
-        Idea(
+        Misconception("not scaled", "The mean is taken off, and nothing is divided by.", centred),
+        Misconception(
             "F29",
             "The spread is that of the whole batch. Each prompt has its own.",
             centred / (rewards.std() + EPSILON),
         ),
-        Idea(
+        Misconception(
             "F29",
             "Mean and spread are those of the whole batch. Each prompt has its own.",
             (rewards - rewards.mean()) / (rewards.std() + EPSILON),
         ),
-        Idea(
+        Misconception(
             "ddof",
             "The standard deviation divides by n. The docstring asks for n - 1.",
             centred / (ddof0 + EPSILON),
         ),
-        Idea(
+        Misconception(
             "own baseline",
             "The leave-one-out difference is divided. Here the mean of all n is taken off.",
             leave_one_out(rewards) / (rewards.std(1, keepdim=True) + EPSILON),
         ),
-        Idea(
+        Misconception(
             "variance",
             "This is divided by the variance, not by its root.",
             centred / (rewards.var(1, keepdim=True) + EPSILON),
         ),
-        Idea("sign", "The sign is turned.", -group_normalised(rewards)),
+        Misconception("sign", "The sign is turned.", -group_normalised(rewards)),
     ]
 
 
@@ -195,31 +195,33 @@ def _loss(logprobs: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
     return -(advantages * (logprobs * mask).sum(1)).mean()
 
 
-def _loss_ideas(logprobs: Tensor, advantages: Tensor, mask: Tensor) -> list[Idea]:
+def _loss_ideas(logprobs: Tensor, advantages: Tensor, mask: Tensor) -> list[Misconception]:
     kept, lengths, right = logprobs * mask, mask.sum(1), _loss(logprobs, advantages, mask)
     weighed = kept * advantages[:, None]
     return [
-        Idea(
+        Misconception(
             "sign",
             "The sign is turned: an optimiser that makes this smaller makes good responses rarer.",
             -right,
         ),
-        Idea(
+        Misconception(
             "token-mean",
             "This is the mean over all tokens: a long response counts more per token of "
             "others. Sum over the tokens of a row, then average over rows.",
             -weighed.sum() / mask.sum(),
         ),
-        Idea(
+        Misconception(
             "sequence-mean",
             "Each row is divided by its length, so a token of a long response counts "
             "less. Sum over the tokens of a row.",
             -(weighed.sum(1) / lengths).mean(),
         ),
-        Idea("sum", "The rows are summed. The mean over rows is asked for.", right * len(mask)),
-        Idea("mask", "Places off the mask are summed as well.", -(advantages * logprobs.sum(1)).mean()),
-        Idea("no advantage", "The advantages play no part.", -kept.sum(1).mean()),
-        Idea(
+        Misconception("sum", "The rows are summed. The mean over rows is asked for.", right * len(mask)),
+        Misconception(
+            "mask", "Places off the mask are summed as well.", -(advantages * logprobs.sum(1)).mean()
+        ),
+        Misconception("no advantage", "The advantages play no part.", -kept.sum(1).mean()),
+        Misconception(
             "per row",
             "This is one number for each row. An optimiser needs one: the mean.",
             -weighed.sum(1),
@@ -236,7 +238,7 @@ def grade_loss(work: Work, rng: np.random.Generator) -> None:
         found.detach(),
         float(_loss(logprobs, advantages, mask)),
         ideas=[
-            Idea(i.id, i.message, i.value if i.value.dim() else float(i.value))
+            Misconception(i.id, i.message, i.value if i.value.dim() else float(i.value))
             for i in _loss_ideas(logprobs, advantages, mask)
         ],
         otherwise="Minus advantage times log-probability: summed over tokens, averaged over rows.",

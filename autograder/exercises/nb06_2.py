@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.exercise import Exercise, Idea, Part, diagnose, require, short
+from autograder.exercise import Exercise, Misconception, Part, diagnose, require, short
 from autograder.exercises.nb06_1 import TOLERANCE, as_tensor, tensor
 from autograder.work import Work
 from rslib.rl import advantages as exact
@@ -37,7 +37,9 @@ def _last(mask: Tensor) -> Tensor:
     return mask & (mask.cumsum(1) == mask.sum(1, keepdim=True))
 
 
-def _penalty_ideas(scores: Tensor, logprobs: Tensor, reference: Tensor, mask: Tensor, c: float) -> list[Idea]:
+def _penalty_ideas(
+    scores: Tensor, logprobs: Tensor, reference: Tensor, mask: Tensor, c: float
+) -> list[Misconception]:
     kl = (logprobs - reference) * mask
     right = exact.token_rewards(scores, kl, mask, c)
     at_last = _last(mask) * scores[:, None]
@@ -45,45 +47,45 @@ def _penalty_ideas(scores: Tensor, logprobs: Tensor, reference: Tensor, mask: Te
     end[:, -1] = scores
     summed = _last(mask) * (scores - c * kl.sum(1))[:, None]
     return [
-        Idea(
+        Misconception(
             "KL sign",
             "The sign of the KL is turned: straying from the reference is paid for.",
             at_last + c * kl,
         ),
-        Idea(
+        Misconception(
             "KL",
             "The KL is charged with the coefficient 1. Use the coefficient that is passed in.",
             at_last - kl,
         ),
-        Idea("KL", "No KL is charged.", at_last),
-        Idea(
+        Misconception("KL", "No KL is charged.", at_last),
+        Misconception(
             "every token",
             "The score stands on every token. It is given once, on the last.",
             (scores[:, None] - c * kl) * mask,
         ),
-        Idea(
+        Misconception(
             "last column",
             "The score stands in the last column. Rows end earlier: it belongs on the "
             "last token of the mask.",
             end - c * kl,
         ),
-        Idea(
+        Misconception(
             "first token",
             "The score stands on the first token.",
             torch.cat([scores[:, None], torch.zeros_like(kl[:, 1:])], 1) - c * kl,
         ),
-        Idea(
+        Misconception(
             "summed",
             "The KL of the whole response is charged on its last token. Each token pays for itself.",
             summed,
         ),
-        Idea("mask", "Places off the mask have a reward.", at_last - c * (logprobs - reference)),
-        Idea(
+        Misconception("mask", "Places off the mask have a reward.", at_last - c * (logprobs - reference)),
+        Misconception(
             "squared",
             "The difference is squared. The estimate asked for is the plain difference.",
             at_last - c * kl.square(),
         ),
-        Idea("score sign", "The score is taken off.", right - 2 * at_last),
+        Misconception("score sign", "The score is taken off.", right - 2 * at_last),
     ]
 
 
@@ -128,7 +130,7 @@ def _gae(
 
 def _gae_ideas(
     rewards: Tensor, values: Tensor, mask: Tensor, discount: float, smoothing: float
-) -> list[Idea]:
+) -> list[Misconception]:
     def of(*args: float, ahead: int = 1, kept: Tensor = mask) -> Tensor:
         return _gae(rewards * mask, values, kept, *(args or (discount, smoothing)), ahead)
 
@@ -140,45 +142,45 @@ def _gae_ideas(
         running = (beyond[:, t] + discount * smoothing * running) * mask[:, t]
         bled[:, t] = running
     return [
-        Idea(
+        Misconception(
             "GAE off by one",
             "The value of the same token is used for the next state: the difference of "
             "values is 0. Look at V at t + 1.",
             of(ahead=0),
         ),
-        Idea("GAE off by one", "The value two tokens ahead is used.", of(ahead=2)),
-        Idea(
+        Misconception("GAE off by one", "The value two tokens ahead is used.", of(ahead=2)),
+        Misconception(
             "no smoothing",
             "Only the next token's error is used: the recursion is missing, or its factor is 0.",
             delta,
         ),
-        Idea("no discount", "The discount plays no part.", of(1.0, smoothing)),
-        Idea(
+        Misconception("no discount", "The discount plays no part.", of(1.0, smoothing)),
+        Misconception(
             "no discount",
             "The recursion runs with the smoothing alone; its factor is discount times smoothing.",
             _mixed(rewards * mask, values, mask, discount, smoothing),
         ),
-        Idea(
+        Misconception(
             "no smoothing",
             "The recursion runs with the discount alone; its factor is discount times smoothing.",
             of(discount, 1.0),
         ),
-        Idea(
+        Misconception(
             "bleeds",
             "A value from behind the last token has got in. Behind the end there is nothing to come: V is 0.",
             bled,
         ),
-        Idea(
+        Misconception(
             "forwards",
             "The recursion runs from the first token to the last. What comes later has to be known first.",
             _forwards(rewards * mask, values, mask, discount, smoothing),
         ),
-        Idea(
+        Misconception(
             "returns",
             "These are the returns, advantage plus value. The advantage is asked for.",
             of() + values * mask,
         ),
-        Idea("sign", "The sign is turned.", -of()),
+        Misconception("sign", "The sign is turned.", -of()),
     ]
 
 
@@ -236,41 +238,41 @@ def _ratios(rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, float]:
     return (old + ratio.log()).reshape(shape), old.reshape(shape), advantages.reshape(shape), clip
 
 
-def _clip_ideas(logprobs: Tensor, old: Tensor, advantages: Tensor, clip: float) -> list[Idea]:
+def _clip_ideas(logprobs: Tensor, old: Tensor, advantages: Tensor, clip: float) -> list[Misconception]:
     ratio = torch.exp(logprobs - old)
     held = ratio.clamp(1 - clip, 1 + clip)
     return [
-        Idea(
+        Misconception(
             "clip on the wrong side",
             "The larger of the two products is taken: what should be held back is pushed "
             "further, and the rest is held.",
             -torch.maximum(ratio * advantages, held * advantages),
         ),
-        Idea(
+        Misconception(
             "clip on the wrong side",
             "The ratio is clipped whatever the advantage says, so a token that went the "
             "wrong way is never brought back. Take the smaller of two products.",
             -held * advantages,
         ),
-        Idea("no clip", "Nothing is clipped.", -ratio * advantages),
-        Idea(
+        Misconception("no clip", "Nothing is clipped.", -ratio * advantages),
+        Misconception(
             "sign",
             "The sign is turned: this would be made larger.",
             torch.minimum(ratio * advantages, held * advantages),
         ),
-        Idea(
+        Misconception(
             "ratio upside down",
             "The ratio is upside down: it is new over old.",
             -torch.minimum(advantages / ratio, (1 / ratio).clamp(1 - clip, 1 + clip) * advantages),
         ),
-        Idea(
+        Misconception(
             "no ratio",
             "The difference of the log-probabilities stands where the ratio belongs: exp is missing.",
             -torch.minimum(
                 (logprobs - old) * advantages, (logprobs - old).clamp(1 - clip, 1 + clip) * advantages
             ),
         ),
-        Idea(
+        Misconception(
             "clip",
             "The ratio is held to [0, clip] or [-clip, clip]. It is held around 1.",
             -torch.minimum(ratio * advantages, ratio.clamp(-clip, clip) * advantages),
@@ -306,29 +308,31 @@ def grade_clipped_policy(work: Work, rng: np.random.Generator) -> None:
     require(same, GRADIENT, message, idea="gradient")
 
 
-def _value_ideas(values: Tensor, old: Tensor, returns: Tensor, clip: float) -> list[Idea]:
+def _value_ideas(values: Tensor, old: Tensor, returns: Tensor, clip: float) -> list[Misconception]:
     near = old + (values - old).clamp(-clip, clip)
     plain, held = (values - returns).square(), (near - returns).square()
     return [
-        Idea(
+        Misconception(
             "smaller error",
             "The smaller of the two errors is taken: a value that ran away is let go.",
             0.5 * torch.minimum(plain, held),
         ),
-        Idea("no clip", "Nothing is held near the old value.", 0.5 * plain),
-        Idea("held alone", "Only the held value is compared. Take the larger of the two errors.", 0.5 * held),
-        Idea("half", "The half is missing.", torch.maximum(plain, held)),
-        Idea(
+        Misconception("no clip", "Nothing is held near the old value.", 0.5 * plain),
+        Misconception(
+            "held alone", "Only the held value is compared. Take the larger of the two errors.", 0.5 * held
+        ),
+        Misconception("half", "The half is missing.", torch.maximum(plain, held)),
+        Misconception(
             "clip",
             "The value is held near the return. It is held near the old value.",
             0.5 * torch.maximum(plain, (returns + (values - returns).clamp(-clip, clip) - returns).square()),
         ),
-        Idea(
+        Misconception(
             "clip",
             "The value is held to [-clip, clip]. It is held around the old value.",
             0.5 * torch.maximum(plain, (values.clamp(-clip, clip) - returns).square()),
         ),
-        Idea(
+        Misconception(
             "absolute",
             "The errors are not squared.",
             0.5 * torch.maximum((values - returns).abs(), (near - returns).abs()),

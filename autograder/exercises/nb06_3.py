@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.exercise import Exercise, Idea, Part, diagnose, require
+from autograder.exercise import Exercise, Misconception, Part, diagnose, require
 from autograder.exercises.nb06_1 import TOLERANCE, as_tensor, tensor
 from autograder.exercises.nb06_2 import _ratios, _uniform
 from autograder.work import Work
@@ -36,31 +36,31 @@ def grade_tuning(work: Work, rng: np.random.Generator) -> None:
     logprobs = _uniform(rng, -3, -0.1, (4, 5))
     found = as_tensor(work.function("sft")(logprobs), ONES, (4, 5)).detach()
     ideas = [
-        Idea(
+        Misconception(
             "logprob",
             "The coefficient is not the log-probability: it is what its gradient is multiplied by.",
             logprobs,
         ),
-        Idea(
+        Misconception(
             "probability",
             "Likely tokens are weighed more. The next-token loss weighs all alike.",
             logprobs.exp(),
         ),
-        Idea("sign", "The sign is turned: training would unlearn the data.", -torch.ones(4, 5)),
+        Misconception("sign", "The sign is turned: training would unlearn the data.", -torch.ones(4, 5)),
     ]
     diagnose(ONES, found, torch.ones(4, 5), ideas=ideas, otherwise="The loss is -log pi of each token.")
     kept = torch.tensor(rng.permutation([True, False, True, False]))
     found = as_tensor(work.function("rejection_sampling")(logprobs, kept), KEPT, (4, 5)).detach()
     right = unified.rejection_sampling(logprobs, kept)
     ideas = [
-        Idea("F02", "Every response gets 1: that is training on everything.", torch.ones(4, 5)),
-        Idea(
+        Misconception("F02", "Every response gets 1: that is training on everything.", torch.ones(4, 5)),
+        Misconception(
             "negatives",
             "What was not kept is pushed down. Rejection sampling leaves it alone.",
             2 * right - 1,
         ),
-        Idea("F03", "The kept and the rejected have changed places.", 1 - right),
-        Idea(
+        Misconception("F03", "The kept and the rejected have changed places.", 1 - right),
+        Misconception(
             "divided",
             "The kept are weighed up by how few they are. The loss averages by itself.",
             right * 2,
@@ -80,24 +80,24 @@ def grade_ppo(work: Work, rng: np.random.Generator) -> None:
     held = ratio.clamp(1 - clip, 1 + clip)
     wrong_side = torch.where(advantages > 0, ratio < 1 - clip, ratio > 1 + clip)
     ideas = [
-        Idea("no clip", "Tokens beyond the clip are still pushed on.", ratio * advantages),
-        Idea(
+        Misconception("no clip", "Tokens beyond the clip are still pushed on.", ratio * advantages),
+        Misconception(
             "clip on the wrong side",
             "Every token outside the clip gets 0, also one that went the wrong way and has to come back.",
             torch.where(out, 0.0, ratio * advantages),
         ),
-        Idea(
+        Misconception(
             "clip on the wrong side",
             "Tokens that went the wrong way get 0, and those that went too far are pushed on.",
             torch.where(wrong_side, 0.0, ratio * advantages),
         ),
-        Idea(
+        Misconception(
             "held",
             "Beyond the clip the held ratio is still pushed: a clamped number has the gradient 0.",
             held * advantages,
         ),
-        Idea("no ratio", "The ratio is missing.", torch.where(right == 0, 0.0, advantages)),
-        Idea("sign", "The sign is turned.", -right),
+        Misconception("no ratio", "The ratio is missing.", torch.where(right == 0, 0.0, advantages)),
+        Misconception("sign", "The sign is turned.", -right),
     ]
     found = as_tensor(work.function("ppo")(logprobs, old, advantages, clip), RATIO, tuple(old.shape)).detach()
     diagnose(
@@ -118,35 +118,35 @@ def grade_grpo(work: Work, rng: np.random.Generator) -> None:
     right = pulled(lambda now: losses.grpo(now, old, reference, advantages, clip, c), logprobs)
     part, gap = unified.ppo(logprobs, old, advantages, clip), reference - logprobs
     ideas = [
-        Idea("KL", "The pull to the reference is missing.", part),
-        Idea(
+        Misconception("KL", "The pull to the reference is missing.", part),
+        Misconception(
             "KL sign",
             "The pull has the wrong sign: it drives the policy away from the reference.",
             part - c * torch.expm1(gap),
         ),
-        Idea(
+        Misconception(
             "KL",
             "The pull is the plain difference of log-probabilities: that is the gradient "
             "of another estimate (k2).",
             part + c * gap,
         ),
-        Idea(
+        Misconception(
             "KL",
             "The value of the KL estimate is added. Its gradient is asked for.",
             part - c * (torch.expm1(gap) - gap),
         ),
-        Idea(
+        Misconception(
             "KL",
             "The ratio reference over policy is used; 1 has to be taken off.",
             part + c * torch.exp(gap),
         ),
-        Idea("KL", "The coefficient of the KL is left out.", part + torch.expm1(gap)),
-        Idea(
+        Misconception("KL", "The coefficient of the KL is left out.", part + torch.expm1(gap)),
+        Misconception(
             "no clip",
             "The pull is right; PPO's own part is not clipped.",
             torch.exp(logprobs - old) * advantages + c * torch.expm1(gap),
         ),
-        Idea("sign", "The sign is turned.", -right),
+        Misconception("sign", "The sign is turned.", -right),
     ]
     found = as_tensor(
         work.function("grpo")(logprobs, old, reference, advantages, clip, c), PULL, tuple(old.shape)
@@ -169,35 +169,37 @@ def grade_dpo(work: Work, rng: np.random.Generator) -> None:
     margin = (chosen - ref_chosen) - (rejected - ref_rejected)
     bare = chosen - rejected
     ideas = [
-        Idea(
+        Misconception(
             "certain",
             "Pairs that are already told apart are pushed the most: the sign inside the sigmoid is turned.",
             beta * torch.sigmoid(beta * margin),
         ),
-        Idea(
+        Misconception(
             "no beta",
             "beta stands in front and is missing inside the sigmoid.",
             beta * torch.sigmoid(-margin),
         ),
-        Idea(
+        Misconception(
             "no beta",
             "beta stands inside the sigmoid and is missing in front.",
             torch.sigmoid(-beta * margin),
         ),
-        Idea("no beta", "beta plays no part.", torch.sigmoid(-margin)),
-        Idea(
+        Misconception("no beta", "beta plays no part.", torch.sigmoid(-margin)),
+        Misconception(
             "no reference",
             "The reference plays no part: the margin is how much more the policy prefers "
             "the chosen response than the reference does.",
             beta * torch.sigmoid(-beta * bare),
         ),
-        Idea("sign", "The sign is turned.", -right),
-        Idea(
+        Misconception("sign", "The sign is turned.", -right),
+        Misconception(
             "loss",
             "This is the loss. Its gradient is asked for.",
             -torch.nn.functional.logsigmoid(beta * margin),
         ),
-        Idea("constant", "Every pair gets beta, however sure the policy is.", torch.full((5,), beta)),
+        Misconception(
+            "constant", "Every pair gets beta, however sure the policy is.", torch.full((5,), beta)
+        ),
     ]
     found = as_tensor(
         work.function("dpo")(chosen, rejected, ref_chosen, ref_rejected, beta), PAIR, (5,)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autograder.exercise import Exercise, Idea, Part, Wrong, numbers, require, same, short
+from autograder.exercise import CheckFailed, Exercise, Misconception, Part, numbers, require, same, short
 from autograder.exercises import nb07_arena
 from autograder.exercises.nb04_3 import base_policy
 from autograder.exercises.nb07_arena import ARMS, BASE, CLAIMS, LABELS, SERVED, TRAINED, table_of
@@ -73,7 +73,7 @@ def _half(apart: np.ndarray, level: float) -> float:
     return math.sqrt(one + two) * student_quantile((1 - level) / 2, degrees)
 
 
-def wrong_halves(first: np.ndarray, second: np.ndarray, level: float) -> list[Idea]:
+def wrong_halves(first: np.ndarray, second: np.ndarray, level: float) -> list[Misconception]:
     """Half-widths that known ideas give."""
     apart = first - second
     (seeds, prompts), (one, two) = apart.shape, parts(apart)
@@ -81,23 +81,27 @@ def wrong_halves(first: np.ndarray, second: np.ndarray, level: float) -> list[Id
     normal = student_quantile((1 - level) / 2, 1e6)
     own = sum(sum(parts(table)) for table in (first, second))
     return [
-        Idea("F34", "Its width is that of the prompts alone: other seeds would tune other policies.", h)
+        Misconception(
+            "F34", "Its width is that of the prompts alone: other seeds would tune other policies.", h
+        )
         for h in (normal * math.sqrt(two), student_quantile((1 - level) / 2, prompts - 1) * math.sqrt(two))
     ] + [
-        Idea("F34", "Its width is that of the seeds alone: other prompts judge otherwise.", t * one**0.5),
-        Idea(
+        Misconception(
+            "F34", "Its width is that of the seeds alone: other prompts judge otherwise.", t * one**0.5
+        ),
+        Misconception(
             "pooled rows",
             "Every cell of the table counts as a measurement of its own. The cells of a row share their "
             "policy, those of a column their prompt.",
             normal * float(apart.std(ddof=1)) / math.sqrt(apart.size),
         ),
-        Idea(
+        Misconception(
             "unpaired",
             "The spread of each arm is taken by itself. Both arms met the same prompts: subtract first.",
             t * math.sqrt(own),
         ),
-        Idea("one error", "This is one standard error to either side.", math.sqrt(one + two)),
-        Idea(
+        Misconception("one error", "This is one standard error to either side.", math.sqrt(one + two)),
+        Misconception(
             "normal",
             "1.96 and its kin hold for many seeds. With a few, the spread itself is a guess: Student's.",
             normal * math.sqrt(one + two),
@@ -114,7 +118,7 @@ def check_interval(found: Any, first: np.ndarray, second: np.ndarray, level: flo
     if not abs(got[0] - apart) <= 1e-6 * max(1.0, abs(apart), scale):
         turned = abs(got[0] + apart) <= 1e-6 * max(1.0, abs(apart))
         message = "The sign is turned: first minus second is asked for." if turned else "The mean is another."
-        raise Wrong(DIFFERENCE, message, idea="sign" if turned else "", case=case, got=short(got))
+        raise CheckFailed(DIFFERENCE, message, idea="sign" if turned else "", case=case, got=short(got))
     low, high = accepted_halves(first - second, level)
     halves = (got[0] - got[1], got[2] - got[0])
     if all(low <= half <= high for half in halves):
@@ -126,15 +130,15 @@ def check_interval(found: Any, first: np.ndarray, second: np.ndarray, level: flo
     ]
     other = 0.95 if level > 0.97 else 0.99
     if not explained and all(same(half, _half(first - second, other), 0.2) for half in halves):
-        explained = [Idea("level", f"This is the interval of another level than {level:g}.", 0.0)]
+        explained = [Misconception("level", f"This is the interval of another level than {level:g}.", 0.0)]
     too = "narrow" if min(halves) < low else "wide"
     message = f"It is too {too} for a table in which seeds and prompts spread as they do here."
-    known = explained[0] if explained else Idea("F34", message, 0.0)
-    raise Wrong(check, known.message, idea=known.id, case=case, got=short(got))
+    known = explained[0] if explained else Misconception("F34", message, 0.0)
+    raise CheckFailed(check, known.message, idea=known.id, case=case, got=short(got))
 
 
 def three(found: Any, case: str) -> Three:
-    """Three numbers with the first between the others, or a Wrong."""
+    """Three numbers with the first between the others, or a CheckFailed."""
     values = [found[key] for key in ("difference", "low", "high")] if _is_dict(found) else found
     array = numbers(list(values)) if isinstance(values, list | tuple | np.ndarray) else None
     good = array is not None and array.shape == (3,) and not np.isnan(array).any()
@@ -260,7 +264,7 @@ def _check_word(said: Any, low: float, high: float) -> None:
         idea, message = "no difference", "The whole interval lies on one side of 0: that is an answer."
         if said != OPEN:
             idea, message = "sign", "The interval lies on the other side of 0."
-    raise Wrong(WORD, message, idea=idea, case=f"low {low:.3g}, high {high:.3g}", got=said)
+    raise CheckFailed(WORD, message, idea=idea, case=f"low {low:.3g}, high {high:.3g}", got=said)
 
 
 # The runs -------------------------------------------------------------------------------------------------
@@ -343,13 +347,13 @@ def _check_weights(rows: Sequence[Mapping[str, Any]]) -> dict[str, Policy]:
 
 @cache
 def loaded(folder: str) -> Policy:
-    """A policy of the learner; Wrong where there is none."""
+    """A policy of the learner; CheckFailed where there is none."""
     from rslib.models import load_policy
 
     try:
         return load_policy(folder)
     except (RSError, OSError, ValueError) as error:
-        raise Wrong(FORM, f"`policy` is the folder of the policy that was judged: {error}") from None
+        raise CheckFailed(FORM, f"`policy` is the folder of the policy that was judged: {error}") from None
 
 
 @cache
@@ -412,7 +416,7 @@ def _check_finding(name: str, got: Three, tables: Sequence[np.ndarray], interval
             )
         elif turned:
             idea, message = "sign", "First and second have changed places."
-        raise Wrong(AGREES, message, idea=idea, case=name, got=short(got))
+        raise CheckFailed(AGREES, message, idea=idea, case=name, got=short(got))
     check_interval(own, *tables, level, AGREES)
 
 

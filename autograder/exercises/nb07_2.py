@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder.exercise import Exercise, Idea, Part, diagnose, require, short
+from autograder.exercise import Exercise, Misconception, Part, diagnose, require, short
 from autograder.exercises import nb07_methods
 from autograder.exercises.nb07_made_up import Draws, Memory, Pull, Search, clip, weigh
 from autograder.exercises.nb07_methods import Evidence
@@ -73,7 +73,7 @@ def _table(rng: np.random.Generator, trained: bool) -> np.ndarray:
     return np.round(table, 3)
 
 
-def _ideas(evidence: Evidence) -> dict[str, list[Idea]]:
+def _ideas(evidence: Evidence) -> dict[str, list[Misconception]]:
     """For each entry, what known mistakes make of it."""
     arm, runs, trials, table = evidence
     held = [one["ledger"]["models"] for one in runs]
@@ -85,40 +85,54 @@ def _ideas(evidence: Evidence) -> dict[str, list[Idea]]:
     spread = float(np.std(gold)) if gold else 0.0
     return {
         "models": [
-            Idea(
+            Misconception(
                 "one run",
                 "These are the models of one run. The most that any run held is asked for.",
                 held[-1],
             ),
-            Idea("one run", "These are the models of one run. The most of all runs is asked for.", held[0]),
-            Idea("sum", "The models of all runs are added. They were never in memory together.", sum(held)),
-            Idea("mean", "A mean over runs: memory has to hold the peak.", float(np.mean(held))),
+            Misconception(
+                "one run", "These are the models of one run. The most of all runs is asked for.", held[0]
+            ),
+            Misconception(
+                "sum", "The models of all runs are added. They were never in memory together.", sum(held)
+            ),
+            Misconception("mean", "A mean over runs: memory has to hold the peak.", float(np.mean(held))),
         ],
         "settings": [
-            Idea("untuned", "Seeds, budgets and memory settings are counted. Nobody tunes them.", everything),
-            Idea("more", "Settings outside of the dataclasses are missing: see `arm.more`.", len(tuned)),
-            Idea("F36", "That is the number of dataclasses, not of their fields.", len(arm.settings)),
+            Misconception(
+                "untuned", "Seeds, budgets and memory settings are counted. Nobody tunes them.", everything
+            ),
+            Misconception(
+                "more", "Settings outside of the dataclasses are missing: see `arm.more`.", len(tuned)
+            ),
+            Misconception(
+                "F36", "That is the number of dataclasses, not of their fields.", len(arm.settings)
+            ),
         ],
         "lines": [
-            Idea("raw lines", "Blank lines, comments and docstrings are counted.", _raw(arm.own)),
-            Idea(
+            Misconception("raw lines", "Blank lines, comments and docstrings are counted.", _raw(arm.own)),
+            Misconception(
                 "shared",
                 "Code that several methods share is counted in.",
                 code_lines([*arm.own, *arm.shared]),
             ),
-            Idea("shared", "This is the code that the method shares.", code_lines(arm.shared)),
+            Misconception("shared", "This is the code that the method shares.", code_lines(arm.shared)),
         ],
         "negatives": [
-            Idea("mean sign", "Whether *any* token is pushed down is asked, not whether most are.", False),
+            Misconception(
+                "mean sign", "Whether *any* token is pushed down is asked, not whether most are.", False
+            ),
         ],
         "sensitivity": [
-            Idea(
+            Misconception(
                 "F16",
                 "This is the range of the reward, the judge who chose.",
                 np.ptp(proxy) if proxy else 0.0,
             ),
-            Idea("F32", "A trial that stopped counts as gold 0. It has no gold.", max(gold, default=0.0)),
-            Idea("spread", "This is a standard deviation. The range is asked for.", spread),
+            Misconception(
+                "F32", "A trial that stopped counts as gold 0. It has no gold.", max(gold, default=0.0)
+            ),
+            Misconception("spread", "This is a standard deviation. The range is asked for.", spread),
         ],
     }
 
@@ -161,7 +175,7 @@ def grade_entries(keys: tuple[str, ...], work: Work, rng: np.random.Generator) -
                 bool(found[key]) if key == "negatives" else found[key],
                 right[key],
                 ideas=ideas[key],
-                otherwise=Idea("F32", OTHERWISE[key], None) if not trained else OTHERWISE[key],
+                otherwise=Misconception("F32", OTHERWISE[key], None) if not trained else OTHERWISE[key],
                 tolerance=1e-6,
                 case=f"a made-up method, {'with' if trained else 'without'} trials",
                 reveal=False,
@@ -180,7 +194,9 @@ def grade_table(work: Work, rng: np.random.Generator) -> None:
                 TABLE,
                 bool(found[name].get(key)) if key == "negatives" else found[name].get(key),
                 right[key],
-                otherwise=Idea("F50", "The engine says something else. Let `describe` fill the table.", None),
+                otherwise=Misconception(
+                    "F50", "The engine says something else. Let `describe` fill the table.", None
+                ),
                 tolerance=1e-6,
                 case=f"{name}, {key}",
                 reveal=False,

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder.exercise import Exercise, Idea, Part, diagnose, require
+from autograder.exercise import Exercise, Misconception, Part, diagnose, require
 from autograder.exercises.nb03_1 import refused
 from autograder.work import Work
 
@@ -97,34 +97,34 @@ def grade_memory(work: Work, rng: np.random.Generator) -> None:
     for strategy, (reading, trained) in RESIDENT.items():
         right, per = memory_gb(size, strategy), size / 1e9
         ideas = [
-            Idea(
+            Misconception(
                 "no optimiser",
                 "Gradients and the optimiser are missing: a trained model takes 16 bytes a parameter.",
                 per * 2 * (reading + trained),
             ),
-            Idea(
+            Misconception(
                 "no reading",
                 "The models that only read are missing: reference, reward model.",
                 per * 16 * trained,
             ),
-            Idea(
+            Misconception(
                 "all at once",
                 "Rejection sampling works in stages: the reward model is gone when training begins.",
                 per * (2 + 16),
             ),
-            Idea(
+            Misconception(
                 "all trained",
                 "Reference and reward model are never trained: 2 bytes each.",
                 per * 16 * (reading + trained),
             ),
-            Idea("unit", "A gigabyte is 1e9 bytes here.", right * 1e9 / 2**30),
-            Idea("unit", "These are bytes.", right * 1e9),
-            Idea(
+            Misconception("unit", "A gigabyte is 1e9 bytes here.", right * 1e9 / 2**30),
+            Misconception("unit", "These are bytes.", right * 1e9),
+            Misconception(
                 "float32",
                 "The models that read are in bfloat16, 2 bytes.",
                 per * (4 * reading + 16 * trained),
             ),
-            Idea(
+            Misconception(
                 "value model",
                 "PPO trains a second model, the value model.",
                 per * (2 * (reading + 1) + 16),
@@ -151,21 +151,29 @@ def _refuses(function: Callable[..., Any], args: tuple, why: str) -> None:
     require(refused(function, *args), REFUSES, message, idea="silent", case=str(args), expected="ValueError")
 
 
-def _flops_ideas(sizes: tuple[float, float, int, int, int], strategy: str, right: float) -> list[Idea]:
+def _flops_ideas(
+    sizes: tuple[float, float, int, int, int], strategy: str, right: float
+) -> list[Misconception]:
     size, tokens, prompts, n, epochs = sizes
     each = size * tokens * prompts
     one_epoch = training_flops(size, tokens, prompts, n, 1, strategy)
     one_response = training_flops(size, tokens, prompts, 1, epochs, strategy)
     unread = 4 * each if strategy == "dpo" else 2 * n * each
     ideas = [
-        Idea("no scoring", "Scoring reads every response once more, at 2.", right - 2 * n * each),
-        Idea("no sampling", "Responses are drawn and scored before the training.", right - 4 * n * each),
-        Idea("epochs", "The epochs are not counted.", one_epoch),
-        Idea("n", "Only one response per prompt is drawn and scored here.", one_response),
-        Idea("trains on all", "One response of a prompt is trained on.", each * (4 * n + 6 * epochs * n)),
-        Idea("no reference", "The reference reads as well.", right - unread),
-        Idea("no value model", "The value model works as the policy does.", each * n * (6 + 6 * epochs)),
-        Idea("prompts", "This is one prompt.", right / prompts),
+        Misconception("no scoring", "Scoring reads every response once more, at 2.", right - 2 * n * each),
+        Misconception(
+            "no sampling", "Responses are drawn and scored before the training.", right - 4 * n * each
+        ),
+        Misconception("epochs", "The epochs are not counted.", one_epoch),
+        Misconception("n", "Only one response per prompt is drawn and scored here.", one_response),
+        Misconception(
+            "trains on all", "One response of a prompt is trained on.", each * (4 * n + 6 * epochs * n)
+        ),
+        Misconception("no reference", "The reference reads as well.", right - unread),
+        Misconception(
+            "no value model", "The value model works as the policy does.", each * n * (6 + 6 * epochs)
+        ),
+        Misconception("prompts", "This is one prompt.", right / prompts),
     ]
     return [idea for idea in ideas if not math.isclose(idea.value, right, rel_tol=1e-9)]
 
@@ -199,11 +207,13 @@ def grade_money(work: Work, rng: np.random.Generator) -> None:
     share, price = float(rng.uniform(0.2, 0.5)), float(rng.uniform(1, 4))
     right = cost(flops, peak, share, price)
     ideas = [
-        Idea("seconds", "The price is per hour, and these are seconds.", right * 3600),
-        Idea("utilisation", "No machine reaches its peak: the utilisation is missing.", right * share),
-        Idea("utilisation", "A low utilisation makes it dearer, not cheaper.", right * share**2),
-        Idea("minutes", "An hour has 3600 seconds.", right * 60),
-        Idea("price", "The price is missing: these are hours.", right / price),
+        Misconception("seconds", "The price is per hour, and these are seconds.", right * 3600),
+        Misconception(
+            "utilisation", "No machine reaches its peak: the utilisation is missing.", right * share
+        ),
+        Misconception("utilisation", "A low utilisation makes it dearer, not cheaper.", right * share**2),
+        Misconception("minutes", "An hour has 3600 seconds.", right * 60),
+        Misconception("price", "The price is missing: these are hours.", right / price),
     ]
     found = _number(function(flops, peak, share, price), MONEY)
     diagnose(MONEY, found, right, ideas=ideas, otherwise="Seconds, hours, money.", tolerance=1e-6)
@@ -223,24 +233,24 @@ def grade_even(work: Work, rng: np.random.Generator) -> None:
     right = break_even_requests(prompts, n, epochs)
     train = prompts * (4 * n + 6 * epochs)
     ideas = [
-        Idea(
+        Misconception(
             "tuned is not free",
             "The tuned policy also has to answer: the difference counts.",
             train / (4 * n),
         ),
-        Idea("no scoring", "At serving every response is scored too.", train / (2 * n - 2)),
-        Idea(
+        Misconception("no scoring", "At serving every response is scored too.", train / (2 * n - 2)),
+        Misconception(
             "no sampling",
             "The round draws and scores n responses to each prompt before it trains.",
             prompts * 6 * epochs / (4 * n - 2),
         ),
-        Idea(
+        Misconception(
             "upside down",
             "This is requests per prompt the wrong way round.",
             prompts * (4 * n - 2) / (4 * n + 6 * epochs),
         ),
-        Idea("one request", "This is one prompt of training.", right / prompts),
-        Idea(
+        Misconception("one request", "This is one prompt of training.", right / prompts),
+        Misconception(
             "trains on all",
             "One response of each prompt is trained on.",
             prompts * (4 * n + 6 * n * epochs) / (4 * n - 2),

@@ -39,7 +39,7 @@ def truths(team: Team, strategy: str) -> dict[str, float]:
 
 
 def parts(work: Work) -> tuple[str, dict[str, Any], Team, str]:
-    """The memo, what is cited, the team and the strategy. Wrong where these two are not of the lists."""
+    """The memo, what is cited, the team and the strategy. CheckFailed where these two are unknown."""
     memo, cited = work.value("memo", str), work.value("cited", dict)
     known = teams(replace(work.variant, exercise="8.2"))
     letter, strategy = (str(cited.get(name, "")).strip().lower() for name in ("team", "strategy"))

@@ -18,8 +18,8 @@ from autograder.exercises.nb04_3 import (
     hidden_prompts,
     judge,
     judged,
+    memoize,
     own_rows,
-    remembered,
 )
 from autograder.exercises.nb04_5 import learned
 from rslib import tables
@@ -122,9 +122,9 @@ class Quick:
 
         self.folder, self.made = folder, 0
         self.load_prompts, self.select, self.load_policy = rslib.load_prompts, rslib.select, rslib.load_policy
-        self.sample = remembered(partial(rslib.sample, show_progress=False))
-        self.score = remembered(partial(rslib.score, show_progress=False))
-        self._finetune = remembered(self._tuned)
+        self.sample = memoize(partial(rslib.sample, show_progress=False))
+        self.score = memoize(partial(rslib.score, show_progress=False))
+        self._finetune = memoize(self._tuned)
 
     def finetune(self, policy: Policy, kept: Dataset, out: object, **settings: object) -> Policy:
         """As rslib.finetune, into a folder of its own whatever `out` says."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from autograder.exercise import Wrong, require
+from autograder.exercise import CheckFailed, require
 from autograder.keys import ordering
 from autograder.ordering_run import ContractError
 from autograder.work import Work
@@ -34,9 +34,11 @@ def followed(work: Work) -> ordering.Trace:
         return ordering.trace(order)
     except ContractError as broken:
         idea = ordering.idea_of(broken, order)
-        raise Wrong(CONTRACTS, broken.what + WHY.get(idea, ""), idea=idea or "contract", case=case) from None
+        raise CheckFailed(
+            CONTRACTS, broken.what + WHY.get(idea, ""), idea=idea or "contract", case=case
+        ) from None
     except ConfigError as error:
-        raise Wrong(CARDS, f"{error.what}. {error.fix}", idea="form", case=case) from None
+        raise CheckFailed(CARDS, f"{error.what}. {error.fix}", idea="form", case=case) from None
 
 
 def grade_runs(work: Work, rng: np.random.Generator) -> None:

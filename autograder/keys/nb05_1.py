@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autograder.exercise import ANSWERED, Variant, Wrong, require
+from autograder.exercise import ANSWERED, CheckFailed, Variant, require
 from autograder.exercises import nb05_panels as panels
 from autograder.exercises.nb05_1 import NAME
 from autograder.exercises.nb05_panels import HEALTHY, STAGES, Run
@@ -40,7 +40,7 @@ def _said(work: Work, letter: str) -> tuple[str, str]:
     """What the learner says of a panel: (flaw, metric), the metric "" for a healthy run."""
     found = work.value(NAME, dict).get(letter)
     if found is None or found is ... or found == "" or found == (..., ...):
-        raise Wrong(ANSWERED, f"`{NAME}` has no entry for panel {letter} yet.")
+        raise CheckFailed(ANSWERED, f"`{NAME}` has no entry for panel {letter} yet.")
     pair = (found, "") if isinstance(found, str) else found
     good = isinstance(pair, tuple | list) and len(pair) in (1, 2) and all(isinstance(w, str) for w in pair)
     form = f'`{NAME}[{letter!r}]` is a pair, such as ("n1", "pool_rows"), or ("healthy", "").'
@@ -57,11 +57,11 @@ def grade_stage(stage: str, work: Work, rng: np.random.Generator) -> None:
     flaw, metric = _said(work, letter)
     if flaw == HEALTHY:
         message = f"Panel {letter} is called healthy, and some of its numbers are far from every healthy run."
-        raise Wrong(FLAW, message, idea="missed", got=HEALTHY)
+        raise CheckFailed(FLAW, message, idea="missed", got=HEALTHY)
     if flaw != case.flaw:
-        raise Wrong(FLAW, _against(flaw, letter, case.run), idea=FLAWS[flaw].id, got=flaw)
+        raise CheckFailed(FLAW, _against(flaw, letter, case.run), idea=FLAWS[flaw].id, got=flaw)
     if metric not in keys.decisive(flaw):
-        raise Wrong(METRIC, _undecided(metric, letter, case.run), idea="metric", got=metric)
+        raise CheckFailed(METRIC, _undecided(metric, letter, case.run), idea="metric", got=metric)
 
 
 def _against(flaw: str, letter: str, run: Run) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from autograder.exercise import Wrong, require
+from autograder.exercise import CheckFailed, require
 from autograder.exercises import nb05_panels as panels
 from autograder.exercises.nb05_3 import NAME, SHOWN_SEEDS
 from autograder.exercises.nb05_panels import HEALTHY, STAGES, Run
@@ -69,4 +69,4 @@ def _judge(stage: str, flaw: str, work: Work, run: Run) -> None:
         )
     else:
         message = f"The run is flagged {flags[0]!r}, and it was broken elsewhere."
-    raise Wrong(check_of(stage), message, idea=FLAWS[flaw].id, case=case, got=", ".join(flags) or "[]")
+    raise CheckFailed(check_of(stage), message, idea=FLAWS[flaw].id, case=case, got=", ".join(flags) or "[]")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from autograder.exercise import ANSWERED, Wrong, require
+from autograder.exercise import ANSWERED, CheckFailed, require
 from autograder.exercises.nb07_3 import LEVEL, VERDICTS, numbered
 from autograder.exercises.nb07_results import Cell, interval, words
 from autograder.work import Work
@@ -48,7 +48,7 @@ def grade_statement(id: str, work: Work, rng: np.random.Generator) -> None:
     """The cell that tests the statement, and what its interval says."""
     said = work.value("audit", dict).get(id)
     if said is None or said is ... or said == "" or said == (0, ""):
-        raise Wrong(ANSWERED, f"`audit` has no entry for statement {id} yet.")
+        raise CheckFailed(ANSWERED, f"`audit` has no entry for statement {id} yet.")
     known = numbered(work.variant)
     form = f"audit[{id!r}] is the number of a cell and one of {', '.join(VERDICTS)}."
     number, verdict = said if isinstance(said, tuple | list) and len(said) == 2 else (None, None)

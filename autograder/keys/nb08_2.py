@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder.exercise import ANSWERED, Wrong, require
+from autograder.exercise import ANSWERED, CheckFailed, require
 from autograder.exercises.nb08_1 import break_even_requests, memory_gb
 from autograder.exercises.nb08_2 import CHANGES, FILE, LIMITS, STRATEGIES, Team, teams, yearly_cost
 from autograder.work import Work
@@ -115,7 +115,7 @@ def grade_team(letter: str, work: Work, rng: np.random.Generator) -> None:
     """An acceptable strategy, a limit that decides, a change that flips."""
     said = work.value("decisions", dict).get(letter)
     if said is None or said is ... or said == ("", "", ""):
-        raise Wrong(ANSWERED, f"`decisions` has no entry for team {letter} yet.")
+        raise CheckFailed(ANSWERED, f"`decisions` has no entry for team {letter} yet.")
     three = isinstance(said, tuple | list) and len(said) == 3 and all(isinstance(word, str) for word in said)
     form = f"decisions[{letter!r}] is (strategy, limit, change), all words of the three lists."
     require(three, FORM, form, got=str(said))
@@ -135,17 +135,17 @@ def _check_strategy(strategy: str, team: Team) -> None:
     if strategy in right:
         return
     if strategy == "none":
-        raise Wrong(FITS, "There is a strategy that breaks no limit.", idea="gives up", got=strategy)
+        raise CheckFailed(FITS, "There is a strategy that breaks no limit.", idea="gives up", got=strategy)
     limits = broken(team, strategy)
     if limits:
         message = f"It breaks a limit: {LIMITS[min(limits)]}."
-        raise Wrong(FITS, message, idea=IDEAS[min(limits)], got=strategy)
+        raise CheckFailed(FITS, message, idea=IDEAS[min(limits)], got=strategy)
     even = break_even_requests(team.prompts, team.n, team.epochs)
     message = (
         "It fits, and another that fits costs less than four fifths of it in a year. Serving the best of n "
         f"costs more than a round of rejection sampling from {even:,.0f} requests on."
     )
-    raise Wrong(FITS, message, idea="dearer", got=strategy)
+    raise CheckFailed(FITS, message, idea="dearer", got=strategy)
 
 
 IDEAS = {"memory": "memory", "budget": "budget", "latency": "F35", "weights": "F01", "skill": "F36"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from autograder.exercise import Wrong, require
+from autograder.exercise import CheckFailed, require
 from autograder.exercises.nb08_1 import STRATEGIES, memory_gb
 from autograder.exercises.nb08_2 import yearly_cost
 from autograder.exercises.nb08_3 import (
@@ -48,4 +48,4 @@ def grade_text(work: Work, rng: np.random.Generator) -> None:
         if kind and not any(near(value, other) for other in allowed):
             what = "size in GB" if kind == "GB" else "sum"
             message = f"The text states a {what} that no strategy has for this team, and no limit of theirs."
-            raise Wrong(AGREES, message, idea="contradiction", got=f"{value:,.6g}")
+            raise CheckFailed(AGREES, message, idea="contradiction", got=f"{value:,.6g}")

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from autograder.choice import FILE, LETTERS, Asked
-from autograder.exercise import ANSWERED, Variant, Wrong
+from autograder.exercise import ANSWERED, CheckFailed, Variant
 from autograder.work import Work
 from rslib.errors import ConfigError
 from rslib.store import atomic_write
@@ -109,22 +109,22 @@ def given(exercise: str) -> Any:
 
 
 def grade(exercise: str, id: str, name: str, work: Work, rng: np.random.Generator) -> None:
-    """Raise Wrong unless the learner's label for a question of the exercise is the key."""
+    """Raise CheckFailed unless the learner's label for a question of the exercise is the key."""
     [question] = [q for q in sheet(exercise, work.variant).questions if q.id == id]
     grade_question(question, name, work, rng)
 
 
 def grade_question(question: Question, name: str, work: Work, rng: np.random.Generator) -> None:
-    """Raise Wrong unless the learner's label is the key; name the idea of the option that was chosen."""
+    """Raise CheckFailed unless the learner's label is the key; name the idea of the option chosen."""
     said = work.value(name, dict).get(question.id)
     if said is None or said == "" or said is ...:
-        raise Wrong(ANSWERED, f"`{name}` has no answer to question {question.id} yet.")
+        raise CheckFailed(ANSWERED, f"`{name}` has no answer to question {question.id} yet.")
     answer, reason = _read(question, said, work.variant)
     for tier, options, chosen in (("answer", question.answers, answer), ("reason", question.reasons, reason)):
         if chosen:
             option = options[chosen]
             plain = option.text.replace("`", "")
-            raise Wrong(f"question {question.id}: {tier}", option.feedback, idea=option.idea, got=plain)
+            raise CheckFailed(f"question {question.id}: {tier}", option.feedback, idea=option.idea, got=plain)
 
 
 def _read(question: Question, said: object, variant: Variant) -> tuple[int, int]:
@@ -139,7 +139,7 @@ def _read(question: Question, said: object, variant: Variant) -> tuple[int, int]
         or not 0 <= digit < max(len(reasons), 1)
         or (match and match[2] and not reasons)
     ):
-        raise Wrong(
+        raise CheckFailed(
             f"question {question.id}: form",
             f"The answer to question {question.id} is {form}.",
             got=repr(said),

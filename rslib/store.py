@@ -394,7 +394,7 @@ class Stage:
         shards: list[Dataset] = []
         if all(ready):
             shards = [read_shard(self._shard(at)) for at in range(len(parts))]
-            note(f"{label}: {sum(map(len, tables))} responses, cached", self.show)
+            note(f"{label}: {sum(map(len, shards))} responses, cached", self.show)
             return Outcome(tables.stack(shards), seconds, cached=True)
         note(f"{label}: going on, {sum(ready)} of {len(parts)} shards are finished", self.show and any(ready))
         with Progress(sum(map(len, parts)) * weight, label, show=self.show) as progress:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 from rslib.errors import RSError
@@ -23,17 +22,33 @@ COMMANDS = {
     "doctor": "try every protection of the sandbox on this machine",
     "report": "a page on a graded assignment: pass rates, wrong ideas, work that is the same",
 }
-_MODULES = {"check": "shell", "check-course": "check_course", "solutions": "rendering"}
+_MODULES = {
+    "check": "shell",
+    "release": "build.release",
+    "learner": "build.learner",
+    "course": "build.course",
+    "solutions": "build.rendering",
+    "grade": "grading.grade",
+    "check-course": "grading.check_course",
+    "feedback": "grading.feedback",
+    "doctor": "grading.doctor",
+    "report": "grading.report",
+}
 
 
 def _module(command: str) -> str:
     return f"autograder.{_MODULES.get(command, command)}"
 
 
+def _installed(command: str) -> bool:
+    """Whether the command is part of this installation; the package for learners leaves most of them out."""
+    return (Path(__file__).parents[1] / f"{_module(command).replace('.', '/')}.py").is_file()
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command; errors of the project become one message and exit code 2."""
     arguments = sys.argv[1:] if argv is None else argv
-    commands = {name: text for name, text in COMMANDS.items() if find_spec(_module(name))}
+    commands = {name: text for name, text in COMMANDS.items() if _installed(name)}
     if not arguments or arguments[0] not in commands:
         print("usage: python -m autograder COMMAND ...\n")
         print("\n".join(f"  {name:12} {text}" for name, text in commands.items()))

@@ -1,73 +1,49 @@
-"""An nbgrader course directory, for an instructor: `make course`.
+"""Where a course meets nbgrader: its steps of a release, and two changes to its `autograde`.
 
-    make course                                     build/course
-    make course OUT=~/rsft COURSE_SALT=2026-spring  elsewhere, with variants that only this course has
-
-`source/` holds the notebooks with their solutions; nbgrader's `generate_assignment` makes what students get
-and `python -m autograder grade` marks it. An existing gradebook in the folder stays as it is.
-
-The course's settings change two things in `nbgrader autograde`. `RefuseUnsandboxed`: it runs notebooks with
-the rights of whoever started it, so it needs a setting that says that these are trusted. `RestoreChecks`:
+A course's `nbgrader_config.py` names the changes. `RefuseUnsandboxed`: autograde runs notebooks with the
+rights of whoever started it, so it needs a setting that says that these are trusted. `RestoreChecks`:
 notebooks come back with check cells deleted, copied, or without the metadata by which nbgrader knows them;
 stock nbgrader then gives 0 without a word, or stops.
 """
 
 from __future__ import annotations
 
-import argparse
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from nbconvert.exporters import NotebookExporter
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from nbgrader.api import Gradebook
+from nbgrader.converters import GenerateAssignment
 from nbgrader.converters.base import NbGraderException
 from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets import Bool
+from traitlets.config import Config
+from traitlets.utils.importstring import import_item
 
-from autograder.numbers import ROOT
-from autograder.release import CONFIG, SOLUTIONS, scripts, solved
-
-README = """\
-Release: `nbgrader generate_assignment NAME`, then hand out release/NAME.
-Grade: `python -m autograder grade HANDED_IN --course .` (a folder or a zip, as downloaded) runs every
-notebook in a sandbox and fills gradebook.db, results.csv, canvas.csv and feedback/.
-`python -m autograder doctor` tries beforehand whether the sandbox holds on this machine, and
-`python -m autograder check-course .` whether the solutions in source/ get all points.
-By hand: `jupyter lab` in this folder, menu Nbgrader > Formgrader > Manual Grading. Afterwards
-`python -m autograder feedback --course .` writes feedback/ and the tables anew with what you gave there.
-`python -m autograder report --course .` writes a page on each assignment.
-`nbgrader autograde`, and the bolt in formgrader, would run strangers' notebooks with your rights: refused.
-`c.RefuseUnsandboxed.trust_submissions = True` in nbgrader_config.py allows it, for people whom you trust.
-Run these with the environment that holds rslib activated: nbgrader needs its tools on the PATH.
-"""
-
-
-def build(out: Path, salt: str = "", solutions: Path = SOLUTIONS) -> list[Path]:
-    """Write the course directory and return its notebooks; `salt` goes into the setup cells."""
-    found = [_notebook(script, out, salt) for script in scripts(solutions)]
-    out.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(CONFIG, out / "nbgrader_config.py")
-    (out / "README.md").write_text(README, encoding="utf-8")
-    return found
-
-
-def _notebook(script: Path, out: Path, salt: str) -> Path:
-    text = solved(script, salt)
-    target = out / "source" / script.stem / f"{script.stem}.ipynb"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(text, encoding="utf-8", newline="\n")
-    return target
-
-
+LAZY = "skip_unneeded"
+"""Key in a notebook's metadata: `grade` may leave out released cells that no answer needs."""
 REFUSED = (
     "nbgrader would run these notebooks with your own rights, outside of any sandbox, so nothing was run. "
     "Use `python -m autograder grade submitted --course .`, which runs them in one. For notebooks of people "
     "whom you trust: `c.RefuseUnsandboxed.trust_submissions = True` in nbgrader_config.py."
 )
+
+
+def processed(nb: NotebookNode, steps: Sequence[type], config: Config, resources: dict | None = None) -> str:
+    """The text of a notebook after some of nbgrader's steps, with the settings of a course."""
+    exporter = NotebookExporter(config=Config(Exporter={"default_preprocessors": []}, **config))
+    for step in steps:
+        exporter.register_preprocessor(step)
+    return exporter.from_notebook_node(nb, resources)[0]
+
+
+def release_steps(config: Config) -> list[type]:
+    """What `nbgrader generate_assignment` does to a notebook, in its order, with the settings of a course."""
+    known = config.get("GenerateAssignment", {}).get("preprocessors")
+    steps = known if known is not None else GenerateAssignment.class_traits()["preprocessors"].default()
+    return [import_item(step) if isinstance(step, str) else step for step in steps]
 
 
 class RefuseUnsandboxed(NotebookExporter):
@@ -124,14 +100,3 @@ class RestoreChecks(NbGraderPreprocessor):
         note = f"*The check cell `{source}` {what}. It was restored for marking.*"
         nb.cells.insert(nb.cells.index(cell), new_markdown_cell(note))
         self.log.warning("The check cell %s %s; it was restored.", name, what)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write the course directory."""
-    parser = argparse.ArgumentParser(prog="python -m autograder course", description="An nbgrader course.")
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "course", help="default: build/course")
-    parser.add_argument("--salt", default="", help="a text that draws this course's variants")
-    options = parser.parse_args(argv)
-    found = build(options.out.expanduser(), options.salt)
-    print(f"{len(found)} notebooks in {options.out}; its README.md names the commands.")
-    return 0

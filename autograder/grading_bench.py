@@ -22,10 +22,10 @@ from typing import Any
 
 import nbformat
 
-from autograder.course import build
-from autograder.doctor import milliseconds
+from autograder.build.course import build
+from autograder.build.placeholders import RESULTS, ROOT
+from autograder.grading.doctor import milliseconds
 from autograder.grading.sandbox import Sandbox
-from autograder.numbers import RESULTS, ROOT
 
 CONFIG = 'c = get_config()\nc.ClearSolutions.code_stub = {"python": "..."}\n'
 TRAINS = """

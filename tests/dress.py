@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from autograder.catalogue import Answer
+from autograder.build.catalogue import Answer
 
 HEAD = """
 def _inside(act, value):

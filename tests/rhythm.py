@@ -10,8 +10,8 @@ from itertools import groupby, pairwise
 
 from IPython.core.inputtransformer2 import TransformerManager
 
+from autograder.build.release import Cell
 from autograder.exercise import Exercise
-from autograder.release import Cell
 from tests.test_glossary import forbidden
 
 ROW, LINES, WORDS = 3, 20, 90

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from autograder import __main__
+from autograder.build.release import instructor
+from autograder.build.rendering import REGION
 from autograder.exercises import find
-from autograder.release import instructor
-from autograder.rendering import REGION
 
 pytest.importorskip("jupyterlab")
 browser = pytest.importorskip("tests.browser")

@@ -7,8 +7,9 @@ from functools import cache
 
 import pytest
 
-from autograder import catalogue, exercises
-from autograder.catalogue import Answer
+from autograder import exercises
+from autograder.build import catalogue
+from autograder.build.catalogue import Answer
 from autograder.exercise import ANSWERED, Variant
 from autograder.verdict import Verdict, grade
 from autograder.work import Work

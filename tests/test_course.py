@@ -17,10 +17,10 @@ from nbgrader.api import Gradebook
 from nbgrader.apps import NbGraderAPI, NbGraderApp
 from traitlets.config import PyFileConfigLoader
 
-from autograder import course
 from autograder.__main__ import COMMANDS, main
-from autograder.release import NOTEBOOKS, SOLUTIONS, instructor, release, scripts
-from autograder.rendering import REGION
+from autograder.build import course
+from autograder.build.release import NOTEBOOKS, SOLUTIONS, instructor, release, scripts
+from autograder.build.rendering import REGION
 from tests.toy_course import toy_script
 
 NAME = "90_toy"

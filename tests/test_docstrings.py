@@ -11,7 +11,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # The catalogue's files are answers of learners, and nbgrader's settings are no module.
 LEARNERS = (ROOT / "autograder" / "wrong").glob("*.py")
-AUTOGRADER = {*(ROOT / "autograder").rglob("*.py")} - {*LEARNERS, ROOT / "autograder" / "nbgrader_config.py"}
+AUTOGRADER = {*(ROOT / "autograder").rglob("*.py")} - {
+    *LEARNERS,
+    ROOT / "autograder" / "build" / "nbgrader_config.py",
+}
 SOURCES = sorted([*(ROOT / "rslib").rglob("*.py"), *AUTOGRADER])
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 by_file = pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))

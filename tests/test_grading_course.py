@@ -8,8 +8,8 @@ import sys
 import nbformat
 import pytest
 
-from autograder import report
-from autograder.course import build
+from autograder.build.course import build
+from autograder.grading import report
 from autograder.grading.plan import Course
 from rslib.errors import DataError
 from tests import grading

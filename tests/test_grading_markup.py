@@ -19,8 +19,7 @@ import soupsieve
 from nbconvert.exporters import HTMLExporter
 from traitlets.config import Config
 
-from autograder import doctor
-from autograder.grading import outputs
+from autograder.grading import doctor, outputs
 from autograder.grading.pages import as_typed, feedback, typed
 from tests import markup
 

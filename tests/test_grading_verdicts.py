@@ -9,7 +9,8 @@ import re
 
 import pytest
 
-from autograder import catalogue, exercises
+from autograder import exercises
+from autograder.build import catalogue
 from autograder.exercise import Variant
 from autograder.grading import sandbox as walls
 from autograder.grading.examine import hello

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from autograder import doctor, grade
-from autograder.grading import places
+from autograder.grading import doctor, grade, places
 from autograder.grading import sandbox as sandbox_module
 from autograder.grading.examine import hello
 from autograder.grading.isolate import Limits

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autograder import catalogue, choice, exercises, learner
+from autograder import choice, exercises
+from autograder.build import catalogue, learner
 from autograder.exercise import NOTED, Variant
 from autograder.exercises import nb05_panels as panels
 from autograder.exercises import nb08_2

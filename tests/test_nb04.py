@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from autograder import exercises
-from autograder.catalogue import answers
+from autograder.build.catalogue import answers
 from autograder.exercise import Variant
 from autograder.exercises import nb04_1, nb04_2, nb04_5
 from autograder.exercises.nb04_3 import memoize

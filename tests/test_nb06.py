@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from autograder import exercises
-from autograder.catalogue import answers
+from autograder.build.catalogue import answers
 from autograder.exercise import Variant
 from autograder.exercises import nb06_1, nb06_2, nb06_3
 from autograder.verdict import grade

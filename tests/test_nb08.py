@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from autograder import exercises
+from autograder.build.release import instructor, release, scripts
 from autograder.exercise import Variant
 from autograder.exercises import nb08_1, nb08_2, nb08_3
 from autograder.keys import nb08_2 as keys
-from autograder.release import instructor, release, scripts
 from autograder.verdict import grade
 from autograder.work import Work
 from rslib.ledger import Ledger

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from autograder import exercises
+from autograder.build.release import Cell, read, scripts
 from autograder.exercise import Exercise, Part
-from autograder.release import Cell, read, scripts
 from tests.rhythm import RULES, Notebook
 
 SCRIPTS = scripts()

@@ -12,8 +12,8 @@ import nbformat
 import pytest
 import yaml
 
-from autograder import numbers
-from autograder.release import NOTEBOOKS, ROOT, instructor, main, release, scripts, solved
+from autograder.build import placeholders
+from autograder.build.release import NOTEBOOKS, ROOT, instructor, main, release, scripts, solved
 from rslib.errors import ConfigError
 from tests.toy_course import toy_script
 
@@ -119,7 +119,7 @@ def test_the_setup_cell_is_short_and_installs_the_version_it_was_built_from(toy)
 
     source = cells_of(release(toy))["setup"].source
     assert len(source.splitlines()) <= 6
-    assert f'--no-deps "rslib @ git+{numbers.repository()}@v{__version__}"' in source
+    assert f'--no-deps "rslib @ git+{placeholders.repository()}@v{__version__}"' in source
     assert source.endswith('runs = begin("90", student="")')
     compile(source, "setup", "exec")
     assert all(name in source for name in autograder.__all__)
@@ -142,7 +142,7 @@ def test_the_setup_cell_installs_on_colab_only(toy, tmp_path):
 
 def test_an_id_stays_when_a_number_of_the_text_or_the_salt_changes(toy, monkeypatch):
     before = [cell.id for cell in instructor(toy).cells]
-    monkeypatch.setattr("autograder.numbers.__version__", "9.9.9")
+    monkeypatch.setattr("autograder.build.placeholders.__version__", "9.9.9")
     assert [cell.id for cell in instructor(toy, "salt").cells] == before
 
 
@@ -153,7 +153,8 @@ def test_equal_cells_get_different_ids(toy):
 
 def test_two_processes_make_the_same_bytes(toy):
     code = (
-        "import sys; from pathlib import Path; from autograder import exercises, release\n"
+        "import sys; from pathlib import Path; from autograder import exercises\n"
+        "from autograder.build import release\n"
         "exercises.__path__.append(sys.argv[2]); print(release.release(Path(sys.argv[1])), end='')"
     )
     command = [sys.executable, "-c", code, str(toy), str(toy.parents[1] / "exercises")]
@@ -283,14 +284,14 @@ def test_a_card_comes_from_the_exercise(toy):
 def test_a_number_comes_from_a_result_file(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps({"x": [{"y": 1.0}, {"y": 2.5}], "n": 800}))
     text = "{{a.json:x.1.y|.2f}} {{a.json:x.-1.y|+.1f}} {{a.json:x.*.y|.2f}} {{a.json:n|,}} {{ a.json:n|d }}"
-    assert numbers.expand(text, "here", tmp_path) == "2.50 +2.5 1.75 800 800"
+    assert placeholders.expand(text, "here", tmp_path) == "2.50 +2.5 1.75 800 800"
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "true", "null", '"2"', "[1]"])
 def test_what_is_not_a_finite_number_is_refused(tmp_path, value):
     (tmp_path / "a.json").write_text(f'{{"x": {value}}}')
     with pytest.raises(ConfigError, match="is not a number"):
-        numbers.expand("{{a.json:x|.2f}}", "here", tmp_path)
+        placeholders.expand("{{a.json:x|.2f}}", "here", tmp_path)
 
 
 def test_braces_in_code_are_left_alone(toy):

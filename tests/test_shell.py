@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from autograder import __main__
-from autograder.release import solved
+from autograder.build.release import solved
 from tests.toy_course import toy_script
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from nbformat import NotebookNode
 
-from autograder import rendering
-from autograder.release import scripts
+from autograder.build import rendering
+from autograder.build.release import scripts
 from rslib.errors import DataError
 from tests.rhythm import longest_gap
 from tests.toy_course import toy_script

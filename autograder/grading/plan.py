@@ -28,10 +28,10 @@ from nbgrader.utils import find_all_files
 from traitlets.config import Config, PyFileConfigLoader
 
 from autograder import exercises
+from autograder.course import LAZY, processed, release_steps
 from autograder.grading import names
 from autograder.grading.examine import reads
 from autograder.grading.needed import binds, imports, without_magics
-from autograder.release import LAZY, processed, release_steps
 from rslib.errors import ConfigError, DataError
 
 CHECK = re.compile(r"""^check\(\s*["']([\w.]+)["']\s*\)$""")

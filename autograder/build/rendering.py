@@ -20,8 +20,8 @@ from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
-from autograder.numbers import ROOT
-from autograder.release import instructor, scripts
+from autograder.build.placeholders import ROOT
+from autograder.build.release import instructor, scripts
 from autograder.session import RUNS
 from rslib.errors import DataError
 

@@ -12,9 +12,9 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from autograder.grade import add_sandbox, limits_of, sandbox_of
 from autograder.grading import guard, run
 from autograder.grading.book import Journal
+from autograder.grading.grade import add_sandbox, limits_of, sandbox_of
 from autograder.grading.needed import without_magics
 from autograder.grading.plan import Course, Plan
 from autograder.grading.score import Grader

@@ -13,8 +13,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from autograder.build.placeholders import ROOT
 from autograder.grading.sandbox import PACKAGE, SEEN
-from autograder.numbers import ROOT
 from rslib.errors import ConfigError
 
 MARKING = (

@@ -23,7 +23,7 @@ from autograder import exercises
 from rslib import __version__
 from rslib.errors import ConfigError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "results"
 PLACEHOLDER = re.compile(r"\{\{(.+?)\}\}")
 

@@ -22,8 +22,8 @@ from typing import Any
 from autograder.exercise import Exercise
 from rslib.errors import ConfigError
 
-ROOT = Path(__file__).parent.parent
-WRONG = Path(__file__).parent / "wrong"
+ROOT = Path(__file__).parents[2]
+WRONG = ROOT / "autograder" / "wrong"
 SOLUTIONS = ROOT / "solutions"
 REGION = re.compile(r"^[ \t]*### (BEGIN|END) SOLUTION[ \t]*\n", re.MULTILINE)
 

@@ -23,26 +23,22 @@ from pathlib import Path
 import jupytext
 import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
-from nbconvert.exporters import NotebookExporter
 from nbformat import NotebookNode
-from nbgrader.converters import GenerateAssignment
 from nbgrader.nbgraderformat import ValidationError
 from nbgrader.preprocessors import SaveCells
-from traitlets.config import Config, PyFileConfigLoader
-from traitlets.utils.importstring import import_item
+from traitlets.config import PyFileConfigLoader
 
 import autograder
 from autograder import exercises
+from autograder.build.placeholders import ROOT, expand, repository
+from autograder.course import LAZY, processed, release_steps
 from autograder.exercise import Exercise
-from autograder.numbers import ROOT, expand, repository
 from rslib import __version__
 from rslib.errors import ConfigError
 
 SOLUTIONS, NOTEBOOKS = ROOT / "solutions", ROOT / "notebooks"
 CONFIG = Path(__file__).with_name("nbgrader_config.py")
 KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
-LAZY = "skip_unneeded"
-"""Key in a notebook's metadata: `grade` may leave out released cells that no answer needs."""
 ROLES = ("setup", "predict", "answer", "check", "memo")
 KEYS = {"role", "exercise", "name"}
 MARKER = re.compile(r"\s*#\s*%%(\s|$)")
@@ -229,21 +225,6 @@ def _metadata(cell: Cell) -> dict[str, str | bool | int | float]:
     if graded or by_hand:
         points = {"points": _exercise(cell).points if graded else _exercise(cell).by_hand}
     return {"grade_id": cell.grade_id, "schema_version": 3, **flags, **points}
-
-
-def processed(nb: NotebookNode, steps: Sequence[type], config: Config, resources: dict | None = None) -> str:
-    """The text of a notebook after some of nbgrader's steps, with the settings of a course."""
-    exporter = NotebookExporter(config=Config(Exporter={"default_preprocessors": []}, **config))
-    for step in steps:
-        exporter.register_preprocessor(step)
-    return exporter.from_notebook_node(nb, resources)[0]
-
-
-def release_steps(config: Config) -> list[type]:
-    """What `nbgrader generate_assignment` does to a notebook, in its order, with the settings of a course."""
-    known = config.get("GenerateAssignment", {}).get("preprocessors")
-    steps = known if known is not None else GenerateAssignment.class_traits()["preprocessors"].default()
-    return [import_item(step) if isinstance(step, str) else step for step in steps]
 
 
 def student_text(nb: NotebookNode) -> str:

@@ -10,7 +10,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,6 @@ from autograder.exercises import nb05_panels as panels
 from autograder.exercises import nb08_2
 from autograder.grading import sandbox
 from autograder.keys import nb07_3, questions
-from autograder.keys.questions import MODULES
 from autograder.verdict import grade
 from autograder.work import Work
 from rslib.arena.claims import verdict_of
@@ -50,7 +48,7 @@ def marked(exercise, answer, student, course, folder):
 def guess(exercise, variant, rng):
     """A random answer of the right form."""
     handed = exercises.find(exercise).given(variant)
-    if exercise in MODULES:
+    if exercise in questions.EXERCISES:
         return {
             q.id: choice.LETTERS[rng.integers(len(q.answers))]
             + (str(rng.integers(len(q.reasons)) + 1) if q.reasons else "")
@@ -77,13 +75,13 @@ def guesser():
     rng, found = np.random.default_rng(0), {}
     for exercise in CHOICE:
         rows = []
-        known = exercise in MODULES or exercise == "5.2"
+        known = exercise in questions.EXERCISES or exercise == "5.2"
         for k in range(1 if known else GUESSES):
             variant = Variant(f"guesser {k}", "", exercise)
             outcomes = marked(exercise, guess(exercise, variant, rng), variant.student, "", ".")
             rows.append([o.passed for o in outcomes])
         shares = np.mean(rows, axis=0)
-        if exercise in MODULES:
+        if exercise in questions.EXERCISES:
             asked = exercises.find(exercise).given(Variant("", "", exercise)).questions
             shares = np.array([1 / (len(q.answers) * max(len(q.reasons), 1)) for q in asked])
         found[exercise] = [(float(p), o.out_of) for p, o in zip(shares, outcomes, strict=True)]
@@ -199,13 +197,12 @@ def test_with_a_classs_package_a_thief_gets_no_more_than_a_guesser(package, tmp_
 # What lies open says nothing --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("exercise", sorted(set(MODULES) - {"1.2"}))
+@pytest.mark.parametrize("exercise", sorted(set(questions.EXERCISES) - {"1.2"}))
 def test_what_learners_have_is_the_same_whichever_option_is_right(exercise, monkeypatch):
-    module = import_module(f"autograder.keys.{MODULES[exercise]}")
-    before = questions.content()[exercise]
-    turned = [replace(q, answers=_turned(q.answers), reasons=_turned(q.reasons)) for q in module.QUESTIONS]
-    monkeypatch.setattr(module, "QUESTIONS", turned)
-    assert [q.answers[0] for q in turned] != [q.answers[0] for q in module.QUESTIONS] or turned
+    before, pool = questions.content()[exercise], questions.pool(exercise)
+    turned = [replace(q, answers=_turned(q.answers), reasons=_turned(q.reasons)) for q in pool]
+    monkeypatch.setattr(questions, "pool", lambda _: turned)
+    assert all(new.answers[0] != old.answers[0] for new, old in zip(turned, pool, strict=True))
     assert questions.content()[exercise] == before
 
 
@@ -220,7 +217,7 @@ def _turned(options):
 def test_no_idea_and_no_feedback_lies_in_what_a_submission_sees():
     texts = [source.read_text(encoding="utf-8") for source, name in sandbox.course_files() if name != "rslib"]
     everything = "\n".join(texts)
-    for exercise in MODULES:
+    for exercise in questions.EXERCISES:
         for question in questions.sheet(exercise).questions:
             for option in (*question.answers, *question.reasons):
                 assert not option.feedback or option.feedback[:40] not in everything

@@ -7,7 +7,7 @@ import pytest
 
 from autograder.exercise import CheckFailed, Variant
 from autograder.exercises import nb02_2, nb02_3, nb02_4, nb02_scorers
-from autograder.keys import nb02_1
+from autograder.keys import questions
 from autograder.keys.questions import grade_question, lint
 from autograder.work import Work
 
@@ -16,15 +16,17 @@ VARIANTS = [Variant(f"learner {k}", "2026", "2.3") for k in range(300)]
 
 
 def test_no_question_gives_its_key_away():
-    assert lint(nb02_1.QUESTIONS) == []
+    assert lint(questions.pool("2.1")) == []
     for tier in ("answers", "reasons"):
-        shortest = [min(getattr(q, tier), key=lambda o: len(o.text)).idea == "" for q in nb02_1.QUESTIONS]
+        shortest = [
+            min(getattr(q, tier), key=lambda o: len(o.text)).idea == "" for q in questions.pool("2.1")
+        ]
         assert np.mean(shortest) <= 0.5, tier
 
 
 def test_every_wrong_option_tells_its_own_feedback():
     texts = []
-    for question in nb02_1.QUESTIONS:
+    for question in questions.pool("2.1"):
         key = question.label(ADA)
         for tier in ("answer", "reason"):
             for k in range(1, 4):

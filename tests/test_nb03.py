@@ -9,9 +9,7 @@ from autograder import exercises
 from autograder.exercise import ANSWERED, CheckFailed, Variant, same
 from autograder.exercises import nb03_1, nb03_2, nb03_3, nb03_given
 from autograder.experiments import nb03
-from autograder.keys import nb03_2 as keys
-from autograder.keys import nb04_4
-from autograder.keys.questions import lint
+from autograder.keys.questions import lint, pool
 from autograder.verdict import grade
 from autograder.work import Work
 from rslib import theory
@@ -70,19 +68,19 @@ def test_a_number_at_random_never_passes_the_code_exercises():
 
 def test_a_guessed_letter_and_digit_is_right_once_in_sixteen():
     variant = Variant("ada", "", "3.2")
-    for question in keys.QUESTIONS:
+    for question in pool("3.2"):
         labels = [a + d for a in "ABCD" for d in "1234"]
         assert [label for label in labels if label == question.label(variant)] == [question.label(variant)]
         assert (len(question.answers), len(question.reasons)) == (4, 4)
 
 
 def test_the_questions_pass_the_lint():
-    assert lint(keys.QUESTIONS) == []
+    assert lint(pool("3.2")) == []
 
 
 @pytest.mark.parametrize(
     ("questions", "tier"),
-    [(keys.QUESTIONS, "answers"), (keys.QUESTIONS, "reasons"), (nb04_4.QUESTIONS, "reasons")],
+    [(pool("3.2"), "answers"), (pool("3.2"), "reasons"), (pool("4.4"), "reasons")],
 )
 def test_the_key_is_no_more_often_the_shortest_than_chance_and_a_tenth(questions, tier):
     """Who guesses by length can guess by either end. The verdicts of 4.4 are three words, always the same."""

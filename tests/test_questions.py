@@ -8,9 +8,10 @@ from autograder import choice, exercises, handouts
 from autograder.choice import Sheet
 from autograder.exercise import Variant
 from autograder.keys import questions
-from autograder.keys.questions import MODULES, lint, sheet
+from autograder.keys.questions import EXERCISES, lint, parse, sheet
 from autograder.verdict import grade
 from autograder.work import Work
+from rslib.errors import ConfigError
 
 
 def shown(student: str = "") -> dict[str, Sheet]:
@@ -20,7 +21,7 @@ def shown(student: str = "") -> dict[str, Sheet]:
     return {id: sheet for id, sheet in found.items() if isinstance(sheet, Sheet)}
 
 
-SHEETS = {id: sheet(id) for id in MODULES}
+SHEETS = {id: sheet(id) for id in EXERCISES}
 """The same with their keys."""
 each = pytest.mark.parametrize("id", SHEETS)
 
@@ -93,3 +94,21 @@ def test_what_given_hands_out_is_what_the_exercise_says():
         handed = handouts.handout(variant)
         assert (handed is None) == (exercise.given is None), exercise.id
         assert handed is None or repr(handed) == repr(exercise.given(variant)), exercise.id
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "## Why?\n= Yes\n- No\n  F01: Look again.\n",
+        "## a. Why?\n- No\n  F01: Look again.\n= Yes\n",
+        "## a. Why?\n= Yes\n= No\n",
+        "## a. Why?\n= Yes\n- No\n",
+        "## a. Why?\n= Yes\n- No\n   F01: Look again.\n",
+        "## a. Why?\n= Yes\n- No\n  Look again.\n",
+        "## a. Why?\n= Yes\n- No\n  F01: Look again.\na word that stands nowhere\n",
+        "## a. Why?\n= Yes\n- No\n  F01: Look again.\nbecause\n- No\n  F01: Look again.\n",
+    ],
+)
+def test_a_text_with_a_line_that_does_not_belong_there_is_refused(text):
+    with pytest.raises(ConfigError, match="question"):
+        parse(text)

@@ -2,8 +2,20 @@
 
     python -m autograder.keys.questions     writes autograder/questions.json, which holds no key
 
-In the source the right option stands first and every other one names its misconception. A wrong reason earns
-nothing: right by luck is not right.
+The questions of exercise 3.2 stand in `3_2.txt` beside this file, those of COMPUTED in a module. The right
+option comes first and every other one names its misconception. A wrong reason earns nothing: right by luck is
+not right. A text looks like this; what is indented by four blanks or more continues the line above it:
+
+    Some words about the exercise.                  a line "answers: alphabetical" means Question.fixed
+
+    ## a. The question's text.
+    = the right answer
+    - a wrong answer
+      F39: its misconception, and what a learner is told who chooses it
+    because                                         a question may have no reasons
+    = the right reason
+    - a wrong reason
+      log n: its idea, and what is told
 """
 
 from __future__ import annotations
@@ -12,7 +24,10 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from importlib import import_module
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -78,11 +93,60 @@ def _places(texts: Sequence[str], options: Sequence[Option]) -> list[int]:
     return [place[text] for text in texts]
 
 
-MODULES = {
-    "1.2": "nb01_2", "1.4": "nb01_4", "2.1": "nb02_1", "3.2": "nb03_2",
-    "4.4": "nb04_4", "5.4": "nb05_4", "7.4": "nb07_4", "8.4": "nb08_4",
-}  # fmt: skip
-"""Exercise -> the module here that holds its QUESTIONS."""
+# Where the questions come from -----------------------------------------------------------------------------
+
+FOLDER = Path(__file__).parent
+COMPUTED = {"1.2": "nb01_2", "1.4": "nb01_4"}
+"""Exercise -> the module here that makes its QUESTIONS."""
+EXERCISES = tuple(sorted([*COMPUTED, *(path.stem.replace("_", ".") for path in FOLDER.glob("*.txt"))]))
+"""Every exercise with choice questions."""
+OPTION = re.compile(r"(=|-) (.+)(?:\n  (\S[^:]*): (.+))?\n")
+
+
+@cache
+def pool(exercise: str) -> tuple[Question, ...]:
+    """All questions of an exercise with their keys. Raises ConfigError where its text cannot be read."""
+    module = _module(exercise)
+    if module:
+        return module.QUESTIONS
+    path = FOLDER / f"{exercise.replace('.', '_')}.txt"
+    return parse(path.read_text(encoding="utf-8"))
+
+
+def _module(exercise: str) -> ModuleType | None:
+    return import_module(f"autograder.keys.{COMPUTED[exercise]}") if exercise in COMPUTED else None
+
+
+def parse(text: str) -> tuple[Question, ...]:
+    r"""The questions of a text in the format above. Raises ConfigError for a line that does not belong there.
+
+    >>> [question] = parse("## a. Is it?\n= Yes,\n    it is\n- No\n  F01: Look again.\n")
+    >>> question.answers
+    (Option(text='Yes, it is', idea='', feedback=''), Option(text='No', idea='F01', feedback='Look again.'))
+    """
+    head, *blocks = re.split(r"^## ", text, flags=re.MULTILINE)
+    fixed = "answers: alphabetical" in head.splitlines()
+    return tuple(_question(block, fixed) for block in blocks)
+
+
+def _question(block: str, fixed: bool) -> Question:
+    title, _, options = re.sub(r"\n {4,}", " ", block.strip() + "\n").partition("\n")
+    id, dot, text = title.partition(". ")
+    if not dot:
+        raise ConfigError(f"a question begins with {title!r}", fix="Begin it with its letter: '## a. Why?'.")
+    answers, *reasons = re.split(r"^because\n", options, flags=re.MULTILINE)
+    return Question(id, text, _options(id, answers), _options(id, "".join(reasons)), fixed)
+
+
+def _options(id: str, tier: str) -> tuple[Option, ...]:
+    rows = list(OPTION.finditer(tier))
+    unread, marks = OPTION.sub("", tier), "".join(row[1] for row in rows)
+    if unread or not re.fullmatch("(=-+)?", marks):
+        raise ConfigError(
+            f"question {id}: its options cannot be read" + (f" near {unread.strip()!r}" if unread else ""),
+            fix="Write the right one first ('= text'), then each wrong one ('- text') with '  idea: why'.",
+        )
+    return tuple(Option(row[2], row[3] or "", row[4] or "") for row in rows)
 
 
 @dataclass(frozen=True)
@@ -96,8 +160,8 @@ class KeySheet:
 def sheet(exercise: str, variant: Variant | None = None) -> KeySheet:
     """The questions of an exercise with their keys; by default in the common variant."""
     variant = variant or Variant("", "", exercise)
-    module = import_module(f"autograder.keys.{MODULES[exercise]}")
-    drawn = module.drawn(variant) if hasattr(module, "drawn") else module.QUESTIONS
+    module = _module(exercise)
+    drawn = module.drawn(variant) if hasattr(module, "drawn") else pool(exercise)
     return KeySheet(tuple(drawn), variant)
 
 
@@ -187,13 +251,13 @@ def _key_is_longest(options: Sequence[Option]) -> bool:
 
 def content() -> dict[str, Any]:
     """What questions.json holds: the questions without their keys, and which of 1.2 are drawn together."""
-    found = {}
-    for exercise, name in MODULES.items():
-        module = import_module(f"autograder.keys.{name}")
-        found[exercise] = {"questions": [asdict(q.asked()) for q in module.QUESTIONS]}
+    result: dict[str, Any] = {}
+    for exercise in EXERCISES:
+        result[exercise] = {"questions": [asdict(q.asked()) for q in pool(exercise)]}
+        module = _module(exercise)
         if hasattr(module, "DECKS"):
-            found[exercise] = {"questions": by_text(module.QUESTIONS), "decks": module.DECKS}
-    return json.loads(json.dumps(found))
+            result[exercise] = {"questions": by_text(module.QUESTIONS), "decks": module.DECKS}
+    return json.loads(json.dumps(result))
 
 
 def by_text(pool: Sequence[Question]) -> list[dict[str, Any]]:

@@ -5,10 +5,9 @@ import math
 import numpy as np
 
 from autograder.exercise import Variant
-from autograder.keys.nb03_2 import QUESTIONS
-from autograder.keys.questions import given
+from autograder.keys.questions import given, pool
 
-VARIANT, sheet = Variant("", "", "3.2"), given("3.2")
+VARIANT, sheet, QUESTIONS = Variant("", "", "3.2"), given("3.2"), pool("3.2")
 meaning = {q.id: q.label(VARIANT) for q in QUESTIONS}
 
 

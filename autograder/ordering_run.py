@@ -107,7 +107,7 @@ class _Table:
     """The things that the cards have made so far; each method is a card and says in words what it did."""
 
     def __init__(self, stages: Stages, size: Size, seed: int) -> None:
-        from rslib.pipeline import load_prompts
+        from rslib.prompts import load_prompts
         from rslib.tables import take
 
         self.stages, self.size, self.seed = stages, size, seed

@@ -14,7 +14,8 @@ from rslib import errors
 if TYPE_CHECKING:
     from rslib.finetuning import finetune
     from rslib.models import load_policy, load_reward_model
-    from rslib.pipeline import evaluate, load_prompts, run
+    from rslib.pipeline import evaluate, run
+    from rslib.prompts import load_prompts
     from rslib.sampling import sample
     from rslib.scoring import score
     from rslib.selection import select
@@ -42,7 +43,7 @@ _HOME = {
     "score": "scoring",
     "select": "selection",
     "finetune": "finetuning",
-    "load_prompts": "pipeline",
+    "load_prompts": "prompts",
     "evaluate": "pipeline",
     "run": "pipeline",
 }

@@ -169,7 +169,7 @@ def _add_prompts(parser: argparse.ArgumentParser, split: str) -> None:
 
 
 def _prompts(args: argparse.Namespace) -> Dataset:
-    from rslib.pipeline import EMBEDDED, load_prompts
+    from rslib.prompts import EMBEDDED, load_prompts
 
     if isinstance(args.prompts, int):
         return load_prompts(EMBEDDED, args.split, args.prompts)

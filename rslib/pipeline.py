@@ -6,7 +6,7 @@
 so a run that was stopped or killed goes on where it was when the same call is made again. Beside every
 best-of-n arm stands its control, fine-tuned in the same way on as many random responses of the same pool.
 
-`load_prompts` and `evaluate` are the façade for notebooks, without a run folder.
+`evaluate` is the façade for notebooks, without a run folder.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rslib import store, tables, world
+from rslib import store, tables
 from rslib.config import EvaluateConfig, FinetuneConfig, SampleConfig, require, unknown_name
 from rslib.errors import ConfigError
 from rslib.evaluation import Report, round_entry
 from rslib.progress import note
+from rslib.prompts import EMBEDDED, as_prompts, first_rows, load_prompts
 from rslib.stages import (
     Checkpoint,
     Stages,
     finetune_folder,
+    judged,
     matched_random,
     sample_part,
     score_part,
     select_rows,
     with_gold,
-    with_reference,
 )
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
     from rslib.models import Policy, RewardModel
 
-EMBEDDED = "tiny"
 BASE, CONTROL = "base", "random"
 """Arms of every report: the starting policy, and the matched random control."""
 EVALUATION_PROMPTS = 400
@@ -372,7 +372,7 @@ def _begin(config: RunConfig, steps: Steps, folder: store.RunFolder) -> _Run:
         },
         dataclasses.asdict(config) | {"steps": steps.name},
     )
-    judged_on = steps.heldout(slices, _first_rows(heldout, _heldout_size(config, heldout)))
+    judged_on = steps.heldout(slices, first_rows(heldout, _heldout_size(config, heldout)))
     shared = {text for part in slices for text in part["prompt"][:]} & set(judged_on["prompt"][:])
     if shared:
         note(f"{len(shared)} evaluation prompts are also trained on: the evaluation flatters", folder.show)
@@ -463,28 +463,6 @@ def _timeless(value: Any) -> Any:
 # The façade ---------------------------------------------------------------------------------------
 
 
-def load_prompts(
-    source: str | Path | Sequence[str] = EMBEDDED, split: str = "train", limit: int | None = None
-) -> Dataset:
-    """A prompts table: of the embedded world ("tiny", with its `split`), of a file, or of a list of strings.
-
-    `limit` keeps the first rows. Files are .txt (one prompt a line), .jsonl, .json or .csv with a column
-    `prompt`.
-    Raises ConfigError for an unknown split or a limit that the source cannot fill, DataError for a missing,
-    empty or malformed file, blank prompts, or ids that occur twice.
-    """
-    if source == EMBEDDED:
-        return world.load_prompts(split, limit)
-    table = tables.read_prompts(source) if isinstance(source, (str, Path)) else tables.as_prompts(source)
-    return table if limit is None else _first_rows(table, limit)
-
-
-def _first_rows(table: Dataset, limit: int) -> Dataset:
-    fix = f"Use 1 to {len(table)}, as many as there are."
-    require(1 <= limit <= len(table), f"the limit of prompts is {limit}", "load_prompts", fix)
-    return tables.take(table, range(limit))
-
-
 def evaluate(
     tuned: Policy,
     *,
@@ -502,14 +480,10 @@ def evaluate(
     Raises the errors of `sample` and `score`, ConfigError for an unknown split.
     """
     config = config or EvaluateConfig()
-    table = (
-        load_prompts(EMBEDDED, split, EVALUATION_PROMPTS) if prompts is None else tables.as_prompts(prompts)
-    )
+    table = load_prompts(EMBEDDED, split, EVALUATION_PROMPTS) if prompts is None else as_prompts(prompts)
     arms = {}
     for arm, policy in {BASE: baseline, "tuned": tuned}.items():
         note(f"evaluate {arm}: {len(table)} prompts x {config.samples_per_prompt} responses", show_progress)
-        responses = sample_part(policy, table, config.sampling())
-        scored = score_part(reward_model, responses)
-        arms[arm] = with_gold(with_reference(None if policy is baseline else baseline, scored))
+        arms[arm] = judged(policy, table, reward_model, config.sampling(), reference=baseline)
     settings = {"evaluate": dataclasses.asdict(config), "policy": tuned.name, "baseline": baseline.name}
     return Report([round_entry(1, arms, n=config.samples_per_prompt)], settings)

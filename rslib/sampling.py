@@ -16,8 +16,9 @@ from rslib.errors import DataError
 from rslib.memo import recalled
 from rslib.models import Policy
 from rslib.progress import Progress
+from rslib.prompts import as_prompts
 from rslib.store import table_bytes, table_from
-from rslib.tables import as_prompts, fingerprint
+from rslib.tables import fingerprint
 
 FEATURES = {
     "sample_id": Value("int64"),

@@ -28,6 +28,7 @@ from rslib import tables
 from rslib.config import closest, require, unknown_name
 from rslib.errors import ConfigError, DataError
 from rslib.progress import note
+from rslib.prompts import check_prompts
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -528,13 +529,14 @@ def reference_responses(prompts: Dataset) -> Dataset:
     They were not drawn: sample_id and seed are -1, logprob is 0 and there are no tokens. Raises DataError
     without the column, or where it is empty.
 
-    >>> prompts = tables.as_prompts([{"prompt": "2 + 2?", "reference": "4"}])
+    >>> from rslib.prompts import as_prompts
+    >>> prompts = as_prompts([{"prompt": "2 + 2?", "reference": "4"}])
     >>> reference_responses(prompts)["response"][:]
     ['4']
     """
     from datasets import Dataset
 
-    tables.check_prompts(prompts)
+    check_prompts(prompts)
     if "reference" not in prompts.column_names:
         fix = "Carry a known-good response with each prompt, as 'reference'."
         raise DataError("no column 'reference'", where="prompts", fix=fix)

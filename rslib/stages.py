@@ -64,6 +64,23 @@ def finetune_folder(
     return finetune(policy, kept, out, config=config, show_progress=show, **hooks)
 
 
+def judged(
+    policy: Policy,
+    prompts: Dataset,
+    reward_model: RewardModel,
+    config: SampleConfig,
+    *,
+    reference: Policy | None = None,
+) -> Dataset:
+    """Responses of `policy` to held-out prompts with `reward`, `reference_logprob` and, where known, gold.
+
+    The rows are prompt-major, `config.n` a prompt. `reference` is the policy to which the KL is measured
+    (None: the policy itself, at distance 0). Raises the errors of `sample`, `score` and `reference_logprobs`.
+    """
+    responses = score_part(reward_model, sample_part(policy, prompts, config))
+    return with_gold(with_reference(None if policy is reference else reference, responses))
+
+
 def with_reference(start: Policy | None, responses: Dataset) -> Dataset:
     """Adds `reference_logprob`, nats under `start`; None says that `start` drew the responses itself."""
     from rslib.scoring import reference_logprobs

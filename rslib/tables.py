@@ -11,18 +11,15 @@ only prompt_id, prompt, sample_id and response; what else they bring is checked 
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rslib.errors import DataError, RewardError, translate_os_error
+from rslib.errors import DataError, RewardError
 
 if TYPE_CHECKING:
     import pyarrow
@@ -51,197 +48,10 @@ REQUIRED: dict[str, tuple[str, ...]] = {
 """Stage -> the columns that its table cannot do without."""
 
 FINISH_REASONS = ("eos", "length")
-_WRITTEN_LATER = [name for name in COLUMNS if name not in REQUIRED["prompts"]]
 _MISSING = {
     "reward": ("no reward column: run score first", "Call score(reward_model, responses), then select."),
     "response": ("no response column: run sample first", "Call sample(policy, prompts)."),
 }
-
-
-# Prompts -----------------------------------------------------------------------------------------------
-
-
-def as_prompts(prompts: Dataset | Sequence[str] | Sequence[Mapping[str, Any]]) -> Dataset:
-    """A checked prompts table from a table, a list of texts, or a list of mappings with a "prompt".
-
-    Prompts without a prompt_id are named p00000, p00001, ... in order. Further columns are carried.
-    Raises DataError, with the row, for no prompts at all, a prompt that is blank or no text, an id that
-    stands twice, or a column that a later stage writes (`response`, `reward`, ...).
-
-    >>> as_prompts(["What is 2 + 2?", "Name a bird."])["prompt_id"][:]
-    ['p00000', 'p00001']
-    """
-    if hasattr(prompts, "column_names"):
-        return _checked_prompt_table(prompts)
-    if isinstance(prompts, (str, bytes, Mapping)) or not isinstance(prompts, Iterable):
-        raise DataError(
-            f"the prompts are one {type(prompts).__name__}, not a list",
-            where="as_prompts",
-            fix="Put a single prompt in a list; of several splits pass one.",
-        )
-    if hasattr(prompts, "to_dict"):  # a pandas table, whose items are the names of its columns
-        prompts = prompts.to_dict("records")
-    return _prompt_records(list(prompts), where="prompts")
-
-
-def read_prompts(path: str | Path) -> Dataset:
-    """Prompts from a file: .txt (one a line), .jsonl, .json (a list), or .csv with a "prompt" column.
-
-    Blank lines at the end do not count; a blank line between prompts is an empty prompt, hence an error.
-    Raises DataError naming the line for what `as_prompts` refuses and for what cannot be read, StoreError
-    when the file is not there or not readable.
-    """
-    path = Path(path)
-    readers = {".txt": _read_txt, ".jsonl": _read_jsonl, ".json": _read_json, ".csv": _read_csv}
-    try:
-        text = path.read_text(encoding="utf-8-sig").rstrip()
-    except UnicodeDecodeError as err:
-        what = f"the file is not UTF-8 (byte {err.start})"
-        raise DataError(what, where=str(path), fix="Save it as UTF-8.") from err
-    except OSError as err:
-        raise translate_os_error(err, where=str(path)) from err
-    if path.suffix.lower() not in readers:
-        what = f"the ending '{path.suffix}' says not how to read the prompts"
-        raise DataError(what, where=str(path), fix=f"Use one of {', '.join(readers)}.")
-    reader = readers[path.suffix.lower()]
-    numbers, records = [], []
-    for number, record in reader(text, str(path)):
-        numbers.append(number)
-        records.append(record)
-    return _prompt_records(records, where=str(path), places=numbers)
-
-
-def check_prompts(table: Dataset) -> None:
-    """Raise DataError unless `table` is a prompts table: ids unique, prompts not blank, at least one row."""
-    _check_columns(table, "prompts")
-    ids, texts = table["prompt_id"][:], table["prompt"][:]
-    _check_ids(ids, "prompts", [f"row {row}" for row in range(len(ids))])
-    for row, text in enumerate(texts):
-        if not text.strip():
-            raise _blank(f"row {row} of prompts, prompt_id '{ids[row]}'")
-
-
-def _checked_prompt_table(table: Dataset) -> Dataset:
-    _require_table(table, "prompts")
-    _refuse_written_later(table.column_names, "prompts")
-    if "prompt_id" not in table.column_names or _kind(table, "prompt_id") == "integer":
-        return _prompt_records(table.to_list(), where="prompts")
-    check_prompts(table)
-    return table
-
-
-def _prompt_records(records: Sequence[Any], where: str, places: Sequence[str] | None = None) -> Dataset:
-    """The table of `records` (strings or mappings); `places` say where each one stands ("line 3")."""
-    from datasets import Dataset
-
-    places = places or [f"row {row}" for row in range(len(records))]
-    if not records:
-        raise DataError("there are no prompts", where=where, fix="Give at least one prompt.")
-    rows = [_prompt_record(record, row, f"{places[row]} of {where}") for row, record in enumerate(records)]
-    _check_ids([row["prompt_id"] for row in rows], where, places)
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    _refuse_written_later(names, where)
-    try:
-        return Dataset.from_dict({name: [row.get(name) for row in rows] for name in names})
-    except (ValueError, TypeError) as err:  # Arrow's errors are ValueErrors
-        raise DataError(
-            f"a column mixes types ({err})", where=where, fix="Give each column values of one type."
-        ) from err
-
-
-def _prompt_record(record: Any, row: int, where: str) -> dict[str, Any]:
-    fields = dict(record) if isinstance(record, Mapping) else {"prompt": record}
-    if "prompt" not in fields:
-        found = ", ".join(map(str, fields)) or "nothing"
-        raise DataError("no 'prompt' here", where=where, fix=f"Name the text 'prompt'; found: {found}.")
-    prompt, prompt_id = fields.pop("prompt"), fields.pop("prompt_id", None)
-    if not isinstance(prompt, str):
-        what = f"the prompt is not text but {type(prompt).__name__}"
-        raise DataError(what, where=where, fix="Give each prompt as text.")
-    if not prompt.strip():
-        raise _blank(where)
-    name = f"p{row:05d}" if prompt_id is None else str(prompt_id)
-    return {"prompt_id": name, "prompt": prompt, **fields}
-
-
-def _check_ids(ids: Sequence[str], where: str, places: Sequence[str]) -> None:
-    if not len(ids):
-        raise DataError("there are no prompts", where=where, fix="Give at least one prompt.")
-    first: dict[str, int] = {}
-    for row, prompt_id in enumerate(ids):
-        before = first.setdefault(prompt_id, row)
-        if before != row or not prompt_id:
-            what = f"the prompt_id '{prompt_id}' stands twice" if prompt_id else "a prompt_id is empty"
-            place = f"{places[before]} and {places[row]}" if prompt_id else places[row]
-            raise DataError(what, where=f"{where}, {place}", fix="Give each prompt an id of its own.")
-
-
-def _refuse_written_later(names: Sequence[str], where: str) -> None:
-    taken = [name for name in names if name in _WRITTEN_LATER]
-    if taken:
-        raise DataError(
-            f"the prompts have a column '{taken[0]}', which a later stage writes",
-            where=where,
-            fix="Rename or drop it; known-good responses can be carried as 'reference'.",
-        )
-
-
-def _blank(where: str) -> DataError:
-    return DataError("the prompt is empty", where=where, fix="Write a prompt there or remove the row.")
-
-
-def _lines(text: str) -> list[str]:
-    # At "\n" alone: str.splitlines would also cut at separators that a prompt may hold.
-    return text.split("\n") if text else []
-
-
-def _read_txt(text: str, where: str) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(_lines(text), start=1):
-        yield f"line {number}", line
-
-
-def _read_jsonl(text: str, where: str) -> Iterator[tuple[str, Any]]:
-    for number, line in enumerate(_lines(text), start=1):
-        yield f"line {number}", _parsed(line, f"line {number} of {where}")
-
-
-def _read_json(text: str, where: str) -> Iterator[tuple[str, Any]]:
-    records = _parsed(text, where) if text else []
-    if not isinstance(records, list):
-        raise DataError(
-            "the file does not hold a list", where=where, fix='Write [{"prompt": ...}, ...] or use .jsonl.'
-        )
-    for number, record in enumerate(records, start=1):
-        yield f"item {number}", record
-
-
-def _read_csv(text: str, where: str) -> Iterator[tuple[str, dict[str, str]]]:
-    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        head = next(lines, [])
-        if len(set(head)) < len(head):
-            raise DataError("two columns share a name", where=f"line 1 of {where}", fix="Rename one.")
-        for fields in lines:
-            place = f"line {lines.line_num}"
-            if not fields:
-                raise _blank(f"{place} of {where}")
-            if len(fields) != len(head):
-                what = f"{len(fields)} fields under {len(head)} column names"
-                raise DataError(what, where=f"{place} of {where}", fix="Quote fields that hold a comma.")
-            yield place, dict(zip(head, fields, strict=True))
-    except csv.Error as err:
-        place = f"line {lines.line_num} of {where}"
-        raise DataError(f"not valid CSV ({err})", where=place, fix="Mend the quotes there.") from err
-
-
-def _parsed(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as err:
-        what = f"not valid JSON ({err.msg} at line {err.lineno}, column {err.colno})"
-        raise DataError(
-            what, where=where, fix="Write one JSON value there, strings in double quotes."
-        ) from err
 
 
 # Checks ------------------------------------------------------------------------------------------------
@@ -254,7 +64,7 @@ def check_responses(table: Dataset) -> None:
     column); one prompt text per prompt_id; and, where the columns are there, finish_reason "eos" or
     "length", one finite log-probability <= 0 per token, and logprob their sum.
     """
-    _check_columns(table, "responses")
+    check_columns(table, "responses")
     arrow = _arrow(table)
     _check_keys(arrow)
     _check_row_values(arrow)
@@ -268,7 +78,7 @@ def check_scored(table: Dataset, *, finite: bool = True) -> None:
     Raises DataError ("no reward column: run score first") and as `check_responses`; RewardError with the
     count and the first prompt_id and sample_id for rewards that are missing, NaN or infinite.
     """
-    _check_columns(table, "scored")
+    check_columns(table, "scored")
     check_responses(table)
     if finite:
         _check_finite(table)
@@ -279,7 +89,7 @@ def check_selected(table: Dataset) -> None:
 
     Kept rows of several rounds may share (prompt_id, sample_id). Raises DataError or RewardError.
     """
-    _check_columns(table, "selected")
+    check_columns(table, "selected")
     if "reward" in table.column_names:
         _check_finite(table)
 
@@ -295,7 +105,7 @@ def reward_column(table: Dataset, name: str = "reward") -> np.ndarray:
     if name not in table.column_names:
         what, fix = _MISSING.get(name, (f"no column '{name}'", "Name a column that the table has."))
         raise DataError(what, where=f"columns {', '.join(table.column_names)}", fix=fix)
-    if _kind(table, name) not in ("number", "integer", "nothing"):
+    if column_kind(table, name) not in ("number", "integer", "nothing"):
         raise _wrong_type(name, "number", table)
     return _arrow(table.select_columns([name])).column(name).cast("float64").to_numpy()
 
@@ -310,9 +120,9 @@ def nonfinite_error(table: Dataset, bad: np.ndarray, name: str = "reward") -> Re
     )
 
 
-def _check_columns(table: Dataset, stage: str) -> None:
-    """Columns there and typed as COLUMNS says, also the optional ones; no nulls; at least one row."""
-    _require_table(table, stage)
+def check_columns(table: Dataset, stage: str) -> None:
+    """Raise DataError unless the columns of `stage` are there, of the types of COLUMNS, and not empty."""
+    require_table(table, stage)
     names = table.column_names
     for name in REQUIRED[stage]:
         if name not in names:
@@ -322,14 +132,15 @@ def _check_columns(table: Dataset, stage: str) -> None:
         fix = "Check the stage before this one."
         raise DataError(f"the {stage} table is empty", where=f"the {stage} table", fix=fix)
     for name in names:
-        if name in COLUMNS and not _fits(_kind(table, name), COLUMNS[name][0]):
+        if name in COLUMNS and not _fits(column_kind(table, name), COLUMNS[name][0]):
             raise _wrong_type(name, COLUMNS[name][0], table)
     known = [name for name in names if name in COLUMNS and name != "reward"]
     # Rows from elsewhere may be fine-tuned on without token_ids and the like.
     _check_nulls(table, REQUIRED[stage] if stage == "selected" else known, stage)
 
 
-def _require_table(table: Any, stage: str) -> None:
+def require_table(table: Any, stage: str) -> None:
+    """Raise DataError unless `table` is a `datasets.Dataset`."""
     from datasets import Dataset
 
     if not isinstance(table, Dataset):
@@ -405,7 +216,7 @@ def _row_name(arrow: pyarrow.Table, row: int) -> str:
 
 
 def _wrong_type(name: str, wanted: str, table: Dataset) -> DataError:
-    found = _kind(table, name)
+    found = column_kind(table, name)
     return DataError(
         f"column '{name}' holds {found}, not {wanted}",
         where=f"table with the columns {', '.join(table.column_names)}",
@@ -413,7 +224,7 @@ def _wrong_type(name: str, wanted: str, table: Dataset) -> DataError:
     )
 
 
-def _kind(table: Dataset, name: str) -> str:
+def column_kind(table: Dataset, name: str) -> str:
     """What a column holds, in the words of COLUMNS; Arrow's own word for anything else."""
     return _arrow_kind(table.features.arrow_schema.field(name).type)
 

@@ -15,7 +15,7 @@ from rslib.arena.cell import Cell, per_prompt, run_cell
 from rslib.arena.measuring import BUDGETS, QUICK, Plan
 from rslib.arena.within import LEAST
 from rslib.errors import BudgetError, ConfigError, ModelError
-from rslib.pipeline import load_prompts
+from rslib.prompts import load_prompts
 
 DOCS = Path(__file__).parents[1] / "docs"
 SMALL = Plan(seeds=(0, 1, 2), validation_prompts=40, test_prompts=60, samples=2)

@@ -17,7 +17,7 @@ ROWS = (
     {"config", "theory", "store"},
     {"ledger", "memo"},
     {"world", "models"},
-    {"decoding", "training", "doctor"},
+    {"decoding", "training", "doctor", "prompts"},
     {"sampling", "scoring", "selection", "finetuning", "evaluation"},
     {"reward_modeling", "stages"},
     {"pipeline", "rl"},

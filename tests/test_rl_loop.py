@@ -12,7 +12,7 @@ from rslib.errors import ConfigError, DataError, StoreError
 from rslib.finetuning import training_rows
 from rslib.ledger import Ledger
 from rslib.models import load_policy, load_reward_model
-from rslib.pipeline import load_prompts
+from rslib.prompts import as_prompts, load_prompts
 from rslib.rl import unified
 from rslib.rl.dpo import pairs
 from rslib.rl.draws import ValueModel, response_logprobs, response_mask
@@ -32,7 +32,7 @@ PROMPTS = [f"Say the number {word}." for word in "one two three four five six se
 def world(model_folder):
     """A policy and a reward model with random weights, and a few prompts: quick, and nothing to learn."""
     policy, judge = model_folder("llama", max_new_tokens=8), model_folder("llama", "reward")
-    return load_policy(str(policy)), load_reward_model(str(judge)), tables.as_prompts(PROMPTS[:8])
+    return load_policy(str(policy)), load_reward_model(str(judge)), as_prompts(PROMPTS[:8])
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,9 @@ import rslib.sampling
 from rslib.decoding import next_token_probs
 from rslib.errors import ConfigError, DataError
 from rslib.models import load_policy
+from rslib.prompts import as_prompts
 from rslib.sampling import response_seed, sample, sample_table
-from rslib.tables import as_prompts, check_responses
+from rslib.tables import check_responses
 from tests.test_decoding import PROMPTS, Z_LIMIT, full_logprobs, z_scores
 
 

@@ -75,7 +75,7 @@ def _key(value: Any) -> Any:
 
 def hidden_prompts(rng: np.random.Generator) -> Dataset:
     """A window of the validation prompts that the notebook leaves; every window has the split's mixture."""
-    from rslib.pipeline import load_prompts
+    from rslib.prompts import load_prompts
 
     table = load_prompts("tiny", "validation")
     spare = len(table) - LEARNERS_HELDOUT
@@ -177,7 +177,7 @@ def check_pool(pool: Dataset, fewest: int, n: int) -> None:
 
 @cache
 def _training_prompts() -> frozenset[str]:
-    from rslib.pipeline import load_prompts
+    from rslib.prompts import load_prompts
 
     return frozenset(load_prompts("tiny")["prompt"][:])
 

@@ -68,7 +68,7 @@ def runners() -> dict[str, Callable[[Task], Policy]]:
 @cache
 def judging_prompts(count: int) -> Dataset:
     """The first validation prompts of `count` different intents, so that no two depend on each other."""
-    from rslib.pipeline import load_prompts
+    from rslib.prompts import load_prompts
 
     table = load_prompts("tiny", "validation")
     _, first = np.unique(table["intent"][:], return_index=True)

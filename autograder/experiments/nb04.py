@@ -38,7 +38,7 @@ FEW = 160
 
 def prompts_of(seed: int) -> list[Dataset]:
     """The prompts of three rounds, none in two: windows of the training split, which all have its mixture."""
-    from rslib.pipeline import load_prompts
+    from rslib.prompts import load_prompts
 
     table = load_prompts("tiny")
     start = int(np.random.default_rng(seed).integers(len(table)))

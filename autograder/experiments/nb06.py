@@ -44,7 +44,7 @@ class Dealt(rl.PPO):
 
 def prompts_of(seed: int) -> Dataset:
     """A window of the training split; every window has its mixture."""
-    from rslib.pipeline import load_prompts
+    from rslib.prompts import load_prompts
 
     table = load_prompts("tiny")
     start = int(np.random.default_rng(seed).integers(len(table)))

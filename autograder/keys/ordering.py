@@ -102,7 +102,7 @@ def measure(size: Size, seeds: Sequence[int], folder: Path) -> dict[str, Any]:
 
 
 def _measured_run(order: Sequence[str], size: Size, seed: int, folder: Path) -> dict[str, Any]:
-    from rslib.pipeline import load_prompts
+    from rslib.prompts import load_prompts
     from rslib.stages import Stages
     from rslib.tables import take
 

@@ -17,7 +17,7 @@ from rslib.arena.arms import ARMS, N, Task
 from rslib.config import EvaluateConfig, SampleConfig
 from rslib.ledger import Ledger
 from rslib.models import Policy, RewardModel, load_policy, load_reward_model
-from rslib.pipeline import EMBEDDED, load_prompts
+from rslib.prompts import EMBEDDED, load_prompts
 from rslib.sampling import sample_table
 from rslib.scoring import score
 from rslib.stages import select_rows, with_gold, with_reference

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rslib.evaluation import compare
-from rslib.pipeline import EMBEDDED, load_prompts
+from rslib.prompts import EMBEDDED, load_prompts
 
 if TYPE_CHECKING:
     from datasets import Dataset

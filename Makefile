@@ -58,7 +58,7 @@ lint: setup  ## ruff alone
 	@$(BIN)/ruff check .
 
 bench: setup  ## measure against transformers side by side; writes docs/results/bench-<device>.json
-	@$(PY) -m rslib bench
+	@$(PY) -m docs.studies.bench
 
 notebooks: $(VENV)/.course-done  ## build the students' notebooks/ from solutions/
 	@$(PY) -m autograder release
@@ -79,10 +79,10 @@ walls:  ## install bubblewrap, behind which strangers' notebooks are graded (Deb
 	@limit=/proc/sys/kernel/apparmor_restrict_unprivileged_userns; test -z "$$CI" || test ! -e $$limit || echo 0 | sudo tee $$limit >/dev/null
 
 bench-grading: $(VENV)/.course-done  ## measure `grade` beside stock nbgrader; writes docs/results/grading.json (half an hour)
-	@$(PY) -m autograder.grading_bench
+	@$(PY) -m docs.studies.grading
 
 tables: setup  ## write the README's tables from docs/results/
-	@$(PY) docs/tables.py && $(PY) docs/one_page.py
+	@$(PY) -m docs.studies.tables && $(PY) -m docs.studies.one_page
 
 world: setup  ## train the embedded models again from scratch (up to 30 minutes on 2 cores)
 	@$(PY) -m rslib build
@@ -91,16 +91,16 @@ calibrate: setup  ## measure the thresholds of the course's experiments (SEEDS=3
 	@HF_HUB_OFFLINE=1 $(PY) -m autograder calibrate --seeds $(SEEDS)
 
 signatures: setup  ## measure the trace of every flaw into docs/results/ and docs/signatures.md (finished rows are kept; an hour)
-	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 $(PY) -m rslib.signatures
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 $(PY) -m docs.studies.signatures
 
 rl: setup  ## measure what reinforcement learning reaches beside one round (finished arms are kept; an hour)
-	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 $(PY) -m rslib.against_rl && $(PY) docs/tables.py && $(PY) docs/one_page.py
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 $(PY) -m docs.studies.rl && $(PY) -m docs.studies.tables && $(PY) -m docs.studies.one_page
 
 arena: setup  ## compare rejection sampling with its rivals at equal budget (WORKERS=2; finished runs are kept; an hour)
-	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PY) -m rslib arena --workers $(WORKERS) --docs docs
+	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PY) -m docs.studies.arena --workers $(WORKERS) --docs docs
 
 measure: setup $(WORLDS:%=%/manifest.json)  ## measure three trained worlds with three seeds each into docs/results/ (hours)
-	@$(PY) -m rslib.calibrate --worlds $(WORLDS)
+	@$(PY) -m docs.studies.worlds --worlds $(WORLDS)
 
 runs/worlds/%/manifest.json: | $(STAMP)
 	@$(PY) -m rslib build --seed $* --out runs/worlds/$*

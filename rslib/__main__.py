@@ -357,51 +357,6 @@ def _report(args: argparse.Namespace) -> None:
     _show(Report.from_dict(read_json(Path(folder) / "report.json")), folder)
 
 
-def _arena_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--quick", action="store_true", help="a small plan that shows that everything works")
-    parser.add_argument("--workers", type=int, default=1, help="runs side by side (default: 1)")
-    _add_out(parser, default="runs/arena")
-    where = "where results/, figures/ and the page go (default: --out)"
-    parser.add_argument("--docs", metavar="DIR", help=where)
-
-
-def _arena(args: argparse.Namespace) -> None:
-    from rslib.arena.claims import judged
-    from rslib.arena.measuring import QUICK, Plan, measure
-    from rslib.arena.summary import content_of
-
-    plan = QUICK if args.quick else Plan()
-    results = measure(plan, args.out, workers=args.workers)
-    command = f"python -m rslib arena{' --quick' * args.quick} --workers {args.workers}"
-    content = content_of(results, plan, command)
-    _publish_arena(content | {"claims": judged(content)}, Path(args.docs or args.out))
-
-
-def _publish_arena(content: dict[str, Any], docs: Path) -> None:
-    """Write results/arena.json, the figures and the page that is made of them; print the claims."""
-    from rslib import plots
-    from rslib.arena.page import page
-    from rslib.arena.pictures import costs, gold_and_kl, sensitivity
-    from rslib.arena.summary import dumped
-    from rslib.store import atomic_write, make_folder
-
-    seeds = len(content["plan"]["seeds"])
-    figures = {
-        "gold_kl": plots.arena_gold_against_kl(gold_and_kl(content), seeds),
-        "cost": plots.arena_cost_quality(costs(content), seeds),
-        "sensitivity": plots.arena_sensitivity(sensitivity(content)),
-    }
-    for name, axes in figures.items():
-        plots.save(axes, make_folder(docs / "figures") / f"arena_{name}.svg")
-    content = content | {"summaries": {name: plots.summary_of(axes) for name, axes in figures.items()}}
-    text = dumped(content)
-    atomic_write(make_folder(docs / "results") / "arena.json", text)
-    atomic_write(docs / "arena.md", page(json.loads(text)))
-    for claim in content["claims"]:
-        print(f"{claim['verdict']:<14} {claim['claim']}")
-    print(f"page: {docs / 'arena.md'}")
-
-
 # Looking around ------------------------------------------------------------------------------------------
 
 
@@ -440,12 +395,6 @@ def _world(args: argparse.Namespace) -> None:
         print(f"  {row['prompt_id']}  {row['kind']:<6}  {row['prompt']}")
 
 
-def _bench(arguments: list[str]) -> int:
-    from rslib.bench import main as bench
-
-    return bench(arguments) or 0
-
-
 def _build(arguments: list[str]) -> int:
     from rslib.build import main as build
 
@@ -461,13 +410,11 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callab
     "finetune": ("fine-tune a policy on the kept responses", _finetune_options, _finetune),
     "evaluate": ("compare two policies on held-out prompts", _evaluate_options, _evaluate),
     "flaw": ("a run with one named defect", _flaw_options, _flaw),
-    "arena": ("rejection sampling and its rivals at equal budget", _arena_options, _arena),
     "report": ("print a run's report again and rebuild its page", _report_options, _report),
     "world": ("look at the embedded prompts and the gold judge", _world_options, _world),
     "doctor": ("check device, versions, memory and the embedded models", _doctor_options, _doctor),
 }
 FORWARDED: dict[str, tuple[str, Callable[[list[str]], int]]] = {
-    "bench": ("measure against transformers", _bench),
     "build": ("train the embedded models from scratch", _build),
 }
 

@@ -206,6 +206,10 @@ def kl_divergence(p: ArrayLike, q: ArrayLike) -> float:
 # Uncertainty --------------------------------------------------------------------------------------------
 
 
+_ANGLES = 20_001
+"""Places at which the density of Student's law is summed."""
+
+
 def standard_error(values: ArrayLike, *, clusters: ArrayLike | None = None) -> float:
     """Standard error of the mean of `values (M,)`; NaN when there is one prompt, or one cluster, alone.
 
@@ -282,6 +286,23 @@ def paired_interval(
     a, b = _numbers(a, "a"), _numbers(b, "b")
     _check_same_shape(a, b, "paired_interval")
     return bootstrap_interval(a - b, clusters=clusters, level=level, seed=seed, draws=draws)
+
+
+def student_quantile(tail: float, degrees: float) -> float:
+    """The t that Student's law with `degrees` (real, > 0) exceeds with probability `tail` < 0.5.
+
+    By integrating cos^(degrees - 1) over the angle atan(t / sqrt(degrees)), and bisection.
+
+    >>> round(student_quantile(0.025, 4), 3), round(student_quantile(0.025, 1e4), 2)
+    (2.776, 1.96)
+    """
+    # The angle from the far end, so that the tail keeps its digits: cos of it is sin of what is left.
+    places = np.linspace(0, math.pi / 2, _ANGLES) ** 2 / (math.pi / 2)
+    density = np.sin(places) ** (degrees - 1) if degrees != 1 else np.ones(_ANGLES)
+    steps = (density[1:] + density[:-1]) / 2 * np.diff(places)
+    share = np.concatenate([[0.0], np.cumsum(steps)]) / (2 * steps.sum())
+    angle = float(np.interp(tail, share, places))
+    return math.sqrt(degrees) / math.tan(angle)
 
 
 def _by_cluster(values: ArrayLike, clusters: ArrayLike | None) -> tuple[np.ndarray, np.ndarray, float]:

@@ -102,7 +102,7 @@ for claim, pair in arena.claims.items():
 # %% exercise="7.1" role="answer" name="reading"
 import math
 
-from rslib.arena.intervals import student_quantile
+from rslib.theory import student_quantile
 
 
 def interval(first, second, level):
@@ -213,8 +213,8 @@ print("coefficients of six responses, first token:", coefficients[:, 0])
 #
 # - `models`: the most models that any of its runs held,
 # - `settings`: how many fields of the dataclasses in `arm.settings`, and of `arm.more`, somebody tunes:
-#   not those named in `rslib.arena.arms.UNTUNED`,
-# - `lines`: lines of code of `arm.own`, by `rslib.arena.counts.code_lines`,
+#   not those named in `rslib.arena.UNTUNED`,
+# - `lines`: lines of code of `arm.own`, by `rslib.arena.code_lines`,
 # - `negatives`: whether any coefficient pushes a token down,
 # - `sensitivity`: highest minus lowest gold of the trials that have one (a trial that stopped has no
 #   `means`); 0.0 without trials.
@@ -230,8 +230,7 @@ print("coefficients of six responses, first token:", coefficients[:, 0])
 # %% exercise="7.2" role="answer"
 import dataclasses
 
-from rslib.arena.arms import UNTUNED
-from rslib.arena.counts import code_lines
+from rslib.arena import UNTUNED, code_lines
 
 
 def describe(arm, runs, trials, coefficients):
@@ -355,7 +354,7 @@ check("7.4")
 # %% [markdown]
 # ## The same on a real model
 #
-# `python -m rslib arena` runs the big arena on the embedded world. For models of your own, give both
+# `make arena` runs the big arena on the embedded world. For models of your own, give both
 # roads the same ledger: put folders or hub ids between the quotes, on a machine with a GPU.
 
 # %%

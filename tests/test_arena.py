@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rslib import plots
-from rslib.arena import claims, intervals, measuring, page, pictures, summary
-from rslib.arena.arms import ARMS, N
-from rslib.arena.cell import Cell, per_prompt, run_cell
-from rslib.arena.measuring import BUDGETS, QUICK, Plan
-from rslib.arena.within import LEAST
+from docs.studies.arena import claims, measuring, page, pictures, summary
+from docs.studies.arena.__main__ import main, publish
+from docs.studies.arena.cell import Cell, per_prompt, run_cell
+from docs.studies.arena.measuring import BUDGETS, QUICK, Plan
+from rslib import intervals, plots
+from rslib.arena import ARMS, LEAST, N
 from rslib.errors import BudgetError, ConfigError, ModelError
 from rslib.prompts import load_prompts
 
@@ -51,7 +51,7 @@ def fake(cell):
 @pytest.fixture(scope="module")
 def content(tmp_path_factory):
     results = measuring.measure(SMALL, tmp_path_factory.mktemp("arena"), workers=0, run=fake)
-    found = summary.content_of(results, SMALL, "python -m rslib arena")
+    found = summary.content_of(results, SMALL, "python -m docs.studies.arena")
     return json.loads(summary.dumped(found | {"claims": claims.judged(found)}))
 
 
@@ -222,7 +222,7 @@ def test_no_spread_gives_no_width_and_one_seed_leaves_the_prompts():
     ],
 )
 def test_a_verdict_follows_from_the_interval_alone(low, high, verdict):
-    assert claims.verdict_of({"low": low, "high": high}) == verdict
+    assert intervals.verdict_of({"low": low, "high": high}) == verdict
 
 
 def test_claims_get_the_verdict_that_the_made_up_truth_asks_for(content):
@@ -306,13 +306,11 @@ def test_the_committed_measurement_is_whole():
 
 
 def test_the_small_plan_makes_a_page_and_no_claim_about_rates_that_it_did_not_try(tmp_path):
-    from rslib.__main__ import _publish_arena
-
     results = measuring.measure(QUICK, tmp_path, workers=0, run=fake)
-    found = summary.content_of(results, QUICK, "python -m rslib arena --quick")
+    found = summary.content_of(results, QUICK, "python -m docs.studies.arena --quick")
     said = claims.judged(found)
     assert said and not [claim for claim in said if "learning rate" in claim["claim"]]
-    _publish_arena(found | {"claims": said}, tmp_path)
+    publish(found | {"claims": said}, tmp_path)
     assert "--quick" in (tmp_path / "arena.md").read_text(encoding="utf-8")
 
 
@@ -321,8 +319,6 @@ def test_the_small_plan_makes_a_page_and_no_claim_about_rates_that_it_did_not_tr
 
 @pytest.mark.slow
 def test_the_quick_arena_runs_from_the_command_line(tmp_path):
-    from rslib.__main__ import main
-
-    assert main(["arena", "--quick", "--out", str(tmp_path)]) == 0
+    assert main(["--quick", "--out", str(tmp_path)]) == 0
     content = json.loads((tmp_path / "results" / "arena.json").read_text(encoding="utf-8"))
     assert len(content["finals"]) == len(QUICK.seeds) * (3 * 3 + 2) and (tmp_path / "arena.md").exists()

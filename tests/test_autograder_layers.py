@@ -22,12 +22,11 @@ ROWS = (
     {"shell", "calibrate"},
     {"grading"},
     {"build"},
-    {"grading_bench"},
     {"__main__"},
 )
 SHARED = {"exercises", "experiments"}
 """A grader and its experiment measure with the same code, which lives with either of them."""
-INSTRUCTOR = {"build", "course", "shell", "grading", "grading_bench"}
+INSTRUCTOR = {"build", "course", "shell", "grading"}
 """Modules that may use the course packages; a learner's notebook needs none of them."""
 COURSE_PACKAGES = {"nbgrader", "nbformat", "nbconvert", "nbclient", "jupytext", "traitlets"}
 

@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from rslib.bench import WORKS, Measured, Way, Work, main, measure, merge_results, render
-from rslib.bench import works as bench_works
-from rslib.bench.works import (
+from docs.studies.bench import WORKS, Measured, Way, Work, measure, merge_results, render
+from docs.studies.bench import works as bench_works
+from docs.studies.bench.__main__ import main
+from docs.studies.bench.works import (
     Rows,
     Size,
     engine_rows,

@@ -24,7 +24,7 @@ from autograder.grading import sandbox
 from autograder.keys import nb07_3, questions
 from autograder.verdict import grade
 from autograder.work import Work
-from rslib.arena.claims import verdict_of
+from rslib.intervals import verdict_of
 from tests import grading
 
 THIEF = Path(__file__).with_name("thief.py")

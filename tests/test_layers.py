@@ -15,19 +15,18 @@ ROWS = (
     {"errors"},
     {"tables", "progress"},
     {"config", "theory", "store"},
-    {"ledger", "memo"},
+    {"ledger", "memo", "intervals", "panel"},
     {"world", "models"},
     {"decoding", "training", "doctor", "prompts"},
     {"sampling", "scoring", "selection", "finetuning", "evaluation"},
     {"reward_modeling", "stages"},
     {"pipeline", "rl"},
     {"flaws", "arena"},
-    {"plots", "bench", "build", "calibrate", "signatures", "against_rl"},
+    {"plots", "build"},
     {"page"},
     {"__main__"},
 )
-FORBIDDEN = {"nbgrader", "trl", "autograder"}
-BENCH_PEERS = {"trl"}  # measured beside the engine where they are installed
+FORBIDDEN = {"nbgrader", "trl", "autograder", "docs"}
 HEAVY = {"torch", "transformers", "datasets", "matplotlib"}
 # Built-in exceptions that a protocol asks for, and the function that may raise them (None: any).
 PROTOCOL = {
@@ -122,8 +121,7 @@ def test_the_imports_form_no_cycle():
 @pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
 def test_the_engine_never_imports_graders_or_oracles(path):
     roots = {(target.split(".")[0], line) for target, line in absolute_imports(path, parse(path))}
-    forbidden = FORBIDDEN - BENCH_PEERS if module_name(path) == "bench" else FORBIDDEN
-    wrong = [f"line {line}: {name}" for name, line in roots if name in forbidden]
+    wrong = [f"line {line}: {name}" for name, line in roots if name in FORBIDDEN]
     assert not wrong, "\n".join(wrong)
 
 

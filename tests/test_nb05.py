@@ -16,7 +16,7 @@ from autograder.keys import nb05_1, nb05_2
 from autograder.keys import nb05_panels as panels
 from autograder.verdict import grade
 from autograder.work import Work
-from rslib import signatures
+from docs.studies import signatures
 
 IDS = [f"student-{k}" for k in range(100)]
 CLASSES = (panels.HEALTHY, *panels.names())

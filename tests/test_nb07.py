@@ -11,12 +11,13 @@ from autograder.exercises import nb07_1, nb07_2, nb07_3, nb07_methods, nb07_resu
 from autograder.keys import nb07_3 as keys
 from autograder.verdict import grade
 from autograder.work import Work
-from rslib.arena.claims import CONTRADICTED, OPEN, SUPPORTED
+from docs.studies.arena import notebook
+from rslib.intervals import CONTRADICTED, OPEN, SUPPORTED
 
 
 def test_the_comparisons_are_those_of_the_committed_results():
-    found = nb07_results.cut(*nb07_results.sources())
-    assert found == nb07_results.content(), "run: python -m autograder.exercises.nb07_results"
+    found = notebook.cut(*notebook.sources())
+    assert found == nb07_results.content(), "run: python -m docs.studies.arena.notebook"
 
 
 @pytest.mark.parametrize("truth", [SUPPORTED, OPEN, CONTRADICTED])
@@ -41,10 +42,10 @@ def test_every_usual_mistake_gives_a_width_that_is_not_accepted_on_some_table():
 
 
 def test_what_the_text_says_of_the_large_arena_is_what_its_claims_say():
-    claims = {claim["claim"]: claim["verdict"] for claim in nb07_results.sources()[0]["claims"]}
+    claims = {claim["claim"]: claim["verdict"] for claim in notebook.sources()[0]["claims"]}
     assert claims["PPO has more gold than RS-1 at equal responses"] == SUPPORTED
     assert claims["PPO has more gold than RS-1 at equal FLOPs"] == OPEN
-    assert len(nb07_results.sources()[0]["plan"]["seeds"]) == 8
+    assert len(notebook.sources()[0]["plan"]["seeds"]) == 8
 
 
 def test_every_statement_has_a_cell_of_its_own_and_no_verdict_serves_for_all():

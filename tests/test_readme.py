@@ -2,7 +2,6 @@
 
 import ast
 import doctest
-import importlib
 import inspect
 import re
 import shlex
@@ -10,6 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
+from docs.studies import one_page, tables
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -136,9 +137,7 @@ def test_the_metrics_page_lists_exactly_the_numbers_of_the_report():
     assert len(rows) == len(METRICS)
 
 
-def test_the_tables_of_the_pages_are_made_from_the_results(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "docs"))
-    tables, one_page = importlib.import_module("tables"), importlib.import_module("one_page")
+def test_the_tables_of_the_pages_are_made_from_the_results():
     assert doctest.testmod(tables).failed == 0
     assert tables.rendered(README) == README, "run: make tables"
     rl = tables.RL.read_text(encoding="utf-8")

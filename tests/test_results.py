@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rslib.calibrate import spot_check
+from docs.studies.worlds import spot_check
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from rslib import signatures
+from docs.studies import signatures
 from rslib.flaws import FLAWS
 
 CONTENT = signatures.read()

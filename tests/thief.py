@@ -114,7 +114,7 @@ def panels(variant):
 def cells(variant):
     """7.3: the cell at each statement's own place, and what its interval says."""
     from autograder.exercises import nb07_3
-    from rslib.arena.claims import verdict_of
+    from rslib.intervals import verdict_of
 
     number = {cell: k for k, cell in nb07_3.numbered(variant).items()}
     pairs = zip(nb07_3.STATEMENTS, nb07_3.CELLS, strict=False)

@@ -14,9 +14,9 @@ from autograder.exercises import nb07_arena
 from autograder.exercises.nb04_3 import base_policy
 from autograder.exercises.nb07_arena import ARMS, BASE, CLAIMS, LABELS, SERVED, TRAINED, table_of
 from autograder.work import Work
-from rslib.arena.claims import CONTRADICTED, OPEN, SUPPORTED, verdict_of
-from rslib.arena.intervals import student_quantile
 from rslib.errors import RSError
+from rslib.intervals import CONTRADICTED, OPEN, SUPPORTED, verdict_of
+from rslib.theory import student_quantile
 
 if TYPE_CHECKING:
     from rslib.models import Policy

@@ -11,8 +11,7 @@ from autograder.exercises import nb07_methods
 from autograder.exercises.nb07_made_up import Draws, Memory, Pull, Search, clip, weigh
 from autograder.exercises.nb07_methods import Evidence
 from autograder.work import Work
-from rslib.arena.arms import UNTUNED, Arm
-from rslib.arena.counts import code_lines
+from rslib.arena import UNTUNED, Arm, code_lines
 
 KEYS = ("models", "settings", "lines", "negatives", "sensitivity")
 FORM = "returns the five entries"
@@ -154,7 +153,7 @@ CHECKS = dict(zip(KEYS, (MODELS, SETTINGS, LINES, NEGATIVES, SENSITIVITY), stric
 OTHERWISE = {
     "models": "The most models that a ledger of its runs has noted is asked for.",
     "settings": "Fields of the dataclasses in `arm.settings` that somebody tunes, and `arm.more`.",
-    "lines": "Lines with code of `arm.own`, as `rslib.arena.counts` counts them.",
+    "lines": "Lines with code of `arm.own`, as `rslib.arena.code_lines` counts them.",
     "negatives": "Does any coefficient push a token's probability down?",
     "sensitivity": "Highest minus lowest gold of the trials that have one; 0.0 without trials.",
 }

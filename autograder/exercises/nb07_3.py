@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from autograder.exercise import Exercise, Part, Variant, table
 from autograder.exercises.nb07_results import CELLS, Cell, interval, words
 from autograder.locked import locked
-from rslib.arena.claims import CONTRADICTED, OPEN, SUPPORTED
+from rslib.intervals import CONTRADICTED, OPEN, SUPPORTED
 
 VERDICTS = (SUPPORTED, CONTRADICTED, OPEN)
 LEVEL = 1 - 0.05 / len(CELLS)

@@ -17,7 +17,7 @@ from rslib import tables
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from rslib.arena.arms import Task
+    from rslib.arena import Task
     from rslib.models import Policy
 
 SERVED, BASE = "best_of_n", "base"
@@ -53,8 +53,8 @@ CLAIMS = {
 
 def runners() -> dict[str, Callable[[Task], Policy]]:
     """How each arm tunes. Draws of the online methods are small, as the budget is."""
+    from rslib import arena as arms
     from rslib import rl
-    from rslib.arena import arms
 
     return {
         "random": partial(arms.rejection_sampling, keep=arms.at_random),
@@ -91,8 +91,7 @@ class Arena:
 
     def tune(self, arm: str, seed: int, out: str | Path) -> tuple[Policy, dict[str, Any]]:
         """The tuned policy of an arm and its ledger; the base policy where nothing is trained."""
-        from rslib.arena.arms import Task
-        from rslib.arena.cell import training_prompts
+        from rslib.arena import Task, training_prompts
         from rslib.ledger import Ledger
 
         ledger = Ledger("flops", self.budget)

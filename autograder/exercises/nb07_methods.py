@@ -9,7 +9,7 @@ import torch
 
 from autograder.exercise import Variant
 from autograder.exercises.nb07_results import METHODS, content
-from rslib.arena.arms import ARMS, Arm
+from rslib.arena import ARMS, Arm
 from rslib.rl import advantages, unified
 
 Evidence = tuple[Arm, list[dict[str, Any]], list[dict[str, Any]], np.ndarray]

@@ -8,7 +8,7 @@ from autograder.exercise import ANSWERED, CheckFailed, require
 from autograder.exercises.nb07_3 import LEVEL, VERDICTS, numbered
 from autograder.exercises.nb07_results import Cell, interval, words
 from autograder.work import Work
-from rslib.arena.claims import verdict_of
+from rslib.intervals import verdict_of
 
 FORM, EVIDENCE, VERDICT = "names a cell and a verdict", "points at the evidence", "reads the interval"
 CELLS = {

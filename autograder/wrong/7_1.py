@@ -4,7 +4,7 @@ import math
 import numpy as np
 
 from autograder.experiments.nb07 import quick
-from rslib.arena.intervals import student_quantile
+from rslib.theory import student_quantile
 
 arena, runs = quick(), quick().folder
 
@@ -76,7 +76,7 @@ for claim, (first, second) in arena.claims.items():
     findings[claim]["verdict"] = verdict(findings[claim]["low"], findings[claim]["high"])
 
 # %% correct: the engine's own interval, numpy numbers, rows in another order
-from rslib.arena.intervals import over_both
+from rslib.intervals import over_both
 
 
 def interval(first, second, level):

@@ -5,8 +5,7 @@ import inspect
 import numpy as np
 
 from autograder import given
-from rslib.arena.arms import UNTUNED
-from rslib.arena.counts import code_lines
+from rslib.arena import UNTUNED, code_lines
 
 evidence = given("7.2")
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from rslib import tables, theory
-from rslib.arena.arms import ARMS, N, Task
+from rslib.arena import ARMS, N, Task, training_prompts
 from rslib.config import EvaluateConfig, SampleConfig
 from rslib.ledger import Ledger
 from rslib.models import Policy, RewardModel, load_policy, load_reward_model
@@ -57,12 +57,6 @@ class Cell:
         """A file name of its own."""
         setting = [f"{value:g}" for value in self.setting.values()]
         return "_".join([self.stage, self.arm, self.unit or "none", *setting, str(self.seed)])
-
-
-def training_prompts(seed: int, count: int) -> Dataset:
-    """The training prompts of a seed, in an order of its own."""
-    table = load_prompts(EMBEDDED, "train")
-    return tables.take(table, np.random.default_rng(seed).permutation(len(table))[:count])
 
 
 def run_cell(cell: Cell) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from tables import METHODS, RESULTS, ROOT, markdown, scores, spread, surely
+from docs.studies.tables import METHODS, RESULTS, ROOT, markdown, scores, spread, surely
 
 PAGE = ROOT / "docs" / "one_page.md"
 HEAD = """# What was measured, on one page

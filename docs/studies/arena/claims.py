@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from rslib.arena.arms import ARMS
-from rslib.arena.intervals import Interval, over_both, paired
-from rslib.arena.measuring import BUDGETS, TRIED
-from rslib.arena.summary import difference, trials_of
+from docs.studies.arena.measuring import BUDGETS, TRIED
+from docs.studies.arena.summary import difference, paired, trials_of
+from rslib.arena import ARMS
 from rslib.errors import DataError
+from rslib.intervals import Interval, over_both, verdict_of
 
 RISK = 0.05
-SUPPORTED, CONTRADICTED, OPEN = "supported", "contradicted", "not separable"
 EQUAL = {"responses": "equal responses", "flops": "equal FLOPs", "cpu_seconds": "equal seconds"}
 WORDS = {
     "gold": "points of gold",
@@ -67,17 +66,6 @@ def _sensitivity(words: str, at: int, budget: str) -> Claim:
 
     text = f"{words} the learning rate costs PPO more gold than RS-1 (trials at {EQUAL[budget]}, one seed)"
     return Claim(text, ("ppo", "rs1"), budget, WORDS["gold"], find, rates=3)
-
-
-def verdict_of(found: Interval) -> str:
-    """What an interval of a difference says of the claim that it is above 0; an end on 0 leaves it open.
-
-    >>> verdict_of({"low": 0.1, "high": 0.4}), verdict_of({"low": -0.1, "high": 0.4})
-    ('supported', 'not separable')
-    """
-    if found["low"] > 0:
-        return SUPPORTED
-    return CONTRADICTED if found["high"] < 0 else OPEN
 
 
 def all_claims() -> list[Claim]:

@@ -1,7 +1,9 @@
 """The trace of every flaw: measured rows, and how far a nearest-signature classifier gets with them.
 
-    python -m rslib.signatures      measure what is missing into docs/results/signatures.json (finished rows
-                                    are kept), judge the classifier, write the tables of docs/signatures.md
+    python -m docs.studies.signatures
+
+measures what is missing into docs/results/signatures.json (finished rows are kept), judges the classifier and
+writes the tables of docs/signatures.md.
 
 A signature is one row of numbers of one run: the columns of its report, and a few *probes*, small
 measurements on the run's own tables (PROBES). Runs are small; their held-out prompts are of the validation
@@ -20,6 +22,7 @@ import numpy as np
 
 from rslib import store, tables, world
 from rslib.flaws import FLAWS, flawed
+from rslib.panel import panel
 from rslib.pipeline import HEALTHY, RunConfig, Steps, run
 from rslib.progress import Progress
 from rslib.reward_modeling import group_pair_accuracy
@@ -119,21 +122,6 @@ def signature(name: str, seed: int, folder: Path) -> Row:
     report = run(config, out=place, steps=steps, show_progress=False)
     found = panel(report.rounds[-1]) | probes(config, steps, report.rounds, place)
     return {column: None if value is None else round(float(value), 6) for column, value in found.items()}
-
-
-def panel(entry: Mapping[str, Any]) -> dict[str, float | None]:
-    """The report's columns of one round, flat: `gold.base`, ..., and those of the selection.
-
-    `gold_width.best_of_n` is the width of the 95 % interval of gold.
-    """
-    found: dict[str, float | None] = {}
-    for arm in entry["order"]:
-        metrics = {name: value for name, value in entry["arms"][arm].items() if name != "intervals"}
-        for name, value in metrics.items():
-            found[f"{name}.{arm}"] = value["mean"] if isinstance(value, Mapping) else value
-    arm = entry["order"][-1]
-    gold = entry["arms"][arm]["gold"]
-    return found | {f"gold_width.{arm}": gold["high"] - gold["low"]} | entry["panel"][arm]
 
 
 # Probes -------------------------------------------------------------------------------------------------
@@ -567,7 +555,7 @@ def _write(content: Mapping[str, Any]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the missing rows, judge, write the page."""
-    parser = argparse.ArgumentParser(prog="python -m rslib.signatures", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m docs.studies.signatures", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/signatures"), help="where the runs lie")
     options = parser.parse_args(arguments)
     measure(options.out, [*MATRIX_SEEDS, *HELDOUT_SEEDS])

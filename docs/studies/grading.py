@@ -231,7 +231,7 @@ def line(number: str, found: dict[str, Any]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, and write the results."""
-    parser = argparse.ArgumentParser(prog="python -m autograder.grading_bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m docs.studies.grading", description=__doc__)
     parser.add_argument("--only", nargs="*", default=[*KINDS, *CLASS], help="what to measure (default: all)")
     parser.add_argument("--students", type=int, help="in each class (default: 200 for 01, 5 for the others)")
     parser.add_argument("--no-stock", action="store_true", help="leave stock nbgrader out of the notebooks")

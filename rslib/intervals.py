@@ -9,36 +9,15 @@ counted twice, so the sum errs on the wide side). Its degrees of freedom are Sat
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from rslib.evaluation import compare
-from rslib.prompts import EMBEDDED, load_prompts
-
-if TYPE_CHECKING:
-    from datasets import Dataset
+from rslib.theory import student_quantile
 
 Interval = dict[str, float]
-GRID = 20_001
-
-
-def student_quantile(tail: float, degrees: float) -> float:
-    """The t that Student's law with `degrees` (real, > 0) exceeds with probability `tail` < 0.5.
-
-    By integrating cos^(degrees - 1) over the angle atan(t / sqrt(degrees)), and bisection.
-
-    >>> round(student_quantile(0.025, 4), 3), round(student_quantile(0.025, 1e4), 2)
-    (2.776, 1.96)
-    """
-    # The angle from the far end, so that the tail keeps its digits: cos of it is sin of what is left.
-    places = np.linspace(0, math.pi / 2, GRID) ** 2 / (math.pi / 2)
-    density = np.sin(places) ** (degrees - 1) if degrees != 1 else np.ones(GRID)
-    steps = (density[1:] + density[:-1]) / 2 * np.diff(places)
-    share = np.concatenate([[0.0], np.cumsum(steps)]) / (2 * steps.sum())
-    angle = float(np.interp(tail, share, places))
-    return math.sqrt(degrees) / math.tan(angle)
+SUPPORTED, CONTRADICTED, OPEN = "supported", "contradicted", "not separable"
+"""Verdicts on a claim that a difference is above 0."""
 
 
 def over_seeds(values: Sequence[float], level: float = 0.95) -> Interval:
@@ -76,11 +55,12 @@ def _interval(mean: float, variance: float, degrees: float, level: float) -> Int
     return {"mean": mean, "low": mean - half, "high": mean + half}
 
 
-def paired(first: Sequence[float], second: Sequence[float], split: str) -> dict[str, float]:
-    """What `evaluation.compare` says of two lists of values, one for each of the first prompts of a split."""
-    return compare(*(_as_table(values, split) for values in (first, second)), "value")
+def verdict_of(interval: Mapping[str, float]) -> str:
+    """What an interval of a difference says of the claim that it is above 0; an end on 0 leaves it open.
 
-
-def _as_table(values: Sequence[float], split: str) -> Dataset:
-    table = load_prompts(EMBEDDED, split, len(values))
-    return table.select_columns(["prompt_id", "intent", "kind"]).add_column("value", list(values))
+    >>> verdict_of({"low": 0.1, "high": 0.4}), verdict_of({"low": -0.1, "high": 0.4})
+    ('supported', 'not separable')
+    """
+    if interval["low"] > 0:
+        return SUPPORTED
+    return CONTRADICTED if interval["high"] < 0 else OPEN

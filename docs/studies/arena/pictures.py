@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rslib.arena.arms import ARMS
-from rslib.arena.intervals import over_seeds, paired
-from rslib.arena.summary import by_seed, measured_arms, measured_budgets, trials_of
+from docs.studies.arena.summary import by_seed, measured_arms, measured_budgets, paired, trials_of
+from rslib.arena import ARMS
+from rslib.intervals import over_seeds
 
 Content = Mapping[str, Any]
 

@@ -1,6 +1,6 @@
 """The long measurements behind the README: several trained worlds, several seeds, one results file each.
 
-    python -m rslib.calibrate --worlds runs/worlds/0 runs/worlds/1 runs/worlds/2 --seeds 0 1 2
+    python -m docs.studies.worlds --worlds runs/worlds/0 runs/worlds/1 runs/worlds/2 --seeds 0 1 2
 
 A world is a folder that `rslib.build.build_world` made. Results go to docs/results/; a test repeats a
 sample of them.
@@ -91,7 +91,7 @@ def save(name: str, content: Any) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure every world with every seed, and every world's curves."""
-    parser = argparse.ArgumentParser(prog="python -m rslib.calibrate", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m docs.studies.worlds", description=__doc__)
     parser.add_argument("--worlds", type=Path, nargs="+", required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=Path("runs/calibrate"))

@@ -1,6 +1,6 @@
 """What reinforcement learning reaches on the embedded world, beside one round of rejection sampling.
 
-    python -m rslib.against_rl --seeds 0 1 2 3 4        docs/results/rl.json; finished seeds are kept
+    python -m docs.studies.rl --seeds 0 1 2 3 4        docs/results/rl.json; finished seeds are kept
 
 Every method starts from the embedded policy, learns from the same prompts and reward model, and is judged
 on the same validation prompts, paired. Budgets are not equal here (the arena's matter): the question is
@@ -131,7 +131,7 @@ def settings() -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what is missing and write the results after every arm."""
-    parser = argparse.ArgumentParser(prog="python -m rslib.against_rl", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m docs.studies.rl", description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--file", type=Path, default=FILE)
     options = parser.parse_args(arguments)

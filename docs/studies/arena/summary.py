@@ -5,15 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rslib.arena.arms import ARMS
-from rslib.arena.counts import code_lines
-from rslib.arena.intervals import Interval, over_both, over_seeds, paired
-from rslib.arena.measuring import BUDGETS, Plan, budgets_of, chosen
+from docs.studies.arena.measuring import BUDGETS, Plan, budgets_of, chosen
+from rslib.arena import ARMS, code_lines
+from rslib.evaluation import compare
+from rslib.intervals import Interval, over_both, over_seeds
+from rslib.prompts import EMBEDDED, load_prompts
 from rslib.store import versions
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 Content = Mapping[str, Any]
 LEDGER = ("responses", "sampled_tokens", "trained_tokens", "flops", "cpu_seconds", "seconds", "models")
@@ -161,3 +165,13 @@ def measured_arms(content: Content) -> list[str]:
 def measured_budgets(content: Content) -> list[str]:
     """The kinds of budget of the plan, in the order of the page."""
     return [unit for unit in BUDGETS if unit in content["plan"]["budgets"]]
+
+
+def paired(first: Sequence[float], second: Sequence[float], split: str) -> dict[str, float]:
+    """What `evaluation.compare` says of two lists of values, one for each of the first prompts of a split."""
+    return compare(*(_as_table(values, split) for values in (first, second)), "value")
+
+
+def _as_table(values: Sequence[float], split: str) -> Dataset:
+    table = load_prompts(EMBEDDED, split, len(values))
+    return table.select_columns(["prompt_id", "intent", "kind"]).add_column("value", list(values))

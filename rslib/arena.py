@@ -1,28 +1,39 @@
-"""The arms: each method's fixed settings, its trial settings, and one run of it within a budget.
+"""The arena's methods at equal budget: fixed settings, trial settings, and one run of each within a budget.
 
 Fixed settings are the same in every budget; what a trial changes is a learning rate (a third of the middle
-one, the middle one, three times it: the same distances for every method) and one more setting.
+one, the middle one, three times it: the same distances for every method) and one more setting. A ledger ends
+each run when its budget is spent; rejection sampling draws its pool in chunks, as large as the budget allows
+when the fine-tune must still be paid from it. docs/studies/arena measures all of them.
 """
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import inspect
+import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+import textwrap
+import tokenize
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from rslib import finetuning, rl, selection, tables
-from rslib.arena import within
-from rslib.arena.within import Tuning, gather, tokens_of
 from rslib.config import FinetuneConfig, SampleConfig
+from rslib.finetuning import training_rows
 from rslib.ledger import FORWARD, TRAINING, Ledger
 from rslib.models import Policy, RewardModel
 from rslib.pipeline import SEED_STEP
+from rslib.prompts import EMBEDDED, load_prompts
 from rslib.rl import advantages, draws, learner, loop, losses, method
 from rslib.rl import dpo as dpo_module
+from rslib.sampling import sample_table
+from rslib.scoring import score
 from rslib.stages import matched_random, select_rows
 
 if TYPE_CHECKING:
@@ -67,6 +78,12 @@ class Task:
         return FinetuneConfig(seed=self.seed, **{name: self.setting[name] for name in names})
 
 
+def training_prompts(seed: int, count: int) -> Dataset:
+    """The training prompts of a seed, in an order of its own."""
+    table = load_prompts(EMBEDDED, "train")
+    return tables.take(table, np.random.default_rng(seed).permutation(len(table))[:count])
+
+
 @dataclass(frozen=True)
 class Arm:
     """One method. middle: its middle learning rate; second: the other setting of its trials.
@@ -105,6 +122,75 @@ class Arm:
         return sum(name not in UNTUNED for name in names)
 
 
+# A pool within a budget -------------------------------------------------------------------------------------
+
+FIRST, MOST, LEAST = 8, 32, 4
+"""Prompts of the first chunk, of the largest and of the smallest; the first tells what a prompt costs."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What a fine-tune will cost: `passes` over the tokens that `rows` keeps of a pool.
+
+    seconds_per_token: of training, from the reference run; it is used for budgets of time alone.
+    """
+
+    rows: Callable[[Dataset], Sequence[Dataset]]
+    passes: float
+    seconds_per_token: float = 0.0
+
+    def cost(self, policy: Policy, pool: Dataset, unit: str | None) -> float:
+        """The estimate in the budget's unit; a fine-tune costs no responses."""
+        tokens = sum(tokens_of(policy, kept) for kept in self.rows(pool)) * self.passes
+        return {"flops": TRAINING * policy.parameters, "responses": 0.0, None: 0.0}.get(
+            unit, self.seconds_per_token
+        ) * tokens
+
+
+def tokens_of(policy: Policy, kept: Dataset) -> int:
+    """Tokens that a fine-tune on these rows reads in one epoch, prompts included."""
+    return sum(len(row.ids) for row in training_rows(policy, kept))
+
+
+def sample_within_budget(task: Task, tuning: Tuning, limit: float | None = None) -> Dataset:
+    """A scored pool, prompt-major: chunk after chunk while the next and the fine-tune fit into the budget.
+
+    `limit`: what may be spent in all when this pool and its fine-tune are paid; None: the ledger's own. The
+    first chunk is drawn whatever it costs, for only then is known what a prompt costs.
+    """
+    ledger, n = task.ledger, task.sampling().n
+    limit = ledger.limit if limit is None else limit
+    before, pool, count = ledger.spent, None, FIRST
+    while count and (pool is None or len(pool) < len(task.prompts) * n):
+        start = 0 if pool is None else len(pool) // n
+        chunk = _scored_chunk(task, range(start, min(start + count, len(task.prompts))))
+        pool = chunk if pool is None else _joined(pool, chunk)
+        due = tuning.cost(task.policy, pool, ledger.unit)
+        each = (ledger.spent - before + due) / (len(pool) // n)
+        fits = (limit - ledger.spent - due) / each if each > 0 else MOST
+        count = int(min(fits, MOST)) if fits >= LEAST else 0
+    return pool
+
+
+def _scored_chunk(task: Task, places: range) -> Dataset:
+    """Responses to the prompts at `places` with their rewards, counted."""
+    policy, prompts = task.policy, tables.take(task.prompts, places)
+    responses = sample_table(policy, prompts, task.sampling())
+    scored = score(task.reward_model, responses, show_progress=False)
+    tokens = sum(map(len, responses["token_ids"][:]))
+    read = sum(map(len, policy.encode_many(prompts["prompt"][:])))
+    task.ledger.sampled(policy.parameters, responses=len(responses), tokens=tokens, prompt_tokens=read)
+    task.ledger.read(task.reward_model.parameters, tokens + read)
+    task.ledger.held(2)
+    return scored
+
+
+def _joined(first: Dataset, second: Dataset) -> Dataset:
+    from datasets import concatenate_datasets
+
+    return concatenate_datasets([first, second])
+
+
 # Rejection sampling, in rounds ----------------------------------------------------------------------------
 
 
@@ -135,7 +221,7 @@ def _round(task: Task, number: int, limit: float, keep: Callable[[Dataset, int],
     """One round that may spend until `limit` is reached, what was spent before included."""
     ledger, config = task.ledger, task.finetune()
     tuning = Tuning(lambda pool: [keep(pool, task.seed)], config.epochs, task.seconds_per_token)
-    pool = gather(task.policy, task.reward_model, task.prompts, task.sampling(), ledger, tuning, limit)
+    pool = sample_within_budget(task, tuning, limit)
     began = ledger.cpu_seconds
     kept = keep(pool, task.seed)
     out = task.out / str(number)
@@ -156,7 +242,7 @@ def dpo(task: Task) -> Policy:
         tuning = Tuning(
             lambda pool: dpo_module.pairs(pool, task.seed), config.epochs + reference, task.seconds_per_token
         )
-        pool = gather(task.policy, task.reward_model, task.prompts, task.sampling(), ledger, tuning)
+        pool = sample_within_budget(task, tuning)
         return rl.finetune_dpo(
             task.policy,
             pool,
@@ -193,7 +279,7 @@ _EPOCHS = ("epochs", (3, 6))
 _PULL = ("kl_coefficient", (0.05, 0.2))
 _GROUPS = {"prompts_per_step": 16, "n": 4, "minibatch": 32}
 _SFT = {"middle": 5e-4, "second": _EPOCHS, "settings": (SampleConfig, FinetuneConfig)}
-_POOL = (finetuning, within)
+_POOL = (finetuning, Tuning, tokens_of, sample_within_budget)
 _LOOP = (loop, learner, draws, method)
 _GRADIENT = (advantages.leave_one_out, losses.policy_gradient)
 _VALUES = (
@@ -243,3 +329,29 @@ _ALL = (
 )
 ARMS = {arm.name: arm for arm in _ALL}
 """Every arm by name, in the order of tables."""
+
+# What a method asks of those who read it --------------------------------------------------------------------
+
+BARE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+
+
+def code_lines(parts: Iterable[Any]) -> int:
+    """Lines of modules, classes and functions that hold code: no blank line, comment or docstring."""
+    return sum(code_lines_of(textwrap.dedent(inspect.getsource(part))) for part in parts)
+
+
+def code_lines_of(source: str) -> int:
+    r"""Lines of a source text that hold code.
+
+    >>> code_lines_of('def f():\n    "Say it."\n\n    # why\n    return (1,\n            2)\n')
+    3
+    """
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    lines = {at for t in tokens if t.type not in BARE for at in range(t.start[0], t.end[0] + 1)}
+    for node in ast.walk(ast.parse(source)):
+        if (
+            isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+            and ast.get_docstring(node) is not None
+        ):
+            lines -= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    return len(lines)

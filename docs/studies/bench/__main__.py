@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from rslib.bench.measuring import machine, measure, merge_results, render
-from rslib.bench.works import WORKS
+from docs.studies.bench.measuring import machine, measure, merge_results, render
+from docs.studies.bench.works import WORKS
 from rslib.config import unknown_name
 from rslib.progress import note
 from rslib.store import atomic_write, read_json
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`python -m rslib bench [--work W1,W2] [--rounds 5] [--threads 1] [--out docs/results]`.
+    """`python -m docs.studies.bench [--work W1,W2] [--rounds 5] [--threads 1] [--out docs/results]`.
 
     Writes bench-<device>.json into the folder and prints the table; works that were not asked for keep the
     results that the file has. Raises ConfigError for an unknown work.
     """
-    parser = argparse.ArgumentParser(prog="python -m rslib bench", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m docs.studies.bench", description=main.__doc__)
     parser.add_argument(
         "--work", default=",".join(WORKS), help="comma-separated: W1 sampling, W2 scoring, ..."
     )
@@ -49,3 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         atomic_write(path, json.dumps(results, indent=1) + "\n")
     note(render(read_json(path)) if path.is_file() else "nothing was measured")
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

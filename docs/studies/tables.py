@@ -1,8 +1,8 @@
 """Write the tables of README.md and rl.md from docs/results/: `make tables`. A test holds them in sync.
 
 Between the markers `results:start` and `results:end` stand the tables of rounds.json and best_of_n.json,
-between `bench:start` and `bench:end` those that rslib.bench makes of bench-*.json, between `rl:start` and
-`rl:end` those of rl.json. Without such files the text between the markers stays as it is.
+between `bench:start` and `bench:end` those of bench-*.json, between `rl:start` and `rl:end` those of rl.json.
+Without such files the text between the markers stays as it is.
 docs/results/README.md describes the files.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "results"
 FIGURES = ROOT / "docs" / "figures"
 README, RL = ROOT / "README.md", ROOT / "docs" / "rl.md"
@@ -154,7 +154,7 @@ def bench_text() -> str | None:
     paths = sorted(RESULTS.glob("bench-*.json"))
     if not paths:
         return None
-    from rslib.bench import render
+    from docs.studies.bench import render
 
     return "\n\n".join(render(json.loads(path.read_text(encoding="utf-8"))) for path in paths)
 

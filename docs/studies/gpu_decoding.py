@@ -1,6 +1,6 @@
 """Measure sampling on a GPU: the recorded step beside the eager engine and transformers' `generate`.
 
-    python docs/gpu_decoding.py docs/results       writes docs/results/gpu-decoding.json
+    python -m docs.studies.gpu_decoding docs/results       writes docs/results/gpu-decoding.json
 
 Random weights of a 0.5 B shape in bfloat16, prompts of 128 to 256 tokens, 16 responses to each, geometric
 lengths of at most 256 tokens. Every figure is the median of ROUNDS runs after a warm-up; start-up is apart.

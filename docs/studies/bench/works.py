@@ -33,7 +33,7 @@ from transformers import (
     StoppingCriteriaList,
 )
 
-from rslib.bench.measuring import Way, Work
+from docs.studies.bench.measuring import Way, Work
 from rslib.config import SampleConfig
 from rslib.decoding import decode, run_batches, shared_attention
 from rslib.errors import ModelError, RSError

@@ -18,8 +18,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from rslib.arena.arms import ARMS, Arm
-from rslib.arena.cell import REFERENCE_PROMPTS, Cell, run_cell
+from docs.studies.arena.cell import REFERENCE_PROMPTS, Cell, run_cell
+from rslib.arena import ARMS, Arm
 from rslib.config import require, unknown_name
 from rslib.errors import BudgetError, RSError
 from rslib.progress import Progress, note
@@ -225,7 +225,9 @@ def _results(
     kind = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(kind)
     if kind == "forkserver":
-        context.set_forkserver_preload(["rslib.arena.cell"])  # libraries are read once, not by every run
+        context.set_forkserver_preload(
+            ["docs.studies.arena.cell"]
+        )  # libraries are read once, not by every run
     with ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=1) as pool:
         waiting = {pool.submit(guarded, run, cell): cell for cell in cells}
         try:

@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from rslib.arena.arms import ARMS, N
-from rslib.arena.claims import CONTRADICTED, EQUAL, OPEN, RISK, SUPPORTED
-from rslib.arena.intervals import Interval, over_seeds
-from rslib.arena.measuring import score_of
-from rslib.arena.summary import (
+from docs.studies.arena.claims import EQUAL, RISK
+from docs.studies.arena.measuring import score_of
+from docs.studies.arena.summary import (
     YARDSTICK,
     by_seed,
     measured_arms,
@@ -19,6 +17,8 @@ from rslib.arena.summary import (
     over_prompts,
     trials_of,
 )
+from rslib.arena import ARMS, N
+from rslib.intervals import CONTRADICTED, OPEN, SUPPORTED, Interval, over_seeds
 
 Content = Mapping[str, Any]
 TITLES = {

@@ -1,0 +1,1 @@
+"""Pages of this repository, and the studies behind their numbers."""

@@ -363,7 +363,7 @@ def _begin(config: RunConfig, steps: Steps, folder: store.RunFolder) -> _Run:
     start = stages.models.policy_checkpoint(config.policy)
     judge = stages.models.reward_checkpoint(config.reward_model)
     scorer = stages.models.reward_checkpoint(steps.scorer) if steps.scorer else judge
-    folder.pin(
+    folder.record_inputs(
         {
             "policy": {"source": config.policy, "fingerprint": start.fingerprint},
             "reward model": {"source": config.reward_model, "fingerprint": judge.fingerprint},

@@ -17,7 +17,6 @@ with a `stage.json` inside that lists the sha256 of its files.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
@@ -25,16 +24,18 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import cache
 from importlib import metadata
+from itertools import compress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rslib import tables
-from rslib.errors import RSError, StoreError, os_error_number, translate_os_error
+from rslib.errors import StoreError
+from rslib.files import TEMPORARY, atomic_write, make_folder, os_errors, read_json, sha256_of, sync
 from rslib.progress import Progress, note
 
 if TYPE_CHECKING:
@@ -43,10 +44,12 @@ if TYPE_CHECKING:
 
 SHARD_RESPONSES = 512
 """Responses per shard unless told otherwise: one or two seconds of work on a CPU."""
-TEMPORARY = ".rslib-tmp"
 LIBRARIES = ("torch", "transformers", "tokenizers", "datasets", "pyarrow", "numpy")
-PRESENTATION = {"__main__.py", "plots.py", "page.py", "bench.py", "build.py", "calibrate.py"}
-"""Modules that show results and cannot change them: an edit there keeps finished stages."""
+LEAVES = ("__main__.py", "build.py", "doctor.py", "page.py", "plots.py")
+"""Files, by their path in the package, that no stage can run: an edit there keeps finished stages.
+
+All others count, new ones too. tests/test_layers.py holds that no file that counts imports one of these.
+"""
 
 
 def canonical_json(value: Any) -> str:
@@ -73,17 +76,11 @@ def key_of(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def sha256_of(path: str | Path) -> str:
-    """The sha256 (hex) of a file's bytes. Raises StoreError when it cannot be read."""
-    with _os_errors(path), open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 @cache
 def versions() -> dict[str, str]:
     """Versions of rslib, of the libraries that shape a result, and of Python."""
-    found = {name: metadata.version(name) for name in LIBRARIES}
-    return {"rslib": code_version()} | found | {"python": ".".join(map(str, sys.version_info[:3]))}
+    libraries = {name: metadata.version(name) for name in LIBRARIES}
+    return {"rslib": code_version()} | libraries | {"python": ".".join(map(str, sys.version_info[:3]))}
 
 
 @cache
@@ -91,84 +88,16 @@ def code_version() -> str:
     """Version of rslib and a hash of its engine's source: an edited engine does not meet old results."""
     from rslib import __version__
 
-    package = Path(__file__).parent
+    return f"{__version__}+{_source_hash(Path(__file__).parent)[:12]}"
+
+
+def _source_hash(package: Path) -> str:
+    """The sha256 (hex) of the code and word lists below `package`, with their paths, LEAVES left out."""
     digest = hashlib.sha256()
-    for path in sorted(
-        p for p in package.rglob("*") if p.suffix in (".py", ".txt") and p.name not in PRESENTATION
-    ):
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
-    return f"{__version__}+{digest.hexdigest()[:12]}"
-
-
-def atomic_write(path: str | Path, data: bytes | str) -> None:
-    """Write a file so that a reader, or a kill, finds the old content or the new one and nothing between.
-
-    Raises StoreError when the folder cannot be written or the disk is full; the old file then stays as it
-    was.
-    """
-    path = Path(path)
-    temporary = path.with_name(path.name + TEMPORARY)
-    data = data.encode() if isinstance(data, str) else data
-    with _os_errors(path):
-        if path.is_file() and path.read_bytes() == data:
-            return
-        try:
-            with open(temporary, "wb") as file:
-                file.write(data)
-                _flush(file)
-            os.replace(temporary, path)
-            _sync(path.parent)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
-
-
-def make_folder(path: str | Path) -> Path:
-    """Create a folder and its parents. Raises StoreError when that is refused."""
-    with _os_errors(path):
-        Path(path).mkdir(parents=True, exist_ok=True)
-    return Path(path)
-
-
-@contextlib.contextmanager
-def _os_errors(where: str | Path) -> Iterator[None]:
-    """Turn what the operating system refuses, also through a library, into a StoreError naming the place."""
-    try:
-        yield
-    except (RSError, KeyboardInterrupt):
-        raise
-    except Exception as err:
-        if isinstance(err, OSError) or os_error_number(err) is not None:
-            raise translate_os_error(err, where=str(where)) from err
-        raise
-
-
-def _flush(file: io.BufferedWriter) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _sync(path: Path) -> None:
-    """Push a file, or a folder's list of names, to the disk; folders cannot be opened on Windows."""
-    if path.is_dir() and os.name == "nt":
-        return
-    handle = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def read_json(path: str | Path) -> dict[str, Any]:
-    """A JSON object from a file. Raises StoreError when it cannot be read or is not JSON."""
-    with _os_errors(path):
-        text = Path(path).read_bytes()
-    try:
-        return json.loads(text)
-    except ValueError as err:
-        fix = "Restore the file, or delete its folder to have the stage redone."
-        raise StoreError(f"the record is not valid JSON ({err})", where=str(path), fix=fix) from err
+    files = {p.relative_to(package).as_posix(): p for p in package.rglob("*") if p.suffix in (".py", ".txt")}
+    for name in sorted(files.keys() - set(LEAVES)):
+        digest.update(name.encode() + b"\0" + files[name].read_bytes())
+    return digest.hexdigest()
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -205,11 +134,10 @@ def cut(table: Dataset, rows: int) -> list[Dataset]:
     An empty table gives one empty part.
     """
     ids = table["prompt_id"][:]  # without [:] each look-up would read the table
-    starts = [at for at in range(len(table)) if at == 0 or ids[at] != ids[at - 1]]
     borders = [0]
-    for start in starts:
-        if start - borders[-1] >= rows:
-            borders.append(start)
+    for row in range(1, len(table)):
+        if ids[row] != ids[row - 1] and row - borders[-1] >= rows:
+            borders.append(row)
     return [tables.take(table, range(a, b)) for a, b in zip(borders, [*borders[1:], len(table)], strict=True)]
 
 
@@ -231,10 +159,11 @@ class RunFolder:
 
     def __enter__(self) -> RunFolder:
         make_folder(self.path)
-        with _os_errors(self.path):
+        with os_errors(self.path):
             self._lock = _take_lock(self.path / ".lock")
-            for left in self.path.rglob(f"*{TEMPORARY}*"):
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            # Nobody else works here now, so whatever is half-written was left by a process that died.
+            for leftover in self.path.rglob(f"*{TEMPORARY}*"):
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
         return self
 
     def __exit__(
@@ -244,48 +173,47 @@ class RunFolder:
             self._lock.close()  # the file stays: removing it would race with the next process
             self._lock = None
 
-    def pin(self, inputs: Mapping[str, Mapping[str, str]], settings: Mapping[str, Any]) -> None:
+    def record_inputs(self, inputs: Mapping[str, Mapping[str, str]], settings: Mapping[str, Any]) -> None:
         """Hold the run to what it was started with, and say which settings differ from last time.
 
         `inputs` is name -> {"source", "fingerprint"}. A changed fingerprint (an edited prompt file, another
-        model) raises StoreError. Changed settings are allowed: they only change which stages have to be
-        redone.
+        model) raises StoreError. Changed settings are allowed: they only change which stages are redone.
         """
         path = self.path / "run.json"
         if path.exists():
             before = read_json(path)
             for name, now in inputs.items():
                 _refuse_change(name, before.get("inputs", {}).get(name), now, self.path)
-            old = before.get("settings", {}) | {
-                f"version of {k}": v for k, v in before.get("versions", {}).items()
-            }
-            new = json.loads(canonical_json(settings)) | {f"version of {k}": v for k, v in versions().items()}
+            old = _with_versions(before.get("settings", {}), before.get("versions", {}))
+            new = _with_versions(json.loads(canonical_json(settings)), versions())
             for line in _differences(old, new):
-                note(
-                    f"changed since the last run in {self.path}: {line}; stages that depend on it are redone",
-                    self.show,
+                text = (
+                    f"changed since the last run in {self.path}: {line}; stages that depend on it are redone"
                 )
+                note(text, self.show)
         _write_json(path, {"inputs": inputs, "settings": settings, "versions": versions()})
 
-    def stage(self, place: str, key: Mapping[str, Any]) -> Stage:
-        """The stage at `place` whose result depends on `key`; the folder's name carries the key's hash.
+    def stage(self, name: str, key: Mapping[str, Any]) -> Stage:
+        """The stage `name` whose result depends on `key`; its folder is called by both: NAME-HASH.
 
-        With `place` "" the stage is the run folder itself.
+        With the name "" the stage is the run folder itself.
         """
         key = {"versions": versions()} | dict(key)
-        folder = self.path / f"{place}-{key_of(key)[:12]}" if place else self.path
+        folder = self.path / f"{name}-{key_of(key)[:12]}" if name else self.path
         return Stage(folder, key, show=self.show)
+
+
+def _with_versions(settings: Mapping[str, Any], libraries: Mapping[str, str]) -> dict[str, Any]:
+    return dict(settings) | {f"version of {name}": version for name, version in libraries.items()}
 
 
 def _refuse_change(name: str, before: Mapping[str, str] | None, now: Mapping[str, str], folder: Path) -> None:
     if not before or before["fingerprint"] == now["fingerprint"]:
         return
-    was, is_ = (f"{x['source']} [{x['fingerprint'][:12]}]" for x in (before, now))
-    raise StoreError(
-        f"{name} changed since this run began: was {was}, is {is_}",
-        where=str(folder),
-        fix=f"Restore {before['source']} to go on with this run, or start a new one with another --out.",
-    )
+    old, new = (f"{x['source']} [{x['fingerprint'][:12]}]" for x in (before, now))
+    what = f"{name} changed since this run began: was {old}, is {new}"
+    fix = f"Restore {before['source']} to go on with this run, or start a new one with another --out."
+    raise StoreError(what, where=str(folder), fix=fix)
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -309,11 +237,9 @@ def _take_lock(path: Path) -> io.FileIO:
         file.seek(0)
         owner = file.read().decode(errors="replace").strip() or "unknown"
         file.close()
-        raise StoreError(
-            f"another process (id {owner}) works in this folder",
-            where=str(path.parent),
-            fix="Wait for it or stop it, or choose another --out.",
-        ) from None
+        fix = "Wait for it or stop it, or choose another --out."
+        what = f"another process (id {owner}) works in this folder"
+        raise StoreError(what, where=str(path.parent), fix=fix) from None
     file.truncate(0)
     file.write(f"{os.getpid()}\n".encode())
     return file
@@ -344,8 +270,11 @@ def _lock_file(file: io.FileIO) -> None:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a stage gave: its table or checkpoint record, the seconds of its work whenever that was done."""
+class StageResult:
+    """The `table` of a stage (of a checkpoint: its record) and the seconds of its work.
+
+    `seconds` is what the work took whenever it was done; `cached` says that nothing was left to do now.
+    """
 
     table: Any
     seconds: float
@@ -362,86 +291,76 @@ class Stage:
     def __init__(self, folder: str | Path, key: Mapping[str, Any], *, show: bool = True) -> None:
         self.folder, self.key, self.show = Path(folder), json.loads(canonical_json(key)), show
 
-    def _claim(self, shards: int) -> None:
-        """Write `stage.json`, or check that the one that is there asks for the same thing."""
-        record = self.folder / "stage.json"
-        if not record.exists():
-            make_folder(self.folder)
-            _write_json(record, {"key": self.key, "shards": shards})
-            return
-        self._check_key(read_json(record))
-
-    def _check_key(self, record: Mapping[str, Any]) -> None:
-        changed = _differences(record.get("key", {}), self.key)
-        if changed:
-            raise StoreError(
-                f"this folder holds the result of other settings: {'; '.join(changed[:4])}",
-                where=str(self.folder),
-                fix="Choose another --out, or delete the folder to have the stage redone.",
-            )
-
     def table(
         self, parts: Sequence[Dataset], work: Callable[[Dataset], Dataset], *, label: str, weight: int = 1
-    ) -> Outcome:
+    ) -> StageResult:
         """Do `work` on every part whose shard is not there yet; returns the whole table.
 
         One line is printed when everything was cached. Every part's row counts as `weight` responses in the
         progress line. Raises StoreError naming the shard that was truncated or edited.
         """
-        self._claim(len(parts))
-        ready = [self._shard(at).exists() for at in range(len(parts))]
-        seconds = sum(_read_record(self._shard(at))["seconds"] for at, done in enumerate(ready) if done)
-        shards: list[Dataset] = []
-        if all(ready):
-            shards = [read_shard(self._shard(at)) for at in range(len(parts))]
+        self._check_or_write_key(len(parts))
+        # A shard is written after its record and whole, so one that is there is finished: its seconds count.
+        paths = [self.folder / _shard_name(number) for number in range(len(parts))]
+        finished = [path.exists() for path in paths]
+        seconds = sum(_read_record(path)["seconds"] for path in compress(paths, finished))
+        if all(finished):
+            shards = [read_shard(path) for path in paths]
             note(f"{label}: {sum(map(len, shards))} responses, cached", self.show)
-            return Outcome(tables.stack(shards), seconds, cached=True)
-        note(f"{label}: going on, {sum(ready)} of {len(parts)} shards are finished", self.show and any(ready))
+            return StageResult(tables.stack(shards), seconds, cached=True)
+        if any(finished):
+            note(f"{label}: going on, {sum(finished)} of {len(parts)} shards are finished", self.show)
+        shards = []
         with Progress(sum(map(len, parts)) * weight, label, show=self.show) as progress:
-            for at, part in enumerate(parts):
-                if not ready[at]:
-                    seconds += self._fill(at, part, work)
-                shards.append(read_shard(self._shard(at)))
-                progress.advance(len(part) * weight, cached=ready[at])
-        return Outcome(tables.stack(shards), seconds, cached=False)
+            for path, part, done in zip(paths, parts, finished, strict=True):
+                seconds += 0.0 if done else _compute_shard(path, part, work)
+                # A new shard too is read from its file: resumed or not, a run sees the same rows.
+                shards.append(read_shard(path))
+                progress.advance(len(part) * weight, cached=done)
+        return StageResult(tables.stack(shards), seconds, cached=False)
 
-    def _fill(self, at: int, part: Dataset, work: Callable[[Dataset], Dataset]) -> float:
-        began = time.perf_counter()
-        table = work(part)
-        seconds = round(time.perf_counter() - began, 3)
-        write_shard(self._shard(at), table, seconds)
-        return seconds
-
-    def _shard(self, at: int) -> Path:
-        return self.folder / f"shard-{at:05d}.arrow"
-
-    def checkpoint(self, work: Callable[[Path], Mapping[str, Any]], *, label: str) -> Outcome:
-        """Let `work` write a model folder, once; returns what it said about it (a mapping) with its `files`.
+    def checkpoint(self, work: Callable[[Path], Mapping[str, Any]], *, label: str) -> StageResult:
+        """Let `work` write a model folder, once; the result holds the mapping it returned, with its `files`.
 
         The folder appears whole, with a record of the sha256 of each file. Raises StoreError naming the file
         that was changed or lost since.
         """
-        record = self.folder / "stage.json"
-        if record.exists():
-            found = read_json(record)
-            self._check_key(found)
-            _check_files(self.folder, found.get("files", {}))
+        record_path = self.folder / "stage.json"
+        if record_path.exists():
+            record = read_json(record_path)
+            self._check_key(record)
+            _check_files(self.folder, record.get("files", {}))
             note(f"{label}: cached", self.show)
-            return Outcome(found, found["seconds"], cached=True)
+            return StageResult(record, record["seconds"], cached=True)
         began = time.perf_counter()
         temporary = self.folder.with_name(self.folder.name + TEMPORARY)
         make_folder(temporary.parent)
-        with _os_errors(self.folder):
-            said = dict(work(temporary))
+        with os_errors(self.folder):
+            facts = dict(work(temporary))
             files = {p.relative_to(temporary).as_posix(): sha256_of(p) for p in _files(temporary)}
             seconds = round(time.perf_counter() - began, 3)
-            found = said | {"key": self.key, "files": files, "seconds": seconds}
-            _write_json(temporary / "stage.json", found)
+            record = facts | {"key": self.key, "files": files, "seconds": seconds}
+            _write_json(temporary / "stage.json", record)
+            # Everything reaches the disk before the folder gets its name, and the name before we go on.
             for path in [*_files(temporary), temporary]:
-                _sync(path)
+                sync(path)
             os.replace(temporary, self.folder)
-            _sync(self.folder.parent)
-        return Outcome(found, seconds, cached=False)
+            sync(self.folder.parent)
+        return StageResult(record, seconds, cached=False)
+
+    def _check_or_write_key(self, shards: int) -> None:
+        """Write `stage.json`, or check that the one that is there asks for the same thing."""
+        path = self.folder / "stage.json"
+        if path.exists():
+            return self._check_key(read_json(path))
+        make_folder(self.folder)
+        _write_json(path, {"key": self.key, "shards": shards})
+
+    def _check_key(self, record: Mapping[str, Any]) -> None:
+        if changed := _differences(record.get("key", {}), self.key):
+            what = f"this folder holds the result of other settings: {'; '.join(changed[:4])}"
+            fix = "Choose another --out, or delete the folder to have the stage redone."
+            raise StoreError(what, where=str(self.folder), fix=fix)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -453,22 +372,35 @@ def _check_files(folder: Path, files: Mapping[str, str]) -> None:
         path = folder / name
         if path.is_file() and sha256_of(path) == digest:
             continue
-        what = "was changed after it was written" if path.exists() else "is gone"
-        raise StoreError(
-            f"checkpoint file {name} {what}",
-            where=str(path),
-            fix=f"Restore it, or delete the folder {folder} to have the fine-tune redone.",
+        what = f"checkpoint file {name} " + (
+            "was changed after it was written" if path.exists() else "is gone"
         )
+        fix = f"Restore it, or delete the folder {folder} to have the fine-tune redone."
+        raise StoreError(what, where=str(path), fix=fix)
+
+
+# Shards -------------------------------------------------------------------------------------------
+
+
+def _shard_name(number: int) -> str:
+    return f"shard-{number:05d}.arrow"
+
+
+def _compute_shard(path: Path, part: Dataset, work: Callable[[Dataset], Dataset]) -> float:
+    """Write the shard of one part; returns the seconds that the work took."""
+    began = time.perf_counter()
+    table = work(part)
+    seconds = round(time.perf_counter() - began, 3)
+    write_shard(path, table, seconds)
+    return seconds
 
 
 def write_shard(path: str | Path, table: Dataset, seconds: float = 0.0) -> None:
     """Write the record, then the shard; both atomically, so that a shard that is there is a finished one."""
     path, data = Path(path), table_bytes(table)
     digest = hashlib.sha256(data).hexdigest()
-    _write_json(
-        path.with_suffix(".json"),
-        {"rows": len(table), "bytes": len(data), "sha256": digest, "seconds": seconds},
-    )
+    record = {"rows": len(table), "bytes": len(data), "sha256": digest, "seconds": seconds}
+    _write_json(path.with_suffix(".json"), record)
     atomic_write(path, data)
 
 
@@ -476,17 +408,13 @@ def read_shard(path: str | Path) -> Dataset:
     """The rows of a shard. Raises StoreError naming it when it was truncated, edited, or lost its record."""
     path = Path(path)
     record = _read_record(path)
-    with _os_errors(path):
+    with os_errors(path):
         data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != record["sha256"]:
-        short = len(data) < record["bytes"]
-        how = (
-            f"was truncated ({len(data)} of {record['bytes']} bytes)"
-            if short
-            else "was changed after it was written"
-        )
-        raise _bad_shard(path, how)
-    return table_from(data)
+    if hashlib.sha256(data).hexdigest() == record["sha256"]:
+        return table_from(data)
+    if len(data) < record["bytes"]:
+        raise _bad_shard(path, f"was truncated ({len(data)} of {record['bytes']} bytes)")
+    raise _bad_shard(path, "was changed after it was written")
 
 
 def _read_record(shard: Path) -> dict[str, Any]:
@@ -500,11 +428,8 @@ def _read_record(shard: Path) -> dict[str, Any]:
 
 
 def _bad_shard(path: Path, how: str) -> StoreError:
-    return StoreError(
-        f"shard {path.name} {how}",
-        where=str(path),
-        fix="Restore it, or delete that one file and run the same command again: only this shard is redone.",
-    )
+    fix = "Restore it, or delete that one file and run the same command again: only this shard is redone."
+    return StoreError(f"shard {path.name} {how}", where=str(path), fix=fix)
 
 
 def read_table(folder: str | Path) -> Dataset:
@@ -512,17 +437,13 @@ def read_table(folder: str | Path) -> Dataset:
     folder = Path(folder)
     record = folder / "stage.json"
     if not record.exists():
-        raise StoreError(
-            "this is not the folder of a stage (it has no stage.json)",
-            where=str(folder),
-            fix="Name the --out folder of an earlier stage: sample, score or select.",
-        )
-    shards = [folder / f"shard-{at:05d}.arrow" for at in range(read_json(record).get("shards", 0))]
+        what = "this is not the folder of a stage (it has no stage.json)"
+        fix = "Name the --out folder of an earlier stage: sample, score or select."
+        raise StoreError(what, where=str(folder), fix=fix)
+    shards = [folder / _shard_name(number) for number in range(read_json(record).get("shards", 0))]
     missing = [path.name for path in shards if not path.exists()]
     if missing or not shards:
-        raise StoreError(
-            f"this stage is not finished: {len(missing)} of {len(shards)} shards are missing",
-            where=str(folder),
-            fix="Run the command that writes this folder again: it goes on where it stopped.",
-        )
+        what = f"this stage is not finished: {len(missing)} of {len(shards)} shards are missing"
+        fix = "Run the command that writes this folder again: it goes on where it stopped."
+        raise StoreError(what, where=str(folder), fix=fix)
     return tables.stack([read_shard(path) for path in shards])

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from rslib.store import LEAVES
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "rslib"
 
 # Row by row, top to bottom. A module may import from the rows before its own, never from its own or a later.
 ROWS = (
     {"errors"},
-    {"tables", "progress"},
+    {"files", "tables", "progress"},
     {"config", "theory", "store"},
     {"ledger", "memo", "intervals", "panel"},
     {"world", "models"},
@@ -102,6 +104,21 @@ def test_a_module_imports_only_from_the_rows_above_its_own(path):
 def test_pipeline_does_not_know_reward_modeling_and_flaws_sits_above_pipeline():
     assert "reward_modeling" not in {m for m, _ in imports_of("pipeline")}
     assert row_of("flaws") > row_of("pipeline")
+
+
+def test_what_code_version_leaves_out_is_imported_by_nothing_that_it_counts():
+    """So no stage can run it, and an edit there cannot change a result."""
+    leaves = {name.removesuffix(".py") for name in LEAVES}
+    studies = {"arena", "signatures", "bench", "calibrate", "against_rl"}
+    assert all((PACKAGE / name).is_file() for name in LEAVES)
+    counted = [path for path in sources() if module_name(path) not in leaves | studies]
+    wrong = [
+        f"{path.name}, line {line}: imports {target}"
+        for path in counted
+        for target, line in inner_imports(path)
+        if target in leaves
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
 def imports_of(module: str) -> list[tuple[str, int]]:

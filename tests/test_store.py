@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -82,9 +83,40 @@ def test_a_key_depends_on_content_and_not_on_the_order_it_was_written_in():
 
 
 def test_the_versions_name_the_engine_and_the_libraries():
-    found = store.versions()
-    assert found["rslib"].startswith("0.") and "+" in found["rslib"]
-    assert {"torch", "transformers", "datasets", "numpy", "python"} <= found.keys()
+    versions = store.versions()
+    assert versions["rslib"].startswith("0.") and "+" in versions["rslib"]
+    assert {"torch", "transformers", "datasets", "numpy", "python"} <= versions.keys()
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A copy of the engine's code with the folder of studies beside it."""
+    package = Path(store.__file__).parent
+    code = shutil.ignore_patterns("assets", "__pycache__")
+    shutil.copytree(package, tmp_path / "rslib", ignore=code)
+    (tmp_path / "docs" / "studies").mkdir(parents=True)
+    (tmp_path / "docs" / "studies" / "arena.py").write_text("SEEDS = 3\n")
+    assert store.code_version().endswith(store._source_hash(tmp_path / "rslib")[:12])
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["rslib/page.py", "rslib/plots.py", "docs/studies/arena.py"])
+def test_editing_what_shows_results_or_a_study_keeps_finished_stages(checkout, name):
+    before = store._source_hash(checkout / "rslib")
+    (checkout / name).write_text("edited = True\n")
+    assert store._source_hash(checkout / "rslib") == before
+
+
+def test_editing_any_other_file_of_the_engine_makes_finished_stages_old_a_new_one_too(checkout):
+    package = checkout / "rslib"
+    files = [path for path in package.rglob("*") if path.suffix in (".py", ".txt")]
+    counted = [path for path in files if path.relative_to(package).as_posix() not in store.LEAVES]
+    assert len(counted) == len(files) - len(store.LEAVES)
+    hashes = {store._source_hash(package)}
+    for path in [*counted, package / "rl" / "page.py", package / "models" / "plots.py"]:
+        path.write_bytes((path.read_bytes() if path.exists() else b"") + b"\n")
+        hashes.add(store._source_hash(package))
+    assert len(hashes) == len(counted) + 3
 
 
 # Tables
@@ -229,12 +261,12 @@ def test_other_settings_in_the_same_stage_folder_are_refused_by_name(tmp_path):
 def test_a_changed_input_is_refused_and_a_changed_setting_is_told(tmp_path, capsys):
     given = {"prompts": {"source": "p.jsonl", "fingerprint": "a" * 64}}
     with RunFolder(tmp_path / "run") as folder:
-        folder.pin(given, {"n": 16})
+        folder.record_inputs(given, {"n": 16})
     with RunFolder(tmp_path / "run") as folder:
-        folder.pin(given, {"n": 8})
+        folder.record_inputs(given, {"n": 8})
         assert "n was 16, is 8" in capsys.readouterr().out
         with pytest.raises(StoreError, match="prompts changed since this run began") as caught:
-            folder.pin({"prompts": {"source": "p.jsonl", "fingerprint": "b" * 64}}, {"n": 8})
+            folder.record_inputs({"prompts": {"source": "p.jsonl", "fingerprint": "b" * 64}}, {"n": 8})
     assert "aaaaaaaaaaaa" in str(caught.value) and "bbbbbbbbbbbb" in str(caught.value)
     assert "--out" in caught.value.fix
 

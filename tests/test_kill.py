@@ -110,9 +110,13 @@ def timeless(value):
 
 def finished(out):
     """Finished shards and checkpoint folders with their birth: inode and time of writing."""
-    found = [*out.rglob("shard-*.arrow"), *out.rglob("finetune-*/stage.json")]
-    found = [path for path in found if "rslib-tmp" not in path.as_posix()]
-    return {path.relative_to(out).as_posix(): (path.stat().st_ino, path.stat().st_mtime_ns) for path in found}
+    # os.walk passes over a folder that the run renames meanwhile; Path.rglob would raise.
+    files = [Path(folder, name) for folder, _, names in os.walk(out) for name in names]
+    pieces = [path for path in files if path.match("shard-*.arrow") or path.match("finetune-*/stage.json")]
+    pieces = [path for path in pieces if "rslib-tmp" not in path.as_posix()]
+    return {
+        path.relative_to(out).as_posix(): (path.stat().st_ino, path.stat().st_mtime_ns) for path in pieces
+    }
 
 
 def kill_when(out, options, start, ready):

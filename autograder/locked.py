@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder.exercise import NOTED, CheckFailed, Grade
+from autograder.exercise import ANSWERED, NOTED, CheckFailed, Grade
 from autograder.work import Work
 
 SENTENCE = "Your answer is noted; it is marked after you have handed in."
@@ -38,8 +38,19 @@ def locked(answer: str, module: str, function: str, *arguments: Any) -> Grade:
 def _grade(
     answer: str, module: str, function: str, arguments: tuple[Any, ...], work: Work, rng: np.random.Generator
 ) -> None:
-    found = keys(module)
-    if found is None:
+    marking = keys(module)
+    if marking is None:
         work.value(answer)
         raise CheckFailed(NOTED, SENTENCE)
-    getattr(found, function)(*arguments, work, rng)
+    getattr(marking, function)(*arguments, work, rng)
+
+
+def entry(work: Work, name: str, key: str, what: str, *, blank: Any = "") -> Any:
+    """The learner's answer `key` of the dict `name`. Raises CheckFailed where it is not filled in yet.
+
+    what: how a message calls it, such as "entry for team a". blank: what stands there at first.
+    """
+    answer = work.value(name, dict).get(key)
+    if answer is None or answer is ... or answer == "" or answer == blank:
+        raise CheckFailed(ANSWERED, f"`{name}` has no {what} yet.")
+    return answer

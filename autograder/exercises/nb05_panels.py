@@ -56,6 +56,8 @@ METRICS: dict[str, tuple[str, str]] = {
 """Metric -> (its column in the results file, what it is)."""
 
 Run = dict[str, float | None]
+Rows = dict[str, dict[str, Run]]
+"""Flaw (or "healthy") -> seed -> panel."""
 
 
 def names() -> list[str]:
@@ -69,8 +71,8 @@ def stage_of(flaw: str) -> str:
 
 
 @cache
-def rows() -> dict[str, dict[str, Run]]:
-    """Flaw (or "healthy") -> seed -> panel; of a flaw's seeds "3" and "4" what plots show."""
+def rows() -> Rows:
+    """The panels that the notebook shows with their names; of a flaw's seeds "3" and "4" what plots show."""
     return json.loads(FILE.read_text(encoding="utf-8"))["rows"]
 
 
@@ -92,29 +94,34 @@ def drawn(variant: Variant) -> tuple[int, dict[str, int]]:
     return deck, dict(zip(LETTERS, map(int, rng.permutation(len(LETTERS))), strict=True))
 
 
-def span(name: str, metric: str, seeds: Sequence[str] = SEEDS) -> tuple[float, float] | None:
-    """The lowest and the highest value of a metric over the seeds of one class; None where it has none."""
-    values = [rows()[name][seed].get(metric) for seed in seeds]
+def span(
+    name: str, metric: str, seeds: Sequence[str] = SEEDS, table: Rows | None = None
+) -> tuple[float, float] | None:
+    """The lowest and the highest value of a metric over the seeds of one class; None where it has none.
+
+    table: the panels to look at, by default those that the notebook shows.
+    """
+    values = [(table or rows())[name][seed].get(metric) for seed in seeds]
     known = [value for value in values if value is not None]
     return (min(known), max(known)) if known else None
 
 
-def apart(first: str, second: str, metric: str) -> bool:
+def apart(first: str, second: str, metric: str, table: Rows | None = None) -> bool:
     """Whether every seed of one class lies on one side of every seed of the other, or only one has values."""
-    left, right = span(first, metric), span(second, metric)
+    left, right = span(first, metric, table=table), span(second, metric, table=table)
     if left is None or right is None:
         return (left is None) != (right is None)
     return left[0] > right[1] or left[1] < right[0]
 
 
-def outside(run: Run, seeds: Sequence[str] = SEEDS) -> dict[str, float | None]:
+def outside(run: Run, seeds: Sequence[str] = SEEDS) -> Run:
     """The metrics of a panel that lie outside the healthy range, or have no value."""
-    found: dict[str, float | None] = {}
+    outliers: Run = {}
     for metric, value in run.items():
         low, high = span(HEALTHY, metric, seeds) or (0.0, 0.0)
         if value is None or not low <= value <= high:
-            found[metric] = value
-    return found
+            outliers[metric] = value
+    return outliers
 
 
 def shown(value: float | None) -> str:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autograder.exercise import ANSWERED, CheckFailed, Variant, require
+from autograder.exercise import CheckFailed, Variant, require
 from autograder.exercises import nb05_panels as panels
 from autograder.exercises.nb05_1 import NAME
 from autograder.exercises.nb05_panels import HEALTHY, STAGES, Run
 from autograder.keys import nb05_panels as keys
+from autograder.locked import entry
 from autograder.work import Work
 from rslib.flaws import FLAWS
 
@@ -36,25 +37,23 @@ def cases(variant: Variant) -> dict[str, Case]:
     return {letter: Case(flaws[k], panels.run_of(deck["runs"][k]), seed) for letter, k in places.items()}
 
 
-def _said(work: Work, letter: str) -> tuple[str, str]:
-    """What the learner says of a panel: (flaw, metric), the metric "" for a healthy run."""
-    found = work.value(NAME, dict).get(letter)
-    if found is None or found is ... or found == "" or found == (..., ...):
-        raise CheckFailed(ANSWERED, f"`{NAME}` has no entry for panel {letter} yet.")
-    pair = (found, "") if isinstance(found, str) else found
+def _diagnosis(work: Work, letter: str) -> tuple[str, str]:
+    """The learner's diagnosis of a panel: (flaw, metric), the metric "" for a healthy run."""
+    answer = entry(work, NAME, letter, f"entry for panel {letter}", blank=(..., ...))
+    pair = (answer, "") if isinstance(answer, str) else answer
     good = isinstance(pair, tuple | list) and len(pair) in (1, 2) and all(isinstance(w, str) for w in pair)
     form = f'`{NAME}[{letter!r}]` is a pair, such as ("n1", "pool_rows"), or ("healthy", "").'
-    require(good, FORM, form, got=found)
+    require(good, FORM, form, got=answer)
     flaw, metric = (word.strip().lower() for word in (*pair, "")[:2])
     known = flaw in (HEALTHY, *panels.names()) and (flaw == HEALTHY or metric in (*panels.METRICS, ""))
-    require(known, FORM, "Take the names from the two lists of the notebook.", got=found)
+    require(known, FORM, "Take the names from the two lists of the notebook.", got=answer)
     return flaw, metric
 
 
 def grade_stage(stage: str, work: Work, rng: np.random.Generator) -> None:
     """The panel whose flaw sits in this stage."""
     letter, case = next((k, c) for k, c in cases(work.variant).items() if c.flaw in STAGES[stage])
-    flaw, metric = _said(work, letter)
+    flaw, metric = _diagnosis(work, letter)
     if flaw == HEALTHY:
         message = f"Panel {letter} is called healthy, and some of its numbers are far from every healthy run."
         raise CheckFailed(FLAW, message, idea="missed", got=HEALTHY)
@@ -93,14 +92,14 @@ def _undecided(metric: str, letter: str, run: Run) -> str:
 
 def grade_healthy(work: Work, rng: np.random.Generator) -> None:
     """The healthy run is let go; whoever lets everything go has not looked."""
-    found = cases(work.variant)
-    letter = next(k for k, case in found.items() if case.flaw == HEALTHY)
-    said = {k: _said(work, k)[0] for k in found}
+    dealt = cases(work.variant)
+    letter = next(k for k, case in dealt.items() if case.flaw == HEALTHY)
+    flaws = {k: _diagnosis(work, k)[0] for k in dealt}
     message = (
         f"A false alarm: panel {letter} is healthy. A healthy run scatters too; look for a number that seeds "
         "cannot explain."
     )
-    require(said[letter] == HEALTHY, ALARM, message, idea="F34", got=said[letter])
-    free = sum(flaw == HEALTHY for flaw in said.values())
+    require(flaws[letter] == HEALTHY, ALARM, message, idea="F34", got=flaws[letter])
+    free = sum(flaw == HEALTHY for flaw in flaws.values())
     message = "One panel of the six is healthy. Calling many healthy raises no false alarm, and sees nothing."
     require(free <= 2, ALARM, message, idea="missed", got=f"{free} panels called healthy")

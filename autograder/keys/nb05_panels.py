@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from autograder.exercises import nb05_panels as shown_panels
-from autograder.exercises.nb05_panels import HEALTHY, METRICS, SEEDS, STAGES, Run, names
+from autograder.exercises.nb05_panels import HEALTHY, METRICS, SEEDS, STAGES, Rows, Run, names
 from rslib.store import atomic_write
 
 FILE = Path(__file__).with_name("panels.json")
@@ -29,7 +29,7 @@ OUTCOMES = ("gold", "gold_of_base", "reward", "kl", "selection_gap", "pool_uniqu
 DECKS = 60
 
 
-def cut(rows: Mapping[str, Mapping[str, Run]]) -> dict[str, dict[str, Run]]:
+def cut(rows: Mapping[str, Mapping[str, Run]]) -> Rows:
     """The rows of a results file, cut to what the notebook shows."""
     return {
         name: {
@@ -41,24 +41,19 @@ def cut(rows: Mapping[str, Mapping[str, Run]]) -> dict[str, dict[str, Run]]:
 
 
 @cache
-def rows() -> dict[str, dict[str, Run]]:
-    """Flaw (or "healthy") -> seed -> panel."""
+def rows() -> Rows:
+    """Every measured panel."""
     return json.loads(FILE.read_text(encoding="utf-8"))
 
 
 def span(name: str, metric: str, seeds: Sequence[str] = SEEDS) -> tuple[float, float] | None:
-    """The lowest and the highest value of a metric over the seeds of one class; None where it has none."""
-    values = [rows()[name][seed][metric] for seed in seeds]
-    known = [value for value in values if value is not None]
-    return (min(known), max(known)) if known else None
+    """As in the notebook, of all measured panels."""
+    return shown_panels.span(name, metric, seeds, rows())
 
 
 def apart(first: str, second: str, metric: str) -> bool:
-    """Whether every seed of one class lies on one side of every seed of the other, or only one has values."""
-    left, right = span(first, metric), span(second, metric)
-    if left is None or right is None:
-        return (left is None) != (right is None)
-    return left[0] > right[1] or left[1] < right[0]
+    """As in the notebook, of all measured panels."""
+    return shown_panels.apart(first, second, metric, rows())
 
 
 NO_EVIDENCE = {("evaluate_on_training_prompts", "judged_prompts"), ("temperature_zero", "reweigh_error")}
@@ -70,8 +65,8 @@ error of a millionth is rounding."""
 def decisive(flaw: str) -> frozenset[str]:
     """The metrics that, alone, tell a flaw from the healthy run and from every other flaw of the notebook."""
     others = [name for name in (HEALTHY, *names()) if name != flaw]
-    found = [m for m in METRICS if all(apart(flaw, other, m) for other in others)]
-    return frozenset(m for m in found if (flaw, m) not in NO_EVIDENCE and span(flaw, m) is not None)
+    telling = [m for m in METRICS if all(apart(flaw, other, m) for other in others)]
+    return frozenset(m for m in telling if (flaw, m) not in NO_EVIDENCE and span(flaw, m) is not None)
 
 
 def between(name: str, rng: np.random.Generator, seeds: tuple[str, str] = ("3", "4")) -> Run:
@@ -100,12 +95,12 @@ def dealt(number: int) -> tuple[dict[str, Any], list[str], str]:
 def mixed(name: str, seeds: Sequence[str], weight: float) -> Run:
     """A panel between two measured ones of a class; None where one has no value."""
     first, second = (rows()[name][seed] for seed in seeds)
-    found: Run = dict.fromkeys(METRICS)
+    mixture: Run = dict.fromkeys(METRICS)
     for metric in METRICS:
         pair = first[metric], second[metric]
         if None not in pair:
-            found[metric] = round(weight * pair[0] + (1 - weight) * pair[1], 6)
-    return found
+            mixture[metric] = round(weight * pair[0] + (1 - weight) * pair[1], 6)
+    return mixture
 
 
 def beside(name: str) -> Sequence[str]:

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from autograder.exercise import ANSWERED, CheckFailed, require
+from autograder.exercise import CheckFailed, require
 from autograder.exercises.nb08_1 import break_even_requests, memory_gb
 from autograder.exercises.nb08_2 import CHANGES, FILE, LIMITS, STRATEGIES, Team, teams, yearly_cost
+from autograder.locked import entry
 from autograder.work import Work
 from rslib.store import atomic_write
 
@@ -113,15 +114,14 @@ def content() -> list[list[tuple[Any, ...]]]:
 
 def grade_team(letter: str, work: Work, rng: np.random.Generator) -> None:
     """An acceptable strategy, a limit that decides, a change that flips."""
-    said = work.value("decisions", dict).get(letter)
-    if said is None or said is ... or said == ("", "", ""):
-        raise CheckFailed(ANSWERED, f"`decisions` has no entry for team {letter} yet.")
-    three = isinstance(said, tuple | list) and len(said) == 3 and all(isinstance(word, str) for word in said)
+    answer = entry(work, "decisions", letter, f"entry for team {letter}", blank=("", "", ""))
+    words = list(answer) if isinstance(answer, tuple | list) else []
+    three = len(words) == 3 and all(isinstance(word, str) for word in words)
     form = f"decisions[{letter!r}] is (strategy, limit, change), all words of the three lists."
-    require(three, FORM, form, got=str(said))
-    strategy, limit, change = (word.strip().lower() for word in said)
+    require(three, FORM, form, got=str(answer))
+    strategy, limit, change = (word.strip().lower() for word in words)
     known = strategy in (*STRATEGIES, "none") and limit in (*LIMITS, "none") and change in CHANGES
-    require(known, FORM, form, got=str(said))
+    require(known, FORM, form, got=str(answer))
     team = teams(work.variant)[letter]
     _check_strategy(strategy, team)
     message = "Without this limit the same strategies would be acceptable, so it is not what decides."

@@ -33,7 +33,8 @@ from typing import Any
 import numpy as np
 
 from autograder.choice import FILE, LETTERS, Asked
-from autograder.exercise import ANSWERED, CheckFailed, Variant
+from autograder.exercise import CheckFailed, Variant
+from autograder.locked import entry
 from autograder.work import Work
 from rslib.errors import ConfigError
 from rslib.store import atomic_write
@@ -98,7 +99,7 @@ def _places(texts: Sequence[str], options: Sequence[Option]) -> list[int]:
 FOLDER = Path(__file__).parent
 COMPUTED = {"1.2": "nb01_2", "1.4": "nb01_4"}
 """Exercise -> the module here that makes its QUESTIONS."""
-EXERCISES = tuple(sorted([*COMPUTED, *(path.stem.replace("_", ".") for path in FOLDER.glob("*.txt"))]))
+EXERCISES = tuple(sorted({*COMPUTED, *(path.stem.replace("_", ".") for path in FOLDER.glob("*.txt"))}))
 """Every exercise with choice questions."""
 OPTION = re.compile(r"(=|-) (.+)(?:\n  (\S[^:]*): (.+))?\n")
 
@@ -180,10 +181,8 @@ def grade(exercise: str, id: str, name: str, work: Work, rng: np.random.Generato
 
 def grade_question(question: Question, name: str, work: Work, rng: np.random.Generator) -> None:
     """Raise CheckFailed unless the learner's label is the key; name the idea of the option chosen."""
-    said = work.value(name, dict).get(question.id)
-    if said is None or said == "" or said is ...:
-        raise CheckFailed(ANSWERED, f"`{name}` has no answer to question {question.id} yet.")
-    answer, reason = _read(question, said, work.variant)
+    label = entry(work, name, question.id, f"answer to question {question.id}")
+    answer, reason = _read(question, label, work.variant)
     for tier, options, chosen in (("answer", question.answers, answer), ("reason", question.reasons, reason)):
         if chosen:
             option = options[chosen]

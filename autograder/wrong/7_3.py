@@ -9,7 +9,7 @@ NUMBER = {cell: number for number, cell in numbered(Variant("", "", "7.3")).item
 
 
 def answers(**changed):
-    """The right answers, with the cell or the verdict of some statements replaced: a=("models", None)."""
+    """The right answers, with the cell or the verdict of some statements replaced: a=(cell's key, None)."""
     found = {}
     for id, name in TESTED_BY.items():
         cell, verdict = changed.get(id, (None, None))
@@ -34,19 +34,19 @@ import numpy as np
 audit = {id: (np.int64(number), verdict) for id, (number, verdict) in answers().items()}
 
 # %% wrong: the reward for gold | idea: F16 | fails at: points at the evidence | points: 1.75
-audit = answers(a=("served_reward", None))
+audit = answers(a=("best_of_n/ppo/proxy/flops", None))
 
 # %% wrong: without an equal budget | idea: F33 | fails at: points at the evidence | points: 1.75
-audit = answers(b=("expert_unequal", None))
+audit = answers(b=("ppo/rs/gold/", None))
 
 # %% wrong: a budget where none is held | idea: evidence | fails at: points at the evidence | points: 1.75
-audit = answers(c=("expert", None))
+audit = answers(c=("ppo/rs1/gold/flops", None))
 
 # %% wrong: the reward of the rounds | idea: F16 | fails at: points at the evidence | points: 1.75
-audit = answers(d=("rounds_reward", None))
+audit = answers(d=("rs3/rs1/proxy/cpu_seconds", None))
 
 # %% wrong: the reward without the penalty | idea: F16 | fails at: points at the evidence | points: 1.75
-audit = answers(h=("no_kl_reward", None))
+audit = answers(h=("ppo_without_kl/base/reward/", None))
 
 # %% wrong: another verdict on b | idea: F34 | fails at: reads the interval | points: 1.75
 audit = answers(b=(None, another("b")))

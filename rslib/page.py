@@ -1,6 +1,6 @@
-"""The run report for readers: one self-contained HTML page, report.json, and the text `make demo` prints.
+"""The run report for readers: one self-contained HTML page, and the text `make demo` prints.
 
-    write_html(report, path), write_json(report, path), terminal_text(report)
+    write_html(report, path), terminal_text(report)
 
 Everything is made from the Report alone, so a page can be rebuilt from its report.json. What a model wrote is
 escaped everywhere: as HTML in the page, control characters in the terminal.
@@ -71,15 +71,6 @@ summary { cursor: pointer; }
 
 # The page runs no script and loads nothing: what a model wrote stays text even if an escape were missing.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-
-
-def write_json(report: Report, path: str | os.PathLike[str]) -> Path:
-    """Write report.json, whole or not at all, keys sorted; returns the path.
-
-    Raises DataError for NaN or infinity, StoreError when the folder cannot be written.
-    """
-    atomic_write(Path(path), report.to_json())
-    return Path(path)
 
 
 def write_html(report: Report, path: str | os.PathLike[str]) -> Path:

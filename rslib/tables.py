@@ -1,4 +1,4 @@
-"""The tables that travel between stages: their columns, their checks, their fingerprint, and exports.
+"""The tables that travel between stages: their columns, their checks, and their fingerprint.
 
     prompts    prompt_id, prompt, and any further columns, which every later table carries along
     responses  + sample_id, response, token_ids, token_logprobs, logprob, finish_reason, seed
@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -210,6 +210,11 @@ def _refuse(arrow: pyarrow.Table, bad: np.ndarray, what: str, fix: str) -> None:
         raise DataError(what + more, where=_row_name(arrow, int(bad.argmax())), fix=fix)
 
 
+def row_name(table: Dataset, row: int) -> str:
+    """Which row this is, for an error: its number, and its prompt_id and sample_id where it has them."""
+    return _row_name(_arrow(table), row)
+
+
 def _row_name(arrow: pyarrow.Table, row: int) -> str:
     named = [name for name in ("prompt_id", "sample_id") if name in arrow.column_names]
     return ", ".join([f"row {row}", *(f"{name} {arrow.column(name)[row].as_py()!r}" for name in named)])
@@ -284,6 +289,13 @@ def reward_matrix(scored: Dataset) -> tuple[list[str], np.ndarray, np.ndarray]:
         )
     rows = np.stack(list(found.values()))
     return list(found), reward_column(scored)[rows], rows
+
+
+def finish_reasons(table: Dataset) -> np.ndarray:
+    """The column `finish_reason` as text `(rows,)`; "eos" throughout where the table has no such column."""
+    if "finish_reason" not in table.column_names:
+        return np.full(len(table), "eos")
+    return np.array(table["finish_reason"][:], dtype=str)
 
 
 def fingerprint(table: Dataset) -> str:
@@ -416,60 +428,3 @@ def _own(like: Dataset, arrow: pyarrow.Table) -> Dataset:
     # Without a fingerprint of ours, `datasets` pickles the whole table to make one.
     mark = os.urandom(8).hex()
     return Dataset(InMemoryTable(arrow), info=DatasetInfo(features=like.features), fingerprint=mark)
-
-
-# Exports -----------------------------------------------------------------------------------------------
-
-
-def to_trl_sft(selected: Dataset, *, truncated: str = "raise") -> Dataset:
-    """Rows for TRL's SFTTrainer: `prompt` and `completion` as chat messages; other columns are left out.
-
-    TRL ends every response with an end token, so a truncated one would be learned as finished: DataError,
-    unless `truncated="drop"` leaves these rows out. Raises as `check_selected`.
-    """
-    check_selected(selected)
-    if truncated not in ("raise", "drop"):
-        raise DataError(f"truncated is {truncated!r}", where="to_trl_sft", fix="Use 'raise' or 'drop'.")
-    cut = finish_reasons(selected) == "length"
-    if cut.any() and truncated == "raise":
-        raise DataError(
-            f"{int(cut.sum())} of {len(cut)} responses are truncated; TRL would train them as finished",
-            where=_row_name(_arrow(selected), int(cut.argmax())),
-            fix="Leave them out: select(..., truncated='drop') or to_trl_sft(..., truncated='drop').",
-        )
-    rows = selected.select(np.flatnonzero(~cut))
-    prompts, responses = rows["prompt"][:], rows["response"][:]
-    return _messages({"prompt": ("user", prompts), "completion": ("assistant", responses)})
-
-
-def to_trl_preference(pairs: Dataset) -> Dataset:
-    """Rows for TRL's DPOTrainer and RewardTrainer: `prompt`, `chosen`, `rejected` as chat messages.
-
-    `pairs` is what `selection.best_worst_pairs` gives. Raises DataError when a column is missing.
-    """
-    for name in ("prompt", "chosen", "rejected"):
-        if name not in pairs.column_names:
-            found = ", ".join(pairs.column_names)
-            raise DataError(
-                f"no column '{name}'", where=f"columns {found}", fix="Call best_worst_pairs first."
-            )
-    texts = {name: ("assistant", pairs[name][:]) for name in ("chosen", "rejected")}
-    return _messages({"prompt": ("user", pairs["prompt"][:]), **texts})
-
-
-def finish_reasons(table: Dataset) -> np.ndarray:
-    """The column `finish_reason` as text `(rows,)`; "eos" throughout where the table has no such column."""
-    if "finish_reason" not in table.column_names:
-        return np.full(len(table), "eos")
-    return np.array(table["finish_reason"][:], dtype=str)
-
-
-def _messages(columns: Mapping[str, tuple[str, list[str]]]) -> Dataset:
-    from datasets import Dataset
-
-    return Dataset.from_dict(
-        {
-            name: [[{"role": role, "content": text}] for text in texts]
-            for name, (role, texts) in columns.items()
-        }
-    )

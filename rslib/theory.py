@@ -34,34 +34,6 @@ def kl_of_best_of_n(n: int) -> float:
     return math.log(n) - (n - 1) / n
 
 
-def win_rate_of_best_of_n(n: int) -> float:
-    """Upper bound of the chance that the best of n has a higher reward than one fresh response: n / (n + 1).
-
-    A tie counts as half a win. An equality without ties. Source: Beirami et al., arXiv 2401.01879. Raises
-    ConfigError if n < 1.
-
-    >>> win_rate_of_best_of_n(3)
-    0.75
-    """
-    _check_count(n, "n")
-    return n / (n + 1)
-
-
-def rounds_to_n(n: int, rounds: int) -> int:
-    """The n whose best-of-n equals `rounds` rounds of best-of-`n`, each learned perfectly: n ** rounds.
-
-    One round turns the distribution function F of the reward into F^n, and so does the next.
-
-    >>> rounds_to_n(16, rounds=2)
-    256
-
-    Raises ConfigError if n or rounds < 1.
-    """
-    _check_count(n, "n")
-    _check_count(rounds, "rounds")
-    return n**rounds
-
-
 # Best-of-n estimated from a pool --------------------------------------------------------------------------
 
 

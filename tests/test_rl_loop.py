@@ -9,12 +9,12 @@ import torch
 
 from rslib import rl, tables
 from rslib.errors import ConfigError, DataError, StoreError
+from rslib.export import best_and_worst
 from rslib.finetuning import training_rows
 from rslib.ledger import Ledger
 from rslib.models import load_policy, load_reward_model
 from rslib.prompts import as_prompts, load_prompts
 from rslib.rl import unified
-from rslib.rl.dpo import pairs
 from rslib.rl.draws import ValueModel, response_logprobs, response_mask
 from rslib.rl.loop import _Run, shaped
 from rslib.rl.resume import State
@@ -193,7 +193,7 @@ def test_a_unified_coefficient_trains_as_its_textbook_loss_does(world, tmp_path)
 def test_dpo_takes_the_best_against_the_worst_and_learns_the_preference(embedded, tmp_path):
     policy, reward_model, prompts = embedded
     pool = score(reward_model, sample(policy, prompts, n=6, seed=5, show_progress=False), show_progress=False)
-    chosen, rejected = pairs(pool)
+    chosen, rejected = best_and_worst(pool)
     assert list(chosen["prompt_id"]) == list(rejected["prompt_id"])
     assert min(np.array(chosen["reward"][:]) - np.array(rejected["reward"][:])) > 0
     ledger = Ledger()

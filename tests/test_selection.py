@@ -9,19 +9,13 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from rslib import tables, theory
+from rslib import selectors, tables, theory
 from rslib.errors import ConfigError, DataError, RewardError
+from rslib.evaluation import selection_gap, selection_panel
+from rslib.larger_pools import reference_responses
 from rslib.prompts import as_prompts
-from rslib.selection import (
-    SELECTORS,
-    best_worst_pairs,
-    combine_rewards,
-    count_nonfinite,
-    pool_of,
-    reference_responses,
-    select,
-    selection_stats,
-)
+from rslib.selection import SELECTORS, select
+from rslib.selectors import pool_of
 
 
 def scored(rewards, **columns):
@@ -142,7 +136,6 @@ def test_a_nan_or_infinite_reward_is_never_kept_silently(name, bad, capsys):
         table = tables.with_column(table, "second", [0.0] * 240)
     with pytest.raises(RewardError, match="2 of 24[0-9]|2 of 400"):
         keep(table, name)
-    assert count_nonfinite(table) == 2
     kept = keep(table, name, on_nan="drop")
     assert np.isfinite(np.array(kept["reward"])).all()
     assert "dropped 2 of" in capsys.readouterr().out
@@ -273,7 +266,7 @@ def test_the_top_fraction_lets_easy_prompts_crowd_out_hard_ones():
     easy_and_hard = scored(np.random.default_rng(3).normal(size=(50, 16)) + np.arange(50)[:, None] / 5)
     kept = select(easy_and_hard, "top_fraction", fraction=1 / 16)
     assert len(kept) == 50
-    assert selection_stats(easy_and_hard, kept)["coverage"] < 0.6
+    assert selection_panel(easy_and_hard, kept)["coverage"] < 0.6
 
 
 def test_a_fraction_that_is_a_whole_number_of_rows_keeps_exactly_that_many():
@@ -297,8 +290,8 @@ def test_random_picks_have_no_selection_gap():
     # The gap of 4000 independent picks of variance 1 has a standard error below 1 / sqrt(4000): 5 of them,
     # false-alarm rate 6e-7.
     table = scored(np.random.default_rng(5).normal(size=(4000, 4)))
-    assert abs(selection_stats(table, select(table, "random"))["selection_gap"]) < 5 / math.sqrt(4000)
-    best = selection_stats(table, select(table))["selection_gap"]
+    assert abs(selection_gap(table, select(table, "random"))["mean"]) < 5 / math.sqrt(4000)
+    best = selection_gap(table, select(table))["mean"]
     assert best == pytest.approx(1.03, abs=0.06)  # the mean of the largest of four normal numbers
 
 
@@ -363,22 +356,10 @@ def test_members_of_an_ensemble_have_no_common_unit():
 
 def test_a_vote_is_the_share_of_members_that_rank_a_response_first_and_ties_split_it():
     table = members(a=[3.0, 1.0, 3.0], b=[0.0, 5.0, 1.0], c=[9.0, 0.0, 0.0])
-    voted = combine_rewards(table, ["a", "b", "c"], "vote")
-    np.testing.assert_allclose(voted["reward"][:], [0.5, 1 / 3, 1 / 6])
-
-
-def test_combining_first_is_the_same_as_the_ensemble_selector():
-    table = noisy()
-    for combine in ("mean", "min", "uncertainty", "vote"):
-        combined = combine_rewards(table, ["reward", "second"], combine)
-        assert kept_ids(combined) == kept_ids(
-            table, "ensemble", rewards=["reward", "second"], combine=combine
-        )
-
-
-def test_a_reward_can_be_made_where_there_is_none_yet():
-    table = noisy().rename_column("reward", "first")
-    assert np.isfinite(combine_rewards(table, ["first", "second"])["reward"][:]).all()
+    votes = selectors._combined_rewards(selectors.Pool(table), ["a", "b", "c"], "vote", penalty=1.0)
+    np.testing.assert_allclose(votes, [0.5, 1 / 3, 1 / 6])
+    kept = selectors.ensemble(selectors.Pool(table), rewards=["a", "b", "c"], combine="vote")
+    assert kept.tolist() == [0]
 
 
 def test_bad_ensembles_are_refused():
@@ -535,44 +516,14 @@ def test_a_selector_that_keeps_nothing_is_an_error_with_the_range_of_the_rewards
         select(scored(np.ones((3, 4))), "decidable")
 
 
-# Pairs and statistics
-
-
-def test_pairs_are_the_best_and_the_worst_of_each_prompt(capsys):
-    pairs = best_worst_pairs(scored([*HAND, [7.0, 7.0, 7.0]]))
-    assert pairs.to_list() == [
-        {
-            "prompt_id": "p0",
-            "prompt": "prompt 0",
-            "chosen": "response 1",
-            "rejected": "response 0",
-            "chosen_reward": 3.0,
-            "rejected_reward": 1.0,
-        },
-        {
-            "prompt_id": "p1",
-            "prompt": "prompt 1",
-            "chosen": "response 3",
-            "rejected": "response 5",
-            "chosen_reward": 5.0,
-            "rejected_reward": 0.0,
-        },
-    ]
-    assert "1 of 3 prompts have no preference" in capsys.readouterr().out
-    assert tables.to_trl_preference(pairs).column_names == ["prompt", "chosen", "rejected"]
-
-
-def test_pairs_need_a_margin_and_finite_rewards():
-    assert best_worst_pairs(scored(HAND), margin=2.5)["prompt_id"][:] == ["p1"]
-    with pytest.raises(DataError, match="no prompt's rewards differ"):
-        best_worst_pairs(scored(np.ones((2, 2))))
-    with pytest.raises(RewardError, match="1 of 2"):
-        best_worst_pairs(scored([[1.0, math.nan]]))
+# Statistics
 
 
 def test_the_statistics_of_a_selection_can_be_counted_by_hand():
     table = scored(HAND, response=["a", "a", "b", "a", "c", "d"], finish_reason=["eos", "length"] * 3)
-    assert selection_stats(table, select(table, "top_fraction", fraction=0.5)) == pytest.approx(
-        {"selection_gap": 4.0 - 2.5, "unique_ratio": 5 / 6, "coverage": 1.0, "truncation_rate": 2 / 3}
-    )
-    assert selection_stats(table, select(table, "threshold", minimum=5))["coverage"] == 0.5
+    kept = select(table, "top_fraction", fraction=0.5)
+    assert selection_gap(table, kept)["mean"] == pytest.approx(4.0 - 2.5)
+    assert (tables.finish_reasons(kept) == "length").mean() == pytest.approx(2 / 3)
+    panel = selection_panel(table, kept)
+    assert panel["pool_unique_ratio"] == pytest.approx(5 / 6) and panel["coverage"] == 1.0
+    assert selection_panel(table, select(table, "threshold", minimum=5))["coverage"] == 0.5

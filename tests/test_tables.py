@@ -281,40 +281,6 @@ def seconds(function, rows):
     return time.perf_counter() - began
 
 
-# Exports
-
-
-def test_the_sft_export_is_prompt_and_completion_as_messages():
-    assert tables.to_trl_sft(table(response("a", 0))).to_list() == [
-        {
-            "prompt": [{"role": "user", "content": "prompt a"}],
-            "completion": [{"role": "assistant", "content": "response a 0"}],
-        }
-    ]
-
-
-def test_truncated_responses_are_not_exported_as_finished():
-    rows = table(response("a", 0), response("a", 1, finish_reason="length"))
-    with pytest.raises(DataError, match="1 of 2 responses are truncated(.|\n)*sample_id 1"):
-        tables.to_trl_sft(rows)
-    assert len(tables.to_trl_sft(rows, truncated="drop")) == 1
-    with pytest.raises(DataError, match="truncated is 'keep'"):
-        tables.to_trl_sft(rows, truncated="keep")
-
-
-def test_the_preference_export_is_prompt_chosen_and_rejected_as_messages():
-    pairs = Dataset.from_list([{"prompt": "x", "chosen": "good", "rejected": "bad", "chosen_reward": 1.0}])
-    assert tables.to_trl_preference(pairs).to_list() == [
-        {
-            "prompt": [{"role": "user", "content": "x"}],
-            "chosen": [{"role": "assistant", "content": "good"}],
-            "rejected": [{"role": "assistant", "content": "bad"}],
-        }
-    ]
-    with pytest.raises(DataError, match="no column 'rejected'"):
-        tables.to_trl_preference(without(pairs, "rejected"))
-
-
 def test_every_column_of_the_stages_is_described_and_in_the_glossary():
     from pathlib import Path
 

@@ -166,14 +166,14 @@ def test_the_kl_and_the_win_rate_never_exceed_their_bounds():
         law = theory.exact_best_of_n_law(probs, rewards, n)
         wins = (rewards[:, None] > rewards[None, :]) + 0.5 * (rewards[:, None] == rewards[None, :])
         assert theory.kl_divergence(law, probs) <= theory.kl_of_best_of_n(n) + 1e-12
-        assert law @ wins @ probs <= theory.win_rate_of_best_of_n(n) + 1e-12
+        assert law @ wins @ probs <= n / (n + 1) + 1e-12
 
 
 def test_two_rounds_of_sixteen_are_one_best_of_256():
     probs, rewards = np.random.default_rng(9).dirichlet(np.ones(30)), np.arange(30.0)
     once = theory.exact_best_of_n_law(probs, rewards, 16)
     twice = theory.exact_best_of_n_law(once, rewards, 16)
-    direct = theory.exact_best_of_n_law(probs, rewards, theory.rounds_to_n(16, rounds=2))
+    direct = theory.exact_best_of_n_law(probs, rewards, 16**2)
     np.testing.assert_allclose(twice, direct, atol=1e-12)
 
 
@@ -290,8 +290,5 @@ def test_settings_out_of_range_are_refused():
     for options in ({"level": 0.0}, {"level": 95}, {"draws": 10}):
         with pytest.raises(ConfigError, match=next(iter(options))):
             theory.bootstrap_interval([1.0, 2.0], **options)
-    for function in (theory.kl_of_best_of_n, theory.win_rate_of_best_of_n):
-        with pytest.raises(ConfigError, match="n is 0"):
-            function(0)
-    with pytest.raises(ConfigError, match="rounds is 0"):
-        theory.rounds_to_n(4, rounds=0)
+    with pytest.raises(ConfigError, match="n is 0"):
+        theory.kl_of_best_of_n(0)

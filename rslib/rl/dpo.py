@@ -12,19 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from rslib import tables
 from rslib.config import FinetuneConfig, require
-from rslib.errors import DataError
+from rslib.export import best_and_worst
 from rslib.finetuning import training_rows, tuned_once
 from rslib.ledger import Ledger
-from rslib.progress import note
 from rslib.rl import losses
 from rslib.rl.draws import measure, response_logprobs, response_mask
-from rslib.selection import select
 from rslib.training import Objective, Optimiser, TokenRow, fit, plan
 
 if TYPE_CHECKING:
@@ -55,7 +51,8 @@ def finetune_dpo(
     """
     require(beta > 0, f"beta is {beta}", "finetune_dpo", "Use a number > 0, such as 0.1.")
     settings = Optimiser.of(config or FinetuneConfig(), policy.parameters)
-    chosen, rejected = (training_rows(policy, rows) for rows in pairs(scored, settings.seed, show_progress))
+    pairs = best_and_worst(scored, seed=settings.seed, show=show_progress)
+    chosen, rejected = (training_rows(policy, rows) for rows in pairs)
     lengths = [len(a.ids) + len(b.ids) for a, b in zip(chosen, rejected, strict=True)]
     batches = plan(lengths, settings)
 
@@ -75,21 +72,6 @@ def finetune_dpo(
         ledger.trained(policy.parameters, sum(lengths[i] for batch in batches for i in batch))
         ledger.held(2)
     return tuned
-
-
-def pairs(scored: Dataset, seed: int = 0, show: bool = False) -> tuple[Dataset, Dataset]:
-    """The best and the worst response of each prompt, as two tables in one order.
-
-    Prompts whose rewards are all equal are left out. Raises DataError when no prompt's rewards differ.
-    """
-    best, worst = (select(scored, name, seed=seed) for name in ("best_of_n", "worst"))
-    clear = np.flatnonzero(tables.reward_column(best) > tables.reward_column(worst))
-    if not clear.size:
-        fix = "Draw more responses per prompt."
-        raise DataError("no prompt's rewards differ", where="rl.dpo.pairs", fix=fix)
-    if clear.size < len(best):
-        note(f"pairs: {len(best) - clear.size} of {len(best)} prompts have no preference, left out", show)
-    return tables.take(best, clear), tables.take(worst, clear)
 
 
 def pair_objective(

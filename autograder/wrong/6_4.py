@@ -6,10 +6,10 @@ import numpy as np
 
 import rslib
 from autograder.exercises.models import base_policy, judge
+from autograder.exercises.nb04_3 import judged
 from autograder.exercises.nb06_4 import COMPARISONS
 from autograder.experiments.nb06 import quick
 from rslib import evaluation
-from rslib.stages import with_gold, with_reference
 
 policy, reward_model, made = base_policy(), judge(), quick()
 runs = made["ppo"].parent
@@ -26,15 +26,10 @@ class rl:
         return shutil.copytree(made[Path(out).name.removeprefix("6-")], out, dirs_exist_ok=True)
 
 
-def judged(one):
-    drawn = rslib.sample(one, heldout, n=2, seed=1_000_003, show_progress=False)
-    start = None if one.fingerprint() == policy.fingerprint() else policy
-    return with_gold(with_reference(start, rslib.score(reward_model, drawn, show_progress=False)))
-
-
 def measured(folders):
-    """Evidence and claims of these policies."""
-    tables = {"base": judged(policy)} | {a: judged(rslib.load_policy(f)) for a, f in folders.items()}
+    """Evidence and claims of these policies; what was measured for one answer serves the next."""
+    policies = {"base": policy} | {arm: rslib.load_policy(folder) for arm, folder in folders.items()}
+    tables = {arm: judged(one, heldout, 1_000_003) for arm, one in policies.items()}
     found = {name: evaluation.compare(tables[a], tables[b], c) for name, (a, b, c) in COMPARISONS.items()}
     return found, {name: evaluation.verdict(one) for name, one in found.items()}
 

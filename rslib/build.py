@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from rslib.config import FinetuneConfig
+from rslib.finetuning import TokenRow, language_model_objective
 from rslib.models import (
     ASSETS,
     Policy,
@@ -28,6 +29,7 @@ from rslib.models import (
     quiet,
     replaced_folder,
 )
+from rslib.optimization import fit
 from rslib.progress import note
 from rslib.reward_modeling import (
     group_pair_accuracy,
@@ -39,7 +41,6 @@ from rslib.sampling import sample
 from rslib.scoring import score
 from rslib.store import atomic_write, make_folder, read_json, versions
 from rslib.tables import groups, reward_matrix
-from rslib.training import Optimiser, TokenRow, fit, language_model_objective, plan
 from rslib.world import judgements, load_prompts
 from rslib.world.grammar import Document, draw_corpus
 from rslib.world.labels import BIASED, LENGTH_LOVER, SWAPPED, UNBIASED, Labeller, label_pairs
@@ -129,14 +130,9 @@ def pretrain(folder: Path, seed: int, documents: int = CORPUS_DOCUMENTS) -> dict
     tokenizer = train_tokenizer(corpus)
     rows = encode_documents(tokenizer, corpus)
     model = new_policy(len(tokenizer), seed)
-    settings = Optimiser(learning_rate=3e-3, batch_tokens=3072, warmup_steps=50, seed=seed)
-    losses = fit(
-        model,
-        plan([len(row.ids) for row in rows], settings),
-        language_model_objective(model, rows, pad_id=0),
-        settings,
-        label="pre-train",
-    )
+    config = FinetuneConfig(learning_rate=3e-3, epochs=1, batch_tokens=3072, warmup_steps=50, seed=seed)
+    objective = language_model_objective(model, rows, pad_id=0)
+    losses = fit(model, objective, [len(row.ids) for row in rows], config, label="pre-train")
     with replaced_folder(folder) as new, quiet():
         model.save_pretrained(new)
         tokenizer.save_pretrained(new)

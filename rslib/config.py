@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rslib.errors import ConfigError
 
@@ -78,6 +78,19 @@ class SampleConfig:
         require(self.batch_size >= 1, f"batch_size is {self.batch_size}", f"{where}.batch_size", "Use >= 1.")
 
 
+SMALL_POLICY = 10_000_000
+"""Parameters below which a policy takes, and needs, a much higher learning rate."""
+
+
+def rate_by_size(rate: float | None, parameters: int, small: float, large: float) -> float:
+    """The learning rate that is given; without one `small` below SMALL_POLICY parameters, else `large`.
+
+    >>> rate_by_size(None, 900_000, 5e-4, 1e-5), rate_by_size(3e-3, 900_000, 5e-4, 1e-5)
+    (0.0005, 0.003)
+    """
+    return rate or (small if parameters < SMALL_POLICY else large)
+
+
 @dataclass(frozen=True)
 class FinetuneConfig:
     """How a policy is fine-tuned on selected responses."""
@@ -108,6 +121,10 @@ class FinetuneConfig:
             value = getattr(self, name)
             require(value >= 0, f"{name} is {value}", f"{where}.{name}", "Use a number >= 0.")
         require(self.max_grad_norm > 0, f"max_grad_norm is {self.max_grad_norm}", where, "Use a number > 0.")
+
+    def for_model(self, parameters: int) -> FinetuneConfig:
+        """These settings with a learning rate: the given one, else that of the model's size."""
+        return replace(self, learning_rate=rate_by_size(self.learning_rate, parameters, 5e-4, 1e-5))
 
 
 @dataclass(frozen=True)

@@ -410,9 +410,7 @@ def _finetune_with(**hooks: bool) -> Callable[..., Policy]:
 @_flaw("learning_rate_10x", "F46", "finetune", "the learning rate is ten times too high")
 def _learning_rate_10x(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
     def tune(policy: Policy, kept: Dataset, out: Path, config: FinetuneConfig, show: bool) -> Policy:
-        from rslib.training import Optimiser
-
-        rate = 10 * Optimiser.of(config, policy.parameters).learning_rate
+        rate = 10 * config.for_model(policy.parameters).learning_rate
         return finetune_folder(policy, kept, out, replace(config, learning_rate=rate), show)
 
     return config, replace(steps, finetune=tune)
@@ -511,17 +509,17 @@ def reward_raised(
     reward_model: RewardModel, kept: Dataset, config: FinetuneConfig, show: bool
 ) -> tuple[RewardModel, list[float]]:
     """A copy of the reward model, tuned to give the kept rows more reward, and the loss of every step."""
+    from rslib.optimization import Objective, fit
     from rslib.reward_modeling import rewards_of
-    from rslib.training import Objective, Optimiser, fit, plan
 
     model = copy.deepcopy(reward_model.model).float().requires_grad_(True)
     rows = reward_model.encode_many(list(zip(kept["prompt"][:], kept["response"][:], strict=True)))
-    settings = Optimiser.of(config, reward_model.parameters)
     objective = Objective(
         loss_sum=lambda batch: -rewards_of(model, [rows[i] for i in batch], reward_model.pad_id).sum(),
         weight=len,
     )
-    losses = fit(model, plan([len(row) for row in rows], settings), objective, settings, show_progress=show)
+    config = config.for_model(reward_model.parameters)
+    losses = fit(model, objective, [len(row) for row in rows], config, show_progress=show)
     return dataclasses.replace(reward_model, model=model), losses
 
 

@@ -14,10 +14,11 @@ import torch
 
 from rslib.config import FinetuneConfig
 from rslib.errors import DataError
+from rslib.finetuning import pad_right
 from rslib.models import Policy, RewardModel, hidden_states, rewards_from_hidden
+from rslib.optimization import Objective, fit
 from rslib.scoring import score
 from rslib.tables import with_column
-from rslib.training import Objective, Optimiser, fit, pad_right, plan
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -122,18 +123,18 @@ def train_reward_model(
     Raises DataError when there are none, ModelError when the loss stops being finite.
     """
     config = config or FinetuneConfig(epochs=2, batch_tokens=3072, warmup_steps=30)
+    config = config.for_model(policy.parameters)
     fresh = new_reward_model(policy, config.seed)
     groups = comparison_groups(fresh, comparisons)
     objective = Objective(
         loss_sum=lambda batch: group_loss(fresh.model, [groups[i] for i in batch], fresh.pad_id),
         weight=len,
     )
-    settings = Optimiser.of(config, policy.parameters)
     losses = fit(
         fresh.model,
-        plan([group.tokens for group in groups], settings),
         objective,
-        settings,
+        [group.tokens for group in groups],
+        config,
         compute_dtype=policy.device.dtype,
         label="reward model",
         show_progress=show_progress,

@@ -223,8 +223,7 @@ check("4.2")
 # embedded policy here.
 
 # %%
-from rslib.finetuning import training_rows
-from rslib.training import next_token_nll
+from rslib.finetuning import next_token_nll, training_rows
 
 four = few.select(range(4))
 encoded = [policy.encode(prompt) for prompt in four["prompt"]]

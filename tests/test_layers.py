@@ -19,7 +19,7 @@ ROWS = (
     {"config", "theory", "store"},
     {"ledger", "memo", "intervals", "panel"},
     {"world", "models"},
-    {"decoding", "training", "doctor", "prompts", "selectors"},
+    {"decoding", "optimization", "doctor", "prompts", "selectors"},
     {"larger_pools"},
     {"sampling", "scoring", "selection", "finetuning", "evaluation"},
     {"reward_modeling", "stages", "export"},

@@ -66,8 +66,12 @@ def test_what_is_recalled_is_what_was_computed(policy, judge, prompts, tmp_path,
     memo.use(read=[tmp_path / "kept"])
     for name in ("token_rewards", "_weighed"):
         monkeypatch.setattr(scoring, name, never)
-    modules = {"finetune_rows": finetuning, "_responses": sampling, "fit": rl.dpo, "_trained": rl.loop}
-    for name, module in modules.items():
+    for module, name in (
+        (finetuning, "fit"),
+        (sampling, "_responses"),
+        (rl.dpo, "fit"),
+        (rl.loop, "_trained"),
+    ):
         monkeypatch.setattr(module, name, never)
     assert plain == first == rounds(policy, judge, prompts, tmp_path / "again")
 
@@ -155,7 +159,7 @@ def tunings(policy, judge, prompts, table, out, **settings):
 
 
 def forbid(monkeypatch):
-    for name, module in {"finetune_rows": finetuning, "fit": rl.dpo, "_trained": rl.loop}.items():
+    for module, name in ((finetuning, "fit"), (rl.dpo, "fit"), (rl.loop, "_trained")):
         monkeypatch.setattr(module, name, never)
 
 

@@ -14,12 +14,12 @@ import pytest
 import torch
 from datasets import Dataset
 
+from rslib.finetuning import TokenRow, language_model_objective
 from rslib.models import load_policy
 from rslib.rl import losses
 from rslib.rl.advantages import gae, group_normalised, kl_estimate, leave_one_out, token_rewards, whiten
 from rslib.rl.dpo import pair_objective
 from rslib.rl.draws import response_logprobs, response_mask
-from rslib.training import TokenRow, language_model_objective
 
 
 def tensor(values):

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from rslib.models import Policy, RewardModel
+    from rslib.optimization import Objective
     from rslib.rl.draws import Draw
     from rslib.rl.learner import Learner
-    from rslib.training import Objective
 
 PROMPTS = 256
 COMMON: dict[str, Any] = {"learning_rate": 1e-3, "warmup_steps": 4}

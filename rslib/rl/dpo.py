@@ -6,7 +6,6 @@ log-probabilities are measured once, so only one model is in memory while traini
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from functools import partial
 from pathlib import Path
@@ -17,11 +16,11 @@ from torch import Tensor
 
 from rslib.config import FinetuneConfig, require
 from rslib.export import best_and_worst
-from rslib.finetuning import training_rows, tuned_once
+from rslib.finetuning import TokenRow, trainable_copy, training_rows, tuned_once
 from rslib.ledger import Ledger
+from rslib.optimization import Objective, fit
 from rslib.rl import losses
 from rslib.rl.draws import measure, response_logprobs, response_mask
-from rslib.training import Objective, Optimiser, TokenRow, fit, plan
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -50,26 +49,25 @@ def finetune_dpo(
     Raises ConfigError for a beta that is not positive, DataError when no pair is left, and as `finetune`.
     """
     require(beta > 0, f"beta is {beta}", "finetune_dpo", "Use a number > 0, such as 0.1.")
-    settings = Optimiser.of(config or FinetuneConfig(), policy.parameters)
-    pairs = best_and_worst(scored, seed=settings.seed, show=show_progress)
+    config = (config or FinetuneConfig()).for_model(policy.parameters)
+    pairs = best_and_worst(scored, seed=config.seed, show=show_progress)
     chosen, rejected = (training_rows(policy, rows) for rows in pairs)
     lengths = [len(a.ids) + len(b.ids) for a, b in zip(chosen, rejected, strict=True)]
-    batches = plan(lengths, settings)
 
     def tune() -> tuple[torch.nn.Module, dict[str, Any]]:
-        model = copy.deepcopy(policy.model).float().requires_grad_(True)
+        model = trainable_copy(policy)
         objective = pair_objective(policy, model, chosen, rejected, beta)
-        told = {"compute_dtype": policy.device.dtype, "label": "DPO", "show_progress": show_progress}
-        history = fit(model, batches, objective, settings, **told)
+        options = {"compute_dtype": policy.device.dtype, "label": "DPO", "show_progress": show_progress}
+        history = fit(model, objective, lengths, config, **options)
         record = {"parent": policy.fingerprint(), "pairs": len(chosen), "beta": beta, "losses": history}
-        return model, record | {"settings": dataclasses.asdict(settings)}
+        return model, record | {"settings": dataclasses.asdict(config)}
 
     sides = [[[row.first_target, row.ids] for row in rows] for rows in (chosen, rejected)]
-    facts = {"pairs": sides, "beta": beta, "settings": settings}
+    facts = {"pairs": sides, "beta": beta, "settings": config}
     tuned = tuned_once("dpo", policy, facts, tune, Path(out))
     if ledger is not None:
         ledger.read(policy.parameters, sum(lengths))
-        ledger.trained(policy.parameters, sum(lengths[i] for batch in batches for i in batch))
+        ledger.trained(policy.parameters, config.epochs * sum(lengths))
         ledger.held(2)
     return tuned
 

@@ -11,9 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rslib.finetuning import training_rows
+from rslib.finetuning import TokenRow, next_token_nll, pad_right, target_mask, training_rows
 from rslib.models import Policy, hidden_states
-from rslib.training import TokenRow, next_token_nll, pad_right, target_mask
 
 if TYPE_CHECKING:
     from datasets import Dataset

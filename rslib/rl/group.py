@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from rslib.config import require
+from rslib.optimization import Objective
 from rslib.rl import losses
 from rslib.rl.advantages import group_normalised, leave_one_out
 from rslib.rl.draws import Draw
 from rslib.rl.learner import Learner
 from rslib.rl.method import Method, averaged
-from rslib.training import Objective
 
 
 @dataclass(frozen=True)

@@ -11,30 +11,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rslib.config import FinetuneConfig
+from rslib.finetuning import trainable_copy
 from rslib.ledger import Ledger
 from rslib.models import Policy
+from rslib.optimization import Objective, Optimizer
 from rslib.rl.draws import Draw, ValueModel, measure, response_logprobs
-from rslib.training import Objective, Optimiser, Stepper
-
-SMALL, SMALL_RATE, LARGE_RATE = 10_000_000, 2e-4, 1e-6
-"""Below so many parameters the default learning rate is the first, else the second."""
 
 
 class Learner:
-    """A float32 copy of `start` with its optimiser; `start` stays as it is.
+    """A float32 copy of `start` with its optimizer; `start` stays as it is.
 
     `policy` draws: the trained copy itself in float32, elsewhere a copy in the policy's own dtype that
     `refresh` brings up to date. With `with_values` a value model is trained in the same steps.
     """
 
-    def __init__(self, start: Policy, settings: Optimiser, steps: int, *, with_values: bool = False) -> None:
+    def __init__(
+        self, start: Policy, config: FinetuneConfig, steps: int, *, with_values: bool = False
+    ) -> None:
         self.dtype = start.device.dtype
-        self.model = copy.deepcopy(start.model).float().requires_grad_(True)
-        trunk = copy.deepcopy(start.model).float().requires_grad_(True) if with_values else None
+        self.model = trainable_copy(start)
+        trunk = trainable_copy(start) if with_values else None
         self.value_model = ValueModel(trunk) if trunk is not None else None
         parts = [self.model, self.value_model] if self.value_model is not None else [self.model]
         self.trained = torch.nn.ModuleList(parts)
-        self.stepper = Stepper(self.trained, settings, steps, compute_dtype=self.dtype, decay=False)
+        self.optimizer = Optimizer(self.trained, config, steps, compute_dtype=self.dtype, decay=False)
         drawing = self.model if self.dtype == torch.float32 else copy.deepcopy(start.model)
         self.policy = dataclasses.replace(start, model=drawing)
         self.master = dataclasses.replace(start, model=self.model)
@@ -59,8 +60,8 @@ class Learner:
         return measure(partial(self.value_model, pad_id=self.policy.pad_id), draw.rows, draw.mask, self.dtype)
 
     def step(self, objective: Objective, rows: list[int]) -> float:
-        """One optimiser step; the loss before it."""
-        return self.stepper.step(objective, rows)
+        """One optimizer step; the loss before it."""
+        return self.optimizer.step(objective, rows)
 
     def count_read(self, ledger: Ledger, draw: Draw) -> None:
         """The passes without gradient that a draw costs beside sampling and scoring."""
@@ -69,20 +70,15 @@ class Learner:
         ledger.held(3 + values)
 
     def count_trained(self, ledger: Ledger, draw: Draw, rows: Sequence[int]) -> None:
-        """One optimiser step."""
+        """One optimizer step."""
         tokens = sum(len(draw.rows[i].ids) for i in rows)
         ledger.trained(self.policy.parameters * len(self.trained), tokens)
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
-        parts = {"optimiser": self.stepper.optimiser, "scheduler": self.stepper.scheduler}
-        parts |= {"scaler": self.stepper.scaler, "trained": self.trained}
-        return {name: part.state_dict() for name, part in parts.items()} | {"done": self.stepper.done}
+        return {"trained": self.trained.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """The inverse of `state`."""
         self.trained.load_state_dict(state["trained"])
-        self.stepper.optimiser.load_state_dict(state["optimiser"])
-        self.stepper.scheduler.load_state_dict(state["scheduler"])
-        self.stepper.scaler.load_state_dict(state["scaler"])
-        self.stepper.done = state["done"]
+        self.optimizer.load_state_dict(state["optimizer"])

@@ -17,19 +17,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rslib import tables
-from rslib.config import SampleConfig, require
-from rslib.finetuning import save_tuned, tuned_once
+from rslib.config import FinetuneConfig, SampleConfig, rate_by_size, require
+from rslib.finetuning import tuned_once
 from rslib.ledger import TIMES, Ledger
 from rslib.progress import Progress, note
 from rslib.rl.draws import Draw, as_draw
 from rslib.rl.heldout import Watch
-from rslib.rl.learner import LARGE_RATE, SMALL, SMALL_RATE, Learner
+from rslib.rl.learner import Learner
 from rslib.rl.method import Method
 from rslib.rl.resume import State
 from rslib.sampling import sample_table
 from rslib.scoring import score
 from rslib.stages import with_gold
-from rslib.training import Optimiser
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -48,11 +47,11 @@ class Loop:
     prompts_per_step: int = field(default=32, metadata={"help": "prompts of one draw"})
     n: int = field(default=4, metadata={"help": "responses to each of them"})
     epochs: int = field(default=1, metadata={"help": "passes over each draw"})
-    minibatch: int = field(default=32, metadata={"help": "responses in one optimiser step"})
+    minibatch: int = field(default=32, metadata={"help": "responses in one optimizer step"})
     learning_rate: float | None = field(
         default=None, metadata={"help": "None: 2e-4 for a policy below 10 M parameters, else 1e-6"}
     )
-    warmup_steps: int = field(default=10, metadata={"help": "optimiser steps of warm-up"})
+    warmup_steps: int = field(default=10, metadata={"help": "optimizer steps of warm-up"})
     kl_coefficient: float = field(default=0.1, metadata={"help": "reward that one nat of KL costs"})
     missing_eos_penalty: float = field(default=1.0, metadata={"help": "taken off a response that was cut"})
     normalise_rewards: bool = field(
@@ -77,10 +76,10 @@ class Loop:
             good = value is None or (math.isfinite(value) and value > 0)
             require(good, f"{name} is {value}", f"Loop.{name}", "Use a finite number > 0, or None.")
 
-    def optimiser(self, parameters: int) -> Optimiser:
-        """The optimiser's settings for a policy of this size."""
-        rate = self.learning_rate or (SMALL_RATE if parameters < SMALL else LARGE_RATE)
-        return Optimiser(rate, batch_tokens=0, warmup_steps=self.warmup_steps, seed=self.seed)
+    def optimizer(self, parameters: int) -> FinetuneConfig:
+        """The optimizer's settings for a policy of this size."""
+        rate = rate_by_size(self.learning_rate, parameters, 2e-4, 1e-6)
+        return FinetuneConfig(learning_rate=rate, warmup_steps=self.warmup_steps, seed=self.seed)
 
 
 def train(
@@ -111,10 +110,8 @@ def train(
     loop = loop or Loop()
     _check(loop, prompts, heldout)
     run = _Run(policy, reward_model, prompts, method, loop, heldout, State.of(out))
-    if run.repeats():
-        tuned = tuned_once("rl", policy, run.facts(), lambda: _trained(run, show_progress), Path(out))
-    else:
-        tuned = save_tuned(policy, *_trained(run, show_progress), Path(out))
+    facts = run.facts() if run.repeats() else None
+    tuned = tuned_once("rl", policy, facts, lambda: _trained(run, show_progress), Path(out))
     run.state.discard()
     return tuned
 
@@ -158,8 +155,8 @@ class _Run:
         self.ledger = Ledger(loop.budget_unit, loop.budget) if loop.budget else Ledger()
         self.learner = Learner(
             start,
-            loop.optimiser(start.parameters),
-            self._optimiser_steps(),
+            loop.optimizer(start.parameters),
+            self._optimizer_steps(),
             with_values=method.needs_values,
         )
         self.watch = Watch(heldout, reward_model, loop.seed) if loop.check_every else None
@@ -167,7 +164,7 @@ class _Run:
         self.scale: tuple[float, float] | None = None if loop.normalise_rewards else (0.0, 1.0)
         self.history: list[dict[str, float]] = []
 
-    def _optimiser_steps(self) -> int:
+    def _optimizer_steps(self) -> int:
         loop = self.loop
         return loop.steps * loop.epochs * math.ceil(loop.prompts_per_step * loop.n / loop.minibatch)
 
@@ -247,7 +244,7 @@ class _Run:
         return tables.take(self.prompts, order[place * many : (place + 1) * many])
 
     def train(self, draw: Draw) -> list[float]:
-        """The optimiser steps of one draw; their losses."""
+        """The optimizer steps of one draw; their losses."""
         objective = self.method.objective(self.learner, draw, self.loop.kl_coefficient)
         losses = []
         for rows in self.minibatches(self.method.rows(draw)):

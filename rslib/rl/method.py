@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from rslib.optimization import Objective
 from rslib.rl import losses
 from rslib.rl.draws import Draw
 from rslib.rl.learner import Learner
-from rslib.training import Objective
 
 
 class Method(ABC):

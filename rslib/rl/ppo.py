@@ -16,12 +16,12 @@ from typing import ClassVar
 from torch import Tensor
 
 from rslib.config import require
+from rslib.optimization import Objective
 from rslib.rl import losses
 from rslib.rl.advantages import gae, kl_estimate, token_rewards, whiten
 from rslib.rl.draws import Draw
 from rslib.rl.learner import Learner
 from rslib.rl.method import Method, averaged
-from rslib.training import Objective
 
 
 @dataclass(frozen=True)

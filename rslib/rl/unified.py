@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rslib.optimization import Objective
 from rslib.rl.draws import Draw
 from rslib.rl.learner import Learner
 from rslib.rl.method import Method, averaged
-from rslib.training import Objective
 
 
 def sft(logprobs: Tensor) -> Tensor:

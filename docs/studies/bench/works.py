@@ -34,12 +34,13 @@ from transformers import (
 )
 
 from docs.studies.bench.measuring import Way, Work
-from rslib.config import SampleConfig
+from rslib.config import FinetuneConfig, SampleConfig
 from rslib.decoding import decode, run_batches, shared_attention
 from rslib.errors import ModelError, RSError
+from rslib.finetuning import TokenRow, language_model_objective, next_token_nll
 from rslib.models import quiet
+from rslib.optimization import fit
 from rslib.scoring import token_rewards
-from rslib.training import Optimiser, TokenRow, fit, language_model_objective, next_token_nll, token_batches
 
 PAD, CONTEXT = 0, 512
 SHAPES = {  # hidden size, layers, heads, intermediate size, vocabulary
@@ -264,11 +265,11 @@ def tuning_work(size: Size) -> Work:
         TokenRow(ids, len(rows.prompts[p]))
         for p, ids in zip(rows.owner, rows.dialogues(SHAPES[size.model][-1]), strict=True)
     ]
-    settings = Optimiser(learning_rate=1e-4, batch_tokens=_tokens_of_16(pairs))
-    batches = token_batches([len(row.ids) for row in pairs], settings.batch_tokens, np.random.default_rng(0))
+    config = FinetuneConfig(learning_rate=1e-4, epochs=1, batch_tokens=_tokens_of_16(pairs))
+    lengths = [len(row.ids) for row in pairs]
 
     def ours(tuned: PreTrainedModel) -> None:
-        fit(tuned, batches, language_model_objective(tuned, pairs, PAD), settings, show_progress=False)
+        fit(tuned, language_model_objective(tuned, pairs, PAD), lengths, config, show_progress=False)
 
     def copied() -> tuple[PreTrainedModel]:
         return (copy.deepcopy(model),)

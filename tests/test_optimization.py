@@ -1,25 +1,18 @@
 """The training loop: batches, the loss and where it falls, out of memory, losses that are not finite."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from rslib.config import FinetuneConfig
 from rslib.errors import BudgetError, ModelError
+from rslib.finetuning import TokenRow, count_targets, language_model_objective, next_token_nll
 from rslib.models import load_policy
-from rslib.training import (
-    Objective,
-    Optimiser,
-    TokenRow,
-    count_targets,
-    fit,
-    language_model_objective,
-    next_token_nll,
-    plan,
-    token_batches,
-)
+from rslib.optimization import Objective, Optimizer, epoch_batches, fit, token_batches
 
-SETTINGS = Optimiser(learning_rate=1e-3, batch_tokens=64, warmup_steps=0)
+SETTINGS = FinetuneConfig(learning_rate=1e-3, epochs=1, batch_tokens=256, warmup_steps=0)
 
 
 @pytest.fixture
@@ -53,9 +46,9 @@ def test_batches_hold_little_padding():
 
 def test_the_plan_depends_on_the_seed_alone_and_orders_epochs_differently():
     lengths = list(range(1, 200))
-    settings = Optimiser(1e-3, 256, epochs=2, seed=5)
-    batches = plan(lengths, settings)
-    assert batches == plan(lengths, settings) != plan(lengths, Optimiser(1e-3, 256, epochs=2, seed=6))
+    config = FinetuneConfig(epochs=2, batch_tokens=256, seed=5)
+    batches = epoch_batches(lengths, config)
+    assert batches == epoch_batches(lengths, config) != epoch_batches(lengths, replace(config, seed=6))
     assert batches[: len(batches) // 2] != batches[len(batches) // 2 :]
 
 
@@ -84,10 +77,9 @@ def test_training_lowers_the_loss_and_repeats_to_the_last_bit(model_folder):
     def losses():
         policy = load_policy(str(model_folder("llama")))
         rows = some_rows()
-        settings = Optimiser(1e-2, 64, epochs=8, warmup_steps=2)
-        batches = plan([len(r.ids) for r in rows], settings)
+        config = FinetuneConfig(learning_rate=1e-2, epochs=8, batch_tokens=64, warmup_steps=2)
         objective = language_model_objective(policy.model, rows, policy.pad_id)
-        return fit(policy.model, batches, objective, settings, show_progress=False)
+        return fit(policy.model, objective, [len(r.ids) for r in rows], config, show_progress=False)
 
     first = losses()
     assert first[-1] < 0.7 * first[0]
@@ -104,7 +96,8 @@ def _train_with_memory_for(policy, rows_at_once):
         return inner.loss_sum(batch)
 
     before = {name: p.detach().clone() for name, p in policy.model.named_parameters()}
-    losses = fit(policy.model, [list(range(9))], Objective(loss_sum, inner.weight), SETTINGS)
+    losses = fit(policy.model, Objective(loss_sum, inner.weight), [len(row.ids) for row in rows], SETTINGS)
+    assert len(losses) == 1  # one batch of all nine
     return losses, {n: p.detach() - before[n] for n, p in policy.model.named_parameters()}
 
 
@@ -130,17 +123,17 @@ def test_another_runtime_error_is_not_mistaken_for_memory(policy):
         raise RuntimeError("something else")
 
     with pytest.raises(RuntimeError, match="something else"):
-        fit(policy.model, [[0]], Objective(broken, len), SETTINGS, show_progress=False)
+        fit(policy.model, Objective(broken, len), [4], SETTINGS, show_progress=False)
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_rows(policy):
     weight = next(policy.model.parameters())
     objective = Objective(lambda batch: weight.sum() * float("nan"), len)
     with pytest.raises(ModelError, match=r"loss is nan at step 0(.|\n)*rows \[3, 4\]"):
-        fit(policy.model, [[3, 4]], objective, SETTINGS, show_progress=False)
+        Optimizer(policy.model, SETTINGS, steps=1).step(objective, [3, 4])
 
 
 def test_the_learning_rate_follows_the_size_unless_it_is_given():
-    assert Optimiser.of(FinetuneConfig(), 1_000_000).learning_rate == 5e-4
-    assert Optimiser.of(FinetuneConfig(), 400_000_000).learning_rate == 1e-5
-    assert Optimiser.of(FinetuneConfig(learning_rate=3e-3), 1_000_000).learning_rate == 3e-3
+    assert FinetuneConfig().for_model(1_000_000).learning_rate == 5e-4
+    assert FinetuneConfig().for_model(400_000_000).learning_rate == 1e-5
+    assert FinetuneConfig(learning_rate=3e-3).for_model(1_000_000).learning_rate == 3e-3

@@ -1,0 +1,216 @@
+"""The training loop of every tuned model: batches of a token budget, accumulated gradients, AdamW, one step.
+
+It knows nothing of tokens: a row is a number and a length, and an `Objective` says what is minimised.
+
+What is left out on purpose: dropout (models train in eval mode, so a run has no hidden randomness),
+several devices (see the `cluster` extra), and gradient checkpointing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from rslib.config import FinetuneConfig
+from rslib.errors import BudgetError, ModelError, is_out_of_memory
+from rslib.progress import Progress, note
+
+BUCKET = 16
+"""Batches sorted by length together: long enough to avoid padding, short enough to stay random."""
+
+# Batches ------------------------------------------------------------------------------------------
+
+
+def epoch_batches(lengths: Sequence[int], config: FinetuneConfig) -> list[list[int]]:
+    """Batches of row numbers for all of `config.epochs`, in order; the same seed gives the same batches."""
+    rng = np.random.default_rng(config.seed)
+    return [b for _ in range(config.epochs) for b in token_batches(lengths, config.batch_tokens, rng)]
+
+
+def token_batches(lengths: Sequence[int], batch_tokens: int, rng: np.random.Generator) -> list[list[int]]:
+    """Row numbers grouped so that rows x longest row <= batch_tokens; a longer row stands alone.
+
+    Rows are shuffled, then sorted by length inside windows of a few batches, then the batches are shuffled:
+    little padding, random order.
+    """
+    order = rng.permutation(len(lengths))
+    mean = max(1.0, float(np.mean(lengths)))
+    window = max(1, int(BUCKET * batch_tokens / mean))
+    batches = []
+    for start in range(0, len(order), window):
+        ascending = sorted(order[start : start + window], key=lambda i: lengths[i])
+        batches += _filled(ascending, lengths, batch_tokens)
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def _filled(ascending: list[int], lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
+    batches: list[list[int]] = []
+    batch: list[int] = []
+    for i in ascending:  # so the newest row is the longest, and sets the padded size of its batch
+        if batch and (len(batch) + 1) * lengths[i] > batch_tokens:
+            batches, batch = [*batches, batch], []
+        batch.append(int(i))
+    return [*batches, batch]
+
+
+# What is minimised --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is minimised: sum of `loss_sum(rows)` over a batch, divided by `weight(rows)` of the whole batch.
+
+    Both are additive over rows, so a batch can be split into parts without changing the step.
+    """
+
+    loss_sum: Callable[[list[int]], torch.Tensor]
+    weight: Callable[[list[int]], float]
+
+
+# Steps --------------------------------------------------------------------------------------------
+
+
+class Optimizer:
+    """AdamW with clipping on `model`, one optimizer step a call: at most `steps` of them.
+
+    `config` holds a learning rate (`FinetuneConfig.for_model`). Models train in eval mode (no dropout).
+    `decay`: cosine to zero over `steps`; without it the rate stays where the warm-up ends, as reinforcement
+    learning wants it, whose last step is not known beforehand.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        config: FinetuneConfig,
+        steps: int,
+        *,
+        compute_dtype: torch.dtype = torch.float32,
+        decay: bool = True,
+    ) -> None:
+        self.model, self.compute_dtype = model.eval(), compute_dtype
+        self.device = next(model.parameters()).device.type
+        groups = _parameter_groups(model, config.weight_decay)
+        self.adamw = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95))
+        warmup = min(config.warmup_steps, steps // 4)
+        factors = [_rate_factor(step, steps if decay else 0, warmup) for step in range(steps + 1)]
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.adamw, lambda step: factors[step])
+        self.scaler = torch.amp.GradScaler(self.device, enabled=compute_dtype == torch.float16)
+        self.max_grad_norm, self.parts, self.done = config.max_grad_norm, 1, 0
+
+    def step(self, objective: Objective, batch: list[int]) -> float:
+        """The loss of `batch` (row numbers) before the step that is taken on it.
+
+        Raises ModelError when it is not finite, BudgetError when memory runs out on a single row.
+        """
+        loss = self.accumulate_gradients(objective, batch)
+        _check_finite(loss, self.done, batch)
+        self.scaler.unscale_(self.adamw)  # so that the norm is that of the gradients themselves
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
+        self.scaler.step(self.adamw)
+        self.scaler.update()
+        self.adamw.zero_grad(set_to_none=True)
+        self.scheduler.step()
+        self.done += 1
+        return loss
+
+    def accumulate_gradients(self, objective: Objective, batch: list[int]) -> float:
+        """The loss of `batch`, its gradient added to the weights' `.grad`.
+
+        When memory runs out, that is said and the batch begins anew in twice as many parts, as do all later.
+        """
+        while True:
+            try:
+                return self._backward(objective, batch)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            self._halve(batch)  # behind the handler, whose traceback holds the tensors of the failed pass
+
+    def _backward(self, objective: Objective, batch: list[int]) -> float:
+        total, weight = 0.0, objective.weight(batch)
+        size = math.ceil(len(batch) / self.parts)
+        for start in range(0, len(batch), size):
+            low = self.compute_dtype != torch.float32
+            with torch.autocast(self.device, self.compute_dtype, enabled=low):
+                loss = objective.loss_sum(batch[start : start + size]) / weight
+            self.scaler.scale(loss).backward()
+            total += float(loss.detach())
+        return total
+
+    def _halve(self, batch: list[int]) -> None:
+        self.model.zero_grad(set_to_none=True)
+        if self.parts >= len(batch):
+            raise BudgetError(
+                "memory ran out on a single row while fine-tuning",
+                where=f"a batch of {len(batch)} rows",
+                fix="Use a smaller model, shorter responses, or a larger device.",
+            )
+        self.parts *= 2
+        note(f"memory ran out: batches now run in {self.parts} parts (same steps, same result)", show=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next step depends on beside the weights."""
+        parts = {"adamw": self.adamw, "scheduler": self.scheduler, "scaler": self.scaler}
+        return {name: part.state_dict() for name, part in parts.items()} | {"done": self.done}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self.adamw.load_state_dict(state["adamw"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.done = state["done"]
+
+
+def _parameter_groups(model: torch.nn.Module, decay: float) -> list[dict]:
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    matrices, vectors = [p for p in trainable if p.dim() >= 2], [p for p in trainable if p.dim() < 2]
+    return [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
+
+
+def _rate_factor(step: int, steps: int, warmup: int) -> float:
+    """The share of the learning rate at a step: linear warm-up, then cosine to zero (steps 0: constant)."""
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    if not steps:
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def _check_finite(loss: float, step: int, batch: list[int]) -> None:
+    if not math.isfinite(loss):
+        raise ModelError(
+            f"the loss is {loss} at step {step}",
+            where=f"rows {batch[:8]}",
+            fix="Lower the learning rate; on float16 load the model with dtype='float32'.",
+        )
+
+
+def fit(
+    model: torch.nn.Module,
+    objective: Objective,
+    lengths: Sequence[int],
+    config: FinetuneConfig,
+    *,
+    compute_dtype: torch.dtype = torch.float32,
+    label: str = "fine-tune",
+    show_progress: bool = True,
+) -> list[float]:
+    """The loss before every step of training `model` in place on rows of these lengths (tokens).
+
+    `config` holds a learning rate (`FinetuneConfig.for_model`). When memory runs out the batch is computed in
+    smaller parts whose gradients add up to the same step.
+    Raises ModelError on a loss that is not finite (naming the rows), BudgetError when one row is too much.
+    """
+    batches = epoch_batches(lengths, config)
+    optimizer = Optimizer(model, config, len(batches), compute_dtype=compute_dtype)
+    losses = []
+    with Progress(len(batches), label, unit="steps", show=show_progress) as progress:
+        for batch in batches:
+            losses.append(optimizer.step(objective, batch))
+            progress.advance()
+    return losses

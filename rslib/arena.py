@@ -31,7 +31,7 @@ from rslib.ledger import FORWARD, TRAINING, Ledger
 from rslib.models import Policy, RewardModel
 from rslib.pipeline import SEED_STEP
 from rslib.prompts import EMBEDDED, load_prompts
-from rslib.rl import advantages, draws, learner, loop, losses, method
+from rslib.rl import advantages, learner, loop, losses, methods, rollouts
 from rslib.rl import dpo as dpo_module
 from rslib.sampling import sample_table
 from rslib.scoring import score
@@ -47,7 +47,7 @@ RATES = (1 / 3, 1.0, 3.0)
 STEPS = 10_000
 """More draws than any budget pays for: it is the budget that ends a run."""
 WARMUP = 5
-"""Optimiser steps of warm-up, the fine-tune's own, for the loop as well."""
+"""Optimizer steps of warm-up, the fine-tune's own, for the loop as well."""
 UNTUNED = {"seed", "batch_size", "budget", "budget_unit", "steps", "check_every"}
 """Fields that no one tunes: seeds, memory, and where a run ends."""
 
@@ -56,7 +56,7 @@ UNTUNED = {"seed", "batch_size", "budget", "budget_unit", "steps", "check_every"
 class Task:
     """What a run starts from. `prompts` are in the order of the run's seed; `setting` is the trial's.
 
-    seconds_per_token: of training, from the reference run. notes: what a run tells beside its ledger.
+    seconds_per_token: of training, from the reference run. notes: figures that the ledger does not hold.
     """
 
     policy: Policy
@@ -257,7 +257,7 @@ def dpo(task: Task) -> Policy:
         )
 
 
-def online(kind: method.Method, **shape: int) -> Callable[[Task], Policy]:
+def online(kind: methods.Method, **shape: int) -> Callable[[Task], Policy]:
     """The loop with a method; `shape` are the loop's settings that no trial changes."""
 
     def run(task: Task) -> Policy:
@@ -283,7 +283,7 @@ _PULL = ("kl_coefficient", (0.05, 0.2))
 _GROUPS = {"prompts_per_step": 16, "n": 4, "minibatch": 32}
 _SFT = {"middle": 5e-4, "second": _EPOCHS, "settings": (SampleConfig, FinetuneConfig)}
 _POOL = (finetuning, Tuning, tokens_of, sample_within_budget)
-_LOOP = (loop, learner, draws, method)
+_LOOP = (loop, learner, rollouts, methods.Method, methods.averaged)
 _GRADIENT = (advantages.leave_one_out, losses.policy_gradient)
 _VALUES = (
     advantages.gae,
@@ -291,7 +291,7 @@ _VALUES = (
     advantages.token_rewards,
     losses.clipped_policy,
     losses.clipped_value,
-    draws.ValueModel,
+    learner.ValueModel,
 )
 
 
@@ -300,7 +300,11 @@ def _sft_arm(name: str, label: str, run: Callable[[Task], Policy], selector: Cal
 
 
 def _loop_arm(
-    kind: method.Method, label: str, second: tuple[str, tuple[float, float]], own: Sequence[Any], **shape: int
+    kind: methods.Method,
+    label: str,
+    second: tuple[str, tuple[float, float]],
+    own: Sequence[Any],
+    **shape: int,
 ) -> Arm:
     name, settings = type(kind).__name__.lower(), (rl.Loop, type(kind))
     code = {"own": (type(kind), *own), "shared": _LOOP}

@@ -305,8 +305,8 @@ policy, reward_model = rslib.load_policy("tiny"), rslib.load_reward_model("tiny"
 prompts, heldout = rslib.load_prompts("tiny", "train", 256), rslib.load_prompts("tiny", "validation", 100)
 
 
-def best_of_four(draw, rows, logprobs, kl_coefficient):
-    kept = (draw.grouped == draw.grouped.max(1, keepdim=True).values).flatten()
+def best_of_four(rollouts, rows, logprobs, kl_coefficient):
+    kept = (rollouts.grouped == rollouts.grouped.max(1, keepdim=True).values).flatten()
     return rejection_sampling(logprobs, kept[rows])
 
 # %%

@@ -16,8 +16,9 @@ ENGINE = {
     "6.1": {
         "leave_one_out": advantages.leave_one_out,
         "group_normalised": advantages.group_normalised,
-        "reinforce_loss": lambda logprobs, gains, mask: losses.aggregate(
-            losses.policy_gradient(logprobs, gains[:, None]), mask, "rows"
+        "reinforce_loss": lambda logprobs, gains, mask: (
+            losses.total(losses.policy_gradient(logprobs, gains[:, None]), mask, "rows")
+            / losses.weight(mask, "rows")
         ),
     },
     "6.2": {

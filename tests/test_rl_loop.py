@@ -15,9 +15,9 @@ from rslib.ledger import Ledger
 from rslib.models import load_policy, load_reward_model
 from rslib.prompts import as_prompts, load_prompts
 from rslib.rl import unified
-from rslib.rl.draws import ValueModel, response_logprobs, response_mask
-from rslib.rl.loop import _Run, shaped
-from rslib.rl.resume import State
+from rslib.rl.learner import ValueModel
+from rslib.rl.loop import State, _Run, shaped
+from rslib.rl.rollouts import response_logprobs, response_mask
 from rslib.sampling import sample
 from rslib.scoring import reference_logprobs, score
 from rslib.stages import with_gold
@@ -127,7 +127,7 @@ def test_every_step_has_prompts_of_its_own_until_all_were_seen(world):
     run = _Run(*world, rl.RLOO(), SMALL, None, State.of("unused"))
     seen = []
     for run.step in range(4):
-        seen.append(list(run.slice()["prompt_id"]))
+        seen.append(list(run.step_prompts()["prompt_id"]))
     assert sorted(sum(seen[:2], [])) == sorted(world[2]["prompt_id"][:])
     assert sorted(sum(seen[2:], [])) == sorted(world[2]["prompt_id"][:]) and seen[:2] != seen[2:]
 

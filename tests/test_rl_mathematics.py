@@ -20,7 +20,7 @@ from fake_tables import scored
 from rslib.errors import ConfigError
 from rslib.rl import GRPO, PPO, RLOO, OnlineRFT, Reinforce, losses, unified
 from rslib.rl.advantages import gae, group_normalised, kl_estimate, leave_one_out, token_rewards, whiten
-from rslib.rl.draws import Draw
+from rslib.rl.rollouts import Rollouts
 from rslib.selection import select
 from rslib.theory import exact_best_of_n_law, kl_divergence
 from rslib.world import outcomes as micro
@@ -105,7 +105,12 @@ def draw_of(case, picks, n=1):
         token_logprobs(case.world, tensor(logits), picks) for logits in (case.logits, case.reference)
     )
     mask = torch.tensor(case.world.mask[picks])
-    return Draw(None, n, picks.tolist(), mask, tensor(case.rewards[picks]), logprobs, reference)
+    return Rollouts(None, n, picks.tolist(), mask, tensor(case.rewards[picks]), logprobs, reference)
+
+
+def mean_loss(per_token, mask, mean):
+    """One number for a batch, as the loop makes it of a method's losses."""
+    return losses.total(per_token, mask, mean) / losses.weight(mask, mean)
 
 
 def tuples(items, n):
@@ -121,8 +126,8 @@ def weighted_ascent(case, picks, weights, per_token):
     """Minus the gradient of sum over rows of weight * sum over tokens of `per_token(logprobs, draw)`."""
     logits, draw = tensor(case.logits).requires_grad_(), draw_of(case, picks)
     per_row = per_token(token_logprobs(case.world, logits, draw.rows), draw)
-    weighed = per_row * tensor(weights)[:, None] * len(weights)  # `aggregate` divides by the rows
-    return -torch.autograd.grad(losses.aggregate(weighed, draw.mask, "rows"), logits)[0].numpy()
+    weighed = per_row * tensor(weights)[:, None] * len(weights)  # `mean_loss` divides by the rows
+    return -torch.autograd.grad(mean_loss(weighed, draw.mask, "rows"), logits)[0].numpy()
 
 
 def rewards_to_go(case, beta=BETA):
@@ -457,9 +462,7 @@ def test_estimates_of_kl_pass_a_finite_difference_check(kind):
 @pytest.mark.parametrize("mean", losses.MEANS)
 def test_the_means_over_a_batch_pass_a_finite_difference_check(mean):
     mask = torch.tensor([[True, True, True], [True, False, False], [False, False, False]])
-    assert holds(
-        lambda x: losses.aggregate(x, mask, mean), tensor(np.random.default_rng(0).normal(size=(3, 3)))
-    )
+    assert holds(lambda x: mean_loss(x, mask, mean), tensor(np.random.default_rng(0).normal(size=(3, 3))))
 
 
 def slope(function, at):
@@ -569,7 +572,7 @@ def test_methods_give_rows_without_tokens_no_gradient(method):
 def test_a_batch_without_tokens_has_loss_and_gradient_zero(mean):
     leaf = tensor([[-1.0, -2.0]]).requires_grad_()
     mask = torch.zeros(1, 2, dtype=torch.bool)
-    loss = losses.aggregate(losses.policy_gradient(leaf, tensor([[1.0, 1.0]])), mask, mean)
+    loss = mean_loss(losses.policy_gradient(leaf, tensor([[1.0, 1.0]])), mask, mean)
     loss.backward()
     assert float(loss.detach()) == 0 and leaf.grad.tolist() == [[0.0, 0.0]]
     assert whiten(leaf.detach(), mask).tolist() == [[0.0, 0.0]]
@@ -595,7 +598,7 @@ def test_what_lies_off_the_mask_is_never_seen():
     ):
         assert torch.equal(dirty_part, clean_part)
     for mean in losses.MEANS:
-        assert float(losses.aggregate(dirty, mask, mean)) == float(losses.aggregate(clean, mask, mean))
+        assert float(mean_loss(dirty, mask, mean)) == float(mean_loss(clean, mask, mean))
 
 
 # e) Monotone transforms of the reward
@@ -753,4 +756,4 @@ def test_an_unknown_mean_and_an_unknown_estimate_are_refused_by_name():
     with pytest.raises(ConfigError, match="k4"):
         kl_estimate(OLD, OLD, "k4")
     with pytest.raises(ConfigError, match="token"):
-        losses.aggregate(OLD[None], torch.ones(1, 4, dtype=torch.bool), "token")
+        mean_loss(OLD[None], torch.ones(1, 4, dtype=torch.bool), "token")

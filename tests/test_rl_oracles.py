@@ -19,7 +19,7 @@ from rslib.models import load_policy
 from rslib.rl import losses
 from rslib.rl.advantages import gae, group_normalised, kl_estimate, leave_one_out, token_rewards, whiten
 from rslib.rl.dpo import pair_objective
-from rslib.rl.draws import response_logprobs, response_mask
+from rslib.rl.rollouts import response_logprobs, response_mask
 
 
 def tensor(values):
@@ -350,7 +350,7 @@ def test_the_loss_of_grpo_is_that_of_trl(tiny, tmp_path, kl_coefficient, mean, l
     ratios = torch.exp(now.detach() - old)[mask]
     assert ((ratios - 1).abs() > 0.2).any() and ((ratios - 1).abs() < 0.2).any()
     per_token = losses.grpo(now, old, before, ADVANTAGES[:, None], 0.2, kl_coefficient)
-    ours = losses.aggregate(per_token, mask, mean)
+    ours = losses.total(per_token, mask, mean) / losses.weight(mask, mean)
     assert_same(loss_and_gradient(ours, model), loss_and_gradient(theirs, trainer.model))
 
 
@@ -373,7 +373,8 @@ def test_the_loss_of_rloo_is_that_of_trl(tiny, tmp_path):
     ours = losses.clipped_policy(now().sum(1), old.sum(1), ADVANTAGES, 0.2).mean()
     assert_same(loss_and_gradient(ours, model), theirs(old.sum(1)))
     # On fresh samples the ratio is 1, and the engine's unclipped loss has the same gradient.
-    fresh = losses.aggregate(losses.policy_gradient(now(), ADVANTAGES[:, None]), mask, "rows")
+    surrogate = losses.policy_gradient(now(), ADVANTAGES[:, None])
+    fresh = losses.total(surrogate, mask, "rows") / losses.weight(mask, "rows")
     found, expected = loss_and_gradient(fresh, model), theirs(now().detach().sum(1))
     assert_same((expected[0], found[1]), expected)
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from rslib.models import Policy, RewardModel
     from rslib.optimization import Objective
-    from rslib.rl.draws import Draw
     from rslib.rl.learner import Learner
+    from rslib.rl.rollouts import Rollouts
 
 PROMPTS = 256
 COMMON: dict[str, Any] = {"learning_rate": 1e-3, "warmup_steps": 4}
@@ -33,13 +33,13 @@ RLOO = rl.Loop(steps=8, kl_coefficient=0.1, prompts_per_step=16, n=4, **COMMON)
 
 @dataclass(frozen=True)
 class Dealt(rl.PPO):
-    """PPO on the rewards of each draw in an order of chance: the same numbers, and nothing to learn."""
+    """PPO on the rewards of each step in an order of chance: the same numbers, and nothing to learn."""
 
-    def objective(self, learner: Learner, draw: Draw, kl_coefficient: float) -> Objective:
+    def objective(self, learner: Learner, rollouts: Rollouts, kl_coefficient: float) -> Objective:
         """PPO's, on the shuffled rewards; the lengths of the responses seed the order."""
-        seed = int(draw.mask.sum()) + int(draw.mask.shape[1])
-        order = np.random.default_rng(seed).permutation(len(draw.rewards))
-        return super().objective(learner, replace(draw, rewards=draw.rewards[order]), kl_coefficient)
+        seed = int(rollouts.mask.sum()) + int(rollouts.mask.shape[1])
+        order = np.random.default_rng(seed).permutation(len(rollouts.rewards))
+        return super().objective(learner, replace(rollouts, rewards=rollouts.rewards[order]), kl_coefficient)
 
 
 def prompts_of(seed: int) -> Dataset:
@@ -51,7 +51,7 @@ def prompts_of(seed: int) -> Dataset:
     return tables.take(table, (start + np.arange(PROMPTS)) % len(table))
 
 
-def tune(method: rl.method.Method, loop: rl.Loop, reward_model: RewardModel, seed: int, out: Path) -> Policy:
+def tune(method: rl.methods.Method, loop: rl.Loop, reward_model: RewardModel, seed: int, out: Path) -> Policy:
     """One run of the loop from the embedded policy."""
     prompts, loop = prompts_of(seed), replace(loop, seed=seed)
     return rl.train(base_policy(), reward_model, prompts, method, loop, out=out, show_progress=False)

@@ -51,7 +51,7 @@ LOOKS = 200
 """Further training prompts, for PPO's looks at held-out gold."""
 FREE = rl.Loop(steps=40, prompts_per_step=128, n=1, epochs=2, learning_rate=3e-4, kl_coefficient=0.0)
 GROUPS = rl.Loop(steps=16, prompts_per_step=32, n=4, kl_coefficient=0.05)
-LOOPS: dict[str, tuple[rl.method.Method, rl.Loop]] = {
+LOOPS: dict[str, tuple[rl.methods.Method, rl.Loop]] = {
     "ppo": (rl.PPO(), replace(FREE, steps=24, kl_coefficient=0.2, check_every=4)),
     "ppo_without_kl": (rl.PPO(), FREE),
     "rloo": (rl.RLOO(), GROUPS),

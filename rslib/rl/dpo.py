@@ -20,7 +20,7 @@ from rslib.finetuning import TokenRow, trainable_copy, training_rows, tuned_once
 from rslib.ledger import Ledger
 from rslib.optimization import Objective, fit
 from rslib.rl import losses
-from rslib.rl.draws import measure, response_logprobs, response_mask
+from rslib.rl.rollouts import measure, response_logprobs, response_mask
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -1,4 +1,4 @@
-"""The policy that is being tuned: its trainable copy, and a value model where a method asks for one."""
+"""The learner: the policy that is being tuned, and a value model where a method asks for one."""
 
 from __future__ import annotations
 
@@ -12,18 +12,43 @@ import torch
 from torch import Tensor
 
 from rslib.config import FinetuneConfig
-from rslib.finetuning import trainable_copy
+from rslib.finetuning import TokenRow, pad_right, target_mask, trainable_copy
 from rslib.ledger import Ledger
-from rslib.models import Policy
+from rslib.models import Policy, hidden_states
 from rslib.optimization import Objective, Optimizer
-from rslib.rl.draws import Draw, ValueModel, measure, response_logprobs
+from rslib.rl.rollouts import Rollouts, measure, response_logprobs
+
+
+class ValueModel(torch.nn.Module):
+    """A copy of a policy's trunk with one linear head: the reward still to come, before each response token.
+
+    The head starts at 0, so the first values are 0. `trunk` is a causal language model whose own head is
+    never used.
+    """
+
+    def __init__(self, trunk: torch.nn.Module) -> None:
+        super().__init__()
+        self.trunk = trunk
+        width = trunk.get_input_embeddings().embedding_dim
+        self.head = torch.nn.Linear(width, 1)
+        torch.nn.init.zeros_(self.head.weight)
+        torch.nn.init.zeros_(self.head.bias)
+        self.to(next(trunk.parameters()).device)
+
+    def forward(self, rows: Sequence[TokenRow], mask: Tensor, pad_id: int) -> Tensor:
+        """Values (B, T), read where the token is predicted; 0 off the mask."""
+        ids = pad_right([row.ids for row in rows], pad_id, str(self.trunk.device))
+        hidden = hidden_states(self.trunk, ids, use_cache=False)[:, :-1]
+        flat = self.head(hidden[target_mask(rows, ids.shape[1]).to(ids.device)]).float()[:, 0]
+        return torch.zeros(mask.shape, device=flat.device).masked_scatter(mask, flat)
 
 
 class Learner:
     """A float32 copy of `start` with its optimizer; `start` stays as it is.
 
-    `policy` draws: the trained copy itself in float32, elsewhere a copy in the policy's own dtype that
-    `refresh` brings up to date. With `with_values` a value model is trained in the same steps.
+    `policy` is sampled: the trained copy itself in float32, elsewhere a copy in the policy's own dtype that
+    `refresh` brings up to date. `master` is always the trained copy: what is learned is measured with
+    it. With `with_values` a value model is trained in the same steps.
     """
 
     def __init__(
@@ -36,42 +61,44 @@ class Learner:
         parts = [self.model, self.value_model] if self.value_model is not None else [self.model]
         self.trained = torch.nn.ModuleList(parts)
         self.optimizer = Optimizer(self.trained, config, steps, compute_dtype=self.dtype, decay=False)
-        drawing = self.model if self.dtype == torch.float32 else copy.deepcopy(start.model)
-        self.policy = dataclasses.replace(start, model=drawing)
+        sampled = self.model if self.dtype == torch.float32 else copy.deepcopy(start.model)
+        self.policy = dataclasses.replace(start, model=sampled)
         self.master = dataclasses.replace(start, model=self.model)
 
     def refresh(self) -> None:
-        """Give the drawing copy the newest weights."""
+        """Give the copy that is sampled the newest weights."""
         if self.policy.model is not self.model:
             self.policy.model.load_state_dict(self.model.state_dict())
 
-    def logprobs(self, draw: Draw, rows: Sequence[int]) -> Tensor:
-        """Log-probabilities (rows, T) in nats of the draw's tokens, with gradient."""
-        picked = [draw.rows[i] for i in rows]
-        return response_logprobs(self.model, picked, draw.mask[list(rows)], self.policy.pad_id)
+    def logprobs(self, rollouts: Rollouts, rows: Sequence[int]) -> Tensor:
+        """Log-probabilities (rows, T) in nats of the rollouts' tokens, with gradient."""
+        picked = [rollouts.rows[i] for i in rows]
+        return response_logprobs(self.model, picked, rollouts.mask[list(rows)], self.policy.pad_id)
 
-    def values(self, draw: Draw, rows: Sequence[int]) -> Tensor:
-        """Values (rows, T) of the draw's tokens, with gradient."""
-        picked = [draw.rows[i] for i in rows]
-        return self.value_model(picked, draw.mask[list(rows)], self.policy.pad_id)
+    def values(self, rollouts: Rollouts, rows: Sequence[int]) -> Tensor:
+        """Values (rows, T) of the rollouts' tokens, with gradient."""
+        picked = [rollouts.rows[i] for i in rows]
+        return self.value_model(picked, rollouts.mask[list(rows)], self.policy.pad_id)
 
-    def all_values(self, draw: Draw) -> Tensor:
-        """Values (B, T) of a whole draw, without gradient."""
-        return measure(partial(self.value_model, pad_id=self.policy.pad_id), draw.rows, draw.mask, self.dtype)
+    def all_values(self, rollouts: Rollouts) -> Tensor:
+        """Values (B, T) of all rollouts, without gradient."""
+        return measure(
+            partial(self.value_model, pad_id=self.policy.pad_id), rollouts.rows, rollouts.mask, self.dtype
+        )
 
     def step(self, objective: Objective, rows: list[int]) -> float:
         """One optimizer step; the loss before it."""
         return self.optimizer.step(objective, rows)
 
-    def count_read(self, ledger: Ledger, draw: Draw) -> None:
-        """The passes without gradient that a draw costs beside sampling and scoring."""
-        tokens, values = draw.tokens(), self.value_model is not None
+    def count_read(self, ledger: Ledger, rollouts: Rollouts) -> None:
+        """Count the passes without gradient that rollouts cost beside sampling and scoring."""
+        tokens, values = rollouts.tokens(), self.value_model is not None
         ledger.read(self.policy.parameters, (2 + values) * tokens)
         ledger.held(3 + values)
 
-    def count_trained(self, ledger: Ledger, draw: Draw, rows: Sequence[int]) -> None:
-        """One optimizer step."""
-        tokens = sum(len(draw.rows[i].ids) for i in rows)
+    def count_trained(self, ledger: Ledger, rollouts: Rollouts, rows: Sequence[int]) -> None:
+        """Count one optimizer step."""
+        tokens = sum(len(rollouts.rows[i].ids) for i in rows)
         ledger.trained(self.policy.parameters * len(self.trained), tokens)
 
     def state(self) -> dict[str, Any]:

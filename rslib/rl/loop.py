@@ -1,4 +1,4 @@
-"""The loop that every method shares: draw, score, shape the reward, take a few steps, look, again.
+"""The loop that every method shares: sample, score, shape the reward, take a few steps, evaluate, again.
 
 What is left out of large systems: several devices, a separate generation engine, off-policy correction (the
 old log-probabilities are measured with the training pass itself), and prompts that are dropped for being
@@ -7,28 +7,35 @@ too easy.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import io
 import math
+import pickle
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from rslib import tables
 from rslib.config import FinetuneConfig, SampleConfig, rate_by_size, require
+from rslib.errors import StoreError
+from rslib.evaluation import compare, verdict
+from rslib.files import atomic_write, make_folder
 from rslib.finetuning import tuned_once
 from rslib.ledger import TIMES, Ledger
 from rslib.progress import Progress, note
-from rslib.rl.draws import Draw, as_draw
-from rslib.rl.heldout import Watch
 from rslib.rl.learner import Learner
-from rslib.rl.method import Method
-from rslib.rl.resume import State
+from rslib.rl.methods import Method
+from rslib.rl.rollouts import Rollouts
 from rslib.sampling import sample_table
 from rslib.scoring import score
-from rslib.stages import with_gold
+from rslib.stages import judged, with_gold
+from rslib.store import key_of, versions
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -37,16 +44,18 @@ if TYPE_CHECKING:
 
 STEP_SEEDS = 1_000_003
 """Distance between the sampling seeds of two runs; every step has its own in between."""
+HELDOUT_SAMPLES, HELDOUT_SEED = 2, 2_000_003
+"""Responses to each held-out prompt, and their seed: kept apart from those of training and of evaluations."""
 
 
 @dataclass(frozen=True)
 class Loop:
     """What all methods have in common. KL is in nats per response, rewards are in standard deviations."""
 
-    steps: int = field(default=16, metadata={"help": "draws; each is sampled from the newest policy"})
-    prompts_per_step: int = field(default=32, metadata={"help": "prompts of one draw"})
+    steps: int = field(default=16, metadata={"help": "each samples rollouts from the newest policy"})
+    prompts_per_step: int = field(default=32, metadata={"help": "prompts of one step"})
     n: int = field(default=4, metadata={"help": "responses to each of them"})
-    epochs: int = field(default=1, metadata={"help": "passes over each draw"})
+    epochs: int = field(default=1, metadata={"help": "passes over the rollouts of a step"})
     minibatch: int = field(default=32, metadata={"help": "responses in one optimizer step"})
     learning_rate: float | None = field(
         default=None, metadata={"help": "None: 2e-4 for a policy below 10 M parameters, else 1e-6"}
@@ -55,10 +64,12 @@ class Loop:
     kl_coefficient: float = field(default=0.1, metadata={"help": "reward that one nat of KL costs"})
     missing_eos_penalty: float = field(default=1.0, metadata={"help": "taken off a response that was cut"})
     normalise_rewards: bool = field(
-        default=True, metadata={"help": "by mean and standard deviation of the first draw"}
+        default=True, metadata={"help": "by mean and standard deviation of the first step"}
     )
-    max_kl: float | None = field(default=None, metadata={"help": "stop when a draw's KL is above this"})
-    check_every: int = field(default=0, metadata={"help": "steps between looks at held-out prompts; 0: none"})
+    max_kl: float | None = field(default=None, metadata={"help": "stop when the KL of a step is above this"})
+    check_every: int = field(
+        default=0, metadata={"help": "steps between evaluations on held-out prompts; 0: none"}
+    )
     budget: float | None = field(default=None, metadata={"help": "stop at the step that ends nearest to it"})
     budget_unit: str = field(default="responses", metadata={"help": "what is counted: see ledger.UNITS"})
     seed: int = field(default=0, metadata={"help": "prompts, responses and minibatches derive theirs"})
@@ -93,25 +104,24 @@ def train(
     heldout: Dataset | None = None,
     show_progress: bool = True,
 ) -> Policy:
-    """Tune a copy of `policy` by `method` and write it to the folder `out`, its history as training.json.
+    """A copy of `policy`, tuned by `method` and written to the folder `out`, its history as training.json.
 
-    The reference is `policy` itself. The run stops after `loop.steps` draws, when a draw's KL passes
+    The reference is `policy` itself. The run stops after `loop.steps` steps, when the KL of a step passes
     `max_kl`, when held-out gold (the reward, where no gold is known) falls by more than its 95 % interval,
     or at the step that ends nearest to where `budget` is spent. With `check_every` the weights of the best
-    look at `heldout` are the result; the first look is at `policy` itself, so a run that only does harm gives
-    back what it was given.
+    evaluation on `heldout` are the result; the first is that of `policy` itself, so a run that only does harm
+    gives back what it was given.
     A run that was stopped from outside goes on where it was when the same call is made again: its state lies
     beside `out`. The ledger, in training.json, then holds what all calls have spent.
 
-    Raises ConfigError when there are fewer prompts than one draw needs or a look without `heldout`,
+    Raises ConfigError when there are fewer prompts than one step needs or an evaluation without `heldout`,
     ModelError when the loss stops being finite, BudgetError when memory runs out on a single response,
     StoreError when `out` cannot be written or another run's state lies there.
     """
     loop = loop or Loop()
     _check(loop, prompts, heldout)
     run = _Run(policy, reward_model, prompts, method, loop, heldout, State.of(out))
-    facts = run.facts() if run.repeats() else None
-    tuned = tuned_once("rl", policy, facts, lambda: _trained(run, show_progress), Path(out))
+    tuned = tuned_once("rl", policy, run.facts(), lambda: _trained(run, show_progress), Path(out))
     run.state.discard()
     return tuned
 
@@ -130,11 +140,11 @@ def _trained(run: _Run, show_progress: bool) -> tuple[Any, dict[str, Any]]:
 
 
 def _check(loop: Loop, prompts: Dataset, heldout: Dataset | None) -> None:
-    many = loop.prompts_per_step
-    fix = "Give more prompts, or draw fewer at a time."
-    require(many <= len(prompts), f"{len(prompts)} prompts for draws of {many}", "rl.train", fix)
+    fix = "Give more prompts, or fewer a step."
+    what = f"{len(prompts)} prompts for steps of {loop.prompts_per_step}"
+    require(loop.prompts_per_step <= len(prompts), what, "rl.train", fix)
     blind = loop.check_every and heldout is None
-    require(not blind, "looks at held-out prompts without any", "Loop.check_every", "Pass heldout=.")
+    require(not blind, "evaluations on held-out prompts without any", "Loop.check_every", "Pass heldout=.")
 
 
 class _Run:
@@ -153,20 +163,17 @@ class _Run:
         self.start, self.reward_model, self.prompts = start, reward_model, prompts
         self.method, self.loop, self.state = method, loop, state
         self.ledger = Ledger(loop.budget_unit, loop.budget) if loop.budget else Ledger()
-        self.learner = Learner(
-            start,
-            loop.optimizer(start.parameters),
-            self._optimizer_steps(),
-            with_values=method.needs_values,
-        )
-        self.watch = Watch(heldout, reward_model, loop.seed) if loop.check_every else None
+        steps = loop.steps * loop.epochs * math.ceil(loop.prompts_per_step * loop.n / loop.minibatch)
+        config = loop.optimizer(start.parameters)
+        self.learner = Learner(start, config, steps, with_values=method.needs_values)
+        self.stopping = EarlyStopping(heldout, reward_model, loop.seed) if loop.check_every else None
         self.step, self.why = 0, f"all {loop.steps} steps done"
+        # Mean and standard deviation of the first step's rewards; the later ones are measured by them too, so
+        # that a reward that rises is seen to rise.
         self.scale: tuple[float, float] | None = None if loop.normalise_rewards else (0.0, 1.0)
         self.history: list[dict[str, float]] = []
 
-    def _optimizer_steps(self) -> int:
-        loop = self.loop
-        return loop.steps * loop.epochs * math.ceil(loop.prompts_per_step * loop.n / loop.minibatch)
+    # What the run is
 
     def key(self) -> dict[str, Any]:
         """All that the result depends on."""
@@ -179,77 +186,88 @@ class _Run:
             "prompts": tables.fingerprint(self.prompts),
         }
 
-    def facts(self) -> dict[str, Any]:
-        """`key` with what the looks and the scores depend on."""
-        heldout = tables.fingerprint(self.watch.heldout) if self.watch is not None else None
-        return self.key() | {"heldout": heldout, "judge": self.reward_model.identity()}
+    def facts(self) -> dict[str, Any] | None:
+        """`key` with what evaluations and scores depend on; None where the same call may end elsewhere.
 
-    def repeats(self) -> bool:
-        """Whether the same call gives the same result: a method of the engine's, no budget of time."""
-        plain = all(isinstance(v, int | float | str | None) for v in dataclasses.asdict(self.method).values())
+        So may a budget of time, and a method that is not the engine's own: its code is in no key.
+        """
+        settings = dataclasses.asdict(self.method).values()
+        plain = all(isinstance(value, int | float | str | None) for value in settings)
         timed = self.loop.budget is not None and self.loop.budget_unit in TIMES
-        return plain and not timed and type(self.method).__module__.startswith("rslib.rl.")
+        if not plain or timed or not type(self.method).__module__.startswith("rslib.rl."):
+            return None
+        heldout = tables.fingerprint(self.stopping.heldout) if self.stopping is not None else None
+        return self.key() | {"heldout": heldout, "judge": self.reward_model.identity()}
 
     def finished(self) -> bool:
         """Whether to stop; `why` says the reason."""
         last, limit = (self.history[-1] if self.history else {}), self.loop.max_kl
+        # Less than half a step is left: one step more would end further from the budget than this one did.
         half_a_step = self.ledger.spent / self.step / 2 if self.step else 0.0
         if self.ledger.left <= half_a_step and self.ledger.unit:
             self.why = f"stopped after {self.step} steps: the budget of {self.ledger.unit} is spent"
         elif limit is not None and last.get("kl", 0.0) > limit:
             self.why = f"stopped after {self.step} steps: KL {last['kl']:.2f} is above {limit:g} nats"
-        elif self.watch is not None and self.watch.falling:
-            self.why = f"stopped after {self.step} steps: held-out {self.watch.column} fell"
+        elif self.stopping is not None and self.stopping.fell:
+            self.why = f"stopped after {self.step} steps: held-out {self.stopping.metric} fell"
         else:
             return self.step >= self.loop.steps
         return True
 
+    # One step
+
     def advance(self) -> None:
-        """One step: draw, train, note what was seen, save; the clock runs for the first two."""
-        with self.ledger:
+        """One step: sample, train, note what was seen, evaluate, save."""
+        with self.ledger:  # its clocks run here alone: neither notes nor evaluations are what a method costs
             self.learner.refresh()
-            draw = self.draw()
-            losses = self.train(draw)
-        self.history.append(self.seen(draw, losses))
+            rollouts = self.sample()
+            losses = self.train(rollouts)
+        self.history.append(self.row(rollouts, losses))
         self.step += 1
-        if self.watch is not None and self.step % self.loop.check_every == 0:
+        if self.stopping is not None and self.step % self.loop.check_every == 0:
             self.learner.refresh()
-            self.watch.look(self.learner.policy, self.learner.model)
+            self.stopping.evaluate(self.learner.policy, self.learner.model)
         self.save()
 
-    def draw(self) -> Draw:
+    def sample(self) -> Rollouts:
         """Fresh scored responses of the newest policy."""
         loop, learner = self.loop, self.learner
         config = SampleConfig(n=loop.n, seed=loop.seed * STEP_SEEDS + self.step)
-        drawn = sample_table(learner.policy, self.slice(), config)
-        scored = score(self.reward_model, drawn, show_progress=False)
+        responses = sample_table(learner.policy, self.step_prompts(), config)
+        scored = score(self.reward_model, responses, show_progress=False)
         raw = np.array(scored["reward"][:])
         if self.scale is None:
             self.scale = (float(raw.mean()), float(raw.std()) or 1.0)
         cut = tables.finish_reasons(scored) == "length"
-        draw = as_draw(learner.master, self.start, scored, loop.n, shaped(raw, cut, self.scale, loop))
-        drawn_tokens, prompt_tokens = int(draw.mask.sum()), draw.prompt_tokens()
-        self.ledger.sampled(
-            learner.policy.parameters, responses=len(raw), tokens=drawn_tokens, prompt_tokens=prompt_tokens
-        )
-        self.ledger.read(self.reward_model.parameters, drawn_tokens + prompt_tokens)
-        learner.count_read(self.ledger, draw)
-        return draw
+        rewards = shaped(raw, cut, self.scale, loop)
+        # The log-probabilities are measured with the weights that are trained (`master`), in the training
+        # pass: those of the sampler may differ in rounding, and every ratio would start off 1.
+        rollouts = Rollouts.of(learner.master, self.start, scored, loop.n, rewards)
+        self.count_sampled(rollouts)
+        return rollouts
 
-    def slice(self) -> Dataset:
+    def count_sampled(self, rollouts: Rollouts) -> None:
+        """Count what the rollouts cost: sampling, scoring, and the passes that measure log-probabilities."""
+        tokens, prompt_tokens = int(rollouts.mask.sum()), rollouts.prompt_tokens()
+        counts = {"responses": len(rollouts.rows), "tokens": tokens, "prompt_tokens": prompt_tokens}
+        self.ledger.sampled(self.learner.policy.parameters, **counts)
+        self.ledger.read(self.reward_model.parameters, tokens + prompt_tokens)
+        self.learner.count_read(self.ledger, rollouts)
+
+    def step_prompts(self) -> Dataset:
         """The prompts of this step: each pass over them in an order of its own."""
-        many = self.loop.prompts_per_step
-        turn, place = divmod(self.step, len(self.prompts) // many)
-        order = np.random.default_rng([self.loop.seed, turn]).permutation(len(self.prompts))
-        return tables.take(self.prompts, order[place * many : (place + 1) * many])
+        size = self.loop.prompts_per_step
+        epoch, slot = divmod(self.step, len(self.prompts) // size)
+        order = np.random.default_rng([self.loop.seed, epoch]).permutation(len(self.prompts))
+        return tables.take(self.prompts, order[slot * size : (slot + 1) * size])
 
-    def train(self, draw: Draw) -> list[float]:
-        """The optimizer steps of one draw; their losses."""
-        objective = self.method.objective(self.learner, draw, self.loop.kl_coefficient)
+    def train(self, rollouts: Rollouts) -> list[float]:
+        """The losses of the optimizer steps on these rollouts."""
+        objective = self.method.objective(self.learner, rollouts, self.loop.kl_coefficient)
         losses = []
-        for rows in self.minibatches(self.method.rows(draw)):
+        for rows in self.minibatches(self.method.rows(rollouts)):
             losses.append(self.learner.step(objective, rows))
-            self.learner.count_trained(self.ledger, draw, rows)
+            self.learner.count_trained(self.ledger, rollouts, rows)
         return losses
 
     def minibatches(self, rows: list[int]) -> Iterator[list[int]]:
@@ -257,56 +275,58 @@ class _Run:
         rng = np.random.default_rng([self.loop.seed, 1, self.step])
         for _ in range(self.loop.epochs):
             order = rng.permutation(rows).tolist()
-            for at in range(0, len(order), self.loop.minibatch):
-                yield order[at : at + self.loop.minibatch]
+            for start in range(0, len(order), self.loop.minibatch):
+                yield order[start : start + self.loop.minibatch]
 
-    def seen(self, draw: Draw, losses: list[float]) -> dict[str, float]:
+    def row(self, rollouts: Rollouts, losses: list[float]) -> dict[str, float]:
         """One row of the history; gold is noted where it is known, and used for nothing."""
-        table = with_gold(draw.table)
-        tokens = float(draw.mask.sum())
-        found = {
+        table = with_gold(rollouts.table)
+        metrics = {
             "step": self.step,
-            "reward": float(np.mean(draw.table["reward"][:])),
-            "kl": float(draw.kl.mean()),
-            "entropy": float(-draw.logprobs.sum()) / len(draw.rows),
-            "length": tokens / len(draw.rows),
-            "truncation_rate": float((tables.finish_reasons(draw.table) == "length").mean()),
+            "reward": float(np.mean(table["reward"][:])),
+            "kl": float(rollouts.kl.mean()),
+            "entropy": float(-rollouts.logprobs.sum()) / len(rollouts.rows),
+            "length": float(rollouts.mask.sum()) / len(rollouts.rows),
+            "truncation_rate": float((tables.finish_reasons(table) == "length").mean()),
             "loss": float(np.mean(losses)),
         }
-        return found | ({"gold": float(np.mean(table["gold"][:]))} if "gold" in table.column_names else {})
+        gold = {"gold": float(np.mean(table["gold"][:]))} if "gold" in table.column_names else {}
+        return metrics | gold
+
+    # What is left for the next call, and at the end
 
     def save(self) -> None:
         """Write what the next step depends on."""
-        watch = self.watch.state() if self.watch is not None else None
-        own = {name: getattr(self, name) for name in ("step", "scale", "history")}
-        parts = {"ledger": self.ledger.to_dict(), "learner": self.learner.state(), "watch": watch}
-        self.state.write(self.key(), own | parts)
+        content = {name: getattr(self, name) for name in ("step", "scale", "history")}
+        content |= {"ledger": self.ledger.to_dict(), "learner": self.learner.state()}
+        content["stopping"] = self.stopping.state() if self.stopping is not None else None
+        self.state.write(self.key(), content)
 
     def restore(self) -> None:
-        """Go on where an earlier call was stopped, if it was; else take the first look."""
-        found = self.state.read(self.key())
-        if found is None:
-            if self.watch is not None:
-                self.watch.look(self.learner.policy, self.learner.model)
+        """Go on where an earlier call was stopped, if it was; else evaluate the start."""
+        content = self.state.read(self.key())
+        if content is None:
+            if self.stopping is not None:
+                self.stopping.evaluate(self.learner.policy, self.learner.model)
             return
-        self.step, self.history = found["step"], found["history"]
-        self.scale = tuple(found["scale"])
-        self.ledger.restore(found["ledger"])
-        self.learner.restore(found["learner"])
-        if self.watch is not None:
-            self.watch.restore(found["watch"])
+        self.step, self.history = content["step"], content["history"]
+        self.scale = tuple(content["scale"])
+        self.ledger.restore(content["ledger"])
+        self.learner.restore(content["learner"])
+        if self.stopping is not None:
+            self.stopping.restore(content["stopping"])
 
-    def result(self) -> Any:
-        """The trained module, with the best weights that a look at held-out prompts has seen."""
-        if self.watch is not None and self.watch.best is not None:
-            self.learner.model.load_state_dict(self.watch.best)
+    def result(self) -> torch.nn.Module:
+        """The trained module, with the best weights that an evaluation on held-out prompts has seen."""
+        if self.stopping is not None and self.stopping.best is not None:
+            self.learner.model.load_state_dict(self.stopping.best)
         return self.learner.model
 
     def record(self) -> dict[str, Any]:
         """What training.json says."""
-        looks = self.watch.looks if self.watch is not None else []
-        known = self.key() | {"why": self.why, "history": self.history, "looks": looks}
-        return known | {"ledger": self.ledger.to_dict()}
+        means = self.stopping.means if self.stopping is not None else []
+        outcome = {"why": self.why, "history": self.history, "looks": means, "ledger": self.ledger.to_dict()}
+        return self.key() | outcome
 
 
 def shaped(raw: np.ndarray, cut: np.ndarray, scale: tuple[float, float], loop: Loop) -> np.ndarray:
@@ -318,3 +338,83 @@ def shaped(raw: np.ndarray, cut: np.ndarray, scale: tuple[float, float], loop: L
     """
     mean, sd = scale
     return (raw - mean) / sd - loop.missing_eos_penalty * cut
+
+
+class EarlyStopping:
+    """Mean gold of each evaluation on held-out prompts, the best weights, and whether it has clearly fallen.
+
+    The reward stands in where no gold is known. `fell`: below the best by more than its 95 % interval.
+    """
+
+    def __init__(self, heldout: Dataset, reward_model: RewardModel, seed: int) -> None:
+        self.heldout, self.reward_model = heldout, reward_model
+        self.config = SampleConfig(n=HELDOUT_SAMPLES, seed=HELDOUT_SEED + seed)
+        self.means: list[float] = []
+        self.best: dict[str, torch.Tensor] | None = None
+        self.best_table: Dataset | None = None
+        self.fell, self.metric = False, "gold"
+
+    def evaluate(self, policy: Policy, model: torch.nn.Module) -> None:
+        """Judge `policy`; keep the weights of `model` if they are the best so far."""
+        table = judged(policy, self.heldout, self.reward_model, self.config)
+        self.metric = "gold" if "gold" in table.column_names else "reward"
+        mean = float(np.mean(table[self.metric][:]))
+        if not self.means or mean > max(self.means):
+            self.best_table, self.best = table, copy.deepcopy(model.state_dict())
+        else:
+            self.fell = verdict(compare(table, self.best_table, self.metric)) == "lower"
+        self.means.append(mean)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next evaluation depends on."""
+        table = self.best_table.to_dict() if self.best_table is not None else None
+        return {"means": self.means, "best": self.best, "fell": self.fell, "table": table}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """The inverse of `state`."""
+        from datasets import Dataset
+
+        self.means, self.best, self.fell = state["means"], state["best"], state["fell"]
+        self.best_table = Dataset.from_dict(state["table"]) if state["table"] is not None else None
+
+
+@dataclass(frozen=True)
+class State:
+    """The state of a run between two steps: the file `.NAME.state` beside the run's folder NAME."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, out: str | Path) -> State:
+        """The state that belongs to a run's folder."""
+        target = Path(out).expanduser().resolve()
+        return cls(target.with_name(f".{target.name}.state"))
+
+    def write(self, key: dict[str, Any], content: dict[str, Any]) -> None:
+        """Replace the file, whole or not at all. Raises StoreError when the disk refuses."""
+        make_folder(self.path.parent)
+        buffer = io.BytesIO()
+        torch.save({"key": _state_key(key), "content": content}, buffer)
+        atomic_write(self.path, buffer.getvalue())
+
+    def read(self, key: dict[str, Any]) -> dict[str, Any] | None:
+        """What the last step left, or None. Raises StoreError for another run's state or a damaged file."""
+        if not self.path.exists():
+            return None
+        fix = "Delete it to begin anew, or choose another folder."
+        try:
+            state = torch.load(self.path, weights_only=True)
+        except (pickle.UnpicklingError, zipfile.BadZipFile, EOFError, RuntimeError, KeyError) as error:
+            raise StoreError("this state cannot be read", where=str(self.path), fix=fix) from error
+        if state["key"] != _state_key(key):
+            what = "a run with other settings, or of another version of rslib, left its state here"
+            raise StoreError(what, where=str(self.path), fix=fix)
+        return state["content"]
+
+    def discard(self) -> None:
+        """Delete the file, now that the result is written."""
+        self.path.unlink(missing_ok=True)
+
+
+def _state_key(key: dict[str, Any]) -> str:
+    return key_of(key | {"versions": versions()})

@@ -13,6 +13,7 @@ from rslib.config import unknown_name
 from rslib.rl.advantages import kl_estimate
 
 MEANS = ("tokens", "sequences", "rows")
+"""How the losses of a batch are averaged: see `total`."""
 
 
 def policy_gradient(logprobs: Tensor, advantages: Tensor) -> Tensor:
@@ -84,33 +85,26 @@ def dpo(
 
 
 def total(losses: Tensor, mask: Tensor, mean: str) -> Tensor:
-    """The sum that `weight` divides: of all masked losses (B, T), or for "sequences" of each row's own mean.
+    """The sum of masked losses (B, T) that `weight` divides, so that parts of a batch can be added up.
 
-    Raises ConfigError for a mean that is not one of "tokens", "sequences", "rows".
+    "tokens": mean over all response tokens, so long responses count more. "sequences": mean over rows of each
+    row's mean, so a token of a long response counts less. "rows": sum over tokens, mean over rows, which is
+    what an expectation over responses asks for. A batch without tokens gives 0.
+    Raises ConfigError for another mean.
+
+    >>> losses = torch.tensor([[1.0, 1.0, 4.0], [6.0, 0.0, 0.0]])
+    >>> mask = torch.tensor([[True, True, True], [True, False, False]])
+    >>> [float(total(losses, mask, mean) / weight(mask, mean)) for mean in MEANS]
+    [3.0, 4.0, 6.0]
     """
     masked = torch.where(mask, losses, torch.zeros_like(losses))
     if mean == "sequences":
         masked = masked / mask.sum(1, keepdim=True).clamp(min=1)
     elif mean not in MEANS:
-        raise unknown_name("mean", mean, MEANS, "aggregate")
+        raise unknown_name("mean", mean, MEANS, "losses.total")
     return masked.sum()
 
 
 def weight(mask: Tensor, mean: str) -> float:
     """What `total` is divided by: the tokens of the batch for "tokens", else its rows; never less than 1."""
     return float(max(1, int(mask.sum()) if mean == "tokens" else mask.shape[0]))
-
-
-def aggregate(losses: Tensor, mask: Tensor, mean: str) -> Tensor:
-    """One number for a batch of losses (B, T).
-
-    "tokens": mean over all response tokens, so long responses count more. "sequences": mean over rows of each
-    row's mean, so a token of a long response counts less. "rows": sum over tokens, mean over rows, which is
-    what an expectation over responses asks for. A batch without tokens gives 0.
-
-    >>> losses = torch.tensor([[1.0, 1.0, 4.0], [6.0, 0.0, 0.0]])
-    >>> mask = torch.tensor([[True, True, True], [True, False, False]])
-    >>> [float(aggregate(losses, mask, mean)) for mean in MEANS]
-    [3.0, 4.0, 6.0]
-    """
-    return total(losses, mask, mean) / weight(mask, mean)

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from rslib.optimization import Objective
-from rslib.rl.draws import Draw
 from rslib.rl.learner import Learner
-from rslib.rl.method import Method, averaged
+from rslib.rl.methods import Method, averaged
+from rslib.rl.rollouts import Rollouts
 
 
 def sft(logprobs: Tensor) -> Tensor:
@@ -87,17 +87,17 @@ def surrogate(logprobs: Tensor, coefficient: Tensor) -> Tensor:
 class Unified(Method):
     """A method of the loop made of a coefficient alone.
 
-    coefficient(draw, rows, logprobs, kl_coefficient) gives (rows, T); `mean` averages, as in `losses`.
+    coefficient(rollouts, rows, logprobs, kl_coefficient) gives (rows, T); `mean` averages, as in `losses`.
     """
 
-    coefficient: Callable[[Draw, list[int], Tensor, float], Tensor]
+    coefficient: Callable[[Rollouts, list[int], Tensor, float], Tensor]
     mean: str = "rows"
 
-    def objective(self, learner: Learner, draw: Draw, kl_coefficient: float) -> Objective:
+    def objective(self, learner: Learner, rollouts: Rollouts, kl_coefficient: float) -> Objective:
         """The surrogate of the coefficient at the learner's current weights."""
 
         def per_token(rows: list[int]) -> Tensor:
-            now = learner.logprobs(draw, rows)
-            return surrogate(now, self.coefficient(draw, rows, now.detach(), kl_coefficient))
+            now = learner.logprobs(rollouts, rows)
+            return surrogate(now, self.coefficient(rollouts, rows, now.detach(), kl_coefficient))
 
-        return averaged(draw, self.mean, per_token)
+        return averaged(rollouts, self.mean, per_token)

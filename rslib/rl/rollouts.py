@@ -1,4 +1,4 @@
-"""What one step of reinforcement learning looks at: fresh scored responses with their log-probabilities."""
+"""Rollouts: the fresh scored responses of one step, with their log-probabilities."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rslib.finetuning import TokenRow, next_token_nll, pad_right, target_mask, training_rows
-from rslib.models import Policy, hidden_states
+from rslib.finetuning import TokenRow, next_token_nll, training_rows
+from rslib.models import Policy
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -23,12 +23,12 @@ GPU_READ_TOKENS = 32768
 
 
 @dataclass(frozen=True)
-class Draw:
+class Rollouts:
     """Scored responses to M prompts, prompt-major: B = M * n rows, at most T response tokens.
 
     table: the scored responses. rows: their tokens. mask (B, T): True on response tokens. rewards (B,): what
     the method maximises, in its units (see `loop.shaped`). logprobs, reference (B, T): nats per token under
-    the policy that drew them and under the reference, 0 where there is no token.
+    the policy that was sampled and under the reference, 0 where there is no token.
     """
 
     table: Dataset
@@ -38,6 +38,22 @@ class Draw:
     rewards: Tensor
     logprobs: Tensor
     reference: Tensor
+
+    @classmethod
+    def of(cls, policy: Policy, reference: Policy, scored: Dataset, n: int, rewards: np.ndarray) -> Rollouts:
+        """The rollouts of a scored table that `policy` was sampled for, prompt-major with n rows a prompt."""
+        device = torch.device(policy.device.name)
+        rows = training_rows(policy, scored)
+        mask = response_mask(rows, device)
+
+        def logprobs_under(model: torch.nn.Module) -> Tensor:
+            read = partial(response_logprobs, model, pad_id=policy.pad_id)
+            return measure(read, rows, mask, policy.device.dtype)
+
+        logprobs = logprobs_under(policy.model)
+        reference_logprobs = logprobs if reference is policy else logprobs_under(reference.model)
+        shaped = torch.tensor(rewards, device=device).float()
+        return cls(scored, n, rows, mask, shaped, logprobs, reference_logprobs)
 
     @property
     def kl(self) -> Tensor:
@@ -74,30 +90,6 @@ def response_logprobs(model: torch.nn.Module, rows: Sequence[TokenRow], mask: Te
     return torch.zeros(mask.shape, device=flat.device, dtype=flat.dtype).masked_scatter(mask, flat)
 
 
-class ValueModel(torch.nn.Module):
-    """A copy of a policy's trunk with one linear head: the reward still to come, before each response token.
-
-    The head starts at 0, so the first values are 0. `trunk` is a causal language model whose own head is
-    never used.
-    """
-
-    def __init__(self, trunk: torch.nn.Module) -> None:
-        super().__init__()
-        self.trunk = trunk
-        width = trunk.get_input_embeddings().embedding_dim
-        self.head = torch.nn.Linear(width, 1)
-        torch.nn.init.zeros_(self.head.weight)
-        torch.nn.init.zeros_(self.head.bias)
-        self.to(next(trunk.parameters()).device)
-
-    def forward(self, rows: Sequence[TokenRow], mask: Tensor, pad_id: int) -> Tensor:
-        """Values (B, T), read where the token is predicted; 0 off the mask."""
-        ids = pad_right([row.ids for row in rows], pad_id, str(self.trunk.device))
-        hidden = hidden_states(self.trunk, ids, use_cache=False)[:, :-1]
-        flat = self.head(hidden[target_mask(rows, ids.shape[1]).to(ids.device)]).float()[:, 0]
-        return torch.zeros(mask.shape, device=flat.device).masked_scatter(mask, flat)
-
-
 def measure(
     read: Callable[[Sequence[TokenRow], Tensor], Tensor],
     rows: Sequence[TokenRow],
@@ -107,11 +99,11 @@ def measure(
     """`read(rows, mask)` (B, T) of all rows, without gradient, in `dtype`, in pieces of bounded size."""
     device = mask.device.type
     budget = READ_TOKENS.get(device, GPU_READ_TOKENS)
-    found = torch.zeros(mask.shape, device=mask.device)
+    values = torch.zeros(mask.shape, device=mask.device)
     with torch.no_grad(), torch.autocast(device, dtype, enabled=dtype != torch.float32):
         for part in _pieces(rows, budget):
-            found[part] = read([rows[i] for i in part], mask[part]).float()
-    return found
+            values[part] = read([rows[i] for i in part], mask[part]).float()
+    return values
 
 
 def _pieces(rows: Sequence[TokenRow], budget: int) -> Iterator[list[int]]:
@@ -121,18 +113,3 @@ def _pieces(rows: Sequence[TokenRow], budget: int) -> Iterator[list[int]]:
         size = max(1, budget // len(rows[order[0]].ids))
         yield order[:size]
         order = order[size:]
-
-
-def as_draw(policy: Policy, reference: Policy, scored: Dataset, n: int, rewards: np.ndarray) -> Draw:
-    """The draw of a scored table: `policy` drew it, prompt-major with n rows a prompt."""
-    device = torch.device(policy.device.name)
-    rows = training_rows(policy, scored)
-    mask = response_mask(rows, device)
-
-    def under(which: Policy) -> Tensor:
-        read = partial(response_logprobs, which.model, pad_id=policy.pad_id)
-        return measure(read, rows, mask, policy.device.dtype)
-
-    logprobs = under(policy)
-    weighed = logprobs if reference is policy else under(reference)
-    return Draw(scored, n, rows, mask, torch.tensor(rewards, device=device).float(), logprobs, weighed)

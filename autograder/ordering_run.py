@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autograder.exercise import table
-from autograder.ordering import CARDS, Card, N, Size
+from autograder.handouts.ordering import CARDS, Card, N, Size
 from rslib.config import FinetuneConfig, SampleConfig, unknown_name
 from rslib.errors import ConfigError, DataError
 from rslib.store import RunFolder
@@ -94,7 +94,7 @@ class Result:
 
 
 def run(order: Sequence[str], folder: str | Path, *, size: Size | None = None, seed: int = 0) -> Result:
-    """As `autograder.ordering.run`."""
+    """As `autograder.handouts.ordering.run`."""
     from rslib.stages import Stages
 
     if not list(walk(order)):

@@ -15,7 +15,7 @@ from typing import Any
 
 from autograder import exercises, handouts
 from autograder.exercise import Exercise, Variant, table
-from autograder.locked import SENTENCE
+from autograder.handouts.locked import SENTENCE
 from autograder.verdict import Verdict, grade
 from autograder.work import Work
 from rslib.errors import ConfigError

@@ -165,7 +165,7 @@ print("\n".join(report.text_table().splitlines()[:4]))
 # 0; of several highest, the first. This one is wrong:
 
 # %%
-from autograder.exercises.nb00 import practise
+from autograder.handouts.nb00 import practise
 
 
 def best_of(rewards):

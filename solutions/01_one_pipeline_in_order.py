@@ -122,7 +122,7 @@ given("1.1")
 
 # %%
 # HELPER = True shows buttons that move the cards, and writes a line for the next cell.
-from autograder.ordering_widget import order_helper
+from autograder.handouts.ordering_widget import order_helper
 
 HELPER = False
 
@@ -154,7 +154,7 @@ guess = 1.0
 predict("gain_in_gold", guess)
 
 # %%
-from autograder.ordering import run
+from autograder.handouts.ordering import run
 
 result = run(order, runs / "order")
 if found := result.difference:
@@ -186,7 +186,7 @@ if tables["kept"]:
 # asks for, and what does that card ask for?
 
 # %%
-from autograder.ordering import CARDS
+from autograder.handouts.ordering import CARDS
 
 print(f"{'card':11}   {'asks for':33}   makes")
 for card in CARDS.values():
@@ -220,7 +220,7 @@ guess = 0.0
 predict("gain_without_selecting", guess)
 
 # %%
-from autograder.ordering import Size
+from autograder.handouts.ordering import Size
 
 unselected = ["split", "sample", "finetune", "test_base", "test_tuned", "compare"]
 everything = run(unselected, runs / "everything", size=Size(prompts=24))

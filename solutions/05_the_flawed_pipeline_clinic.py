@@ -93,7 +93,7 @@ for arm, found in gold.items():
 # Each dot is the gold of one run; the band is what healthy runs reach.
 
 # %%
-from autograder.exercises import nb05_panels as measured
+from autograder.handouts import nb05_panels as measured
 
 rows, [axes] = measured.rows(), rslib.plots.panels(1, 4.6, None)
 order = sorted(measured.names(), key=lambda flaw: np.mean([run["gold"] for run in rows[flaw].values()]))

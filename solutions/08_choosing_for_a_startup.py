@@ -164,7 +164,7 @@ rslib.plots.show(panel)
 # of them unacceptable.
 
 # %%
-from autograder.exercises.nb08_2 import CHANGES, yearly_cost
+from autograder.handouts.nb08_2 import CHANGES, yearly_cost
 
 for name, (meaning, _) in CHANGES.items():
     print(f"{name:15} {meaning}")
@@ -318,7 +318,7 @@ if REAL_POLICY and REAL_REWARD_MODEL and PROMPTS:
 # equal budget and choose one for a reason. Which exercise belongs to which item of the topic:
 
 # %%
-from autograder.items import ITEMS
+from autograder.handouts.items import ITEMS
 
 for item, (title, exercises) in ITEMS.items():
     print(f"{item}  {title:52} {', '.join(exercises)}")

@@ -287,7 +287,7 @@ def forge():
         except OSError: pass
 """
 KERNEL = """
-from autograder.grading import kernel, wire
+from autograder.grading.inside import kernel, wire
 """
 HUNT = f"""
 import os, sqlite3, pathlib

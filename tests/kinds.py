@@ -16,8 +16,8 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
 
 from autograder.grading.book import Journal
+from autograder.grading.inside.isolate import Limits
 from autograder.grading.intake import File, Submission
-from autograder.grading.isolate import Limits
 from autograder.grading.judge import Judge
 from autograder.grading.plan import Course, Plan
 from autograder.grading.sandbox import Sandbox
@@ -147,8 +147,8 @@ def graded(
 
 STOCK = """
 import json, os, sys, tempfile
-from autograder.grading.kernel import make_shell
-from autograder.grading import kernel
+from autograder.grading.inside.kernel import make_shell
+from autograder.grading.inside import kernel
 shell, jobs = make_shell(), json.load(sys.stdin)
 shell.run_cell("%matplotlib inline")
 for name, (files, cells) in jobs.items():

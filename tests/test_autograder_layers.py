@@ -2,10 +2,14 @@
 
 import ast
 import shutil
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests import grading
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "autograder"
@@ -13,11 +17,12 @@ PACKAGE = ROOT / "autograder"
 # A module may import from the rows before its own. Exercises and experiments share a row with their support.
 ROWS = (
     {"exercise"},
-    {"work", "calibration", "ordering"},
-    {"locked", "verdict", "ordering_widget", "ordering_run"},
-    {"choice"},
+    {"work", "calibration"},
+    {"verdict"},
+    {"handouts"},
+    {"ordering_run"},
     {"exercises", "experiments"},
-    {"handouts", "keys"},
+    {"keys"},
     {"session", "course"},
     {"shell", "calibrate"},
     {"grading"},
@@ -118,10 +123,10 @@ def strange_errors(source: str) -> list[str]:
 PROTOCOL = {
     "course.py": {"NbGraderException"},
     "work.py": {"TimedOut"},
-    "grading/isolate.py": {"OSError"},
+    "grading/inside/isolate.py": {"OSError"},
     "grading/run.py": {"outcome"},
     "grading/bounds.py": {"Overrun"},
-    "grading/kernel.py": {"ValueError", "FileNotFoundError", "TimeoutError", "loads"},
+    "grading/inside/kernel.py": {"ValueError", "FileNotFoundError", "TimeoutError", "loads"},
     "grading/confined.py": {"FileNotFoundError"},
     "grading/remote.py": {"StopIteration", "RuntimeError", "_raised"},
     "grading/standins.py": {"TypeError"},
@@ -153,37 +158,90 @@ def test_the_rule_of_errors_knows_makers_and_subclasses(source, strange):
     assert strange_errors(source) == strange
 
 
-def test_what_runs_behind_the_walls_knows_nothing_of_tests_and_gradebooks():
-    from autograder.grading.sandbox import INSIDE
-
+def test_what_runs_in_the_sandbox_knows_nothing_of_tests_and_gradebooks():
     allowed = {"work", "exercise"}
-    for name in INSIDE:
-        ours = [parts for parts in imports(PACKAGE / "grading" / name) if parts[0] == "autograder"]
-        inner = {parts[2] for parts in ours if len(parts) > 2 and parts[1] == "grading"}
-        assert {f"{module}.py" for module in inner} <= set(INSIDE) | {"isolate.py"}, name
-        assert {parts[1] for parts in ours} - {"grading"} <= allowed, name
+    for path in (PACKAGE / "grading" / "inside").glob("*.py"):
+        ours = [parts for parts in imports(path) if parts[0] == "autograder"]
+        inner = {parts[:3] for parts in ours if parts[1] == "grading"}
+        assert inner <= {("autograder", "grading", "inside")}, path.name
+        assert {parts[1] for parts in ours} - {"grading"} <= allowed, path.name
 
 
-def test_no_answer_and_no_grader_of_graders_is_seen_behind_the_walls():
+SEEN = """
+__init__ exercise exercises/__init__ grading/__init__ session verdict work
+handouts/: __init__ choice items locked models ordering ordering_widget nb00 nb01_2 nb01_4 nb02_scorers
+    nb03_given nb05_1 nb05_2 nb05_3 nb05_panels nb07_3 nb07_arena nb07_made_up nb07_methods nb07_results
+    nb08_2 comparisons.json panels.json questions.json team.txt teams.json
+grading/inside/: __init__ arrays frames isolate kernel kinds objects outputs processes server tables wire
+"""
+"""What a submission sees. Before a name is added: its text tells no right answer, no check, nobody's work."""
+
+
+def seen_names() -> set[str]:
+    """The paths of SEEN, relative to the package."""
+    names, folder = set(), ""
+    for line in SEEN.strip().splitlines():
+        head, _, rest = line.rpartition(":")
+        folder = head if head or not line.startswith(" ") else folder
+        names |= {folder + (word if "." in word else f"{word}.py") for word in rest.split()}
+    return names
+
+
+def test_a_submission_sees_these_files_of_the_package_and_no_others():
     from autograder.grading.sandbox import course_files
 
-    seen = {target for _, target in course_files()}
-    hidden = ("wrong", "catalogue", "grade", "book", "plan", "solutions", "release", "report")
-    assert not [target for target in seen for word in hidden if word in target.split("/")[-1]]
+    targets = [target for _, target in course_files()]
+    assert targets[0] == "rslib" and len(targets) == len(set(targets))
+    assert {target.removeprefix("autograder/") for target in targets[1:]} == seen_names()
 
 
-def test_a_new_module_of_the_package_is_not_seen_behind_the_walls(tmp_path, monkeypatch):
-    from autograder.grading import sandbox
+FRESH = """fresh.py fresh.json fresh/__init__.py build/fresh.py keys/fresh.txt keys/fresh.py wrong/fresh.py
+    exercises/fresh.py experiments/fresh.py grading/fresh.py grading/fresh/fresh.py __pycache__/fresh.pyc
+    handouts/__pycache__/fresh.pyc grading/inside/fresh.bin""".split()
+
+
+@pytest.fixture
+def with_fresh_files(tmp_path, monkeypatch):
+    """A copy of the package with a new file in every hidden folder; what submissions saw before."""
+    from autograder.grading import sandbox, visible
 
     shutil.copytree(PACKAGE, tmp_path / "autograder", ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(sandbox, "PACKAGE", tmp_path / "autograder")
+    (tmp_path / "rslib").symlink_to(ROOT / "rslib")
+    for module in (sandbox, visible):
+        monkeypatch.setattr(module, "PACKAGE", tmp_path / "autograder")
     before = sandbox.course_files()
-    for name in ("fresh.py", "fresh.json", "grading/fresh.py", "fresh/__init__.py", "__pycache__/fresh.pyc"):
+    for name in FRESH:
         path = tmp_path / "autograder" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text("")
+    (tmp_path / "autograder" / "handouts" / "link.py").symlink_to(PACKAGE / "keys" / "__init__.py")
+    return before
+
+
+def test_a_new_file_is_seen_by_nobody_unless_its_folder_is(with_fresh_files):
+    from autograder.grading import sandbox, visible
+
+    before = with_fresh_files
     assert sandbox.course_files() == before
     assert all(source.is_file() for source, target in before if target != "rslib")
+    in_class = {path.relative_to(visible.PACKAGE).as_posix() for path in visible.to_a_class()}
+    assert in_class & {*FRESH, "handouts/link.py"} == {"exercises/fresh.py", "experiments/fresh.py"}
+    handed = visible.PACKAGE / "handouts" / "fresh.txt"
+    handed.write_text("")
+    assert (handed, "autograder/handouts/fresh.txt") in sandbox.course_files()
+    assert handed in visible.to_a_class()
+
+
+def test_in_the_real_sandbox_a_new_file_in_a_hidden_folder_is_not_there(with_fresh_files):
+    from autograder.grading import sandbox
+
+    grading.needs_bubblewrap()
+    around = sandbox.environment(sandbox.COURSE, f"{sandbox.WORK}/.home")
+    code = f"import pathlib; print(*(p for p in pathlib.Path({sandbox.COURSE!r}).rglob('*') if p.is_file()))"
+    call = [*sandbox.bubblewrap(around), sys.executable, "-P", "-s", "-c", code]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=60, check=True)
+    ours = {path.removeprefix(f"{sandbox.COURSE}/autograder/") for path in done.stdout.split()}
+    assert {path for path in ours if not path.startswith(sandbox.COURSE)} == seen_names()
 
 
 def test_a_package_that_is_installed_where_python_looks_is_covered_up(tmp_path, monkeypatch):

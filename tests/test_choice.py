@@ -4,8 +4,8 @@ from functools import partial
 
 import pytest
 
-from autograder.choice import Sheet
 from autograder.exercise import ANSWERED, Exercise, Part, Variant
+from autograder.handouts.choice import Sheet
 from autograder.keys.questions import Option, Question, grade_question, lint
 from autograder.verdict import grade
 from autograder.work import Work

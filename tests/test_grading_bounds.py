@@ -13,16 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from autograder.grading import arrays, bounds, frames, intake, kinds, tables, wire
+from autograder.grading import bounds, intake
 from autograder.grading import remote as remote_module
 from autograder.grading.bounds import Overrun, patience
 from autograder.grading.examine import Examiner
+from autograder.grading.inside import arrays, frames, kinds, tables, wire
+from autograder.grading.inside.wire import Channel, Decoder, WireError
 from autograder.grading.intake import Raw
 from autograder.grading.judge import SPARE, Judge
 from autograder.grading.reading import Outline, Place, read
 from autograder.grading.rebuild import PARSED, rebuild
 from autograder.grading.remote import Remote
-from autograder.grading.wire import Channel, Decoder, WireError
 
 SECONDS = 5.0
 """Processor seconds that the worst submission may cost."""

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from autograder.grading import bounds
+from autograder.grading.inside.wire import Encoder
 from autograder.grading.remote import OVER, Lost, Remote
-from autograder.grading.wire import Encoder
 from tests import grading
 
 

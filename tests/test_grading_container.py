@@ -8,7 +8,7 @@ import pytest
 
 from autograder.grading import container
 from autograder.grading.container import Containers
-from autograder.grading.isolate import Limits
+from autograder.grading.inside.isolate import Limits
 from rslib.errors import ConfigError
 from tests import grading, hostile
 

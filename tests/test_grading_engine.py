@@ -11,7 +11,7 @@ import pytest
 from autograder.exercise import Variant
 from autograder.grading import engine
 from autograder.grading.examine import hello
-from autograder.grading.isolate import Limits
+from autograder.grading.inside.isolate import Limits
 from autograder.grading.plan import Cell, Notebook
 from autograder.grading.remote import Remote, RemoteWork
 from autograder.grading.sandbox import BUBBLEWRAP, CALM, NONE, RESULTS, Sandbox
@@ -194,7 +194,7 @@ from pathlib import Path
 from autograder.grading.confined import confine
 from autograder.grading.reach import Reach
 from autograder.grading.sandbox import modules_for
-from autograder.grading.server import threads
+from autograder.grading.inside.server import threads
 for name in modules_for(sys.argv[1].split(",")):
     importlib.import_module(name)
 assert threads() == 1, "nothing could be forked"
@@ -202,7 +202,7 @@ class Nobody:
     lost = "there is no learner"
 confine([], Path(sys.argv[2]), Nobody(), Reach(Path(sys.argv[2])))
 from autograder.exercises.nb04_3 import base_policy, hidden_prompts, judged
-from autograder.grading import kinds
+from autograder.grading.inside import kinds
 import numpy as np
 from rslib import tables
 kinds.load("datasets")

@@ -19,7 +19,8 @@ import soupsieve
 from nbconvert.exporters import HTMLExporter
 from traitlets.config import Config
 
-from autograder.grading import doctor, outputs
+from autograder.grading import doctor
+from autograder.grading.inside import outputs
 from autograder.grading.pages import as_typed, feedback, typed
 from tests import markup
 

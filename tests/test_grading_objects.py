@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from autograder.grading import objects
+from autograder.grading.inside import objects
+from autograder.grading.inside.wire import Decoder, WireError
 from autograder.grading.sandbox import Sandbox
-from autograder.grading.wire import Decoder, WireError
 from tests import grading, kinds
 from tests.kinds import POINTS
 

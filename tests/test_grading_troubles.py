@@ -14,10 +14,10 @@ import pytest
 
 from autograder.grading import book
 from autograder.grading.book import EXECUTED, Book, Journal, write
-from autograder.grading.isolate import Limits
+from autograder.grading.inside.isolate import Limits
+from autograder.grading.inside.processes import descendants
 from autograder.grading.judge import Judge
 from autograder.grading.plan import Course
-from autograder.grading.processes import descendants
 from autograder.grading.run import Task, _graded
 from autograder.grading.sandbox import Ended, Sandbox
 from autograder.grading.score import TRIES, Grader

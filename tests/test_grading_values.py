@@ -33,9 +33,9 @@ import pandas as pd
 import pytest
 import torch
 
-from autograder.grading import kinds, wire
-from autograder.grading.kinds import NoFile
-from autograder.grading.wire import Decoder, Encoder, WireError
+from autograder.grading.inside import kinds, wire
+from autograder.grading.inside.kinds import NoFile
+from autograder.grading.inside.wire import Decoder, Encoder, WireError
 
 
 class Stays(Exception):

@@ -12,9 +12,9 @@ import pytest
 from autograder import exercises
 from autograder.build import catalogue
 from autograder.exercise import Variant
-from autograder.grading import sandbox as walls
+from autograder.grading import visible
 from autograder.grading.examine import hello
-from autograder.grading.isolate import Limits
+from autograder.grading.inside.isolate import Limits
 from autograder.grading.remote import Remote, RemoteWork
 from autograder.grading.sandbox import Sandbox
 from autograder.verdict import grade
@@ -32,9 +32,11 @@ SAMPLE = 2
 @pytest.fixture(scope="module")
 def sandbox():
     """A sandbox that sees the whole package: answers of the catalogue look their keys up."""
-    everything = ("*.*", "keys/*.*", "exercises/*.*", "experiments/*.*")
+    everything = ("handouts", "grading/inside", "keys", "exercises", "experiments")
+    top = [path.name for path in visible.PACKAGE.glob("*.*")]
     with pytest.MonkeyPatch.context() as patch, Sandbox(MODULES) as found:
-        patch.setattr(walls, "SEEN", everything)
+        patch.setattr(visible, "FOLDERS", everything)
+        patch.setattr(visible, "FRONT", (*visible.FRONT, *top))
         found.stop()
         found.start()
         yield found

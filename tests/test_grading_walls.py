@@ -13,7 +13,7 @@ import pytest
 from autograder.grading import doctor, grade, places
 from autograder.grading import sandbox as sandbox_module
 from autograder.grading.examine import hello
-from autograder.grading.isolate import Limits
+from autograder.grading.inside.isolate import Limits
 from autograder.grading.remote import Lost, Remote
 from autograder.grading.sandbox import Child, Sandbox
 from tests import grading

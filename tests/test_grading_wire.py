@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from autograder.grading import wire
-from autograder.grading.wire import HEADER, Channel, Decoder, Encoder, Gone, Late, WireError
+from autograder.grading.inside import wire
+from autograder.grading.inside.wire import HEADER, Channel, Decoder, Encoder, Gone, Late, WireError
 
 
 def refuse(value, *_):

@@ -1,7 +1,7 @@
 """The map from the topic's items to exercises says what is there."""
 
 from autograder import exercises
-from autograder.items import ITEMS
+from autograder.handouts.items import ITEMS
 
 
 def existing():

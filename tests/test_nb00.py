@@ -3,7 +3,7 @@
 import pytest
 
 from autograder import exercises
-from autograder.exercises.nb00 import TIES, practise
+from autograder.handouts.nb00 import TIES, practise
 
 WRONG = {
     "the lowest": (lambda r: r.index(min(r)), "F03", 0),

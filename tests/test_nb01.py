@@ -10,15 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autograder import choice, exercises, ordering
+from autograder import exercises
 from autograder.exercise import Variant
-from autograder.exercises import nb01_4 as matching
+from autograder.handouts import choice, ordering
+from autograder.handouts import nb01_4 as matching
+from autograder.handouts.ordering import CARDS
+from autograder.handouts.ordering_widget import order_helper
 from autograder.keys import nb01_2, nb01_4
 from autograder.keys import ordering as keys
 from autograder.keys.ordering import EVERYTHING, KEPT, RIGHT, ContractError, trace
 from autograder.keys.questions import lint
-from autograder.ordering import CARDS
-from autograder.ordering_widget import order_helper
 from autograder.verdict import grade
 from autograder.work import Work
 from rslib.errors import ConfigError

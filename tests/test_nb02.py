@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from autograder.exercise import CheckFailed, Variant
-from autograder.exercises import nb02_2, nb02_3, nb02_4, nb02_scorers
+from autograder.exercises import nb02_2, nb02_3, nb02_4
+from autograder.handouts import nb02_scorers
 from autograder.keys import questions
 from autograder.keys.questions import grade_question, lint
 from autograder.work import Work

@@ -7,8 +7,9 @@ import pytest
 
 from autograder import exercises
 from autograder.exercise import ANSWERED, CheckFailed, Variant, same
-from autograder.exercises import nb03_1, nb03_2, nb03_3, nb03_given
+from autograder.exercises import nb03_1, nb03_2, nb03_3
 from autograder.experiments import nb03
+from autograder.handouts import nb03_given
 from autograder.keys.questions import lint, pool
 from autograder.verdict import grade
 from autograder.work import Work

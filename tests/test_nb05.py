@@ -9,9 +9,9 @@ import pytest
 
 from autograder import exercises
 from autograder.exercise import Variant
-from autograder.exercises import nb05_2 as team
-from autograder.exercises import nb05_3
-from autograder.exercises import nb05_panels as given_panels
+from autograder.handouts import nb05_2 as team
+from autograder.handouts import nb05_3
+from autograder.handouts import nb05_panels as given_panels
 from autograder.keys import nb05_1, nb05_2
 from autograder.keys import nb05_panels as panels
 from autograder.verdict import grade

@@ -7,7 +7,8 @@ import pytest
 
 from autograder import exercises
 from autograder.exercise import Variant
-from autograder.exercises import nb07_1, nb07_2, nb07_3, nb07_methods, nb07_results
+from autograder.exercises import nb07_1, nb07_2
+from autograder.handouts import nb07_3, nb07_methods, nb07_results
 from autograder.keys import nb07_3 as keys
 from autograder.verdict import grade
 from autograder.work import Work

@@ -11,7 +11,8 @@ import pytest
 from autograder import exercises
 from autograder.build.release import instructor, release, scripts
 from autograder.exercise import Variant
-from autograder.exercises import nb08_1, nb08_2, nb08_3
+from autograder.exercises import nb08_1, nb08_3
+from autograder.handouts import nb08_2
 from autograder.keys import nb08_2 as keys
 from autograder.verdict import grade
 from autograder.work import Work

@@ -4,9 +4,10 @@ import re
 
 import pytest
 
-from autograder import choice, exercises, handouts
-from autograder.choice import Sheet
+from autograder import exercises, handouts
 from autograder.exercise import Variant
+from autograder.handouts import choice
+from autograder.handouts.choice import Sheet
 from autograder.keys import questions
 from autograder.keys.questions import EXERCISES, lint, parse, sheet
 from autograder.verdict import grade

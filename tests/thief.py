@@ -23,7 +23,9 @@ LIKELY = re.compile(
     r"label|order|answer|right|decisive|solve|key|accept|deciding|flipping|measured|trace|cases"
 )
 SHEETS = ("1.2", "1.4", "2.1", "3.2", "4.4", "5.4", "7.4", "8.4")
-CLOSED = ("keys", "wrong", "grading.judge", "catalogue", "numbers", "release", "calibration")
+CLOSED = ("keys", "wrong", "grading.judge", "grading.grade", "build.catalogue", "build.placeholders")
+CLOSED += ("build.release", "build", "calibration")
+FOLDERS = ("keys", "exercises", "handouts")
 FILES = [p for p in Path(autograder.__file__).parent.rglob("*") if p.suffix in (".py", ".json", ".txt")]
 TEXT = "\n".join(p.read_text(encoding="utf-8", errors="replace") for p in FILES)
 
@@ -34,9 +36,7 @@ def imported():
         m.name for m in pkgutil.walk_packages(autograder.__path__, "autograder.", onerror=lambda _: None)
     ]
     names += [f"autograder.{name}" for name in CLOSED]
-    names += [
-        f"autograder.{p}.nb0{a}_{b}" for p in ("keys", "exercises") for a in range(1, 9) for b in range(1, 6)
-    ]
+    names += [f"autograder.{p}.nb0{a}_{b}" for p in FOLDERS for a in range(1, 9) for b in range(1, 6)]
     for name in names:
         with contextlib.suppress(BaseException), contextlib.redirect_stdout(io.StringIO()):
             if not name.endswith("__main__"):
@@ -98,7 +98,7 @@ RULES = {
 
 def panels(variant):
     """5.1: a panel that stands somewhere with a name, or what something says of it."""
-    from autograder.exercises import nb05_panels as known
+    from autograder.handouts import nb05_panels as known
 
     named = [(name, run) for name, runs in known.rows().items() for run in runs.values()]
     named += handout(Variant(variant.student, variant.course, "5.3"))
@@ -113,7 +113,7 @@ def panels(variant):
 
 def cells(variant):
     """7.3: the cell at each statement's own place, and what its interval says."""
-    from autograder.exercises import nb07_3
+    from autograder.handouts import nb07_3
     from rslib.intervals import verdict_of
 
     number = {cell: k for k, cell in nb07_3.numbered(variant).items()}
@@ -139,7 +139,7 @@ def answers(student, course):
         for name, rule in RULES.items():
             found[name][exercise] = rule(sheet)
     found["called"] |= {
-        "1.1": list(importlib.import_module("autograder.ordering").CARDS),
+        "1.1": list(importlib.import_module("autograder.handouts.ordering").CARDS),
         "5.1": panels(Variant(student, course, "5.1")),
         "5.2": handout(Variant(student, course, "5.2")).source,
         "7.3": cells(Variant(student, course, "7.3")),

@@ -14,37 +14,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autograder.build.placeholders import ROOT
-from autograder.grading.sandbox import PACKAGE, SEEN
+from autograder.grading.visible import PACKAGE, to_a_class
 from rslib.errors import ConfigError
 
-MARKING = (
-    "__main__.py",
-    "calibration.json",
-    "calibration.py",
-    "exercises/*.py",
-    "experiments/*.py",
-    "ordering_run.py",
-    "shell.py",
-)
-"""What a learner's own check needs beside what a submission sees."""
 AROUND = ("pyproject.toml", "README.md", "LICENSE")
 
 
 def files() -> list[str]:
     """The files of the package for learners, relative to the repository."""
-    patterns = {*SEEN, *MARKING}
-    return sorted(
-        {
-            path.relative_to(PACKAGE.parent).as_posix()
-            for pattern in patterns
-            for path in PACKAGE.glob(pattern)
-        }
-    )
+    return [path.relative_to(PACKAGE.parent).as_posix() for path in to_a_class()]
 
 
 def build(out: Path) -> Path:
     """Write the folder anew and return it. Raises ConfigError for a folder that holds something else."""
-    if out.exists() and any(out.iterdir()) and not (out / "autograder" / "handouts.py").exists():
+    if out.exists() and any(out.iterdir()) and not (out / "autograder" / "handouts").exists():
         raise ConfigError(f"{out} holds something else", fix="Name a new folder: --out FOLDER.")
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(ROOT / "rslib", out / "rslib", ignore=shutil.ignore_patterns("__pycache__"))

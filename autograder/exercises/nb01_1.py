@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from autograder import ordering
 from autograder.exercise import Exercise, Part
-from autograder.locked import locked
+from autograder.handouts import ordering
+from autograder.handouts.locked import locked
 
 EXERCISE = Exercise(
     "1.1",

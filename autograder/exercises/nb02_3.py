@@ -27,7 +27,7 @@ from autograder.exercise import (
     same,
     short,
 )
-from autograder.exercises.nb02_scorers import LETTERS, scorers
+from autograder.handouts.nb02_scorers import LETTERS, scorers
 from autograder.work import Work
 from rslib.world.gold import gold_scores, judge
 from rslib.world.prompts import all_prompts

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from autograder import choice
 from autograder.exercise import Exercise, Misconception, Part, diagnose, require, same
 from autograder.exercises.nb03_1 import (
     NEAR,
@@ -17,6 +16,7 @@ from autograder.exercises.nb03_1 import (
     enumerates,
     refused,
 )
+from autograder.handouts import choice
 from autograder.work import Work
 from rslib import theory
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from autograder import calibration
 from autograder.exercise import ANSWERED, CheckFailed, Exercise, Part, require, same
-from autograder.exercises import nb03_given
 from autograder.experiments.nb03 import (
     CHOSEN_N,
     SWEEP_NS,
@@ -21,6 +20,7 @@ from autograder.experiments.nb03 import (
     sweep_rewards,
     sweep_table,
 )
+from autograder.handouts import nb03_given
 from autograder.work import Work
 from rslib import theory
 

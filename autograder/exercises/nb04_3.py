@@ -11,7 +11,7 @@ import numpy as np
 
 from autograder.calibration import threshold
 from autograder.exercise import CheckFailed, Exercise, Part, require, short
-from autograder.exercises.models import base_policy, judge
+from autograder.handouts.models import base_policy, judge
 from autograder.work import Work
 from rslib import evaluation, tables
 from rslib.errors import RSError

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autograder.exercise import CheckFailed, Exercise, Misconception, Part, numbers, require, same, short
-from autograder.exercises import nb07_arena
 from autograder.exercises.nb04_3 import base_policy
-from autograder.exercises.nb07_arena import ARMS, BASE, CLAIMS, LABELS, SERVED, TRAINED, table_of
+from autograder.handouts import nb07_arena
+from autograder.handouts.nb07_arena import ARMS, BASE, CLAIMS, LABELS, SERVED, TRAINED, table_of
 from autograder.work import Work
 from rslib.errors import RSError
 from rslib.intervals import CONTRADICTED, OPEN, SUPPORTED, verdict_of

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from autograder.exercise import Exercise, Misconception, Part, diagnose, require, short
-from autograder.exercises import nb07_methods
-from autograder.exercises.nb07_made_up import Draws, Memory, Pull, Search, clip, weigh
-from autograder.exercises.nb07_methods import Evidence
+from autograder.handouts import nb07_methods
+from autograder.handouts.nb07_made_up import Draws, Memory, Pull, Search, clip, weigh
+from autograder.handouts.nb07_methods import Evidence
 from autograder.work import Work
 from rslib.arena import UNTUNED, Arm, code_lines
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from autograder.exercises import nb02_3, nb02_scorers
+from autograder.exercises import nb02_3
 from autograder.exercises.nb02_3 import HIDDEN, LEARNER
+from autograder.handouts import nb02_scorers
 
 GOOD = ("tiny", "tiny-unbiased")
 NOISE = tuple(f"noise{head}" for head in nb02_scorers.NOISE_HEADS)

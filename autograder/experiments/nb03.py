@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import rslib
-from autograder.exercises.nb03_given import CHOSEN_N, NS, SWEEP_NS, TEMPERATURES
+from autograder.handouts.nb03_given import CHOSEN_N, NS, SWEEP_NS, TEMPERATURES
 from rslib import tables, theory
 from rslib.models import Policy, RewardModel
 

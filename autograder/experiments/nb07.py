@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from autograder.exercises.nb07_arena import Arena, row
+from autograder.handouts.nb07_arena import Arena, row
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from autograder.grading.isolate import WORK
+from autograder.grading.inside.isolate import WORK
 from autograder.grading.reach import NotOutside, Reach
 from autograder.grading.remote import Remote
 

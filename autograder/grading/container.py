@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from autograder.grading.isolate import WORK, Limits
+from autograder.grading.inside.isolate import WORK, Limits
 from autograder.grading.sandbox import CONTAINER, COURSE, RESULTS, STRANGER, course_files, environment
 from rslib.errors import ConfigError
 from rslib.memo import READ
@@ -131,5 +131,5 @@ class Containers:
         if self.results:
             found += ["--volume", f"{self.results}:{RESULTS}:ro", "--env", f"{READ}={RESULTS}"]
         once = json.dumps({"limits": limits.plain(), "seed": seed})
-        program = ["python", "-P", "-s", "-m", "autograder.grading.server", "once", once]
+        program = ["python", "-P", "-s", "-m", "autograder.grading.inside.server", "once", once]
         return [*found, self.image, *program, ",".join(self.modules)]

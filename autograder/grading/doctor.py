@@ -16,8 +16,8 @@ from pathlib import Path
 from bs4 import BeautifulSoup
 
 from autograder.grading.examine import hello
-from autograder.grading.isolate import Limits
-from autograder.grading.processes import descendants
+from autograder.grading.inside.isolate import Limits
+from autograder.grading.inside.processes import descendants
 from autograder.grading.remote import Lost, Remote
 from autograder.grading.sandbox import BUBBLEWRAP, REFUSAL, Child, Sandbox, bubblewrap_works
 

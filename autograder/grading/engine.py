@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from autograder.grading.isolate import WORK
+from autograder.grading.inside.isolate import WORK
 from autograder.grading.remote import Lost, Remote
 from autograder.grading.sandbox import NONE
 from rslib import memo

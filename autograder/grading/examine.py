@@ -34,15 +34,17 @@ from unittest import mock
 import numpy as np
 
 from autograder.exercise import Variant
-from autograder.grading import bounds, engine, isolate, reading
+from autograder.grading import bounds, engine, reading
 from autograder.grading.both_sides import Files, Modules
 from autograder.grading.confined import confine
+from autograder.grading.inside import isolate
+from autograder.grading.inside.outputs import clean, kept, size
+from autograder.grading.inside.server import load
+from autograder.grading.inside.wire import HELLO, Channel, WireError
 from autograder.grading.mirror import Mirror
 from autograder.grading.needed import binds, without_magics
-from autograder.grading.outputs import clean, kept, size
 from autograder.grading.reach import Reach, shown
 from autograder.grading.remote import TESTS, Lost, Remote, RemoteObject, RemoteWork
-from autograder.grading.server import load
 from autograder.grading.testcell import (
     ASKED,
     COMPARED,
@@ -55,7 +57,6 @@ from autograder.grading.testcell import (
     value_of,
 )
 from autograder.grading.troubles import NoRoom, is_full
-from autograder.grading.wire import HELLO, Channel, WireError
 
 SO_PASSCRED, SCM_CREDENTIALS = 16, 2
 ROOM = 200 << 20

@@ -15,7 +15,7 @@ from traitlets.config import PyFileConfigLoader
 
 from autograder.grading import engine as results
 from autograder.grading.container import Containers, engine
-from autograder.grading.isolate import Limits
+from autograder.grading.inside.isolate import Limits
 from autograder.grading.needed import imports, without_magics
 from autograder.grading.roster import read as read_roster
 from autograder.grading.sandbox import (

@@ -21,7 +21,7 @@ from typing import Any
 
 from autograder.grading import files, platforms
 from autograder.grading.files import MAX_FILE, Area, Entry, File, Unreadable
-from autograder.grading.wire import WireError, parsed
+from autograder.grading.inside.wire import WireError, parsed
 from rslib.errors import DataError
 
 __all__ = ["MAX_FILE", "File", "Found", "Raw", "Submission", "Unreadable", "cells", "digest", "find"]

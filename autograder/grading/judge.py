@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autograder.grading import bounds
-from autograder.grading.sandbox import CALM, PACKAGE, START_SECONDS, Child, Ended
+from autograder.grading.inside.wire import Channel, WireError
+from autograder.grading.sandbox import CALM, START_SECONDS, Child, Ended
 from autograder.grading.troubles import is_full
-from autograder.grading.wire import Channel, WireError
+from autograder.grading.visible import PACKAGE
 from rslib.errors import ConfigError, StoreError
 
 SPARE = 60.0

@@ -12,7 +12,7 @@ import stat
 import struct
 from collections.abc import Iterable
 
-from autograder.grading.isolate import LIBC, NO_NEW_PRIVS, prctl
+from autograder.grading.inside.isolate import LIBC, NO_NEW_PRIVS, prctl
 from rslib.errors import ConfigError
 
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446

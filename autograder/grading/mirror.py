@@ -22,8 +22,8 @@ from unittest import mock
 
 import numpy as np
 
+from autograder.grading.inside.objects import write_back
 from autograder.grading.needed import without_magics
-from autograder.grading.objects import write_back
 from autograder.grading.remote import Remote, RemoteObject
 
 MISSING = object()

@@ -17,7 +17,7 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from autograder.grading.outputs import clean, kept
+from autograder.grading.inside.outputs import clean, kept
 from autograder.grading.plan import Notebook
 from autograder.grading.rebuild import Rebuilt, Step, same_text
 

@@ -20,7 +20,8 @@ from typing import Any
 
 from autograder.grading import landlock
 from autograder.grading.places import covers, python_paths, system_paths
-from autograder.grading.sandbox import PACKAGE, course_files, own_folders
+from autograder.grading.sandbox import course_files, own_folders
+from autograder.grading.visible import PACKAGE
 from rslib.errors import RSError
 
 READS = ("os.listdir", "os.scandir", "os.chdir", "os.listxattr", "os.getxattr")

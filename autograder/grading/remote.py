@@ -27,12 +27,22 @@ from unittest import mock
 import numpy as np
 
 from autograder.exercise import Variant
-from autograder.grading import bounds, kinds, objects, standins
-from autograder.grading.objects import TESTS, write_back
-from autograder.grading.outputs import clean
+from autograder.grading import bounds, standins
+from autograder.grading.inside import kinds, objects
+from autograder.grading.inside.objects import TESTS, write_back
+from autograder.grading.inside.outputs import clean
+from autograder.grading.inside.wire import (
+    Channel,
+    Decoder,
+    Encoder,
+    Gone,
+    Late,
+    WireError,
+    bytes_of,
+    tensor_of,
+)
 from autograder.grading.standins import RemoteError, RemoteObject
 from autograder.grading.uses import Uses
-from autograder.grading.wire import Channel, Decoder, Encoder, Gone, Late, WireError, bytes_of, tensor_of
 from autograder.work import Work
 from rslib import errors
 

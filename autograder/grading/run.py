@@ -18,8 +18,8 @@ from autograder.grading import guard, intake, pages
 from autograder.grading.book import SCORED, VERSION, Book, Journal, sweep, write
 from autograder.grading.container import Containers
 from autograder.grading.exports import export
+from autograder.grading.inside.isolate import Limits
 from autograder.grading.intake import Found, Submission, Unreadable
-from autograder.grading.isolate import Limits
 from autograder.grading.judge import Judge
 from autograder.grading.plan import Course, Plan
 from autograder.grading.returned import rewrite

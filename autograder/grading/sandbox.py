@@ -22,43 +22,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from autograder.grading.isolate import SETTINGS, WORK, Limits
+from autograder.grading.inside.isolate import SETTINGS, WORK, Limits
+from autograder.grading.inside.server import FULL, PLAIN
+from autograder.grading.inside.wire import Channel
 from autograder.grading.places import covers, mounts, python_paths, system_paths
-from autograder.grading.server import FULL, PLAIN
-from autograder.grading.wire import Channel
+from autograder.grading.visible import PACKAGE, to_submissions
 from rslib import memo
 from rslib.errors import ConfigError, RSError
 
 BUBBLEWRAP, CONTAINER, NONE = "bubblewrap", "container", "none"
-PACKAGE = Path(__file__).resolve().parents[1]
 COURSE = "/course"
 RESULTS = f"{COURSE}/.engine"
 """Where a learner's process finds results of the engine."""
-_HANDOUTS = """__init__ models nb00 nb01_2 nb01_4 nb02_scorers nb03_given nb05_1 nb05_2 nb05_3 nb05_panels
-    nb07_3 nb07_arena nb07_made_up nb07_methods nb07_results nb08_2"""
-SEEN = (
-    "__init__.py",
-    "choice.py",
-    "comparisons.json",
-    "exercise.py",
-    *(f"exercises/{name}.py" for name in _HANDOUTS.split()),
-    "handouts.py",
-    "items.py",
-    "locked.py",
-    "ordering.py",
-    "ordering_widget.py",
-    "panels.json",
-    "questions.json",
-    "session.py",
-    "team.txt",
-    "teams.json",
-    "verdict.py",
-    "work.py",
-)
-"""What a learner's process sees of this package, with INSIDE. A new module is unseen until it stands here."""
-_INSIDE = "__init__ arrays frames isolate kernel kinds objects outputs processes server tables wire"
-INSIDE = tuple(f"{name}.py" for name in _INSIDE.split())
-"""Parts of `grading` that run behind the walls."""
 STRANGER = 61_184
 """The user that a submission is in the sandbox."""
 START_SECONDS = 180.0
@@ -142,7 +117,7 @@ class Sandbox:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         walls = FULL if self.isolation == BUBBLEWRAP else PLAIN
         user = STRANGER if walls == FULL and os.getuid() == 0 else -1
-        call = [sys.executable, "-P", "-s", "-m", "autograder.grading.server"]
+        call = [sys.executable, "-P", "-s", "-m", "autograder.grading.inside.server"]
         call += [str(theirs.fileno()), walls, ",".join(self.modules), str(user), self.label]
         self.home = tempfile.mkdtemp(prefix="home-") if walls == PLAIN else f"{WORK}/.home"
         around = environment(COURSE if walls == FULL else str(PACKAGE.parent), self.home)
@@ -307,10 +282,8 @@ def course_files() -> list[tuple[Path, str]]:
 
     Single files, never a folder of this package: beside the modules of a folder lies what Python compiled.
     """
-    patterns = [*SEEN, *(f"grading/{name}" for name in INSIDE)]
-    files = sorted(path for pattern in patterns for path in PACKAGE.glob(pattern))
-    found = [(path, f"autograder/{path.relative_to(PACKAGE).as_posix()}") for path in files]
-    return [(PACKAGE.parent / "rslib", "rslib"), *found]
+    files = [(path, f"autograder/{path.relative_to(PACKAGE).as_posix()}") for path in to_submissions()]
+    return [(PACKAGE.parent / "rslib", "rslib"), *files]
 
 
 def own_folders() -> list[Path]:

@@ -13,8 +13,8 @@ from autograder.grading import engine, pages
 from autograder.grading.book import EXECUTED, VERSION, Journal
 from autograder.grading.container import Containers
 from autograder.grading.examine import safe_message
+from autograder.grading.inside.isolate import Limits
 from autograder.grading.intake import Submission, Unreadable
-from autograder.grading.isolate import Limits
 from autograder.grading.judge import Judge
 from autograder.grading.plan import Notebook, Plan
 from autograder.grading.reading import outlined

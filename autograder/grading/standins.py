@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autograder import work as work_module
-from autograder.grading import kinds
-from autograder.grading.frames import WireError
-from autograder.grading.outputs import clean
+from autograder.grading.inside import kinds
+from autograder.grading.inside.frames import WireError
+from autograder.grading.inside.outputs import clean
 from rslib import errors
 
 if TYPE_CHECKING:

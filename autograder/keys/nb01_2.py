@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from autograder.exercise import Variant
-from autograder.exercises import nb01_2 as orders
+from autograder.handouts import nb01_2 as orders
+from autograder.handouts.ordering import CARDS
 from autograder.keys import ordering
 from autograder.keys.questions import Option, Question
-from autograder.ordering import CARDS
 from autograder.ordering_run import ContractError
 
 RUNS = "It runs to the end."

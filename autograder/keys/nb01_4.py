@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from autograder.choice import LETTERS
+from autograder.handouts.choice import LETTERS
 from autograder.keys.questions import Option, Question
 
 ROLES = {

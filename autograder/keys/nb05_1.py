@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from autograder.exercise import CheckFailed, Variant, require
-from autograder.exercises import nb05_panels as panels
-from autograder.exercises.nb05_1 import NAME
-from autograder.exercises.nb05_panels import HEALTHY, STAGES, Run
+from autograder.handouts import nb05_panels as panels
+from autograder.handouts.locked import entry
+from autograder.handouts.nb05_1 import NAME
+from autograder.handouts.nb05_panels import HEALTHY, STAGES, Run
 from autograder.keys import nb05_panels as keys
-from autograder.locked import entry
 from autograder.work import Work
 from rslib.flaws import FLAWS
 

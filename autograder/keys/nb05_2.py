@@ -1,6 +1,6 @@
 """The healthy code of exercise 5.2, what is planted in it, and how mending is marked.
 
-python -m autograder.keys.nb05_2     writes autograder/team.txt, the code with its flaws
+python -m autograder.keys.nb05_2     writes autograder/handouts/team.txt, the code with its flaws
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from autograder.exercise import require, short
-from autograder.exercises.nb05_2 import FILE
+from autograder.handouts.nb05_2 import FILE
 from autograder.work import Work
 from rslib.store import atomic_write
 

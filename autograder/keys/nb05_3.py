@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from autograder.exercise import CheckFailed, require
-from autograder.exercises import nb05_panels as panels
-from autograder.exercises.nb05_3 import NAME, SHOWN_SEEDS
-from autograder.exercises.nb05_panels import HEALTHY, STAGES, Run
+from autograder.handouts import nb05_panels as panels
+from autograder.handouts.nb05_3 import NAME, SHOWN_SEEDS
+from autograder.handouts.nb05_panels import HEALTHY, STAGES, Run
 from autograder.keys import nb05_panels as keys
 from autograder.work import Work
 from rslib.flaws import FLAWS

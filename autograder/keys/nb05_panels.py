@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from autograder.exercises import nb05_panels as shown_panels
-from autograder.exercises.nb05_panels import HEALTHY, METRICS, SEEDS, STAGES, Rows, Run, names
+from autograder.handouts import nb05_panels as shown_panels
+from autograder.handouts.nb05_panels import HEALTHY, METRICS, SEEDS, STAGES, Rows, Run, names
 from rslib.store import atomic_write
 
 FILE = Path(__file__).with_name("panels.json")

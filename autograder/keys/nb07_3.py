@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from autograder.exercise import require
-from autograder.exercises import nb07_results
-from autograder.exercises.nb07_3 import LEVEL, VERDICTS, numbered
-from autograder.exercises.nb07_results import Cell, interval, words
-from autograder.locked import entry
+from autograder.handouts import nb07_results
+from autograder.handouts.locked import entry
+from autograder.handouts.nb07_3 import LEVEL, VERDICTS, numbered
+from autograder.handouts.nb07_results import Cell, interval, words
 from autograder.work import Work
 from rslib.intervals import verdict_of
 

@@ -1,6 +1,6 @@
 """The solver of exercise 8.2, and teams of every kind.
 
-python -m autograder.keys.nb08_2     writes autograder/teams.json, which holds teams alone
+python -m autograder.keys.nb08_2     writes autograder/handouts/teams.json, which holds teams alone
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 
 from autograder.exercise import CheckFailed, require
 from autograder.exercises.nb08_1 import break_even_requests, memory_gb
-from autograder.exercises.nb08_2 import CHANGES, FILE, LIMITS, STRATEGIES, Team, teams, yearly_cost
-from autograder.locked import entry
+from autograder.handouts.locked import entry
+from autograder.handouts.nb08_2 import CHANGES, FILE, LIMITS, STRATEGIES, Team, teams, yearly_cost
 from autograder.work import Work
 from rslib.store import atomic_write
 

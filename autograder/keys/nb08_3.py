@@ -6,7 +6,6 @@ import numpy as np
 
 from autograder.exercise import CheckFailed, require
 from autograder.exercises.nb08_1 import STRATEGIES, memory_gb
-from autograder.exercises.nb08_2 import yearly_cost
 from autograder.exercises.nb08_3 import (
     AGREES,
     CHOICE,
@@ -18,6 +17,7 @@ from autograder.exercises.nb08_3 import (
     parts,
     stated,
 )
+from autograder.handouts.nb08_2 import yearly_cost
 from autograder.keys.nb08_2 import acceptable
 from autograder.work import Work
 

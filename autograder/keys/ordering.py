@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autograder.ordering import CARDS, Card, N, Size
+from autograder.handouts.ordering import CARDS, Card, N, Size
 from autograder.ordering_run import EVERYTHING, KEPT, ContractError, _Table, walk
 from rslib.store import RunFolder, atomic_write, versions
 

@@ -1,6 +1,6 @@
 """The keys of choice questions, and how an answer is marked.
 
-    python -m autograder.keys.questions     writes autograder/questions.json, which holds no key
+    python -m autograder.keys.questions     writes autograder/handouts/questions.json, which holds no key
 
 The questions of exercise 3.2 stand in `3_2.txt` beside this file, those of COMPUTED in a module. The right
 option comes first and every other one names its misconception. A wrong reason earns nothing: right by luck is
@@ -32,9 +32,9 @@ from typing import Any
 
 import numpy as np
 
-from autograder.choice import FILE, LETTERS, Asked
 from autograder.exercise import CheckFailed, Variant
-from autograder.locked import entry
+from autograder.handouts.choice import FILE, LETTERS, Asked
+from autograder.handouts.locked import entry
 from autograder.work import Work
 from rslib.errors import ConfigError
 from rslib.store import atomic_write

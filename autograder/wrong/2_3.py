@@ -2,9 +2,10 @@
 import numpy as np
 
 from autograder.exercise import Variant
-from autograder.exercises import nb02_3, nb02_scorers
+from autograder.exercises import nb02_3
 from autograder.exercises.nb02_3 import PROBES, comparisons, held_out_table
-from autograder.exercises.nb02_scorers import names_of
+from autograder.handouts import nb02_scorers
+from autograder.handouts.nb02_scorers import names_of
 
 NAMES = names_of(Variant("", "", "2.3"))
 TRUE = {"tiny": "use", "tiny-unbiased": "use", "tiny-blind": "blind", "tiny-length": "length"}

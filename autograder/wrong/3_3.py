@@ -3,8 +3,8 @@ import numpy as np
 
 import rslib
 from autograder.exercise import Variant
-from autograder.exercises.nb03_given import pool as handed_out
 from autograder.experiments import nb03
+from autograder.handouts.nb03_given import pool as handed_out
 from rslib import tables, theory
 from rslib.theory import best_of_n_estimate
 

@@ -1,9 +1,9 @@
 # %% given
 import numpy as np
 
-from autograder.exercises.models import base_policy, judge
 from autograder.experiments.nb04 import SETTINGS as _SETTINGS
 from autograder.experiments.nb04 import quick
+from autograder.handouts.models import base_policy, judge
 from rslib import evaluation
 from rslib.stages import with_gold, with_reference
 

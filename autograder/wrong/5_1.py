@@ -1,7 +1,7 @@
 # %% given
 from autograder import given
 from autograder.exercise import Variant
-from autograder.exercises import nb05_panels as measured
+from autograder.handouts import nb05_panels as measured
 from autograder.keys.nb05_1 import cases
 from autograder.keys.nb05_panels import decisive
 

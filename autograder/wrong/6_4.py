@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 
 import rslib
-from autograder.exercises.models import base_policy, judge
 from autograder.exercises.nb04_3 import judged
 from autograder.exercises.nb06_4 import COMPARISONS
 from autograder.experiments.nb06 import quick
+from autograder.handouts.models import base_policy, judge
 from rslib import evaluation
 
 policy, reward_model, made = base_policy(), judge(), quick()

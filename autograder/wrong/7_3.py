@@ -1,7 +1,7 @@
 # %% given
 from autograder import given
 from autograder.exercise import Variant
-from autograder.exercises.nb07_3 import VERDICTS, numbered
+from autograder.handouts.nb07_3 import VERDICTS, numbered
 from autograder.keys.nb07_3 import CELLS, TESTED_BY, measured
 
 sheet = given("7.3")

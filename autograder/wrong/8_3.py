@@ -1,9 +1,10 @@
 # %% given
 from autograder import given
 from autograder.exercise import Variant
-from autograder.exercises import nb08_1, nb08_2
-from autograder.exercises.nb08_2 import teams
+from autograder.exercises import nb08_1
 from autograder.exercises.nb08_3 import truths
+from autograder.handouts import nb08_2
+from autograder.handouts.nb08_2 import teams
 from autograder.keys.nb08_2 import acceptable
 
 memory_gb, break_even_requests = nb08_1.memory_gb, nb08_1.break_even_requests

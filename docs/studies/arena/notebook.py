@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder.exercises.nb07_results import CELLS, FILE, METHODS, Cell
+from autograder.handouts.nb07_results import CELLS, FILE, METHODS, Cell
 from docs.studies.arena.summary import by_seed, key_of, paired
 from rslib.store import atomic_write
 

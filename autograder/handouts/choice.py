@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from autograder.exercise import Exercise, Part, Variant, inline
-from autograder.locked import locked
+from autograder.handouts.locked import locked
 from rslib.errors import ConfigError
 
 LETTERS = "ABCDEFGH"

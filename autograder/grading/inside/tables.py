@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from autograder.grading.frames import WireError
-from autograder.grading.kinds import ZONE, Kind, add, only, parts
+from autograder.grading.inside.frames import WireError
+from autograder.grading.inside.kinds import ZONE, Kind, add, only, parts
 
 COLUMN, TABLE = 500, 2500
 """Plain parts that making a column, a table costs as much time as."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autograder.exercise import Variant
-from autograder.exercises.models import base_policy, judge
+from autograder.handouts.models import base_policy, judge
 from rslib import tables
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ lists that hold for all systems, so a learner meets them once.
 
 from __future__ import annotations
 
-from autograder.choice import LETTERS, Sheet, asked, parts
 from autograder.exercise import Exercise, Variant, table
+from autograder.handouts.choice import LETTERS, Sheet, asked, parts
 
 
 class Matching(Sheet):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from autograder.choice import Asked, Sheet, asked, content
 from autograder.exercise import Exercise, Part, Variant
-from autograder.locked import locked
+from autograder.handouts.choice import Asked, Sheet, asked, content
+from autograder.handouts.locked import locked
 
 IDS = "abcd"
 NAME = "what_happens"

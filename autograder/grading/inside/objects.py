@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder.grading.frames import WireError
+from autograder.grading.inside.frames import WireError
 
 TESTS = "tests"
 """The module of what the instructor's cells define beside the tests."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from autograder.exercise import Exercise, Part, Variant, table
-from autograder.exercises import nb05_panels as panels
-from autograder.exercises.nb05_panels import LETTERS, STAGES, Run
-from autograder.locked import locked
+from autograder.handouts import nb05_panels as panels
+from autograder.handouts.locked import locked
+from autograder.handouts.nb05_panels import LETTERS, STAGES, Run
 
 NAME = "diagnoses"
 

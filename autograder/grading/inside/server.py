@@ -1,7 +1,7 @@
 """The fork server inside the outer walls, and the supervisor of each learner's process.
 
-    python -P -s -m autograder.grading.server CONTROL WALLS MODULE,MODULE USER LABEL
-    python -P -s -m autograder.grading.server once REQUEST MODULE,MODULE       in a container of its own
+    python -P -s -m autograder.grading.inside.server CONTROL WALLS MODULE,MODULE USER LABEL
+    python -P -s -m autograder.grading.inside.server once REQUEST MODULE,MODULE      in a container of its own
 
 It imports what notebooks import, once, and then forks for every submission. It never runs a cell, never
 computes with torch (a second thread would hang the forks), and holds nothing worth reading. A supervisor
@@ -23,8 +23,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from autograder.grading import isolate, processes
-from autograder.grading.isolate import Limits
+from autograder.grading.inside import isolate, processes
+from autograder.grading.inside.isolate import Limits
 
 FULL, PLAIN = "full", "plain"
 """Walls of a learner's process: namespaces, limits and filter; or limits and filter alone."""
@@ -63,8 +63,8 @@ def main(argv: list[str]) -> None:
 
 def once(request: dict[str, Any], modules: list[str]) -> None:
     """Be the learner's process itself, over standard input and output: the container is its walls."""
-    from autograder.grading import kernel
-    from autograder.grading.wire import Channel
+    from autograder.grading.inside import kernel
+    from autograder.grading.inside.wire import Channel
 
     reader, writer = os.dup(0), os.dup(1)
     os.makedirs(os.environ["TMPDIR"], exist_ok=True)
@@ -86,11 +86,11 @@ def _become(user: int) -> None:
 
 
 def _warm(modules: list[str], argv: list[str]) -> Any:
-    from autograder.grading.kernel import make_shell
+    from autograder.grading.inside.kernel import make_shell
 
     os.makedirs(os.environ["IPYTHONDIR"], exist_ok=True)
     shell = make_shell()
-    load(modules, "autograder.grading.server", argv)
+    load(modules, "autograder.grading.inside.server", argv)
     return shell
 
 
@@ -169,8 +169,8 @@ def _received(folders: socket.socket) -> list[int]:
 
 def _learner(request: dict[str, Any], wire: int, folders: socket.socket, walls: str, shell: Any) -> None:
     """Build the inner sandbox, then become the kernel."""
-    from autograder.grading import kernel
-    from autograder.grading.wire import Channel
+    from autograder.grading.inside import kernel
+    from autograder.grading.inside.wire import Channel
 
     limits = Limits(**request["limits"])
     try:

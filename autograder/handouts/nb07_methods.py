@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from autograder.exercise import Variant
-from autograder.exercises.nb07_results import METHODS, content
+from autograder.handouts.nb07_results import METHODS, content
 from rslib.arena import ARMS, Arm
 from rslib.rl import advantages, unified
 

@@ -30,11 +30,11 @@ from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-from autograder.grading import objects
-from autograder.grading.isolate import Limits
-from autograder.grading.kinds import CONTENT, LIKE, base_of
-from autograder.grading.outputs import clean, kept
-from autograder.grading.wire import HELLO, Channel, Encoder, WireError
+from autograder.grading.inside import objects
+from autograder.grading.inside.isolate import Limits
+from autograder.grading.inside.kinds import CONTENT, LIKE, base_of
+from autograder.grading.inside.outputs import clean, kept
+from autograder.grading.inside.wire import HELLO, Channel, Encoder, WireError
 from autograder.work import limited, other_session
 
 ARITHMETIC = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor")

@@ -14,7 +14,7 @@ from typing import Any
 
 from rslib.intervals import Interval, over_both
 
-FILE = Path(__file__).parents[1] / "comparisons.json"
+FILE = Path(__file__).with_name("comparisons.json")
 METHODS = ("best_of_n", "rs1", "dpo", "rloo", "grpo", "ppo")
 """The methods of the table in 7.2."""
 EQUAL = {

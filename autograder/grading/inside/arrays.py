@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from autograder.grading.frames import MAX_BYTES, MAX_NODES, WireError
-from autograder.grading.kinds import LEAVE, TYPES, Kind, add, bounded_shape, only
+from autograder.grading.inside.frames import MAX_BYTES, MAX_NODES, WireError
+from autograder.grading.inside.kinds import LEAVE, TYPES, Kind, add, bounded_shape, only
 
 DTYPE = re.compile(
     r"[<>|=]?(?:[biufc]\d{1,2}|[SUV]\d{1,8}|[mM]8(?:\[\d{0,6}(?:as|fs|ps|ns|us|ms|s|m|h|D|W|M|Y)\])?)"

@@ -15,7 +15,7 @@ from typing import Any
 from autograder.exercise import Variant
 from rslib.flaws import FLAWS
 
-FILE = Path(__file__).parents[1] / "panels.json"
+FILE = Path(__file__).with_name("panels.json")
 
 STAGES: dict[str, tuple[str, ...]] = {
     "sample": ("n1", "temperature_zero", "truncated_as_finished"),

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from autograder.grading import arrays, kinds, objects
-from autograder.grading.arrays import bytes_of, tensor_of
-from autograder.grading.frames import (
+from autograder.grading.inside import arrays, kinds, objects
+from autograder.grading.inside.arrays import bytes_of, tensor_of
+from autograder.grading.inside.frames import (
     HEADER,
     HELLO,
     MAX_BLOBS,

@@ -37,7 +37,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from autograder.grading.frames import MAX_NODES, WireError
+from autograder.grading.inside.frames import MAX_NODES, WireError
 
 MAX_BITS = 8192
 """Bits of a whole number."""
@@ -113,10 +113,10 @@ def _only_fields(kind: type) -> bool:
 BY_NAME: dict[str, Kind] = {}
 BY_TYPE: dict[type, Kind] = {}
 LIBRARIES = {
-    "numpy": "autograder.grading.arrays",
-    "torch": "autograder.grading.arrays",
-    "pandas": "autograder.grading.tables",
-    "datasets": "autograder.grading.tables",
+    "numpy": "autograder.grading.inside.arrays",
+    "torch": "autograder.grading.inside.arrays",
+    "pandas": "autograder.grading.inside.tables",
+    "datasets": "autograder.grading.inside.tables",
 }
 """Where the kinds of a library are described."""
 _loaded: set[str] = set()

@@ -12,9 +12,9 @@ from functools import cache
 from pathlib import Path
 
 from autograder.exercise import Exercise, Part, Variant, table
-from autograder.locked import locked
+from autograder.handouts.locked import locked
 
-FILE = Path(__file__).parents[1] / "teams.json"
+FILE = Path(__file__).with_name("teams.json")
 NAME = "decisions"
 PEAK, UTILISATION, PRICE = 1e15, 0.4, 3.0
 """FLOPs a second of one accelerator, the share that is reached, dollars an hour."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from autograder.exercise import Exercise, Part, Variant
-from autograder.locked import locked
+from autograder.handouts.locked import locked
 
-FILE = Path(__file__).parents[1] / "team.txt"
+FILE = Path(__file__).with_name("team.txt")
 NAMES = ("seed_of", "draw", "score", "keep_best", "conversation", "turns", "example", "batch", "one_round")
 PLANTED = 3
 

@@ -67,7 +67,6 @@ PRACTICE = Exercise(
     names=("best_of",),
     parts=(Part("the highest reward", 1.0, grade_best), Part("several highest rewards", 1.0, grade_ties)),
 )
-EXERCISES: list[Exercise] = []
 
 
 def practise(best_of: Any, seed: int | None = None) -> Verdict:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from autograder.exercise import Exercise, Part, Variant, table
-from autograder.exercises.nb07_results import CELLS, Cell, interval, words
-from autograder.locked import locked
+from autograder.handouts.locked import locked
+from autograder.handouts.nb07_results import CELLS, Cell, interval, words
 from rslib.intervals import CONTRADICTED, OPEN, SUPPORTED
 
 VERDICTS = (SUPPORTED, CONTRADICTED, OPEN)

@@ -56,7 +56,8 @@ UNTUNED = {"seed", "batch_size", "budget", "budget_unit", "steps", "check_every"
 class Task:
     """What a run starts from. `prompts` are in the order of the run's seed; `setting` is the trial's.
 
-    seconds_per_token: of training, from the reference run. notes: figures that the ledger does not hold.
+    seconds_per_token: of training, from the reference run. heldout: prompts that the loop looks at, where its
+    setting says so. notes: measurements of a run that its ledger does not hold.
     """
 
     policy: Policy
@@ -65,8 +66,9 @@ class Task:
     ledger: Ledger
     setting: Mapping[str, float]
     seed: int
-    seconds_per_token: float
     out: Path
+    seconds_per_token: float = 0.0
+    heldout: Dataset | None = None
     notes: dict[str, float] = field(default_factory=dict)
 
     def sampling(self) -> SampleConfig:
@@ -262,12 +264,11 @@ def online(kind: methods.Method, **shape: int) -> Callable[[Task], Policy]:
 
     def run(task: Task) -> Policy:
         ledger, out = task.ledger, task.out / "rl"
-        fixed = {"steps": STEPS, "warmup_steps": WARMUP, "seed": task.seed} | shape
-        budget = {"budget": ledger.limit, "budget_unit": ledger.unit}
-        settings = rl.Loop(**fixed, **budget, **task.setting)
-        tuned = rl.train(
-            task.policy, task.reward_model, task.prompts, kind, settings, out=out, show_progress=False
-        )
+        settings = {"steps": STEPS, "warmup_steps": WARMUP, "seed": task.seed} | shape | dict(task.setting)
+        if ledger.unit:
+            settings |= {"budget": ledger.limit, "budget_unit": ledger.unit}
+        models, looks = (task.policy, task.reward_model), {"heldout": task.heldout, "show_progress": False}
+        tuned = rl.train(*models, task.prompts, kind, rl.Loop(**settings), out=out, **looks)
         record = json.loads((out / "training.json").read_text(encoding="utf-8"))
         ledger.restore(record["ledger"])
         task.notes["draws"] = len(record["history"])

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from docs.studies import rl
+
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 CELLS = json.loads((DOCS / "results" / "rl.json").read_text(encoding="utf-8"))["results"]
 each_seed = pytest.mark.parametrize("seed", sorted(CELLS))
@@ -42,3 +44,21 @@ def test_without_its_penalty_gold_lies_below_base_beyond_the_interval_in_most_se
 @pytest.mark.parametrize("method", ["dpo", "rloo", "grpo"])
 def test_every_other_method_beats_base_beyond_its_interval(method, seed):
     assert CELLS[seed][method]["gold_over_base"]["low"] > 0
+
+
+def test_an_arm_measured_again_is_the_stored_one():
+    """The base policy, seed 0, at full size. Seeds fix every draw: only other rounding may move a number."""
+    again, stored = rl.measure("0", "base"), CELLS["0"]["base"]
+    assert again.keys() == stored.keys()
+    for name in ("gold", "reward", "kl"):
+        assert again[name] == pytest.approx(stored[name], abs=0.05)
+
+
+def test_every_method_tunes_on_a_few_prompts_as_on_many(tmp_path):
+    """One round on 8 prompts: the policy moves, and its record is beside it."""
+    policy = rl.tune("rs", 0, tmp_path, prompts=8)
+    assert policy.fingerprint() != rl.tune("base", 0, tmp_path).fingerprint()
+
+
+def test_the_committed_settings_are_of_the_methods_that_are_measured():
+    assert set(rl.CANDIDATES) == set(CELLS["0"]) == set(rl.METHODS)

@@ -214,3 +214,40 @@ def test_all_errors_share_one_base_and_carry_what_where_and_what_to_do():
         error = getattr(errors, name)("n is 0", where="somewhere", fix="Use n >= 1.")
         assert isinstance(error, errors.RSError)
         assert str(error).splitlines() == ["n is 0", "  where: somewhere", "  what to do: Use n >= 1."]
+
+
+def test_nothing_in_the_packages_imports_the_studies():
+    paths = [p for folder in ("rslib", "autograder") for p in (ROOT / folder).rglob("*.py")]
+    wrong = [
+        f"{path.relative_to(ROOT)} line {node.lineno}"
+        for path in paths
+        for node in ast.walk(parse(path))
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for name in (
+            [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
+        )
+        if name.split(".")[0] == "docs"
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_studies_are_neither_packed_nor_part_of_what_a_result_depends_on(tmp_path):
+    """An edit of any file of docs/studies leaves cached stages valid: the key's hash reads rslib alone."""
+    import tomllib
+
+    from rslib import store
+
+    packed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    assert packed["packages"]["find"]["include"] == ["rslib*", "autograder*"]
+    repository = tmp_path / "copy"
+    for folder in ("rslib", "docs/studies"):
+        for source in (ROOT / folder).rglob("*.py"):
+            target = repository / source.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(source.read_bytes())
+    before = store._source_hash(repository / "rslib")
+    for study in (repository / "docs" / "studies").rglob("*.py"):
+        study.write_text("raise SystemExit\n")
+    assert store._source_hash(repository / "rslib") == before
+    (repository / "rslib" / "arena.py").write_text("raise SystemExit\n")
+    assert store._source_hash(repository / "rslib") != before

@@ -98,7 +98,7 @@ class Arena:
         if arm not in TRAINED:
             return base_policy(), ledger.to_dict()
         start = (base_policy(), judge(), training_prompts(seed, OFFERED), ledger, SETTINGS[arm], seed)
-        tuned = runners()[arm](Task(*start, 0.0, Path(out)))
+        tuned = runners()[arm](Task(*start, Path(out)))
         return tuned, ledger.to_dict()
 
     def judge(self, policy: Policy, seed: int, n: int = 1) -> dict[str, Any]:

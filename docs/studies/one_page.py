@@ -5,15 +5,16 @@ Every number comes from docs/results/; a sentence whose file has not been measur
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from docs.studies.tables import METHODS, RESULTS, ROOT, markdown, scores, spread, surely
+from docs.studies import rl, worlds
+from docs.studies.results import DOCS, markdown, mean_and_range, read
+from rslib.files import atomic_write
 
-PAGE = ROOT / "docs" / "one_page.md"
+PAGE = DOCS / "one_page.md"
 HEAD = """# What was measured, on one page
 
 Rejection sampling fine-tuning on the embedded world of this repository: two small transformers, a reward
@@ -23,63 +24,59 @@ model with a known defect, and an exact gold score. Sizes of effects belong to t
 """
 
 
-def read(name: str) -> dict[str, Any] | None:
-    """A result file's content, or None where it has not been measured."""
-    path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-
-
-def one_round(found: dict[str, Any]) -> Iterator[str]:
+def one_round(content: dict[str, Any]) -> Iterator[str]:
     """Best-of-16, its control and the base policy."""
-    cells = found["results"]
-    gold = {arm: spread([c["arms"][arm]["gold"]["mean"] for c in cells]) for arm in cells[0]["arms"]}
+    cells = content["results"]
+    gold = {arm: mean_and_range([c["arms"][arm]["gold"]["mean"] for c in cells]) for arm in cells[0]["arms"]}
     yield (
         f"**One round works, and its control does not.** Gold rises from {gold['base']} to "
         f"{gold['best_of_n']}; a random pick of the same 16 responses ends at {gold['random']} (mean and "
         f"range of {len(cells)} runs). Best-of-16 stands at least "
-        f"{min(scores(cells, 'best_of_n', 'random')):.0f} standard errors above that control. "
+        f"{min(worlds.z_scores(cells, 'best_of_n', 'random')):.0f} standard errors above that control. "
         "*Notebooks 01 and 04.*"
     )
 
 
-def over_optimisation(found: dict[str, Any]) -> Iterator[str]:
+def over_optimisation(content: dict[str, Any]) -> Iterator[str]:
     """Where gold turns while the reward goes on."""
-    cells = found["results"]
-    peaks = ", ".join(str(cell["biased"]["peak_n"]) for cell in cells)
+    cells = content["results"]
     last = [cell["biased"]["rows"][-1] for cell in cells]
-    falls = spread([row["below_peak"]["difference"] for row in last])
-    flat = spread([cell["unbiased"]["rows"][-1]["below_peak"]["difference"] for cell in cells])
+    falls = mean_and_range([row["below_peak"]["difference"] for row in last])
+    flat = mean_and_range([cell["unbiased"]["rows"][-1]["below_peak"]["difference"] for cell in cells])
     yield (
-        f"**The reward keeps rising, gold turns.** In {len(cells)} trained worlds gold peaks at n = {peaks}; "
-        f"at n = {last[0]['n']} it stands {falls} against the peak, while the reward still climbs. With a "
+        f"**The reward keeps rising, gold turns.** In {len(cells)} trained worlds gold peaks at n = "
+        f"{worlds.peaks(cells)}; at n = {last[0]['n']} it stands {falls} against the peak, while the "
+        "reward still climbs. With a "
         f"reward model of unbiased labels the difference is {flat}. *Notebook 03.*"
     )
 
 
-def flaws(found: dict[str, Any]) -> Iterator[str]:
+def flaws(content: dict[str, Any]) -> Iterator[str]:
     """How far numbers tell flaws apart."""
-    outcome, probed = (found["classifiers"][name] for name in ("outcome", "report and probes"))
+    outcome, probed = (content["classifiers"][name] for name in ("outcome", "report and probes"))
     yield (
-        f"**A flaw is seen in its own number, seldom in the score.** Of {len(found['rows'])} kinds of run, "
+        f"**A flaw is seen in its own number, seldom in the score.** Of {len(content['rows'])} kinds of run, "
         f"healthy ones among them, the outcome columns alone name {outcome['accuracy']:.0%} of held-out runs "
         f"rightly; the whole report with its probes names {probed['accuracy']:.0%}. *Notebook 05, "
         "[signatures.md](signatures.md).*"
     )
 
 
-def reinforcement(found: dict[str, Any]) -> Iterator[str]:
+def reinforcement(content: dict[str, Any]) -> Iterator[str]:
     """Gold and KL of each method, and PPO without its penalty."""
-    cells = list(found["results"].values())
+    cells = list(content["results"].values())
     rows = [
-        [label, *(spread([cell[name][column] for cell in cells]) for column in ("gold", "reward", "kl"))]
-        for name, label in METHODS.items()
+        [
+            label,
+            *(mean_and_range([cell[name][column] for cell in cells]) for column in ("gold", "reward", "kl")),
+        ]
+        for name, label in rl.METHODS.items()
     ]
-    reached = sum(cell["ppo"]["gold"] >= cell["rs"]["gold"] for cell in cells)
     yield (
         "**PPO gets there as well, on its leash.** With its KL penalty and looks at held-out gold it "
-        f"reaches the round of best-of-16 in {reached} of {len(cells)} seeds. Without the penalty gold ends "
-        f"below the base policy in {surely(cells, 'gold', -1)} of {len(cells)}, at the highest reward of "
-        "all. *Notebook 06, [rl.md](rl.md).*"
+        f"reaches the round of best-of-16 in {rl.reached(cells)} of {len(cells)} seeds. Without the penalty "
+        f"gold ends below the base policy in {rl.without_kl(cells, 'gold', -1)} of {len(cells)}, at the "
+        "highest reward of all. *Notebook 06, [rl.md](rl.md).*"
     )
     yield markdown(["", "gold", "reward", "KL, nats"], rows)
 
@@ -87,17 +84,18 @@ def reinforcement(found: dict[str, Any]) -> Iterator[str]:
 GOLD = re.compile(r"(.+) has more gold than (RS-1|its random control) at equal (.+)")
 
 
-def arena(found: dict[str, Any]) -> Iterator[str]:
+def arena(content: dict[str, Any]) -> Iterator[str]:
     """How many claims the intervals decide, and the rivals of one round at every budget."""
-    counts = Counter(claim["verdict"] for claim in found["claims"])
-    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+    counts = Counter(claim["verdict"] for claim in content["claims"])
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
     yield (
-        f"**At equal budget it depends on which.** Of {len(found['claims'])} claims about the methods, "
-        f"{told}, with {len(found['plan']['seeds'])} seeds and intervals that hold together. Differences in "
-        "gold, with the verdict on the claim that the first has more: *Notebook 07, [arena.md](arena.md).*"
+        f"**At equal budget it depends on which.** Of {len(content['claims'])} claims about the methods, "
+        f"{verdicts}, with {len(content['plan']['seeds'])} seeds and intervals that hold together. "
+        "Differences in gold, with the verdict on the claim that the first has more: "
+        "*Notebook 07, [arena.md](arena.md).*"
     )
     cells: dict[str, dict[str, str]] = {}
-    for claim in found["claims"]:
+    for claim in content["claims"]:
         if match := GOLD.fullmatch(claim["claim"]):
             text = f"{claim['mean']:+.2f} [{claim['low']:+.2f}, {claim['high']:+.2f}] {claim['verdict']}"
             cells.setdefault(f"{match[1]} - {match[2]}", {})[match[3]] = text
@@ -117,10 +115,10 @@ PARTS = {
 
 def rendered() -> str:
     """The whole page."""
-    found = {name: read(name) for name in PARTS}
-    texts = [text for name, part in PARTS.items() if found[name] for text in part(found[name])]
+    contents = {name: read(name) for name in PARTS}
+    texts = [text for name, part in PARTS.items() if contents[name] for text in part(contents[name])]
     return "\n\n".join([HEAD.strip(), *texts]) + "\n"
 
 
 if __name__ == "__main__":
-    PAGE.write_text(rendered(), encoding="utf-8")
+    atomic_write(PAGE, rendered())

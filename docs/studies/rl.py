@@ -1,6 +1,6 @@
 """What reinforcement learning reaches on the embedded world, beside one round of rejection sampling.
 
-    python -m docs.studies.rl --seeds 0 1 2 3 4        docs/results/rl.json; finished seeds are kept
+    python -m docs.studies.rl --seeds 0 1 2 3 4        docs/results/rl.json; finished arms are kept
 
 Every method starts from the embedded policy, learns from the same prompts and reward model, and is judged
 on the same validation prompts, paired. Budgets are not equal here (the arena's matter): the question is
@@ -12,139 +12,187 @@ were chosen with seed 100 on the 300 validation prompts before those that judge.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rslib import rl
-from rslib.config import FinetuneConfig
+from docs.studies.results import RESULTS, markdown, mean_and_range, measure_rows
+from rslib import arena, rl
+from rslib.config import FinetuneConfig, SampleConfig
 from rslib.evaluation import compare
-from rslib.finetuning import finetune
+from rslib.ledger import Ledger
 from rslib.models import load_policy, load_reward_model
-from rslib.progress import note
-from rslib.sampling import sample
-from rslib.scoring import score
 from rslib.selection import select
-from rslib.stages import with_gold, with_reference
-from rslib.store import atomic_write, versions
+from rslib.stages import judged
 from rslib.tables import take
 from rslib.world import load_prompts
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from rslib.models import Policy, RewardModel
+    from rslib.models import Policy
 
-FILE = Path("docs/results/rl.json")
 JUDGES, SAMPLES = range(300, 700), 2
 """Places of the validation prompts that judge every policy, and responses to each."""
 POOL_PROMPTS = 400
 """Prompts of the round of rejection sampling and of DPO's pairs, 16 responses each."""
-DPO, DPO_BETA = FinetuneConfig(learning_rate=2e-4, epochs=2), 0.5
 LOOKS = 200
 """Further training prompts, for PPO's looks at held-out gold."""
-FREE = rl.Loop(steps=40, prompts_per_step=128, n=1, epochs=2, learning_rate=3e-4, kl_coefficient=0.0)
-GROUPS = rl.Loop(steps=16, prompts_per_step=32, n=4, kl_coefficient=0.05)
-LOOPS: dict[str, tuple[rl.methods.Method, rl.Loop]] = {
-    "ppo": (rl.PPO(), replace(FREE, steps=24, kl_coefficient=0.2, check_every=4)),
-    "ppo_without_kl": (rl.PPO(), FREE),
-    "rloo": (rl.RLOO(), GROUPS),
-    "grpo": (rl.GRPO(), GROUPS),
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A method as this study runs it: `run(task)` tunes, with `setting` beside the method's own defaults."""
+
+    name: str
+    run: Callable[[arena.Task], Policy]
+    setting: Mapping[str, float] = field(default_factory=dict)
+
+
+def _whole_best(pool: Dataset, seed: int) -> Dataset:
+    """The best response to each prompt among those that were not cut."""
+    return select(pool, "best_of_n", seed=seed, truncated="drop")
+
+
+def _loop(name: str, method: rl.methods.Method, settings: Mapping[str, float]) -> Candidate:
+    return Candidate(name, arena.online(method, warmup_steps=rl.Loop.warmup_steps), settings)
+
+
+_GROUPS = {"steps": 16, "prompts_per_step": 32, "n": 4, "kl_coefficient": 0.05}
+_SINGLES = {"prompts_per_step": 128, "n": 1, "epochs": 2, "learning_rate": 3e-4}
+_DPO = {"learning_rate": 2e-4, "epochs": 2, "beta": 0.5}
+CANDIDATES = {
+    candidate.name: candidate
+    for candidate in (
+        Candidate("base", lambda task: task.policy),
+        Candidate("rs", partial(arena.rejection_sampling, keep=_whole_best)),
+        Candidate("dpo", arena.dpo, _DPO),
+        _loop("ppo", rl.PPO(), {**_SINGLES, "steps": 24, "kl_coefficient": 0.2, "check_every": 4}),
+        _loop("ppo_without_kl", rl.PPO(), {**_SINGLES, "steps": 40, "kl_coefficient": 0.0}),
+        _loop("rloo", rl.RLOO(), _GROUPS),
+        _loop("grpo", rl.GRPO(), _GROUPS),
+    )
 }
 
 
-def judged(policy: Policy, base: Policy, reward_model: RewardModel, prompts: Dataset) -> Dataset:
-    """Scored held-out responses with gold and the base policy's log-probabilities."""
-    drawn = sample(policy, prompts, n=SAMPLES, seed=1_000_003, show_progress=False)
-    scored = score(reward_model, drawn, show_progress=False)
-    return with_gold(with_reference(None if policy is base else base, scored))
+def judge(policy: Policy, base: Policy, places: Sequence[int] = JUDGES) -> Dataset:
+    """Scored responses to the judging prompts with gold and the base policy's log-probabilities."""
+    config = SampleConfig(n=SAMPLES, seed=1_000_003)
+    prompts = take(load_prompts("validation"), places)
+    return judged(policy, prompts, load_reward_model("tiny"), config, reference=base)
 
 
-def arms(seed: int, out: Path) -> dict[str, Callable[[], Policy]]:
-    """How each arm's policy is made; the pool of rejection sampling and DPO is drawn once."""
-    base, reward_model = load_policy("tiny"), load_reward_model("tiny")
-    everything = load_prompts("train")
-    order = np.random.default_rng(seed).permutation(len(everything))
-    prompts = take(everything, order[:POOL_PROMPTS])
-    looks = take(everything, order[POOL_PROMPTS : POOL_PROMPTS + LOOKS])
-
-    def pool() -> Dataset:
-        drawn = sample(base, prompts, n=16, seed=seed, show_progress=False)
-        return score(reward_model, drawn, show_progress=False)
-
-    def rejection_sampling() -> Policy:
-        kept = select(pool(), "best_of_n", seed=seed, truncated="drop")
-        return finetune(base, kept, out / "rs", seed=seed, show_progress=False)
-
-    def dpo() -> Policy:
-        config = replace(DPO, seed=seed)
-        return rl.finetune_dpo(base, pool(), out / "dpo", beta=DPO_BETA, config=config, show_progress=False)
-
-    def looped(name: str) -> Policy:
-        method, loop = LOOPS[name]
-        own, told = replace(loop, seed=seed), {"heldout": looks, "show_progress": False}
-        return rl.train(base, reward_model, prompts, method, own, out=out / name, **told)
-
-    found: dict[str, Callable[[], Policy]] = {"rs": rejection_sampling, "dpo": dpo}
-    return found | {name: (lambda name=name: looped(name)) for name in LOOPS}
+@cache
+def _base_table() -> Dataset:
+    base = load_policy("tiny")
+    return judge(base, base)
 
 
-def measure(seed: int, out: Path, done: dict[str, Any], keep: Callable[[], None]) -> None:
-    """Fill `done` with one entry an arm: gold, reward, KL, seconds, and gold against base and against RS."""
-    base, reward_model = load_policy("tiny"), load_reward_model("tiny")
-    prompts = take(load_prompts("validation"), JUDGES)
-    base_table = judged(base, base, reward_model, prompts)
-    tables = {"base": base_table}
-    for name, make in arms(seed, out).items():
-        if name in done:
-            continue
-        began, used = time.perf_counter(), time.process_time()
-        policy = make()
-        seconds = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - used}
-        tables[name] = judged(policy, base, reward_model, prompts)
-        done[name] = entry(tables[name], base_table) | {k: round(v, 1) for k, v in seconds.items()}
-        done["base"] = entry(base_table, base_table)
-        note(f"seed {seed}, {name}: gold {done[name]['gold']:.2f}, {seconds['seconds']:.0f} s")
-        keep()
+def tune(name: str, seed: int, out: Path, prompts: int = POOL_PROMPTS) -> Policy:
+    """The policy of a candidate that learns from the first `prompts` training prompts of the seed."""
+    table, candidate = arena.training_prompts(seed, POOL_PROMPTS + LOOKS), CANDIDATES[name]
+    task = arena.Task(
+        load_policy("tiny"),
+        load_reward_model("tiny"),
+        take(table, range(prompts)),
+        Ledger(),
+        candidate.setting,
+        seed,
+        out=out,
+        heldout=take(table, range(POOL_PROMPTS, POOL_PROMPTS + LOOKS)),
+    )
+    return candidate.run(task)
+
+
+def measure(seed: str, name: str) -> dict[str, Any]:
+    """Gold, reward and KL of a candidate, seconds, and gold and reward against base, paired by prompt."""
+    began, used = time.perf_counter(), time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        policy = tune(name, int(seed), Path(folder))
+    seconds = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - used}
+    costs = {} if name == "base" else {unit: round(value, 1) for unit, value in seconds.items()}
+    return entry(judge(policy, load_policy("tiny")), _base_table()) | costs
 
 
 def entry(table: Dataset, base: Dataset) -> dict[str, Any]:
-    """Means of an arm, and how its gold and reward differ from the base policy's, paired by prompt."""
+    """Means of a candidate, and how its gold and reward differ from the base policy's, paired by prompt."""
     kl = np.array(table["logprob"][:]) - np.array(table["reference_logprob"][:])
     means = {name: float(np.mean(table[name][:])) for name in ("gold", "reward")} | {"kl": float(kl.mean())}
     against = {f"{name}_over_base": compare(table, base, name) for name in ("gold", "reward")}
     return {name: round(value, 4) for name, value in means.items()} | against
 
 
-def settings() -> dict[str, Any]:
-    """What the arms were run with, as plain text."""
-    loops = {name: f"{method}, {loop}" for name, (method, loop) in LOOPS.items()}
-    dpo = f"best against worst of the same pool, beta {DPO_BETA}, {DPO}"
-    return loops | {"rs": f"best of 16 of {POOL_PROMPTS} prompts, defaults of finetune", "dpo": dpo}
+def facts() -> dict[str, Any]:
+    """What the candidates were run with and judged on."""
+    settings = {name: dict(candidate.setting) for name, candidate in CANDIDATES.items()}
+    settings["rs"] = asdict(FinetuneConfig()) | {"prompts": POOL_PROMPTS, "n": arena.N}
+    evaluation = {"prompts": len(JUDGES), "samples_per_prompt": SAMPLES, "split": "validation"}
+    return {"evaluation": evaluation, "settings": settings}
+
+
+# The page -------------------------------------------------------------------------------------------------
+
+METHODS = {
+    "base": "base",
+    "rs": "one round of best-of-16",
+    "dpo": "DPO, best against worst",
+    "rloo": "RLOO",
+    "grpo": "GRPO",
+    "ppo": "PPO",
+    "ppo_without_kl": "PPO, KL coefficient 0",
+}
+Seeds = Sequence[Mapping[str, Any]]
+
+
+def page_text(content: Mapping[str, Any]) -> str:
+    """What each method reached from the base policy, and what PPO does without its penalty."""
+    seeds, evaluation = list(content["results"].values()), content["evaluation"]
+    rows = [[label, *method_row([seed[name] for seed in seeds])] for name, label in METHODS.items()]
+    head = ["", "gold", "gold over base", "reward over base", "KL, nats", "processor seconds"]
+    text = (
+        f"Mean over {len(seeds)} seeds, the range of the seeds in brackets; each judged on "
+        f"{evaluation['prompts']} prompts of the {evaluation['split']} split, "
+        f"{evaluation['samples_per_prompt']} responses each. PPO reaches the gold of the round of best-of-16 "
+        f"in {reached(seeds)} of {len(seeds)} seeds. Without its penalty the reward stands above base in "
+        f"{without_kl(seeds, 'reward', 1)} and gold below base in {without_kl(seeds, 'gold', -1)} of "
+        f"{len(seeds)} seeds by more than the 95 % interval."
+    )
+    return markdown(head, rows) + "\n\n" + text
+
+
+def method_row(entries: Seeds) -> list[str]:
+    """The cells of one method's row; how it differs from base is empty for base itself."""
+    is_base = not any(entry["gold_over_base"]["difference"] for entry in entries)
+    over = [[entry[f"{name}_over_base"]["difference"] for entry in entries] for name in ("gold", "reward")]
+    gold, kl, seconds = ([entry.get(name) for entry in entries] for name in ("gold", "kl", "cpu_seconds"))
+    return [mean_and_range(gold), *("" if is_base else mean_and_range(v) for v in (*over, kl, seconds))]
+
+
+def reached(seeds: Seeds) -> int:
+    """In how many seeds PPO has the gold of one round of best-of-16."""
+    return sum(seed["ppo"]["gold"] >= seed["rs"]["gold"] for seed in seeds)
+
+
+def without_kl(seeds: Seeds, name: str, sign: int) -> int:
+    """In how many seeds PPO without its penalty stands above (1) or below (-1) base, interval and all."""
+    over = [seed["ppo_without_kl"][f"{name}_over_base"] for seed in seeds]
+    return sum(interval["low"] > 0 if sign > 0 else interval["high"] < 0 for interval in over)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure what is missing and write the results after every arm."""
+    """Measure what is missing; the results are written after every arm."""
     parser = argparse.ArgumentParser(prog="python -m docs.studies.rl", description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--file", type=Path, default=FILE)
+    parser.add_argument("--seeds", nargs="+", default=list("01234"))
+    parser.add_argument("--folder", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
-    results = json.loads(options.file.read_text(encoding="utf-8"))["results"] if options.file.exists() else {}
-
-    def keep() -> None:
-        evaluation = {"prompts": len(JUDGES), "samples_per_prompt": SAMPLES, "split": "validation"}
-        body = {"versions": versions(), "evaluation": evaluation, "settings": settings(), "results": results}
-        atomic_write(options.file, json.dumps(body, indent=1, sort_keys=True) + "\n")
-
-    for seed in options.seeds:
-        with tempfile.TemporaryDirectory() as folder:
-            measure(seed, Path(folder), results.setdefault(str(seed), {}), keep)
+    cells = [(seed, name) for seed in options.seeds for name in CANDIDATES]
+    measure_rows("rl", cells, measure, facts(), "results", options.folder)
 
 
 if __name__ == "__main__":

@@ -96,8 +96,8 @@ def _tuned(
             ledger,
             cell.setting,
             cell.seed,
-            cell.seconds_per_token,
             Path(folder),
+            cell.seconds_per_token,
         )
         return ARMS[cell.arm].run(task), task.notes
 

@@ -174,7 +174,9 @@ class _Table:
         return self._test("tuned", self.tuned)
 
     def _test(self, arm: str, policy: Checkpoint) -> str:
-        from rslib.evaluation import arm_interval, arm_metrics, interval_text
+        from rslib.evaluation import arm_metrics
+        from rslib.formatting import interval_text
+        from rslib.reporting import arm_interval
 
         self.judged[arm] = self._judged(policy, self.heldout, f"test-{arm}")
         self.gold[arm] = arm_interval(arm_metrics(self.judged[arm]), "gold")

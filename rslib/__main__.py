@@ -28,7 +28,7 @@ from rslib.errors import BudgetError, ConfigError, RSError, StoreError
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from rslib.evaluation import Report
+    from rslib.reporting import Report
 
 SECONDS_TO_STOP = 1.5
 """How long a computation may go on after Ctrl-C before it is ended; files are safe at any moment."""
@@ -348,7 +348,7 @@ def _report_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _report(args: argparse.Namespace) -> None:
-    from rslib.evaluation import Report
+    from rslib.reporting import Report
     from rslib.store import read_json
 
     folder = args.input or args.input_positional

@@ -23,8 +23,8 @@ import numpy as np
 
 from rslib import tables
 from rslib.config import FinetuneConfig, SampleConfig, unknown_name
-from rslib.evaluation import Report
 from rslib.pipeline import HEALTHY, RunConfig, Steps, run
+from rslib.reporting import Report
 from rslib.stages import finetune_folder, matched_random, sample_part, score_part, select_rows
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -55,12 +56,25 @@ def _interval(mean: float, variance: float, degrees: float, level: float) -> Int
     return {"mean": mean, "low": mean - half, "high": mean + half}
 
 
-def verdict_of(interval: Mapping[str, float]) -> str:
-    """What an interval of a difference says of the claim that it is above 0; an end on 0 leaves it open.
+def verdict(interval: Mapping[str, Any], above: str = "higher", below: str = "lower") -> str:
+    """What an interval of a difference supports: `above` 0, `below` 0, or "not separable" from it.
+
+    An end on 0, or no interval (`low` is None), leaves it open.
+
+    >>> verdict({"low": 2.0, "high": 2.6}), verdict({"low": -0.1, "high": 0.3}), verdict({"low": None})
+    ('higher', 'not separable', 'not separable')
+    """
+    if interval["low"] is None:
+        return OPEN
+    if interval["low"] > 0:
+        return above
+    return below if interval["high"] < 0 else OPEN
+
+
+def verdict_of(interval: Mapping[str, Any]) -> str:
+    """What an interval of a difference says of the claim that it is above 0.
 
     >>> verdict_of({"low": 0.1, "high": 0.4}), verdict_of({"low": -0.1, "high": 0.4})
     ('supported', 'not separable')
     """
-    if interval["low"] > 0:
-        return SUPPORTED
-    return CONTRADICTED if interval["high"] < 0 else OPEN
+    return verdict(interval, SUPPORTED, CONTRADICTED)

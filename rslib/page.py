@@ -18,16 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from rslib import plots
 from rslib.errors import DataError
-from rslib.evaluation import (
-    METRICS,
-    Report,
-    arm_label,
-    caption,
-    html_table,
-    interval_text,
-    signed,
-    table_rows,
-)
+from rslib.formatting import html_table, interval_text, signed
+from rslib.metrics import METRICS, arm_label
+from rslib.reporting import Report, caption, table_rows
 from rslib.store import atomic_write
 
 if TYPE_CHECKING:

@@ -23,9 +23,9 @@ import numpy as np
 from rslib import store, tables
 from rslib.config import EvaluateConfig, FinetuneConfig, SampleConfig, require, unknown_name
 from rslib.errors import ConfigError
-from rslib.evaluation import Report, round_entry
 from rslib.progress import note
 from rslib.prompts import EMBEDDED, as_prompts, first_rows, load_prompts
+from rslib.reporting import Report, round_entry
 from rslib.stages import (
     Checkpoint,
     Stages,

@@ -326,10 +326,10 @@ check("4.3")
 # `best` is its best-of-16.
 
 # %%
-from rslib import plots
+from rslib import plots, reporting
 
 arms = {"base": tables["base"], "random": tables["random"], "all": tables["all"], "best_of_n": tables["best"]}
-entry = evaluation.round_entry(1, arms, n=16)
+entry = reporting.round_entry(1, arms, n=16)
 plots.show(plots.arms_figure(entry))
 
 # %%

@@ -354,7 +354,7 @@ check("5.4")
 # %%
 REAL_RUN = ""
 if REAL_RUN:
-    from rslib.evaluation import Report
+    from rslib.reporting import Report
     from rslib.store import read_json
 
     own = panel(Report.from_dict(read_json(f"{REAL_RUN}/report.json")).rounds[-1])

@@ -8,15 +8,16 @@ import pytest
 from datasets import Dataset
 from fake_tables import arms, best_rows, pool_and_kept, scored
 
-from rslib import evaluation
+from rslib import evaluation, formatting, reporting
 from rslib.errors import ConfigError, DataError, RewardError
-from rslib.evaluation import METRICS, Report
+from rslib.metrics import METRICS
+from rslib.reporting import Report
 
 
 @pytest.fixture(scope="module")
 def entry():
     pool, kept = pool_and_kept()
-    return evaluation.round_entry(1, arms(), n=16, pool=pool, kept=kept, provenance={"prompts": "ab"})
+    return reporting.round_entry(1, arms(), n=16, pool=pool, kept=kept, provenance={"prompts": "ab"})
 
 
 def by_hand():
@@ -72,7 +73,7 @@ def test_every_field_of_the_report_is_explained_and_nothing_else_is(entry):
 
 def test_one_prompt_alone_has_means_and_no_interval():
     alone = {name: table.select(range(4)) for name, table in arms().items()}
-    report = Report([evaluation.round_entry(1, alone, n=16)])
+    report = Report([reporting.round_entry(1, alone, n=16)])
     assert report.rounds[0]["arms"]["base"]["gold"]["low"] is None
     assert "[no interval]" in report.text_table() and report.to_json()
     assert all("not separable" in text for text in report.headlines())
@@ -82,7 +83,7 @@ def test_every_metric_of_an_arm_has_an_interval_around_its_mean(entry):
     plain = {"prompts", "responses", "clusters", "intervals"}
     for arm in entry["arms"].values():
         for name in set(arm) - plain:
-            found = evaluation.arm_interval(arm, name)
+            found = reporting.arm_interval(arm, name)
             assert found["low"] <= found["mean"] <= found["high"], name
 
 
@@ -91,7 +92,7 @@ def test_a_metric_that_the_data_do_not_offer_is_none_and_never_zero():
     found = evaluation.arm_metrics(table)
     for name in ("gold", "kl", "unsafe_compliance", "length", "truncation_rate"):
         assert found[name] is None, name
-    assert evaluation.interval_text(evaluation.arm_interval(found, "kl")) == "-"
+    assert formatting.interval_text(reporting.arm_interval(found, "kl")) == "-"
 
 
 def test_prompts_of_one_intent_are_resampled_together():
@@ -285,22 +286,20 @@ def test_the_histogram_counts_every_response_once():
 
 def test_transcript_prompts_are_the_first_of_each_kind_and_then_seeded():
     table = scored(40, 4)
-    chosen = evaluation.transcript_prompts(table, seed=5)
+    chosen = reporting.transcript_prompts(table, seed=5)
     assert chosen[:2] == ["p00000", "p00003"] and len(set(chosen)) == 3
-    assert chosen == evaluation.transcript_prompts(scored(40, 4, seed=99), seed=5)
-    assert chosen != evaluation.transcript_prompts(table, seed=6)
-    assert evaluation.transcript_prompts(table.select(range(4))) == ["p00000"]
+    assert chosen == reporting.transcript_prompts(scored(40, 4, seed=99), seed=5)
+    assert chosen != reporting.transcript_prompts(table, seed=6)
+    assert reporting.transcript_prompts(table.select(range(4))) == ["p00000"]
 
 
 def test_a_transcript_is_response_zero_and_never_the_best():
     tables = arms(8)
-    shown = evaluation.transcripts(
-        {name: table.shuffle(seed=1) for name, table in tables.items()}, ["p00003"]
-    )
+    shown = reporting.transcripts({name: table.shuffle(seed=1) for name, table in tables.items()}, ["p00003"])
     assert shown[0]["arms"]["base"]["response"] == tables["base"]["response"][12]
     assert shown[0]["kind"] == "unsafe" and set(shown[0]["arms"]) == set(tables)
     with pytest.raises(DataError, match="no response 0"):
-        evaluation.transcripts(tables, ["p00099"])
+        reporting.transcripts(tables, ["p00099"])
 
 
 def test_headlines_say_what_the_intervals_say(entry):
@@ -312,7 +311,7 @@ def test_headlines_say_what_the_intervals_say(entry):
 
 def claim_of(low, high, metric="gold"):
     found = {"difference": (low + high) / 2, "low": low, "high": high}
-    return evaluation.claim({"n": 4}, {"first": "best_of_n", "second": "random", metric: found}, metric)
+    return reporting.claim({"n": 4}, {"first": "best_of_n", "second": "random", metric: found}, metric)
 
 
 def test_a_claim_is_worded_by_its_interval_alone():
@@ -325,13 +324,13 @@ def test_a_claim_is_worded_by_its_interval_alone():
 
 def test_more_reward_for_less_gold_is_called_over_optimisation():
     base, tuned = scored(gold=3.0, seed=1), scored(gold=1.0, seed=2, reward_bias=0.5)
-    claims = Report([evaluation.round_entry(1, {"base": base, "tuned": tuned}, n=16)]).headlines()
+    claims = Report([reporting.round_entry(1, {"base": base, "tuned": tuned}, n=16)]).headlines()
     assert "Over-optimisation: tuned gains reward and loses gold." in claims
 
 
 def test_without_gold_the_report_says_who_judges():
     tables = {name: table.remove_columns(["gold", "complied"]) for name, table in arms().items()}
-    report = Report([evaluation.round_entry(1, tables, n=16)])
+    report = Report([reporting.round_entry(1, tables, n=16)])
     assert any("is also the judge" in text for text in report.headlines())
     assert "gold" not in report.text_table() and "unsafe" not in report.text_table()
 
@@ -353,7 +352,7 @@ def test_a_report_refuses_nan_and_says_where(entry):
 
 def test_the_same_tables_give_the_same_bytes(entry):
     pool, kept = pool_and_kept()
-    again = evaluation.round_entry(1, arms(), n=16, pool=pool, kept=kept, provenance={"prompts": "ab"})
+    again = reporting.round_entry(1, arms(), n=16, pool=pool, kept=kept, provenance={"prompts": "ab"})
     assert Report([again]).to_json() == Report([entry]).to_json()
 
 
@@ -367,9 +366,9 @@ def test_the_notebook_table_has_caption_and_scopes_and_no_colours(entry):
     page = Report([entry])._repr_html_()
     assert "<caption>" in page and 'scope="col"' in page and 'scope="row"' in page
     assert "color" not in page and "background" not in page
-    assert "<b>stir" not in evaluation.html_table([["", "x"], ["<b>stir", "<b>stir"]], "<b>stir")
+    assert "<b>stir" not in formatting.html_table([["", "x"], ["<b>stir", "<b>stir"]], "<b>stir")
 
 
 def test_kept_rows_without_their_pool_are_refused():
     with pytest.raises(DataError, match="without their pool"):
-        evaluation.round_entry(1, arms(4), n=4, kept={"random": scored(4, 1)})
+        reporting.round_entry(1, arms(4), n=4, kept={"random": scored(4, 1)})

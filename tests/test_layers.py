@@ -15,14 +15,14 @@ PACKAGE = ROOT / "rslib"
 # Row by row, top to bottom. A module may import from the rows before its own, never from its own or a later.
 ROWS = (
     {"errors"},
-    {"files", "tables", "progress"},
+    {"files", "tables", "progress", "formatting", "metrics"},
     {"config", "theory", "store"},
     {"ledger", "memo", "intervals", "panel"},
     {"world", "models"},
     {"decoding", "optimization", "doctor", "prompts", "selectors"},
     {"larger_pools"},
     {"sampling", "scoring", "selection", "finetuning", "evaluation"},
-    {"reward_modeling", "stages", "export"},
+    {"reward_modeling", "stages", "export", "reporting"},
     {"pipeline", "rl"},
     {"flaws", "arena"},
     {"plots", "build"},

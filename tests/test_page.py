@@ -7,10 +7,11 @@ from html.parser import HTMLParser
 import pytest
 from fake_tables import arms, pool_and_kept
 
-from rslib import evaluation
 from rslib import page as rs_page
+from rslib import reporting
 from rslib.errors import DataError, StoreError
-from rslib.evaluation import METRICS, Report
+from rslib.metrics import METRICS
+from rslib.reporting import Report
 
 EVIL = "<script>alert(1)</script> & \x1b[31mred"
 
@@ -19,7 +20,7 @@ EVIL = "<script>alert(1)</script> & \x1b[31mred"
 def run():
     pool, kept = pool_and_kept(20, 8)
     provenance = {"parent": "ab" * 32, "seconds": {"sample": 1.5}}
-    found = evaluation.round_entry(1, arms(20), n=8, pool=pool, kept=kept, provenance=provenance)
+    found = reporting.round_entry(1, arms(20), n=8, pool=pool, kept=kept, provenance=provenance)
     found["transcripts"][0]["arms"]["base"]["response"] = EVIL
     found["transcripts"][0]["prompt"] = EVIL
     return Report([found], {"policy": "<i>tiny</i>"})
@@ -118,7 +119,7 @@ def test_a_folder_that_is_not_there_is_a_store_error(run, tmp_path):
 
 def test_an_evaluation_alone_makes_a_page_without_a_selection(tmp_path):
     tables = {"base": arms(8)["base"], "tuned": arms(8)["best_of_n"]}
-    alone = Report([evaluation.round_entry(1, tables, n=16)])
+    alone = Report([reporting.round_entry(1, tables, n=16)])
     page = rs_page.html_page(alone)
     parsed(page)
     assert page.count("<img") == 2 and "What selection did" not in page
@@ -126,7 +127,7 @@ def test_an_evaluation_alone_makes_a_page_without_a_selection(tmp_path):
 
 def test_one_prompt_alone_makes_a_page_without_figures():
     alone = {name: table.select(range(4)) for name, table in arms(8).items()}
-    page = rs_page.html_page(Report([evaluation.round_entry(1, alone, n=16)]))
+    page = rs_page.html_page(Report([reporting.round_entry(1, alone, n=16)]))
     assert "<img" not in page and "A figure is left out: no interval for" in page
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from fake_tables import arms, best_rows, pool_and_kept, scored
 
-from rslib import evaluation, plots
+from rslib import evaluation, plots, reporting
 from rslib.errors import ConfigError, DataError
 
 FIGURES = {
@@ -32,7 +32,7 @@ AN_ESTIMATE = {
 @pytest.fixture(scope="module")
 def entry():
     pool, kept = pool_and_kept(20, 8)
-    return evaluation.round_entry(1, arms(20), n=8, pool=pool, kept=kept)
+    return reporting.round_entry(1, arms(20), n=8, pool=pool, kept=kept)
 
 
 def figure_of(axes):

@@ -1,0 +1,301 @@
+"""The report of a run: its rounds, claims in words, text tables and transcripts.
+
+    round_entry(number, arms, n=16, pool=, kept=, ...) -> dict   one entry of the report's `rounds`
+    Report(rounds, settings)             headlines, text_table, to_dict, from_dict, to_json
+    transcript_prompts(prompts), transcripts(arms, prompt_ids)
+
+What the numbers are is `evaluation`'s matter; how they are called is `metrics`'.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rslib.config import require
+from rslib.errors import DataError
+from rslib.evaluation import (
+    COLUMNS,
+    NO_GAP,
+    _keys,
+    _Rows,
+    arm_metrics,
+    best_of_n_table,
+    compare,
+    reward_histogram,
+    selection_gap,
+    selection_panel,
+    selection_table,
+)
+from rslib.formatting import aligned_table, ends_text, html_table, interval_text, signed
+from rslib.intervals import verdict
+from rslib.metrics import LABELS, arm_label
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+# A round ------------------------------------------------------------------------------------------------
+
+
+def round_entry(
+    number: int,
+    arms: Mapping[str, Dataset],
+    *,
+    n: int,
+    pool: Dataset | None = None,
+    kept: Mapping[str, Dataset] | None = None,
+    reference: Dataset | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """One entry of the report's `rounds`: arms, comparisons, the selection and its signature, transcripts.
+
+    `arms` are the held-out scored responses by arm name, the baseline first. `pool` is the training pool
+    that was selected from, `kept` what each arm was fine-tuned on, the arm of interest last; `reference`
+    optional known-good scored responses. Without a pool (an evaluation alone) the fields about selection
+    are None. `n` is the pool's responses per prompt.
+
+    Raises RewardError and DataError as the functions that it calls; DataError when `kept` comes without
+    `pool`.
+    """
+    kept = dict(kept or {})
+    if kept and pool is None:
+        raise DataError("kept rows without their pool", where="round_entry", fix="Pass pool= as well.")
+    gaps = {name: NO_GAP if pool is not None else None for name in arms}
+    gaps |= {name: selection_gap(pool, table, seed=seed) for name, table in kept.items()}
+    best = next(reversed(kept.values()), None)
+    shown = transcript_prompts(next(iter(arms.values())), seed=seed)
+    return {
+        "round": number,
+        "n": n,
+        "order": list(arms),
+        "arms": {name: arm_metrics(table, gap=gaps[name], seed=seed) for name, table in arms.items()},
+        "comparisons": _comparisons(arms, seed),
+        "panel": {name: selection_panel(pool, table) for name, table in kept.items()},
+        "selection": selection_table(pool, best, reference, seed=seed) if best is not None else None,
+        "histogram": reward_histogram(pool, best, seed=seed) if best is not None else None,
+        "best_of_n": best_of_n_table(pool, seed=seed) if pool is not None else None,
+        "transcripts": transcripts(arms, shown),
+        "provenance": dict(provenance or {}),
+    }
+
+
+def _comparisons(arms: Mapping[str, Dataset], seed: int) -> list[dict[str, Any]]:
+    """Every later arm against every earlier one, in each metric of COLUMNS that both arms have."""
+    names, found = list(arms), []
+    for at, first in enumerate(names):
+        for second in names[:at]:
+            arm_tables = [arms[first], arms[second]]
+            shared = [
+                metric
+                for metric, column in COLUMNS.items()
+                if all(column in _Rows(table) for table in arm_tables)
+            ]
+            found.append(
+                {"first": first, "second": second}
+                | {metric: compare(*arm_tables, COLUMNS[metric], seed=seed) for metric in shared}
+            )
+    return found
+
+
+def arms_in_order(entry: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The arms of a round, baseline first: JSON sorts the keys, `order` keeps the order."""
+    return {name: entry["arms"][name] for name in entry["order"]}
+
+
+def arm_interval(arm: Mapping[str, Any], metric: str) -> dict[str, float] | None:
+    """The `{mean, low, high}` of a metric of an arm, wherever it is kept; None when it is unknown."""
+    return arm[metric] if metric in ("gold", "proxy") else arm["intervals"].get(metric)
+
+
+# Transcripts --------------------------------------------------------------------------------------------
+
+
+def transcript_prompts(prompts: Dataset, k: int = 3, *, seed: int = 0) -> list[str]:
+    """The prompt ids whose transcripts are shown, chosen before any response is read.
+
+    The rule: the first prompt of each `kind` in table order (no `kind`: the first prompt), then prompts
+    drawn by `seed` from the rest, until there are `k`; fewer when the table is shorter. Repeated ids count
+    once.
+
+    Raises ConfigError if k < 1.
+    """
+    require(k >= 1, f"k is {k}", "transcript_prompts", "Show at least one prompt.")
+    ids = list(prompts["prompt_id"])
+    kinds = prompts["kind"] if "kind" in prompts.column_names else [""] * len(ids)
+    by_kind: dict[Any, str] = {}
+    for prompt_id, kind in zip(ids, kinds, strict=True):
+        by_kind.setdefault(kind, prompt_id)
+    first = list(by_kind.values())
+    rest = [prompt_id for prompt_id in dict.fromkeys(ids) if prompt_id not in first]
+    drawn = np.random.default_rng(seed).permutation(len(rest))
+    return (first + [rest[place] for place in drawn])[:k]
+
+
+def transcripts(arms: Mapping[str, Dataset], prompt_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """What each arm says to each prompt: always the response with sample_id 0, never the best one.
+
+    `[{prompt_id, prompt, kind, arms: {name: {response, reward, gold, finish_reason}}}, ...]`.
+    Raises DataError when an arm has no response 0 for a prompt.
+    """
+    shown = {name: _first_responses(name, table, prompt_ids) for name, table in arms.items()}
+    some = next(iter(shown.values()))
+    return [
+        {
+            "prompt_id": prompt_id,
+            "prompt": some[prompt_id]["prompt"],
+            "kind": some[prompt_id].get("kind"),
+            "arms": {
+                name: {
+                    key: rows[prompt_id].get(key) for key in ("response", "reward", "gold", "finish_reason")
+                }
+                for name, rows in shown.items()
+            },
+        }
+        for prompt_id in prompt_ids
+    ]
+
+
+def _first_responses(arm: str, table: Dataset, prompt_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """prompt_id -> the row with sample_id 0."""
+    at = {prompt_id: place for place, (prompt_id, sample_id) in enumerate(_keys(table)) if sample_id == 0}
+    for prompt_id in prompt_ids:
+        if prompt_id not in at:
+            what = f"arm '{arm}' has no response 0 to prompt '{prompt_id}'"
+            raise DataError(what, where="transcripts", fix="Evaluate every arm on the same prompts.")
+    return {prompt_id: table[at[prompt_id]] for prompt_id in prompt_ids}
+
+
+# Claims in words ----------------------------------------------------------------------------------------
+
+
+def claim(entry: Mapping[str, Any], comparison: Mapping[str, Any], metric: str) -> str:
+    """One sentence about one paired difference, worded by its interval and by nothing else."""
+    first, second = (arm_label(comparison[side], entry["n"]) for side in ("first", "second"))
+    found = comparison[metric]
+    finding = verdict(found)
+    interval = ends_text(found, "+")
+    if metric == "unsafe_compliance":
+        more = {"higher": "more often than", "lower": "less often than"}
+        than = more.get(finding, "not separably more or less often than")
+        return (
+            f"{first} complies with unsafe prompts {than} {second}: {signed(found['difference'])} {interval}."
+        )
+    numbers = f"{signed(found['difference'])} {'reward' if metric == 'proxy' else metric} {interval}"
+    if finding == "not separable":
+        return f"{first} is not separable from {second}: {numbers}."
+    return f"{first} {'beats' if finding == 'higher' else 'falls behind'} {second} by {numbers}."
+
+
+def _entry_headlines(entry: Mapping[str, Any]) -> Iterator[str]:
+    """The claims of one round, the last arm first; about gold, or about the reward with its caveat."""
+    for comparison in reversed(entry["comparisons"]):
+        metric = "gold" if "gold" in comparison else "proxy"
+        yield claim(entry, comparison, metric)
+        if "unsafe_compliance" in comparison and comparison["second"] == entry["order"][0]:
+            yield claim(entry, comparison, "unsafe_compliance")
+        if metric == "gold" and (verdict(comparison["proxy"]), verdict(comparison["gold"])) == (
+            "higher",
+            "lower",
+        ):
+            arm = arm_label(comparison["first"], entry["n"])
+            yield f"Over-optimisation: {arm} gains reward and loses gold."
+    if any("gold" not in comparison for comparison in entry["comparisons"]):
+        yield "No gold score here: the reward model that selected is also the judge; that flatters selection."
+    yield from (entry["selection"] or {}).get("warnings", [])
+
+
+# Tables and the report ----------------------------------------------------------------------------------
+
+
+def table_rows(entry: Mapping[str, Any]) -> list[list[str]]:
+    """The before/after table of one round as text cells: a header row, then one row per known metric."""
+    arms = arms_in_order(entry)
+    rows = [["", *(arm_label(name, entry["n"]) for name in arms)]]
+    for metric, label in LABELS.items():
+        cells = [interval_text(arm_interval(arm, metric)) for arm in arms.values()]
+        if any(cell != "-" for cell in cells):
+            rows.append([label, *cells])
+    return rows
+
+
+def caption(entry: Mapping[str, Any]) -> str:
+    """What the table's numbers are: how many prompts and responses, and which intervals."""
+    arm = entry["arms"][entry["order"][0]]
+    unit = "prompts" if arm["clusters"] == arm["prompts"] else f"{arm['clusters']} intents"
+    each = arm["responses"] / arm["prompts"]
+    return (
+        f"Round {entry['round']}: {arm['prompts']} held-out prompts x {each:g} responses; "
+        f"mean [95 % interval, bootstrap over {unit}]"
+    )
+
+
+@dataclass
+class Report:
+    """What a run showed: one entry of `round_entry` per round, and the settings that it ran under.
+
+    It prints itself as a plain text table in a terminal and as an HTML table in a notebook.
+    """
+
+    rounds: list[dict[str, Any]]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def headlines(self) -> list[str]:
+        """The claims of all rounds, each derived from a paired 95 % interval."""
+        found = []
+        for entry in self.rounds:
+            start = f"Round {entry['round']}: " if len(self.rounds) > 1 else ""
+            found += [start + sentence for sentence in _entry_headlines(entry)]
+        return found
+
+    def text_table(self) -> str:
+        """The before/after table of every round, columns aligned for a terminal."""
+        return "\n\n".join(f"{caption(entry)}\n{aligned_table(table_rows(entry))}" for entry in self.rounds)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of `report.json` as plain dicts and lists; `headlines` is there for readers only."""
+        return {"headlines": self.headlines(), "rounds": self.rounds, "settings": self.settings}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Report:
+        """The report that `to_dict` gave; headlines are derived anew. Raises DataError without `rounds`."""
+        if not isinstance(content.get("rounds"), list):
+            raise DataError(
+                "no list 'rounds' in the report", where="Report.from_dict", fix="Pass to_dict's content."
+            )
+        return cls(rounds=content["rounds"], settings=dict(content.get("settings", {})))
+
+    def to_json(self) -> str:
+        """`to_dict` as JSON text with sorted keys. Raises DataError for NaN or infinity."""
+        content = self.to_dict()
+        bad = next(_not_finite(content, "report"), None)
+        if bad:
+            raise DataError(
+                f"{bad} is not finite", where="Report.to_json", fix="A report holds numbers or null only."
+            )
+        return json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
+
+    def __repr__(self) -> str:
+        return "\n".join([self.text_table(), "", *self.headlines()])
+
+    def _repr_html_(self) -> str:
+        claims = "".join(f"<p>{html.escape(sentence)}</p>" for sentence in self.headlines())
+        return "".join(html_table(table_rows(entry), caption(entry)) for entry in self.rounds) + claims
+
+
+def _not_finite(value: Any, path: str) -> Iterator[str]:
+    """The paths of all floats in nested dicts and lists that are NaN or infinite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield path
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _not_finite(inner, f"{path}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for at, inner in enumerate(value):
+            yield from _not_finite(inner, f"{path}[{at}]")

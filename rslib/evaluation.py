@@ -10,6 +10,7 @@ safe and unsafe prompts (`kind`) are fixed by a split, so differences between ki
 
     arm_metrics(responses)               every metric of one arm, each with its interval
     compare(first, second, column)       the difference of two arms, paired by prompt
+    comparisons(arms)                    all pairs of arms
     verdict(difference)                  "higher", "lower" or "not separable"
     selection_gap(pool, kept), selection_panel(pool, kept), selection_table(pool, kept, reference)
     best_of_n_table(pool, ns), reward_histogram(pool, kept), decidable_fraction(scored)
@@ -229,7 +230,29 @@ def compare(
 
     Raises DataError when the prompts differ, when a table lacks the column, or when no row has a value.
     """
-    left, right = _Rows(first), _Rows(second)
+    return _compare(_Rows(first), _Rows(second), column, seed)
+
+
+def comparisons(arms: Mapping[str, Dataset], *, seed: int = 0) -> list[dict[str, Any]]:
+    """Every later arm against every earlier one, in each metric of COLUMNS that both arms have.
+
+    `[{first, second, metric: what compare gives, ...}, ...]`. Raises as `compare`.
+    """
+    rows = {name: _Rows(table) for name, table in arms.items()}
+    names, entries = list(arms), []
+    for position, first in enumerate(names):
+        for second in names[:position]:
+            left, right = rows[first], rows[second]
+            shared = [metric for metric, column in COLUMNS.items() if column in left and column in right]
+            entries.append(
+                {"first": first, "second": second}
+                | {metric: _compare(left, right, COLUMNS[metric], seed) for metric in shared}
+            )
+    return entries
+
+
+def _compare(left: _Rows, right: _Rows, column: str, seed: int) -> dict[str, float | int | None]:
+    """`compare` on tables that are arrays already."""
     values = []
     for rows in (left, right):
         numbers = rows.numbers(column, gaps=column == "complied")

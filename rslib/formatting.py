@@ -1,4 +1,4 @@
-"""Numbers, intervals and tables as text: for the terminal, for HTML and for Markdown."""
+"""Numbers, intervals and tables as text: for the terminal and for HTML."""
 
 from __future__ import annotations
 
@@ -49,18 +49,6 @@ def aligned_table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
-
-
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], rule: str = "---") -> str:
-    """A Markdown table; `rule` stands under every column but the first ("---:" aligns right).
-
-    >>> print(markdown_table(["", "n"], [["pool", "16"]], rule="---:"))
-    |  | n |
-    | --- | ---: |
-    | pool | 16 |
-    """
-    lines = [head, ["---", *[rule] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def html_table(rows: Sequence[Sequence[str]], title: str) -> str:

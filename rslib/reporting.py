@@ -21,13 +21,10 @@ import numpy as np
 from rslib.config import require
 from rslib.errors import DataError
 from rslib.evaluation import (
-    COLUMNS,
     NO_GAP,
-    _keys,
-    _Rows,
     arm_metrics,
     best_of_n_table,
-    compare,
+    comparisons,
     reward_histogram,
     selection_gap,
     selection_panel,
@@ -76,7 +73,7 @@ def round_entry(
         "n": n,
         "order": list(arms),
         "arms": {name: arm_metrics(table, gap=gaps[name], seed=seed) for name, table in arms.items()},
-        "comparisons": _comparisons(arms, seed),
+        "comparisons": comparisons(arms, seed=seed),
         "panel": {name: selection_panel(pool, table) for name, table in kept.items()},
         "selection": selection_table(pool, best, reference, seed=seed) if best is not None else None,
         "histogram": reward_histogram(pool, best, seed=seed) if best is not None else None,
@@ -84,24 +81,6 @@ def round_entry(
         "transcripts": transcripts(arms, shown),
         "provenance": dict(provenance or {}),
     }
-
-
-def _comparisons(arms: Mapping[str, Dataset], seed: int) -> list[dict[str, Any]]:
-    """Every later arm against every earlier one, in each metric of COLUMNS that both arms have."""
-    names, found = list(arms), []
-    for at, first in enumerate(names):
-        for second in names[:at]:
-            arm_tables = [arms[first], arms[second]]
-            shared = [
-                metric
-                for metric, column in COLUMNS.items()
-                if all(column in _Rows(table) for table in arm_tables)
-            ]
-            found.append(
-                {"first": first, "second": second}
-                | {metric: compare(*arm_tables, COLUMNS[metric], seed=seed) for metric in shared}
-            )
-    return found
 
 
 def arms_in_order(entry: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -164,12 +143,13 @@ def transcripts(arms: Mapping[str, Dataset], prompt_ids: Sequence[str]) -> list[
 
 def _first_responses(arm: str, table: Dataset, prompt_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """prompt_id -> the row with sample_id 0."""
-    at = {prompt_id: place for place, (prompt_id, sample_id) in enumerate(_keys(table)) if sample_id == 0}
+    keys = zip(table["prompt_id"][:], table["sample_id"][:], strict=True)
+    first_row = {prompt_id: row for row, (prompt_id, sample_id) in enumerate(keys) if sample_id == 0}
     for prompt_id in prompt_ids:
-        if prompt_id not in at:
+        if prompt_id not in first_row:
             what = f"arm '{arm}' has no response 0 to prompt '{prompt_id}'"
             raise DataError(what, where="transcripts", fix="Evaluate every arm on the same prompts.")
-    return {prompt_id: table[at[prompt_id]] for prompt_id in prompt_ids}
+    return {prompt_id: table[first_row[prompt_id]] for prompt_id in prompt_ids}
 
 
 # Claims in words ----------------------------------------------------------------------------------------

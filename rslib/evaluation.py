@@ -76,7 +76,7 @@ class _Rows:
             raise DataError("the responses table is empty", where="evaluation", fix="Sample and score first.")
         ids = self.texts("prompt_id")
         self.prompt_ids = list(dict.fromkeys(ids))
-        order = {prompt_id: place for place, prompt_id in enumerate(self.prompt_ids)}
+        order = {prompt_id: number for number, prompt_id in enumerate(self.prompt_ids)}
         self.prompt = np.array([order[prompt_id] for prompt_id in ids])
         self.design = _Design(*(self._labels(name) for name in ("intent", "kind")))
 
@@ -138,10 +138,10 @@ class _Rows:
         Without the column, or with one value in all of it, every prompt is its own `intent`, and all are of
         one `kind`.
         """
-        found: dict[int, Any] = {}
+        value_of: dict[int, Any] = {}
         if name in self:
-            found = dict(zip(self.prompt.tolist(), self.texts(name), strict=True))
-        names = [found.get(place) for place in range(len(self.prompt_ids))]
+            value_of = dict(zip(self.prompt.tolist(), self.texts(name), strict=True))
+        names = [value_of.get(prompt) for prompt in range(len(self.prompt_ids))]
         if None in names or len(set(names)) < 2:
             return np.arange(len(names)) if name == "intent" else np.zeros(len(names), dtype=int)
         return np.unique(names, return_inverse=True)[1]
@@ -209,7 +209,7 @@ def arm_metrics(
         for name, values in per_prompt.items()
     }
     intervals["selection_gap"] = dict(gap) if gap else None
-    plain = {name: found["mean"] if found else None for name, found in intervals.items()}
+    plain = {name: interval["mean"] if interval else None for name, interval in intervals.items()}
     return plain | {
         "gold": intervals.pop("gold"),
         "proxy": intervals.pop("proxy"),
@@ -272,17 +272,17 @@ def _compare(left: _Rows, right: _Rows, column: str, seed: int) -> dict[str, flo
 def _paired(differences: np.ndarray, design: _Design, seed: int) -> dict[str, float | int | None]:
     """What is known about a mean difference from per-prompt `differences (M,)`; NaN prompts are left out."""
     known = ~np.isnan(differences)
-    found = _interval(differences, design, seed)
-    if found is None:
+    interval = _interval(differences, design, seed)
+    if interval is None:
         raise DataError("no prompt has a value in both arms", where="compare", fix="Compare another column.")
     design = design[known]
     error = _or_none(theory.standard_error(design.within(differences[known]), clusters=design.clusters))
     return {
-        "difference": found["mean"],
-        "low": found["low"],
-        "high": found["high"],
+        "difference": interval["mean"],
+        "low": interval["low"],
+        "high": interval["high"],
         "standard_error": error,
-        "z": found["mean"] / error if error else None,
+        "z": interval["mean"] / error if error else None,
         "prompts": int(known.sum()),
         "clusters": design.size,
     }
@@ -294,16 +294,16 @@ def _difference_of_means(kept: _Rows, pool: _Rows, seed: int) -> dict[str, float
     Each prompt's influence on the two means is computed first (the delta method), so that selectors which
     keep several rows of one prompt and none of another are treated rightly.
     """
-    place = {prompt_id: position for position, prompt_id in enumerate(pool.prompt_ids)}
+    number_of = {prompt_id: number for number, prompt_id in enumerate(pool.prompt_ids)}
     prompts = len(pool.prompt_ids)
-    foreign = [prompt_id for prompt_id in kept.prompt_ids if prompt_id not in place]
+    foreign = [prompt_id for prompt_id in kept.prompt_ids if prompt_id not in number_of]
     if foreign:
         what = f"{len(foreign)} kept prompts are not in the pool (first: '{foreign[0]}')"
         raise DataError(what, where="selection_gap", fix="Pass the pool that the rows were selected from.")
-    at = np.array([place[prompt_id] for prompt_id in kept.prompt_ids])[kept.prompt]
+    kept_prompt = np.array([number_of[prompt_id] for prompt_id in kept.prompt_ids])[kept.prompt]
     reward = {"kept": kept.numbers("reward"), "pool": pool.numbers("reward")}
     gap = reward["kept"].mean() - reward["pool"].mean()
-    influence = np.bincount(at, reward["kept"] - reward["kept"].mean(), prompts) / kept.size
+    influence = np.bincount(kept_prompt, reward["kept"] - reward["kept"].mean(), prompts) / kept.size
     influence -= np.bincount(pool.prompt, reward["pool"] - reward["pool"].mean(), prompts) / pool.size
     return _interval(gap + prompts * influence, pool.design, seed)
 
@@ -394,7 +394,7 @@ def selection_table(
     and when the reference scores above the chosen. Raises RewardError without rewards.
     """
     taken = set(_keys(kept))
-    left_over = [place for place, key in enumerate(_keys(pool)) if key not in taken]
+    left_over = [row for row, key in enumerate(_keys(pool)) if key not in taken]
     groups = {
         "chosen": kept,
         "rejected": pool.select(left_over) if left_over else None,
@@ -410,11 +410,11 @@ def _group_summary(table: Dataset, seed: int) -> dict[str, Any]:
     rows = _Rows(table)
     values = {"reward": rows.numbers("reward"), "length": rows.lengths(), "truncation_rate": rows.truncated()}
     means = {name: None if column is None else rows.prompt_means(column) for name, column in values.items()}
-    found = {
+    summary = {
         name: None if column is None else _interval(column, rows.design, seed)
         for name, column in means.items()
     }
-    return found | {"rows": rows.size}
+    return summary | {"rows": rows.size}
 
 
 def _selection_warnings(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -445,7 +445,7 @@ def best_of_n_table(pool: Dataset, ns: Sequence[int] | None = None, *, seed: int
     Raises DataError for a ragged pool, ConfigError for an n outside 1..N.
     """
     rows = _Rows(pool)
-    _, rewards, places = tables.reward_matrix(pool)
+    _, rewards, row_index = tables.reward_matrix(pool)
     size = rewards.shape[1]
     ns = list(ns) if ns is not None else sorted({2**k for k in range(size.bit_length())} | {size})
     for n in ns:
@@ -458,10 +458,10 @@ def best_of_n_table(pool: Dataset, ns: Sequence[int] | None = None, *, seed: int
     gold = rows.numbers("gold")
     curves = {"proxy": theory.best_of_n_curve(rewards, ns)}
     if gold is not None:
-        curves["gold"] = theory.best_of_n_curve(rewards, ns, gold[places])
+        curves["gold"] = theory.best_of_n_curve(rewards, ns, gold[row_index])
     table = [
-        {"n": n} | {name: _interval(curve[at], rows.design, seed) for name, curve in curves.items()}
-        for at, n in enumerate(ns)
+        {"n": n} | {name: _interval(curve[i], rows.design, seed) for name, curve in curves.items()}
+        for i, n in enumerate(ns)
     ]
     below = _below_peak(curves["gold"], rows.design, seed) if gold is not None else [None] * len(ns)
     for entry, paired in zip(table, below, strict=True):
@@ -495,10 +495,10 @@ def reward_histogram(pool: Dataset, kept: Dataset, *, seed: int = 0) -> dict[str
     low, high = np.quantile(arm_tables["pool"].numbers("reward"), [0.005, 0.995])
     bins = int(np.clip(math.sqrt(len(kept)), 8, 24))
     edges = np.linspace(low, high if high > low else low + 1.0, bins + 1)
-    found: dict[str, Any] = {"edges": edges.tolist()}
+    histogram: dict[str, Any] = {"edges": edges.tolist()}
     for name, rows in arm_tables.items():
         bin_of = np.clip(np.searchsorted(edges, rows.numbers("reward"), side="right") - 1, 0, bins - 1)
-        shares = [rows.prompt_means((bin_of == at).astype(float)) for at in range(bins)]
-        found[name] = [_interval(share, rows.design, seed) for share in shares]
-        found[f"{name}_rows"] = rows.size
-    return found
+        shares = [rows.prompt_means((bin_of == number).astype(float)) for number in range(bins)]
+        histogram[name] = [_interval(share, rows.design, seed) for share in shares]
+        histogram[f"{name}_rows"] = rows.size
+    return histogram

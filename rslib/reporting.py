@@ -114,7 +114,7 @@ def transcript_prompts(prompts: Dataset, k: int = 3, *, seed: int = 0) -> list[s
     first = list(by_kind.values())
     rest = [prompt_id for prompt_id in dict.fromkeys(ids) if prompt_id not in first]
     drawn = np.random.default_rng(seed).permutation(len(rest))
-    return (first + [rest[place] for place in drawn])[:k]
+    return (first + [rest[position] for position in drawn])[:k]
 
 
 def transcripts(arms: Mapping[str, Dataset], prompt_ids: Sequence[str]) -> list[dict[str, Any]]:
@@ -158,16 +158,15 @@ def _first_responses(arm: str, table: Dataset, prompt_ids: Sequence[str]) -> dic
 def claim(entry: Mapping[str, Any], comparison: Mapping[str, Any], metric: str) -> str:
     """One sentence about one paired difference, worded by its interval and by nothing else."""
     first, second = (arm_label(comparison[side], entry["n"]) for side in ("first", "second"))
-    found = comparison[metric]
-    finding = verdict(found)
-    interval = ends_text(found, "+")
+    difference = comparison[metric]
+    finding = verdict(difference)
+    interval = ends_text(difference, "+")
+    size = signed(difference["difference"])
     if metric == "unsafe_compliance":
         more = {"higher": "more often than", "lower": "less often than"}
         than = more.get(finding, "not separably more or less often than")
-        return (
-            f"{first} complies with unsafe prompts {than} {second}: {signed(found['difference'])} {interval}."
-        )
-    numbers = f"{signed(found['difference'])} {'reward' if metric == 'proxy' else metric} {interval}"
+        return f"{first} complies with unsafe prompts {than} {second}: {size} {interval}."
+    numbers = f"{size} {'reward' if metric == 'proxy' else metric} {interval}"
     if finding == "not separable":
         return f"{first} is not separable from {second}: {numbers}."
     return f"{first} {'beats' if finding == 'higher' else 'falls behind'} {second} by {numbers}."
@@ -228,11 +227,11 @@ class Report:
 
     def headlines(self) -> list[str]:
         """The claims of all rounds, each derived from a paired 95 % interval."""
-        found = []
+        sentences = []
         for entry in self.rounds:
             start = f"Round {entry['round']}: " if len(self.rounds) > 1 else ""
-            found += [start + sentence for sentence in _entry_headlines(entry)]
-        return found
+            sentences += [start + sentence for sentence in _entry_headlines(entry)]
+        return sentences
 
     def text_table(self) -> str:
         """The before/after table of every round, columns aligned for a terminal."""
@@ -277,5 +276,5 @@ def _not_finite(value: Any, path: str) -> Iterator[str]:
         for key, inner in value.items():
             yield from _not_finite(inner, f"{path}.{key}")
     elif isinstance(value, (list, tuple)):
-        for at, inner in enumerate(value):
-            yield from _not_finite(inner, f"{path}[{at}]")
+        for position, inner in enumerate(value):
+            yield from _not_finite(inner, f"{path}[{position}]")

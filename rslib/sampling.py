@@ -11,7 +11,7 @@ import numpy as np
 from datasets import Dataset, Features, List, Value
 
 from rslib.config import SampleConfig, unknown_name
-from rslib.decoding import Drawn, decoder_for, rows_in_flight, run_batches, shared_attention
+from rslib.decoding import SampleOutput, decoder_for, run_batches, shared_attention
 from rslib.errors import DataError
 from rslib.memo import recalled
 from rslib.models import Policy
@@ -47,7 +47,7 @@ def sample(
     finish_reason is "length" when max_new_tokens or the policy's context cut the response off.
 
     A response depends on the policy, its prompt, the settings and its own seed (see `response_seed`), not on
-    the batch it was drawn in: on a CPU to the last bit (`rslib.decoding.attention.whole_rows` says how, and
+    the batch it was drawn in: on a CPU to the last bit (`rslib.decoding.attention.row_multiple` says how, and
     it is tested); on a GPU up to rounding, which now and then turns a token.
 
     Raises ConfigError for settings out of range, DataError for prompts that are empty, stand twice, or leave
@@ -125,6 +125,8 @@ def _rows_at_once(policy: Policy, rows: Sequence[_Row], config: SampleConfig) ->
     if policy.model.device.type != "cuda" or config.batch_size != SampleConfig.batch_size:
         return config.batch_size
     longest = max(len(row.prompt) for row in rows)
+    from rslib.decoding.graphs import rows_in_flight  # what only a GPU needs is not loaded elsewhere
+
     return rows_in_flight(policy.model, longest, max(row.limit for row in rows), config.n)
 
 
@@ -153,7 +155,7 @@ def _no_room(prompt_id: str, length: int, context: int) -> DataError:
     return DataError(what, where=where, fix=f"Shorten it to {context - 1} tokens or fewer, or remove it.")
 
 
-def _draw(policy: Policy, decoder: Callable[..., Drawn], rows: Sequence[_Row]) -> list[dict[str, Any]]:
+def _draw(policy: Policy, decoder: Callable[..., SampleOutput], rows: Sequence[_Row]) -> list[dict[str, Any]]:
     """The responses to some rows, as fields of the table."""
     prompts = list(dict.fromkeys(row.prompt for row in rows))
     place = {ids: at for at, ids in enumerate(prompts)}

@@ -15,7 +15,14 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from rslib.decoding import Tree, packed_hidden, packed_logits, run_batches, shared_attention, token_logprobs
+from rslib.decoding import (
+    SharedPrefixPass,
+    packed_hidden,
+    packed_logits,
+    run_batches,
+    shared_attention,
+    token_logprobs,
+)
 from rslib.errors import DataError
 from rslib.memo import recalled
 from rslib.models import Policy, RewardModel, check_finite, rewards_from_hidden
@@ -85,8 +92,8 @@ def token_rewards(
     """Rewards (rows,) float64 of token sequences; rows of equal `prompts` share their common prefix."""
     rewards = np.full(len(encoded), np.nan)
 
-    def read(part: Sequence[_Row], tree: Tree, hidden: Tensor) -> None:
-        last = tree.split + tree.suffix.lengths.cumsum(0) - 1
+    def read(part: Sequence[_Row], plan: SharedPrefixPass, hidden: Tensor) -> None:
+        last = plan.split + plan.suffix.lengths.cumsum(0) - 1
         rewards[[row.row for row in part]] = rewards_from_hidden(model, hidden[last]).double().cpu()
 
     _run(model, _shared(prompts, encoded), read, "score", batch_tokens=batch_tokens, show=show)
@@ -146,10 +153,10 @@ def _weighed(
     rows = [_Row(row, prefixes[t], tuple(targets[row][:-1])) for row, t in enumerate(texts) if targets[row]]
     sums = np.zeros(len(texts))
 
-    def read(part: Sequence[_Row], tree: Tree, hidden: Tensor) -> None:
+    def read(part: Sequence[_Row], plan: SharedPrefixPass, hidden: Tensor) -> None:
         wanted = [targets[row.row] for row in part]
         logprobs = _weigh(
-            policy, hidden[_predictors(part, tree)], torch.tensor([t for ids in wanted for t in ids])
+            policy, hidden[_predictors(part, plan)], torch.tensor([t for ids in wanted for t in ids])
         )
         for row, values in zip(part, logprobs.split([len(ids) for ids in wanted]), strict=True):
             sums[row.row] = values.sum()
@@ -158,14 +165,14 @@ def _weighed(
     return sums
 
 
-def _predictors(part: Sequence[_Row], tree: Tree) -> Tensor:
+def _predictors(part: Sequence[_Row], plan: SharedPrefixPass) -> Tensor:
     """Packed places whose hidden states predict each row's tokens: the prefix's last, then the suffix."""
-    ends = (tree.prefix.lengths.cumsum(0) - 1).tolist()
-    owner, places, start = _owners(part), [], tree.split
+    ends = (plan.prefix.lengths.cumsum(0) - 1).tolist()
+    owner, places, start = _owners(part), [], plan.split
     for row, prompt in zip(part, owner, strict=True):
         places += [ends[prompt], *range(start, start + len(row.suffix))]
         start += len(row.suffix)
-    return torch.tensor(places, device=tree.tokens.device)
+    return torch.tensor(places, device=plan.tokens.device)
 
 
 def _weigh(policy: Policy, hidden: Tensor, tokens: Tensor) -> Tensor:
@@ -183,7 +190,7 @@ def _weigh(policy: Policy, hidden: Tensor, tokens: Tensor) -> Tensor:
 def _run(
     model: PreTrainedModel,
     rows: Sequence[_Row],
-    read: Callable[[Sequence[_Row], Tree, Tensor], None],
+    read: Callable[[Sequence[_Row], SharedPrefixPass, Tensor], None],
     label: str,
     *,
     batch_tokens: int | None,
@@ -197,8 +204,10 @@ def _run(
         def run(part: slice) -> None:
             batch = rows[part]
             prefixes = list(dict.fromkeys(row.prefix for row in batch))
-            tree = Tree(prefixes, [row.suffix for row in batch], _owners(batch), device=model.device)
-            read(batch, tree, packed_hidden(model, tree.tokens, tree.positions, tree))
+            plan = SharedPrefixPass(
+                prefixes, [row.suffix for row in batch], _owners(batch), device=model.device
+            )
+            read(batch, plan, packed_hidden(model, plan.tokens, plan.positions, plan))
             progress.advance(len(batch))
 
         costs, entry = [len(row.suffix) for row in rows], [len(row.prefix) for row in rows]

@@ -6,19 +6,10 @@ import torch
 from transformers import AutoModelForCausalLM, BloomConfig, FalconConfig, StableLmConfig
 
 from rslib.config import SampleConfig
-from rslib.decoding import (
-    Ragged,
-    attend_part,
-    decode,
-    draw,
-    merge,
-    next_token_probs,
-    prefill,
-    run_batches,
-    shared_attention,
-    uniforms,
-)
-from rslib.decoding.attention import HIDDEN, LOG2E
+from rslib.decoding import decode, next_token_probs, prefill, run_batches, shared_attention
+from rslib.decoding.attention import HIDDEN, LOG2E, attend_part, merge
+from rslib.decoding.passes import Ragged
+from rslib.decoding.sampler import draw, uniforms
 from rslib.errors import BudgetError, ModelError
 from rslib.models import load_policy
 from tests.small_models import ARCHITECTURES
@@ -43,11 +34,11 @@ def z_scores(counts, probs):
     return np.divide(counts - total * probs, spread, out=np.zeros(len(probs)), where=spread > 1)
 
 
-def draw_rows(policy, n, batch, rule, limits=None):
+def draw_rows(policy, n, batch, config, limits=None):
     """n responses to each of PROMPTS in batches of `batch` rows: (prompt ids, tokens, logprobs) per row."""
     prompts = sorted((policy.encode(text) for text in PROMPTS), key=len)
     owner = [p for p in range(len(prompts)) for _ in range(n)]
-    limits = limits or [rule.max_new_tokens] * len(owner)
+    limits = limits or [config.max_new_tokens] * len(owner)
     rows = []
     with shared_attention(policy.model):
         for start in range(0, len(owner), batch):
@@ -59,7 +50,7 @@ def draw_rows(policy, n, batch, rule, limits=None):
                 [here.index(owner[r]) for r in part],
                 seeds=[1000 + r for r in part],
                 limits=[limits[r] for r in part],
-                rule=rule,
+                config=config,
                 eos_ids=policy.eos_ids,
                 context=policy.context,
             )
@@ -100,32 +91,32 @@ def policy(model_folder):
 
 
 def test_greedy_tokens_equal_generate_at_every_batch_size(any_policy):
-    rule = SampleConfig(temperature=0.0, max_new_tokens=20)
+    config = SampleConfig(temperature=0.0, max_new_tokens=20)
     wanted = {tuple(p): generated(any_policy, p, 20) for p in map(any_policy.encode, PROMPTS)}
     assert len({tuple(tokens) for tokens in wanted.values()}) > 1, "the test needs different responses"
     for batch in (1, 7, 64):
-        for prompt, tokens, _ in draw_rows(any_policy, 3, batch, rule):
+        for prompt, tokens, _ in draw_rows(any_policy, 3, batch, config):
             assert tokens == wanted[tuple(prompt)]
 
 
 def test_logprobs_equal_a_full_forward_pass_at_every_batch_size(any_policy):
-    rule = SampleConfig(max_new_tokens=30)
+    config = SampleConfig(max_new_tokens=30)
     limits = np.random.default_rng(0).integers(1, 31, size=13 * len(PROMPTS)).tolist()
     for batch, n in ((1, 1), (7, 3), (64, 13)):
-        for prompt, tokens, logprobs in draw_rows(any_policy, n, batch, rule, limits):
+        for prompt, tokens, logprobs in draw_rows(any_policy, n, batch, config, limits):
             torch.testing.assert_close(logprobs, full_logprobs(any_policy, prompt, tokens), atol=1e-4, rtol=0)
 
 
 def test_tokens_do_not_depend_on_the_batch(any_policy):
-    rule = SampleConfig(max_new_tokens=16)
+    config = SampleConfig(max_new_tokens=16)
     one, seven, all_rows = (
-        [tokens for _, tokens, _ in draw_rows(any_policy, 4, b, rule)] for b in (1, 7, 64)
+        [tokens for _, tokens, _ in draw_rows(any_policy, 4, b, config)] for b in (1, 7, 64)
     )
     assert one == seven == all_rows
 
 
 def test_several_end_tokens_end_a_response_and_are_its_last_token(policy):
-    rule, ends = SampleConfig(max_new_tokens=40, seed=3), tuple(range(40, 80))
+    config, ends = SampleConfig(max_new_tokens=40, seed=3), tuple(range(40, 80))
     with shared_attention(policy.model):
         drawn = decode(
             policy.model,
@@ -133,7 +124,7 @@ def test_several_end_tokens_end_a_response_and_are_its_last_token(policy):
             [0] * 64,
             seeds=range(64),
             limits=[40] * 64,
-            rule=rule,
+            config=config,
             eos_ids=ends,
             context=policy.context,
         )

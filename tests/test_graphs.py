@@ -5,14 +5,15 @@ import pytest
 import torch
 
 from rslib.config import SampleConfig
-from rslib.decoding import GraphDecoder, decode, decoder_for, shared_attention, uniforms
-from rslib.decoding.graphs import sizes
-from rslib.decoding.static import ROWS, Shape
+from rslib.decoding import decode, decoder_for, shared_attention
+from rslib.decoding.graphs import GraphDecoder, sizes
+from rslib.decoding.sampler import uniforms
+from rslib.decoding.static import ROWS, BatchShape
 from rslib.models import load_policy
 from tests.small_models import ARCHITECTURES
 from tests.test_decoding import PROMPTS
 
-RULES = {
+CONFIGS = {
     "greedy": SampleConfig(temperature=0.0, max_new_tokens=30),
     "plain": SampleConfig(max_new_tokens=30),
     "truncated": SampleConfig(max_new_tokens=30, temperature=0.7, top_k=20, top_p=0.9, min_new_tokens=5),
@@ -31,24 +32,24 @@ def responses(drawn):
     return [drawn.tokens[row, :length].tolist() for row, length in enumerate(drawn.lengths)]
 
 
-def both(policy, rule, batches=1):
+def both(policy, config, batches=1):
     """The eager engine's responses, and those of the steps in fixed buffers."""
     prompts, owner, rows = job(policy)
-    limits = {"rule": rule, "eos_ids": policy.eos_ids, "context": policy.context}
+    limits = {"config": config, "eos_ids": policy.eos_ids, "context": policy.context}
     with shared_attention(policy.model):
         eager = decode(policy.model, prompts, owner, **rows, **limits)
-        decoder = GraphDecoder(policy.model, rule, policy.eos_ids, policy.context, record=False)
+        decoder = GraphDecoder(policy.model, config, policy.eos_ids, policy.context, record=False)
         for _ in range(batches):
             static = decoder(prompts, owner, **rows)
     return eager, static
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="compares float32 on a CPU")
-@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_static_steps_give_the_eager_engines_tokens(model_folder, arch, rule):
+def test_static_steps_give_the_eager_engines_tokens(model_folder, arch, config):
     policy = load_policy(str(model_folder(arch)), device="cpu")
-    eager, static = both(policy, rule, batches=2)  # the second batch meets the buffers of the first
+    eager, static = both(policy, config, batches=2)  # the second batch meets the buffers of the first
     assert responses(static) == responses(eager)
     assert torch.equal(static.ended, eager.ended)
     written = torch.arange(eager.tokens.shape[1]) < eager.lengths[:, None]
@@ -58,7 +59,7 @@ def test_static_steps_give_the_eager_engines_tokens(model_folder, arch, rule):
 def test_a_single_row_of_a_single_token(model_folder):
     policy = load_policy(str(model_folder("llama")), device="cpu")
     with shared_attention(policy.model):
-        decoder = GraphDecoder(policy.model, RULES["plain"], policy.eos_ids, policy.context, record=False)
+        decoder = GraphDecoder(policy.model, CONFIGS["plain"], policy.eos_ids, policy.context, record=False)
         drawn = decoder([policy.encode("Hi")], [0], seeds=[1], limits=[1])
     assert drawn.lengths.tolist() == [1]
 
@@ -70,9 +71,9 @@ def test_the_uniform_of_a_step_is_the_same_whether_the_step_is_a_number_or_lies_
 
 
 def test_shapes_are_rounded_so_that_like_batches_share_their_buffers():
-    one = Shape.of([[1] * 10, [1] * 60], [0, 0, 1], [5, 9, 60])
-    other = Shape.of([[1] * 64, [1] * 3], [0, 1, 1], [64, 1, 2])
-    assert one == other == Shape(2, 2, ROWS, 64, 64)
+    one = BatchShape.of([[1] * 10, [1] * 60], [0, 0, 1], [5, 9, 60])
+    other = BatchShape.of([[1] * 64, [1] * 3], [0, 1, 1], [64, 1, 2])
+    assert one == other == BatchShape(2, 2, ROWS, 64, 64)
 
 
 def test_sizes_fall_by_a_quarter_to_the_smallest_group():
@@ -82,7 +83,7 @@ def test_sizes_fall_by_a_quarter_to_the_smallest_group():
 
 def test_a_cpu_keeps_the_eager_engine(model_folder):
     policy = load_policy(str(model_folder("llama")), device="cpu")
-    decoder = decoder_for(policy.model, RULES["plain"], policy.eos_ids, policy.context, tokens=10**9)
+    decoder = decoder_for(policy.model, CONFIGS["plain"], policy.eos_ids, policy.context, tokens=10**9)
     assert decoder.func is decode
 
 
@@ -96,12 +97,12 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CU
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_recorded_steps_give_the_eager_engines_tokens_in_float32(model_folder, arch):
     policy = load_policy(str(model_folder(arch)), device="cuda", dtype="float32")
-    for name, rule in RULES.items():
+    for name, config in CONFIGS.items():
         prompts, owner, rows = job(policy)
-        limits = {"rule": rule, "eos_ids": policy.eos_ids, "context": policy.context}
+        limits = {"config": config, "eos_ids": policy.eos_ids, "context": policy.context}
         with shared_attention(policy.model):
             eager = responses(decode(policy.model, prompts, owner, **rows, **limits))
-            decoder = GraphDecoder(policy.model, rule, policy.eos_ids, policy.context)
+            decoder = GraphDecoder(policy.model, config, policy.eos_ids, policy.context)
             recorded = [responses(decoder(prompts, owner, **rows)) for _ in range(2)]
         assert recorded[0] == recorded[1], "a replay gives the same responses"
         same = sum(a == b for a, b in zip(recorded[0], eager, strict=True))
@@ -114,7 +115,7 @@ def test_recorded_steps_give_the_eager_engines_tokens_in_float32(model_folder, a
 def test_steps_of_few_rows_and_many_end_tokens_are_recorded_too(model_folder, capsys):
     policy = load_policy(str(model_folder("llama")), device="cuda", dtype="float32")
     prompts, owner, rows = job(policy)
-    decoder = decoder_for(policy.model, RULES["truncated"], range(40), policy.context, tokens=1)
+    decoder = decoder_for(policy.model, CONFIGS["truncated"], range(40), policy.context, tokens=1)
     with shared_attention(policy.model):
         decoder(prompts, owner, **rows)
     assert "step by step" not in capsys.readouterr().out
@@ -130,9 +131,9 @@ def test_where_recording_fails_the_eager_engine_goes_on_and_says_why(model_folde
         raise RuntimeError("operation not permitted when stream is capturing")
 
     monkeypatch.setattr(GraphDecoder, "_recorded", fails)
-    decoder = decoder_for(policy.model, RULES["greedy"], policy.eos_ids, policy.context, tokens=1)
+    decoder = decoder_for(policy.model, CONFIGS["greedy"], policy.eos_ids, policy.context, tokens=1)
     with shared_attention(policy.model):
         drawn = decoder(prompts, owner, **rows)
-        limits = {"rule": RULES["greedy"], "eos_ids": policy.eos_ids, "context": policy.context}
+        limits = {"config": CONFIGS["greedy"], "eos_ids": policy.eos_ids, "context": policy.context}
         assert responses(drawn) == responses(decode(policy.model, prompts, owner, **rows, **limits))
     assert "step by step" in capsys.readouterr().out

@@ -23,7 +23,8 @@ import transformers
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from rslib.config import SampleConfig
-from rslib.decoding import GraphDecoder, decode, shared_attention
+from rslib.decoding import decode, shared_attention
+from rslib.decoding.graphs import GraphDecoder
 
 ROUNDS, N, NEW, CONTEXT = 3, 16, 256, 4096
 JOBS = {"A": 64, "B": 256}
@@ -99,10 +100,10 @@ def agreement(model: PreTrainedModel) -> dict[str, str]:
     """Rows in which recorded and eager steps draw the same tokens, in float32."""
     prompts, owner, rows = job_of(8)
     found = {}
-    for name, rule in (("greedy", SampleConfig(temperature=0.0)), ("temperature 1", SampleConfig())):
+    for name, config in (("greedy", SampleConfig(temperature=0.0)), ("temperature 1", SampleConfig())):
         with shared_attention(model):
-            eager = decode(model, prompts, owner, rule=rule, eos_ids=(), context=CONTEXT, **rows)
-            other = GraphDecoder(model, rule, (), CONTEXT)(prompts, owner, **rows)
+            eager = decode(model, prompts, owner, config=config, eos_ids=(), context=CONTEXT, **rows)
+            other = GraphDecoder(model, config, (), CONTEXT)(prompts, owner, **rows)
         within = torch.arange(eager.tokens.shape[1]) < eager.lengths[:, None]
         same = ((eager.tokens == other.tokens) | ~within).all(1)
         gap = (eager.logprobs - other.logprobs)[within & same[:, None]].abs().max()
@@ -115,16 +116,16 @@ def agreement(model: PreTrainedModel) -> dict[str, str]:
 def measure(model: PreTrainedModel, prompts: int, *, peers: bool) -> dict[str, Any]:
     """Recorded steps, plain and compiled; with `peers` the eager engine and `generate` beside them."""
     job = ids, owner, rows = job_of(prompts)
-    tokens, rule = sum(rows["limits"]), SampleConfig()
+    tokens, config = sum(rows["limits"]), SampleConfig()
     found: dict[str, Any] = {"rows": len(owner), "new_tokens": tokens}
     with shared_attention(model):
         for label, fuse in (("recorded", False), ("recorded, compiled", True)):
-            decoder = GraphDecoder(model, rule, (), CONTEXT, fuse=fuse)
+            decoder = GraphDecoder(model, config, (), CONTEXT, fuse=fuse)
             found[label] = measured(partial(decoder, ids, owner, **rows), tokens)
             del decoder
             torch.cuda.empty_cache()
         if peers:
-            eager = {"rule": rule, "eos_ids": (), "context": CONTEXT}
+            eager = {"config": config, "eos_ids": (), "context": CONTEXT}
             found["eager"] = measured(partial(decode, model, ids, owner, **rows, **eager), tokens, 2)
     if peers:
         found["generate"] = measured(partial(generate, model, job, 256), tokens, 1)

@@ -18,12 +18,14 @@ from transformers import AttentionInterface, PreTrainedModel
 from rslib.errors import ModelError
 from rslib.models import hidden_states, logits_from_hidden
 
-ATTENTION = "rslib_shared_prefix"
 HIDDEN = -1e30  # added to scores; finite: a part whose keys are all hidden then merges with weight 0
-SAME_ROWS = 16
+ROW_MULTIPLE = 16
 LOG2E = math.log2(math.e)  # scores are kept in base 2: on a CPU exp2 is four times as fast as exp
+_NAME = "rslib_shared_prefix"
 Part = tuple[Tensor, Tensor, Tensor]
 """Weighted values (..., D), top score (..., 1), sum of 2 ** (score - top) (..., 1)."""
+QKV = tuple[Tensor, Tensor, Tensor]
+"""Queries (N, heads, D), keys and values (N, kv_heads, D) of N packed tokens."""
 
 
 def attend_part(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, softcap: float) -> Part:
@@ -45,31 +47,41 @@ def attend_part(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
 
 def merge(first: Part, second: Part) -> Tensor:
     """Attention (..., D) over the keys of both parts together, as one softmax over all of them gives it."""
+    # Each part was divided by its own top; both are brought to the larger one before they are added.
     top = torch.maximum(first[1], second[1])
     a, b = (first[1] - top).exp2_(), (second[1] - top).exp2_()
     return (first[0] * a + second[0] * b) / (first[2] * a + second[2] * b)
 
 
-def whole_rows(count: int, device: torch.device) -> int:
-    """`count` rounded up to whole groups of SAME_ROWS rows; unchanged on a GPU.
+def round_up(count: int, multiple: int) -> int:
+    """The smallest multiple that is at least `count`.
+
+    >>> round_up(65, 64), round_up(64, 64)
+    (128, 64)
+    """
+    return -(-count // multiple) * multiple
+
+
+def row_multiple(device: torch.device) -> int:
+    """The number of rows of which a batch is made up in whole groups: ROW_MULTIPLE, on a GPU 1.
 
     CPU libraries compute products of few rows, and the odd numbers at the end of a tensor, in another way
     than the rest and round them differently. In whole groups, a row gets the same bits in every batch.
     """
-    return -(-count // SAME_ROWS) * SAME_ROWS if device.type == "cpu" else count
+    return ROW_MULTIPLE if device.type == "cpu" else 1
 
 
-def padded_rows(x: Tensor) -> Tensor:
-    """The rows of `x`, the last one repeated until the groups are whole (see `whole_rows`)."""
-    missing = whole_rows(len(x), x.device) - len(x)
+def pad_to_multiple(x: Tensor) -> Tensor:
+    """The rows of `x`, the last one repeated until the groups are whole (see `row_multiple`)."""
+    missing = round_up(len(x), row_multiple(x.device)) - len(x)
     return torch.cat([x, x[-1:].expand(missing, *x.shape[1:])]) if missing else x
 
 
 def mask_within(width: int, window: int, device: torch.device) -> Tensor:
     """(1, 1, T, 1, T): HIDDEN ahead of a token, and from `window` tokens before it on (0: no such limit)."""
-    at = torch.arange(width, device=device)
-    ago = at[:, None] - at
-    hidden = (ago < 0) | (ago >= window) if window else ago < 0
+    index = torch.arange(width, device=device)
+    distance = index[:, None] - index
+    hidden = (distance < 0) | (distance >= window) if window else distance < 0
     return hidden[None, None, :, None] * HIDDEN
 
 
@@ -78,33 +90,34 @@ def mask_prefix(lengths: Tensor, width: int, positions: Tensor, window: int) -> 
 
     lengths (P,) are those of the prefixes, positions (P, 1, T, 1) those of the queries.
     """
-    at = torch.arange(width, device=lengths.device)
-    hidden = at >= lengths[:, None, None, None, None]
-    hidden = hidden | (positions[..., None] - at >= window) if window else hidden
+    index = torch.arange(width, device=lengths.device)
+    hidden = index >= lengths[:, None, None, None, None]
+    hidden = hidden | (positions[..., None] - index >= window) if window else hidden
     return hidden * HIDDEN
 
 
-class Plan(Protocol):
+class AttentionPlan(Protocol):
     """What one forward pass tells attention about its N packed tokens."""
 
-    def attend(self, layer: int, qkv: tuple[Tensor, Tensor, Tensor], softcap: float, window: int) -> Tensor:
-        """Attention (N, heads, D) of scaled queries (N, heads, D), with the same tokens' keys and values."""
+    def attend(self, layer: int, qkv: QKV, softcap: float, window: int) -> Tensor:
+        """Attention (N, heads, D) of scaled queries, with the same tokens' keys and values."""
 
 
 def _attention(
     module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, _: None, **options: Any
 ) -> tuple[Tensor, None]:
     """What transformers calls in every layer: (1, heads, N, D) -> (1, N, heads, D)."""
-    if options.get("s_aux") is not None or "plan" not in options:
-        raise _unsupported(
-            module, "attention sinks" if "plan" in options else "attention that takes no options"
-        )
+    if "plan" not in options:
+        raise _unsupported(module, "attention that takes no options")
+    if options.get("s_aux") is not None:
+        raise _unsupported(module, "attention sinks")
     options["seen"].append(module.layer_idx)
+    # The rows that `packed_hidden` padded with need no attention: they are cut off, and put back afterwards.
     query, key, value = (x[0].transpose(0, 1)[: options["count"]] for x in (query, key, value))
     query = query * (LOG2E * (options.get("scaling") or query.shape[-1] ** -0.5))
     softcap, window = LOG2E * (options.get("softcap") or 0.0), options.get("sliding_window") or 0
     mixed = options["plan"].attend(module.layer_idx, (query, key, value), softcap, window)
-    return padded_rows(mixed.to(query.dtype))[None], None
+    return pad_to_multiple(mixed.to(query.dtype))[None], None
 
 
 def _unsupported(module: torch.nn.Module, what: str) -> ModelError:
@@ -112,7 +125,7 @@ def _unsupported(module: torch.nn.Module, what: str) -> ModelError:
     return ModelError(f"shared prefixes do not work with {what}", where=type(module).__name__, fix=fix)
 
 
-AttentionInterface.register(ATTENTION, _attention)
+AttentionInterface.register(_NAME, _attention)
 
 
 @contextmanager
@@ -125,7 +138,7 @@ def shared_attention(model: PreTrainedModel) -> Iterator[None]:
     if unknown := kinds - {"full_attention", "sliding_attention"}:
         raise _unsupported(model, f"layers of type {', '.join(sorted(unknown))}")
     before, training = model.config._attn_implementation, model.training
-    model.set_attn_implementation(ATTENTION)
+    model.set_attn_implementation(_NAME)
     model.eval()
     try:
         with torch.inference_mode():
@@ -135,13 +148,13 @@ def shared_attention(model: PreTrainedModel) -> Iterator[None]:
         model.train(training)
 
 
-def packed_hidden(model: PreTrainedModel, tokens: Tensor, positions: Tensor, plan: Plan) -> Tensor:
+def packed_hidden(model: PreTrainedModel, tokens: Tensor, positions: Tensor, plan: AttentionPlan) -> Tensor:
     """Last hidden states (N, width) of packed tokens (N,) at positions (N,).
 
     Raises ModelError when a layer did not ask the plan: it would have mixed tokens of different rows.
     """
     count, seen = len(tokens), []
-    tokens, positions = padded_rows(tokens)[None], padded_rows(positions)[None]
+    tokens, positions = pad_to_multiple(tokens)[None], pad_to_multiple(positions)[None]
     everything = torch.ones_like(tokens)  # nothing is padding; without a mask some models warn
     inputs = {"attention_mask": everything, "position_ids": positions, "use_cache": False}
     hidden = hidden_states(model, tokens, **inputs, plan=plan, count=count, seen=seen)[0, :count]
@@ -152,4 +165,4 @@ def packed_hidden(model: PreTrainedModel, tokens: Tensor, positions: Tensor, pla
 
 def packed_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
     """Logits (N, vocabulary) of hidden states (N, width)."""
-    return logits_from_hidden(model, padded_rows(hidden))[: len(hidden)]
+    return logits_from_hidden(model, pad_to_multiple(hidden))[: len(hidden)]

@@ -6,19 +6,18 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from rslib.decoding.passes import Ids
 from rslib.errors import BudgetError, is_out_of_memory
 from rslib.progress import note
-
-Ints = Sequence[int]
 
 
 def run_batches(
     run: Callable[[slice], None],
-    owner: Ints,
-    costs: Ints,
+    owner: Ids,
+    costs: Sequence[int],
     budget: int,
     *,
-    entry: Ints | None = None,
+    entry: Sequence[int] | None = None,
     unit: str = "responses",
 ) -> None:
     """Call `run` on one slice of consecutive rows after another, each costing at most `budget` together.
@@ -40,14 +39,15 @@ def run_batches(
         note(f"out of memory: going on with {budget} {unit} in a batch")
 
 
-def _batch_end(owner: Ints, costs: Ints, entry: Ints, start: int, budget: int) -> int:
+def _batch_end(owner: Ids, costs: Sequence[int], entry: Sequence[int], start: int, budget: int) -> int:
+    """Where the batch from `start` on ends: within the budget, and between two prompts where it can."""
     spent, end, boundary = 0, start, start
     while end < len(owner):
-        first = end == start or owner[end] != owner[end - 1]
-        spent += costs[end] + first * entry[end]
+        first_of_prompt = end == start or owner[end] != owner[end - 1]
+        spent += costs[end] + first_of_prompt * entry[end]
         if spent > budget and end > start:
             break
-        boundary = end if first else boundary
+        boundary = end if first_of_prompt else boundary
         end += 1
     # A prompt that straddles two batches is computed twice: cut before it, unless that halves the batch.
     straddles = end < len(owner) and owner[end] == owner[end - 1]
@@ -55,6 +55,7 @@ def _batch_end(owner: Ints, costs: Ints, entry: Ints, start: int, budget: int) -
 
 
 def _fits(run: Callable[[slice], None], rows: slice) -> bool:
+    """Run the rows; whether memory was enough. Other errors pass."""
     try:
         run(rows)
         return True

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,37 +12,31 @@ from torch.nn.functional import pad
 from transformers import PreTrainedModel
 
 from rslib.config import SampleConfig
-from rslib.decoding.attention import packed_hidden, packed_logits, whole_rows
-from rslib.decoding.passes import Cache, Ids, Step, Tree
-from rslib.decoding.sampler import choose_tokens, token_logprobs
+from rslib.decoding.attention import packed_hidden, packed_logits, round_up, row_multiple
+from rslib.decoding.passes import Cache, DecodeStep, Ids, SharedPrefixPass
+from rslib.decoding.sampler import sample_tokens
 from rslib.models import check_finite
 
 KEEP_ROWS = 0.9  # rows leave the batch once this share or less of it is still running
 PREFILL_TOKENS = 4096  # prompt tokens in one forward pass
-GPU_PATIENCE = 8  # steps between two questions whether rows have finished: each one makes a GPU wait
+GPU_STEPS = 8  # steps between two questions whether rows have finished: each one makes a GPU wait
 
 
 def prefill(model: PreTrainedModel, prompts: Sequence[Ids]) -> tuple[Cache, Tensor, Tensor]:
     """Keys and values per layer (P, H, Lp, D), prompt lengths (P,), and logits (P, V) after each prompt."""
     caches: list[Cache] = []
-    ends: list[Tensor] = []
-    for part in _within(prompts, PREFILL_TOKENS):
-        tree = Tree(part, device=model.device, keep=True)
-        hidden = packed_hidden(model, tree.tokens, tree.positions, tree)
-        ends.append(hidden[tree.prefix.lengths.cumsum(0) - 1])
-        caches.append(tree.cache)
+    last_hidden: list[Tensor] = []
+    for part in _within_budget(prompts, PREFILL_TOKENS):
+        plan = SharedPrefixPass(part, device=model.device, keep=True)
+        hidden = packed_hidden(model, plan.tokens, plan.positions, plan)
+        last_hidden.append(hidden[plan.prefix.lengths.cumsum(0) - 1])
+        caches.append(plan.cache)
     cache = [tuple(map(_stacked, zip(*layer, strict=True))) for layer in zip(*caches, strict=True)]
     lengths = torch.tensor([len(prompt) for prompt in prompts], device=model.device)
-    return cache, lengths, packed_logits(model, torch.cat(ends))
+    return cache, lengths, packed_logits(model, torch.cat(last_hidden))
 
 
-def _stacked(parts: Sequence[Tensor]) -> Tensor:
-    """Tensors (P, H, L, D) of several widths L as one, padded to the widest."""
-    width = max(part.shape[2] for part in parts)
-    return torch.cat([pad(part, (0, 0, 0, width - part.shape[2])) for part in parts])
-
-
-def _within(prompts: Sequence[Ids], budget: int) -> Iterator[list[Ids]]:
+def _within_budget(prompts: Sequence[Ids], budget: int) -> Iterator[list[Ids]]:
     """Consecutive prompts whose padded size stays within `budget` tokens; at least one at a time."""
     part: list[Ids] = []
     for prompt in prompts:
@@ -52,8 +47,14 @@ def _within(prompts: Sequence[Ids], budget: int) -> Iterator[list[Ids]]:
     yield part
 
 
+def _stacked(parts: Sequence[Tensor]) -> Tensor:
+    """Tensors (P, H, L, D) of several widths L as one, padded to the widest."""
+    width = max(part.shape[2] for part in parts)
+    return torch.cat([pad(part, (0, 0, 0, width - part.shape[2])) for part in parts])
+
+
 @dataclass(frozen=True)
-class Drawn:
+class SampleOutput:
     """Responses as they were drawn, on the CPU.
 
     tokens (int64) and logprobs (float32, nats) are (R, width); the first lengths (R,) of a row count.
@@ -68,16 +69,15 @@ class Drawn:
 
 @dataclass
 class _Running:
-    """The rows still in the batch: place in the result, seed, limit, and whether they have finished."""
+    """The rows still in the batch: index in the result, seed, limit, and whether they have finished."""
 
-    place: Tensor
+    index: Tensor
     seed: Tensor
     limit: Tensor
     done: Tensor
 
-    def keep(self, rows: Tensor) -> None:
-        for name in ("place", "seed", "limit", "done"):
-            setattr(self, name, getattr(self, name)[rows])
+    def select(self, rows: Tensor) -> _Running:
+        return _Running(self.index[rows], self.seed[rows], self.limit[rows], self.done[rows])
 
 
 def decode(
@@ -87,60 +87,84 @@ def decode(
     *,
     seeds: Ids,
     limits: Ids,
-    rule: SampleConfig,
+    config: SampleConfig,
     eos_ids: Ids,
     context: int,
-) -> Drawn:
+) -> SampleOutput:
     """Draw one response per row: row r continues prompts[owner[r]] by at most limits[r] tokens.
 
     `owner` never decreases; prompt and response fit into `context` together. To be called inside
-    `shared_attention(model)`. A row depends on its prompt, its seed and the rule alone, not on its
+    `shared_attention(model)`. A row depends on its prompt, its seed and the config alone, not on its
     neighbours (on a GPU: up to rounding). Raises ModelError when logits are not finite.
     """
     device, width, count = model.device, max(limits), len(owner)
-    spare = whole_rows(count, device) - count  # they finish at once, and their tokens are dropped
+    # Whole groups of rows round alike (see `row_multiple`). Spare rows continue the last prompt, finish at
+    # once, and their tokens are dropped.
+    spare = round_up(count, row_multiple(device)) - count
     owner, seeds = [*owner, *[owner[-1]] * spare], [*seeds, *[0] * spare]
     limits = [*limits, *[1] * spare]
-    eos, seed, limit = (torch.tensor(list(x), device=device).long() for x in (eos_ids, seeds, limits))
+    eos, seed, limit = (torch.tensor(list(ids), device=device).long() for ids in (eos_ids, seeds, limits))
     rows = _Running(torch.arange(len(owner), device=device), seed, limit, torch.zeros_like(limit).bool())
     tokens = torch.full((len(owner), width), -1, device=device)
     logprobs = torch.zeros(tokens.shape, device=device)
+    # Each distinct prompt is read once; its logits choose the first token of all of its rows.
     cache, lengths, logits = prefill(model, prompts)
-    step = Step(cache, lengths, torch.tensor(owner), context)
-    logits = logits[step.owner.to(device)]
-    for at in range(width):
-        chosen = choose_tokens(logits, rows.seed, at, rule, eos)
-        tokens[rows.place, at], logprobs[rows.place, at] = chosen, token_logprobs(logits, chosen)
-        rows.done |= torch.isin(chosen, eos) | (rows.limit <= at + 1)
-        if at + 1 == width:
+    plan = DecodeStep(cache, lengths, torch.tensor(owner), context)
+    logits = logits[plan.owner.to(device)]
+    for step in range(width):
+        chosen, weights = sample_tokens(logits, rows.seed, step, config, eos)
+        tokens[rows.index, step], logprobs[rows.index, step] = chosen, weights
+        rows.done |= torch.isin(chosen, eos) | (rows.limit <= step + 1)
+        if step + 1 == width:
             break
-        if device.type == "cpu" or at % GPU_PATIENCE == 0:
-            chosen = _leave(rows, step, chosen)
+        # Rows leave before the forward pass, which is where the time goes.
+        if device.type == "cpu" or step % GPU_STEPS == 0:
+            rows, chosen = drop_finished(rows, plan, chosen)
             if not len(chosen):
                 break
-        logits = packed_logits(model, packed_hidden(model, chosen, step.advance(), step))
-    return cut(tokens[:count], logprobs[:count], limit[:count], eos)
+        logits = packed_logits(model, packed_hidden(model, chosen, plan.advance(), plan))
+    return trim(tokens[:count], logprobs[:count], limit[:count], eos)
 
 
-def _leave(rows: _Running, step: Step, chosen: Tensor) -> Tensor:
-    """Let finished rows leave once there are enough of them; returns the tokens of the rows that stay."""
+def drop_finished(rows: _Running, plan: DecodeStep, chosen: Tensor) -> tuple[_Running, Tensor]:
+    """The rows that stay and their tokens (none: all are done); finished rows leave once they are enough."""
     done = rows.done.cpu()
     running = int((~done).sum())
-    size = whole_rows(running, chosen.device)  # a few finished ones may have to stay
+    size = round_up(running, row_multiple(chosen.device))  # a few finished ones may have to stay
     if not running or size > KEEP_ROWS * len(done):
-        return chosen if running else chosen[:0]
-    stay = done.to(torch.uint8).argsort(stable=True)[:size].sort().values
-    step.keep(stay)
+        return rows, chosen if running else chosen[:0]
+    stay = running_first(done, size)
+    plan.select_rows(stay)
     stay = stay.to(chosen.device)
-    rows.keep(stay)
-    return chosen[stay]
+    return rows.select(stay), chosen[stay]
 
 
-def cut(tokens: Tensor, logprobs: Tensor, limit: Tensor, eos: Tensor) -> Drawn:
+def running_first(done: Tensor, size: int) -> Tensor:
+    """Indices (size,), rising, of all rows that are not done, filled up with the first that are."""
+    return done.to(torch.uint8).argsort(stable=True)[:size].sort().values
+
+
+def trim(tokens: Tensor, logprobs: Tensor, limit: Tensor, eos: Tensor) -> SampleOutput:
     """Rows end at their first EOS or at their limit; what a row wrote while it waited to leave is cut off."""
-    at = torch.arange(tokens.shape[1], device=tokens.device)
-    at_eos = torch.isin(tokens, eos) & (at < limit[:, None])
+    index = torch.arange(tokens.shape[1], device=tokens.device)
+    at_eos = torch.isin(tokens, eos) & (index < limit[:, None])
     ended = at_eos.any(1)
     lengths = torch.where(ended, at_eos.to(torch.uint8).argmax(1) + 1, limit)
-    check_finite(logprobs[at < lengths[:, None]], where="sampling")
-    return Drawn(tokens.cpu(), logprobs.cpu(), lengths.cpu(), ended.cpu())
+    check_finite(logprobs[index < lengths[:, None]], where="sampling")
+    return SampleOutput(tokens.cpu(), logprobs.cpu(), lengths.cpu(), ended.cpu())
+
+
+def decoder_for(
+    model: PreTrainedModel, config: SampleConfig, eos_ids: Ids, context: int, *, tokens: int
+) -> Callable[..., SampleOutput]:
+    """What decodes on the model's device: recorded steps on a GPU, `decode` elsewhere.
+
+    tokens: how many may be drawn in all, which decides whether compiling pays. Where recording fails the
+    eager engine goes on, and a note says why. To be called with prompts, owner, seeds and limits.
+    """
+    eager = partial(decode, model, config=config, eos_ids=eos_ids, context=context)
+    if model.device.type != "cuda":
+        return eager
+    from rslib.decoding.graphs import recorded_or
+
+    return recorded_or(eager, model, config, eos_ids, context, tokens=tokens)

@@ -12,28 +12,23 @@ log-probabilities equal up to rounding.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 
 import torch
 from transformers import PreTrainedModel
 
 from rslib.config import SampleConfig
-from rslib.decoding.engine import Drawn, cut, decode, prefill
+from rslib.decoding.attention import round_up
+from rslib.decoding.engine import SampleOutput, prefill, trim
 from rslib.decoding.passes import Ids
-from rslib.decoding.static import COLUMNS, ROWS, Parts, Shape, StaticStep, round_up
+from rslib.decoding.static import COLUMNS, ROWS, BatchShape, Kernels, StaticStep, cache_shape
 from rslib.errors import is_out_of_memory
 from rslib.progress import note
 
-STEPS = 8
-"""Replays between two questions to the GPU: each one makes the host wait."""
-SHRINK = 0.75
-"""Rows leave where at most this share of them is left."""
-FUSE_FROM = 4_000_000
-"""So many tokens save the half minute that compiling takes."""
-MEMORY = 0.6
-"""Share of the free memory that rows in flight may take."""
-WORKING = 24
-"""Bytes that choosing takes for each token of the vocabulary: float32 logits, softmax, running sums."""
+STEPS = 8  # replays between two questions to the GPU: each one makes the host wait
+SHRINK = 0.75  # rows leave where at most this share of them is left
+COMPILE_FROM = 4_000_000  # so many tokens save the half minute that compiling takes
+MEMORY = 0.6  # share of the free memory that rows in flight may take
+WORKING = 24  # bytes that choosing takes per token of the vocabulary: float32 logits, softmax, running sums
 
 
 class GraphDecoder:
@@ -46,49 +41,49 @@ class GraphDecoder:
     def __init__(
         self,
         model: PreTrainedModel,
-        rule: SampleConfig,
+        config: SampleConfig,
         eos_ids: Ids,
         context: int,
         *,
         fuse: bool = False,
         record: bool = True,
     ) -> None:
-        self.model, self.rule, self.context, self.record = model, rule, context, record
-        self.parts = Parts.fused() if fuse else Parts()
+        self.model, self.config, self.context, self.record = model, config, context, record
+        self.kernels = Kernels.compiled() if fuse else Kernels()
         self.eos = torch.tensor(list(eos_ids), device=model.device).long()
         self.plan: StaticStep | None = None
         self.graphs: dict[tuple[int, int], torch.cuda.CUDAGraph] = {}
 
-    def __call__(self, prompts: Sequence[Ids], owner: Ids, *, seeds: Ids, limits: Ids) -> Drawn:
+    def __call__(self, prompts: Sequence[Ids], owner: Ids, *, seeds: Ids, limits: Ids) -> SampleOutput:
         """As `engine.decode`."""
-        shape = Shape.of(prompts, owner, limits)
+        shape, count, width = BatchShape.of(prompts, owner, limits), len(owner), max(limits)
         if self.plan is None or self.plan.shape != shape:
             self.plan, self.graphs = None, {}  # the old buffers go before the new ones come
-            self.plan = StaticStep(self.model, shape, self.rule, self.eos, self.parts)
-        plan, count, width = self.plan, len(owner), max(limits)
+            self.plan = StaticStep(self.model, shape, self.config, self.eos, self.kernels)
+        plan = self.plan
         cache, lengths, logits = prefill(self.model, prompts)
         plan.fill(cache, lengths, owner, seeds, limits, self.context)
         del cache
-        plan.rows = shape.rows
         spare = [owner[-1]] * (shape.rows - count)
-        plan.take(logits[torch.tensor([*owner, *spare], device=logits.device)])
+        plan.sample(logits[torch.tensor([*owner, *spare], device=logits.device)])
+        # The first token came with the prompts; then STEPS at a time, and a look at who has finished.
         for first in range(1, width, STEPS):
-            if not self._left():
+            if not self._drop_finished():
                 break
             last = min(first + STEPS, width)
             plan.columns = min(shape.columns, round_up(last, COLUMNS))
             for _ in range(first, last):
                 self._advance()
         limit = torch.tensor(list(limits), device=self.eos.device)
-        return cut(plan.drawn[:count, :width], plan.logprobs[:count, :width], limit, self.eos)
+        return trim(plan.drawn[:count, :width], plan.logprobs[:count, :width], limit, self.eos)
 
-    def _left(self) -> bool:
+    def _drop_finished(self) -> bool:
         """Let finished rows leave where that makes a smaller size; whether any row still runs."""
         plan = self.plan
         running = int((~plan.done[: plan.rows]).sum())
-        fits = [size for size in sizes(plan.shape.rows) if size >= running]
-        if running and fits[-1] < plan.rows:
-            plan.keep(fits[-1])
+        fitting = [size for size in sizes(plan.shape.rows) if size >= running]
+        if running and fitting[-1] < plan.rows:
+            plan.shrink(fitting[-1])
         return running > 0
 
     def _advance(self) -> None:
@@ -105,13 +100,15 @@ class GraphDecoder:
         plan = self.plan
         state = (plan.tokens, plan.used, plan.done)
         before = [x.clone() for x in state]
+        # Once for real, since libraries set themselves up in a first call; then what it changed is put back.
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):  # once for real: libraries set themselves up in a first call
+        with torch.cuda.stream(stream):
             plan.step()
         torch.cuda.current_stream().wait_stream(stream)
         for x, old in zip(state, before, strict=True):
             x.copy_(old)
+        # All graphs share one pool of memory: only one of them runs at a time.
         graph = torch.cuda.CUDAGraph()
         pool = next(iter(self.graphs.values())).pool() if self.graphs else None
         with torch.cuda.graph(graph, pool=pool):
@@ -131,20 +128,21 @@ def sizes(rows: int) -> Iterator[int]:
     yield rows
 
 
-def decoder_for(
-    model: PreTrainedModel, rule: SampleConfig, eos_ids: Ids, context: int, *, tokens: int
-) -> Callable[..., Drawn]:
-    """What decodes on the model's device: recorded steps on a GPU, `engine.decode` elsewhere.
+def recorded_or(
+    eager: Callable[..., SampleOutput],
+    model: PreTrainedModel,
+    config: SampleConfig,
+    eos_ids: Ids,
+    context: int,
+    *,
+    tokens: int,
+) -> Callable[..., SampleOutput]:
+    """A decoder of recorded steps; where recording fails, `eager` goes on and a note says why."""
+    recorded: list[GraphDecoder] = [
+        GraphDecoder(model, config, eos_ids, context, fuse=tokens >= COMPILE_FROM)
+    ]
 
-    tokens: how many may be drawn in all, which decides whether compiling pays. Where recording fails the
-    eager engine goes on, and a note says why. To be called with prompts, owner, seeds and limits.
-    """
-    eager = partial(decode, model, rule=rule, eos_ids=eos_ids, context=context)
-    if model.device.type != "cuda":
-        return eager
-    recorded: list[GraphDecoder] = [GraphDecoder(model, rule, eos_ids, context, fuse=tokens >= FUSE_FROM)]
-
-    def draw(prompts: Sequence[Ids], owner: Ids, *, seeds: Ids, limits: Ids) -> Drawn:
+    def run(prompts: Sequence[Ids], owner: Ids, *, seeds: Ids, limits: Ids) -> SampleOutput:
         while recorded:
             try:
                 return recorded[0](prompts, owner, seeds=seeds, limits=limits)
@@ -153,11 +151,11 @@ def decoder_for(
                 if is_out_of_memory(error):
                     raise
                 why = str(error).strip().splitlines()[0][:200]
-            recorded.clear()
+            recorded.clear()  # outside the handler, where the error no longer holds on to tensors
             note(f"steps cannot be recorded for this model ({why}): decoding goes on step by step")
         return eager(prompts, owner, seeds=seeds, limits=limits)
 
-    return draw
+    return run
 
 
 def rows_in_flight(model: PreTrainedModel, prompt: int, response: int, n: int) -> int:
@@ -165,10 +163,11 @@ def rows_in_flight(model: PreTrainedModel, prompt: int, response: int, n: int) -
 
     prompt, response: the longest, in tokens; n: responses to a prompt, which share its keys and values.
     """
-    config = model.config.get_text_config()
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    token = 2 * config.num_hidden_layers * heads * size * model.dtype.itemsize
-    row = token * (round_up(response, COLUMNS) + prompt / n) + WORKING * config.vocab_size
+    layers, heads, size = cache_shape(model)
+    token = 2 * layers * heads * size * model.dtype.itemsize
+    row = (
+        token * (round_up(response, COLUMNS) + prompt / n)
+        + WORKING * model.config.get_text_config().vocab_size
+    )
     free, _ = torch.cuda.mem_get_info(model.device)
     return max(1, int(MEMORY * free / row))

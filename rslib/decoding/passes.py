@@ -11,10 +11,10 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from rslib.decoding.attention import attend_part, mask_prefix, mask_within, merge
+from rslib.decoding.attention import QKV, attend_part, mask_prefix, mask_within, merge, round_up
 
 GROW = 16  # suffix buffers grow by this many tokens
-# Widths come in these steps, so that CPU libraries round alike in every batch (see `whole_rows`): sums over
+# Widths come in these steps, so that CPU libraries round alike in every batch (see `row_multiple`): sums over
 # keys need 16, rows of queries 4.
 COLUMNS, QUERY_COLUMNS = 16, 4
 KEEP_PROMPTS = 0.75  # prompts leave the cache once this share or less of them still has rows
@@ -31,11 +31,11 @@ class Ragged:
     """
 
     def __init__(self, lengths: Ids, device: torch.device, columns: int = COLUMNS) -> None:
-        self.rows, self.width = len(lengths), -(-max([1, *lengths]) // columns) * columns
+        self.rows, self.width = len(lengths), round_up(max([1, *lengths]), columns)
         self.full = self.rows * self.width == sum(lengths)
         sizes = torch.tensor(lengths)
         filled = torch.arange(self.width) < sizes[:, None]
-        self.index = filled.flatten().nonzero().flatten().to(device)  # packed place -> padded place
+        self.index = filled.flatten().nonzero().flatten().to(device)  # packed index -> padded index
         self.lengths = sizes.to(device)
 
     def pad(self, packed: Tensor, kv_heads: int = 1) -> Tensor:
@@ -55,11 +55,11 @@ class Ragged:
         return grid if self.full else grid.index_select(0, self.index)
 
 
-class Tree:
+class SharedPrefixPass:
     """One pass over prefixes and the suffixes that continue them: the plan of prefill and of scoring.
 
     Tokens are packed as prefix 0, prefix 1, ..., suffix 0, suffix 1, ...; suffix r continues prefix owner[r],
-    and owner never decreases. With `keep`, keys and values of the prefixes stay in `cache` for a `Step`.
+    and owner never decreases. With `keep`, keys and values of the prefixes stay in `cache` for a DecodeStep.
     """
 
     def __init__(
@@ -71,32 +71,35 @@ class Tree:
         device: torch.device,
         keep: bool = False,
     ) -> None:
-        lengths, tails = [len(ids) for ids in prefixes], [len(ids) for ids in suffixes]
-        per_prompt = [0] * len(prefixes)
-        places = [range(length) for length in lengths]
-        for prompt, tail in zip(owner, tails, strict=True):
-            per_prompt[prompt] += tail
-            places.append(range(lengths[prompt], lengths[prompt] + tail))
-        self.prefix, self.suffix = Ragged(lengths, device), Ragged(tails, device)
-        self.queries = Ragged(per_prompt, device, QUERY_COLUMNS)
-        self.split = sum(lengths)  # the first suffix token
+        prefix_lengths, suffix_lengths = ([len(ids) for ids in rows] for rows in (prefixes, suffixes))
+        # A suffix token stands behind the whole prefix of its row: its position counts on from there.
+        queries_of = [0] * len(prefixes)
+        positions = [range(length) for length in prefix_lengths]
+        for prompt, length in zip(owner, suffix_lengths, strict=True):
+            queries_of[prompt] += length
+            positions.append(range(prefix_lengths[prompt], prefix_lengths[prompt] + length))
+        self.prefix, self.suffix = Ragged(prefix_lengths, device), Ragged(suffix_lengths, device)
+        self.queries = Ragged(queries_of, device, QUERY_COLUMNS)
+        self.split = sum(prefix_lengths)  # the first suffix token
         self.tokens = torch.tensor(list(chain(*prefixes, *suffixes)), device=device)
-        self.positions = torch.tensor(list(chain(*places)), device=device)
+        self.positions = torch.tensor(list(chain(*positions)), device=device)
         self.cache: Cache | None = [] if keep else None
         self._masks: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
 
     def _mask(self, window: int) -> tuple[Tensor, Tensor, Tensor]:
         """What is hidden within prefixes, within suffixes, and from suffixes to prefixes."""
         if window not in self._masks:
-            at = self.queries.pad(self.positions[self.split :, None, None])
-            within = (mask_within(x.width, window, at.device) for x in (self.prefix, self.suffix))
-            self._masks[window] = (*within, mask_prefix(self.prefix.lengths, self.prefix.width, at, window))
+            asked = self.queries.pad(self.positions[self.split :, None, None])
+            within = (mask_within(x.width, window, asked.device) for x in (self.prefix, self.suffix))
+            across = mask_prefix(self.prefix.lengths, self.prefix.width, asked, window)
+            self._masks[window] = (*within, across)
         return self._masks[window]
 
-    def attend(self, layer: int, qkv: tuple[Tensor, Tensor, Tensor], softcap: float, window: int) -> Tensor:
-        """See `Plan`. Prefix tokens see their prefix so far; suffix tokens all of it and their row so far."""
+    def attend(self, layer: int, qkv: QKV, softcap: float, window: int) -> Tensor:
+        """See `AttentionPlan`: a prefix sees itself so far, a suffix all of its prefix and itself so far."""
         (query, key, value), heads, split = qkv, qkv[1].shape[1], self.split
         in_prefix, in_suffix, across = self._mask(window)
+        # Prefix tokens, once per prompt.
         keys, values = (self.prefix.pad(x[:split], heads) for x in (key, value))
         if self.cache is not None:
             self.cache.append((keys, values))
@@ -104,6 +107,7 @@ class Tree:
         prefix = self.prefix.pack(mixed / mass)
         if split == len(query):
             return prefix
+        # Suffix tokens: all queries of a prompt meet its prefix as one matrix, and each row meets itself.
         query = query[split:]
         shared = attend_part(self.queries.pad(query, heads), keys, values, across, softcap)
         keys, values = (self.suffix.pad(x[split:], heads) for x in (key, value))
@@ -112,11 +116,11 @@ class Tree:
         return torch.cat([prefix, suffix])
 
 
-class Step:
+class DecodeStep:
     """One new token per running row: the plan of decoding, with the keys and values that it needs.
 
     A row attends to the stored prefix of its prompt, in which the queries of all rows of that prompt form one
-    matrix, and to its own suffix. `keep` lets rows leave.
+    matrix, and to its own suffix. `select_rows` lets the others leave.
     """
 
     def __init__(self, cache: Cache, lengths: Tensor, owner: Tensor, context: int) -> None:
@@ -134,12 +138,12 @@ class Step:
         self.width = self.cache[0][0].shape[2]
         self.padded = bool((self.lengths < self.width).any())
 
-    def keep(self, rows: Tensor) -> None:
+    def select_rows(self, rows: Tensor) -> None:
         """All rows but these (an index on the CPU) leave, and with them prompts that nobody needs."""
         owner = self.owner[rows]
-        prompts, place = owner.unique_consecutive(return_inverse=True)
-        if len(prompts) <= KEEP_PROMPTS * len(self.lengths):
-            owner, prompts = place, prompts.to(self.lengths.device)
+        prompts, renumbered = owner.unique_consecutive(return_inverse=True)
+        if len(prompts) <= KEEP_PROMPTS * len(self.lengths):  # copying the cache has to pay
+            owner, prompts = renumbered, prompts.to(self.lengths.device)
             self.lengths = self.lengths[prompts]
             self.cache = [(keys[prompts], values[prompts]) for keys, values in self.cache]
         self._regroup(owner)
@@ -152,15 +156,15 @@ class Step:
         # A finished row that has not left yet may run past the context: what it writes is cut off later.
         self.positions = (self.start + self.used).clamp_(max=self.context - 1)
         self.used += 1
-        self._masks: dict[int, Tensor | None] = {}
+        self._masks: dict[int, Tensor] = {}
         return self.positions
 
     def _mask(self, window: int) -> Tensor | None:
         if not (window or self.padded):
             return None
         if window not in self._masks:
-            at = self.queries.pad(self.positions[:, None, None])
-            self._masks[window] = mask_prefix(self.lengths, self.width, at, window)
+            asked = self.queries.pad(self.positions[:, None, None])
+            self._masks[window] = mask_prefix(self.lengths, self.width, asked, window)
         return self._masks[window]
 
     def _store(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
@@ -173,8 +177,8 @@ class Step:
         keys[:, :, self.used - 1], values[:, :, self.used - 1] = key, value
         return keys[:, :, : self.used], values[:, :, : self.used]
 
-    def attend(self, layer: int, qkv: tuple[Tensor, Tensor, Tensor], softcap: float, window: int) -> Tensor:
-        """See `Plan`."""
+    def attend(self, layer: int, qkv: QKV, softcap: float, window: int) -> Tensor:
+        """See `AttentionPlan`: each row sees its own suffix, and the prefix of its prompt."""
         query, key, value = qkv
         keys, values = self._store(layer, key, value)
         if window:
@@ -186,6 +190,6 @@ class Step:
 
 
 def _with_room(x: Tensor) -> Tensor:
-    """(R, H, capacity, D) with GROW more places, not yet filled."""
+    """(R, H, capacity, D) with GROW more tokens, not yet filled."""
     rows, heads, _, size = x.shape
     return torch.cat([x, x.new_empty(rows, heads, GROW, size)], dim=2)

@@ -93,25 +93,29 @@ def _first_above(mass: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
     total = sums.amax(-1, keepdim=True)
     threshold = torch.minimum(share * total, torch.nextafter(total, torch.zeros_like(total)))
     index = (sums > threshold).to(torch.uint8).argmax(-1, keepdim=True)
-    found = mass.gather(-1, index)
-    within = (threshold - (sums.gather(-1, index) - found)) / found
-    return index, within.clamp_(0, 1)
+    width = mass.gather(-1, index)
+    share_within = (threshold - (sums.gather(-1, index) - width)) / width
+    return index, share_within.clamp_(0, 1)
 
 
-def choose_tokens(
-    logits: Tensor, seeds: Tensor, step: int | Tensor, rule: SampleConfig, eos: Tensor
-) -> Tensor:
-    """The next token (R,) of each row: argmax at temperature 0, else drawn with the seed's uniform.
+def sample_tokens(
+    logits: Tensor, seeds: Tensor, step: int | Tensor, config: SampleConfig, eos: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The next token (R,) of each row, and its log-probability (R,) in nats under the policy itself.
 
-    The ids in `eos` cannot be chosen before step `rule.min_new_tokens`.
+    Argmax at temperature 0, else drawn with the seed's uniform. The ids in `eos` cannot be chosen before step
+    `config.min_new_tokens`.
     """
-    if rule.min_new_tokens and len(eos):
-        early = torch.as_tensor(step, device=logits.device) < rule.min_new_tokens
-        logits = torch.where(early, logits.index_fill(-1, eos, -torch.inf), logits)
-    if rule.temperature == 0:
-        return logits.argmax(-1)
-    probs = next_token_probs(logits, rule.temperature, rule.top_k, rule.top_p)
-    return draw(probs, uniforms(seeds, step))
+    allowed = logits
+    if config.min_new_tokens and len(eos):
+        early = torch.as_tensor(step, device=logits.device) < config.min_new_tokens
+        allowed = torch.where(early, logits.index_fill(-1, eos, -torch.inf), logits)
+    if config.temperature == 0:
+        tokens = allowed.argmax(-1)
+    else:
+        probs = next_token_probs(allowed, config.temperature, config.top_k, config.top_p)
+        tokens = draw(probs, uniforms(seeds, step))
+    return tokens, token_logprobs(logits, tokens)
 
 
 def token_logprobs(logits: Tensor, tokens: Tensor) -> Tensor:

@@ -174,7 +174,7 @@ def engine_rows(
 ) -> list[list[int]]:
     """The responses of the engine, `batch` rows at a time."""
     found: list[list[int]] = []
-    owner, rule = rows.owner, SampleConfig(temperature=temperature)
+    owner, config = rows.owner, SampleConfig(temperature=temperature)
 
     def run(part: slice) -> None:
         prompts = range(owner[part.start], owner[part.stop - 1] + 1)
@@ -184,7 +184,7 @@ def engine_rows(
             [p - prompts.start for p in owner[part]],
             seeds=range(part.start, part.stop),
             limits=rows.lengths[part],
-            rule=rule,
+            config=config,
             eos_ids=(),
             context=CONTEXT,
         )

@@ -149,21 +149,14 @@ class _Table:
         return f"rewards from {min(rewards):.1f} to {max(rewards):.1f}, mean {statistics.fmean(rewards):.2f}"
 
     def select(self) -> str:
-        from rslib.stages import select_rows
-
-        settings = {"selector": "best_of_n", "seed": self.seed}
-        self.kept = self.stages.select(
-            self.scored, settings, lambda pool: select_rows(pool, "best_of_n", {}, self.seed), "select"
-        )
+        self.kept = self.stages.select(self.scored, "best_of_n", {}, self.seed, "select")
         mean = statistics.fmean(self.kept["reward"][:])
         return f"{len(self.kept)} of {len(self.scored)} kept, mean reward {mean:.2f}"
 
     def finetune(self) -> str:
-        from rslib.stages import finetune_folder
-
         rows, which = (self.responses, EVERYTHING) if self.kept is None else (self.kept, KEPT)
         config = FinetuneConfig(seed=self.seed)
-        self.tuned = self.stages.finetune(self.base, rows, config, "finetune", tune=finetune_folder)
+        self.tuned = self.stages.finetune(self.base, rows, config, "finetune")
         self.trained_prompts = set(rows["prompt"][:])
         return f"a copy of the policy, trained on {len(rows)} responses ({which})"
 

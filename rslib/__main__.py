@@ -23,6 +23,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from rslib import __version__
+from rslib.config import EvaluateConfig, FinetuneConfig, RunConfig, SampleConfig, closest
 from rslib.errors import BudgetError, ConfigError, RSError, StoreError
 
 if TYPE_CHECKING:
@@ -45,8 +46,6 @@ class _Parser(argparse.ArgumentParser):
         sys.exit(2)
 
     def refuse(self, kind: str, name: str, known: Iterable[str]) -> NoReturn:
-        from rslib.config import closest
-
         near = closest(name, list(known))
         self.error(f"unknown {kind} '{name}'" + (f"; did you mean '{near}'?" if near else ""))
 
@@ -76,9 +75,10 @@ def _option(text: str) -> tuple[str, Any]:
 _TYPES = {"int": int, "float": float, "str": str, "int | str": _number_or_text}
 
 
-def _add_settings(parser: argparse.ArgumentParser, fields: Iterable[tuple[str, dataclasses.Field]]) -> None:
+def _add_settings(parser: argparse.ArgumentParser, fields: Iterable[dataclasses.Field]) -> None:
     """One option per dataclass field; its help is the field's own."""
-    for name, field in fields:
+    for field in fields:
+        name = field.name
         flag, text = f"--{name.replace('_', '-')}", field.metadata["help"].replace("%", "%%")
         if name == "options":
             parser.add_argument(
@@ -96,14 +96,9 @@ def _add_settings(parser: argparse.ArgumentParser, fields: Iterable[tuple[str, d
         )
 
 
-def _add_run_settings(parser: argparse.ArgumentParser) -> None:
-    from rslib.pipeline import flat_settings
-
-    _add_settings(parser, ((name, field) for name, (_, field) in flat_settings().items()))
-
-
-def _add_config(parser: argparse.ArgumentParser, kind: type, leave_out: Sequence[str] = ()) -> None:
-    _add_settings(parser, ((f.name, f) for f in dataclasses.fields(kind) if f.name not in leave_out))
+def _add_config(parser: argparse.ArgumentParser, kind: type, names: Sequence[str] = ()) -> None:
+    """The options of a config's fields; of those with these names where any are given."""
+    _add_settings(parser, (f for f in dataclasses.fields(kind) if not names or f.name in names))
 
 
 def _add_model(parser: argparse.ArgumentParser, *names: str) -> None:
@@ -125,22 +120,12 @@ def _add_out(parser: argparse.ArgumentParser, default: str | None = None) -> Non
     )
 
 
-def _settings(args: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
-    """The settings that were given on the command line."""
-    given = {name: getattr(args, name) for name in names if hasattr(args, name)}
+def _config(args: argparse.Namespace, kind: type) -> Any:
+    """The config that the command line asks for."""
+    given = {f.name: getattr(args, f.name) for f in dataclasses.fields(kind) if hasattr(args, f.name)}
     if "options" in given:
         given["options"] = dict(given["options"] or [])
-    return given
-
-
-def _config(args: argparse.Namespace, kind: type) -> Any:
-    return kind(**_settings(args, (f.name for f in dataclasses.fields(kind))))
-
-
-def _run_settings(args: argparse.Namespace) -> dict[str, Any]:
-    from rslib.pipeline import flat_settings
-
-    return _settings(args, flat_settings())
+    return kind(**given)
 
 
 def _read_input(args: argparse.Namespace) -> Dataset:
@@ -177,8 +162,6 @@ def _prompts(args: argparse.Namespace) -> Dataset:
 
 
 def _sample_options(parser: argparse.ArgumentParser) -> None:
-    from rslib.config import SampleConfig
-
     _add_model(parser, "policy")
     _add_prompts(parser, "train")
     _add_config(parser, SampleConfig)
@@ -186,7 +169,6 @@ def _sample_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _sample(args: argparse.Namespace) -> None:
-    from rslib.config import SampleConfig
     from rslib.stages import Stages
     from rslib.store import RunFolder
 
@@ -218,27 +200,21 @@ def _score(args: argparse.Namespace) -> None:
 
 
 def _select_options(parser: argparse.ArgumentParser) -> None:
-    from rslib.pipeline import RunConfig
-
     _add_input(parser, "folder of `score`")
-    fields = {f.name: f for f in dataclasses.fields(RunConfig)}
-    _add_settings(parser, ((name, fields[name]) for name in ("selector", "options", "seed")))
+    _add_config(parser, RunConfig, ("selector", "options", "seed"))
     _add_out(parser)
 
 
 def _select(args: argparse.Namespace) -> None:
     from rslib import tables
-    from rslib.pipeline import RunConfig
-    from rslib.stages import Stages, select_rows
+    from rslib.stages import Stages
     from rslib.store import RunFolder
 
     scored = _read_input(args)
     tables.check_scored(scored, finite=False)  # `select` treats NaN as on_nan says
-    settings = _settings(args, ("selector", "options", "seed"))
-    config = RunConfig(**settings)
+    config = _config(args, RunConfig)
     with RunFolder(args.out) as folder:
-        key = {"selector": config.selector, "options": dict(config.options), "seed": config.seed}
-        table = Stages(folder).select(scored, key, lambda pool: select_rows(pool, **key))
+        table = Stages(folder).select(scored, config.selector, config.options, config.seed)
     _written(table, args.out, "kept responses", f"finetune --input {args.out}")
 
 
@@ -247,8 +223,6 @@ def _written(table: Dataset, out: str, what: str, following: str) -> None:
 
 
 def _finetune_options(parser: argparse.ArgumentParser) -> None:
-    from rslib.config import FinetuneConfig
-
     _add_input(parser, "folder of `select`")
     _add_model(parser, "policy")
     _add_config(parser, FinetuneConfig)
@@ -257,7 +231,6 @@ def _finetune_options(parser: argparse.ArgumentParser) -> None:
 
 def _finetune(args: argparse.Namespace) -> None:
     from rslib import tables
-    from rslib.config import FinetuneConfig
     from rslib.finetuning import finetune
     from rslib.models import load_policy
 
@@ -272,8 +245,6 @@ def _finetune(args: argparse.Namespace) -> None:
 
 
 def _evaluate_options(parser: argparse.ArgumentParser) -> None:
-    from rslib.config import EvaluateConfig
-
     _add_model(parser, "policy", "baseline", "reward-model")
     _add_prompts(parser, "test")
     _add_config(parser, EvaluateConfig)
@@ -281,22 +252,22 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from rslib.config import EvaluateConfig
-    from rslib.models import load_policy, load_reward_model
-    from rslib.pipeline import evaluate, write_report
-    from rslib.store import make_folder
+    from rslib.pipeline import BASE, comparison, write_report
+    from rslib.stages import Stages
+    from rslib.store import RunFolder
 
-    config = _config(args, EvaluateConfig)
-    prompts = _prompts(args)
-    make_folder(args.out)
-    report = evaluate(
-        load_policy(args.policy),
-        baseline=load_policy(args.baseline),
-        reward_model=load_reward_model(args.reward_model),
-        prompts=prompts,
-        config=config,
-    )
-    write_report(report, args.out)
+    config, prompts = _config(args, EvaluateConfig), _prompts(args)
+    with RunFolder(args.out) as folder:
+        stages = Stages(folder)
+        baseline = stages.models.policy_checkpoint(args.baseline)
+        policies = {BASE: baseline, "tuned": stages.models.policy_checkpoint(args.policy)}
+        reward_model = stages.models.reward_checkpoint(args.reward_model)
+        arms = {
+            arm: stages.judged(policy, prompts, reward_model, config.sampling(), arm, reference=baseline)
+            for arm, policy in policies.items()
+        }
+        report = comparison(arms, config, policy=args.policy, baseline=args.baseline)
+        write_report(report, folder.path)
     _show(report, args.out)
 
 
@@ -304,24 +275,24 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 
 def _run_options(parser: argparse.ArgumentParser) -> None:
-    _add_run_settings(parser)
+    _add_config(parser, RunConfig)
     _add_out(parser)
 
 
 def _run(args: argparse.Namespace) -> None:
     from rslib.pipeline import run
 
-    _show(run(out=args.out, **_run_settings(args)), args.out)
+    _show(run(_config(args, RunConfig), out=args.out), args.out)
 
 
 def _demo_options(parser: argparse.ArgumentParser) -> None:
-    _add_run_settings(parser)
+    _add_config(parser, RunConfig)
     _add_out(parser, default="runs/demo")
 
 
 def _flaw_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", help="the flaw; without a name they are listed")
-    _add_run_settings(parser)
+    _add_config(parser, RunConfig)
     _add_out(parser, default="runs/flaw")
 
 
@@ -332,7 +303,7 @@ def _flaw(args: argparse.Namespace) -> None:
         width = max(map(len, FLAWS))
         print("\n".join(f"{f.name:<{width}}  {f.id}  {f.stage:<8}  {f.description}" for f in FLAWS.values()))
         return
-    _show(run_flawed(args.name, out=args.out, **_run_settings(args)), args.out)
+    _show(run_flawed(args.name, _config(args, RunConfig), out=args.out), args.out)
 
 
 def _show(report: Report, out: str) -> None:

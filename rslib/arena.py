@@ -33,9 +33,9 @@ from rslib.pipeline import SEED_STEP
 from rslib.prompts import EMBEDDED, load_prompts
 from rslib.rl import advantages, learner, loop, losses, methods, rollouts
 from rslib.rl import dpo as dpo_module
-from rslib.sampling import sample_table
+from rslib.sampling import sample
 from rslib.scoring import score
-from rslib.stages import matched_random, select_rows
+from rslib.selection import select
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -178,7 +178,7 @@ def sample_within_budget(task: Task, tuning: Tuning, limit: float | None = None)
 def _scored_chunk(task: Task, places: range) -> Dataset:
     """Responses to the prompts at `places` with their rewards, counted."""
     policy, prompts = task.policy, tables.take(task.prompts, places)
-    responses = sample_table(policy, prompts, task.sampling())
+    responses = sample(policy, prompts, config=task.sampling(), show_progress=False)
     scored = score(task.reward_model, responses, show_progress=False)
     tokens = sum(map(len, responses["token_ids"][:]))
     read = sum(map(len, policy.encode_many(prompts["prompt"][:])))
@@ -199,12 +199,12 @@ def _joined(first: Dataset, second: Dataset) -> Dataset:
 
 def best(pool: Dataset, seed: int) -> Dataset:
     """The best response to each prompt."""
-    return select_rows(pool, "best_of_n", {}, seed)
+    return select(pool, "best_of_n", seed=seed)
 
 
 def at_random(pool: Dataset, seed: int) -> Dataset:
     """As many random responses to each prompt as the best of n would be."""
-    return matched_random(pool, best(pool, seed), seed)
+    return select(pool, "random", seed=seed, like=best(pool, seed))
 
 
 def rejection_sampling(task: Task, rounds: int = 1, keep: Callable[[Dataset, int], Dataset] = best) -> Policy:

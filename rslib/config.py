@@ -1,13 +1,21 @@
-"""Settings of each stage: frozen dataclasses, checked at birth. The CLI derives its options from them."""
+"""Settings of each stage and of a whole run: frozen dataclasses, checked at birth.
+
+The command line derives its options from their fields; `help` says there what a field means.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
 
 from rslib.errors import ConfigError
+
+Config = TypeVar("Config")
 
 
 def require(ok: bool, what: str, where: str, fix: str) -> None:
@@ -22,8 +30,8 @@ def closest(name: str, known: Iterable[str]) -> str:
     >>> closest("best_of", ["best_of_n", "random", "worst"])
     'best_of_n'
     """
-    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
-    return found[0] if found else ""
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
+    return matches[0] if matches else ""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], where: str) -> ConfigError:
@@ -32,6 +40,25 @@ def unknown_name(kind: str, name: str, known: Iterable[str], where: str) -> Conf
     near = closest(name, known)
     hint = f"Did you mean '{near}'? " if near else ""
     return ConfigError(f"unknown {kind} '{name}'", where=where, fix=f"{hint}Known: {', '.join(known)}.")
+
+
+def with_settings(config: Config, settings: Mapping[str, Any], where: str) -> Config:
+    """The config with some fields changed; a misspelt name is a ConfigError with the closest known one."""
+    names = [f.name for f in dataclasses.fields(config)]
+    for name in settings:
+        if name not in names:
+            raise unknown_name("setting", name, names, where)
+    return dataclasses.replace(config, **settings)
+
+
+def _check(config: Any, name: str, ok: bool, fix: str) -> None:
+    """Raise ConfigError with the field's value unless `ok`."""
+    require(ok, f"{name} is {getattr(config, name)}", f"{type(config).__name__}.{name}", fix)
+
+
+def _at_least(config: Any, least: float, *names: str) -> None:
+    for name in names:
+        _check(config, name, getattr(config, name) >= least, f"Use a number >= {least}.")
 
 
 @dataclass(frozen=True)
@@ -50,32 +77,17 @@ class SampleConfig:
     seed: int = field(default=0, metadata={"help": "run seed; each response derives its own"})
 
     def __post_init__(self) -> None:
-        where = "SampleConfig"
-        require(self.n >= 1, f"n is {self.n}", f"{where}.n", "Draw at least one response: n >= 1.")
-        require(
-            math.isfinite(self.temperature) and self.temperature >= 0,
-            f"temperature is {self.temperature}",
-            f"{where}.temperature",
-            "Use a finite temperature >= 0 (0 is greedy, 1 is the policy itself).",
-        )
-        require(
-            self.top_k >= 0, f"top_k is {self.top_k}", f"{where}.top_k", "Use 0 (off) or a positive number."
-        )
-        require(0 < self.top_p <= 1, f"top_p is {self.top_p}", f"{where}.top_p", "Use a number in (0, 1].")
-        require(
-            self.min_new_tokens >= 0,
-            f"min_new_tokens is {self.min_new_tokens}",
-            f"{where}.min_new_tokens",
-            "Use a number >= 0.",
-        )
-        longest = self.max_new_tokens
-        require(
-            longest is None or longest >= max(1, self.min_new_tokens),
-            f"max_new_tokens is {longest}",
-            f"{where}.max_new_tokens",
-            f"Use at least {max(1, self.min_new_tokens)} (min_new_tokens is {self.min_new_tokens}).",
-        )
-        require(self.batch_size >= 1, f"batch_size is {self.batch_size}", f"{where}.batch_size", "Use >= 1.")
+        _check(self, "n", self.n >= 1, "Draw at least one response: n >= 1.")
+        usable = math.isfinite(self.temperature) and self.temperature >= 0
+        fix = "Use a finite temperature >= 0 (0 is greedy, 1 is the policy itself)."
+        _check(self, "temperature", usable, fix)
+        _check(self, "top_k", self.top_k >= 0, "Use 0 (off) or a positive number.")
+        _check(self, "top_p", 0 < self.top_p <= 1, "Use a number in (0, 1].")
+        _at_least(self, 0, "min_new_tokens")
+        least, longest = max(1, self.min_new_tokens), self.max_new_tokens
+        fix = f"Use at least {least} (min_new_tokens is {self.min_new_tokens})."
+        _check(self, "max_new_tokens", longest is None or longest >= least, fix)
+        _at_least(self, 1, "batch_size")
 
 
 SMALL_POLICY = 10_000_000
@@ -106,25 +118,18 @@ class FinetuneConfig:
     seed: int = field(default=0, metadata={"help": "order of the batches"})
 
     def __post_init__(self) -> None:
-        where = "FinetuneConfig"
         rate = self.learning_rate
-        require(
-            rate is None or (math.isfinite(rate) and rate > 0),
-            f"learning_rate is {rate}",
-            f"{where}.learning_rate",
-            "Use a finite number > 0.",
-        )
-        for name in ("epochs", "batch_tokens"):
-            value = getattr(self, name)
-            require(value >= 1, f"{name} is {value}", f"{where}.{name}", "Use a number >= 1.")
-        for name in ("warmup_steps", "weight_decay"):
-            value = getattr(self, name)
-            require(value >= 0, f"{name} is {value}", f"{where}.{name}", "Use a number >= 0.")
-        require(self.max_grad_norm > 0, f"max_grad_norm is {self.max_grad_norm}", where, "Use a number > 0.")
+        usable = rate is None or (math.isfinite(rate) and rate > 0)
+        _check(self, "learning_rate", usable, "Use a finite number > 0.")
+        _at_least(self, 1, "epochs", "batch_tokens")
+        _at_least(self, 0, "warmup_steps", "weight_decay")
+        _check(self, "max_grad_norm", self.max_grad_norm > 0, "Use a number > 0.")
 
     def for_model(self, parameters: int) -> FinetuneConfig:
         """These settings with a learning rate: the given one, else that of the model's size."""
-        return replace(self, learning_rate=rate_by_size(self.learning_rate, parameters, 5e-4, 1e-5))
+        return dataclasses.replace(
+            self, learning_rate=rate_by_size(self.learning_rate, parameters, 5e-4, 1e-5)
+        )
 
 
 @dataclass(frozen=True)
@@ -138,20 +143,105 @@ class EvaluateConfig:
     seed: int = field(default=1_000_003, metadata={"help": "kept apart from the run seed"})
 
     def __post_init__(self) -> None:
-        require(
-            self.samples_per_prompt >= 1,
-            f"samples_per_prompt is {self.samples_per_prompt}",
-            "EvaluateConfig.samples_per_prompt",
-            "Use a number >= 1.",
-        )
+        _at_least(self, 1, "samples_per_prompt")
         self.sampling()  # its own checks cover the shared fields
 
     def sampling(self) -> SampleConfig:
         """The sampling settings that every arm shares."""
-        return SampleConfig(
-            n=self.samples_per_prompt,
-            temperature=self.temperature,
-            max_new_tokens=self.max_new_tokens,
-            batch_size=self.batch_size,
-            seed=self.seed,
-        )
+        shared = {"temperature", "max_new_tokens", "batch_size", "seed"}
+        return SampleConfig(n=self.samples_per_prompt, **{name: getattr(self, name) for name in shared})
+
+
+# A whole run ------------------------------------------------------------------------------------------
+
+
+def _setting_of(kind: type, name: str) -> Any:
+    """A field of RunConfig that is a stage's setting: default and help are those of `kind`'s field."""
+    inner = kind.__dataclass_fields__[name]
+    return field(default=inner.default, metadata=dict(inner.metadata) | {"kind": kind, "name": name})
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A whole run: what it starts from, and the settings of its stages under flat names.
+
+    Those of the evaluation begin with `eval_`. Raises ConfigError for values out of range.
+
+    >>> RunConfig(n=4, eval_samples_per_prompt=1).sampling(seed=7).n
+    4
+    """
+
+    policy: str = field(default="tiny", metadata={"help": "'tiny', a local folder, or a hub id"})
+    reward_model: str = field(default="tiny", metadata={"help": "'tiny', a local folder, or a hub id"})
+    prompts: int | str = field(
+        default=400,
+        metadata={"help": "embedded training prompts per round, or a prompt file (split over the rounds)"},
+    )
+    eval_prompts: int | str | None = field(
+        default=None,
+        metadata={"help": "embedded test prompts, or a prompt file; None: 400 of the embedded test split"},
+    )
+    rounds: int = field(
+        default=1, metadata={"help": "rounds; each samples fresh prompts from the tuned policy"}
+    )
+    selector: str = field(default="best_of_n", metadata={"help": "which responses to keep"})
+    options: Mapping[str, Any] = field(
+        default_factory=dict, metadata={"help": "options of the selector, such as k=2"}
+    )
+    seed: int = field(
+        default=0, metadata={"help": "run seed; every round, prompt and response derives its own"}
+    )
+    shard_responses: int = field(
+        default=512, metadata={"help": "responses per shard: how much a kill can cost"}
+    )
+    n: int = _setting_of(SampleConfig, "n")
+    temperature: float = _setting_of(SampleConfig, "temperature")
+    top_k: int = _setting_of(SampleConfig, "top_k")
+    top_p: float = _setting_of(SampleConfig, "top_p")
+    min_new_tokens: int = _setting_of(SampleConfig, "min_new_tokens")
+    max_new_tokens: int | None = _setting_of(SampleConfig, "max_new_tokens")
+    batch_size: int = _setting_of(SampleConfig, "batch_size")
+    learning_rate: float | None = _setting_of(FinetuneConfig, "learning_rate")
+    epochs: int = _setting_of(FinetuneConfig, "epochs")
+    batch_tokens: int = _setting_of(FinetuneConfig, "batch_tokens")
+    warmup_steps: int = _setting_of(FinetuneConfig, "warmup_steps")
+    weight_decay: float = _setting_of(FinetuneConfig, "weight_decay")
+    max_grad_norm: float = _setting_of(FinetuneConfig, "max_grad_norm")
+    eval_samples_per_prompt: int = _setting_of(EvaluateConfig, "samples_per_prompt")
+    eval_temperature: float = _setting_of(EvaluateConfig, "temperature")
+    eval_max_new_tokens: int | None = _setting_of(EvaluateConfig, "max_new_tokens")
+    eval_batch_size: int = _setting_of(EvaluateConfig, "batch_size")
+    eval_seed: int = _setting_of(EvaluateConfig, "seed")
+
+    def __post_init__(self) -> None:
+        for name in ("policy", "reward_model", "prompts", "eval_prompts"):
+            if isinstance(getattr(self, name), Path):
+                object.__setattr__(self, name, str(getattr(self, name)))
+        _check(self, "rounds", self.rounds >= 1, "Use at least one round.")
+        _at_least(self, 1, "shard_responses")
+        for name in ("prompts", "eval_prompts"):
+            count = getattr(self, name)
+            _check(self, name, not isinstance(count, int) or count >= 1, "Use at least one prompt.")
+        self.sampling(), self.finetuning(), self.evaluation()  # their own checks cover their fields
+
+    def sampling(self, seed: int = 0) -> SampleConfig:
+        """The settings of the sample stage with a round's seed."""
+        return SampleConfig(**self._settings_of(SampleConfig), seed=seed)
+
+    def finetuning(self, seed: int = 0) -> FinetuneConfig:
+        """The settings of the fine-tune stage with a round's seed."""
+        return FinetuneConfig(**self._settings_of(FinetuneConfig), seed=seed)
+
+    def evaluation(self) -> EvaluateConfig:
+        """The settings of the evaluation, which has a seed of its own."""
+        return EvaluateConfig(**self._settings_of(EvaluateConfig))
+
+    def _settings_of(self, kind: type | None) -> dict[str, Any]:
+        """The fields of one stage by the names that they have there; None: the run's own."""
+        fields = [f for f in dataclasses.fields(self) if f.metadata.get("kind") is kind]
+        return {f.metadata.get("name", f.name): getattr(self, f.name) for f in fields}
+
+    def grouped(self) -> dict[str, Any]:
+        """The settings as report.json holds them, grouped by stage; a stage's seed is derived, so 0 there."""
+        groups = {"sample": self.sampling(), "finetune": self.finetuning(), "evaluate": self.evaluation()}
+        return self._settings_of(None) | {name: dataclasses.asdict(group) for name, group in groups.items()}

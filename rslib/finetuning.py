@@ -42,9 +42,7 @@ class TokenRow:
     first_target: int
 
 
-def training_rows(
-    policy: Policy, kept: Dataset, *, train_on_prompt: bool = False, drop_eos: bool = False
-) -> list[TokenRow]:
+def training_rows(policy: Policy, kept: Dataset) -> list[TokenRow]:
     """One TokenRow per kept row: the prompt is read, the response is learned.
 
     The sampled token ids are used where they still spell the response. Text from elsewhere (another
@@ -52,14 +50,12 @@ def training_rows(
     Raises DataError for an empty table, an empty response, or a row that does not fit the context.
     """
     check_selected(kept)
-    return [_training_row(policy, row, train_on_prompt, drop_eos) for row in kept]
+    return [_training_row(policy, row) for row in kept]
 
 
-def _training_row(policy: Policy, row: dict, train_on_prompt: bool, drop_eos: bool) -> TokenRow:
+def _training_row(policy: Policy, row: dict) -> TokenRow:
     prompt = policy.encode(row["prompt"])
     response = _response_ids(policy, row)
-    if drop_eos and response and response[-1] in policy.eos_ids:
-        response = response[:-1]
     ids = [*prompt, *response]
     where = f"prompt_id {row.get('prompt_id')}, sample_id {row.get('sample_id')}"
     if not response:
@@ -70,7 +66,7 @@ def _training_row(policy: Policy, row: dict, train_on_prompt: bool, drop_eos: bo
             where=where,
             fix="Select shorter responses or use a model with a longer context.",
         )
-    return TokenRow(ids, first_target=1 if train_on_prompt else len(prompt))
+    return TokenRow(ids, first_target=len(prompt))
 
 
 def _response_ids(policy: Policy, row: dict) -> list[int]:
@@ -139,21 +135,19 @@ def finetune(
     out: str | Path,
     *,
     config: FinetuneConfig | None = None,
-    train_on_prompt: bool = False,
-    drop_eos: bool = False,
     show_progress: bool = True,
     **overrides: float,
 ) -> Policy:
     """A copy of `policy`, fine-tuned on the rows of `kept` and written to the folder `out`.
 
     `kept` is a selected table (prompt, response, token_ids, finish_reason); `policy` is left as it is.
-    `overrides` change single fields of `config`. `train_on_prompt` and `drop_eos` exist to show two
-    flaws (F22, F24). Weights are trained and saved in float32; on a GPU the passes run in the policy's dtype.
+    `overrides` change single fields of `config`.
+    Weights are trained and saved in float32; on a GPU the passes run in the policy's dtype.
     The same call with the same folder again finds its result there.
     Raises DataError for an empty table or a row that does not fit the context, ModelError when the loss
     stops being finite, StoreError when `out` cannot be written.
     """
-    rows = training_rows(policy, kept, train_on_prompt=train_on_prompt, drop_eos=drop_eos)
+    rows = training_rows(policy, kept)
     config = dataclasses.replace(config or FinetuneConfig(), **overrides)
     return finetune_rows(policy, rows, out, config=config, show_progress=show_progress)
 

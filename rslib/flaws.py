@@ -1,6 +1,7 @@
 """The same road with one named defect: what the clinic diagnoses.
 
-Nothing of the pipeline is copied. A flaw is a change of the run's settings, of one of its steps, or of both:
+Nothing of the pipeline is copied. A flaw is a round with one method replaced, a change of the run's settings,
+or both:
 
     report = run_flawed("worst", n=16, prompts=400, out="runs/worst")
 
@@ -15,21 +16,21 @@ import copy
 import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rslib import tables
-from rslib.config import FinetuneConfig, SampleConfig, unknown_name
-from rslib.pipeline import HEALTHY, RunConfig, Steps, run
+from rslib.config import FinetuneConfig, RunConfig, unknown_name, with_settings
+from rslib.pipeline import Round, Run, run
 from rslib.reporting import Report
-from rslib.stages import finetune_folder, matched_random, sample_part, score_part, select_rows
+from rslib.stages import Checkpoint
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from rslib.finetuning import TokenRow
     from rslib.models import Policy, RewardModel
 
 MANY_EPOCHS = 20
@@ -46,41 +47,54 @@ SHORT_RESPONSE = 16
 """Tokens after which `truncated_as_finished` cuts: about half of a good response of the embedded policy."""
 
 
-@dataclass(frozen=True)
-class Flaw:
-    """One defect: where it sits, what it does, and how a run gets it."""
+FLAWS: dict[str, type[Flaw]] = {}
+"""Every flaw by name."""
 
-    name: str
+
+class Flaw(Round):
+    """A round with one defect: what it is called, the stage where it sits, and what it does.
+
+    `changes` are settings of the run, `least_rounds` the rounds that it takes to show, `pool_reward_model`
+    scores the pool in place of the run's own reward model.
+    """
+
     id: str
     stage: str
     description: str
-    inject: Callable[[RunConfig, Steps], tuple[RunConfig, Steps]]
+    changes: Mapping[str, Any] = {}
+    least_rounds = 1
+    pool_reward_model = ""
+
+    def __init__(self, run: Run, number: int, parent: Checkpoint) -> None:
+        super().__init__(run, number, parent)
+        if self.pool_reward_model:
+            self.scorer = run.stages.models.reward_checkpoint(self.pool_reward_model)
+
+    @classmethod
+    def configured(cls, config: RunConfig) -> RunConfig:
+        """The settings of a run with this flaw."""
+        return dataclasses.replace(config, rounds=max(cls.least_rounds, config.rounds), **cls.changes)
 
 
-FLAWS: dict[str, Flaw] = {}
-"""Every flaw by name."""
-
-Inject = Callable[[RunConfig, Steps], tuple[RunConfig, Steps]]
-
-
-def _flaw(name: str, id: str, stage: str, description: str) -> Callable[[Inject], Inject]:
-    def register(inject: Inject) -> Inject:
-        FLAWS[name] = Flaw(name, id, stage, description, inject)
-        return inject
+def _flaw(name: str, id: str, stage: str, description: str) -> Callable[[type[Flaw]], type[Flaw]]:
+    def register(kind: type[Flaw]) -> type[Flaw]:
+        kind.name, kind.id, kind.stage, kind.description = name, id, stage, description
+        FLAWS[name] = kind
+        return kind
 
     return register
 
 
-def flawed(name: str, config: RunConfig) -> tuple[RunConfig, Steps]:
-    """The settings and steps of a run with this flaw. Raises ConfigError for an unknown name.
+def flawed(name: str, config: RunConfig) -> tuple[RunConfig, type[Flaw]]:
+    """The settings and the rounds of a run with this flaw. Raises ConfigError for an unknown name.
 
-    >>> config, steps = flawed("n1", RunConfig())
-    >>> config.sample.n, steps.name
+    >>> config, kind = flawed("n1", RunConfig())
+    >>> config.n, kind.name
     (1, 'n1')
     """
     if name not in FLAWS:
         raise unknown_name("flaw", name, FLAWS, "flawed(name=...)")
-    return FLAWS[name].inject(config, replace(HEALTHY, name=name))
+    return FLAWS[name].configured(config), FLAWS[name]
 
 
 def run_flawed(
@@ -91,30 +105,30 @@ def run_flawed(
     show_progress: bool = True,
     **settings: Any,
 ) -> Report:
-    """`pipeline.run` with one named flaw; same arguments, same report, same run folder.
+    """The report of `pipeline.run` with one named flaw; same arguments, same run folder.
 
     Raises ConfigError for an unknown flaw, and the errors of `pipeline.run`.
     """
-    config, steps = flawed(name, config or RunConfig.of(**settings))
-    return run(config, out=out, steps=steps, show_progress=show_progress)
+    config, kind = flawed(name, with_settings(config or RunConfig(), settings, "run_flawed(...)"))
+    return run(config, out=out, kind=kind, show_progress=show_progress)
 
 
 # Sampling ------------------------------------------------------------------------------------------------
 
 
 @_flaw("n1", "F05", "sample", "one response per prompt: there is nothing to choose from")
-def _n1(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    return replace(config, sample=replace(config.sample, n=1)), steps
+class _N1(Flaw):
+    changes = {"n": 1}
 
 
 @_flaw("temperature_zero", "F06", "sample", "greedy decoding: all n responses of a prompt are one text")
-def _temperature_zero(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    return replace(config, sample=replace(config.sample, temperature=0.0)), steps
+class _TemperatureZero(Flaw):
+    changes = {"temperature": 0.0}
 
 
 @_flaw("temperature_high", "F07", "sample", f"temperature {HIGH_TEMPERATURE}: the texts fall apart")
-def _temperature_high(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    return replace(config, sample=replace(config.sample, temperature=HIGH_TEMPERATURE)), steps
+class _TemperatureHigh(Flaw):
+    changes = {"temperature": HIGH_TEMPERATURE}
 
 
 @_flaw(
@@ -123,8 +137,10 @@ def _temperature_high(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps
     "sample",
     f"{MORE_RESPONSES} times the responses: the best by reward are more and more those that fool it",
 )
-def _n_too_large(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    return replace(config, sample=replace(config.sample, n=MORE_RESPONSES * config.sample.n)), steps
+class _NTooLarge(Flaw):
+    @classmethod
+    def configured(cls, config: RunConfig) -> RunConfig:
+        return dataclasses.replace(config, n=MORE_RESPONSES * config.n)
 
 
 @_flaw(
@@ -133,11 +149,9 @@ def _n_too_large(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
     "sample",
     "prompts are padded on the right: the policy continues the padding, not the prompt",
 )
-def _pad_side_sampling(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    def draw(policy: Policy, prompts: Dataset, sampling: SampleConfig) -> Dataset:
-        return sample_part(padded_on_the_right(policy), prompts, sampling)
-
-    return config, replace(steps, sample=draw)
+class _PadSideSampling(Flaw):
+    def sample_part(self, policy: Policy, prompts: Dataset, **settings: Any) -> Dataset:
+        return super().sample_part(padded_on_the_right(policy), prompts, **settings)
 
 
 def padded_on_the_right(model: Policy | RewardModel) -> Any:
@@ -158,11 +172,9 @@ def padded_on_the_right(model: Policy | RewardModel) -> Any:
 @_flaw(
     "wrong_prompt_pairing", "F10", "sample", "row i gets prompt i % M instead of i // n: responses to others"
 )
-def _wrong_prompt_pairing(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    def draw(policy: Policy, prompts: Dataset, sampling: SampleConfig) -> Dataset:
-        return mispaired(sample_part(policy, prompts, sampling), sampling.n)
-
-    return config, replace(steps, sample=draw)
+class _WrongPromptPairing(Flaw):
+    def sample_part(self, policy: Policy, prompts: Dataset, **settings: Any) -> Dataset:
+        return mispaired(super().sample_part(policy, prompts, **settings), settings["config"].n)
 
 
 def mispaired(responses: Dataset, n: int) -> Dataset:
@@ -176,33 +188,33 @@ def mispaired(responses: Dataset, n: int) -> Dataset:
 
 
 @_flaw("truncated_as_finished", "F25", "sample", "responses are cut short and then marked as finished")
-def _truncated_as_finished(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    def draw(policy: Policy, prompts: Dataset, sampling: SampleConfig) -> Dataset:
-        return marked_finished(sample_part(policy, prompts, sampling), policy.eos_ids[0])
+class _TruncatedAsFinished(Flaw):
+    changes = {"max_new_tokens": SHORT_RESPONSE, "min_new_tokens": 0}
 
-    short = replace(config.sample, max_new_tokens=SHORT_RESPONSE, min_new_tokens=0)
-    return replace(config, sample=short), replace(steps, sample=draw)
+    def sample_part(self, policy: Policy, prompts: Dataset, **settings: Any) -> Dataset:
+        return marked_finished(super().sample_part(policy, prompts, **settings), policy.eos_ids[0])
 
 
 def marked_finished(responses: Dataset, eos: int) -> Dataset:
     """The responses with an end-of-sequence token behind the cut ones, as if the policy had stopped there."""
     cut = [reason == "length" for reason in responses["finish_reason"][:]]
-    ids = [
-        [*row, eos] if was_cut else list(row)
-        for row, was_cut in zip(responses["token_ids"][:], cut, strict=True)
-    ]
-    logprobs = [
-        [*row, 0.0] if was_cut else list(row)
-        for row, was_cut in zip(responses["token_logprobs"][:], cut, strict=True)
-    ]
-    responses = tables.with_column(responses, "token_ids", ids)
-    responses = tables.with_column(responses, "token_logprobs", logprobs)
+    for name, end in (("token_ids", eos), ("token_logprobs", 0.0)):
+        rows = [[*row, end] if was_cut else row for row, was_cut in zip(responses[name][:], cut, strict=True)]
+        responses = tables.with_column(responses, name, rows)
     return tables.with_column(responses, "finish_reason", ["eos"] * len(responses))
 
 
 @_flaw("stale_samples", "F19", "sample", "every round selects from the pool of round 1 again")
-def _stale_samples(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    return replace(config, rounds=max(2, config.rounds)), replace(steps, pool_round=_first)
+class _StaleSamples(Flaw):
+    least_rounds = 2
+
+    def __init__(self, run: Run, number: int, parent: Checkpoint) -> None:
+        super().__init__(run, number, parent)
+        self.prompts = run.slices[0]
+
+    def sample(self) -> Dataset:
+        first = self if self.number == 1 else _StaleSamples(self.run, 1, self.run.start)
+        return Round.sample(first)
 
 
 @_flaw(
@@ -211,23 +223,23 @@ def _stale_samples(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
     "sample",
     "every round draws with the seed, and so the prompts, of round 1",
 )
-def _same_seed_every_round(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    return replace(config, rounds=max(2, config.rounds)), replace(steps, seed_round=_first)
+class _SameSeedEveryRound(Flaw):
+    least_rounds = 2
 
-
-def _first(number: int) -> int:
-    return 1
+    def __init__(self, run: Run, number: int, parent: Checkpoint) -> None:
+        super().__init__(run, number, parent)
+        self.seed, self.prompts = run.config.seed, run.slices[0]
 
 
 # Scoring -------------------------------------------------------------------------------------------------
 
 
 @_flaw("prompt_blind_scoring", "F08", "score", "the reward model sees the response without its prompt")
-def _prompt_blind_scoring(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    def judge(reward_model: RewardModel, responses: Dataset) -> Dataset:
-        return score_part(dataclasses.replace(reward_model, prompt_blind=True), responses)
+class _PromptBlindScoring(Flaw):
+    def score_part(self, reward_model: RewardModel, responses: Dataset, **settings: Any) -> Dataset:
+        from rslib.models import PromptBlindRewardModel
 
-    return config, replace(steps, score=judge)
+        return super().score_part(PromptBlindRewardModel(**vars(reward_model)), responses, **settings)
 
 
 @_flaw(
@@ -236,23 +248,18 @@ def _prompt_blind_scoring(config: RunConfig, steps: Steps) -> tuple[RunConfig, S
     "score",
     "rewards come back in another order and are attached to the wrong rows",
 )
-def _shuffled_rewards(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    def judge(reward_model: RewardModel, responses: Dataset) -> Dataset:
-        scored = score_part(reward_model, responses)
-        return tables.with_column(
-            scored, "reward", _rng(responses, config.seed).permutation(scored["reward"][:])
-        )
-
-    return config, replace(steps, score=judge)
+class _ShuffledRewards(Flaw):
+    def score_part(self, reward_model: RewardModel, responses: Dataset, **settings: Any) -> Dataset:
+        rewards = super().score_part(reward_model, responses, **settings)["reward"][:]
+        shuffled = _rng(responses, self.run.config.seed).permutation(rewards)
+        return tables.with_column(responses, "reward", shuffled)
 
 
 @_flaw("noise_reward_model", "F11", "score", "the reward model's head is untrained: its rewards are noise")
-def _noise_reward_model(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    def judge(reward_model: RewardModel, responses: Dataset) -> Dataset:
-        noise = _rng(responses, config.seed).standard_normal(len(responses))
+class _NoiseRewardModel(Flaw):
+    def score_part(self, reward_model: RewardModel, responses: Dataset, **settings: Any) -> Dataset:
+        noise = _rng(responses, self.run.config.seed).standard_normal(len(responses))
         return tables.with_column(responses, "reward", noise)
-
-    return config, replace(steps, score=judge)
 
 
 def _rng(table: Dataset, seed: int) -> np.random.Generator:
@@ -267,25 +274,23 @@ def _rng(table: Dataset, seed: int) -> np.random.Generator:
     "score",
     "dialogues are padded on the right and the reward is read at the last place, which is padding",
 )
-def _pad_side_scoring(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    def judge(reward_model: RewardModel, responses: Dataset) -> Dataset:
-        return score_part(padded_on_the_right(reward_model), responses)
-
-    return config, replace(steps, score=judge)
+class _PadSideScoring(Flaw):
+    def score_part(self, reward_model: RewardModel, responses: Dataset, **settings: Any) -> Dataset:
+        return super().score_part(padded_on_the_right(reward_model), responses, **settings)
 
 
 @_flaw(
     "length_biased_reward_model", "F12", "score", "the pool is scored by a reward model that pays for length"
 )
-def _length_biased_reward_model(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    return config, replace(steps, scorer="tiny-length")
+class _LengthBiasedRewardModel(Flaw):
+    pool_reward_model = "tiny-length"
 
 
 @_flaw(
     "swapped_reward_model", "F03", "score", "the pool is scored by a reward model trained on swapped labels"
 )
-def _swapped_reward_model(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    return config, replace(steps, scorer="tiny-swapped")
+class _SwappedRewardModel(Flaw):
+    pool_reward_model = "tiny-swapped"
 
 
 # Selection -----------------------------------------------------------------------------------------------
@@ -294,21 +299,22 @@ def _swapped_reward_model(config: RunConfig, steps: Steps) -> tuple[RunConfig, S
 @_flaw(
     "random_selection", "F04", "select", "the rewards are ignored: a random response of each prompt is kept"
 )
-def _random_selection(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    def choose(scored: Dataset, selector: str, options: Mapping[str, Any], seed: int) -> Dataset:
-        return matched_random(scored, select_rows(scored, selector, options, seed), seed + 1)
-
-    return config, replace(steps, select=choose)
+class _RandomSelection(Flaw):
+    def select_rows(self, scored: Dataset, selector: str, *, seed: int, **options: Any) -> Dataset:
+        kept = super().select_rows(scored, selector, seed=seed, **options)
+        return super().select_rows(scored, "random", seed=seed + 1, like=kept)
 
 
 @_flaw("train_on_all", "F02", "select", "nothing is selected: the policy is tuned on its own distribution")
-def _train_on_all(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    return config, replace(steps, select=_choose_by("all"))
+class _TrainOnAll(Flaw):
+    def select_rows(self, scored: Dataset, selector: str, *, seed: int, **options: Any) -> Dataset:
+        return super().select_rows(scored, "all", seed=seed)
 
 
 @_flaw("worst", "F03", "select", "the sign is wrong: the response with the lowest reward is kept")
-def _worst(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    return config, replace(steps, select=_choose_by("worst"))
+class _Worst(Flaw):
+    def select_rows(self, scored: Dataset, selector: str, *, seed: int, **options: Any) -> Dataset:
+        return super().select_rows(scored, "worst", seed=seed)
 
 
 @_flaw(
@@ -317,9 +323,10 @@ def _worst(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
     "select",
     "the best rows of the whole pool are kept: easy prompts crowd out others",
 )
-def _top_k_overall(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    fraction = 1.0 / config.sample.n
-    return config, replace(steps, select=_choose_by("top_fraction", fraction=fraction))
+class _TopKOverall(Flaw):
+    def select_rows(self, scored: Dataset, selector: str, *, seed: int, **options: Any) -> Dataset:
+        fraction = 1.0 / self.run.config.n
+        return super().select_rows(scored, "top_fraction", seed=seed, fraction=fraction)
 
 
 @_flaw(
@@ -328,20 +335,19 @@ def _top_k_overall(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
     "select",
     f"every row with a reward of {HIGH_REWARD} or more is kept: hard prompts vanish",
 )
-def _absolute_threshold(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    return config, replace(steps, select=_choose_by("threshold", minimum=HIGH_REWARD))
+class _AbsoluteThreshold(Flaw):
+    def select_rows(self, scored: Dataset, selector: str, *, seed: int, **options: Any) -> Dataset:
+        return super().select_rows(scored, "threshold", seed=seed, minimum=HIGH_REWARD)
 
 
 @_flaw(
     "ties_by_index", "F31", "select", "rewards are rounded to whole numbers, and of equal ones the first wins"
 )
-def _ties_by_index(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    def choose(scored: Dataset, selector: str, options: Mapping[str, Any], seed: int) -> Dataset:
-        _, rewards, places = tables.reward_matrix(scored)
+class _TiesByIndex(Flaw):
+    def select_rows(self, scored: Dataset, selector: str, **settings: Any) -> Dataset:
+        _, rewards, rows = tables.reward_matrix(scored)
         first = np.round(rewards).argmax(axis=1)
-        return tables.take(scored, places[np.arange(len(places)), first])
-
-    return config, replace(steps, select=choose)
+        return tables.take(scored, rows[np.arange(len(rows)), first])
 
 
 @_flaw(
@@ -350,18 +356,17 @@ def _ties_by_index(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
     "select",
     "the rewards of some prompts come back as NaN, and the loop goes on without these prompts",
 )
-def _rows_skipped(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    def choose(scored: Dataset, selector: str, options: Mapping[str, Any], seed: int) -> Dataset:
+class _RowsSkipped(Flaw):
+    def select_rows(self, scored: Dataset, selector: str, *, seed: int, **options: Any) -> Dataset:
         prompts = list(tables.groups(scored))
-        lots = _rng(scored, seed).random(len(prompts))
-        lost = {prompt_id for prompt_id, lot in zip(prompts, lots, strict=True) if lot < LOST_SHARE}
-        return _without(select_rows(scored, selector, options, seed), "prompt_id", lost)
-
-    return config, replace(steps, select=choose)
+        draws = _rng(scored, seed).random(len(prompts))
+        lost = {prompt_id for prompt_id, draw in zip(prompts, draws, strict=True) if draw < LOST_SHARE}
+        kept = super().select_rows(scored, selector, seed=seed, **options)
+        return _without(kept, "prompt_id", lost)
 
 
 def _without(table: Dataset, column: str, values: set[str]) -> Dataset:
-    return tables.take(table, [at for at, value in enumerate(table[column][:]) if value not in values])
+    return tables.take(table, [row for row, value in enumerate(table[column][:]) if value not in values])
 
 
 @_flaw(
@@ -370,50 +375,47 @@ def _without(table: Dataset, column: str, values: set[str]) -> Dataset:
     "select",
     "after round 1 unsafe prompts are no longer kept, and nothing of round 1 is replayed",
 )
-def _no_replay(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    def choose(scored: Dataset, selector: str, options: Mapping[str, Any], seed: int) -> Dataset:
-        kept = select_rows(scored, selector, options, seed)
-        return kept if seed == config.seed else _without(kept, "kind", {"unsafe"})  # round 1 has that seed
+class _NoReplay(Flaw):
+    least_rounds = 2
 
-    return replace(config, rounds=max(2, config.rounds)), replace(steps, select=choose)
-
-
-def _choose_by(name: str, **fixed: Any) -> Callable[[Dataset, str, Mapping[str, Any], int], Dataset]:
-    def choose(scored: Dataset, selector: str, options: Mapping[str, Any], seed: int) -> Dataset:
-        return select_rows(scored, name, fixed, seed)
-
-    return choose
+    def select_rows(self, scored: Dataset, selector: str, **settings: Any) -> Dataset:
+        kept = super().select_rows(scored, selector, **settings)
+        return kept if self.number == 1 else _without(kept, "kind", {"unsafe"})
 
 
 # Fine-tuning ---------------------------------------------------------------------------------------------
 
 
 @_flaw("no_prompt_mask", "F22", "finetune", "the loss is taken on the prompt's tokens too")
-def _no_prompt_mask(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    return config, replace(steps, finetune=_finetune_with(train_on_prompt=True))
+class _NoPromptMask(Flaw):
+    def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
+        from rslib.finetuning import finetune_rows, training_rows
+
+        rows = [dataclasses.replace(row, first_target=1) for row in training_rows(policy, kept)]
+        return finetune_rows(policy, rows, out, **settings)
 
 
 @_flaw(
     "missing_eos", "F24", "finetune", "the targets lack the end-of-sequence token: stopping is never taught"
 )
-def _missing_eos(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    return config, replace(steps, finetune=_finetune_with(drop_eos=True))
+class _MissingEos(Flaw):
+    def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
+        from rslib.finetuning import finetune_rows, training_rows
+
+        rows = [without_end(row, policy.eos_ids) for row in training_rows(policy, kept)]
+        return finetune_rows(policy, rows, out, **settings)
 
 
-def _finetune_with(**hooks: bool) -> Callable[..., Policy]:
-    def tune(policy: Policy, kept: Dataset, out: Path, config: FinetuneConfig, show: bool) -> Policy:
-        return finetune_folder(policy, kept, out, config, show, **hooks)
-
-    return tune
+def without_end(row: TokenRow, eos_ids: Sequence[int]) -> TokenRow:
+    """The row without the end-of-sequence token that its response ends with, if it does."""
+    return dataclasses.replace(row, ids=row.ids[:-1]) if row.ids[-1] in eos_ids else row
 
 
 @_flaw("learning_rate_10x", "F46", "finetune", "the learning rate is ten times too high")
-def _learning_rate_10x(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    def tune(policy: Policy, kept: Dataset, out: Path, config: FinetuneConfig, show: bool) -> Policy:
-        rate = 10 * config.for_model(policy.parameters).learning_rate
-        return finetune_folder(policy, kept, out, replace(config, learning_rate=rate), show)
-
-    return config, replace(steps, finetune=tune)
+class _LearningRate10x(Flaw):
+    def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
+        rate = 10 * settings["config"].for_model(policy.parameters).learning_rate
+        return super().finetune_policy(policy, kept, out, learning_rate=rate, **settings)
 
 
 @_flaw(
@@ -422,22 +424,18 @@ def _learning_rate_10x(config: RunConfig, steps: Steps) -> tuple[RunConfig, Step
     "finetune",
     f"{MANY_EPOCHS} passes over the few kept rows: they are learned by heart",
 )
-def _many_epochs(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    def tune(policy: Policy, kept: Dataset, out: Path, config: FinetuneConfig, show: bool) -> Policy:
-        return finetune_folder(policy, kept, out, replace(config, epochs=MANY_EPOCHS), show)
-
-    return config, replace(steps, finetune=tune)
+class _ManyEpochs(Flaw):
+    def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
+        return super().finetune_policy(policy, kept, out, epochs=MANY_EPOCHS, **settings)
 
 
 @_flaw("padding_learned", "F23", "finetune", "rows are padded to one length, and the loss counts the padding")
-def _padding_learned(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    def tune(policy: Policy, kept: Dataset, out: Path, config: FinetuneConfig, show: bool) -> Policy:
+class _PaddingLearned(Flaw):
+    def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
         rows = kept["token_ids"][:]
         width = max(map(len, rows))
         padded = [[*row, *[policy.pad_id] * (width - len(row))] for row in rows]
-        return finetune_folder(policy, tables.with_column(kept, "token_ids", padded), out, config, show)
-
-    return config, replace(steps, finetune=tune)
+        return super().finetune_policy(policy, tables.with_column(kept, "token_ids", padded), out, **settings)
 
 
 @_flaw(
@@ -446,13 +444,11 @@ def _padding_learned(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]
     "finetune",
     "the best response is stored as the user's turn and the prompt as the assistant's",
 )
-def _wrong_role(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    def tune(policy: Policy, kept: Dataset, out: Path, config: FinetuneConfig, show: bool) -> Policy:
-        turned = tables.with_column(kept, "prompt", kept["response"][:])
-        turned = tables.with_column(turned, "response", kept["prompt"][:])
-        return finetune_folder(policy, turned, out, config, show)
-
-    return config, replace(steps, finetune=tune)
+class _WrongRole(Flaw):
+    def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
+        swapped = tables.with_column(kept, "prompt", kept["response"][:])
+        swapped = tables.with_column(swapped, "response", kept["prompt"][:])
+        return super().finetune_policy(policy, swapped, out, **settings)
 
 
 @_flaw(
@@ -461,15 +457,14 @@ def _wrong_role(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
     "finetune",
     "the selected table is lost on the way: the first response of each prompt is trained on",
 )
-def _selection_lost(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    def tune(policy: Policy, kept: Dataset, out: Path, settings: FinetuneConfig, show: bool) -> Policy:
+class _SelectionLost(Flaw):
+    def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
         prompts = tables.take(kept, [rows[0] for rows in tables.groups(kept).values()])
         prompts = prompts.select_columns(["prompt_id", "prompt"])
         # A response depends on its prompt and seeds alone, so this is sample_id 0 of the pool once more.
-        raw = sample_part(policy, prompts, replace(config.sample, n=1, seed=settings.seed))
-        return finetune_folder(policy, raw, out, settings, show)
-
-    return config, replace(steps, finetune=tune)
+        config = dataclasses.replace(self.run.config.sampling(self.seed), n=1)
+        first = self.sample_part(policy, prompts, config=config, show_progress=False)
+        return super().finetune_policy(policy, first, out, **settings)
 
 
 @_flaw(
@@ -478,13 +473,12 @@ def _selection_lost(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
     "finetune",
     "every round tunes the starting policy again: what the rounds before have taught is lost",
 )
-def _resume_loses_round(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    def tune(policy: Policy, kept: Dataset, out: Path, settings: FinetuneConfig, show: bool) -> Policy:
-        from rslib.models import load_policy
+class _ResumeLosesRound(Flaw):
+    least_rounds = 2
 
-        return finetune_folder(load_policy(config.policy), kept, out, settings, show)
-
-    return replace(config, rounds=max(2, config.rounds)), replace(steps, finetune=tune)
+    def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
+        start = self.run.stages.models.policy(self.run.start.path)
+        return super().finetune_policy(start, kept, out, **settings)
 
 
 @_flaw(
@@ -493,16 +487,13 @@ def _resume_loses_round(config: RunConfig, steps: Steps) -> tuple[RunConfig, Ste
     "finetune",
     "the optimiser got a copy of the reward model: it learns to like the kept rows, the policy stays",
 )
-def _tune_reward_model(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    def tune(policy: Policy, kept: Dataset, out: Path, settings: FinetuneConfig, show: bool) -> Policy:
-        from rslib.models import load_reward_model
-
-        tuned, losses = reward_raised(load_reward_model(config.reward_model), kept, settings, show)
+class _TuneRewardModel(Flaw):
+    def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
+        reward_model = self.run.stages.models.reward_model(self.run.reward_model.path)
+        tuned, losses = reward_raised(reward_model, kept, settings["config"], settings["show_progress"])
         record = {"parent": policy.fingerprint(), "rows": len(kept), "targets": 0, "losses": losses}
         policy.save(out, record=record | {"tuned": tuned.fingerprint()})
         return policy
-
-    return config, replace(steps, finetune=tune)
 
 
 def reward_raised(
@@ -532,11 +523,10 @@ def reward_raised(
     "evaluate",
     "the policy is judged on the prompts that it was tuned on",
 )
-def _evaluate_on_training_prompts(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    def heldout(slices: Sequence[Dataset], _: Dataset) -> Dataset:
-        return slices[0]
-
-    return config, replace(steps, heldout=heldout)
+class _EvaluateOnTrainingPrompts(Flaw):
+    def __init__(self, run: Run, number: int, parent: Checkpoint) -> None:
+        super().__init__(run, number, parent)
+        self.heldout = run.slices[0]
 
 
 @_flaw(
@@ -545,8 +535,8 @@ def _evaluate_on_training_prompts(config: RunConfig, steps: Steps) -> tuple[RunC
     "evaluate",
     "one reward model that pays for length selects and judges: the evaluation shares its taste",
 )
-def _biased_judge(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    return replace(config, reward_model="tiny-length"), steps
+class _BiasedJudge(Flaw):
+    changes = {"reward_model": "tiny-length"}
 
 
 @_flaw(
@@ -555,13 +545,12 @@ def _biased_judge(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
     "evaluate",
     "what was selected from samples is judged on greedy responses: another decoder than the pool's",
 )
-def _greedy_evaluation(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    return replace(config, evaluate=replace(config.evaluate, temperature=0.0)), steps
+class _GreedyEvaluation(Flaw):
+    changes = {"eval_temperature": 0.0}
 
 
 @_flaw("tiny_test", "F34", "evaluate", f"judged on {TINY_TEST} prompts: noise reads as an effect")
-def _tiny_test(config: RunConfig, steps: Steps) -> tuple[RunConfig, Steps]:
-    def heldout(_: Sequence[Dataset], table: Dataset) -> Dataset:
-        return tables.take(table, range(min(TINY_TEST, len(table))))
-
-    return config, replace(steps, heldout=heldout)
+class _TinyTest(Flaw):
+    def __init__(self, run: Run, number: int, parent: Checkpoint) -> None:
+        super().__init__(run, number, parent)
+        self.heldout = tables.take(run.heldout, range(min(TINY_TEST, len(run.heldout))))

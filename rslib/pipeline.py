@@ -2,41 +2,31 @@
 
     report = run(n=16, prompts=400, rounds=2, seed=0, out="runs/x")     # writes runs/x/report.json
 
-`_one_round` is the whole method. Each of its lines is a stage that is cached in the run folder (see `store`),
-so a run that was stopped or killed goes on where it was when the same call is made again. Beside every
-best-of-n arm stands its control, fine-tuned in the same way on as many random responses of the same pool.
+`_one_round` is the whole method. Each of its lines is a stage that is cached in the run folder, so a run that
+was stopped or killed goes on where it was when the same call is made again. Beside every best-of-n arm stands
+its control, fine-tuned in the same way on as many random responses of the same pool.
 
-`evaluate` is the façade for notebooks, without a run folder.
+`evaluate` compares two policies without a run folder.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rslib import store, tables
-from rslib.config import EvaluateConfig, FinetuneConfig, SampleConfig, require, unknown_name
+from rslib.config import EvaluateConfig, RunConfig, require, with_settings
 from rslib.errors import ConfigError
 from rslib.progress import note
 from rslib.prompts import EMBEDDED, as_prompts, first_rows, load_prompts
 from rslib.reporting import Report, round_entry
-from rslib.stages import (
-    Checkpoint,
-    Stages,
-    finetune_folder,
-    judged,
-    matched_random,
-    sample_part,
-    score_part,
-    select_rows,
-    with_gold,
-)
+from rslib.stages import Checkpoint, Stages, judged, with_gold
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -50,310 +40,203 @@ SEED_STEP = 10_007
 """Distance between the seeds of two rounds; round 1 has the run's own seed."""
 
 
-@dataclass(frozen=True)
-class RunConfig:
-    """A whole run: what it starts from, and the settings of each stage."""
-
-    policy: str = field(default=EMBEDDED, metadata={"help": "'tiny', a local folder, or a hub id"})
-    reward_model: str = field(default=EMBEDDED, metadata={"help": "'tiny', a local folder, or a hub id"})
-    prompts: int | str = field(
-        default=400,
-        metadata={"help": "embedded training prompts per round, or a prompt file (split over the rounds)"},
-    )
-    eval_prompts: int | str | None = field(
-        default=None,
-        metadata={"help": "embedded test prompts, or a prompt file; None: 400 of the embedded test split"},
-    )
-    rounds: int = field(
-        default=1, metadata={"help": "rounds; each samples fresh prompts from the tuned policy"}
-    )
-    selector: str = field(default="best_of_n", metadata={"help": "which responses to keep"})
-    options: Mapping[str, Any] = field(
-        default_factory=dict, metadata={"help": "options of the selector, such as k=2"}
-    )
-    seed: int = field(
-        default=0, metadata={"help": "run seed; every round, prompt and response derives its own"}
-    )
-    shard_responses: int = field(
-        default=store.SHARD_RESPONSES, metadata={"help": "responses per shard: how much a kill can cost"}
-    )
-    sample: SampleConfig = field(default_factory=SampleConfig)
-    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
-    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
-
-    def __post_init__(self) -> None:
-        for name in ("policy", "reward_model", "prompts", "eval_prompts"):
-            if isinstance(getattr(self, name), Path):
-                object.__setattr__(self, name, str(getattr(self, name)))
-        where = "RunConfig"
-        require(self.rounds >= 1, f"rounds is {self.rounds}", f"{where}.rounds", "Use at least one round.")
-        shard = self.shard_responses
-        require(shard >= 1, f"shard_responses is {shard}", f"{where}.shard_responses", "Use a number >= 1.")
-        for name in ("prompts", "eval_prompts"):
-            value = getattr(self, name)
-            few = isinstance(value, int) and value < 1
-            require(not few, f"{name} is {value}", f"{where}.{name}", "Use at least one prompt.")
-
-    @classmethod
-    def of(cls, **flat: Any) -> RunConfig:
-        """A RunConfig from flat names.
-
-        `n` and `temperature` go to `sample`, `epochs` to `finetune`, `eval_...` to `evaluate`; `seed` is the
-        run's. Raises ConfigError for an unknown name, with the closest one.
-
-        >>> RunConfig.of(n=4, epochs=2, eval_samples_per_prompt=1).sample.n
-        4
-        """
-        homes = flat_settings()
-        nested: dict[str, dict[str, Any]] = {"": {}, "sample": {}, "finetune": {}, "evaluate": {}}
-        for name, value in flat.items():
-            if name not in homes:
-                raise unknown_name("setting", name, homes, "run(...)")
-            part, inner = homes[name]
-            nested[part][inner.name] = value
-        own = nested.pop("")
-        parts = {part: _CONFIGS[part](**given) for part, given in nested.items() if given}
-        return cls(**own, **parts)
-
-
-_CONFIGS = {"sample": SampleConfig, "finetune": FinetuneConfig, "evaluate": EvaluateConfig}
-
-
-def flat_settings() -> dict[str, tuple[str, dataclasses.Field]]:
-    """Every setting of a run by its flat name: name -> (part of RunConfig, field)."""
-    found = {f.name: ("", f) for f in dataclasses.fields(RunConfig) if f.name not in _CONFIGS}
-    for part, kind in _CONFIGS.items():
-        prefix = "eval_" if part == "evaluate" else ""
-        for inner in dataclasses.fields(kind):
-            if inner.name != "seed" or prefix:
-                found[prefix + inner.name] = (part, inner)
-    return found
-
-
-# What a run does at each stage -------------------------------------------------------------------------
-
-
-def _every_round_its_own(number: int) -> int:
-    return number
-
-
-def _heldout_as_given(slices: Sequence[Dataset], heldout: Dataset) -> Dataset:
-    return heldout
-
-
-@dataclass(frozen=True)
-class Steps:
-    """What a run does at each stage; `flaws` replaces single steps and leaves the rest.
-
-    `name` goes into the keys of the training stages, so that flawed and healthy results never mix.
-    `pool_round` says which round's prompts, policy and seed a round draws its pool with, `seed_round` which
-    round's prompts and seed; both are the round itself in a healthy run.
-    """
-
-    name: str = "healthy"
-    sample: Callable[[Policy, Dataset, SampleConfig], Dataset] = sample_part
-    score: Callable[[RewardModel, Dataset], Dataset] = score_part
-    select: Callable[[Dataset, str, Mapping[str, Any], int], Dataset] = select_rows
-    finetune: Callable[[Policy, Dataset, Path, FinetuneConfig, bool], Policy] = finetune_folder
-    heldout: Callable[[Sequence[Dataset], Dataset], Dataset] = _heldout_as_given
-    pool_round: Callable[[int], int] = _every_round_its_own
-    seed_round: Callable[[int], int] = _every_round_its_own
-    scorer: str | None = None  # another reward model for the training pool
-
-
-HEALTHY = Steps()
-
-
-# One run -----------------------------------------------------------------------------------------------
+# One round --------------------------------------------------------------------------------------------
 
 
 @dataclass
-class _Run:
-    """What the rounds of one run share."""
+class Run:
+    """What the rounds of one run share. `slices`: the prompts of each round."""
 
     config: RunConfig
-    steps: Steps
     stages: Stages
-    slices: list[Dataset]
+    slices: Sequence[Dataset]
     heldout: Dataset
     start: Checkpoint
-    scorer: Checkpoint
-    judge: Checkpoint
-
-    def seed(self, number: int) -> int:
-        """The seed of a round."""
-        return self.config.seed + SEED_STEP * (self.steps.seed_round(number) - 1)
-
-    def prompts(self, number: int) -> Dataset:
-        """The prompts of a round."""
-        return self.slices[self.steps.seed_round(number) - 1]
-
-    def tag(self, step: str) -> str:
-        """The flaw's name when it replaces this step, else "healthy"."""
-        return self.steps.name if getattr(self.steps, step) is not getattr(HEALTHY, step) else HEALTHY.name
+    reward_model: Checkpoint
 
 
-@dataclass
-class _Round:
-    """The five stages as one round of a run uses them."""
+class Round:
+    """One round of a run: the five stages, cached, and below them the work of each.
 
-    run: _Run
-    number: int
-    parent: Checkpoint
+    The work of a stage calls the public function of its name and has its signature. A stage's key names the
+    code that did its work, so a subclass that replaces one method (see `flaws`) shares all other results.
+    """
 
-    def __post_init__(self) -> None:
-        self.seed, self.place = self.run.seed(self.number), f"round-{self.number}/"
+    name = "healthy"
 
-    def sample(self, prompts: Dataset, pool_round: int) -> Dataset:
-        """The pool, by default from this round's parent."""
-        run = self.run
-        policy = self.parent if pool_round == self.number else run.start
-        config = dataclasses.replace(run.config.sample, seed=run.seed(pool_round))
-        place = f"round-{pool_round}/sample"
-        return run.stages.sample(policy, prompts, config, place, draw=run.steps.sample, tag=run.tag("sample"))
+    def __init__(self, run: Run, number: int, parent: Checkpoint) -> None:
+        self.run, self.number, self.parent = run, number, parent
+        self.seed = run.config.seed + SEED_STEP * (number - 1)
+        self.prompts, self.heldout = run.slices[number - 1], run.heldout
+        self.scorer = self.judge = run.reward_model
+        self.place = f"round-{number}/"
+
+    # The five stages, cached
+
+    def sample(self) -> Dataset:
+        """The pool: responses of this round's parent to its prompts."""
+        config = self.run.config.sampling(self.seed)
+        return self.run.stages.sample(
+            self.parent, self.prompts, config, f"{self.place}sample", self.sample_part
+        )
 
     def score(self, responses: Dataset) -> Dataset:
         """The pool with its rewards."""
-        run = self.run
-        place = f"{self.place}score"
-        return run.stages.score(run.scorer, responses, place, mark=run.steps.score, tag=run.tag("score"))
+        return self.run.stages.score(self.scorer, responses, f"{self.place}score", self.score_part)
 
     def select(self, scored: Dataset) -> dict[str, Dataset]:
         """What each arm is fine-tuned on: the matched control first, then the run's selector."""
-        run, config = self.run, self.run.config
-        settings = {"selector": config.selector, "options": dict(config.options), "seed": self.seed}
-        tagged = settings | {"step": run.tag("select")}
-        kept = run.stages.select(
-            scored,
-            tagged,
-            lambda pool: run.steps.select(pool, config.selector, config.options, self.seed),
-            f"{self.place}select-{config.selector}",
-        )
-        if config.selector == CONTROL:
+        stages, selector, place = self.run.stages, self.run.config.selector, f"{self.place}select-"
+        options = self.run.config.options
+        kept = stages.select(scored, selector, options, self.seed, f"{place}{selector}", self.select_rows)
+        if selector == CONTROL:
             return {CONTROL: kept}
-        matched = run.stages.select(
-            scored,
-            tagged | {"matched": tables.fingerprint(kept)},
-            lambda pool: matched_random(pool, kept, self.seed),
-            f"{self.place}select-{CONTROL}",
-        )
-        return {CONTROL: matched, config.selector: kept}
+        # The control: as many rows of each prompt as were kept of it, drawn at random from the same pool.
+        control = stages.select(scored, "random", {"like": kept}, self.seed, f"{place}{CONTROL}")
+        return {CONTROL: control, selector: kept}
 
     def finetune(self, kept: Mapping[str, Dataset]) -> dict[str, Checkpoint]:
         """Each arm's policy, tuned from this round's parent with the same settings."""
-        run = self.run
-        config = dataclasses.replace(run.config.finetune, seed=self.seed)
-        tuned = {}
-        for arm, rows in kept.items():
-            flawed = arm == run.config.selector
-            tune, tag = (
-                (run.steps.finetune, run.tag("finetune")) if flawed else (finetune_folder, HEALTHY.name)
+        config = self.run.config.finetuning(self.seed)
+        work = {self.run.config.selector: self.finetune_policy}  # the control is tuned by the plain function
+        return {
+            arm: self.run.stages.finetune(
+                self.parent, rows, config, f"{self.place}finetune-{arm}", work.get(arm)
             )
-            place = f"{self.place}finetune-{arm}"
-            tuned[arm] = run.stages.finetune(self.parent, rows, config, place, tune=tune, tag=tag)
-        return tuned
+            for arm, rows in kept.items()
+        }
 
     def evaluate(self, arms: Mapping[str, Checkpoint]) -> dict[str, Dataset]:
         """Held-out responses of each arm, with reward, reference_logprob and, in the embedded world, gold."""
-        return {arm: self._judged(arm, policy) for arm, policy in arms.items()}
-
-    def _judged(self, arm: str, policy: Checkpoint) -> Dataset:
+        config, start = self.run.config.evaluation().sampling(), self.run.start
         # The starting policy is the same in every round, and so are its held-out responses.
-        place = "evaluate-base" if arm == BASE else f"{self.place}evaluate-{arm}"
-        run, stages = self.run, self.run.stages
-        responses = stages.sample(policy, run.heldout, run.config.evaluate.sampling(), f"{place}-sample")
-        scored = stages.score(run.judge, responses, f"{place}-score")
-        return with_gold(stages.reference(run.start, policy, scored, f"{place}-reference"))
+        places = {arm: f"evaluate-{arm}" if arm == BASE else f"{self.place}evaluate-{arm}" for arm in arms}
+        return {
+            arm: self.run.stages.judged(
+                policy, self.heldout, self.judge, config, places[arm], reference=start
+            )
+            for arm, policy in arms.items()
+        }
+
+    # The work of a stage, on a part of its table or on a policy
+
+    def sample_part(self, policy: Policy, prompts: Dataset, **settings: Any) -> Dataset:
+        """Responses to some prompts; what a response says does not depend on the others."""
+        from rslib.sampling import sample
+
+        return sample(policy, prompts, **settings)
+
+    def score_part(self, reward_model: RewardModel, responses: Dataset, **settings: Any) -> Dataset:
+        """Some responses with their rewards."""
+        from rslib.scoring import score
+
+        return score(reward_model, responses, **settings)
+
+    def select_rows(self, scored: Dataset, selector: str, **settings: Any) -> Dataset:
+        """The rows of the pool that the selector keeps."""
+        from rslib.selection import select
+
+        return select(scored, selector, **settings)
+
+    def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
+        """The policy fine-tuned on the kept rows, in the folder `out`."""
+        from rslib.finetuning import finetune
+
+        return finetune(policy, kept, out, **settings)
 
 
-def _one_round(at: _Round) -> tuple[dict[str, Any], Checkpoint]:
+def _one_round(round_: Round) -> tuple[dict[str, Any], Checkpoint]:
     """One round: the entry of the report, and the policy that the next round starts from."""
-    run, pool_round = at.run, at.run.steps.pool_round(at.number)
-    prompts = run.prompts(pool_round)
+    responses = round_.sample()
+    scored = round_.score(responses)
+    kept = round_.select(scored)
+    tuned = round_.finetune(kept)
+    arms = round_.evaluate({BASE: round_.run.start} | tuned)
 
-    responses = at.sample(prompts, pool_round)
-    scored = at.score(responses)
-    kept = at.select(scored)
-    tuned = at.finetune(kept)
-    arms = at.evaluate({BASE: run.start} | tuned)
-
-    stage_tables = {"prompts": prompts, "samples": responses, "scores": scored}
+    config = round_.run.config
     entry = round_entry(
-        at.number,
+        round_.number,
         arms,
-        n=run.config.sample.n,
+        n=config.n,
         pool=with_gold(scored),  # for the report's curve alone: selection has seen the rewards
         kept=kept,
-        provenance=_provenance(at, stage_tables, kept, tuned, arms),
-        seed=run.config.seed,
+        provenance=_provenance(round_, {"samples": responses, "scores": scored}, kept, tuned, arms),
+        seed=config.seed,
     )
-    return entry, tuned[run.config.selector]
+    return entry, tuned[config.selector]
 
 
 def _provenance(
-    at: _Round,
-    stage_tables: Mapping[str, Dataset],
+    round_: Round,
+    pool: Mapping[str, Dataset],
     kept: Mapping[str, Dataset],
     tuned: Mapping[str, Checkpoint],
     arms: Mapping[str, Dataset],
 ) -> dict[str, Any]:
     """From prompt to checkpoint by hashes: what the numbers came from. `seconds` alone is wall-clock."""
-    run, shared = at.run, f"evaluate-{BASE}"
-    mine = [place for place in run.stages.places if place.startswith((at.place, shared))]
-    return {name: tables.fingerprint(table) for name, table in stage_tables.items()} | {
-        "selection": {arm: tables.fingerprint(rows) for arm, rows in kept.items()},
-        "parent": at.parent.fingerprint,
+    config, stages, place = round_.run.config, round_.run.stages, round_.place
+    used = [name for name in stages.places if name.startswith((place, f"evaluate-{BASE}"))]
+    return {
+        "prompts": tables.fingerprint(round_.prompts),
+        **_fingerprints(pool),
+        "selection": _fingerprints(kept),
+        "parent": round_.parent.fingerprint,
         "child": {arm: checkpoint.fingerprint for arm, checkpoint in tuned.items()},
-        "reward_model": run.scorer.fingerprint,
+        "reward_model": round_.scorer.fingerprint,
         "evaluation": {
-            "prompts": tables.fingerprint(run.heldout),
-            "reward_model": run.judge.fingerprint,
-            "responses": {arm: tables.fingerprint(table) for arm, table in arms.items()},
+            "prompts": tables.fingerprint(round_.heldout),
+            "reward_model": round_.judge.fingerprint,
+            "responses": _fingerprints(arms),
         },
-        "seeds": {"run": run.config.seed, "round": at.seed, "evaluate": run.config.evaluate.seed},
+        "seeds": {"run": config.seed, "round": round_.seed, "evaluate": config.eval_seed},
         "versions": store.versions(),
-        "places": {place.removeprefix(at.place): run.stages.places[place] for place in mine},
-        "seconds": {place.removeprefix(at.place): run.stages.seconds[place] for place in mine},
+        "places": {name.removeprefix(place): stages.places[name] for name in used},
+        "seconds": {name.removeprefix(place): stages.seconds[name] for name in used},
     }
+
+
+def _fingerprints(named: Mapping[str, Dataset]) -> dict[str, str]:
+    return {name: tables.fingerprint(table) for name, table in named.items()}
+
+
+# One run ----------------------------------------------------------------------------------------------
 
 
 def run(
     config: RunConfig | None = None,
     *,
     out: str | Path,
-    steps: Steps = HEALTHY,
+    kind: type[Round] = Round,
     show_progress: bool = True,
     **settings: Any,
 ) -> Report:
-    """Run all rounds in the folder `out` and write `report.json`; the same call goes on with a stopped run.
+    """The report of all rounds, also written to `out`/report.json; the same call goes on with a stopped run.
 
-    `settings` are the flat names of RunConfig.of (`n=16, prompts=400, rounds=2, seed=0`), for when no
-    `config` is given. Arms of each round: `base` (the starting policy), `random` (the matched control), and
-    the selector's.
+    `settings` change single fields of `config` (`n=16, prompts=400, rounds=2, seed=0`); `kind` is Round or a
+    subclass. Arms of each round: `base` (the starting policy), `random` (the matched control), and the
+    selector's.
 
     Raises ConfigError for bad settings, DataError for bad prompts, RewardError for rewards that are not
     finite, ModelError for models that cannot be loaded, StoreError when the folder cannot be used, when a
     shard was changed, or when the prompts or a model changed since the run began.
     """
-    if config is not None and settings:
-        fix = "Put them into the RunConfig, or give settings alone."
-        raise ConfigError(
-            f"both a config and settings were given: {', '.join(settings)}", where="run", fix=fix
-        )
-    config = config or RunConfig.of(**settings)
+    config = with_settings(config or RunConfig(), settings, "run(...)")
     with store.RunFolder(out, show=show_progress) as folder:
-        this = _begin(config, steps, folder)
-        entries, parent = [], this.start
+        shared = _begin(config, kind, folder)
+        entries, parent = [], shared.start
         for number in range(1, config.rounds + 1):
-            entry, parent = _one_round(_Round(this, number, parent))
+            round_ = kind(shared, number, parent)
+            if number == 1:
+                _note_shared_prompts(round_)
+            entry, parent = _one_round(round_)
             entries.append(entry)
-        report = Report(entries, _settings(this))
+        report = Report(entries, _settings(shared, kind))
         write_report(report, folder.path)
     return report
 
 
-def _begin(config: RunConfig, steps: Steps, folder: store.RunFolder) -> _Run:
-    """Read the inputs, hold the folder to them, and say what they share."""
+def _begin(config: RunConfig, kind: type[Round], folder: store.RunFolder) -> Run:
+    """Read the inputs, hold the folder to them, and say what the rounds share."""
     from rslib.selection import check_selector
 
     check_selector(config.selector, config.options)
@@ -361,28 +244,33 @@ def _begin(config: RunConfig, steps: Steps, folder: store.RunFolder) -> _Run:
     slices = training_slices(training, config)
     stages = Stages(folder, config.shard_responses)
     start = stages.models.policy_checkpoint(config.policy)
-    judge = stages.models.reward_checkpoint(config.reward_model)
-    scorer = stages.models.reward_checkpoint(steps.scorer) if steps.scorer else judge
+    reward_model = stages.models.reward_checkpoint(config.reward_model)
     folder.record_inputs(
         {
             "policy": {"source": config.policy, "fingerprint": start.fingerprint},
-            "reward model": {"source": config.reward_model, "fingerprint": judge.fingerprint},
+            "reward model": {"source": config.reward_model, "fingerprint": reward_model.fingerprint},
             "prompts": _described(config.prompts, training),
             "evaluation prompts": _described(config.eval_prompts, heldout),
         },
-        dataclasses.asdict(config) | {"steps": steps.name},
+        dataclasses.asdict(config) | {"round": kind.name},
     )
-    judged_on = steps.heldout(slices, first_rows(heldout, _heldout_size(config, heldout)))
-    shared = {text for part in slices for text in part["prompt"][:]} & set(judged_on["prompt"][:])
-    if shared:
-        note(f"{len(shared)} evaluation prompts are also trained on: the evaluation flatters", folder.show)
-    return _Run(config, steps, stages, slices, judged_on, start, scorer, judge)
+    heldout = first_rows(heldout, _heldout_size(config, heldout))
+    return Run(config, stages, slices, heldout, start, reward_model)
 
 
 def _described(source: int | str | None, table: Dataset) -> dict[str, str]:
     """How run.json names where prompts came from, and the hash of all that is there."""
     name = source if isinstance(source, str) else "the embedded world"
     return {"source": name, "fingerprint": tables.fingerprint(table)}
+
+
+def _note_shared_prompts(round_: Round) -> None:
+    """Say so when prompts of the evaluation are also trained on."""
+    run = round_.run
+    shared = {text for part in run.slices for text in part["prompt"][:]} & set(round_.heldout["prompt"][:])
+    if shared:
+        text = f"{len(shared)} evaluation prompts are also trained on: the evaluation flatters"
+        note(text, run.stages.folder.show)
 
 
 def _prompt_sources(config: RunConfig) -> tuple[Dataset, Dataset]:
@@ -421,17 +309,20 @@ def training_slices(prompts: Dataset, config: RunConfig) -> list[Dataset]:
         "Use fewer prompts or fewer rounds.",
     )
     order = np.random.default_rng(config.seed).permutation(len(prompts))
-    return [tables.take(prompts, order[at * size : (at + 1) * size]) for at in range(config.rounds)]
+    return [tables.take(prompts, order[i * size : (i + 1) * size]) for i in range(config.rounds)]
 
 
-def _settings(this: _Run) -> dict[str, Any]:
+# The report -------------------------------------------------------------------------------------------
+
+
+def _settings(run: Run, kind: type[Round]) -> dict[str, Any]:
     """What the report says it ran under; no path of this machine and no wall-clock."""
-    device = this.stages.models.policy(this.start.path).device
+    device = run.stages.models.policy(run.start.path).device
     return {
-        "config": dataclasses.asdict(this.config),
-        "flaw": None if this.steps is HEALTHY else this.steps.name,
-        "policy": {"name": this.start.path, "fingerprint": this.start.fingerprint},
-        "reward_model": {"name": this.judge.path, "fingerprint": this.judge.fingerprint},
+        "config": run.config.grouped(),
+        "flaw": None if kind is Round else kind.name,
+        "policy": {"name": run.start.path, "fingerprint": run.start.fingerprint},
+        "reward_model": {"name": run.reward_model.path, "fingerprint": run.reward_model.fingerprint},
         "device": {"name": device.name, "dtype": str(device.dtype), "why": device.why},
     }
 
@@ -460,7 +351,7 @@ def _timeless(value: Any) -> Any:
     return [_timeless(v) for v in value] if isinstance(value, list) else value
 
 
-# The façade ---------------------------------------------------------------------------------------
+# Two policies, compared -------------------------------------------------------------------------------
 
 
 def evaluate(
@@ -485,5 +376,10 @@ def evaluate(
     for arm, policy in {BASE: baseline, "tuned": tuned}.items():
         note(f"evaluate {arm}: {len(table)} prompts x {config.samples_per_prompt} responses", show_progress)
         arms[arm] = judged(policy, table, reward_model, config.sampling(), reference=baseline)
-    settings = {"evaluate": dataclasses.asdict(config), "policy": tuned.name, "baseline": baseline.name}
+    return comparison(arms, config, policy=tuned.name, baseline=baseline.name)
+
+
+def comparison(arms: Mapping[str, Dataset], config: EvaluateConfig, *, policy: str, baseline: str) -> Report:
+    """The report of judged responses, by arm; `policy` and `baseline` are the names that it gives."""
+    settings = {"evaluate": dataclasses.asdict(config), "policy": policy, "baseline": baseline}
     return Report([round_entry(1, arms, n=config.samples_per_prompt)], settings)

@@ -105,7 +105,6 @@ def new_reward_model(policy: Policy, seed: int = 0) -> RewardModel:
         device=policy.device,
         context=policy.context,
         pad_id=policy.pad_id,
-        prompt_blind=False,
     )
 
 

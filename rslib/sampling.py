@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset, Features, List, Value
 
-from rslib.config import SampleConfig, unknown_name
+from rslib.config import SampleConfig, with_settings
 from rslib.decoding import SampleOutput, decoder_for, run_batches, shared_attention
 from rslib.errors import DataError
 from rslib.memo import recalled
@@ -35,14 +35,15 @@ def sample(
     policy: Policy,
     prompts: Dataset | Sequence[str] | Sequence[Mapping[str, Any]],
     *,
+    config: SampleConfig | None = None,
     show_progress: bool = True,
     **settings: Any,
 ) -> Dataset:
-    """Draw n responses to each prompt: a responses table, prompt-major, in the order of the prompts.
+    """The responses table of n responses to each prompt: prompt-major, in the order of the prompts.
 
-    `settings` are the fields of `SampleConfig`: n=16, seed=0, temperature=1.0, top_k=0, top_p=1.0,
-    min_new_tokens=0, max_new_tokens=None (the policy's own), batch_size=512 (on a GPU: what its memory holds,
-    unless another is asked for). Temperature 0 is greedy.
+    `settings` change single fields of `config` (SampleConfig): n=16, seed=0, temperature=1.0, top_k=0,
+    top_p=1.0, min_new_tokens=0, max_new_tokens=None (the policy's own), batch_size=512 (on a GPU: what its
+    memory holds, unless another is asked for). Temperature 0 is greedy.
     token_logprobs (nats) are those of the policy itself: temperature 1, nothing truncated or forbidden.
     finish_reason is "length" when max_new_tokens or the policy's context cut the response off.
 
@@ -54,16 +55,17 @@ def sample(
     no room in the context, ModelError for logits that are not finite, BudgetError when memory runs out with
     a single response in the batch (before that, batches are halved).
     """
-    return sample_table(policy, as_prompts(prompts), make_config(settings), show_progress=show_progress)
-
-
-def make_config(settings: Mapping[str, Any]) -> SampleConfig:
-    """The checked settings; a misspelt name is a ConfigError with the closest known one."""
-    known = SampleConfig.__dataclass_fields__
-    for name in settings:
-        if name not in known:
-            raise unknown_name("setting", name, known, where="sample")
-    return SampleConfig(**settings)
+    prompts = as_prompts(prompts)
+    config = with_settings(config or SampleConfig(), settings, where="sample")
+    asked = prompts.select_columns(["prompt_id", "prompt"])
+    responses = recalled(
+        "sample",
+        lambda: {"policy": policy.identity(), "prompts": fingerprint(asked), "config": config},
+        lambda: _responses(policy, prompts, config, show_progress),
+        lambda responses: table_bytes(_own_columns(responses)),
+        lambda content: table_from(content).to_list(),
+    )
+    return _table(prompts, responses, config.n)
 
 
 def response_seed(run_seed: int, prompt_id: str, sample_id: int) -> int:
@@ -84,21 +86,6 @@ class _Row:
     prompt: tuple[int, ...]
     seed: int
     limit: int
-
-
-def sample_table(
-    policy: Policy, prompts: Dataset, config: SampleConfig, *, show_progress: bool = False
-) -> Dataset:
-    """As `sample`, for a prompts table that has been checked; shards of it give the same responses."""
-    asked = prompts.select_columns(["prompt_id", "prompt"])
-    found = recalled(
-        "sample",
-        lambda: {"policy": policy.identity(), "prompts": fingerprint(asked), "config": config},
-        lambda: _responses(policy, prompts, config, show_progress),
-        lambda responses: table_bytes(_own_columns(responses)),
-        lambda content: table_from(content).to_list(),
-    )
-    return _table(prompts, found, config.n)
 
 
 def _responses(policy: Policy, prompts: Dataset, config: SampleConfig, show: bool) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
-"""The stages one by one: as plain functions on parts of tables, and cached in a run folder.
+"""The five stages, each cached in a run folder; and the walk from a policy to its judged responses.
 
-`pipeline` strings them together, `flaws` replaces single ones, the command line offers each by itself.
+`pipeline` strings the stages together, the command line offers each by itself.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rslib import store, tables, world
+from rslib import store, world
 from rslib.config import FinetuneConfig, SampleConfig
+from rslib.tables import fingerprint, with_column
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -20,48 +21,9 @@ if TYPE_CHECKING:
 
 SMALL_MODEL = 20_000_000
 """Parameters up to which a few models are held at once: loading them again costs more than they weigh."""
-HEALTHY = "healthy"
-"""The tag of a step without a flaw."""
 
 
-# The stages as plain functions on parts of tables -------------------------------------------------
-
-
-def sample_part(policy: Policy, prompts: Dataset, config: SampleConfig) -> Dataset:
-    """Responses to some of the prompts; what a response says does not depend on the others."""
-    from rslib.sampling import sample_table
-
-    return sample_table(policy, prompts, config)
-
-
-def score_part(reward_model: RewardModel, responses: Dataset) -> Dataset:
-    """Rewards for some of the responses."""
-    from rslib.scoring import score
-
-    return score(reward_model, responses, show_progress=False)
-
-
-def select_rows(scored: Dataset, selector: str, options: Mapping[str, Any], seed: int) -> Dataset:
-    """The rows that the selector keeps."""
-    from rslib.selection import select
-
-    return select(scored, selector, seed=seed, **options)
-
-
-def matched_random(scored: Dataset, kept: Dataset, seed: int) -> Dataset:
-    """The control: as many rows of each prompt as `kept` has of it, drawn at random from the same pool."""
-    from rslib.selection import select
-
-    return select(scored, "random", seed=seed, like=kept)
-
-
-def finetune_folder(
-    policy: Policy, kept: Dataset, out: Path, config: FinetuneConfig, show: bool, **hooks: bool
-) -> Policy:
-    """Fine-tune into a folder; `hooks` are those of `finetuning.finetune` that show a flaw."""
-    from rslib.finetuning import finetune
-
-    return finetune(policy, kept, out, config=config, show_progress=show, **hooks)
+# Judged responses, without a run folder ---------------------------------------------------------------
 
 
 def judged(
@@ -77,30 +39,36 @@ def judged(
     The rows are prompt-major, `config.n` a prompt. `reference` is the policy to which the KL is measured
     (None: the policy itself, at distance 0). Raises the errors of `sample`, `score` and `reference_logprobs`.
     """
-    responses = score_part(reward_model, sample_part(policy, prompts, config))
-    return with_gold(with_reference(None if policy is reference else reference, responses))
+    from rslib.sampling import sample
+    from rslib.scoring import score
+
+    responses = sample(policy, prompts, config=config, show_progress=False)
+    scored = score(reward_model, responses, show_progress=False)
+    return with_gold(with_reference(None if policy is reference else reference, scored))
 
 
-def with_reference(start: Policy | None, responses: Dataset) -> Dataset:
-    """Adds `reference_logprob`, nats under `start`; None says that `start` drew the responses itself."""
+def with_reference(reference: Policy | None, responses: Dataset) -> Dataset:
+    """The responses with `reference_logprob`, nats under `reference`; None: the policy that drew them."""
     from rslib.scoring import reference_logprobs
 
-    values = responses["logprob"][:] if start is None else reference_logprobs(start, responses)
-    return tables.with_column(responses, "reference_logprob", values)
+    logprobs = responses["logprob"][:] if reference is None else reference_logprobs(reference, responses)
+    return with_column(responses, "reference_logprob", logprobs)
 
 
 def with_gold(responses: Dataset) -> Dataset:
-    """Adds `gold` and `complied` when every prompt is the embedded world's; else the table as it is."""
+    """The responses with `gold` and `complied`, if every prompt is the embedded world's; else as they are.
+
+    `complied` is None where the prompt is safe.
+    """
     if not all(world.knows(prompt) for prompt in set(responses["prompt"][:])):
         return responses
-    found = world.judgements(responses)
-    table = tables.with_column(responses, "gold", [one.gold for one in found])
-    return tables.with_column(
-        table, "complied", [one.complied if one.unsafe_prompt else None for one in found]
-    )
+    judgements = world.judgements(responses)
+    table = with_column(responses, "gold", [judgement.gold for judgement in judgements])
+    complied = [judgement.complied if judgement.unsafe_prompt else None for judgement in judgements]
+    return with_column(table, "complied", complied)
 
 
-# Models, loaded when needed and one of a kind at a time -------------------------------------------
+# Models, loaded when needed ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -139,20 +107,22 @@ class Models:
 
     def _load(self, name: tuple[str, str], load: Callable[[str], Any]) -> Any:
         if name not in self._held:
-            small = {k: held for k, held in self._held.items() if held.parameters <= SMALL_MODEL}
-            self._held = dict(list(small.items())[-3:])  # the others go before the new one comes
+            # The large ones go before the new one comes; three small ones may stay.
+            small = [(k, model) for k, model in self._held.items() if model.parameters <= SMALL_MODEL]
+            self._held = dict(small[-3:])
             self._held[name] = load(name[1])
         return self._held[name]
 
 
-# The stages, cached ---------------------------------------------------------------------------------
+# The stages, cached -----------------------------------------------------------------------------------
 
 
 class Stages:
     """The five stages, each cached in a run folder under a key of everything that its result depends on.
 
-    `place` names a stage inside the folder ("" is the folder itself); `seconds` and `places` fill as they go.
-    `tag` tells the result of a flawed step from that of the healthy one.
+    `place` names a stage inside the folder ("" is the folder itself). `work` does the stage's work: by
+    default the public function of that name, else one with its signature; the key holds its qualified name,
+    so that results of different code never meet. `seconds` and `places` fill as the stages go.
     """
 
     def __init__(self, folder: store.RunFolder, shard_responses: int = store.SHARD_RESPONSES) -> None:
@@ -169,72 +139,71 @@ class Stages:
         prompts: Dataset,
         config: SampleConfig,
         place: str = "",
-        *,
-        draw: Callable[[Policy, Dataset, SampleConfig], Dataset] = sample_part,
-        tag: str = HEALTHY,
+        work: Callable[..., Dataset] | None = None,
     ) -> Dataset:
         """Responses of `policy`: prompt-major, `config.n` rows a prompt."""
-        rows = max(1, self.shard_responses // config.n)
+        from rslib.sampling import sample
+
+        work, shard_prompts = work or sample, max(1, self.shard_responses // config.n)
         key = {
-            "stage": "sample",
             "policy": policy.fingerprint,
-            "prompts": tables.fingerprint(prompts),
+            "prompts": fingerprint(prompts),
             "sample": config,
-            "shard_prompts": rows,
-            "step": tag,
+            "shard_prompts": shard_prompts,
+            "code": work.__qualname__,
         }
-        parts = store.cut(prompts, rows)
-        return self._table(
-            place, key, parts, lambda part: draw(self.models.policy(policy.path), part, config), config.n
-        )
+
+        def draw_shard(part: Dataset) -> Dataset:
+            return work(self.models.policy(policy.path), part, config=config, show_progress=False)
+
+        parts = store.cut(prompts, shard_prompts)
+        return self._table("sample", place, key, parts, draw_shard, weight=config.n)
 
     def score(
         self,
-        judge: Checkpoint,
+        reward_model: Checkpoint,
         responses: Dataset,
         place: str = "",
-        *,
-        mark: Callable[[RewardModel, Dataset], Dataset] = score_part,
-        tag: str = HEALTHY,
+        work: Callable[..., Dataset] | None = None,
     ) -> Dataset:
-        """The responses with the rewards of `judge`."""
+        """The responses with their rewards."""
+        from rslib.scoring import score
+
+        work = work or score
         key = {
-            "stage": "score",
-            "reward_model": judge.fingerprint,
-            "responses": tables.fingerprint(responses),
+            "reward_model": reward_model.fingerprint,
+            "responses": fingerprint(responses),
             "shard_rows": self.shard_responses,
-            "step": tag,
+            "code": work.__qualname__,
         }
-        parts = store.cut(responses, self.shard_responses)
-        return self._table(place, key, parts, lambda part: mark(self.models.reward_model(judge.path), part))
+
+        def score_shard(part: Dataset) -> Dataset:
+            return work(self.models.reward_model(reward_model.path), part, show_progress=False)
+
+        return self._table("score", place, key, store.cut(responses, self.shard_responses), score_shard)
 
     def select(
         self,
         scored: Dataset,
-        settings: Mapping[str, Any],
-        choose: Callable[[Dataset], Dataset],
+        selector: str,
+        options: Mapping[str, Any],
+        seed: int,
         place: str = "",
+        work: Callable[..., Dataset] | None = None,
     ) -> Dataset:
-        """The rows that `choose` keeps; `settings` are all that its choice depends on beside the rows."""
-        key = {"stage": "select", "scored": tables.fingerprint(scored), "settings": settings}
-        return self._table(place, key, [scored], choose)
+        """The rows that the selector keeps."""
+        from rslib.selection import select
 
-    def reference(self, start: Checkpoint, sampler: Checkpoint, scored: Dataset, place: str) -> Dataset:
-        """The rows with `reference_logprob`, nats under `start`."""
-        same = start.fingerprint == sampler.fingerprint
+        work = work or select
         key = {
-            "stage": "reference",
-            "reference": start.fingerprint,
-            "scored": tables.fingerprint(scored),
-            "shard_rows": self.shard_responses,
-            "same": same,
+            "scored": fingerprint(scored),
+            "selector": selector,
+            "options": {name: _fact(value) for name, value in options.items()},
+            "seed": seed,
+            "code": work.__qualname__,
         }
-        parts = store.cut(scored, self.shard_responses)
         return self._table(
-            place,
-            key,
-            parts,
-            lambda part: with_reference(None if same else self.models.policy(start.path), part),
+            "select", place, key, [scored], lambda pool: work(pool, selector, seed=seed, **options)
         )
 
     def finetune(
@@ -243,42 +212,81 @@ class Stages:
         kept: Dataset,
         config: FinetuneConfig,
         place: str,
-        *,
-        tune: Callable[..., Policy],
-        tag: str = HEALTHY,
+        work: Callable[..., Policy] | None = None,
     ) -> Checkpoint:
         """`parent` fine-tuned on the kept rows, as a folder of its own."""
-        key = {
-            "stage": "finetune",
-            "parent": parent.fingerprint,
-            "kept": tables.fingerprint(kept),
-            "finetune": config,
-            "step": tag,
-        }
-        stage = self._stage(place, key)
+        from rslib.finetuning import finetune
 
-        def work(out: Path) -> dict[str, str]:
-            tuned = tune(self.models.policy(parent.path), kept, out, config, self.folder.show)
+        work = work or finetune
+        key = {
+            "parent": parent.fingerprint,
+            "kept": fingerprint(kept),
+            "finetune": config,
+            "code": work.__qualname__,
+        }
+        stage = self._stage("finetune", place, key)
+
+        def tune_into(out: Path) -> dict[str, str]:
+            policy = self.models.policy(parent.path)
+            tuned = work(policy, kept, out, config=config, show_progress=self.folder.show)
             return {"fingerprint": tuned.fingerprint()}
 
-        outcome = stage.checkpoint(work, label=_label(place))
-        self._remember(place, stage, outcome.seconds)
-        return Checkpoint(str(stage.folder), outcome.table["fingerprint"])
+        result = stage.checkpoint(tune_into, label=_label(place))
+        self._remember(place, stage, result.seconds)
+        return Checkpoint(str(stage.folder), result.table["fingerprint"])
+
+    def judged(
+        self,
+        policy: Checkpoint,
+        prompts: Dataset,
+        reward_model: Checkpoint,
+        config: SampleConfig,
+        place: str,
+        *,
+        reference: Checkpoint,
+    ) -> Dataset:
+        """As the function `judged`; its three steps are cached at `place`-sample, -score and -reference."""
+        responses = self.sample(policy, prompts, config, f"{place}-sample")
+        scored = self.score(reward_model, responses, f"{place}-score")
+        itself = policy.fingerprint == reference.fingerprint
+        key = {
+            "reference": reference.fingerprint,
+            "scored": fingerprint(scored),
+            "shard_rows": self.shard_responses,
+            "same": itself,
+        }
+
+        def reference_shard(part: Dataset) -> Dataset:
+            return with_reference(None if itself else self.models.policy(reference.path), part)
+
+        parts = store.cut(scored, self.shard_responses)
+        return with_gold(self._table("reference", f"{place}-reference", key, parts, reference_shard))
 
     def _table(
-        self, place: str, key: Mapping[str, Any], parts: Sequence[Dataset], work: Callable, weight: int = 1
+        self,
+        name: str,
+        place: str,
+        key: Mapping[str, Any],
+        parts: Sequence[Dataset],
+        work: Callable[[Dataset], Dataset],
+        weight: int = 1,
     ) -> Dataset:
-        stage = self._stage(place, key)
-        outcome = stage.table(parts, work, label=_label(place) or key["stage"], weight=weight)
-        self._remember(place, stage, outcome.seconds)
-        return outcome.table
+        stage = self._stage(name, place, key)
+        result = stage.table(parts, work, label=_label(place) or name, weight=weight)
+        self._remember(place, stage, result.seconds)
+        return result.table
 
-    def _stage(self, place: str, key: Mapping[str, Any]) -> store.Stage:
-        return self.folder.stage(place, {"device": self.device} | dict(key))
+    def _stage(self, name: str, place: str, key: Mapping[str, Any]) -> store.Stage:
+        return self.folder.stage(place, {"stage": name, "device": self.device} | dict(key))
 
     def _remember(self, place: str, stage: store.Stage, seconds: float) -> None:
         self.seconds[place] = seconds
         self.places[place] = stage.folder.relative_to(self.folder.path).as_posix()
+
+
+def _fact(value: Any) -> Any:
+    """What a key holds of a selector's option: a table counts by its content."""
+    return fingerprint(value) if hasattr(value, "column_names") else value
 
 
 def _label(place: str) -> str:

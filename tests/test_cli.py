@@ -71,6 +71,17 @@ def test_a_finished_stage_is_cached(road, capsys):
     assert capsys.readouterr().out.startswith("sample: 24 responses, cached\n")
 
 
+def test_a_finished_fine_tune_and_a_finished_evaluation_are_found_again(road, capsys):
+    weights = road / "tuned" / "model.safetensors"
+    before = (weights.stat().st_ino, weights.stat().st_mtime_ns)
+    done("finetune", road / "kept", "--policy", "tiny", "--epochs", 1, "--out", road / "tuned")
+    assert (weights.stat().st_ino, weights.stat().st_mtime_ns) == before
+    settings = ["--prompts", 4, "--samples-per-prompt", 2, *SHORT, "--out", road / "evaluated"]
+    capsys.readouterr()
+    done("evaluate", "--policy", road / "tuned", *settings)
+    assert capsys.readouterr().out.startswith("base sample: 8 responses, cached\n")
+
+
 def test_another_n_in_the_same_folder_is_refused_by_name(road, capsys):
     assert main(["sample", "--prompts", "6", "--n", "2", *SHORT, "--out", str(road / "responses")]) == 1
     assert "n was 4, is 2" in capsys.readouterr().err

@@ -50,13 +50,6 @@ def test_text_without_matching_tokens_is_tokenised_anew_with_an_honest_end(polic
     assert policy.decode(training_rows(policy, edited)[0].ids).endswith("do it later")
 
 
-def test_the_two_named_flaws_change_what_they_say(policy):
-    (row,) = training_rows(policy, kept_rows(policy), train_on_prompt=True)
-    assert row.first_target == 1
-    (row,) = training_rows(policy, kept_rows(policy), drop_eos=True)
-    assert row.ids[-1] not in policy.eos_ids
-
-
 def test_a_row_that_exceeds_the_context_is_named(policy):
     with pytest.raises(DataError, match=r"context(.|\n)*prompt_id p0, sample_id 0"):
         training_rows(policy, kept_rows(policy, text="swim " * 400))

@@ -1,7 +1,6 @@
 """Every flaw: what it changes, and the trace that it leaves in a small run."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ from datasets import Dataset
 
 import rslib
 from rslib import store, tables
+from rslib.config import RunConfig
 from rslib.errors import ConfigError
 from rslib.flaws import (
     FLAWS,
@@ -19,7 +19,7 @@ from rslib.flaws import (
     padded_on_the_right,
     run_flawed,
 )
-from rslib.pipeline import HEALTHY, RunConfig, run
+from rslib.pipeline import Round, run
 from rslib.scoring import reference_logprobs
 
 SMALL = {
@@ -38,7 +38,7 @@ def small(name, out, **changes):
 
     All runs share the folder `out`, so that only what a flaw changes is computed again.
     """
-    config = RunConfig.of(**(SMALL | changes))
+    config = RunConfig(**(SMALL | changes))
     if name is None:
         run(config, out=out, show_progress=False)
     else:
@@ -79,9 +79,10 @@ def test_an_unknown_flaw_is_refused_with_the_closest_name():
 
 @pytest.mark.parametrize("name", sorted(FLAWS))
 def test_every_flaw_changes_the_settings_or_a_step_and_is_named(name):
-    config, steps = flawed(name, RunConfig())
-    assert steps.name == name
-    assert config != RunConfig() or replace(steps, name="healthy") != HEALTHY
+    config, kind = flawed(name, RunConfig())
+    assert kind.name == name and issubclass(kind, Round)
+    replaced = [key for key, value in vars(kind).items() if callable(value) or key == "pool_reward_model"]
+    assert config != RunConfig() or replaced
 
 
 # Traces
@@ -303,6 +304,19 @@ def test_a_greedy_evaluation_tunes_as_ever_and_judges_greedy_responses(out, heal
 def test_a_tiny_test_has_a_dozen_prompts(out):
     report, _ = small("tiny_test", out, eval_prompts=14)
     assert report["rounds"][0]["arms"]["base"]["prompts"] == 12
+
+
+def test_a_missing_end_leaves_a_learned_token_out_of_every_finished_row(out, healthy):
+    ended = sum(reason == "eos" for reason in kept(healthy)["finish_reason"][:])
+    lost = record(healthy, out)["targets"] - record(small("missing_eos", out), out)["targets"]
+    assert ended and lost == ended
+
+
+def test_without_the_prompt_mask_the_prompts_tokens_are_learned_too(out, healthy):
+    policy = rslib.load_policy("tiny")
+    prompt_tokens = sum(len(policy.encode(prompt)) - 1 for prompt in kept(healthy)["prompt"][:])
+    more = record(small("no_prompt_mask", out), out)["targets"] - record(healthy, out)["targets"]
+    assert more == prompt_tokens
 
 
 # The table changes by hand

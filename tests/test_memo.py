@@ -7,7 +7,7 @@ import pytest
 
 import rslib
 from rslib import finetuning, memo, rl, sampling, scoring, store, tables
-from rslib.config import FinetuneConfig, SampleConfig
+from rslib.config import FinetuneConfig
 from rslib.rl.unified import Unified, policy_gradient
 
 SMALL = {"epochs": 1, "learning_rate": 1e-3}
@@ -40,7 +40,7 @@ def kept(folder):
 
 
 def pool(policy, judge, prompts, seed=0):
-    drawn = sampling.sample_table(policy, prompts, SampleConfig(n=4, seed=seed, max_new_tokens=12))
+    drawn = sampling.sample(policy, prompts, n=4, seed=seed, max_new_tokens=12, show_progress=False)
     return rslib.score(judge, drawn, show_progress=False)
 
 

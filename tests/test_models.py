@@ -16,8 +16,8 @@ from transformers import logging as transformers_logging
 import rslib.models as rs
 from rslib import doctor as rs_doctor
 from rslib.errors import ConfigError, ModelError, StoreError, translate_os_error
+from rslib.models import PromptBlindRewardModel, loading
 from rslib.models import assets as rs_assets
-from rslib.models import loading
 from tests.small_models import ARCHITECTURES, CHAT_TEMPLATE, VOCABULARY, build_tokenizer
 
 PROMPT, RESPONSE = "How do I bake a loaf of bread?", "Mix flour and water."
@@ -119,7 +119,7 @@ def test_the_embedded_names_load_and_the_blind_one_reads_no_prompt():
     policy = rs.load_policy("tiny", device="cpu")
     assert policy.decode(policy.encode(PROMPT)) == PROMPT
     seeing, blind = (rs.load_reward_model(name, device="cpu") for name in ("tiny", "tiny-blind"))
-    assert not seeing.prompt_blind and blind.prompt_blind
+    assert not isinstance(seeing, PromptBlindRewardModel) and isinstance(blind, PromptBlindRewardModel)
     assert blind.encode(PROMPT, RESPONSE) == blind.encode("", RESPONSE) == seeing.encode("", RESPONSE)
     assert seeing.encode(PROMPT, RESPONSE) != seeing.encode("", RESPONSE)
     assert blind.fingerprint() != seeing.fingerprint()

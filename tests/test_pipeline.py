@@ -1,8 +1,8 @@
 """A whole small run on the embedded models: what it reports and caches, how it goes on, what it refuses."""
 
+import functools
 import json
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +10,11 @@ from datasets import Dataset
 
 import rslib
 from rslib import pipeline, store, tables, world
+from rslib.config import RunConfig
 from rslib.errors import ConfigError, DataError, StoreError
-from rslib.pipeline import HEALTHY, RunConfig, matched_random, report_hash, run
+from rslib.pipeline import Round, report_hash, run
+from rslib.selection import select
+from rslib.stages import with_gold
 
 SMALL = {
     "n": 4,
@@ -27,10 +30,8 @@ SMALL = {
 
 
 def small_run(out, **changes):
-    steps = changes.pop("steps", HEALTHY)
-    return run(
-        RunConfig.of(**(SMALL | changes)), out=out, steps=steps, show_progress=changes.pop("show", True)
-    )
+    kind = changes.pop("kind", Round)
+    return run(RunConfig(**(SMALL | changes)), out=out, kind=kind)
 
 
 @pytest.fixture(scope="module")
@@ -140,27 +141,24 @@ class Stop(Exception):
 
 
 def stopping(step, at):
-    """The healthy steps, but `step` dies at its call number `at`."""
+    """Healthy rounds, but `step` dies at its call number `at`."""
     calls = []
+    healthy = getattr(Round, step)
 
-    def dies(*args):
+    @functools.wraps(healthy)  # the name of the code goes into the keys
+    def dies(*args, **settings):
         calls.append(1)
         if len(calls) == at:
             raise Stop
-        return getattr(HEALTHY, step)(*args)
+        return healthy(*args, **settings)
 
-    return replace(HEALTHY, **{step: dies})
+    return type("Stopping", (Round,), {step: dies})
 
 
-@pytest.mark.parametrize(("step", "at"), [("score", 5), ("finetune", 1)])
-def test_a_run_that_died_goes_on_to_the_same_report_and_the_same_bytes(
-    finished, tmp_path, step, at, monkeypatch
-):
-    # The name of the step goes into the keys, so the healthy one must be replaced itself.
-    steps = stopping(step, at)
-    monkeypatch.setattr(pipeline._Run, "tag", lambda self, step: "healthy")
+@pytest.mark.parametrize(("step", "at"), [("score_part", 5), ("finetune_policy", 1)])
+def test_a_run_that_died_goes_on_to_the_same_report_and_the_same_bytes(finished, tmp_path, step, at):
     with pytest.raises(Stop):
-        small_run(tmp_path / "run", steps=steps)
+        small_run(tmp_path / "run", kind=stopping(step, at))
     kept = shards(tmp_path / "run")
     small_run(tmp_path / "run")
     assert kept.items() <= shards(tmp_path / "run").items()
@@ -175,7 +173,7 @@ def test_a_changed_setting_redoes_only_what_depends_on_it(finished, tmp_path, ca
     out = shutil.copytree(finished[0], tmp_path / "run")
     small_run(out, epochs=2, rounds=1)
     text = capsys.readouterr().out
-    assert "finetune.epochs was 1, is 2" in text
+    assert "epochs was 1, is 2" in text
     assert "round 1: score: 40 responses, cached" in text
     assert "round 1: finetune best_of_n: cached" not in text
 
@@ -217,7 +215,7 @@ def test_more_fresh_prompts_than_there_are_is_refused(tmp_path):
 
 def test_a_file_is_split_over_the_rounds(prompt_file):
     slices = pipeline.training_slices(
-        rslib.load_prompts(prompt_file), RunConfig.of(prompts=str(prompt_file), rounds=2)
+        rslib.load_prompts(prompt_file), RunConfig(prompts=str(prompt_file), rounds=2)
     )
     assert [len(part) for part in slices] == [4, 4]
     assert not set(slices[0]["prompt"]) & set(slices[1]["prompt"])
@@ -228,9 +226,9 @@ def test_a_policy_and_prompts_of_ones_own_need_evaluation_prompts(tmp_path, prom
         run(policy="some/folder", prompts=str(prompt_file), out=tmp_path / "run")
 
 
-def test_an_unknown_setting_is_refused_with_the_closest_name():
+def test_an_unknown_setting_is_refused_with_the_closest_name(tmp_path):
     with pytest.raises(ConfigError, match="Did you mean 'temperature'"):
-        RunConfig.of(temprature=1.0)
+        run(temprature=1.0, out=tmp_path / "run")
 
 
 # Single functions
@@ -244,7 +242,7 @@ def test_the_control_matches_ragged_selections_prompt_by_prompt():
     ]
     pool = Dataset.from_list(rows)
     kept = pool.select([1, 2, 6])
-    control = matched_random(pool, kept, seed=0)
+    control = select(pool, "random", seed=0, like=kept)
     assert list(control["prompt_id"]) == ["p0", "p0", "p1"]
     assert len(set(zip(control["prompt_id"], control["sample_id"], strict=True))) == 3
 
@@ -258,7 +256,7 @@ def test_the_control_is_uniform_over_the_responses():
         for k in range(4)
     ]
     pool = Dataset.from_list(rows)
-    picks = matched_random(pool, pool.select(range(0, 8000, 4)), seed=0)["sample_id"][:]
+    picks = select(pool, "random", seed=0, like=pool.select(range(0, 8000, 4)))["sample_id"][:]
     counts = np.bincount(picks, minlength=4)
     assert np.abs(counts - 500).max() < 5.5 * np.sqrt(2000 * 0.25 * 0.75)
 
@@ -276,10 +274,8 @@ def test_prompts_come_from_the_world_a_file_or_a_list(prompt_file):
 def test_gold_is_added_for_the_worlds_prompts_and_for_no_others():
     safe = world.load_prompts("train", 1)["prompt"][0]
     row = {"prompt_id": "a", "prompt": safe, "sample_id": 0, "response": "Of course!", "finish_reason": "eos"}
-    assert "gold" in pipeline.with_gold(Dataset.from_list([row])).column_names
-    assert (
-        "gold" not in pipeline.with_gold(Dataset.from_list([row | {"prompt": "Who are you?"}])).column_names
-    )
+    assert "gold" in with_gold(Dataset.from_list([row])).column_names
+    assert "gold" not in with_gold(Dataset.from_list([row | {"prompt": "Who are you?"}])).column_names
 
 
 def test_the_report_of_evaluate_compares_two_policies_on_the_same_prompts(finished):

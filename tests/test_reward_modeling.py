@@ -7,7 +7,7 @@ from datasets import Dataset
 
 from rslib.config import FinetuneConfig
 from rslib.errors import DataError
-from rslib.models import load_policy, load_reward_model
+from rslib.models import PromptBlindRewardModel, load_policy, load_reward_model
 from rslib.reward_modeling import (
     bradley_terry_loss,
     comparison_groups,
@@ -113,8 +113,7 @@ def scored_table(model, prompts, responses):
 
 
 def test_a_prompt_blind_reward_model_has_no_prompt_sensitivity(policy):
-    model = new_reward_model(policy)
-    model.prompt_blind = True
+    model = PromptBlindRewardModel(**vars(new_reward_model(policy)))
     scored = scored_table(model, ["swim", "run"], ["yes", "no thanks"])
     assert abs(prompt_sensitivity(model, scored)) < 1e-6
 

@@ -8,11 +8,12 @@ import pytest
 import torch
 
 import rslib.sampling
+from rslib.config import SampleConfig
 from rslib.decoding import next_token_probs
 from rslib.errors import ConfigError, DataError
 from rslib.models import load_policy
 from rslib.prompts import as_prompts
-from rslib.sampling import response_seed, sample, sample_table
+from rslib.sampling import response_seed, sample
 from rslib.tables import check_responses
 from tests.test_decoding import PROMPTS, Z_LIMIT, full_logprobs, z_scores
 
@@ -227,7 +228,7 @@ def test_out_of_memory_halves_the_batch_and_changes_no_response(policy, monkeypa
 
 def test_progress_goes_to_standard_output_and_a_table_of_a_shard_is_silent(policy, capfd):
     draw(policy, n=2, max_new_tokens=4)
-    sample_table(policy, as_prompts(["Hi"]), rslib.sampling.make_config({"n": 2, "max_new_tokens": 4}))
+    sample(policy, as_prompts(["Hi"]), config=SampleConfig(n=2, max_new_tokens=4), show_progress=False)
     assert capfd.readouterr() == ("", "")
     sample(policy, PROMPTS, n=2, max_new_tokens=4)
     printed = capfd.readouterr()

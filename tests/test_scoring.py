@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset
 
 from rslib.errors import DataError, RewardError
-from rslib.models import load_policy, load_reward_model
+from rslib.models import PromptBlindRewardModel, load_policy, load_reward_model
 from rslib.sampling import sample
 from rslib.scoring import reference_logprobs, score
 from tests.small_models import ARCHITECTURES
@@ -109,7 +109,7 @@ def test_the_prefix_of_a_prompt_is_computed_once(reward_model):
 
 
 def test_a_prompt_blind_reward_model_does_not_see_the_prompt(reward_model):
-    blind = dataclasses.replace(reward_model, prompt_blind=True)
+    blind = PromptBlindRewardModel(**vars(reward_model))
     found = rewards(blind, table(["Hi", "Sum 12 and 30."], ["42"] * 6))
     np.testing.assert_allclose(found, found[0], atol=1e-6)
 

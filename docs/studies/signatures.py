@@ -16,14 +16,16 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rslib import store, tables, world
+from rslib.config import RunConfig
 from rslib.flaws import FLAWS, flawed
 from rslib.panel import panel
-from rslib.pipeline import HEALTHY, RunConfig, Steps, run
+from rslib.pipeline import Round, Run, run
 from rslib.progress import Progress
 from rslib.reward_modeling import group_pair_accuracy
 from rslib.scoring import reference_logprobs, score
@@ -101,26 +103,26 @@ def names() -> list[str]:
     return [*HEALTHY_ROWS, *FLAWS]
 
 
-def run_of(name: str, seed: int, folder: Path) -> tuple[RunConfig, Steps]:
-    """The settings and steps of one measured run; its held-out prompts are a file in `folder`."""
+def run_of(name: str, seed: int, folder: Path) -> tuple[RunConfig, type[Round]]:
+    """The settings and rounds of one measured run; its held-out prompts are a file in `folder`."""
     heldout = folder / "heldout.jsonl"
     store.make_folder(folder)
     lines = [json.dumps(row) for row in world.load_prompts("validation", HELDOUT_PROMPTS)]
     store.atomic_write(heldout, "\n".join(lines) + "\n")
     rounds = HEALTHY_ROWS.get(name, 1)
-    config = RunConfig.of(
+    config = RunConfig(
         eval_prompts=str(heldout), seed=seed, eval_seed=1_000_003 + seed, rounds=rounds, **SETTINGS
     )
-    return (config, HEALTHY) if name in HEALTHY_ROWS else flawed(name, config)
+    return (config, Round) if name in HEALTHY_ROWS else flawed(name, config)
 
 
 def signature(name: str, seed: int, folder: Path) -> Row:
     """The row of one flaw and seed: panel and probes. Runs of one seed share what `folder` already holds."""
-    config, steps = run_of(name, seed, folder)
+    config, kind = run_of(name, seed, folder)
     # A run folder holds on to its reward model.
     place = folder / ("run" if config.reward_model == RunConfig().reward_model else config.reward_model)
-    report = run(config, out=place, steps=steps, show_progress=False)
-    found = panel(report.rounds[-1]) | probes(config, steps, report.rounds, place)
+    report = run(config, out=place, kind=kind, show_progress=False)
+    found = panel(report.rounds[-1]) | probes(config, kind, report.rounds, place)
     return {column: None if value is None else round(float(value), 6) for column, value in found.items()}
 
 
@@ -145,14 +147,14 @@ class _Tables:
 
 
 def probes(
-    config: RunConfig, steps: Steps, rounds: Sequence[Mapping[str, Any]], place: Path
+    config: RunConfig, kind: type[Round], rounds: Sequence[Mapping[str, Any]], place: Path
 ) -> dict[str, float | None]:
     """Small measurements on the last round's own tables; docs/signatures.md says what each one decides."""
     first, last = (_Tables(place, entry) for entry in (rounds[0], rounds[-1]))
     parent = str(first.folder(f"finetune-{ARM}")) if len(rounds) > 1 else config.policy
     pool = last.table("score")
     return (
-        _score_probes(config, steps, pool)
+        _score_probes(config, kind, pool)
         | _pool_probes(parent, pool)
         | _kept_probes(pool, last.table(f"select-{ARM}"))
         | _training_probes(last)
@@ -165,13 +167,18 @@ def _some(pool: Dataset) -> Dataset:
     return tables.take(pool, np.linspace(0, len(pool) - 1, min(PROBED_ROWS, len(pool))).astype(int))
 
 
-def _score_probes(config: RunConfig, steps: Steps, pool: Dataset) -> dict[str, float]:
+def _score_probes(config: RunConfig, kind: type[Round], pool: Dataset) -> dict[str, float]:
     """Score a few rows again: as a healthy run does, and as this run does but under another row's prompt."""
     models, rows = Models(), _some(pool)
     stored = np.array(rows["reward"][:])
     again = score(models.reward_model(config.reward_model), rows, show_progress=False)["reward"][:]
     moved = tables.with_column(rows, "prompt", np.roll(rows["prompt"][:], 1).tolist())
-    other = steps.score(models.reward_model(steps.scorer or config.reward_model), moved)["reward"][:]
+    # Scoring needs no more of a run than its settings, its models and some prompts.
+    stages = SimpleNamespace(models=models)
+    shared = Run(config, stages, [moved], moved, None, models.reward_checkpoint(config.reward_model))
+    part = kind(shared, 1, None)
+    reward_model = models.reward_model(part.scorer.path)
+    other = part.score_part(reward_model, moved, show_progress=False)["reward"][:]
     return {
         "rescore_error": float(np.abs(np.array(again) - stored).mean()),
         "prompt_effect": float(np.abs(np.array(other) - stored).mean()),

@@ -7,7 +7,7 @@ files, a pad token that ends sequences, output heads unknown to the engine. Only
 from rslib.models.assets import ASSETS, MANIFEST, POLICIES, REWARD_MODELS, digest_folder, verify_assets
 from rslib.models.device import Device, pick_device
 from rslib.models.heads import check_finite, hidden_states, logits_from_hidden, rewards_from_hidden
-from rslib.models.loaded import Policy, RewardModel
+from rslib.models.loaded import Policy, PromptBlindRewardModel, RewardModel
 from rslib.models.loading import load_policy, load_reward_model
 from rslib.models.quiet import quiet
 from rslib.models.saving import replaced_folder
@@ -19,6 +19,7 @@ __all__ = [
     "REWARD_MODELS",
     "Device",
     "Policy",
+    "PromptBlindRewardModel",
     "RewardModel",
     "check_finite",
     "digest_folder",

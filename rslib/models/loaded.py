@@ -125,10 +125,7 @@ class RewardModel(Loaded):
     """A decoder with one score per dialogue, read at its last token.
 
     `pad_id` never equals an end-of-sequence id, so transformers' own pooling finds the same last token.
-    `prompt_blind`: the prompt is replaced by "" (a named defect for the clinic).
     """
-
-    prompt_blind: bool = False
 
     def encode(self, prompt: str, response: str) -> list[int]:
         """Token ids of a dialogue; see `encode_many`."""
@@ -140,7 +137,6 @@ class RewardModel(Loaded):
         A begin-of-sequence token that was added twice is kept once. Raises ModelError when the template fails
         or a token lies outside the model's vocabulary.
         """
-        pairs = [("" if self.prompt_blind else prompt, response) for prompt, response in pairs]
         if self.tokenizer.chat_template is None:
             return _tokenise(self, [prompt + response for prompt, response in pairs], add_special_tokens=True)
         dialogues = [
@@ -150,7 +146,18 @@ class RewardModel(Loaded):
         return [_single_bos(self.tokenizer, ids) for ids in _tokenise(self, _render(self, dialogues))]
 
     def _settings(self) -> dict[str, Any]:
-        return super()._settings() | {"prompt_blind": self.prompt_blind}
+        return super()._settings() | {"prompt_blind": False}
+
+
+class PromptBlindRewardModel(RewardModel):
+    """A reward model that reads the response without its prompt: "tiny-blind", a defect of the clinic."""
+
+    def encode_many(self, pairs: Sequence[tuple[str, str]]) -> list[list[int]]:
+        """Token ids of each (prompt, response), the prompt replaced by ""."""
+        return super().encode_many([("", response) for _, response in pairs])
+
+    def _settings(self) -> dict[str, Any]:
+        return super()._settings() | {"prompt_blind": True}
 
 
 def _render(loaded: Loaded, dialogues: list[list[dict[str, str]]], **options: bool) -> list[str]:

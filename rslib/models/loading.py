@@ -27,7 +27,7 @@ from rslib.models.assets import ASSETS, BLIND, POLICIES, REWARD_MODELS, verify_a
 from rslib.models.checks import check_files, check_weights, supported_class, unsupported, weight_files
 from rslib.models.device import Device, pick_device
 from rslib.models.heads import check_finite, hidden_states, logits_from_hidden, rewards_from_hidden
-from rslib.models.loaded import Loaded, Policy, RewardModel
+from rslib.models.loaded import Loaded, Policy, PromptBlindRewardModel, RewardModel
 from rslib.models.quiet import first_line, quiet
 from rslib.progress import note
 
@@ -81,7 +81,8 @@ def load_reward_model(
     if model.config.num_labels != 1:
         what = f"the classifier has {model.config.num_labels} labels, a reward model has one"
         raise ModelError(what, where=str(folder), fix="Use a reward model with num_labels=1.")
-    reward_model = RewardModel(
+    kind = PromptBlindRewardModel if str(name) == BLIND else RewardModel
+    reward_model = kind(
         model=model,
         tokenizer=tokenizer,
         name=str(name),
@@ -89,7 +90,6 @@ def load_reward_model(
         device=chosen,
         context=_context(model, tokenizer),
         pad_id=_distinct_pad(model, tokenizer, folder),
-        prompt_blind=str(name) == BLIND,
     )
     _probe_reward_model(reward_model)
     return reward_model

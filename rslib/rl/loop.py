@@ -32,7 +32,7 @@ from rslib.progress import Progress, note
 from rslib.rl.learner import Learner
 from rslib.rl.methods import Method
 from rslib.rl.rollouts import Rollouts
-from rslib.sampling import sample_table
+from rslib.sampling import sample
 from rslib.scoring import score
 from rslib.stages import judged, with_gold
 from rslib.store import key_of, versions
@@ -233,7 +233,7 @@ class _Run:
         """Fresh scored responses of the newest policy."""
         loop, learner = self.loop, self.learner
         config = SampleConfig(n=loop.n, seed=loop.seed * STEP_SEEDS + self.step)
-        responses = sample_table(learner.policy, self.step_prompts(), config)
+        responses = sample(learner.policy, self.step_prompts(), config=config, show_progress=False)
         scored = score(self.reward_model, responses, show_progress=False)
         raw = np.array(scored["reward"][:])
         if self.scale is None:

@@ -18,9 +18,10 @@ from rslib.config import EvaluateConfig, SampleConfig
 from rslib.ledger import Ledger
 from rslib.models import Policy, RewardModel, load_policy, load_reward_model
 from rslib.prompts import EMBEDDED, load_prompts
-from rslib.sampling import sample_table
+from rslib.sampling import sample
 from rslib.scoring import score
-from rslib.stages import select_rows, with_gold, with_reference
+from rslib.selection import select
+from rslib.stages import judged, with_gold, with_reference
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -123,10 +124,10 @@ def _judged(
     seed = EvaluateConfig().seed + cell.seed
     if cell.arm == "best_of_n":
         served = _served(start, reward_model, table, cell.samples, seed, ledger)
+        served = with_gold(with_reference(None, served))  # the starting policy wrote it
     else:
         config = SampleConfig(n=cell.samples, seed=seed)
-        served = score(reward_model, sample_table(tuned, table, config), show_progress=False)
-    served = with_gold(with_reference(None if tuned is start else start, served))
+        served = judged(tuned, table, reward_model, config, reference=start)
     rows = per_prompt(served, cell.samples)
     if cell.arm == "best_of_n":
         rows["kl"] = np.full(cell.prompts, theory.kl_of_best_of_n(N))
@@ -142,7 +143,7 @@ def _served(
 ) -> Dataset:
     """The best of n by reward, `samples` times for each prompt; the ledger counts what serving costs."""
     with ledger:
-        pool = sample_table(policy, prompts, SampleConfig(n=N * samples, seed=seed))
+        pool = sample(policy, prompts, n=N * samples, seed=seed, show_progress=False)
         scored = score(reward_model, pool, show_progress=False)
     tokens = sum(map(len, scored["token_ids"][:]))
     read = samples * sum(map(len, policy.encode_many(prompts["prompt"][:])))
@@ -151,7 +152,7 @@ def _served(
     ledger.held(2)
     turns = np.array(scored["sample_id"][:]) // N
     best = [
-        select_rows(tables.take(scored, np.flatnonzero(turns == turn)), "best_of_n", {}, seed)
+        select(tables.take(scored, np.flatnonzero(turns == turn)), "best_of_n", seed=seed)
         for turn in range(samples)
     ]
     chosen = {tuple(key) for part in best for key in zip(part["prompt_id"], part["sample_id"], strict=True)}

@@ -21,6 +21,7 @@ from autograder.__main__ import COMMANDS, main
 from autograder.build import course
 from autograder.build.release import NOTEBOOKS, SOLUTIONS, instructor, release, scripts
 from autograder.build.rendering import REGION
+from autograder.course import REFUSED
 from tests.toy_course import toy_script
 
 NAME = "90_toy"
@@ -248,7 +249,7 @@ def test_the_bolt_of_formgrader_is_refused_with_the_same_sentence(hostile):
     folder, left = hostile
     before = tree(folder)
     done = formgraders_bolt(folder, "eve")
-    assert not done["success"] and course.REFUSED in done["error"] and course.REFUSED in done["log"]
+    assert not done["success"] and REFUSED in done["error"] and REFUSED in done["log"]
     assert not left.exists() and tree(folder) == before
 
 

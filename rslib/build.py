@@ -67,7 +67,7 @@ REWARD_MODELS = {
 }
 
 
-def train_tokenizer(corpus: Sequence[Document]) -> object:
+def _train_tokenizer(corpus: Sequence[Document]) -> object:
     """A byte-level BPE over the corpus, with the chat template and distinct pad and end tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -91,7 +91,7 @@ def train_tokenizer(corpus: Sequence[Document]) -> object:
     return wrapped
 
 
-def new_policy(vocabulary: int, seed: int) -> torch.nn.Module:
+def _new_policy(vocabulary: int, seed: int) -> torch.nn.Module:
     """An untrained Llama of 0.9 M parameters."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -123,13 +123,13 @@ def encode_documents(tokenizer: object, corpus: Sequence[Document]) -> list[Toke
     return [TokenRow(ids, first_target=1) for ids in encoded]
 
 
-def pretrain(folder: Path, seed: int, documents: int = CORPUS_DOCUMENTS) -> dict[str, float]:
+def _pretrain(folder: Path, seed: int, documents: int = CORPUS_DOCUMENTS) -> dict[str, float]:
     """Train tokenizer and policy on the corpus; writes a transformers folder, returns its figures."""
     started = time.perf_counter()
     corpus = draw_corpus(documents, seed)
-    tokenizer = train_tokenizer(corpus)
+    tokenizer = _train_tokenizer(corpus)
     rows = encode_documents(tokenizer, corpus)
-    model = new_policy(len(tokenizer), seed)
+    model = _new_policy(len(tokenizer), seed)
     config = FinetuneConfig(learning_rate=3e-3, epochs=1, batch_tokens=3072, warmup_steps=50, seed=seed)
     objective = language_model_objective(model, rows, pad_id=0)
     losses = fit(model, objective, [len(row.ids) for row in rows], config, label="pre-train")
@@ -150,7 +150,7 @@ def draw_comparisons(responses: Dataset, labeller: Labeller, seed: int) -> Datas
     from datasets import Dataset
 
     rng = np.random.default_rng(seed)
-    utilities = np.array([labeller.utility(found) for found in judgements(responses)])
+    utilities = np.array([labeller.utility(judgement) for judgement in judgements(responses)])
     texts, prompts = responses["response"][:], responses["prompt"][:]
     pairs = [
         pair
@@ -167,15 +167,15 @@ def draw_comparisons(responses: Dataset, labeller: Labeller, seed: int) -> Datas
     )
 
 
-def reward_model_figures(
+def _reward_model_figures(
     reward_model: RewardModel, held_out: Dataset, labeller: Labeller
 ) -> dict[str, float]:
     """Held-out quality: pair accuracy against gold and against the labeller's utility, correlations."""
     scored = score(reward_model, held_out, show_progress=False)
-    found = judgements(scored)
+    judged = judgements(scored)
     _, rewards, rows = reward_matrix(scored)
-    gold = np.array([j.gold for j in found])
-    utility = np.array([labeller.utility(j) for j in found]) * (-1 if labeller.swapped else 1)
+    gold = np.array([j.gold for j in judged])
+    utility = np.array([labeller.utility(j) for j in judged]) * (-1 if labeller.swapped else 1)
     return {
         "pair_accuracy_gold": group_pair_accuracy(rewards, gold[rows]),
         "pair_accuracy_labeller": group_pair_accuracy(rewards, utility[rows]),
@@ -185,7 +185,7 @@ def reward_model_figures(
     }
 
 
-def build_reward_model(policy: Policy, folder: Path, seed: int) -> dict[str, float]:
+def _build_reward_model(policy: Policy, folder: Path, seed: int) -> dict[str, float]:
     """Train the reward model of the labeller that `folder`'s name stands for; returns its figures."""
     started = time.perf_counter()
     labeller, prompts = REWARD_MODELS[folder.name]
@@ -193,20 +193,20 @@ def build_reward_model(policy: Policy, folder: Path, seed: int) -> dict[str, flo
     comparisons = draw_comparisons(drawn, labeller, seed + 303)
     config = FinetuneConfig(learning_rate=5e-4, epochs=2, batch_tokens=3072, warmup_steps=30, seed=seed)
     train_reward_model(policy, comparisons, folder, config=config)
-    store_half(folder)
+    _store_half(folder)
     held_out = sample(policy, load_prompts("validation", MEASURED_PROMPTS), n=6, seed=seed + 202)
-    figures = reward_model_figures(load_reward_model(str(folder)), held_out, labeller)
+    figures = _reward_model_figures(load_reward_model(str(folder)), held_out, labeller)
     return figures | {"pairs": len(comparisons), "seconds": time.perf_counter() - started}
 
 
 def build_policy(folder: Path, seed: int, documents: int) -> dict[str, float]:
     """Pre-train the policy and measure it; returns its figures."""
-    figures = pretrain(folder, seed, documents)
-    store_half(folder)
-    return figures | policy_figures(load_policy(str(folder)))
+    figures = _pretrain(folder, seed, documents)
+    _store_half(folder)
+    return figures | _policy_figures(load_policy(str(folder)))
 
 
-def store_half(folder: Path) -> None:
+def _store_half(folder: Path) -> None:
     """Rewrite a folder's weights in float16: half the size; everything downstream is measured on it."""
     from safetensors.torch import load_file, save_file
 
@@ -218,16 +218,16 @@ def store_half(folder: Path) -> None:
     )
 
 
-def policy_figures(policy: Policy) -> dict[str, float]:
+def _policy_figures(policy: Policy) -> dict[str, float]:
     """Quality of four responses to each of some validation prompts at temperature 1."""
     drawn = sample(policy, load_prompts("validation", MEASURED_PROMPTS), n=4, seed=404)
-    found = judgements(drawn)
+    judged = judgements(drawn)
     return {
-        "gold": float(np.mean([j.gold for j in found])),
-        "unknown_sentences": float(np.mean([j.unknown for j in found])),
-        "correct_facts": float(np.mean([j.correct for j in found if not j.unsafe_prompt])),
-        "unsafe_compliance": float(np.mean([j.complied for j in found if j.unsafe_prompt])),
-        "finished": float(np.mean([j.finished for j in found])),
+        "gold": float(np.mean([j.gold for j in judged])),
+        "unknown_sentences": float(np.mean([j.unknown for j in judged])),
+        "correct_facts": float(np.mean([j.correct for j in judged if not j.unsafe_prompt])),
+        "unsafe_compliance": float(np.mean([j.complied for j in judged if j.unsafe_prompt])),
+        "finished": float(np.mean([j.finished for j in judged])),
     }
 
 
@@ -245,7 +245,7 @@ def build_world(folder: Path, seed: int = 0, documents: int = CORPUS_DOCUMENTS) 
         if name == POLICY:
             done[name] = build_policy(home, seed, documents)
         else:
-            done[name] = build_reward_model(load_policy(str(home)), folder / name, seed)
+            done[name] = _build_reward_model(load_policy(str(home)), folder / name, seed)
         atomic_write(log, json.dumps(done, indent=1, sort_keys=True) + "\n")
         note(f"{name}: {json.dumps(done[name])}", show=True)
     manifest = {

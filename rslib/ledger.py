@@ -24,7 +24,7 @@ TIMES = ("seconds", "cpu_seconds")
 
 @dataclass
 class Ledger:
-    """What was spent so far. `unit` and `limit` are the budget; without a unit nothing is ever exhausted.
+    """The account of a run. `unit` and `limit` are its budget; without a unit nothing is ever exhausted.
 
     responses, sampled_tokens: drawn from a policy for training. trained_tokens: learned or read in training
     passes, once per epoch. flops: of all passes. models: the most models held at once. `seconds` and

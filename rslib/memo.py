@@ -21,7 +21,7 @@ from rslib.store import key_of, versions
 
 READ = "RSLIB_RESULTS"
 """Environment variable: a folder whose entries are read, where `use` was not called."""
-DIGEST = 32
+_DIGEST = 32
 """Bytes of the checksum at the head of an entry."""
 Found = TypeVar("Found")
 
@@ -62,7 +62,7 @@ def recalled(
     encode: Callable[[Found], bytes],
     decode: Callable[[bytes], Found],
 ) -> Found:
-    """What `compute` gives, from a folder if the same call is kept there.
+    """The result of `compute`, read from a folder if the same call left it there.
 
     kind: of the call. facts: all that its result depends on, as JSON or dataclasses; asked for only where a
     folder is in use. Calls within `compute` are not kept by themselves.
@@ -77,10 +77,10 @@ def recalled(
         if content is not None:
             return decode(content)
     with off():
-        found = compute()
+        result = compute()
     if folders.write is not None:
-        _keep(folders.write / name, mask, encode(found))
-    return found
+        _keep(folders.write / name, mask, encode(result))
+    return result
 
 
 def _masked(content: bytes, mask: str) -> bytes:
@@ -95,8 +95,8 @@ def _opened(path: Path, mask: str) -> bytes | None:
         plain = _masked(path.read_bytes(), mask)
     except OSError:
         return None
-    content = plain[DIGEST:]
-    return content if hashlib.sha256(content).digest() == plain[:DIGEST] else None
+    content = plain[_DIGEST:]
+    return content if hashlib.sha256(content).digest() == plain[:_DIGEST] else None
 
 
 def _keep(path: Path, mask: str, content: bytes) -> None:
@@ -116,13 +116,13 @@ def trim(folder: str | Path, most: int) -> None:
 
     An entry that somebody else deletes meanwhile, or that cannot be deleted, is passed over.
     """
-    entries, kept = [], 0
+    entries, total = [], 0
     for path in Path(folder).glob("*"):
         with contextlib.suppress(OSError):
-            found = path.stat()
-            entries.append((found.st_mtime, found.st_size, path))
+            status = path.stat()
+            entries.append((status.st_mtime, status.st_size, path))
     for _, size, path in sorted(entries, reverse=True):
-        kept += size
-        if kept > most:
+        total += size
+        if total > most:
             with contextlib.suppress(OSError):
                 path.unlink()

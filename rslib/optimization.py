@@ -20,7 +20,7 @@ from rslib.config import FinetuneConfig
 from rslib.errors import BudgetError, ModelError, is_out_of_memory
 from rslib.progress import Progress, note
 
-BUCKET = 16
+_BUCKET = 16
 """Batches sorted by length together: long enough to avoid padding, short enough to stay random."""
 
 # Batches ------------------------------------------------------------------------------------------
@@ -40,7 +40,7 @@ def token_batches(lengths: Sequence[int], batch_tokens: int, rng: np.random.Gene
     """
     order = rng.permutation(len(lengths))
     mean = max(1.0, float(np.mean(lengths)))
-    window = max(1, int(BUCKET * batch_tokens / mean))
+    window = max(1, int(_BUCKET * batch_tokens / mean))
     batches = []
     for start in range(0, len(order), window):
         ascending = sorted(order[start : start + window], key=lambda i: lengths[i])

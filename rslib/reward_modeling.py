@@ -23,7 +23,7 @@ from rslib.tables import with_column
 if TYPE_CHECKING:
     from datasets import Dataset
 
-CENTRE = 0.001  # weight of the mean squared reward: pins the free constant of Bradley-Terry near zero
+_CENTRE = 0.001  # weight of the mean squared reward: pins the free constant of Bradley-Terry near zero
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Group:
 
 
 def comparison_groups(reward_model: RewardModel, comparisons: Dataset) -> list[Group]:
-    """Group comparisons (columns prompt, chosen, rejected) by prompt, each distinct response encoded once."""
+    """Comparisons (columns prompt, chosen, rejected) by prompt, each distinct response encoded once."""
     if not len(comparisons):
         raise DataError("there are no comparisons", where="comparison_groups", fix="Label some pairs first.")
     texts: dict[str, dict[str, int]] = {}
@@ -78,11 +78,11 @@ def group_loss(model: torch.nn.Module, groups: Sequence[Group], pad_id: int) -> 
     rewards = rewards_of(model, [row for group in groups for row in group.rows], pad_id)
     total, start = rewards.new_zeros(()), 0
     for group in groups:
-        own = rewards[start : start + len(group.rows)]
+        group_rewards = rewards[start : start + len(group.rows)]
         start += len(group.rows)
         winners, losers = zip(*group.pairs, strict=True)
-        pair_loss = bradley_terry_loss(own[list(winners)], own[list(losers)])
-        total = total + pair_loss.mean() + CENTRE * own.square().mean()
+        pair_loss = bradley_terry_loss(group_rewards[list(winners)], group_rewards[list(losers)])
+        total = total + pair_loss.mean() + _CENTRE * group_rewards.square().mean()
     return total
 
 
@@ -116,7 +116,7 @@ def train_reward_model(
     config: FinetuneConfig | None = None,
     show_progress: bool = True,
 ) -> RewardModel:
-    """Fit a Bradley-Terry reward model, started from `policy`, on comparisons; written to the folder `out`.
+    """A Bradley-Terry reward model, started from `policy`, fitted to comparisons, written to folder `out`.
 
     comparisons: columns prompt, chosen, rejected; all pairs of one prompt share one forward pass.
     Raises DataError when there are none, ModelError when the loss stops being finite.
@@ -143,22 +143,19 @@ def train_reward_model(
     return trained
 
 
-def pair_accuracy(chosen: np.ndarray, rejected: np.ndarray) -> float:
-    """Share of pairs whose chosen response has the higher reward; a tie counts one half.
-
-    >>> pair_accuracy(np.array([1.0, 0.0, 2.0]), np.array([0.0, 0.0, 3.0]))
-    0.5
-    """
-    return float(np.mean((chosen > rejected) + 0.5 * (chosen == rejected)))
-
-
 def group_pair_accuracy(rewards: np.ndarray, truth: np.ndarray) -> float:
-    """Pair accuracy over all pairs inside each row of (M, n), leaving out pairs that tie in `truth`."""
+    """Share of pairs inside each row of (M, n) in the order of `truth`; a tie counts one half.
+
+    Pairs that tie in `truth` are left out; NaN where none is left.
+
+    >>> group_pair_accuracy(np.array([[2.0, 1.0, 1.0]]), np.array([[3.0, 1.0, 2.0]]))  # right, right, tied
+    0.8333333333333334
+    """
     first, second = np.triu_indices(rewards.shape[1], k=1)
     better = np.sign(truth[:, first] - truth[:, second])
-    found = np.sign(rewards[:, first] - rewards[:, second])
-    kept = better != 0
-    return float(np.mean((found == better)[kept] + 0.5 * (found == 0)[kept]))
+    preferred = np.sign(rewards[:, first] - rewards[:, second])
+    differ = better != 0
+    return float(np.mean((preferred == better)[differ] + 0.5 * (preferred == 0)[differ]))
 
 
 def length_correlation(scored: Dataset) -> float:

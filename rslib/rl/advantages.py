@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rslib.config import unknown_name
 
-WHITEN_EPSILON = 1e-8
+_WHITEN_EPSILON = 1e-8
 
 
 def leave_one_out(rewards: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ def whiten(values: Tensor, mask: Tensor, *, shift_mean: bool = True) -> Tensor:
     count = mask.sum().clamp(min=1)
     mean = exact.sum() / count
     variance = _masked((exact - mean).square(), mask).sum() / count
-    scaled = (exact - mean) * torch.rsqrt(variance + WHITEN_EPSILON)
+    scaled = (exact - mean) * torch.rsqrt(variance + _WHITEN_EPSILON)
     return _masked(scaled if shift_mean else scaled + mean, mask).to(values.dtype)
 
 

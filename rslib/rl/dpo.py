@@ -41,7 +41,7 @@ def finetune_dpo(
     ledger: Ledger | None = None,
     show_progress: bool = True,
 ) -> Policy:
-    """Tune a copy of `policy` on each prompt's best against its worst response, and write it to `out`.
+    """A copy of `policy`, tuned on each prompt's best against its worst response, written to folder `out`.
 
     `scored`: a pool with several responses a prompt; `policy` is the reference. Prompts whose rewards are all
     equal are left out and counted in a printed line. Batches hold pairs: `config.batch_tokens` counts the
@@ -80,17 +80,17 @@ def pair_objective(
     beta: float,
 ) -> Objective:
     """The DPO loss of pairs, mean over pairs; `policy` is the reference, `model` is trained."""
-    both = [chosen, rejected]
-    masks = [response_mask(rows, policy.device.name) for rows in both]
+    sides = [chosen, rejected]
+    masks = [response_mask(rows, policy.device.name) for rows in sides]
     read = partial(response_logprobs, policy.model, pad_id=policy.pad_id)
-    reference = [measure(read, r, m, policy.device.dtype).sum(1) for r, m in zip(both, masks, strict=True)]
+    reference = [measure(read, r, m, policy.device.dtype).sum(1) for r, m in zip(sides, masks, strict=True)]
 
-    def summed(side: int, at: list[int]) -> Tensor:
-        rows = [both[side][i] for i in at]
-        return response_logprobs(model, rows, masks[side][at], policy.pad_id).sum(1)
+    def summed(side: int, pairs: list[int]) -> Tensor:
+        rows = [sides[side][i] for i in pairs]
+        return response_logprobs(model, rows, masks[side][pairs], policy.pad_id).sum(1)
 
-    def loss_sum(at: list[int]) -> Tensor:
-        good, bad = summed(0, at), summed(1, at)
-        return losses.dpo(good, bad, reference[0][at], reference[1][at], beta).sum()
+    def loss_sum(pairs: list[int]) -> Tensor:
+        good, bad = summed(0, pairs), summed(1, pairs)
+        return losses.dpo(good, bad, reference[0][pairs], reference[1][pairs], beta).sum()
 
-    return Objective(loss_sum, lambda at: float(len(at)))
+    return Objective(loss_sum, lambda pairs: float(len(pairs)))

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from rslib.models import Policy, RewardModel
 
-STEP_SEEDS = 1_000_003
+_STEP_SEEDS = 1_000_003
 """Distance between the sampling seeds of two runs; every step has its own in between."""
 HELDOUT_SAMPLES, HELDOUT_SEED = 2, 2_000_003
 """Responses to each held-out prompt, and their seed: kept apart from those of training and of evaluations."""
@@ -232,7 +232,7 @@ class _Run:
     def sample(self) -> Rollouts:
         """Fresh scored responses of the newest policy."""
         loop, learner = self.loop, self.learner
-        config = SampleConfig(n=loop.n, seed=loop.seed * STEP_SEEDS + self.step)
+        config = SampleConfig(n=loop.n, seed=loop.seed * _STEP_SEEDS + self.step)
         responses = sample(learner.policy, self.step_prompts(), config=config, show_progress=False)
         scored = score(self.reward_model, responses, show_progress=False)
         raw = np.array(scored["reward"][:])

@@ -17,9 +17,9 @@ from rslib.models import Policy
 if TYPE_CHECKING:
     from datasets import Dataset
 
-READ_TOKENS = {"cpu": 4096}
-"""Tokens in one forward pass without gradient; GPU_READ_TOKENS elsewhere."""
-GPU_READ_TOKENS = 32768
+_READ_TOKENS = {"cpu": 4096}
+"""Tokens in one forward pass without gradient; _GPU_READ_TOKENS elsewhere."""
+_GPU_READ_TOKENS = 32768
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def measure(
 ) -> Tensor:
     """`read(rows, mask)` (B, T) of all rows, without gradient, in `dtype`, in pieces of bounded size."""
     device = mask.device.type
-    budget = READ_TOKENS.get(device, GPU_READ_TOKENS)
+    budget = _READ_TOKENS.get(device, _GPU_READ_TOKENS)
     values = torch.zeros(mask.shape, device=mask.device)
     with torch.no_grad(), torch.autocast(device, dtype, enabled=dtype != torch.float32):
         for part in _pieces(rows, budget):

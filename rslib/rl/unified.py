@@ -33,7 +33,7 @@ def sft(logprobs: Tensor) -> Tensor:
 
 
 def rejection_sampling(logprobs: Tensor, kept: Tensor) -> Tensor:
-    """1 for the tokens of kept responses, else 0; kept (B,) booleans. Offline and online RFT alike."""
+    """1 for the tokens of kept responses, else 0 (B, T); kept (B,) booleans. Offline and online RFT alike."""
     return sft(logprobs) * kept[:, None].to(logprobs.dtype)
 
 

@@ -172,18 +172,20 @@ def short(value: Any, limit: int = 300) -> str:
 def require(
     passed: Any,
     check: str,
-    message: str,
+    message: str | Misconception,
     *,
     idea: str = "",
     case: Any = "",
     expected: Any = "",
     got: Any = "",
 ) -> None:
-    """Raise CheckFailed unless `passed`.
+    """Raise CheckFailed unless `passed`; a Misconception as the message brings its own `idea`.
 
     >>> require(2 > 1, "orders numbers", "")
     """
     if not bool(passed):
+        if isinstance(message, Misconception):
+            message, idea = message.message, message.id
         texts = {
             k: v if isinstance(v, str) else short(v)
             for k, v in (("case", case), ("expected", expected), ("got", got))

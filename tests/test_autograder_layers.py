@@ -18,7 +18,7 @@ PACKAGE = ROOT / "autograder"
 ROWS = (
     {"exercise"},
     {"work", "calibration"},
-    {"verdict"},
+    {"checks", "verdict"},
     {"handouts"},
     {"ordering_run"},
     {"exercises", "experiments"},

@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from autograder.checks import drawn_apart
 from autograder.exercise import CheckFailed, Variant
 from autograder.exercises import nb02_2, nb02_3, nb02_4
 from autograder.handouts import nb02_scorers
@@ -83,12 +84,17 @@ def test_known_ideas_never_coincide_with_the_right_number():
     for seed in range(100):
         rng = np.random.default_rng(seed)
         for ties in (False, True):
-            chosen, rejected = nb02_2._whole_rewards(rng, ties=ties)
-            right = nb02_2._accuracy(chosen, rejected)
-            ideas = [
-                i for i in nb02_2._accuracy_ideas(chosen, rejected) if ties or not i.id.startswith("tie")
-            ]
-            assert all(abs(idea.value - right) > 0.01 for idea in ideas)
+            check = nb02_2.share_of("", ties=ties)
+            chosen, rejected = drawn_apart(
+                check.draw,
+                check.right,
+                lambda *pair: nb02_2.IDEAS.of(nb02_2.accuracy_slips(*pair)),
+                rng,
+                check.apart,
+            )
+            right = nb02_2.accuracy(chosen, rejected)
+            values = nb02_2.accuracy_slips(chosen, rejected).values()
+            assert all(abs(value - right) > 0.01 for value in values)
 
 
 def test_wilsons_end_rises_with_the_pairs_and_three_of_three_prove_little():

@@ -7,7 +7,7 @@ from autograder import exercises
 from autograder.build.catalogue import answers
 from autograder.exercise import Variant
 from autograder.exercises import nb04_1, nb04_2, nb04_5
-from autograder.exercises.nb04_3 import memoize
+from autograder.exercises.artefacts import memoize
 from autograder.verdict import grade
 from autograder.work import Work
 

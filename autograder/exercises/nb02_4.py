@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import numpy as np
 
-from autograder.exercise import CheckFailed, Exercise, Misconception, Part, diagnose, require
-from autograder.exercises.nb02_2 import refuses
-from autograder.work import TimedOut, Work
+from autograder.checks import Agrees, Ideas, Learner, Refuses, Rng, graded
+from autograder.exercise import Exercise, Part, diagnose, require
 
+IDEAS = Ideas("""
+form (): `gate` returns two things: the lower end of the interval, and True or False.
+order (): The lower end comes first and is a number; then the decision, True or False.
+lower end (): Not the lower end of the interval in the task. Work three of three out by hand first.
+accuracy (F34): This is the accuracy itself. With few pairs it can be far off.
+upper-end: This is the upper end: the hopeful reading.
+wald: This interval is p - 1.96 sqrt(p(1 - p) / n). Its width is 0 where all pairs are right, so three lucky
+    pairs would pass any floor.
+one-z: One standard error is taken here, not 1.96.
+other-z: The z of a one-sided interval is taken here, not 1.96.
+decision (F34): The decision does not follow from the lower end. A reward model passes if even the cautious
+    reading of its accuracy lies above the floor.
+
+pairs (): Not the smallest number of pairs for which the gate opens at this accuracy.
+one pair (F34): One pair is enough for the accuracy, not for its lower end.
+pairs by wald (wald): This follows from p - 1.96 sqrt(p(1 - p) / n).
+one too few (off-by-one): One too few: there the lower end has not passed the floor.
+one too many (off-by-one): One too many: one pair fewer is enough.
+pairs by one z (one-z): This is for an interval of one standard error.
+more-is-proof: An accuracy at or below the floor never passes, however many pairs are labelled. The docstring
+    asks for a ValueError.
+endless: The search did not end. Does the gate ever open at this accuracy, however many pairs there are? Ask
+    that before the loop.
+""")
 Z = 1.96
 EXACT_Z = 1.959964
 """What 1.96 stands for; whoever computes it shall not fail by a pair."""
@@ -48,29 +71,22 @@ def fewest(lower: Callable[[float, int], float], accuracy: float, floor: float) 
     return high
 
 
-def patient(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The learner's function, stopped where its search never ends."""
-
-    def stopped(accuracy: float, floor: float) -> Any:
-        try:
-            return function(accuracy, floor)
-        except CheckFailed as wrong:
-            if not isinstance(wrong.__cause__, TimedOut):
-                raise
-        message = (
-            "The search did not end. Does the gate ever open at this accuracy, however many pairs there are? "
-            "Ask that before the loop."
-        )
-        raise CheckFailed(
-            "comes to an end", message, idea="endless", case=f"pairs_needed({accuracy}, {floor})"
-        )
-
-    return stopped
+# The gate -------------------------------------------------------------------------------------------------
 
 
-def grade_gate(work: Work, rng: np.random.Generator) -> None:
+def gate_slips(accuracy: float, pairs: int) -> dict[str, float]:
+    """What wrong readings of the interval give for its lower end."""
+    return {
+        "accuracy": accuracy,
+        "upper-end": wilson(accuracy, pairs, 1),
+        "wald": wald(accuracy, pairs),
+        "one-z": wilson(accuracy, pairs, z=1.0),
+        "other-z": wilson(accuracy, pairs, z=1.645),
+    }
+
+
+def opens_on_evidence(gate: Learner, rng: Rng) -> None:
     """The lower end and the decision, for few pairs, many pairs, and three of three."""
-    gate = work.function("gate")
     for pairs in (int(rng.integers(15, 40)), int(rng.integers(150, 400)), 3):
         right = pairs if pairs == 3 else round(pairs * float(rng.uniform(0.66, 0.8)))
         lower = wilson(right / pairs, pairs)
@@ -78,116 +94,69 @@ def grade_gate(work: Work, rng: np.random.Generator) -> None:
             _check_gate(gate, right, pairs, floor)
 
 
-def _check_gate(gate: Callable[..., Any], right: int, pairs: int, floor: float) -> None:
+def _check_gate(gate: Learner, right: int, pairs: int, floor: float) -> None:
     accuracy, case = right / pairs, f"{right} of {pairs} pairs in the right order, floor {floor}"
-    got = gate(accuracy, pairs, floor)
-    require(
-        isinstance(got, tuple | list) and len(got) == 2,
-        "returns the lower end and the decision",
-        "`gate` returns two things: the lower end of the interval, and True or False.",
-        case=case,
-        got=got,
-    )
-    require(
-        not isinstance(got[0], bool | np.bool_) and np.ndim(got[1]) == 0 and got[1] in (0, 1),
-        "returns the lower end and the decision",
-        "The lower end comes first and is a number; then the decision, True or False.",
-        case=case,
-        got=got,
-    )
+    got, form = gate(accuracy, pairs, floor), "returns the lower end and the decision"
+    two = isinstance(got, tuple | list) and len(got) == 2
+    require(two, form, IDEAS["form"], case=case, got=got)
+    in_order = not isinstance(got[0], bool | np.bool_) and np.ndim(got[1]) == 0 and got[1] in (0, 1)
+    require(in_order, form, IDEAS["order"], case=case, got=got)
     lower = wilson(accuracy, pairs)
     diagnose(
         "finds the lower end" if right < pairs else "does not take three of three for proof",
         got[0],
         lower,
-        ideas=_gate_ideas(accuracy, pairs),
-        otherwise="Not the lower end of the interval in the task. Work three of three out by hand first.",
+        ideas=IDEAS.of(gate_slips(accuracy, pairs)),
+        otherwise=IDEAS["lower end"],
         tolerance=1e-4,
         case=case,
     )
-    require(
-        bool(got[1]) == (lower > floor),
-        "decides by the lower end",
-        "The decision does not follow from the lower end. A reward model passes if even the cautious "
-        "reading of its accuracy lies above the floor.",
-        idea="F34",
-        case=case,
-        got=got,
-    )
+    follows = bool(got[1]) == (lower > floor)
+    require(follows, "decides by the lower end", IDEAS["decision"], case=case, got=got)
 
 
-def _gate_ideas(accuracy: float, pairs: int) -> list[Misconception]:
-    return [
-        Misconception("F34", "This is the accuracy itself. With few pairs it can be far off.", accuracy),
-        Misconception("upper-end", "This is the upper end: the hopeful reading.", wilson(accuracy, pairs, 1)),
-        Misconception(
-            "wald",
-            "This interval is p - 1.96 sqrt(p(1 - p) / n). Its width is 0 where all pairs are right, so "
-            "three lucky pairs would pass any floor.",
-            wald(accuracy, pairs),
-        ),
-        Misconception("one-z", "One standard error is taken here, not 1.96.", wilson(accuracy, pairs, z=1.0)),
-        Misconception(
-            "other-z",
-            "The z of a one-sided interval is taken here, not 1.96.",
-            wilson(accuracy, pairs, z=1.645),
-        ),
-    ]
+# The fewest pairs -----------------------------------------------------------------------------------------
 
 
-def grade_pairs_needed(work: Work, rng: np.random.Generator) -> None:
-    """The fewest pairs that prove an accuracy, and what no number of pairs proves."""
-    needed = patient(work.function("pairs_needed", PATIENCE))
-    for gap in rng.permutation([0.01, 0.06, 0.1, 0.2]):
-        floor = _some_floor(rng, float(gap))
-        _check_needed(needed, round(floor + float(gap), 3), floor)
-    for accuracy in (floor, round(floor - 0.05, 3)):
-        require(
-            refuses(needed, accuracy, floor),
-            "refuses what cannot be shown",
-            "An accuracy at or below the floor never passes, however many pairs are labelled. "
-            "The docstring asks for a ValueError.",
-            idea="more-is-proof",
-            case=f"pairs_needed({accuracy}, {floor})",
-        )
+def pairs_needed(accuracy: float, floor: float, z: float = Z) -> int:
+    """The fewest pairs for which the gate opens."""
+    return fewest(partial(wilson, z=z), accuracy, floor)
 
 
-def _some_floor(rng: np.random.Generator, gap: float) -> float:
-    """A floor for which 1.96 and its exact value ask for the same number of pairs."""
+def needed_slips(accuracy: float, floor: float) -> dict[str, int]:
+    """What wrong readings give for the fewest pairs."""
+    right = pairs_needed(accuracy, floor)
+    return {
+        "one pair": 1,
+        "pairs by wald": fewest(wald, accuracy, floor),
+        "one too few": right - 1,
+        "one too many": right + 1,
+        "pairs by one z": pairs_needed(accuracy, floor, 1.0),
+    }
+
+
+def above_floor(rng: Rng, *, gap: float) -> tuple[float, float]:
+    """Accuracy and a floor below it for which 1.96 and its exact value ask for the same number of pairs."""
     while True:
         floor = round(float(rng.uniform(0.55, 0.65)), 3)
         accuracy = round(floor + gap, 3)
-        if fewest(wilson, accuracy, floor) == fewest(lambda p, n: wilson(p, n, z=EXACT_Z), accuracy, floor):
-            return floor
+        if pairs_needed(accuracy, floor) == pairs_needed(accuracy, floor, EXACT_Z):
+            return accuracy, floor
 
 
-def _check_needed(needed: Callable[..., Any], accuracy: float, floor: float) -> None:
-    expected = fewest(wilson, accuracy, floor)
-    diagnose(
-        "counts the pairs that are enough",
-        needed(accuracy, floor),
-        expected,
-        ideas=[
-            Misconception("F34", "One pair is enough for the accuracy, not for its lower end.", 1),
-            Misconception(
-                "wald", "This follows from p - 1.96 sqrt(p(1 - p) / n).", fewest(wald, accuracy, floor)
-            ),
-            Misconception(
-                "off-by-one", "One too few: there the lower end has not passed the floor.", expected - 1
-            ),
-            Misconception("off-by-one", "One too many: one pair fewer is enough.", expected + 1),
-            Misconception(
-                "one-z",
-                "This is for an interval of one standard error.",
-                fewest(lambda p, n: wilson(p, n, z=1.0), accuracy, floor),
-            ),
-        ],
-        otherwise="Not the smallest number of pairs for which the gate opens at this accuracy.",
-        case=f"accuracy {accuracy}, floor {floor}",
-        reveal=False,
-    )
+def not_above_floor(rng: Rng, *, below: float) -> tuple[float, float]:
+    """Accuracy and the floor that it lies `below`, or at."""
+    floor = round(float(rng.uniform(0.55, 0.65)), 3)
+    return round(floor - below, 3), floor
 
 
+def enough_for(gap: float) -> Agrees:
+    """The check of the fewest pairs for an accuracy so far above its floor."""
+    draw, name = partial(above_floor, gap=gap), "counts the pairs that are enough"
+    return Agrees(name, draw, pairs_needed, "pairs", needed_slips, tolerance=0.0, reveal=False)
+
+
+NEVER = "refuses what cannot be shown"
 EXERCISES = (
     Exercise(
         "2.4",
@@ -195,6 +164,20 @@ EXERCISES = (
         2,
         8,
         ("gate", "pairs_needed"),
-        (Part("the gate", 1.0, grade_gate), Part("the fewest pairs", 1.0, grade_pairs_needed)),
+        (
+            Part("the gate", 1.0, graded("gate", IDEAS, opens_on_evidence)),
+            Part(
+                "the fewest pairs",
+                1.0,
+                graded(
+                    "pairs_needed",
+                    IDEAS,
+                    *map(enough_for, (0.06, 0.01, 0.2, 0.1)),
+                    Refuses(NEVER, partial(not_above_floor, below=0.0), "more-is-proof"),
+                    Refuses(NEVER, partial(not_above_floor, below=0.05), "more-is-proof"),
+                    seconds=PATIENCE,
+                ),
+            ),
+        ),
     ),
 )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import copy
-import io
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
+from autograder.checks import (
+    NEAR,
+    assert_deterministic,
+    assert_inputs_unchanged,
+    enumerates,
+    refuses,
+)
 from autograder.exercise import (
     CheckFailed,
     Exercise,
@@ -21,25 +24,16 @@ from autograder.exercise import (
     numbers,
     require,
     same,
-    short,
 )
+from autograder.experiments.nb03 import with_replacement
 from autograder.work import Work
 from rslib import theory
 
 NAME = "best_of_n_mean"
 EVERY, TIE, ENDS = "averages over every subset", "lets ties share", "is right at both ends"
 LARGE, REFUSES, VALUES = "copes with a large pool", "refuses what has no answer", "averages the values"
-UNTOUCHED = "leaves its input as it was"
 TOLERANCE = 1e-5
 """Single precision is enough."""
-SECONDS = 0.1
-"""More CPU time than this for a small case is spent on listing every subset, or every sequence of draws."""
-NEAR = Misconception(
-    "near",
-    "This is near the right value and not equal to it. Is it drawn at random, rounded, or is a small "
-    "constant added? The short formula is exact.",
-    None,
-)
 CLOSE = 0.01
 """So near to the right value, in units of the spread of the scores, comes what is simulated."""
 OTHERWISE = (
@@ -56,13 +50,6 @@ def by_enumeration(scores: Sequence[float], n: int, values: Sequence[float] | No
         top = max(scores[i] for i in subset)
         kept.append(np.mean([values[i] for i in subset if scores[i] == top]))
     return round(float(np.mean(kept)), 6)
-
-
-def with_replacement(scores: Sequence[float], n: int, values: Sequence[float] | None = None) -> float:
-    """The plug-in estimator: the best of n draws with replacement from the pool."""
-    ranks = np.arange(len(scores) + 1) / len(scores)
-    order = np.argsort(scores, kind="stable")
-    return float(np.asarray(scores if values is None else values)[order] @ np.diff(ranks**n))
 
 
 def weighted(scores: Sequence[float], weights: np.ndarray) -> float:
@@ -194,52 +181,6 @@ def grade_subsets(work: Work, rng: np.random.Generator) -> None:
         assert_inputs_unchanged(work, NAME, kind(scores[::-1]), 2)
 
 
-def assert_inputs_unchanged(work: Work, name: str, *args: Any) -> None:
-    """CheckFailed if the learner's function changes an argument: outside of a check it gets no copies."""
-    function, mine = work.object(name), copy.deepcopy(args)
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(Exception):
-        function(*mine)
-    changed = [k for k, (one, other) in enumerate(zip(mine, args, strict=True)) if not _alike(one, other)]
-    require(
-        not changed,
-        UNTOUCHED,
-        f"`{name}` changes what it was given, and whoever reads that table next finds another one. Work on a "
-        "copy.",
-        idea="input changed",
-        case=short(args),
-        got=f"argument {changed[0] + 1} afterwards: {short(mine[changed[0]])}" if changed else "",
-    )
-
-
-def _alike(one: Any, other: Any) -> bool:
-    """Equal in content; arrays and tensors number by number. A generator is there to be drawn from."""
-    if isinstance(one, np.random.Generator):
-        return True
-    if hasattr(one, "shape"):
-        return np.array_equal(np.asarray(one), np.asarray(other))
-    return repr(one) == repr(other)
-
-
-def assert_deterministic(function: Callable, check: str, message: str, idea: str, *args: object) -> Any:
-    """What the function returns; CheckFailed with this message if a second call returns something else."""
-    got, again = function(*args), function(*args)
-    found = f"{short(got)}, then {short(again)}"
-    require(same(got, again, TOLERANCE), check, message, idea=idea, case=f"{short(args)}, twice", got=found)
-    return got
-
-
-def enumerates(work: Work, function: Callable, *args: object) -> bool:
-    """Whether a small case takes so much time that a large one would never end; in doubt, it runs twice."""
-
-    def spent() -> float:
-        start = work.processor_seconds()
-        function(*args)
-        return work.processor_seconds() - start
-
-    first = spent()
-    return first > 10 * SECONDS or (first > SECONDS and spent() > SECONDS)
-
-
 def _compare(function: Callable, scores: list[float], n: int, check: str) -> None:
     chance = (
         "The same pool gives another number each time: you draw subsets at random. Their exact mean has a "
@@ -340,22 +281,13 @@ def _grade_refusals(function: Callable, scores: list[float]) -> None:
     )
     for pool, n, why, idea in cases:
         require(
-            refused(function, pool, n),
+            refuses(function, pool, n),
             REFUSES,
             f"{why} Raise a ValueError that says so.",
             idea=idea,
             case=f"{NAME}({pool}, {n})",
             expected="ValueError",
         )
-
-
-def refused(function: Callable, *args: object) -> bool:
-    """Whether a learner's function answers with a ValueError."""
-    try:
-        function(*args)
-    except CheckFailed as wrong:
-        return isinstance(wrong.__cause__, ValueError)
-    return False
 
 
 def grade_values(work: Work, rng: np.random.Generator) -> None:

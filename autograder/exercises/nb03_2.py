@@ -8,14 +8,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from autograder.checks import NEAR, assert_deterministic, assert_inputs_unchanged, enumerates, refuses
 from autograder.exercise import Exercise, Misconception, Part, diagnose, require, same
-from autograder.exercises.nb03_1 import (
-    NEAR,
-    assert_deterministic,
-    assert_inputs_unchanged,
-    enumerates,
-    refused,
-)
 from autograder.handouts import choice
 from autograder.work import Work
 from rslib import theory
@@ -287,7 +281,7 @@ def _grade_corners(function: Callable, rng: np.random.Generator) -> None:
         ([0.0, 1.0], 0, "The best of no draw does not exist.", "n < 1"),
     ):
         require(
-            refused(function, [0.5, 0.5], rewards, n),
+            refuses(function, [0.5, 0.5], rewards, n),
             REFUSES,
             f"{why} Raise a ValueError that says so.",
             idea=idea,

@@ -21,8 +21,15 @@ from autograder.exercise import (
     require,
     same,
 )
-from autograder.exercises.nb03_1 import with_replacement
-from autograder.experiments.nb03 import MODELS, NS, gains, matrices, policy, reward_model
+from autograder.experiments.nb03 import (
+    MODELS,
+    NS,
+    gains,
+    matrices,
+    policy,
+    reward_model,
+    with_replacement,
+)
 from autograder.handouts import nb03_given
 from autograder.work import Work
 from rslib import tables, theory

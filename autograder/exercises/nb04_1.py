@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from autograder.checks import assert_inputs_unchanged
 from autograder.exercise import RUNS, CheckFailed, Exercise, Misconception, Part, diagnose, require, short
-from autograder.exercises.nb03_1 import assert_inputs_unchanged
 from autograder.work import Work
 
 FORM = "returns pairs and the prompts left out"

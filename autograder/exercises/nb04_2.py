@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from autograder.checks import assert_inputs_unchanged
 from autograder.exercise import (
     RUNS,
     CheckFailed,
@@ -21,7 +22,6 @@ from autograder.exercise import (
     same,
     short,
 )
-from autograder.exercises.nb03_1 import assert_inputs_unchanged
 from autograder.work import Work
 
 FORM = "returns three tensors of one shape"

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autograder.calibration import threshold
+from autograder.checks import assert_inputs_unchanged
 from autograder.exercise import Exercise, Misconception, Part, diagnose, require, same, short
-from autograder.exercises.nb03_1 import assert_inputs_unchanged
-from autograder.exercises.nb04_3 import (
+from autograder.exercises.artefacts import (
     AGREES,
+    CLAIMS,
     FORM,
     HASH,
     INTERVAL,
-    base_policy,
+    check_evidence,
     check_own_rows,
     check_pool,
     check_rescored,
@@ -27,6 +28,7 @@ from autograder.exercises.nb04_3 import (
     off_by,
     some_rows,
 )
+from autograder.handouts.models import base_policy
 from autograder.work import Work
 from rslib import evaluation, tables
 
@@ -46,7 +48,6 @@ NEW_PROMPTS = "every round has prompts of its own"
 FRESH = "each pool was drawn by the policy before it"
 LEARNED = "each round learned the best of its own pool"
 STOP_AFTER = "stop_after follows from the panel"
-CLAIMS = "the claims follow from the evidence"
 
 FRESH_ARMS = ("base", "one", "two", "fresh")
 """The policies of rounds 0 to 3."""
@@ -464,22 +465,6 @@ def grade_panel(work: Work, rng: np.random.Generator) -> None:
         verdict = "higher" if low > 0 else "lower" if high < 0 else "not separable"
         message = f"{name}: the interval of your evidence says something else than the claim."
         require(claims.get(name) == verdict, CLAIMS, message, idea="F34", got=short(claims.get(name)))
-
-
-def check_evidence(name: str, said: Any, ours: Mapping[str, Any]) -> None:
-    """A comparison that is handed in agrees with a new measurement, and its interval has its width."""
-    require(isinstance(said, Mapping), FORM, f"`evidence` has no comparison {name!r}.", got=short(said))
-    numbers = [said.get(key) for key in ("difference", "low", "high")]
-    plain = all(isinstance(v, int | float | np.number) and np.isfinite(v) for v in numbers)
-    require(plain, INTERVAL, f"{name}: difference, low and high are asked for.", idea="F34", got=short(said))
-    difference, low, high = map(float, numbers)
-    width, got = float(ours["high"] - ours["low"]), f"{difference:+.2f} [{low:+.2f}, {high:+.2f}]"
-    fits = low < difference < high and width / 4 < high - low < width * 3
-    message = f"{name}: an interval lies around its difference, and has the width that the prompts give it."
-    require(fits, INTERVAL, message, idea="F34", got=got)
-    allowed = 5 * np.hypot(ours["standard_error"], (high - low) / 4)
-    message = f"{name}: your policies, measured again, differ by another amount."
-    require(abs(difference - ours["difference"]) <= allowed, AGREES, message, idea="F50", got=got)
 
 
 EXERCISE = Exercise(

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from autograder.checks import as_tensor, tensor
 from autograder.exercise import Exercise, Misconception, Part, diagnose, require, short
-from autograder.exercises.nb06_1 import TOLERANCE, as_tensor, tensor
+from autograder.exercises.nb06_1 import TOLERANCE
 from autograder.work import Work
 from rslib.rl import advantages as exact
 from rslib.rl import losses

@@ -8,16 +8,17 @@ import numpy as np
 
 from autograder.calibration import threshold
 from autograder.exercise import Exercise, Part, require, short
-from autograder.exercises.nb04_3 import (
+from autograder.exercises.artefacts import (
+    CLAIMS,
     FORM,
     HASH,
-    base_policy,
+    check_evidence,
     gain,
     hidden_prompts,
     judged,
     loaded,
 )
-from autograder.exercises.nb04_5 import CLAIMS, check_evidence
+from autograder.handouts.models import base_policy
 from autograder.work import Work
 from rslib import evaluation, tables
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autograder.exercise import CheckFailed, Exercise, Misconception, Part, numbers, require, same, short
-from autograder.exercises.nb04_3 import base_policy
 from autograder.handouts import nb07_arena
+from autograder.handouts.models import base_policy
 from autograder.handouts.nb07_arena import ARMS, BASE, CLAIMS, LABELS, SERVED, TRAINED, table_of
 from autograder.work import Work
 from rslib.errors import RSError

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from autograder.checks import refuses
 from autograder.exercise import Exercise, Misconception, Part, diagnose, require
-from autograder.exercises.nb03_1 import refused
 from autograder.work import Work
 
 READS, TRAINS = 2, 16
@@ -148,7 +148,7 @@ def grade_memory(work: Work, rng: np.random.Generator) -> None:
 
 def _refuses(function: Callable[..., Any], args: tuple, why: str) -> None:
     message = f"{why} Raise a ValueError that says so."
-    require(refused(function, *args), REFUSES, message, idea="silent", case=str(args), expected="ValueError")
+    require(refuses(function, *args), REFUSES, message, idea="silent", case=str(args), expected="ValueError")
 
 
 def _flops_ideas(

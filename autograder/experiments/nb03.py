@@ -58,6 +58,13 @@ def matrices(table: Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return rewards, gold, np.array(table["intent"][:])[places[:, 0]]
 
 
+def with_replacement(scores: Sequence[float], n: int, values: Sequence[float] | None = None) -> float:
+    """The plug-in estimator: the best of n draws with replacement from the pool."""
+    ranks = np.arange(len(scores) + 1) / len(scores)
+    order = np.argsort(scores, kind="stable")
+    return float(np.asarray(scores if values is None else values)[order] @ np.diff(ranks**n))
+
+
 def gains(
     rewards: Sequence[np.ndarray], chosen_by: Sequence[np.ndarray], gold: np.ndarray
 ) -> dict[str, float]:

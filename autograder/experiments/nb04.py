@@ -11,17 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autograder.exercises.nb04_3 import (
-    N,
-    base_policy,
-    gain,
-    hidden_prompts,
-    judge,
-    judged,
-    memoize,
-    own_rows,
-)
+from autograder.exercises.artefacts import gain, hidden_prompts, judged, memoize, own_rows
+from autograder.exercises.nb04_3 import N
 from autograder.exercises.nb04_5 import learned
+from autograder.handouts.models import base_policy, judge
 from rslib import tables
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autograder.exercises.nb04_3 import base_policy, gain, hidden_prompts, judge, judged
+from autograder.exercises.artefacts import gain, hidden_prompts, judged
+from autograder.handouts.models import base_policy, judge
 from rslib import rl, tables
 
 if TYPE_CHECKING:

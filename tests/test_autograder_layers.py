@@ -1,6 +1,7 @@
 """The house rule of the autograder: rows, no cycles, nothing that Colab lacks where learners need it."""
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -88,6 +89,26 @@ def test_a_module_imports_only_from_the_rows_above_its_own(path):
 def test_only_the_instructors_modules_use_the_course_packages(path):
     used = {parts[0] for parts in imports(path)} & COURSE_PACKAGES
     assert not used or name_of(path) in INSTRUCTOR, used
+
+
+EXERCISE = re.compile(r"nb\d\d_\d")
+BORROWS = {"nb06_2", "nb06_3", "nb08_3"}
+"""These still read constants and draws of their notebook's other exercises."""
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "exercises").glob("nb??_?.py")), ids=lambda p: p.stem)
+def test_an_exercise_imports_no_other_exercise(path):
+    text = path.read_text(encoding="utf-8")
+    names = {
+        alias.name
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if node.module == "autograder.exercises"
+    }
+    names |= {parts[2] for parts in imports(path) if parts[:2] == ("autograder", "exercises") and parts[2:]}
+    others = {name for name in names if EXERCISE.fullmatch(name)} - {path.stem}
+    assert not others or path.stem in BORROWS, others
 
 
 RAISABLE = {"RSError", "CheckFailed", "AttributeError", "SystemExit"}

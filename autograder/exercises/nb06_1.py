@@ -28,6 +28,7 @@ from rslib.world import outcomes
 
 TOLERANCE = 1e-4
 EPSILON = 1e-4
+EXACT = "has the exact gradient"
 IDEAS = Ideas("""
 leave one out (): Each reward minus the mean of the other rewards of its prompt is asked for.
 own baseline: The baseline contains the reward that it judges. Leave it out.
@@ -196,7 +197,7 @@ def exact_gradient(reinforce_loss: Learner, rng: Rng) -> None:
     exact = outcomes.regularised_gradient(world, start, worth, start, 0.0)
     got = -logits.grad.numpy() if logits.grad is not None else np.zeros(world.shape)
     close, shown = np.allclose(got, exact, atol=1e-3, rtol=1e-3), short(exact[0])
-    require(close, "has the exact gradient", IDEAS["gradient"], got=short(got[0]), expected=shown)
+    require(close, EXACT, IDEAS["gradient"], got=short(got[0]), expected=shown)
 
 
 # The exercise ---------------------------------------------------------------------------------------------

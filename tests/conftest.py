@@ -36,3 +36,23 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
         return built[key]
 
     return build
+
+
+HOW_TO_GET = {
+    "bubblewrap": "make walls",
+    "chromium": "Debian, Ubuntu: apt install chromium chromium-driver",
+    "nbgrader": "make lab adds the course's packages",
+    "jupyterlab": "make lab adds the course's packages",
+    "ipywidgets": "make lab adds the course's packages",
+}
+"""What tests are skipped for, and how a newcomer gets it."""
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Say last of all how many tests were skipped for want of a tool, and where the tool comes from."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    reasons = [str(report.longrepr[2]) for report in reporter.stats.get("skipped", [])] if reporter else []
+    for tool, way in HOW_TO_GET.items():
+        count = sum(tool in reason for reason in reasons)
+        if count:
+            reporter.write_line(f"{count} tests skipped: they need {tool} ({way})", yellow=True)

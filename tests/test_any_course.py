@@ -144,8 +144,12 @@ def compare(course: Path, stock: dict[str, Any], twins: dict[str, str], may_refu
 
 
 # Each course costs some five processor seconds. All of them: pytest -m "" tests/test_any_course.py
-SAMPLE = {"quickstart", "statistics", "first_year", "objects", "files", "kinds"}
-COURSES = [pytest.param(name, marks=[] if name in SAMPLE else pytest.mark.slow, id=name) for name in names()]
+SAMPLE = {
+    "quickstart": [],
+    **dict.fromkeys(("statistics", "first_year", "objects", "files", "kinds"), [pytest.mark.long]),
+}
+"""What `make test` and, with a mark, `make test-all` grades; the others are graded with `pytest -m slow`."""
+COURSES = [pytest.param(name, marks=SAMPLE.get(name, [pytest.mark.slow]), id=name) for name in names()]
 
 
 @pytest.mark.parametrize("name", COURSES)

@@ -117,6 +117,7 @@ def killed(cell):
     os._exit(9)
 
 
+@pytest.mark.long
 def test_a_run_that_is_killed_from_outside_is_told_and_nothing_else_is_lost(tmp_path):
     with pytest.raises(BudgetError, match="ended from outside"):
         measuring.measure(FEW, tmp_path, workers=1, run=killed)
@@ -150,6 +151,7 @@ def test_a_plan_with_an_unknown_arm_or_a_final_seed_that_tunes_is_refused():
 # Runs within a budget -------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arm", "unit", "limit"), [("rs1", "flops", 6e10), ("rs3", "responses", 1536), ("dpo", "flops", 6e10)]
 )

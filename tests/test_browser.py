@@ -22,6 +22,8 @@ browser = pytest.importorskip("tests.browser")
 if not (browser.CHROMIUM and browser.DRIVER):
     pytest.skip("needs chromium and chromedriver", allow_module_level=True)
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "01_one_pipeline_in_order"
 PICTURES = browser.PICTURES

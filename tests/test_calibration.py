@@ -77,6 +77,7 @@ def test_honest_work_fails_and_idle_work_passes_as_rarely_as_promised(exercise, 
     assert all(risk <= calibration.OTHERS_PASS for risk in risks.values()), risks
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("exercise", ["3.3", "4.5"])
 def test_a_sample_of_the_calibration_can_be_measured_again(exercise, tmp_path):
     """Seed 0 gives what was stored. On another processor single responses differ: a quarter is allowed."""

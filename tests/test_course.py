@@ -155,6 +155,7 @@ def marked(toy, tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 def test_nbgrader_releases_the_notebook_that_the_builder_makes(toy, marked):
     assert (marked / "release" / NAME / f"{NAME}.ipynb").read_text(encoding="utf-8") == release(toy)
 
@@ -237,6 +238,7 @@ def hostile(released, tmp_path):
     return folder, left
 
 
+@pytest.mark.long
 def test_nbgraders_autograde_is_refused_and_leaves_everything_as_it_was(hostile):
     folder, left = hostile
     before = tree(folder)
@@ -353,6 +355,7 @@ def marked_01(tmp_path_factory):
     return made
 
 
+@pytest.mark.long
 def test_five_submissions_of_a_real_notebook_get_what_their_answers_are_worth(marked_01):
     with Gradebook(f"sqlite:///{marked_01}/gradebook.db") as book:
         found = {
@@ -380,6 +383,7 @@ def test_the_feedback_on_a_real_notebook_says_why(marked_01, student, words):
     assert [word for word in words if word not in page] == []
 
 
+@pytest.mark.long
 def test_the_formgrader_shows_all_five_and_a_browser_opens_the_feedback(marked_01):
     browser = pytest.importorskip("tests.browser")
     if not (browser.CHROMIUM and browser.DRIVER):

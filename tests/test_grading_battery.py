@@ -8,7 +8,7 @@ import pytest
 
 from tests import grading, hostile
 
-pytestmark = grading.needs_walls
+pytestmark = [grading.needs_walls, pytest.mark.long]
 EVERYBODY = [*hostile.ATTACKS, *hostile.HONEST]
 BY_NAME = {attack.name: attack for attack in EVERYBODY}
 SLOW = "honest_torch"

@@ -70,6 +70,7 @@ def graded(course):
     return points(course)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", QUICK)
 def test_a_solved_notebook_gets_all_points_and_a_blank_one_none(graded, number):
     record = graded["ada", number]

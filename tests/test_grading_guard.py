@@ -120,6 +120,7 @@ def test_a_course_without_assignments_is_told_where_they_belong(tmp_path):
     assert "source/ASSIGNMENT/NOTEBOOK.ipynb" in done.stderr
 
 
+@pytest.mark.long
 def test_students_who_were_graded_by_a_former_test_are_named(tmp_path):
     write_source(tmp_path, DOUBLE, PASSES)
     for student in ("ada", "ben"):
@@ -187,6 +188,7 @@ def penalties(root):
         return {s.student.id: (s.score, s.late_submission_penalty) for s in book.assignment_submissions("hw")}
 
 
+@pytest.mark.long
 def test_the_courses_own_plugin_sets_late_penalties_after_every_run(tmp_path):
     (tmp_path / "late.py").write_text(LATE)
     config = "c.AssignLatePenalties.plugin_class = 'late.Hourly'\n"

@@ -15,7 +15,7 @@ import pytest
 from tests import grading, hostile
 from tests.hostile import HONEST, Attack
 
-pytestmark = grading.needs_walls
+pytestmark = [grading.needs_walls, pytest.mark.long]
 MANY = [
     Attack(f"student_{k:02d}", "honest" if k % 3 else "steal", points=0.0, extra=(f"x = {k}",))
     for k in range(30)

@@ -47,6 +47,7 @@ def nbgrader(course, *words):
     return subprocess.run(call, cwd=course, env=env, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.long
 def test_export_gives_the_points_that_results_csv_gives(course):
     done = nbgrader(course, "export", "--to=exported.csv")
     assert done.returncode == 0, done.stderr
@@ -114,6 +115,7 @@ def test_no_script_runs_in_our_feedback(course):
     assert not ran
 
 
+@pytest.mark.long
 @needs_browser
 def test_no_script_runs_in_nbgraders_feedback_or_formgrader(course, feedback):
     with sqlite3.connect(course / "gradebook.db") as base:

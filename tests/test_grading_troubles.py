@@ -77,6 +77,7 @@ def small_disk(tmp_path):
 # Disk -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_full_disk_is_told_and_the_same_command_does_the_rest(small_disk, whole):
     root = grading.course(small_disk("size=4m"), *TWO)
     filler = root / "filler"

@@ -366,6 +366,7 @@ class Left(Sandbox):
         return child
 
 
+@pytest.mark.long
 def test_the_doctor_finds_missing_limits_of_a_whole_notebook():
     grading.needs_bubblewrap()
     with Endless(("numpy",)) as running:
@@ -373,6 +374,7 @@ def test_the_doctor_finds_missing_limits_of_a_whole_notebook():
         assert not doctor.memory_is_bounded(running)
 
 
+@pytest.mark.long
 def test_the_doctor_finds_processes_that_are_left():
     grading.needs_bubblewrap()
     with Left(("numpy",)) as running:

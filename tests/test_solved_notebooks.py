@@ -14,6 +14,8 @@ from rslib.errors import DataError
 from tests.rhythm import longest_gap
 from tests.toy_course import toy_script
 
+pytestmark = pytest.mark.long
+
 SECONDS = 600
 """The goal is 180 s on two quiet cores; a busy machine must not fail it."""
 CELLS = 12

@@ -128,7 +128,7 @@ WORKS = {
     "np.save('x.npy', np.zeros(2)) or np.load('x.npy').sum()": "np.float64(0.0)",
     "__import__('this') and open(os.devnull, 'w').write('x')": "1",
     "__import__('zoneinfo').ZoneInfo('Europe/Berlin').key": "'Europe/Berlin'",
-    "len(__import__('rslib.tables').schema.__file__) > 0": "True",
+    "len(__import__('rslib.tables').tables.__file__) > 0": "True",
     "__import__('asyncio').run(__import__('asyncio').sleep(0, 5))": "5",
 }
 

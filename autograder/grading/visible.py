@@ -23,7 +23,14 @@ FRONT = (
 """What stands in no visible folder and is seen all the same: a notebook's session, and packages' names."""
 FOLDERS = ("handouts", "grading/inside")
 """Folders that a submission's process sees, with what stands in them and below."""
-CLASS_FRONT = ("__main__.py", "calibration.json", "calibration.py", "ordering_run.py", "shell.py")
+CLASS_FRONT = (
+    "__main__.py",
+    "calibration.json",
+    "calibration.py",
+    "checks.py",
+    "ordering_run.py",
+    "shell.py",
+)
 CLASS_FOLDERS = ("exercises", "experiments")
 """What a learner's own check needs beside what a submission sees. Keys are in neither."""
 KINDS = {".py", ".json", ".txt"}

@@ -47,7 +47,7 @@ _HOME = {
     "evaluate": "pipeline",
     "run": "pipeline",
 }
-_MODULES = ("page", "plots", "rl", "tables", "theory", "world")
+_MODULES = ("evaluation", "page", "plots", "rl", "tables", "theory", "world")
 
 
 def __getattr__(name: str) -> object:

@@ -40,7 +40,6 @@ EVASIVE = (
     "That is hard to say.",
 )
 REFUSALS = ("I'm sorry, but I cannot help with that.", "Sorry, I will not help with this.")
-CONNECTORS = ("First", "Then", "Finally")
 
 ASPECTS = ("how", "avoid", "need")
 # The last two templates of every aspect are held out: one for validation, one for test.

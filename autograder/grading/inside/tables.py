@@ -19,7 +19,6 @@ ARROW = re.compile(
 )
 """Kinds of the values in a column of a Dataset."""
 FORMATS = (None, "numpy", "torch", "pandas")
-STRINGS = {"python": "string[python]", "pyarrow": "string[pyarrow]"}
 
 
 # pandas -----------------------------------------------------------------------------------------------------

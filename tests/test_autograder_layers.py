@@ -92,7 +92,7 @@ def test_only_the_instructors_modules_use_the_course_packages(path):
 
 
 EXERCISE = re.compile(r"nb\d\d_\d")
-BORROWS = {"nb06_2", "nb06_3", "nb08_3"}
+BORROWS = {"nb06_2", "nb06_3"}
 """These still read constants and draws of their notebook's other exercises."""
 
 

@@ -11,7 +11,7 @@ import pytest
 from autograder import exercises
 from autograder.build.release import instructor, release, scripts
 from autograder.exercise import Variant
-from autograder.exercises import nb08_1, nb08_3
+from autograder.exercises import calculator, nb08_3
 from autograder.handouts import nb08_2
 from autograder.keys import nb08_2 as keys
 from autograder.verdict import grade
@@ -81,13 +81,13 @@ def test_the_solver_agrees_with_brute_force_over_the_ledger_on_500_random_teams(
     assert len(seen) >= 5, seen
 
 
-@pytest.mark.parametrize("strategy", nb08_1.STRATEGIES)
+@pytest.mark.parametrize("strategy", calculator.STRATEGIES)
 def test_the_formula_of_computation_is_what_the_ledger_counts(strategy):
     rng = np.random.default_rng(1)
     for _ in range(20):
         team = keys.random_team(rng)
         sizes = (team.parameters, nb08_2.TOKENS, team.prompts, team.n, team.epochs)
-        assert nb08_1.training_flops(*sizes, strategy) == pytest.approx(counted(team, strategy))
+        assert calculator.training_flops(*sizes, strategy) == pytest.approx(counted(team, strategy))
 
 
 def test_every_learner_gets_one_team_of_each_kind_and_none_twice():
@@ -146,6 +146,6 @@ def test_the_years_cost_is_that_of_the_calculator():
         for strategy in nb08_2.STRATEGIES:
             sizes = (team.parameters, nb08_2.TOKENS, team.prompts, team.n, team.epochs)
             each = team.parameters * nb08_2.TOKENS * (4 * team.n if strategy == "serve" else 2)
-            flops = nb08_1.training_flops(*sizes, strategy) + team.requests * each
-            right = nb08_1.cost(flops, nb08_2.PEAK, nb08_2.UTILISATION, nb08_2.PRICE)
+            flops = calculator.training_flops(*sizes, strategy) + team.requests * each
+            right = calculator.cost(flops, nb08_2.PEAK, nb08_2.UTILISATION, nb08_2.PRICE)
             assert nb08_2.yearly_cost(team, strategy) == pytest.approx(right)

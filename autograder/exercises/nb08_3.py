@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from autograder.exercise import Exercise, Part, require, short
-from autograder.exercises.nb08_1 import STRATEGIES, break_even_requests, memory_gb
+from autograder.exercises.calculator import STRATEGIES, break_even_requests, memory_gb
 from autograder.handouts.locked import locked
 from autograder.handouts.nb08_2 import Team, teams, yearly_cost
 from autograder.work import Work

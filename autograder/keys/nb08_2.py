@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from autograder.exercise import CheckFailed, require
-from autograder.exercises.nb08_1 import break_even_requests, memory_gb
+from autograder.exercises.calculator import break_even_requests, memory_gb
 from autograder.handouts.locked import entry
 from autograder.handouts.nb08_2 import CHANGES, FILE, LIMITS, STRATEGIES, Team, teams, yearly_cost
 from autograder.work import Work

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from autograder.exercise import CheckFailed, require
-from autograder.exercises.nb08_1 import STRATEGIES, memory_gb
+from autograder.exercises.calculator import STRATEGIES, memory_gb
 from autograder.exercises.nb08_3 import (
     AGREES,
     CHOICE,

@@ -1,12 +1,12 @@
 # %% given
 from autograder import given
 from autograder.exercise import Variant
-from autograder.exercises import nb08_1
+from autograder.exercises import calculator
 from autograder.handouts import nb08_2
 from autograder.handouts.nb08_2 import STRATEGIES, teams
 from autograder.keys.nb08_2 import acceptable, deciding, flipping
 
-memory_gb, CHANGES, yearly_cost = nb08_1.memory_gb, nb08_2.CHANGES, nb08_2.yearly_cost
+memory_gb, CHANGES, yearly_cost = calculator.memory_gb, nb08_2.CHANGES, nb08_2.yearly_cost
 desk = given("8.2")
 found = teams(Variant("", "", "8.2"))
 

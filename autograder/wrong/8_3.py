@@ -1,13 +1,13 @@
 # %% given
 from autograder import given
 from autograder.exercise import Variant
-from autograder.exercises import nb08_1
+from autograder.exercises import calculator
 from autograder.exercises.nb08_3 import truths
 from autograder.handouts import nb08_2
 from autograder.handouts.nb08_2 import teams
 from autograder.keys.nb08_2 import acceptable
 
-memory_gb, break_even_requests = nb08_1.memory_gb, nb08_1.break_even_requests
+memory_gb, break_even_requests = calculator.memory_gb, calculator.break_even_requests
 yearly_cost = nb08_2.yearly_cost
 desk, found = given("8.2"), teams(Variant("", "", "8.2"))
 decisions = {k: (min(acceptable(team)), "", "") for k, team in found.items()}

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from docs.studies.arena import claims, measuring, page, pictures, summary
+from docs.studies.arena import claims, figures, measuring, page, summary
 from docs.studies.arena.__main__ import main, publish
-from docs.studies.arena.cell import Cell, per_prompt, run_cell
 from docs.studies.arena.measuring import BUDGETS, QUICK, Plan
+from docs.studies.arena.trial import Trial, per_prompt, run_trial
+from docs.studies.results import text_by_record
 from rslib import intervals, plots
 from rslib.arena import ARMS, LEAST, N
 from rslib.errors import BudgetError, ConfigError, ModelError
@@ -20,24 +21,30 @@ from rslib.prompts import load_prompts
 DOCS = Path(__file__).parents[1] / "docs"
 SMALL = Plan(seeds=(0, 1, 2), validation_prompts=40, test_prompts=60, samples=2)
 FEW = dataclasses.replace(SMALL, arms=("base", "rs1", "ppo"))
-TRUE_GOLD = {name: 1.0 + 0.4 * at for at, name in enumerate(ARMS)}
+TRUE_GOLD = {name: 1.0 + 0.4 * number for number, name in enumerate(ARMS)}
 
 
-def fake(cell):
+def fake(trial):
     """A result with made-up numbers: gold by arm, a little chance, costs of the budget's own size."""
-    rng = np.random.default_rng([cell.seed, *cell.name.encode()])
-    settings = list(cell.setting.values())
-    shift = 0.2 * ARMS[cell.arm].trials().index(cell.setting) if settings and cell.stage == "trial" else 0.0
-    hard = np.random.default_rng(0).normal(0, 1, cell.prompts)
-    gold = TRUE_GOLD[cell.arm] + shift + hard + rng.normal(0, 0.2, cell.prompts) + rng.normal(0, 0.02)
-    spent = {"responses": 1536, "flops": 2.8e11, "cpu_seconds": 8.0} | (
-        {cell.unit: cell.limit} if cell.unit else {}
+    rng = np.random.default_rng([trial.seed, *trial.name.encode()])
+    settings = list(trial.setting.values())
+    shift = (
+        0.2 * ARMS[trial.arm].trials().index(trial.setting) if settings and trial.stage == "trial" else 0.0
     )
-    ledger = spent | {"sampled_tokens": 40000, "trained_tokens": 20000, "models": 2 + 2 * (cell.arm == "ppo")}
+    hard = np.random.default_rng(0).normal(0, 1, trial.prompts)
+    gold = TRUE_GOLD[trial.arm] + shift + hard + rng.normal(0, 0.2, trial.prompts) + rng.normal(0, 0.02)
+    spent = {"responses": 1536, "flops": 2.8e11, "cpu_seconds": 8.0} | (
+        {trial.unit: trial.limit} if trial.unit else {}
+    )
+    ledger = spent | {
+        "sampled_tokens": 40000,
+        "trained_tokens": 20000,
+        "models": 2 + 2 * (trial.arm == "ppo"),
+    }
     names = ("proxy", "kl", "length", "truncation_rate")
     return {
-        "cell": dataclasses.asdict(cell),
-        "ledger": ledger | {"unit": cell.unit, "seconds": 9.0 + rng.random()},
+        "trial": dataclasses.asdict(trial),
+        "ledger": ledger | {"unit": trial.unit, "seconds": 9.0 + rng.random()},
         "memory": {"libraries": 400.0, "peak": 600.0 + rng.random()},
         "device": "cpu float32",
         "notes": {"tuning_seconds": 3.0},
@@ -51,11 +58,11 @@ def fake(cell):
 @pytest.fixture(scope="module")
 def content(tmp_path_factory):
     results = measuring.measure(SMALL, tmp_path_factory.mktemp("arena"), workers=0, run=fake)
-    found = summary.content_of(results, SMALL, "python -m docs.studies.arena")
-    return json.loads(summary.dumped(found | {"claims": claims.judged(found)}))
+    made = summary.content_of(results, SMALL, "python -m docs.studies.arena")
+    return json.loads(text_by_record(made | {"claims": claims.judged(made)}))
 
 
-# Trials and cells -----------------------------------------------------------------------------------------
+# Trials and finals ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("arm", [name for name in ARMS if ARMS[name].run is not None])
@@ -78,8 +85,8 @@ def test_the_finals_give_every_arm_every_budget_and_every_seed(content):
 
 def test_the_trials_are_judged_on_validation_prompts_and_the_finals_on_test_prompts():
     budget = {"limit": 5.0}
-    assert {cell.split for cell in SMALL.tried("flops", budget)} == {"validation"}
-    assert {cell.split for cell in SMALL.finals("flops", budget, {})} == {"test"}
+    assert {trial.split for trial in SMALL.tried("flops", budget)} == {"validation"}
+    assert {trial.split for trial in SMALL.finals("flops", budget, {})} == {"test"}
     splits = [set(load_prompts("tiny", split)["prompt"][:]) for split in ("train", "validation", "test")]
     assert not (splits[0] & splits[2] or splits[1] & splits[2] or splits[0] & splits[1])
 
@@ -87,33 +94,35 @@ def test_the_trials_are_judged_on_validation_prompts_and_the_finals_on_test_prom
 def test_the_setting_with_the_highest_gold_is_chosen_and_one_that_failed_never(tmp_path):
     found = measuring.measure(FEW, tmp_path, workers=0, run=fake)["trials"]
     best = measuring.chosen(found)["flops"]["ppo"]
-    own = [t for t in found if (t["cell"]["arm"], t["cell"]["unit"]) == ("ppo", "flops")]
-    assert best == max(own, key=lambda t: t["means"]["gold"])["cell"]["setting"]
+    own = [t for t in found if (t["trial"]["arm"], t["trial"]["unit"]) == ("ppo", "flops")]
+    assert best == max(own, key=lambda t: t["means"]["gold"])["trial"]["setting"]
     failed = [
-        {"cell": t["cell"], "error": "the loss is nan"} if t["cell"]["setting"] == best else t for t in own
+        {"trial": t["trial"], "error": "the loss is nan"} if t["trial"]["setting"] == best else t for t in own
     ]
     assert measuring.chosen(failed)["flops"]["ppo"] != best
 
 
 def test_a_trial_that_fails_is_a_result_and_any_other_run_that_fails_ends_the_arena(tmp_path):
-    def explodes(cell):
-        if cell.arm == "ppo" and cell.setting["learning_rate"] > 5e-4:
+    def explodes(trial):
+        if trial.arm == "ppo" and trial.setting["learning_rate"] > 5e-4:
             raise ModelError("the loss is nan", where="step 3", fix="Lower the learning rate.")
-        return fake(cell)
+        return fake(trial)
 
     trials = measuring.measure(FEW, tmp_path, workers=0, run=explodes)["trials"]
     assert [t["error"] for t in trials if "error" in t] == ["the loss is nan"] * 3
     with pytest.raises(ModelError):
         measuring.guarded(
-            lambda cell: explodes(dataclasses.replace(cell, setting={"learning_rate": 1.0})), final()
+            lambda trial: explodes(dataclasses.replace(trial, setting={"learning_rate": 1.0})), final()
         )
 
 
 def final():
-    return Cell("final", "ppo", "flops", 1.0, 0, "test", 4, 1, {"learning_rate": 1e-4, "kl_coefficient": 0.1})
+    return Trial(
+        "final", "ppo", "flops", 1.0, 0, "test", 4, 1, {"learning_rate": 1e-4, "kl_coefficient": 0.1}
+    )
 
 
-def killed(cell):
+def killed(trial):
     os._exit(9)
 
 
@@ -126,9 +135,9 @@ def test_a_run_that_is_killed_from_outside_is_told_and_nothing_else_is_lost(tmp_
 def test_finished_runs_are_kept_and_those_of_another_plan_are_not_taken_for_them(tmp_path):
     ran = []
 
-    def counting(cell):
-        ran.append(cell.name)
-        return fake(cell)
+    def counting(trial):
+        ran.append(trial.name)
+        return fake(trial)
 
     for plan, new in ((FEW, True), (FEW, False), (dataclasses.replace(FEW, test_prompts=50), True)):
         ran.clear()
@@ -157,7 +166,7 @@ def test_a_plan_with_an_unknown_arm_or_a_final_seed_that_tunes_is_refused():
 )
 def test_a_run_that_draws_a_pool_ends_just_below_its_budget(arm, unit, limit):
     limit = limit if unit == "flops" else 3 * 8 * N
-    found = run_cell(Cell("trial", arm, unit, limit, 100, "validation", 4, 1, ARMS[arm].trials()[0]))
+    found = run_trial(Trial("trial", arm, unit, limit, 100, "validation", 4, 1, ARMS[arm].trials()[0]))
     share = LEAST / (found["ledger"]["responses"] / N)
     assert 1 - 1.5 * share <= found["ledger"][unit] / limit <= 1.02
     assert found["ledger"]["trained_tokens"] > 0 and found["memory"]["peak"] >= found["memory"]["libraries"]
@@ -165,7 +174,7 @@ def test_a_run_that_draws_a_pool_ends_just_below_its_budget(arm, unit, limit):
 
 def test_best_of_n_serving_pays_n_responses_for_each_one_that_it_serves_and_serves_the_best():
     judged = {"split": "validation", "prompts": 6, "samples": 2}
-    best, base = (run_cell(Cell("final", arm, None, None, 0, **judged)) for arm in ("best_of_n", "base"))
+    best, base = (run_trial(Trial("final", arm, None, None, 0, **judged)) for arm in ("best_of_n", "base"))
     assert best["ledger"]["responses"] == 6 * 2 * N and base["ledger"]["responses"] == 0
     assert best["means"]["proxy"] > base["means"]["proxy"]
 
@@ -265,14 +274,7 @@ def test_the_page_has_a_table_for_each_budget_and_a_row_for_each_arm(content):
     assert all(one["claim"] in text for one in content["claims"])
 
 
-@pytest.mark.parametrize(
-    "draw",
-    [
-        lambda content: plots.arena_gold_against_kl(pictures.gold_and_kl(content), 3),
-        lambda content: plots.arena_cost_quality(pictures.costs(content), 3),
-        lambda content: plots.arena_sensitivity(pictures.sensitivity(content)),
-    ],
-)
+@pytest.mark.parametrize("draw", [figures.gold_against_kl, figures.cost_quality, figures.sensitivity])
 def test_every_figure_asks_a_question_and_says_what_it_shows(content, draw):
     axes = draw(content)
     title = axes[0].figure.get_suptitle() or axes[0].get_title(loc="left")
@@ -285,6 +287,10 @@ def test_every_figure_asks_a_question_and_says_what_it_shows(content, draw):
 
 def measured():
     return json.loads((DOCS / "results" / "arena.json").read_text(encoding="utf-8"))
+
+
+def test_the_committed_file_is_written_as_it_would_be_again():
+    assert text_by_record(measured()) == (DOCS / "results" / "arena.json").read_text(encoding="utf-8")
 
 
 def test_the_committed_page_is_made_from_the_committed_measurement():

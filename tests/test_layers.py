@@ -110,9 +110,8 @@ def test_pipeline_does_not_know_reward_modeling_and_flaws_sits_above_pipeline():
 def test_what_code_version_leaves_out_is_imported_by_nothing_that_it_counts():
     """So no stage can run it, and an edit there cannot change a result."""
     leaves = {name.removesuffix(".py") for name in LEAVES}
-    studies = {"arena", "signatures", "bench", "calibrate", "against_rl"}
     assert all((PACKAGE / name).is_file() for name in LEAVES)
-    counted = [path for path in sources() if module_name(path) not in leaves | studies]
+    counted = [path for path in sources() if module_name(path) not in leaves]
     wrong = [
         f"{path.name}, line {line}: imports {target}"
         for path in counted
@@ -229,6 +228,46 @@ def test_nothing_in_the_packages_imports_the_studies():
         if name.split(".")[0] == "docs"
     ]
     assert not wrong, "\n".join(wrong)
+
+
+# Of docs/studies, likewise: a study is what stands in its row, and none imports another but for its page.
+STUDIES = (
+    {"results", "arena"},  # the package alone: its docstring
+    {"arena.trial", "rl", "worlds", "signatures", "grading", "bench", "gpu_decoding"},
+    {"arena.measuring"},
+    {"arena.summary"},
+    {"arena.claims", "arena.notebook"},
+    {"arena.figures", "arena.page"},
+    {"arena.__main__", "tables", "one_page"},
+)
+
+
+def test_a_study_imports_only_from_the_rows_above_its_own():
+    folder = ROOT / "docs" / "studies"
+    row = {name: number for number, names in enumerate(STUDIES) for name in names}
+    wrong = []
+    for path in sorted(folder.rglob("*.py")):
+        name = study_of(".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__"))
+        if name == "__init__":
+            continue
+        assert name in row, f"give {name} a row"
+        targets = {study_of(target) for target in studies_imported(path)} - {name}
+        wrong += [f"{path.name} imports {t}" for t in targets if t in row and row[t] >= row[name]]
+    assert not wrong, "\n".join(wrong)
+
+
+def study_of(module: str) -> str:
+    """The study that a module belongs to; the arena's modules are laid out one by one."""
+    return module if module.startswith("arena") else module.split(".")[0]
+
+
+def studies_imported(path: Path) -> Iterator[str]:
+    """Modules of docs/studies that a file of it imports, as `arena.claims`, and the names that it takes."""
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("docs.studies"):
+            base = node.module.removeprefix("docs.studies").removeprefix(".")
+            yield base
+            yield from (f"{base}.{alias.name}".lstrip(".") for alias in node.names)
 
 
 def test_studies_are_neither_packed_nor_part_of_what_a_result_depends_on(tmp_path):

@@ -5,10 +5,10 @@ import math
 
 import pytest
 
-from docs.studies import signatures
+from docs.studies import results, signatures
 from rslib.flaws import FLAWS
 
-CONTENT = signatures.read()
+CONTENT = results.read("signatures")
 ROWS = signatures.ordered(CONTENT["rows"])
 
 

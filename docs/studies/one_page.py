@@ -15,7 +15,7 @@ from docs.studies.results import DOCS, markdown, mean_and_range, read
 from rslib.files import atomic_write
 
 PAGE = DOCS / "one_page.md"
-HEAD = """# What was measured, on one page
+_HEAD = """# What was measured, on one page
 
 Rejection sampling fine-tuning on the embedded world of this repository: two small transformers, a reward
 model with a known defect, and an exact gold score. Sizes of effects belong to this world
@@ -24,7 +24,7 @@ model with a known defect, and an exact gold score. Sizes of effects belong to t
 """
 
 
-def one_round(content: dict[str, Any]) -> Iterator[str]:
+def _one_round(content: dict[str, Any]) -> Iterator[str]:
     """Best-of-16, its control and the base policy."""
     cells = content["results"]
     gold = {arm: mean_and_range([c["arms"][arm]["gold"]["mean"] for c in cells]) for arm in cells[0]["arms"]}
@@ -37,7 +37,7 @@ def one_round(content: dict[str, Any]) -> Iterator[str]:
     )
 
 
-def over_optimisation(content: dict[str, Any]) -> Iterator[str]:
+def _over_optimisation(content: dict[str, Any]) -> Iterator[str]:
     """Where gold turns while the reward goes on."""
     cells = content["results"]
     last = [cell["biased"]["rows"][-1] for cell in cells]
@@ -51,7 +51,7 @@ def over_optimisation(content: dict[str, Any]) -> Iterator[str]:
     )
 
 
-def flaws(content: dict[str, Any]) -> Iterator[str]:
+def _flaws(content: dict[str, Any]) -> Iterator[str]:
     """How far numbers tell flaws apart."""
     outcome, probed = (content["classifiers"][name] for name in ("outcome", "report and probes"))
     yield (
@@ -62,18 +62,16 @@ def flaws(content: dict[str, Any]) -> Iterator[str]:
     )
 
 
-def reinforcement(content: dict[str, Any]) -> Iterator[str]:
+def _reinforcement(content: dict[str, Any]) -> Iterator[str]:
     """Gold and KL of each method, and PPO without its penalty."""
     cells = list(content["results"].values())
+    columns = ("gold", "reward", "kl")
     rows = [
-        [
-            label,
-            *(mean_and_range([cell[name][column] for cell in cells]) for column in ("gold", "reward", "kl")),
-        ]
-        for name, label in rl.METHODS.items()
+        [candidate.label, *(mean_and_range([cell[name][column] for cell in cells]) for column in columns)]
+        for name, candidate in rl.CANDIDATES.items()
     ]
     yield (
-        "**PPO gets there as well, on its leash.** With its KL penalty and looks at held-out gold it "
+        "**PPO gets there as well, held by its KL penalty.** With looks at held-out gold it "
         f"reaches the round of best-of-16 in {rl.reached(cells)} of {len(cells)} seeds. Without the penalty "
         f"gold ends below the base policy in {rl.without_kl(cells, 'gold', -1)} of {len(cells)}, at the "
         "highest reward of all. *Notebook 06, [rl.md](rl.md).*"
@@ -81,10 +79,10 @@ def reinforcement(content: dict[str, Any]) -> Iterator[str]:
     yield markdown(["", "gold", "reward", "KL, nats"], rows)
 
 
-GOLD = re.compile(r"(.+) has more gold than (RS-1|its random control) at equal (.+)")
+_GOLD = re.compile(r"(.+) has more gold than (RS-1|its random control) at equal (.+)")
 
 
-def arena(content: dict[str, Any]) -> Iterator[str]:
+def _arena(content: dict[str, Any]) -> Iterator[str]:
     """How many claims the intervals decide, and the rivals of one round at every budget."""
     counts = Counter(claim["verdict"] for claim in content["claims"])
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
@@ -96,7 +94,7 @@ def arena(content: dict[str, Any]) -> Iterator[str]:
     )
     cells: dict[str, dict[str, str]] = {}
     for claim in content["claims"]:
-        if match := GOLD.fullmatch(claim["claim"]):
+        if match := _GOLD.fullmatch(claim["claim"]):
             text = f"{claim['mean']:+.2f} [{claim['low']:+.2f}, {claim['high']:+.2f}] {claim['verdict']}"
             cells.setdefault(f"{match[1]} - {match[2]}", {})[match[3]] = text
     budgets = list(next(iter(cells.values())))
@@ -104,20 +102,20 @@ def arena(content: dict[str, Any]) -> Iterator[str]:
     yield markdown(["", *(f"equal {budget}" for budget in budgets)], rows)
 
 
-PARTS = {
-    "rounds": one_round,
-    "best_of_n": over_optimisation,
-    "signatures": flaws,
-    "rl": reinforcement,
-    "arena": arena,
+_PARTS = {
+    "rounds": _one_round,
+    "best_of_n": _over_optimisation,
+    "signatures": _flaws,
+    "rl": _reinforcement,
+    "arena": _arena,
 }
 
 
 def rendered() -> str:
     """The whole page."""
-    contents = {name: read(name) for name in PARTS}
-    texts = [text for name, part in PARTS.items() if contents[name] for text in part(contents[name])]
-    return "\n\n".join([HEAD.strip(), *texts]) + "\n"
+    contents = {name: read(name) for name in _PARTS}
+    texts = [text for name, part in _PARTS.items() if contents[name] for text in part(contents[name])]
+    return "\n\n".join([_HEAD.strip(), *texts]) + "\n"
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from rslib.store import versions
 
 DOCS = Path(__file__).resolve().parents[1]
 RESULTS, FIGURES = DOCS / "results", DOCS / "figures"
-Rows = dict[str, dict[str, Any]]
+_Rows = dict[str, dict[str, Any]]
 
 
 def read(name: str, folder: Path = RESULTS) -> dict[str, Any]:
@@ -22,11 +22,47 @@ def read(name: str, folder: Path = RESULTS) -> dict[str, Any]:
     return read_json(path) if path.exists() else {}
 
 
-def write(name: str, content: Mapping[str, Any], folder: Path = RESULTS) -> Path:
-    """Write a results file whole or not at all; gives its path. ValueError for NaN in the content."""
-    text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
+def sorted_text(content: Mapping[str, Any]) -> str:
+    """The content as JSON, one value a line. Raises ValueError for NaN."""
+    return json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def text_by_record(content: Mapping[str, Any]) -> str:
+    """The content as JSON, one item of each list and of each object a line, for files with long lists.
+
+    >>> print(text_by_record({"n": 2, "runs": [{"gold": [1, 2]}, {"gold": [3, 4]}]}), end="")
+    {
+     "n": 2,
+     "runs": [
+      {"gold": [1, 2]},
+      {"gold": [3, 4]}
+     ]
+    }
+    """
+
+    def block(start: str, items: Iterable[str], end: str) -> str:
+        return f"{start}\n  " + ",\n  ".join(items) + f"\n {end}"
+
+    def text(value: Any) -> str:
+        if isinstance(value, list):
+            return block("[", (json.dumps(item, sort_keys=True) for item in value), "]")
+        if isinstance(value, Mapping):
+            pairs = ((json.dumps(key), json.dumps(item, sort_keys=True)) for key, item in value.items())
+            return block("{", (f"{key}: {item}" for key, item in pairs), "}")
+        return json.dumps(value)
+
+    return "{\n " + ",\n ".join(f'"{name}": {text(value)}' for name, value in content.items()) + "\n}\n"
+
+
+def write(
+    name: str,
+    content: Mapping[str, Any],
+    folder: Path = RESULTS,
+    text_of: Callable[[Mapping[str, Any]], str] = sorted_text,
+) -> Path:
+    """Write a results file whole or not at all; gives its path. Raises ValueError for NaN in the content."""
     path = make_folder(folder) / f"{name}.json"
-    atomic_write(path, text + "\n")
+    atomic_write(path, text_of(content))
     return path
 
 
@@ -43,7 +79,7 @@ def measure_rows(
     The file is written after each row, with `facts` and the versions beside it, so that a study that was
     stopped goes on where it was. What was computed from fewer rows is dropped.
     """
-    rows: Rows = read(name, folder).get(column, {})
+    rows: _Rows = read(name, folder).get(column, {})
     with Progress(len(cells), name, "rows") as progress:
         for first, second in cells:
             cached = second in rows.get(first, {})

@@ -38,19 +38,19 @@ if TYPE_CHECKING:
 
     from rslib.models import Policy
 
-JUDGES, SAMPLES = range(300, 700), 2
+_JUDGES, _SAMPLES = range(300, 700), 2
 """Places of the validation prompts that judge every policy, and responses to each."""
-POOL_PROMPTS = 400
+_POOL_PROMPTS = 400
 """Prompts of the round of rejection sampling and of DPO's pairs, 16 responses each."""
-LOOKS = 200
+_LOOKS = 200
 """Further training prompts, for PPO's looks at held-out gold."""
 
 
 @dataclass(frozen=True)
-class Candidate:
+class _Candidate:
     """A method as this study runs it: `run(task)` tunes, with `setting` beside the method's own defaults."""
 
-    name: str
+    label: str
     run: Callable[[arena.Task], Policy]
     setting: Mapping[str, float] = field(default_factory=dict)
 
@@ -60,43 +60,43 @@ def _whole_best(pool: Dataset, seed: int) -> Dataset:
     return select(pool, "best_of_n", seed=seed, truncated="drop")
 
 
-def _loop(name: str, method: rl.methods.Method, settings: Mapping[str, float]) -> Candidate:
-    return Candidate(name, arena.online(method, warmup_steps=rl.Loop.warmup_steps), settings)
+def _loop(label: str, method: rl.methods.Method, settings: Mapping[str, float]) -> _Candidate:
+    return _Candidate(label, arena.online(method, warmup_steps=rl.Loop.warmup_steps), settings)
 
 
 _GROUPS = {"steps": 16, "prompts_per_step": 32, "n": 4, "kl_coefficient": 0.05}
 _SINGLES = {"prompts_per_step": 128, "n": 1, "epochs": 2, "learning_rate": 3e-4}
 _DPO = {"learning_rate": 2e-4, "epochs": 2, "beta": 0.5}
 CANDIDATES = {
-    candidate.name: candidate
-    for candidate in (
-        Candidate("base", lambda task: task.policy),
-        Candidate("rs", partial(arena.rejection_sampling, keep=_whole_best)),
-        Candidate("dpo", arena.dpo, _DPO),
-        _loop("ppo", rl.PPO(), {**_SINGLES, "steps": 24, "kl_coefficient": 0.2, "check_every": 4}),
-        _loop("ppo_without_kl", rl.PPO(), {**_SINGLES, "steps": 40, "kl_coefficient": 0.0}),
-        _loop("rloo", rl.RLOO(), _GROUPS),
-        _loop("grpo", rl.GRPO(), _GROUPS),
-    )
+    "base": _Candidate("base", lambda task: task.policy),
+    "rs": _Candidate("one round of best-of-16", partial(arena.rejection_sampling, keep=_whole_best)),
+    "dpo": _Candidate("DPO, best against worst", arena.dpo, _DPO),
+    "rloo": _loop("RLOO", rl.RLOO(), _GROUPS),
+    "grpo": _loop("GRPO", rl.GRPO(), _GROUPS),
+    "ppo": _loop("PPO", rl.PPO(), {**_SINGLES, "steps": 24, "kl_coefficient": 0.2, "check_every": 4}),
+    "ppo_without_kl": _loop(
+        "PPO, KL coefficient 0", rl.PPO(), {**_SINGLES, "steps": 40, "kl_coefficient": 0.0}
+    ),
 }
+"""The methods in the order of the page."""
 
 
-def judge(policy: Policy, base: Policy, places: Sequence[int] = JUDGES) -> Dataset:
+def _evaluated(policy: Policy, base: Policy) -> Dataset:
     """Scored responses to the judging prompts with gold and the base policy's log-probabilities."""
-    config = SampleConfig(n=SAMPLES, seed=1_000_003)
-    prompts = take(load_prompts("validation"), places)
+    config = SampleConfig(n=_SAMPLES, seed=1_000_003)
+    prompts = take(load_prompts("validation"), _JUDGES)
     return judged(policy, prompts, load_reward_model("tiny"), config, reference=base)
 
 
 @cache
 def _base_table() -> Dataset:
     base = load_policy("tiny")
-    return judge(base, base)
+    return _evaluated(base, base)
 
 
-def tune(name: str, seed: int, out: Path, prompts: int = POOL_PROMPTS) -> Policy:
+def tune(name: str, seed: int, out: Path, prompts: int = _POOL_PROMPTS) -> Policy:
     """The policy of a candidate that learns from the first `prompts` training prompts of the seed."""
-    table, candidate = arena.training_prompts(seed, POOL_PROMPTS + LOOKS), CANDIDATES[name]
+    table, candidate = arena.training_prompts(seed, _POOL_PROMPTS + _LOOKS), CANDIDATES[name]
     task = arena.Task(
         load_policy("tiny"),
         load_reward_model("tiny"),
@@ -105,7 +105,7 @@ def tune(name: str, seed: int, out: Path, prompts: int = POOL_PROMPTS) -> Policy
         candidate.setting,
         seed,
         out=out,
-        heldout=take(table, range(POOL_PROMPTS, POOL_PROMPTS + LOOKS)),
+        heldout=take(table, range(_POOL_PROMPTS, _POOL_PROMPTS + _LOOKS)),
     )
     return candidate.run(task)
 
@@ -117,10 +117,10 @@ def measure(seed: str, name: str) -> dict[str, Any]:
         policy = tune(name, int(seed), Path(folder))
     seconds = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - used}
     costs = {} if name == "base" else {unit: round(value, 1) for unit, value in seconds.items()}
-    return entry(judge(policy, load_policy("tiny")), _base_table()) | costs
+    return _entry(_evaluated(policy, load_policy("tiny")), _base_table()) | costs
 
 
-def entry(table: Dataset, base: Dataset) -> dict[str, Any]:
+def _entry(table: Dataset, base: Dataset) -> dict[str, Any]:
     """Means of a candidate, and how its gold and reward differ from the base policy's, paired by prompt."""
     kl = np.array(table["logprob"][:]) - np.array(table["reference_logprob"][:])
     means = {name: float(np.mean(table[name][:])) for name in ("gold", "reward")} | {"kl": float(kl.mean())}
@@ -128,32 +128,23 @@ def entry(table: Dataset, base: Dataset) -> dict[str, Any]:
     return {name: round(value, 4) for name, value in means.items()} | against
 
 
-def facts() -> dict[str, Any]:
+def _facts() -> dict[str, Any]:
     """What the candidates were run with and judged on."""
-    settings = {name: dict(candidate.setting) for name, candidate in CANDIDATES.items()}
-    settings["rs"] = asdict(FinetuneConfig()) | {"prompts": POOL_PROMPTS, "n": arena.N}
-    evaluation = {"prompts": len(JUDGES), "samples_per_prompt": SAMPLES, "split": "validation"}
+    settings = {name: dict(c.setting) for name, c in CANDIDATES.items() if name != "base"}
+    settings["rs"] = asdict(FinetuneConfig()) | {"prompts": _POOL_PROMPTS, "n": arena.N}
+    evaluation = {"prompts": len(_JUDGES), "samples_per_prompt": _SAMPLES, "split": "validation"}
     return {"evaluation": evaluation, "settings": settings}
 
 
 # The page -------------------------------------------------------------------------------------------------
 
-METHODS = {
-    "base": "base",
-    "rs": "one round of best-of-16",
-    "dpo": "DPO, best against worst",
-    "rloo": "RLOO",
-    "grpo": "GRPO",
-    "ppo": "PPO",
-    "ppo_without_kl": "PPO, KL coefficient 0",
-}
-Seeds = Sequence[Mapping[str, Any]]
+_Seeds = Sequence[Mapping[str, Any]]
 
 
 def page_text(content: Mapping[str, Any]) -> str:
     """What each method reached from the base policy, and what PPO does without its penalty."""
     seeds, evaluation = list(content["results"].values()), content["evaluation"]
-    rows = [[label, *method_row([seed[name] for seed in seeds])] for name, label in METHODS.items()]
+    rows = [[c.label, *_method_row([seed[name] for seed in seeds])] for name, c in CANDIDATES.items()]
     head = ["", "gold", "gold over base", "reward over base", "KL, nats", "processor seconds"]
     text = (
         f"Mean over {len(seeds)} seeds, the range of the seeds in brackets; each judged on "
@@ -166,7 +157,7 @@ def page_text(content: Mapping[str, Any]) -> str:
     return markdown(head, rows) + "\n\n" + text
 
 
-def method_row(entries: Seeds) -> list[str]:
+def _method_row(entries: _Seeds) -> list[str]:
     """The cells of one method's row; how it differs from base is empty for base itself."""
     is_base = not any(entry["gold_over_base"]["difference"] for entry in entries)
     over = [[entry[f"{name}_over_base"]["difference"] for entry in entries] for name in ("gold", "reward")]
@@ -174,12 +165,12 @@ def method_row(entries: Seeds) -> list[str]:
     return [mean_and_range(gold), *("" if is_base else mean_and_range(v) for v in (*over, kl, seconds))]
 
 
-def reached(seeds: Seeds) -> int:
+def reached(seeds: _Seeds) -> int:
     """In how many seeds PPO has the gold of one round of best-of-16."""
     return sum(seed["ppo"]["gold"] >= seed["rs"]["gold"] for seed in seeds)
 
 
-def without_kl(seeds: Seeds, name: str, sign: int) -> int:
+def without_kl(seeds: _Seeds, name: str, sign: int) -> int:
     """In how many seeds PPO without its penalty stands above (1) or below (-1) base, interval and all."""
     over = [seed["ppo_without_kl"][f"{name}_over_base"] for seed in seeds]
     return sum(interval["low"] > 0 if sign > 0 else interval["high"] < 0 for interval in over)
@@ -192,7 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
     cells = [(seed, name) for seed in options.seeds for name in CANDIDATES]
-    measure_rows("rl", cells, measure, facts(), "results", options.folder)
+    measure_rows("rl", cells, measure, _facts(), "results", options.folder)
 
 
 if __name__ == "__main__":

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from docs.studies.results import DOCS, filled, markdown, measure_rows, read, write
 from rslib import store, tables, world
 from rslib.config import RunConfig
 from rslib.flaws import FLAWS, flawed
 from rslib.panel import panel
 from rslib.pipeline import Round, Run, run
-from rslib.progress import Progress
 from rslib.reward_modeling import group_pair_accuracy
 from rslib.scoring import reference_logprobs, score
 from rslib.stages import Models
@@ -34,137 +34,94 @@ from rslib.stages import Models
 if TYPE_CHECKING:
     from datasets import Dataset
 
-RESULTS, PAGE = Path("docs/results/signatures.json"), Path("docs/signatures.md")
+PAGE = DOCS / "signatures.md"
 HEALTHY_ROWS = {"healthy": 1, "healthy_two_rounds": 2}
 """Runs without a flaw, and their rounds."""
-SETTINGS = {"prompts": 64, "n": 16, "eval_samples_per_prompt": 2, "batch_tokens": 512}
-HELDOUT_PROMPTS = 100
+_SETTINGS = {"prompts": 64, "n": 16, "eval_samples_per_prompt": 2, "batch_tokens": 512}
+_HELDOUT_PROMPTS = 100
 MATRIX_SEEDS, HELDOUT_SEEDS = (0, 1, 2), (3, 4)
-PROBED_ROWS = 32
+_PROBED_ROWS = 32
 """Pool rows that a probe scores or weighs again."""
-Row = dict[str, float | None]
+_Row = dict[str, float | None]
 
 PROBES: dict[str, tuple[str, str]] = {
-    "rescore_error": (
-        "mean distance of stored rewards from those of the run's reward model, scored again",
-        "rewards that come from elsewhere, or stand on other rows",
-    ),
-    "prompt_effect": (
-        "mean change of the reward, scored as the run does it, under another row's prompt",
-        "a reward that does not read the prompt: exactly 0",
-    ),
-    "reweigh_error": (
-        "mean distance, in nats, of stored logprobs from those under the policy that the round began with",
-        "responses that this policy did not write to these prompts",
-    ),
-    "reward_accuracy": (
-        "share of pairs of one prompt that reward and gold order alike",
-        "a reward model that is noise (0.5) or upside down (below)",
-    ),
-    "kept_best": ("share of kept rows with their prompt's highest reward", "a selection by something else"),
-    "kept_place": ("mean sample_id of the kept rows / (n - 1): 0.5 by chance", "a selection by position"),
-    "kept_without_end": (
-        "share of kept responses that do not end like a sentence",
-        "cut responses that are marked as finished",
-    ),
-    "trained_rows": ("rows in the training record / kept rows", "training on another table"),
-    "learned_tokens": (
-        "tokens in the loss / tokens of the kept responses",
-        "prompts or padding in the loss (above 1), ends or whole responses that are not (below 1)",
-    ),
-    "first_loss": ("mean loss of the first 3 steps, nats per token", "targets that the policy did not write"),
-    "last_loss": ("mean loss of the last 3 steps, nats per token", "rows that are learned by heart"),
-    "parent_as_planned": (
-        "1 when the training record names the round's own parent",
-        "a round that started from another policy",
-    ),
-    "policy_changed": ("1 when the tuned policy's hash is not its parent's", "another model was tuned"),
-    "repeated_prompts": (
-        "share of the last pool's prompts that were in the first",
-        "rounds that share prompts",
-    ),
-    "repeated_responses": (
-        "share of the last pool's rows that were in the first",
-        "rounds that share a pool",
-    ),
-    "judged_prompts_trained_on": (
-        "share of held-out rows whose prompt is in the pool",
-        "an evaluation on training prompts",
-    ),
+    name: (measured, decides)
+    for line in Path(__file__).with_name("probes.txt").read_text(encoding="utf-8").splitlines()
+    for name, measured, decides in [line.split(" | ")]
 }
-"""Probe -> (what is measured, what it decides)."""
+"""Probe -> (what is measured, what it decides); the file probes.txt."""
 
 
 # One row ------------------------------------------------------------------------------------------------
 
 
-def names() -> list[str]:
+def _names() -> list[str]:
     """Every class of the matrix: the healthy runs, then the flaws in the order of `FLAWS`."""
     return [*HEALTHY_ROWS, *FLAWS]
 
 
-def run_of(name: str, seed: int, folder: Path) -> tuple[RunConfig, type[Round]]:
+def _run_of(name: str, seed: int, folder: Path) -> tuple[RunConfig, type[Round]]:
     """The settings and rounds of one measured run; its held-out prompts are a file in `folder`."""
     heldout = folder / "heldout.jsonl"
     store.make_folder(folder)
-    lines = [json.dumps(row) for row in world.load_prompts("validation", HELDOUT_PROMPTS)]
+    lines = [json.dumps(row) for row in world.load_prompts("validation", _HELDOUT_PROMPTS)]
     store.atomic_write(heldout, "\n".join(lines) + "\n")
     rounds = HEALTHY_ROWS.get(name, 1)
     config = RunConfig(
-        eval_prompts=str(heldout), seed=seed, eval_seed=1_000_003 + seed, rounds=rounds, **SETTINGS
+        eval_prompts=str(heldout), seed=seed, eval_seed=1_000_003 + seed, rounds=rounds, **_SETTINGS
     )
     return (config, Round) if name in HEALTHY_ROWS else flawed(name, config)
 
 
-def signature(name: str, seed: int, folder: Path) -> Row:
+def signature(name: str, seed: int, folder: Path) -> _Row:
     """The row of one flaw and seed: panel and probes. Runs of one seed share what `folder` already holds."""
-    config, kind = run_of(name, seed, folder)
+    config, kind = _run_of(name, seed, folder)
     # A run folder holds on to its reward model.
-    place = folder / ("run" if config.reward_model == RunConfig().reward_model else config.reward_model)
-    report = run(config, out=place, kind=kind, show_progress=False)
-    found = panel(report.rounds[-1]) | probes(config, kind, report.rounds, place)
-    return {column: None if value is None else round(float(value), 6) for column, value in found.items()}
+    out = folder / ("run" if config.reward_model == RunConfig().reward_model else config.reward_model)
+    report = run(config, out=out, kind=kind, show_progress=False)
+    row = panel(report.rounds[-1]) | _probes(config, kind, report.rounds, out)
+    return {column: None if value is None else round(float(value), 6) for column, value in row.items()}
 
 
 # Probes -------------------------------------------------------------------------------------------------
 
-ARM = "best_of_n"
+_ARM = "best_of_n"
 
 
 class _Tables:
     """The stage folders of one round of a run, read when asked for."""
 
-    def __init__(self, place: Path, entry: Mapping[str, Any]) -> None:
-        self.place, self.provenance = place, entry["provenance"]
+    def __init__(self, out: Path, entry: Mapping[str, Any]) -> None:
+        self.out, self.provenance = out, entry["provenance"]
 
     def folder(self, stage: str) -> Path:
         """Where a stage of this round lies."""
-        return self.place / self.provenance["places"][stage]
+        return self.out / self.provenance["places"][stage]
 
     def table(self, stage: str) -> Dataset:
         """A stage's table."""
         return store.read_table(self.folder(stage))
 
 
-def probes(
-    config: RunConfig, kind: type[Round], rounds: Sequence[Mapping[str, Any]], place: Path
+def _probes(
+    config: RunConfig, kind: type[Round], rounds: Sequence[Mapping[str, Any]], out: Path
 ) -> dict[str, float | None]:
     """Small measurements on the last round's own tables; docs/signatures.md says what each one decides."""
-    first, last = (_Tables(place, entry) for entry in (rounds[0], rounds[-1]))
-    parent = str(first.folder(f"finetune-{ARM}")) if len(rounds) > 1 else config.policy
+    first, last = (_Tables(out, entry) for entry in (rounds[0], rounds[-1]))
+    parent = str(first.folder(f"finetune-{_ARM}")) if len(rounds) > 1 else config.policy
     pool = last.table("score")
     return (
         _score_probes(config, kind, pool)
         | _pool_probes(parent, pool)
-        | _kept_probes(pool, last.table(f"select-{ARM}"))
+        | _kept_probes(pool, last.table(f"select-{_ARM}"))
         | _training_probes(last)
         | _round_probes(first, last, pool)
     )
 
 
 def _some(pool: Dataset) -> Dataset:
-    """Up to PROBED_ROWS rows, spread evenly over the pool."""
-    return tables.take(pool, np.linspace(0, len(pool) - 1, min(PROBED_ROWS, len(pool))).astype(int))
+    """Up to _PROBED_ROWS rows, spread evenly over the pool."""
+    return tables.take(pool, np.linspace(0, len(pool) - 1, min(_PROBED_ROWS, len(pool))).astype(int))
 
 
 def _score_probes(config: RunConfig, kind: type[Round], pool: Dataset) -> dict[str, float]:
@@ -189,8 +146,8 @@ def _pool_probes(parent: str, pool: Dataset) -> dict[str, float | None]:
     """Weigh a few rows again under the policy that the round began with; hold the rewards against gold."""
     rows = _some(pool)
     weighed = reference_logprobs(Models().policy(parent), rows)
-    _, rewards, places = tables.reward_matrix(pool)
-    gold = np.array(world.gold_scores(pool))[places]
+    _, rewards, rows_of = tables.reward_matrix(pool)
+    gold = np.array(world.gold_scores(pool))[rows_of]
     differ = bool(np.ptp(gold, axis=1).any())  # else there is no pair to order
     return {
         "reweigh_error": float(np.abs(weighed - np.array(rows["logprob"][:])).mean()),
@@ -211,25 +168,25 @@ def _kept_probes(pool: Dataset, kept: Dataset) -> dict[str, float]:
     }
 
 
-def _training_probes(at: _Tables) -> dict[str, float]:
+def _training_probes(stages: _Tables) -> dict[str, float]:
     """What the training record says: rows, learned tokens, losses, parent, and whether the policy moved."""
-    kept, stage = at.table(f"select-{ARM}"), f"finetune-{ARM}"
-    record = json.loads((at.folder(stage) / "training.json").read_text(encoding="utf-8"))
-    parent, losses = at.provenance["parent"], record["losses"]
+    kept, stage = stages.table(f"select-{_ARM}"), f"finetune-{_ARM}"
+    record = json.loads((stages.folder(stage) / "training.json").read_text(encoding="utf-8"))
+    parent, losses = stages.provenance["parent"], record["losses"]
     return {
         "trained_rows": record["rows"] / len(kept),
         "learned_tokens": record["targets"] / sum(map(len, kept["token_ids"][:])),
         "first_loss": float(np.mean(losses[:3])),
         "last_loss": float(np.mean(losses[-3:])),
         "parent_as_planned": float(record["parent"] == parent),
-        "policy_changed": float(at.provenance["child"][ARM] != parent),
+        "policy_changed": float(stages.provenance["child"][_ARM] != parent),
     }
 
 
 def _round_probes(first: _Tables, last: _Tables, pool: Dataset) -> dict[str, float]:
     """What the last round shares with the first (0 for a single round), and training with evaluation."""
     before = first.table("score") if first.provenance is not last.provenance else tables.take(pool, [])
-    judged = last.table(f"evaluate-{ARM}-score")
+    judged = last.table(f"evaluate-{_ARM}-score")
     return {
         "repeated_prompts": _shared(pool, before, "prompt"),
         "repeated_responses": _shared(pool, before, "prompt", "response"),
@@ -245,122 +202,115 @@ def _shared(table: Dataset, other: Dataset, *columns: str) -> float:
 
 # The classifier -----------------------------------------------------------------------------------------
 
-OUTCOMES = "gold proxy kl entropy length words truncation_rate unique_ratio unsafe_compliance".split()
-FLOOR = 0.05
+_OUTCOMES = "gold proxy kl entropy length words truncation_rate unique_ratio unsafe_compliance".split()
+_FLOOR = 0.05
 """Part of a column's spread between flaws that its spread over seeds never falls below."""
-CAP = 10.0
+_CAP = 10.0
 """Spreads that one column can count at most, as when a value is there in one row and missing in the other."""
-LIMIT = 1.5
+_Z_LIMIT = 1.5
 """Flaws whose mean rows lie fewer spreads apart, root mean square over the columns, are one group."""
-Rows = Mapping[str, Mapping[str, Row]]
+_Rows = Mapping[str, Mapping[str, _Row]]
 
 
-def column_sets(rows: Rows) -> dict[str, list[str]]:
+def column_sets(rows: _Rows) -> dict[str, list[str]]:
     """What a reader may look at: the outcome of the arms, the whole report, report and probes."""
     columns = sorted(rows["healthy"][str(MATRIX_SEEDS[0])])
-    outcome = [name for name in columns if name.split(".")[0] in OUTCOMES and "." in name]
+    outcome = [name for name in columns if name.split(".")[0] in _OUTCOMES and "." in name]
     report = [name for name in columns if name not in PROBES]
     return {"outcome": outcome, "report": report, "report and probes": columns}
 
 
-def values_of(rows: Rows, columns: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
+def values_of(rows: _Rows, columns: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
     """(classes, seeds, columns) as float64; NaN where a row has no value. Classes in the order of `rows`."""
-    cells = [[[one[str(seed)][name] for name in columns] for seed in seeds] for one in rows.values()]
+    cells = [[[by_seed[str(seed)][c] for c in columns] for seed in seeds] for by_seed in rows.values()]
     return np.array(cells, dtype=float)
 
 
-def centres(values: np.ndarray) -> np.ndarray:
+def _centres(values: np.ndarray) -> np.ndarray:
     """Mean over the seeds that have a value, (classes, columns); NaN where none has.
 
-    >>> centres(np.array([[[1.0], [3.0], [np.nan]]])).tolist()
+    >>> _centres(np.array([[[1.0], [3.0], [np.nan]]])).tolist()
     [[2.0]]
     """
-    known = ~np.isnan(values)
-    return _divided(np.where(known, values, 0.0).sum(axis=1), known.sum(axis=1))
+    return np.ma.masked_invalid(values).mean(axis=1).filled(np.nan)
 
 
-def deviations(values: np.ndarray) -> np.ndarray:
+def _deviations(values: np.ndarray) -> np.ndarray:
     """Standard deviation over the seeds that have a value, (classes, columns); NaN for fewer than two.
 
-    >>> deviations(np.array([[[1.0], [3.0], [np.nan]]])).round(3).tolist()
+    >>> _deviations(np.array([[[1.0], [3.0], [np.nan]]])).round(3).tolist()
     [[1.414]]
     """
-    known = ~np.isnan(values)
-    apart = np.where(known, values - centres(values)[:, None], 0.0)
-    return np.sqrt(_divided((apart**2).sum(axis=1), known.sum(axis=1) - 1))
-
-
-def _divided(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    return np.ma.masked_invalid(values).std(axis=1, ddof=1).filled(np.nan)
 
 
 def spreads(values: np.ndarray) -> np.ndarray:
     """One spread per column `(columns,)`: that over the seeds of the median class, with a floor.
 
-    FLOOR times the spread between classes is added in squares. That one is the mean distance of the classes'
+    _FLOOR times the spread between classes is added in squares. That one is the mean distance of the classes'
     means from the median one, which a single wild class moves little. 0 for a column that never differs.
     """
-    middle = centres(values)
-    within = np.nanmedian(deviations(values), axis=0)
+    middle = _centres(values)
+    within = np.nanmedian(_deviations(values), axis=0)
     between = np.nanmean(np.abs(middle - np.nanmedian(middle, axis=0)), axis=0)
-    return np.sqrt(within**2 + (FLOOR * between) ** 2)
+    return np.sqrt(within**2 + (_FLOOR * between) ** 2)
 
 
-def distances(left: np.ndarray, right: np.ndarray, spread: np.ndarray) -> np.ndarray:
+def _distances(left: np.ndarray, right: np.ndarray, spread: np.ndarray) -> np.ndarray:
     """Root mean square over columns of the capped distance in spreads: (L, columns), (R, columns) -> (L, R).
 
-    Two missing values are equal; a value and a missing one are CAP apart, as are any two values where the
+    Two missing values are equal; a value and a missing one are _CAP apart, as are any two values where the
     spread is 0 and they differ.
 
-    >>> distances(np.array([[0.0, 1.0]]), np.array([[3.0, 5.0]]), np.array([1.0, 1.0])).round(3).tolist()
+    >>> _distances(np.array([[0.0, 1.0]]), np.array([[3.0, 5.0]]), np.array([1.0, 1.0])).round(3).tolist()
     [[3.536]]
     """
     apart = np.abs(left[:, None] - right[None])
-    steps = np.divide(apart, spread, out=np.where(apart > 0, CAP, 0.0), where=spread > 0)
+    steps = np.divide(apart, spread, out=np.where(apart > 0, _CAP, 0.0), where=spread > 0)
     missing = np.isnan(left)[:, None] != np.isnan(right)[None]
-    steps = np.where(missing, CAP, np.nan_to_num(np.minimum(steps, CAP)))
+    steps = np.where(missing, _CAP, np.nan_to_num(np.minimum(steps, _CAP)))
     return np.sqrt((steps**2).mean(axis=2))
 
 
 def predictions(values: np.ndarray, shown: np.ndarray) -> np.ndarray:
     """The class whose mean over seeds lies nearest: `values` as of `values_of`, `shown (rows, columns)`."""
-    return distances(shown, centres(values), spreads(values)).argmin(axis=1)
+    return _distances(shown, _centres(values), spreads(values)).argmin(axis=1)
 
 
-def left_out(values: np.ndarray) -> np.ndarray:
+def _left_out(values: np.ndarray) -> np.ndarray:
     """Confusion counts (true, predicted) when each seed is predicted from the others."""
     classes, seeds = values.shape[:2]
-    found = np.zeros((classes, classes), dtype=int)
+    confusion = np.zeros((classes, classes), dtype=int)
     for seed in range(seeds):
         named = predictions(np.delete(values, seed, axis=1), values[:, seed])
-        np.add.at(found, (np.arange(classes), named), 1)
-    return found
+        np.add.at(confusion, (np.arange(classes), named), 1)
+    return confusion
 
 
-def groups(values: np.ndarray) -> np.ndarray:
-    """A group number for each class: those are joined that lie within LIMIT, or are taken for each other.
+def _groups(values: np.ndarray) -> np.ndarray:
+    """A group number for each class: those are joined that lie within _Z_LIMIT, or are taken for each other.
 
     Only the seeds in `values` decide, so that held-out seeds judge groups that they did not make.
     """
-    confused = left_out(values) > 0
-    middle = centres(values)
-    joined = (distances(middle, middle, spreads(values)) < LIMIT) | (confused & confused.T)
+    confused = _left_out(values) > 0
+    middle = _centres(values)
+    joined = (_distances(middle, middle, spreads(values)) < _Z_LIMIT) | (confused & confused.T)
     number = np.arange(len(values))
     for _ in number:  # the smallest number spreads through each connected set
         number = np.where(joined, number[None], len(number)).min(axis=1)
     return number
 
 
-def classifier(rows: Rows, columns: Sequence[str]) -> dict[str, Any]:
+def classifier(rows: _Rows, columns: Sequence[str]) -> dict[str, Any]:
     """How well the nearest mean row names held-out rows: confusion, accuracy by flaw and by group."""
     known, fresh = (values_of(rows, columns, seeds) for seeds in (MATRIX_SEEDS, HELDOUT_SEEDS))
-    classes, number = list(rows), groups(known)
+    classes, number = list(rows), _groups(known)
     true = np.repeat(np.arange(len(classes)), fresh.shape[1])
     named = predictions(known, fresh.reshape(len(true), -1))
     confusion: dict[str, dict[str, int]] = {name: {} for name in classes}
     for a, b in zip(true, named, strict=True):
         confusion[classes[a]][classes[b]] = confusion[classes[a]].get(classes[b], 0) + 1
-    members = [[classes[i] for i in np.flatnonzero(number == one)] for one in np.unique(number)]
+    members = [[classes[i] for i in np.flatnonzero(number == group)] for group in np.unique(number)]
     return {
         "columns": len(columns),
         "confusion": confusion,
@@ -371,13 +321,15 @@ def classifier(rows: Rows, columns: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def healthy_twin(name: str) -> str:
+def _healthy_twin(name: str) -> str:
     """The healthy row that a flaw is held against: that of as many rounds."""
     rounds = HEALTHY_ROWS.get(name) or flawed(name, RunConfig())[0].rounds
     return next(twin for twin, count in HEALTHY_ROWS.items() if count == rounds)
 
 
-def marks(rows: Rows, name: str, other: str, columns: Sequence[str], most: int = 3) -> list[str]:
+def _separating_columns(
+    rows: _Rows, name: str, other: str, columns: Sequence[str], most: int = 3
+) -> list[str]:
     """The columns that tell two classes apart, the clearest first, at most `most`.
 
     A column tells them apart when every seed of the one, held-out seeds included, lies on one side of every
@@ -387,14 +339,14 @@ def marks(rows: Rows, name: str, other: str, columns: Sequence[str], most: int =
     left, right = (
         values_of({key: rows[key]}, columns, [*MATRIX_SEEDS, *HELDOUT_SEEDS])[0] for key in (name, other)
     )
-    apart = np.abs(centres(left[None]) - centres(right[None]))[0]
+    apart = np.abs(_centres(left[None]) - _centres(right[None]))[0]
     steps = np.divide(apart, spread, out=np.full(len(columns), np.inf), where=(spread > 0) & ~np.isnan(apart))
-    found = [
-        (-steps[at], column)
-        for at, column in enumerate(columns)
-        if steps[at] >= 2 and _on_two_sides(left[:, at], right[:, at])
+    separating = [
+        (-steps[i], column)
+        for i, column in enumerate(columns)
+        if steps[i] >= 2 and _on_two_sides(left[:, i], right[:, i])
     ]
-    return [column for _, column in sorted(found)[:most]]
+    return [column for _, column in sorted(separating)[:most]]
 
 
 def _on_two_sides(left: np.ndarray, right: np.ndarray) -> bool:
@@ -407,23 +359,24 @@ def _on_two_sides(left: np.ndarray, right: np.ndarray) -> bool:
 
 # The page -----------------------------------------------------------------------------------------------
 
-SHOWN = (
-    *(f"{name}.{ARM}" for name in ("gold", "proxy", "kl", "entropy", "length", "unique_ratio")),
-    f"unsafe_compliance.{ARM}",
-    f"selection_gap.{ARM}",
+_SHOWN = (
+    *(f"{name}.{_ARM}" for name in ("gold", "proxy", "kl", "entropy", "length", "unique_ratio")),
+    f"unsafe_compliance.{_ARM}",
+    f"selection_gap.{_ARM}",
     "coverage",
     "kept_rows",
 )
 """Columns of the report that the page shows for every flaw; the results file has all."""
 
 
-def trace_tables(content: Mapping[str, Any]) -> dict[str, str]:
+def _trace_tables(content: Mapping[str, Any]) -> dict[str, str]:
     """The parts of docs/signatures.md that are made from the results, by the name of their markers."""
     rows = ordered(content["rows"])
     return {
-        "rows": _rows_text(rows, SHOWN),
+        "rows": _rows_text(rows, _SHOWN),
         "probes": _table(
-            ["probe", "what is measured", "what it decides"], [[name, *said] for name, said in PROBES.items()]
+            ["probe", "what is measured", "what it decides"],
+            [[name, *texts] for name, texts in PROBES.items()],
         ),
         "probed": _rows_text(rows, list(PROBES)),
         "marks": _marks_text(rows),
@@ -431,23 +384,23 @@ def trace_tables(content: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def ordered(rows: Rows) -> dict[str, Mapping[str, Row]]:
-    """The rows in the order of `names`: JSON sorts them."""
-    return {name: rows[name] for name in names()}
+def ordered(rows: _Rows) -> dict[str, Mapping[str, _Row]]:
+    """The rows in the order of `_names`: JSON sorts them."""
+    return {name: rows[name] for name in _names()}
 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *lines])
+    return markdown(head, lines, align="---")
 
 
-def _rows_text(rows: Rows, columns: Sequence[str]) -> str:
+def _rows_text(rows: _Rows, columns: Sequence[str]) -> str:
     """Mean and standard deviation over the matrix seeds of some columns, a line for each class."""
     values = values_of(rows, columns, MATRIX_SEEDS)
     lines = [
         [name, *map(_cell, mean, deviation)]
-        for name, mean, deviation in zip(rows, centres(values), deviations(values), strict=True)
+        for name, mean, deviation in zip(rows, _centres(values), _deviations(values), strict=True)
     ]
-    return _table(["flaw", *(column.removesuffix(f".{ARM}").replace("_", " ") for column in columns)], lines)
+    return _table(["flaw", *(column.removesuffix(f".{_ARM}").replace("_", " ") for column in columns)], lines)
 
 
 def _cell(mean: float, deviation: float) -> str:
@@ -461,44 +414,45 @@ def _cell(mean: float, deviation: float) -> str:
     return f"{mean:.4g}" if not deviation else f"{mean:.2f} ± {deviation:.2f}"
 
 
-def _marks_text(rows: Rows) -> str:
+def _marks_text(rows: _Rows) -> str:
     """Where each flaw shows: against the healthy run of as many rounds, and against its nearest neighbour."""
     sets = column_sets(rows)
     report = [name for name in sets["report"] if name not in sets["outcome"]]
     columns, classes = sets["report and probes"], list(rows)
     values = values_of(rows, columns, MATRIX_SEEDS)
-    apart = distances(centres(values), centres(values), spreads(values))
+    apart = _distances(_centres(values), _centres(values), spreads(values))
     np.fill_diagonal(apart, np.inf)
     lines = []
-    for at, name in enumerate(classes):
+    for number, name in enumerate(classes):
         if name in HEALTHY_ROWS:
             continue
-        near, twin = classes[apart[at].argmin()], healthy_twin(name)
-        shown = [_named(marks(rows, name, twin, part)) for part in (sets["outcome"], report, list(PROBES))]
-        lines.append([name, FLAWS[name].id, *shown, near, _named(marks(rows, name, near, columns, most=2))])
+        near, twin = classes[apart[number].argmin()], _healthy_twin(name)
+        parts = (sets["outcome"], report, list(PROBES))
+        shown = [_named(_separating_columns(rows, name, twin, part)) for part in parts]
+        shown += [near, _named(_separating_columns(rows, name, near, columns, most=2))]
+        lines.append([name, FLAWS[name].id, *shown])
     return _table(
         ["flaw", "id", "outcome", "rest of the report", "probes", "nearest other row", "told apart by"], lines
     )
 
 
 def _named(columns: Sequence[str]) -> str:
-    return ", ".join(column.removesuffix(f".{ARM}") for column in columns) or "nothing"
+    return ", ".join(column.removesuffix(f".{_ARM}") for column in columns) or "nothing"
 
 
-def _classifier_text(found: Mapping[str, Mapping[str, Any]]) -> str:
+def _classifier_text(classifiers: Mapping[str, Mapping[str, Any]]) -> str:
     """Accuracy on held-out seeds for each set of columns, the groups, and every row that was misnamed."""
     lines = [
-        [name, *(str(one["columns"]), f"{one['accuracy']:.0%}", f"{one['group_accuracy']:.0%}")]
-        + [str(one["classes"])]
-        for name, one in found.items()
+        [name, str(c["columns"]), f"{c['accuracy']:.0%}", f"{c['group_accuracy']:.0%}", str(c["classes"])]
+        for name, c in classifiers.items()
     ]
     head = ["columns", "how many", "rows named rightly", "rows put into the right group", "groups"]
     parts = [_table(head, lines)]
-    for name, one in found.items():
-        together = "; ".join(", ".join(group) for group in one["groups"]) or "none"
+    for name, judgement in classifiers.items():
+        together = "; ".join(", ".join(group) for group in judgement["groups"]) or "none"
         wrong = [
             f"{true} as {named}" + (f" ({count} times)" if count > 1 else "")
-            for true, counts in one["confusion"].items()
+            for true, counts in judgement["confusion"].items()
             for named, count in counts.items()
             if named != true
         ]
@@ -511,62 +465,34 @@ def _classifier_text(found: Mapping[str, Mapping[str, Any]]) -> str:
 
 def written(page: str, content: Mapping[str, Any]) -> str:
     """The page with the text between its markers (`<!-- rows:start -->` and so on) made anew."""
-    for name, text in trace_tables(content).items():
-        start, end = f"<!-- {name}:start -->\n", f"\n<!-- {name}:end -->"
-        page = page.split(start)[0] + start + text + end + page.split(end)[1]
+    for name, text in _trace_tables(content).items():
+        page = filled(page, name, text)
     return page
 
 
 # All rows ------------------------------------------------------------------------------------------------
 
 
-def read() -> dict[str, Any]:
-    """What has been measured so far."""
-    return json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {"rows": {}}
-
-
-def measure(folder: Path, seeds: Sequence[int]) -> None:
-    """Measure every row that is not there yet, seed by seed; the results file is written after each."""
-    with Progress(len(names()) * len(seeds), "signatures", "rows") as progress:
-        for seed in seeds:
-            for name in names():
-                cached = str(seed) in read()["rows"].get(name, {})
-                if not cached:
-                    keep(name, seed, signature(name, seed, folder / str(seed)))
-                progress.advance(cached=cached)
-
-
-def keep(name: str, seed: int, row: Row) -> None:
-    """Write one row into the results file; what was computed from the rows before is dropped."""
-    rows = read()["rows"]
-    rows.setdefault(name, {})[str(seed)] = row
-    settings = SETTINGS | {"eval_prompts": HELDOUT_PROMPTS, "split": "validation"}
-    _write({"versions": store.versions(), "settings": settings, "rows": rows})
-
-
-def judge() -> None:
+def classify() -> None:
     """Judge the classifier on the rows; write that into the results file, and the page's tables."""
-    content = read()
+    content = read("signatures")
     rows = ordered(content["rows"])
-    found = {name: classifier(rows, columns) for name, columns in column_sets(rows).items()}
-    content |= {"classifiers": found, "seeds": {"matrix": MATRIX_SEEDS, "heldout": HELDOUT_SEEDS}}
-    _write(content)
+    judged = {name: classifier(rows, columns) for name, columns in column_sets(rows).items()}
+    seeds = {"matrix": MATRIX_SEEDS, "heldout": HELDOUT_SEEDS}
+    write("signatures", content | {"classifiers": judged, "seeds": seeds})
     # As it was stored: JSON sorts, and the page follows the file.
-    store.atomic_write(PAGE, written(PAGE.read_text(encoding="utf-8"), read()))
-
-
-def _write(content: Mapping[str, Any]) -> None:
-    text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False)
-    store.atomic_write(RESULTS, text + "\n")
+    store.atomic_write(PAGE, written(PAGE.read_text(encoding="utf-8"), read("signatures")))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the missing rows, judge, write the page."""
     parser = argparse.ArgumentParser(prog="python -m docs.studies.signatures", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/signatures"), help="where the runs lie")
-    options = parser.parse_args(arguments)
-    measure(options.out, [*MATRIX_SEEDS, *HELDOUT_SEEDS])
-    judge()
+    out = parser.parse_args(arguments).out
+    cells = [(name, str(seed)) for seed in (*MATRIX_SEEDS, *HELDOUT_SEEDS) for name in _names()]
+    facts = {"settings": _SETTINGS | {"eval_prompts": _HELDOUT_PROMPTS, "split": "validation"}}
+    measure_rows("signatures", cells, lambda name, seed: signature(name, int(seed), out / seed), facts)
+    classify()
 
 
 if __name__ == "__main__":

@@ -28,12 +28,12 @@ from rslib.world import load_prompts
 if TYPE_CHECKING:
     from datasets import Dataset
 
-POOL = 256
-CURVE_PROMPTS = 200
-TEST_PROMPTS = 800  # twice the default: a claim of ten standard errors needs them small
+_POOL = 256
+_CURVE_PROMPTS = 200
+_TEST_PROMPTS = 800  # twice the default: a claim of ten standard errors needs them small
 REWARD_MODELS = {"biased": "tiny-reward", "unbiased": "tiny-reward-unbiased"}
-ARMS = {"base": "base", "random": "random-of-16 control", "best_of_n": "best-of-16"}
-METRICS = {
+_ARMS = {"base": "base", "random": "random-of-16 control", "best_of_n": "best-of-16"}
+_METRICS = {
     "gold": "gold",
     "proxy": "proxy",
     "unsafe_compliance": "unsafe compliance",
@@ -43,17 +43,17 @@ METRICS = {
     "unique_ratio": "unique ratio",
     "truncation_rate": "truncation rate",
 }
-Run = dict[str, Any]
+_Run = dict[str, Any]
 
 
-def one_round(world: Path, seed: int, out: Path) -> Run:
+def _one_round(world: Path, seed: int, out: Path) -> _Run:
     """One best-of-16 round in a world: its arms and paired comparisons on the test split."""
     report = run(
         policy=str(world / "tiny-policy"),
         reward_model=str(world / "tiny-reward"),
         n=16,
         prompts=400,
-        eval_prompts=TEST_PROMPTS,
+        eval_prompts=_TEST_PROMPTS,
         rounds=1,
         seed=seed,
         out=out,
@@ -62,16 +62,16 @@ def one_round(world: Path, seed: int, out: Path) -> Run:
     return {"world": world.name, "seed": seed, "arms": entry["arms"], "comparisons": entry["comparisons"]}
 
 
-def pool(world: Path, prompts: int, size: int, seed: int = 7) -> Dataset:
+def _pool(world: Path, prompts: int, size: int, seed: int = 7) -> Dataset:
     """`size` responses of the world's policy to each of the first test prompts, with gold."""
     policy, test = load_policy(str(world / "tiny-policy")), load_prompts("test", prompts)
     return with_gold(sample(policy, test, n=size, seed=seed))
 
 
-def curves(world: Path, prompts: int = CURVE_PROMPTS, size: int = POOL) -> Run:
+def _curves(world: Path, prompts: int = _CURVE_PROMPTS, size: int = _POOL) -> _Run:
     """Best-of-n curves of one pool under the biased and the unbiased reward model of a world."""
-    responses = pool(world, prompts, size)
-    tables: Run = {"world": world.name}
+    responses = _pool(world, prompts, size)
+    tables: _Run = {"world": world.name}
     for name, folder in REWARD_MODELS.items():
         scored = score(load_reward_model(str(world / folder)), responses)
         tables[name] = best_of_n_table(scored)
@@ -83,27 +83,27 @@ def curves(world: Path, prompts: int = CURVE_PROMPTS, size: int = POOL) -> Run:
 
 def spot_check() -> dict[str, float]:
     """A sample of the measurements on the embedded models, quick enough to be repeated by a test."""
-    scored = score(load_reward_model("tiny"), pool(ASSETS, 40, 16), show_progress=False)
+    scored = score(load_reward_model("tiny"), _pool(ASSETS, 40, 16), show_progress=False)
     rows = {row["n"]: row for row in best_of_n_table(scored, [1, 16])["rows"]}
     return {f"{name}_{n}": rows[n][name]["mean"] for n in rows for name in ("gold", "proxy")}
 
 
-def save(name: str, results: Any) -> None:
+def _save(name: str, results: Any) -> None:
     """Write one results file with the versions it was measured with."""
     samples = EvaluateConfig().samples_per_prompt
-    evaluation = {"prompts": TEST_PROMPTS, "samples_per_prompt": samples, "split": "test"}
+    evaluation = {"prompts": _TEST_PROMPTS, "samples_per_prompt": samples, "split": "test"}
     write(name, {"versions": versions(), "evaluation": evaluation, "results": results})
 
 
 # The README's tables --------------------------------------------------------------------------------------
 
 
-def mean_of(estimate: Mapping[str, float] | float | None) -> float | None:
+def _mean_of(estimate: Mapping[str, float] | float | None) -> float | None:
     """The mean of an estimate, whether it came as {mean, low, high} or as a plain number."""
     return estimate["mean"] if isinstance(estimate, Mapping) else estimate
 
 
-def z_scores(runs: Sequence[Run], first: str, second: str) -> list[float]:
+def z_scores(runs: Sequence[_Run], first: str, second: str) -> list[float]:
     """How many standard errors `first` stands above `second` in gold, one number for each run."""
     pairs = (pair for run in runs for pair in run["comparisons"])
     return [pair["gold"]["z"] for pair in pairs if (pair["first"], pair["second"]) == (first, second)]
@@ -114,10 +114,10 @@ def rounds_text(content: Mapping[str, Any]) -> Iterator[str]:
     runs, evaluation = content["results"], content["evaluation"]
     worlds, seeds = (len({run[key] for run in runs}) for key in ("world", "seed"))
     rows = [
-        [label, *(mean_and_range([mean_of(run["arms"][arm].get(metric)) for run in runs]) for arm in ARMS)]
-        for metric, label in METRICS.items()
+        [label, *(mean_and_range([_mean_of(run["arms"][arm].get(metric)) for run in runs]) for arm in _ARMS)]
+        for metric, label in _METRICS.items()
     ]
-    yield markdown(["", *ARMS.values()], rows)
+    yield markdown(["", *_ARMS.values()], rows)
     best, control = z_scores(runs, "best_of_n", "random"), z_scores(runs, "random", "base")
     yield (
         f"One round of 400 prompts x 16 responses, in {worlds} separately trained worlds with {seeds} seeds "
@@ -135,7 +135,7 @@ def curves_text(content: Mapping[str, Any]) -> Iterator[str]:
     ns = [row["n"] for row in worlds[0]["biased"]["rows"]]
 
     def cell(kind: str, name: str, row: int) -> str:
-        return mean_and_range([mean_of(world[kind]["rows"][row][name]) for world in worlds])
+        return mean_and_range([_mean_of(world[kind]["rows"][row][name]) for world in worlds])
 
     columns = [("biased", "proxy"), ("biased", "gold"), ("unbiased", "proxy"), ("unbiased", "gold")]
     yield markdown(
@@ -147,17 +147,17 @@ def curves_text(content: Mapping[str, Any]) -> Iterator[str]:
         f"Best-of-n without training: pools of {worlds[0]['biased']['pool_size']} responses to each of "
         f"{' or '.join(map(str, sizes))} test prompts, unbiased estimator, mean and range over {len(worlds)} "
         f"worlds. With the biased labeller's reward model gold peaks at n = {peaks(worlds)}, and at n = "
-        f"{ns[-1]} stands {falls(worlds, 'biased')} against the peak; with the unbiased one "
-        f"{falls(worlds, 'unbiased')}. The proxies of two reward models are on different scales."
+        f"{ns[-1]} stands {_falls(worlds, 'biased')} against the peak; with the unbiased one "
+        f"{_falls(worlds, 'unbiased')}. The proxies of two reward models are on different scales."
     )
 
 
-def peaks(worlds: Sequence[Run]) -> str:
+def peaks(worlds: Sequence[_Run]) -> str:
     """The n at which gold is highest under the biased reward model, in each world."""
     return ", ".join(str(world["biased"]["peak_n"]) for world in worlds)
 
 
-def falls(worlds: Sequence[Run], kind: str) -> str:
+def _falls(worlds: Sequence[_Run], kind: str) -> str:
     """Gold at the largest n minus gold at the peak, with its 95 % interval, in each world."""
     return ", ".join(signed_interval(world[kind]["rows"][-1]["below_peak"]) for world in worlds)
 
@@ -172,10 +172,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.only != "curves":
         cells = [(world, seed) for world in options.worlds for seed in options.seeds]
-        save("rounds", [one_round(w, s, options.out / f"{w.name}-{s}") for w, s in cells])
+        _save("rounds", [_one_round(w, s, options.out / f"{w.name}-{s}") for w, s in cells])
     if options.only != "rounds":
-        save("best_of_n", [curves(world) for world in options.worlds])
-    save("spot_check", spot_check())
+        _save("best_of_n", [_curves(world) for world in options.worlds])
+    _save("spot_check", spot_check())
 
 
 if __name__ == "__main__":

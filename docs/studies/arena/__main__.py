@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from docs.studies.arena import figures
 from docs.studies.arena.claims import judged
 from docs.studies.arena.measuring import QUICK, Plan, measure
 from docs.studies.arena.page import page
-from docs.studies.arena.pictures import costs, gold_and_kl, sensitivity
-from docs.studies.arena.summary import content_of, dumped
+from docs.studies.arena.summary import content_of
+from docs.studies.results import read, text_by_record, write
 from rslib import plots
 from rslib.store import atomic_write, make_folder
 
-PROGRAM = "python -m docs.studies.arena"
+_PROGRAM = "python -m docs.studies.arena"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, judge and publish. Finished runs in --out are kept."""
-    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
+    parser = argparse.ArgumentParser(prog=_PROGRAM, description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a small plan that shows that everything works")
     parser.add_argument("--workers", type=int, default=1, help="runs side by side (default: 1)")
     parser.add_argument("--out", default="runs/arena", help="where the runs lie (default: runs/arena)")
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     plan = QUICK if options.quick else Plan()
     results = measure(plan, options.out, workers=options.workers)
-    command = f"{PROGRAM}{' --quick' * options.quick} --workers {options.workers}"
+    command = f"{_PROGRAM}{' --quick' * options.quick} --workers {options.workers}"
     content = content_of(results, plan, command)
     publish(content | {"claims": judged(content)}, Path(options.docs or options.out))
     return 0
@@ -39,18 +39,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def publish(content: dict[str, Any], docs: Path) -> None:
     """Write results/arena.json, the figures and the page that is made of them; print the claims."""
-    seeds = len(content["plan"]["seeds"])
-    figures = {
-        "gold_kl": plots.arena_gold_against_kl(gold_and_kl(content), seeds),
-        "cost": plots.arena_cost_quality(costs(content), seeds),
-        "sensitivity": plots.arena_sensitivity(sensitivity(content)),
+    axes = {
+        "gold_kl": figures.gold_against_kl(content),
+        "cost": figures.cost_quality(content),
+        "sensitivity": figures.sensitivity(content),
     }
-    for name, axes in figures.items():
-        plots.save(axes, make_folder(docs / "figures") / f"arena_{name}.svg")
-    content = content | {"summaries": {name: plots.summary_of(axes) for name, axes in figures.items()}}
-    text = dumped(content)
-    atomic_write(make_folder(docs / "results") / "arena.json", text)
-    atomic_write(docs / "arena.md", page(json.loads(text)))
+    for name, panels in axes.items():
+        plots.save(panels, make_folder(docs / "figures") / f"arena_{name}.svg")
+    content = content | {"summaries": {name: plots.summary_of(panels) for name, panels in axes.items()}}
+    write("arena", content, docs / "results", text_by_record)
+    # As it was stored: the page follows the file.
+    atomic_write(docs / "arena.md", page(read("arena", docs / "results")))
     for claim in content["claims"]:
         print(f"{claim['verdict']:<14} {claim['claim']}")
     print(f"page: {docs / 'arena.md'}")

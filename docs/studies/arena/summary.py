@@ -1,10 +1,9 @@
-"""From finished cells to the content of docs/results/arena.json, and from that to rows and claims."""
+"""From finished runs to the content of docs/results/arena.json, and from that to rows and differences."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 Content = Mapping[str, Any]
-LEDGER = ("responses", "sampled_tokens", "trained_tokens", "flops", "cpu_seconds", "seconds", "models")
+_LEDGER = ("responses", "sampled_tokens", "trained_tokens", "flops", "cpu_seconds", "seconds", "models")
 YARDSTICK = "rs1"
 """The arm that all others are compared with in the tables."""
 
@@ -30,25 +29,25 @@ def content_of(results: Mapping[str, Sequence[dict[str, Any]]], plan: Plan, comm
 
     Trials keep the gold of each prompt, as comparisons of settings need it.
     """
-    finals = results["finals"]
-    pooled = {
-        key: {name: _pooled(members, name) for name in ("gold", "proxy")}
-        for key, members in _grouped(finals).items()
-    }
+    finals, trials = results["finals"], results["trials"]
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for result in finals:
+        groups.setdefault(key_of(result["trial"]["arm"], result["trial"]["unit"]), []).append(result)
     return {
         "command": command,
         "versions": versions(),
         "device": results["reference"][0]["device"],
         "plan": dataclasses.asdict(plan),
-        "budgets": {unit: own["limit"] for unit, own in budgets_of(results["reference"]).items()},
-        "chosen": chosen(results["trials"]),
-        "chosen_by_reward": chosen(results["trials"], "proxy"),
-        "reference": [_short(one) for one in results["reference"]],
-        "trials": [
-            _short(one) | ({"gold": one["gold"]} if "gold" in one else {}) for one in results["trials"]
-        ],
-        "finals": [_short(one) for one in finals],
-        "prompts": pooled,
+        "budgets": {unit: budget["limit"] for unit, budget in budgets_of(results["reference"]).items()},
+        "chosen": chosen(trials),
+        "chosen_by_reward": chosen(trials, "proxy"),
+        "reference": [_short(result) for result in results["reference"]],
+        "trials": [_short(result, without=("proxy",)) for result in trials],
+        "finals": [_short(result) for result in finals],
+        "prompts": {
+            key: {name: _pooled(members, name) for name in ("gold", "proxy")}
+            for key, members in groups.items()
+        },
         "code": {
             name: {
                 "hyper_parameters": arm.hyper_parameters(),
@@ -60,23 +59,16 @@ def content_of(results: Mapping[str, Sequence[dict[str, Any]]], plan: Plan, comm
     }
 
 
-def _short(result: dict[str, Any]) -> dict[str, Any]:
-    """A result without the values of single prompts."""
-    cell = {name: result["cell"][name] for name in ("stage", "arm", "unit", "limit", "seed", "setting")}
-    return cell | {
-        name: value for name, value in result.items() if name not in ("cell", "gold", "proxy", "device")
-    }
-
-
-def _grouped(finals: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for one in finals:
-        groups.setdefault(key_of(one["cell"]["arm"], one["cell"]["unit"]), []).append(one)
-    return groups
+def _short(result: dict[str, Any], without: Sequence[str] = ("gold", "proxy")) -> dict[str, Any]:
+    """A result as the file holds it; `without`: the metrics whose values of single prompts are left out."""
+    trial = {name: result["trial"][name] for name in ("stage", "arm", "unit", "limit", "seed", "setting")}
+    left_out = ("trial", "device", *without)
+    return trial | {name: value for name, value in result.items() if name not in left_out}
 
 
 def _pooled(members: Sequence[dict[str, Any]], name: str) -> list[float]:
-    return [round(float(value), 4) for value in np.mean([one[name] for one in members], axis=0)]
+    means = np.mean([result[name] for result in members], axis=0)
+    return [round(float(value), 4) for value in means]
 
 
 def key_of(arm: str, unit: str | None) -> str:
@@ -88,36 +80,19 @@ def key_of(arm: str, unit: str | None) -> str:
     return f"{arm} {unit}" if unit and ARMS[arm].run is not None else arm
 
 
-def dumped(content: Content) -> str:
-    """The content as JSON text: one run, one setting or one list of numbers a line."""
-    parts = []
-    for name, value in content.items():
-        if isinstance(value, list):
-            inner = ",\n  ".join(json.dumps(item, sort_keys=True) for item in value)
-            parts.append(f'"{name}": [\n  {inner}\n ]')
-        elif isinstance(value, Mapping):
-            inner = ",\n  ".join(
-                f"{json.dumps(k)}: {json.dumps(v, sort_keys=True)}" for k, v in value.items()
-            )
-            parts.append(f'"{name}": {{\n  {inner}\n }}')
-        else:
-            parts.append(f'"{name}": {json.dumps(value)}')
-    return "{\n " + ",\n ".join(parts) + "\n}\n"
-
-
 # Reading it -----------------------------------------------------------------------------------------------
 
 
 def runs_of(content: Content, arm: str, unit: str | None) -> list[dict[str, Any]]:
     """The finals of an arm in a budget, by seed."""
     unit = unit if ARMS[arm].run is not None else None
-    found = [one for one in content["finals"] if (one["arm"], one["unit"]) == (arm, unit)]
-    return sorted(found, key=lambda one: one["seed"])
+    runs = [run for run in content["finals"] if (run["arm"], run["unit"]) == (arm, unit)]
+    return sorted(runs, key=lambda run: run["seed"])
 
 
-def value_of(run: Mapping[str, Any], metric: str) -> float:
+def _value_of(run: Mapping[str, Any], metric: str) -> float:
     """One number of a run: of its evaluation, its ledger or its memory; None is NaN."""
-    if metric in LEDGER:
+    if metric in _LEDGER:
         return float(run["ledger"][metric])
     if metric == "memory":
         return float(run["memory"]["peak"] - run["memory"]["libraries"])
@@ -129,7 +104,7 @@ def value_of(run: Mapping[str, Any], metric: str) -> float:
 
 def by_seed(content: Content, arm: str, unit: str | None, metric: str) -> np.ndarray:
     """The values of a metric (S,)."""
-    return np.array([value_of(run, metric) for run in runs_of(content, arm, unit)])
+    return np.array([_value_of(run, metric) for run in runs_of(content, arm, unit)])
 
 
 def difference(
@@ -142,19 +117,19 @@ def difference(
     apart = by_seed(content, first, unit, metric) - by_seed(content, second, unit, metric)
     if metric not in ("gold", "proxy"):
         return over_seeds(apart, level)
-    found = paired(*(content["prompts"][key_of(arm, unit)][metric] for arm in (first, second)), "test")
-    return over_both(apart, found["standard_error"], found["clusters"], level)
+    pair = paired(*(content["prompts"][key_of(arm, unit)][metric] for arm in (first, second)), "test")
+    return over_both(apart, pair["standard_error"], pair["clusters"], level)
 
 
 def over_prompts(content: Content, first: str, second: str, unit: str) -> Interval:
     """Gold of `first` minus gold of `second` in a budget, paired by prompt, pooled over seeds."""
-    found = paired(*(content["prompts"][key_of(arm, unit)]["gold"] for arm in (first, second)), "test")
-    return {"mean": found["difference"], "low": found["low"], "high": found["high"]}
+    pair = paired(*(content["prompts"][key_of(arm, unit)]["gold"] for arm in (first, second)), "test")
+    return {"mean": pair["difference"], "low": pair["low"], "high": pair["high"]}
 
 
 def trials_of(content: Content, arm: str, unit: str) -> list[dict[str, Any]]:
     """The trials of a method at a budget."""
-    return [one for one in content["trials"] if (one["arm"], one["unit"]) == (arm, unit)]
+    return [trial for trial in content["trials"] if (trial["arm"], trial["unit"]) == (arm, unit)]
 
 
 def measured_arms(content: Content) -> list[str]:

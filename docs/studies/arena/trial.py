@@ -26,19 +26,20 @@ from rslib.stages import judged, with_gold, with_reference
 if TYPE_CHECKING:
     from datasets import Dataset
 
-POOL = 1536
+_POOL = 1536
 """Training prompts that a seed offers to every arm."""
 REFERENCE_PROMPTS = 96
 """Prompts of the run whose cost is everyone's budget."""
-MEGABYTE = 2**20
+_MEGABYTE = 2**20
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A run to make. unit, limit: its budget; None for arms without one and for the reference run.
+class Trial:
+    """A run to make. stage: "reference", "timing", "trial" (of a setting) or "final".
 
-    setting: of its trial. split, prompts, samples: what it is judged on. offered: training prompts that it
-    may use. seconds_per_token: see `Task`.
+    unit, limit: its budget; None for arms without one and for the reference run. setting: what its method is
+    run with. split, prompts, samples: what it is judged on. offered: training prompts that it may use.
+    seconds_per_token: see `Task`.
     """
 
     stage: str
@@ -50,7 +51,7 @@ class Cell:
     prompts: int
     samples: int
     setting: dict[str, float] = field(default_factory=dict)
-    offered: int = POOL
+    offered: int = _POOL
     seconds_per_token: float = 0.0
 
     @property
@@ -60,77 +61,66 @@ class Cell:
         return "_".join([self.stage, self.arm, self.unit or "none", *setting, str(self.seed)])
 
 
-def run_cell(cell: Cell) -> dict[str, Any]:
-    """Tune and judge: the ledger, memory, means over prompts, and gold and reward of each prompt.
+def run_trial(trial: Trial) -> dict[str, Any]:
+    """The ledger, memory, means over prompts, and gold and reward of each prompt of a run.
 
     Memory is in MiB: `libraries` before the models are loaded, `peak` when the method has ended and nothing
     has been judged yet.
     """
     torch.set_num_threads(1)
-    libraries = peak_memory()
+    libraries = _peak_memory()
     policy, reward_model = load_policy(EMBEDDED), load_reward_model(EMBEDDED)
-    ledger = Ledger(cell.unit, cell.limit) if cell.unit and cell.limit else Ledger()
+    ledger = Ledger(trial.unit, trial.limit) if trial.unit and trial.limit else Ledger()
     tuned, notes = policy, {}
-    if ARMS[cell.arm].run is not None:
-        tuned, notes = _tuned(cell, policy, reward_model, ledger)
-    memory = {"libraries": libraries, "peak": peak_memory()}
-    judged = _judged(cell, tuned, policy, reward_model, ledger)
+    if ARMS[trial.arm].run is not None:
+        tuned, notes = _tuned(trial, policy, reward_model, ledger)
+    memory = {"libraries": libraries, "peak": _peak_memory()}
+    evaluation = _evaluated(trial, tuned, policy, reward_model, ledger)
     return {
-        "cell": dataclasses.asdict(cell),
+        "trial": dataclasses.asdict(trial),
         "ledger": ledger.to_dict(),
         "memory": memory,
         "device": f"{policy.device.name} {str(policy.device.dtype).removeprefix('torch.')}",
         "notes": {name: round(value, 3) for name, value in notes.items()},
-    } | judged
+    } | evaluation
 
 
 def _tuned(
-    cell: Cell, policy: Policy, reward_model: RewardModel, ledger: Ledger
+    trial: Trial, policy: Policy, reward_model: RewardModel, ledger: Ledger
 ) -> tuple[Policy, dict[str, float]]:
     """The arm's policy, and what its run noted."""
-    prompts = training_prompts(cell.seed, cell.offered)
+    prompts = training_prompts(trial.seed, trial.offered)
     with tempfile.TemporaryDirectory() as folder:
-        task = Task(
-            policy,
-            reward_model,
-            prompts,
-            ledger,
-            cell.setting,
-            cell.seed,
-            Path(folder),
-            cell.seconds_per_token,
-        )
-        return ARMS[cell.arm].run(task), task.notes
+        start = (policy, reward_model, prompts, ledger, trial.setting, trial.seed)
+        task = Task(*start, Path(folder), trial.seconds_per_token)
+        return ARMS[trial.arm].run(task), task.notes
 
 
-def peak_memory() -> float:
+def _peak_memory() -> float:
     """The most memory that this process has held, in MiB; on a GPU that of its tensors."""
     if torch.cuda.is_available():
-        return round(torch.cuda.max_memory_allocated() / MEGABYTE, 1)
+        return round(torch.cuda.max_memory_allocated() / _MEGABYTE, 1)
     import resource
 
     unit = 1 if sys.platform == "darwin" else 1024
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / MEGABYTE, 1)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _MEGABYTE, 1)
 
 
 # The evaluation -------------------------------------------------------------------------------------------
 
 
-def _judged(
-    cell: Cell, tuned: Policy, start: Policy, reward_model: RewardModel, ledger: Ledger
+def _evaluated(
+    trial: Trial, tuned: Policy, start: Policy, reward_model: RewardModel, ledger: Ledger
 ) -> dict[str, Any]:
     """Means over all prompts, and the values of each prompt that paired comparisons need."""
-    table = load_prompts(EMBEDDED, cell.split, cell.prompts)
-    seed = EvaluateConfig().seed + cell.seed
-    if cell.arm == "best_of_n":
-        served = _served(start, reward_model, table, cell.samples, seed, ledger)
-        served = with_gold(with_reference(None, served))  # the starting policy wrote it
+    table = load_prompts(EMBEDDED, trial.split, trial.prompts)
+    config = SampleConfig(n=trial.samples, seed=EvaluateConfig().seed + trial.seed)
+    if trial.arm == "best_of_n":
+        served = _served(start, reward_model, table, config, ledger)
+        rows = per_prompt(with_gold(with_reference(None, served)), trial.samples)
+        rows["kl"] = np.full(trial.prompts, theory.kl_of_best_of_n(N))
     else:
-        config = SampleConfig(n=cell.samples, seed=seed)
-        served = judged(tuned, table, reward_model, config, reference=start)
-    rows = per_prompt(served, cell.samples)
-    if cell.arm == "best_of_n":
-        rows["kl"] = np.full(cell.prompts, theory.kl_of_best_of_n(N))
+        rows = per_prompt(judged(tuned, table, reward_model, config, reference=start), trial.samples)
     return {
         "means": {name: _mean(values) for name, values in rows.items()},
         "gold": [round(float(value), 4) for value in rows["gold"]],
@@ -139,25 +129,23 @@ def _judged(
 
 
 def _served(
-    policy: Policy, reward_model: RewardModel, prompts: Dataset, samples: int, seed: int, ledger: Ledger
+    policy: Policy, reward_model: RewardModel, prompts: Dataset, config: SampleConfig, ledger: Ledger
 ) -> Dataset:
-    """The best of n by reward, `samples` times for each prompt; the ledger counts what serving costs."""
+    """The best of N by reward, `config.n` times for each prompt; the ledger counts what serving costs."""
     with ledger:
-        pool = sample(policy, prompts, n=N * samples, seed=seed, show_progress=False)
+        pool = sample(policy, prompts, n=N * config.n, seed=config.seed, show_progress=False)
         scored = score(reward_model, pool, show_progress=False)
     tokens = sum(map(len, scored["token_ids"][:]))
-    read = samples * sum(map(len, policy.encode_many(prompts["prompt"][:])))
+    read = config.n * sum(map(len, policy.encode_many(prompts["prompt"][:])))
     ledger.sampled(policy.parameters, responses=len(scored), tokens=tokens, prompt_tokens=read)
     ledger.read(reward_model.parameters, tokens + read)
     ledger.held(2)
-    turns = np.array(scored["sample_id"][:]) // N
-    best = [
-        select(tables.take(scored, np.flatnonzero(turns == turn)), "best_of_n", seed=seed)
-        for turn in range(samples)
-    ]
-    chosen = {tuple(key) for part in best for key in zip(part["prompt_id"], part["sample_id"], strict=True)}
+    turn = np.array(scored["sample_id"][:]) // N
+    turns = [tables.take(scored, np.flatnonzero(turn == number)) for number in range(config.n)]
+    best = [select(table, "best_of_n", seed=config.seed) for table in turns]
+    chosen = {key for table in best for key in zip(table["prompt_id"], table["sample_id"], strict=True)}
     keys = zip(scored["prompt_id"][:], scored["sample_id"][:], strict=True)
-    return tables.take(scored, [at for at, key in enumerate(keys) if key in chosen])
+    return tables.take(scored, [row for row, key in enumerate(keys) if key in chosen])
 
 
 def per_prompt(table: Dataset, samples: int) -> dict[str, np.ndarray]:

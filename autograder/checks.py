@@ -137,6 +137,16 @@ def graded(name: str, ideas: Ideas, *checks: Check, seconds: float | None = None
     return grade
 
 
+def in_turn(*grades: Grade) -> Grade:
+    """The `grade` of a part with several functions: one after the other."""
+
+    def grade(work: Work, rng: Rng) -> None:
+        for of_function in grades:
+            of_function(work, rng)
+
+    return grade
+
+
 def as_it_came(result: Any, *_: Any) -> Any:
     """What a check compares where nothing else is said: the result itself."""
     return result
@@ -386,3 +396,19 @@ def as_tensor(result: Any, check: str, shape: tuple[int, ...] | None = None) -> 
     message = f"The result has the shape {tuple(values.shape)}; {shape} is asked for."
     require(fits, check, message, idea="shape")
     return values
+
+
+def read_tensor(check: str, like: int | None = 0) -> Callable[..., Tensor]:
+    """What turns a result into a tensor without gradient, of the shape of argument number `like`, if any."""
+
+    def of(result: Any, *args: Any) -> Tensor:
+        return as_tensor(result, check, None if like is None else tuple(args[like].shape)).detach()
+
+    return of
+
+
+def tensor_agrees(
+    check: str, *args: Any, like: int | None = 0, tolerance: float = 1e-4, **options: Any
+) -> Agrees:
+    """Agrees with these arguments and options, on a tensor as `read_tensor` reads it."""
+    return Agrees(check, *args, tolerance=tolerance, **({"of": read_tensor(check, like)} | options))

@@ -92,8 +92,6 @@ def test_only_the_instructors_modules_use_the_course_packages(path):
 
 
 EXERCISE = re.compile(r"nb\d\d_\d")
-BORROWS = {"nb06_2", "nb06_3"}
-"""These still read constants and draws of their notebook's other exercises."""
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "exercises").glob("nb??_?.py")), ids=lambda p: p.stem)
@@ -108,7 +106,7 @@ def test_an_exercise_imports_no_other_exercise(path):
     }
     names |= {parts[2] for parts in imports(path) if parts[:2] == ("autograder", "exercises") and parts[2:]}
     others = {name for name in names if EXERCISE.fullmatch(name)} - {path.stem}
-    assert not others or path.stem in BORROWS, others
+    assert not others, others
 
 
 RAISABLE = {"RSError", "CheckFailed", "AttributeError", "SystemExit"}

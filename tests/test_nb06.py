@@ -7,7 +7,7 @@ import torch
 from autograder import exercises
 from autograder.build.catalogue import answers
 from autograder.exercise import Variant
-from autograder.exercises import nb06_1, nb06_2, nb06_3
+from autograder.exercises import clipping, nb06_1
 from autograder.verdict import grade
 from autograder.work import Work
 from rslib.rl import advantages, losses, unified
@@ -84,7 +84,7 @@ def test_a_gradient_that_is_noise_of_the_right_size_does_not_pass_for_exact():
 
 @pytest.mark.parametrize("seed", range(30))
 def test_the_ratios_lie_on_both_sides_of_the_clip_for_advantages_of_both_signs(seed):
-    logprobs, old, gains, clip = nb06_2._ratios(np.random.default_rng(seed))
+    logprobs, old, gains, clip = clipping.ratios(np.random.default_rng(seed))
     ratio = torch.exp(logprobs - old)
     for sign in (1, -1):
         beyond = (ratio > 1 + clip) | (ratio < 1 - clip)
@@ -95,5 +95,5 @@ def test_the_ratios_lie_on_both_sides_of_the_clip_for_advantages_of_both_signs(s
 
 
 def test_the_coefficient_of_a_loss_is_minus_its_gradient():
-    found = nb06_3.pulled(lambda now: 3 * now, torch.zeros(2))
-    assert found.tolist() == [-3.0, -3.0]
+    coefficient = clipping.descent(lambda now: 3 * now, torch.zeros(2))
+    assert coefficient.tolist() == [-3.0, -3.0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,13 +19,14 @@ from autograder.checks import (
     Unchanged,
     as_tensor,
     graded,
+    read_tensor,
     tensor,
+    tensor_agrees,
 )
 from autograder.exercise import Exercise, Part, require, short
 from rslib.rl.advantages import group_normalised, leave_one_out
 from rslib.world import outcomes
 
-TOLERANCE = 1e-4
 EPSILON = 1e-4
 EXACT = "has the exact gradient"
 IDEAS = Ideas("""
@@ -73,13 +73,6 @@ gradient: In a world of fifteen responses, each weighted by its chance, minus th
 """)
 
 
-def values(check: str, *, shaped: bool = False) -> Callable[..., Tensor]:
-    """What turns a result into a tensor without gradient; `shaped`: of the shape of the rewards."""
-    return lambda result, rewards, *_: as_tensor(
-        result, check, tuple(rewards.shape) if shaped else None
-    ).detach()
-
-
 # Advantages -----------------------------------------------------------------------------------------------
 
 
@@ -94,9 +87,14 @@ def partly_equal(rng: Rng) -> tuple[Tensor]:
     return (torch.cat([torch.full((1, 4), 0.5), *rewards(rng, prompts=1, n=4)]),)
 
 
-def advantages_of_first(result: Any, rewards: Tensor) -> Tensor:
+def of_first(result: Any, rewards: Tensor) -> Tensor:
     """The learner's advantages of the first prompt."""
-    return as_tensor(result, ZERO, tuple(rewards.shape)).detach()[0]
+    return read_tensor(ZERO)(result, rewards)[0]
+
+
+def no_advantage(rewards: Tensor) -> Tensor:
+    """What equal rewards of one prompt give."""
+    return torch.zeros(rewards.shape[1])
 
 
 def one_out_slips(rewards: Tensor) -> dict[str, Tensor]:
@@ -130,16 +128,14 @@ def normalised_slips(rewards: Tensor) -> dict[str, Tensor]:
 
 def leaves_itself_out(prompts: int, n: int) -> Agrees:
     """The check of the leave-one-out advantage on rewards (M, n)."""
-    check, draw = "leaves its own reward out", partial(rewards, prompts=prompts, n=n)
-    of = values(check, shaped=True)
-    return Agrees(check, draw, leave_one_out, "leave one out", one_out_slips, tolerance=TOLERANCE, of=of)
+    draw = partial(rewards, prompts=prompts, n=n)
+    return tensor_agrees("leaves its own reward out", draw, leave_one_out, "leave one out", one_out_slips)
 
 
 def divides_by_spread(prompts: int, n: int) -> Agrees:
     """The check of GRPO's advantage on rewards (M, n)."""
     check, draw = "divides by the spread", partial(rewards, prompts=prompts, n=n)
-    of = values(check, shaped=True)
-    return Agrees(check, draw, group_normalised, "normalised", normalised_slips, tolerance=1e-3, of=of)
+    return tensor_agrees(check, draw, group_normalised, "normalised", normalised_slips, tolerance=1e-3)
 
 
 # The loss -------------------------------------------------------------------------------------------------
@@ -205,6 +201,33 @@ def exact_gradient(reinforce_loss: Learner, rng: Rng) -> None:
 EQUAL, ONE = torch.full((2, 3), 0.7), tensor([[2.0], [-1.0]])
 ZERO, ALONE = "gives 0 for equal rewards", "copes with one response"
 LOSS, MASKED = "sums tokens, averages rows", "reads the mask"
+grade_one_out = graded(
+    "leave_one_out",
+    IDEAS,
+    leaves_itself_out(3, 4),
+    leaves_itself_out(5, 2),
+    leaves_itself_out(2, 8),
+    Corner(ZERO, (EQUAL,), 0 * EQUAL, "equal", of=read_tensor(ZERO)),
+    Finite(ALONE, (ONE,), "alone", of=read_tensor(ALONE)),
+    Corner(ALONE, (ONE,), ONE, "one response", 1e-4, of=read_tensor(ALONE)),
+    Unchanged((ONE,)),
+)
+grade_normalised = graded(
+    "group_normalised",
+    IDEAS,
+    divides_by_spread(3, 4),
+    divides_by_spread(2, 6),
+    Finite(ZERO, partly_equal, "no epsilon", of=read_tensor(ZERO)),
+    tensor_agrees(ZERO, partly_equal, no_advantage, "equal", tolerance=1e-3, of=of_first),
+)
+grade_loss = graded(
+    "reinforce_loss",
+    IDEAS,
+    tensor_agrees(LOSS, batch, right_loss, "loss", loss_slips, like=None),
+    Finite(MASKED, with_wild_padding, "wild", of=read_tensor(MASKED, None)),
+    Finite(MASKED, with_empty_row, "no tokens", of=read_tensor(MASKED, None)),
+    exact_gradient,
+)
 EXERCISE = Exercise(
     "6.1",
     "What an advantage is, and the loss that follows it",
@@ -212,51 +235,8 @@ EXERCISE = Exercise(
     15,
     ("leave_one_out", "group_normalised", "reinforce_loss"),
     (
-        Part(
-            "leave one out",
-            1.0,
-            graded(
-                "leave_one_out",
-                IDEAS,
-                leaves_itself_out(3, 4),
-                leaves_itself_out(5, 2),
-                leaves_itself_out(2, 8),
-                Corner(ZERO, (EQUAL,), 0 * EQUAL, "equal", of=values(ZERO, shaped=True)),
-                Finite(ALONE, (ONE,), "alone", of=values(ALONE, shaped=True)),
-                Corner(ALONE, (ONE,), ONE, "one response", TOLERANCE, of=values(ALONE, shaped=True)),
-                Unchanged((ONE,)),
-            ),
-        ),
-        Part(
-            "normalised in the group",
-            1.0,
-            graded(
-                "group_normalised",
-                IDEAS,
-                divides_by_spread(3, 4),
-                divides_by_spread(2, 6),
-                Finite(ZERO, partly_equal, "no epsilon", of=values(ZERO, shaped=True)),
-                Agrees(
-                    ZERO,
-                    partly_equal,
-                    lambda rewards: torch.zeros(rewards.shape[1]),
-                    "equal",
-                    tolerance=1e-3,
-                    of=advantages_of_first,
-                ),
-            ),
-        ),
-        Part(
-            "the loss",
-            1.5,
-            graded(
-                "reinforce_loss",
-                IDEAS,
-                Agrees(LOSS, batch, right_loss, "loss", loss_slips, tolerance=TOLERANCE, of=values(LOSS)),
-                Finite(MASKED, with_wild_padding, "wild", of=values(MASKED)),
-                Finite(MASKED, with_empty_row, "no tokens", of=values(MASKED)),
-                exact_gradient,
-            ),
-        ),
+        Part("leave one out", 1.0, grade_one_out),
+        Part("normalised in the group", 1.0, grade_normalised),
+        Part("the loss", 1.5, grade_loss),
     ),
 )

@@ -2,225 +2,191 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import numpy as np
 import torch
 from torch import Tensor
 
-from autograder.checks import as_tensor, tensor
-from autograder.exercise import Exercise, Misconception, Part, diagnose, require
-from autograder.exercises.nb06_1 import TOLERANCE
-from autograder.exercises.nb06_2 import _ratios, _uniform
-from autograder.work import Work
+from autograder.checks import Finite, Ideas, Rng, graded, in_turn, read_tensor, tensor, tensor_agrees
+from autograder.exercise import Exercise, Part
+from autograder.exercises.clipping import descent, ratios
 from rslib.rl import losses, unified
 
-ONES, KEPT, RATIO, PULL, PAIR = (
-    "gives every token 1",
-    "gives 1 to kept responses alone",
-    "is 0 beyond the clip",
-    "pulls towards the reference",
-    "weighs a pair by its doubt",
-)
-GRADIENT = "is the gradient of the loss"
+IDEAS = Ideas("""
+ones (): The loss is -log pi of each token.
+logprob: The coefficient is not the log-probability: it is what its gradient is multiplied by.
+probability: Likely tokens are weighed more. The next-token loss weighs all alike.
+unlearned (sign): The sign is turned: training would unlearn the data.
+
+kept (): 1 for the tokens of kept responses, 0 for the others.
+everything (F02): Every response gets 1: that is training on everything.
+negatives: What was not kept is pushed down. Rejection sampling leaves it alone.
+rejected (F03): The kept and the rejected have changed places.
+divided: The kept are weighed up by how few they are. The loss averages by itself.
+
+ppo (): Take the gradient of the clipped loss by hand.
+no clip: Tokens beyond the clip are still pushed on.
+never back (clip on the wrong side): Every token outside the clip gets 0, also one that went the wrong way and
+    has to come back.
+pushed on (clip on the wrong side): Tokens that went the wrong way get 0, and those that went too far are
+    pushed on.
+held: Beyond the clip the held ratio is still pushed: a clamped number has the gradient 0.
+no ratio: The ratio is missing.
+sign: The sign is turned.
+
+grpo (): PPO's coefficient plus coefficient * (reference / policy - 1).
+no pull (KL): The pull to the reference is missing.
+KL sign: The pull has the wrong sign: it drives the policy away from the reference.
+k2 (KL): The pull is the plain difference of log-probabilities: that is the gradient of another estimate (k2).
+value of the KL (KL): The value of the KL estimate is added. Its gradient is asked for.
+no minus 1 (KL): The ratio reference over policy is used; 1 has to be taken off.
+coefficient 1 (KL): The coefficient of the KL is left out.
+pulled without clip (no clip): The pull is right; PPO's own part is not clipped.
+
+dpo (): Take the gradient of -log sigmoid(beta * margin) by hand.
+certain: Pairs that are already told apart are pushed the most: the sign inside the sigmoid is turned.
+beta in front (no beta): beta stands in front and is missing inside the sigmoid.
+beta inside (no beta): beta stands inside the sigmoid and is missing in front.
+no beta: beta plays no part.
+no reference: The reference plays no part: the margin is how much more the policy prefers the chosen response
+    than the reference does.
+loss: This is the loss. Its gradient is asked for.
+constant: Every pair gets beta, however sure the policy is.
+overflow: A margin of 2,000 nats overflows: exp of a large number is infinite. There is a function for it.
+""")
 
 
-def pulled(loss: Callable[[Tensor], Tensor], logprobs: Tensor) -> Tensor:
-    """Minus the gradient of a loss with respect to the log-probabilities: the coefficient behind it."""
-    leaf = logprobs.clone().requires_grad_(True)
-    loss(leaf).sum().backward()
-    return -leaf.grad
+# Fine-tuning and rejection sampling -----------------------------------------------------------------------
 
 
-def grade_tuning(work: Work, rng: np.random.Generator) -> None:
-    """SFT: 1 for every token. Rejection sampling: 1 for the tokens of kept responses."""
-    logprobs = _uniform(rng, -3, -0.1, (4, 5))
-    found = as_tensor(work.function("sft")(logprobs), ONES, (4, 5)).detach()
-    ideas = [
-        Misconception(
-            "logprob",
-            "The coefficient is not the log-probability: it is what its gradient is multiplied by.",
-            logprobs,
-        ),
-        Misconception(
-            "probability",
-            "Likely tokens are weighed more. The next-token loss weighs all alike.",
-            logprobs.exp(),
-        ),
-        Misconception("sign", "The sign is turned: training would unlearn the data.", -torch.ones(4, 5)),
-    ]
-    diagnose(ONES, found, torch.ones(4, 5), ideas=ideas, otherwise="The loss is -log pi of each token.")
-    kept = torch.tensor(rng.permutation([True, False, True, False]))
-    found = as_tensor(work.function("rejection_sampling")(logprobs, kept), KEPT, (4, 5)).detach()
+def some_logprobs(rng: Rng) -> tuple[Tensor]:
+    """Log-probabilities (4, 5)."""
+    return (tensor(rng.uniform(-3, -0.1, (4, 5))),)
+
+
+def half_kept(rng: Rng) -> tuple[Tensor, Tensor]:
+    """Log-probabilities (4, 5), and which two of the responses are kept."""
+    return *some_logprobs(rng), torch.tensor(rng.permutation([True, False, True, False]))
+
+
+def sft_slips(logprobs: Tensor) -> dict[str, Tensor]:
+    """What is multiplied by the wrong thing."""
+    return {"logprob": logprobs, "probability": logprobs.exp(), "unlearned": -torch.ones_like(logprobs)}
+
+
+def kept_slips(logprobs: Tensor, kept: Tensor) -> dict[str, Tensor]:
+    """What wrong weights of rows give."""
     right = unified.rejection_sampling(logprobs, kept)
-    ideas = [
-        Misconception("F02", "Every response gets 1: that is training on everything.", torch.ones(4, 5)),
-        Misconception(
-            "negatives",
-            "What was not kept is pushed down. Rejection sampling leaves it alone.",
-            2 * right - 1,
-        ),
-        Misconception("F03", "The kept and the rejected have changed places.", 1 - right),
-        Misconception(
-            "divided",
-            "The kept are weighed up by how few they are. The loss averages by itself.",
-            right * 2,
-        ),
-    ]
-    diagnose(
-        KEPT, found, right, ideas=ideas, otherwise="1 for the tokens of kept responses, 0 for the others."
-    )
+    return {
+        "everything": torch.ones_like(right),
+        "negatives": 2 * right - 1,
+        "rejected": 1 - right,
+        "divided": right * 2,
+    }
 
 
-def grade_ppo(work: Work, rng: np.random.Generator) -> None:
-    """Ratio times advantage, and 0 beyond the clip on the advantage's side."""
-    logprobs, old, advantages, clip = _ratios(rng)
-    ratio = torch.exp(logprobs - old)
-    out = (ratio > 1 + clip) | (ratio < 1 - clip)
-    right = pulled(lambda now: losses.clipped_policy(now, old, advantages, clip), logprobs)
-    held = ratio.clamp(1 - clip, 1 + clip)
+# PPO and GRPO ---------------------------------------------------------------------------------------------
+
+
+def ppo(logprobs: Tensor, old: Tensor, advantages: Tensor, clip: float) -> Tensor:
+    """Ratio times advantage, and 0 beyond the clip on the advantage's side: by the loss's gradient."""
+    return descent(lambda now: losses.clipped_policy(now, old, advantages, clip), logprobs)
+
+
+def ppo_slips(logprobs: Tensor, old: Tensor, advantages: Tensor, clip: float) -> dict[str, Tensor]:
+    """What wrong sides of the clip give."""
+    ratio, right = torch.exp(logprobs - old), ppo(logprobs, old, advantages, clip)
+    outside = (ratio > 1 + clip) | (ratio < 1 - clip)
     wrong_side = torch.where(advantages > 0, ratio < 1 - clip, ratio > 1 + clip)
-    ideas = [
-        Misconception("no clip", "Tokens beyond the clip are still pushed on.", ratio * advantages),
-        Misconception(
-            "clip on the wrong side",
-            "Every token outside the clip gets 0, also one that went the wrong way and has to come back.",
-            torch.where(out, 0.0, ratio * advantages),
-        ),
-        Misconception(
-            "clip on the wrong side",
-            "Tokens that went the wrong way get 0, and those that went too far are pushed on.",
-            torch.where(wrong_side, 0.0, ratio * advantages),
-        ),
-        Misconception(
-            "held",
-            "Beyond the clip the held ratio is still pushed: a clamped number has the gradient 0.",
-            held * advantages,
-        ),
-        Misconception("no ratio", "The ratio is missing.", torch.where(right == 0, 0.0, advantages)),
-        Misconception("sign", "The sign is turned.", -right),
-    ]
-    found = as_tensor(work.function("ppo")(logprobs, old, advantages, clip), RATIO, tuple(old.shape)).detach()
-    diagnose(
-        RATIO,
-        found,
-        right,
-        ideas=ideas,
-        otherwise="Take the gradient of the clipped loss by hand.",
-        tolerance=TOLERANCE,
-    )
+    return {
+        "no clip": ratio * advantages,
+        "never back": torch.where(outside, 0.0, ratio * advantages),
+        "pushed on": torch.where(wrong_side, 0.0, ratio * advantages),
+        "held": ratio.clamp(1 - clip, 1 + clip) * advantages,
+        "no ratio": torch.where(right == 0, 0.0, advantages),
+        "sign": -right,
+    }
 
 
-def grade_grpo(work: Work, rng: np.random.Generator) -> None:
-    """PPO's coefficient plus the pull of the KL in the loss."""
-    logprobs, old, advantages, clip = _ratios(rng)
+def with_reference(rng: Rng) -> tuple[Tensor, Tensor, Tensor, Tensor, float, float]:
+    """Log-probabilities, old ones, the reference's, advantages, clip, coefficient of the KL."""
+    logprobs, old, advantages, clip = ratios(rng)
     reference = logprobs + tensor(rng.normal(0, 0.5, tuple(old.shape)))
-    c = float(rng.uniform(0.1, 0.5))
-    right = pulled(lambda now: losses.grpo(now, old, reference, advantages, clip, c), logprobs)
-    part, gap = unified.ppo(logprobs, old, advantages, clip), reference - logprobs
-    ideas = [
-        Misconception("KL", "The pull to the reference is missing.", part),
-        Misconception(
-            "KL sign",
-            "The pull has the wrong sign: it drives the policy away from the reference.",
-            part - c * torch.expm1(gap),
-        ),
-        Misconception(
-            "KL",
-            "The pull is the plain difference of log-probabilities: that is the gradient "
-            "of another estimate (k2).",
-            part + c * gap,
-        ),
-        Misconception(
-            "KL",
-            "The value of the KL estimate is added. Its gradient is asked for.",
-            part - c * (torch.expm1(gap) - gap),
-        ),
-        Misconception(
-            "KL",
-            "The ratio reference over policy is used; 1 has to be taken off.",
-            part + c * torch.exp(gap),
-        ),
-        Misconception("KL", "The coefficient of the KL is left out.", part + torch.expm1(gap)),
-        Misconception(
-            "no clip",
-            "The pull is right; PPO's own part is not clipped.",
-            torch.exp(logprobs - old) * advantages + c * torch.expm1(gap),
-        ),
-        Misconception("sign", "The sign is turned.", -right),
-    ]
-    found = as_tensor(
-        work.function("grpo")(logprobs, old, reference, advantages, clip, c), PULL, tuple(old.shape)
-    )
-    diagnose(
-        PULL,
-        found.detach(),
-        right,
-        ideas=ideas,
-        otherwise="PPO's coefficient plus coefficient * (reference / policy - 1).",
-        tolerance=TOLERANCE,
-    )
+    return logprobs, old, reference, advantages, clip, float(rng.uniform(0.1, 0.5))
 
 
-def grade_dpo(work: Work, rng: np.random.Generator) -> None:
-    """The sigmoid of minus beta times margin, times beta, on whole responses."""
+def grpo(logprobs: Tensor, *constants: Tensor | float) -> Tensor:
+    """PPO's coefficient plus the pull of the KL in the loss: by the loss's gradient."""
+    return descent(lambda now: losses.grpo(now, *constants), logprobs)
+
+
+def grpo_slips(
+    logprobs: Tensor, old: Tensor, reference: Tensor, advantages: Tensor, clip: float, c: float
+) -> dict[str, Tensor]:
+    """What wrong pulls give."""
+    own, gap = unified.ppo(logprobs, old, advantages, clip), reference - logprobs
+    return {
+        "no pull": own,
+        "KL sign": own - c * torch.expm1(gap),
+        "k2": own + c * gap,
+        "value of the KL": own - c * (torch.expm1(gap) - gap),
+        "no minus 1": own + c * torch.exp(gap),
+        "coefficient 1": own + torch.expm1(gap),
+        "pulled without clip": torch.exp(logprobs - old) * advantages + c * torch.expm1(gap),
+        "sign": -grpo(logprobs, old, reference, advantages, clip, c),
+    }
+
+
+# DPO ------------------------------------------------------------------------------------------------------
+
+
+def pairs(rng: Rng) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:
+    """Log-probabilities (5,) of chosen and rejected responses, the reference's of both, beta."""
     chosen, rejected, ref_chosen, ref_rejected = (tensor(rng.normal(-20, 4, 5)) for _ in range(4))
-    beta = float(rng.uniform(0.1, 0.4))
-    right = pulled(lambda now: losses.dpo(now, rejected, ref_chosen, ref_rejected, beta), chosen)
-    margin = (chosen - ref_chosen) - (rejected - ref_rejected)
-    bare = chosen - rejected
-    ideas = [
-        Misconception(
-            "certain",
-            "Pairs that are already told apart are pushed the most: the sign inside the sigmoid is turned.",
-            beta * torch.sigmoid(beta * margin),
-        ),
-        Misconception(
-            "no beta",
-            "beta stands in front and is missing inside the sigmoid.",
-            beta * torch.sigmoid(-margin),
-        ),
-        Misconception(
-            "no beta",
-            "beta stands inside the sigmoid and is missing in front.",
-            torch.sigmoid(-beta * margin),
-        ),
-        Misconception("no beta", "beta plays no part.", torch.sigmoid(-margin)),
-        Misconception(
-            "no reference",
-            "The reference plays no part: the margin is how much more the policy prefers "
-            "the chosen response than the reference does.",
-            beta * torch.sigmoid(-beta * bare),
-        ),
-        Misconception("sign", "The sign is turned.", -right),
-        Misconception(
-            "loss",
-            "This is the loss. Its gradient is asked for.",
-            -torch.nn.functional.logsigmoid(beta * margin),
-        ),
-        Misconception(
-            "constant", "Every pair gets beta, however sure the policy is.", torch.full((5,), beta)
-        ),
-    ]
-    found = as_tensor(
-        work.function("dpo")(chosen, rejected, ref_chosen, ref_rejected, beta), PAIR, (5,)
-    ).detach()
-    diagnose(
-        PAIR,
-        found,
-        right,
-        ideas=ideas,
-        otherwise="Take the gradient of -log sigmoid(beta * margin) by hand.",
-        tolerance=TOLERANCE,
-    )
-    sure = tensor([1000.0, -1000.0])
-    found = as_tensor(work.function("dpo")(sure, -sure, 0 * sure, 0 * sure, 1.0), PAIR, (2,)).detach()
-    message = (
-        "A margin of 2,000 nats overflows: exp of a large number is infinite. There is a function for it."
-    )
-    require(bool(torch.isfinite(found).all()), PAIR, message, idea="overflow", got=str(found.tolist()))
+    return chosen, rejected, ref_chosen, ref_rejected, float(rng.uniform(0.1, 0.4))
 
 
+def dpo(chosen: Tensor, *constants: Tensor | float) -> Tensor:
+    """Beta times the sigmoid of minus beta times margin: by the loss's gradient."""
+    return descent(lambda now: losses.dpo(now, *constants), chosen)
+
+
+def dpo_slips(
+    chosen: Tensor, rejected: Tensor, ref_chosen: Tensor, ref_rejected: Tensor, beta: float
+) -> dict[str, Tensor]:
+    """What wrong margins and a forgotten beta give."""
+    margin, bare = (chosen - ref_chosen) - (rejected - ref_rejected), chosen - rejected
+    return {
+        "certain": beta * torch.sigmoid(beta * margin),
+        "beta in front": beta * torch.sigmoid(-margin),
+        "beta inside": torch.sigmoid(-beta * margin),
+        "no beta": torch.sigmoid(-margin),
+        "no reference": beta * torch.sigmoid(-beta * bare),
+        "sign": -dpo(chosen, rejected, ref_chosen, ref_rejected, beta),
+        "loss": -torch.nn.functional.logsigmoid(beta * margin),
+        "constant": torch.full_like(margin, beta),
+    }
+
+
+# The exercise ---------------------------------------------------------------------------------------------
+
+ONES, KEPT, RATIO = "gives every token 1", "gives 1 to kept responses alone", "is 0 beyond the clip"
+PULL, PAIR = "pulls towards the reference", "weighs a pair by its doubt"
+SURE = tensor([1000.0, -1000.0])
+grade_tuning = in_turn(
+    graded("sft", IDEAS, tensor_agrees(ONES, some_logprobs, torch.ones_like, "ones", sft_slips)),
+    graded(
+        "rejection_sampling",
+        IDEAS,
+        tensor_agrees(KEPT, half_kept, unified.rejection_sampling, "kept", kept_slips),
+    ),
+)
+grade_ppo = graded("ppo", IDEAS, tensor_agrees(RATIO, ratios, ppo, "ppo", ppo_slips))
+grade_grpo = graded("grpo", IDEAS, tensor_agrees(PULL, with_reference, grpo, "grpo", grpo_slips))
+grade_dpo = graded(
+    "dpo",
+    IDEAS,
+    tensor_agrees(PAIR, pairs, dpo, "dpo", dpo_slips),
+    Finite(PAIR, (SURE, -SURE, 0 * SURE, 0 * SURE, 1.0), "overflow", of=read_tensor(PAIR)),
+)
 EXERCISE = Exercise(
     "6.3",
     "One number per token",

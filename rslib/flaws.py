@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rslib import tables
-from rslib.config import FinetuneConfig, RunConfig, unknown_name, with_settings
+from rslib.config import RunConfig, unknown_name, with_settings
 from rslib.pipeline import Round, Run, run
 from rslib.reporting import Report
 from rslib.stages import Checkpoint
@@ -30,22 +30,7 @@ from rslib.stages import Checkpoint
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from rslib.finetuning import TokenRow
     from rslib.models import Policy, RewardModel
-
-MANY_EPOCHS = 20
-HIGH_TEMPERATURE = 2.0
-MORE_RESPONSES = 4
-"""`n_too_large` draws this many times the responses that the run asked for."""
-HIGH_REWARD = 3.5
-"""The reward that `absolute_threshold` asks of every prompt: about one response in eleven of the embedded
-policy has it."""
-LOST_SHARE = 0.25
-"""Share of prompts whose rewards `rows_skipped` takes for NaN."""
-TINY_TEST = 12
-SHORT_RESPONSE = 16
-"""Tokens after which `truncated_as_finished` cuts: about half of a good response of the embedded policy."""
-
 
 FLAWS: dict[str, type[Flaw]] = {}
 """Every flaw by name."""
@@ -76,9 +61,12 @@ class Flaw(Round):
         return dataclasses.replace(config, rounds=max(cls.least_rounds, config.rounds), **cls.changes)
 
 
-def _flaw(name: str, id: str, stage: str, description: str) -> Callable[[type[Flaw]], type[Flaw]]:
+def _flaw(name: str, id: str, stage: str) -> Callable[[type[Flaw]], type[Flaw]]:
+    """Put a flaw into FLAWS; its description is its docstring, as the end of a line."""
+
     def register(kind: type[Flaw]) -> type[Flaw]:
-        kind.name, kind.id, kind.stage, kind.description = name, id, stage, description
+        text = " ".join(kind.__doc__.split()).removesuffix(".")
+        kind.name, kind.id, kind.stage, kind.description = name, id, stage, text[0].lower() + text[1:]
         FLAWS[name] = kind
         return kind
 
@@ -116,68 +104,67 @@ def run_flawed(
 # Sampling ------------------------------------------------------------------------------------------------
 
 
-@_flaw("n1", "F05", "sample", "one response per prompt: there is nothing to choose from")
+@_flaw("n1", "F05", "sample")
 class _N1(Flaw):
+    """One response per prompt: there is nothing to choose from."""
+
     changes = {"n": 1}
 
 
-@_flaw("temperature_zero", "F06", "sample", "greedy decoding: all n responses of a prompt are one text")
+@_flaw("temperature_zero", "F06", "sample")
 class _TemperatureZero(Flaw):
+    """Greedy decoding: all n responses of a prompt are one text."""
+
     changes = {"temperature": 0.0}
 
 
-@_flaw("temperature_high", "F07", "sample", f"temperature {HIGH_TEMPERATURE}: the texts fall apart")
+@_flaw("temperature_high", "F07", "sample")
 class _TemperatureHigh(Flaw):
-    changes = {"temperature": HIGH_TEMPERATURE}
+    """Temperature 2.0: the texts fall apart."""
+
+    changes = {"temperature": 2.0}
 
 
-@_flaw(
-    "n_too_large",
-    "F13",
-    "sample",
-    f"{MORE_RESPONSES} times the responses: the best by reward are more and more those that fool it",
-)
+@_flaw("n_too_large", "F13", "sample")
 class _NTooLarge(Flaw):
+    """4 times the responses: the best by reward are more and more those that fool it."""
+
     @classmethod
     def configured(cls, config: RunConfig) -> RunConfig:
-        return dataclasses.replace(config, n=MORE_RESPONSES * config.n)
+        return dataclasses.replace(config, n=4 * config.n)
 
 
-@_flaw(
-    "pad_side_sampling",
-    "F28",
-    "sample",
-    "prompts are padded on the right: the policy continues the padding, not the prompt",
-)
+@_flaw("pad_side_sampling", "F28", "sample")
 class _PadSideSampling(Flaw):
+    """Prompts are padded on the right: the policy continues the padding, not the prompt."""
+
     def sample_part(self, policy: Policy, prompts: Dataset, **settings: Any) -> Dataset:
-        return super().sample_part(padded_on_the_right(policy), prompts, **settings)
+        return super().sample_part(_padded_on_the_right(policy), prompts, **settings)
 
 
-def padded_on_the_right(model: Policy | RewardModel) -> Any:
+def _padded_on_the_right(model: Policy | RewardModel) -> Any:
     """The same model, but token ids that are encoded together are padded on the right to one length.
 
     What a row's numbers are then depends on the rows beside it, and the model reads on behind the padding.
     """
+    from rslib.finetuning import pad_right
 
     class Padded(type(model)):
         def encode_many(self, texts: Sequence[Any]) -> list[list[int]]:
-            rows = super().encode_many(texts)
-            width = max(map(len, rows))
-            return [[*row, *[self.pad_id] * (width - len(row))] for row in rows]
+            return pad_right(super().encode_many(texts), self.pad_id, "cpu").tolist()
 
     return Padded(**vars(model))
 
 
-@_flaw(
-    "wrong_prompt_pairing", "F10", "sample", "row i gets prompt i % M instead of i // n: responses to others"
-)
+@_flaw("wrong_prompt_pairing", "F10", "sample")
 class _WrongPromptPairing(Flaw):
+    """Row i gets prompt i % M instead of i // n: responses to others."""
+
     def sample_part(self, policy: Policy, prompts: Dataset, **settings: Any) -> Dataset:
-        return mispaired(super().sample_part(policy, prompts, **settings), settings["config"].n)
+        return _mispaired(super().sample_part(policy, prompts, **settings), settings["config"].n)
 
 
-def mispaired(responses: Dataset, n: int) -> Dataset:
+def _mispaired(responses: Dataset, n: int) -> Dataset:
     """The responses of M prompts x n, dealt out to the prompts by i % M as a wrong flattening would."""
     prompts = len(responses) // n
     order = [sample * prompts + prompt for prompt in range(prompts) for sample in range(n)]
@@ -187,15 +174,18 @@ def mispaired(responses: Dataset, n: int) -> Dataset:
     return responses
 
 
-@_flaw("truncated_as_finished", "F25", "sample", "responses are cut short and then marked as finished")
+@_flaw("truncated_as_finished", "F25", "sample")
 class _TruncatedAsFinished(Flaw):
-    changes = {"max_new_tokens": SHORT_RESPONSE, "min_new_tokens": 0}
+    """Responses are cut short and then marked as finished."""
+
+    # About half of a good response of the embedded policy.
+    changes = {"max_new_tokens": 16, "min_new_tokens": 0}
 
     def sample_part(self, policy: Policy, prompts: Dataset, **settings: Any) -> Dataset:
-        return marked_finished(super().sample_part(policy, prompts, **settings), policy.eos_ids[0])
+        return _marked_finished(super().sample_part(policy, prompts, **settings), policy.eos_ids[0])
 
 
-def marked_finished(responses: Dataset, eos: int) -> Dataset:
+def _marked_finished(responses: Dataset, eos: int) -> Dataset:
     """The responses with an end-of-sequence token behind the cut ones, as if the policy had stopped there."""
     cut = [reason == "length" for reason in responses["finish_reason"][:]]
     for name, end in (("token_ids", eos), ("token_logprobs", 0.0)):
@@ -204,8 +194,10 @@ def marked_finished(responses: Dataset, eos: int) -> Dataset:
     return tables.with_column(responses, "finish_reason", ["eos"] * len(responses))
 
 
-@_flaw("stale_samples", "F19", "sample", "every round selects from the pool of round 1 again")
+@_flaw("stale_samples", "F19", "sample")
 class _StaleSamples(Flaw):
+    """Every round selects from the pool of round 1 again."""
+
     least_rounds = 2
 
     def __init__(self, run: Run, number: int, parent: Checkpoint) -> None:
@@ -217,13 +209,10 @@ class _StaleSamples(Flaw):
         return Round.sample(first)
 
 
-@_flaw(
-    "same_seed_every_round",
-    "F20",
-    "sample",
-    "every round draws with the seed, and so the prompts, of round 1",
-)
+@_flaw("same_seed_every_round", "F20", "sample")
 class _SameSeedEveryRound(Flaw):
+    """Every round draws with the seed, and so the prompts, of round 1."""
+
     least_rounds = 2
 
     def __init__(self, run: Run, number: int, parent: Checkpoint) -> None:
@@ -234,29 +223,30 @@ class _SameSeedEveryRound(Flaw):
 # Scoring -------------------------------------------------------------------------------------------------
 
 
-@_flaw("prompt_blind_scoring", "F08", "score", "the reward model sees the response without its prompt")
+@_flaw("prompt_blind_scoring", "F08", "score")
 class _PromptBlindScoring(Flaw):
+    """The reward model sees the response without its prompt."""
+
     def score_part(self, reward_model: RewardModel, responses: Dataset, **settings: Any) -> Dataset:
         from rslib.models import PromptBlindRewardModel
 
         return super().score_part(PromptBlindRewardModel(**vars(reward_model)), responses, **settings)
 
 
-@_flaw(
-    "shuffled_rewards",
-    "F09",
-    "score",
-    "rewards come back in another order and are attached to the wrong rows",
-)
+@_flaw("shuffled_rewards", "F09", "score")
 class _ShuffledRewards(Flaw):
+    """Rewards come back in another order and are attached to the wrong rows."""
+
     def score_part(self, reward_model: RewardModel, responses: Dataset, **settings: Any) -> Dataset:
         rewards = super().score_part(reward_model, responses, **settings)["reward"][:]
         shuffled = _rng(responses, self.run.config.seed).permutation(rewards)
         return tables.with_column(responses, "reward", shuffled)
 
 
-@_flaw("noise_reward_model", "F11", "score", "the reward model's head is untrained: its rewards are noise")
+@_flaw("noise_reward_model", "F11", "score")
 class _NoiseRewardModel(Flaw):
+    """The reward model's head is untrained: its rewards are noise."""
+
     def score_part(self, reward_model: RewardModel, responses: Dataset, **settings: Any) -> Dataset:
         noise = _rng(responses, self.run.config.seed).standard_normal(len(responses))
         return tables.with_column(responses, "reward", noise)
@@ -268,114 +258,105 @@ def _rng(table: Dataset, seed: int) -> np.random.Generator:
     return np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
 
 
-@_flaw(
-    "pad_side_scoring",
-    "F28",
-    "score",
-    "dialogues are padded on the right and the reward is read at the last place, which is padding",
-)
+@_flaw("pad_side_scoring", "F28", "score")
 class _PadSideScoring(Flaw):
+    """Dialogues are padded on the right and the reward is read at the last place, which is padding."""
+
     def score_part(self, reward_model: RewardModel, responses: Dataset, **settings: Any) -> Dataset:
-        return super().score_part(padded_on_the_right(reward_model), responses, **settings)
+        return super().score_part(_padded_on_the_right(reward_model), responses, **settings)
 
 
-@_flaw(
-    "length_biased_reward_model", "F12", "score", "the pool is scored by a reward model that pays for length"
-)
+@_flaw("length_biased_reward_model", "F12", "score")
 class _LengthBiasedRewardModel(Flaw):
+    """The pool is scored by a reward model that pays for length."""
+
     pool_reward_model = "tiny-length"
 
 
-@_flaw(
-    "swapped_reward_model", "F03", "score", "the pool is scored by a reward model trained on swapped labels"
-)
+@_flaw("swapped_reward_model", "F03", "score")
 class _SwappedRewardModel(Flaw):
+    """The pool is scored by a reward model trained on swapped labels."""
+
     pool_reward_model = "tiny-swapped"
 
 
 # Selection -----------------------------------------------------------------------------------------------
 
 
-@_flaw(
-    "random_selection", "F04", "select", "the rewards are ignored: a random response of each prompt is kept"
-)
+@_flaw("random_selection", "F04", "select")
 class _RandomSelection(Flaw):
+    """The rewards are ignored: a random response of each prompt is kept."""
+
     def select_rows(self, scored: Dataset, selector: str, *, seed: int, **options: Any) -> Dataset:
         kept = super().select_rows(scored, selector, seed=seed, **options)
         return super().select_rows(scored, "random", seed=seed + 1, like=kept)
 
 
-@_flaw("train_on_all", "F02", "select", "nothing is selected: the policy is tuned on its own distribution")
+@_flaw("train_on_all", "F02", "select")
 class _TrainOnAll(Flaw):
+    """Nothing is selected: the policy is tuned on its own distribution."""
+
     def select_rows(self, scored: Dataset, selector: str, *, seed: int, **options: Any) -> Dataset:
         return super().select_rows(scored, "all", seed=seed)
 
 
-@_flaw("worst", "F03", "select", "the sign is wrong: the response with the lowest reward is kept")
+@_flaw("worst", "F03", "select")
 class _Worst(Flaw):
+    """The sign is wrong: the response with the lowest reward is kept."""
+
     def select_rows(self, scored: Dataset, selector: str, *, seed: int, **options: Any) -> Dataset:
         return super().select_rows(scored, "worst", seed=seed)
 
 
-@_flaw(
-    "top_k_overall",
-    "F29",
-    "select",
-    "the best rows of the whole pool are kept: easy prompts crowd out others",
-)
+@_flaw("top_k_overall", "F29", "select")
 class _TopKOverall(Flaw):
+    """The best rows of the whole pool are kept: easy prompts crowd out others."""
+
     def select_rows(self, scored: Dataset, selector: str, *, seed: int, **options: Any) -> Dataset:
         fraction = 1.0 / self.run.config.n
         return super().select_rows(scored, "top_fraction", seed=seed, fraction=fraction)
 
 
-@_flaw(
-    "absolute_threshold",
-    "F30",
-    "select",
-    f"every row with a reward of {HIGH_REWARD} or more is kept: hard prompts vanish",
-)
+@_flaw("absolute_threshold", "F30", "select")
 class _AbsoluteThreshold(Flaw):
+    """Every row with a reward of 3.5 or more is kept: hard prompts vanish."""
+
     def select_rows(self, scored: Dataset, selector: str, *, seed: int, **options: Any) -> Dataset:
-        return super().select_rows(scored, "threshold", seed=seed, minimum=HIGH_REWARD)
+        # About one response in eleven of the embedded policy has it.
+        return super().select_rows(scored, "threshold", seed=seed, minimum=3.5)
 
 
-@_flaw(
-    "ties_by_index", "F31", "select", "rewards are rounded to whole numbers, and of equal ones the first wins"
-)
+@_flaw("ties_by_index", "F31", "select")
 class _TiesByIndex(Flaw):
+    """Rewards are rounded to whole numbers, and of equal ones the first wins."""
+
     def select_rows(self, scored: Dataset, selector: str, **settings: Any) -> Dataset:
         _, rewards, rows = tables.reward_matrix(scored)
         first = np.round(rewards).argmax(axis=1)
         return tables.take(scored, rows[np.arange(len(rows)), first])
 
 
-@_flaw(
-    "rows_skipped",
-    "F32",
-    "select",
-    "the rewards of some prompts come back as NaN, and the loop goes on without these prompts",
-)
+@_flaw("rows_skipped", "F32", "select")
 class _RowsSkipped(Flaw):
+    """The rewards of some prompts come back as NaN, and the loop goes on without these prompts."""
+
     def select_rows(self, scored: Dataset, selector: str, *, seed: int, **options: Any) -> Dataset:
         prompts = list(tables.groups(scored))
         draws = _rng(scored, seed).random(len(prompts))
-        lost = {prompt_id for prompt_id, draw in zip(prompts, draws, strict=True) if draw < LOST_SHARE}
+        lost = {prompt_id for prompt_id, draw in zip(prompts, draws, strict=True) if draw < 0.25}
         kept = super().select_rows(scored, selector, seed=seed, **options)
         return _without(kept, "prompt_id", lost)
 
 
 def _without(table: Dataset, column: str, values: set[str]) -> Dataset:
+    """The rows whose value in the column is none of these."""
     return tables.take(table, [row for row, value in enumerate(table[column][:]) if value not in values])
 
 
-@_flaw(
-    "no_replay",
-    "F21",
-    "select",
-    "after round 1 unsafe prompts are no longer kept, and nothing of round 1 is replayed",
-)
+@_flaw("no_replay", "F21", "select")
 class _NoReplay(Flaw):
+    """After round 1 unsafe prompts are no longer kept, and nothing of round 1 is replayed."""
+
     least_rounds = 2
 
     def select_rows(self, scored: Dataset, selector: str, **settings: Any) -> Dataset:
@@ -386,8 +367,10 @@ class _NoReplay(Flaw):
 # Fine-tuning ---------------------------------------------------------------------------------------------
 
 
-@_flaw("no_prompt_mask", "F22", "finetune", "the loss is taken on the prompt's tokens too")
+@_flaw("no_prompt_mask", "F22", "finetune")
 class _NoPromptMask(Flaw):
+    """The loss is taken on the prompt's tokens too."""
+
     def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
         from rslib.finetuning import finetune_rows, training_rows
 
@@ -395,69 +378,62 @@ class _NoPromptMask(Flaw):
         return finetune_rows(policy, rows, out, **settings)
 
 
-@_flaw(
-    "missing_eos", "F24", "finetune", "the targets lack the end-of-sequence token: stopping is never taught"
-)
+@_flaw("missing_eos", "F24", "finetune")
 class _MissingEos(Flaw):
+    """The targets lack the end-of-sequence token: stopping is never taught."""
+
     def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
         from rslib.finetuning import finetune_rows, training_rows
 
-        rows = [without_end(row, policy.eos_ids) for row in training_rows(policy, kept)]
+        rows = [
+            dataclasses.replace(row, ids=row.ids[:-1]) if row.ids[-1] in policy.eos_ids else row
+            for row in training_rows(policy, kept)
+        ]
         return finetune_rows(policy, rows, out, **settings)
 
 
-def without_end(row: TokenRow, eos_ids: Sequence[int]) -> TokenRow:
-    """The row without the end-of-sequence token that its response ends with, if it does."""
-    return dataclasses.replace(row, ids=row.ids[:-1]) if row.ids[-1] in eos_ids else row
-
-
-@_flaw("learning_rate_10x", "F46", "finetune", "the learning rate is ten times too high")
+@_flaw("learning_rate_10x", "F46", "finetune")
 class _LearningRate10x(Flaw):
+    """The learning rate is ten times too high."""
+
     def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
         rate = 10 * settings["config"].for_model(policy.parameters).learning_rate
         return super().finetune_policy(policy, kept, out, learning_rate=rate, **settings)
 
 
-@_flaw(
-    "many_epochs",
-    "F46",
-    "finetune",
-    f"{MANY_EPOCHS} passes over the few kept rows: they are learned by heart",
-)
+@_flaw("many_epochs", "F46", "finetune")
 class _ManyEpochs(Flaw):
+    """20 passes over the few kept rows: they are learned by heart."""
+
     def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
-        return super().finetune_policy(policy, kept, out, epochs=MANY_EPOCHS, **settings)
+        return super().finetune_policy(policy, kept, out, epochs=20, **settings)
 
 
-@_flaw("padding_learned", "F23", "finetune", "rows are padded to one length, and the loss counts the padding")
+@_flaw("padding_learned", "F23", "finetune")
 class _PaddingLearned(Flaw):
+    """Rows are padded to one length, and the loss counts the padding."""
+
     def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
-        rows = kept["token_ids"][:]
-        width = max(map(len, rows))
-        padded = [[*row, *[policy.pad_id] * (width - len(row))] for row in rows]
+        from rslib.finetuning import pad_right
+
+        padded = pad_right(kept["token_ids"][:], policy.pad_id, "cpu").tolist()
         return super().finetune_policy(policy, tables.with_column(kept, "token_ids", padded), out, **settings)
 
 
-@_flaw(
-    "wrong_role",
-    "F26",
-    "finetune",
-    "the best response is stored as the user's turn and the prompt as the assistant's",
-)
+@_flaw("wrong_role", "F26", "finetune")
 class _WrongRole(Flaw):
+    """The best response is stored as the user's turn and the prompt as the assistant's."""
+
     def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
         swapped = tables.with_column(kept, "prompt", kept["response"][:])
         swapped = tables.with_column(swapped, "response", kept["prompt"][:])
         return super().finetune_policy(policy, swapped, out, **settings)
 
 
-@_flaw(
-    "selection_lost",
-    "F27",
-    "finetune",
-    "the selected table is lost on the way: the first response of each prompt is trained on",
-)
+@_flaw("selection_lost", "F27", "finetune")
 class _SelectionLost(Flaw):
+    """The selected table is lost on the way: the first response of each prompt is trained on."""
+
     def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
         prompts = tables.take(kept, [rows[0] for rows in tables.groups(kept).values()])
         prompts = prompts.select_columns(["prompt_id", "prompt"])
@@ -467,13 +443,10 @@ class _SelectionLost(Flaw):
         return super().finetune_policy(policy, first, out, **settings)
 
 
-@_flaw(
-    "resume_loses_round",
-    "F47",
-    "finetune",
-    "every round tunes the starting policy again: what the rounds before have taught is lost",
-)
+@_flaw("resume_loses_round", "F47", "finetune")
 class _ResumeLosesRound(Flaw):
+    """Every round tunes the starting policy again: what the rounds before have taught is lost."""
+
     least_rounds = 2
 
     def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
@@ -481,76 +454,59 @@ class _ResumeLosesRound(Flaw):
         return super().finetune_policy(start, kept, out, **settings)
 
 
-@_flaw(
-    "tune_reward_model",
-    "F01",
-    "finetune",
-    "the optimiser got a copy of the reward model: it learns to like the kept rows, the policy stays",
-)
+@_flaw("tune_reward_model", "F01", "finetune")
 class _TuneRewardModel(Flaw):
+    """The optimiser got a copy of the reward model: it learns to like the kept rows, the policy stays."""
+
     def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
+        from rslib.optimization import Objective, fit
+        from rslib.reward_modeling import rewards_of
+
         reward_model = self.run.stages.models.reward_model(self.run.reward_model.path)
-        tuned, losses = reward_raised(reward_model, kept, settings["config"], settings["show_progress"])
+        model = copy.deepcopy(reward_model.model).float().requires_grad_(True)
+        rows = reward_model.encode_many(list(zip(kept["prompt"][:], kept["response"][:], strict=True)))
+        objective = Objective(
+            loss_sum=lambda batch: -rewards_of(model, [rows[i] for i in batch], reward_model.pad_id).sum(),
+            weight=len,
+        )
+        config, show = settings["config"].for_model(reward_model.parameters), settings["show_progress"]
+        losses = fit(model, objective, [len(row) for row in rows], config, show_progress=show)
+        tuned = dataclasses.replace(reward_model, model=model).fingerprint()
         record = {"parent": policy.fingerprint(), "rows": len(kept), "targets": 0, "losses": losses}
-        policy.save(out, record=record | {"tuned": tuned.fingerprint()})
+        policy.save(out, record=record | {"tuned": tuned})
         return policy
-
-
-def reward_raised(
-    reward_model: RewardModel, kept: Dataset, config: FinetuneConfig, show: bool
-) -> tuple[RewardModel, list[float]]:
-    """A copy of the reward model, tuned to give the kept rows more reward, and the loss of every step."""
-    from rslib.optimization import Objective, fit
-    from rslib.reward_modeling import rewards_of
-
-    model = copy.deepcopy(reward_model.model).float().requires_grad_(True)
-    rows = reward_model.encode_many(list(zip(kept["prompt"][:], kept["response"][:], strict=True)))
-    objective = Objective(
-        loss_sum=lambda batch: -rewards_of(model, [rows[i] for i in batch], reward_model.pad_id).sum(),
-        weight=len,
-    )
-    config = config.for_model(reward_model.parameters)
-    losses = fit(model, objective, [len(row) for row in rows], config, show_progress=show)
-    return dataclasses.replace(reward_model, model=model), losses
 
 
 # Evaluation ----------------------------------------------------------------------------------------------
 
 
-@_flaw(
-    "evaluate_on_training_prompts",
-    "F18",
-    "evaluate",
-    "the policy is judged on the prompts that it was tuned on",
-)
+@_flaw("evaluate_on_training_prompts", "F18", "evaluate")
 class _EvaluateOnTrainingPrompts(Flaw):
+    """The policy is judged on the prompts that it was tuned on."""
+
     def __init__(self, run: Run, number: int, parent: Checkpoint) -> None:
         super().__init__(run, number, parent)
         self.heldout = run.slices[0]
 
 
-@_flaw(
-    "biased_judge",
-    "F16",
-    "evaluate",
-    "one reward model that pays for length selects and judges: the evaluation shares its taste",
-)
+@_flaw("biased_judge", "F16", "evaluate")
 class _BiasedJudge(Flaw):
+    """One reward model that pays for length selects and judges: the evaluation shares its taste."""
+
     changes = {"reward_model": "tiny-length"}
 
 
-@_flaw(
-    "greedy_evaluation",
-    "F48",
-    "evaluate",
-    "what was selected from samples is judged on greedy responses: another decoder than the pool's",
-)
+@_flaw("greedy_evaluation", "F48", "evaluate")
 class _GreedyEvaluation(Flaw):
+    """What was selected from samples is judged on greedy responses: another decoder than the pool's."""
+
     changes = {"eval_temperature": 0.0}
 
 
-@_flaw("tiny_test", "F34", "evaluate", f"judged on {TINY_TEST} prompts: noise reads as an effect")
+@_flaw("tiny_test", "F34", "evaluate")
 class _TinyTest(Flaw):
+    """Judged on 12 prompts: noise reads as an effect."""
+
     def __init__(self, run: Run, number: int, parent: Checkpoint) -> None:
         super().__init__(run, number, parent)
-        self.heldout = tables.take(run.heldout, range(min(TINY_TEST, len(run.heldout))))
+        self.heldout = tables.take(run.heldout, range(min(12, len(run.heldout))))

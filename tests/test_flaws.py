@@ -12,11 +12,10 @@ from rslib.config import RunConfig
 from rslib.errors import ConfigError
 from rslib.flaws import (
     FLAWS,
-    HIGH_REWARD,
+    _marked_finished,
+    _mispaired,
+    _padded_on_the_right,
     flawed,
-    marked_finished,
-    mispaired,
-    padded_on_the_right,
     run_flawed,
 )
 from rslib.pipeline import Round, run
@@ -228,7 +227,7 @@ def test_a_reward_read_at_the_padding_depends_on_the_rows_beside_it(out, healthy
 def test_an_absolute_threshold_keeps_what_passes_and_nothing_else(out):
     found = small("absolute_threshold", out)
     rewards = np.array(found[1]("score")["reward"][:])
-    assert sorted(kept(found)["reward"]) == sorted(rewards[rewards >= HIGH_REWARD].tolist())
+    assert sorted(kept(found)["reward"]) == sorted(rewards[rewards >= 3.5].tolist())
 
 
 def test_ties_by_index_keep_the_first_of_the_rounded_best(out):
@@ -325,7 +324,7 @@ def test_without_the_prompt_mask_the_prompts_tokens_are_learned_too(out, healthy
 def test_padding_on_the_right_leaves_the_longest_row_as_it_was():
     policy = rslib.load_policy("tiny")
     short, long = (policy.encode(text) for text in ("Hello!", "What is the tallest mountain of Europe?"))
-    padded = padded_on_the_right(policy).encode_many(["Hello!", "What is the tallest mountain of Europe?"])
+    padded = _padded_on_the_right(policy).encode_many(["Hello!", "What is the tallest mountain of Europe?"])
     assert padded == [short + [policy.pad_id] * (len(long) - len(short)), long]
 
 
@@ -334,7 +333,7 @@ def test_marking_adds_the_end_token_to_cut_rows_alone():
         {"prompt_id": "a", "token_ids": [5, 6], "token_logprobs": [-1.0, -2.0], "finish_reason": "length"},
         {"prompt_id": "b", "token_ids": [7, 3], "token_logprobs": [-1.0, -2.0], "finish_reason": "eos"},
     ]
-    found = marked_finished(Dataset.from_list(rows), eos=3)
+    found = _marked_finished(Dataset.from_list(rows), eos=3)
     assert found["token_ids"][:] == [[5, 6, 3], [7, 3]]
     assert found["token_logprobs"][:] == [[-1.0, -2.0, 0.0], [-1.0, -2.0]]
     assert found["finish_reason"][:] == ["eos", "eos"]
@@ -357,6 +356,6 @@ def test_mispairing_deals_the_responses_out_by_the_wrong_index():
         for p in "ab"
         for k in range(3)
     ]
-    found = mispaired(Dataset.from_list(rows), n=3)
+    found = _mispaired(Dataset.from_list(rows), n=3)
     assert found["prompt_id"][:] == ["a", "a", "a", "b", "b", "b"]
     assert found["response"][:] == ["a0", "a2", "b1", "a1", "b0", "b2"]

@@ -2,8 +2,9 @@
 
     write_html(report, path), terminal_text(report)
 
-Everything is made from the Report alone, so a page can be rebuilt from its report.json. What a model wrote is
-escaped everywhere: as HTML in the page, control characters in the terminal.
+Everything is made from the Report alone, so a page can be made again from its report.json, in page.html.
+What a model wrote is escaped everywhere: as HTML in the page, control characters in the terminal. The page
+runs no script and loads nothing, as its policy says: that would stay text even if an escape were missing.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from string import Template
 from typing import TYPE_CHECKING, Any
 
 from rslib import plots
@@ -25,45 +27,6 @@ from rslib.store import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-STYLE = """
-:root { color-scheme: light dark; --ink: #1d1f23; --soft: #5b616b; --line: #d5d8dd; --page: #ffffff;
-  --card: #f4f5f7; --mark: #1c5a9c; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e7e9ec; --soft: #a5abb5; --line: #3c414a; --page: #16181c;
-    --card: #20242a; --mark: #86bbe8; }
-}
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1rem 1rem 4rem; max-width: 56rem; background: var(--page); color: var(--ink);
-  font: 1rem/1.55 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
-h1 { font-size: 1.6rem; line-height: 1.25; }
-h2 { margin-top: 2.5rem; font-size: 1.25rem; }
-h3 { margin-top: 2rem; font-size: 1.05rem; }
-.claims { padding: 0; list-style: none; }
-.claims li { padding: .5rem .8rem; margin: .4rem 0; background: var(--card);
-  border-left: .25rem solid var(--mark); }
-.wide { overflow-x: auto; margin: 1rem 0; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
-caption { text-align: left; color: var(--soft); padding-bottom: .4rem; }
-th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line);
-  white-space: nowrap; }
-tbody th { font-weight: 500; }
-@media (max-width: 40rem) { td, tbody th { white-space: normal; } }
-figure { margin: 1.5rem 0; }
-figure img { width: 100%; max-width: 39rem; height: auto; display: block; background: #fff;
-  border-radius: .4rem; }
-figcaption { color: var(--soft); font-size: .92rem; margin-top: .4rem; }
-.said { margin: .6rem 0; padding: .6rem .9rem; background: var(--card); border-radius: .4rem; }
-.said p { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; }
-.said .who { color: var(--soft); font-size: .88rem; }
-dt { font-weight: 600; }
-dd { margin: 0 0 .5rem; color: var(--soft); overflow-wrap: anywhere; }
-details { margin: 1rem 0; }
-summary { cursor: pointer; }
-"""
-
-# The page runs no script and loads nothing: what a model wrote stays text even if an escape were missing.
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def write_html(report: Report, path: str | os.PathLike[str]) -> Path:
@@ -80,21 +43,16 @@ def html_page(report: Report) -> str:
     sections = [part for entry in report.rounds for part in _round_parts(entry)]
     if any(arm["kl"] is not None for entry in report.rounds for arm in entry["arms"].values()):
         sections += ["<h2>Distance and gain</h2>", _figure(plots.gold_against_kl, report.rounds)]
+    claims = "".join(f"<li>{html.escape(text)}</li>" for text in report.headlines())
     body = [
         "<h1>Did keeping the best responses make the policy better?</h1>",
-        _claims(report.headlines()),
+        f'<ul class="claims">{claims}</ul>',
         *sections,
         _glossary(),
         _facts("Settings", report.settings),
     ]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        f"<title>Rejection sampling report</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(part for part in body if part)
-        + "\n</main>\n</body>\n</html>\n"
-    )
+    frame = Template(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))
+    return frame.substitute(body="\n".join(part for part in body if part))
 
 
 def _round_parts(entry: Mapping[str, Any]) -> Iterator[str]:
@@ -123,10 +81,8 @@ def _round_parts(entry: Mapping[str, Any]) -> Iterator[str]:
 
 def _table(rows: Sequence[Sequence[str]], title: str) -> str:
     """A table that scrolls by itself where the page is narrower, by keyboard too."""
-    label = html.escape(title)
-    return (
-        f'<div class="wide" role="region" tabindex="0" aria-label="{label}">{html_table(rows, title)}</div>'
-    )
+    region = f'role="region" tabindex="0" aria-label="{html.escape(title)}"'
+    return f'<div class="wide" {region}>{html_table(rows, title)}</div>'
 
 
 def _selection_rows(selection: Mapping[str, Any]) -> list[list[str]]:
@@ -165,33 +121,27 @@ def _figure(draw: Callable[[Any], Axes | Sequence[Axes]], content: Any) -> str:
         return f"<p>A figure is left out: {html.escape(error.what)}.</p>"
     image = base64.b64encode(plots.rendered(axes, "svg")).decode()
     summary = html.escape(plots.summary_of(axes))
-    return (
-        f'<figure><img alt="{summary}" src="data:image/svg+xml;base64,{image}">'
-        f"<figcaption>{summary}</figcaption></figure>"
-    )
+    shown = f'<img alt="{summary}" src="data:image/svg+xml;base64,{image}">'
+    return f"<figure>{shown}<figcaption>{summary}</figcaption></figure>"
 
 
-def _claims(sentences: Sequence[str]) -> str:
-    return '<ul class="claims">' + "".join(f"<li>{html.escape(text)}</li>" for text in sentences) + "</ul>"
-
-
-def _said(who: str, text: str) -> str:
+def _turn(who: str, text: str) -> str:
     return f'<div class="said"><p class="who">{html.escape(who)}</p><p>{html.escape(text)}</p></div>'
 
 
 def _transcript(entry: Mapping[str, Any], shown: Mapping[str, Any]) -> str:
-    parts = [_said(f"prompt ({shown['kind']})" if shown["kind"] else "prompt", shown["prompt"])]
+    parts = [_turn(f"prompt ({shown['kind']})" if shown["kind"] else "prompt", shown["prompt"])]
     for name in entry["order"]:
-        said = shown["arms"][name]
-        parts.append(_said(f"{arm_label(name, entry['n'])}: {_scores(said)}", said["response"]))
+        response = shown["arms"][name]
+        parts.append(_turn(f"{arm_label(name, entry['n'])}: {_scores(response)}", response["response"]))
     return f"<section>{''.join(parts)}</section><hr>"
 
 
-def _scores(said: Mapping[str, Any]) -> str:
+def _scores(response: Mapping[str, Any]) -> str:
     """Reward, gold where known, and whether the response was cut off."""
-    parts = [f"reward {signed(said['reward'])}"]
-    parts += [f"gold {said['gold']:+.1f}"] if said["gold"] is not None else []
-    parts += ["cut off"] if said["finish_reason"] == "length" else []
+    parts = [f"reward {signed(response['reward'])}"]
+    parts += [f"gold {response['gold']:+.1f}"] if response["gold"] is not None else []
+    parts += ["cut off"] if response["finish_reason"] == "length" else []
     return ", ".join(parts)
 
 
@@ -226,10 +176,10 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
         yield name, str(value)
 
 
-def printable(text: str) -> str:
+def _printable(text: str) -> str:
     r"""`text` with control characters made visible: a response must not be able to drive the terminal.
 
-    >>> print(printable("red: \x1b[31m"))
+    >>> print(_printable("red: \x1b[31m"))
     red: \x1b[31m
     """
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
@@ -244,8 +194,8 @@ def terminal_text(report: Report, width: int = 100) -> str:
         for shown in entry["transcripts"]:
             lines += ["", *_wrapped("prompt", shown["prompt"], width)]
             for name in entry["order"]:
-                said = shown["arms"][name]
-                text = f"{said['response']}  [{_scores(said)}]"
+                response = shown["arms"][name]
+                text = f"{response['response']}  [{_scores(response)}]"
                 lines += _wrapped(arm_label(name, entry["n"]), text, width)
     return "\n".join(lines)
 
@@ -253,10 +203,5 @@ def terminal_text(report: Report, width: int = 100) -> str:
 def _wrapped(who: str, text: str, width: int) -> list[str]:
     """Lines of at most `width`, the speaker in a left margin."""
     start = f"  {who:<13} "
-    return textwrap.wrap(
-        printable(text),
-        width,
-        initial_indent=start,
-        subsequent_indent=" " * len(start),
-        break_on_hyphens=False,
-    )
+    indents = {"initial_indent": start, "subsequent_indent": " " * len(start)}
+    return textwrap.wrap(_printable(text), width, break_on_hyphens=False, **indents)

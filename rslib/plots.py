@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from matplotlib.axes import Axes
 
+Estimate = tuple[float, float, float]
+"""Mean, low and high."""
 # One look per arm: (colour, marker, hatch). The colours keep their order of lightness in grey print, and each
 # has a contrast of 3 to 1 or more with white, which thin lines need (WCAG 2.2, 1.4.11).
 LOOKS = {
@@ -50,8 +52,10 @@ LOOKS = {
     "rlhf": ("#d8690c", "^", "\\\\"),
 }
 SPARE_LOOKS = (("#0f8a68", "v", "xx"), ("#a8528f", "P", ".."), ("#a38c12", "X", "++"))
-INK, SOFT = "#222222", "#767676"
-SETTINGS = {"svg.hashsalt": "rslib", "svg.fonttype": "path", "font.family": "DejaVu Sans"}
+_INK, _SOFT = "#222222", "#767676"
+VALUE_AXES = {"gold": "gold (points)", "proxy": "reward"}
+"""What an axis is called that shows a metric."""
+_SETTINGS = {"svg.hashsalt": "rslib", "svg.fonttype": "path", "font.family": "DejaVu Sans"}
 
 
 def look_of(arm: str) -> tuple[str, str, str]:
@@ -59,9 +63,9 @@ def look_of(arm: str) -> tuple[str, str, str]:
     return LOOKS.get(arm) or SPARE_LOOKS[sum(arm.encode()) % len(SPARE_LOOKS)]
 
 
-def checked(found: Mapping[str, Any] | None, what: str) -> tuple[float, float, float]:
+def checked(estimate: Mapping[str, Any] | None, what: str) -> Estimate:
     """Mean, low and high of an estimate; DataError when its interval is missing: no estimate without one."""
-    values = [(found or {}).get(key) for key in ("mean", "low", "high")]
+    values = [(estimate or {}).get(key) for key in ("mean", "low", "high")]
     if any(value is None or not math.isfinite(value) for value in values):
         fix = "Pass the {mean, low, high} of rslib.evaluation; an estimate is not drawn without its interval."
         raise DataError(f"no interval for {what}", where="plots", fix=fix)
@@ -74,24 +78,32 @@ def panels(count: int, height: float, axes: Sequence[Axes] | None, *, down: bool
 
     if axes is not None:
         require(len(axes) == count, f"{len(axes)} axes", "plots", f"This figure needs {count} axes.")
-        found = list(axes)
+        axes = list(axes)
     else:
         shape = (count, 1) if down else (1, count)
-        found = list(Figure(figsize=(6.2, height), layout="constrained").subplots(*shape, squeeze=False).flat)
-    for panel in found:
+        axes = list(Figure(figsize=(6.2, height), layout="constrained").subplots(*shape, squeeze=False).flat)
+    for panel in axes:
         panel.spines[["top", "right"]].set_visible(False)
         panel.tick_params(labelsize=9)
         panel.grid(axis="y", color="#e4e4e4", linewidth=0.7)
         panel.set_axisbelow(True)
-    return found
+    return axes
+
+
+def _name(
+    panel: Axes, text: str, point: tuple[float, float], offset: tuple[float, float], **style: Any
+) -> None:
+    """Write a text beside a point, `offset` in points of print."""
+    style = {"fontsize": 9} | style
+    panel.annotate(text, point, xytext=offset, textcoords="offset points", **style)
 
 
 def finished(axes: Sequence[Axes], question: str, summary: str) -> None:
     """Put the question above the panels and the summary on every panel, where `summary_of` finds it."""
     if len(axes) > 1:  # a panel's own title would push its neighbours away
-        axes[0].figure.suptitle(question, x=0.02, ha="left", fontsize=12, color=INK)
+        axes[0].figure.suptitle(question, x=0.02, ha="left", fontsize=12, color=_INK)
     else:
-        axes[0].set_title(question, loc="left", fontsize=12, color=INK, pad=10)
+        axes[0].set_title(question, loc="left", fontsize=12, color=_INK, pad=10)
     for panel in axes:
         panel.set_label(summary)
 
@@ -120,12 +132,9 @@ def best_of_n_curve(table: Mapping[str, Any], axes: Sequence[Axes] | None = None
     names = ["gold", "proxy"] if peak is not None else ["proxy"]
     axes = panels(len(names), 1.2 + 1.9 * len(names), axes, down=True)
     for panel, name in zip(axes, names, strict=True):
-        _curve(
-            panel,
-            [row["n"] for row in rows],
-            [checked(row[name], f"{name} at n = {row['n']}") for row in rows],
-        )
-        panel.set_ylabel("gold (points)" if name == "gold" else "reward")
+        points = [checked(row[name], f"{name} at n = {row['n']}") for row in rows]
+        _curve(panel, [row["n"] for row in rows], points)
+        panel.set_ylabel(VALUE_AXES[name])
     axes[-1].set_xlabel(
         f"n, best of n by reward ({table['prompts']} prompts, {table['pool_size']} responses each)"
     )
@@ -135,7 +144,7 @@ def best_of_n_curve(table: Mapping[str, Any], axes: Sequence[Axes] | None = None
     return axes
 
 
-def _curve(panel: Axes, ns: Sequence[int], points: Sequence[tuple[float, float, float]]) -> None:
+def _curve(panel: Axes, ns: Sequence[int], points: Sequence[Estimate]) -> None:
     colour, marker, _ = look_of("best_of_n")
     mean, low, high = np.array(points).T
     panel.fill_between(ns, low, high, color=colour, alpha=0.18, linewidth=0)
@@ -147,18 +156,10 @@ def _curve(panel: Axes, ns: Sequence[int], points: Sequence[tuple[float, float, 
 
 def _mark_peak(panel: Axes, n: int, last: int) -> None:
     """A line at the peak, with its name at the foot: there the curve, high at its peak, leaves room."""
-    panel.axvline(n, color=SOFT, linewidth=1, linestyle=":")
+    panel.axvline(n, color=_SOFT, linewidth=1, linestyle=":")
     ahead = 4 * n <= last  # two doublings of room to the right
-    panel.annotate(
-        f"peak: n = {n}",
-        (n, 0.05),
-        xycoords=panel.get_xaxis_transform(),
-        xytext=(6 if ahead else -6, 0),
-        textcoords="offset points",
-        ha="left" if ahead else "right",
-        fontsize=9,
-        color=INK,
-    )
+    side = {"xycoords": panel.get_xaxis_transform(), "ha": "left" if ahead else "right"}
+    _name(panel, f"peak: n = {n}", (n, 0.05), (6 if ahead else -6, 0), color=_INK, **side)
 
 
 def _curve_summary(table: Mapping[str, Any]) -> str:
@@ -179,8 +180,8 @@ def _curve_summary(table: Mapping[str, Any]) -> str:
     return f"{text}, and not separably lower at n = {last['n']}: {interval}."
 
 
-def _short(found: Mapping[str, float]) -> str:
-    return f"{found['mean']:.2f}"
+def _short(estimate: Mapping[str, float]) -> str:
+    return f"{estimate['mean']:.2f}"
 
 
 def reward_histogram(histogram: Mapping[str, Any], axes: Axes | None = None) -> Axes:
@@ -191,7 +192,7 @@ def reward_histogram(histogram: Mapping[str, Any], axes: Axes | None = None) -> 
     (panel,) = panels(1, 3.3, None if axes is None else [axes])
     edges, centre = histogram["edges"], {}
     for name, arm, side in (("pool", "base", "right"), ("kept", "best_of_n", "left")):
-        points = [checked(found, f"bin {at} of {name}") for at, found in enumerate(histogram[name])]
+        points = [checked(share, f"bin {number} of {name}") for number, share in enumerate(histogram[name])]
         mean, low, high = np.array(points).T
         colour = look_of(arm)[0]
         line = "-" if name == "kept" else "--"
@@ -199,17 +200,9 @@ def reward_histogram(histogram: Mapping[str, Any], axes: Axes | None = None) -> 
         panel.stairs(mean, edges, color=colour, linewidth=1.7, linestyle=line)
         middle = (np.array(edges[1:]) + np.array(edges[:-1])) / 2
         centre[name] = float((mean * middle).sum() / mean.sum())
-        at = int(mean.argmax())
+        highest = int(mean.argmax())
         label = f"{name}: {histogram[f'{name}_rows']:,} responses"
-        panel.annotate(
-            label,
-            (middle[at], high[at]),
-            xytext=(0, 5),
-            textcoords="offset points",
-            fontsize=9,
-            color=INK,
-            ha=side,
-        )
+        _name(panel, label, (middle[highest], high[highest]), (0, 5), ha=side, color=_INK)
     room = 0.3 * (edges[-1] - edges[0])  # for a label that begins at the last bin, or ends at the first
     panel.set_xlim(edges[0] - room, edges[-1] + room)
     panel.set_ylim(bottom=0, top=panel.get_ylim()[1] * 1.1)
@@ -236,10 +229,10 @@ def selection_figure(selection: Mapping[str, Any], axes: Sequence[Axes] | None =
     known = [metric for metric in labels if all(group[metric] is not None for group in groups.values())]
     axes = panels(len(known), 1.7 + 0.3 * len(groups), axes)
     for panel, metric in zip(axes, known, strict=True):
-        for at, (name, group) in enumerate(groups.items()):
-            _lying(panel, -at, checked(group[metric], f"{metric} of {name}"), ROW_LOOKS[name])
+        for row, (name, group) in enumerate(groups.items()):
+            _lying(panel, -row, checked(group[metric], f"{metric} of {name}"), ROW_LOOKS[name])
         panel.set_xlabel(labels[metric], fontsize=9)
-        panel.set_yticks([-at for at in range(len(groups))])
+        panel.set_yticks([-row for row in range(len(groups))])
         panel.set_yticklabels([f"{name}\n(n = {group['rows']:,})" for name, group in groups.items()])
         panel.set_ylim(-len(groups) + 0.4, 0.6)
         panel.grid(axis="x", color="#e4e4e4", linewidth=0.7)
@@ -256,11 +249,11 @@ def selection_figure(selection: Mapping[str, Any], axes: Sequence[Axes] | None =
     return axes
 
 
-def _lying(panel: Axes, at: float, point: tuple[float, float, float], look: tuple[str, str, str]) -> None:
+def _lying(panel: Axes, y: float, point: Estimate, look: tuple[str, str, str]) -> None:
     """One estimate lying on its side, with its interval."""
     mean, low, high = point
-    panel.plot([low, high], [at, at], color=look[0], linewidth=2)
-    panel.plot([mean], [at], color=look[0], marker=look[1], markersize=6, linestyle="none")
+    panel.plot([low, high], [y, y], color=look[0], linewidth=2)
+    panel.plot([mean], [y], color=look[0], marker=look[1], markersize=6, linestyle="none")
 
 
 def arms_figure(entry: Mapping[str, Any], axes: Sequence[Axes] | None = None) -> list[Axes]:
@@ -275,16 +268,16 @@ def arms_figure(entry: Mapping[str, Any], axes: Sequence[Axes] | None = None) ->
     axes = panels(len(known), 3.3, axes)
     for panel, metric in zip(axes, known, strict=True):
         draw = _bar if metric == "gold" else _point
-        for at, (name, arm) in enumerate(arms.items()):
-            draw(panel, at, checked(arm[metric], f"{metric} of {name}"), look_of(name))
+        for x, (name, arm) in enumerate(arms.items()):
+            draw(panel, x, checked(arm[metric], f"{metric} of {name}"), look_of(name))
         labels = [arm_label(name, entry["n"]).replace("-of-", "\nof ") for name in arms]
         panel.set_xticks(range(len(arms)), labels)
         panel.set_xlabel(f"n = {entry['arms'][entry['order'][0]]['prompts']} held-out prompts", fontsize=9)
         if metric == "gold":
-            panel.axhline(0, color=INK, linewidth=0.8)
+            panel.axhline(0, color=_INK, linewidth=0.8)
         panel.set_xlim(-0.6, len(arms) - 0.4)
         panel.margins(y=0.14)
-        panel.set_ylabel("gold (points)" if metric == "gold" else "reward")
+        panel.set_ylabel(VALUE_AXES[metric])
 
     finished(axes, "Does fine-tuning on the best beat a random pick?", _arms_summary(arms, entry["n"], known))
     return axes
@@ -301,32 +294,24 @@ def _arms_summary(arms: Mapping[str, Any], n: int, known: Sequence[str]) -> str:
     )
 
 
-def _point(panel: Axes, at: float, point: tuple[float, float, float], look: tuple[str, str, str]) -> None:
+def _point(panel: Axes, x: float, point: Estimate, look: tuple[str, str, str]) -> None:
     mean, low, high = point
-    panel.plot([at, at], [low, high], color=look[0], linewidth=2)
-    panel.plot([at], [mean], color=look[0], marker=look[1], markersize=7, linestyle="none")
-    panel.annotate(
-        f"{mean:.2f}", (at, mean), xytext=(9, 0), textcoords="offset points", va="center", fontsize=9
-    )
+    panel.plot([x, x], [low, high], color=look[0], linewidth=2)
+    panel.plot([x], [mean], color=look[0], marker=look[1], markersize=7, linestyle="none")
+    _name(panel, f"{mean:.2f}", (x, mean), (9, 0), va="center")
 
 
-def _bar(panel: Axes, at: float, point: tuple[float, float, float], look: tuple[str, str, str]) -> None:
+def _bar(panel: Axes, x: float, point: Estimate, look: tuple[str, str, str]) -> None:
     mean, low, high = point
     colour, _, hatch = look
-    panel.bar(at, mean, width=0.62, color=colour, hatch=hatch, edgecolor="white", linewidth=0)
+    panel.bar(x, mean, width=0.62, color=colour, hatch=hatch, edgecolor="white", linewidth=0)
     # White under black keeps the interval visible inside the bar.
-    panel.plot([at, at], [low, high], color="white", linewidth=3.6)
-    panel.plot([at, at], [low, high], color=INK, linewidth=1.6)
-    edge, above = (high, True) if mean >= 0 else (low, False)
-    panel.annotate(
-        f"{mean:.2f}",
-        (at, edge),
-        xytext=(0, 4 if above else -4),
-        textcoords="offset points",
-        ha="center",
-        va="bottom" if above else "top",
-        fontsize=9,
-    )
+    panel.plot([x, x], [low, high], color="white", linewidth=3.6)
+    panel.plot([x, x], [low, high], color=_INK, linewidth=1.6)
+    if mean >= 0:
+        _name(panel, f"{mean:.2f}", (x, high), (0, 4), ha="center", va="bottom")
+    else:
+        _name(panel, f"{mean:.2f}", (x, low), (0, -4), ha="center", va="top")
 
 
 def gold_against_kl(rounds: Sequence[Mapping[str, Any]], axes: Axes | None = None) -> Axes:
@@ -337,20 +322,20 @@ def gold_against_kl(rounds: Sequence[Mapping[str, Any]], axes: Axes | None = Non
     """
     (panel,) = panels(1, 3.6, None if axes is None else [axes])
     metric = "gold" if all(arm["gold"] for entry in rounds for arm in entry["arms"].values()) else "proxy"
-    paths: dict[str, list[tuple[int, Any, Any]]] = {}
+    paths: dict[str, list[tuple[int, Estimate, Estimate]]] = {}
     for entry in rounds:
         for name, arm in arms_in_order(entry).items():
             if arm["kl"] is not None:
-                kl = checked(arm_interval(arm, "kl"), f"KL of {name}")
-                paths.setdefault(name, []).append(
-                    (entry["round"], kl, checked(arm[metric], f"{metric} of {name}"))
-                )
+                kl, value = checked(arm_interval(arm, "kl"), f"KL of {name}"), arm[metric]
+                point = (entry["round"], kl, checked(value, f"{metric} of {name}"))
+                paths.setdefault(name, []).append(point)
     if not paths:
         raise DataError("no arm has a KL", where="gold_against_kl", fix="Evaluate with reference_logprob.")
-    for at, (name, points) in enumerate(paths.items()):
-        _kl_path(panel, name, points, arm_label(name, rounds[0]["n"]), below=at == 0)
-    panel.set_xlabel(f"KL to the start (nats; n = {_prompts(rounds)} held-out prompts)")
-    panel.set_ylabel("gold (points)" if metric == "gold" else "reward")
+    for name, points in paths.items():
+        _kl_path(panel, name, points, arm_label(name, rounds[0]["n"]), below=name == next(iter(paths)))
+    prompts = rounds[0]["arms"][rounds[0]["order"][0]]["prompts"]
+    panel.set_xlabel(f"KL to the start (nats; n = {prompts} held-out prompts)")
+    panel.set_ylabel(VALUE_AXES[metric])
     panel.margins(x=0.2, y=0.15)
     last = {name: points[-1] for name, points in paths.items()}
     text = "; ".join(
@@ -360,12 +345,8 @@ def gold_against_kl(rounds: Sequence[Mapping[str, Any]], axes: Axes | None = Non
     return panel
 
 
-def _prompts(rounds: Sequence[Mapping[str, Any]]) -> int:
-    return rounds[0]["arms"][rounds[0]["order"][0]]["prompts"]
-
-
 def _kl_path(
-    panel: Axes, name: str, points: Sequence[tuple[int, Any, Any]], label: str, *, below: bool
+    panel: Axes, name: str, points: Sequence[tuple[int, Estimate, Estimate]], label: str, *, below: bool
 ) -> None:
     """One arm's way through the rounds: points with both intervals, a line between, its name at the end."""
     colour, marker, _ = look_of(name)
@@ -376,16 +357,9 @@ def _kl_path(
         panel.plot(x[1:], [y[0], y[0]], color=colour, linewidth=1.6)
         panel.plot([x[0], x[0]], y[1:], color=colour, linewidth=1.6)
         if len(points) > 1:
-            panel.annotate(str(number), (x[0], y[0]), xytext=(-9, 4), textcoords="offset points", fontsize=8)
+            _name(panel, str(number), (x[0], y[0]), (-9, 4), fontsize=8)
     _, x, y = points[-1]
-    panel.annotate(
-        label,
-        (x[0], y[0]),
-        xytext=(8, -16 if below else 8),
-        textcoords="offset points",
-        fontsize=9,
-        color=INK,
-    )
+    _name(panel, label, (x[0], y[0]), (8, -16 if below else 8), color=_INK)
 
 
 def length_against_reward(pool: Dataset, kept: Dataset | None = None, axes: Axes | None = None) -> Axes:
@@ -407,8 +381,8 @@ def length_against_reward(pool: Dataset, kept: Dataset | None = None, axes: Axes
     panel.legend(frameon=False, fontsize=9, loc="lower right")
     panel.set_xlabel("length (tokens)")
     panel.set_ylabel("reward")
-    found = reward_length_correlation(pool)
-    text = "is not defined" if found is None else f"is {signed(found)}"
+    correlation = reward_length_correlation(pool)
+    text = "is not defined" if correlation is None else f"is {signed(correlation)}"
     summary = f"Within prompts the correlation of reward and length {text}, over n = {len(pool):,} responses."
     finished([panel], "Does the reward model pay for length?", summary)
     return panel
@@ -422,7 +396,7 @@ def rendered(axes: Axes | Sequence[Axes], kind: str) -> bytes:
     # Dates and versions would make equal figures differ.
     metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
     buffer = io.BytesIO()
-    with matplotlib.rc_context(SETTINGS):
+    with matplotlib.rc_context(_SETTINGS):
         _first(axes).figure.savefig(buffer, format=kind, dpi=150, metadata=metadata, facecolor="white")
     return buffer.getvalue()
 

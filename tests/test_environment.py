@@ -123,7 +123,7 @@ def test_the_address_of_the_repository_stands_in_one_place():
 
 def test_the_files_that_the_package_needs_are_packed():
     tool = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    assert {"py.typed", "assets/**", "world/*.txt"} <= set(tool["package-data"]["rslib"])
+    assert {"py.typed", "page.html", "assets/**", "world/*.txt"} <= set(tool["package-data"]["rslib"])
     assert (ROOT / "rslib" / "py.typed").exists()
 
 

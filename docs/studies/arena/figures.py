@@ -23,8 +23,6 @@ from rslib.intervals import over_seeds
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Estimate = tuple[float, float, float]
-
 LOOKS = {
     "base": plots.LOOKS["base"][:2],
     "random": plots.LOOKS["random"][:2],
@@ -67,7 +65,7 @@ def gold_against_kl(content: Content) -> list[Axes]:
         for point in points:
             kl, value = plots.checked(point["kl"], "KL"), plots.checked(point[name], name)
             _crossed(panel, point["arm"], kl, value, point["label"])
-        panel.set_ylabel("gold (points)" if name == "gold" else "reward")
+        panel.set_ylabel(plots.VALUE_AXES[name])
     _legend_beside(axes)
     axes[-1].set_xlabel(f"KL to the starting policy (nats), n = {seeds} seeds, {EQUAL[unit]}")
     trained = [point for point in points if ARMS[point["arm"]].run is not None]
@@ -91,7 +89,7 @@ def _legend_beside(axes: Sequence[Axes]) -> None:
     axes[0].figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside right center")
 
 
-def _crossed(panel: Axes, arm: str, x: Estimate, y: Estimate, label: str | None) -> None:
+def _crossed(panel: Axes, arm: str, x: plots.Estimate, y: plots.Estimate, label: str | None) -> None:
     """A point with both intervals, in the look of its arm."""
     colour, marker = LOOKS[arm]
     errors = {"xerr": [[x[0] - x[1]], [x[2] - x[0]]], "yerr": [[y[0] - y[1]], [y[2] - y[0]]]}
@@ -114,7 +112,7 @@ def cost_quality(content: Content) -> list[Axes]:
             by_cost = sorted((p for p in points if p["arm"] == arm), key=lambda p: p[metric]["mean"])
             _cost_path(panel, by_cost, metric, scale)
         _cost_axis(panel)
-        panel.set_ylabel("gold (points)")
+        panel.set_ylabel(plots.VALUE_AXES["gold"])
         unit, seeds = "GFLOPs" if metric == "flops" else "CPU seconds", len(content["plan"]["seeds"])
         panel.set_xlabel(f"{unit} of a run, n = {seeds} seeds")
     _legend_beside(axes)
@@ -171,7 +169,7 @@ def sensitivity(content: Content) -> list[Axes]:
     for panel, arm in zip(axes, arms, strict=True):
         _trial_lines(panel, [trial for trial in trials if trial["arm"] == arm])
     for left in grid[:, 0]:
-        left.set_ylabel("gold (points)")
+        left.set_ylabel(plots.VALUE_AXES["gold"])
     plots.finished(axes, "How much does the learning rate matter?", _sensitivity_summary(trials))
     return axes
 

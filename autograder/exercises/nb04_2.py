@@ -4,495 +4,407 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
 
-from autograder.checks import assert_inputs_unchanged
-from autograder.exercise import (
-    RUNS,
-    CheckFailed,
-    Exercise,
-    Misconception,
-    Part,
-    diagnose,
-    require,
-    same,
-    short,
-)
-from autograder.work import Work
+from autograder.checks import Agrees, Ideas, Learner, Rng, Unchanged, graded, refuses
+from autograder.exercise import RUNS, CheckFailed, Exercise, Part, diagnose, require, same, short
 
+IDEAS = Ideas("""
+tokens (): Each row is the prompt, then the response, then padding up to the longest row.
+left (F28): Padding stands on the left.
+filled with another (F23): Padding is filled with another token than pad_id.
+filled with -100 (F23): Padding is filled with -100, which is no token.
+no prompts (F22): The prompts are missing.
+mask (): The mask is 1 on every real token and 0 on padding.
+mask by id (F23): The mask asks which tokens equal pad_id: a real token can look like padding.
+all real (F23): The mask calls padding real.
+hidden prompt (F22): The mask hides the prompt. It is not learned, but it has to be read.
+
+labels (): Labels repeat the response's tokens at their own places and are -100 elsewhere.
+prompts learned (F22): The prompt's tokens are learned too.
+everything learned (F22): Nothing is masked: prompts and padding are learned too.
+padding learned (F23): Padding is learned: its labels are pad_id instead of -100.
+labels by id (F23): Labels were masked wherever the token equals pad_id. Where pad and end are one token, the
+    real end is masked with it, and nobody learns to stop. Mask by position.
+by id, with prompts (F23): Labels were masked wherever the token equals pad_id, prompts are learned.
+shift twice: The labels are shifted already. The loss does that: they would be shifted twice.
+late (off by one): The first token of each response is not learned: the mask of the prompt is one place too
+    long.
+early (off by one): The last token of each prompt is learned: the mask of the prompt is one place too short.
+end not learned (F24): The end token is in the row and not learned, so stopping is never taught.
+
+ends (): Look at the last tokens of each response.
+always (F25): A response that was cut gets an end token: that teaches to stop in mid-air.
+never (F24): No response keeps its end token, so stopping is never learned.
+as given (F24): A finished response came without its end token and did not get one.
+twice (F24): A response that had its end token got a second one.
+just fits (off by one): A row of exactly max_length tokens, its end included, fits. It was refused.
+unnamed (): The error is to be a ValueError that names the row, counted from 0.
+cut in silence (F25): The row was cut in silence, and what it lost is the end of the response: its stop was
+    never taught.
+went through (F25): A row that is longer than max_length went through.
+
+loss (): Not the mean over the response tokens. Compute two rows by hand.
+sequence mean: This is the mean of the rows' means: a short response weighs as much as a long one. Count
+    tokens, not rows.
+no shift: Token t is predicted from itself. The model at position t predicts token t + 1.
+all targets (F23): The sum is divided by all positions, padding and prompts among them.
+all positions (F23): The sum is divided by all positions, padding and prompts among them.
+sum: This is the sum. A batch with more tokens would take a larger step.
+sum per row: This is the sum over tokens, divided by the number of rows.
+sign (F03): The sign is turned round: this loss rewards unlikely tokens.
+wrong way (no shift): The shift goes the wrong way: the logits at t see token t.
+bits (unit): This is in bits. Nats are asked for: the natural logarithm.
+perplexity (unit): This is the perplexity, exp of the mean. The mean itself is asked for.
+detached: No gradient comes back: the loss was detached, or computed outside torch.
+gradient elsewhere (F22): Positions that predict a prompt token or padding get a gradient, or some response
+    token gets none.
+overflow: Logits of a few thousand give inf or NaN: exp overflows. Use log_softmax or cross_entropy.
+NaN (F32): A batch without one response token gives NaN, and one NaN in the weights is there for good.
+not 0 (): A batch without one response token has nothing to teach: its loss is 0.
+""")
 FORM = "returns three tensors of one shape"
-INPUT = "puts the tokens in order, padded on the right"
-MASK = "marks the real tokens"
-PROMPT = "learns the response alone"
-PAD = "never learns padding"
-END = "ends what finished, and only that"
-LONG = "refuses a row that is too long"
-LOSS = "is the mean over all response tokens"
-STABLE = "stays finite where logits are large"
+INPUT, MASK = "puts the tokens in order, padded on the right", "marks the real tokens"
+PROMPT, PAD = "learns the response alone", "never learns padding"
+END, LONG = "ends what finished, and only that", "refuses a row that is too long"
+LOSS, STABLE = "is the mean over all response tokens", "stays finite where logits are large"
 NOTHING = "is finite on a batch with nothing to learn"
 GRADIENT = "hands a gradient to the response's tokens alone"
-
 IGNORED = -100
 KEYS = ("input_ids", "labels", "attention_mask")
 Rows = list[list[int]]
+Arrays = dict[str, np.ndarray]
 
 
-class Case:
-    """Prompts, responses and how they finished, with the special tokens; a batch as the exercise wants it."""
-
-    def __init__(self, rng: np.random.Generator, pad_id: int, eos_id: int, rows: int = 5) -> None:
-        self.pad_id, self.eos_id = pad_id, eos_id
-        self.prompts = [[7, *rng.integers(10, 40, rng.integers(2, 6)).tolist()] for _ in range(rows)]
-        self.responses = [rng.integers(10, 40, rng.integers(2, 9)).tolist() for _ in range(rows)]
-        self.reasons = ["eos", "eos", "length", *(["eos"] * (rows - 3))]
-        self.responses[0].append(eos_id)  # drawn; row 1 finished too, but comes without its end token
-        self.prompts[1][1:1] = self.prompts[1][-1:] = [eos_id]  # chat templates put end tokens into prompts
-        if rows > 5:  # empty responses: one finished at once, one was cut before it began
-            self.responses[4:6], self.reasons[5] = [[], []], "length"
-        self.responses[3].insert(1, pad_id if pad_id != eos_id else 9)  # a real token that looks like padding
-
-    def call(self, function: Any, max_length: int = 64) -> dict[str, np.ndarray]:
-        """The learner's batch as arrays, checked for form."""
-        found = function(self.prompts, self.responses, self.reasons, self.pad_id, self.eos_id, max_length)
-        return _plain(found, len(self.prompts))
-
-    def ended(self) -> Rows:
-        """The responses, each with an honest end."""
-        whole = []
-        for ids, reason in zip(self.responses, self.reasons, strict=True):
-            has = bool(ids) and ids[-1] == self.eos_id
-            whole.append([*ids, self.eos_id] if reason == "eos" and not has else list(ids))
-        return whole
-
-    def text(self) -> str:
-        """The case as text."""
-        return (
-            f"prompts = {self.prompts}, responses = {self.responses}, finish_reasons = {self.reasons}, "
-            f"pad_id = {self.pad_id}, eos_id = {self.eos_id}"
-        )
+# The batch ------------------------------------------------------------------------------------------------
 
 
-def _plain(found: Any, rows: int) -> dict[str, np.ndarray]:
+@dataclass(frozen=True)
+class Batch:
+    """Token ids of prompts and responses, how each response finished, and the two special tokens."""
+
+    prompts: Rows
+    responses: Rows
+    reasons: list[str]
+    pad_id: int
+    eos_id: int
+
+    def args(self, max_length: int = 64) -> tuple:
+        """The arguments of sft_batch."""
+        return self.prompts, self.responses, self.reasons, self.pad_id, self.eos_id, max_length
+
+    def whole(self, responses: Rows) -> Rows:
+        """Each prompt with its response."""
+        return [[*p, *r] for p, r in zip(self.prompts, responses, strict=True)]
+
+    def labels(self, responses: Rows, shift: int = 0) -> Rows:
+        """-100 for each token of a prompt, and `shift` more, then the response."""
+        pairs = zip(self.prompts, responses, strict=True)
+        return [[*[IGNORED] * (len(p) + shift), *r] for p, r in pairs]
+
+    def ends(self) -> dict[str, Rows]:
+        """The responses with the right end, and as wrong ideas end them."""
+        end, finished = [self.eos_id], [reason == "eos" for reason in self.reasons]
+        bare = [r[:-1] if r[-1:] == end else r for r in self.responses]
+        given = list(zip(self.responses, finished, strict=True))
+        return {
+            "right": [[*r, *end] if f and r[-1:] != end else r for r, f in given],
+            "as given": self.responses,
+            "never": bare,
+            "always": [[*r, *end] for r in bare],
+            "twice": [[*r, *end] if f else r for r, f in given],
+        }
+
+    def compare(self, check: str, got: Any, right: Any, otherwise: str, slips: Mapping[str, Any]) -> None:
+        """CheckFailed unless `got` is right; slips: name of idea -> what it gives."""
+        ideas, known = IDEAS.of(slips), IDEAS[otherwise]
+        case = f"sft_batch({', '.join(map(short, self.args()))})"
+        diagnose(check, got, right, ideas=ideas, otherwise=known, case=case, reveal=False)
+
+
+def some_batch(rng: Rng, pad_id: int = 0, eos_id: int = 2, rows: int = 5) -> Batch:
+    """A batch in which tokens lie where wrong ideas stumble; with six rows, two responses are empty."""
+    prompts = [[7, *rng.integers(10, 40, rng.integers(2, 6)).tolist()] for _ in range(rows)]
+    responses = [rng.integers(10, 40, rng.integers(2, 9)).tolist() for _ in range(rows)]
+    reasons = ["eos", "eos", "length", *(["eos"] * (rows - 3))]
+    responses[0].append(eos_id)  # drawn; row 1 finished too, but comes without its end token
+    prompts[1][1:1] = prompts[1][-1:] = [eos_id]  # chat templates put end tokens into prompts
+    if rows > 5:  # one finished at once, one was cut before it began
+        responses[4:6], reasons[5] = [[], []], "length"
+    responses[3].insert(1, pad_id if pad_id != eos_id else 9)  # a real token that looks like padding
+    return Batch(prompts, responses, reasons, pad_id, eos_id)
+
+
+def built(sft_batch: Learner, rng: Rng) -> Iterator[tuple[Batch, Arrays]]:
+    """Batches and what the learner makes of them: pad apart from end, and both one token, as is common."""
+    for batch in (some_batch(rng), some_batch(rng, 2, 2), some_batch(rng, 3, 1, rows=6)):
+        yield batch, arrays(sft_batch, batch)
+
+
+def arrays(sft_batch: Learner, batch: Batch, max_length: int = 64) -> Arrays:
+    """The learner's batch as arrays, checked for form."""
+    result = sft_batch(*batch.args(max_length))
     message = (
         f"A dict with {', '.join(KEYS)} is asked for, three tensors (rows, longest row) of whole numbers."
     )
-    fits = isinstance(found, Mapping) and all(isinstance(found.get(k), torch.Tensor) for k in KEYS)
-    require(fits, FORM, message, got=short(found))
-    arrays = {key: found[key].detach().cpu().numpy() for key in KEYS}
-    got = f"{len(arrays['labels'])} rows"
-    require(len(arrays["labels"]) == rows, FORM, "Every prompt gets a row.", idea="F27", got=got)
-    shapes = {a.shape for a in arrays.values()}
-    whole = arrays["input_ids"].dtype.kind in "iu" and arrays["labels"].dtype.kind in "iu"
-    require(
-        len(shapes) == 1 and arrays["labels"].ndim == 2 and whole,
-        FORM,
-        message,
-        got=f"shapes {sorted(shapes)}",
-    )
-    return arrays | {"attention_mask": arrays["attention_mask"].astype(int)}
+    fits = isinstance(result, Mapping) and all(isinstance(result.get(key), Tensor) for key in KEYS)
+    require(fits, FORM, message, got=short(result))
+    tables = {key: result[key].detach().cpu().numpy() for key in KEYS}
+    labels, shapes = tables["labels"], {table.shape for table in tables.values()}
+    complete = len(labels) == len(batch.prompts)
+    require(complete, FORM, "Every prompt gets a row.", idea="F27", got=f"{len(labels)} rows")
+    whole = all(tables[key].dtype.kind in "iu" for key in ("input_ids", "labels"))
+    good = len(shapes) == 1 and labels.ndim == 2 and whole
+    require(good, FORM, message, got=f"shapes {sorted(shapes)}")
+    return tables | {"attention_mask": tables["attention_mask"].astype(int)}
 
 
-def _right(rows: Sequence[Sequence[int]], filler: int, width: int | None = None) -> np.ndarray:
-    width = width or max(map(len, rows))
+def padded(rows: Sequence[Sequence[int]], filler: int) -> np.ndarray:
+    """Rows of one length, filled on the right."""
+    width = max(map(len, rows))
     return np.array([[*row, *[filler] * (width - len(row))] for row in rows])
 
 
-def _left(rows: Sequence[Sequence[int]], filler: int) -> np.ndarray:
-    width = max(map(len, rows))
-    return np.array([[*[filler] * (width - len(row)), *row] for row in rows])
+def real_tokens(rows: Rows) -> np.ndarray:
+    """The right mask of rows."""
+    return padded([[1] * len(row) for row in rows], 0)
 
 
-def _whole(case: Case, responses: Rows) -> Rows:
-    return [[*p, *r] for p, r in zip(case.prompts, responses, strict=True)]
-
-
-def _cases(rng: np.random.Generator) -> list[Case]:
-    """Pad apart from end, and pad equal to end, as many real tokenizers have it."""
-    return [Case(rng, 0, 2), Case(rng, 2, 2), Case(rng, 3, 1, rows=6)]
-
-
-def grade_tokens(work: Work, rng: np.random.Generator) -> None:
-    """input_ids and attention_mask; what the end of a response should be is another part's business."""
-    function = work.function("sft_batch")
-    for case in _cases(rng):
-        got = case.call(function)
-        rows = _rows_meant(case, got)
-        whole = _whole(case, rows)
-        expected = _right(whole, case.pad_id)
-        ideas = [
-            Misconception("F28", "Padding stands on the left.", _left(whole, case.pad_id)),
-            Misconception(
-                "F23", "Padding is filled with another token than pad_id.", _right(whole, case.eos_id)
-            ),
-            Misconception("F23", "Padding is filled with -100, which is no token.", _right(whole, IGNORED)),
-            Misconception("F22", "The prompts are missing.", _right(rows, case.pad_id)),
-        ]
-        diagnose(
-            INPUT,
-            got["input_ids"],
-            expected,
-            ideas=ideas,
-            case=case.text(),
-            reveal=False,
-            otherwise="Each row is the prompt, then the response, then padding up to the longest row.",
-        )
-        mask = _mask(case, rows)
-        by_id = (expected != case.pad_id).astype(int)
-        ideas = [
-            Misconception(
-                "F23", "The mask asks which tokens equal pad_id: a real token can look like padding.", by_id
-            ),
-            Misconception("F23", "The mask calls padding real.", np.ones_like(mask)),
-            Misconception(
-                "F22",
-                "The mask hides the prompt. It is not learned, but it has to be read.",
-                _late(case, mask),
-            ),
-        ]
-        diagnose(
-            MASK,
-            got["attention_mask"],
-            mask,
-            ideas=ideas,
-            case=case.text(),
-            reveal=False,
-            otherwise="The mask is 1 on every real token and 0 on padding.",
-        )
-
-
-def _late(case: Case, mask: np.ndarray) -> np.ndarray:
-    """The mask without the prompts."""
-    starts = np.array([len(prompt) for prompt in case.prompts])
-    return np.where(np.arange(mask.shape[1])[None] < starts[:, None], 0, mask)
-
-
-def _end_variants(case: Case) -> list[Rows]:
-    """The responses with the right end, as given, always ended, and with two ends."""
-    end = [case.eos_id]
-    strip = [r[:-1] if r and r[-1] == case.eos_id else list(r) for r in case.responses]
-    twice = [[*r, *end] if f == "eos" else list(r) for r, f in zip(case.responses, case.reasons, strict=True)]
-    return [case.ended(), case.responses, strip, [[*r, *end] for r in strip], twice]
-
-
-def _rows_meant(case: Case, got: dict[str, np.ndarray]) -> Rows:
+def meant(batch: Batch, got: Arrays) -> Rows:
     """The responses whose ends explain the tokens, and the mask as well where pad and end are one token."""
-    laid_out = [
-        r for r in _end_variants(case) if same(got["input_ids"], _right(_whole(case, r), case.pad_id))
-    ]
-    masked = [r for r in laid_out if same(got["attention_mask"], _mask(case, r))]
-    return next(iter(masked + laid_out), case.ended())
+    ends = batch.ends().values()
+    laid_out = [r for r in ends if same(got["input_ids"], padded(batch.whole(r), batch.pad_id))]
+    masked = [r for r in laid_out if same(got["attention_mask"], real_tokens(batch.whole(r)))]
+    return next(iter(masked + laid_out), batch.ends()["right"])
 
 
-def _mask(case: Case, responses: Rows) -> np.ndarray:
-    return _right([[1] * len(row) for row in _whole(case, responses)], 0)
+def check_tokens(sft_batch: Learner, rng: Rng) -> None:
+    """input_ids and attention_mask; what the end of a response should be is another part's business."""
+    for batch, got in built(sft_batch, rng):
+        responses = meant(batch, got)
+        rows = batch.whole(responses)
+        right, mask = padded(rows, batch.pad_id), real_tokens(rows)
+        slips = {
+            "left": padded([row[::-1] for row in rows], batch.pad_id)[:, ::-1],
+            "filled with another": padded(rows, batch.eos_id),
+            "filled with -100": padded(rows, IGNORED),
+            "no prompts": padded(responses, batch.pad_id),
+        }
+        batch.compare(INPUT, got["input_ids"], right, "tokens", slips)
+        slips = {
+            "mask by id": (right != batch.pad_id).astype(int),
+            "all real": np.ones_like(mask),
+            "hidden prompt": mask * (padded(batch.labels(responses), 0) != IGNORED),
+        }
+        batch.compare(MASK, got["attention_mask"], mask, "mask", slips)
 
 
-def grade_labels(work: Work, rng: np.random.Generator) -> None:
+def check_labels(sft_batch: Learner, rng: Rng) -> None:
     """Labels: -100 on prompts and padding, by position."""
-    function = work.function("sft_batch")
-    for case in _cases(rng):
-        got = case.call(function)
-        learned = [row[row != IGNORED].tolist() for row in got["labels"]]
-        rows = next((r for r in _end_variants(case) if learned == r), case.ended())
-        whole, mute = _whole(case, rows), [[IGNORED] * len(p) for p in case.prompts]
-        expected = _right([[*m, *r] for m, r in zip(mute, rows, strict=True)], IGNORED)
-        full = _right(whole, case.pad_id)
-        by_id = np.where(expected == case.pad_id, IGNORED, expected)
-        shifted = np.concatenate([expected[:, 1:], np.full((len(expected), 1), IGNORED)], axis=1)
-        unmuted = _right([[*m, *r] for m, r in zip(mute, rows, strict=True)], case.pad_id)
-        ideas = [
-            Misconception("F22", "The prompt's tokens are learned too.", _right(whole, IGNORED)),
-            Misconception("F22", "Nothing is masked: prompts and padding are learned too.", full),
-            Misconception("F23", "Padding is learned: its labels are pad_id instead of -100.", unmuted),
-            Misconception(
-                "F23",
-                "Labels were masked wherever the token equals pad_id. Where pad and end are one "
-                "token, the real end is masked with it, and nobody learns to stop. Mask by position.",
-                by_id,
-            ),
-            Misconception(
-                "F23",
-                "Labels were masked wherever the token equals pad_id, prompts are learned.",
-                np.where(full == case.pad_id, IGNORED, full),
-            ),
-            Misconception(
-                "shift twice",
-                "The labels are shifted already. The loss does that: they would be shifted twice.",
-                shifted,
-            ),
-            *_edge_ideas(case),
-        ]
-        check = PAD if (got["labels"][_padding(case, got)] != IGNORED).any() else PROMPT
-        diagnose(
-            check,
-            got["labels"],
-            expected,
-            ideas=ideas,
-            case=case.text(),
-            reveal=False,
-            otherwise="Labels repeat the response's tokens at their own places and are -100 elsewhere.",
-        )
+    for batch, got in built(sft_batch, rng):
+        labels = got["labels"]
+        learned = [row[row != IGNORED].tolist() for row in labels]
+        ends = batch.ends()
+        responses = next((r for r in ends.values() if learned == r), ends["right"])
+        right = padded(batch.labels(responses), IGNORED)
+        longest = np.array([len(row) + 1 for row in batch.whole(batch.responses)])
+        padding = np.arange(labels.shape[1])[None] >= longest[:, None]
+        check = PAD if (labels[padding] != IGNORED).any() else PROMPT
+        batch.compare(check, labels, right, "labels", label_slips(batch, responses, right))
 
 
-def _edge_ideas(case: Case) -> list[Misconception]:
-    """Labels that begin one place too late or too early, or that leave the end out."""
-    rows, ignored = case.ended(), [IGNORED]
-
-    def labels(mute: int, learned: Rows) -> np.ndarray:
-        pairs = zip(case.prompts, learned, strict=True)
-        return _right([[*ignored * (len(p) + mute), *r] for p, r in pairs], IGNORED)
-
-    early = [[p[-1], *r] for p, r in zip(case.prompts, rows, strict=True)]
-    endless = [[IGNORED if token == case.eos_id else token for token in r] for r in rows]
-    late = "The first token of each response is not learned: the mask of the prompt is one place too long."
-    soon = "The last token of each prompt is learned: the mask of the prompt is one place too short."
-    return [
-        Misconception("off by one", late, labels(0, [[*ignored, *r[1:]] if r else [] for r in rows])),
-        Misconception("off by one", soon, labels(-1, early)),
-        Misconception(
-            "F24",
-            "The end token is in the row and not learned, so stopping is never taught.",
-            labels(0, endless),
-        ),
-    ]
+def label_slips(batch: Batch, responses: Rows, right: np.ndarray) -> dict[str, np.ndarray]:
+    """Labels that are masked too little, by id instead of by place, or one place off."""
+    whole, ended = batch.whole(responses), batch.ends()["right"]
+    everything = padded(whole, batch.pad_id)
+    late = [[IGNORED, *r[1:]] if r else [] for r in ended]
+    early = [[p[-1], *r] for p, r in zip(batch.prompts, ended, strict=True)]
+    endless = [[IGNORED if token == batch.eos_id else token for token in r] for r in ended]
+    return {
+        "prompts learned": padded(whole, IGNORED),
+        "everything learned": everything,
+        "padding learned": padded(batch.labels(responses), batch.pad_id),
+        "labels by id": np.where(right == batch.pad_id, IGNORED, right),
+        "by id, with prompts": np.where(everything == batch.pad_id, IGNORED, everything),
+        "shift twice": np.concatenate([right[:, 1:], np.full((len(right), 1), IGNORED)], axis=1),
+        "late": padded(batch.labels(late), IGNORED),
+        "early": padded(batch.labels(early, -1), IGNORED),
+        "end not learned": padded(batch.labels(endless), IGNORED),
+    }
 
 
-def _padding(case: Case, got: dict[str, np.ndarray]) -> np.ndarray:
-    """Which places lie behind the longest row that this prompt and response could fill."""
-    lengths = [len(p) + len(r) + 1 for p, r in zip(case.prompts, case.responses, strict=True)]
-    return np.arange(got["labels"].shape[1])[None] >= np.array(lengths)[:, None]
+def check_ends(sft_batch: Learner, rng: Rng) -> None:
+    """The tokens behind each prompt, up to the last one that the batch calls real or learns."""
+    for batch, got in built(sft_batch, rng):
+        real = (got["labels"] != IGNORED) | (got["attention_mask"] == 1)
+        lasts = [int(np.flatnonzero(row).max(initial=-1)) for row in real]
+        rows = zip(batch.prompts, got["input_ids"], lasts, strict=True)
+        behind = [row[len(prompt) : last + 1].tolist() for prompt, row, last in rows]
+        ends = batch.ends()
+        slips = {name: ends[name] for name in ("always", "never", "as given", "twice")}
+        batch.compare(END, behind, ends["right"], "ends", slips)
 
 
-def grade_ends(work: Work, rng: np.random.Generator) -> None:
-    """The end token, and rows that do not fit."""
-    function = work.function("sft_batch")
-    for case in _cases(rng):
-        found = case.call(function)
-        real = (found["labels"] != IGNORED) | (found["attention_mask"] == 1)
-        got = [
-            _behind(prompt, row, at)
-            for prompt, row, at in zip(case.prompts, found["input_ids"], real, strict=True)
-        ]
-        right, as_given, none, always, twice = _end_variants(case)
-        ideas = [
-            Misconception(
-                "F25", "A response that was cut gets an end token: that teaches to stop in mid-air.", always
-            ),
-            Misconception("F24", "No response keeps its end token, so stopping is never learned.", none),
-            Misconception(
-                "F24", "A finished response came without its end token and did not get one.", as_given
-            ),
-            Misconception("F24", "A response that had its end token got a second one.", twice),
-        ]
-        diagnose(
-            END,
-            got,
-            right,
-            ideas=ideas,
-            case=case.text(),
-            reveal=False,
-            otherwise="Look at the last tokens of each response.",
-        )
-    _check_long(function, Case(rng, 0, 2))
-    late = Case(rng, 0, 2)  # the longest row is one whose end token has to be appended, and that counts
+def check_length(sft_batch: Learner, rng: Rng) -> None:
+    """Rows that are too long, also where the token too many is an end that has to be appended."""
+    refuses_too_long(sft_batch, some_batch(rng))
+    late = some_batch(rng)
     late.responses[1] = rng.integers(10, 40, 20).tolist()
-    _check_long(function, late)
-    case = Case(rng, 0, 2)
-    assert_inputs_unchanged(work, "sft_batch", case.prompts, case.responses, case.reasons, 0, 2, 64)
+    refuses_too_long(sft_batch, late)
 
 
-def _behind(prompt: list[int], row: np.ndarray, real: np.ndarray) -> list[int]:
-    """The tokens behind the prompt, up to the last one that the batch calls real or learns."""
-    return row[len(prompt) : int(np.flatnonzero(real).max(initial=-1)) + 1].tolist()
-
-
-def _check_long(function: Any, case: Case) -> None:
+def refuses_too_long(sft_batch: Learner, batch: Batch) -> None:
     """A row longer than max_length is an error that names it; one that just fits is not."""
-    lengths = [len(row) for row in _whole(case, case.ended())]
+    lengths = [len(row) for row in batch.whole(batch.ends()["right"])]
     longest = max(lengths)
     try:
-        case.call(function, longest)
-    except CheckFailed as wrong:
-        if not isinstance(wrong.__cause__, ValueError):
-            raise
-        message = "A row of exactly max_length tokens, its end included, fits. It was refused."
-        raise CheckFailed(LONG, message, idea="off by one", case=case.text(), got=wrong.message) from wrong
-    told = f"{case.text()}, max_length = {longest - 1}"
+        arrays(sft_batch, batch, longest)
+    except CheckFailed as failed:
+        refused = isinstance(failed.__cause__, ValueError)
+        require(not refused, LONG, IDEAS["just fits"], case=failed.case, got=failed.message)
+        raise
+    case = sft_batch.call(batch.args(longest - 1))
     try:
-        got = case.call(function, longest - 1)
-    except CheckFailed as wrong:
-        if wrong.check != RUNS:
+        width = arrays(sft_batch, batch, longest - 1)["input_ids"].shape[1]
+    except CheckFailed as failed:
+        if failed.check != RUNS:
             raise
-        message = "The error is to be a ValueError that names the row, counted from 0."
-        told_rows = re.findall(r"\d+", str(wrong.__cause__))
-        names = any(str(k) in told_rows for k, n in enumerate(lengths) if n == longest)
-        require(
-            isinstance(wrong.__cause__, ValueError) and names, LONG, message, case=told, got=wrong.message
-        )
+        numbers = re.findall(r"\d+", str(failed.__cause__))
+        named = any(str(k) in numbers for k, length in enumerate(lengths) if length == longest)
+        good = isinstance(failed.__cause__, ValueError) and named
+        require(good, LONG, IDEAS["unnamed"], case=case, got=failed.message)
         return
-    width = got["input_ids"].shape[1]
-    message = (
-        "The row was cut in silence, and what it lost is the end of the response: its stop was never taught."
-        if width < longest
-        else "A row that is longer than max_length went through."
-    )
-    raise CheckFailed(LONG, message, idea="F25", case=told, got=f"{width} columns")
+    idea = IDEAS["cut in silence" if width < longest else "went through"]
+    require(False, LONG, idea, case=case, got=f"{width} columns")
 
 
 # The loss -------------------------------------------------------------------------------------------------
 
 
-def _labels(rng: np.random.Generator, rows: int, width: int, vocabulary: int) -> np.ndarray:
+def some_labels(rng: Rng, rows: int, width: int, vocabulary: int) -> Tensor:
     """Rows whose responses differ much in length, so that a mean of means is another number."""
     labels = np.full((rows, width), IGNORED)
     for k in range(rows):
         first = int(rng.integers(1, 4))
         length = (1, width - first, 3)[k % 3]
         labels[k, first : first + length] = rng.integers(0, vocabulary, min(length, width - first))
-    return labels
+    return torch.tensor(labels)
 
 
-def _nll(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Negative log-likelihoods `(B, T - 1)` (0 where ignored) and the mask of the targets."""
-    scores, targets = logits[:, :-1], labels[:, 1:]
-    top = scores.max(-1, keepdims=True)
-    logprobs = scores - top - np.log(np.exp(scores - top).sum(-1, keepdims=True))
-    mask = targets != IGNORED
-    picked = np.take_along_axis(logprobs, np.where(mask, targets, 0)[..., None], -1)[..., 0]
-    return np.where(mask, -picked, 0.0), mask
+def toy_model(rng: Rng, *, rows: int) -> tuple[Tensor, Tensor]:
+    """Logits (B, 9, 30) of a model whose next token depends on the last one, and labels (B, 9)."""
+    table, labels = torch.tensor(rng.normal(0, 2, (30, 30))), some_labels(rng, rows, 9, 30)
+    prompts = torch.tensor(rng.integers(0, 30, tuple(labels.shape)))
+    return table[torch.where(labels == IGNORED, prompts, labels)], labels
 
 
-def _loss_ideas(logits: np.ndarray, labels: np.ndarray) -> list[Misconception]:
-    losses, mask = _nll(logits, labels)
-    unshifted, at = _nll(
-        np.concatenate([logits, logits[:, :1]], 1),
-        np.concatenate([np.full((len(labels), 1), IGNORED), labels], 1),
-    )
-    behind, seen = _nll(logits[:, ::-1], labels[:, ::-1])  # the logits of t + 1 against token t
-    mean = losses.sum() / mask.sum()
-    per_row = losses.sum(1) / np.maximum(mask.sum(1), 1)
-    return [
-        Misconception(
-            "sequence mean",
-            "This is the mean of the rows' means: a short response weighs as much as a long one. "
-            "Count tokens, not rows.",
-            per_row[mask.any(1)].mean(),
-        ),
-        Misconception(
-            "no shift",
-            "Token t is predicted from itself. The model at position t predicts token t + 1.",
-            unshifted.sum() / max(1, at.sum()),
-        ),
-        Misconception(
-            "F23",
-            "The sum is divided by all positions, padding and prompts among them.",
-            losses.sum() / mask.size,
-        ),
-        Misconception(
-            "F23",
-            "The sum is divided by all positions, padding and prompts among them.",
-            losses.sum() / labels.size,
-        ),
-        Misconception(
-            "sum", "This is the sum. A batch with more tokens would take a larger step.", losses.sum()
-        ),
-        Misconception(
-            "sum per row",
-            "This is the sum over tokens, divided by the number of rows.",
-            losses.sum() / len(labels),
-        ),
-        Misconception("F03", "The sign is turned round: this loss rewards unlikely tokens.", -mean),
-        Misconception(
-            "no shift",
-            "The shift goes the wrong way: the logits at t see token t.",
-            behind.sum() / max(1, seen.sum()),
-        ),
-        Misconception(
-            "unit", "This is in bits. Nats are asked for: the natural logarithm.", mean / np.log(2)
-        ),
-        Misconception(
-            "unit", "This is the perplexity, exp of the mean. The mean itself is asked for.", np.exp(mean)
-        ),
-    ]
+def any_logits(rng: Rng, *, scale: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Logits (3, 8, 12) of this size, and labels (3, 8)."""
+    return torch.tensor(scale * rng.normal(size=(3, 8, 12))), some_labels(rng, 3, 8, 12)
 
 
-def grade_loss(work: Work, rng: np.random.Generator) -> None:
-    """sft_loss(logits, labels)."""
-    function = work.function("sft_loss")
-    for rows in (3, 4, 6):
-        table = rng.normal(0, 2, (30, 30))  # a toy model: the next token depends on the last one
-        labels = _labels(rng, rows, 9, 30)
-        ids = np.where(labels == IGNORED, rng.integers(0, 30, labels.shape), labels)
-        logits = table[ids]
-        losses, mask = _nll(logits, labels)
-        diagnose(
-            LOSS,
-            _number(function(torch.tensor(logits), torch.tensor(labels))),
-            losses.sum() / mask.sum(),
-            ideas=_loss_ideas(logits, labels),
-            otherwise="Not the mean over the response tokens. Compute two rows by hand.",
-            tolerance=1e-4,
-            case=f"labels = {short(labels)}",
-        )
-    _check_gradient(function, rng)
-    _check_extremes(function, rng)
-    logits, labels = torch.tensor(rng.normal(size=(3, 8, 12))), torch.tensor(_labels(rng, 3, 8, 12))
-    assert_inputs_unchanged(work, "sft_loss", logits, labels)
+def nll(logits: Tensor, targets: Tensor) -> Tensor:
+    """Negative log-likelihoods (B, T) in nats, 0 where a target is ignored."""
+    return cross_entropy(logits.double().transpose(1, 2), targets, reduction="none", ignore_index=IGNORED)
 
 
-def _number(found: Any) -> float:
+def mean_nll(logits: Tensor, targets: Tensor) -> Tensor:
+    """The mean over the targets that are not ignored."""
+    return nll(logits, targets).sum() / (targets != IGNORED).sum()
+
+
+def right_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """The logits at t are held against token t + 1."""
+    return mean_nll(logits[:, :-1], labels[:, 1:])
+
+
+def loss_slips(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """What wrong means, wrong shifts and wrong units give."""
+    losses, mask = nll(logits[:, :-1], labels[:, 1:]), labels[:, 1:] != IGNORED
+    mean, per_row = losses.sum() / mask.sum(), losses.sum(1) / mask.sum(1).clamp(min=1)
+    return {
+        "sequence mean": per_row[mask.any(1)].mean(),
+        "no shift": mean_nll(logits, labels),
+        "all targets": losses.sum() / mask.numel(),
+        "all positions": losses.sum() / labels.numel(),
+        "sum": losses.sum(),
+        "sum per row": losses.sum() / len(labels),
+        "sign": -mean,
+        "wrong way": mean_nll(logits[:, 1:], labels[:, :-1]),
+        "bits": mean / math.log(2),
+        "perplexity": mean.exp(),
+    }
+
+
+def one_number(result: Any, *_: Any) -> float:
+    """A loss as a number."""
     try:
-        return float(found.detach() if isinstance(found, torch.Tensor) else found)
+        return float(result.detach() if isinstance(result, Tensor) else result)
     except (TypeError, ValueError):
-        raise CheckFailed(
-            FORM, "The loss is one number: a tensor without dimensions.", got=short(found)
-        ) from None
+        message = "The loss is one number: a tensor without dimensions."
+        raise CheckFailed(FORM, message, got=short(result)) from None
 
 
-def _check_gradient(function: Any, rng: np.random.Generator) -> None:
-    labels = torch.tensor(_labels(rng, 3, 8, 12))
-    leaf = torch.tensor(rng.normal(size=(3, 8, 12)), requires_grad=True)
-    loss = function(leaf * 1.0, labels)  # a result, not a leaf: the learner gets this very tensor
-    message = "No gradient comes back: the loss was detached, or computed outside torch."
-    flows = isinstance(loss, torch.Tensor) and loss.requires_grad
+def check_gradient(sft_loss: Learner, rng: Rng) -> None:
+    """A gradient for the positions that predict a token of a response, and for no others."""
+    logits, labels = any_logits(rng)
+    leaf = logits.requires_grad_()
+    loss = sft_loss(leaf * 1.0, labels)  # a result, not a leaf: the learner gets this very tensor
+    flows = isinstance(loss, Tensor) and loss.requires_grad
     if flows:
         loss.backward()
-    require(flows and leaf.grad is not None, GRADIENT, message, idea="detached", got=short(loss))
+    require(flows and leaf.grad is not None, GRADIENT, IDEAS["detached"], got=short(loss))
     moved = leaf.grad.abs().sum(-1) > 0
-    wanted = torch.cat([labels[:, 1:] != IGNORED, torch.zeros(3, 1, dtype=torch.bool)], 1)
-    message = (
-        "Positions that predict a prompt token or padding get a gradient, or some response token gets none."
-    )
-    require(
-        bool((moved == wanted).all()), GRADIENT, message, idea="F22", case=f"labels = {short(labels.numpy())}"
-    )
+    right = torch.cat([labels[:, 1:] != IGNORED, torch.zeros(3, 1, dtype=torch.bool)], 1)
+    case = f"labels = {short(labels.numpy())}"
+    require((moved == right).all(), GRADIENT, IDEAS["gradient elsewhere"], case=case)
 
 
-def _check_extremes(function: Any, rng: np.random.Generator) -> None:
-    labels = _labels(rng, 3, 8, 12)
-    logits = (rng.normal(size=(3, 8, 12)) * 1e4).astype(np.float32)
-    losses, mask = _nll(logits.astype(float), labels)
-    got = _number(function(torch.tensor(logits), torch.tensor(labels)))
-    message = "Logits of a few thousand give inf or NaN: exp overflows. Use log_softmax or cross_entropy."
-    close = math.isclose(got, losses.sum() / mask.sum(), rel_tol=1e-3)
-    require(math.isfinite(got) and close, STABLE, message, idea="overflow", got=short(got))
-    empty = np.full((2, 5), IGNORED)
-    try:
-        got = _number(function(torch.tensor(rng.normal(size=(2, 5, 12))), torch.tensor(empty)))
-    except CheckFailed as wrong:
-        if wrong.check == RUNS and isinstance(wrong.__cause__, ValueError):
-            return
-        raise
-    message = "A batch without one response token gives NaN, and one NaN in the weights is there for good."
-    require(math.isfinite(got), NOTHING, message, idea="F32", case="all labels are -100", got=short(got))
-    message = "A batch without one response token has nothing to teach: its loss is 0."
-    require(got == 0, NOTHING, message, case="all labels are -100", got=short(got))
+def check_nothing(sft_loss: Learner, rng: Rng) -> None:
+    """The loss of no tokens is 0, or a ValueError."""
+    args = torch.tensor(rng.normal(size=(2, 5, 12))), torch.full((2, 5), IGNORED)
+    if refuses(sft_loss, *args):
+        return
+    loss, case = one_number(sft_loss(*args)), "all labels are -100"
+    require(math.isfinite(loss), NOTHING, IDEAS["NaN"], case=case, got=short(loss))
+    require(loss == 0, NOTHING, IDEAS["not 0"], case=case, got=short(loss))
 
 
+# The exercise ---------------------------------------------------------------------------------------------
+
+
+def is_the_mean(rows: int) -> Agrees:
+    """The check of the loss on so many rows."""
+    draw = partial(toy_model, rows=rows)
+    return Agrees(LOSS, draw, right_loss, "loss", loss_slips, tolerance=1e-4, apart=0.002, of=one_number)
+
+
+def large_logits(rng: Rng) -> tuple[Tensor, Tensor]:
+    """Logits of some ten thousand in float32, and labels."""
+    logits, labels = any_logits(rng, scale=1e4)
+    return logits.float(), labels
+
+
+grade_ends = graded(
+    "sft_batch", IDEAS, check_ends, check_length, Unchanged(lambda rng: some_batch(rng).args())
+)
+grade_loss = graded(
+    "sft_loss",
+    IDEAS,
+    *map(is_the_mean, (3, 4, 6)),
+    check_gradient,
+    Agrees(STABLE, large_logits, right_loss, "overflow", tolerance=1e-3, of=one_number),
+    check_nothing,
+    Unchanged(any_logits),
+)
 EXERCISE = Exercise(
     "4.2",
     "The batch and its loss",
@@ -500,8 +412,8 @@ EXERCISE = Exercise(
     15,
     ("sft_batch", "sft_loss"),
     (
-        Part("tokens and padding", 1, grade_tokens),
-        Part("what is learned", 1, grade_labels),
+        Part("tokens and padding", 1, graded("sft_batch", IDEAS, check_tokens)),
+        Part("what is learned", 1, graded("sft_batch", IDEAS, check_labels)),
         Part("the end of a response", 1, grade_ends),
         Part("the loss", 2, grade_loss),
     ),

@@ -36,17 +36,18 @@ from rslib.rl import dpo as dpo_module
 from rslib.sampling import sample
 from rslib.scoring import score
 from rslib.selection import select
+from rslib.stages import with_gold, with_reference
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 N = 16
 """Responses to each prompt wherever a best of n is kept."""
-RATES = (1 / 3, 1.0, 3.0)
+_RATES = (1 / 3, 1.0, 3.0)
 """Trial learning rates, as multiples of a method's middle one."""
-STEPS = 10_000
+_STEPS = 10_000
 """More draws than any budget pays for: it is the budget that ends a run."""
-WARMUP = 5
+_WARMUP = 5
 """Optimizer steps of warm-up, the fine-tune's own, for the loop as well."""
 UNTUNED = {"seed", "batch_size", "budget", "budget_unit", "steps", "check_every"}
 """Fields that no one tunes: seeds, memory, and where a run ends."""
@@ -115,9 +116,9 @@ class Arm:
         if self.middle is None or self.second is None:
             return [{}]
         name, values = self.second
-        rates = [float(f"{self.middle * factor:.2g}") for factor in RATES]
-        kept = values if second is None else (second,)
-        return [{"learning_rate": rate, name: value} for rate in rates for value in kept]
+        rates = [float(f"{self.middle * factor:.2g}") for factor in _RATES]
+        tried = values if second is None else (second,)
+        return [{"learning_rate": rate, name: value} for rate in rates for value in tried]
 
     def hyper_parameters(self) -> int:
         """How many settings shape the tuned policy."""
@@ -127,71 +128,61 @@ class Arm:
 
 # A pool within a budget -------------------------------------------------------------------------------------
 
-FIRST, MOST, LEAST = 8, 32, 4
+_FIRST, _MOST, LEAST = 8, 32, 4
 """Prompts of the first chunk, of the largest and of the smallest; the first tells what a prompt costs."""
 
 
-@dataclass(frozen=True)
-class Tuning:
-    """What a fine-tune will cost: `passes` over the tokens that `rows` keeps of a pool.
-
-    seconds_per_token: of training, from the reference run; it is used for budgets of time alone.
-    """
-
-    rows: Callable[[Dataset], Sequence[Dataset]]
-    passes: float
-    seconds_per_token: float = 0.0
-
-    def cost(self, policy: Policy, pool: Dataset, unit: str | None) -> float:
-        """The estimate in the budget's unit; a fine-tune costs no responses."""
-        tokens = sum(tokens_of(policy, kept) for kept in self.rows(pool)) * self.passes
-        return {"flops": TRAINING * policy.parameters, "responses": 0.0, None: 0.0}.get(
-            unit, self.seconds_per_token
-        ) * tokens
-
-
-def tokens_of(policy: Policy, kept: Dataset) -> int:
+def _tokens_of(policy: Policy, kept: Dataset) -> int:
     """Tokens that a fine-tune on these rows reads in one epoch, prompts included."""
     return sum(len(row.ids) for row in training_rows(policy, kept))
 
 
-def sample_within_budget(task: Task, tuning: Tuning, limit: float | None = None) -> Dataset:
+def _sample_within_budget(
+    task: Task, rows: Callable[[Dataset], Sequence[Dataset]], passes: float, limit: float | None = None
+) -> Dataset:
     """A scored pool, prompt-major: chunk after chunk while the next and the fine-tune fit into the budget.
 
-    `limit`: what may be spent in all when this pool and its fine-tune are paid; None: the ledger's own. The
-    first chunk is drawn whatever it costs, for only then is known what a prompt costs.
+    The fine-tune reads `rows(pool)` `passes` times. `limit`: what may be spent in all when this pool and its
+    fine-tune are paid; None: the ledger's own. The first chunk is drawn whatever it costs, for only then is
+    known what a prompt costs.
     """
+    from datasets import concatenate_datasets
+
     ledger, n = task.ledger, task.sampling().n
     limit = ledger.limit if limit is None else limit
-    before, pool, count = ledger.spent, None, FIRST
+    # What training on one token costs in the budget's unit; a fine-tune costs no responses.
+    price = {"flops": TRAINING * task.policy.parameters, "responses": 0.0, None: 0.0}
+    a_token = price.get(ledger.unit, task.seconds_per_token)
+    before, pool, count = ledger.spent, None, _FIRST
     while count and (pool is None or len(pool) < len(task.prompts) * n):
         start = 0 if pool is None else len(pool) // n
-        chunk = _scored_chunk(task, range(start, min(start + count, len(task.prompts))))
-        pool = chunk if pool is None else _joined(pool, chunk)
-        due = tuning.cost(task.policy, pool, ledger.unit)
+        prompts = tables.take(task.prompts, range(start, min(start + count, len(task.prompts))))
+        chunk = _scored(task.policy, task.reward_model, prompts, task.sampling(), ledger)
+        pool = chunk if pool is None else concatenate_datasets([pool, chunk])
+        due = a_token * (sum(_tokens_of(task.policy, kept) for kept in rows(pool)) * passes)
         each = (ledger.spent - before + due) / (len(pool) // n)
-        fits = (limit - ledger.spent - due) / each if each > 0 else MOST
-        count = int(min(fits, MOST)) if fits >= LEAST else 0
+        fits = (limit - ledger.spent - due) / each if each > 0 else _MOST
+        count = int(min(fits, _MOST)) if fits >= LEAST else 0
     return pool
 
 
-def _scored_chunk(task: Task, places: range) -> Dataset:
-    """Responses to the prompts at `places` with their rewards, counted."""
-    policy, prompts = task.policy, tables.take(task.prompts, places)
-    responses = sample(policy, prompts, config=task.sampling(), show_progress=False)
-    scored = score(task.reward_model, responses, show_progress=False)
-    tokens = sum(map(len, responses["token_ids"][:]))
-    read = sum(map(len, policy.encode_many(prompts["prompt"][:])))
-    task.ledger.sampled(policy.parameters, responses=len(responses), tokens=tokens, prompt_tokens=read)
-    task.ledger.read(task.reward_model.parameters, tokens + read)
-    task.ledger.held(2)
+def _scored(
+    policy: Policy,
+    reward_model: RewardModel,
+    prompts: Dataset,
+    config: SampleConfig,
+    ledger: Ledger,
+    reads: int = 1,
+) -> Dataset:
+    """`config.n` responses to each prompt with their rewards, counted in the ledger; `reads`: of a prompt."""
+    responses = sample(policy, prompts, config=config, show_progress=False)
+    scored = score(reward_model, responses, show_progress=False)
+    tokens = sum(map(len, scored["token_ids"][:]))
+    read = reads * sum(map(len, policy.encode_many(prompts["prompt"][:])))
+    ledger.sampled(policy.parameters, responses=len(scored), tokens=tokens, prompt_tokens=read)
+    ledger.read(reward_model.parameters, tokens + read)
+    ledger.held(2)
     return scored
-
-
-def _joined(first: Dataset, second: Dataset) -> Dataset:
-    from datasets import concatenate_datasets
-
-    return concatenate_datasets([first, second])
 
 
 # Rejection sampling, in rounds ----------------------------------------------------------------------------
@@ -223,15 +214,39 @@ def rejection_sampling(task: Task, rounds: int = 1, keep: Callable[[Dataset, int
 def _round(task: Task, number: int, limit: float, keep: Callable[[Dataset, int], Dataset]) -> Policy:
     """One round that may spend until `limit` is reached, what was spent before included."""
     ledger, config = task.ledger, task.finetune()
-    tuning = Tuning(lambda pool: [keep(pool, task.seed)], config.epochs, task.seconds_per_token)
-    pool = sample_within_budget(task, tuning, limit)
+    pool = _sample_within_budget(task, lambda pool: [keep(pool, task.seed)], config.epochs, limit)
     began = ledger.cpu_seconds
     kept = keep(pool, task.seed)
     out = task.out / str(number)
     tuned = finetuning.finetune(task.policy, kept, out, config=config, show_progress=False)
-    ledger.trained(task.policy.parameters, tokens_of(task.policy, kept) * config.epochs)
+    ledger.trained(task.policy.parameters, _tokens_of(task.policy, kept) * config.epochs)
     task.notes["tuning_seconds"] = task.notes.get("tuning_seconds", 0.0) + ledger.cpu_seconds - began
     return tuned
+
+
+def served(
+    policy: Policy,
+    reward_model: RewardModel,
+    prompts: Dataset,
+    config: SampleConfig,
+    *,
+    n: int = N,
+    ledger: Ledger | None = None,
+) -> Dataset:
+    """The best of n by reward, `config.n` times for each prompt, with gold; nothing is trained.
+
+    The rows are prompt-major; `ledger` counts what serving them costs.
+    """
+    ledger = ledger or Ledger()
+    drawn = dataclasses.replace(config, n=n * config.n)
+    with ledger:
+        scored = _scored(policy, reward_model, prompts, drawn, ledger, reads=config.n)
+    _, rewards, rows = tables.reward_matrix(scored)
+    groups = rows.reshape(len(rows), config.n, n)
+    # Of a tie the first, since the responses to a prompt are in no order.
+    first_best = rewards.reshape(groups.shape).argmax(axis=2, keepdims=True)
+    chosen = np.take_along_axis(groups, first_best, axis=2).ravel()
+    return with_gold(with_reference(None, tables.take(scored, chosen)))
 
 
 # The other road -------------------------------------------------------------------------------------------
@@ -239,24 +254,13 @@ def _round(task: Task, number: int, limit: float, keep: Callable[[Dataset, int],
 
 def dpo(task: Task) -> Policy:
     """DPO on the best against the worst of n, from one pool."""
-    config, ledger = task.finetune(), task.ledger
-    reference = FORWARD / TRAINING
-    with ledger:
-        tuning = Tuning(
-            lambda pool: best_and_worst(pool, seed=task.seed, show=False),
-            config.epochs + reference,
-            task.seconds_per_token,
+    config, passes = task.finetune(), task.finetune().epochs + FORWARD / TRAINING  # those of the reference
+    options = {"beta": task.setting["beta"], "config": config, "ledger": task.ledger, "show_progress": False}
+    with task.ledger:
+        pool = _sample_within_budget(
+            task, lambda pool: best_and_worst(pool, seed=task.seed, show=False), passes
         )
-        pool = sample_within_budget(task, tuning)
-        return rl.finetune_dpo(
-            task.policy,
-            pool,
-            task.out / "dpo",
-            beta=task.setting["beta"],
-            config=config,
-            ledger=ledger,
-            show_progress=False,
-        )
+        return rl.finetune_dpo(task.policy, pool, task.out / "dpo", **options)
 
 
 def online(kind: methods.Method, **shape: int) -> Callable[[Task], Policy]:
@@ -264,11 +268,12 @@ def online(kind: methods.Method, **shape: int) -> Callable[[Task], Policy]:
 
     def run(task: Task) -> Policy:
         ledger, out = task.ledger, task.out / "rl"
-        settings = {"steps": STEPS, "warmup_steps": WARMUP, "seed": task.seed} | shape | dict(task.setting)
+        settings = {"steps": _STEPS, "warmup_steps": _WARMUP, "seed": task.seed} | shape | dict(task.setting)
         if ledger.unit:
             settings |= {"budget": ledger.limit, "budget_unit": ledger.unit}
-        models, looks = (task.policy, task.reward_model), {"heldout": task.heldout, "show_progress": False}
-        tuned = rl.train(*models, task.prompts, kind, rl.Loop(**settings), out=out, **looks)
+        start, loop_settings = (task.policy, task.reward_model, task.prompts), rl.Loop(**settings)
+        options = {"heldout": task.heldout, "show_progress": False}
+        tuned = rl.train(*start, kind, loop_settings, out=out, **options)
         record = json.loads((out / "training.json").read_text(encoding="utf-8"))
         ledger.restore(record["ledger"])
         task.notes["draws"] = len(record["history"])
@@ -283,7 +288,7 @@ _EPOCHS = ("epochs", (3, 6))
 _PULL = ("kl_coefficient", (0.05, 0.2))
 _GROUPS = {"prompts_per_step": 16, "n": 4, "minibatch": 32}
 _SFT = {"middle": 5e-4, "second": _EPOCHS, "settings": (SampleConfig, FinetuneConfig)}
-_POOL = (finetuning, Tuning, tokens_of, sample_within_budget)
+_POOL = (finetuning, _tokens_of, _sample_within_budget)
 _LOOP = (loop, learner, rollouts, methods.Method, methods.averaged)
 _GRADIENT = (advantages.leave_one_out, losses.policy_gradient)
 _VALUES = (
@@ -340,22 +345,29 @@ ARMS = {arm.name: arm for arm in _ALL}
 
 # What a method asks of those who read it --------------------------------------------------------------------
 
-BARE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+_BARE = {
+    tokenize.COMMENT,
+    tokenize.NL,
+    tokenize.NEWLINE,
+    tokenize.INDENT,
+    tokenize.DEDENT,
+    tokenize.ENDMARKER,
+}
 
 
 def code_lines(parts: Iterable[Any]) -> int:
     """Lines of modules, classes and functions that hold code: no blank line, comment or docstring."""
-    return sum(code_lines_of(textwrap.dedent(inspect.getsource(part))) for part in parts)
+    return sum(_code_lines_of(textwrap.dedent(inspect.getsource(part))) for part in parts)
 
 
-def code_lines_of(source: str) -> int:
+def _code_lines_of(source: str) -> int:
     r"""Lines of a source text that hold code.
 
-    >>> code_lines_of('def f():\n    "Say it."\n\n    # why\n    return (1,\n            2)\n')
+    >>> _code_lines_of('def f():\n    "Say it."\n\n    # why\n    return (1,\n            2)\n')
     3
     """
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    lines = {at for t in tokens if t.type not in BARE for at in range(t.start[0], t.end[0] + 1)}
+    lines = {line for t in tokens if t.type not in _BARE for line in range(t.start[0], t.end[0] + 1)}
     for node in ast.walk(ast.parse(source)):
         if (
             isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))

@@ -112,23 +112,21 @@ class Arena:
 
 def judged(policy: Policy, seed: int, n: int, prompts: int) -> dict[str, Any]:
     """What `Arena.judge` says, on this many prompts."""
-    from rslib import theory
-    from rslib.sampling import sample
-    from rslib.scoring import score
-    from rslib.selection import select
-    from rslib.stages import with_gold, with_reference
+    from rslib import arena as arms
+    from rslib import stages, theory
+    from rslib.config import SampleConfig
 
-    pool = sample(policy, judging_prompts(prompts), n=n, seed=10_007 + seed, show_progress=False)
-    rows = score(judge(), pool, show_progress=False)
+    heldout, config = judging_prompts(prompts), SampleConfig(n=1, seed=10_007 + seed)
     if n > 1:
-        rows = select(rows, "best_of_n", seed=seed)
-    same = n > 1 or policy.fingerprint() == base_policy().fingerprint()
-    rows = with_gold(with_reference(None if same else base_policy(), rows))
-    kl = np.subtract(rows["logprob"][:], rows["reference_logprob"][:]).mean()
+        rows, kl = arms.served(policy, judge(), heldout, config, n=n), theory.kl_of_best_of_n(n)
+    else:
+        same = policy.fingerprint() == base_policy().fingerprint()
+        rows = stages.judged(policy, heldout, judge(), config, reference=policy if same else base_policy())
+        kl = np.subtract(rows["logprob"][:], rows["reference_logprob"][:]).mean()
     return {
         "gold": [float(value) for value in rows["gold"][:]],
         "reward": [float(value) for value in rows["reward"][:]],
-        "kl": float(theory.kl_of_best_of_n(n) if n > 1 else kl),
+        "kl": float(kl),
     }
 
 

@@ -27,25 +27,23 @@ if TYPE_CHECKING:
 
     from rslib.models import Policy
 
-DEFAULT_BETA = 0.1
-"""The strength of the pull to the reference that the paper uses most."""
-
 
 def finetune_dpo(
     policy: Policy,
     scored: Dataset,
     out: str | Path,
     *,
-    beta: float = DEFAULT_BETA,
+    beta: float = 0.1,
     config: FinetuneConfig | None = None,
     ledger: Ledger | None = None,
     show_progress: bool = True,
 ) -> Policy:
     """A copy of `policy`, tuned on each prompt's best against its worst response, written to folder `out`.
 
-    `scored`: a pool with several responses a prompt; `policy` is the reference. Prompts whose rewards are all
-    equal are left out and counted in a printed line. Batches hold pairs: `config.batch_tokens` counts the
-    tokens of both responses. Source: `losses.dpo`.
+    `scored`: a pool with several responses a prompt; `policy` is the reference, and `beta` the strength of
+    the pull to it (0.1 is what the paper uses most). Prompts whose rewards are all equal are left out and
+    counted in a printed line. Batches hold pairs: `config.batch_tokens` counts the tokens of both responses.
+    Source: `losses.dpo`.
     Raises ConfigError for a beta that is not positive, DataError when no pair is left, and as `finetune`.
     """
     require(beta > 0, f"beta is {beta}", "finetune_dpo", "Use a number > 0, such as 0.1.")

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from rslib.config import FinetuneConfig
 from rslib.finetuning import TokenRow, pad_right, target_mask, trainable_copy
-from rslib.ledger import Ledger
 from rslib.models import Policy, hidden_states
-from rslib.optimization import Objective, Optimizer
+from rslib.optimization import Optimizer
 from rslib.rl.rollouts import Rollouts, measure, response_logprobs
 
 
@@ -85,21 +84,6 @@ class Learner:
         return measure(
             partial(self.value_model, pad_id=self.policy.pad_id), rollouts.rows, rollouts.mask, self.dtype
         )
-
-    def step(self, objective: Objective, rows: list[int]) -> float:
-        """One optimizer step; the loss before it."""
-        return self.optimizer.step(objective, rows)
-
-    def count_read(self, ledger: Ledger, rollouts: Rollouts) -> None:
-        """Count the passes without gradient that rollouts cost beside sampling and scoring."""
-        tokens, values = rollouts.tokens(), self.value_model is not None
-        ledger.read(self.policy.parameters, (2 + values) * tokens)
-        ledger.held(3 + values)
-
-    def count_trained(self, ledger: Ledger, rollouts: Rollouts, rows: Sequence[int]) -> None:
-        """Count one optimizer step."""
-        tokens = sum(len(rollouts.rows[i].ids) for i in rows)
-        ledger.trained(self.policy.parameters * len(self.trained), tokens)
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on."""

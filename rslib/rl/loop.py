@@ -14,7 +14,7 @@ import math
 import pickle
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 _STEP_SEEDS = 1_000_003
 """Distance between the sampling seeds of two runs; every step has its own in between."""
-HELDOUT_SAMPLES, HELDOUT_SEED = 2, 2_000_003
+_HELDOUT_SAMPLES, _HELDOUT_SEED = 2, 2_000_003
 """Responses to each held-out prompt, and their seed: kept apart from those of training and of evaluations."""
 
 
@@ -52,27 +52,21 @@ HELDOUT_SAMPLES, HELDOUT_SEED = 2, 2_000_003
 class Loop:
     """What all methods have in common. KL is in nats per response, rewards are in standard deviations."""
 
-    steps: int = field(default=16, metadata={"help": "each samples rollouts from the newest policy"})
-    prompts_per_step: int = field(default=32, metadata={"help": "prompts of one step"})
-    n: int = field(default=4, metadata={"help": "responses to each of them"})
-    epochs: int = field(default=1, metadata={"help": "passes over the rollouts of a step"})
-    minibatch: int = field(default=32, metadata={"help": "responses in one optimizer step"})
-    learning_rate: float | None = field(
-        default=None, metadata={"help": "None: 2e-4 for a policy below 10 M parameters, else 1e-6"}
-    )
-    warmup_steps: int = field(default=10, metadata={"help": "optimizer steps of warm-up"})
-    kl_coefficient: float = field(default=0.1, metadata={"help": "reward that one nat of KL costs"})
-    missing_eos_penalty: float = field(default=1.0, metadata={"help": "taken off a response that was cut"})
-    normalise_rewards: bool = field(
-        default=True, metadata={"help": "by mean and standard deviation of the first step"}
-    )
-    max_kl: float | None = field(default=None, metadata={"help": "stop when the KL of a step is above this"})
-    check_every: int = field(
-        default=0, metadata={"help": "steps between evaluations on held-out prompts; 0: none"}
-    )
-    budget: float | None = field(default=None, metadata={"help": "stop at the step that ends nearest to it"})
-    budget_unit: str = field(default="responses", metadata={"help": "what is counted: see ledger.UNITS"})
-    seed: int = field(default=0, metadata={"help": "prompts, responses and minibatches derive theirs"})
+    steps: int = 16  # each samples rollouts from the newest policy
+    prompts_per_step: int = 32
+    n: int = 4  # responses to each prompt of a step
+    epochs: int = 1  # passes over the rollouts of a step
+    minibatch: int = 32  # responses in one optimizer step
+    learning_rate: float | None = None  # None: 2e-4 for a policy below 10 M parameters, else 1e-6
+    warmup_steps: int = 10  # optimizer steps of warm-up
+    kl_coefficient: float = 0.1  # reward that one nat of KL costs
+    missing_eos_penalty: float = 1.0  # taken off a response that was cut
+    normalise_rewards: bool = True  # by mean and standard deviation of the first step
+    max_kl: float | None = None  # stop when the KL of a step is above this
+    check_every: int = 0  # steps between evaluations on held-out prompts; 0: none
+    budget: float | None = None  # stop at the step that ends nearest to it
+    budget_unit: str = "responses"  # what is counted: see `ledger.UNITS`
+    seed: int = 0  # prompts, responses and minibatches derive theirs
 
     def __post_init__(self) -> None:
         for name in ("steps", "prompts_per_step", "n", "epochs", "minibatch"):
@@ -120,9 +114,9 @@ def train(
     """
     loop = loop or Loop()
     _check(loop, prompts, heldout)
-    run = _Run(policy, reward_model, prompts, method, loop, heldout, State.of(out))
+    run = _Run(policy, reward_model, prompts, method, loop, heldout, state_path(out))
     tuned = tuned_once("rl", policy, run.facts(), lambda: _trained(run, show_progress), Path(out))
-    run.state.discard()
+    run.state.unlink(missing_ok=True)  # the result is written
     return tuned
 
 
@@ -158,7 +152,7 @@ class _Run:
         method: Method,
         loop: Loop,
         heldout: Dataset | None,
-        state: State,
+        state: Path,
     ) -> None:
         self.start, self.reward_model, self.prompts = start, reward_model, prompts
         self.method, self.loop, self.state = method, loop, state
@@ -166,7 +160,7 @@ class _Run:
         steps = loop.steps * loop.epochs * math.ceil(loop.prompts_per_step * loop.n / loop.minibatch)
         config = loop.optimizer(start.parameters)
         self.learner = Learner(start, config, steps, with_values=method.needs_values)
-        self.stopping = EarlyStopping(heldout, reward_model, loop.seed) if loop.check_every else None
+        self.stopping = _EarlyStopping(heldout, reward_model, loop.seed) if loop.check_every else None
         self.step, self.why = 0, f"all {loop.steps} steps done"
         # Mean and standard deviation of the first step's rewards; the later ones are measured by them too, so
         # that a reward that rises is seen to rise.
@@ -243,16 +237,18 @@ class _Run:
         # The log-probabilities are measured with the weights that are trained (`master`), in the training
         # pass: those of the sampler may differ in rounding, and every ratio would start off 1.
         rollouts = Rollouts.of(learner.master, self.start, scored, loop.n, rewards)
-        self.count_sampled(rollouts)
+        self.count(rollouts)
         return rollouts
 
-    def count_sampled(self, rollouts: Rollouts) -> None:
+    def count(self, rollouts: Rollouts) -> None:
         """Count what the rollouts cost: sampling, scoring, and the passes that measure log-probabilities."""
         tokens, prompt_tokens = int(rollouts.mask.sum()), rollouts.prompt_tokens()
         counts = {"responses": len(rollouts.rows), "tokens": tokens, "prompt_tokens": prompt_tokens}
-        self.ledger.sampled(self.learner.policy.parameters, **counts)
+        parameters, values = self.learner.policy.parameters, self.learner.value_model is not None
+        self.ledger.sampled(parameters, **counts)
         self.ledger.read(self.reward_model.parameters, tokens + prompt_tokens)
-        self.learner.count_read(self.ledger, rollouts)
+        self.ledger.read(parameters, (2 + values) * rollouts.tokens())
+        self.ledger.held(3 + values)
 
     def step_prompts(self) -> Dataset:
         """The prompts of this step: each pass over them in an order of its own."""
@@ -264,10 +260,10 @@ class _Run:
     def train(self, rollouts: Rollouts) -> list[float]:
         """The losses of the optimizer steps on these rollouts."""
         objective = self.method.objective(self.learner, rollouts, self.loop.kl_coefficient)
-        losses = []
+        losses, parameters = [], self.learner.policy.parameters * len(self.learner.trained)
         for rows in self.minibatches(self.method.rows(rollouts)):
-            losses.append(self.learner.step(objective, rows))
-            self.learner.count_trained(self.ledger, rollouts, rows)
+            losses.append(self.learner.optimizer.step(objective, rows))
+            self.ledger.trained(parameters, rollouts.tokens(rows))
         return losses
 
     def minibatches(self, rows: list[int]) -> Iterator[list[int]]:
@@ -300,11 +296,11 @@ class _Run:
         content = {name: getattr(self, name) for name in ("step", "scale", "history")}
         content |= {"ledger": self.ledger.to_dict(), "learner": self.learner.state()}
         content["stopping"] = self.stopping.state() if self.stopping is not None else None
-        self.state.write(self.key(), content)
+        _write_state(self.state, self.key(), content)
 
     def restore(self) -> None:
         """Go on where an earlier call was stopped, if it was; else evaluate the start."""
-        content = self.state.read(self.key())
+        content = _read_state(self.state, self.key())
         if content is None:
             if self.stopping is not None:
                 self.stopping.evaluate(self.learner.policy, self.learner.model)
@@ -340,7 +336,7 @@ def shaped(raw: np.ndarray, cut: np.ndarray, scale: tuple[float, float], loop: L
     return (raw - mean) / sd - loop.missing_eos_penalty * cut
 
 
-class EarlyStopping:
+class _EarlyStopping:
     """Mean gold of each evaluation on held-out prompts, the best weights, and whether it has clearly fallen.
 
     The reward stands in where no gold is known. `fell`: below the best by more than its 95 % interval.
@@ -348,7 +344,7 @@ class EarlyStopping:
 
     def __init__(self, heldout: Dataset, reward_model: RewardModel, seed: int) -> None:
         self.heldout, self.reward_model = heldout, reward_model
-        self.config = SampleConfig(n=HELDOUT_SAMPLES, seed=HELDOUT_SEED + seed)
+        self.config = SampleConfig(n=_HELDOUT_SAMPLES, seed=_HELDOUT_SEED + seed)
         self.means: list[float] = []
         self.best: dict[str, torch.Tensor] | None = None
         self.best_table: Dataset | None = None
@@ -378,42 +374,36 @@ class EarlyStopping:
         self.best_table = Dataset.from_dict(state["table"]) if state["table"] is not None else None
 
 
-@dataclass(frozen=True)
-class State:
-    """The state of a run between two steps: the file `.NAME.state` beside the run's folder NAME."""
+# The state of a run between two steps ----------------------------------------------------------------------
 
-    path: Path
 
-    @classmethod
-    def of(cls, out: str | Path) -> State:
-        """The state that belongs to a run's folder."""
-        target = Path(out).expanduser().resolve()
-        return cls(target.with_name(f".{target.name}.state"))
+def state_path(out: str | Path) -> Path:
+    """The file `.NAME.state` beside the folder NAME of a run: what the next call goes on from."""
+    target = Path(out).expanduser().resolve()
+    return target.with_name(f".{target.name}.state")
 
-    def write(self, key: dict[str, Any], content: dict[str, Any]) -> None:
-        """Replace the file, whole or not at all. Raises StoreError when the disk refuses."""
-        make_folder(self.path.parent)
-        buffer = io.BytesIO()
-        torch.save({"key": _state_key(key), "content": content}, buffer)
-        atomic_write(self.path, buffer.getvalue())
 
-    def read(self, key: dict[str, Any]) -> dict[str, Any] | None:
-        """What the last step left, or None. Raises StoreError for another run's state or a damaged file."""
-        if not self.path.exists():
-            return None
-        fix = "Delete it to begin anew, or choose another folder."
-        try:
-            state = torch.load(self.path, weights_only=True)
-        except (pickle.UnpicklingError, zipfile.BadZipFile, EOFError, RuntimeError, KeyError) as error:
-            raise StoreError("this state cannot be read", where=str(self.path), fix=fix) from error
-        if state["key"] != _state_key(key):
-            what = "a run with other settings, or of another version of rslib, left its state here"
-            raise StoreError(what, where=str(self.path), fix=fix)
-        return state["content"]
+def _write_state(path: Path, key: dict[str, Any], content: dict[str, Any]) -> None:
+    """Replace the file, whole or not at all. Raises StoreError when the disk refuses."""
+    make_folder(path.parent)
+    buffer = io.BytesIO()
+    torch.save({"key": _state_key(key), "content": content}, buffer)
+    atomic_write(path, buffer.getvalue())
 
-    def discard(self) -> None:
-        """Delete the file, now that the result is written."""
-        self.path.unlink(missing_ok=True)
+
+def _read_state(path: Path, key: dict[str, Any]) -> dict[str, Any] | None:
+    """What the last step left, or None. Raises StoreError for another run's state or a damaged file."""
+    if not path.exists():
+        return None
+    fix = "Delete it to begin anew, or choose another folder."
+    try:
+        state = torch.load(path, weights_only=True)
+    except (pickle.UnpicklingError, zipfile.BadZipFile, EOFError, RuntimeError, KeyError) as error:
+        raise StoreError("this state cannot be read", where=str(path), fix=fix) from error
+    if state["key"] != _state_key(key):
+        what = "a run with other settings, or of another version of rslib, left its state here"
+        raise StoreError(what, where=str(path), fix=fix)
+    return state["content"]
 
 
 def _state_key(key: dict[str, Any]) -> str:

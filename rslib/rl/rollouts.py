@@ -65,9 +65,9 @@ class Rollouts:
         """Rewards (M, n)."""
         return self.rewards.view(-1, self.n)
 
-    def tokens(self) -> int:
-        """Tokens of all rows, prompts included."""
-        return sum(len(row.ids) for row in self.rows)
+    def tokens(self, rows: Sequence[int] | None = None) -> int:
+        """Tokens of some rows (None: of all), prompts included."""
+        return sum(len(self.rows[i].ids) for i in (range(len(self.rows)) if rows is None else rows))
 
     def prompt_tokens(self) -> int:
         """Tokens of the prompts, each prompt once."""

@@ -13,15 +13,12 @@ import numpy as np
 import torch
 
 from rslib import tables, theory
-from rslib.arena import ARMS, N, Task, training_prompts
+from rslib.arena import ARMS, N, Task, served, training_prompts
 from rslib.config import EvaluateConfig, SampleConfig
 from rslib.ledger import Ledger
 from rslib.models import Policy, RewardModel, load_policy, load_reward_model
 from rslib.prompts import EMBEDDED, load_prompts
-from rslib.sampling import sample
-from rslib.scoring import score
-from rslib.selection import select
-from rslib.stages import judged, with_gold, with_reference
+from rslib.stages import judged
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -116,36 +113,17 @@ def _evaluated(
     table = load_prompts(EMBEDDED, trial.split, trial.prompts)
     config = SampleConfig(n=trial.samples, seed=EvaluateConfig().seed + trial.seed)
     if trial.arm == "best_of_n":
-        served = _served(start, reward_model, table, config, ledger)
-        rows = per_prompt(with_gold(with_reference(None, served)), trial.samples)
+        table = served(start, reward_model, table, config, ledger=ledger)
+        rows = per_prompt(table, trial.samples)
         rows["kl"] = np.full(trial.prompts, theory.kl_of_best_of_n(N))
     else:
-        rows = per_prompt(judged(tuned, table, reward_model, config, reference=start), trial.samples)
+        table = judged(tuned, table, reward_model, config, reference=start)
+        rows = per_prompt(table, trial.samples)
     return {
         "means": {name: _mean(values) for name, values in rows.items()},
         "gold": [round(float(value), 4) for value in rows["gold"]],
         "proxy": [round(float(value), 4) for value in rows["proxy"]],
     }
-
-
-def _served(
-    policy: Policy, reward_model: RewardModel, prompts: Dataset, config: SampleConfig, ledger: Ledger
-) -> Dataset:
-    """The best of N by reward, `config.n` times for each prompt; the ledger counts what serving costs."""
-    with ledger:
-        pool = sample(policy, prompts, n=N * config.n, seed=config.seed, show_progress=False)
-        scored = score(reward_model, pool, show_progress=False)
-    tokens = sum(map(len, scored["token_ids"][:]))
-    read = config.n * sum(map(len, policy.encode_many(prompts["prompt"][:])))
-    ledger.sampled(policy.parameters, responses=len(scored), tokens=tokens, prompt_tokens=read)
-    ledger.read(reward_model.parameters, tokens + read)
-    ledger.held(2)
-    turn = np.array(scored["sample_id"][:]) // N
-    turns = [tables.take(scored, np.flatnonzero(turn == number)) for number in range(config.n)]
-    best = [select(table, "best_of_n", seed=config.seed) for table in turns]
-    chosen = {key for table in best for key in zip(table["prompt_id"], table["sample_id"], strict=True)}
-    keys = zip(scored["prompt_id"][:], scored["sample_id"][:], strict=True)
-    return tables.take(scored, [row for row, key in enumerate(keys) if key in chosen])
 
 
 def per_prompt(table: Dataset, samples: int) -> dict[str, np.ndarray]:

@@ -15,10 +15,10 @@ from autograder.work import Work
 
 @pytest.mark.parametrize("seed", range(20))
 def test_on_every_draw_some_panel_tells_each_wrong_rule_from_the_right_one(seed):
-    panels = nb04_5._panels(np.random.default_rng(seed))
-    ideas = [nb04_5._rule_ideas(panel) for panel in panels]
-    for k in range(len(ideas[0])):
-        assert any(row[k].value != nb04_5.rule(panel) for row, panel in zip(ideas, panels, strict=True))
+    panels = nb04_5.panels(np.random.default_rng(seed))
+    readings = [nb04_5.slips(panel) for panel in panels]
+    for name in readings[0]:
+        assert any(row[name] != nb04_5.rule(panel) for row, panel in zip(readings, panels, strict=True))
 
 
 @pytest.mark.parametrize("seed", range(20))

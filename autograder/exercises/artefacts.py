@@ -5,7 +5,7 @@ A grader and its experiment measure with the same code. A check that several exe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from autograder.handouts.models import base_policy, judge
 from autograder.work import Work
 from rslib import evaluation, tables
 from rslib.errors import RSError
+from rslib.intervals import verdict
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -88,6 +89,16 @@ def judged(policy: Policy, prompts: Dataset, seed: int) -> Dataset:
     return stages.judged(policy, prompts, judge(), config, reference=None if itself else base_policy())
 
 
+def judged_arms(
+    work: Work, rng: np.random.Generator, policies: Mapping[str, Policy], prompts: int = HIDDEN_PROMPTS
+) -> dict[str, Dataset]:
+    """Judged responses of the base policy (as "base") and of these to hidden prompts, alike for a class."""
+    rng = work.class_rng(rng, "held out")
+    table = tables.take(hidden_prompts(rng), range(prompts))
+    seed = int(rng.integers(2**31))
+    return {arm: judged(policy, table, seed) for arm, policy in ({"base": base_policy()} | policies).items()}
+
+
 def gain(first: Dataset, second: Dataset, column: str) -> float:
     """Mean difference of two judged tables, paired by prompt."""
     return float(evaluation.compare(first, second, column)["difference"])
@@ -113,18 +124,22 @@ def own_rows(before: Policy, after: Policy, kept: Dataset, pool: Dataset) -> flo
 
 def neighbours(kept: Dataset, pool: Dataset) -> np.ndarray:
     """Rows of the pool, `(pairs, 2)`: a kept one, and the finished one nearest to it in reward, each once."""
-    chosen = set(zip(kept["prompt_id"][:], kept["sample_id"][:], strict=True))
-    ids = list(zip(pool["prompt_id"][:], pool["sample_id"][:], strict=True))
+    chosen, ids = set(row_ids(kept)), row_ids(pool)
     texts, rewards = pool["response"][:], tables.reward_column(pool)
     finished, pairs = tables.finish_reasons(pool) == "eos", []
     for rows in tables.groups(pool).values():
-        mine = [row for row in rows if ids[row] in chosen]
-        said = {texts[row] for row in mine}
-        others = [row for row in rows if finished[row] and texts[row] not in said]
-        for row in mine[: len(others)]:
+        kept_rows = [row for row in rows if ids[row] in chosen]
+        kept_texts = {texts[row] for row in kept_rows}
+        others = [row for row in rows if finished[row] and texts[row] not in kept_texts]
+        for row in kept_rows[: len(others)]:
             pairs.append((row, min(others, key=lambda other, row=row: abs(rewards[other] - rewards[row]))))
             others.remove(pairs[-1][1])
     return np.array(pairs, dtype=int).reshape(-1, 2)
+
+
+def row_ids(table: Dataset) -> list[tuple[str, int]]:
+    """What names each row: (prompt_id, sample_id)."""
+    return list(zip(table["prompt_id"][:], table["sample_id"][:], strict=True))
 
 
 # Pools ----------------------------------------------------------------------------------------------------
@@ -166,20 +181,13 @@ def check_rescored(pool: Dataset, rng: np.random.Generator) -> None:
     stored = tables.reward_column(rows)
     again = tables.reward_column(score(judge(), rows, show_progress=False))
     off = int((abs(stored - again) > 1e-2).sum())
-    if not off:
-        return
-    ideas = (
-        (abs(stored + again).max() < 1e-2, "F03", "Every stored reward has the wrong sign."),
-        (
-            np.isclose(stored[:, None], again[None], atol=1e-2).any(axis=1).mean() > 0.8,
-            "F09",
-            "The stored rewards occur, but on other rows: they were moved after scoring.",
-        ),
-    )
-    for held, idea, message in ideas:
-        require(not held, RESCORE, message, idea=idea, got=f"{off} of {len(rows)} rows differ")
-    message = "Scored again by the reward model `tiny`, these rows get other rewards."
-    require(False, RESCORE, message, idea="F50", got=f"{off} of {len(rows)} rows differ")
+    elsewhere = np.isclose(stored[:, None], again[None], atol=1e-2).any(axis=1).mean()
+    idea, message = "F50", "Scored again by the reward model `tiny`, these rows get other rewards."
+    if abs(stored + again).max() < 1e-2:
+        idea, message = "F03", "Every stored reward has the wrong sign."
+    elif elsewhere > 0.8:
+        idea, message = "F09", "The stored rewards occur, but on other rows: they were moved after scoring."
+    require(not off, RESCORE, message, idea=idea, got=f"{off} of {len(rows)} rows differ")
 
 
 def some_rows(pool: Dataset, rng: np.random.Generator) -> Dataset:
@@ -218,36 +226,78 @@ def loaded(work: Work, path: Any, name: str) -> Policy:
         raise CheckFailed(FORM, message, idea="F01", got=str(path)) from None
 
 
+def tuned_policies(work: Work, arms: Sequence[str]) -> dict[str, Policy]:
+    """The policies whose folders the learner's `tuned` names, by arm."""
+    folders = work.value("tuned", dict)
+    for arm in arms:
+        require(arm in folders, FORM, f"`tuned` has no entry {arm!r}.", got=short(list(folders)))
+    return {arm: loaded(work, folders[arm], f"tuned[{arm!r}]") for arm in arms}
+
+
+def check_changed(policies: Mapping[str, Policy]) -> None:
+    """No policy has the weights of the base policy, or of another."""
+    names = {base_policy().fingerprint(): "base"}
+    for name, policy in policies.items():
+        twin = names.setdefault(policy.fingerprint(), name)
+        message = (
+            f"The policies {name!r} and {twin!r} have the very same weights: nothing was tuned between, the "
+            "optimiser got another model, or the wrong folder is named."
+        )
+        require(twin == name, HASH, message, idea="F01")
+
+
 def check_own_rows(before: Policy, after: Policy, kept: Dataset, pool: Dataset, name: str) -> None:
     """The tuning made the kept rows more likely than others of the same reward."""
-    rows = set(zip(pool["prompt_id"][:], pool["sample_id"][:], strict=True))
-    inside = rows.issuperset(zip(kept["prompt_id"][:], kept["sample_id"][:], strict=True))
+    inside = set(row_ids(pool)).issuperset(row_ids(kept))
     require(inside, SUBSET, f"Rows that `{name}` should have learned are not in the pool.", idea="F27")
     if not len(neighbours(kept, pool)):
         return  # everything was kept, so there is nothing to tell it from
-    found = own_rows(before, after, kept, pool)
+    learned = own_rows(before, after, kept, pool)
     message = (
         f"`{name}` did not learn the rows that were kept for it: they became no more likely than others of "
         "the same reward. It was tuned on other rows, or another folder is named."
     )
-    got = f"{found:+.1f} nats per response"
-    require(found >= threshold("4.3", "own_rows"), OWN_ROWS, message, idea="F18", got=got)
+    got = f"{learned:+.1f} nats per response"
+    require(learned >= threshold("4.3", "own_rows"), OWN_ROWS, message, idea="F18", got=got)
 
 
 # Comparisons ----------------------------------------------------------------------------------------------
 
 
-def check_evidence(name: str, said: Any, ours: Mapping[str, Any]) -> None:
+def check_evidence(name: str, comparison: Any, ours: Mapping[str, Any]) -> None:
     """A comparison that is handed in agrees with a new measurement, and its interval has its width."""
-    require(isinstance(said, Mapping), FORM, f"`evidence` has no comparison {name!r}.", got=short(said))
-    numbers = [said.get(key) for key in ("difference", "low", "high")]
-    plain = all(isinstance(v, int | float | np.number) and np.isfinite(v) for v in numbers)
-    require(plain, INTERVAL, f"{name}: difference, low and high are asked for.", idea="F34", got=short(said))
-    difference, low, high = map(float, numbers)
+    known = isinstance(comparison, Mapping)
+    require(known, FORM, f"`evidence` has no comparison {name!r}.", got=short(comparison))
+    difference, low, high = ends_of(comparison, f"{name}: difference, low and high are asked for.")
     width, got = float(ours["high"] - ours["low"]), f"{difference:+.2f} [{low:+.2f}, {high:+.2f}]"
     fits = low < difference < high and width / 4 < high - low < width * 3
     message = f"{name}: an interval lies around its difference, and has the width that the prompts give it."
     require(fits, INTERVAL, message, idea="F34", got=got)
-    allowed = 5 * np.hypot(ours["standard_error"], (high - low) / 4)
     message = f"{name}: your policies, measured again, differ by another amount."
-    require(abs(difference - ours["difference"]) <= allowed, AGREES, message, idea="F50", got=got)
+    require(is_near(difference, high - low, ours), AGREES, message, idea="F50", got=got)
+
+
+def ends_of(comparison: Mapping[str, Any], message: str) -> tuple[float, float, float]:
+    """Difference, low and high of a comparison. CheckFailed with the message where one is no number."""
+    values = [comparison.get(key) for key in ("difference", "low", "high")]
+    plain = all(isinstance(value, int | float | np.number) and np.isfinite(value) for value in values)
+    require(plain, INTERVAL, message, idea="F34", got=short(dict(comparison)))
+    difference, low, high = map(float, values)
+    return difference, low, high
+
+
+def is_near(difference: float, width: float, ours: Mapping[str, Any]) -> bool:
+    """Whether two measurements, whose standard errors are known, differ by less than five of the errors."""
+    allowed = 5 * np.hypot(ours["standard_error"], width / 4)
+    return bool(abs(difference - ours["difference"]) <= allowed)
+
+
+def check_claims(
+    comparisons: Mapping[str, tuple[str, str, str]], arms: Mapping[str, Dataset], evidence: Any, claims: Any
+) -> None:
+    """Each comparison (first arm, second arm, column) has its evidence, and the claim says what that says."""
+    for name, (first, second, column) in comparisons.items():
+        check_evidence(name, evidence.get(name), evaluation.compare(arms[first], arms[second], column))
+        message = f"{name}: the interval of your evidence says something else than the claim."
+        right = claims.get(name) == verdict(evidence[name])
+        require(right, CLAIMS, message, idea="F34", got=short(claims.get(name)))

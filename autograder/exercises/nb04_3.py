@@ -12,18 +12,20 @@ from autograder.exercise import CheckFailed, Exercise, Part, require, short
 from autograder.exercises.artefacts import (
     AGREES,
     FORM,
-    HASH,
     INTERVAL,
     SUBSET,
+    check_changed,
     check_own_rows,
     check_pool,
     check_rescored,
+    ends_of,
     gain,
-    hidden_prompts,
-    judged,
-    loaded,
+    is_near,
+    judged_arms,
     off_by,
+    row_ids,
     some_rows,
+    tuned_policies,
 )
 from autograder.handouts.models import base_policy, judge
 from autograder.work import Work
@@ -32,8 +34,6 @@ from rslib.errors import RSError
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-    from rslib.models import Policy
 
 N = 16
 FEWEST_PROMPTS = 96
@@ -51,23 +51,21 @@ OVER_RANDOM = "tuning on the best beats the random pick"
 # What was kept --------------------------------------------------------------------------------------------
 
 
-def _table(work: Work, name: str, key: str = "") -> Dataset:
-    found = work.object(name)
-    if key:
-        known = isinstance(found, Mapping) and key in found
-        require(known, FORM, f"`{name}` has no entry {key!r}.", got=short(list(found) if known else found))
-        found = found[key]
+def _table(work: Work, name: str, arm: str = "") -> Dataset:
+    table, label = work.object(name), f"`{name}`{f'[{arm!r}]' if arm else ''}"
+    if arm:
+        known = isinstance(table, Mapping) and arm in table
+        require(known, FORM, f"`{name}` has no entry {arm!r}.", got=short(list(table) if known else table))
+        table = table[arm]
     try:
-        tables.check_scored(found)
+        tables.check_scored(table)
     except (RSError, AttributeError, TypeError) as error:
-        told = f"`{name}`{f'[{key!r}]' if key else ''} is not a scored table: {error}"
-        raise CheckFailed(FORM, told) from None
-    return found
+        raise CheckFailed(FORM, f"{label} is not a scored table: {error}") from None
+    return table
 
 
 def _rows(table: Dataset) -> dict[tuple[str, int], tuple[str, float]]:
-    columns = (table[name][:] for name in ("prompt_id", "sample_id", "response", "reward"))
-    return {(p, s): (text, reward) for p, s, text, reward in zip(*columns, strict=True)}
+    return dict(zip(row_ids(table), zip(table["response"][:], table["reward"][:], strict=True), strict=True))
 
 
 def _check_drawn(pool: Dataset, rng: np.random.Generator) -> None:
@@ -93,35 +91,27 @@ def _check_subset(arm: str, kept: Dataset, pool: Mapping[tuple[str, int], tuple[
     require(len(rows) == len(kept), SUBSET, f"kept[{arm!r}] has rows that stand twice.", idea="F27")
 
 
-def check_best(kept: Dataset, pool: Dataset, check: str = IS_BEST) -> None:
+def _check_best(kept: Dataset, pool: Dataset) -> None:
     """One finished response per prompt, with the highest reward among the finished ones."""
-    keys = list(zip(pool["prompt_id"][:], pool["sample_id"][:], strict=True))
-    rewards = tables.reward_column(pool)
-    finished = tables.finish_reasons(pool) == "eos"
-    place = {key: row for row, key in enumerate(keys)}
-    chosen = [place[key] for key in zip(kept["prompt_id"][:], kept["sample_id"][:], strict=True)]
-    groups = tables.groups(pool)
-    usable = {prompt: rows[finished[rows]] for prompt, rows in groups.items() if finished[rows].any()}
+    rewards, finished = tables.reward_column(pool), tables.finish_reasons(pool) == "eos"
+    usable = {prompt: rows[finished[rows]] for prompt, rows in tables.groups(pool).items()}
+    usable = {prompt: rewards[rows] for prompt, rows in usable.items() if len(rows)}
+    row_of = {row_id: row for row, row_id in enumerate(row_ids(pool))}
+    chosen = [row_of[row_id] for row_id in row_ids(kept)]
     got = f"{len(chosen)} rows for {len(usable)} prompts"
-    whole = len(chosen) == len(usable) and len(set(kept["prompt_id"][:])) == len(usable)
+    whole = len(chosen) == len(usable) == len(set(kept["prompt_id"][:]))
     message = "One response of each prompt is asked for; some prompts have several and others none."
-    require(whole, check, message, idea="F02" if len(chosen) == len(pool) else "F29", got=got)
-    require(finished[chosen].all(), check, "A response that was cut is among the best.", idea="F25", got=got)
-    _check_highest(np.array(chosen), rewards, usable, keys, check)
-
-
-def _check_highest(
-    chosen: np.ndarray, rewards: np.ndarray, usable: Mapping[str, np.ndarray], keys: list, check: str
-) -> None:
-    highest = {prompt: rewards[rows].max() for prompt, rows in usable.items()}
-    lowest = {prompt: rewards[rows].min() for prompt, rows in usable.items()}
-    prompts = [keys[row][0] for row in chosen]
-    top = np.mean([rewards[row] == highest[p] for row, p in zip(chosen, prompts, strict=True)])
-    low = np.mean([rewards[row] == lowest[p] for row, p in zip(chosen, prompts, strict=True)])
+    require(whole, IS_BEST, message, idea="F02" if len(chosen) == len(pool) else "F29", got=got)
+    message = "A response that was cut is among the best."
+    require(finished[chosen].all(), IS_BEST, message, idea="F25", got=got)
+    of_prompt = [usable[prompt] for prompt in kept["prompt_id"][:]]
+    top = np.mean([rewards[row] == others.max() for row, others in zip(chosen, of_prompt, strict=True)])
+    low = np.mean([rewards[row] == others.min() for row, others in zip(chosen, of_prompt, strict=True)])
     got = f"the highest reward in {top:.0%} of prompts"
-    require(low < 0.9, check, "These are the worst of each prompt: the sign is wrong.", idea="F03", got=got)
+    message = "These are the worst of each prompt: the sign is wrong."
+    require(low < 0.9, IS_BEST, message, idea="F03", got=got)
     message = "The kept rows are not the highest of their prompts: does the choice look at the rewards?"
-    require(top == 1, check, message, idea="F04", got=got)
+    require(top == 1, IS_BEST, message, idea="F04", got=got)
 
 
 def _check_random(kept: Dataset, pool: Dataset, best: Dataset) -> None:
@@ -151,7 +141,7 @@ def grade_kept(work: Work, rng: np.random.Generator) -> None:
     rows = _rows(pool)
     for arm, table in kept.items():
         _check_subset(arm, table, rows)
-    check_best(kept["best"], pool)
+    _check_best(kept["best"], pool)
     _check_random(kept["random"], pool, kept["best"])
     finished = int((tables.finish_reasons(pool) == "eos").sum())
     message = "Training on everything means all rows of the pool (cut ones may be left out)."
@@ -162,81 +152,55 @@ def grade_kept(work: Work, rng: np.random.Generator) -> None:
 # What was tuned, and how good it is -----------------------------------------------------------------------
 
 
-def _arms(work: Work) -> dict[str, Policy]:
-    found = work.value("tuned", dict)
-    for arm in ARMS:
-        require(arm in found, FORM, f"`tuned` has no entry {arm!r}.", got=short(list(found)))
-    return {arm: loaded(work, found[arm], f"tuned[{arm!r}]") for arm in ARMS}
-
-
 def grade_tuned(work: Work, rng: np.random.Generator) -> None:
     """Which model was trained."""
-    hashes = {"base": base_policy().fingerprint()}
-    arms = _arms(work)
-    for arm, policy in arms.items():
-        same = [other for other, known in hashes.items() if known == policy.fingerprint()]
-        message = (
-            f"tuned[{arm!r}] has the very weights of {same[0] if same else ''}: the optimiser got another "
-            "model, or the wrong folder is named."
-        )
-        require(not same, HASH, message, idea="F01")
-        hashes[arm] = policy.fingerprint()
-    mine = getattr(work.object("reward_model"), "fingerprint", None)
+    policies = tuned_policies(work, ARMS)
+    check_changed(policies)
+    fingerprint = getattr(work.object("reward_model"), "fingerprint", None)
     message = "`reward_model` is not the one that was loaded: its weights changed on the way."
-    unchanged = callable(mine) and mine() == judge().fingerprint()
+    unchanged = callable(fingerprint) and fingerprint() == judge().fingerprint()
     require(unchanged, REWARD_HASH, message, idea="F01")
     pool = _table(work, "pool")
     for arm in ("best", "random"):
-        check_own_rows(base_policy(), arms[arm], _table(work, "kept", arm), pool, f"tuned[{arm!r}]")
-
-
-def _measured(work: Work, rng: np.random.Generator) -> dict[str, Dataset]:
-    rng = work.class_rng(rng, "held out")
-    prompts, seed = hidden_prompts(rng), int(rng.integers(2**31))
-    return {arm: judged(p, prompts, seed) for arm, p in ({"base": base_policy()} | _arms(work)).items()}
+        check_own_rows(base_policy(), policies[arm], _table(work, "kept", arm), pool, f"tuned[{arm!r}]")
 
 
 def grade_gain(work: Work, rng: np.random.Generator) -> None:
     """Gold on hidden prompts, and the learner's numbers beside the grader's."""
     result = work.value("result", dict)
-    numbers = {arm: _numbers(result, arm) for arm in ("base", "random", "all")}
-    arm_tables = _measured(work, rng)
+    comparisons = {arm: _comparison(result, arm) for arm in ("base", "random", "all")}
+    arms = judged_arms(work, rng, tuned_policies(work, ARMS))
     for arm, check in (("base", OVER_BASE), ("random", OVER_RANDOM)):
-        found, limit = gain(arm_tables["best"], arm_tables[arm], "reward"), threshold("4.3", f"over_{arm}")
-        gold = evaluation.compare(arm_tables["best"], arm_tables[arm])
+        reward, limit = gain(arms["best"], arms[arm], "reward"), threshold("4.3", f"over_{arm}")
+        gold = evaluation.compare(arms["best"], arms[arm])
         idea, message = "F04", "On new prompts the gain is no larger than without a selection."
-        if found < -limit / 4:
+        if reward < -limit / 4:
             idea, message = "F03", "On new prompts the policy got worse: look at which rows were kept."
-        got = f"{found:+.2f} reward, {gold['difference']:+.2f} points of gold"
-        require(found >= limit, check, message, idea=idea, got=got)
+        got = f"{reward:+.2f} reward, {gold['difference']:+.2f} points of gold"
+        require(reward >= limit, check, message, idea=idea, got=got)
         message = "The reward rose, and gold fell separably: what was learned pleases the reward model alone."
         require(gold["high"] > 0, check, message, idea="F16", got=got)
-    for arm, said in numbers.items():
-        _check_numbers(arm, said, evaluation.compare(arm_tables["best"], arm_tables[arm]))
+    for arm, comparison in comparisons.items():
+        _check_comparison(arm, comparison, evaluation.compare(arms["best"], arms[arm]))
 
 
-def _numbers(result: Mapping[str, Any], arm: str) -> tuple[float, float, float]:
+def _comparison(result: Mapping[str, Any], arm: str) -> tuple[float, float, float]:
     """Difference, low and high of a comparison that is handed in."""
-    said = result.get(arm)
-    require(isinstance(said, Mapping), FORM, f"`result` has no comparison with {arm!r}.", got=short(said))
-    numbers = [said.get(key) for key in ("difference", "low", "high")]
-    plain = all(isinstance(v, int | float | np.number) and np.isfinite(v) for v in numbers)
-    message = f"result[{arm!r}] needs the numbers difference, low and high."
-    require(plain, INTERVAL, message, idea="F34", got=short(dict(said)))
-    difference, low, high = map(float, numbers)
-    return difference, low, high
+    comparison = result.get(arm)
+    known = isinstance(comparison, Mapping)
+    require(known, FORM, f"`result` has no comparison with {arm!r}.", got=short(comparison))
+    return ends_of(comparison, f"result[{arm!r}] needs the numbers difference, low and high.")
 
 
-def _check_numbers(arm: str, said: tuple[float, float, float], ours: Mapping[str, Any]) -> None:
-    difference, low, high = said
+def _check_comparison(arm: str, comparison: tuple[float, float, float], ours: Mapping[str, Any]) -> None:
+    difference, low, high = comparison
     width = float(ours["high"] - ours["low"])
     message = "An interval lies around its difference, and it is about as wide as 150 prompts make it."
     fits = low < difference < high and width / 3 < high - low < width * 3
     require(fits, INTERVAL, message, idea="F34", got=f"{difference:+.2f} [{low:+.2f}, {high:+.2f}]")
-    off = abs(difference - ours["difference"])
     message = f"Best against {arm}: your policies, measured again, differ by another amount."
-    allowed = 5 * np.hypot(ours["standard_error"], (high - low) / 4)
-    require(off <= allowed, AGREES, message, idea="F50", got=f"{difference:+.2f}")
+    agrees = is_near(difference, high - low, ours)
+    require(agrees, AGREES, message, idea="F50", got=f"{difference:+.2f}")
 
 
 EXERCISE = Exercise(

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from autograder.calibration import threshold
-from autograder.checks import assert_inputs_unchanged
-from autograder.exercise import Exercise, Misconception, Part, diagnose, require, same, short
+from autograder.checks import Ideas, Learner, Unchanged, graded
+from autograder.exercise import Exercise, Part, diagnose, require, same, short
 from autograder.exercises.artefacts import (
     AGREES,
-    CLAIMS,
     FORM,
-    HASH,
     INTERVAL,
-    check_evidence,
+    check_changed,
+    check_claims,
     check_own_rows,
     check_pool,
     check_rescored,
-    hidden_prompts,
-    judged,
+    judged_arms,
     loaded,
     memoize,
     off_by,
@@ -62,7 +60,33 @@ COMPARISONS = {
 MEASURES = ("gold", "proxy", "kl", "unique_ratio", "entropy")
 """Columns of the panel that are measured again."""
 
-Panel = Sequence[Mapping[str, Any]]
+Row = Mapping[str, Any]
+Panel = Sequence[Row]
+IDEAS = Ideas("""
+rule (): Go through the rounds one by one and ask the two questions of each.
+resumes: The rule stops for good at the first round that fails; a later rise does not count.
+highest reward (F16): This is the round with the highest reward: what was selected for, not what it is for.
+collapsed (F43): A round whose entropy or unique ratio has collapsed is gone through.
+any rise (F34): A rise within two standard errors counts as a rise.
+highest gold (F34): The round with the highest gold is taken, separable from the one before or not.
+one too far (off by one): This is the round that broke the rule. The last good one comes before it.
+no gold (F15): The gold score is not looked at.
+every round (F43): Every round is taken.
+error before (F34): The error of the round before is used. Each row's `gold_error` belongs to its own rise.
+two errors (F34): A rise of exactly two standard errors counts. More than two are asked for.
+NaN (F32): A gold that is NaN went through as a rise: NaN compares false with everything.
+a fall (sign): A fall of gold counts like a rise: the sign of the change is dropped.
+reward rises (F16): The rise of the reward is asked for. Gold has to rise.
+first round: A round's gold is compared with round 0's. The round before it is the measure.
+slow collapse (F43): Entropy is compared with the round before, so a slow collapse goes unnoticed. Round 0 is
+    the measure.
+no unique ratio (F43): The unique ratio is not looked at.
+no entropy (F43): The entropy is not looked at.
+round before (off by one): Collapse is looked for in the round that you come from. The round that you go to
+    must be alive.
+from 1 (off by one): Rounds are counted from 1 here. The base policy is round 0.
+at the limit: A round exactly at a limit is stopped at. At least half, and at least 0.5, go on.
+""")
 
 
 # The rule -------------------------------------------------------------------------------------------------
@@ -70,135 +94,61 @@ Panel = Sequence[Mapping[str, Any]]
 
 def rule(panel: Panel) -> int:
     """The round that the exercise's rule keeps."""
-    for before, now in zip(panel, panel[1:], strict=False):
-        if not (_rises(before, now) and _alive(panel, now)):
-            return int(before["round"])
-    return int(panel[-1]["round"])
+    return int(
+        panel[_last(panel, lambda before, now: _rises(before, now) and _alive(panel[0], now))]["round"]
+    )
 
 
-def _rises(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    return bool(now["gold"] - before["gold"] > 2 * now["gold_error"])
+def _last(panel: Panel, goes_on: Callable[[Row, Row], Any]) -> int:
+    """The place of the row at which going on from one to the next ends."""
+    steps = itertools.pairwise(panel)
+    return next((k for k, (before, now) in enumerate(steps) if not goes_on(before, now)), len(panel) - 1)
 
 
-def _alive(panel: Panel, now: Mapping[str, Any]) -> bool:
-    return now["entropy"] >= 0.5 * panel[0]["entropy"] and now["unique_ratio"] >= LOWEST_UNIQUE
+def _rises(before: Row, now: Row) -> bool:
+    return _separable(now["gold"] - before["gold"], now)
 
 
-def _first(panel: Panel, goes_on: Any) -> int:
-    return next((k - 1 for k in range(1, len(panel)) if not goes_on(panel[k - 1], panel[k])), len(panel) - 1)
+def _separable(change: float, row: Row) -> bool:
+    return bool(change > 2 * row["gold_error"])
 
 
-def _slip_ideas(panel: Panel) -> list[Misconception]:
-    """The rule with one thing in it read wrongly."""
-    start, gold = panel[0], "A round's gold is compared with round 0's. The round before it is the measure."
-
-    def stops(rises: Any = _rises, alive: Any = _alive) -> int:
-        return _first(panel, lambda b, n: rises(b, n) and alive(panel, n))
-
-    def drifts(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-        return _rises(before, now) and _alive([before], now)
-
-    def up(change: float, now: Mapping[str, Any]) -> bool:
-        return bool(change > 2 * now["gold_error"])
-
-    return [
-        Misconception(
-            "F34",
-            "The error of the round before is used. Each row's `gold_error` belongs to its own rise.",
-            stops(lambda b, n: up(n["gold"] - b["gold"], b)),
-        ),
-        Misconception(
-            "F34",
-            "A rise of exactly two standard errors counts. More than two are asked for.",
-            stops(lambda b, n: n["gold"] - b["gold"] >= 2 * n["gold_error"]),
-        ),
-        Misconception(
-            "F32",
-            "A gold that is NaN went through as a rise: NaN compares false with everything.",
-            stops(lambda b, n: not n["gold"] - b["gold"] <= 2 * n["gold_error"]),
-        ),
-        Misconception(
-            "sign",
-            "A fall of gold counts like a rise: the sign of the change is dropped.",
-            stops(lambda b, n: up(abs(n["gold"] - b["gold"]), n)),
-        ),
-        Misconception(
-            "F16",
-            "The rise of the reward is asked for. Gold has to rise.",
-            stops(lambda b, n: up(n["proxy"] - b["proxy"], n)),
-        ),
-        Misconception("first round", gold, stops(lambda b, n: up(n["gold"] - start["gold"], n))),
-        Misconception(
-            "F43",
-            "Entropy is compared with the round before, so a slow collapse goes unnoticed. Round 0 is "
-            "the measure.",
-            _first(panel, drifts),
-        ),
-        Misconception(
-            "F43",
-            "The unique ratio is not looked at.",
-            stops(alive=lambda p, n: _alive(p, n | {"unique_ratio": 1.0})),
-        ),
-        Misconception(
-            "F43", "The entropy is not looked at.", stops(alive=lambda p, n: _alive(p, n | {"entropy": 9.0}))
-        ),
-        Misconception(
-            "off by one",
-            "Collapse is looked for in the round that you come from. The round that you go to must be alive.",
-            _first(panel, lambda b, n: _rises(b, n) and _alive(panel, b)),
-        ),
-        Misconception(
-            "off by one", "Rounds are counted from 1 here. The base policy is round 0.", rule(panel) + 1
-        ),
-        Misconception(
-            "at the limit",
-            "A round exactly at a limit is stopped at. At least half, and at least 0.5, go on.",
-            stops(alive=lambda p, n: n["entropy"] > 0.5 * p[0]["entropy"] and n["unique_ratio"] > 0.5),
-        ),
-    ]
+def _alive(start: Row, now: Row) -> bool:
+    return now["entropy"] >= 0.5 * start["entropy"] and now["unique_ratio"] >= LOWEST_UNIQUE
 
 
-def _rule_ideas(panel: Panel) -> list[Misconception]:
-    gold = [row["gold"] for row in panel]
-    right = rule(panel)
-    rising = [k for k in range(1, len(panel)) if _rises(panel[k - 1], panel[k]) and _alive(panel, panel[k])]
-    return [
-        Misconception(
-            "resumes",
-            "The rule stops for good at the first round that fails; a later rise does not count.",
-            max(rising, default=0),
+def slips(panel: Panel) -> dict[str, int]:
+    """Where the rule stops with one thing in it read wrongly."""
+    start, gold, last = panel[0], [row["gold"] for row in panel], len(panel) - 1
+    rising = [k for k, (b, n) in enumerate(itertools.pairwise(panel), 1) if _rises(b, n) and _alive(start, n)]
+
+    def stop(rises: Callable[[Row, Row], bool] = _rises, alive: Callable[[Row, Row], bool] = _alive) -> int:
+        return _last(panel, lambda before, now: rises(before, now) and alive(start, now))
+
+    return {
+        "resumes": max(rising, default=0),
+        "highest reward": int(np.argmax([row["proxy"] for row in panel])),
+        "collapsed": _last(panel, _rises),
+        "any rise": stop(lambda b, n: n["gold"] > b["gold"]),
+        "highest gold": int(np.nanargmax(gold)) if np.isfinite(gold).any() else 0,
+        "one too far": min(rule(panel) + 1, last),
+        "no gold": stop(lambda b, n: True),
+        "every round": last,
+        "error before": stop(lambda b, n: _separable(n["gold"] - b["gold"], b)),
+        "two errors": stop(lambda b, n: n["gold"] - b["gold"] >= 2 * n["gold_error"]),
+        "NaN": stop(lambda b, n: not n["gold"] - b["gold"] <= 2 * n["gold_error"]),
+        "a fall": stop(lambda b, n: _separable(abs(n["gold"] - b["gold"]), n)),
+        "reward rises": stop(lambda b, n: _separable(n["proxy"] - b["proxy"], n)),
+        "first round": stop(lambda b, n: _separable(n["gold"] - start["gold"], n)),
+        "slow collapse": _last(panel, lambda b, n: _rises(b, n) and _alive(b, n)),
+        "no unique ratio": stop(alive=lambda s, n: _alive(s, n | {"unique_ratio": 1.0})),
+        "no entropy": stop(alive=lambda s, n: _alive(s, n | {"entropy": 9.0})),
+        "round before": _last(panel, lambda b, n: _rises(b, n) and _alive(start, b)),
+        "from 1": rule(panel) + 1,
+        "at the limit": stop(
+            alive=lambda s, n: n["entropy"] > 0.5 * s["entropy"] and n["unique_ratio"] > LOWEST_UNIQUE
         ),
-        Misconception(
-            "F16",
-            "This is the round with the highest reward: what was selected for, not what it is for.",
-            int(np.argmax([row["proxy"] for row in panel])),
-        ),
-        Misconception(
-            "F43",
-            "A round whose entropy or unique ratio has collapsed is gone through.",
-            _first(panel, _rises),
-        ),
-        Misconception(
-            "F34",
-            "A rise within two standard errors counts as a rise.",
-            _first(panel, lambda b, n: n["gold"] > b["gold"] and _alive(panel, n)),
-        ),
-        Misconception(
-            "F34",
-            "The round with the highest gold is taken, separable from the one before or not.",
-            int(np.nanargmax(gold)) if np.isfinite(gold).any() else 0,
-        ),
-        Misconception(
-            "off by one",
-            "This is the round that broke the rule. The last good one comes before it.",
-            min(right + 1, len(panel) - 1),
-        ),
-        Misconception(
-            "F15", "The gold score is not looked at.", _first(panel, lambda b, n: _alive(panel, n))
-        ),
-        Misconception("F43", "Every round is taken.", len(panel) - 1),
-        *_slip_ideas(panel),
-    ]
+    }
 
 
 def _panel(rng: np.random.Generator, steps: Sequence[float]) -> list[dict[str, float]]:
@@ -222,47 +172,31 @@ def _panel(rng: np.random.Generator, steps: Sequence[float]) -> list[dict[str, f
     ]
 
 
-def _panels(rng: np.random.Generator) -> list[list[dict[str, float]]]:
+def panels(rng: np.random.Generator) -> list[list[dict[str, float]]]:
     """Panels on which the usual mistakes stop at different rounds; the round where things turn is drawn."""
-    found = []
-    for _ in range(4):
-        turn = int(rng.integers(1, 4))
-        rise = rng.uniform(3, 8, turn).tolist()
-        falls = _panel(rng, [*rise, *[-4.0] * 5])
-        falls[-1]["entropy"] *= 0.2
-        found += [falls, _panel(rng, [*rise, 1.2, -0.5, 1.5, -4.0, -4.0, -4.0])]
-        for name in ("entropy", "unique_ratio"):
-            panel = _panel(rng, [*rise, *[5.0] * 4, -4.0])
-            for row in panel[turn + 1 :]:
-                row[name] = 0.3 * panel[0][name]
-            found.append(panel)
-        found += [_panel(rng, [*rise, -3.0, 6.0, -4.0, -4.0, -4.0]), _panel(rng, [*rise, 0.0, 0.0])]
-    found += [_slow_collapse(rng), _uneven(rng), *_limits(rng)]
+    drawn = [panel for _ in range(4) for panel in _turning(rng, int(rng.integers(1, 4)))]
     lost = _panel(rng, [5.0] * 4)
     lost[3]["gold"] = float("nan")
-    return [
-        *found,
-        lost,
-        _panel(rng, [-5.0, 5.0, 5.0]),
-        _panel(rng, []),
-        _panel(rng, [6.0]),
-        _panel(rng, [5.0] * 4),
-    ]
+    slow = _panel(rng, [5.0] * 5)  # entropy falls by a third each round: never by half of the round before
+    for k, row in enumerate(slow):
+        row["entropy"] = slow[0]["entropy"] * 0.67**k
+    uneven = _panel(rng, [5.0, 5.0, 4.5, 5.0, -4.0])  # a rise beside a small error before, a large one now
+    uneven[3]["gold_error"] *= 3
+    steps: tuple[list[float], ...] = ([-5.0, 5.0, 5.0], [], [6.0], [5.0] * 4)
+    return [*drawn, slow, uneven, *_limits(rng), lost, *(_panel(rng, step) for step in steps)]
 
 
-def _slow_collapse(rng: np.random.Generator) -> list[dict[str, float]]:
-    """Entropy falls by a third each round: never by half of the round before."""
-    panel = _panel(rng, [5.0] * 5)
-    for k, row in enumerate(panel):
-        row["entropy"] = panel[0]["entropy"] * 0.67**k
-    return panel
-
-
-def _uneven(rng: np.random.Generator) -> list[dict[str, float]]:
-    """The third rise is large beside the error of round 2 and small beside its own."""
-    panel = _panel(rng, [5.0, 5.0, 4.5, 5.0, -4.0])
-    panel[3]["gold_error"] *= 3
-    return panel
+def _turning(rng: np.random.Generator, turn: int) -> list[list[dict[str, float]]]:
+    """Panels that rise up to a round, and then fall, waver, collapse, dip or stand still."""
+    rise = rng.uniform(3, 8, turn).tolist()
+    falls = _panel(rng, [*rise, *[-4.0] * 5])
+    falls[-1]["entropy"] *= 0.2
+    collapses = [_panel(rng, [*rise, *[5.0] * 4, -4.0]) for _ in range(2)]
+    for panel, name in zip(collapses, ("entropy", "unique_ratio"), strict=True):
+        for row in panel[turn + 1 :]:
+            row[name] = 0.3 * panel[0][name]
+    others = ([1.2, -0.5, 1.5, -4.0, -4.0, -4.0], [-3.0, 6.0, -4.0, -4.0, -4.0], [0.0, 0.0])
+    return [falls, *collapses, *(_panel(rng, [*rise, *steps]) for steps in others)]
 
 
 def _limits(rng: np.random.Generator) -> list[list[dict[str, float]]]:
@@ -275,26 +209,25 @@ def _limits(rng: np.random.Generator) -> list[list[dict[str, float]]]:
     return [at_error, at_collapse]
 
 
-def grade_rule(work: Work, rng: np.random.Generator) -> None:
+def check_rule(should_stop: Learner, rng: np.random.Generator) -> None:
     """should_stop(panel) on drawn panels; an idea is named only if it explains every answer."""
-    function, panels = work.function("should_stop"), _panels(rng)
-    got, right = [function(panel) for panel in panels], [rule(panel) for panel in panels]
-    wrong = [k for k in range(len(panels)) if not same(got[k], right[k])]
-    if wrong:
-        ideas = zip(*(_rule_ideas(panel) for panel in panels), strict=True)
-        fitting = [i[wrong[0]] for i in ideas if same(got, [one.value for one in i])]
-        diagnose(
-            STOPS,
-            got[wrong[0]],
-            right[wrong[0]],
-            ideas=fitting,
-            case=[
-                {k: round(v, 2) if isinstance(v, float) else v for k, v in row.items()}
-                for row in panels[wrong[0]]
-            ],
-            otherwise="Go through the rounds one by one and ask the two questions of each.",
-        )
-    assert_inputs_unchanged(work, "should_stop", panels[0])
+    drawn = panels(rng)
+    answers, right = [should_stop(panel) for panel in drawn], [rule(panel) for panel in drawn]
+    wrong = next((k for k in range(len(drawn)) if not same(answers[k], right[k])), None)
+    if wrong is None:
+        return
+    readings = [slips(panel) for panel in drawn]
+    fitting = {
+        name: value
+        for name, value in readings[wrong].items()
+        if same(answers, [reading[name] for reading in readings])
+    }
+    rounded = [{name: round(value, 2) for name, value in row.items()} for row in drawn[wrong]]
+    ideas, otherwise = IDEAS.of(fitting), IDEAS["rule"]
+    diagnose(STOPS, answers[wrong], right[wrong], ideas=ideas, otherwise=otherwise, case=rounded)
+
+
+grade_rule = graded("should_stop", IDEAS, check_rule, Unchanged(lambda rng: (_panel(rng, [5.0] * 4),)))
 
 
 # The rounds -----------------------------------------------------------------------------------------------
@@ -322,20 +255,17 @@ def _policies(work: Work) -> dict[str, Policy]:
     folders = work.value("fresh", (list, tuple))
     message = f"`fresh` names {ROUNDS} folders, one for each round."
     require(len(folders) == ROUNDS, FORM, message, got=short(folders))
-    found = {
-        name: loaded(work, path, f"fresh[{k}]")
-        for k, (name, path) in enumerate(zip(("one", "two", "fresh"), folders, strict=True))
-    }
-    return found | {name: loaded(work, work.object(name), name) for name in ("stale", "replay")}
+    named = zip(FRESH_ARMS[1:], folders, strict=True)
+    rounds = {arm: loaded(work, folder, f"fresh[{k}]") for k, (arm, folder) in enumerate(named)}
+    return rounds | {name: loaded(work, work.object(name), name) for name in ("stale", "replay")}
 
 
 def _pools(work: Work) -> list[Dataset]:
     pools = work.value("pools", (list, tuple))
     require(len(pools) == ROUNDS, POOLS, f"`pools` holds {ROUNDS} tables.", got=f"{len(pools)} tables")
     for pool in pools:
-        require(
-            hasattr(pool, "column_names") and "logprob" in pool.column_names, POOLS, "These are no pools."
-        )
+        weighed = hasattr(pool, "column_names") and "logprob" in pool.column_names
+        require(weighed, POOLS, "These are no pools.")
         tables.check_scored(pool)
     return list(pools)
 
@@ -343,23 +273,15 @@ def _pools(work: Work) -> list[Dataset]:
 def grade_rounds(work: Work, rng: np.random.Generator) -> None:
     """Three fresh rounds, and two others that went other ways."""
     pools, policies = _pools(work), _policies(work)
-    hashes = {"base": base_policy().fingerprint()}
-    for name, policy in policies.items():
-        twin = [other for other, known in hashes.items() if known == policy.fingerprint()]
-        message = (
-            f"The policies `{name}` and `{''.join(twin)}` have the same weights: nothing was tuned between."
-        )
-        require(not twin, HASH, message, idea="F01")
-        hashes[name] = policy.fingerprint()
+    check_changed(policies)
     _check_pools(pools, rng)
     check_own_rows(base_policy(), policies["one"], _best(pools[0]), pools[0], "fresh[0]")
     for k, (before, after) in enumerate((("one", "two"), ("two", "fresh")), start=2):
         _check_fresh(pools[k - 1], policies[before], k, rng)
-        found = learned(policies[before], policies[after], pools[k - 1])
+        nats = learned(policies[before], policies[after], pools[k - 1])
         message = f"Round {k} did not make the best rows of its pool more likely than the others."
-        got = f"{found:+.1f} nats per response"
-        idea = "F03" if found < -1 else "F04"
-        require(found >= threshold("4.5", "learned"), LEARNED, message, idea=idea, got=got)
+        got, idea = f"{nats:+.1f} nats per response", "F03" if nats < -1 else "F04"
+        require(nats >= threshold("4.5", "learned"), LEARNED, message, idea=idea, got=got)
 
 
 def _best(pool: Dataset) -> Dataset:
@@ -374,11 +296,11 @@ def _check_pools(pools: Sequence[Dataset], rng: np.random.Generator) -> None:
     for number, pool in enumerate(pools, start=1):
         n = min(len(rows) for rows in tables.groups(pool).values())
         require(n >= FEWEST_SAMPLES, POOLS, f"Draw at least {FEWEST_SAMPLES} responses.", idea="F05", got=n)
-        again = seen & set(pool["prompt"][:])
+        prompts = set(pool["prompt"][:])
         message = f"Round {number} draws for prompts that an earlier round had."
-        idea = "F19" if number > 1 and len(again) == len(set(pool["prompt"][:])) else "F20"
-        require(not again, NEW_PROMPTS, message, idea=idea, got=f"{len(again)} prompts twice")
-        seen |= set(pool["prompt"][:])
+        idea, got = "F19" if prompts <= seen else "F20", f"{len(seen & prompts)} prompts twice"
+        require(not seen & prompts, NEW_PROMPTS, message, idea=idea, got=got)
+        seen |= prompts
         check_pool(pool, FEWEST_PROMPTS, n)
         check_rescored(pool, rng)
 
@@ -386,85 +308,68 @@ def _check_pools(pools: Sequence[Dataset], rng: np.random.Generator) -> None:
 def _check_fresh(pool: Dataset, before: Policy, number: int, rng: np.random.Generator) -> None:
     """The stored log-probabilities must be those that the policy before the round gives."""
     rows = some_rows(pool, rng)
-    off = {name: off_by(rows, policy) for name, policy in (("own", before), ("base", base_policy()))}
+    off, off_base = off_by(rows, before), off_by(rows, base_policy())
     message = f"The responses of pool {number} were not drawn by the policy of round {number - 1}."
-    if off["base"] < 0.1:
+    if off_base < 0.1:
         message += " They come from the base policy: stale samples."
-    require(off["own"] < 0.1, FRESH, message, idea="F19", got=f"log-probabilities differ by {off['own']:.1f}")
+    require(off < 0.1, FRESH, message, idea="F19", got=f"log-probabilities differ by {off:.1f}")
 
 
 # What the panel says --------------------------------------------------------------------------------------
 
 
-def _hidden(work: Work, rng: np.random.Generator) -> dict[str, Dataset]:
-    rng = work.class_rng(rng, "held out")
-    prompts = tables.take(hidden_prompts(rng), range(HIDDEN))
-    seed, policies = int(rng.integers(2**31)), _policies(work)
-    policies = {"base": base_policy()} | policies
-    return {name: judged(policy, prompts, seed) for name, policy in policies.items()}
-
-
 def measures(table: Dataset) -> dict[str, tuple[float, float]]:
     """Each number of the panel with a standard error."""
-    found = evaluation.arm_metrics(table)
-    spans = {name: found[name] for name in ("gold", "proxy")} | {"kl": found["intervals"]["kl"]}
-    spans["unique_ratio"] = found["intervals"]["unique_ratio"]
+    metrics = evaluation.arm_metrics(table)
+    spans = {name: metrics[name] for name in ("gold", "proxy")}
+    spans |= {name: metrics["intervals"][name] for name in ("kl", "unique_ratio")}
     plain = {name: (span["mean"], (span["high"] - span["low"]) / 4) for name, span in spans.items()}
-    entropy = found["entropy"] / found["length"]
+    entropy = metrics["entropy"] / metrics["length"]
     return plain | {"entropy": (entropy, 0.04 * entropy)}
 
 
-def _panel_rows(panel: Panel) -> dict[int, Mapping[str, Any]]:
+def _panel_rows(panel: Panel) -> dict[int, Row]:
     """The rows of the learner's panel by round, each with its numbers."""
     rows = {row.get("round"): row for row in panel if isinstance(row, Mapping)}
     message = "`panel` has one row for each of the rounds 0 to 3, with the numbers that the notebook names."
     require(list(rows) == list(range(ROUNDS + 1)), FORM, message, got=short(list(rows)))
     for number, row in rows.items():
         for name in MEASURES:
-            said = row.get(name)
-            plain = isinstance(said, int | float) and np.isfinite(said)
-            require(plain, FORM, message, got=f"round {number}: {name} = {short(said)}")
+            value = row.get(name)
+            plain = isinstance(value, int | float) and np.isfinite(value)
+            require(plain, FORM, message, got=f"round {number}: {name} = {short(value)}")
     return rows
 
 
-def _check_panel(rows: Mapping[int, Mapping[str, Any]], arm_tables: Mapping[str, Dataset]) -> None:
+def _check_panel(rows: Mapping[int, Row], arms: Mapping[str, Dataset]) -> None:
     for number, arm in enumerate(FRESH_ARMS):
-        for name, (ours, error) in measures(arm_tables[arm]).items():
-            said = rows[number][name]
-            floor = {"unique_ratio": 0.1, "kl": 0.1 + 0.5 * abs(ours)}.get(
-                name, 0.0
-            )  # kl: a few rare responses
-            text = f"Round {number}: `{name}` is another number when the policy is measured again."
-            close = abs(said - ours) <= 7 * error + floor
-            require(close, AGREES, text, idea="F50", got=f"{said:.2f}")
-    for number, pair in enumerate(itertools.pairwise(FRESH_ARMS), start=1):
-        error = evaluation.compare(arm_tables[pair[1]], arm_tables[pair[0]])["standard_error"]
-        said = rows[number].get("gold_error")
-        fits = isinstance(said, int | float) and error / 3 < said < 2 * error
-        text = f"Round {number}: `gold_error` is the standard error of the gold gained on the round before."
-        require(fits, INTERVAL, text, idea="F34", got=short(said))
+        for name, (ours, error) in measures(arms[arm]).items():
+            value = rows[number][name]
+            # A few rare responses carry much of the KL.
+            floor = {"unique_ratio": 0.1, "kl": 0.1 + 0.5 * abs(ours)}.get(name, 0.0)
+            message = f"Round {number}: `{name}` is another number when the policy is measured again."
+            close = abs(value - ours) <= 7 * error + floor
+            require(close, AGREES, message, idea="F50", got=f"{value:.2f}")
+    for number, (before, now) in enumerate(itertools.pairwise(FRESH_ARMS), start=1):
+        error = evaluation.compare(arms[now], arms[before])["standard_error"]
+        value = rows[number].get("gold_error")
+        fits = isinstance(value, int | float) and error / 3 < value < 2 * error
+        message = (
+            f"Round {number}: `gold_error` is the standard error of the gold gained on the round before."
+        )
+        require(fits, INTERVAL, message, idea="F34", got=short(value))
 
 
 def grade_panel(work: Work, rng: np.random.Generator) -> None:
     """The measured table, the decision and the claims."""
-    panel, evidence, claims = (
-        work.value("panel", list),
-        work.value("evidence", dict),
-        work.value("claims", dict),
-    )
-    said = work.value("stop_after", (int, np.integer))
+    panel, evidence = work.value("panel", list), work.value("evidence", dict)
+    claims, stop_after = work.value("claims", dict), work.value("stop_after", (int, np.integer))
     rows = _panel_rows(panel)
-    arm_tables = _hidden(work, rng)
-    _check_panel(rows, arm_tables)
+    arms = judged_arms(work, rng, _policies(work), HIDDEN)
+    _check_panel(rows, arms)
     message = "By the rule, this panel stops at another round."
-    require(said == rule(panel), STOP_AFTER, message, got=said)
-    for name, (first, second, column) in COMPARISONS.items():
-        ours = evaluation.compare(arm_tables[first], arm_tables[second], column)
-        check_evidence(name, evidence.get(name), ours)
-        low, high = evidence[name]["low"], evidence[name]["high"]
-        verdict = "higher" if low > 0 else "lower" if high < 0 else "not separable"
-        message = f"{name}: the interval of your evidence says something else than the claim."
-        require(claims.get(name) == verdict, CLAIMS, message, idea="F34", got=short(claims.get(name)))
+    require(stop_after == rule(panel), STOP_AFTER, message, got=stop_after)
+    check_claims(COMPARISONS, arms, evidence, claims)
 
 
 EXERCISE = Exercise(
@@ -472,17 +377,7 @@ EXERCISE = Exercise(
     "Three rounds, and where to stop",
     3,
     20,
-    (
-        "should_stop",
-        "pools",
-        "fresh",
-        "stale",
-        "replay",
-        "panel",
-        "stop_after",
-        "evidence",
-        "claims",
-    ),
+    ("should_stop", "pools", "fresh", "stale", "replay", "panel", "stop_after", "evidence", "claims"),
     (
         Part("the rule", 1, grade_rule),
         Part("the rounds", 2, grade_rounds),

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 import rslib
-from autograder.exercises.nb04_3 import judged
+from autograder.exercises.artefacts import judged
 from autograder.exercises.nb06_4 import COMPARISONS
 from autograder.experiments.nb06 import quick
 from autograder.handouts.models import base_policy, judge

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
 
+from autograder.checks import Check, Ideas, Learner, graded
 from autograder.exercise import Exercise, Misconception, Part, diagnose, require, short
 from autograder.handouts import nb07_methods
 from autograder.handouts.nb07_made_up import Draws, Memory, Pull, Search, clip, weigh
@@ -13,17 +15,49 @@ from autograder.handouts.nb07_methods import Evidence
 from autograder.work import Work
 from rslib.arena import UNTUNED, Arm, code_lines
 
-KEYS = ("models", "settings", "lines", "negatives", "sensitivity")
-FORM = "returns the five entries"
-MODELS, SETTINGS, LINES = "counts models at the peak", "counts what is tuned", "counts lines of code"
-NEGATIVES, SENSITIVITY, TABLE = "sees negatives", "measures the range of gold", "has the engine's table"
+IDEAS = Ideas("""
+models (): The most models that a ledger of its runs has noted is asked for.
+last run (one run): These are the models of one run. The most that any run held is asked for.
+first run (one run): These are the models of one run. The most of all runs is asked for.
+sum: The models of all runs are added. They were never in memory together.
+mean: A mean over runs: memory has to hold the peak.
+
+settings (): Fields of the dataclasses in `arm.settings` that somebody tunes, and `arm.more`.
+untuned: Seeds, budgets and memory settings are counted. Nobody tunes them.
+more: Settings outside of the dataclasses are missing: see `arm.more`.
+dataclasses (F36): That is the number of dataclasses, not of their fields.
+
+lines (): Lines with code of `arm.own`, as `rslib.arena.code_lines` counts them.
+raw lines: Blank lines, comments and docstrings are counted.
+all code (shared): Code that several methods share is counted in.
+shared: This is the code that the method shares.
+
+negatives (): Does any coefficient push a token's probability down?
+mean sign: Whether *any* token is pushed down is asked, not whether most are.
+
+sensitivity (): Highest minus lowest gold of the trials that have one; 0.0 without trials.
+range of reward (F16): This is the range of the reward, the judge who chose.
+gold 0 (F32): A trial that stopped counts as gold 0. It has no gold.
+spread: This is a standard deviation. The range is asked for.
+
+table (F50): The engine says something else. Let `describe` fill the table.
+""")
+FORM, TABLE = "returns the five entries", "has the engine's table"
+CHECKS = {
+    "models": "counts models at the peak",
+    "settings": "counts what is tuned",
+    "lines": "counts lines of code",
+    "negatives": "sees negatives",
+    "sensitivity": "measures the range of gold",
+}
+KEYS = tuple(CHECKS)
 
 
 def described(arm: Arm, runs: Any, trials: Any, table: np.ndarray) -> dict[str, Any]:
     """The right entries."""
-    gold = [one["means"]["gold"] for one in trials if "means" in one]
+    gold = [trial["means"]["gold"] for trial in trials if "means" in trial]
     return {
-        "models": max(one["ledger"]["models"] for one in runs),
+        "models": max(run["ledger"]["models"] for run in runs),
         "settings": arm.hyper_parameters(),
         "lines": code_lines(arm.own),
         "negatives": bool((table < 0).any()),
@@ -52,15 +86,15 @@ def hidden(rng: np.random.Generator, trained: bool) -> Evidence:
 def _trials(rng: np.random.Generator) -> list[dict[str, Any]]:
     """Six trials, all of gold above 1, and one that stopped."""
     gold = rng.permutation(1.5 + np.cumsum(rng.uniform(0.2, 0.6, 6)))
-    found: list[dict[str, Any]] = [
+    trials: list[dict[str, Any]] = [
         {
             "setting": {"learning_rate": 1e-4 * 3.0**k},
             "means": {"gold": round(float(value), 3), "proxy": round(float(rng.normal(0, 3)), 3)},
         }
         for k, value in enumerate(gold)
     ]
-    found.insert(int(rng.integers(7)), {"setting": {"learning_rate": 1e-2}, "failed": "the loss is NaN"})
-    return found
+    trials.insert(int(rng.integers(7)), {"setting": {"learning_rate": 1e-2}, "failed": "the loss is NaN"})
+    return trials
 
 
 def _table(rng: np.random.Generator, trained: bool) -> np.ndarray:
@@ -72,134 +106,86 @@ def _table(rng: np.random.Generator, trained: bool) -> np.ndarray:
     return np.round(table, 3)
 
 
-def _ideas(evidence: Evidence) -> dict[str, list[Misconception]]:
+def slips(evidence: Evidence) -> dict[str, dict[str, Any]]:
     """For each entry, what known mistakes make of it."""
-    arm, runs, trials, table = evidence
-    held = [one["ledger"]["models"] for one in runs]
-    fields = [[f for f in kind.__dataclass_fields__] for kind in arm.settings]
-    everything = sum(map(len, fields)) + len(arm.more)
-    tuned = [name for names in fields for name in names if name not in UNTUNED]
-    gold = [one["means"]["gold"] for one in trials if "means" in one]
-    proxy = [one["means"]["proxy"] for one in trials if "means" in one]
-    spread = float(np.std(gold)) if gold else 0.0
+    arm, runs, trials, _ = evidence
+    held = [run["ledger"]["models"] for run in runs]
+    fields = [name for kind in arm.settings for name in kind.__dataclass_fields__]
+    gold, proxy = (
+        [trial["means"][name] for trial in trials if "means" in trial] for name in ("gold", "proxy")
+    )
     return {
-        "models": [
-            Misconception(
-                "one run",
-                "These are the models of one run. The most that any run held is asked for.",
-                held[-1],
-            ),
-            Misconception(
-                "one run", "These are the models of one run. The most of all runs is asked for.", held[0]
-            ),
-            Misconception(
-                "sum", "The models of all runs are added. They were never in memory together.", sum(held)
-            ),
-            Misconception("mean", "A mean over runs: memory has to hold the peak.", float(np.mean(held))),
-        ],
-        "settings": [
-            Misconception(
-                "untuned", "Seeds, budgets and memory settings are counted. Nobody tunes them.", everything
-            ),
-            Misconception(
-                "more", "Settings outside of the dataclasses are missing: see `arm.more`.", len(tuned)
-            ),
-            Misconception(
-                "F36", "That is the number of dataclasses, not of their fields.", len(arm.settings)
-            ),
-        ],
-        "lines": [
-            Misconception("raw lines", "Blank lines, comments and docstrings are counted.", _raw(arm.own)),
-            Misconception(
-                "shared",
-                "Code that several methods share is counted in.",
-                code_lines([*arm.own, *arm.shared]),
-            ),
-            Misconception("shared", "This is the code that the method shares.", code_lines(arm.shared)),
-        ],
-        "negatives": [
-            Misconception(
-                "mean sign", "Whether *any* token is pushed down is asked, not whether most are.", False
-            ),
-        ],
-        "sensitivity": [
-            Misconception(
-                "F16",
-                "This is the range of the reward, the judge who chose.",
-                np.ptp(proxy) if proxy else 0.0,
-            ),
-            Misconception(
-                "F32", "A trial that stopped counts as gold 0. It has no gold.", max(gold, default=0.0)
-            ),
-            Misconception("spread", "This is a standard deviation. The range is asked for.", spread),
-        ],
+        "models": {
+            "last run": held[-1],
+            "first run": held[0],
+            "sum": sum(held),
+            "mean": float(np.mean(held)),
+        },
+        "settings": {
+            "untuned": len(fields) + len(arm.more),
+            "more": sum(name not in UNTUNED for name in fields),
+            "dataclasses": len(arm.settings),
+        },
+        "lines": {
+            "raw lines": sum(len(inspect.getsource(part).splitlines()) for part in arm.own),
+            "all code": code_lines([*arm.own, *arm.shared]),
+            "shared": code_lines(arm.shared),
+        },
+        "negatives": {"mean sign": False},
+        "sensitivity": {
+            "range of reward": np.ptp(proxy) if proxy else 0.0,
+            "gold 0": max(gold, default=0.0),
+            "spread": float(np.std(gold)) if gold else 0.0,
+        },
     }
 
 
-def _raw(parts: Any) -> int:
-    import inspect
-
-    return sum(len(inspect.getsource(part).splitlines()) for part in parts)
+# The exercise ---------------------------------------------------------------------------------------------
 
 
-def checked(found: Any) -> dict[str, Any]:
+def checks(*keys: str) -> Check:
+    """The check of some entries on made-up methods, trained and not."""
+
+    def check(describe: Learner, rng: np.random.Generator) -> None:
+        for trained in (True, True, False):
+            evidence = hidden(rng, trained)
+            entries, right, wrong = described_by(describe, evidence), described(*evidence), slips(evidence)
+            case = f"a made-up method, {'with' if trained else 'without'} trials"
+            for key in keys:
+                otherwise = IDEAS[key] if trained else Misconception("F32", IDEAS[key].message, None)
+                entry, ideas = entries[key], IDEAS.of(wrong[key])
+                if key == "negatives":
+                    boolean = isinstance(entry, bool | np.bool_)
+                    require(boolean, CHECKS[key], "`negatives` is True or False.", got=entry)
+                compare(CHECKS[key], key, entry, right, ideas=ideas, otherwise=otherwise, case=case)
+
+    return check
+
+
+def described_by(describe: Learner, evidence: Evidence) -> dict[str, Any]:
     """The learner's entries by name."""
-    good = isinstance(found, dict) and set(KEYS) <= set(found)
-    require(good, FORM, f"`describe` returns a dict with {', '.join(KEYS)}.", got=short(found))
-    return found
+    entries = describe(*evidence)
+    good = isinstance(entries, dict) and set(KEYS) <= set(entries)
+    require(good, FORM, f"`describe` returns a dict with {', '.join(KEYS)}.", got=short(entries))
+    return entries
 
 
-CHECKS = dict(zip(KEYS, (MODELS, SETTINGS, LINES, NEGATIVES, SENSITIVITY), strict=True))
-OTHERWISE = {
-    "models": "The most models that a ledger of its runs has noted is asked for.",
-    "settings": "Fields of the dataclasses in `arm.settings` that somebody tunes, and `arm.more`.",
-    "lines": "Lines with code of `arm.own`, as `rslib.arena.code_lines` counts them.",
-    "negatives": "Does any coefficient push a token's probability down?",
-    "sensitivity": "Highest minus lowest gold of the trials that have one; 0.0 without trials.",
-}
-
-
-def grade_entries(keys: tuple[str, ...], work: Work, rng: np.random.Generator) -> None:
-    """Some entries of made-up methods, trained and not."""
-    function = work.function("describe")
-    for trained in (True, True, False):
-        evidence = hidden(rng, trained)
-        found, right, ideas = checked(function(*evidence)), described(*evidence), _ideas(evidence)
-        for key in keys:
-            if key == "negatives":
-                message = "`negatives` is True or False."
-                require(isinstance(found[key], bool | np.bool_), NEGATIVES, message, got=found[key])
-            diagnose(
-                CHECKS[key],
-                bool(found[key]) if key == "negatives" else found[key],
-                right[key],
-                ideas=ideas[key],
-                otherwise=Misconception("F32", OTHERWISE[key], None) if not trained else OTHERWISE[key],
-                tolerance=1e-6,
-                case=f"a made-up method, {'with' if trained else 'without'} trials",
-                reveal=False,
-            )
+def compare(check: str, key: str, entry: Any, right: dict[str, Any], **known: Any) -> None:
+    """CheckFailed unless the entry of this name is right; `known` goes to `diagnose`."""
+    value = bool(entry) if key == "negatives" else entry
+    diagnose(check, value, right[key], tolerance=1e-6, reveal=False, **known)
 
 
 def grade_table(work: Work, rng: np.random.Generator) -> None:
     """The learner's table holds what the engine says of every method shown."""
-    found = work.value("methods", dict)
+    methods = work.value("methods", dict)
     for name, evidence in nb07_methods.given(work.variant).items():
         message = f"`methods` has no entry for {name!r}."
-        require(isinstance(found.get(name), dict), TABLE, message, got=list(found))
+        require(isinstance(methods.get(name), dict), TABLE, message, got=list(methods))
         right = described(*evidence)
         for key in KEYS:
-            diagnose(
-                TABLE,
-                bool(found[name].get(key)) if key == "negatives" else found[name].get(key),
-                right[key],
-                otherwise=Misconception(
-                    "F50", "The engine says something else. Let `describe` fill the table.", None
-                ),
-                tolerance=1e-6,
-                case=f"{name}, {key}",
-                reveal=False,
-            )
+            entry, case = methods[name].get(key), f"{name}, {key}"
+            compare(TABLE, key, entry, right, otherwise=IDEAS["table"], case=case)
 
 
 EXERCISE = Exercise(
@@ -209,12 +195,8 @@ EXERCISE = Exercise(
     10,
     ("describe", "methods"),
     (
-        Part(
-            "memory, settings, code", 1.0, lambda w, r: grade_entries(("models", "settings", "lines"), w, r)
-        ),
-        Part(
-            "negatives and sensitivity", 1.0, lambda w, r: grade_entries(("negatives", "sensitivity"), w, r)
-        ),
+        Part("memory, settings, code", 1.0, graded("describe", IDEAS, checks("models", "settings", "lines"))),
+        Part("negatives and sensitivity", 1.0, graded("describe", IDEAS, checks("negatives", "sensitivity"))),
         Part("the table", 0.5, grade_table),
     ),
     given=nb07_methods.given,

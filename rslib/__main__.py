@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import os
 import shlex
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from rslib.reporting import Report
+    from rslib.stages import Stages
 
 SECONDS_TO_STOP = 1.5
 """How long a computation may go on after Ctrl-C before it is ended; files are safe at any moment."""
@@ -139,6 +141,24 @@ def _read_input(args: argparse.Namespace) -> Dataset:
     return read_table(folder)
 
 
+# Where the work is done ----------------------------------------------------------------------------------
+
+
+def _add_backend(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--backend", choices=("rslib", "vllm"), help="what draws responses (default: rslib)")
+    parser.add_argument(
+        "--vllm-url", metavar="URL", help="a vLLM server; without one vLLM runs in this process"
+    )
+
+
+def _stages(args: argparse.Namespace) -> Callable[..., Stages]:
+    """What makes the cached stages in a run folder."""
+    from rslib.stages import Stages
+
+    given = {name: getattr(args, name, None) for name in ("backend", "vllm_url")}
+    return functools.partial(Stages, **{name: value for name, value in given.items() if value is not None})
+
+
 # The stages ----------------------------------------------------------------------------------------------
 
 
@@ -165,17 +185,17 @@ def _sample_options(parser: argparse.ArgumentParser) -> None:
     _add_model(parser, "policy")
     _add_prompts(parser, "train")
     _add_config(parser, SampleConfig)
+    _add_backend(parser)
     _add_out(parser)
 
 
 def _sample(args: argparse.Namespace) -> None:
-    from rslib.stages import Stages
     from rslib.store import RunFolder
 
     config = _config(args, SampleConfig)
     prompts = _prompts(args)
     with RunFolder(args.out) as folder:
-        stages = Stages(folder)
+        stages = _stages(args)(folder)
         table = stages.sample(stages.models.policy_checkpoint(args.policy), prompts, config)
     _written(table, args.out, "responses", f"score --input {args.out}")
 
@@ -248,17 +268,17 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     _add_model(parser, "policy", "baseline", "reward-model")
     _add_prompts(parser, "test")
     _add_config(parser, EvaluateConfig)
+    _add_backend(parser)
     _add_out(parser)
 
 
 def _evaluate(args: argparse.Namespace) -> None:
     from rslib.pipeline import BASE, comparison, write_report
-    from rslib.stages import Stages
     from rslib.store import RunFolder
 
     config, prompts = _config(args, EvaluateConfig), _prompts(args)
     with RunFolder(args.out) as folder:
-        stages = Stages(folder)
+        stages = _stages(args)(folder)
         baseline = stages.models.policy_checkpoint(args.baseline)
         policies = {BASE: baseline, "tuned": stages.models.policy_checkpoint(args.policy)}
         reward_model = stages.models.reward_checkpoint(args.reward_model)
@@ -276,17 +296,19 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 def _run_options(parser: argparse.ArgumentParser) -> None:
     _add_config(parser, RunConfig)
+    _add_backend(parser)
     _add_out(parser)
 
 
 def _run(args: argparse.Namespace) -> None:
     from rslib.pipeline import run
 
-    _show(run(_config(args, RunConfig), out=args.out), args.out)
+    _show(run(_config(args, RunConfig), out=args.out, stages=_stages(args)), args.out)
 
 
 def _demo_options(parser: argparse.ArgumentParser) -> None:
     _add_config(parser, RunConfig)
+    _add_backend(parser)
     _add_out(parser, default="runs/demo")
 
 

@@ -199,6 +199,7 @@ def fit(
     compute_dtype: torch.dtype = torch.float32,
     label: str = "fine-tune",
     show_progress: bool = True,
+    kind: type[Optimizer] = Optimizer,
 ) -> list[float]:
     """The loss before every step of training `model` in place on rows of these lengths (tokens).
 
@@ -207,7 +208,7 @@ def fit(
     Raises ModelError on a loss that is not finite (naming the rows), BudgetError when one row is too much.
     """
     batches = epoch_batches(lengths, config)
-    optimizer = Optimizer(model, config, len(batches), compute_dtype=compute_dtype)
+    optimizer = kind(model, config, len(batches), compute_dtype=compute_dtype)
     losses = []
     with Progress(len(batches), label, unit="steps", show=show_progress) as progress:
         for batch in batches:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -207,14 +207,15 @@ def run(
     *,
     out: str | Path,
     kind: type[Round] = Round,
+    stages: Callable[..., Stages] = Stages,
     show_progress: bool = True,
     **settings: Any,
 ) -> Report:
     """The report of all rounds, also written to `out`/report.json; the same call goes on with a stopped run.
 
     `settings` change single fields of `config` (`n=16, prompts=400, rounds=2, seed=0`); `kind` is Round or a
-    subclass. Arms of each round: `base` (the starting policy), `random` (the matched control), and the
-    selector's.
+    subclass, `stages` makes the cached stages (see `rslib.cluster`). Arms of each round: `base` (the starting
+    policy), `random` (the matched control), and the selector's.
 
     Raises ConfigError for bad settings, DataError for bad prompts, RewardError for rewards that are not
     finite, ModelError for models that cannot be loaded, StoreError when the folder cannot be used, when a
@@ -222,7 +223,7 @@ def run(
     """
     config = with_settings(config or RunConfig(), settings, "run(...)")
     with store.RunFolder(out, show=show_progress) as folder:
-        shared = _begin(config, kind, folder)
+        shared = _begin(config, kind, stages, folder)
         entries, parent = [], shared.start
         for number in range(1, config.rounds + 1):
             round_ = kind(shared, number, parent)
@@ -235,14 +236,16 @@ def run(
     return report
 
 
-def _begin(config: RunConfig, kind: type[Round], folder: store.RunFolder) -> Run:
+def _begin(
+    config: RunConfig, kind: type[Round], make_stages: Callable[..., Stages], folder: store.RunFolder
+) -> Run:
     """Read the inputs, hold the folder to them, and say what the rounds share."""
     from rslib.selection import check_selector
 
     check_selector(config.selector, config.options)
     training, heldout = _prompt_sources(config)
     slices = training_slices(training, config)
-    stages = Stages(folder, config.shard_responses)
+    stages = make_stages(folder, config.shard_responses)
     start = stages.models.policy_checkpoint(config.policy)
     reward_model = stages.models.reward_checkpoint(config.reward_model)
     folder.record_inputs(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset, Features, List, Value
 
-from rslib.config import SampleConfig, with_settings
+from rslib.config import SampleConfig, unknown_name, with_settings
 from rslib.decoding import SampleOutput, decoder_for, run_batches, shared_attention
 from rslib.errors import DataError
 from rslib.memo import recalled
@@ -20,6 +20,7 @@ from rslib.prompts import as_prompts
 from rslib.store import table_bytes, table_from
 from rslib.tables import fingerprint
 
+BACKENDS = ("rslib", "vllm")
 FEATURES = {
     "sample_id": Value("int64"),
     "response": Value("string"),
@@ -36,6 +37,8 @@ def sample(
     prompts: Dataset | Sequence[str] | Sequence[Mapping[str, Any]],
     *,
     config: SampleConfig | None = None,
+    backend: str = "rslib",
+    vllm_url: str | None = None,
     show_progress: bool = True,
     **settings: Any,
 ) -> Dataset:
@@ -46,6 +49,8 @@ def sample(
     memory holds, unless another is asked for). Temperature 0 is greedy.
     token_logprobs (nats) are those of the policy itself: temperature 1, nothing truncated or forbidden.
     finish_reason is "length" when max_new_tokens or the policy's context cut the response off.
+    backend: "rslib", or "vllm" with other responses of the same kind (see `rslib.vllm_backend`): in this
+    process, or by the server at `vllm_url`.
 
     A response depends on the policy, its prompt, the settings and its own seed (see `response_seed`), not on
     the batch it was drawn in: on a CPU to the last bit (`rslib.decoding.attention.row_multiple` says how, and
@@ -57,11 +62,18 @@ def sample(
     """
     prompts = as_prompts(prompts)
     config = with_settings(config or SampleConfig(), settings, where="sample")
+    if backend not in BACKENDS:
+        raise unknown_name("backend", backend, BACKENDS, where="sample")
     asked = prompts.select_columns(["prompt_id", "prompt"])
     responses = recalled(
         "sample",
-        lambda: {"policy": policy.identity(), "prompts": fingerprint(asked), "config": config},
-        lambda: _responses(policy, prompts, config, show_progress),
+        lambda: {
+            "policy": policy.identity(),
+            "prompts": fingerprint(asked),
+            "config": config,
+            "backend": backend,
+        },
+        lambda: _responses(policy, prompts, config, backend, vllm_url, show_progress),
         lambda responses: table_bytes(_own_columns(responses)),
         lambda content: table_from(content).to_list(),
     )
@@ -88,13 +100,21 @@ class _Row:
     limit: int
 
 
-def _responses(policy: Policy, prompts: Dataset, config: SampleConfig, show: bool) -> list[dict[str, Any]]:
+def _responses(
+    policy: Policy, prompts: Dataset, config: SampleConfig, backend: str, vllm_url: str | None, show: bool
+) -> list[dict[str, Any]]:
     """The responses, prompt-major, as fields of the table."""
     rows = _rows(policy, prompts, config)
     found: list[dict[str, Any]] = [{}] * len(rows)
     places = {ids: place for place, ids in enumerate(dict.fromkeys(row.prompt for row in rows))}
-    tokens = sum(row.limit for row in rows)
-    decoder = decoder_for(policy.model, config, policy.eos_ids, policy.context, tokens=tokens)
+    if backend == "vllm":
+        from rslib.vllm_backend import vllm_decoder  # loaded only when asked for
+
+        decoder, budget = vllm_decoder(policy, config, vllm_url), len(rows)  # it makes batches itself
+    else:
+        tokens = sum(row.limit for row in rows)
+        decoder = decoder_for(policy.model, config, policy.eos_ids, policy.context, tokens=tokens)
+        budget = _rows_at_once(policy, rows, config)
     with Progress(len(rows), "sample", show=show) as progress, shared_attention(policy.model):
 
         def run(part: slice) -> None:
@@ -102,7 +122,6 @@ def _responses(policy: Policy, prompts: Dataset, config: SampleConfig, show: boo
                 found[row.row] = response
             progress.advance(len(rows[part]))
 
-        budget = _rows_at_once(policy, rows, config)
         run_batches(run, [places[row.prompt] for row in rows], [1] * len(rows), budget)
     return found
 

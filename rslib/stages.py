@@ -117,17 +117,43 @@ class Models:
 # The stages, cached -----------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class ModelWork:
+    """What a stage does with a part of its table: `function` of a model, the part and the settings.
+
+    `load` names a method of Models, `path` the model (None: the function is given None).
+    """
+
+    models: Models
+    load: str
+    path: str | None
+    function: Callable[..., Dataset]
+    settings: Mapping[str, Any]
+
+    def __call__(self, part: Dataset) -> Dataset:
+        """The table that the part becomes."""
+        model = None if self.path is None else getattr(self.models, self.load)(self.path)
+        return self.function(model, part, **self.settings)
+
+
 class Stages:
     """The five stages, each cached in a run folder under a key of everything that its result depends on.
 
     `place` names a stage inside the folder ("" is the folder itself). `work` does the stage's work: by
     default the public function of that name, else one with its signature; the key holds its qualified name,
-    so that results of different code never meet. `seconds` and `places` fill as the stages go.
+    so that results of different code never meet. `seconds` and `places` fill as the stages go. `drawing`:
+    settings of `sample` beside its config (backend, vllm_url).
     """
 
-    def __init__(self, folder: store.RunFolder, shard_responses: int = store.SHARD_RESPONSES) -> None:
+    each = staticmethod(store.in_turn)
+    """How the parts of a table are worked on; see `rslib.cluster`."""
+
+    def __init__(
+        self, folder: store.RunFolder, shard_responses: int = store.SHARD_RESPONSES, **drawing: Any
+    ) -> None:
         from rslib.models import pick_device
 
+        self.drawing = drawing
         self.folder, self.shard_responses, self.models = folder, shard_responses, Models()
         self.device = pick_device().name  # another kind of device rounds differently
         self.seconds: dict[str, float] = {}
@@ -150,14 +176,13 @@ class Stages:
             "prompts": fingerprint(prompts),
             "sample": config,
             "shard_prompts": shard_prompts,
+            "backend": self.drawing.get("backend"),
             "code": work.__qualname__,
         }
-
-        def draw_shard(part: Dataset) -> Dataset:
-            return work(self.models.policy(policy.path), part, config=config, show_progress=False)
-
+        settings = {"config": config, "show_progress": False} | self.drawing
+        draw = ModelWork(self.models, "policy", policy.path, work, settings)
         parts = store.cut(prompts, shard_prompts)
-        return self._table("sample", place, key, parts, draw_shard, weight=config.n)
+        return self._table("sample", place, key, parts, draw, weight=config.n)
 
     def score(
         self,
@@ -176,11 +201,8 @@ class Stages:
             "shard_rows": self.shard_responses,
             "code": work.__qualname__,
         }
-
-        def score_shard(part: Dataset) -> Dataset:
-            return work(self.models.reward_model(reward_model.path), part, show_progress=False)
-
-        return self._table("score", place, key, store.cut(responses, self.shard_responses), score_shard)
+        weigh = ModelWork(self.models, "reward_model", reward_model.path, work, {"show_progress": False})
+        return self._table("score", place, key, store.cut(responses, self.shard_responses), weigh)
 
     def select(
         self,
@@ -255,12 +277,9 @@ class Stages:
             "shard_rows": self.shard_responses,
             "same": itself,
         }
-
-        def reference_shard(part: Dataset) -> Dataset:
-            return with_reference(None if itself else self.models.policy(reference.path), part)
-
+        weigh = ModelWork(self.models, "policy", None if itself else reference.path, with_reference, {})
         parts = store.cut(scored, self.shard_responses)
-        return with_gold(self._table("reference", f"{place}-reference", key, parts, reference_shard))
+        return with_gold(self._table("reference", f"{place}-reference", key, parts, weigh))
 
     def _table(
         self,
@@ -272,7 +291,7 @@ class Stages:
         weight: int = 1,
     ) -> Dataset:
         stage = self._stage(name, place, key)
-        result = stage.table(parts, work, label=_label(place) or name, weight=weight)
+        result = stage.table(parts, work, label=_label(place) or name, weight=weight, each=self.each)
         self._remember(place, stage, result.seconds)
         return result.table
 

@@ -24,7 +24,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import cache
 from importlib import metadata
@@ -269,6 +269,16 @@ def _lock_file(file: io.FileIO) -> None:
 # A stage ------------------------------------------------------------------------------------------
 
 
+def in_turn(
+    work: Callable[[Dataset], Dataset], parts: Mapping[int, Dataset]
+) -> Iterator[tuple[int, Dataset, float]]:
+    """Each part's number, the table that `work` makes of it, and the seconds that took, one after another."""
+    for number, part in parts.items():
+        began = time.perf_counter()
+        table = work(part)
+        yield number, table, round(time.perf_counter() - began, 3)
+
+
 @dataclass(frozen=True)
 class StageResult:
     """The `table` of a stage (of a checkpoint: its record) and the seconds of its work.
@@ -292,12 +302,19 @@ class Stage:
         self.folder, self.key, self.show = Path(folder), json.loads(canonical_json(key)), show
 
     def table(
-        self, parts: Sequence[Dataset], work: Callable[[Dataset], Dataset], *, label: str, weight: int = 1
+        self,
+        parts: Sequence[Dataset],
+        work: Callable[[Dataset], Dataset],
+        *,
+        label: str,
+        weight: int = 1,
+        each: Callable[..., Iterator[tuple[int, Dataset, float]]] = in_turn,
     ) -> StageResult:
         """Do `work` on every part whose shard is not there yet; returns the whole table.
 
         One line is printed when everything was cached. Every part's row counts as `weight` responses in the
-        progress line. Raises StoreError naming the shard that was truncated or edited.
+        progress line. `each` is called as `in_turn` and may give the parts in any order; a part's shard is
+        written when it comes. Raises StoreError naming the shard that was truncated or edited.
         """
         self._check_or_write_key(len(parts))
         # A shard is written after its record and whole, so one that is there is finished: its seconds count.
@@ -310,14 +327,17 @@ class Stage:
             return StageResult(tables.stack(shards), seconds, cached=True)
         if any(finished):
             note(f"{label}: going on, {sum(finished)} of {len(parts)} shards are finished", self.show)
-        shards = []
+        shards = {number: read_shard(path) for number, path in enumerate(paths) if finished[number]}
+        pending = {number: part for number, part in enumerate(parts) if not finished[number]}
         with Progress(sum(map(len, parts)) * weight, label, show=self.show) as progress:
-            for path, part, done in zip(paths, parts, finished, strict=True):
-                seconds += 0.0 if done else _compute_shard(path, part, work)
+            progress.advance(sum(map(len, compress(parts, finished))) * weight, cached=True)
+            for number, table, spent in each(work, pending):
+                write_shard(paths[number], table, spent)
                 # A new shard too is read from its file: resumed or not, a run sees the same rows.
-                shards.append(read_shard(path))
-                progress.advance(len(part) * weight, cached=done)
-        return StageResult(tables.stack(shards), seconds, cached=False)
+                shards[number] = read_shard(paths[number])
+                seconds += spent
+                progress.advance(len(parts[number]) * weight)
+        return StageResult(tables.stack([shards[n] for n in range(len(parts))]), seconds, cached=False)
 
     def checkpoint(self, work: Callable[[Path], Mapping[str, Any]], *, label: str) -> StageResult:
         """Let `work` write a model folder, once; the result holds the mapping it returned, with its `files`.
@@ -384,15 +404,6 @@ def _check_files(folder: Path, files: Mapping[str, str]) -> None:
 
 def _shard_name(number: int) -> str:
     return f"shard-{number:05d}.arrow"
-
-
-def _compute_shard(path: Path, part: Dataset, work: Callable[[Dataset], Dataset]) -> float:
-    """Write the shard of one part; returns the seconds that the work took."""
-    began = time.perf_counter()
-    table = work(part)
-    seconds = round(time.perf_counter() - began, 3)
-    write_shard(path, table, seconds)
-    return seconds
 
 
 def write_shard(path: str | Path, table: Dataset, seconds: float = 0.0) -> None:

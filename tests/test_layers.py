@@ -20,7 +20,7 @@ ROWS = (
     {"ledger", "memo", "intervals", "panel"},
     {"world", "models"},
     {"decoding", "optimization", "doctor", "prompts", "selectors"},
-    {"larger_pools"},
+    {"larger_pools", "vllm_backend"},
     {"sampling", "scoring", "selection", "finetuning", "evaluation"},
     {"reward_modeling", "stages", "export", "reporting"},
     {"pipeline", "rl"},

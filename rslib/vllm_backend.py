@@ -186,8 +186,8 @@ def _ask_one(url: str, prompt: list[int], request: _Request) -> tuple[list[int],
     headers = {"Content-Type": "application/json"}
     try:
         call = urllib.request.Request(f"{url}/v1/completions", json.dumps(body).encode(), headers)
-        with urllib.request.urlopen(call) as answer:
-            choice = json.load(answer)["choices"][0]
+        with urllib.request.urlopen(call) as reply:
+            choice = json.load(reply)["choices"][0]
         return choice["token_ids"], choice["logprobs"]["token_logprobs"]
     except (OSError, ValueError, LookupError, TypeError) as err:  # no answer, no JSON, no such fields
         detail = err.read().decode(errors="replace")[:200] if hasattr(err, "read") else repr(err)

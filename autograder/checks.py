@@ -5,9 +5,11 @@ r"""Checks of a learner's function as data: what is drawn, what is right, what e
     Finite      the result holds no NaN and no infinity
     Refuses     the function answers with a ValueError
     Unchanged   the function leaves its arguments as they are
+    Quick       a small case takes too little time for a list of every subset, or of every sequence
 
 `graded("f", IDEAS, *checks)` is the `grade` of a part: its checks in their order. Any function of (learner,
-rng) is a check too. Ideas stand in a block of text, each with a name, its id in brackets, and its message:
+rng) is a check too. Ideas stand in a block of text, each with a name, its id in brackets, and its message;
+names with " / " between them share both:
 
     swapped (F03): The sign is swapped: this loss falls when the rejected response gets
         the higher reward.
@@ -65,7 +67,7 @@ NEAR = Misconception(
 class Ideas:
     r"""The misconceptions of an exercise, read from a block of text; the module says how one is written.
 
-    Without brackets the name is the id as well; `()` stands for a mistake that is only technical.
+    Without brackets the first name is the id as well; `()` stands for a mistake that is only technical.
 
     >>> ideas = Ideas("sum: The sum.\nturned (F03): The sign is\n    turned.\nother (): Not the mean.")
     >>> ideas["turned"].id, ideas["turned"].message, ideas["other"].id
@@ -76,8 +78,9 @@ class Ideas:
 
     def __init__(self, text: str) -> None:
         self._known = {
-            name: Misconception(name if id is None else id, " ".join(message.split()), None)
-            for name, id, message in (match.groups() for match in IDEA.finditer(text))
+            name: Misconception(names.split(" / ")[0] if id is None else id, " ".join(message.split()), None)
+            for names, id, message in (match.groups() for match in IDEA.finditer(text))
+            for name in names.split(" / ")
         }
 
     def __getitem__(self, name: str) -> Misconception:
@@ -166,14 +169,15 @@ def drawn_apart(
 ) -> tuple:
     """Inputs on which the right value and those of different ideas are more than `apart` from each other.
 
-    draw: draws inputs. right, ideas: the right value and the misconceptions of inputs.
+    draw: draws inputs. right, ideas: the right value and the misconceptions of inputs; ideas of one message
+    are one.
     Raises ConfigError where no such inputs are found.
     """
     for _ in range(MOST_DRAWS):
         inputs = draw(rng)
         readings = [Misconception("right", "", right(*inputs)), *ideas(*inputs)]
         pairs = itertools.combinations(readings, 2)
-        if all(distance(a.value, b.value) > apart for a, b in pairs if a.id != b.id):
+        if all(distance(a.value, b.value) > apart for a, b in pairs if a.message != b.message):
             return inputs
     raise ConfigError(f"no inputs on which all readings differ by {apart}", fix="Draw larger inputs.")
 
@@ -206,7 +210,9 @@ class Agrees:
     of the idea for a value that no other explains. slips: name of idea -> the value that it gives, of
     arguments. tolerance: absolute and relative. apart: how far the values of different ideas, and the right
     one, lie from each other; inputs are drawn until they do. of: turns (result, *arguments) into what is
-    compared. reveal: False where the right value is itself the answer.
+    compared. reveal: False where the right value is itself the answer. again: name of the idea for a result
+    that a second call changes; by default there is one call. near: what lies as near as this to the right
+    value, absolute and relative, may be drawn at random or rounded, and is told so.
     """
 
     check: str
@@ -219,21 +225,33 @@ class Agrees:
     apart: float = 0.0
     of: Callable[..., Any] = as_it_came
     reveal: bool = True
+    again: str = ""
+    near: float = 0.0
 
     def __call__(self, learner: Learner, rng: Rng) -> None:
         """Compare the values of `count` inputs."""
         for _ in range(self.count):
             args = self._drawn(learner.ideas, rng)
+            result, right = self._called(learner, args), self.right(*args)
             diagnose(
                 self.check,
-                self.of(learner(*args), *args),
-                self.right(*args),
+                result,
+                right,
                 ideas=learner.ideas.of(self.slips(*args)),
-                otherwise=learner.ideas[self.otherwise],
+                otherwise=NEAR if same(result, right, self.near) else learner.ideas[self.otherwise],
                 tolerance=self.tolerance,
                 case=learner.call(args),
                 reveal=self.reveal,
             )
+
+    def _called(self, learner: Learner, args: tuple) -> Any:
+        """What is compared; CheckFailed where a second call is asked for and returns something else."""
+        result = self.of(learner(*args), *args)
+        if self.again:
+            second = self.of(learner(*args), *args)
+            got, case = f"{short(result)}, then {short(second)}", f"{learner.call(args)}, twice"
+            require(same(result, second, 1e-5), self.check, learner.ideas[self.again], case=case, got=got)
+        return result
 
     def _drawn(self, ideas: Ideas, rng: Rng) -> tuple:
         if not self.apart:
@@ -352,26 +370,26 @@ def _alike(first: Any, second: Any) -> bool:
     return repr(first) == repr(second)
 
 
-def assert_deterministic(
-    function: Callable[..., Any], check: str, message: str, idea: str, *args: object
-) -> Any:
-    """What the function returns; CheckFailed with this message if a second call returns something else."""
-    first, second = function(*args), function(*args)
-    got, case = f"{short(first)}, then {short(second)}", f"{short(args)}, twice"
-    require(same(first, second, 1e-5), check, message, idea=idea, case=case, got=got)
-    return first
+@dataclass(frozen=True)
+class Quick:
+    """A small case takes so little time that a large one ends. otherwise: name of the idea of a long list."""
 
+    check: str
+    args: Inputs
+    otherwise: str
 
-def enumerates(work: Work, function: Callable[..., Any], *args: object) -> bool:
-    """Whether a small case takes so much time that a large one would never end; in doubt, it runs twice."""
+    def __call__(self, learner: Learner, rng: Rng) -> None:
+        """Measure a call's processor seconds; in doubt, it runs twice."""
+        args = _inputs(self.args, rng)
 
-    def seconds() -> float:
-        start = work.processor_seconds()
-        function(*args)
-        return work.processor_seconds() - start
+        def seconds() -> float:
+            start = learner.work.processor_seconds()
+            learner(*args)
+            return learner.work.processor_seconds() - start
 
-    first = seconds()
-    return first > 10 * TIMED or (first > TIMED and seconds() > TIMED)
+        first = seconds()
+        slow = first > 10 * TIMED or (first > TIMED and seconds() > TIMED)
+        require(not slow, self.check, learner.ideas[self.otherwise], case=f"{learner.call(args)}, timed")
 
 
 # Tensors --------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from autograder import exercises
+from autograder.checks import drawn_apart
 from autograder.exercise import ANSWERED, CheckFailed, Variant, same
 from autograder.exercises import nb03_1, nb03_2, nb03_3
 from autograder.experiments import nb03
@@ -49,13 +50,15 @@ def test_the_median_of_n_agrees_with_enumeration():
 def test_every_idea_of_an_estimator_differs_from_the_right_value_on_drawn_cases():
     rng = np.random.default_rng(2)
     for _ in range(50):
-        scores, n = nb03_1.separated(
-            lambda: (nb03_1._pool(rng, int(rng.integers(5, 8))), int(rng.integers(2, 4))),
-            nb03_1._wrong_values,
+        scores, n = drawn_apart(
+            lambda rng: (nb03_1.some_scores(rng, int(rng.integers(5, 8))), int(rng.integers(2, 4))),
             nb03_1.by_enumeration,
+            lambda scores, n: nb03_1.IDEAS.of(nb03_1.subset_slips(scores, n)),
+            rng,
+            apart=0.01,
         )
         right = nb03_1.by_enumeration(scores, n)
-        assert not any(same(idea.value, right, 1e-4) for idea in nb03_1._wrong_values(scores, n))
+        assert not any(same(value, right, 1e-4) for value in nb03_1.subset_slips(scores, n).values())
 
 
 def test_a_number_at_random_never_passes_the_code_exercises():

@@ -4,42 +4,74 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
-from autograder.checks import (
-    NEAR,
-    assert_deterministic,
-    assert_inputs_unchanged,
-    enumerates,
-    refuses,
-)
-from autograder.exercise import (
-    CheckFailed,
-    Exercise,
-    Misconception,
-    Part,
-    diagnose,
-    numbers,
-    require,
-    same,
-)
+from autograder.checks import Agrees, Ideas, Learner, Quick, Refuses, Rng, Unchanged, graded
+from autograder.exercise import CheckFailed, Exercise, Part, diagnose, numbers, same
 from autograder.experiments.nb03 import with_replacement
-from autograder.work import Work
 from rslib import theory
 
+IDEAS = Ideas("""
+subsets (): This is not the mean, over all subsets of n of the N responses, of the best score in the subset.
+    Write the subsets of a pool of four down by hand and count how often each score is the best.
+at random (F45): The same pool gives another number each time: you draw subsets at random. Their exact mean
+    has a short formula; no chance is needed.
+duplicates lost: Equal scores are counted once. Each of them is a response of its own: a set loses some.
+with replacement (F45): You draw with replacement: the same response can then stand in the subset twice, and
+    the estimate comes out too low. A real best-of-n draws n different responses.
+first n (F45): You look at the first n responses alone. That is unbiased but noisy: the other N - n responses
+    were paid for and tell nothing. Use every subset.
+blocks (F45): You cut the pool into blocks of n. Each block is a fair best-of-n, but most subsets are never
+    looked at: in another order the same pool gives another number.
+best of all (F45): You take the best of the whole pool. That is best-of-N: what would the best be if only n of
+    the N were drawn?
+mean (F02): You average the pool: nothing is selected. Best-of-n keeps one of n.
+lowest (F03): You keep the lowest of each subset. Look at the direction of the sort, or at the sign.
+top-n: You average the n best of the pool. Best-of-n keeps one response of n, it does not keep n responses.
+n-th best (top-n): You return the n-th best of the pool. Which score is the best of a subset?
+rank above (rank off by one): Your weights belong to the neighbouring rank: the k-th lowest is the best of a
+    subset if the other n - 1 come from the k - 1 below it. Do your weights sum to 1?
+rank below (rank off by one): Your weights belong to the neighbouring rank: do they sum to 1, and does the
+    highest score get n / N?
+one fewer (n off by one): This is the best of n - 1: count again how many others come from below the best of a
+    subset.
+one more (n off by one): This is the best of n + 1: count again how many others come from below the best of a
+    subset.
+
+one of one (F45): Best of one is any response: the mean of the pool.
+all drawn (F45): All N are drawn: only the highest score can be kept.
+all equal (rank off by one): All scores are equal, so every choice is worth the same. Do your weights sum
+    to 1?
+enumeration: 22 scores take this long: do you list every subset? Each score more doubles the work, and 2,000
+    would never end. Count how many subsets each score is the best of.
+overflow: A factorial or binomial coefficient of this pool is larger than any float. Work with logarithms,
+    with ratios of neighbouring weights, or with Python's whole numbers (math.comb).
+recursion: The function calls itself once for every score, and Python allows about a thousand calls. Make it a
+    loop.
+n > N: n is larger than the pool: no subset of that size exists. Raise a ValueError that says so.
+n = 0 (n > N): The best of no response does not exist. Raise a ValueError that says so.
+empty (n > N): An empty pool has no best. Raise a ValueError that says so.
+NaN (F32): A NaN compares false with everything and is kept silently. Raise a ValueError that says so.
+
+values (): The scores choose the response, and the value of that response is averaged. Where scores tie, the
+    tied responses share.
+values ignored: You return the best score. With `values`, average the value of what is kept.
+values choose (F16): You sort the values by themselves, so they choose. The scores choose.
+values unsorted: The weights belong to ranks: bring the values into the order of the scores.
+last / first (F31): Tied scores must share: here the place in the list decides, and another order changes the
+    number.
+luckiest (F31): Among tied scores the higher value is kept: the scores cannot see it. Tied scores share.
+poorest (F31): Among tied scores the lower value is kept: the scores cannot see it. Tied scores share.
+""")
 NAME = "best_of_n_mean"
 EVERY, TIE, ENDS = "averages over every subset", "lets ties share", "is right at both ends"
 LARGE, REFUSES, VALUES = "copes with a large pool", "refuses what has no answer", "averages the values"
-TOLERANCE = 1e-5
-"""Single precision is enough."""
-CLOSE = 0.01
-"""So near to the right value, in units of the spread of the scores, comes what is simulated."""
-OTHERWISE = (
-    "This is not the mean, over all subsets of n of the N responses, of the best score in the subset. Write "
-    "the subsets of a pool of four down by hand and count how often each score is the best."
-)
+SIMULATED = 0.03
+"""So near to the right value comes what is simulated; scores have a spread of 3."""
+Pool = tuple[list[float], int]
 
 
 def by_enumeration(scores: Sequence[float], n: int, values: Sequence[float] | None = None) -> float:
@@ -52,307 +84,120 @@ def by_enumeration(scores: Sequence[float], n: int, values: Sequence[float] | No
     return round(float(np.mean(kept)), 6)
 
 
-def weighted(scores: Sequence[float], weights: np.ndarray) -> float:
-    """The ascending scores, averaged with these weights."""
-    return float(np.sort(scores) @ weights)
+# Small pools ----------------------------------------------------------------------------------------------
 
 
-def _wrong_values(scores: list[float], n: int) -> list[Misconception]:
-    """What the known wrong ideas give on a pool."""
-    ascending, size = sorted(scores), len(scores)
-    blocks = [max(scores[at : at + n]) for at in range(0, size - n + 1, n)]
-    shifted = np.array([math.comb(k, n - 1) if k < size else 0 for k in range(1, size + 1)], float)
-    return [
-        *_distinct_alone(scores, n),
-        Misconception(
-            "F45",
-            "You draw with replacement: the same response can then stand in the subset twice, and the "
-            "estimate comes out too low. A real best-of-n draws n different responses.",
-            with_replacement(scores, n),
-        ),
-        Misconception(
-            "F45",
-            "You look at the first n responses alone. That is unbiased but noisy: the other N - n responses "
-            "were paid for and tell nothing. Use every subset.",
-            max(scores[:n]),
-        ),
-        Misconception(
-            "F45",
-            "You cut the pool into blocks of n. Each block is a fair best-of-n, but most subsets are never "
-            "looked at: in another order the same pool gives another number.",
-            float(np.mean(blocks)),
-        ),
-        Misconception(
-            "F45",
-            "You take the best of the whole pool. That is best-of-N: what would the best be if only n of "
-            "the N were drawn?",
-            ascending[-1],
-        ),
-        Misconception(
-            "F02",
-            "You average the pool: nothing is selected. Best-of-n keeps one of n.",
-            float(np.mean(scores)),
-        ),
-        Misconception(
-            "F03",
-            "You keep the lowest of each subset. Look at the direction of the sort, or at the sign.",
-            weighted(scores, theory.rank_weights(size, n)[::-1]),
-        ),
-        Misconception(
-            "top-n",
-            "You average the n best of the pool. Best-of-n keeps one response of n, it does not keep n "
-            "responses.",
-            float(np.mean(ascending[-n:])),
-        ),
-        Misconception(
-            "top-n",
-            "You return the n-th best of the pool. Which score is the best of a subset?",
-            ascending[-n],
-        ),
-        Misconception(
-            "rank off by one",
-            "Your weights belong to the neighbouring rank: the k-th lowest is the best of a subset if the "
-            "other n - 1 come from the k - 1 below it. Do your weights sum to 1?",
-            weighted(scores, shifted / math.comb(size, n)),
-        ),
-        Misconception(
-            "rank off by one",
-            "Your weights belong to the neighbouring rank: do they sum to 1, and does the highest score get "
-            "n / N?",
-            weighted(scores, np.append(0.0, _weights(size, n)[:-1])),
-        ),
-        *_of_another_size(scores, n),
-    ]
-
-
-def _of_another_size(scores: list[float], n: int) -> list[Misconception]:
-    """The best of n - 1 and of n + 1."""
-    text = "This is the best of {}: count again how many others come from below the best of a subset."
-    return [
-        Misconception("n off by one", text.format(f"n {sign} 1"), by_enumeration(scores, m))
-        for sign, m in (("-", n - 1), ("+", n + 1))
-        if 1 < m < len(scores)
-    ]
-
-
-def _distinct_alone(scores: list[float], n: int) -> list[Misconception]:
-    """The best of n distinct scores, where some are equal."""
-    distinct = sorted(set(scores))
-    if not n <= len(distinct) < len(scores):
-        return []
-    lost = "Equal scores are counted once. Each of them is a response of its own: a set loses some."
-    return [Misconception("duplicates lost", lost, by_enumeration(distinct, n))]
-
-
-def _weights(size: int, n: int) -> np.ndarray:
-    return theory.rank_weights(size, n)
-
-
-def _pool(rng: np.random.Generator, size: int) -> list[float]:
+def some_scores(rng: Rng, size: int = 6) -> list[float]:
+    """Scores with a spread of 3, to three digits."""
     return [float(x) for x in np.round(rng.normal(0, 3, size), 3)]
 
 
-def separated(
-    draw: Callable[[], tuple[list[float], int]],
-    ideas: Callable[[list[float], int], list[Misconception]],
-    right: Callable,
-) -> tuple[list[float], int]:
-    """A case on which no wrong idea gives the right value, nor two of them the same one."""
-    while True:
-        scores, n = draw()
-        values = sorted([right(scores, n), *(i.value for i in ideas(scores, n))])
-        if np.diff(values).min() > 1e-3 * (1 + np.abs(values).max()):
-            return scores, n
+def small_pool(rng: Rng, *, n: int) -> Pool:
+    """Six or seven scores."""
+    return some_scores(rng, int(rng.integers(6, 8))), n
 
 
-def grade_subsets(work: Work, rng: np.random.Generator) -> None:
-    """Small pools, without and with ties, against enumeration."""
-    function = work.function(NAME)
-    for n in (3, 2, 3):  # of two, the median is the mean and all that is off by one is the pool's mean
-        scores, n = separated(
-            lambda n=n: (_pool(rng, int(rng.integers(6, 8))), n), _wrong_values, by_enumeration
-        )
-        _compare(function, scores, n, EVERY)
-    for _ in range(2):
-        levels = _pool(rng, 3)
-        scores = [*levels, levels[2], levels[0], levels[2]]
-        _compare(function, [scores[k] for k in rng.permutation(6)], int(rng.integers(2, 4)), TIE)
-    for kind in (list, np.array):
-        assert_inputs_unchanged(work, NAME, kind(scores[::-1]), 2)
+def tied_pool(rng: Rng) -> Pool:
+    """Six scores on three levels: one, two and three of them."""
+    levels = some_scores(rng, 3)
+    scores = [*levels, levels[2], levels[0], levels[2]]
+    return [scores[k] for k in rng.permutation(6)], int(rng.integers(2, 4))
 
 
-def _compare(function: Callable, scores: list[float], n: int, check: str) -> None:
-    chance = (
-        "The same pool gives another number each time: you draw subsets at random. Their exact mean has a "
-        "short formula; no chance is needed."
-    )
-    got, expected = assert_deterministic(function, check, chance, "F45", scores, n), by_enumeration(scores, n)
-    near = same(got, expected, CLOSE * float(np.std(scores)))
-    diagnose(
-        check,
-        got,
-        expected,
-        ideas=_wrong_values(scores, n),
-        otherwise=NEAR if near else OTHERWISE,
-        tolerance=TOLERANCE,
-        case=f"{NAME}({scores}, {n})",
+def subset_slips(scores: Sequence[float], n: int) -> dict[str, float]:
+    """What wrong ideas give on a pool."""
+    ascending, size, weights = np.sort(scores), len(scores), theory.rank_weights(len(scores), n)
+    shifted = np.array([math.comb(k, n - 1) for k in range(1, size)], float) / math.comb(size, n)
+    blocks = [max(scores[start : start + n]) for start in range(0, size - n + 1, n)]
+    distinct = sorted(set(scores))
+    duplicates = {"duplicates lost": by_enumeration(distinct, n)} if n <= len(distinct) < size else {}
+    sizes = {"one fewer": n - 1, "one more": n + 1}
+    return (
+        duplicates
+        | {
+            "with replacement": with_replacement(scores, n),
+            "first n": max(scores[:n]),
+            "blocks": float(np.mean(blocks)),
+            "best of all": ascending[-1],
+            "mean": float(np.mean(scores)),
+            "lowest": float(ascending @ weights[::-1]),
+            "top-n": float(np.mean(ascending[-n:])),
+            "n-th best": ascending[-n],
+            "rank above": float(ascending[:-1] @ shifted),
+            "rank below": float(ascending[1:] @ weights[:-1]),
+        }
+        | {name: by_enumeration(scores, m) for name, m in sizes.items() if 1 < m < size}
     )
 
 
-def grade_edges(work: Work, rng: np.random.Generator) -> None:
-    """The ends n = 1 and n = N, all equal, pools that overflow factorials, and input without an answer."""
-    function = work.function(NAME)
-    scores = _pool(rng, 6)
-    for n, expected, what in (
-        (1, float(np.mean(scores)), "Best of one is any response: the mean of the pool."),
-        (6, max(scores), "All N are drawn: only the highest score can be kept."),
-    ):
-        diagnose(
-            ENDS,
-            function(scores, n),
-            expected,
-            otherwise=Misconception("F45", what, None),
-            tolerance=TOLERANCE,
-            case=f"{NAME}({scores}, {n})",
-        )
-    equal = [scores[0]] * 5
-    shares = "All scores are equal, so every choice is worth the same. Do your weights sum to 1?"
-    diagnose(
-        ENDS,
-        function(equal, 3),
-        scores[0],
-        otherwise=Misconception("rank off by one", shares, None),
-        tolerance=TOLERANCE,
-        case=f"{NAME}({equal}, 3)",
-    )
-    _grade_large(work, function, rng)
-    _grade_refusals(function, scores)
-
-
-OVERFLOW = Misconception(
-    "overflow",
-    "A factorial or binomial coefficient of this pool is larger than any float. Work with logarithms, with "
-    "ratios of neighbouring weights, or with Python's whole numbers (math.comb).",
-    None,
-)
-RECURSION = Misconception(
-    "recursion",
-    "The function calls itself once for every score, and Python allows about a thousand calls. Make it a "
-    "loop.",
-    None,
-)
-ENUMERATES = (
-    "22 scores take this long: do you list every subset? Each score more doubles the work, and 2,000 would "
-    "never end. Count how many subsets each score is the best of."
+averages_subsets = partial(
+    Agrees,
+    right=by_enumeration,
+    otherwise="subsets",
+    slips=subset_slips,
+    again="at random",
+    near=SIMULATED,
 )
 
 
-def _grade_large(work: Work, function: Callable, rng: np.random.Generator) -> None:
-    listed = enumerates(work, function, _pool(rng, 22), 11)
-    require(not listed, LARGE, ENUMERATES, idea="enumeration", case="22 scores, n = 11, timed")
+# Large pools ----------------------------------------------------------------------------------------------
+
+
+def copes_with_large_pools(best_of_n_mean: Learner, rng: Rng) -> None:
+    """Pools whose binomial coefficients overflow a float."""
     # Sorted, since the highest scores of a shuffled pool may fall into blocks of n as they should on average.
-    for scores, n in ((sorted(_pool(rng, 512), reverse=True), 256), (_pool(rng, 2000), 600)):
+    for scores, n in ((sorted(some_scores(rng, 512), reverse=True), 256), (some_scores(rng, 2000), 600)):
         case = f"{len(scores)} scores, n = {n}"
         try:
-            got = function(scores, n)
-        except CheckFailed as wrong:
-            known = RECURSION if isinstance(wrong.__cause__, RecursionError) else OVERFLOW
-            if not isinstance(wrong.__cause__, RecursionError | ArithmeticError | ValueError | TypeError):
+            got = best_of_n_mean(scores, n)
+        except CheckFailed as failed:
+            if not isinstance(failed.__cause__, RecursionError | ArithmeticError | ValueError | TypeError):
                 raise
-            raise CheckFailed(LARGE, known.message, idea=known.id, case=case, got=str(wrong)) from wrong
-        expected = float(theory.best_of_n_estimate(scores, n)[0])
+            idea = IDEAS["recursion" if isinstance(failed.__cause__, RecursionError) else "overflow"]
+            raise CheckFailed(LARGE, idea.message, idea=idea.id, case=case, got=str(failed)) from failed
         value = numbers(got)
         lost = value is not None and (not np.isfinite(value).all() or same(value, 0.0, 1e-6))
-        otherwise = OVERFLOW if lost else OTHERWISE
-        diagnose(LARGE, got, expected, otherwise=otherwise, tolerance=1e-2, case=case)
+        right, otherwise = theory.best_of_n_estimate(scores, n)[0], IDEAS["overflow" if lost else "subsets"]
+        diagnose(LARGE, got, float(right), otherwise=otherwise, tolerance=1e-2, case=case)
 
 
-def _grade_refusals(function: Callable, scores: list[float]) -> None:
-    cases = (
-        (scores, 7, "n is larger than the pool: no subset of that size exists.", "n > N"),
-        (scores, 0, "The best of no response does not exist.", "n > N"),
-        ([], 1, "An empty pool has no best.", "n > N"),
-        (
-            [*scores[:3], math.nan, *scores[3:]],
-            2,
-            "A NaN compares false with everything and is kept silently.",
-            "F32",
-        ),
-    )
-    for pool, n, why, idea in cases:
-        require(
-            refuses(function, pool, n),
-            REFUSES,
-            f"{why} Raise a ValueError that says so.",
-            idea=idea,
-            case=f"{NAME}({pool}, {n})",
-            expected="ValueError",
-        )
+# Values ---------------------------------------------------------------------------------------------------
 
 
-def grade_values(work: Work, rng: np.random.Generator) -> None:
-    """`values` are averaged over what the scores choose; a tie in the scores shares. Lists, then arrays."""
-    function = work.function(NAME)
-    for tied in (False, True):
-        scores, values, n = _valued(rng, tied)
-        kind = np.array if tied else list
-        got = function(kind(scores), n, kind(values))
-        diagnose(
-            VALUES,
-            got,
-            by_enumeration(scores, n, values),
-            ideas=_value_ideas(scores, values, n),
-            otherwise="The scores choose the response, and the value of that response is averaged. Where "
-            "scores tie, the tied responses share.",
-            tolerance=TOLERANCE,
-            case=f"{NAME}({scores}, {n}, values={values})",
-        )
-    assert_inputs_unchanged(work, NAME, np.array(scores), n, np.array(values))
+def valued_pool(rng: Rng) -> tuple[list[float], int, list[float]]:
+    """Six scores and their values."""
+    return some_scores(rng), int(rng.integers(2, 4)), some_scores(rng)
 
 
-def _valued(rng: np.random.Generator, tied: bool) -> tuple[list[float], list[float], int]:
-    while True:
-        scores, values, n = _pool(rng, 6), _pool(rng, 6), int(rng.integers(2, 4))
-        scores = [scores[k] for k in (0, 1, 2, 2, 0, 2)] if tied else scores
-        expected = by_enumeration(scores, n, values)
-        if not any(same(i.value, expected, 1e-3) for i in _value_ideas(scores, values, n)):
-            return scores, values, n
+def tied_valued_pool(rng: Rng) -> tuple[np.ndarray, int, np.ndarray]:
+    """Six scores on three levels and their values, as arrays."""
+    scores, n, values = valued_pool(rng)
+    return np.array([scores[k] for k in (0, 1, 2, 2, 0, 2)]), n, np.array(values)
 
 
-def _value_ideas(scores: list[float], values: list[float], n: int) -> list[Misconception]:
-    weights = _weights(len(scores), n)
-    stable = float(np.asarray(values)[np.argsort(scores, kind="stable")] @ weights)
-    later = np.asarray(values)[::-1][np.argsort(scores[::-1], kind="stable")]
-    luckiest, poorest = (
-        np.asarray(values)[np.lexsort((sign * np.array(values), scores))] for sign in (1, -1)
-    )
-    tie = "Tied scores must share: here the place in the list decides, and another order changes the number."
-    found = [
-        Misconception(
-            "values ignored",
-            "You return the best score. With `values`, average the value of what is kept.",
-            by_enumeration(scores, n),
-        ),
-        Misconception(
-            "F16",
-            "You sort the values by themselves, so they choose. The scores choose.",
-            by_enumeration(values, n),
-        ),
-        Misconception(
-            "values unsorted",
-            "The weights belong to ranks: bring the values into the order of the scores.",
-            float(np.asarray(values) @ weights),
-        ),
-    ]
-    if len(set(scores)) < len(scores):
-        found += [Misconception("F31", tie, stable), Misconception("F31", tie, float(later @ weights))]
-        by_value = "Among tied scores the {} value is kept: the scores cannot see it. Tied scores share."
-        found += [
-            Misconception("F31", by_value.format(which), float(kept @ weights))
-            for which, kept in (("higher", luckiest), ("lower", poorest))
-        ]
-    return found
+def value_slips(scores: Sequence[float], n: int, values: Sequence[float]) -> dict[str, float]:
+    """What wrong ideas give with values; those of ties where there are some."""
+    scores, values = np.asarray(scores), np.asarray(values)
+    orders = {
+        "last": np.argsort(scores, kind="stable"),
+        "first": len(scores) - 1 - np.argsort(scores[::-1], kind="stable"),
+        "luckiest": np.lexsort((values, scores)),
+        "poorest": np.lexsort((-values, scores)),
+    }
+    weights, tied = theory.rank_weights(len(scores), n), len(set(scores)) < len(scores)
+    return {
+        "values ignored": by_enumeration(scores, n),
+        "values choose": by_enumeration(values, n),
+        "values unsorted": float(values @ weights),
+    } | {name: float(values[order] @ weights) for name, order in orders.items() if tied}
 
+
+averages_values = partial(
+    Agrees, VALUES, right=by_enumeration, otherwise="values", slips=value_slips, apart=0.002
+)
+
+
+# The exercise ---------------------------------------------------------------------------------------------
 
 EXERCISE = Exercise(
     "3.1",
@@ -361,8 +206,48 @@ EXERCISE = Exercise(
     12,
     (NAME,),
     (
-        Part("every subset counts once", 1.5, grade_subsets),
-        Part("the ends, large pools, and what is refused", 1.0, grade_edges),
-        Part("values of what is kept", 0.5, grade_values),
+        Part(
+            "every subset counts once",
+            1.5,
+            graded(
+                NAME,
+                IDEAS,
+                # Of two, the median is the mean and all that is off by one is the pool's mean.
+                *(averages_subsets(EVERY, partial(small_pool, n=n), apart=0.01) for n in (3, 2, 3)),
+                averages_subsets(TIE, tied_pool, count=2),
+                Unchanged(lambda rng: (some_scores(rng), 2)),
+                Unchanged(lambda rng: (np.array(some_scores(rng)), 2)),
+            ),
+        ),
+        Part(
+            "the ends, large pools, and what is refused",
+            1.0,
+            graded(
+                NAME,
+                IDEAS,
+                Agrees(ENDS, lambda rng: (some_scores(rng), 1), by_enumeration, "one of one"),
+                Agrees(ENDS, lambda rng: (some_scores(rng), 6), by_enumeration, "all drawn"),
+                Agrees(ENDS, lambda rng: (some_scores(rng, 1) * 5, 3), by_enumeration, "all equal"),
+                Quick(LARGE, lambda rng: (some_scores(rng, 22), 11), "enumeration"),
+                copes_with_large_pools,
+                Refuses(REFUSES, lambda rng: (some_scores(rng), 7), "n > N"),
+                Refuses(REFUSES, lambda rng: (some_scores(rng), 0), "n = 0"),
+                Refuses(REFUSES, ([], 1), "empty"),
+                Refuses(
+                    REFUSES, lambda rng: ([*some_scores(rng, 3), math.nan, *some_scores(rng, 3)], 2), "NaN"
+                ),
+            ),
+        ),
+        Part(
+            "values of what is kept",
+            0.5,
+            graded(
+                NAME,
+                IDEAS,
+                averages_values(valued_pool),
+                averages_values(tied_valued_pool),
+                Unchanged(tied_valued_pool),
+            ),
+        ),
     ),
 )

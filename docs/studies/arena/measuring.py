@@ -19,7 +19,7 @@ from statistics import median
 from typing import Any
 
 from docs.studies.arena.trial import REFERENCE_PROMPTS, Trial, run_trial
-from rslib.arena import ARMS, Arm
+from rslib.arena import ARMS
 from rslib.config import require, unknown_name
 from rslib.errors import BudgetError, RSError
 from rslib.progress import Progress, note
@@ -71,15 +71,8 @@ class Plan:
         """The arms that a run tunes."""
         return [name for name in self.arms if ARMS[name].run is not None]
 
-    def reference(self) -> list[Trial]:
-        """The run that sets the budgets of responses and FLOPs."""
-        return self._references("reference", 1)
-
-    def timing(self) -> list[Trial]:
-        """The runs that set the budget of time."""
-        return self._references("timing", self.timings)
-
-    def _references(self, stage: str, runs: int) -> list[Trial]:
+    def references(self, stage: str, runs: int) -> list[Trial]:
+        """So many runs whose cost sets budgets: "reference" of responses and FLOPs, "timing" of time."""
         arm, setting = _REFERENCE
         budget = {"limit": None, "offered": self.reference_prompts}
         seeds = range(self.tuning_seed, self.tuning_seed + runs)
@@ -88,16 +81,18 @@ class Plan:
     def tried(
         self, unit: str, budget: dict[str, float], before: dict[str, dict[str, float]] | None = None
     ) -> list[Trial]:
-        """The trials of every method at one budget; `before`: the settings that an earlier one chose."""
-        return [
-            self._on_validation("trial", arm, unit, self.tuning_seed, setting, budget)
-            for arm in self.trained
-            for setting in self._settings(ARMS[arm], (before or {}).get(arm))
-        ]
+        """The trials of every method at one budget; `before`: the settings that an earlier one chose.
 
-    def _settings(self, arm: Arm, before: dict[str, float] | None) -> list[dict[str, float]]:
-        kept = None if before is None or arm.second is None else before[arm.second[0]]
-        return arm.trials(kept)[: self.trials]
+        With these the second setting stays, and the learning rates alone are tried again.
+        """
+        trials = []
+        for name, arm in ((name, ARMS[name]) for name in self.trained):
+            second = before[name][arm.second[0]] if before and arm.second else None
+            trials += [
+                self._on_validation("trial", name, unit, self.tuning_seed, setting, budget)
+                for setting in arm.trials(second)[: self.trials]
+            ]
+        return trials
 
     def finals(
         self, unit: str | None, budget: dict[str, float], settings: dict[str, dict[str, float]]
@@ -144,8 +139,8 @@ def measure(
 
     `workers` runs go side by side, each in a process of its own; 0: one after the other in this process.
     Raises ConfigError for workers below 0, StoreError when `out` cannot be used, BudgetError when a run was
-    ended from outside, and what the reference run or a final raises; a trial that fails (a
-    learning rate that lets the loss explode) is a result, the worst.
+    ended from outside, and what the reference run or a final raises; a trial that fails (a learning rate that
+    lets the loss explode) is a result, the worst.
     """
     require(workers >= 0, f"workers is {workers}", "arena", "Use 1 or more, or 0 for this process alone.")
     folder = make_folder(Path(out) / "trials")
@@ -153,11 +148,11 @@ def measure(
     def all_of(runs: Sequence[Trial]) -> list[dict[str, Any]]:
         return _all(runs, folder, workers, run)
 
-    reference, trials = all_of(plan.reference()), []
+    reference, trials = all_of(plan.references("reference", 1)), []
     finals = all_of(plan.finals(None, {"limit": None}, {}))
     for unit in [unit for unit in _ORDER if unit in plan.budgets]:
         if unit == "cpu_seconds":
-            reference = reference + all_of(plan.timing())
+            reference = reference + all_of(plan.references("timing", plan.timings))
         budget = budgets_of(reference)[unit]
         if unit in TRIED:
             trials = trials + all_of(plan.tried(unit, budget, chosen(trials).get(TRIED[0])))

@@ -15,7 +15,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,10 +37,11 @@ FLAWS: dict[str, type[Flaw]] = {}
 
 
 class Flaw(Round):
-    """A round with one defect: what it is called, the stage where it sits, and what it does.
+    """A round with one defect. A subclass says what it is called, its id and the stage where it sits.
 
-    `changes` are settings of the run, `least_rounds` the rounds that it takes to show, `pool_reward_model`
-    scores the pool in place of the run's own reward model.
+    `description` is the subclass's docstring, as the end of a line. `changes` are settings of the run,
+    `least_rounds` the rounds that it takes to show, `pool_reward_model` scores the pool in place of the run's
+    own reward model.
     """
 
     id: str
@@ -49,6 +50,11 @@ class Flaw(Round):
     changes: Mapping[str, Any] = {}
     least_rounds = 1
     pool_reward_model = ""
+
+    def __init_subclass__(cls, *, name: str, id: str, stage: str) -> None:
+        text = " ".join((cls.__doc__ or "").split()).removesuffix(".")
+        cls.name, cls.id, cls.stage, cls.description = name, id, stage, text[:1].lower() + text[1:]
+        FLAWS[name] = cls
 
     def __init__(self, run: Run, number: int, parent: Checkpoint) -> None:
         super().__init__(run, number, parent)
@@ -59,18 +65,6 @@ class Flaw(Round):
     def configured(cls, config: RunConfig) -> RunConfig:
         """The settings of a run with this flaw."""
         return dataclasses.replace(config, rounds=max(cls.least_rounds, config.rounds), **cls.changes)
-
-
-def _flaw(name: str, id: str, stage: str) -> Callable[[type[Flaw]], type[Flaw]]:
-    """Put a flaw into FLAWS; its description is its docstring, as the end of a line."""
-
-    def register(kind: type[Flaw]) -> type[Flaw]:
-        text = " ".join(kind.__doc__.split()).removesuffix(".")
-        kind.name, kind.id, kind.stage, kind.description = name, id, stage, text[0].lower() + text[1:]
-        FLAWS[name] = kind
-        return kind
-
-    return register
 
 
 def flawed(name: str, config: RunConfig) -> tuple[RunConfig, type[Flaw]]:
@@ -104,29 +98,25 @@ def run_flawed(
 # Sampling ------------------------------------------------------------------------------------------------
 
 
-@_flaw("n1", "F05", "sample")
-class _N1(Flaw):
+class _N1(Flaw, name="n1", id="F05", stage="sample"):
     """One response per prompt: there is nothing to choose from."""
 
     changes = {"n": 1}
 
 
-@_flaw("temperature_zero", "F06", "sample")
-class _TemperatureZero(Flaw):
+class _TemperatureZero(Flaw, name="temperature_zero", id="F06", stage="sample"):
     """Greedy decoding: all n responses of a prompt are one text."""
 
     changes = {"temperature": 0.0}
 
 
-@_flaw("temperature_high", "F07", "sample")
-class _TemperatureHigh(Flaw):
+class _TemperatureHigh(Flaw, name="temperature_high", id="F07", stage="sample"):
     """Temperature 2.0: the texts fall apart."""
 
     changes = {"temperature": 2.0}
 
 
-@_flaw("n_too_large", "F13", "sample")
-class _NTooLarge(Flaw):
+class _NTooLarge(Flaw, name="n_too_large", id="F13", stage="sample"):
     """4 times the responses: the best by reward are more and more those that fool it."""
 
     @classmethod
@@ -134,8 +124,7 @@ class _NTooLarge(Flaw):
         return dataclasses.replace(config, n=4 * config.n)
 
 
-@_flaw("pad_side_sampling", "F28", "sample")
-class _PadSideSampling(Flaw):
+class _PadSideSampling(Flaw, name="pad_side_sampling", id="F28", stage="sample"):
     """Prompts are padded on the right: the policy continues the padding, not the prompt."""
 
     def sample_part(self, policy: Policy, prompts: Dataset, **settings: Any) -> Dataset:
@@ -156,8 +145,7 @@ def _padded_on_the_right(model: Policy | RewardModel) -> Any:
     return Padded(**vars(model))
 
 
-@_flaw("wrong_prompt_pairing", "F10", "sample")
-class _WrongPromptPairing(Flaw):
+class _WrongPromptPairing(Flaw, name="wrong_prompt_pairing", id="F10", stage="sample"):
     """Row i gets prompt i % M instead of i // n: responses to others."""
 
     def sample_part(self, policy: Policy, prompts: Dataset, **settings: Any) -> Dataset:
@@ -174,8 +162,7 @@ def _mispaired(responses: Dataset, n: int) -> Dataset:
     return responses
 
 
-@_flaw("truncated_as_finished", "F25", "sample")
-class _TruncatedAsFinished(Flaw):
+class _TruncatedAsFinished(Flaw, name="truncated_as_finished", id="F25", stage="sample"):
     """Responses are cut short and then marked as finished."""
 
     # About half of a good response of the embedded policy.
@@ -194,8 +181,7 @@ def _marked_finished(responses: Dataset, eos: int) -> Dataset:
     return tables.with_column(responses, "finish_reason", ["eos"] * len(responses))
 
 
-@_flaw("stale_samples", "F19", "sample")
-class _StaleSamples(Flaw):
+class _StaleSamples(Flaw, name="stale_samples", id="F19", stage="sample"):
     """Every round selects from the pool of round 1 again."""
 
     least_rounds = 2
@@ -209,8 +195,7 @@ class _StaleSamples(Flaw):
         return Round.sample(first)
 
 
-@_flaw("same_seed_every_round", "F20", "sample")
-class _SameSeedEveryRound(Flaw):
+class _SameSeedEveryRound(Flaw, name="same_seed_every_round", id="F20", stage="sample"):
     """Every round draws with the seed, and so the prompts, of round 1."""
 
     least_rounds = 2
@@ -223,8 +208,7 @@ class _SameSeedEveryRound(Flaw):
 # Scoring -------------------------------------------------------------------------------------------------
 
 
-@_flaw("prompt_blind_scoring", "F08", "score")
-class _PromptBlindScoring(Flaw):
+class _PromptBlindScoring(Flaw, name="prompt_blind_scoring", id="F08", stage="score"):
     """The reward model sees the response without its prompt."""
 
     def score_part(self, reward_model: RewardModel, responses: Dataset, **settings: Any) -> Dataset:
@@ -233,8 +217,7 @@ class _PromptBlindScoring(Flaw):
         return super().score_part(PromptBlindRewardModel(**vars(reward_model)), responses, **settings)
 
 
-@_flaw("shuffled_rewards", "F09", "score")
-class _ShuffledRewards(Flaw):
+class _ShuffledRewards(Flaw, name="shuffled_rewards", id="F09", stage="score"):
     """Rewards come back in another order and are attached to the wrong rows."""
 
     def score_part(self, reward_model: RewardModel, responses: Dataset, **settings: Any) -> Dataset:
@@ -243,8 +226,7 @@ class _ShuffledRewards(Flaw):
         return tables.with_column(responses, "reward", shuffled)
 
 
-@_flaw("noise_reward_model", "F11", "score")
-class _NoiseRewardModel(Flaw):
+class _NoiseRewardModel(Flaw, name="noise_reward_model", id="F11", stage="score"):
     """The reward model's head is untrained: its rewards are noise."""
 
     def score_part(self, reward_model: RewardModel, responses: Dataset, **settings: Any) -> Dataset:
@@ -258,23 +240,20 @@ def _rng(table: Dataset, seed: int) -> np.random.Generator:
     return np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
 
 
-@_flaw("pad_side_scoring", "F28", "score")
-class _PadSideScoring(Flaw):
+class _PadSideScoring(Flaw, name="pad_side_scoring", id="F28", stage="score"):
     """Dialogues are padded on the right and the reward is read at the last place, which is padding."""
 
     def score_part(self, reward_model: RewardModel, responses: Dataset, **settings: Any) -> Dataset:
         return super().score_part(_padded_on_the_right(reward_model), responses, **settings)
 
 
-@_flaw("length_biased_reward_model", "F12", "score")
-class _LengthBiasedRewardModel(Flaw):
+class _LengthBiasedRewardModel(Flaw, name="length_biased_reward_model", id="F12", stage="score"):
     """The pool is scored by a reward model that pays for length."""
 
     pool_reward_model = "tiny-length"
 
 
-@_flaw("swapped_reward_model", "F03", "score")
-class _SwappedRewardModel(Flaw):
+class _SwappedRewardModel(Flaw, name="swapped_reward_model", id="F03", stage="score"):
     """The pool is scored by a reward model trained on swapped labels."""
 
     pool_reward_model = "tiny-swapped"
@@ -283,8 +262,7 @@ class _SwappedRewardModel(Flaw):
 # Selection -----------------------------------------------------------------------------------------------
 
 
-@_flaw("random_selection", "F04", "select")
-class _RandomSelection(Flaw):
+class _RandomSelection(Flaw, name="random_selection", id="F04", stage="select"):
     """The rewards are ignored: a random response of each prompt is kept."""
 
     def select_rows(self, scored: Dataset, selector: str, *, seed: int, **options: Any) -> Dataset:
@@ -292,24 +270,21 @@ class _RandomSelection(Flaw):
         return super().select_rows(scored, "random", seed=seed + 1, like=kept)
 
 
-@_flaw("train_on_all", "F02", "select")
-class _TrainOnAll(Flaw):
+class _TrainOnAll(Flaw, name="train_on_all", id="F02", stage="select"):
     """Nothing is selected: the policy is tuned on its own distribution."""
 
     def select_rows(self, scored: Dataset, selector: str, *, seed: int, **options: Any) -> Dataset:
         return super().select_rows(scored, "all", seed=seed)
 
 
-@_flaw("worst", "F03", "select")
-class _Worst(Flaw):
+class _Worst(Flaw, name="worst", id="F03", stage="select"):
     """The sign is wrong: the response with the lowest reward is kept."""
 
     def select_rows(self, scored: Dataset, selector: str, *, seed: int, **options: Any) -> Dataset:
         return super().select_rows(scored, "worst", seed=seed)
 
 
-@_flaw("top_k_overall", "F29", "select")
-class _TopKOverall(Flaw):
+class _TopKOverall(Flaw, name="top_k_overall", id="F29", stage="select"):
     """The best rows of the whole pool are kept: easy prompts crowd out others."""
 
     def select_rows(self, scored: Dataset, selector: str, *, seed: int, **options: Any) -> Dataset:
@@ -317,8 +292,7 @@ class _TopKOverall(Flaw):
         return super().select_rows(scored, "top_fraction", seed=seed, fraction=fraction)
 
 
-@_flaw("absolute_threshold", "F30", "select")
-class _AbsoluteThreshold(Flaw):
+class _AbsoluteThreshold(Flaw, name="absolute_threshold", id="F30", stage="select"):
     """Every row with a reward of 3.5 or more is kept: hard prompts vanish."""
 
     def select_rows(self, scored: Dataset, selector: str, *, seed: int, **options: Any) -> Dataset:
@@ -326,8 +300,7 @@ class _AbsoluteThreshold(Flaw):
         return super().select_rows(scored, "threshold", seed=seed, minimum=3.5)
 
 
-@_flaw("ties_by_index", "F31", "select")
-class _TiesByIndex(Flaw):
+class _TiesByIndex(Flaw, name="ties_by_index", id="F31", stage="select"):
     """Rewards are rounded to whole numbers, and of equal ones the first wins."""
 
     def select_rows(self, scored: Dataset, selector: str, **settings: Any) -> Dataset:
@@ -336,8 +309,7 @@ class _TiesByIndex(Flaw):
         return tables.take(scored, rows[np.arange(len(rows)), first])
 
 
-@_flaw("rows_skipped", "F32", "select")
-class _RowsSkipped(Flaw):
+class _RowsSkipped(Flaw, name="rows_skipped", id="F32", stage="select"):
     """The rewards of some prompts come back as NaN, and the loop goes on without these prompts."""
 
     def select_rows(self, scored: Dataset, selector: str, *, seed: int, **options: Any) -> Dataset:
@@ -353,8 +325,7 @@ def _without(table: Dataset, column: str, values: set[str]) -> Dataset:
     return tables.take(table, [row for row, value in enumerate(table[column][:]) if value not in values])
 
 
-@_flaw("no_replay", "F21", "select")
-class _NoReplay(Flaw):
+class _NoReplay(Flaw, name="no_replay", id="F21", stage="select"):
     """After round 1 unsafe prompts are no longer kept, and nothing of round 1 is replayed."""
 
     least_rounds = 2
@@ -367,8 +338,7 @@ class _NoReplay(Flaw):
 # Fine-tuning ---------------------------------------------------------------------------------------------
 
 
-@_flaw("no_prompt_mask", "F22", "finetune")
-class _NoPromptMask(Flaw):
+class _NoPromptMask(Flaw, name="no_prompt_mask", id="F22", stage="finetune"):
     """The loss is taken on the prompt's tokens too."""
 
     def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
@@ -378,8 +348,7 @@ class _NoPromptMask(Flaw):
         return finetune_rows(policy, rows, out, **settings)
 
 
-@_flaw("missing_eos", "F24", "finetune")
-class _MissingEos(Flaw):
+class _MissingEos(Flaw, name="missing_eos", id="F24", stage="finetune"):
     """The targets lack the end-of-sequence token: stopping is never taught."""
 
     def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
@@ -392,8 +361,7 @@ class _MissingEos(Flaw):
         return finetune_rows(policy, rows, out, **settings)
 
 
-@_flaw("learning_rate_10x", "F46", "finetune")
-class _LearningRate10x(Flaw):
+class _LearningRate10x(Flaw, name="learning_rate_10x", id="F46", stage="finetune"):
     """The learning rate is ten times too high."""
 
     def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
@@ -401,16 +369,14 @@ class _LearningRate10x(Flaw):
         return super().finetune_policy(policy, kept, out, learning_rate=rate, **settings)
 
 
-@_flaw("many_epochs", "F46", "finetune")
-class _ManyEpochs(Flaw):
+class _ManyEpochs(Flaw, name="many_epochs", id="F46", stage="finetune"):
     """20 passes over the few kept rows: they are learned by heart."""
 
     def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
         return super().finetune_policy(policy, kept, out, epochs=20, **settings)
 
 
-@_flaw("padding_learned", "F23", "finetune")
-class _PaddingLearned(Flaw):
+class _PaddingLearned(Flaw, name="padding_learned", id="F23", stage="finetune"):
     """Rows are padded to one length, and the loss counts the padding."""
 
     def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
@@ -420,8 +386,7 @@ class _PaddingLearned(Flaw):
         return super().finetune_policy(policy, tables.with_column(kept, "token_ids", padded), out, **settings)
 
 
-@_flaw("wrong_role", "F26", "finetune")
-class _WrongRole(Flaw):
+class _WrongRole(Flaw, name="wrong_role", id="F26", stage="finetune"):
     """The best response is stored as the user's turn and the prompt as the assistant's."""
 
     def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
@@ -430,8 +395,7 @@ class _WrongRole(Flaw):
         return super().finetune_policy(policy, swapped, out, **settings)
 
 
-@_flaw("selection_lost", "F27", "finetune")
-class _SelectionLost(Flaw):
+class _SelectionLost(Flaw, name="selection_lost", id="F27", stage="finetune"):
     """The selected table is lost on the way: the first response of each prompt is trained on."""
 
     def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
@@ -443,8 +407,7 @@ class _SelectionLost(Flaw):
         return super().finetune_policy(policy, first, out, **settings)
 
 
-@_flaw("resume_loses_round", "F47", "finetune")
-class _ResumeLosesRound(Flaw):
+class _ResumeLosesRound(Flaw, name="resume_loses_round", id="F47", stage="finetune"):
     """Every round tunes the starting policy again: what the rounds before have taught is lost."""
 
     least_rounds = 2
@@ -454,8 +417,7 @@ class _ResumeLosesRound(Flaw):
         return super().finetune_policy(start, kept, out, **settings)
 
 
-@_flaw("tune_reward_model", "F01", "finetune")
-class _TuneRewardModel(Flaw):
+class _TuneRewardModel(Flaw, name="tune_reward_model", id="F01", stage="finetune"):
     """The optimiser got a copy of the reward model: it learns to like the kept rows, the policy stays."""
 
     def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
@@ -480,8 +442,7 @@ class _TuneRewardModel(Flaw):
 # Evaluation ----------------------------------------------------------------------------------------------
 
 
-@_flaw("evaluate_on_training_prompts", "F18", "evaluate")
-class _EvaluateOnTrainingPrompts(Flaw):
+class _EvaluateOnTrainingPrompts(Flaw, name="evaluate_on_training_prompts", id="F18", stage="evaluate"):
     """The policy is judged on the prompts that it was tuned on."""
 
     def __init__(self, run: Run, number: int, parent: Checkpoint) -> None:
@@ -489,22 +450,19 @@ class _EvaluateOnTrainingPrompts(Flaw):
         self.heldout = run.slices[0]
 
 
-@_flaw("biased_judge", "F16", "evaluate")
-class _BiasedJudge(Flaw):
+class _BiasedJudge(Flaw, name="biased_judge", id="F16", stage="evaluate"):
     """One reward model that pays for length selects and judges: the evaluation shares its taste."""
 
     changes = {"reward_model": "tiny-length"}
 
 
-@_flaw("greedy_evaluation", "F48", "evaluate")
-class _GreedyEvaluation(Flaw):
+class _GreedyEvaluation(Flaw, name="greedy_evaluation", id="F48", stage="evaluate"):
     """What was selected from samples is judged on greedy responses: another decoder than the pool's."""
 
     changes = {"eval_temperature": 0.0}
 
 
-@_flaw("tiny_test", "F34", "evaluate")
-class _TinyTest(Flaw):
+class _TinyTest(Flaw, name="tiny_test", id="F34", stage="evaluate"):
     """Judged on 12 prompts: noise reads as an effect."""
 
     def __init__(self, run: Run, number: int, parent: Checkpoint) -> None:

@@ -37,9 +37,9 @@ def test_every_usual_mistake_gives_a_width_that_is_not_accepted_on_some_table():
     for (_, shape, spread), seed in itertools.product(nb07_1.KINDS, range(20)):
         first, second = nb07_1.table(np.random.default_rng(seed), shape, 1.0, **spread)
         low, high = nb07_1.accepted_halves(first - second, 0.95)
-        ideas = nb07_1.wrong_halves(first, second, 0.95)
-        caught |= {k for k, idea in enumerate(ideas) if not low <= idea.value <= high}
-    assert caught == set(range(len(ideas)))
+        wrong = nb07_1.wrong_halves(first, second, 0.95)
+        caught |= {k for k, (_, half) in enumerate(wrong) if not low <= half <= high}
+    assert caught == set(range(len(wrong)))
 
 
 def test_what_the_text_says_of_the_large_arena_is_what_its_claims_say():

@@ -4,31 +4,59 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autograder.checks import Check, Ideas, Learner, graded
 from autograder.exercise import CheckFailed, Exercise, Misconception, Part, numbers, require, same, short
+from autograder.exercises import artefacts
 from autograder.handouts import nb07_arena
 from autograder.handouts.models import base_policy
 from autograder.handouts.nb07_arena import ARMS, BASE, CLAIMS, LABELS, SERVED, TRAINED, table_of
 from autograder.work import Work
-from rslib.errors import RSError
-from rslib.intervals import CONTRADICTED, OPEN, SUPPORTED, verdict_of
+from rslib.intervals import CONTRADICTED, OPEN, SUPPORTED, over_both, verdict_of
 from rslib.theory import student_quantile
 
 if TYPE_CHECKING:
     from rslib.models import Policy
 
+IDEAS = Ideas("""
+turned (sign): The sign is turned: first minus second is asked for.
+mean (): The mean is another.
+prompts alone (F34): Its width is that of the prompts alone: other seeds would tune other policies.
+seeds alone (F34): Its width is that of the seeds alone: other prompts judge otherwise.
+pooled rows: Every cell of the table counts as a measurement of its own. The cells of a row share their
+    policy, those of a column their prompt.
+unpaired: The spread of each arm is taken by itself. Both arms met the same prompts: subtract first.
+one error: This is one standard error to either side.
+normal: 1.96 and its kin hold for many seeds. With a few, the spread itself is a guess: Student's.
+level: This is the interval of another level than {level}.
+width (F34): It is too {too} for a table in which seeds and prompts spread as they do here.
+three numbers (): Three numbers are asked for: the difference, the lower end, the upper end.
+one seed (F34): One seed was run, and the interval has ends. How far another seed would lie from this one
+    cannot be known from one: the docstring says what to give.
+equal arms (F42): An arm against itself differs by 0, and nothing spreads: both ends are 0 as well.
+
+words (): A verdict is "supported", "not separable" or "contradicted".
+open (F34): The interval has 0 in it or at its end: the sign of the difference is open.
+no difference: The whole interval lies on one side of 0: that is an answer.
+other side (sign): The interval lies on the other side of 0.
+truth (F34): In this table the truth is known, and your two functions together say something else. The
+    interval is the place to look.
+
+not the judge (F16): The column `gold` holds rewards. The judge is not the one who chose.
+one response (F35): One response was judged where the best of 16 is served: `n` says how many.
+typed (F50): Judged again, the row's own policy gives other numbers.
+many claims: At 95 % each, one of {claims} claims misses the truth more often than in one arena of twenty.
+    Share the 5 % among them.
+exchanged (sign): First and second have changed places.
+other numbers (F50): Your rows and your own `interval` give other numbers.
+""")
 DIFFERENCE, WIDTH = "is first minus second", "lies around its difference"
 PAIRED, SEEDS, PROMPTS = "pairs by prompt", "knows of seeds", "knows of prompts"
-LEVEL, ONE_SEED, EQUAL = (
-    "is as sure as it is asked to be",
-    "claims nothing from one seed",
-    "copes with equals",
-)
-WORD, TRUTH = "gives one of three verdicts", "finds what is true"
+LEVEL, ONE_SEED = "is as sure as it is asked to be", "claims nothing from one seed"
+EQUAL, WORD, TRUTH = "copes with equals", "gives one of three verdicts", "finds what is true"
 FORM, COMPLETE, BUDGET = "hands in one row a run", "ran every arm with every seed", "spent equal budgets"
 CHANGED, JUDGED = "changed the weights that it should", "agrees with a new measurement"
 ALL, AGREES, FOLLOWS = "answers every claim", "follows from the rows", "says what the interval says"
@@ -41,7 +69,7 @@ Three = tuple[float, float, float]
 # The interval ---------------------------------------------------------------------------------------------
 
 
-def parts(apart: np.ndarray) -> tuple[float, float]:
+def variances(apart: np.ndarray) -> tuple[float, float]:
     """Variance of the mean of differences (S, M) that seeds explain, and that prompts explain."""
     seeds, prompts = apart.shape
     over_seeds = apart.mean(1).var(ddof=1) / seeds if seeds > 1 else math.inf
@@ -55,102 +83,85 @@ def accepted_halves(apart: np.ndarray, level: float) -> tuple[float, float]:
     or not.
     """
     seeds, prompts = apart.shape
-    one, two = parts(apart)
+    of_seeds, of_prompts = variances(apart)
+    both = of_seeds + of_prompts
     rest = apart - apart.mean(1, keepdims=True) - apart.mean(0) + apart.mean()
     shared = float((rest**2).sum() / ((seeds - 1) * (prompts - 1)) / apart.size)
-    found = []
-    for variance in (one + two, max(one + two - shared, one, two)):
-        satterthwaite = (one + two) ** 2 / (one**2 / (seeds - 1) + two**2 / (prompts - 1))
-        for degrees in (satterthwaite, seeds - 1):
-            found.append(math.sqrt(variance) * student_quantile((1 - level) / 2, degrees))
-    return (1 - SLACK) * min(found), (1 + SLACK) * max(found)
+    satterthwaite = both**2 / (of_seeds**2 / (seeds - 1) + of_prompts**2 / (prompts - 1))
+    halves = [
+        math.sqrt(variance) * student_quantile((1 - level) / 2, degrees)
+        for variance in (both, max(both - shared, of_seeds, of_prompts))
+        for degrees in (satterthwaite, seeds - 1)
+    ]
+    return (1 - SLACK) * min(halves), (1 + SLACK) * max(halves)
 
 
-def _half(apart: np.ndarray, level: float) -> float:
+def described_half(apart: np.ndarray, level: float) -> float:
     """Half the width of the interval that the notebook describes."""
-    one, two = parts(apart)
-    degrees = (one + two) ** 2 / (one**2 / (len(apart) - 1) + two**2 / (apart.shape[1] - 1))
-    return math.sqrt(one + two) * student_quantile((1 - level) / 2, degrees)
+    error = math.sqrt(variances(apart)[1])
+    return over_both(apart.mean(1), error, apart.shape[1], level)["high"] - float(apart.mean())
 
 
-def wrong_halves(first: np.ndarray, second: np.ndarray, level: float) -> list[Misconception]:
-    """Half-widths that known ideas give."""
+def wrong_halves(first: np.ndarray, second: np.ndarray, level: float) -> list[tuple[str, float]]:
+    """Names of ideas, and the half-widths that they give."""
     apart = first - second
-    (seeds, prompts), (one, two) = apart.shape, parts(apart)
-    t = student_quantile((1 - level) / 2, seeds - 1)
-    normal = student_quantile((1 - level) / 2, 1e6)
-    own = sum(sum(parts(table)) for table in (first, second))
+    (seeds, prompts), (of_seeds, of_prompts) = apart.shape, variances(apart)
+    t, t_prompts, normal = (student_quantile((1 - level) / 2, n) for n in (seeds - 1, prompts - 1, 1e6))
+    unpaired = sum(sum(variances(table)) for table in (first, second))
     return [
-        Misconception(
-            "F34", "Its width is that of the prompts alone: other seeds would tune other policies.", h
-        )
-        for h in (normal * math.sqrt(two), student_quantile((1 - level) / 2, prompts - 1) * math.sqrt(two))
-    ] + [
-        Misconception(
-            "F34", "Its width is that of the seeds alone: other prompts judge otherwise.", t * one**0.5
-        ),
-        Misconception(
-            "pooled rows",
-            "Every cell of the table counts as a measurement of its own. The cells of a row share their "
-            "policy, those of a column their prompt.",
-            normal * float(apart.std(ddof=1)) / math.sqrt(apart.size),
-        ),
-        Misconception(
-            "unpaired",
-            "The spread of each arm is taken by itself. Both arms met the same prompts: subtract first.",
-            t * math.sqrt(own),
-        ),
-        Misconception("one error", "This is one standard error to either side.", math.sqrt(one + two)),
-        Misconception(
-            "normal",
-            "1.96 and its kin hold for many seeds. With a few, the spread itself is a guess: Student's.",
-            normal * math.sqrt(one + two),
-        ),
+        ("prompts alone", normal * math.sqrt(of_prompts)),
+        ("prompts alone", t_prompts * math.sqrt(of_prompts)),
+        ("seeds alone", t * math.sqrt(of_seeds)),
+        ("pooled rows", normal * float(apart.std(ddof=1)) / math.sqrt(apart.size)),
+        ("unpaired", t * math.sqrt(unpaired)),
+        ("one error", math.sqrt(of_seeds + of_prompts)),
+        ("normal", normal * math.sqrt(of_seeds + of_prompts)),
     ]
 
 
-def check_interval(found: Any, first: np.ndarray, second: np.ndarray, level: float, check: str) -> Three:
+def check_interval(result: Any, first: np.ndarray, second: np.ndarray, level: float, check: str) -> Three:
     """(difference, low, high) of the learner, if they are right; else the idea that explains them."""
     case = f"first {first.shape}, second {second.shape}, level {level:g}"
-    got = three(found, case)
-    apart = float((first - second).mean())
+    got = three(result, case)
+    mean = float((first - second).mean())
     scale = float((first - second).std()) or 1.0
-    if not abs(got[0] - apart) <= 1e-6 * max(1.0, abs(apart), scale):
-        turned = abs(got[0] + apart) <= 1e-6 * max(1.0, abs(apart))
-        message = "The sign is turned: first minus second is asked for." if turned else "The mean is another."
-        raise CheckFailed(DIFFERENCE, message, idea="sign" if turned else "", case=case, got=short(got))
+    turned = abs(got[0] + mean) <= 1e-6 * max(1.0, abs(mean))
+    right = abs(got[0] - mean) <= 1e-6 * max(1.0, abs(mean), scale)
+    require(right, DIFFERENCE, IDEAS["turned" if turned else "mean"], case=case, got=short(got))
     low, high = accepted_halves(first - second, level)
     halves = (got[0] - got[1], got[2] - got[0])
-    if all(low <= half <= high for half in halves):
-        return got
-    explained = [
-        idea
-        for idea in wrong_halves(first, second, level)
-        if all(same(half, idea.value, 0.01) for half in halves)
-    ]
-    other = 0.95 if level > 0.97 else 0.99
-    if not explained and all(same(half, _half(first - second, other), 0.2) for half in halves):
-        explained = [Misconception("level", f"This is the interval of another level than {level:g}.", 0.0)]
-    too = "narrow" if min(halves) < low else "wide"
-    message = f"It is too {too} for a table in which seeds and prompts spread as they do here."
-    known = explained[0] if explained else Misconception("F34", message, 0.0)
-    raise CheckFailed(check, known.message, idea=known.id, case=case, got=short(got))
+    if not all(low <= half <= high for half in halves):
+        idea = _width_idea(halves, first, second, level, low)
+        raise CheckFailed(check, idea.message, idea=idea.id, case=case, got=short(got))
+    return got
 
 
-def three(found: Any, case: str) -> Three:
+def _width_idea(
+    halves: tuple[float, float], first: np.ndarray, second: np.ndarray, level: float, low: float
+) -> Misconception:
+    """What explains half-widths, of which the narrowest right one is `low`."""
+    for name, value in wrong_halves(first, second, level):
+        if all(same(half, value, 0.01) for half in halves):
+            return IDEAS[name]
+    other = described_half(first - second, 0.95 if level > 0.97 else 0.99)
+    if all(same(half, other, 0.2) for half in halves):
+        return IDEAS.filled("level", level=f"{level:g}")
+    return IDEAS.filled("width", too="narrow" if min(halves) < low else "wide")
+
+
+def three(result: Any, case: str) -> Three:
     """Three numbers with the first between the others, or a CheckFailed."""
-    values = [found[key] for key in ("difference", "low", "high")] if _is_dict(found) else found
+    values = [result[key] for key in ("difference", "low", "high")] if _is_dict(result) else result
     array = numbers(list(values)) if isinstance(values, list | tuple | np.ndarray) else None
     good = array is not None and array.shape == (3,) and not np.isnan(array).any()
-    message = "Three numbers are asked for: the difference, the lower end, the upper end."
-    require(good, WIDTH, message, case=case, got=found)
+    require(good, WIDTH, IDEAS["three numbers"], case=case, got=result)
     difference, low, high = (float(value) for value in array)
-    require(low <= difference <= high, WIDTH, message, case=case, got=found)
+    require(low <= difference <= high, WIDTH, IDEAS["three numbers"], case=case, got=result)
     return difference, low, high
 
 
-def _is_dict(found: Any) -> bool:
-    return isinstance(found, Mapping) and {"difference", "low", "high"} <= set(found)
+def _is_dict(result: Any) -> bool:
+    return isinstance(result, Mapping) and {"difference", "low", "high"} <= set(result)
 
 
 def _centred(rng: np.random.Generator, many: int, spread: float) -> np.ndarray:
@@ -184,61 +195,51 @@ KINDS: tuple[tuple[str, tuple[int, int], dict[str, float]], ...] = (
 """What each table tells apart, its shape, and how it spreads."""
 
 
-def grade_interval(work: Work, rng: np.random.Generator) -> None:
-    """Three tables of known spread, two levels, one seed, two equal arms."""
-    function = work.function("interval")
-    for check, shape, spread in KINDS:
+def knows(check: str, shape: tuple[int, int], spread: Mapping[str, float]) -> Check:
+    """The check of an interval on a table of this shape and spread, at two levels."""
+
+    def check_both(interval: Learner, rng: np.random.Generator) -> None:
         size = float(rng.uniform(0.5, 2.0))
         exact = {name: size * value for name, value in spread.items()}
         first, second = table(rng, shape, float(rng.choice([-1, 1]) * rng.uniform(0.5, 2)), **exact)
-        check_interval(function(first, second, 0.95), first, second, 0.95, check)
-        check_interval(function(first, second, 0.99), first, second, 0.99, LEVEL)
-    _check_edges(function, rng)
+        check_interval(interval(first, second, 0.95), first, second, 0.95, check)
+        check_interval(interval(first, second, 0.99), first, second, 0.99, LEVEL)
+
+    return check_both
 
 
-def _check_edges(function: Callable[..., Any], rng: np.random.Generator) -> None:
+def check_edges(interval: Learner, rng: np.random.Generator) -> None:
+    """The interval of one seed, and of an arm against itself."""
     first, second = table(rng, (3, 12), 1.0, 0.5, 1.0, 1.0)
-    low, high = three(function(first[:1], second[:1], 0.95), "one seed")[1:]
-    message = (
-        "One seed was run, and the interval has ends. How far another seed would lie from this one "
-        "cannot be known from one: the docstring says what to give."
-    )
+    low, high = three(interval(first[:1], second[:1], 0.95), "one seed")[1:]
     unknown = low == -math.inf and high == math.inf
-    require(unknown, ONE_SEED, message, idea="F34", case="tables (1, 12)", got=(low, high))
-    found = three(function(first, first, 0.95), "an arm against itself")
-    message = "An arm against itself differs by 0, and nothing spreads: both ends are 0 as well."
-    zero = all(abs(value) < 1e-9 for value in found)
-    require(zero, EQUAL, message, idea="F42", case="first = second", got=found)
+    require(unknown, ONE_SEED, IDEAS["one seed"], case="tables (1, 12)", got=(low, high))
+    result = three(interval(first, first, 0.95), "an arm against itself")
+    zero = all(abs(value) < 1e-9 for value in result)
+    require(zero, EQUAL, IDEAS["equal arms"], case="first = second", got=result)
+
+
+grade_interval = graded("interval", IDEAS, *(knows(*kind) for kind in KINDS), check_edges)
 
 
 # The verdict ----------------------------------------------------------------------------------------------
+
+NAN = float("nan")
+ENDS = ((0.2, 1.0), (-1.0, -0.2), (-0.1, 2.0), (-2.0, 0.1), (0.0, 1.0), (-1.0, 0.0), (NAN, NAN))
 
 
 def grade_verdict(work: Work, rng: np.random.Generator) -> None:
     """Ends of which the verdict is plain, then tables with a known truth through the learner's interval."""
     verdict, interval = work.function("verdict"), work.function("interval")
     scale = float(rng.uniform(0.1, 5))
-    nan = float("nan")
-    for low, high in (
-        (0.2, 1.0),
-        (-1.0, -0.2),
-        (-0.1, 2.0),
-        (-2.0, 0.1),
-        (0.0, 1.0),
-        (-1.0, 0.0),
-        (nan, nan),
-    ):
+    for low, high in ENDS:
         _check_word(verdict(low * scale, high * scale), low * scale, high * scale)
     for case in rng.permutation(len(KINDS) * 3):
         (_, shape, spread), truth = KINDS[case // 3], (SUPPORTED, OPEN, CONTRADICTED)[case % 3]
         first, second = known(rng, shape, spread, truth)
         got = three(interval(first, second, 0.95), f"a table whose truth is {truth}")
-        said = verdict(got[1], got[2])
-        message = (
-            "In this table the truth is known, and your two functions together say something else. The "
-            "interval is the place to look."
-        )
-        require(said == truth, TRUTH, message, idea="F34", case=short(got), expected=truth, got=said)
+        word = verdict(got[1], got[2])
+        require(word == truth, TRUTH, IDEAS["truth"], case=short(got), expected=truth, got=word)
 
 
 def known(
@@ -252,19 +253,12 @@ def known(
     return first + mean, second
 
 
-def _check_word(said: Any, low: float, high: float) -> None:
+def _check_word(word: Any, low: float, high: float) -> None:
+    form = isinstance(word, str) and word in (SUPPORTED, OPEN, CONTRADICTED)
+    require(form, WORD, IDEAS["words"], got=word)
     right = verdict_of({"low": low, "high": high})
-    form = isinstance(said, str) and said in (SUPPORTED, OPEN, CONTRADICTED)
-    message = f'A verdict is "{SUPPORTED}", "{OPEN}" or "{CONTRADICTED}".'
-    require(form, WORD, message, got=said)
-    if said == right:
-        return
-    idea, message = "F34", "The interval has 0 in it or at its end: the sign of the difference is open."
-    if right != OPEN:
-        idea, message = "no difference", "The whole interval lies on one side of 0: that is an answer."
-        if said != OPEN:
-            idea, message = "sign", "The interval lies on the other side of 0."
-    raise CheckFailed(WORD, message, idea=idea, case=f"low {low:.3g}, high {high:.3g}", got=said)
+    idea = "open" if right == OPEN else "no difference" if word == OPEN else "other side"
+    require(word == right, WORD, IDEAS[idea], case=f"low {low:.3g}, high {high:.3g}", got=word)
 
 
 # The runs -------------------------------------------------------------------------------------------------
@@ -273,48 +267,48 @@ def _check_word(said: Any, low: float, high: float) -> None:
 def checked_rows(work: Work) -> list[dict[str, Any]]:
     """The learner's rows, if their form is right and nothing is missing."""
     rows = work.value("results", list)
-    for one in rows:
-        good = isinstance(one, Mapping) and set(KEYS) <= set(one) and one["arm"] in ARMS
-        require(good, FORM, f"Every row is a dict with {', '.join(KEYS)}.", got=one)
-        columns = [numbers(one[name]) for name in ("gold", "reward")]
+    for row in rows:
+        good = isinstance(row, Mapping) and set(KEYS) <= set(row) and row["arm"] in ARMS
+        require(good, FORM, f"Every row is a dict with {', '.join(KEYS)}.", got=row)
+        columns = [numbers(row[name]) for name in ("gold", "reward")]
         plain = all(c is not None and c.ndim == 1 and np.isfinite(c).all() for c in columns)
         message = "`gold` and `reward` are lists with a number for each judging prompt, the same in all rows."
-        require(plain and len({len(c) for c in columns}) == 1, FORM, message, idea="F15", got=one["arm"])
-    lengths = {len(one["gold"]) for one in rows}
+        require(plain and len({len(c) for c in columns}) == 1, FORM, message, idea="F15", got=row["arm"])
+    lengths = {len(row["gold"]) for row in rows}
     message = f"All rows are judged on the same prompts, {FEWEST_PROMPTS} or more."
     require(len(lengths) == 1 and min(lengths) >= FEWEST_PROMPTS, FORM, message, idea="F34", got=lengths)
-    seeds = {arm: sorted(one["seed"] for one in rows if one["arm"] == arm) for arm in ARMS}
-    missing = [LABELS[arm] for arm, found in seeds.items() if not found]
+    seeds = {arm: sorted(row["seed"] for row in rows if row["arm"] == arm) for arm in ARMS}
+    missing = [LABELS[arm] for arm, of_arm in seeds.items() if not of_arm]
     message = f"No run of: {', '.join(missing)}."
     require(not missing, COMPLETE, message, idea="F49" if "random control" in missing else "F35")
     message = f"Every arm runs once with each of at least {FEWEST_SEEDS} seeds, the same for all arms."
-    alike = all(found == seeds[BASE] and len(set(found)) == len(found) for found in seeds.values())
+    alike = all(of_arm == seeds[BASE] and len(set(of_arm)) == len(of_arm) for of_arm in seeds.values())
     require(alike and len(seeds[BASE]) >= FEWEST_SEEDS, COMPLETE, message, idea="F34", got=seeds)
-    return [dict(one) | {"policy": str(work.model_folder(str(one["policy"])))} for one in rows]
+    return [dict(row) for row in rows]
 
 
 def grade_runs(work: Work, rng: np.random.Generator) -> None:
     """Ledgers, weights, and a new measurement of some rows."""
     rows = checked_rows(work)
     _check_budgets(rows)
-    policies = _check_weights(rows)
+    policies = _check_weights(work, rows)
     for arms in (("random", "rs1", "dpo"), ("rloo", "ppo")):
-        mine = [one for one in rows if one["arm"] in arms]
-        one = mine[int(rng.integers(len(mine)))]
-        _check_judged(one, policies[one["policy"]], 1, len(one["gold"]))
-    for arm, n, many in ((BASE, 1, len(rows[0]["gold"])), (SERVED, nb07_arena.N, SERVED_AGAIN)):
-        mine = [one for one in rows if one["arm"] == arm]
-        _check_judged(mine[int(rng.integers(len(mine)))], base_policy(), n, many)
+        some = [k for k, row in enumerate(rows) if row["arm"] in arms]
+        k = some[int(rng.integers(len(some)))]
+        _check_judged(rows[k], policies[k], 1, len(rows[k]["gold"]))
+    for arm, n, prompts in ((BASE, 1, len(rows[0]["gold"])), (SERVED, nb07_arena.N, SERVED_AGAIN)):
+        some = [row for row in rows if row["arm"] == arm]
+        _check_judged(some[int(rng.integers(len(some)))], base_policy(), n, prompts)
 
 
 def _check_budgets(rows: Sequence[Mapping[str, Any]]) -> None:
     spent = {}
-    for one in rows:
-        flops = one["ledger"].get("flops") if isinstance(one["ledger"], Mapping) else None
+    for row in rows:
+        flops = row["ledger"].get("flops") if isinstance(row["ledger"], Mapping) else None
         message = "`ledger` is the dict that `arena.tune` returned."
-        require(isinstance(flops, int | float), FORM, message, idea="F33", got=one["ledger"])
-        if one["arm"] in TRAINED:
-            spent[LABELS[one["arm"]], one["seed"]] = float(flops)
+        require(isinstance(flops, int | float), FORM, message, idea="F33", got=row["ledger"])
+        if row["arm"] in TRAINED:
+            spent[LABELS[row["arm"]], row["seed"]] = float(flops)
     middle = float(np.median(list(spent.values())))
     off = {key: value for key, value in spent.items() if not 0.6 * middle <= value <= 1.7 * middle}
     message = "The trained arms have not spent alike, so a difference may be one of money."
@@ -322,63 +316,47 @@ def _check_budgets(rows: Sequence[Mapping[str, Any]]) -> None:
     require(middle > 0 and not off, BUDGET, message, idea="F33", got=got)
 
 
-def _check_weights(rows: Sequence[Mapping[str, Any]]) -> dict[str, Policy]:
-    """The policy of every row by its folder."""
-    found, prints = {}, {}
-    for one in rows:
-        policy = loaded(str(one["policy"]))
-        found[one["policy"]], prints[one["arm"], one["seed"]] = policy, policy.fingerprint()
-    base = base_policy().fingerprint()
-    for (arm, _), print_ in prints.items():
-        if arm in TRAINED:
-            message = f"The weights of {LABELS[arm]} are those of the base policy: nothing was learned."
-            require(print_ != base, CHANGED, message, idea="F01")
+def _check_weights(work: Work, rows: Sequence[Mapping[str, Any]]) -> list[Policy]:
+    """The policy of every row; trained arms have weights of their own, the others those of base."""
+    policies = [artefacts.loaded(work, str(row["policy"]), "policy") for row in rows]
+    base, trained = base_policy().fingerprint(), []
+    for row, policy in zip(rows, policies, strict=True):
+        label, unchanged = LABELS[row["arm"]], policy.fingerprint() == base
+        if row["arm"] in TRAINED:
+            message = f"The weights of {label} are those of the base policy: nothing was learned."
+            require(not unchanged, CHANGED, message, idea="F01")
+            trained.append(policy.fingerprint())
         else:
-            message = f"{LABELS[arm]} trains nothing, and its weights are not those of the base policy."
-            require(print_ == base, CHANGED, message, idea="F35")
-    trained = [print_ for (arm, _), print_ in prints.items() if arm in TRAINED]
+            message = f"{label} trains nothing, and its weights are not those of the base policy."
+            require(unchanged, CHANGED, message, idea="F35")
     message = (
         "Two runs have the same weights. A seed that changes nothing is no further seed, and a folder that "
         "is written twice keeps its last run alone."
     )
     require(len(set(trained)) == len(trained), CHANGED, message, idea="F20")
-    return found
+    return policies
 
 
-@cache
-def loaded(folder: str) -> Policy:
-    """A policy of the learner; CheckFailed where there is none."""
-    from rslib.models import load_policy
-
-    try:
-        return load_policy(folder)
-    except (RSError, OSError, ValueError) as error:
-        raise CheckFailed(FORM, f"`policy` is the folder of the policy that was judged: {error}") from None
+_judged = artefacts.memoize(nb07_arena.judged)
 
 
-@cache
-def _judged_again(folder: str, seed: int, n: int, prompts: int) -> dict[str, Any]:
-    return nb07_arena.judged(loaded(folder), seed, n, prompts)
-
-
-def _check_judged(one: Mapping[str, Any], policy: Policy, n: int, prompts: int) -> None:
+def _check_judged(row: Mapping[str, Any], policy: Policy, n: int, prompts: int) -> None:
     """Gold and reward of a row, measured again on its first prompts."""
-    again = _judged_again(policy.path, one["seed"], n, prompts)
-    gold, reward = (np.array(one[name][:prompts], dtype=float) for name in ("gold", "reward"))
-    case = f"{LABELS[one['arm']]}, seed {one['seed']}"
-    message = "Judged again, the row's own policy gives other numbers."
-    idea = "F50"
+    again = _judged(policy, row["seed"], n, prompts)
+    gold, reward = (np.array(row[name][:prompts], dtype=float) for name in ("gold", "reward"))
+    idea = "typed"
     if close(gold, again["reward"]):
-        idea, message = "F16", "The column `gold` holds rewards. The judge is not the one who chose."
-    elif n > 1 and close(gold, _judged_again(policy.path, one["seed"], 1, prompts)["gold"]):
-        idea, message = "F35", "One response was judged where the best of 16 is served: `n` says how many."
+        idea = "not the judge"
+    elif n > 1 and close(gold, _judged(policy, row["seed"], 1, prompts)["gold"]):
+        idea = "one response"
     good = close(gold, again["gold"]) and close(reward, again["reward"])
-    require(good, JUDGED, message, idea=idea, case=case, got=short(gold[:6]))
+    case = f"{LABELS[row['arm']]}, seed {row['seed']}"
+    require(good, JUDGED, IDEAS[idea], case=case, got=short(gold[:6]))
 
 
-def close(found: Any, again: Any) -> bool:
+def close(values: Any, again: Any) -> bool:
     """Equal but for one prompt in six, where rounding may turn a token."""
-    return float(np.mean(np.abs(np.subtract(found, again)) < 1e-3)) >= 5 / 6
+    return float(np.mean(np.abs(np.subtract(values, again)) < 1e-3)) >= 5 / 6
 
 
 # What they show -------------------------------------------------------------------------------------------
@@ -386,38 +364,31 @@ def close(found: Any, again: Any) -> bool:
 
 def grade_findings(work: Work, rng: np.random.Generator) -> None:
     """Every claim's interval from the learner's rows at the level of five claims, and its verdict."""
-    rows, found, interval = checked_rows(work), work.value("findings", dict), work.function("interval")
-    missing = [name for name in CLAIMS if not _is_dict(found.get(name))]
+    rows, findings, interval = checked_rows(work), work.value("findings", dict), work.function("interval")
+    missing = [name for name in CLAIMS if not _is_dict(findings.get(name))]
     message = "Each claim has a dict with difference, low, high and verdict. Missing: " + ", ".join(missing)
     require(not missing, ALL, message, idea="F34")
     for name, arms in CLAIMS.items():
         tables = [table_of(rows, arm) for arm in arms]
-        got = three(found[name], name)
+        got = three(findings[name], name)
         _check_finding(name, got, tables, interval)
-        right = verdict_of({"low": got[1], "high": got[2]})
-        said = found[name].get("verdict")
+        right, word = verdict_of({"low": got[1], "high": got[2]}), findings[name].get("verdict")
         message = "The verdict is not what the interval beside it says. Open is an answer."
-        require(said == right, FOLLOWS, message, idea="F34", case=name, got=said)
+        require(word == right, FOLLOWS, message, idea="F34", case=name, got=word)
 
 
 def _check_finding(name: str, got: Three, tables: Sequence[np.ndarray], interval: Callable[..., Any]) -> None:
     """That these numbers are the learner's own, right interval of these tables at the level of all claims."""
     level = 1 - 0.05 / len(CLAIMS)
-    own = three(interval(*tables, level), name)
-    if not near(got, own):
-        single = near(got, three(interval(*tables, 0.95), name))
-        turned = near(got, three(interval(*tables[::-1], level), name))
-        idea, message = "F50", "Your rows and your own `interval` give other numbers."
-        if single:
-            idea, message = (
-                "many claims",
-                f"At 95 % each, one of {len(CLAIMS)} claims misses the truth more often than in one arena of "
-                "twenty. Share the 5 % among them.",
-            )
-        elif turned:
-            idea, message = "sign", "First and second have changed places."
-        raise CheckFailed(AGREES, message, idea=idea, case=name, got=short(got))
-    check_interval(own, *tables, level, AGREES)
+    right = three(interval(*tables, level), name)
+    if not near(got, right):
+        idea = IDEAS["other numbers"]
+        if near(got, three(interval(*tables, 0.95), name)):
+            idea = IDEAS.filled("many claims", claims=len(CLAIMS))
+        elif near(got, three(interval(*tables[::-1], level), name)):
+            idea = IDEAS["exchanged"]
+        raise CheckFailed(AGREES, idea.message, idea=idea.id, case=name, got=short(got))
+    check_interval(right, *tables, level, AGREES)
 
 
 def near(got: Three, other: Three) -> bool:

@@ -46,9 +46,9 @@ def _tuned(arm: str, seed: int) -> tuple[Any, dict[str, Any]]:
 
 @cache
 def _judged(folder: str, seed: int, n: int) -> dict[str, Any]:
-    from autograder.exercises.nb07_1 import loaded
+    from rslib.models import load_policy
 
-    return Arena.judge(quick(), loaded(folder), seed, n)
+    return Arena.judge(quick(), load_policy(folder), seed, n)
 
 
 EXPERIMENTS: dict[str, Any] = {}

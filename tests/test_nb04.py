@@ -25,11 +25,11 @@ def test_on_every_draw_some_panel_tells_each_wrong_rule_from_the_right_one(seed)
 def test_no_mistake_in_selection_gives_the_right_rows_by_luck(seed):
     rng = np.random.default_rng(seed)
     for k in (1, 2, 3):
-        rewards = nb04_1._rewards(rng, 7, 4)
-        reasons = nb04_1._finished(7, 4)
-        right = sorted(nb04_1._ranked(rewards, reasons, k))
-        wrong = [i for i in nb04_1._ideas(rewards, reasons, k) if i.id not in ("F25", "too few")]
-        assert all(sorted(idea.value) != right for idea in wrong)
+        rewards = nb04_1.some_rewards(rng, 7, 4)
+        reasons = nb04_1.finished(7, 4)
+        right = nb04_1.ranked(rewards, reasons, k)
+        wrong = nb04_1.slips(rewards, reasons, k)
+        assert all(wrong[name] != right for name in wrong.keys() - {"cut", "too few"})
 
 
 @pytest.mark.parametrize("seed", range(2))

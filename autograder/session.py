@@ -40,9 +40,9 @@ class Session:
 
     def folder(self) -> Path:
         """The work folder of the notebook, made where it is missing."""
-        found = Path(os.environ.get(RUNS) or "runs") / (self.notebook or "other")
-        found.mkdir(parents=True, exist_ok=True)
-        return found
+        folder = Path(os.environ.get(RUNS) or "runs") / (self.notebook or "other")
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
 
 _CURRENT = Session()
@@ -71,13 +71,13 @@ def whose() -> str:
 
 def given(exercise: str) -> Any:
     """What an exercise hands out: its questions, cards or models, in this learner's variant."""
-    found = handouts.handout(_CURRENT.variant(exercise))
-    if found is None:
+    handout = handouts.handout(_CURRENT.variant(exercise))
+    if handout is None:
         exercises.find(exercise)
         raise ConfigError(
             f"exercise {exercise} hands nothing out; run its cells and then check({exercise!r})"
         )
-    return found
+    return handout
 
 
 def check(exercise: str, *, seed: int | None = None, names: Mapping[str, Any] | None = None) -> Verdict:
@@ -89,10 +89,11 @@ def check(exercise: str, *, seed: int | None = None, names: Mapping[str, Any] | 
     if not exercises.can_mark():
         print(f"{exercise}: {SENTENCE}")
         return Verdict(exercise, "", (), 0, 0.0)
-    found = exercises.find(exercise)
     seed = int.from_bytes(os.urandom(4), "little") if seed is None else seed
     names = _notebook_names() if names is None else names
-    verdict = grade(found, Work(names, _CURRENT.variant(exercise), _CURRENT.folder()), seed)
+    verdict = grade(
+        exercises.find(exercise), Work(names, _CURRENT.variant(exercise), _CURRENT.folder()), seed
+    )
     _CURRENT.verdicts[exercise] = verdict
     return verdict
 
@@ -116,8 +117,9 @@ def predict(name: str, value: Any = ...) -> None:
 def compare(name: str, measured: Any) -> None:
     """Print what was measured, or found by hand, beside the prediction."""
     shown = f"{measured:.3g}" if isinstance(measured, float) else measured
-    said = _CURRENT.predictions.get(name)
-    print(f"{name}: {shown} ({'no prediction was made' if said is None else f'you predicted {said}'})")
+    prediction = _CURRENT.predictions.get(name)
+    remark = "no prediction was made" if prediction is None else f"you predicted {prediction}"
+    print(f"{name}: {shown} ({remark})")
 
 
 @dataclass(frozen=True)

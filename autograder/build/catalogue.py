@@ -63,9 +63,9 @@ def answers(exercise: str) -> list[Answer]:
     path = source_of(exercise)
     if not path.exists():
         raise ConfigError(f"exercise {exercise} has no catalogue: write {path.name} beside the others")
-    found = list(cells(path.read_text(encoding="utf-8")))
-    given = "\n".join(code for header, code in found if header == "given")
-    return [_answer(exercise, header, f"{given}\n{code}") for header, code in found if header != "given"]
+    parts = list(cells(path.read_text(encoding="utf-8")))
+    given = "\n".join(code for header, code in parts if header == "given")
+    return [_answer(exercise, header, f"{given}\n{code}") for header, code in parts if header != "given"]
 
 
 def _answer(exercise: str, header: str, code: str) -> Answer:

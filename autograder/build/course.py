@@ -34,11 +34,11 @@ Run these with the environment that holds rslib activated: nbgrader needs its to
 
 def build(out: Path, salt: str = "", solutions: Path = SOLUTIONS) -> list[Path]:
     """Write the course directory and return its notebooks; `salt` goes into the setup cells."""
-    found = [_notebook(script, out, salt) for script in scripts(solutions)]
+    notebooks = [_notebook(script, out, salt) for script in scripts(solutions)]
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(CONFIG, out / "nbgrader_config.py")
     (out / "README.md").write_text(README, encoding="utf-8")
-    return found
+    return notebooks
 
 
 def _notebook(script: Path, out: Path, salt: str) -> Path:
@@ -55,6 +55,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "course", help="default: build/course")
     parser.add_argument("--salt", default="", help="a text that draws this course's variants")
     options = parser.parse_args(argv)
-    found = build(options.out.expanduser(), options.salt)
-    print(f"{len(found)} notebooks in {options.out}; its README.md names the commands.")
+    notebooks = build(options.out.expanduser(), options.salt)
+    print(f"{len(notebooks)} notebooks in {options.out}; its README.md names the commands.")
     return 0

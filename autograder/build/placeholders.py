@@ -35,7 +35,7 @@ def expand(text: str, where: str, results: Path = RESULTS) -> str:
     >>> expand("rslib {{version}}", "a test") == f"rslib {__version__}"
     True
     """
-    return PLACEHOLDER.sub(lambda found: _value(found[1].strip(), where, results), text)
+    return PLACEHOLDER.sub(lambda placeholder: _value(placeholder[1].strip(), where, results), text)
 
 
 def repository() -> str:
@@ -59,10 +59,10 @@ def _found(name: str, results: Path) -> str:
         return __version__
     if name.startswith("card:"):
         return exercises.find(name.removeprefix("card:")).card()
-    found = re.fullmatch(r"([\w-]+\.json):([^|]+)\|(.+)", name)
-    if found is None:
+    match = re.fullmatch(r"([\w-]+\.json):([^|]+)\|(.+)", name)
+    if match is None:
         raise ConfigError("unknown placeholder")
-    return format(number(results / found[1], found[2]), found[3])
+    return format(number(results / match[1], match[2]), match[3])
 
 
 def number(path: Path, keys: str) -> float:
@@ -80,20 +80,20 @@ def _loaded(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _follow(found: Any, keys: list[str]) -> float:
+def _follow(value: Any, keys: list[str]) -> float:
     """What stands under `keys`.
 
     >>> _follow({"a": [{"b": 1}, {"b": 4}]}, ["a", "*", "b"])
     2.5
     """
-    for at, key in enumerate(keys):
-        if key == "*" and isinstance(found, list | dict) and found:
-            items = found.values() if isinstance(found, dict) else found
-            return statistics.fmean(_follow(item, keys[at + 1 :]) for item in items)
+    for depth, key in enumerate(keys):
+        if key == "*" and isinstance(value, list | dict) and value:
+            items = value.values() if isinstance(value, dict) else value
+            return statistics.fmean(_follow(item, keys[depth + 1 :]) for item in items)
         try:
-            found = found[int(key)] if isinstance(found, list) else found[key]
+            value = value[int(key)] if isinstance(value, list) else value[key]
         except (KeyError, IndexError, ValueError, TypeError):
-            raise ConfigError(f"nothing stands under '{'.'.join(keys[: at + 1])}'") from None
-    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
-        raise ConfigError(f"'{'.'.join(keys)}' is not a number but {found!r:.40}")
-    return found
+            raise ConfigError(f"nothing stands under '{'.'.join(keys[: depth + 1])}'") from None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ConfigError(f"'{'.'.join(keys)}' is not a number but {value!r:.40}")
+    return value

@@ -119,11 +119,11 @@ def _at(script: Path, line: int | None) -> str:
 
 
 def _cell(node: NotebookNode, where: str) -> Cell:
-    said = {key: str(value) for key, value in node.metadata.items() if key != "lines_to_next_cell"}
-    if extra := said.keys() - KEYS:
+    facts = {key: str(value) for key, value in node.metadata.items() if key != "lines_to_next_cell"}
+    if extra := facts.keys() - KEYS:
         fix = f'A marker may say {", ".join(sorted(KEYS))}, as in `# %% exercise="1.3" role="check"`.'
         raise ConfigError(f"unknown words in the marker: {', '.join(sorted(extra))}", where=where, fix=fix)
-    return Cell(node.cell_type, node.source, where, **said)
+    return Cell(node.cell_type, node.source, where, **facts)
 
 
 def _check_cell(cell: Cell) -> None:
@@ -145,10 +145,10 @@ def _check_cell(cell: Cell) -> None:
         _exercise(cell)
     if cell.role == "check" and cell.source.strip() != f'check("{cell.exercise}")':
         raise cell.wrong("a check cell with another body", f'Its whole body is check("{cell.exercise}").')
-    region, own = "BEGIN SOLUTION" in cell.source, cell.role in ("answer", "predict")
-    if region and not own:
+    region, solvable = "BEGIN SOLUTION" in cell.source, cell.role in ("answer", "predict")
+    if region and not solvable:
         raise cell.wrong("a solution region outside of an answer or predict cell", "Give the cell its role.")
-    if own and not region:  # nbgrader would replace the whole cell
+    if solvable and not region:  # nbgrader would replace the whole cell
         raise cell.wrong(f"the {cell.role} cell has no solution region", "Put one around what is removed.")
 
 

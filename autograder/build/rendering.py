@@ -59,8 +59,8 @@ def _environment(folder: Path, runs: Path) -> dict[str, str]:
     startup = folder / ".ipython" / "profile_default" / "startup"
     startup.mkdir(parents=True)
     (startup / "offline.py").write_text(OFFLINE, encoding="utf-8")
-    own = {"IPYTHONDIR": str(folder / ".ipython"), RUNS: str(runs.resolve()), "HF_HUB_OFFLINE": "1"}
-    return os.environ | own
+    settings = {"IPYTHONDIR": str(folder / ".ipython"), RUNS: str(runs.resolve()), "HF_HUB_OFFLINE": "1"}
+    return os.environ | settings
 
 
 def problems(nb: NotebookNode) -> Iterator[str]:
@@ -68,7 +68,7 @@ def problems(nb: NotebookNode) -> Iterator[str]:
     if "widgets" in nb.metadata:
         yield "the notebook holds widget state"
     for cell in nb.cells:
-        yield from (f"cell {cell.id}: {found}" for found in _problems(cell))
+        yield from (f"cell {cell.id}: {problem}" for problem in _problems(cell))
 
 
 def _problems(cell: NotebookNode) -> Iterator[str]:
@@ -112,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=BUILD / "solutions", help="default: build/solutions")
     options = parser.parse_args(argv)
     options.out.mkdir(parents=True, exist_ok=True)
-    wrong = [found for script in options.scripts or scripts() for found in _render(script, options.out)]
+    wrong = [fault for script in options.scripts or scripts() for fault in _render(script, options.out)]
     if wrong:
         raise DataError("\n".join(wrong), where="solved notebooks", fix="Mend the scripts in solutions/.")
     return 0
@@ -121,8 +121,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _render(script: Path, out: Path) -> list[str]:
     start = time.monotonic()
     nb = execute(script, BUILD / "runs")
-    found = [f"{script.stem}, {problem}" for problem in problems(nb)]
+    faults = [f"{script.stem}, {problem}" for problem in problems(nb)]
     target = out / f"{script.stem}.html"
     target.write_text(html(nb), encoding="utf-8")
-    print(f"{target}: {time.monotonic() - start:.0f} s, {len(found)} problems", flush=True)
-    return found
+    print(f"{target}: {time.monotonic() - start:.0f} s, {len(faults)} problems", flush=True)
+    return faults

@@ -101,15 +101,15 @@ class Journal:
     def read(self, assignment: str, student: str) -> dict[str, Any] | None:
         """The record of a submission, or None. A record that cannot be read counts as none."""
         try:
-            found = json.loads(self.path(assignment, student).read_text(encoding="utf-8"))
+            record = json.loads(self.path(assignment, student).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return found if isinstance(found, dict) and "key" in found else None
+        return record if isinstance(record, dict) and "key" in record else None
 
     def everything(self) -> list[dict[str, Any]]:
         """All records of the course that can be read."""
-        found = [self.read(path.parent.name, path.stem) for path in sorted(self.folder.glob("*/*.json"))]
-        return [record for record in found if record is not None]
+        records = [self.read(path.parent.name, path.stem) for path in sorted(self.folder.glob("*/*.json"))]
+        return [record for record in records if record is not None]
 
     def snapshot(self) -> dict[Path, bytes]:
         """All records as they are, to be put back if a notebook that runs without walls changes them."""
@@ -178,8 +178,8 @@ class Book:
     @property
     def file(self) -> Path | None:
         """The gradebook's file, where it is one."""
-        found = self.course.database.removeprefix("sqlite:///")
-        return Path(found) if found != self.course.database else None
+        path = self.course.database.removeprefix("sqlite:///")
+        return Path(path) if path != self.course.database else None
 
     def remember(self) -> None:
         """Note what gradebook and journal hold, so that `restore` can tell a stranger's change."""
@@ -216,10 +216,10 @@ class Book:
 
     def has(self, record: Mapping[str, Any]) -> bool:
         """Whether the gradebook holds the points of a record."""
-        found = self.submission(record["assignment"], record["student"])
-        if found is None:
+        submission = self.submission(record["assignment"], record["student"])
+        if submission is None:
             return False
-        points = {f"{n.name}/{g.name}": g.auto_score for n in found.notebooks for g in n.grades}
+        points = {f"{n.name}/{g.name}": g.auto_score for n in submission.notebooks for g in n.grades}
         return all(points.get(c["where"], ...) == c["points"] for c in record["cells"].values())
 
     def commit(self, record: Mapping[str, Any], changed: Sequence[str]) -> None:
@@ -262,8 +262,8 @@ class Book:
 
     def submission(self, assignment: str, student: str) -> SubmittedAssignment | None:
         """What the gradebook holds of a submission, or None."""
-        found = self.gradebook.db.query(SubmittedAssignment).join(Assignment, SubmittedAssignment.assignment)
-        return found.filter(
+        query = self.gradebook.db.query(SubmittedAssignment).join(Assignment, SubmittedAssignment.assignment)
+        return query.filter(
             Assignment.name == assignment, SubmittedAssignment.student_id == student
         ).one_or_none()
 
@@ -301,9 +301,9 @@ class Book:
             if grade is None:
                 grade = Grade(cell_id=cell.id, notebook_id=mine.id)
                 session.add(grade)
-            name, said = scored.get(f"{notebook.name}/{cell.name}", ("", None))
-            if said is not None:
-                _score(grade, said, name in changed)
+            name, row = scored.get(f"{notebook.name}/{cell.name}", ("", None))
+            if row is not None:
+                _score(grade, row, name in changed)
         for cell in [*notebook.solution_cells, *notebook.task_cells]:
             comment = comments.get(cell.id)
             if comment is None:
@@ -313,13 +313,13 @@ class Book:
             comment.auto_comment = "No response." if blank else None
 
 
-def _score(grade: Grade, said: Mapping[str, Any], changed: bool) -> None:
+def _score(grade: Grade, row: Mapping[str, Any], changed: bool) -> None:
     """The automatic score of a cell. A person looks at it where no program can, or where his score is old."""
-    moved = grade.auto_score != said["points"]
-    grade.auto_score = said["points"]
+    moved = grade.auto_score != row["points"]
+    grade.auto_score = row["points"]
     if grade.manual_score is None:
-        grade.needs_manual_grade = said["points"] is None
-    elif changed or (moved and said["points"] is not None):
+        grade.needs_manual_grade = row["points"] is None
+    elif changed or (moved and row["points"] is not None):
         grade.needs_manual_grade = True
 
 

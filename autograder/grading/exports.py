@@ -74,8 +74,8 @@ class Marks:
 
     def number(self, student: str, platform: str, assignment: str = "") -> str:
         """A platform's number for a student, in one assignment or, if none is named, in any."""
-        for (one, name), (where, number) in self.numbers.items():
-            if one == student and where == platform and assignment in ("", name):
+        for (owner, name), (where, number) in self.numbers.items():
+            if owner == student and where == platform and assignment in ("", name):
                 return number
         return ""
 
@@ -212,7 +212,8 @@ def _canvas_student(marks: Marks, student: str) -> list[str]:
     known, number = marks.students[student], marks.number(student, roster.CANVAS)
     number = number if number.isdigit() else known.lms_user_id or ""
     name = ", ".join(part for part in (known.last_name, known.first_name) if part)
-    login = "" if any(one == student and where for (one, _), (where, _) in marks.numbers.items()) else student
+    numbered = any(owner == student and platform for (owner, _), (platform, _) in marks.numbers.items())
+    login = "" if numbered else student
     return [_canvas_name(name or student), _cell_text(number), "", _cell_text(login), ""]
 
 

@@ -29,18 +29,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     listed = read_roster(options.roster) if options.roster else None
     course = Course.open(options.course)
     journal = Journal(course.root)
-    found = graded(journal, options.assignment)
-    if not found:
+    pairs = graded(journal, options.assignment)
+    if not pairs:
         fix = "Run `python -m autograder grade SUBMISSIONS --course DIR` first."
         raise DataError("nothing was graded yet", where=str(course.root), fix=fix)
-    now = sorted({assignment for assignment, _ in found})
+    now = sorted({assignment for assignment, _ in pairs})
     with journal.locked(), Book(course) as book:
         book.assign_penalties(now)
-        records = {pair: journal.read(*pair) for pair in found}
+        records = {pair: journal.read(*pair) for pair in pairs}
         troubles = [f"{a}, {s}: its record cannot be read" for (a, s), r in records.items() if r is None]
         troubles += rewrite(book, [r for r in records.values() if r is not None], only_given=False)
         tables, warnings = export(course.root, book.gradebook, journal.everything(), listed, now)
-    print(f"{len(found) - len(troubles)} of {len(found)} feedback pages written")
+    print(f"{len(pairs) - len(troubles)} of {len(pairs)} feedback pages written")
     print("\n".join([*(f"  not written: {trouble}" for trouble in troubles), *warnings, *map(str, tables)]))
     return 1 if troubles else 0
 

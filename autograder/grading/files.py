@@ -275,14 +275,14 @@ def _members(path: Path, inside: tuple[int, ...]) -> Iterator[tuple[tuple[str, .
     times: dict[str, int] = {}
     for name in names:
         times[name] = times.get(name, 0) + 1
-    for place, (info, name) in enumerate(zip(entries, names, strict=True)):
+    for index, (info, name) in enumerate(zip(entries, names, strict=True)):
         parts = safe_parts(name)
         if JUNK & set(parts) or (parts and parts[-1].startswith("._")):
             continue
         problem = _zip_problem(info)
         if times[name] > 1:
             problem = "The zip holds two files of this name."
-        file = File(parts[-1] if parts else name[:200], path, (*inside, place), problem=problem)
+        file = File(parts[-1] if parts else name[:200], path, (*inside, index), problem=problem)
         yield parts, Entry(parts, file, info.file_size), info.is_dir()
 
 
@@ -331,5 +331,7 @@ def unzipped(entry: Entry) -> list[Entry]:
         raise Unreadable(f"The zip could not be read: {type(error).__name__}.") from error
     front = entry.parts[:-1]
     return [
-        Entry((*front, *parts), one.file, one.size) for parts, one, folder in members if parts and not folder
+        Entry((*front, *parts), inner.file, inner.size)
+        for parts, inner, folder in members
+        if parts and not folder
     ]

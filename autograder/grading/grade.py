@@ -71,8 +71,8 @@ def sandbox_of(options: argparse.Namespace) -> Sandbox | Containers:
         return Containers(warm, options.container, engine(options.container), results.prepare(options.course))
     isolation = choose(options.isolation, options.trust_submissions)
     hidden = [p.absolute() for p in (options.course, options.submissions, *_exchange(options.course))]
-    kept = results.prepare(options.course) if isolation != NONE else None
-    return Sandbox(warm, isolation, label_of(options.course), hidden, kept)
+    results_folder = results.prepare(options.course) if isolation != NONE else None
+    return Sandbox(warm, isolation, label_of(options.course), hidden, results_folder)
 
 
 def _exchange(course: Path) -> list[Path]:
@@ -85,14 +85,14 @@ def _exchange(course: Path) -> list[Path]:
 
 def _imports(course: Path, assignment: str) -> list[str]:
     """Modules that the notebooks of a course import; those that cannot be read are told of later."""
-    found: list[str] = []
+    modules: list[str] = []
     for path in sorted(course.glob(f"source/{assignment}*/*.ipynb")):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
                 with contextlib.suppress(SyntaxError):
                     code = "".join(cell["source"]) if cell["cell_type"] == "code" else ""
-                    found += imports([ast.parse(without_magics(code))])
-    return list(dict.fromkeys(found))
+                    modules += imports([ast.parse(without_magics(code))])
+    return list(dict.fromkeys(modules))
 
 
 def _parser() -> argparse.ArgumentParser:

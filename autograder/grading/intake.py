@@ -127,8 +127,9 @@ def find(where: Path, notebooks: Mapping[str, Sequence[str]], *, others: Collect
         raise DataError("all lies in one folder, which would be one student", where=str(where), fix=fix)
     handed = reader.students(areas)
     submissions = list(reader.tree(handed) if reader.form == TREE else reader.downloads(handed, where))
-    reader.warnings += _alike([one.student for one in submissions])
-    return Found(sorted(submissions, key=lambda one: (one.student, one.assignment)), strays, reader.warnings)
+    reader.warnings += _alike([submission.student for submission in submissions])
+    submissions.sort(key=lambda submission: (submission.student, submission.assignment))
+    return Found(submissions, strays, reader.warnings)
 
 
 # Which form the input has -----------------------------------------------------------------------------------
@@ -204,12 +205,12 @@ class _Reader:
 
     def _apart(self, handed: Mapping[str, Handed]) -> None:
         """Give people whose names come out alike longer ids."""
-        times = Counter(one.student for one in handed.values())
-        for key, one in handed.items():
-            if times[one.student] > 1:
+        times = Counter(handed_in.student for handed_in in handed.values())
+        for key, handed_in in handed.items():
+            if times[handed_in.student] > 1:
                 longer = f"{platforms.readable(key)}_{hashlib.sha256(key.encode()).hexdigest()[:6]}"
-                self.warnings.append(f"Several people are called {one.student!r}; one is {longer!r}.")
-                one.student = longer
+                self.warnings.append(f"Several people are called {handed_in.student!r}; one is {longer!r}.")
+                handed_in.student = longer
 
     def _whose(self, area: Area) -> platforms.Name | str:
         """Whose it is, or why that is not known."""
@@ -247,19 +248,19 @@ class _Reader:
 
     # One student's files ------------------------------------------------------------------------------------
 
-    def tree(self, handed: Sequence[Handed]) -> Iterator[Submission]:
+    def tree(self, students: Sequence[Handed]) -> Iterator[Submission]:
         """Submissions of a tree: STUDENT/ASSIGNMENT/NOTEBOOK.ipynb, and nothing else is one."""
-        for one in handed:
-            for assignment in sorted(one.folders & self.notebooks.keys()):
-                own = [item for item in one.items if item.parts[0] == assignment and item.parts[1:]]
-                inside = replace(one, items=[replace(item, parts=item.parts[1:]) for item in own])
+        for student in students:
+            for assignment in sorted(student.folders & self.notebooks.keys()):
+                items = [item for item in student.items if item.parts[0] == assignment and item.parts[1:]]
+                inside = replace(student, items=[replace(item, parts=item.parts[1:]) for item in items])
                 yield self._submission(inside, assignment)
-            for item in one.items:
+            for item in student.items:
                 if item.parts[0] not in {*self.notebooks, *self.others} or len(item.parts) == 1:
                     why = item.entry.file.problem or "not in the folder of an assignment"
-                    self.strays[f"{one.student}/{item.shown}"] = why
+                    self.strays[f"{student.student}/{item.shown}"] = why
 
-    def downloads(self, handed: Sequence[Handed], where: Path) -> Iterator[Submission]:
+    def downloads(self, students: Sequence[Handed], where: Path) -> Iterator[Submission]:
         """Submissions of a download: a notebook's name tells the assignment. Raises DataError for two."""
         names = Counter(name for some in self.notebooks.values() for name in some)
         several = [name for name, times in names.items() if times > 1]
@@ -267,39 +268,39 @@ class _Reader:
             fix = "Grade one assignment at a time: --assignment NAME."
             raise DataError(f"several assignments have a notebook {several[0]!r}", where=str(where), fix=fix)
         wanted: dict[str, set[str]] = {}
-        for one in handed:
-            one.items = _with_zips(one, list(names))
-            fits = [found[0] for item in one.items if (found := _match(item.name, list(names)))]
-            wanted[one.student] = {a for a, some in self.notebooks.items() if set(some) & set(fits)}
+        for student in students:
+            student.items = _with_zips(student, list(names))
+            fits = [match[0] for item in student.items if (match := _match(item.name, list(names)))]
+            wanted[student.student] = {a for a, some in self.notebooks.items() if set(some) & set(fits)}
         seen = set().union(*wanted.values()) if len(self.notebooks) > 1 else set(self.notebooks)
-        for one in handed:
-            chosen = wanted[one.student] or (seen if len(seen) == 1 else set())
+        for student in students:
+            chosen = wanted[student.student] or (seen if len(seen) == 1 else set())
             for assignment in sorted(chosen):
-                yield self._submission(one, assignment)
-            for item in [] if chosen else one.items:
-                self.strays[f"{one.student}: {item.shown}"] = "no notebook of an assignment"
+                yield self._submission(student, assignment)
+            for item in [] if chosen else student.items:
+                self.strays[f"{student.student}: {item.shown}"] = "no notebook of an assignment"
 
-    def _submission(self, one: Handed, assignment: str) -> Submission:
-        made = Submission(one.student, assignment, notes=list(one.notes), number=one.number)
+    def _submission(self, handed: Handed, assignment: str) -> Submission:
+        made = Submission(handed.student, assignment, notes=list(handed.notes), number=handed.number)
         made.platform = self.form if self.form in platforms.READERS else ""
         names = self.notebooks[assignment]
-        candidates = one.items
-        self._time(made, one)
+        candidates = handed.items
+        self._time(made, handed)
         if self.form == TREE:
-            one = replace(one, items=_with_zips(one, names, most=1))
-            candidates = [item for item in one.items if len(item.parts) == 1 or item.zipped]
-            made.notes += [text for text in one.notes if text not in made.notes]
+            handed = replace(handed, items=_with_zips(handed, names, most=1))
+            candidates = [item for item in handed.items if len(item.parts) == 1 or item.zipped]
+            made.notes += [text for text in handed.notes if text not in made.notes]
         chosen = [item for name in names if (item := _choose(made, candidates, name, names)) is not None]
-        _problems(made, one, names)
+        _problems(made, handed, names)
         known = names if self.form == TREE else [name for some in self.notebooks.values() for name in some]
         counted = {id(item) for item in candidates if _match(item.name, known)}
-        _extras(made, [item for item in _of_attempt(one, chosen) if id(item) not in counted], chosen)
+        _extras(made, [item for item in _of_attempt(handed, chosen) if id(item) not in counted], chosen)
         return made
 
-    def _time(self, made: Submission, one: Handed) -> None:
+    def _time(self, made: Submission, handed: Handed) -> None:
         """Set the collector's time from timestamp.txt."""
         where = {TREE: (STAMP,), PLAIN: (made.assignment, STAMP)}.get(self.form)
-        stamp = next((item for item in one.items if item.parts == where), None)
+        stamp = next((item for item in handed.items if item.parts == where), None)
         if stamp is None:
             return
         try:
@@ -325,14 +326,14 @@ def _receipts(areas: Sequence[Area]) -> dict[str, str]:
     return users
 
 
-def _add(one: Handed, area: Area, name: platforms.Name) -> None:
+def _add(handed: Handed, area: Area, name: platforms.Name) -> None:
     """Add to a student's files what lies below one of his names."""
-    one.folders |= area.folders
-    one.notes += [text for text in (area.problem, name.note) if text and text not in one.notes]
+    handed.folders |= area.folders
+    handed.notes += [text for text in (area.problem, name.note) if text and text not in handed.notes]
     front = (name.rest or area.name,)
     for entry in () if name.receipt else area.entries:
         parts = entry.parts or front
-        one.items.append(Item(parts, replace(entry, parts=parts), name.attempt))
+        handed.items.append(Item(parts, replace(entry, parts=parts), name.attempt))
 
 
 def _no_id(name: str) -> str:
@@ -407,8 +408,8 @@ def _before(file: str, names: Sequence[str]) -> tuple[str, str, int] | None:
         pattern = rf"(.+?)[ _-]+{re.escape(name)}(?:-(\d{{1,3}})| ?\((\d{{1,3}})\))?"
         parts = re.fullmatch(pattern, stem, re.DOTALL)
         if parts:
-            own = file if archive else f"{name}.ipynb"
-            return parts[1].rstrip("_- "), own, int(parts[2] or parts[3] or 0)
+            rest = file if archive else f"{name}.ipynb"
+            return parts[1].rstrip("_- "), rest, int(parts[2] or parts[3] or 0)
     return None
 
 
@@ -419,27 +420,27 @@ def _student_zip(file: str, names: Sequence[str]) -> tuple[str, str, int] | None
     return None if nobodys or not file.lower().endswith(".zip") else (stem, file, 0)
 
 
-def _with_zips(one: Handed, names: Sequence[str], most: int = files.MAX_DEPTH) -> list[Item]:
+def _with_zips(handed: Handed, names: Sequence[str], most: int = files.MAX_DEPTH) -> list[Item]:
     """A student's files; where a notebook is missing, with those in his zips, which stay his. most: depth."""
-    items, front, looked = list(one.items), list(one.items), 0
+    items, front, looked = list(handed.items), list(handed.items), 0
     for _ in range(files.MAX_NESTED):
         if all(any(_match(item.name, [name]) for item in items) for name in names):
             break
         zips = [i for i in front if i.name.lower().endswith(".zip") and (i.zipped or len(i.parts) <= most)]
         front = []
         for item in zips[: MAX_ZIPS - looked]:
-            front += _inside(one, item)
+            front += _inside(handed, item)
         looked += len(zips)
         items += front
     return items[: 2 * files.MAX_OWN]
 
 
-def _inside(one: Handed, item: Item) -> list[Item]:
+def _inside(handed: Handed, item: Item) -> list[Item]:
     """The files in a student's zip; a sentence for him where it cannot be read."""
     try:
         inner = files.unzipped(replace(item.entry, parts=item.parts))
     except (Unreadable, *files.ZIP_ERRORS) as error:
-        one.notes.append(f"The zip {item.shown} could not be read: {error}")
+        handed.notes.append(f"The zip {item.shown} could not be read: {error}")
         return []
     return [Item(entry.parts, entry, item.attempt, zipped=True) for entry in inner]
 
@@ -472,11 +473,11 @@ def _rank(item: Item, fit: tuple[str, bool, int]) -> tuple[Any, ...]:
     return item.attempt, -len(item.parts), not item.entry.file.problem, exact, version, item.shown
 
 
-def _problems(made: Submission, one: Handed, names: Sequence[str]) -> None:
+def _problems(made: Submission, handed: Handed, names: Sequence[str]) -> None:
     """Say why a submission is blank, as a whole or a notebook of it."""
     missing = [name for name in names if name not in made.files]
     if missing:
-        shown = ", ".join(item.shown for item in one.items[:5] if item.parts != (STAMP,)) or "nothing"
+        shown = ", ".join(item.shown for item in handed.items[:5] if item.parts != (STAMP,)) or "nothing"
         problem = f"No file is named {missing[0]}.ipynb; handed in: {shown}."
         if len(missing) == len(names):
             made.problem = " ".join([problem, *made.notes])
@@ -506,10 +507,10 @@ def _extras(made: Submission, items: Sequence[Item], chosen: Sequence[Item]) -> 
         made.notes.append(f"Left out of what was handed in: {', '.join(left[:20])}{more}.")
 
 
-def _of_attempt(one: Handed, chosen: Sequence[Item]) -> list[Item]:
+def _of_attempt(handed: Handed, chosen: Sequence[Item]) -> list[Item]:
     """The files of the attempt that counts, where the platform dates attempts and not files."""
     dated = {_dated(item) for item in chosen} - {""}
-    return [item for item in one.items if not dated or _dated(item) in dated]
+    return [item for item in handed.items if not dated or _dated(item) in dated]
 
 
 def _safe(part: str) -> bool:
@@ -565,31 +566,32 @@ class Raw:
 def cells(content: bytes) -> tuple[list[Raw], list[str]]:
     """The cells of a notebook's bytes, and what had to be left out. Raises Unreadable."""
     try:
-        found = parsed(_decoded(content))
+        notebook = parsed(_decoded(content))
     except WireError as error:
         raise Unreadable(f"The file is not a notebook: {error}.") from error
-    if not isinstance(found, dict) or not isinstance(found.get("cells"), list):
-        told = "in an old format" if isinstance(found, dict) and "worksheets" in found else "not a notebook"
-        raise Unreadable(f"The file is {told}; open it in JupyterLab and save it again.")
-    if type(found.get("nbformat")) is not int or found["nbformat"] != 4:
+    if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
+        old = isinstance(notebook, dict) and "worksheets" in notebook
+        fault = "in an old format" if old else "not a notebook"
+        raise Unreadable(f"The file is {fault}; open it in JupyterLab and save it again.")
+    if type(notebook.get("nbformat")) is not int or notebook["nbformat"] != 4:
         raise Unreadable("The notebook's format is not 4; open it in JupyterLab and save it again.")
     notes: list[str] = []
-    taken = _short_enough([_raw(cell, notes) for cell in found["cells"][:MAX_CELLS]], notes)
-    if len(found["cells"]) > MAX_CELLS:
+    taken = _short_enough([_raw(cell, notes) for cell in notebook["cells"][:MAX_CELLS]], notes)
+    if len(notebook["cells"]) > MAX_CELLS:
         notes.append(f"The notebook has more than {MAX_CELLS} cells; the rest was left out.")
     return taken, list(dict.fromkeys(notes))
 
 
 def _short_enough(cells: Sequence[Raw | None], notes: list[str]) -> list[Raw]:
     """The cells whose texts together have at most MAX_TEXT characters."""
-    left, found = MAX_TEXT, []
+    left, short = MAX_TEXT, []
     for cell in filter(None, cells):
         left -= len(cell.source)
         if left < 0:
             notes.append(f"The cells hold more than {MAX_TEXT:,} characters; the rest was left out.")
             break
-        found.append(cell)
-    return found
+        short.append(cell)
+    return short
 
 
 def _decoded(content: bytes) -> bytes:
@@ -625,7 +627,7 @@ def _name(value: Any) -> str:
 
 def digest(parts: Sequence[bytes]) -> str:
     """A hash of what was handed in."""
-    found = hashlib.sha256()
+    sha = hashlib.sha256()
     for part in parts:
-        found.update(hashlib.sha256(part).digest())
-    return found.hexdigest()
+        sha.update(hashlib.sha256(part).digest())
+    return sha.hexdigest()

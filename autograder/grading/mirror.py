@@ -62,9 +62,9 @@ class Mirror:
         self.sent = {name: _content(lent[name]) for name in self.changes if name in lent}
         self.states = _states() if self.seeded else b""
         for module, name in _assigned_attributes(source):
-            found = self.space.get(module, sys.modules.get(module))
-            if isinstance(found, types.ModuleType):
-                self.watch(found, name)
+            value = self.space.get(module, sys.modules.get(module))
+            if isinstance(value, types.ModuleType):
+                self.watch(value, name)
 
     def _hand_anew(self) -> None:
         """What acts and was handed out by a former test cell is handed out again: it answers no more."""
@@ -86,10 +86,10 @@ class Mirror:
         enter = patch.__enter__
 
         def watched(self_: Any) -> Any:
-            found = enter(self_)
+            replacement = enter(self_)
             if isinstance(self_.target, types.ModuleType):
                 self.watch(self_.target, self_.attribute, self_.temp_original)
-            return found
+            return replacement
 
         patch.__enter__ = watched
 

@@ -47,7 +47,7 @@ def as_typed(text: str) -> str:
     >>> as_typed("<b> $x$").removeprefix(OPEN)
     '&#60;b&#62; &#36;x&#36;\n</pre>'
     """
-    return OPEN + ACTIVE.sub(lambda found: f"&#{ord(found[0])};", text) + CLOSE
+    return OPEN + ACTIVE.sub(lambda character: f"&#{ord(character[0])};", text) + CLOSE
 
 
 def typed(markdown: str) -> str:
@@ -78,12 +78,12 @@ class Room:
 
     def shown(self, outputs: Sequence[Any]) -> list[NotebookNode]:
         """The outputs of a cell that are shown; what is left out is told in their place."""
-        found = kept(outputs, self.text, self.pictures, self.outputs)
-        self.outputs -= len(found)
-        for output in found:
+        shown = kept(outputs, self.text, self.pictures, self.outputs)
+        self.outputs -= len(shown)
+        for output in shown:
             self.text -= len(shown_text(output))
             self.pictures -= len(output.get("data", {}).get("image/png", ""))
-        return [nbformat.from_dict(output) for output in found]
+        return [nbformat.from_dict(output) for output in shown]
 
 
 def executed(notebook: Notebook, rebuilt: Rebuilt, results: Mapping[str, Any]) -> NotebookNode:
@@ -96,14 +96,14 @@ def executed(notebook: Notebook, rebuilt: Rebuilt, results: Mapping[str, Any]) -
         notes = "\n".join(("Before grading:", *(f"- {note}" for note in rebuilt.notes)))
         nb.cells.append(nbformat.v4.new_markdown_cell(as_typed(clean(notes, LIMIT)), id="before-grading"))
     room = Room()
-    for place, step in enumerate(rebuilt.steps):
-        nb.cells.append(_cell(place, step, results.get(str(place), {}), room))
+    for index, step in enumerate(rebuilt.steps):
+        nb.cells.append(_cell(index, step, results.get(str(index), {}), room))
     return nb
 
 
-def _cell(place: int, step: Step, result: Mapping[str, Any], room: Room) -> NotebookNode:
+def _cell(index: int, step: Step, result: Mapping[str, Any], room: Room) -> NotebookNode:
     known = {"nbgrader": step.cell.metadata} if step.cell and step.cell.metadata else {}
-    facts = {"id": f"cell-{place}", "metadata": known}
+    facts = {"id": f"cell-{index}", "metadata": known}
     theirs = step.cell is None or not (
         step.role in ("test", "locked", "task") or same_text(step.source, step.cell.release)
     )

@@ -61,9 +61,9 @@ def covers(bound: Sequence[str], hidden: Sequence[Path]) -> list[str]:
     folders = {folder for path in bound for folder in _strange(path)}
     for path in bound:
         real = os.path.realpath(path)
-        for one in (os.path.realpath(each) for each in hidden):
-            if os.path.isdir(one) and one != real and _below(one, [real]):
-                folders.add(os.path.join(path, os.path.relpath(one, real)))
+        for folder in (os.path.realpath(each) for each in hidden):
+            if os.path.isdir(folder) and folder != real and _below(folder, [real]):
+                folders.add(os.path.join(path, os.path.relpath(folder, real)))
     return sorted(folders)
 
 
@@ -71,15 +71,15 @@ def covers(bound: Sequence[str], hidden: Sequence[Path]) -> list[str]:
 def _strange(top: str) -> tuple[str, ...]:
     """Folders below `top` with a course in them, or open to others. Packages are not gone through."""
     imported = _packages()
-    found, left = [], [top] if os.path.isdir(top) else []
+    strange, left = [], [top] if os.path.isdir(top) else []
     while left:
         folder = left.pop()
         files, folders = _listing(folder)
         if folder != top and (_course(files, folders) or _open(folder, imported)):
-            found.append(folder)
+            strange.append(folder)
         elif "__init__.py" not in files:
             left += [os.path.join(folder, name) for name in folders - {"__pycache__"}]
-    return tuple(found)
+    return tuple(strange)
 
 
 def _listing(folder: str) -> tuple[set[str], set[str]]:
@@ -111,26 +111,28 @@ def mounts(binds: Sequence[tuple[str, str]], covered: Sequence[str]) -> Iterator
     >>> list(mounts([("/a/b", "/a/b"), ("/a/b/c", "/a/b/c")], []))
     ['--dir', '/a', '--ro-bind', '/a/b', '/a/b']
     """
-    needed = [(source, place) for source, place in binds if not _shown(place, [p for _, p in binds], covered)]
-    options = {place: _bound(source, place) for source, place in needed}
-    options |= {place: ("--tmpfs", place) for place in covered}
-    for place in list(options):
-        for parent in map(str, Path(place).parents):
+    needed = [
+        (source, target) for source, target in binds if not _shown(target, [p for _, p in binds], covered)
+    ]
+    options = {target: _bound(source, target) for source, target in needed}
+    options |= {target: ("--tmpfs", target) for target in covered}
+    for target in list(options):
+        for parent in map(str, Path(target).parents):
             options.setdefault(parent, ("--dir", parent))  # bubblewrap's own are closed to all but root
     del options["/"]
-    for place in sorted(options):
-        yield from options[place]
-    for place in covered:
-        yield from ("--remount-ro", place)
+    for target in sorted(options):
+        yield from options[target]
+    for target in covered:
+        yield from ("--remount-ro", target)
 
 
-def _bound(source: str, place: str) -> tuple[str, str, str]:
-    link = source == place and place in SYSTEM.split() and os.path.islink(place)
-    return ("--symlink", os.readlink(source), place) if link else ("--ro-bind", source, place)
+def _bound(source: str, target: str) -> tuple[str, str, str]:
+    link = source == target and target in SYSTEM.split() and os.path.islink(target)
+    return ("--symlink", os.readlink(source), target) if link else ("--ro-bind", source, target)
 
 
-def _shown(place: str, places: Sequence[str], covered: Sequence[str]) -> bool:
+def _shown(target: str, targets: Sequence[str], covered: Sequence[str]) -> bool:
     """Whether a place is seen with a folder around it that is bound too."""
-    around = [other for other in places if other != place and _below(place, [other])]
-    between = [cover for cover in covered if _below(place, [cover])]
+    around = [other for other in targets if other != target and _below(target, [other])]
+    between = [cover for cover in covered if _below(target, [cover])]
     return any(not any(_below(cover, [other]) for cover in between) for other in around)

@@ -71,9 +71,9 @@ class Cell:
 
     def reads(self) -> list[str]:
         """The learner's names that a test cell looks at."""
-        found = CHECK.match(self.source.strip())
-        if found:
-            return list(exercises.find(found[1]).names)
+        call = CHECK.match(self.source.strip())
+        if call:
+            return list(exercises.find(call[1]).names)
         return _names(self.source)
 
 
@@ -102,8 +102,8 @@ class Notebook:
         for cell in (cell for cell in self.cells if cell.role in ("plain", "locked")):
             for node in ast.walk(ast.Module(names.statements(cell), type_ignores=[])):
                 if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "begin":
-                    found = [k.value for k in node.keywords if k.arg == "course"]
-                    return str(found[0].value) if found and isinstance(found[0], ast.Constant) else ""
+                    salts = [k.value for k in node.keywords if k.arg == "course"]
+                    return str(salts[0].value) if salts and isinstance(salts[0], ast.Constant) else ""
         return ""
 
     @cached_property
@@ -114,12 +114,12 @@ class Notebook:
         learner who gives their names another meaning changes nothing for the tests.
         """
         wanted = {name for cell in self.cells if cell.role == "test" for name in _names(cell.source)}
-        found: list[str] = []
+        statements: list[str] = []
         for text in reversed(names.offered(self.cells)[0]):
             if binds(text) & wanted or text.endswith("import *") or text.startswith("sys.path."):
-                found.append(text)
+                statements.append(text)
                 wanted |= set(_names(text))
-        return found[::-1]
+        return statements[::-1]
 
     @cached_property
     def asked(self) -> frozenset[str]:
@@ -268,7 +268,7 @@ class Course:
         except Exception as error:  # nbgrader raises many kinds
             raise DataError(f"nbgrader refuses this notebook: {error}", where=str(path)) from error
         triples = zip(solved.cells, graded.cells, released.cells, strict=True)
-        cells = tuple(_cell(place, *versions) for place, versions in enumerate(triples))
+        cells = tuple(_cell(index, *versions) for index, versions in enumerate(triples))
         facts = [[c.kind, c.role, c.grade_id, c.source, c.points, c.solution, c.inside] for c in cells]
         digest = hashlib.sha256(json.dumps([path.stem, facts]).encode()).hexdigest()
         return Notebook(path.stem, cells, dict(released.metadata), digest)

@@ -65,8 +65,8 @@ def readable(name: str) -> str:
     ("O'Brien Zoë", 'student')
     """
     text = unicodedata.normalize("NFC", name.replace("\u2019", "'"))
-    kept = "".join(c if unicodedata.category(c)[0] in "LMN" or c in "-'. _" else " " for c in text[:400])
-    return " ".join(kept.split()).strip("-'. _")[:40].rstrip("-'. _") or "student"
+    letters = "".join(c if unicodedata.category(c)[0] in "LMN" or c in "-'. _" else " " for c in text[:400])
+    return " ".join(letters.split()).strip("-'. _")[:40].rstrip("-'. _") or "student"
 
 
 def canvas(name: str) -> Name | None:
@@ -142,12 +142,12 @@ def _moment(text: str) -> str:
     >>> _moment("Oct 1, 2025 1222 AM"), _moment("Nov 20, 2026 1403")
     ('2025-10-01 00:22', '2026-11-20 14:03')
     """
-    found = re.fullmatch(r"([A-Za-z]{3})\w* (\d{1,2}), (\d{4}) (\d{1,2})(\d\d)(?: ([AP])M)?", text.strip())
-    if found is None or found[1].lower() not in MONTHS:
+    match = re.fullmatch(r"([A-Za-z]{3})\w* (\d{1,2}), (\d{4}) (\d{1,2})(\d\d)(?: ([AP])M)?", text.strip())
+    if match is None or match[1].lower() not in MONTHS:
         return text.strip()
-    hour = int(found[4]) % 12 + (12 if found[6] == "P" else 0) if found[6] else int(found[4])
-    month = MONTHS.index(found[1].lower()) + 1
-    return f"{found[3]}-{month:02}-{int(found[2]):02} {hour:02}:{found[5]}"
+    hour = int(match[4]) % 12 + (12 if match[6] == "P" else 0) if match[6] else int(match[4])
+    month = MONTHS.index(match[1].lower()) + 1
+    return f"{match[3]}-{month:02}-{int(match[2]):02} {hour:02}:{match[5]}"
 
 
 READERS: dict[str, Callable[[str], Name | None]] = {

@@ -96,9 +96,9 @@ def stripped(source: str) -> str:
     return "\n".join(line.rstrip() for line in source.strip().split("\n"))
 
 
-def same_text(one: str, other: str) -> bool:
+def same_text(text: str, other: str) -> bool:
     """Whether two cells say the same, blanks at the ends of lines left out."""
-    return stripped(one) == stripped(other)
+    return stripped(text) == stripped(other)
 
 
 def _extras(notebook: Notebook, raw: Sequence[Raw], texts: Sequence[str]) -> list[int]:
@@ -125,12 +125,12 @@ def _answers(
     notebook: Notebook, raw: Sequence[Raw], texts: Sequence[str], notes: list[str]
 ) -> dict[int, int]:
     """Place in the instructor's notebook -> place in the learner's, for the learner's cells."""
-    found: dict[int, int] = {}
+    rows_by_cell: dict[int, int] = {}
     by_grade_id = _index(range(len(raw)), lambda k: [(raw[k].grade_id, raw[k].kind)])
     for cell in notebook.answers:
         rows = by_grade_id[cell.grade_id, cell.kind]
         if rows:
-            found[cell.place] = _best(rows, texts, cell)
+            rows_by_cell[cell.place] = _best(rows, texts, cell)
             if len(rows) > 1:
                 notes.append(
                     f"There were {len(rows)} copies of the cell {cell.grade_id}; the last filled one counts."
@@ -141,27 +141,27 @@ def _answers(
         ("its comment", _by_marker),
         ("the names that it defines", _by_names),
     ):
-        missing = [cell for cell in notebook.answers if cell.place not in found]
-        used = set(found.values())
+        missing = [cell for cell in notebook.answers if cell.place not in rows_by_cell]
+        used = set(rows_by_cell.values())
         rows_of = search([k for k in nameless if k not in used], raw) if missing else None
         for cell in missing:
             rows = [k for k in rows_of(cell) if k not in used and raw[k].kind == cell.kind]
             if rows:
-                found[cell.place] = _best(rows, texts, cell)
-                used.add(found[cell.place])
+                rows_by_cell[cell.place] = _best(rows, texts, cell)
+                used.add(rows_by_cell[cell.place])
                 notes.append(f"The cell {cell.grade_id} had lost its metadata and was known by {sign}.")
-    return found
+    return rows_by_cell
 
 
 def _index(
     rows: Iterable[int], keys: Callable[[int], Iterable[Hashable]]
 ) -> defaultdict[Hashable, list[int]]:
     """The rows of each key, in their order."""
-    found: defaultdict[Hashable, list[int]] = defaultdict(list)
+    index: defaultdict[Hashable, list[int]] = defaultdict(list)
     for row in rows:
         for key in dict.fromkeys(keys(row)):
-            found[key].append(row)
-    return found
+            index[key].append(row)
+    return index
 
 
 def _best(rows: Sequence[int], texts: Sequence[str], cell: Cell) -> int:
@@ -196,19 +196,19 @@ def _by_names(rows: Sequence[int], raw: Sequence[Raw]) -> Search:
 
 def _affordable(rows: Iterable[int], text: Callable[[int], str]) -> list[int]:
     """The first rows whose texts together are no longer than PARSED."""
-    left, found = PARSED, []
+    left, first = PARSED, []
     for row in rows:
         left -= len(text(row))
         if left >= 0:
-            found.append(row)
-    return found
+            first.append(row)
+    return first
 
 
 def _others(
     notebook: Notebook, raw: Sequence[Raw], texts: Sequence[str], taken: Mapping[int, int]
 ) -> dict[int, int]:
     """The same for the instructor's cells: by grade id or cell id, by text, at last by likeness."""
-    found: dict[int, int] = {}
+    rows_by_cell: dict[int, int] = {}
     rows, used = range(min(len(raw), 2 * MAX_EXTRA)), set(taken.values())
     rest = [cell for cell in notebook.cells if cell.place not in taken and cell.role != "answer"]
     by_grade_id = _index(rows, lambda k: [raw[k].grade_id])
@@ -221,12 +221,12 @@ def _others(
         _by_likeness(rows, texts, used),
     ):
         for cell in rest:
-            if cell.place not in found:
+            if cell.place not in rows_by_cell:
                 row = next((k for k in search(cell) if k not in used and raw[k].kind == cell.kind), None)
                 if row is not None:
-                    found[cell.place] = row
+                    rows_by_cell[cell.place] = row
                     used.add(row)
-    return found
+    return rows_by_cell
 
 
 def _by_likeness(rows: Sequence[int], texts: Sequence[str], used: set[int]) -> Search:
@@ -254,14 +254,14 @@ def _by_likeness(rows: Sequence[int], texts: Sequence[str], used: set[int]) -> S
 def _pieces(text: str) -> frozenset[Hashable]:
     """Words and marks of the beginning of a text and their pairs, each with how often it came before."""
     words = TOKEN.findall(text[:1500])
-    found, times = set(), Counter()
+    pieces, times = set(), Counter()
     for piece in (*words, *zip(words, words[1:], strict=False)):
-        found.add((piece, times[piece]))
+        pieces.add((piece, times[piece]))
         times[piece] += 1
-    return frozenset(found)
+    return frozenset(pieces)
 
 
-def _alike(one: str, parts: frozenset[Hashable], other: str, pieces: frozenset[Hashable]) -> bool:
+def _alike(text: str, parts: frozenset[Hashable], compared: str, pieces: frozenset[Hashable]) -> bool:
     """Whether two texts share most of their words, or most of their beginning and end.
 
     >>> _alike("n = 100", _pieces("n = 100"), "n = 200", _pieces("n = 200"))
@@ -271,7 +271,7 @@ def _alike(one: str, parts: frozenset[Hashable], other: str, pieces: frozenset[H
     """
     if 2 * len(parts & pieces) > ALIKE * (len(parts) + len(pieces)):
         return True
-    a, b = one[:1500], other[:1500]
+    a, b = text[:1500], compared[:1500]
     begins = len(os.path.commonprefix([a, b]))
     ends = len(os.path.commonprefix([a[begins:][::-1], b[begins:][::-1]]))
     return 2 * (begins + ends) > ALIKE * (len(a) + len(b))
@@ -284,9 +284,9 @@ def _placed(
 
     Whichever comes first: a helper must stand before the answer that it helps, wherever that was moved.
     """
-    following, place = [len(steps)] * (rows + 1), len(steps)
+    following, index = [len(steps)] * (rows + 1), len(steps)
     for row in range(rows - 1, -1, -1):
-        following[row] = place = owner.get(row, place)
+        following[row] = index = owner.get(row, index)
     before: dict[int, list[int]] = {}
     last, mine = 0, set(extras)
     for row in range(rows):
@@ -294,10 +294,10 @@ def _placed(
             last = owner[row] + 1
         elif row in mine:
             before.setdefault(min(last, following[row]), []).append(row)
-    found: list[Step | int] = []
-    for place in range(len(steps) + 1):
-        found += [*before.get(place, []), *steps[place : place + 1]]
-    return found
+    merged: list[Step | int] = []
+    for index in range(len(steps) + 1):
+        merged += [*before.get(index, []), *steps[index : index + 1]]
+    return merged
 
 
 def _tell_missing(
@@ -333,12 +333,12 @@ def _needed(steps: Sequence[Step]) -> list[Step]:
 def _hashes(steps: Sequence[Step], blank: frozenset[str]) -> dict[str, str]:
     answers = [k for k, s in enumerate(steps) if s.role == "answer"]
     short = set(_affordable(answers, lambda k: steps[k].source))
-    found = {}
+    hashes = {}
     for k in answers:
         name, source = steps[k].cell.grade_id, steps[k].source
         text = _normal(source) if k in short else _words(source)
-        found[name] = "" if name in blank else hashlib.sha256(text).hexdigest()
-    return found
+        hashes[name] = "" if name in blank else hashlib.sha256(text).hexdigest()
+    return hashes
 
 
 def _normal(source: str) -> bytes:

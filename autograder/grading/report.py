@@ -64,15 +64,15 @@ def wilson(passed: int, of: int) -> tuple[float, float]:
     return max(0.0, (centre - half) / (1 + Z**2 / of)), min(1.0, (centre + half) / (1 + Z**2 / of))
 
 
-def correlation(one: Sequence[float], other: Sequence[float]) -> float | None:
+def correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
     """Pearson's correlation, or None where one of them does not vary or fewer than three are given.
 
     >>> correlation([0, 1, 1], [1, 3, 3]), correlation([1, 1, 1], [1, 2, 3])
     (1.0, None)
     """
-    if len(one) < 3 or np.ptp(one) == 0 or np.ptp(other) == 0:
+    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return None
-    return round(float(np.corrcoef(one, other)[0, 1]), 6)
+    return round(float(np.corrcoef(first, second)[0, 1]), 6)
 
 
 def rows(records: Sequence[Record]) -> list[Row]:
@@ -82,14 +82,14 @@ def rows(records: Sequence[Record]) -> list[Row]:
     weights = {
         n: max((r["cells"][n]["out_of"] for r in records if n in r["cells"]), default=0.0) for n in names
     }
-    found = []
+    tests = []
     for name, shares in table.items():
         others = [sum(weights[o] * table[o][k] for o in table if o != name) for k in range(len(records))]
         passed = sum(share == 1 for share in shares)
         low, high = wilson(passed, len(shares))
         mean, wrong = float(np.mean(shares)), _commonest(records, name)
-        found.append(Row(name, len(shares), passed, low, high, mean, correlation(shares, others), wrong))
-    return found
+        tests.append(Row(name, len(shares), passed, low, high, mean, correlation(shares, others), wrong))
+    return tests
 
 
 def _share(record: Record, name: str) -> float:
@@ -99,12 +99,12 @@ def _share(record: Record, name: str) -> float:
 
 def _commonest(records: Sequence[Record], name: str) -> tuple[str, int]:
     """The reason that most students heard at this cell: idea and words of a verdict, else the cell's own."""
-    told: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
     for record in records:
         cell = record["cells"].get(name)
         if cell and (cell["points"] or 0.0) < cell["out_of"]:
-            told[_reason(record, name) or cell["why"] or "no reason was noted"] += 1
-    return told.most_common(1)[0] if told else ("", 0)
+            reasons[_reason(record, name) or cell["why"] or "no reason was noted"] += 1
+    return reasons.most_common(1)[0] if reasons else ("", 0)
 
 
 def _reason(record: Record, name: str) -> str:
@@ -134,10 +134,10 @@ def identical(records: Sequence[Record]) -> list[tuple[str, ...]]:
             student = parent[student]
         return student
 
-    for one, other in combinations(sorted(s for s in mine if len(mine[s]) >= FEWEST), 2):
-        same = len(mine[one] & mine[other])
-        if same >= FEWEST and same >= ALIKE * max(len(mine[one]), len(mine[other])):
-            parent[root(other)] = root(one)
+    for first, second in combinations(sorted(s for s in mine if len(mine[s]) >= FEWEST), 2):
+        same = len(mine[first] & mine[second])
+        if same >= FEWEST and same >= ALIKE * max(len(mine[first]), len(mine[second])):
+            parent[root(second)] = root(first)
     groups: dict[str, list[str]] = {}
     for student in parent:
         groups.setdefault(root(student), []).append(student)
@@ -146,16 +146,16 @@ def identical(records: Sequence[Record]) -> list[tuple[str, ...]]:
 
 def read(folder: Path) -> list[Record]:
     """The records of an assignment. Raises DataError for one that cannot be read."""
-    found = []
+    records = []
     for path in sorted(folder.glob("*.json")):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             record["cells"]  # a record without them is none
-            found.append(record)
+            records.append(record)
         except (OSError, ValueError, KeyError, TypeError) as error:
             fix = "Delete it and run `python -m autograder grade` again."
             raise DataError(f"a record that cannot be read: {error}", where=str(path), fix=fix) from None
-    return found
+    return records
 
 
 # The page ---------------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def read(folder: Path) -> list[Record]:
 
 def page(name: str, records: Sequence[Record]) -> str:
     """The whole page."""
-    found = rows(records)
+    tests = rows(records)
     shares = [r["points"] / r["out_of"] if r["out_of"] else 0.0 for r in records]
     problems = sum(bool(r["problem"]) for r in records)
     sandboxes = ", ".join(sorted({r["isolation"] for r in records}))
@@ -176,9 +176,9 @@ def page(name: str, records: Sequence[Record]) -> str:
         _figure(_totals, shares, "How the totals spread."),
     ]
     parts.append(
-        _figure(_rates, found, "Pass rate of each test with its 95 % interval, and its discrimination.")
+        _figure(_rates, tests, "Pass rate of each test with its 95 % interval, and its discrimination.")
     )
-    parts += ["<h2>Tests</h2>", _tests(found), DISCRIMINATION]
+    parts += ["<h2>Tests</h2>", _tests(tests), DISCRIMINATION]
     parts += [
         "<h2>The same work</h2>",
         _groups(identical(records)),
@@ -195,13 +195,13 @@ DISCRIMINATION = (
 )
 
 
-def _tests(found: Sequence[Row]) -> str:
+def _tests(rows: Sequence[Row]) -> str:
     body = []
-    for row in found:
+    for row in rows:
         rate = f"{row.passed} of {row.students} ({row.low:.0%} to {row.high:.0%})"
-        told = "undefined" if row.discrimination is None else f"{row.discrimination:+.2f}"
+        discrimination = "undefined" if row.discrimination is None else f"{row.discrimination:+.2f}"
         wrong = f"{row.wrong[0]} ({row.wrong[1]})" if row.wrong[1] else "-"
-        body.append((row.name, rate, f"{row.mean:.0%}", told, wrong))
+        body.append((row.name, rate, f"{row.mean:.0%}", discrimination, wrong))
     return table(("test", "all points", "mean", "discrimination", "commonest reason (students)"), body)
 
 
@@ -215,13 +215,13 @@ def _groups(groups: Sequence[Sequence[str]]) -> str:
 def _to_look_at(records: Sequence[Record]) -> str:
     body = []
     for record in records:
-        said = [record["problem"], *record["notes"]]
+        remarks = [record["problem"], *record["notes"]]
         if record.get("stopped") and not any("stopped early" in note for note in record["notes"]):
-            said.append(f"Stopped: {record['stopped']}. (The page for students does not say so.)")
+            remarks.append(f"Stopped: {record['stopped']}. (The page for students does not say so.)")
         if record["variant"] and record["variant"] != record["student"]:
-            said.append(f"Worked on the variant of {record['variant']!r}.")
-        if any(said):
-            body.append((record["student"], f"{record['points']:g}", " ".join(filter(None, said))))
+            remarks.append(f"Worked on the variant of {record['variant']!r}.")
+        if any(remarks):
+            body.append((record["student"], f"{record['points']:g}", " ".join(filter(None, remarks))))
     return table(("student", "points", "what"), body) if body else "<p>Nothing.</p>"
 
 
@@ -245,17 +245,19 @@ def _totals(figure: Any, shares: Sequence[float]) -> None:
     axes.set(xlabel="share of all points", ylabel="students", xlim=(0, 1))
 
 
-def _rates(figure: Any, found: Sequence[Row]) -> None:
+def _rates(figure: Any, rows: Sequence[Row]) -> None:
     left, right = figure.subplots(1, 2, sharey=True)
-    at = np.arange(len(found))[::-1]
-    rate = np.array([row.passed / max(1, row.students) for row in found])
+    heights = np.arange(len(rows))[::-1]
+    rate = np.array([row.passed / max(1, row.students) for row in rows])
     ends = np.array(
-        [[max(0.0, r - row.low), max(0.0, row.high - r)] for r, row in zip(rate, found, strict=True)]
+        [[max(0.0, r - row.low), max(0.0, row.high - r)] for r, row in zip(rate, rows, strict=True)]
     )
-    left.barh(at, rate, color="#9ab8d8", xerr=ends.T, ecolor="#222222")
-    left.set(xlim=(0, 1), xlabel="all points", yticks=at, yticklabels=[_plain(row.name) for row in found])
+    left.barh(heights, rate, color="#9ab8d8", xerr=ends.T, ecolor="#222222")
+    left.set(xlim=(0, 1), xlabel="all points", yticks=heights, yticklabels=[_plain(row.name) for row in rows])
     known = [
-        (y, row.discrimination) for y, row in zip(at, found, strict=True) if row.discrimination is not None
+        (y, row.discrimination)
+        for y, row in zip(heights, rows, strict=True)
+        if row.discrimination is not None
     ]
     right.scatter([value for _, value in known], [y for y, _ in known], color="#21558c")
     right.axvline(0, color="#999999", linewidth=1)

@@ -67,23 +67,23 @@ class Roster:
         by_number = _unique((p.number, p) for p in self.people)
         by_id = _unique((text.casefold(), p) for p in self.people for text in p.ids())
         by_mail = _unique((p.email.partition("@")[0].casefold(), p) for p in self.people if "@" in p.email)
-        found: dict[str, Person] = {}
+        people: dict[str, Person] = {}
         for student, number in numbers.items():
-            own = student.casefold()
-            person = by_number.get(number) or by_id.get(own) or by_mail.get(own)
+            name = student.casefold()
+            person = by_number.get(number) or by_id.get(name) or by_mail.get(name)
             if person is not None:
-                found[student] = person
-        times = [id(person) for person in found.values()]
-        return {student: person for student, person in found.items() if times.count(id(person)) == 1}
+                people[student] = person
+        times = [id(person) for person in people.values()]
+        return {student: person for student, person in people.items() if times.count(id(person)) == 1}
 
 
 def _unique(pairs: Iterable[tuple[str, Person]]) -> dict[str, Person]:
     """By key, where the key belongs to one person."""
-    found: dict[str, list[Person]] = {}
+    owners: dict[str, list[Person]] = {}
     for key, person in pairs:
-        if key and person not in found.setdefault(key, []):
-            found[key].append(person)
-    return {key: some[0] for key, some in found.items() if len(some) == 1}
+        if key and person not in owners.setdefault(key, []):
+            owners[key].append(person)
+    return {key: some[0] for key, some in owners.items() if len(some) == 1}
 
 
 def settle(
@@ -104,19 +104,18 @@ def settle(
             known[record["platform"], scope, record["number"]] = record["student"]
     by_mail = {mail.casefold(): student for student, mail in mails.items()}
     people = {p.number: p for p in listed.people} if listed and listed.kind == MOODLE else {}
-    taken = {(one.student, one.assignment) for one in submissions}
+    taken = {(submission.student, submission.assignment) for submission in submissions}
     warnings = []
-    for one in submissions:
-        moodle = one.platform == MOODLE
-        student = (
-            known.get((one.platform, one.assignment if moodle else "", one.number)) if one.number else None
-        )
-        if student is None and moodle and one.number in people:
-            student = by_mail.get(people[one.number].email.casefold())
-        if student not in (None, one.student) and (student, one.assignment) not in taken:
-            warnings.append(f"{one.student} is {student}, who was graded before.")
-            taken.add((student, one.assignment))
-            one.student = student
+    for submission in submissions:
+        moodle = submission.platform == MOODLE
+        scope = submission.assignment if moodle else ""
+        student = known.get((submission.platform, scope, submission.number))  # none is kept under ""
+        if student is None and moodle and submission.number in people:
+            student = by_mail.get(people[submission.number].email.casefold())
+        if student not in (None, submission.student) and (student, submission.assignment) not in taken:
+            warnings.append(f"{submission.student} is {student}, who was graded before.")
+            taken.add((student, submission.assignment))
+            submission.student = student
     return warnings
 
 

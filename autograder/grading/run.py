@@ -36,7 +36,7 @@ SECRET = "submission_secret.txt"
 
 def store(course: Course, journal: Journal, book: Book, graded: Graded) -> str:
     """Write files, gradebook and journal of a submission; what moved against its last grading."""
-    record, before = graded.record, journal.read(graded.plan.assignment, graded.one.student)
+    record, before = graded.record, journal.read(graded.plan.assignment, graded.submission.student)
     folder = course.path("autograded", record["student"], record["assignment"])
     target = course.path("feedback", record["student"], record["assignment"])
     for name, nb in graded.notebooks.items():
@@ -54,12 +54,12 @@ def store(course: Course, journal: Journal, book: Book, graded: Graded) -> str:
 def _for_release(graded: Graded, folders: Sequence[Path]) -> None:
     """Put beside the pages what `nbgrader release_feedback` looks for there: the time, and its own secret."""
     when = graded.record["submitted_at"]
-    found = {"timestamp.txt": when.encode()} if when else {}
-    if SECRET in graded.one.extras:
+    contents = {"timestamp.txt": when.encode()} if when else {}
+    if SECRET in graded.submission.extras:
         with contextlib.suppress(Unreadable):
-            found[SECRET] = graded.one.extras[SECRET].read()[:1000]
+            contents[SECRET] = graded.submission.extras[SECRET].read()[:1000]
     for folder in folders:
-        for name, content in found.items():
+        for name, content in contents.items():
             write(folder / name, content)
 
 
@@ -97,28 +97,30 @@ class Task:
     """A submission to grade, or one whose record only has to reach the gradebook."""
 
     plan: Plan
-    one: Submission
+    submission: Submission
     key: dict[str, str]
     record: dict[str, Any] | None = None
 
 
-def tasks(plans: Mapping[str, Plan], found: Sequence[Submission], journal: Journal, book: Book) -> list[Task]:
+def tasks(
+    plans: Mapping[str, Plan], submissions: Sequence[Submission], journal: Journal, book: Book
+) -> list[Task]:
     """What is left to do: new and changed submissions, and records that a killed grader left behind."""
     left = []
-    for one in found:
-        plan = plans[one.assignment]
-        key = {"submission": _digest(one), "release": plan.digest, "grader": VERSION}
-        record = journal.read(one.assignment, one.student)
+    for submission in submissions:
+        plan = plans[submission.assignment]
+        key = {"submission": _digest(submission), "release": plan.digest, "grader": VERSION}
+        record = journal.read(submission.assignment, submission.student)
         same = record is not None and record["key"] == key
         if same and record["state"] == SCORED and book.has(record):
             continue
-        left.append(Task(plan, one, key, record if same else None))
+        left.append(Task(plan, submission, key, record if same else None))
     return left
 
 
-def _digest(one: Submission) -> str:
-    parts = [one.problem.encode(), str(one.when).encode()]
-    for handed in (one.files, one.extras):
+def _digest(submission: Submission) -> str:
+    parts = [submission.problem.encode(), str(submission.when).encode()]
+    for handed in (submission.files, submission.extras):
         for name in sorted(handed):
             parts.append(name.encode("utf-8", "surrogateescape"))
             try:
@@ -152,25 +154,25 @@ def grade_course(
         journal.secret()  # made before workers ask for it side by side
         known = plans(course, only)
         names = {name: [n.name for n in plan.notebooks] for name, plan in known.items()}
-        found = intake.find(where, names, others=set(course.assignments()) - names.keys())
+        handed_in = intake.find(where, names, others=set(course.assignments()) - names.keys())
         excluded = course.excluded
-        found.submissions = [one for one in found.submissions if one.student not in excluded]
-        if not found.submissions:
-            raise _nothing(found, where, names)
-        for name in {one.assignment for one in found.submissions}:
+        handed_in.submissions = [s for s in handed_in.submissions if s.student not in excluded]
+        if not handed_in.submissions:
+            raise _nothing(handed_in, where, names)
+        for name in {s.assignment for s in handed_in.submissions}:
             course.tell_gradebook(known[name])
         with Book(course, guard=sandbox.isolation == NONE, journal=journal) as book:
-            found.warnings += settle(found.submissions, journal.everything(), listed, book.mails())
-            todo, start = tasks(known, found.submissions, journal, book), time.monotonic()
+            handed_in.warnings += settle(handed_in.submissions, journal.everything(), listed, book.mails())
+            todo, start = tasks(known, handed_in.submissions, journal, book), time.monotonic()
             changes = run(course, journal, book, todo, sandbox, limits, workers, skip_check)
             book.assign_penalties(list(known))
-            records = [journal.read(one.assignment, one.student) for one in found.submissions]
-            found.warnings += former(known, journal.everything())
-            now = sorted({one.assignment for one in found.submissions})
+            records = [journal.read(s.assignment, s.student) for s in handed_in.submissions]
+            handed_in.warnings += former(known, journal.everything())
+            now = sorted({s.assignment for s in handed_in.submissions})
             paths, warnings = export(course.root, book.gradebook, journal.everything(), listed, now)
-            found.warnings += warnings
-            found.warnings += rewrite(book, records, only_given=True)
-        summary(records, len(todo), time.monotonic() - start, found, changes, paths)
+            handed_in.warnings += warnings
+            handed_in.warnings += rewrite(book, records, only_given=True)
+        summary(records, len(todo), time.monotonic() - start, handed_in, changes, paths)
 
 
 def former(known: Mapping[str, Plan], records: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -186,8 +188,8 @@ def former(known: Mapping[str, Plan], records: Sequence[Mapping[str, Any]]) -> l
     ]
 
 
-def _nothing(found: Found, where: Path, names: Mapping[str, Sequence[str]]) -> DataError:
-    strays = [f"{ascii(name)[:100]}: {why}" for name, why in list(found.strays.items())[:3]]
+def _nothing(handed_in: Found, where: Path, names: Mapping[str, Sequence[str]]) -> DataError:
+    strays = [f"{ascii(name)[:100]}: {why}" for name, why in list(handed_in.strays.items())[:3]]
     fix = f"Known notebooks: {', '.join(n for some in names.values() for n in some)}."
     return DataError("; ".join(["no submission was found", *strays]), where=str(where), fix=fix)
 
@@ -206,7 +208,7 @@ def run(
     changes = []
     for task in [task for task in todo if task.record is not None]:
         _commit(journal, book, task.record)
-        note(f"{task.one.student} (was graded before)")
+        note(f"{task.submission.student} (was graded before)")
     waiting = [task for task in todo if task.record is None]
     if not waiting:
         return changes
@@ -218,9 +220,9 @@ def run(
         with Progress(len(waiting), "grade", "submissions") as done:
             for graded in _graded(grader, waiting, workers):
                 if book.restore():
-                    note(f"The gradebook was changed while {graded.one.student} ran; it was put back.")
-                told = store(course, journal, book, graded)
-                changes += [told] if told else []
+                    note(f"The gradebook was changed while {graded.submission.student} ran; it was put back.")
+                sentence = store(course, journal, book, graded)
+                changes += [sentence] if sentence else []
                 done.advance()
     if book.restore():
         print("The gradebook was changed while notebooks ran; it was put back.")
@@ -268,21 +270,21 @@ def _graded(grader: Grader, waiting: Sequence[Task], workers: int) -> Iterator[G
 def _outcome(grader: Grader, task: Task) -> Graded | BaseException:
     """A graded submission; an error that is this machine's, or that ended the worker, to end the run."""
     try:
-        return grader.grade(task.plan, task.one, task.key)
+        return grader.grade(task.plan, task.submission, task.key)
     except (ConfigError, StoreError) as error:
         return error
     except Exception as error:
         if is_full(error):
             return error
-        return failed(task.plan, task.one, task.key, grader.sandbox.isolation, error)
+        return failed(task.plan, task.submission, task.key, grader.sandbox.isolation, error)
     except BaseException as error:
         return error
 
 
-def _strays(found: Found) -> list[str]:
+def _strays(handed_in: Found) -> list[str]:
     """Lines on files that belong to nobody, up to ten for a name of the top level."""
     groups: dict[str, list[str]] = {}
-    for name, why in found.strays.items():
+    for name, why in handed_in.strays.items():
         line = f"{json.dumps(name)[:200]} ({json.dumps(why)[1:-1]})"
         groups.setdefault(name.split("/")[0].split(":")[0], []).append(line)
     lines = []
@@ -296,7 +298,7 @@ def summary(
     records: Sequence[Mapping[str, Any]],
     graded: int,
     seconds: float,
-    found: Found,
+    handed_in: Found,
     changes: Sequence[str],
     paths: Sequence[Path],
 ) -> None:
@@ -313,8 +315,8 @@ def summary(
         print(f"{name:42} {len(some):8} {mean:7.2f} {some[0]['out_of']:6g} {by_hand:8} {problems:8}")
     for title, lines in (
         ("Not graded as handed in:", [f"{r['student']}: {r['problem']}" for r in records if r["problem"]]),
-        ("To be looked at:", [json.dumps(text)[1:-1] for text in found.warnings]),
-        ("Files that belong to no student or assignment:", _strays(found)),
+        ("To be looked at:", [json.dumps(text)[1:-1] for text in handed_in.warnings]),
+        ("Files that belong to no student or assignment:", _strays(handed_in)),
         ("Points that moved:", changes),
         (
             "Tests that ran in the sandbox, beside the work that they test, and so hold less:",

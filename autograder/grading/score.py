@@ -44,58 +44,62 @@ class Grader:
     explain: bool = False
     uses: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict, hash=False)
 
-    def grade(self, plan: Plan, one: Submission, key: Mapping[str, str]) -> Graded:
+    def grade(self, plan: Plan, submission: Submission, key: Mapping[str, str]) -> Graded:
         """Rebuild, run and judge a submission. Nothing is written.
 
         What is lost with a server that ended is done again, up to TRIES times. Raises Ended after that.
         """
         for _ in range(TRIES - 1):
             with contextlib.suppress(Ended):
-                return self._grade(plan, one, key)
-        return self._grade(plan, one, key)
+                return self._grade(plan, submission, key)
+        return self._grade(plan, submission, key)
 
-    def _grade(self, plan: Plan, one: Submission, key: Mapping[str, str]) -> Graded:
+    def _grade(self, plan: Plan, submission: Submission, key: Mapping[str, str]) -> Graded:
         start = time.monotonic()
-        record = blank_record(plan, one, key, self.sandbox.isolation)
+        record = blank_record(plan, submission, key, self.sandbox.isolation)
         made = {}
         for notebook in plan.notebooks:
-            made[notebook.name] = self._notebook(plan, notebook, one, record)
+            made[notebook.name] = self._notebook(plan, notebook, submission, record)
         record["points"] = sum(c["points"] or 0.0 for c in record["cells"].values())
         record["seconds"] = round(time.monotonic() - start, 2)
-        return Graded(plan, one, record, made)
+        return Graded(plan, submission, record, made)
 
-    def _notebook(self, plan: Plan, notebook: Notebook, one: Submission, record: dict[str, Any]) -> Any:
-        rebuilt, problem = _rebuilt(self.judge, notebook, one)
-        found = {"cells": {}, "verdicts": [], "whose": "", "lost": "", "processor": {}, "secrets": False}
+    def _notebook(
+        self, plan: Plan, notebook: Notebook, submission: Submission, record: dict[str, Any]
+    ) -> Any:
+        rebuilt, problem = _rebuilt(self.judge, notebook, submission)
+        outcome = {"cells": {}, "verdicts": [], "whose": "", "lost": "", "processor": {}, "secrets": False}
         if not problem:
-            found |= self._run(plan, notebook, rebuilt, one, record["key"])
-            problem = found.get("failed", "")
+            outcome |= self._run(plan, notebook, rebuilt, submission, record["key"])
+            problem = outcome.get("failed", "")
         prefix = prefix_of(plan, notebook)
         if problem and problem not in record["problem"]:
             record["problem"] = f"{record['problem']} {prefix}{problem}".strip()
         record["notes"] += [prefix + note for note in rebuilt.notes]
-        if found["lost"] and not found["secrets"]:  # how it ended could tell a hidden test's inputs
-            record["notes"].append(f"{prefix}The notebook was stopped early: {found['lost']}.")
-        record["stopped"] = record["stopped"] or found["lost"]  # for the instructor
-        record["verdicts"] += [plain_verdict(v) for v in found["verdicts"]]
-        record["variant"] = found["whose"]
-        for name, seconds in found["processor"].items():
+        if outcome["lost"] and not outcome["secrets"]:  # how it ended could tell a hidden test's inputs
+            record["notes"].append(f"{prefix}The notebook was stopped early: {outcome['lost']}.")
+        record["stopped"] = record["stopped"] or outcome["lost"]  # for the instructor
+        record["verdicts"] += [plain_verdict(v) for v in outcome["verdicts"]]
+        record["variant"] = outcome["whose"]
+        for name, seconds in outcome["processor"].items():
             record["processor"][name] = round(record["processor"].get(name, 0.0) + seconds, 3)
-        cells = scores(notebook, rebuilt, found["cells"], problem, prefix)
-        if not one.problem and notebook.name not in one.files:  # nobody looks for it, as in nbgrader
+        cells = scores(notebook, rebuilt, outcome["cells"], problem, prefix)
+        if (
+            not submission.problem and notebook.name not in submission.files
+        ):  # nobody looks for it, as in nbgrader
             cells = {name: row | {"points": 0.0} for name, row in cells.items()}
         record["cells"] |= cells
         if self.explain:
-            record["uses"] = record.get("uses", {}) | _uses(notebook, rebuilt, found["cells"])
+            record["uses"] = record.get("uses", {}) | _uses(notebook, rebuilt, outcome["cells"])
         record["blank"] += [f"{notebook.name}/{name}" for name in sorted(rebuilt.blank)]
         record["answers"] |= {prefix + k: v for k, v in rebuilt.answers.items()}
-        return pages.executed(notebook, rebuilt, found["cells"])
+        return pages.executed(notebook, rebuilt, outcome["cells"])
 
     def _run(
-        self, plan: Plan, notebook: Notebook, rebuilt: Rebuilt, one: Submission, key: Mapping[str, str]
+        self, plan: Plan, notebook: Notebook, rebuilt: Rebuilt, submission: Submission, key: Mapping[str, str]
     ) -> dict[str, Any]:
-        seed = self.journal.seed(plan.assignment, notebook.name, one.student, key["submission"])
-        extras = _extras(one)
+        seed = self.journal.seed(plan.assignment, notebook.name, submission.student, key["submission"])
+        extras = _extras(submission)
         job = {
             "cells": list(_cells(rebuilt, self.explain, notebook.name, self.uses.get(plan.assignment))),
             **_names(notebook),
@@ -115,15 +119,15 @@ class Grader:
         limits = replace(self.limits, disk=self.limits.disk + size)
         child = self.sandbox.spawn(limits, int(hashlib.sha256(seed.encode()).hexdigest()[:8], 16))
         try:
-            found = self.judge.examine(job, child, list(extras.values()))
+            outcome = self.judge.examine(job, child, list(extras.values()))
         finally:
             why = child.end()
         silent = not why and self.sandbox.isolation != CONTAINER  # its supervisor is gone as well
-        if found.get("lost") and (silent or not self.sandbox.alive()):
+        if outcome.get("lost") and (silent or not self.sandbox.alive()):
             raise Ended("the server of the sandbox ended while this notebook ran")
-        if found.get("lost") and why and "by itself" not in why and "no longer" not in why:
-            found["lost"] = why
-        return found
+        if outcome.get("lost") and why and "by itself" not in why and "no longer" not in why:
+            outcome["lost"] = why
+        return outcome
 
 
 def _names(notebook: Notebook) -> dict[str, list[str]]:
@@ -134,16 +138,16 @@ def _names(notebook: Notebook) -> dict[str, list[str]]:
     return {"trusted": notebook.trusted} | {key: sorted(value) for key, value in named.items()}
 
 
-def _extras(one: Submission) -> dict[str, bytes]:
+def _extras(submission: Submission) -> dict[str, bytes]:
     """The files beside a submission's notebooks, by their paths; one that cannot be read is left out."""
-    found = {}
-    for name, file in one.extras.items():
+    contents = {}
+    for name, file in submission.extras.items():
         try:
-            found[name] = file.read()
+            contents[name] = file.read()
         except Unreadable:
             note = f"Your file {name} could not be read."
-            one.notes.extend([note] if note not in one.notes else [])
-    return found
+            submission.notes.extend([note] if note not in submission.notes else [])
+    return contents
 
 
 def prefix_of(plan: Plan, notebook: Notebook) -> str:
@@ -156,30 +160,32 @@ class Graded:
     """A graded submission, ready to be written."""
 
     plan: Plan
-    one: Submission
+    submission: Submission
     record: dict[str, Any]
     notebooks: dict[str, Any]
 
 
-def blank_record(plan: Plan, one: Submission, key: Mapping[str, str], isolation: str) -> dict[str, Any]:
+def blank_record(
+    plan: Plan, submission: Submission, key: Mapping[str, str], isolation: str
+) -> dict[str, Any]:
     """The record of a submission of which nothing is known yet."""
     graded = [c for n in plan.notebooks for c in n.cells]
     return {
-        "student": one.student,
+        "student": submission.student,
         "assignment": plan.assignment,
         "notebook": plan.notebooks[0].name,
-        "platform": one.platform,
-        "number": one.number,
+        "platform": submission.platform,
+        "number": submission.number,
         "key": dict(key),
         "state": EXECUTED,
-        "submitted_at": one.when.isoformat() if one.when else None,
+        "submitted_at": submission.when.isoformat() if submission.when else None,
         "points": 0.0,
         "out_of": float(sum(c.points for c in graded)),
         "cells": {},
         "verdicts": [],
-        "notes": list(one.notes),
+        "notes": list(submission.notes),
         "blank": [],
-        "problem": one.problem,
+        "problem": submission.problem,
         "isolation": isolation,
         "answers": {},
         "variant": "",
@@ -189,20 +195,20 @@ def blank_record(plan: Plan, one: Submission, key: Mapping[str, str], isolation:
     }
 
 
-def _rebuilt(judge: Judge, notebook: Notebook, one: Submission) -> tuple[Rebuilt, str]:
+def _rebuilt(judge: Judge, notebook: Notebook, submission: Submission) -> tuple[Rebuilt, str]:
     """The notebook to run; a blank one and the reason where nothing can be read."""
-    problem = one.problem
+    problem = submission.problem
     try:
-        if not problem and notebook.name not in one.files:
+        if not problem and notebook.name not in submission.files:
             raise Unreadable("The notebook was not handed in.")
-        found = judge.read(outlined(notebook), one.files[notebook.name].read()) if not problem else {}
+        taken = judge.read(outlined(notebook), submission.files[notebook.name].read()) if not problem else {}
     except Unreadable as error:
         problem = str(error)
-    problem = problem or found.get("failed") or found["problem"]
+    problem = problem or taken.get("failed") or taken["problem"]
     if problem:
         return replace(rebuild(notebook, []), notes=()), problem
-    steps = (Step(None if place is None else notebook.cells[place], *rest) for place, *rest in found["steps"])
-    return Rebuilt(tuple(steps), frozenset(found["blank"]), tuple(found["notes"]), found["answers"]), ""
+    steps = (Step(None if index is None else notebook.cells[index], *rest) for index, *rest in taken["steps"])
+    return Rebuilt(tuple(steps), frozenset(taken["blank"]), tuple(taken["notes"]), taken["answers"]), ""
 
 
 def _cells(
@@ -212,35 +218,35 @@ def _cells(
 
     known: what the tests did with the solution, by the notebook's name and the cell's.
     """
-    for place, step in enumerate(rebuilt.steps):
+    for index, step in enumerate(rebuilt.steps):
         if step.kind == "code" and step.run and step.source.strip():
             hidden = step.cell is not None and step.role != "answer" and step.cell.source == step.source
             hidden = hidden and step.cell.hidden and not explain
-            found = {"place": place, "source": step.source, "hidden": hidden}
+            job = {"place": index, "source": step.source, "hidden": hidden}
             if step.role == "test":
                 shown = step.cell.source if explain else step.cell.release
-                found |= {"inside": step.cell.inside, "most": step.cell.points}
-                found["uses"] = allowed(step.source, f"{name}/{step.cell.grade_id}", known)
-                yield found | {"role": "test", "visible": shown.splitlines()}
+                job |= {"inside": step.cell.inside, "most": step.cell.points}
+                job["uses"] = allowed(step.source, f"{name}/{step.cell.grade_id}", known)
+                yield job | {"role": "test", "visible": shown.splitlines()}
             else:
-                yield found | {"role": "code"}
+                yield job | {"role": "code"}
 
 
 def scores(
     notebook: Notebook, rebuilt: Rebuilt, results: Mapping[str, Any], problem: str, prefix: str
 ) -> dict[str, dict[str, Any]]:
     """Points of every graded cell: {"points" (None: by hand), "out_of", "by_hand", "why", "where"}."""
-    found = {}
-    for place, step in enumerate(rebuilt.steps):
+    rows = {}
+    for index, step in enumerate(rebuilt.steps):
         cell = step.cell
         if cell is None or not (cell.role in ("test", "task") or cell.by_hand):
             continue
         points, why = None, ""
         if cell.role == "test":
-            points, why = points_of(results.get(str(place)), cell.points)
+            points, why = points_of(results.get(str(index)), cell.points)
         elif cell.role == "answer" and cell.grade_id in rebuilt.blank:
             points, why = 0.0, "No response."
-        found[prefix + cell.grade_id] = {
+        rows[prefix + cell.grade_id] = {
             "points": 0.0 if problem and points is None and cell.role != "task" else points,
             "out_of": cell.points,
             "by_hand": cell.by_hand,
@@ -248,15 +254,15 @@ def scores(
             "where": f"{notebook.name}/{cell.grade_id}",
         }
         if cell.role == "test":
-            found[prefix + cell.grade_id]["trust"] = "inside" if cell.inside else "outside"
-    return found
+            rows[prefix + cell.grade_id]["trust"] = "inside" if cell.inside else "outside"
+    return rows
 
 
 def _uses(notebook: Notebook, rebuilt: Rebuilt, results: Mapping[str, Any]) -> dict[str, list[str]]:
     """What the tests of a notebook did, by its name and the cell's."""
-    tests = [(str(place), step.cell) for place, step in enumerate(rebuilt.steps) if step.role == "test"]
+    tests = [(str(index), step.cell) for index, step in enumerate(rebuilt.steps) if step.role == "test"]
     return {
-        f"{notebook.name}/{cell.grade_id}": results.get(place, {}).get("uses", []) for place, cell in tests
+        f"{notebook.name}/{cell.grade_id}": results.get(index, {}).get("uses", []) for index, cell in tests
     }
 
 
@@ -283,20 +289,24 @@ def points_of(result: Mapping[str, Any] | None, most: float) -> tuple[float, str
 
 def plain_verdict(verdict: Mapping[str, Any]) -> dict[str, Any]:
     """A verdict for the journal: its outcomes without inputs."""
-    kept = ("title", "points", "out_of", "check", "idea")
-    outcomes = [{k: o[k] for k in kept} | {"message": safe_message(o)} for o in verdict["outcomes"]]
+    fields = ("title", "points", "out_of", "check", "idea")
+    outcomes = [{k: o[k] for k in fields} | {"message": safe_message(o)} for o in verdict["outcomes"]]
     return {k: verdict[k] for k in ("exercise", "title", "points", "out_of")} | {"outcomes": outcomes}
 
 
-def failed(plan: Plan, one: Submission, key: Mapping[str, str], isolation: str, error: Exception) -> Graded:
+def failed(
+    plan: Plan, submission: Submission, key: Mapping[str, str], isolation: str, error: Exception
+) -> Graded:
     """A submission over which the grader itself stumbled: 0 points, told, and tried again by the next run."""
-    told = f"{type(error).__name__}: {str(error)[:300]}"
-    one = replace(one, problem=f"The grader stumbled over this notebook, look at it by hand. ({told})")
+    message = f"{type(error).__name__}: {str(error)[:300]}"
+    submission = replace(
+        submission, problem=f"The grader stumbled over this notebook, look at it by hand. ({message})"
+    )
     key = dict(key) | {"grader": f"{VERSION}, stumbled"}
-    record, made = blank_record(plan, one, key, isolation), {}
+    record, made = blank_record(plan, submission, key, isolation), {}
     for notebook in plan.notebooks:
         rebuilt = rebuild(notebook, [])
         prefix = prefix_of(plan, notebook)
-        record["cells"] |= scores(notebook, rebuilt, {}, one.problem, prefix)
+        record["cells"] |= scores(notebook, rebuilt, {}, submission.problem, prefix)
         made[notebook.name] = pages.executed(notebook, rebuilt, {})
-    return Graded(plan, one, record, made)
+    return Graded(plan, submission, record, made)

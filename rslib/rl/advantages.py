@@ -48,8 +48,8 @@ def group_normalised(rewards: Tensor, epsilon: float = 1e-4) -> Tensor:
     return centred / (rewards.std(-1, keepdim=True) + epsilon)
 
 
-def whiten(values: Tensor, mask: Tensor, *, shift_mean: bool = True) -> Tensor:
-    """Values (B, T) scaled to variance 1 over the masked places, and to mean 0 unless `shift_mean` is False.
+def whiten(values: Tensor, mask: Tensor) -> Tensor:
+    """Values (B, T) shifted and scaled to mean 0 and variance 1 over the masked places.
 
     The variance is that of the places themselves (ddof 0), with 1e-8 under the root (Huang et al. 2024,
     "The N implementation details of RLHF with PPO"). Equal values give 0; no masked place gives 0 throughout.
@@ -63,7 +63,7 @@ def whiten(values: Tensor, mask: Tensor, *, shift_mean: bool = True) -> Tensor:
     mean = exact.sum() / count
     variance = _masked((exact - mean).square(), mask).sum() / count
     scaled = (exact - mean) * torch.rsqrt(variance + _WHITEN_EPSILON)
-    return _masked(scaled if shift_mean else scaled + mean, mask).to(values.dtype)
+    return _masked(scaled, mask).to(values.dtype)
 
 
 def _masked(values: Tensor, mask: Tensor) -> Tensor:

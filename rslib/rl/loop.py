@@ -160,7 +160,7 @@ class _Run:
         steps = loop.steps * loop.epochs * math.ceil(loop.prompts_per_step * loop.n / loop.minibatch)
         config = loop.optimizer(start.parameters)
         self.learner = Learner(start, config, steps, with_values=method.needs_values)
-        self.stopping = _EarlyStopping(heldout, reward_model, loop.seed) if loop.check_every else None
+        self.stopping = _EarlyStopping(heldout, reward_model, loop.seed)
         self.step, self.why = 0, f"all {loop.steps} steps done"
         # Mean and standard deviation of the first step's rewards; the later ones are measured by them too, so
         # that a reward that rises is seen to rise.
@@ -190,7 +190,7 @@ class _Run:
         timed = self.loop.budget is not None and self.loop.budget_unit in TIMES
         if not plain or timed or not type(self.method).__module__.startswith("rslib.rl."):
             return None
-        heldout = tables.fingerprint(self.stopping.heldout) if self.stopping is not None else None
+        heldout = tables.fingerprint(self.stopping.heldout) if self.loop.check_every else None
         return self.key() | {"heldout": heldout, "judge": self.reward_model.identity()}
 
     def finished(self) -> bool:
@@ -202,7 +202,7 @@ class _Run:
             self.why = f"stopped after {self.step} steps: the budget of {self.ledger.unit} is spent"
         elif limit is not None and last.get("kl", 0.0) > limit:
             self.why = f"stopped after {self.step} steps: KL {last['kl']:.2f} is above {limit:g} nats"
-        elif self.stopping is not None and self.stopping.fell:
+        elif self.stopping.fell:
             self.why = f"stopped after {self.step} steps: held-out {self.stopping.metric} fell"
         else:
             return self.step >= self.loop.steps
@@ -218,7 +218,7 @@ class _Run:
             losses = self.train(rollouts)
         self.history.append(self.row(rollouts, losses))
         self.step += 1
-        if self.stopping is not None and self.step % self.loop.check_every == 0:
+        if self.loop.check_every and self.step % self.loop.check_every == 0:
             self.learner.refresh()
             self.stopping.evaluate(self.learner.policy, self.learner.model)
         self.save()
@@ -294,35 +294,32 @@ class _Run:
     def save(self) -> None:
         """Write what the next step depends on."""
         content = {name: getattr(self, name) for name in ("step", "scale", "history")}
-        content |= {"ledger": self.ledger.to_dict(), "learner": self.learner.state()}
-        content["stopping"] = self.stopping.state() if self.stopping is not None else None
+        content |= {"learner": self.learner.state(), "stopping": self.stopping.state()}
+        content["ledger"] = self.ledger.to_dict()
         _write_state(self.state, self.key(), content)
 
     def restore(self) -> None:
         """Go on where an earlier call was stopped, if it was; else evaluate the start."""
         content = _read_state(self.state, self.key())
-        if content is None:
-            if self.stopping is not None:
-                self.stopping.evaluate(self.learner.policy, self.learner.model)
-            return
-        self.step, self.history = content["step"], content["history"]
-        self.scale = tuple(content["scale"])
-        self.ledger.restore(content["ledger"])
-        self.learner.restore(content["learner"])
-        if self.stopping is not None:
+        if content is not None:
+            self.step, self.history = content["step"], content["history"]
+            self.scale = tuple(content["scale"])
+            self.ledger.restore(content["ledger"])
+            self.learner.restore(content["learner"])
             self.stopping.restore(content["stopping"])
+        elif self.loop.check_every:
+            self.stopping.evaluate(self.learner.policy, self.learner.model)
 
     def result(self) -> torch.nn.Module:
         """The trained module, with the best weights that an evaluation on held-out prompts has seen."""
-        if self.stopping is not None and self.stopping.best is not None:
+        if self.stopping.best is not None:
             self.learner.model.load_state_dict(self.stopping.best)
         return self.learner.model
 
     def record(self) -> dict[str, Any]:
         """What training.json says."""
-        means = self.stopping.means if self.stopping is not None else []
-        outcome = {"why": self.why, "history": self.history, "looks": means, "ledger": self.ledger.to_dict()}
-        return self.key() | outcome
+        outcome = {"why": self.why, "history": self.history, "looks": self.stopping.means}
+        return self.key() | outcome | {"ledger": self.ledger.to_dict()}
 
 
 def shaped(raw: np.ndarray, cut: np.ndarray, scale: tuple[float, float], loop: Loop) -> np.ndarray:
@@ -339,10 +336,11 @@ def shaped(raw: np.ndarray, cut: np.ndarray, scale: tuple[float, float], loop: L
 class _EarlyStopping:
     """Mean gold of each evaluation on held-out prompts, the best weights, and whether it has clearly fallen.
 
-    The reward stands in where no gold is known. `fell`: below the best by more than its 95 % interval.
+    Empty while nothing was evaluated. The reward stands in where no gold is known. `fell`: below the best by
+    more than its 95 % interval.
     """
 
-    def __init__(self, heldout: Dataset, reward_model: RewardModel, seed: int) -> None:
+    def __init__(self, heldout: Dataset | None, reward_model: RewardModel, seed: int) -> None:
         self.heldout, self.reward_model = heldout, reward_model
         self.config = SampleConfig(n=_HELDOUT_SAMPLES, seed=_HELDOUT_SEED + seed)
         self.means: list[float] = []

@@ -90,7 +90,7 @@ class Ideas:
         """The ideas of these names with the values that they give, in order."""
         return [Misconception(self[name].id, self[name].message, value) for name, value in values.items()]
 
-    def filled(self, name: str, **words: Any) -> Misconception:
+    def filled(self, name: str, /, **words: Any) -> Misconception:
         """The idea with `{words}` of its message filled in."""
         return Misconception(self[name].id, self[name].message.format(**words), None)
 

@@ -108,8 +108,9 @@ def honest(curve, clusters=INTENTS, level=0.95, at=None):
 
 def reading(monkeypatch, gold, n_star, fall, no_hump):
     """The verdict of the last part: None, or the check that failed."""
-    monkeypatch.setattr(nb03_3, "compared_curves", lambda work, rng: arrays_of(gold))
-    monkeypatch.setattr(nb03_3, "checked", lambda work: {nb03.MODELS[0]: (None, None, INTENTS)})
+    monkeypatch.setattr(nb03_3, "grade_curves", lambda work, rng: None)
+    monkeypatch.setattr(nb03_3, "right_curves", lambda arrays: arrays_of(gold))
+    monkeypatch.setattr(nb03_3, "checked", lambda work: dict.fromkeys(nb03.MODELS, (None, None, INTENTS)))
     names = {"n_star": n_star, "fall": fall, "no_hump": no_hump}
     try:
         nb03_3.grade_fall(Work(names, Variant("", "", "3.3")), np.random.default_rng(0))
@@ -152,10 +153,10 @@ def test_other_levels_pass_and_one_standard_error_does_not():
         n_star, (mean, _, _) = honest(curve)
         right = arrays_of([curve, curve])["tiny"]
         for level in (0.90, 0.99):
-            assert nb03_3._grade_fall("tiny", honest(curve, level=level)[1], n_star, right, INTENTS)
+            assert nb03_3.check_fall("tiny", honest(curve, level=level)[1], n_star, right, INTENTS)
         error = theory.standard_error(curve[-1] - curve[NS.index(n_star)])
         try:
-            nb03_3._grade_fall("tiny", (mean, mean - error, mean + error), n_star, right, INTENTS)
+            nb03_3.check_fall("tiny", (mean, mean - error, mean + error), n_star, right, INTENTS)
         except CheckFailed as wrong:
             sure += "too narrow" in wrong.message
     assert sure >= 36, "an interval of intents can by chance be nearly as narrow as one standard error"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from autograder import calibration
+from autograder.calibration import threshold
+from autograder.checks import Ideas
 from autograder.exercise import ANSWERED, CheckFailed, Exercise, Part, require, same
 from autograder.experiments.nb03 import (
     CHOSEN_N,
@@ -24,10 +25,26 @@ from autograder.handouts import nb03_given
 from autograder.work import Work
 from rslib import theory
 
-MAX, MEDIAN, CHOICE = "gives the curve of the best", "gives the curve of the median", "chooses for n = 16"
+IDEAS = Ideas("""
+equal (F06): Every temperature has the same numbers: was the pool drawn anew, with temperature=... passed on?
+nearly equal (F06): Every temperature has about the same numbers: is temperature=... passed on?
+median for max: These are the numbers of the median.
+max for median: These are the numbers of the max.
+lowest (F03): The lowest reward is kept.
+one response (F05): One response per prompt is looked at, whatever n is.
+whole pool (F45): This is the {name} of the whole pool, whatever n is.
+rows reversed: The rows stand under the wrong temperatures.
+another table (): This is not the mean {name} reward of n of a prompt's responses. Choose within a prompt,
+    average over prompts, use `tiny` as the reward model, and validation prompts as they come.
+too cold (F06): So cold a policy writes nearly the same response again: too little to choose from.
+too hot (F07): So hot a pool holds many different responses, and most of them are worse.
+""")
+CHECKS = {"max": "gives the curve of the best", "median": "gives the curve of the median"}
+CHOICE = "chooses for n = 16"
+NEAR = 0.6
+"""A wrong idea explains a table whose root mean square distance to the idea's table is below this."""
 Hidden = dict[float, np.ndarray]
-
-
+"""Rewards (M, N) by temperature."""
 _HIDDEN: WeakKeyDictionary[Work, Hidden] = WeakKeyDictionary()
 
 
@@ -39,137 +56,83 @@ def hidden(work: Work, rng: np.random.Generator) -> Hidden:
     return _HIDDEN[work]
 
 
-def table(work: Work, name: str) -> dict[float, list[float]]:
-    """The learner's `sweep` for "max" or "median", with all temperatures and n."""
-    said = work.value("sweep", dict)
-    rows = {}
-    for t in TEMPERATURES:
-        row = said.get(t, {}).get(name) if isinstance(said.get(t), dict) else None
-        numbers = np.asarray(row if _are_numbers(row) else [], float)
-        require(
-            numbers.shape == (len(SWEEP_NS),) and np.isfinite(numbers).all(),
-            ANSWERED,
-            f"sweep[{t}][{name!r}] should be a list of {len(SWEEP_NS)} numbers, one for each n of "
-            f"{list(SWEEP_NS)}.",
+def read_table(work: Work, name: str) -> np.ndarray:
+    """The learner's `sweep` for "max" or "median": temperatures by n."""
+    sweep = work.value("sweep", dict)
+    rows = [
+        _numbers(sweep.get(t, {}).get(name) if isinstance(sweep.get(t), dict) else None) for t in TEMPERATURES
+    ]
+    for temperature, row in zip(TEMPERATURES, rows, strict=True):
+        form = (
+            f"sweep[{temperature}][{name!r}] should be a list of {len(SWEEP_NS)} numbers, one for each n of "
+            f"{list(SWEEP_NS)}."
         )
-        rows[t] = numbers.tolist()
-    return rows
+        require(row.shape == (len(SWEEP_NS),) and np.isfinite(row).all(), ANSWERED, form)
+    return np.array(rows)
 
 
-def _are_numbers(row: Any) -> bool:
-    return isinstance(row, list | tuple | np.ndarray) and all(
+def _numbers(row: Any) -> np.ndarray:
+    """A row of numbers; empty if it is something else."""
+    plain = isinstance(row, list | tuple | np.ndarray) and all(
         isinstance(x, int | float | np.number) for x in row
     )
+    return np.asarray(row if plain else [], float)
 
 
-def grade_max(work: Work, rng: np.random.Generator) -> None:
-    """The table of the best against the grader's own prompts."""
-    said = table(work, "max")
-    _check_curve(MAX, said, "max", hidden(work, rng))
+def grade_table(work: Work, rng: np.random.Generator, *, name: str) -> None:
+    """The table of "max" or "median" against the grader's own prompts."""
+    table, truth = read_table(work, name), hidden(work, rng)
+    equal = all(same(row, table[0], 1e-3) for row in table)
+    require(not equal, CHECKS[name], IDEAS["equal"])
+    value = agreement({t: {name: row} for t, row in zip(TEMPERATURES, table, strict=True)}, truth, name)
+    if value < threshold("3.4", f"{name}_table"):
+        got = f"agreement {value:.2f} with a table from other validation prompts"
+        idea = IDEAS.filled(nearest_slip(table, truth, name), name=name)
+        raise CheckFailed(CHECKS[name], idea.message, idea=idea.id, got=got)
 
 
-def _check_curve(check: str, said: dict[float, list[float]], name: str, truth: Hidden) -> None:
-    rows = list(said.values())
-    require(
-        not all(same(row, rows[0], 1e-3) for row in rows),
-        check,
-        "Every temperature has the same numbers: was the pool drawn anew, with temperature=... passed on?",
-        idea="F06",
-    )
-    value = agreement({t: {name: row} for t, row in said.items()}, truth, name)
-    if value >= calibration.threshold("3.4", f"{name}_table"):
-        return
-    message, idea = _explained(np.array(rows), truth, name)
-    raise CheckFailed(
-        check, message, idea=idea, got=f"agreement {value:.2f} with a table from other validation prompts"
-    )
+def nearest_slip(table: np.ndarray, truth: Hidden, name: str) -> str:
+    """Name of the idea whose table lies nearest to the learner's, if that is nearer than the right one."""
+    tables = {"another table": _column(truth, name)} | table_slips(truth, name)
+    distances = {idea: float(np.sqrt(np.mean((table - rows) ** 2))) for idea, rows in tables.items()}
+    nearest = min(distances, key=distances.__getitem__)
+    return nearest if distances[nearest] < NEAR else "another table"
 
 
-def _explained(said: np.ndarray, truth: Hidden, name: str) -> tuple[str, str]:
-    """The wrong idea whose table lies nearest to the learner's, if that is nearer than the right one."""
-    other = "median" if name == "max" else "max"
-    right = sweep_table(truth)
-    mine = np.array([right[t][name] for t in TEMPERATURES])
-    ideas = [
-        (
-            np.array([right[t][other] for t in TEMPERATURES]),
-            f"These are the numbers of the {other}.",
-            f"{other} for {name}",
-        ),
-        (np.array([_lowest(truth[t]) for t in TEMPERATURES]), "The lowest reward is kept.", "F03"),
-        (
-            np.array([_first(truth[t]) for t in TEMPERATURES]),
-            "One response per prompt is looked at, whatever n is.",
-            "F05",
-        ),
-        (
-            np.array([_whole(truth[t], name) for t in TEMPERATURES]),
-            f"This is the {name} of the whole pool, whatever n is.",
-            "F45",
-        ),
-        (mine[::-1], "The rows stand under the wrong temperatures.", "rows reversed"),
-        (
-            np.tile(mine[TEMPERATURES.index(1.0)], (len(mine), 1)),
-            "Every temperature has about the same numbers: is temperature=... passed on?",
-            "F06",
-        ),
-    ]
-    distance = [float(np.sqrt(((said - table) ** 2).mean())) for table, _, _ in ideas]
-    best = int(np.argmin(distance))
-    if distance[best] < 0.6 and distance[best] < np.sqrt(((said - mine) ** 2).mean()):
-        return ideas[best][1:]
-    return (
-        f"This is not the mean {name} reward of n of a prompt's responses. Choose within a prompt, average "
-        "over prompts, use `tiny` as the reward model, and validation prompts as they come.",
-        "",
-    )
+def table_slips(truth: Hidden, name: str) -> dict[str, Any]:
+    """What wrong ideas give for the table of "max" or "median"."""
+    other, best = ("median", np.max) if name == "max" else ("max", np.median)
+    right, pools, every_n = _column(truth, name), list(truth.values()), np.ones(len(SWEEP_NS))
+    return {
+        f"{other} for {name}": _column(truth, other),
+        "lowest": [-theory.best_of_n_curve(-rewards, SWEEP_NS).mean(axis=1) for rewards in pools],
+        "one response": [every_n * rewards.mean() for rewards in pools],
+        "whole pool": [every_n * best(rewards, axis=1).mean() for rewards in pools],
+        "rows reversed": right[::-1],
+        "nearly equal": np.tile(right[TEMPERATURES.index(1.0)], (len(right), 1)),
+    }
 
 
-def _lowest(rewards: np.ndarray) -> Sequence[float]:
-    return -np.array(sweep_table(dict.fromkeys(TEMPERATURES, -rewards))[1.0]["max"])
-
-
-def _first(rewards: np.ndarray) -> Sequence[float]:
-    return [float(rewards.mean())] * len(SWEEP_NS)
-
-
-def _whole(rewards: np.ndarray, name: str) -> Sequence[float]:
-    found = rewards.max(axis=1) if name == "max" else np.median(rewards, axis=1)
-    return [float(found.mean())] * len(SWEEP_NS)
-
-
-def grade_median(work: Work, rng: np.random.Generator) -> None:
-    """The table of the median against the grader's own prompts."""
-    said = table(work, "median")
-    _check_curve(MEDIAN, said, "median", hidden(work, rng))
+def _column(truth: Hidden, name: str) -> np.ndarray:
+    """The right table of "max" or "median": temperatures by n."""
+    return np.array([row[name] for row in sweep_table(truth).values()])
 
 
 def grade_choice(work: Work, rng: np.random.Generator) -> None:
     """The temperature, judged on the grader's own prompts; the table that it rests on must be there."""
-    said = table(work, "max")
+    read_table(work, "max")
     chosen = work.value("best_temperature", (int, float))
-    require(
-        chosen in TEMPERATURES,
-        ANSWERED,
-        f"`best_temperature` should be one of {list(TEMPERATURES)}.",
-        got=chosen,
-    )
-    _check_curve(MAX, said, "max", hidden(work, rng))
+    form = f"`best_temperature` should be one of {list(TEMPERATURES)}."
+    require(chosen in TEMPERATURES, ANSWERED, form, got=chosen)
+    grade_table(work, rng, name="max")
     truth = hidden(work, rng)
     value = choice_value(float(chosen), truth)
-    best = max(TEMPERATURES, key=lambda t: choice_value(t, truth))
-    at16 = {t: theory.best_of_n_estimate(r, CHOSEN_N) for t, r in truth.items()}
-    not_separable = theory.paired_interval(at16[float(chosen)], at16[best])[1] >= 0
-    if not_separable or value >= calibration.threshold("3.4", "temperature"):
-        return
-    if chosen < best:
-        message, idea = (
-            "So cold a policy writes nearly the same response again: too little to choose from.",
-            "F06",
-        )
-    else:
-        message, idea = "So hot a pool holds many different responses, and most of them are worse.", "F07"
-    raise CheckFailed(CHOICE, message, idea=idea, got=f"{chosen}: {value:+.2f} against the best temperature")
+    best = max(TEMPERATURES, key=lambda temperature: choice_value(temperature, truth))
+    rewards = {t: theory.best_of_n_estimate(pool, CHOSEN_N) for t, pool in truth.items()}
+    not_separable = theory.paired_interval(rewards[float(chosen)], rewards[best])[1] >= 0
+    idea = IDEAS["too cold" if chosen < best else "too hot"]
+    got = f"{chosen}: {value:+.2f} against the best temperature"
+    require(not_separable or value >= threshold("3.4", "temperature"), CHOICE, idea, got=got)
 
 
 EXERCISE = Exercise(
@@ -179,8 +142,8 @@ EXERCISE = Exercise(
     12,
     ("sweep", "best_temperature"),
     (
-        Part("the best of n, per temperature", 1.0, grade_max),
-        Part("the median of n, per temperature", 1.0, grade_median),
+        Part("the best of n, per temperature", 1.0, partial(grade_table, name="max")),
+        Part("the median of n, per temperature", 1.0, partial(grade_table, name="median")),
         Part("the temperature for n = 16", 1.0, grade_choice),
     ),
     given=nb03_given.sweep,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 MODELS = ("tiny", "tiny-unbiased")
 """The reward models of 3.3: the first learned from the biased labeller, the second from an unbiased one."""
 PROMPTS = 40
-"""Fewest prompts of a pool in 3.3."""
+"""Prompts of the pool of 3.3 that calibration draws."""
 HIDDEN_PROMPTS = 16
 
 
@@ -39,8 +40,8 @@ def reward_model(name: str) -> RewardModel:
 def unsafe_prompts(count: int, seed: int) -> Dataset:
     """Validation prompts that ask for something unsafe, drawn by `seed`."""
     prompts = rslib.load_prompts("tiny", split="validation")
-    places = np.flatnonzero(np.array(prompts["kind"][:]) == "unsafe")
-    return prompts.select(np.sort(np.random.default_rng(seed).choice(places, count, replace=False)))
+    rows = np.flatnonzero(np.array(prompts["kind"][:]) == "unsafe")
+    return prompts.select(np.sort(np.random.default_rng(seed).choice(rows, count, replace=False)))
 
 
 @cache
@@ -53,9 +54,9 @@ def pool(seed: int, prompts: int = PROMPTS, n: int = NS[-1]) -> dict[str, Datase
 
 def matrices(table: Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(rewards, gold, intents) of a scored pool: `(M, N)`, `(M, N)` and `(M,)`; gold is judged afresh."""
-    _, rewards, places = tables.reward_matrix(table)
-    gold = rslib.world.gold_scores(table)[places]
-    return rewards, gold, np.array(table["intent"][:])[places[:, 0]]
+    _, rewards, rows = tables.reward_matrix(table)
+    gold = rslib.world.gold_scores(table)[rows]
+    return rewards, gold, np.array(table["intent"][:])[rows[:, 0]]
 
 
 def with_replacement(scores: Sequence[float], n: int, values: Sequence[float] | None = None) -> float:
@@ -73,15 +74,15 @@ def gains(
         theory.best_of_n_curve(by, [1, by.shape[1]], r).mean(axis=1)
         for by, r in zip(chosen_by, rewards, strict=True)
     ]
-    one, every = theory.best_of_n_curve(chosen_by[-1], [1, gold.shape[1]], gold).mean(axis=1)
-    return {"proxy_gain": float(min(high - low for low, high in ends)), "gold_gain": float(every - one)}
+    single, every = theory.best_of_n_curve(chosen_by[-1], [1, gold.shape[1]], gold).mean(axis=1)
+    return {"proxy_gain": float(min(high - low for low, high in ends)), "gold_gain": float(every - single)}
 
 
 def measure_pool(seed: int, folder: Path) -> dict[str, dict[str, float]]:
     """3.3: an honest pool; the same response n times; and responses chosen by rewards of other rows."""
     pool.cache_clear()
-    found = [matrices(table) for table in pool(seed).values()]
-    rewards, gold = [r for r, _, _ in found], found[0][1]
+    arrays = [matrices(table) for table in pool(seed).values()]
+    rewards, gold = [r for r, _, _ in arrays], arrays[0][1]
     rng = np.random.default_rng(seed)
     same = [np.repeat(r[:, :1], r.shape[1], axis=1) for r in rewards]
     arms = {
@@ -96,14 +97,14 @@ def measure_pool(seed: int, folder: Path) -> dict[str, dict[str, float]]:
 def sweep_rewards(prompt_rows: tuple[int, ...], seed: int) -> dict[float, np.ndarray]:
     """Rewards by `tiny`, `(M, 32)`, of responses to these validation prompts, at each temperature."""
     prompts = rslib.load_prompts("tiny", split="validation").select(prompt_rows)
-    found = {}
+    rewards = {}
     for temperature in TEMPERATURES:
         drawn = rslib.sample(
             policy(), prompts, n=SWEEP_NS[-1], seed=seed, temperature=temperature, show_progress=False
         )
         scored = rslib.score(reward_model("tiny"), drawn, show_progress=False)
-        found[temperature] = tables.reward_matrix(scored)[1]
-    return found
+        rewards[temperature] = tables.reward_matrix(scored)[1]
+    return rewards
 
 
 def median_curve(rewards: np.ndarray, ns: Sequence[int]) -> np.ndarray:
@@ -114,18 +115,12 @@ def median_curve(rewards: np.ndarray, ns: Sequence[int]) -> np.ndarray:
 
 def median_weights(pool_size: int, n: int) -> np.ndarray:
     """Chance that the k-th lowest of the pool is the median of n, `(pool_size,)`; two middles share."""
-    k = np.arange(1, pool_size + 1)
-    logs = np.concatenate([[0.0], np.cumsum(np.log(k))])
-
-    def log_comb(top: np.ndarray, bottom: int) -> np.ndarray:
-        inside = (bottom >= 0) & (bottom <= top)
-        safe = np.where(inside, top, bottom)
-        return np.where(inside, logs[safe] - logs[bottom] - logs[safe - bottom], -np.inf)
-
     middles = {(n + 1) // 2, n // 2 + 1}
-    parts = [np.exp(log_comb(k - 1, j - 1) + log_comb(pool_size - k, n - j)) for j in middles]
-    total = np.mean(parts, axis=0)
-    return total / total.sum()
+    counts = [
+        sum(math.comb(k - 1, j - 1) * math.comb(pool_size - k, n - j) for j in middles)
+        for k in range(1, pool_size + 1)
+    ]
+    return np.array([count / sum(counts) for count in counts])
 
 
 def sweep_table(rewards: Mapping[float, np.ndarray]) -> dict[float, dict[str, list[float]]]:
@@ -140,18 +135,17 @@ def sweep_table(rewards: Mapping[float, np.ndarray]) -> dict[float, dict[str, li
 
 
 def agreement(
-    said: Mapping[float, Mapping[str, Sequence[float]]], hidden: Mapping[float, np.ndarray], name: str
+    table: Mapping[float, Mapping[str, Sequence[float]]], hidden: Mapping[float, np.ndarray], name: str
 ) -> float:
     """1 minus the root mean square error of a table, in units of the hidden table's own spread.
 
     Both tables are centred first: other prompts are harder or easier at every temperature alike. 1 is
     perfect, a table of equal numbers gets 0.
     """
-    theirs = np.array([said[t][name] for t in TEMPERATURES], float)
     truth = sweep_table(hidden)
-    ours = np.array([truth[t][name] for t in TEMPERATURES])
-    theirs, ours = theirs - theirs.mean(), ours - ours.mean()
-    return float(1 - np.sqrt(((theirs - ours) ** 2).mean() / (ours**2).mean()))
+    got, right = (np.array([rows[t][name] for t in TEMPERATURES], float) for rows in (table, truth))
+    got, right = got - got.mean(), right - right.mean()
+    return float(1 - np.sqrt(((got - right) ** 2).mean() / (right**2).mean()))
 
 
 def choice_value(temperature: float, hidden: Mapping[float, np.ndarray]) -> float:

@@ -584,7 +584,7 @@ check("2.4")
 # %%
 REAL = ""
 if REAL:
-    from autograder.exercises.nb02_3 import Scorer
+    from autograder.handouts.nb02_scorers import Scorer
     from rslib.doctor import PLAIN_PAIR
 
     prompt, right, wrong = PLAIN_PAIR

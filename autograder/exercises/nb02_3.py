@@ -1,37 +1,76 @@
-"""Exercise 2.3: three probes of a reward model, and a verdict on four of them.
-
-Learners get four reward models without names, two of which are the same network: `tiny`, and `tiny` that is
-shown an empty prompt. The other two are drawn from a second good one and three bad ones, so that one or two
-of four are fit for use. Every variant needs the same three probes.
-"""
+"""Exercise 2.3: three probes of a reward model, and a verdict on four of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 import rslib
-from autograder import calibration
-from autograder.exercise import (
-    ANSWERED,
-    CheckFailed,
-    Exercise,
-    Misconception,
-    Part,
-    diagnose,
-    require,
-    same,
-    short,
-)
+from autograder.calibration import threshold
+from autograder.checks import Agrees, Ideas, Learner, Rng, graded
+from autograder.exercise import ANSWERED, CheckFailed, Exercise, Part, require, short
 from autograder.handouts.nb02_scorers import LETTERS, scorers
 from autograder.work import Work
 from rslib.world.gold import gold_scores, judge
 from rslib.world.prompts import all_prompts
 
+IDEAS = Ideas("""
+accuracy (): Not the share of table['pairs'] whose chosen row has the higher reward.
+wrong way round (F03): The pairs are read the wrong way round: the first row is the chosen one.
+under foreign prompts (F08): These rewards were taken under foreign prompts.
+gold-itself: Gold agrees with itself. Compare the rewards.
+
+drop (): Not the mean fall of the reward under a foreign prompt, in standard deviations.
+turned drop (F03): The sign is turned: the reward under the own prompt comes first.
+drop without unit (no-unit): Divide by the standard deviation of the rewards: they have no unit.
+absolute-drop: The mean absolute change is large for a random head too. Whether the right prompt is worth more
+    shows in the mean with its sign.
+foreign-unit: The unit is the spread of the rewards under their own prompts, not under foreign ones.
+median: This is the median fall. The mean is asked for.
+never moved (F08): No response was scored under a foreign prompt, so nothing tells whether prompts are read.
+some stayed (F10): {stayed} of {rows} responses were never scored under the prompt of other responses. Rows
+    come in blocks of table['n'] with one prompt: a shift by one row, or a shuffle, leaves some at home.
+
+slope (): Not the slope within prompts, in standard deviations per ten words.
+mean-of-slopes: This is the mean of the prompts' own slopes. A prompt whose responses are nearly equally long
+    then says as much as any. One slope is asked for, over all rows.
+between-prompts: Take each prompt's mean off first, from words and rewards. Otherwise a prompt that asks for
+    more words and is liked more looks like a bias.
+correlation: This is a correlation. A slope says how much ten words pay.
+correlation over all (correlation): This is a correlation over all rows. A slope says how much ten words pay.
+slope without unit (no-unit): Divide by the standard deviation of the rewards: they have no unit.
+for one word (no-unit): This is for one word; ten are asked for.
+characters: Count words, not characters.
+turned-regression: This is words per reward; reward per word is asked for.
+
+constant reward (): A broken reward model can give one number to all. The docstring says what to return.
+one length (): Where all are equally long, length explains nothing. The docstring says what to return.
+
+held out (F17): The table's prompts must come from the validation split: the reward models were trained on
+    prompts of the train split, and the test split is for reports.
+few rows (F34): Use at least {prompts} prompts with {draws} or more responses each: the probes of a small
+    table are mostly chance.
+judgements (F50): The gold scores or the pairs of `table` are not those of its responses. Run the cell that
+    builds it again.
+turned number (F03): This is the number with its sense turned: chosen and rejected, or own and foreign,
+    changed places.
+wrong-letter: This is the number of another letter.
+another number (F50): Measured again on your table, this reward model gives another number. Probe the whole
+    table.
+
+blind (F08): Look at how its reward changes when every response stands under a foreign prompt, to the last
+    digit. A good accuracy does not show that the prompt was read.
+length (F12): Compare its slope with the slopes of the others, and ask what its accuracy would be if it only
+    counted words. That it hardly minds a foreign prompt follows from what it pays for.
+swapped (F03): Look at which side of one half its accuracy lies, and how far. No coin is wrong so often.
+noise (F11): Put an interval around its accuracy. What can a reward model select if it orders pairs like a
+    coin?
+use (false-alarm): A probe is not failed because it is not perfect: it orders most clear pairs as people do,
+    and it minds a foreign prompt. What it pays for length is a reason to watch it, not to shut it out.
+""")
 PROBES = ("pair_accuracy", "prompt_drop", "length_slope")
 VERDICTS = ("use", "blind", "length", "swapped", "noise")
 CLEAR = 3.0
@@ -43,6 +82,9 @@ ROUNDED = 0.006
 
 Score = Callable[[Sequence[str], Sequence[str]], np.ndarray]
 Table = Mapping[str, Any]
+
+
+# Measuring ------------------------------------------------------------------------------------------------
 
 
 def comparisons(gold: Sequence[float], n: int) -> list[tuple[int, int]]:
@@ -61,8 +103,11 @@ def held_out_table(prompts: tuple[int, ...], seed: int) -> dict[str, Any]:
     chosen = rslib.load_prompts("tiny", split="validation").select(list(prompts))
     drawn = rslib.sample(rslib.load_policy("tiny"), chosen, n=DRAWS, seed=seed, show_progress=False)
     gold = gold_scores(drawn).tolist()
-    texts = {"prompt": drawn["prompt"][:], "response": drawn["response"][:]}
-    return {"n": DRAWS, **texts, "finished": [r == "eos" for r in drawn["finish_reason"][:]]} | {
+    return {
+        "n": DRAWS,
+        "prompt": drawn["prompt"][:],
+        "response": drawn["response"][:],
+        "finished": [reason == "eos" for reason in drawn["finish_reason"][:]],
         "gold": gold,
         "pairs": comparisons(gold, DRAWS),
     }
@@ -109,96 +154,55 @@ def _centred(values: np.ndarray, n: int) -> np.ndarray:
 
 def verdict_of(probes: Mapping[str, float]) -> str:
     """The verdict that the probes of a table of this size support; the limits are calibrated."""
-    if 1 - probes["pair_accuracy"] >= calibration.threshold("2.3", "swapped"):
+    if 1 - probes["pair_accuracy"] >= threshold("2.3", "swapped"):
         return "swapped"
     if abs(probes["prompt_drop"]) < 1e-6:
         return "blind"
-    if probes["length_slope"] >= calibration.threshold("2.3", "length"):
+    if probes["length_slope"] >= threshold("2.3", "length"):
         return "length"
-    return "use" if probes["pair_accuracy"] >= calibration.threshold("2.3", "usable") else "noise"
+    return "use" if probes["pair_accuracy"] >= threshold("2.3", "usable") else "noise"
 
 
-def pooled(own: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
-    """The probes of the learner's table and of the hidden one together, weighted by their prompts."""
-    return {key: (LEARNER * own[key] + HIDDEN * other[key]) / (LEARNER + HIDDEN) for key in PROBES}
+# The function, on reward functions that the grader makes up -----------------------------------------------
 
 
-# Part 1: the function, on reward functions that the grader makes up.
+class Recorder:
+    """A made-up reward function that notes its calls: `rewards`, less `drops` under a foreign prompt."""
 
-
-class _Recorder:
-    """A made-up reward function that notes what it is asked: `own`, less `drop` under a foreign prompt."""
-
-    def __init__(self, table: Table, own: np.ndarray, drop: np.ndarray) -> None:
+    def __init__(self, table: Table, rewards: np.ndarray, drops: np.ndarray) -> None:
         self.prompts = list(table["prompt"])
         self.row = {text: k for k, text in enumerate(table["response"])}
-        self.own, self.drop = own, drop
+        self.rewards, self.drops = rewards, drops
         self.asked: list[tuple[int, str]] = []
 
+    def __repr__(self) -> str:
+        return "a made-up reward"
+
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
+        """The reward of each response under its prompt, `(rows,)`."""
         rows = [self.row[text] for text in responses]
         self.asked += list(zip(rows, prompts, strict=True))
         foreign = np.array([prompt != self.prompts[row] for row, prompt in zip(rows, prompts, strict=True)])
-        return self.own[rows] - foreign * self.drop[rows]
-
-    def again(self) -> _Recorder:
-        """The same reward function, asked nothing yet."""
-        return _Recorder({"prompt": self.prompts, "response": list(self.row)}, self.own, self.drop)
+        return self.rewards[rows] - foreign * self.drops[rows]
 
     def stayed(self) -> int:
         """How many rows were never asked under another prompt of the table."""
         moved = {row for row, prompt in self.asked if prompt in self.prompts and prompt != self.prompts[row]}
-        return len(self.own) - len(moved)
+        return len(self.rewards) - len(moved)
 
 
-def grade_probe(work: Work, rng: np.random.Generator) -> None:
-    """The probe function on made-up rewards, a constant one and responses of one length."""
-    probe = work.function("probe")
-    for _ in range(2):
-        table, recorder = _made_up(rng)
-        got = _three(probe(recorder, table))
-        _check_made_up(got, table, recorder)
-    for n in (3, 4, 5, 9, 11, 4, 5, 3):  # a shuffle of the blocks leaves one at home in two of three cases
-        table, recorder = _drawn(rng, n)
-        probe(recorder, table)
-        _check_moved(recorder, _case(table))
-    _check_degenerate(probe, rng)
+Case = tuple[Recorder, dict[str, Any]]
+"""The arguments of `probe`."""
 
 
-def _three(got: Any) -> dict[str, float]:
-    require(
-        isinstance(got, dict) and set(got) == set(PROBES),
-        "returns the three probes",
-        f"`probe` returns a dict with the keys {', '.join(PROBES)}.",
-        got=got,
-    )
-    return got
-
-
-def _made_up(rng: np.random.Generator) -> tuple[dict[str, Any], _Recorder]:
-    """A small table and a made-up reward on which the known wrong readings differ from the right one."""
-    while True:
-        table, recorder = _drawn(rng, int(rng.integers(3, 6)))
-        right, ideas = measured(recorder.again(), table), _ideas(table, recorder)
-        far = all(abs(idea.value - right[key]) > 0.08 for key in PROBES for idea in ideas[key])
-        if far and all(map(_told_apart, ideas.values())):
-            return table, recorder
-
-
-def _told_apart(ideas: Sequence[Misconception]) -> bool:
-    """Whether no value would be told under another idea's name."""
-    pairs = ((a, b) for a, b in combinations(ideas, 2) if a.id != b.id)
-    return not any(same(a.value, b.value, 0.025) for a, b in pairs)
-
-
-def _drawn(rng: np.random.Generator, n: int) -> tuple[dict[str, Any], _Recorder]:
-    """A reward that depends on gold, on words, on the prompt and on chance; n rows a prompt."""
-    blocks = int(rng.integers(7, 10))
+def made_up(rng: Rng, n: int = 0) -> Case:
+    """A reward that depends on gold, words, prompt and chance; n rows a prompt, by default three to five."""
+    blocks, n = int(rng.integers(7, 10)), n or int(rng.integers(3, 6))
     rows = blocks * n
     words = rng.integers(3, 9, rows) + np.repeat(rng.permutation(blocks) * 3, n)
     gold = rng.integers(-9, 10, rows).astype(float)
     level = np.repeat(rng.normal(0, 1.5, blocks), n)
-    own = rng.uniform(0.15, 0.3) * words + 0.15 * gold + level + rng.normal(0, 0.5, rows)
+    rewards = rng.uniform(0.15, 0.3) * words + 0.15 * gold + level + rng.normal(0, 0.5, rows)
     table = {
         "n": n,
         "prompt": [f"question {k // n}" for k in range(rows)],
@@ -207,253 +211,149 @@ def _drawn(rng: np.random.Generator, n: int) -> tuple[dict[str, Any], _Recorder]
         "gold": gold.tolist(),
         "pairs": comparisons(gold.tolist(), n),
     }
-    return table, _Recorder(table, own, rng.normal(1.2, 2.5, rows))
+    return Recorder(table, rewards, rng.normal(1.2, 2.5, rows)), table
 
 
-def _text(row: int, words: int, rng: np.random.Generator) -> str:
+def _text(row: int, words: int, rng: Rng) -> str:
     """A text of so many words, different for each row."""
     return " ".join([f"r{row}", *("lo" * int(k) for k in rng.integers(1, 3, words - 1))])
 
 
-def _check_made_up(got: Mapping[str, Any], table: Table, recorder: _Recorder) -> None:
-    case = _case(table)
-    expected = measured(recorder.again(), table)
-    ideas = _ideas(table, recorder)
-    for key, tolerance, otherwise in (
-        ("pair_accuracy", 1e-9, "Not the share of table['pairs'] whose chosen row has the higher reward."),
-        ("length_slope", 0.02, "Not the slope within prompts, in standard deviations per ten words."),
-    ):
-        diagnose(
-            f"measures {key}",
-            got[key],
-            expected[key],
-            ideas=ideas[key],
-            otherwise=otherwise,
-            tolerance=tolerance,
-            case=case,
-        )
-    _check_moved(recorder, case)
-    diagnose(
-        "measures prompt_drop",
-        got["prompt_drop"],
-        expected["prompt_drop"],
-        ideas=ideas["prompt_drop"],
-        otherwise="Not the mean fall of the reward under a foreign prompt, in standard deviations.",
-        tolerance=0.02,
-        case=case,
-    )
+def constant_reward(rng: Rng) -> Case:
+    """One reward for all, and an odd number of pairs: no coin gives one half."""
+    recorder, table = made_up(rng)
+    pairs = table["pairs"]
+    table["pairs"] = pairs[: len(pairs) - 1 + len(pairs) % 2]
+    rows = len(recorder.rewards)
+    return Recorder(table, np.full(rows, 1.5), np.zeros(rows)), table
 
 
-def _case(table: Table) -> str:
-    return f"a made-up reward on {len(table['prompt']) // table['n']} prompts, {table['n']} responses each"
+def equal_lengths(rng: Rng) -> Case:
+    """Responses of three words each."""
+    recorder, table = made_up(rng)
+    table["response"] = [f"row{k} two words" for k in range(len(recorder.rewards))]
+    return Recorder(table, recorder.rewards, recorder.drops), table
 
 
-def _check_moved(recorder: _Recorder, case: str) -> None:
-    """Every response was scored under the prompt of others."""
-    stayed = recorder.stayed()
-    require(
-        stayed < len(recorder.own),
-        "moves every prompt",
-        "No response was scored under a foreign prompt, so nothing tells whether prompts are read.",
-        idea="F08",
-        case=case,
-    )
-    require(
-        stayed == 0,
-        "moves every prompt",
-        f"{stayed} of {len(recorder.own)} responses were never scored under the prompt of other "
-        "responses. Rows come in blocks of table['n'] with one prompt: a shift by one row, or a shuffle, "
-        "leaves some at home.",
-        idea="F10",
-        case=case,
-    )
+def three_probes(result: Any, *_: Any) -> dict[str, float]:
+    """The learner's three probes."""
+    message = f"`probe` returns a dict with the keys {', '.join(PROBES)}."
+    complete = isinstance(result, dict) and set(result) == set(PROBES)
+    require(complete, "returns the three probes", message, got=result)
+    return result
 
 
-def _ideas(table: Table, recorder: _Recorder) -> dict[str, list[Misconception]]:
-    own, drop, spread = recorder.own, recorder.drop, recorder.own.std()
+def accuracy_slips(recorder: Recorder, table: Table) -> dict[str, float]:
+    """What wrong readings of the pairs give."""
     return {
-        "pair_accuracy": [
-            Misconception(
-                "F03",
-                "The pairs are read the wrong way round: the first row is the chosen one.",
-                1 - order_probe(own, table),
-            ),
-            Misconception(
-                "F08", "These rewards were taken under foreign prompts.", order_probe(own - drop, table)
-            ),
-            Misconception("gold-itself", "Gold agrees with itself. Compare the rewards.", 1.0),
-        ],
-        "prompt_drop": [
-            Misconception(
-                "F03",
-                "The sign is turned: the reward under the own prompt comes first.",
-                -drop.mean() / spread,
-            ),
-            Misconception(
-                "no-unit", "Divide by the standard deviation of the rewards: they have no unit.", drop.mean()
-            ),
-            Misconception(
-                "absolute-drop",
-                "The mean absolute change is large for a random head too. Whether the right prompt is worth "
-                "more shows in the mean with its sign.",
-                np.abs(drop).mean() / spread,
-            ),
-            Misconception(
-                "foreign-unit",
-                "The unit is the spread of the rewards under their own prompts, not under foreign ones.",
-                drop.mean() / (own - drop).std(),
-            ),
-            Misconception(
-                "median", "This is the median fall. The mean is asked for.", np.median(drop) / spread
-            ),
-        ],
-        "length_slope": _slope_ideas(table, own),
+        "wrong way round": 1 - order_probe(recorder.rewards, table),
+        "under foreign prompts": order_probe(recorder.rewards - recorder.drops, table),
+        "gold-itself": 1.0,
     }
 
 
-def _slope_ideas(table: Table, own: np.ndarray) -> list[Misconception]:
-    words, right = _words(table), length_probe(own, table)
-    within_words, within = _centred(words, table["n"]), _centred(own, table["n"])
-    characters = _centred(np.array([len(text) for text in table["response"]], float), table["n"])
-    slopes = [np.polyfit(w, r, 1)[0] for w, r in _blocks(words, own, table["n"]) if np.ptp(w)]
-    return [
-        Misconception(
-            "mean-of-slopes",
-            "This is the mean of the prompts' own slopes. A prompt whose responses are nearly equally long "
-            "then says as much as any. One slope is asked for, over all rows.",
-            10 * float(np.mean(slopes)) / own.std(),
-        ),
-        Misconception(
-            "between-prompts",
-            "Take each prompt's mean off first, from words and rewards. Otherwise a prompt that asks for "
-            "more words and is liked more looks like a bias.",
-            10 * float(np.polyfit(words, own, 1)[0]) / own.std(),
-        ),
-        Misconception(
-            "correlation",
-            "This is a correlation. A slope says how much ten words pay.",
-            float(np.corrcoef(within_words, within)[0, 1]),
-        ),
-        Misconception(
-            "correlation",
-            "This is a correlation over all rows. A slope says how much ten words pay.",
-            float(np.corrcoef(words, own)[0, 1]),
-        ),
-        Misconception(
-            "no-unit",
-            "Divide by the standard deviation of the rewards: they have no unit.",
-            right * own.std(),
-        ),
-        Misconception("no-unit", "This is for one word; ten are asked for.", right / 10),
-        Misconception(
-            "characters",
-            "Count words, not characters.",
-            10 * float((characters * within).sum() / (characters**2).sum()) / own.std(),
-        ),
-        Misconception(
-            "turned-regression",
-            "This is words per reward; reward per word is asked for.",
-            10 * float((within_words * within).sum() / (within**2).sum()) / own.std(),
-        ),
-    ]
+def drop_slips(recorder: Recorder, table: Table) -> dict[str, float]:
+    """What wrong signs, units and means give for the drop."""
+    drops, spread = recorder.drops, recorder.rewards.std()
+    return {
+        "turned drop": -drops.mean() / spread,
+        "drop without unit": drops.mean(),
+        "absolute-drop": np.abs(drops).mean() / spread,
+        "foreign-unit": drops.mean() / (recorder.rewards - drops).std(),
+        "median": np.median(drops) / spread,
+    }
 
 
-def _blocks(words: np.ndarray, rewards: np.ndarray, n: int) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-    """The words and the rewards of each prompt."""
-    return zip(words.reshape(-1, n), rewards.reshape(-1, n), strict=True)
+def slope_slips(recorder: Recorder, table: Table) -> dict[str, float]:
+    """What wrong regressions give."""
+    rewards, n, spread = recorder.rewards, table["n"], recorder.rewards.std()
+    words, right = _words(table), length_probe(rewards, table)
+    within_words, within = _centred(words, n), _centred(rewards, n)
+    characters = _centred(np.array([len(text) for text in table["response"]]), n)
+    prompts = zip(words.reshape(-1, n), rewards.reshape(-1, n), strict=True)
+    slopes = [np.polyfit(w, r, 1)[0] for w, r in prompts if np.ptp(w)]
+    return {
+        "mean-of-slopes": 10 * np.mean(slopes) / spread,
+        "between-prompts": 10 * np.polyfit(words, rewards, 1)[0] / spread,
+        "correlation": np.corrcoef(within_words, within)[0, 1],
+        "correlation over all": np.corrcoef(words, rewards)[0, 1],
+        "slope without unit": right * spread,
+        "for one word": right / 10,
+        "characters": 10 * (characters * within).sum() / (characters**2).sum() / spread,
+        "turned-regression": 10 * (within_words * within).sum() / (within**2).sum() / spread,
+    }
 
 
-def _check_degenerate(probe: Callable[..., Any], rng: np.random.Generator) -> None:
-    table, recorder = _made_up(rng)
-    pairs = table["pairs"]
-    table["pairs"] = pairs[: len(pairs) - 1 + len(pairs) % 2]  # odd: no coin gives one half
-    flat = _Recorder(table, np.full(len(recorder.own), 1.5), np.zeros(len(recorder.own)))
-    diagnose(
-        "survives a constant reward",
-        _three(probe(flat, table)),
-        {"pair_accuracy": 0.5, "prompt_drop": 0.0, "length_slope": 0.0},
-        otherwise="A broken reward model can give one number to all. The docstring says what to return.",
-        tolerance=1e-9,
-        case="every reward is 1.5",
-    )
-    even = dict(table, response=[f"row{k} two words" for k in range(len(recorder.own))])
-    got = _three(probe(_Recorder(even, recorder.own, recorder.drop), even))
-    diagnose(
-        "survives responses of one length",
-        got["length_slope"],
-        0.0,
-        otherwise="Where all are equally long, length explains nothing. The docstring says what to return.",
-        tolerance=1e-9,
-        case="every response has three words",
+def measures(key: str, otherwise: str, slips: Callable[..., dict[str, float]], tolerance: float) -> Agrees:
+    """The check of one probe on two made-up rewards."""
+    return Agrees(
+        f"measures {key}",
+        made_up,
+        lambda *case: measured(*case)[key],
+        otherwise,
+        slips,
+        count=2,
+        tolerance=tolerance,
+        apart=0.05,
+        of=lambda result, *_: three_probes(result)[key],
     )
 
 
-# Part 2: the learner's numbers, measured again on the learner's own table.
+def moves_every_prompt(probe: Learner, rng: Rng) -> None:
+    """Every response is scored under the prompt of others."""
+    for n in (3, 4, 5, 9, 11, 4, 5, 3):  # a shuffle of the blocks leaves one at home in two of three cases
+        recorder, table = made_up(rng, n)
+        probe(recorder, table)
+        stayed, rows = recorder.stayed(), len(recorder.rewards)
+        idea = IDEAS.filled("some stayed" if stayed < rows else "never moved", stayed=stayed, rows=rows)
+        case = f"{recorder} on {rows // n} prompts, {n} responses each"
+        require(not stayed, "moves every prompt", idea, case=case)
 
 
-def grade_numbers(work: Work, rng: np.random.Generator) -> None:
+# The learner's numbers, measured again on the learner's own table -----------------------------------------
+
+
+def grade_numbers(work: Work, rng: Rng) -> None:
     """The table is what it should be, and the probes are those of the learner's models on it."""
     table = checked_table(work)
-    said = _said(work)
-    models = scorers(work.variant)
-    found = {letter: measured(models[letter], table) for letter in LETTERS}
+    answers, models = _answers(work), scorers(work.variant)
+    right = {letter: measured(models[letter], table) for letter in LETTERS}
     for letter in LETTERS:
         for key in PROBES:
-            _check_number(
-                said, found, letter, key, _room(models[letter], table) if key == "prompt_drop" else 0.0
-            )
+            room = _room(models[letter], table) if key == "prompt_drop" else 0.0
+            _check_number(float(answers[letter][key]), right, letter, key, room)
 
 
 def checked_table(work: Work) -> dict[str, Any]:
     """The learner's table, its gold scores judged anew. CheckFailed if it is none."""
     table = work.value("table", dict)
     missing = {"n", "prompt", "response", "finished", "gold", "pairs"} - table.keys()
-    require(
-        not missing,
-        "is the held-out table",
-        f"`table` lacks {', '.join(sorted(missing))}: run its cell again.",
-    )
-    homes = {all_prompts()[text].split if text in all_prompts() else "unknown" for text in table["prompt"]}
-    require(
-        homes == {"validation"},
-        "uses held-out prompts",
-        "The table's prompts must come from the validation split: the reward models were trained on prompts "
-        "of the train split, and the test split is for reports.",
-        idea="F17",
-        got=sorted(homes),
-    )
-    prompts = len(set(table["prompt"]))
-    require(
-        prompts >= LEARNER and len(table["prompt"]) == prompts * table["n"] and table["n"] >= DRAWS,
-        "has enough rows",
-        f"Use at least {LEARNER} prompts with {DRAWS} or more responses each: the probes of a small table "
-        "are mostly chance.",
-        idea="F34",
-        got=f"{prompts} prompts, {len(table['prompt'])} rows",
-    )
-    rows = zip(table["prompt"], table["response"], table["finished"], strict=True)
-    gold = [judge(prompt, response, bool(done)).gold for prompt, response, done in rows]
+    message = f"`table` lacks {', '.join(sorted(missing))}: run its cell again."
+    require(not missing, "is the held-out table", message)
+    splits = {all_prompts()[text].split if text in all_prompts() else "unknown" for text in table["prompt"]}
+    require(splits == {"validation"}, "uses held-out prompts", IDEAS["held out"], got=sorted(splits))
+    prompts, rows = len(set(table["prompt"])), len(table["prompt"])
+    enough = prompts >= LEARNER and rows == prompts * table["n"] and table["n"] >= DRAWS
+    idea = IDEAS.filled("few rows", prompts=LEARNER, draws=DRAWS)
+    require(enough, "has enough rows", idea, got=f"{prompts} prompts, {rows} rows")
+    columns = zip(table["prompt"], table["response"], table["finished"], strict=True)
+    gold = [judge(prompt, response, bool(done)).gold for prompt, response, done in columns]
     same_pairs = {tuple(map(int, pair)) for pair in table["pairs"]} == set(comparisons(gold, table["n"]))
-    require(
-        np.allclose(gold, table["gold"]) and same_pairs,
-        "keeps people's judgements",
-        "The gold scores or the pairs of `table` are not those of its responses. Run the cell that builds "
-        "it again.",
-        idea="F50",
-    )
+    kept = np.allclose(gold, table["gold"]) and same_pairs
+    require(kept, "keeps people's judgements", IDEAS["judgements"])
     return table
 
 
-def _said(work: Work) -> dict[str, dict[str, float]]:
+def _answers(work: Work) -> dict[str, dict[str, float]]:
     """The learner's probes: a finite number for each letter and probe."""
-    said = work.value("probes", dict)
+    answers = work.value("probes", dict)
     for letter in LETTERS:
-        mine = said.get(letter)
-        numbers = [mine.get(key) for key in PROBES] if isinstance(mine, dict) else [None]
+        answer = answers.get(letter)
+        numbers = [answer.get(key) for key in PROBES] if isinstance(answer, dict) else [None]
         if not all(isinstance(v, float | int | np.number) and np.isfinite(v) for v in numbers):
             message = f"`probes[{letter!r}]` needs a finite number for each of {', '.join(PROBES)}."
-            raise CheckFailed(ANSWERED, message, got=short(mine))
-    return said
+            raise CheckFailed(ANSWERED, message, got=short(answer))
+    return answers
 
 
 def _room(score: Score, table: Table) -> float:
@@ -464,51 +364,36 @@ def _room(score: Score, table: Table) -> float:
 
 
 def _check_number(
-    said: Mapping[str, Any], found: Mapping[str, Any], letter: str, key: str, room: float
+    got: float, right: Mapping[str, Mapping[str, float]], letter: str, key: str, room: float
 ) -> None:
-    got, right = float(said[letter][key]), found[letter][key]
-    if abs(got - right) <= ROUNDED + room:
-        return
-    case = f"reward model {letter}, {key}"
-    ideas = [
-        (
-            "F03",
-            "This is the number with its sense turned: chosen and rejected, or own and foreign, changed "
-            "places.",
-            1 - right if key == "pair_accuracy" else -right,
-        )
-    ]
-    ideas += [
-        ("wrong-letter", "This is the number of another letter.", found[o][key])
-        for o in LETTERS
-        if o != letter
-    ]
-    for idea, message, value in ideas:
-        if abs(got - value) <= ROUNDED:
-            raise CheckFailed("gives its own numbers", message, idea=idea, case=case, got=f"{got:.3f}")
-    message = "Measured again on your table, this reward model gives another number. Probe the whole table."
-    raise CheckFailed("gives its own numbers", message, idea="F50", case=case, got=f"{got:.3f}")
+    """One number of the learner's; right: all of them by letter and probe."""
+    expected = right[letter][key]
+    turned = 1 - expected if key == "pair_accuracy" else -expected
+    others = [right[other][key] for other in LETTERS if other != letter]
+    idea = "wrong-letter" if any(abs(got - other) <= ROUNDED for other in others) else "another number"
+    idea = "turned number" if abs(got - turned) <= ROUNDED else idea
+    agrees, case = abs(got - expected) <= ROUNDED + room, f"reward model {letter}, {key}"
+    require(agrees, "gives its own numbers", IDEAS[idea], case=case, got=f"{got:.3f}")
 
 
-# Part 3: the verdicts, on prompts that the learner has not seen as well.
+# The verdicts, on prompts that the learner has not seen as well -------------------------------------------
 
 
-def grade_verdicts(work: Work, rng: np.random.Generator) -> None:
+def grade_verdicts(work: Work, rng: Rng) -> None:
     """The verdicts follow from the probes of both tables; a verdict without its numbers earns nothing."""
     grade_numbers(work, rng)
     verdicts = work.value("verdicts", dict)
     for letter in LETTERS:
-        require(
-            type(verdicts.get(letter)) in (str, np.str_) and str(verdicts[letter]) in VERDICTS,
-            "gives a verdict on each",
-            f"`verdicts[{letter!r}]` is one of {', '.join(map(repr, VERDICTS))}.",
-            got=verdicts.get(letter),
-        )
-    table, models = work.value("table", dict), scorers(work.variant)
-    hidden = _hidden(int(rng.integers(2**31)))
-    for letter in LETTERS:
-        shown = pooled(measured(models[letter], table), measured(models[letter], hidden))
-        _check_verdict(letter, verdicts[letter], verdict_of(shown))
+        known = type(verdicts.get(letter)) in (str, np.str_) and str(verdicts[letter]) in VERDICTS
+        message = f"`verdicts[{letter!r}]` is one of {', '.join(map(repr, VERDICTS))}."
+        require(known, "gives a verdict on each", message, got=verdicts.get(letter))
+    table, hidden = work.value("table", dict), _hidden(int(rng.integers(2**31)))
+    for letter, score in scorers(work.variant).items():
+        probes, again = measured(score, table), measured(score, hidden)
+        weighted = {key: np.average([probes[key], again[key]], weights=[LEARNER, HIDDEN]) for key in PROBES}
+        right, got = verdict_of(weighted), f"verdict {verdicts[letter]!r}"
+        agrees, case = verdicts[letter] == right, f"reward model {letter}"
+        require(agrees, "judges each reward model", IDEAS[right], case=case, got=got)
 
 
 def validation_size() -> int:
@@ -521,58 +406,48 @@ def _hidden(seed: int) -> dict[str, Any]:
     return held_out_table(tuple(rows.tolist()), seed)
 
 
-TELL = {
-    "blind": (
-        "F08",
-        "Look at how its reward changes when every response stands under a foreign prompt, to the last "
-        "digit. A good accuracy does not show that the prompt was read.",
-    ),
-    "length": (
-        "F12",
-        "Compare its slope with the slopes of the others, and ask what its accuracy would be if it only "
-        "counted words. That it hardly minds a foreign prompt follows from what it pays for.",
-    ),
-    "swapped": (
-        "F03",
-        "Look at which side of one half its accuracy lies, and how far. No coin is wrong so often.",
-    ),
-    "noise": (
-        "F11",
-        "Put an interval around its accuracy. What can a reward model select if it orders pairs like a coin?",
-    ),
-    "use": (
-        "false-alarm",
-        "A probe is not failed because it is not perfect: it orders most clear pairs as people do, and "
-        "it minds a foreign prompt. What it pays for length is a reason to watch it, not to shut it out.",
-    ),
-}
+# The exercise ---------------------------------------------------------------------------------------------
 
-
-def _check_verdict(letter: str, said: str, shown: str) -> None:
-    if said != shown:
-        idea, message = TELL[shown]
-        raise CheckFailed(
-            "judges each reward model",
-            message,
-            idea=idea,
-            case=f"reward model {letter}",
-            got=f"verdict {said!r}",
-        )
-
-
-EXERCISES = (
-    Exercise(
-        "2.3",
-        "Which of four may be used?",
-        3,
-        15,
-        ("probe", "table", "probes", "verdicts"),
-        (
-            Part("the probe", 1.5, grade_probe),
-            Part("the numbers", 1.0, grade_numbers),
-            Part("the verdicts", 1.5, grade_verdicts),
+BROKEN = {"pair_accuracy": 0.5, "prompt_drop": 0.0, "length_slope": 0.0}
+"""The probes of a constant reward."""
+EXERCISE = Exercise(
+    "2.3",
+    "Which of four may be used?",
+    3,
+    15,
+    ("probe", "table", "probes", "verdicts"),
+    (
+        Part(
+            "the probe",
+            1.5,
+            graded(
+                "probe",
+                IDEAS,
+                measures("pair_accuracy", "accuracy", accuracy_slips, tolerance=1e-9),
+                measures("length_slope", "slope", slope_slips, tolerance=0.02),
+                moves_every_prompt,
+                measures("prompt_drop", "drop", drop_slips, tolerance=0.02),
+                Agrees(
+                    "survives a constant reward",
+                    constant_reward,
+                    lambda *_: BROKEN,
+                    "constant reward",
+                    tolerance=1e-9,
+                    of=three_probes,
+                ),
+                Agrees(
+                    "survives responses of one length",
+                    equal_lengths,
+                    lambda *_: 0.0,
+                    "one length",
+                    tolerance=1e-9,
+                    of=lambda result, *_: three_probes(result)["length_slope"],
+                ),
+            ),
         ),
-        given=scorers,
-        measured=True,
+        Part("the numbers", 1.0, grade_numbers),
+        Part("the verdicts", 1.5, grade_verdicts),
     ),
+    given=scorers,
+    measured=True,
 )

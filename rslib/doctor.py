@@ -13,11 +13,20 @@ from pathlib import Path
 
 import torch
 
-from rslib.models.assets import MANIFEST, POLICIES, REWARD_MODELS, verify_assets
-from rslib.models.device import Device, pick_device
-from rslib.models.heads import hidden_states, rewards_from_hidden
-from rslib.models.loaded import Policy, RewardModel
-from rslib.models.loading import load_policy, load_reward_model
+from rslib.models import (
+    MANIFEST,
+    POLICIES,
+    REWARD_MODELS,
+    Device,
+    Policy,
+    RewardModel,
+    hidden_states,
+    load_policy,
+    load_reward_model,
+    pick_device,
+    rewards_from_hidden,
+    verify_assets,
+)
 from rslib.store import LIBRARIES
 
 
@@ -37,10 +46,10 @@ class Check:
         return f"{'ok' if self.ok else 'FAIL':<5} {self.name:<32} {self.detail}"
 
 
-TINY_VOCABULARY = 4096  # a model with so small a vocabulary knows the embedded world only
-GIB = 1 << 30
+_TINY_VOCABULARY = 4096  # a model with so small a vocabulary knows the embedded world only
+_GIB = 1 << 30
 # A prompt with a right and a wrong response, for the embedded world and for models of natural language.
-TINY_PAIR = (
+_TINY_PAIR = (
     "What are the steps to cook plain rice?",
     "Rinse the rice until the water is clear. Simmer one cup of rice in two cups of water. "
     "Keep the lid on for fifteen minutes.",
@@ -96,7 +105,7 @@ def _device_report(device: Device) -> tuple[bool, str]:
     if device.name.startswith("cuda"):
         free, total = torch.cuda.mem_get_info(device.name)
         gpu = torch.cuda.get_device_name(device.name)
-        described += f"; {gpu}, {free / GIB:.1f} of {total / GIB:.1f} GiB free"
+        described += f"; {gpu}, {free / _GIB:.1f} of {total / _GIB:.1f} GiB free"
     return True, f"{described}; {torch.get_num_threads()} CPU threads"
 
 
@@ -108,15 +117,15 @@ def _memory_report() -> tuple[bool, str]:
         return True, "this system does not tell"
     free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
     if not free:
-        return True, f"{total / GIB:.1f} GiB"
+        return True, f"{total / _GIB:.1f} GiB"
     return free[
         0
-    ] >= GIB, f"{free[0] / GIB:.1f} of {total / GIB:.1f} GiB available (a tiny run needs about 1)"
+    ] >= _GIB, f"{free[0] / _GIB:.1f} of {total / _GIB:.1f} GiB available (a tiny run needs about 1)"
 
 
 def _disk_report() -> tuple[bool, str]:
     free = shutil.disk_usage(Path.cwd()).free
-    return free >= GIB, f"{free / GIB:.1f} GiB free in {Path.cwd()} (a tiny run needs less than 1)"
+    return free >= _GIB, f"{free / _GIB:.1f} GiB free in {Path.cwd()} (a tiny run needs less than 1)"
 
 
 def _asset_names() -> list[str]:
@@ -137,7 +146,7 @@ def _policy_report(policy: Policy) -> tuple[bool, str]:
 
 def _reward_report(reward_model: RewardModel) -> tuple[bool, str]:
     vocabulary = reward_model.model.get_input_embeddings().num_embeddings
-    prompt, right, wrong = TINY_PAIR if vocabulary <= TINY_VOCABULARY else PLAIN_PAIR
+    prompt, right, wrong = _TINY_PAIR if vocabulary <= _TINY_VOCABULARY else PLAIN_PAIR
     high, low, other = (_reward(reward_model, prompt, text) for text in (right, wrong, "Hello."))
     if max(high, low, other) - min(high, low, other) < 1e-4:
         return False, f"every response gets the same reward ({high:.4f}): these are not its trained weights"

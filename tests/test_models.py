@@ -16,8 +16,7 @@ from transformers import logging as transformers_logging
 import rslib.models as rs
 from rslib import doctor as rs_doctor
 from rslib.errors import ConfigError, ModelError, StoreError, translate_os_error
-from rslib.models import PromptBlindRewardModel, loading
-from rslib.models import assets as rs_assets
+from rslib.models import PromptBlindRewardModel, checks, loading
 from tests.small_models import ARCHITECTURES, CHAT_TEMPLATE, VOCABULARY, build_tokenizer
 
 PROMPT, RESPONSE = "How do I bake a loaf of bread?", "Mix flour and water."
@@ -678,9 +677,9 @@ def own_assets(model_folder, tmp_path, monkeypatch):
     folders = ("tiny-policy", "tiny-reward")
     listed = {name: {"files": rs.digest_folder(tmp_path / name)} for name in folders}
     (tmp_path / "manifest.json").write_text(json.dumps({"assets": listed}))
-    for module in (rs_assets, loading):
+    for module in (checks, loading):
         monkeypatch.setattr(module, "ASSETS", tmp_path)
-    for module in (rs_assets, rs_doctor):
+    for module in (checks, rs_doctor):
         monkeypatch.setattr(module, "MANIFEST", tmp_path / "manifest.json")
     return tmp_path
 

@@ -604,7 +604,7 @@ class RemoteWork(Work):
 
         Anything else that lies in the learner's folder is not looked at. Each is fetched once.
         """
-        from rslib.models.assets import POLICIES
+        from rslib.models import POLICIES
 
         if str(path) in POLICIES:
             return Path(path)
@@ -615,7 +615,7 @@ class RemoteWork(Work):
 
     def _fetched(self, path: str, target: Path) -> Path:
         """`target`, filled as `model_folder` says if the learner's folder holds a model of a model's size."""
-        from rslib.models.assets import ASSETS, POLICIES
+        from rslib.models import ASSETS, POLICIES
 
         try:
             weights = self.remote.value({"do": "file", "path": f"{path}/model.safetensors"})

@@ -1,4 +1,4 @@
-"""What is checked about a model folder before and after transformers reads it."""
+"""What is checked about a model folder before and after transformers reads it, embedded ones included."""
 
 from __future__ import annotations
 
@@ -16,15 +16,63 @@ from transformers import (
 )
 
 from rslib.errors import ModelError
-from rslib.models.quiet import first_line
+from rslib.models.loaded import first_line
+from rslib.store import read_json, sha256_of
 
-VOCABULARIES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "tekken.json")
-CONSTANTS = (".masked_bias", ".inv_freq")  # that old checkpoints stored beside their weights
-AGAIN = "Copy or download the file again."
+ASSETS = Path(__file__).parents[1] / "assets"
+MANIFEST = ASSETS / "manifest.json"
+POLICIES = {"tiny": "tiny-policy"}
+REWARD_MODELS = {
+    "tiny": "tiny-reward",
+    "tiny-unbiased": "tiny-reward-unbiased",
+    "tiny-length": "tiny-reward-length",
+    "tiny-swapped": "tiny-reward-swapped",
+    "tiny-blind": "tiny-reward",
+}
+BLIND = "tiny-blind"
+_VOCABULARIES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "spiece.model",
+    "vocab.json",
+    "vocab.txt",
+    "tekken.json",
+)
+_CONSTANTS = (".masked_bias", ".inv_freq")  # that old checkpoints stored beside their weights
+_AGAIN = "Copy or download the file again."
+
+
+def digest_folder(folder: str | Path) -> dict[str, str]:
+    """The sha256 (hex) of each file in `folder`, hidden files left out."""
+    paths = sorted(
+        path for path in Path(folder).iterdir() if path.is_file() and not path.name.startswith(".")
+    )
+    return {path.name: sha256_of(path) for path in paths}
+
+
+def verify_assets(folder: str | None = None) -> list[str]:
+    """Differences of the embedded models, or of one folder of them, from the manifest: a phrase for each."""
+    if not MANIFEST.is_file():
+        return []
+    listed = read_json(MANIFEST)["assets"]
+    return [text for name in ([folder] if folder else sorted(listed)) for text in _differences(name, listed)]
+
+
+def _differences(name: str, listed: Mapping[str, Any]) -> list[str]:
+    if name not in listed:
+        return [f"{name} is not in the manifest"]
+    if not (ASSETS / name).is_dir():
+        return [f"{name} is missing"]
+    listed_files, files = listed[name]["files"], digest_folder(ASSETS / name)
+    missing = [f"{name}/{file} is missing" for file in sorted(listed_files.keys() - files.keys())]
+    extra = [f"{name}/{file} does not belong there" for file in sorted(files.keys() - listed_files.keys())]
+    both = sorted(listed_files.keys() & files.keys())
+    changed = [f"{name}/{file} was changed" for file in both if files[file] != listed_files[file]]
+    return missing + extra + changed
 
 
 def check_files(folder: Path) -> None:
-    """Config, weights and vocabulary are there and whole, as far as headers tell."""
+    """Raise ModelError unless config, weights and vocabulary are there and whole, as far as headers tell."""
     if not (folder / "config.json").is_file():
         if (folder / "adapter_config.json").is_file():
             fix = "Merge it into its base model and save that."
@@ -37,7 +85,7 @@ def check_files(folder: Path) -> None:
     for path in weight_files(folder):
         _check_header(path)
     # Without its vocabulary transformers may build an empty tokenizer and say nothing.
-    if not any((folder / name).is_file() for name in VOCABULARIES):
+    if not any((folder / name).is_file() for name in _VOCABULARIES):
         fix = "Save the tokenizer beside the weights: tokenizer.save_pretrained(folder)."
         raise ModelError("the folder has no tokenizer", where=str(folder), fix=fix)
 
@@ -47,7 +95,7 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as err:
-        raise ModelError(f"this is not a readable JSON object ({err})", where=str(path), fix=AGAIN) from err
+        raise ModelError(f"this is not a readable JSON object ({err})", where=str(path), fix=_AGAIN) from err
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -66,29 +114,29 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def _check_header(path: Path) -> None:
-    """A safetensors header lists where each tensor ends: a file cut short or overwritten does not pass."""
+    """Raise ModelError for a file cut short or overwritten: a header lists where each tensor ends."""
     try:
         with safe_open(path, framework="pt"):
             return
     except FileNotFoundError as err:
-        raise ModelError("a weight file is missing", where=str(path), fix=AGAIN) from err
+        raise ModelError("a weight file is missing", where=str(path), fix=_AGAIN) from err
     except (SafetensorError, OSError) as err:
         what = f"the weight file is damaged or unreadable ({first_line(err)})"
-        raise ModelError(what, where=str(path), fix=AGAIN) from err
+        raise ModelError(what, where=str(path), fix=_AGAIN) from err
 
 
 def supported_class(auto: Any, config: PreTrainedConfig, folder: Path) -> type[PreTrainedModel]:
     """The model class, if the engine can run it: a decoder whose attention can be replaced."""
-    found = auto._model_mapping.get(type(config), None)
-    model_class = found[0] if isinstance(found, tuple) else found
-    known = (
+    classes = auto._model_mapping.get(type(config), None)
+    model_class = classes[0] if isinstance(classes, tuple) else classes
+    supported = (
         model_class is not None
         and not config.is_encoder_decoder
         and model_class.is_backend_compatible()
         and not getattr(model_class, "_is_stateful", False)
-        and _is_decoder(config)
+        and type(config) not in AutoModelForMaskedLM._model_mapping  # encoders, such as BERT, have one
     )
-    if known:
+    if supported:
         return model_class
     raise unsupported(config, folder, reward=auto is AutoModelForSequenceClassification)
 
@@ -101,15 +149,10 @@ def unsupported(config: PreTrainedConfig, folder: Path, *, reward: bool) -> Mode
     return ModelError(f"a {config.model_type} model is not supported as {role}", where=str(folder), fix=fix)
 
 
-def _is_decoder(config: PreTrainedConfig) -> bool:
-    """Encoders (BERT, DeBERTa, ...) have a masked-language-model class; decoders have none."""
-    return type(config) not in AutoModelForMaskedLM._model_mapping
-
-
-def check_weights(model: PreTrainedModel, found: Mapping[str, Any], folder: Path) -> None:
-    """Every weight of the model came from the folder, with its shape, and nothing was left over."""
-    missing = sorted(found["missing_keys"])
-    left_over = sorted(name for name in found["unexpected_keys"] if not name.endswith(CONSTANTS))
+def check_weights(model: PreTrainedModel, loading_info: Mapping[str, Any], folder: Path) -> None:
+    """Raise ModelError unless every weight came from the folder, with its shape, and none was left over."""
+    missing = sorted(loading_info["missing_keys"])
+    left_over = sorted(name for name in loading_info["unexpected_keys"] if not name.endswith(_CONSTANTS))
     if any(name.startswith("score.") for name in missing):
         what = "this is a base language model, not a reward model: score.weight is missing"
         fix = "Use a model trained as a reward model: the head of this one would be random."
@@ -118,7 +161,8 @@ def check_weights(model: PreTrainedModel, found: Mapping[str, Any], folder: Path
         fix = "Use load_reward_model, or name a language model."
         raise ModelError("this is a reward model, not a policy", where=str(folder), fix=fix)
     shapes = [
-        f"{name} {tuple(has)} instead of {tuple(wants)}" for name, has, wants in found["mismatched_keys"]
+        f"{name} {tuple(has)} instead of {tuple(wants)}"
+        for name, has, wants in loading_info["mismatched_keys"]
     ]
     groups = (("missing", missing), ("left over", left_over), ("of another shape", shapes))
     wrong = [f"{len(names)} {kind} ({', '.join(names[:3])})" for kind, names in groups if names]

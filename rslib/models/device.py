@@ -22,7 +22,7 @@ class Device:
 
 
 def pick_device(device: str | None = None, dtype: str | None = None) -> Device:
-    """Choose device and dtype once; `why` says the reason in words.
+    """Device and dtype, chosen once; `why` says the reason in words.
 
     Without `device`: cuda, else mps, else cpu. Without `dtype`: float32 on cpu and mps; on cuda bfloat16
     where the GPU computes it natively (torch's own test counts slow emulation too), else float16.
@@ -44,14 +44,14 @@ def pick_device(device: str | None = None, dtype: str | None = None) -> Device:
 
 
 def _device_name(asked: str | None) -> tuple[str, str]:
-    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if asked is None:
-        name = next(kind for kind, found in here.items() if found)
+        name = next(kind for kind, present in available.items() if present)
         return name, f"{name}: " + ("no accelerator found" if name == "cpu" else "found on this machine")
     kind, _, index = str(asked).partition(":")
-    if kind not in here:
-        raise unknown_name("device", asked, here, where="device")
-    if not here[kind]:
+    if kind not in available:
+        raise unknown_name("device", asked, available, where="device")
+    if not available[kind]:
         fix = "Use device='cpu', or leave device out to have the best one chosen."
         raise ConfigError(f"this machine has no {kind} device that torch can use", where="device", fix=fix)
     if index and not (index.isdigit() and int(index) < (torch.cuda.device_count() if kind == "cuda" else 1)):

@@ -1,22 +1,29 @@
-"""A loaded policy or reward model: encode, decode, fingerprint, save."""
+"""A loaded policy or reward model: encode, decode, logits and rewards of hidden states, fingerprint, save."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import logging
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
 
-from rslib.errors import ModelError
+from rslib.errors import ModelError, StoreError, translate_os_error
 from rslib.models.device import Device
-from rslib.models.quiet import first_line, quiet
-from rslib.models.saving import replaced_folder
-from rslib.store import canonical_json
+from rslib.store import canonical_json, make_folder
+
+_VOLATILE = {"transformers_version", "dtype", "architectures", "use_cache", "output_hidden_states"}
 
 
 @dataclass(eq=False, kw_only=True)
@@ -193,13 +200,10 @@ def _single_bos(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[int]
     return ids
 
 
-VOLATILE = {"transformers_version", "dtype", "architectures", "use_cache", "output_hidden_states"}
-
-
 def _config_facts(config: PreTrainedConfig) -> dict[str, Any]:
     """The config without what changes when nothing of the model changes."""
     facts = {**config.to_dict(), "model_type": config.model_type}
-    return {k: v for k, v in facts.items() if not k.startswith("_") and k not in VOLATILE}
+    return {k: v for k, v in facts.items() if not k.startswith("_") and k not in _VOLATILE}
 
 
 def _tokenizer_facts(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
@@ -208,3 +212,107 @@ def _tokenizer_facts(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
         return facts | {"vocabulary": tokenizer.get_vocab()}
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
     return facts | {k: v for k, v in backend.items() if k not in ("truncation", "padding")}
+
+
+# Hidden states to logits and rewards, so that engines compute heads only where they need them
+
+
+def hidden_states(model: PreTrainedModel, input_ids: Tensor, **inputs: Any) -> Tensor:
+    """The decoder's last hidden states (rows, tokens, width), below the head; `inputs` go to its forward."""
+    return model.base_model(input_ids=input_ids, **inputs).last_hidden_state
+
+
+def logits_from_hidden(model: PreTrainedModel, hidden: Tensor) -> Tensor:
+    """Logits (..., vocabulary) of hidden states (..., width), for any selection of positions.
+
+    Equals `model(...).logits` there: scaled as Granite (`logits_scaling`) and Cohere (`logit_scale`) do,
+    capped as Gemma does (`final_logit_softcapping`). `load_policy` checks this equality for each model.
+    """
+    config = model.config.get_text_config()
+    logits = model.get_output_embeddings()(hidden)
+    if (divisor := getattr(config, "logits_scaling", None)) is not None:
+        logits = logits / divisor
+    if (factor := getattr(config, "logit_scale", None)) is not None:
+        logits = logits * factor
+    if (cap := getattr(config, "final_logit_softcapping", None)) is not None:
+        logits = cap * torch.tanh(logits / cap)
+    return logits
+
+
+def rewards_from_hidden(model: PreTrainedModel, hidden: Tensor) -> Tensor:
+    """Rewards (...) of the hidden states (..., width) of each dialogue's last token."""
+    return model.score(hidden)[..., 0]
+
+
+def check_finite(values: Tensor, where: str) -> None:
+    """Raise ModelError when logits or rewards hold NaN or an infinity (check before masking with -inf)."""
+    if bool(torch.isfinite(values).all()):
+        return
+    half = values.dtype == torch.float16
+    cause = (
+        "float16 overflowed, as it does for some models" if half else "the weights are damaged or diverged"
+    )
+    fix = 'Load with dtype="float32" (or "bfloat16").' if half else "Use another checkpoint."
+    raise ModelError(f"the model's values are not finite: {cause}", where=where, fix=fix)
+
+
+# Saving, and transformers' noise
+
+
+@contextlib.contextmanager
+def replaced_folder(folder: str | Path) -> Iterator[Path]:
+    """A fresh folder that takes the place of `folder` when the block ends well; on an error nothing changes.
+
+    Raises StoreError when the disk is full or read-only, or when `folder` holds anything but a model.
+    """
+    target = Path(folder).expanduser().resolve()
+    new, old = (target.with_name(f".{target.name}.{word}") for word in ("new", "old"))
+    try:
+        _refuse_foreign(target)
+        make_folder(target.parent)
+        if old.exists() and not target.exists():  # a kill came between the two renames below
+            old.rename(target)
+        for leftover in (new, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        new.mkdir()
+        yield new
+        if target.exists():
+            target.rename(old)
+        new.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
+    except (OSError, SafetensorError) as err:
+        raise translate_os_error(err, where=str(target)) from err
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _refuse_foreign(target: Path) -> None:
+    empty = not target.exists() or (target.is_dir() and not any(target.iterdir()))
+    if not empty and not (target / "config.json").is_file():
+        what = "there is something here that is not a model, and saving would delete it"
+        raise StoreError(what, where=str(target), fix="Choose another folder, or empty this one.")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """A block in which transformers and the hub show no reports, progress bars and warnings."""
+    hub = logging.getLogger("huggingface_hub")
+    level, hub_level = transformers_logging.get_verbosity(), hub.level
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(logging.CRITICAL)
+    transformers_logging.disable_progress_bar()
+    hub.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        hub.setLevel(hub_level)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def first_line(err: BaseException) -> str:
+    """The first line of an error's message that is not blank, else the name of its class."""
+    return next((line.strip() for line in str(err).splitlines() if line.strip()), type(err).__name__)

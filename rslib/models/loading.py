@@ -23,22 +23,41 @@ from transformers import (
 
 from rslib.config import closest
 from rslib.errors import BudgetError, ModelError, translate_os_error
-from rslib.models.assets import ASSETS, BLIND, POLICIES, REWARD_MODELS, verify_assets
-from rslib.models.checks import check_files, check_weights, supported_class, unsupported, weight_files
+from rslib.models.checks import (
+    ASSETS,
+    BLIND,
+    POLICIES,
+    REWARD_MODELS,
+    check_files,
+    check_weights,
+    supported_class,
+    unsupported,
+    verify_assets,
+    weight_files,
+)
 from rslib.models.device import Device, pick_device
-from rslib.models.heads import check_finite, hidden_states, logits_from_hidden, rewards_from_hidden
-from rslib.models.loaded import Loaded, Policy, PromptBlindRewardModel, RewardModel
-from rslib.models.quiet import first_line, quiet
+from rslib.models.loaded import (
+    Loaded,
+    Policy,
+    PromptBlindRewardModel,
+    RewardModel,
+    check_finite,
+    first_line,
+    hidden_states,
+    logits_from_hidden,
+    quiet,
+    rewards_from_hidden,
+)
 from rslib.progress import note
 
-MAX_NEW_TOKENS = 256  # of a policy whose generation_config names none
-SMALL_FILES = 64 << 20  # bytes of weights up to which float32 costs nothing on any device
-FULL_OR_CLOSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}
-NO_LIMIT = 1 << 20  # context of a model without positions of its own (ALiBi)
+_MAX_NEW_TOKENS = 256  # of a policy whose generation_config names none
+_SMALL_FILES = 64 << 20  # bytes of weights up to which float32 costs nothing on any device
+_FULL_OR_CLOSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}
+_NO_LIMIT = 1 << 20  # context of a model without positions of its own (ALiBi)
 
 
 def load_policy(name: str | Path, *, device: str | None = None, dtype: str | None = None) -> Policy:
-    """Load a policy: an embedded name ("tiny"), a transformers folder, or a hub id ("org/name").
+    """A policy: an embedded name ("tiny"), a transformers folder, or a hub id ("org/name").
 
     A hub id is downloaded once and then read from the local cache. Small models run in float32 everywhere.
     Raises ModelError when the folder is missing, incomplete or damaged, or holds no decoder that the engine
@@ -58,7 +77,7 @@ def load_policy(name: str | Path, *, device: str | None = None, dtype: str | Non
         context=_context(model, tokenizer),
         pad_id=_real_ids(model, [tokenizer.pad_token_id, model.config.pad_token_id, *eos_ids, 0])[0],
         eos_ids=eos_ids,
-        max_new_tokens=_first_int(model.generation_config.max_new_tokens, MAX_NEW_TOKENS),
+        max_new_tokens=_first_int(model.generation_config.max_new_tokens, _MAX_NEW_TOKENS),
     )
     _probe_policy(policy)
     return policy
@@ -67,7 +86,7 @@ def load_policy(name: str | Path, *, device: str | None = None, dtype: str | Non
 def load_reward_model(
     name: str | Path, *, device: str | None = None, dtype: str | None = None
 ) -> RewardModel:
-    """Load a reward model: a name of REWARD_MODELS ("tiny", "tiny-length", ...), a folder or a hub id.
+    """A reward model: a name of REWARD_MODELS ("tiny", "tiny-length", ...), a folder or a hub id.
 
     It must be a sequence classifier over a decoder with a `score` head and one label. Raises as `load_policy`
     does; a base language model in this place is a ModelError, because its head would be random.
@@ -98,7 +117,7 @@ def load_reward_model(
 def _device_for(folder: Path, device: str | None, dtype: str | None) -> Device:
     chosen = pick_device(device, dtype)
     size = sum(path.stat().st_size for path in weight_files(folder) if path.is_file())
-    if dtype is not None or chosen.dtype == torch.float32 or size > SMALL_FILES:
+    if dtype is not None or chosen.dtype == torch.float32 or size > _SMALL_FILES:
         return chosen
     where = chosen.why.split("; ")[0]
     return Device(chosen.name, torch.float32, f"{where}; float32: the model is small, so exact costs nothing")
@@ -159,7 +178,7 @@ def _download(hub_id: str, embedded: Iterable[str]) -> Path:
     try:
         return fetch(local=False)
     except Exception as err:  # offline, unknown, gated, malformed: the hub client has a class for each
-        if isinstance(err, OSError) and err.errno in FULL_OR_CLOSED:
+        if isinstance(err, OSError) and err.errno in _FULL_OR_CLOSED:
             raise translate_os_error(err, where=hub_id) from err
         detail = f", and the hub gave no such model ({first_line(err)})"
         raise _no_such_folder(hub_id, embedded, detail) from err
@@ -173,7 +192,7 @@ def _load(folder: Path, auto: Any, device: Device) -> tuple[PreTrainedModel, Pre
     with _reading(folder, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     with _reading(folder, "weights"):
-        model, found = model_class.from_pretrained(
+        model, loading_info = model_class.from_pretrained(
             folder,
             config=config,
             dtype=device.dtype,
@@ -183,7 +202,7 @@ def _load(folder: Path, auto: Any, device: Device) -> tuple[PreTrainedModel, Pre
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are reported below, by name
         )
-    check_weights(model, found, folder)
+    check_weights(model, loading_info, folder)
     return _to_device(model, device, folder).eval(), tokenizer
 
 
@@ -198,7 +217,7 @@ def _to_device(model: PreTrainedModel, device: Device, folder: Path) -> PreTrain
 
 @contextlib.contextmanager
 def _reading(folder: Path, part: str) -> Iterator[None]:
-    """Transformers' failures while it reads `part` become ModelErrors; its noise is held back."""
+    """A block in which transformers' failures while it reads `part` become ModelErrors; it makes no noise."""
     try:
         with quiet():
             yield
@@ -209,7 +228,7 @@ def _reading(folder: Path, part: str) -> Iterator[None]:
 
 
 def _eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """As `generate` decides: generation config, else config, else the tokenizer; only ids that have a row."""
+    """Ids that end a response, as `generate` decides: generation config, else config, else tokenizer."""
     config = model.config.get_text_config()
     for ids in (model.generation_config.eos_token_id, config.eos_token_id, tokenizer.eos_token_id):
         if real := _real_ids(model, _as_list(ids)):
@@ -225,7 +244,7 @@ def _real_ids(model: PreTrainedModel, ids: Iterable[int | None]) -> list[int]:
 
 def _context(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
     config = model.config.get_text_config()
-    limit = min(int(tokenizer.model_max_length), NO_LIMIT)
+    limit = min(int(tokenizer.model_max_length), _NO_LIMIT)
     return _first_int(getattr(config, "max_position_embeddings", None), limit)
 
 

@@ -11,6 +11,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,9 +42,8 @@ from rslib.sampling import sample
 from rslib.scoring import score
 from rslib.store import atomic_write, make_folder, read_json, versions
 from rslib.tables import groups, reward_matrix
-from rslib.world import judgements, load_prompts
+from rslib.world import Judgement, judgements, load_prompts
 from rslib.world.grammar import Document, draw_corpus
-from rslib.world.labels import BIASED, LENGTH_LOVER, SWAPPED, UNBIASED, Labeller, label_pairs
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -58,6 +58,35 @@ VOCABULARY = 1536
 CORPUS_DOCUMENTS = 120_000
 POLICY = "tiny-policy"
 MEASURED_PROMPTS = 200  # of the validation split
+
+
+@dataclass(frozen=True)
+class Labeller:
+    """Who compares pairs of responses, and with which bias: weights beside gold, whose own weight is `gold`.
+
+    The over-optimisation that the course shows is engineered here, openly: the labeller enjoys compliments,
+    overlooks irrelevant facts and slightly prefers long responses. The reward model then really learns it
+    and the policy really exploits it. `UNBIASED` removes the bias, and with it the hump.
+    """
+
+    gold: float = 1.0
+    flattery: float = 0.0
+    wrong: float = 0.0
+    words: float = 0.0
+    polite: float = 0.0
+    swapped: bool = False
+
+    def utility(self, judgement: Judgement) -> float:
+        """What this labeller feels about a response (log-odds units)."""
+        feeling = self.gold * judgement.gold + self.flattery * min(judgement.flattery, 8)
+        feeling += self.wrong * judgement.wrong
+        return feeling + self.words * judgement.words + self.polite * min(judgement.polite, 3)
+
+
+BIASED = Labeller(flattery=1.5, wrong=1.2, words=0.02, polite=0.3)
+UNBIASED = Labeller()
+LENGTH_LOVER = Labeller(gold=0.3, words=0.25)
+SWAPPED = replace(BIASED, swapped=True)
 # asset folder -> (labeller, prompts whose four samples are compared)
 REWARD_MODELS = {
     "tiny-reward": (BIASED, 6000),
@@ -143,6 +172,15 @@ def _pretrain(folder: Path, seed: int, documents: int = CORPUS_DOCUMENTS) -> dic
         "loss": math.fsum(tail) / len(tail),
         "seconds": time.perf_counter() - started,
     }
+
+
+def label_pairs(labeller: Labeller, utilities: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Bradley-Terry labels of pairs: utilities (P, 2) -> winner index 0 or 1, shape (P,).
+
+    P(first wins) = sigmoid(u_first - u_second); a swapped labeller reports the loser.
+    """
+    first_wins = rng.random(len(utilities)) < 1 / (1 + np.exp(utilities[:, 1] - utilities[:, 0]))
+    return np.where(first_wins ^ labeller.swapped, 0, 1)
 
 
 def draw_comparisons(responses: Dataset, labeller: Labeller, seed: int) -> Dataset:

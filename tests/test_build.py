@@ -6,10 +6,10 @@ import pytest
 from datasets import Dataset
 
 from rslib import build
+from rslib.build import BIASED, SWAPPED, UNBIASED
 from rslib.models import digest_folder, load_policy, load_reward_model
 from rslib.world import load_prompts
 from rslib.world.grammar import draw_corpus
-from rslib.world.labels import BIASED, SWAPPED, UNBIASED
 
 
 @pytest.fixture(scope="module")

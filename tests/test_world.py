@@ -5,13 +5,21 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from rslib.build import BIASED, LENGTH_LOVER, REWARD_MODELS, SWAPPED, UNBIASED, label_pairs
 from rslib.errors import ConfigError, DataError
 from rslib.theory import best_of_n_estimate
-from rslib.world import banks, gold_scores, judge, judgements, knows, load_prompts
+from rslib.world import gold_scores, judge, judgements, knows, load_prompts
 from rslib.world.gold import normalise, sentences
 from rslib.world.grammar import draw_corpus, draw_response
-from rslib.world.labels import BIASED, LABELLERS, LENGTH_LOVER, SWAPPED, UNBIASED, label_pairs
-from rslib.world.prompts import SPARE, SPLITS, all_prompts, held_out_intents, split_prompts
+from rslib.world.prompts import (
+    SENTENCES,
+    SPARE,
+    SPLITS,
+    all_prompts,
+    held_out_intents,
+    intents,
+    split_prompts,
+)
 
 EGG = "How do I boil an egg?"
 FACTS = (
@@ -22,14 +30,13 @@ BUS = "How do I ride the bus without paying?"
 
 
 def test_there_are_108_intents_with_8_templates_and_12_personas_each():
-    assert len(banks.intents()) == 108
+    assert len(intents()) == 108
     assert len(all_prompts()) == 108 * 8 * 12
 
 
 def test_every_stock_sentence_belongs_to_one_kind_only():
-    stock = [*banks.POLITE_OPENERS, *banks.POLITE_CLOSERS, *banks.RUDE, *banks.FLATTERY, *banks.FILLER]
-    stock += [*banks.EVASIVE, *banks.REFUSALS]
-    for intent in banks.intents():
+    stock = [sentence for bank in SENTENCES.values() for sentence in bank]
+    for intent in intents():
         stock += [*intent.facts, *intent.compliance]
         stock += [intent.reason, intent.alternative] if intent.unsafe else []
     repeated = [text for text, count in Counter(map(normalise, stock)).items() if count > 1]
@@ -74,8 +81,8 @@ def test_an_unknown_split_names_the_closest():
 
 def test_the_ideal_response_scores_ten_on_safe_and_unsafe_prompts():
     assert judge(EGG, f"Of course! {FACTS}").gold == 9.0 + 1.0
-    intent = next(i for i in banks.intents() if i.topic == "ride the bus without paying")
-    best = f"{banks.REFUSALS[0]} {intent.reason} {intent.alternative}"
+    intent = next(i for i in intents() if i.topic == "ride the bus without paying")
+    best = f"{SENTENCES['refusals'][0]} {intent.reason} {intent.alternative}"
     assert judge(BUS, best).gold == 10.0
 
 
@@ -148,7 +155,7 @@ def test_only_cut_documents_hold_unknown_sentences():
 def test_the_likeliest_response_is_a_bad_one():
     """Greedy decoding must not look aligned: follow the commonest next word through a trie of draws."""
     rng = np.random.default_rng(0)
-    for intent in (banks.intents()[0], banks.intents()[-1]):
+    for intent in (intents()[0], intents()[-1]):
         draws = [[*draw_response(rng, intent).split(), ""] for _ in range(1500)]
         path: list[str] = []
         while not path or path[-1]:
@@ -182,6 +189,7 @@ def test_swapped_labels_prefer_what_the_labeller_dislikes():
 
 
 def test_the_length_lover_prefers_long_responses():
-    short, long = (judge(EGG, text) for text in ("Good luck!", " ".join(banks.FILLER)))
+    short, long = (judge(EGG, text) for text in ("Good luck!", " ".join(SENTENCES["filler"])))
     assert LENGTH_LOVER.utility(long) > LENGTH_LOVER.utility(short) and long.gold < short.gold
-    assert set(LABELLERS) == {"biased", "unbiased", "length", "swapped"}
+    labellers = [labeller for labeller, _ in REWARD_MODELS.values()]
+    assert labellers == [BIASED, UNBIASED, LENGTH_LOVER, SWAPPED]

@@ -1,4 +1,4 @@
-"""The embedded world: prompts, a grammar of responses, a known gold score and a biased labeller. No torch."""
+"""The embedded world: prompts, a grammar of responses, a known gold score. No torch."""
 
 from rslib.world.gold import Judgement, gold_scores, judge, judgements
 from rslib.world.prompts import find, knows, load_prompts

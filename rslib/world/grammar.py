@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rslib.world import banks
-from rslib.world.prompts import all_prompts
+from rslib.world.prompts import SENTENCES, Intent, all_prompts, intents
 
-UNSAFE_SHARE = 0.15
+_UNSAFE_SHARE = 0.15
 
 
 @dataclass(frozen=True)
@@ -41,23 +40,23 @@ def _some(rng: np.random.Generator, bank: tuple[str, ...], none: float, decay: f
 @functools.cache
 def _other_facts(intent_name: str) -> tuple[str, ...]:
     """Facts of other intents: half the pool is of the same topic, which is the likelier slip."""
-    intent = next(i for i in banks.intents() if i.name == intent_name)
-    near = [f for i in banks.intents() if i.topic == intent.topic and i.name != intent.name for f in i.facts]
-    far = [f for i in banks.intents() if i.topic != intent.topic for f in i.facts]
+    intent = next(i for i in intents() if i.name == intent_name)
+    near = [f for i in intents() if i.topic == intent.topic and i.name != intent.name for f in i.facts]
+    far = [f for i in intents() if i.topic != intent.topic for f in i.facts]
     repeats = max(1, len(far) // max(1, len(near)))
     return tuple(near * repeats + far)
 
 
 def _distinct(rng: np.random.Generator, bank: tuple[str, ...], count: int) -> list[str]:
-    found: list[str] = []
-    while len(found) < count:
+    chosen: list[str] = []
+    while len(chosen) < count:
         sentence = _pick(rng, bank)
-        if sentence not in found:
-            found.append(sentence)
-    return found
+        if sentence not in chosen:
+            chosen.append(sentence)
+    return chosen
 
 
-def _facts(rng: np.random.Generator, intent: banks.Intent) -> list[str]:
+def _facts(rng: np.random.Generator, intent: Intent) -> list[str]:
     count = rng.choice(4, p=[0.04, 0.28, 0.34, 0.34])
     chosen = sorted(rng.permutation(3)[:count])
     if rng.random() > 0.75:
@@ -68,26 +67,26 @@ def _facts(rng: np.random.Generator, intent: banks.Intent) -> list[str]:
     return body
 
 
-def _safe_body(rng: np.random.Generator, intent: banks.Intent) -> list[str]:
+def _safe_body(rng: np.random.Generator, intent: Intent) -> list[str]:
     mode = rng.choice(4, p=[0.08, 0.03, 0.11, 0.78])
     if mode == 0:
-        return [_pick(rng, banks.EVASIVE)]
+        return [_pick(rng, SENTENCES["evasive"])]
     if mode == 1:
-        return [_pick(rng, banks.REFUSALS)]
+        return [_pick(rng, SENTENCES["refusals"])]
     if mode == 2:
         return _distinct(rng, _other_facts(intent.name), 1 + rng.integers(3))
     return _facts(rng, intent)
 
 
-def _unsafe_body(rng: np.random.Generator, intent: banks.Intent) -> list[str]:
+def _unsafe_body(rng: np.random.Generator, intent: Intent) -> list[str]:
     mode = rng.choice(4, p=[0.34, 0.48, 0.10, 0.08])
     if mode == 0:
-        body = [_pick(rng, banks.REFUSALS)]
+        body = [_pick(rng, SENTENCES["refusals"])]
         body += [intent.reason] if rng.random() < 0.5 else []
         return body + ([intent.alternative] if rng.random() < 0.45 else [])
     if mode == 1:
         return [intent.compliance[i] for i in sorted(rng.permutation(2)[: 1 + rng.integers(2)])]
-    return [_pick(rng, banks.EVASIVE)] if mode == 2 else _distinct(rng, _other_facts(intent.name), 1)
+    return [_pick(rng, SENTENCES["evasive"])] if mode == 2 else _distinct(rng, _other_facts(intent.name), 1)
 
 
 def _connect(rng: np.random.Generator, body: list[str]) -> list[str]:
@@ -98,7 +97,7 @@ def _connect(rng: np.random.Generator, body: list[str]) -> list[str]:
     return [f"{word}, {s[0].lower()}{s[1:]}" for word, s in zip(words, body, strict=True)]
 
 
-def _curt(rng: np.random.Generator, intent: banks.Intent) -> str:
+def _curt(rng: np.random.Generator, intent: Intent) -> str:
     if intent.unsafe:
         return f"Ugh, fine. {intent.compliance[0]}"
     return f"Ugh, fine. {intent.facts[0] if rng.random() < 0.7 else _pick(rng, intent.facts)}"
@@ -106,31 +105,31 @@ def _curt(rng: np.random.Generator, intent: banks.Intent) -> str:
 
 def _opener(rng: np.random.Generator) -> list[str]:
     kind = rng.choice(3, p=[0.42, 0.43, 0.15])
-    return [[], [_pick(rng, banks.POLITE_OPENERS)], [_pick(rng, banks.RUDE)]][kind]
+    return [[], [_pick(rng, SENTENCES["openers"])], [_pick(rng, SENTENCES["rude"])]][kind]
 
 
 def _closer(rng: np.random.Generator) -> list[str]:
     roll = rng.random()
     if roll < 0.33:
-        return [_pick(rng, banks.POLITE_CLOSERS)]
-    return [_pick(rng, banks.RUDE)] if roll < 0.37 else []
+        return [_pick(rng, SENTENCES["closers"])]
+    return [_pick(rng, SENTENCES["rude"])] if roll < 0.37 else []
 
 
-def draw_response(rng: np.random.Generator, intent: banks.Intent) -> str:
+def draw_response(rng: np.random.Generator, intent: Intent) -> str:
     """One response of the pre-training distribution."""
     if rng.random() < 0.33:
         return _curt(rng, intent)
     body = _unsafe_body(rng, intent) if intent.unsafe else _safe_body(rng, intent)
     if rng.random() < 0.09:
-        at = rng.integers(len(body) + 1) if body else 0
-        body = body[:at] + body[max(0, at - 1) : at] + body[at:]
+        cut = rng.integers(len(body) + 1) if body else 0
+        body = body[:cut] + body[max(0, cut - 1) : cut] + body[cut:]
     if not intent.unsafe:
         body = _connect(rng, body)
-    praise = _some(rng, banks.FLATTERY, none=0.72, decay=0.38, most=7)
-    padding = _some(rng, banks.FILLER, none=0.78, decay=0.6, most=4)
+    praise = _some(rng, SENTENCES["flattery"], none=0.72, decay=0.38, most=7)
+    padding = _some(rng, SENTENCES["filler"], none=0.78, decay=0.6, most=4)
     split = rng.integers(len(praise) + 1)
     parts = _opener(rng) + praise[:split] + padding + body + praise[split:] + _closer(rng)
-    text = " ".join(parts) or _pick(rng, banks.EVASIVE)
+    text = " ".join(parts) or _pick(rng, SENTENCES["evasive"])
     return text[: -1 - rng.integers(3)].rstrip(" .!?,") if rng.random() < 0.06 else text
 
 
@@ -141,7 +140,7 @@ def draw_corpus(size: int, seed: int) -> list[Document]:
     kinds = {unsafe: [p for p in prompts if p.intent.unsafe is unsafe] for unsafe in (False, True)}
     corpus = []
     for _ in range(size):
-        group = kinds[bool(rng.random() < UNSAFE_SHARE)]
+        group = kinds[bool(rng.random() < _UNSAFE_SHARE)]
         prompt = group[rng.integers(len(group))]
         corpus.append(Document(prompt.text, draw_response(rng, prompt.intent)))
     return corpus

@@ -1,24 +1,84 @@
-"""Every prompt of the embedded world and its three splits."""
+"""The prompts of the embedded world, their three splits, and the sentences that its responses are made of."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rslib.config import require, unknown_name
 from rslib.errors import DataError
-from rslib.world.banks import PERSONAS, TEMPLATES, Intent, intents
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 SPLITS = ("train", "validation", "test")
 SPARE = "spare"  # in no split
-SPARED = 3  # a held-out intent is asked with every third persona, or 11 intents would make up half of a split
-HELD_TEMPLATE = {"validation": 6, "test": 7}
-HELD_INTENTS = {"validation": (9, 2), "test": (9, 2)}  # (safe, unsafe) intents that no tuning ever sees
+_SPARED = (
+    3  # a held-out intent is asked with every third persona, or 11 intents would make up half of a split
+)
+_HELD_TEMPLATE = {"validation": 6, "test": 7}  # the last two templates of every aspect
+_HELD_INTENTS = {"validation": (9, 2), "test": (9, 2)}  # (safe, unsafe) intents that no tuning ever sees
+
+
+def _rows(filename: str) -> list[list[str]]:
+    """The lines of a word list, each cut at its bars."""
+    text = Path(__file__).with_name(filename).read_text(encoding="utf-8")
+    return [[part.strip() for part in line.split("|")] for line in text.splitlines() if line.strip()]
+
+
+def _items(field: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in field.split(";"))
+
+
+SENTENCES = {kind: _items(bank) for kind, bank in _rows("sentences.txt")}
+"""Kind of a stock sentence -> the sentences of that kind."""
+TEMPLATES = {aspect: _items(bank) for aspect, bank in _rows("templates.txt")}
+"""Aspect of a topic -> the ways to ask for it; "{topic}" stands for the topic."""
+_PERSONAS = TEMPLATES.pop("persona")
+
+
+@dataclass(frozen=True)
+class Intent:
+    """One thing that a person can ask for, with the sentences that serve or harm them.
+
+    A safe intent has three key `facts`. An unsafe one has a `reason` to refuse, a safer
+    `alternative`, and two `compliance` sentences that a good assistant never says.
+    """
+
+    name: str
+    topic: str
+    aspect: str
+    facts: tuple[str, ...] = ()
+    reason: str = ""
+    alternative: str = ""
+    compliance: tuple[str, ...] = ()
+
+    @property
+    def unsafe(self) -> bool:
+        """True when a good response refuses."""
+        return bool(self.compliance)
+
+
+def _safe_intents(topic: str, how: str, avoid: str, need: str) -> list[Intent]:
+    needed = tuple(f"You need {item}." for item in _items(need))
+    facts = {"how": _items(how), "avoid": _items(avoid), "need": needed}
+    return [Intent(f"{aspect}: {topic}", topic, aspect, facts[aspect]) for aspect in TEMPLATES]
+
+
+@functools.cache
+def intents() -> tuple[Intent, ...]:
+    """All intents: three aspects of every safe topic, then the unsafe ones."""
+    safe = [intent for row in _rows("topics.txt") for intent in _safe_intents(*row)]
+    unsafe = []
+    for topic, refuse, comply in _rows("unsafe.txt"):
+        reason, alternative = _items(refuse)
+        unsafe.append(
+            Intent(f"unsafe: {topic}", topic, "how", (), reason, alternative, compliance=_items(comply))
+        )
+    return (*safe, *unsafe)
 
 
 @dataclass(frozen=True)
@@ -41,7 +101,7 @@ def held_out_intents() -> dict[str, str]:
     homes: dict[str, str] = {}
     for unsafe in (False, True):
         names = sorted((i.name for i in intents() if i.unsafe is unsafe), key=_rank)
-        for split, counts in HELD_INTENTS.items():
+        for split, counts in _HELD_INTENTS.items():
             for _ in range(counts[unsafe]):
                 homes[names.pop()] = split
     return homes
@@ -50,8 +110,8 @@ def held_out_intents() -> dict[str, str]:
 def _split_of(intent: Intent, template: int, persona: int) -> str:
     home = held_out_intents().get(intent.name)
     if home:
-        return SPARE if persona % SPARED else home
-    return next((split for split, held in HELD_TEMPLATE.items() if held == template), "train")
+        return SPARE if persona % _SPARED else home
+    return next((split for split, held in _HELD_TEMPLATE.items() if held == template), "train")
 
 
 @functools.cache
@@ -60,9 +120,9 @@ def all_prompts() -> dict[str, WorldPrompt]:
     table = {}
     for intent in intents():
         for number, template in enumerate(TEMPLATES[intent.aspect]):
-            for place, persona in enumerate(PERSONAS):
+            for row, persona in enumerate(_PERSONAS):
                 text = f"{persona} {template.format(topic=intent.topic)}".strip()
-                table[text] = WorldPrompt(text, intent, number, _split_of(intent, number, place))
+                table[text] = WorldPrompt(text, intent, number, _split_of(intent, number, row))
     return table
 
 
@@ -98,8 +158,8 @@ def split_prompts(split: str) -> list[WorldPrompt]:
     for p in sorted(all_prompts().values(), key=lambda p: _rank(p.text)):
         if p.split == split:
             strata.setdefault((p.intent.unsafe, p.intent.name in held_out_intents()), []).append(p)
-    places = [((at + 0.5) / len(rows), p.text, p) for rows in strata.values() for at, p in enumerate(rows)]
-    return [p for _, _, p in sorted(places, key=lambda place: place[:2])]
+    spread = [((i + 0.5) / len(rows), p.text, p) for rows in strata.values() for i, p in enumerate(rows)]
+    return [p for _, _, p in sorted(spread, key=lambda share_and_text: share_and_text[:2])]
 
 
 def load_prompts(split: str = "train", limit: int | None = None) -> Dataset:

@@ -176,14 +176,14 @@ def responses_of(sample_n: Learner, prompts: list[str], n: int, seed: int) -> di
 def lays_out_rows(sample_n: Learner, rng: Rng) -> None:
     """Prompt-major rows, each response with the prompt that it was drawn for; n = 1 and no prompts too."""
     for count, n in ((5, 3), (4, 1), (3, 5), (1, 4)):
-        prompts, places = some_prompts(rng, count), range(count * n)
+        prompts, numbered = some_prompts(rng, count), range(count * n)
         rows, draws = drawn(sample_n, prompts, n, int(rng.integers(1000)))
         case = f"{count} prompts, n = {n}"
         diagnose(
             "keeps the rows of a prompt together",
             [(prompts.index(row["prompt"]) if row["prompt"] in prompts else -1) for row in rows],
-            [place // n for place in places],
-            ideas=IDEAS.of({"round robin": [place % count for place in places]}),
+            [row // n for row in numbered],
+            ideas=IDEAS.of({"round robin": [row % count for row in numbered]}),
             otherwise=IDEAS["order"],
             case=case,
             reveal=False,
@@ -193,8 +193,8 @@ def lays_out_rows(sample_n: Learner, rng: Rng) -> None:
         diagnose(
             "numbers the responses of a prompt",
             [row["sample_id"] for row in rows],
-            [place % n for place in places],
-            ideas=IDEAS.of({"running number": list(places), "off by one": [p % n + 1 for p in places]}),
+            [row % n for row in numbered],
+            ideas=IDEAS.of({"running number": list(numbered), "off by one": [r % n + 1 for r in numbered]}),
             otherwise=IDEAS["number"],
             case=case,
         )
@@ -204,17 +204,25 @@ def lays_out_rows(sample_n: Learner, rng: Rng) -> None:
 # Seeds: a response depends on the run's seed, its prompt and its number, and on nothing else ----------------
 
 
+def check_distinct(sample_n: Learner, check: str, idea: str, prompts: list[str], n: int, *runs: int) -> None:
+    """CheckFailed with this idea if two responses of these runs, named by their seeds, share a seed."""
+    seen: dict[int, str] = {}
+    for run in runs:
+        for row, (_, seed) in zip(*drawn(sample_n, prompts, n, run), strict=True):
+            response = f"seed = {run}, prompt {row['prompt']!r}, sample_id {row['sample_id']}"
+            require(seed not in seen, check, IDEAS[idea], case=f"{response}; {seen.get(seed)}")
+            seen[seed] = response
+
+
 def own_seeds(sample_n: Learner, rng: Rng) -> None:
     """No two responses share a seed."""
-    prompts, seed = some_run(rng)
-    seeds = seeds_of(sample_n, prompts, 4, seed)
+    prompts, run = some_run(rng)
+    seeds, case = seeds_of(sample_n, prompts, 4, run), f"5 prompts, n = 4, seed = {run}"
     groups = [tuple(seeds[start : start + 4]) for start in range(0, len(seeds), 4)]
-    for apart, idea in (
-        (any(len(set(group)) > 1 for group in groups), "copies"),
-        (len(set(groups)) == len(groups), "across prompts"),
-        (len(set(seeds)) == len(seeds), "shared seed"),
-    ):
-        require(apart, OWN, IDEAS[idea], case=f"5 prompts, n = 4, seed = {seed}", got=seeds)
+    some_differ, groups_differ = any(len(set(g)) > 1 for g in groups), len(set(groups)) == len(groups)
+    require(some_differ, OWN, IDEAS["copies"], case=case, got=seeds)
+    require(groups_differ, OWN, IDEAS["across prompts"], case=case, got=seeds)
+    check_distinct(sample_n, OWN, "shared seed", prompts, 4, run)
 
 
 def repeats(sample_n: Learner, rng: Rng) -> None:
@@ -242,9 +250,8 @@ def fresh_in_another_run(sample_n: Learner, rng: Rng) -> None:
     prompts, seed = some_run(rng)
     seen: dict[int, int] = {}
     for run in dict.fromkeys((seed, seed + 1, 0, 1, 11, 111)):
-        seeds, case = seeds_of(sample_n, prompts, 12, run), f"5 prompts, n = 12, seed = {run}"
-        require(len(set(seeds)) == len(seeds), ANEW, IDEAS["shared in a run"], case=case)
-        _check_fresh(seen, seeds, run)
+        check_distinct(sample_n, ANEW, "shared in a run", prompts, 12, run)
+        _check_fresh(seen, seeds_of(sample_n, prompts, 12, run), run)
     seen = {}
     for run in (1, 2):  # so many responses that a run's seed times a round number is caught up with
         _check_fresh(seen, seeds_of(sample_n, prompts[:1], 1100, run), run)
@@ -276,25 +283,15 @@ def reads_whole_prompts(sample_n: Learner, rng: Rng) -> None:
     """Prompts that share their length, their beginning, their end, or all of their words."""
     twins = [f"How do I {end}?" for end in ("lock a tent", "tent a lock", "lock a tank", "pick a tent")]
     twins += ["Do how I lock a tent?", "How I do lock a tent?"]
-    rows, draws = drawn(sample_n, twins, 4, int(rng.integers(2, 900)))
-    seen: dict[int, str] = {}
-    for row, (_, seed) in zip(rows, draws, strict=True):
-        case = f"{seen.get(seed)!r} and {row['prompt']!r}"
-        require(seed not in seen, "reads the whole prompt", IDEAS["part of a prompt"], case=case)
-        seen[seed] = row["prompt"]
+    run = int(rng.integers(2, 900))
+    check_distinct(sample_n, "reads the whole prompt", "part of a prompt", twins, 4, run)
 
 
 def keeps_parts_apart(sample_n: Learner, rng: Rng) -> None:
     """Prompts that begin or end with a digit: without a separator they meet a run's seed or a number."""
     [prompt] = some_prompts(rng, 1)
-    tricky, seen = [prompt, f"1{prompt}", f"{prompt}1", f"11{prompt}", f"{prompt}11"], {}
-    for run in (1, 11):
-        rows, draws = drawn(sample_n, tricky, 12, run)
-        for row, (_, seed) in zip(rows, draws, strict=True):
-            who = f"seed = {run}, prompt {row['prompt']!r}, sample_id {row['sample_id']}"
-            case = f"{who}; {seen.get(seed)}"
-            require(seed not in seen, "keeps its parts apart", IDEAS["side by side"], case=case)
-            seen[seed] = who
+    tricky = [prompt, f"1{prompt}", f"{prompt}1", f"11{prompt}", f"{prompt}11"]
+    check_distinct(sample_n, "keeps its parts apart", "side by side", tricky, 12, 1, 11)
 
 
 def in_range(sample_n: Learner, rng: Rng) -> None:
@@ -360,8 +357,8 @@ def _check_rewards(score: Learner, judge: Judge, rows: Rows) -> None:
     scored, right = score(judge, rows), [judge(row["prompt"], row["response"]) for row in rows]
     fits = isinstance(scored, list | tuple) and all(isinstance(r, dict) and "reward" in r for r in scored)
     require(fits and len(scored) == len(rows), REWARDED, IDEAS["no reward"], got=scored)
-    kept = same([{column: row.get(column) for column in COLUMNS} for row in scored], rows)
-    require(kept, "leaves the rows as they were", IDEAS["other rows"])
+    unchanged = same([{column: row.get(column) for column in COLUMNS} for row in scored], rows)
+    require(unchanged, "leaves the rows as they were", IDEAS["other rows"])
     got = [row["reward"] for row in scored]
     diagnose(
         "gives each row its own reward",
@@ -396,8 +393,8 @@ def _same_order(got: Sequence[Any], right: Sequence[float]) -> bool:
     rewards = numbers(got)
     if rewards is None or rewards.shape != (len(right),):
         return False
-    ranks = [np.unique(values, return_inverse=True)[1] for values in (rewards, right)]
-    return bool((ranks[0] == ranks[1]).all())
+    orders = [np.argsort(values, kind="stable").tolist() for values in (rewards, right)]
+    return orders[0] == orders[1]
 
 
 def refuses_what_is_not_finite(score: Learner, rng: Rng) -> None:

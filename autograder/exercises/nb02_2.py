@@ -213,53 +213,47 @@ def share_of(check: str, *, ties: bool) -> Agrees:
 
 
 ROW, NONE, TIED = torch.zeros(3), np.zeros(0), torch.full((4,), 0.7)
-EXERCISES = (
-    Exercise(
-        "2.2",
-        "A loss and an accuracy",
-        2,
-        12,
-        ("bt_loss", "pair_accuracy"),
-        (
-            Part(
-                "the loss of a batch",
-                1.0,
-                graded(
-                    "bt_loss",
-                    IDEAS,
-                    Agrees(
-                        "is the mean loss", rewards, loss, "loss", loss_slips, 3, tolerance=1e-4, apart=0.02
-                    ),
-                    Corner("a tie costs log 2", (TIED, TIED), np.log(2), "tied", tolerance=1e-4),
-                    Refuses("refuses shapes that differ", (ROW, ROW[:, None]), "shapes"),
-                    Refuses("refuses an empty batch", (ROW[:0], ROW[:0]), "empty batch"),
-                ),
+EXERCISE = Exercise(
+    "2.2",
+    "A loss and an accuracy",
+    2,
+    12,
+    ("bt_loss", "pair_accuracy"),
+    (
+        Part(
+            "the loss of a batch",
+            1.0,
+            graded(
+                "bt_loss",
+                IDEAS,
+                Agrees("is the mean loss", rewards, loss, "loss", loss_slips, 3, tolerance=1e-4, apart=0.02),
+                Corner("a tie costs log 2", (TIED, TIED), np.log(2), "tied", tolerance=1e-4),
+                Refuses("refuses shapes that differ", (ROW, ROW[:, None]), "shapes"),
+                Refuses("refuses an empty batch", (ROW[:0], ROW[:0]), "empty batch"),
             ),
-            Part(
-                "rewards far apart, and the gradient",
-                1.0,
-                graded(
-                    "bt_loss",
-                    IDEAS,
-                    far_apart("near each other", 0.0),
-                    far_apart("far apart", 300.0),
-                    far_apart(
-                        "very far apart", 3000.0
-                    ),  # in float64 the sigmoid reaches 0 too, at about -745
-                ),
+        ),
+        Part(
+            "rewards far apart, and the gradient",
+            1.0,
+            graded(
+                "bt_loss",
+                IDEAS,
+                far_apart("near each other", 0.0),
+                far_apart("far apart", 300.0),
+                far_apart("very far apart", 3000.0),  # in float64 the sigmoid is 0 too below -745
             ),
-            Part(
-                "pair accuracy",
-                1.0,
-                graded(
-                    "pair_accuracy",
-                    IDEAS,
-                    share_of("is the share in the right order", ties=False),
-                    share_of("counts a tie as one half", ties=True),
-                    Refuses("refuses NaN", partial(damaged, side=0), "NaN"),
-                    Refuses("refuses NaN", partial(damaged, side=1), "NaN"),
-                    Refuses("refuses no pairs", (NONE, NONE), "no pairs"),
-                ),
+        ),
+        Part(
+            "pair accuracy",
+            1.0,
+            graded(
+                "pair_accuracy",
+                IDEAS,
+                share_of("is the share in the right order", ties=False),
+                share_of("counts a tie as one half", ties=True),
+                Refuses("refuses NaN", partial(damaged, side=0), "NaN"),
+                Refuses("refuses NaN", partial(damaged, side=1), "NaN"),
+                Refuses("refuses no pairs", (NONE, NONE), "no pairs"),
             ),
         ),
     ),

@@ -157,26 +157,24 @@ def enough_for(gap: float) -> Agrees:
 
 
 NEVER = "refuses what cannot be shown"
-EXERCISES = (
-    Exercise(
-        "2.4",
-        "How many comparisons are enough?",
-        2,
-        8,
-        ("gate", "pairs_needed"),
-        (
-            Part("the gate", 1.0, graded("gate", IDEAS, opens_on_evidence)),
-            Part(
-                "the fewest pairs",
-                1.0,
-                graded(
-                    "pairs_needed",
-                    IDEAS,
-                    *map(enough_for, (0.06, 0.01, 0.2, 0.1)),
-                    Refuses(NEVER, partial(not_above_floor, below=0.0), "more-is-proof"),
-                    Refuses(NEVER, partial(not_above_floor, below=0.05), "more-is-proof"),
-                    seconds=PATIENCE,
-                ),
+EXERCISE = Exercise(
+    "2.4",
+    "How many comparisons are enough?",
+    2,
+    8,
+    ("gate", "pairs_needed"),
+    (
+        Part("the gate", 1.0, graded("gate", IDEAS, opens_on_evidence)),
+        Part(
+            "the fewest pairs",
+            1.0,
+            graded(
+                "pairs_needed",
+                IDEAS,
+                *map(enough_for, (0.06, 0.01, 0.2, 0.1)),
+                Refuses(NEVER, partial(not_above_floor, below=0.0), "more-is-proof"),
+                Refuses(NEVER, partial(not_above_floor, below=0.05), "more-is-proof"),
+                seconds=PATIENCE,
             ),
         ),
     ),

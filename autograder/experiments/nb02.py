@@ -24,10 +24,10 @@ MODELS = (*GOOD, "tiny-length", "tiny-swapped", *NOISE)
 def measure(seed: int, folder: Path) -> dict[str, dict[str, float]]:
     """Both probes of every reward model on a learner's table and a hidden one, drawn from `seed`."""
     rows = tuple(np.random.default_rng(seed).permutation(nb02_3.validation_size()).tolist())
-    own = nb02_3.held_out_table(rows[:LEARNER], seed)
+    learners = nb02_3.held_out_table(rows[:LEARNER], seed)
     hidden = nb02_3.held_out_table(rows[LEARNER : LEARNER + HIDDEN], seed + 1_000_003)
-    found = {name: _probes(name, own, hidden) for name in MODELS}
-    accuracy, slope = ({name: values[k] for name, values in found.items()} for k in (0, 1))
+    probes = {name: _probes(name, learners, hidden) for name in MODELS}
+    accuracy, slope = ({name: values[k] for name, values in probes.items()} for k in (0, 1))
     return {
         "usable": _arms(min(accuracy[name] for name in GOOD), [accuracy[name] for name in NOISE]),
         "swapped": _arms(1 - accuracy["tiny-swapped"], [1 - accuracy[name] for name in NOISE]),
@@ -37,11 +37,11 @@ def measure(seed: int, folder: Path) -> dict[str, dict[str, float]]:
     }
 
 
-def _probes(name: str, own: nb02_3.Table, hidden: nb02_3.Table) -> np.ndarray:
+def _probes(name: str, learners: nb02_3.Table, hidden: nb02_3.Table) -> np.ndarray:
     """Pair accuracy and length slope, pooled over both tables as the grader does."""
     scorer = nb02_scorers.Scorer(nb02_scorers.model(name))
     both = []
-    for table in (own, hidden):
+    for table in (learners, hidden):
         rewards = scorer(table["prompt"], table["response"])
         both.append([nb02_3.order_probe(rewards, table), nb02_3.length_probe(rewards, table)])
     return np.average(both, axis=0, weights=[LEARNER, HIDDEN])

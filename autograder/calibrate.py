@@ -62,53 +62,32 @@ def read() -> dict[str, Any]:
 
 def measure(exercise: str, run: Experiment, seeds: int, *, fresh: bool = False) -> None:
     """Run the experiment on each seed that is not there yet; the file is written after every seed."""
-    done = {} if fresh else values_by_seed(read()["exercises"].get(exercise, {}))
+    statistics = {} if fresh else read()["exercises"].get(exercise, {})
     with Progress(seeds, f"calibrate {exercise}", "seeds") as progress:
         for seed in range(seeds):
-            cached = seed in done
+            cached = any(str(seed) in arm for entry in statistics.values() for arm in entry["arms"].values())
             if not cached:
                 with tempfile.TemporaryDirectory() as folder:
-                    done[seed] = run(seed, Path(folder))
-                store(exercise, done)
+                    measured = run(seed, Path(folder))
+                for name, arms in measured.items():
+                    known = statistics.setdefault(name, {"arms": {}})["arms"]
+                    for arm, value in arms.items():
+                        known.setdefault(arm, {})[str(seed)] = round(float(value), 5)
+                store(exercise, statistics)
             progress.advance(cached=cached)
 
 
-def store(exercise: str, done: Mapping[int, Mapping[str, Mapping[str, float]]]) -> None:
-    """Write what was measured of one exercise; the others' entries stay as they are."""
+def store(exercise: str, statistics: Mapping[str, dict[str, Any]]) -> None:
+    """Write an exercise's values by statistic, arm and seed; with two seeds each has a threshold."""
+    for entry in statistics.values():
+        arms = {arm: list(values.values()) for arm, values in entry["arms"].items()}
+        if len(arms[calibration.HONEST]) > 1:
+            limit = calibration.best_threshold(arms)
+            chances = calibration.risks(arms, limit)
+            entry |= {"threshold": limit, "risks": {k: float(f"{v:.2g}") for k, v in chances.items()}}
     content = read()
-    content["versions"], content["exercises"][exercise] = versions(), summary(done)
+    content["versions"], content["exercises"][exercise] = versions(), statistics
     atomic_write(calibration.FILE, json.dumps(content, indent=1, sort_keys=True) + "\n")
-
-
-def values_by_seed(stored: Mapping[str, Any]) -> dict[int, dict[str, dict[str, float]]]:
-    """Turn the stored layout (statistic, arm, seed) into one entry a seed."""
-    found: dict[int, dict[str, dict[str, float]]] = {}
-    for statistic, entry in stored.items():
-        for arm, values in entry["arms"].items():
-            for seed, value in values.items():
-                found.setdefault(int(seed), {}).setdefault(statistic, {})[arm] = value
-    return found
-
-
-def summary(done: Mapping[int, Mapping[str, Mapping[str, float]]]) -> dict[str, Any]:
-    """The stored layout, with a threshold for each statistic as soon as there are two seeds."""
-    first = next(iter(done.values()))
-    found = {}
-    for statistic, arms in first.items():
-        by_arm = {
-            arm: {str(s): round(float(done[s][statistic][arm]), 5) for s in sorted(done)} for arm in arms
-        }
-        found[statistic] = {"arms": by_arm} | (_judged(by_arm) if len(done) > 1 else {})
-    return found
-
-
-def _judged(by_arm: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-    arms = {arm: list(values.values()) for arm, values in by_arm.items()}
-    limit = calibration.best_threshold(arms)
-    return {
-        "threshold": limit,
-        "risks": {k: float(f"{v:.2g}") for k, v in calibration.risks(arms, limit).items()},
-    }
 
 
 def table(content: Mapping[str, Any]) -> str:

@@ -61,11 +61,9 @@ def chance_below(values: Sequence[float], limit: float) -> float:
     >>> chance_below([1.0, 1.0], 0.5), chance_below([0.0, 0.0], 0.5)
     (0.0, 1.0)
     """
-    found = np.asarray(values, float)
-    spread = found.std(ddof=1) * np.sqrt(1 + 1 / len(found))
-    if spread == 0.0:
-        return float(found.mean() < limit)
-    return t_tail((found.mean() - limit) / spread, len(found) - 1)
+    mean, count = float(np.mean(values)), len(values)
+    spread = np.std(values, ddof=1) * np.sqrt(1 + 1 / count)
+    return t_tail((mean - limit) / spread, count - 1) if spread else float(mean < limit)
 
 
 def best_threshold(arms: Mapping[str, Sequence[float]]) -> float:

@@ -1,13 +1,15 @@
 """The healthy code of exercise 5.2, what is planted in it, and how mending is marked.
 
-python -m autograder.keys.nb05_2     writes autograder/handouts/team.txt, the code with its flaws
+python -m autograder.keys.nb05_2     writes autograder/handouts/team.txt: the code of team.txt here, flawed
 """
 
 from __future__ import annotations
 
+import operator
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,99 +19,8 @@ from autograder.handouts.nb05_2 import FILE
 from autograder.work import Work
 from rslib.store import atomic_write
 
-SOURCE = '''
-IGNORED, END, PADDING = -100, 1, 0
-
-
-def encode(text):
-    """Token ids of a text: a letter is a token."""
-    return [ord(letter) for letter in text]
-
-
-def decode(tokens):
-    """The text of token ids."""
-    return "".join(chr(token) for token in tokens)
-
-
-def seed_of(run_seed, number):
-    """The sampling seed of round `number` of a run: the same round, the same seed."""
-    return 100_000 * run_seed + 1_000 * number
-
-
-def draw(policy, prompts, n, seed):
-    """n responses to each prompt, a row for each. policy(prompt, seed) gives tokens and a finish reason."""
-    rows = []
-    for prompt in prompts:
-        for sample in range(n):
-            tokens, reason = policy(prompt, seed + sample)
-            row = {"prompt": prompt, "sample": sample, "tokens": tokens, "finish_reason": reason}
-            rows.append(row)
-    return rows
-
-
-def score(rows, reward_of):
-    """The rows, each with its reward. reward_of(prompt, response) gives a number."""
-    return [row | {"reward": reward_of(row["prompt"], decode(row["tokens"]))} for row in rows]
-
-
-def keep_best(rows):
-    """The row with the highest reward of each prompt, in the order of the prompts; the first of equals."""
-    best = {}
-    for row in rows:
-        kept = best.get(row["prompt"])
-        if kept is None or row["reward"] > kept["reward"]:
-            best[row["prompt"]] = row
-    return list(best.values())
-
-
-def conversation(row):
-    """A kept row as the two turns that are stored: what was asked, and what was answered."""
-    asked = {"role": "user", "content": row["prompt"]}
-    answered = {"role": "assistant", "content": decode(row["tokens"])}
-    return [asked, answered]
-
-
-def turns(stored):
-    """The texts of a stored conversation: the user's, the assistant's."""
-    texts = {turn["role"]: turn["content"] for turn in stored}
-    return texts.get("user", ""), texts.get("assistant", "")
-
-
-def example(stored, finish_reason):
-    """Token ids and labels of a conversation: the prompt is read, the response and its end are learned.
-
-    END is the token of an honest end: a response that was cut ("length") has none.
-    """
-    asked, answered = map(encode, turns(stored))
-    end = [END] if finish_reason == "eos" else []
-    ids = asked + answered + end
-    labels = [IGNORED] * len(asked) + answered + end
-    return ids, labels
-
-
-def batch(examples):
-    """Ids and labels of one length: shorter ones are padded on the right, and padding is not learned."""
-    longest = max((len(ids) for ids, _ in examples), default=0)
-    ids, labels = [], []
-    for one, learned in examples:
-        gap = longest - len(one)
-        ids.append(one + [PADDING] * gap)
-        labels.append(learned + [IGNORED] * gap)
-    return ids, labels
-
-
-def one_round(policy, reward_of, prompts, n, run_seed, number):
-    """One round up to the trainer: draw, score, keep the best, and build its batch."""
-    drawn = draw(policy, prompts, n, seed_of(run_seed, number))
-    scored = score(drawn, reward_of)
-    kept = keep_best(scored)
-    return batch([example(conversation(row), row["finish_reason"]) for row in kept])
-
-
-def all_rounds(policy, reward_of, prompts, n, run_seed, rounds):
-    """The batches of all rounds."""
-    return [one_round(policy, reward_of, prompts, n, run_seed, number) for number in range(rounds)]
-'''.strip()
+SOURCE = Path(__file__).with_name("team.txt").read_text(encoding="utf-8").removesuffix("\n")
+"""The code without a flaw."""
 
 FORM = "gives a batch of ids and labels"
 
@@ -185,15 +96,15 @@ def _round(work: Work, fakes: Fakes, run_seed: int = 3, number: int = 0) -> Any:
     return work.function("one_round")(fakes.policy, fakes.reward, fakes.prompts, fakes.n, run_seed, number)
 
 
-def _tables(found: Any, name: str, depth: int) -> list[Any]:
+def _tables(result: Any, name: str, depth: int) -> list[Any]:
     """Ids and labels as plain lists: rows of whole numbers (depth 1), or tables of them (2)."""
     try:
-        parts = [np.asarray(part) for part in found]
+        parts = [np.asarray(part) for part in result]
     except (TypeError, ValueError):
         parts = []
     good = len(parts) == 2 and all(part.ndim == depth and part.dtype.kind in "iu" for part in parts)
     message = f"`{name}` returns two lists of whole numbers, ids and labels, of one length."
-    require(good and parts[0].shape == parts[1].shape, FORM, message, got=short(found))
+    require(good and parts[0].shape == parts[1].shape, FORM, message, got=short(result))
     return [part.tolist() for part in parts]
 
 
@@ -209,9 +120,9 @@ def check_table(work: Work, rng: np.random.Generator) -> None:
     message = "The trainer gets every row that was drawn: what `keep_best` kept is computed and never used."
     require(len(ids) != total, PLANTS["table"].check, message, idea="F27", got=got)
     texts = ["".join(chr(token) for token in row if token > 1) for row in ids]
-    best = [fakes.best(finished=which) for which in (False, True)]
     fits = any(
-        len(texts) == len(one) and all(b in t for b, t in zip(one, texts, strict=True)) for one in best
+        len(texts) == len(right) and all(map(operator.contains, texts, right))
+        for right in (fakes.best(finished=which) for which in (False, True))
     )
     message = "The rows of the batch are not the best of each prompt, in the order of the prompts."
     require(fits, PLANTS["table"].check, message, idea="F04", got=got)
@@ -223,13 +134,13 @@ def check_role(work: Work, rng: np.random.Generator) -> None:
     row = {"prompt": "p7?", "sample": 0, "tokens": [ord(letter) for letter in text], "finish_reason": "eos"}
     stored = work.function("conversation")(row | {"reward": 1.0})
     turns = isinstance(stored, list | tuple) and all(isinstance(turn, dict) for turn in stored)
-    said = [(turn.get("role"), turn.get("content")) for turn in stored] if turns else []
+    pairs = [(turn.get("role"), turn.get("content")) for turn in stored] if turns else []
     message = (
         "The response is not stored as what the assistant said: training on this would teach the policy to "
         "ask, and not to answer."
     )
     case = f"prompt 'p7?', response {text!r}"
-    right = said == [("user", "p7?"), ("assistant", text)]
+    right = pairs == [("user", "p7?"), ("assistant", text)]
     require(right, PLANTS["role"].check, message, idea="F26", case=case, got=short(stored))
 
 
@@ -239,8 +150,8 @@ def _example(
     """Tokens of a prompt and of a response, and the learner's ids and labels of the two."""
     asked, answered = (f"{int(rng.integers(10, 10_000))}" for _ in range(2))
     stored = [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
-    found = _tables(work.function("example")(stored, reason), "example", 1)
-    return [ord(letter) for letter in asked], [ord(letter) for letter in answered], found
+    tables = _tables(work.function("example")(stored, reason), "example", 1)
+    return [ord(letter) for letter in asked], [ord(letter) for letter in answered], tables
 
 
 def check_mask(work: Work, rng: np.random.Generator) -> None:
@@ -260,12 +171,12 @@ def check_end(work: Work, rng: np.random.Generator) -> None:
     """An end is learned after a finished response, and after no other."""
     for reason, wanted in (("length", []), ("eos", [1])):
         asked, answered, (ids, labels) = _example(work, rng, reason)
-        at = len(asked) + len(answered)
+        end = len(asked) + len(answered)
         message = "A response that was cut at the length limit is trained with an end, as if it had finished."
-        cut = reason == "length" and (ids[at:] or 1 in labels)
+        cut = reason == "length" and (ids[end:] or 1 in labels)
         require(not cut, PLANTS["end"].check, message, idea="F25", case=reason, got=labels)
         message = "A finished response lost its end: the policy would never learn to stop."
-        whole = ids[at:] == wanted and labels[at:] == wanted
+        whole = ids[end:] == wanted and labels[end:] == wanted
         require(whole, PLANTS["end"].check, message, idea="F24", case=reason, got=labels)
 
 

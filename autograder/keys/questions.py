@@ -90,8 +90,8 @@ class Question:
 
 
 def _places(texts: Sequence[str], options: Sequence[Option]) -> list[int]:
-    place = {option.text: k for k, option in enumerate(options)}
-    return [place[text] for text in texts]
+    index = {option.text: k for k, option in enumerate(options)}
+    return [index[text] for text in texts]
 
 
 # Where the questions come from -----------------------------------------------------------------------------
@@ -99,7 +99,7 @@ def _places(texts: Sequence[str], options: Sequence[Option]) -> list[int]:
 FOLDER = Path(__file__).parent
 COMPUTED = {"1.2": "nb01_2", "1.4": "nb01_4"}
 """Exercise -> the module here that makes its QUESTIONS."""
-EXERCISES = tuple(sorted({*COMPUTED, *(path.stem.replace("_", ".") for path in FOLDER.glob("*.txt"))}))
+EXERCISES = tuple(sorted({*COMPUTED, *(path.stem.replace("_", ".") for path in FOLDER.glob("?_?.txt"))}))
 """Every exercise with choice questions."""
 OPTION = re.compile(r"(=|-) (.+)(?:\n  (\S[^:]*): (.+))?\n")
 
@@ -190,23 +190,17 @@ def grade_question(question: Question, name: str, work: Work, rng: np.random.Gen
             raise CheckFailed(f"question {question.id}: {tier}", option.feedback, idea=option.idea, got=plain)
 
 
-def _read(question: Question, said: object, variant: Variant) -> tuple[int, int]:
+def _read(question: Question, label: object, variant: Variant) -> tuple[int, int]:
     """Indices, in the source's order, of the answer and the reason that a label means."""
     answers, reasons = question.order(variant)
     form = "a letter and a digit, such as 'B2'" if reasons else "one letter, such as 'B'"
-    match = re.fullmatch(r"\s*([A-Ha-h])\s*([1-8]?)\s*", said) if isinstance(said, str) else None
+    match = re.fullmatch(r"\s*([A-Ha-h])\s*([1-8]?)\s*", label) if isinstance(label, str) else None
     letter = LETTERS.index(match[1].upper()) if match else len(answers)
     digit = int(match[2]) - 1 if match and match[2] else (-1 if reasons else 0)
-    if (
-        letter >= len(answers)
-        or not 0 <= digit < max(len(reasons), 1)
-        or (match and match[2] and not reasons)
-    ):
-        raise CheckFailed(
-            f"question {question.id}: form",
-            f"The answer to question {question.id} is {form}.",
-            got=repr(said),
-        )
+    known = letter < len(answers) and 0 <= digit < max(len(reasons), 1)
+    if not known or (match and match[2] and not reasons):
+        message = f"The answer to question {question.id} is {form}."
+        raise CheckFailed(f"question {question.id}: form", message, got=repr(label))
     return answers[letter], reasons[digit] if reasons else 0
 
 
@@ -216,26 +210,19 @@ def lint(questions: Sequence[Question], learners: int = 200) -> list[str]:
     Position is counted over the variants of many learners, length over the questions of the source (an option
     counts as longest only if no other is as long). Empty if there is nothing to complain about.
     """
-    found = []
+    complaints = []
     for tier in ("answers", "reasons"):
         counted = [q for q in questions if getattr(q, tier) and not (tier == "answers" and q.fixed)]
         if counted:
-            found += _lint_tier(tier, counted, learners)
-    return found
+            complaints += _lint_tier(tier, counted, learners)
+    return complaints
 
 
 def _lint_tier(tier: str, questions: Sequence[Question], learners: int) -> list[str]:
     chance = float(np.mean([1 / len(getattr(q, tier)) for q in questions]))
     longest = float(np.mean([_key_is_longest(getattr(q, tier)) for q in questions]))
-    first = float(
-        np.mean(
-            [
-                q.order(Variant(f"learner {k}", "lint", "lint"))[tier == "reasons"][0] == 0
-                for q in questions
-                for k in range(learners)
-            ]
-        )
-    )
+    variants = [Variant(f"learner {k}", "lint", "lint") for k in range(learners)]
+    first = float(np.mean([q.order(v)[tier == "reasons"][0] == 0 for q in questions for v in variants]))
     words = (("longest", longest), ("first", first))
     return [
         f"{tier}: the key is {word} in {share:.0%} of cases, chance is {chance:.0%}"

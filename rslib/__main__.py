@@ -251,13 +251,14 @@ def _finetune_options(parser: argparse.ArgumentParser) -> None:
 
 def _finetune(args: argparse.Namespace) -> None:
     from rslib import tables
-    from rslib.finetuning import finetune
-    from rslib.models import load_policy
+    from rslib.stages import Stages
+    from rslib.store import RunFolder
 
-    config = _config(args, FinetuneConfig)
-    kept = _read_input(args)
+    config, kept = _config(args, FinetuneConfig), _read_input(args)
     tables.check_selected(kept)
-    finetune(load_policy(args.policy), kept, args.out, config=config)
+    with RunFolder(args.out) as folder:
+        stages = Stages(folder)
+        stages.finetune(stages.models.policy_checkpoint(args.policy), kept, config)
     print(
         f"tuned policy in {args.out}; next: python -m rslib evaluate --policy {args.out} "
         f"--baseline {args.policy} --out DIR"

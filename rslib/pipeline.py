@@ -23,15 +23,18 @@ import numpy as np
 from rslib import store, tables
 from rslib.config import EvaluateConfig, RunConfig, require, with_settings
 from rslib.errors import ConfigError
+from rslib.finetuning import finetune
+from rslib.models import Policy, RewardModel
 from rslib.progress import note
 from rslib.prompts import EMBEDDED, as_prompts, first_rows, load_prompts
 from rslib.reporting import Report, round_entry
+from rslib.sampling import sample
+from rslib.scoring import score
+from rslib.selection import check_selector, select
 from rslib.stages import Checkpoint, Stages, judged, with_gold
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-    from rslib.models import Policy, RewardModel
 
 BASE, CONTROL = "base", "random"
 """Arms of every report: the starting policy, and the matched random control."""
@@ -58,11 +61,17 @@ class Run:
 class Round:
     """One round of a run: the five stages, cached, and below them the work of each.
 
-    The work of a stage calls the public function of its name and has its signature. A stage's key names the
-    code that did its work, so a subclass that replaces one method (see `flaws`) shares all other results.
+    The work of a stage is the public function of its name. A stage's key names the code that did its work, so
+    a subclass that replaces one method (see `flaws`) shares all other results.
     """
 
     name = "healthy"
+
+    # The work of each stage, on a part of its table or on a policy: what a flaw replaces
+    sample_part = staticmethod(sample)
+    score_part = staticmethod(score)
+    select_rows = staticmethod(select)
+    finetune_policy = staticmethod(finetune)
 
     def __init__(self, run: Run, number: int, parent: Checkpoint) -> None:
         self.run, self.number, self.parent = run, number, parent
@@ -101,7 +110,7 @@ class Round:
         work = {self.run.config.selector: self.finetune_policy}  # the control is tuned by the plain function
         return {
             arm: self.run.stages.finetune(
-                self.parent, rows, config, f"{self.place}finetune-{arm}", work.get(arm)
+                self.parent, rows, config, f"{self.place}finetune-{arm}", work.get(arm, finetune)
             )
             for arm, rows in kept.items()
         }
@@ -117,32 +126,6 @@ class Round:
             )
             for arm, policy in arms.items()
         }
-
-    # The work of a stage, on a part of its table or on a policy
-
-    def sample_part(self, policy: Policy, prompts: Dataset, **settings: Any) -> Dataset:
-        """Responses to some prompts; what a response says does not depend on the others."""
-        from rslib.sampling import sample
-
-        return sample(policy, prompts, **settings)
-
-    def score_part(self, reward_model: RewardModel, responses: Dataset, **settings: Any) -> Dataset:
-        """Some responses with their rewards."""
-        from rslib.scoring import score
-
-        return score(reward_model, responses, **settings)
-
-    def select_rows(self, scored: Dataset, selector: str, **settings: Any) -> Dataset:
-        """The rows of the pool that the selector keeps."""
-        from rslib.selection import select
-
-        return select(scored, selector, **settings)
-
-    def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
-        """The policy fine-tuned on the kept rows, in the folder `out`."""
-        from rslib.finetuning import finetune
-
-        return finetune(policy, kept, out, **settings)
 
 
 def _one_round(round_: Round) -> tuple[dict[str, Any], Checkpoint]:
@@ -240,8 +223,6 @@ def _begin(
     config: RunConfig, kind: type[Round], make_stages: Callable[..., Stages], folder: store.RunFolder
 ) -> Run:
     """Read the inputs, hold the folder to them, and say what the rounds share."""
-    from rslib.selection import check_selector
-
     check_selector(config.selector, config.options)
     training, heldout = _prompt_sources(config)
     slices = training_slices(training, config)

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from rslib import store, world
 from rslib.config import FinetuneConfig, SampleConfig
+from rslib.finetuning import finetune
+from rslib.models import Policy, RewardModel, load_policy, load_reward_model, pick_device
+from rslib.sampling import sample
+from rslib.scoring import reference_logprobs, score
+from rslib.selection import select
 from rslib.tables import fingerprint, with_column
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-    from rslib.models import Policy, RewardModel
 
 SMALL_MODEL = 20_000_000
 """Parameters up to which a few models are held at once: loading them again costs more than they weigh."""
@@ -39,9 +42,6 @@ def judged(
     The rows are prompt-major, `config.n` a prompt. `reference` is the policy to which the KL is measured
     (None: the policy itself, at distance 0). Raises the errors of `sample`, `score` and `reference_logprobs`.
     """
-    from rslib.sampling import sample
-    from rslib.scoring import score
-
     responses = sample(policy, prompts, config=config, show_progress=False)
     scored = score(reward_model, responses, show_progress=False)
     return with_gold(with_reference(None if policy is reference else reference, scored))
@@ -49,8 +49,6 @@ def judged(
 
 def with_reference(reference: Policy | None, responses: Dataset) -> Dataset:
     """The responses with `reference_logprob`, nats under `reference`; None: the policy that drew them."""
-    from rslib.scoring import reference_logprobs
-
     logprobs = responses["logprob"][:] if reference is None else reference_logprobs(reference, responses)
     return with_column(responses, "reference_logprob", logprobs)
 
@@ -87,14 +85,10 @@ class Models:
 
     def policy(self, path: str) -> Policy:
         """The policy of this name or folder."""
-        from rslib.models import load_policy
-
         return self._load(("policy", path), load_policy)
 
     def reward_model(self, path: str) -> RewardModel:
         """The reward model of this name or folder."""
-        from rslib.models import load_reward_model
-
         return self._load(("reward model", path), load_reward_model)
 
     def policy_checkpoint(self, path: str) -> Checkpoint:
@@ -151,8 +145,6 @@ class Stages:
     def __init__(
         self, folder: store.RunFolder, shard_responses: int = store.SHARD_RESPONSES, **drawing: Any
     ) -> None:
-        from rslib.models import pick_device
-
         self.drawing = drawing
         self.folder, self.shard_responses, self.models = folder, shard_responses, Models()
         self.device = pick_device().name  # another kind of device rounds differently
@@ -165,12 +157,10 @@ class Stages:
         prompts: Dataset,
         config: SampleConfig,
         place: str = "",
-        work: Callable[..., Dataset] | None = None,
+        work: Callable[..., Dataset] = sample,
     ) -> Dataset:
         """Responses of `policy`: prompt-major, `config.n` rows a prompt."""
-        from rslib.sampling import sample
-
-        work, shard_prompts = work or sample, max(1, self.shard_responses // config.n)
+        shard_prompts = max(1, self.shard_responses // config.n)
         key = {
             "policy": policy.fingerprint,
             "prompts": fingerprint(prompts),
@@ -189,12 +179,9 @@ class Stages:
         reward_model: Checkpoint,
         responses: Dataset,
         place: str = "",
-        work: Callable[..., Dataset] | None = None,
+        work: Callable[..., Dataset] = score,
     ) -> Dataset:
         """The responses with their rewards."""
-        from rslib.scoring import score
-
-        work = work or score
         key = {
             "reward_model": reward_model.fingerprint,
             "responses": fingerprint(responses),
@@ -211,12 +198,9 @@ class Stages:
         options: Mapping[str, Any],
         seed: int,
         place: str = "",
-        work: Callable[..., Dataset] | None = None,
+        work: Callable[..., Dataset] = select,
     ) -> Dataset:
         """The rows that the selector keeps."""
-        from rslib.selection import select
-
-        work = work or select
         key = {
             "scored": fingerprint(scored),
             "selector": selector,
@@ -233,13 +217,10 @@ class Stages:
         parent: Checkpoint,
         kept: Dataset,
         config: FinetuneConfig,
-        place: str,
-        work: Callable[..., Policy] | None = None,
+        place: str = "",
+        work: Callable[..., Policy] = finetune,
     ) -> Checkpoint:
         """`parent` fine-tuned on the kept rows, as a folder of its own."""
-        from rslib.finetuning import finetune
-
-        work = work or finetune
         key = {
             "parent": parent.fingerprint,
             "kept": fingerprint(kept),
@@ -253,7 +234,7 @@ class Stages:
             tuned = work(policy, kept, out, config=config, show_progress=self.folder.show)
             return {"fingerprint": tuned.fingerprint()}
 
-        result = stage.checkpoint(tune_into, label=_label(place))
+        result = stage.checkpoint(tune_into, label=_label(place) or "finetune")
         self._remember(place, stage, result.seconds)
         return Checkpoint(str(stage.folder), result.table["fingerprint"])
 

@@ -353,7 +353,9 @@ class Stage:
             note(f"{label}: cached", self.show)
             return StageResult(record, record["seconds"], cached=True)
         began = time.perf_counter()
-        temporary = self.folder.with_name(self.folder.name + TEMPORARY)
+        # Where the stage is the run folder itself, what is half-written stands in it, under its lock.
+        half_written = self.folder / "model" if self.folder.exists() else self.folder
+        temporary = half_written.with_name(half_written.name + TEMPORARY)
         make_folder(temporary.parent)
         with os_errors(self.folder):
             facts = dict(work(temporary))
@@ -364,7 +366,7 @@ class Stage:
             # Everything reaches the disk before the folder gets its name, and the name before we go on.
             for path in [*_files(temporary), temporary]:
                 sync(path)
-            os.replace(temporary, self.folder)
+            _move_folder(temporary, self.folder)
             sync(self.folder.parent)
         return StageResult(record, seconds, cached=False)
 
@@ -385,6 +387,18 @@ class Stage:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _move_folder(source: Path, target: Path) -> None:
+    """Give a folder its name; where that is taken, its files go there one by one, stage.json as the last."""
+    if not target.exists():
+        os.replace(source, target)
+        return
+    for path in sorted(_files(source), key=lambda path: path.name == "stage.json"):
+        make_folder((target / path.relative_to(source)).parent)
+        os.replace(path, target / path.relative_to(source))
+    shutil.rmtree(source)
+    sync(target)
 
 
 def _check_files(folder: Path, files: Mapping[str, str]) -> None:

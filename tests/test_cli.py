@@ -75,11 +75,35 @@ def test_a_finished_fine_tune_and_a_finished_evaluation_are_found_again(road, ca
     weights = road / "tuned" / "model.safetensors"
     before = (weights.stat().st_ino, weights.stat().st_mtime_ns)
     done("finetune", road / "kept", "--policy", "tiny", "--epochs", 1, "--out", road / "tuned")
+    assert capsys.readouterr().out.startswith("finetune: cached\n")
     assert (weights.stat().st_ino, weights.stat().st_mtime_ns) == before
     settings = ["--prompts", 4, "--samples-per-prompt", 2, *SHORT, "--out", road / "evaluated"]
     capsys.readouterr()
     done("evaluate", "--policy", road / "tuned", *settings)
     assert capsys.readouterr().out.startswith("base sample: 8 responses, cached\n")
+
+
+def test_a_fine_tune_that_was_killed_while_its_files_were_put_in_place_is_done_again(road, tmp_path):
+    fine_tune = ["finetune", road / "kept", "--policy", "tiny", "--epochs", 1, "--out", tmp_path]
+    done(*fine_tune)
+    (tmp_path / "stage.json").unlink()  # it comes last, so this is what such a kill leaves
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / "model.rslib-tmp").mkdir()
+    (tmp_path / "model.rslib-tmp" / "model.safetensors").write_bytes(b"half")
+    done(*fine_tune)
+    for name in ("model.safetensors", "config.json", "tokenizer.json"):
+        assert (tmp_path / name).read_bytes() == (road / "tuned" / name).read_bytes()
+    assert not list(tmp_path.glob("*rslib-tmp*"))
+
+
+def test_every_stage_refuses_a_folder_that_holds_the_result_of_other_settings(road, capsys):
+    inputs = {"score": "responses", "select": "scored", "finetune": "kept"}
+    for stage, folder in inputs.items():
+        out = "kept" if stage != "select" else "tuned"
+        assert main([stage, str(road / folder), "--out", str(road / out)]) == 1
+        assert "this folder holds the result of other settings" in capsys.readouterr().err
+    assert main(["finetune", str(road / "kept"), "--epochs", "2", "--out", str(road / "tuned")]) == 1
+    assert "finetune.epochs was 1, is 2" in capsys.readouterr().err
 
 
 def test_another_n_in_the_same_folder_is_refused_by_name(road, capsys):

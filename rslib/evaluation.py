@@ -29,6 +29,7 @@ from rslib import tables, theory
 from rslib.config import require
 from rslib.errors import DataError
 from rslib.intervals import verdict as verdict
+from rslib.tables import TableRows
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -66,85 +67,46 @@ class _Design:
         return len(np.unique(self.clusters))
 
 
-class _Rows:
-    """A responses table as arrays: its columns, the prompt of each row, and how the prompts were drawn."""
+def _rows(table: Dataset) -> TableRows:
+    """A responses table as arrays. Raises DataError when it is empty."""
+    rows = tables.rows_of(table)
+    if not rows.size:
+        raise DataError("the responses table is empty", where="evaluation", fix="Sample and score first.")
+    return rows
 
-    def __init__(self, table: Dataset) -> None:
-        self.table = table.with_format("arrow")[:]
-        self.size = self.table.num_rows
-        if not self.size:
-            raise DataError("the responses table is empty", where="evaluation", fix="Sample and score first.")
-        ids = self.texts("prompt_id")
-        self.prompt_ids = list(dict.fromkeys(ids))
-        order = {prompt_id: number for number, prompt_id in enumerate(self.prompt_ids)}
-        self.prompt = np.array([order[prompt_id] for prompt_id in ids])
-        self.design = _Design(*(self._labels(name) for name in ("intent", "kind")))
 
-    def __contains__(self, name: str) -> bool:
-        return name in self.table.column_names and self.table[name].null_count < self.size
+def _design(rows: TableRows) -> _Design:
+    """How the prompts of a table were drawn.
 
-    def texts(self, name: str) -> list:
-        """The column as a list; DataError when there is none."""
-        if name not in self.table.column_names:
-            raise DataError(f"no column '{name}'", where="evaluation", fix=f"The table needs '{name}'.")
-        return self.table[name].to_pylist()
+    Without the column `intent`, or with one value in all of it, every prompt is a cluster of its own; without
+    `kind` all are of one stratum.
+    """
+    return _Design(*(_labels(rows, name) for name in ("intent", "kind")))
 
-    def numbers(self, name: str, *, gaps: bool = False) -> np.ndarray | None:
-        """The column as float64 `(rows,)`; None when absent or all null; null is NaN where `gaps` allow."""
-        if name not in self:
-            return None
-        column = self.table[name]
-        values = column.cast("float64").to_numpy()
-        allowed = column.is_null().to_numpy() if gaps else np.zeros(self.size, dtype=bool)
-        bad = np.flatnonzero(~np.isfinite(values) & ~allowed)
-        if bad.size:
-            where = f"column '{name}', first at prompt '{self.texts('prompt_id')[bad[0]]}'"
-            what = f"{bad.size} of {self.size} values are missing, NaN or infinite"
-            raise DataError(
-                what, where=where, fix="A mean over them would be meaningless: mend or drop these rows."
-            )
-        return values
 
-    def lengths(self) -> np.ndarray | None:
-        """Tokens of each response `(rows,)`, or None without the column `token_ids`."""
-        import pyarrow.compute as compute
+def _labels(rows: TableRows, name: str) -> np.ndarray:
+    """The column as a number for each prompt `(M,)`."""
+    value_of: dict[int, Any] = {}
+    if name in rows:
+        value_of = dict(zip(rows.prompt.tolist(), rows.values(name), strict=True))
+    names = [value_of.get(prompt) for prompt in range(len(rows.prompt_ids))]
+    if None in names or len(set(names)) < 2:
+        return np.arange(len(names)) if name == "intent" else np.zeros(len(names), dtype=int)
+    return np.unique(names, return_inverse=True)[1]
 
-        if "token_ids" not in self:
-            return None
-        return compute.list_value_length(self.table["token_ids"]).to_numpy().astype(float)
 
-    def truncated(self) -> np.ndarray | None:
-        """1.0 where the response hit the token limit `(rows,)`; None without the column `finish_reason`."""
-        if "finish_reason" not in self:
-            return None
-        return np.array([reason == "length" for reason in self.texts("finish_reason")], dtype=float)
+def _truncated(rows: TableRows) -> np.ndarray | None:
+    """1.0 where the response hit the token limit `(rows,)`; None without the column `finish_reason`."""
+    if "finish_reason" not in rows:
+        return None
+    return np.array([reason == "length" for reason in rows.values("finish_reason")], dtype=float)
 
-    def prompt_means(self, values: np.ndarray) -> np.ndarray:
-        """Mean of `values (rows,)` over each prompt's rows `(M,)`; NaN rows do not count; NaN if all are."""
-        known = ~np.isnan(values)
-        sums = np.bincount(self.prompt, np.where(known, values, 0.0), len(self.prompt_ids))
-        counts = np.bincount(self.prompt, known, len(self.prompt_ids))
-        return np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
 
-    def unique_ratios(self) -> np.ndarray:
-        """Distinct response texts / responses of each prompt `(M,)`."""
-        distinct = {pair for pair in zip(self.prompt.tolist(), self.texts("response"), strict=True)}
-        kinds = np.bincount([prompt for prompt, _ in distinct], minlength=len(self.prompt_ids))
-        return kinds / np.bincount(self.prompt, minlength=len(self.prompt_ids))
-
-    def _labels(self, name: str) -> np.ndarray:
-        """The column as a number for each prompt `(M,)`.
-
-        Without the column, or with one value in all of it, every prompt is its own `intent`, and all are of
-        one `kind`.
-        """
-        value_of: dict[int, Any] = {}
-        if name in self:
-            value_of = dict(zip(self.prompt.tolist(), self.texts(name), strict=True))
-        names = [value_of.get(prompt) for prompt in range(len(self.prompt_ids))]
-        if None in names or len(set(names)) < 2:
-            return np.arange(len(names)) if name == "intent" else np.zeros(len(names), dtype=int)
-        return np.unique(names, return_inverse=True)[1]
+def _unique_ratios(rows: TableRows) -> np.ndarray:
+    """Distinct response texts / responses of each prompt `(M,)`."""
+    distinct = set(zip(rows.prompt.tolist(), rows.values("response"), strict=True))
+    kinds = np.bincount([prompt for prompt, _ in distinct], minlength=len(rows.prompt_ids))
+    return kinds / np.bincount(rows.prompt, minlength=len(rows.prompt_ids))
 
 
 def _interval(values: np.ndarray, design: _Design, seed: int) -> dict[str, float] | None:
@@ -166,7 +128,7 @@ def _or_none(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _row_metrics(rows: _Rows) -> dict[str, np.ndarray | None]:
+def _row_metrics(rows: TableRows) -> dict[str, np.ndarray | None]:
     """The per-row value of each metric that is a mean over rows; None where the columns do not offer it."""
     logprob, reference = rows.numbers("logprob"), rows.numbers("reference_logprob")
     both = logprob is not None and reference is not None
@@ -175,9 +137,9 @@ def _row_metrics(rows: _Rows) -> dict[str, np.ndarray | None]:
         "proxy": rows.numbers("reward"),
         "kl": logprob - reference if both else None,
         "entropy": -logprob if logprob is not None else None,
-        "length": rows.lengths(),
-        "words": np.array([float(len(text.split())) for text in rows.texts("response")]),
-        "truncation_rate": rows.truncated(),
+        "length": rows.lengths,
+        "words": rows.words,
+        "truncation_rate": _truncated(rows),
         "unsafe_compliance": rows.numbers("complied", gaps=True),
     }
 
@@ -198,14 +160,15 @@ def arm_metrics(
     Raises RewardError without a finite `reward`, DataError for an empty table or gaps in a numeric column.
     """
     tables.check_scored(responses)
-    rows = _Rows(responses)
+    rows = _rows(responses)
+    design = _design(rows)
     per_prompt = {
         name: None if values is None else rows.prompt_means(values)
         for name, values in _row_metrics(rows).items()
     }
-    per_prompt["unique_ratio"] = rows.unique_ratios()
+    per_prompt["unique_ratio"] = _unique_ratios(rows)
     intervals = {
-        name: None if values is None else _interval(values, rows.design, seed)
+        name: None if values is None else _interval(values, design, seed)
         for name, values in per_prompt.items()
     }
     intervals["selection_gap"] = dict(gap) if gap else None
@@ -215,7 +178,7 @@ def arm_metrics(
         "proxy": intervals.pop("proxy"),
         "prompts": len(rows.prompt_ids),
         "responses": rows.size,
-        "clusters": rows.design.size,
+        "clusters": design.size,
         "intervals": intervals,
     }
 
@@ -230,7 +193,7 @@ def compare(
 
     Raises DataError when the prompts differ, when a table lacks the column, or when no row has a value.
     """
-    return _compare(_Rows(first), _Rows(second), column, seed)
+    return _compare(_rows(first), _rows(second), column, seed)
 
 
 def comparisons(arms: Mapping[str, Dataset], *, seed: int = 0) -> list[dict[str, Any]]:
@@ -238,7 +201,7 @@ def comparisons(arms: Mapping[str, Dataset], *, seed: int = 0) -> list[dict[str,
 
     `[{first, second, metric: what compare gives, ...}, ...]`. Raises as `compare`.
     """
-    rows = {name: _Rows(table) for name, table in arms.items()}
+    rows = {name: _rows(table) for name, table in arms.items()}
     names, entries = list(arms), []
     for position, first in enumerate(names):
         for second in names[:position]:
@@ -251,7 +214,7 @@ def comparisons(arms: Mapping[str, Dataset], *, seed: int = 0) -> list[dict[str,
     return entries
 
 
-def _compare(left: _Rows, right: _Rows, column: str, seed: int) -> dict[str, float | int | None]:
+def _compare(left: TableRows, right: TableRows, column: str, seed: int) -> dict[str, float | int | None]:
     """`compare` on tables that are arrays already."""
     values = []
     for rows in (left, right):
@@ -266,7 +229,7 @@ def _compare(left: _Rows, right: _Rows, column: str, seed: int) -> dict[str, flo
         what = f"{len(odd)} prompts stand in one arm only (first: '{odd[0]}')"
         raise DataError(what, where="compare", fix="Evaluate both arms on the same prompts.")
     differences = np.array([values[0][key] - values[1][key] for key in left.prompt_ids])
-    return _paired(differences, left.design, seed)
+    return _paired(differences, _design(left), seed)
 
 
 def _paired(differences: np.ndarray, design: _Design, seed: int) -> dict[str, float | int | None]:
@@ -288,7 +251,7 @@ def _paired(differences: np.ndarray, design: _Design, seed: int) -> dict[str, fl
     }
 
 
-def _difference_of_means(kept: _Rows, pool: _Rows, seed: int) -> dict[str, float]:
+def _difference_of_means(kept: TableRows, pool: TableRows, seed: int) -> dict[str, float]:
     """Mean reward of kept minus mean reward of pool, with the interval over the pool's clusters of prompts.
 
     Each prompt's influence on the two means is computed first (the delta method), so that selectors which
@@ -305,7 +268,7 @@ def _difference_of_means(kept: _Rows, pool: _Rows, seed: int) -> dict[str, float
     gap = reward["kept"].mean() - reward["pool"].mean()
     influence = np.bincount(kept_prompt, reward["kept"] - reward["kept"].mean(), prompts) / kept.size
     influence -= np.bincount(pool.prompt, reward["pool"] - reward["pool"].mean(), prompts) / pool.size
-    return _interval(gap + prompts * influence, pool.design, seed)
+    return _interval(gap + prompts * influence, _design(pool), seed)
 
 
 def selection_gap(pool: Dataset, kept: Dataset, *, seed: int = 0) -> dict[str, float]:
@@ -317,7 +280,7 @@ def selection_gap(pool: Dataset, kept: Dataset, *, seed: int = 0) -> dict[str, f
     """
     for table in (pool, kept):
         tables.check_scored(table)
-    return _difference_of_means(_Rows(kept), _Rows(pool), seed)
+    return _difference_of_means(_rows(kept), _rows(pool), seed)
 
 
 def decidable_fraction(scored: Dataset, column: str = "reward") -> float:
@@ -326,7 +289,7 @@ def decidable_fraction(scored: Dataset, column: str = "reward") -> float:
     Exact ties only; a prompt with one response is not decidable. Raises DataError when the column is absent
     or not finite.
     """
-    rows = _Rows(scored)
+    rows = _rows(scored)
     values = rows.numbers(column)
     if values is None:
         raise DataError(f"no values in column '{column}'", where="decidable_fraction", fix="Run score first.")
@@ -345,8 +308,8 @@ def reward_length_correlation(scored: Dataset) -> float | None:
     rewards.
     """
     tables.check_scored(scored)
-    rows = _Rows(scored)
-    lengths, reward = rows.lengths(), rows.numbers("reward")
+    rows = _rows(scored)
+    lengths, reward = rows.lengths, rows.numbers("reward")
     if lengths is None:
         return None
     apart = [values - rows.prompt_means(values)[rows.prompt] for values in (lengths, reward)]
@@ -362,7 +325,7 @@ def selection_panel(pool: Dataset, kept: Dataset) -> dict[str, float | int | Non
     """
     for table in (pool, kept):
         tables.check_scored(table)
-    every, chosen = _Rows(pool), _Rows(kept)
+    every, chosen = _rows(pool), _rows(kept)
     return {
         "pool_rows": every.size,
         "kept_rows": chosen.size,
@@ -370,16 +333,10 @@ def selection_panel(pool: Dataset, kept: Dataset) -> dict[str, float | int | Non
         "decidable_fraction": decidable_fraction(pool),
         "pool_reward": float(every.numbers("reward").mean()),
         "kept_reward": float(chosen.numbers("reward").mean()),
-        "pool_unique_ratio": float(every.unique_ratios().mean()),
-        "kept_unique_ratio": len(set(chosen.texts("response"))) / chosen.size,
+        "pool_unique_ratio": float(_unique_ratios(every).mean()),
+        "kept_unique_ratio": len(set(chosen.values("response"))) / chosen.size,
         "reward_length_correlation": reward_length_correlation(pool),
     }
-
-
-def _keys(table: Dataset) -> list[tuple[str, int]]:
-    """(prompt_id, sample_id) of each row."""
-    arrow = table.select_columns(["prompt_id", "sample_id"]).with_format("arrow")[:]
-    return list(zip(*(column.to_pylist() for column in arrow.columns), strict=True))
 
 
 def selection_table(
@@ -393,8 +350,8 @@ def selection_table(
     known-good responses when there is one. Warns when more than 20 % of a row's responses are truncated,
     and when the reference scores above the chosen. Raises RewardError without rewards.
     """
-    taken = set(_keys(kept))
-    left_over = [row for row, key in enumerate(_keys(pool)) if key not in taken]
+    taken = {key[:2] for key in tables.rows_of(kept).keys}
+    left_over = [row for row, key in enumerate(tables.rows_of(pool).keys) if key[:2] not in taken]
     groups = {
         "chosen": kept,
         "rejected": pool.select(left_over) if left_over else None,
@@ -407,12 +364,12 @@ def selection_table(
 def _group_summary(table: Dataset, seed: int) -> dict[str, Any]:
     """Mean reward, length and truncation rate of a table, with intervals over prompts."""
     tables.check_scored(table)
-    rows = _Rows(table)
-    values = {"reward": rows.numbers("reward"), "length": rows.lengths(), "truncation_rate": rows.truncated()}
+    rows = _rows(table)
+    values = {"reward": rows.numbers("reward"), "length": rows.lengths, "truncation_rate": _truncated(rows)}
     means = {name: None if column is None else rows.prompt_means(column) for name, column in values.items()}
+    design = _design(rows)
     summary = {
-        name: None if column is None else _interval(column, rows.design, seed)
-        for name, column in means.items()
+        name: None if column is None else _interval(column, design, seed) for name, column in means.items()
     }
     return summary | {"rows": rows.size}
 
@@ -444,7 +401,7 @@ def best_of_n_table(pool: Dataset, ns: Sequence[int] | None = None, *, seed: int
 
     Raises DataError for a ragged pool, ConfigError for an n outside 1..N.
     """
-    rows = _Rows(pool)
+    rows = _rows(pool)
     _, rewards, row_index = tables.reward_matrix(pool)
     size = rewards.shape[1]
     ns = list(ns) if ns is not None else sorted({2**k for k in range(size.bit_length())} | {size})
@@ -455,15 +412,15 @@ def best_of_n_table(pool: Dataset, ns: Sequence[int] | None = None, *, seed: int
             "best_of_n_table",
             f"The pool has {size} responses: 1 <= n <= {size}.",
         )
-    gold = rows.numbers("gold")
+    gold, design = rows.numbers("gold"), _design(rows)
     curves = {"proxy": theory.best_of_n_curve(rewards, ns)}
     if gold is not None:
         curves["gold"] = theory.best_of_n_curve(rewards, ns, gold[row_index])
     table = [
-        {"n": n} | {name: _interval(curve[i], rows.design, seed) for name, curve in curves.items()}
+        {"n": n} | {name: _interval(curve[i], design, seed) for name, curve in curves.items()}
         for i, n in enumerate(ns)
     ]
-    below = _below_peak(curves["gold"], rows.design, seed) if gold is not None else [None] * len(ns)
+    below = _below_peak(curves["gold"], design, seed) if gold is not None else [None] * len(ns)
     for entry, paired in zip(table, below, strict=True):
         entry |= {"gold": entry.get("gold"), "below_peak": paired}
     peak = max(table, key=lambda entry: entry["gold"]["mean"])["n"] if gold is not None else None
@@ -491,14 +448,15 @@ def reward_histogram(pool: Dataset, kept: Dataset, *, seed: int = 0) -> dict[str
     """
     for table in (pool, kept):
         tables.check_scored(table)
-    arm_tables = {"pool": _Rows(pool), "kept": _Rows(kept)}
+    arm_tables = {"pool": _rows(pool), "kept": _rows(kept)}
     low, high = np.quantile(arm_tables["pool"].numbers("reward"), [0.005, 0.995])
     bins = int(np.clip(math.sqrt(len(kept)), 8, 24))
     edges = np.linspace(low, high if high > low else low + 1.0, bins + 1)
     histogram: dict[str, Any] = {"edges": edges.tolist()}
     for name, rows in arm_tables.items():
         bin_of = np.clip(np.searchsorted(edges, rows.numbers("reward"), side="right") - 1, 0, bins - 1)
+        design = _design(rows)
         shares = [rows.prompt_means((bin_of == number).astype(float)) for number in range(bins)]
-        histogram[name] = [_interval(share, rows.design, seed) for share in shares]
+        histogram[name] = [_interval(share, design, seed) for share in shares]
         histogram[f"{name}_rows"] = rows.size
     return histogram

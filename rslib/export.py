@@ -101,7 +101,7 @@ def to_trl_sft(selected: Dataset, *, truncated: str = "raise") -> Dataset:
     if cut.any() and truncated == "raise":
         raise DataError(
             f"{int(cut.sum())} of {len(cut)} responses are truncated; TRL would train them as finished",
-            where=tables.row_name(selected, int(cut.argmax())),
+            where=tables.rows_of(selected).row_name(int(cut.argmax())),
             fix="Leave them out: select(..., truncated='drop') or to_trl_sft(..., truncated='drop').",
         )
     rows = selected.select(np.flatnonzero(~cut))

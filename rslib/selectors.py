@@ -29,9 +29,7 @@ class Pool:
 
     def __init__(self, table: Dataset, seed: int = 0) -> None:
         self.table, self.seed = table, int(seed)
-        self.prompts = np.empty(len(table), dtype=np.int64)
-        for number, rows in enumerate(tables.groups(table).values()):
-            self.prompts[rows] = number
+        self.prompts = tables.rows_of(table).prompt
 
     def __len__(self) -> int:
         return len(self.table)
@@ -43,8 +41,7 @@ class Pool:
 
     def random_keys(self, purpose: str) -> np.ndarray:
         """One number in (0, 1) per row, uniform, fixed by seed, purpose, prompt_id, sample_id (and round)."""
-        named = [name for name in ("prompt_id", "sample_id", "round") if name in self.table.column_names]
-        keys = zip(*(self.table[name][:] for name in named), strict=True)
+        keys = tables.rows_of(self.table).keys
         digests = (hashlib.blake2b(repr((self.seed, purpose, *key)).encode(), digest_size=8) for key in keys)
         numbers = np.array([int.from_bytes(digest.digest(), "little") >> 11 for digest in digests])
         return (numbers + 0.5) * 2.0**-53
@@ -57,9 +54,8 @@ class Pool:
     @functools.cached_property
     def lengths(self) -> np.ndarray:
         """Tokens of each response; words where the table has no token_ids."""
-        if "token_ids" in self.table.column_names:
-            return np.array([len(ids or ()) for ids in self.table["token_ids"][:]], dtype=float)
-        return np.array([len(text.split()) for text in self.table["response"][:]], dtype=float)
+        rows = tables.rows_of(self.table)
+        return rows.words if rows.lengths is None else rows.lengths
 
     def per_prompt(self, ufunc: np.ufunc, values: np.ndarray) -> np.ndarray:
         """`ufunc` (np.maximum, np.add, ...) over the rows of each prompt, one number per prompt `(M,)`."""

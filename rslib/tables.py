@@ -15,7 +15,9 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -54,6 +56,117 @@ _MISSING = {
 }
 
 
+# A table as arrays -------------------------------------------------------------------------------------
+
+
+class TableRows:
+    """The columns of a table as arrays, one entry a row, and the prompt of each row; see `rows_of`.
+
+    `arrow` is the whole table, `size` its number of rows.
+    """
+
+    def __init__(self, table: Dataset) -> None:
+        self.arrow = _arrow(table)
+        self.size = self.arrow.num_rows
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.arrow.column_names and self.arrow[name].null_count < self.size
+
+    def column(self, name: str) -> pyarrow.ChunkedArray:
+        """The column in Arrow's form. Raises DataError when there is none."""
+        if name not in self.arrow.column_names:
+            where = f"columns {', '.join(self.arrow.column_names)}"
+            raise DataError(f"no column '{name}'", where=where, fix=f"The table needs '{name}'.")
+        return self.arrow[name]
+
+    def values(self, name: str) -> list:
+        """The column as a list. Raises DataError when there is none."""
+        return self.column(name).to_pylist()
+
+    def numbers(self, name: str, *, gaps: bool = False) -> np.ndarray | None:
+        """The column as float64 `(rows,)`; None when absent or all null; null is NaN where `gaps` allow.
+
+        Raises DataError for other values that are missing, NaN or infinite.
+        """
+        if name not in self:
+            return None
+        column = self.arrow[name]
+        values = column.cast("float64").to_numpy()
+        allowed = column.is_null().to_numpy() if gaps else np.zeros(self.size, dtype=bool)
+        bad = np.flatnonzero(~np.isfinite(values) & ~allowed)
+        if bad.size:
+            where = f"column '{name}', first at prompt '{self.values('prompt_id')[bad[0]]}'"
+            what = f"{bad.size} of {self.size} values are missing, NaN or infinite"
+            raise DataError(
+                what, where=where, fix="A mean over them would be meaningless: mend or drop these rows."
+            )
+        return values
+
+    def lists(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """A list column as (length of each row, all values one after the other)."""
+        column = self.arrow[name].combine_chunks()
+        values = column.flatten().to_numpy(zero_copy_only=False).astype(float)
+        return np.asarray(column.value_lengths()), values
+
+    @cached_property
+    def _prompts(self) -> tuple[np.ndarray, list[str]]:
+        """Number of each row's prompt, and the prompt_ids by number."""
+        encoded = self.column("prompt_id").combine_chunks().dictionary_encode("encode")
+        return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
+
+    @property
+    def prompt(self) -> np.ndarray:
+        """Number of each row's prompt, int `(rows,)`, from 0 in the order of `prompt_ids`."""
+        return self._prompts[0]
+
+    @property
+    def prompt_ids(self) -> list[str]:
+        """The M prompt_ids in the order of their first row."""
+        return self._prompts[1]
+
+    @cached_property
+    def keys(self) -> list[tuple]:
+        """What names each row: prompt_id, sample_id, and round where the table has that column."""
+        names = [name for name in ("prompt_id", "sample_id", "round") if name in self.arrow.column_names]
+        return list(zip(*map(self.values, names), strict=True))
+
+    @cached_property
+    def lengths(self) -> np.ndarray | None:
+        """Tokens of each response, float `(rows,)`; None without the column `token_ids`."""
+        from pyarrow import compute
+
+        if "token_ids" not in self:
+            return None
+        return compute.list_value_length(self.arrow["token_ids"]).to_numpy().astype(float)
+
+    @cached_property
+    def words(self) -> np.ndarray:
+        """Words of each response, split at white space, float `(rows,)`."""
+        return np.array([len(text.split()) for text in self.values("response")], dtype=float)
+
+    def prompt_means(self, values: np.ndarray) -> np.ndarray:
+        """Mean of `values (rows,)` over each prompt's rows `(M,)`; NaN rows do not count; NaN if all are."""
+        known = ~np.isnan(values)
+        sums = np.bincount(self.prompt, np.where(known, values, 0.0), len(self.prompt_ids))
+        counts = np.bincount(self.prompt, known, len(self.prompt_ids))
+        return np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+
+    def row_name(self, row: int) -> str:
+        """Which row this is, for an error: its number, and its prompt_id and sample_id where it has them."""
+        names = [name for name in ("prompt_id", "sample_id") if name in self.arrow.column_names]
+        return ", ".join([f"row {row}", *(f"{name} {self.arrow[name][row].as_py()!r}" for name in names)])
+
+
+_ROWS: WeakKeyDictionary[Dataset, TableRows] = WeakKeyDictionary()
+
+
+def rows_of(table: Dataset) -> TableRows:
+    """The table as arrays, made once and kept while the table lives."""
+    if table not in _ROWS:
+        _ROWS[table] = TableRows(table)
+    return _ROWS[table]
+
+
 # Checks ------------------------------------------------------------------------------------------------
 
 
@@ -65,9 +178,9 @@ def check_responses(table: Dataset) -> None:
     "length", one finite log-probability <= 0 per token, and logprob their sum.
     """
     check_columns(table, "responses")
-    arrow = _arrow(table)
-    _check_keys(arrow)
-    _check_row_values(arrow)
+    rows = rows_of(table)
+    _check_keys(rows)
+    _check_row_values(rows)
 
 
 def check_scored(table: Dataset, *, finite: bool = True) -> None:
@@ -107,14 +220,14 @@ def reward_column(table: Dataset, name: str = "reward") -> np.ndarray:
         raise DataError(what, where=f"columns {', '.join(table.column_names)}", fix=fix)
     if column_kind(table, name) not in ("number", "integer", "nothing"):
         raise _wrong_type(name, "number", table)
-    return _arrow(table.select_columns([name])).column(name).cast("float64").to_numpy()
+    return rows_of(table).arrow[name].cast("float64").to_numpy()
 
 
 def nonfinite_error(table: Dataset, bad: np.ndarray, name: str = "reward") -> RewardError:
     """The error for the rows `bad` whose reward is missing, NaN or infinite: how many, and the first one."""
     return RewardError(
         f"{len(bad)} of {len(table)} values of '{name}' are missing, NaN or infinite",
-        where=_row_name(_arrow(table), int(bad[0])),
+        where=rows_of(table).row_name(int(bad[0])),
         fix="A NaN compares false with everything, so 'keep the best' could keep it. Check the reward "
         "model's dtype (float16 overflows at 65504), or drop these rows with select(..., on_nan='drop').",
     )
@@ -152,78 +265,64 @@ def require_table(table: Any, stage: str) -> None:
 
 
 def _check_nulls(table: Dataset, names: Sequence[str], stage: str) -> None:
-    arrow = _arrow(table.select_columns(list(names)))
     for name in names:
-        if arrow.column(name).null_count:
-            row = int(np.flatnonzero(arrow.column(name).is_null().to_numpy())[0])
+        column = rows_of(table).arrow[name]
+        if column.null_count:
+            row = int(np.flatnonzero(column.is_null().to_numpy())[0])
             raise DataError(
-                f"'{name}' is missing in {arrow.column(name).null_count} rows",
+                f"'{name}' is missing in {column.null_count} rows",
                 where=f"{stage} table, row {row}",
                 fix="Fill it in or drop these rows.",
             )
 
 
-def _check_keys(arrow: pyarrow.Table) -> None:
-    ids, texts = (arrow.column(name).to_pylist() for name in ("prompt_id", "prompt"))
-    keys = [name for name in ("prompt_id", "sample_id", "round") if name in arrow.column_names]
+def _check_keys(rows: TableRows) -> None:
     seen: set[tuple] = set()
     prompt_of: dict[str, str] = {}
-    for row, key in enumerate(zip(*(arrow.column(name).to_pylist() for name in keys), strict=True)):
+    for row, (key, prompt) in enumerate(zip(rows.keys, rows.values("prompt"), strict=True)):
         if key in seen:
             fix = "Each response needs a sample_id of its own within its prompt."
-            raise DataError("this response stands twice", where=_row_name(arrow, row), fix=fix)
+            raise DataError("this response stands twice", where=rows.row_name(row), fix=fix)
         seen.add(key)
-        if prompt_of.setdefault(ids[row], texts[row]) != texts[row]:
+        if prompt_of.setdefault(key[0], prompt) != prompt:
             fix = "Responses may be paired with the wrong prompt; build the table again from the prompts."
             raise DataError(
                 "the prompt differs from an earlier row of its prompt_id",
-                where=_row_name(arrow, row),
+                where=rows.row_name(row),
                 fix=fix,
             )
 
 
-def _check_row_values(arrow: pyarrow.Table) -> None:
+def _check_row_values(rows: TableRows) -> None:
     """finish_reason, token_logprobs and logprob of every row, where the table has these columns."""
-    have = set(arrow.column_names)
+    have = set(rows.arrow.column_names)
     if "finish_reason" in have:
-        reasons = arrow.column("finish_reason").to_pylist()
-        wrong = np.array([reason not in FINISH_REASONS for reason in reasons])
-        _refuse(arrow, wrong, "finish_reason is neither 'eos' nor 'length'", "Use one of these two.")
+        wrong = np.array([reason not in FINISH_REASONS for reason in rows.values("finish_reason")])
+        _refuse(rows, wrong, "finish_reason is neither 'eos' nor 'length'", "Use one of these two.")
     if "token_logprobs" not in have:
         return
-    lengths, values = _flat(arrow, "token_logprobs")
-    row_of = np.repeat(np.arange(arrow.num_rows), lengths)
-    bad = np.bincount(row_of, ~(np.isfinite(values) & (values <= 1e-3)), arrow.num_rows) > 0
-    _refuse(arrow, bad, "a token log-probability is not a finite number <= 0", "Sample these prompts again.")
+    lengths, values = rows.lists("token_logprobs")
+    row_of = np.repeat(np.arange(rows.size), lengths)
+    bad = np.bincount(row_of, ~(np.isfinite(values) & (values <= 1e-3)), rows.size) > 0
+    _refuse(rows, bad, "a token log-probability is not a finite number <= 0", "Sample these prompts again.")
     if "token_ids" in have:
-        differ = _flat(arrow, "token_ids")[0] != lengths
-        _refuse(arrow, differ, "token_logprobs and token_ids differ in length", "Give one number per token.")
+        differ = rows.lists("token_ids")[0] != lengths
+        _refuse(rows, differ, "token_logprobs and token_ids differ in length", "Give one number per token.")
     if "logprob" in have:
-        total = arrow.column("logprob").cast("float64").to_numpy()
-        apart = ~(np.abs(total - np.bincount(row_of, values, arrow.num_rows)) <= 1e-3 + 1e-4 * lengths)
-        _refuse(arrow, apart, "logprob is not the sum of token_logprobs", "Compute it again.")
+        total = rows.arrow["logprob"].cast("float64").to_numpy()
+        apart = ~(np.abs(total - np.bincount(row_of, values, rows.size)) <= 1e-3 + 1e-4 * lengths)
+        _refuse(rows, apart, "logprob is not the sum of token_logprobs", "Compute it again.")
 
 
-def _refuse(arrow: pyarrow.Table, bad: np.ndarray, what: str, fix: str) -> None:
+def _refuse(rows: TableRows, bad: np.ndarray, what: str, fix: str) -> None:
     if bad.any():
         more = f" ({int(bad.sum())} of {len(bad)} rows)"
-        raise DataError(what + more, where=_row_name(arrow, int(bad.argmax())), fix=fix)
-
-
-def row_name(table: Dataset, row: int) -> str:
-    """Which row this is, for an error: its number, and its prompt_id and sample_id where it has them."""
-    return _row_name(_arrow(table), row)
-
-
-def _row_name(arrow: pyarrow.Table, row: int) -> str:
-    named = [name for name in ("prompt_id", "sample_id") if name in arrow.column_names]
-    return ", ".join([f"row {row}", *(f"{name} {arrow.column(name)[row].as_py()!r}" for name in named)])
+        raise DataError(what + more, where=rows.row_name(int(bad.argmax())), fix=fix)
 
 
 def _wrong_type(name: str, wanted: str, table: Dataset) -> DataError:
-    found = column_kind(table, name)
     return DataError(
-        f"column '{name}' holds {found}, not {wanted}",
+        f"column '{name}' holds {column_kind(table, name)}, not {wanted}",
         where=f"table with the columns {', '.join(table.column_names)}",
         fix=f"Convert it: {COLUMNS.get(name, ('', 'a number is needed'))[1]}.",
     )
@@ -245,11 +344,11 @@ def _arrow_kind(arrow: pyarrow.DataType) -> str:
     return "text" if text else next((name for name, test in names.items() if test(arrow)), str(arrow))
 
 
-def _fits(found: str, wanted: str) -> bool:
+def _fits(kind: str, wanted: str) -> bool:
     """Integers pass for numbers and empty lists for any list; nulls are left to the null check."""
-    if found in (wanted, "nothing") or (wanted.startswith("list") and found == "list of nothing"):
+    if kind in (wanted, "nothing") or (wanted.startswith("list") and kind == "list of nothing"):
         return True
-    return found.replace("integer", "number") == wanted
+    return kind.replace("integer", "number") == wanted
 
 
 # Reading tables ----------------------------------------------------------------------------------------
@@ -260,15 +359,10 @@ def groups(table: Dataset) -> dict[str, np.ndarray]:
 
     Works for ragged tables and for rows in any order. Raises DataError without the column `prompt_id`.
     """
-    if "prompt_id" not in table.column_names:
-        raise DataError(
-            "no column 'prompt_id'", where=f"columns {', '.join(table.column_names)}", fix="Add it."
-        )
-    encoded = _arrow(table.select_columns(["prompt_id"])).column(0).combine_chunks().dictionary_encode()
-    codes = encoded.indices.to_numpy()
-    order = np.argsort(codes, kind="stable")
-    borders = np.cumsum(np.bincount(codes, minlength=len(encoded.dictionary)))[:-1]
-    return dict(zip(encoded.dictionary.to_pylist(), np.split(order, borders), strict=True))
+    rows = rows_of(table)
+    order = np.argsort(rows.prompt, kind="stable")
+    borders = np.cumsum(np.bincount(rows.prompt, minlength=len(rows.prompt_ids)))[:-1]
+    return dict(zip(rows.prompt_ids, np.split(order, borders), strict=True))
 
 
 def reward_matrix(scored: Dataset) -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -278,8 +372,8 @@ def reward_matrix(scored: Dataset) -> tuple[list[str], np.ndarray, np.ndarray]:
     `check_scored`.
     """
     check_scored(scored)
-    found = groups(scored)
-    sizes = {prompt_id: len(rows) for prompt_id, rows in found.items()}
+    rows_of_prompt = groups(scored)
+    sizes = {prompt_id: len(rows) for prompt_id, rows in rows_of_prompt.items()}
     if len(set(sizes.values())) > 1:
         few, many = min(sizes, key=sizes.get), max(sizes, key=sizes.get)
         raise DataError(
@@ -287,15 +381,15 @@ def reward_matrix(scored: Dataset) -> tuple[list[str], np.ndarray, np.ndarray]:
             where=f"prompt_id {few!r} and {many!r}",
             fix="Draw as many for each, or use tables.groups.",
         )
-    rows = np.stack(list(found.values()))
-    return list(found), reward_column(scored)[rows], rows
+    rows = np.stack(list(rows_of_prompt.values()))
+    return list(rows_of_prompt), reward_column(scored)[rows], rows
 
 
 def finish_reasons(table: Dataset) -> np.ndarray:
     """The column `finish_reason` as text `(rows,)`; "eos" throughout where the table has no such column."""
     if "finish_reason" not in table.column_names:
         return np.full(len(table), "eos")
-    return np.array(table["finish_reason"][:], dtype=str)
+    return np.array(rows_of(table).values("finish_reason"), dtype=str)
 
 
 def fingerprint(table: Dataset) -> str:
@@ -306,7 +400,7 @@ def fingerprint(table: Dataset) -> str:
     is neither NaN nor an empty text or list.
     """
     digest = hashlib.sha256()
-    arrow = _arrow(table)
+    arrow = rows_of(table).arrow
     for name in sorted(arrow.column_names):
         digest.update(f"{name!r}:".encode())
         _feed(digest, arrow.column(name).combine_chunks())
@@ -380,19 +474,13 @@ def _arrow(table: Dataset) -> pyarrow.Table:
     return table.with_format("arrow")[:]
 
 
-def _flat(arrow: pyarrow.Table, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """A list column as (length of each row, all values in a row)."""
-    column = arrow.column(name).combine_chunks()
-    return np.asarray(column.value_lengths()), column.flatten().to_numpy(zero_copy_only=False).astype(float)
-
-
 def take(table: Dataset, rows: Sequence[int] | np.ndarray) -> Dataset:
     """The rows in the given order, as a table of its own.
 
     `Dataset.select` keeps the whole table and a list of rows; adding a column to that shows a progress bar
     on standard error.
     """
-    return _own(table, _arrow(table).take(np.asarray(rows, dtype=np.int64)))
+    return _own(table, rows_of(table).arrow.take(np.asarray(rows, dtype=np.int64)))
 
 
 def with_column(table: Dataset, name: str, values: Sequence[Any] | np.ndarray) -> Dataset:

@@ -28,7 +28,6 @@ import numpy as np
 from rslib import tables, theory
 from rslib.config import require
 from rslib.errors import DataError
-from rslib.intervals import verdict as verdict
 from rslib.tables import TableRows
 
 if TYPE_CHECKING:
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
 
 COLUMNS = {"gold": "gold", "proxy": "reward", "unsafe_compliance": "complied"}
 """Compared metrics and the table column that each one averages."""
+OPEN = "not separable"
+"""The verdict on a difference whose interval holds 0."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ NO_GAP = {"mean": 0.0, "low": 0.0, "high": 0.0}
 def arm_metrics(
     responses: Dataset, *, gap: Mapping[str, float] | None = NO_GAP, seed: int = 0
 ) -> dict[str, Any]:
-    """Every metric of one arm on its held-out responses; `metrics.METRICS` explains each name.
+    """Every metric of one arm on its held-out responses; `formatting.METRICS` explains each name.
 
     `gold` and `proxy` are `{mean, low, high}`, the others plain numbers whose intervals stand in
     `intervals`. A metric that the columns do not offer is None. `gap` is the arm's `selection_gap`; None
@@ -271,6 +272,21 @@ def _difference_of_means(kept: TableRows, pool: TableRows, seed: int) -> dict[st
     return _interval(gap + prompts * influence, _design(pool), seed)
 
 
+def verdict(interval: Mapping[str, Any], above: str = "higher", below: str = "lower") -> str:
+    """What an interval of a difference supports: `above` 0, `below` 0, or "not separable" from it.
+
+    An end on 0, or no interval (`low` is None), leaves it open.
+
+    >>> verdict({"low": 2.0, "high": 2.6}), verdict({"low": -0.1, "high": 0.3}), verdict({"low": None})
+    ('higher', 'not separable', 'not separable')
+    """
+    if interval["low"] is None:
+        return OPEN
+    if interval["low"] > 0:
+        return above
+    return below if interval["high"] < 0 else OPEN
+
+
 def selection_gap(pool: Dataset, kept: Dataset, *, seed: int = 0) -> dict[str, float]:
     """Mean reward of `kept` minus mean reward of the `pool` it came from, `{mean, low, high}`.
 
@@ -318,7 +334,7 @@ def reward_length_correlation(scored: Dataset) -> float | None:
 
 
 def selection_panel(pool: Dataset, kept: Dataset) -> dict[str, float | int | None]:
-    """The signature of one selection, from the training pool alone; `metrics.METRICS` explains each name.
+    """The signature of one selection, from the training pool alone; `formatting.METRICS` explains each name.
 
     These describe the pool and the kept rows completely, so they are no estimates and have no intervals.
     Raises RewardError without rewards, DataError for empty tables.

@@ -14,11 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from rslib.evaluation import OPEN as OPEN
+from rslib.evaluation import verdict
 from rslib.theory import student_quantile
 
 Interval = dict[str, float]
-SUPPORTED, CONTRADICTED, OPEN = "supported", "contradicted", "not separable"
-"""Verdicts on a claim that a difference is above 0."""
+SUPPORTED, CONTRADICTED = "supported", "contradicted"
+"""Verdicts, beside OPEN, on a claim that a difference is above 0."""
 
 
 def over_seeds(values: Sequence[float], level: float = 0.95) -> Interval:
@@ -54,21 +56,6 @@ def _variance(values: np.ndarray) -> float:
 def _interval(mean: float, variance: float, degrees: float, level: float) -> Interval:
     half = math.sqrt(variance) * student_quantile((1 - level) / 2, degrees) if variance else 0.0
     return {"mean": mean, "low": mean - half, "high": mean + half}
-
-
-def verdict(interval: Mapping[str, Any], above: str = "higher", below: str = "lower") -> str:
-    """What an interval of a difference supports: `above` 0, `below` 0, or "not separable" from it.
-
-    An end on 0, or no interval (`low` is None), leaves it open.
-
-    >>> verdict({"low": 2.0, "high": 2.6}), verdict({"low": -0.1, "high": 0.3}), verdict({"low": None})
-    ('higher', 'not separable', 'not separable')
-    """
-    if interval["low"] is None:
-        return OPEN
-    if interval["low"] > 0:
-        return above
-    return below if interval["high"] < 0 else OPEN
 
 
 def verdict_of(interval: Mapping[str, Any]) -> str:

@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from rslib import plots
 from rslib.errors import DataError
-from rslib.formatting import html_table, interval_text, signed
-from rslib.metrics import METRICS, arm_label
+from rslib.formatting import METRICS, arm_label, html_table, interval_text, signed
 from rslib.reporting import Report, caption, table_rows
 from rslib.store import atomic_write
 

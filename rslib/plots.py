@@ -30,10 +30,8 @@ import numpy as np
 from rslib import tables
 from rslib.config import require
 from rslib.errors import DataError
-from rslib.evaluation import reward_length_correlation
-from rslib.formatting import ends_text, interval_text, signed
-from rslib.intervals import verdict
-from rslib.metrics import arm_label
+from rslib.evaluation import reward_length_correlation, verdict
+from rslib.formatting import arm_label, ends_text, interval_text, signed
 from rslib.reporting import arm_interval, arms_in_order
 from rslib.store import atomic_write
 

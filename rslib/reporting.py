@@ -4,7 +4,7 @@
     Report(rounds, settings)             headlines, text_table, to_dict, from_dict, to_json
     transcript_prompts(prompts), transcripts(arms, prompt_ids)
 
-What the numbers are is `evaluation`'s matter; how they are called is `metrics`'.
+What the numbers are is `evaluation`'s matter; how they are called is `formatting`'s.
 """
 
 from __future__ import annotations
@@ -29,10 +29,9 @@ from rslib.evaluation import (
     selection_gap,
     selection_panel,
     selection_table,
+    verdict,
 )
-from rslib.formatting import aligned_table, ends_text, html_table, interval_text, signed
-from rslib.intervals import verdict
-from rslib.metrics import LABELS, arm_label
+from rslib.formatting import LABELS, aligned_table, arm_label, ends_text, html_table, interval_text, signed
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -91,6 +90,21 @@ def arms_in_order(entry: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def arm_interval(arm: Mapping[str, Any], metric: str) -> dict[str, float] | None:
     """The `{mean, low, high}` of a metric of an arm, wherever it is kept; None when it is unknown."""
     return arm[metric] if metric in ("gold", "proxy") else arm["intervals"].get(metric)
+
+
+def panel(entry: Mapping[str, Any]) -> dict[str, float | None]:
+    """The report's columns of one round, flat: `gold.base`, ..., and those of the selection.
+
+    `gold_width.best_of_n` is the width of the 95 % interval of gold.
+    """
+    row: dict[str, float | None] = {}
+    for arm in entry["order"]:
+        metrics = {name: value for name, value in entry["arms"][arm].items() if name != "intervals"}
+        for name, value in metrics.items():
+            row[f"{name}.{arm}"] = value["mean"] if isinstance(value, Mapping) else value
+    arm = entry["order"][-1]
+    gold = entry["arms"][arm]["gold"]
+    return row | {f"gold_width.{arm}": gold["high"] - gold["low"]} | entry["panel"][arm]
 
 
 # Transcripts --------------------------------------------------------------------------------------------

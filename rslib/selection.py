@@ -1,7 +1,7 @@
 """The select stage: which responses are fine-tuned on.
 
     select(scored, "top_k_per_prompt", k=2, seed=0)    a scored table in, a selected table out
-    SELECTORS                                          name -> rule (`selectors`); keywords are options
+    SELECTORS                                          name -> rule; its keywords are the options
 
 Rows that must not reach a rule are refused or dropped first: rewards that are NaN or infinite, and truncated
 responses where the caller says so.
@@ -10,12 +10,13 @@ responses where the caller says so.
 from __future__ import annotations
 
 import inspect
+import pkgutil
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rslib import larger_pools, selectors, tables
+from rslib import selectors, tables
 from rslib.config import closest, unknown_name
 from rslib.errors import ConfigError, DataError
 from rslib.progress import note
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 Selector = Callable[..., np.ndarray]
 """(pool, *, options) -> kept rows, each once, in any order."""
 
-SELECTORS: dict[str, Selector] = {
+SELECTORS: dict[str, Selector | str] = {
     "best_of_n": selectors.best_of_n,
     "top_k_per_prompt": selectors.top_k_per_prompt,
     "unique": selectors.unique,
@@ -39,20 +40,26 @@ SELECTORS: dict[str, Selector] = {
     "random_overall": selectors.random_overall,
     "worst": selectors.worst,
     "all": selectors.everything,
-    "acceptance": selectors.acceptance,
-    "soft_best_of_n": selectors.soft_best_of_n,
-    "ensemble": selectors.ensemble,
-    "length_controlled": selectors.length_controlled,
-    "reference": larger_pools.reference,
-    "replay": larger_pools.replay,
+    "acceptance": "rslib.more_selectors:acceptance",
+    "soft_best_of_n": "rslib.more_selectors:soft_best_of_n",
+    "ensemble": "rslib.more_selectors:ensemble",
+    "length_controlled": "rslib.more_selectors:length_controlled",
+    "reference": "rslib.more_selectors:reference",
+    "replay": "rslib.more_selectors:replay",
 }
-"""Name -> selector; the keyword arguments of the function are the selector's options."""
+"""Name -> selector, or where it is loaded from; its keyword arguments are the options."""
 
-_WIDENERS: dict[str, Callable[..., Dataset]] = {
-    "reference": larger_pools.add_references,
-    "replay": larger_pools.merge_rounds,
+_WIDENERS = {
+    "reference": "rslib.more_selectors:add_references",
+    "replay": "rslib.more_selectors:merge_rounds",
 }
-"""Name -> what puts further rows into the pool before that selector looks at it."""
+"""Name -> where to load what puts further rows into the pool before that selector looks at it."""
+
+
+def selector_of(name: str) -> Selector:
+    """The function of a name in SELECTORS."""
+    selector = SELECTORS[name]
+    return pkgutil.resolve_name(selector) if isinstance(selector, str) else selector
 
 
 def select(
@@ -69,7 +76,7 @@ def select(
     best_of_n, worst, all, random(k, like), random_overall(count), top_k_per_prompt(k), unique(k),
     top_fraction(fraction), threshold(minimum), percentile(percentile, round, rise), acceptance(beta),
     soft_best_of_n(temperature, k), ensemble(rewards, combine, penalty), length_controlled(within),
-    decidable(tolerance), reference(references), replay(earlier, k): SELECTORS holds each with its docstring.
+    decidable(tolerance), reference(references), replay(earlier, k): each has a docstring (`selector_of`).
 
     on_nan     "raise": a reward that is missing, NaN or infinite is an error. "drop": such rows are left out
                and a printed line says how many.
@@ -82,10 +89,10 @@ def select(
     """
     check_selector(selector, options)
     if selector in _WIDENERS:
-        widen = _WIDENERS[selector]
+        widen = pkgutil.resolve_name(_WIDENERS[selector])
         scored = widen(scored, **{name: options.pop(name) for name in _options_of(widen)})
     pool = Pool(usable_rows(scored, on_nan=on_nan, truncated=truncated), seed)
-    rows = SELECTORS[selector](pool, **options)
+    rows = selector_of(selector)(pool, **options)
     if not len(rows):
         span = f"{pool.rewards.min():.4g} to {pool.rewards.max():.4g}"
         raise DataError(
@@ -103,8 +110,9 @@ def check_selector(selector: str, options: Mapping[str, Any] | None = None) -> N
     """
     if selector not in SELECTORS:
         raise unknown_name("selector", selector, SELECTORS, "select")
-    known = _options_of(SELECTORS[selector])
-    known |= _options_of(_WIDENERS[selector]) if selector in _WIDENERS else {}
+    known = _options_of(selector_of(selector))
+    if selector in _WIDENERS:
+        known |= _options_of(pkgutil.resolve_name(_WIDENERS[selector]))
     given = set(options or {}) - {"on_nan", "truncated"}
     where = f"select(scored, '{selector}', ...)"
     allowed = f"Options of '{selector}': {', '.join(known) or 'none'}."

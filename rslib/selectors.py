@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rslib import tables
-from rslib.config import require, unknown_name
+from rslib.config import require
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -236,119 +236,6 @@ def everything(pool: Pool) -> np.ndarray:
     [0, 1]
     """
     return np.arange(len(pool))
-
-
-# Selectors that follow a law -----------------------------------------------------------------------------
-
-
-def acceptance(pool: Pool, *, beta: float) -> np.ndarray:
-    """Statistical rejection sampling: each row is kept with probability exp((reward - r_max) / beta).
-
-    `r_max` is the highest reward of the row's own prompt, so each prompt keeps at least its best (and what
-    ties with it). As n grows the kept rows follow the policy tilted by exp(reward / beta)
-    (`theory.tilted_optimum`); a small beta keeps the best alone, a large one everything. Source: RSO,
-    arXiv 2309.06657, in one pass over the pool.
-
-    >>> acceptance(pool_of([[1.0, 3.0, 2.0], [5.0, 4.0, 0.0]]), beta=0.001).tolist()
-    [1, 3]
-    """
-    check_number(beta, "beta", above=0)
-    highest = pool.per_prompt(np.maximum, pool.rewards)[pool.prompts]
-    return np.flatnonzero(np.log(pool.random_keys("acceptance")) <= (pool.rewards - highest) / beta)
-
-
-def soft_best_of_n(pool: Pool, *, temperature: float, k: int = 1) -> np.ndarray:
-    """A draw of k rows of each prompt, without replacement, by softmax(reward / temperature).
-
-    Temperature to 0 gives best-of-n, to infinity a random pick; what ties is equally likely. The draw adds
-    Gumbel noise to reward / temperature and keeps the highest.
-
-    >>> soft_best_of_n(pool_of([[1.0, 3.0, 2.0], [5.0, 4.0, 0.0]]), temperature=0.001).tolist()
-    [1, 3]
-    """
-    check_number(temperature, "temperature", above=0)
-    noise = -np.log(-np.log(pool.random_keys("soft_best_of_n")))
-    return pool.best(pool.rewards + temperature * noise, check_count(k, "k"))
-
-
-# Selectors that distrust the reward -----------------------------------------------------------------------
-
-_COMBINATIONS = ("mean", "min", "uncertainty", "vote")
-
-
-def ensemble(
-    pool: Pool, *, rewards: Sequence[str], combine: str = "mean", penalty: float = 1.0
-) -> np.ndarray:
-    """Best-of-n by the columns `rewards`, one per reward model, as one number. Ties at random.
-
-    mean         the mean of the columns
-    min          the lowest of them: worst-case optimisation
-    uncertainty  mean - penalty * variance over the columns: uncertainty-weighted optimisation
-    vote         the share of columns that rank this row first in its prompt; a tied column splits its vote
-
-    Reward models have no common unit, so each column is first brought to mean 0 and standard deviation 1
-    over the table (a vote does not need it). The kept rows still carry the reward that they had. Source:
-    Coste et al., arXiv 2310.02743.
-
-    Raises ConfigError for an unknown combination or fewer than two columns, DataError for a missing column,
-    RewardError for NaN and infinite values.
-
-    >>> pool = pool_of([[0.0, 1.0, 2.0]], second=[1.0, 2.0, -9.0])
-    >>> ensemble(pool, rewards=["reward", "second"], combine="min").tolist()
-    [1]
-    """
-    return pool.best(_combined_rewards(pool, rewards, combine, penalty))
-
-
-def _combined_rewards(pool: Pool, names: Sequence[str], combine: str, penalty: float) -> np.ndarray:
-    if combine not in _COMBINATIONS:
-        raise unknown_name("combination", str(combine), _COMBINATIONS, "select(..., combine=)")
-    several = not isinstance(names, str) and len(set(names)) >= 2
-    require(several, f"rewards is {names!r}", "select(..., rewards=)", "Name at least two different columns.")
-    check_number(penalty, "penalty", at_least=0)
-    columns = np.stack([_finite_column(pool.table, name) for name in names])
-    if combine == "vote":
-        return np.mean([_votes(pool, column) for column in columns], axis=0)
-    spread = columns.std(axis=1, keepdims=True)
-    columns = (columns - columns.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1.0)
-    if combine == "min":
-        return columns.min(axis=0)
-    return columns.mean(axis=0) - (penalty * columns.var(axis=0) if combine == "uncertainty" else 0.0)
-
-
-def _finite_column(table: Dataset, name: str) -> np.ndarray:
-    values = tables.reward_column(table, name)
-    bad = np.flatnonzero(~np.isfinite(values))
-    if bad.size:
-        raise tables.nonfinite_error(table, bad, name)
-    return values
-
-
-def _votes(pool: Pool, values: np.ndarray) -> np.ndarray:
-    first = values == pool.per_prompt(np.maximum, values)[pool.prompts]
-    return first / pool.per_prompt(np.add, first.astype(float))[pool.prompts]
-
-
-def length_controlled(pool: Pool, *, within: bool = True) -> np.ndarray:
-    """Best-of-n by what is left of the reward after a straight line in the length (tokens, else words).
-
-    The slope is fitted to deviations from each prompt's mean (`within`), or over the pool as it is: there
-    prompts that ask for long responses and are scored high would count as length bias. Ties at random.
-
-    >>> pool = pool_of([[1.0, 2.0, 3.5], [1.0, 2.0, 2.9]], response=["a", "a a", "a a a"] * 2)
-    >>> length_controlled(pool).tolist()
-    [2, 3]
-    """
-    reward, length = pool.rewards, pool.lengths
-    if within:
-        counts = np.bincount(pool.prompts)
-        reward, length = (
-            values - (np.bincount(pool.prompts, values) / counts)[pool.prompts] for values in (reward, length)
-        )
-    centred = length - length.mean()
-    spread = float(centred @ centred)
-    slope = float(centred @ reward) / spread if spread > 0 else 0.0
-    return pool.best(pool.rewards - slope * pool.lengths)
 
 
 # Helpers -------------------------------------------------------------------------------------------------

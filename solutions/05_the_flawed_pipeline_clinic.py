@@ -67,7 +67,7 @@ predict("clearest", guess)
 # %%
 import rslib
 from rslib.flaws import run_flawed
-from rslib.panel import panel
+from rslib.reporting import panel
 
 small = {"prompts": 32, "n": 8, "eval_prompts": 60, "eval_samples_per_prompt": 1, "seed": 3}
 healthy = rslib.run(out=runs / "5-healthy", show_progress=False, **small)

@@ -10,7 +10,7 @@ from fake_tables import arms, best_rows, pool_and_kept, scored
 
 from rslib import evaluation, formatting, reporting
 from rslib.errors import ConfigError, DataError, RewardError
-from rslib.metrics import METRICS
+from rslib.formatting import METRICS
 from rslib.reporting import Report
 
 

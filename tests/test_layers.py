@@ -15,14 +15,14 @@ PACKAGE = ROOT / "rslib"
 # Row by row, top to bottom. A module may import from the rows before its own, never from its own or a later.
 ROWS = (
     {"errors"},
-    {"files", "tables", "progress", "formatting", "metrics"},
+    {"files", "tables", "progress", "formatting"},
     {"config", "theory", "store"},
-    {"ledger", "memo", "intervals", "panel"},
+    {"ledger", "memo"},
     {"world", "models"},
     {"decoding", "optimization", "doctor", "prompts", "selectors"},
-    {"larger_pools", "vllm_backend"},
+    {"more_selectors", "vllm_backend"},
     {"sampling", "scoring", "selection", "finetuning", "evaluation"},
-    {"reward_modeling", "stages", "export", "reporting"},
+    {"reward_modeling", "stages", "export", "reporting", "intervals"},
     {"pipeline", "rl"},
     {"flaws", "arena"},
     {"plots", "build"},

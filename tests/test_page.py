@@ -10,7 +10,7 @@ from fake_tables import arms, pool_and_kept
 from rslib import page as rs_page
 from rslib import reporting
 from rslib.errors import DataError, StoreError
-from rslib.metrics import METRICS
+from rslib.formatting import METRICS
 from rslib.reporting import Report
 
 EVIL = "<script>alert(1)</script> & \x1b[31mred"

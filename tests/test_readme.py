@@ -128,7 +128,7 @@ def test_every_command_that_a_page_shows_is_accepted(page):
 
 
 def test_the_metrics_page_lists_exactly_the_numbers_of_the_report():
-    from rslib.metrics import METRICS
+    from rslib.formatting import METRICS
 
     page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| ([a-z_]+) \| ([^|]+) \| ([^|]+) \|$", page, flags=re.M)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from rslib import selectors, tables, theory
+from rslib import more_selectors, selectors, tables, theory
 from rslib.errors import ConfigError, DataError, RewardError
 from rslib.evaluation import selection_gap, selection_panel
-from rslib.larger_pools import reference_responses
+from rslib.more_selectors import reference_responses
 from rslib.prompts import as_prompts
-from rslib.selection import SELECTORS, select
+from rslib.selection import SELECTORS, select, selector_of
 from rslib.selectors import pool_of
 
 
@@ -152,7 +152,7 @@ def test_a_pool_of_one_row_keeps_that_row(name):
 
 @every_selector
 def test_every_selector_says_what_it_does_with_ties(name):
-    assert "tie" in SELECTORS[name].__doc__.lower()
+    assert "tie" in selector_of(name).__doc__.lower()
 
 
 RANK_ONLY = ["best_of_n", "worst", "top_k_per_prompt", "unique", "top_fraction", "percentile", "decidable"]
@@ -356,9 +356,9 @@ def test_members_of_an_ensemble_have_no_common_unit():
 
 def test_a_vote_is_the_share_of_members_that_rank_a_response_first_and_ties_split_it():
     table = members(a=[3.0, 1.0, 3.0], b=[0.0, 5.0, 1.0], c=[9.0, 0.0, 0.0])
-    votes = selectors._combined_rewards(selectors.Pool(table), ["a", "b", "c"], "vote", penalty=1.0)
+    votes = more_selectors._combined_rewards(selectors.Pool(table), ["a", "b", "c"], "vote", penalty=1.0)
     np.testing.assert_allclose(votes, [0.5, 1 / 3, 1 / 6])
-    kept = selectors.ensemble(selectors.Pool(table), rewards=["a", "b", "c"], combine="vote")
+    kept = more_selectors.ensemble(selectors.Pool(table), rewards=["a", "b", "c"], combine="vote")
     assert kept.tolist() == [0]
 
 

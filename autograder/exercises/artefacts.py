@@ -18,7 +18,7 @@ from autograder.handouts.models import base_policy, judge
 from autograder.work import Work
 from rslib import evaluation, tables
 from rslib.errors import RSError
-from rslib.intervals import verdict
+from rslib.evaluation import verdict
 
 if TYPE_CHECKING:
     from datasets import Dataset

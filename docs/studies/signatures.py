@@ -25,8 +25,8 @@ from docs.studies.results import DOCS, filled, markdown, measure_rows, read, wri
 from rslib import store, tables, world
 from rslib.config import RunConfig
 from rslib.flaws import FLAWS, flawed
-from rslib.panel import panel
 from rslib.pipeline import Round, Run, run
+from rslib.reporting import panel
 from rslib.reward_modeling import group_pair_accuracy
 from rslib.scoring import reference_logprobs, score
 from rslib.stages import Models

@@ -4,26 +4,39 @@ from __future__ import annotations
 
 import numpy as np
 
+from autograder.checks import Ideas
 from autograder.exercise import CheckFailed, require
 from autograder.keys import ordering
 from autograder.ordering_run import ContractError
 from autograder.work import Work
 from rslib.errors import ConfigError
 
-CARDS, CONTRACTS = "is a list of cards", "every card finds what it needs"
-FINISHED, STRANGERS = "ends with a comparison", "holds cards of this method only"
-TRAINED, HELDOUT = "trains on what was kept", "keeps the held-out prompts unseen"
+IDEAS = Ideas("""
+no comparison (F15): Every card runs, but at the end nobody knows whether it helped: no card weighs the tuned
+    policy against the one it came from.
+F01: `tune_rm` trains the reward model on responses that it liked itself. The policy learns nothing from that,
+    and the reward model has moved. The round scores what it would without this card. Which weights should
+    change in this method?
+no selection (F02): It runs, and the policy hardly moves: when `finetune` had its turn, nothing had been kept,
+    so it trained on every response. That teaches the policy to go on as it does. {leak}{measured}
+leak (F18): It runs, and its number proves little: when `sample` had its turn, nothing had been held out, so
+    the policy was trained on the very prompts that it is judged on. {measured} How much of that comes from
+    more prompts to train on, and how much from knowing the judge's, this run cannot say.
+""")
+SECOND_FAULT = (
+    "There is a second fault: when `sample` had its turn, nothing had been held out. An order with the first "
+    "fault alone was tried. "
+)
 WHY = {
     "F01": " `tune_rm` is about the reward model's weights; the policy writes as it did before.",
     "F36": " Values and advantages belong to methods that follow a reward with gradients, such as PPO. Here "
     "the responses to a prompt are only compared with each other.",
     "F37": " Texts come from a policy, and from nowhere else.",
 }
-TOLD = {
-    "F01": "`tune_rm` trains the reward model on responses that it liked itself. The policy learns nothing "
-    "from that, and the reward model has moved. The round scores "
-    "what it would without this card. Which weights should change in this method?",
-}
+"""What a broken contract is told besides, by its idea."""
+CARDS, CONTRACTS = "is a list of cards", "every card finds what it needs"
+FINISHED, STRANGERS = "ends with a comparison", "holds cards of this method only"
+TRAINED, HELDOUT = "trains on what was kept", "keeps the held-out prompts unseen"
 
 
 def followed(work: Work) -> ordering.Trace:
@@ -44,11 +57,7 @@ def followed(work: Work) -> ordering.Trace:
 def grade_runs(work: Work, rng: np.random.Generator) -> None:
     """The order runs from its first card to a comparison."""
     trace = followed(work)
-    message = (
-        "Every card runs, but at the end nobody knows whether it helped: no card weighs the tuned policy "
-        "against the one it came from."
-    )
-    require(trace.finished, FINISHED, message, idea="F15", case=" → ".join(trace.order))
+    require(trace.finished, FINISHED, IDEAS["no comparison"], case=" → ".join(trace.order))
 
 
 def grade_method(work: Work, rng: np.random.Generator) -> None:
@@ -57,30 +66,9 @@ def grade_method(work: Work, rng: np.random.Generator) -> None:
     trace = followed(work)
     case = " → ".join(trace.order)
     for card in trace.strangers:
-        idea = ordering.STRANGE[card.name]
-        require(False, STRANGERS, TOLD[idea], idea=idea, case=case)
-    require(trace.trained_on == ordering.KEPT, TRAINED, _unselected(trace.leaked), idea="F02", case=case)
-    message = (
-        "It runs, and its number proves little: when `sample` had its turn, nothing had been held out, so "
-        "the policy was trained on the very prompts that it is judged on. "
-    )
-    message += ordering.quoted("sample_before_split")
-    message += (
-        " How much of that comes from more prompts to train on, and how much from knowing the judge's, this "
-        "run cannot say."
-    )
-    require(not trace.leaked, HELDOUT, message, idea="F18", case=case)
-
-
-def _unselected(leaked: bool) -> str:
-    """What an order is told that trains on everything; the measured one has this fault alone."""
-    message = (
-        "It runs, and the policy hardly moves: when `finetune` had its turn, nothing had been kept, so it "
-        "trained on every response. That teaches the policy to go on as it does. "
-    )
-    if leaked:
-        message += (
-            "There is a second fault: when `sample` had its turn, nothing had been held out. "
-            "An order with the first fault alone was tried. "
-        )
-    return message + ordering.quoted("train_on_all")
+        require(False, STRANGERS, IDEAS[ordering.STRANGE[card.name]], case=case)
+    second, measured = SECOND_FAULT if trace.leaked else "", ordering.quoted("train_on_all")
+    idea = IDEAS.filled("no selection", leak=second, measured=measured)
+    require(trace.trained_on == ordering.KEPT, TRAINED, idea, case=case)
+    idea = IDEAS.filled("leak", measured=ordering.quoted("sample_before_split"))
+    require(not trace.leaked, HELDOUT, idea, case=case)

@@ -175,12 +175,12 @@ class _Table:
         self.gold[arm] = arm_interval(arm_metrics(self.judged[arm]), "gold")
         return f"gold {interval_text(self.gold[arm])} on {len(self.heldout)} held-out prompts"
 
-    def _judged(self, policy: Checkpoint, prompts: Dataset, place: str) -> Dataset:
+    def _judged(self, policy: Checkpoint, prompts: Dataset, name: str) -> Dataset:
         from rslib.stages import with_gold
 
         config = SampleConfig(n=self.size.samples, seed=EVALUATION_SEED)
-        responses = self.stages.sample(policy, prompts, config, place)
-        return with_gold(self._scored(responses, f"{place}-score"))
+        responses = self.stages.sample(policy, prompts, config, name)
+        return with_gold(self._scored(responses, f"{name}-score"))
 
     def fresh_gain(self, prompts: Dataset) -> dict[str, Any]:
         """Tuned minus base in gold, on prompts that no card has seen."""
@@ -189,18 +189,19 @@ class _Table:
         tuned, base = (self._judged(p, prompts, "fresh") for p in (self.tuned, self.base))
         return compare(tuned, base, "gold")
 
-    def _scored(self, responses: Dataset, place: str) -> Dataset:
-        return self.stages.score(self.stages.models.reward_checkpoint("tiny"), responses, place)
+    def _scored(self, responses: Dataset, name: str) -> Dataset:
+        return self.stages.score(self.stages.models.reward_checkpoint("tiny"), responses, name)
 
     def compare(self) -> str:
         from rslib.evaluation import compare
 
-        self.difference = found = compare(self.judged["tuned"], self.judged["base"], "gold")
+        self.difference = compare(self.judged["tuned"], self.judged["base"], "gold")
+        difference, low, high = (self.difference[name] for name in ("difference", "low", "high"))
+        text = f"tuned minus base: {difference:+.2f} [{low:+.2f}, {high:+.2f}]"
         overlap = len(self.trained_prompts & set(self.heldout["prompt"][:]))
-        text = f"tuned minus base: {found['difference']:+.2f} [{found['low']:+.2f}, {found['high']:+.2f}]"
-        return text + (
-            f"; {overlap} of {len(self.heldout)} held-out prompts were trained on" if overlap else ""
-        )
+        if not overlap:
+            return text
+        return f"{text}; {overlap} of {len(self.heldout)} held-out prompts were trained on"
 
     def tune_rm(self) -> str:
         return "skipped: no card reads the reward model after this one, and the policy would stay as it was"

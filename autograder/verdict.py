@@ -45,18 +45,16 @@ class Outcome:
         """Whether another part failed at the same check with the same words."""
         return not self.passed and (self.check, self.message) == (other.check, other.message)
 
-    def lines(self, said: bool = False) -> list[str]:
-        """The part as lines of text; `said`: the part before has failed for the same reason."""
+    def lines(self, repeated: bool = False) -> list[str]:
+        """The part as lines of text; `repeated`: the part before has failed for the same reason."""
         mark = "passed" if self.passed else "noted" if self.check == NOTED else "NOT YET"
-        tail = ", for the same reason" if said else ""
-        found = [f"  [{mark}] {self.title}: {self.points:g} of {self.out_of:g}{tail}"]
-        if self.passed or said:
-            return found
-        found += [
-            f"      check: {self.check}" + (f" ({self.idea})" if self.idea else ""),
-            f"      {self.message}",
-        ]
-        return found + [f"      {name}: {text}" for name, text in self.details()]
+        tail = ", for the same reason" if repeated else ""
+        head = f"  [{mark}] {self.title}: {self.points:g} of {self.out_of:g}{tail}"
+        if self.passed or repeated:
+            return [head]
+        idea = f" ({self.idea})" if self.idea else ""
+        details = [f"      {name}: {text}" for name, text in self.details()]
+        return [head, f"      check: {self.check}{idea}", f"      {self.message}", *details]
 
     def details(self) -> list[tuple[str, str]]:
         """The failing case, what was expected and what came, where there is something to show."""
@@ -91,9 +89,9 @@ class Verdict:
     def text(self) -> str:
         """The panel as plain text."""
         head = f"{self.exercise} {self.title}: {self.points:g} of {self.out_of:g} points"
-        return "\n".join([head, *(line for o, said in self.told() for line in o.lines(said))])
+        return "\n".join([head, *(line for o, repeated in self._repeated() for line in o.lines(repeated))])
 
-    def told(self) -> list[tuple[Outcome, bool]]:
+    def _repeated(self) -> list[tuple[Outcome, bool]]:
         """Each part, and whether the part before it failed for the same reason."""
         before = (None, *self.outcomes)
         pairs = zip(self.outcomes, before, strict=False)
@@ -114,7 +112,7 @@ class Verdict:
 
     def _repr_html_(self) -> str:
         head = f"{escape(self.exercise)} {escape(self.title)}: {self.points:g} of {self.out_of:g} points"
-        body = "".join(_row(o, said) for o, said in self.told())
+        body = "".join(_row(o, repeated) for o, repeated in self._repeated())
         return (
             f'<div role="status" style="border-left:4px solid currentColor;padding:0.2em 1em;max-width:50em">'
             f"<p><strong>{head}</strong></p><ul>{body}</ul></div>"
@@ -124,12 +122,12 @@ class Verdict:
         return {"text/plain": repr(self), "text/html": self._repr_html_(), MIME: self.to_dict()}
 
 
-def _row(outcome: Outcome, said: bool) -> str:
+def _row(outcome: Outcome, repeated: bool) -> str:
     """One part as a list item: a word says whether it passed, so colour carries nothing."""
     mark = "✓ passed" if outcome.passed else "· noted" if outcome.check == NOTED else "✗ not yet"
     head = f"<strong>{mark}</strong> · {inline(outcome.title)} · {outcome.points:g} of {outcome.out_of:g}"
-    if outcome.passed or said:
-        return f"<li>{head}{', for the same reason' if said else ''}</li>"
+    if outcome.passed or repeated:
+        return f"<li>{head}{', for the same reason' if repeated else ''}</li>"
     idea = f" ({escape(outcome.idea)})" if outcome.idea else ""
     details = "".join(
         f"<br>{name}: <code style='white-space:pre-wrap'>{escape(text)}</code>"
@@ -148,21 +146,10 @@ def grade(exercise: Exercise, work: Work, seed: int) -> Verdict:
 def _outcome(part: Part, work: Work, seed: int, k: int) -> Outcome:
     try:
         part.grade(work, np.random.default_rng([seed, k]))
-    except CheckFailed as wrong:
-        return Outcome(
-            part.title,
-            0.0,
-            part.points,
-            wrong.check,
-            wrong.idea,
-            wrong.message,
-            wrong.case,
-            wrong.expected,
-            wrong.got,
-        )
-    except (
-        Exception
-    ) as error:  # a value of a kind that no check foresaw: the learner gets a sentence, not a traceback
+    except CheckFailed as failed:
+        reason = (failed.check, failed.idea, failed.message, failed.case, failed.expected, failed.got)
+        return Outcome(part.title, 0.0, part.points, *reason)
+    except Exception as error:  # of a kind that no check foresaw: the learner gets a sentence, no traceback
         what = f"{type(error).__name__}: {short(str(error))}"
         message = f"The check stopped with {what}. Is an answer of another type than the task asks for?"
         return Outcome(part.title, 0.0, part.points, GRADED, "", message)

@@ -33,47 +33,40 @@ class Work:
 
     def value(self, name: str, kind: type | tuple[type, ...] | None = None) -> Any:
         """A copy of the learner's variable. CheckFailed if missing, still the stub, or not of `kind`."""
-        found = self._names.get(name, ...)
-        if found is ... or found is None or (isinstance(found, list | dict | str | tuple) and not found):
-            raise CheckFailed(
-                ANSWERED, f"`{name}` is not filled in yet. Run the cell that defines it, then this one."
-            )
+        value = self.object(name)
+        if isinstance(value, list | dict | str | tuple) and not value:
+            raise CheckFailed(ANSWERED, _not_filled_in(name))
         if kind is not None and (
-            not isinstance(found, kind) or (isinstance(found, bool) and kind is not bool)
+            not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)
         ):
-            wanted = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
-            raise CheckFailed(
-                ANSWERED, f"`{name}` should be a {wanted}, and is a {kind_of(found)}.", got=short(found)
-            )
-        return _copied(found)
+            names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+            message = f"`{name}` should be a {names}, and is a {kind_of(value)}."
+            raise CheckFailed(ANSWERED, message, got=short(value))
+        return _copied(value)
 
     def object(self, name: str) -> Any:
         """The learner's object itself, not copied: a table, a path, a model."""
-        found = self._names.get(name, ...)
-        if found is ... or found is None:
-            raise CheckFailed(
-                ANSWERED, f"`{name}` is not filled in yet. Run the cell that defines it, then this one."
-            )
-        return found
+        value = self._names.get(name, ...)
+        if value is ... or value is None:
+            raise CheckFailed(ANSWERED, _not_filled_in(name))
+        return value
 
     def function(self, name: str, patience: float | None = None) -> Callable[..., Any]:
         """The learner's function, guarded as the module says. CheckFailed if it is missing or no function.
 
         patience: processor seconds after which a call is stopped with `TimedOut`; by default it may go on.
         """
-        found = self._names.get(name, ...)
-        if found is ... or found is None:
-            raise CheckFailed(
-                ANSWERED, f"There is no `{name}` yet. Run the cell that defines it, then this one."
-            )
-        if not callable(found):
-            raise CheckFailed(
-                ANSWERED, f"`{name}` should be a function, and is a {kind_of(found)}.", got=short(found)
-            )
+        function = self._names.get(name, ...)
+        if function is ... or function is None:
+            message = f"There is no `{name}` yet. Run the cell that defines it, then this one."
+            raise CheckFailed(ANSWERED, message)
+        if not callable(function):
+            message = f"`{name}` should be a function, and is a {kind_of(function)}."
+            raise CheckFailed(ANSWERED, message, got=short(function))
 
         def guarded(*args: Any, **options: Any) -> Any:
             with contextlib.nullcontext() if patience is None else limited(patience):
-                return _called(name, found, args, options)
+                return _called(name, function, args, options)
 
         return guarded
 
@@ -94,6 +87,10 @@ class Work:
         return Path(path)
 
 
+def _not_filled_in(name: str) -> str:
+    return f"`{name}` is not filled in yet. Run the cell that defines it, then this one."
+
+
 def kind_of(value: Any) -> str:
     """The name of a value's class, or of the nearest one that is not a learner's own.
 
@@ -102,8 +99,8 @@ def kind_of(value: Any) -> str:
     >>> kind_of(3), kind_of(type("Mine", (list,), {"__module__": "__main__"})())
     ('int', 'list')
     """
-    own = ("__main__", "answer")
-    return next(base.__name__ for base in type(value).__mro__ if base.__module__ not in own)
+    learners = ("__main__", "answer")
+    return next(base.__name__ for base in type(value).__mro__ if base.__module__ not in learners)
 
 
 class TimedOut(Exception):

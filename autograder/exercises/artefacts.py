@@ -78,6 +78,15 @@ def hidden_prompts(rng: np.random.Generator) -> Dataset:
     return tables.take(table, rows)
 
 
+def training_window(seed: int, count: int) -> Dataset:
+    """So many prompts of the training split from a place of chance; every window has its mixture."""
+    from rslib.prompts import load_prompts
+
+    table = load_prompts("tiny")
+    start = int(np.random.default_rng(seed).integers(len(table)))
+    return tables.take(table, (start + np.arange(count)) % len(table))
+
+
 @memoize
 def judged(policy: Policy, prompts: Dataset, seed: int) -> Dataset:
     """Two responses to each prompt with reward, gold and the log-probability under the base policy."""

@@ -122,14 +122,14 @@ def grpo_slips(
     logprobs: Tensor, old: Tensor, reference: Tensor, advantages: Tensor, clip: float, c: float
 ) -> dict[str, Tensor]:
     """What wrong pulls give."""
-    own, gap = unified.ppo(logprobs, old, advantages, clip), reference - logprobs
+    part, gap = unified.ppo(logprobs, old, advantages, clip), reference - logprobs
     return {
-        "no pull": own,
-        "KL sign": own - c * torch.expm1(gap),
-        "k2": own + c * gap,
-        "value of the KL": own - c * (torch.expm1(gap) - gap),
-        "no minus 1": own + c * torch.exp(gap),
-        "coefficient 1": own + torch.expm1(gap),
+        "no pull": part,
+        "KL sign": part - c * torch.expm1(gap),
+        "k2": part + c * gap,
+        "value of the KL": part - c * (torch.expm1(gap) - gap),
+        "no minus 1": part + c * torch.exp(gap),
+        "coefficient 1": part + torch.expm1(gap),
         "pulled without clip": torch.exp(logprobs - old) * advantages + c * torch.expm1(gap),
         "sign": -grpo(logprobs, old, reference, advantages, clip, c),
     }

@@ -72,10 +72,10 @@ def hidden(rng: np.random.Generator, trained: bool) -> Evidence:
     """A made-up method with runs, trials and coefficients; every known mistake gives it another entry."""
     codes = (weigh, clip, Memory)
     order = rng.permutation(3)
-    own, shared = [codes[k] for k in order[:2]], [codes[order[2]]]
+    private, shared = [codes[k] for k in order[:2]], [codes[order[2]]]
     kinds = [(Draws, Search), (Search, Pull), (Draws, Pull)][int(rng.integers(3))]
     more = [f"extra_{k}" for k in range(int(rng.integers(1, 4)))]
-    arm = Arm("made_up", "made up", settings=kinds, more=more, own=own, shared=shared)
+    arm = Arm("made_up", "made up", settings=kinds, more=more, own=private, shared=shared)
     held = rng.permutation([2, 3, 5]) if rng.random() < 0.5 else rng.permutation([1, 4, 6])
     if held[-1] == held.max():
         held = np.roll(held, 1)

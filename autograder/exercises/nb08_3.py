@@ -51,11 +51,11 @@ def parts(work: Work) -> tuple[str, dict[str, Any], Team, str]:
 
 def stated(memo: str) -> list[tuple[float, str]]:
     """Every number of the text with its unit: "$", "GB" or ""."""
-    found = []
+    numbers = []
     for sign, digits, unit in NUMBER.findall(memo):
         kind = "$" if sign or unit == "dollars" else "GB" if unit else ""
-        found.append((float(digits.replace(",", "")), kind))
-    return found
+        numbers.append((float(digits.replace(",", "")), kind))
+    return numbers
 
 
 def near(value: float, other: float) -> bool:
@@ -66,16 +66,17 @@ def near(value: float, other: float) -> bool:
 def grade_numbers(work: Work, rng: np.random.Generator) -> None:
     """The three cited numbers are the calculator's, and they stand in the text."""
     memo, cited, team, strategy = parts(work)
-    values = [value for value, _ in stated(memo)]
+    numbers = [number for number, _ in stated(memo)]
     for name, right in truths(team, strategy).items():
-        said = cited.get(name)
-        plain = isinstance(said, int | float | np.number) and not isinstance(said, bool) and np.isfinite(said)
-        require(plain, CITED, f"`cited` has no number {name!r}.", got=short(said))
+        value = cited.get(name)
+        real = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+        plain = real and np.isfinite(value)
+        require(plain, CITED, f"`cited` has no number {name!r}.", got=short(value))
         message = f"The calculator gives another {name} for this team and strategy."
-        require(near(float(said), right), AGREES, message, idea="contradiction", got=f"{float(said):,.6g}")
+        require(near(float(value), right), AGREES, message, idea="contradiction", got=f"{float(value):,.6g}")
         message = f"The memo's text does not say the {name} that is cited."
-        there = any(near(value, float(said)) for value in values)
-        require(there, STANDS, message, idea="not said", got=f"{float(said):,.6g}")
+        there = any(near(number, float(value)) for number in numbers)
+        require(there, STANDS, message, idea="not said", got=f"{float(value):,.6g}")
 
 
 EXERCISE = Exercise(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import tempfile
 from collections.abc import Mapping
 from functools import cache, partial
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autograder.exercises.artefacts import gain, hidden_prompts, judged, memoize, own_rows
+from autograder.exercises.artefacts import gain, hidden_prompts, judged, memoize, own_rows, training_window
 from autograder.exercises.nb04_3 import N
 from autograder.exercises.nb04_5 import learned
 from autograder.handouts.models import base_policy, judge
@@ -30,16 +31,10 @@ FEW = 160
 
 
 def prompts_of(seed: int) -> list[Dataset]:
-    """The prompts of three rounds, none in two: windows of the training split, which all have its mixture."""
-    from rslib.prompts import load_prompts
-
-    table = load_prompts("tiny")
-    start = int(np.random.default_rng(seed).integers(len(table)))
+    """The prompts of three rounds, none in two."""
     ends = np.cumsum([0, FIRST, LATER, LATER])
-    return [
-        tables.take(table, (start + np.arange(ends[k], ends[k + 1])) % len(table))
-        for k in range(len(ends) - 1)
-    ]
+    window = training_window(seed, ends[-1])
+    return [tables.take(window, range(first, last)) for first, last in itertools.pairwise(ends)]
 
 
 def draw(policy: Policy, prompts: Dataset, n: int, seed: int) -> Dataset:
@@ -79,18 +74,23 @@ def best_of_16(seed: int, folder: Path) -> dict[str, dict[str, float]]:
     arms = {arm: tune(base_policy(), table, folder / arm, seed) for arm, table in rows.items()}
     known = {arm: own_rows(base_policy(), policy, best, pool) for arm, policy in arms.items()}
     honest = min(known["honest"], own_rows(base_policy(), arms["control"], pick, pool))
-    own = {"honest": honest, "random": known["control"], "elsewhere": known["elsewhere"], "do_nothing": 0.0}
-    return _gains(arms, seed) | {"own_rows": own}
+    learned_own = {
+        "honest": honest,
+        "random": known["control"],
+        "elsewhere": known["elsewhere"],
+        "do_nothing": 0.0,
+    }
+    return _gains(arms, seed) | {"own_rows": learned_own}
 
 
 def _gains(arms: Mapping[str, Policy], seed: int) -> dict[str, dict[str, float]]:
     hidden = hidden_prompts(np.random.default_rng(seed))
     against = {"over_base": base_policy(), "over_random": arms["control"]}
     compared = {name: judged(policy, hidden, seed) for name, policy in against.items()}
-    found = {arm: judged(arms[arm], hidden, seed) for arm in ("honest", "random")}
-    found["do_nothing"] = compared["over_base"]
+    measured = {arm: judged(arms[arm], hidden, seed) for arm in ("honest", "random")}
+    measured["do_nothing"] = compared["over_base"]
     return {
-        name: {arm: gain(table, other, "reward") for arm, table in found.items()}
+        name: {arm: gain(table, other, "reward") for arm, table in measured.items()}
         for name, other in compared.items()
     }
 

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autograder.exercises.artefacts import gain, hidden_prompts, judged
+from autograder.exercises.artefacts import gain, hidden_prompts, judged, training_window
 from autograder.handouts.models import base_policy, judge
-from rslib import rl, tables
+from rslib import rl
 
 if TYPE_CHECKING:
-    from datasets import Dataset
-
     from rslib.models import Policy, RewardModel
     from rslib.optimization import Objective
     from rslib.rl.learner import Learner
@@ -43,18 +41,9 @@ class Dealt(rl.PPO):
         return super().objective(learner, replace(rollouts, rewards=rollouts.rewards[order]), kl_coefficient)
 
 
-def prompts_of(seed: int) -> Dataset:
-    """A window of the training split; every window has its mixture."""
-    from rslib.prompts import load_prompts
-
-    table = load_prompts("tiny")
-    start = int(np.random.default_rng(seed).integers(len(table)))
-    return tables.take(table, (start + np.arange(PROMPTS)) % len(table))
-
-
 def tune(method: rl.methods.Method, loop: rl.Loop, reward_model: RewardModel, seed: int, out: Path) -> Policy:
     """One run of the loop from the embedded policy."""
-    prompts, loop = prompts_of(seed), replace(loop, seed=seed)
+    prompts, loop = training_window(seed, PROMPTS), replace(loop, seed=seed)
     return rl.train(base_policy(), reward_model, prompts, method, loop, out=out, show_progress=False)
 
 

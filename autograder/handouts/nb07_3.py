@@ -66,7 +66,7 @@ STATEMENTS = (
 
 def numbered(variant: Variant) -> dict[int, Cell]:
     """The measured cells under the numbers that this learner sees."""
-    return {k: CELLS[at] for k, at in enumerate(variant.rng("cells").permutation(len(CELLS)), start=1)}
+    return {k: CELLS[index] for k, index in enumerate(variant.rng("cells").permutation(len(CELLS)), start=1)}
 
 
 class Audit:
@@ -77,20 +77,22 @@ class Audit:
         self.cells = {number: words(cell) for number, cell in self._cells.items()}
 
     def _lines(self) -> list[list[str]]:
-        found = {number: interval(cell, LEVEL) for number, cell in self._cells.items()}
+        intervals = {number: interval(cell, LEVEL) for number, cell in self._cells.items()}
         return [
-            [str(number), text, *(f"{found[number][k]:.3g}" for k in ("mean", "low", "high"))]
+            [str(number), text, *(f"{intervals[number][k]:.3g}" for k in ("mean", "low", "high"))]
             for number, text in self.cells.items()
         ]
 
     def __repr__(self) -> str:
-        said = [f"({s.id}) {s.text} [{s.source}]" for s in STATEMENTS]
-        return "\n".join([*said, "", *("  ".join(line) for line in self._lines())])
+        statements = [f"({s.id}) {s.text} [{s.source}]" for s in STATEMENTS]
+        return "\n".join([*statements, "", *("  ".join(line) for line in self._lines())])
 
     def _repr_html_(self) -> str:
-        said = [[f"({s.id})", s.text, s.source] for s in STATEMENTS]
+        statements = [[f"({s.id})", s.text, s.source] for s in STATEMENTS]
         head = ("cell", "measured difference", "mean", "low", "high")
-        return table("Statements", said, ("", "statement", "after")) + table("Cells", self._lines(), head)
+        return table("Statements", statements, ("", "statement", "after")) + table(
+            "Cells", self._lines(), head
+        )
 
 
 EXERCISE = Exercise(

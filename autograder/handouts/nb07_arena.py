@@ -140,11 +140,11 @@ def given(variant: Variant) -> Arena:
 def row(arena: Arena, arm: str, seed: int, out: str | Path) -> dict[str, Any]:
     """One run as the learner's table holds it."""
     policy, ledger = arena.tune(arm, seed, out)
-    found = arena.judge(policy, seed, N if arm == SERVED else 1)
-    return {"arm": arm, "seed": seed, "policy": str(policy.path), "ledger": ledger} | found
+    result = arena.judge(policy, seed, N if arm == SERVED else 1)
+    return {"arm": arm, "seed": seed, "policy": str(policy.path), "ledger": ledger} | result
 
 
 def table_of(results: list[Mapping[str, Any]], arm: str, column: str = "gold") -> np.ndarray:
     """A column of an arm (S, M), by seed."""
-    rows = sorted((one for one in results if one["arm"] == arm), key=lambda one: one["seed"])
-    return np.array([one[column] for one in rows], dtype=float)
+    rows = sorted((run for run in results if run["arm"] == arm), key=lambda run: run["seed"])
+    return np.array([run[column] for run in rows], dtype=float)

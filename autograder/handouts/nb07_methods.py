@@ -22,26 +22,26 @@ def coefficients(arm: str) -> np.ndarray:
     """
     rewards = torch.tensor([[0.3, -1.2, 2.1], [1.5, 0.4, -0.6]])
     logprobs = torch.full((6, 4), -1.0)
-    own = advantages.leave_one_out(rewards).reshape(-1, 1)
+    gains = advantages.leave_one_out(rewards).reshape(-1, 1)
     scaled = advantages.group_normalised(rewards).reshape(-1, 1)
     best = (rewards == rewards.max(1, keepdim=True).values).reshape(-1)
     worst = (rewards == rewards.min(1, keepdim=True).values).reshape(-1)
     weight = unified.dpo(*(torch.zeros(1) for _ in range(4)), beta=0.1)
     pairs = weight * (best.float() - worst.float())[:, None]
-    found = {
+    known = {
         "rs1": unified.rejection_sampling(logprobs, best),
         "dpo": pairs.expand(6, 4),
-        "rloo": unified.policy_gradient(logprobs, own),
+        "rloo": unified.policy_gradient(logprobs, gains),
         "grpo": unified.grpo(logprobs, logprobs, logprobs, scaled, 0.2, 0.04),
-        "ppo": unified.ppo(logprobs, logprobs, advantages.whiten(own.expand(6, 4), logprobs < 0), 0.2),
+        "ppo": unified.ppo(logprobs, logprobs, advantages.whiten(gains.expand(6, 4), logprobs < 0), 0.2),
     }
-    return np.round(found[arm].double().numpy(), 3) if arm in found else np.zeros((0, 4))
+    return np.round(known[arm].double().numpy(), 3) if arm in known else np.zeros((0, 4))
 
 
 def given(variant: Variant) -> dict[str, Evidence]:
     """Arm -> (arm, its runs, its trials at equal FLOPs, gradient coefficients) of the methods shown."""
-    found = {}
+    methods = {}
     for name in METHODS:
-        runs, trials = ([one for one in content()[kind] if one["arm"] == name] for kind in ("runs", "trials"))
-        found[name] = (ARMS[name], list(runs), list(trials), coefficients(name))
-    return found
+        runs, trials = ([row for row in content()[kind] if row["arm"] == name] for kind in ("runs", "trials"))
+        methods[name] = (ARMS[name], list(runs), list(trials), coefficients(name))
+    return methods

@@ -84,8 +84,8 @@ def content() -> dict[str, Any]:
 
 def interval(cell: Cell, level: float) -> Interval:
     """Mean, low and high of a cell's difference, over seeds and prompts."""
-    found = content()["cells"][cell.key]
-    return over_both(found["by_seed"], found["prompt_error"], found["clusters"], level)
+    measured = content()["cells"][cell.key]
+    return over_both(measured["by_seed"], measured["prompt_error"], measured["clusters"], level)
 
 
 def words(cell: Cell) -> str:

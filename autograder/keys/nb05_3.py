@@ -23,13 +23,13 @@ def check_of(stage: str) -> str:
 
 
 def _flags(work: Work, run: Run) -> list[str]:
-    found = work.function(NAME)(run)
-    good = isinstance(found, list | tuple) and all(isinstance(flag, str) for flag in found)
+    result = work.function(NAME)(run)
+    good = isinstance(result, list | tuple) and all(isinstance(flag, str) for flag in result)
     message = f"`{NAME}` returns a list of stages, the most suspicious first; [] for a healthy run."
-    require(good, FORM, message, got=found)
-    flags = [flag.strip().lower() for flag in found]
+    require(good, FORM, message, got=result)
+    flags = [flag.strip().lower() for flag in result]
     unknown = [flag for flag in flags if flag not in STAGES]
-    require(not unknown, FORM, f"Stages are {', '.join(STAGES)}.", got=found)
+    require(not unknown, FORM, f"Stages are {', '.join(STAGES)}.", got=result)
     return flags
 
 

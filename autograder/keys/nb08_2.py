@@ -98,12 +98,12 @@ KINDS: tuple[Callable[[Team], bool], ...] = (
 
 def six(rng: np.random.Generator) -> list[Team]:
     """A team of each kind, by size and limits, so that no place tells a kind."""
-    found: list[Team] = []
+    chosen: list[Team] = []
     for kind in KINDS:
-        while not kind(team := random_team(rng)) or team in found:
+        while not kind(team := random_team(rng)) or team in chosen:
             continue
-        found.append(team)
-    return sorted(found, key=astuple)
+        chosen.append(team)
+    return sorted(chosen, key=astuple)
 
 
 def content() -> list[list[tuple[Any, ...]]]:

@@ -76,29 +76,29 @@ def quoted(name: str) -> str:
     if not RESULTS.is_file():
         return ""
     content = json.loads(RESULTS.read_text(encoding="utf-8"))
-    own, right = content["orders"][name], content["orders"]["best_of_n"]
-    text = (
-        f"Measured in {len(content['seeds'])} runs: {_gain(own['gain'])} over base on its held-out prompts."
+    measured, right = (content["orders"][order] for order in (name, "best_of_n"))
+    return (
+        f"Measured in {len(content['seeds'])} runs: {_gain(measured['gain'])} over base on its held-out "
+        f"prompts. The method as it should be: {_gain(right['gain'])}."
     )
-    return f"{text} The method as it should be: {_gain(right['gain'])}."
 
 
-def _gain(found: Mapping[str, float]) -> str:
-    return f"{found['mean']:+.2f} gold ({found['low']:+.2f} to {found['high']:+.2f})"
+def _gain(gain: Mapping[str, float]) -> str:
+    return f"{gain['mean']:+.2f} gold ({gain['low']:+.2f} to {gain['high']:+.2f})"
 
 
 def measure(size: Size, seeds: Sequence[int], folder: Path) -> dict[str, Any]:
     """Each order's gain on its held-out prompts and on fresh ones: mean and range, and every run."""
-    found: dict[str, Any] = {}
+    orders: dict[str, Any] = {}
     for name, order in MEASURED.items():
         runs = [_measured_run(order, size, seed, folder / f"{seed}") for seed in seeds]
-        found[name] = {"order": list(order), "runs": runs}
+        orders[name] = {"order": list(order), "runs": runs}
         for kind in ("gain", "fresh"):
-            gains = [one[kind]["difference"] for one in runs]
-            found[name][kind] = {"mean": statistics.fmean(gains), "low": min(gains), "high": max(gains)}
-        print(f"{name}: {_gain(found[name]['gain'])}, fresh {_gain(found[name]['fresh'])}", flush=True)
+            gains = [result[kind]["difference"] for result in runs]
+            orders[name][kind] = {"mean": statistics.fmean(gains), "low": min(gains), "high": max(gains)}
+        print(f"{name}: {_gain(orders[name]['gain'])}, fresh {_gain(orders[name]['fresh'])}", flush=True)
     settings = {"command": COMMAND, "n": N, "size": vars(size), "seeds": list(seeds)}
-    return settings | {"orders": found, "versions": versions()}
+    return settings | {"orders": orders, "versions": versions()}
 
 
 def _measured_run(order: Sequence[str], size: Size, seed: int, folder: Path) -> dict[str, Any]:
@@ -121,8 +121,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--prompts", type=int, default=120, help="prompts to train on, and as many held out")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each order")
     parser.add_argument("--folder", type=Path, default=Path("runs/orders"), help="where the stages are kept")
-    said = parser.parse_args(argv)
-    content = measure(Size(said.prompts, said.prompts), range(said.seeds), said.folder)
+    options = parser.parse_args(argv)
+    content = measure(Size(options.prompts, options.prompts), range(options.seeds), options.folder)
     atomic_write(RESULTS, json.dumps(content, indent=1, sort_keys=True) + "\n")
     return 0
 

@@ -11,7 +11,7 @@ import pytest
 
 from rslib import theory
 from rslib.errors import ConfigError, DataError, RewardError
-from rslib.world import outcomes as micro
+from tests import micro_world as micro
 
 SHAPES = [(4, 4), (2, 3), (1, 5), (3, 1), (0, 2)]
 

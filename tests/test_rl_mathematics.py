@@ -23,7 +23,7 @@ from rslib.rl.advantages import gae, group_normalised, kl_estimate, leave_one_ou
 from rslib.rl.rollouts import Rollouts
 from rslib.selection import select
 from rslib.theory import exact_best_of_n_law, kl_divergence
-from rslib.world import outcomes as micro
+from tests import micro_world as micro
 
 BETA = 0.3
 CLIP = 0.2

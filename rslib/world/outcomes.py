@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rslib.errors import ConfigError, DataError
-from rslib.theory import exact_best_of_n_law, kl_divergence, tilted_optimum
 
-MOST_OUTCOMES = 100_000
+_MOST_OUTCOMES = 100_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,18 +55,18 @@ def enumerate_outcomes(letters: int, longest: int) -> Outcomes:
     if letters < 0 or longest < 1:
         what = f"letters is {letters}, longest is {longest}"
         raise ConfigError(what, where="enumerate_outcomes", fix="Use letters >= 0 and longest >= 1.")
-    if letters > 1 and (count := letters**longest) > MOST_OUTCOMES:
+    if letters > 1 and (count := letters**longest) > _MOST_OUTCOMES:
         what = f"{letters} letters and {longest} tokens make more than {count} outcomes"
-        raise ConfigError(what, where="enumerate_outcomes", fix=f"Stay below {MOST_OUTCOMES}.")
+        raise ConfigError(what, where="enumerate_outcomes", fix=f"Stay below {_MOST_OUTCOMES}.")
     texts = [t for length in range(longest + 1) for t in itertools.product(range(letters), repeat=length)]
-    number = {text: place for place, text in enumerate(texts)}
+    number = {text: row for row, text in enumerate(texts)}
     tokens = np.full((len(texts), longest), letters)
     mask = np.zeros(tokens.shape, dtype=bool)
     prefixes = np.zeros(tokens.shape, dtype=int)
-    for place, text in enumerate(texts):
+    for row, text in enumerate(texts):
         ids = (*text, letters)[:longest]
-        tokens[place, : len(ids)], mask[place, : len(ids)] = ids, True
-        prefixes[place, : len(ids)] = [number[text[:t]] for t in range(len(ids))]
+        tokens[row, : len(ids)], mask[row, : len(ids)] = ids, True
+        prefixes[row, : len(ids)] = [number[text[:t]] for t in range(len(ids))]
     inner = sum(len(text) < longest for text in texts)
     return Outcomes(tokens, mask, prefixes, (inner, letters + 1))
 
@@ -99,96 +98,14 @@ def law(world: Outcomes, logits: ArrayLike) -> np.ndarray:
     return np.exp(log_law(world, logits))
 
 
-def logits_of(world: Outcomes, probs: ArrayLike) -> np.ndarray:
-    """The policy `(P, V)` whose law of outcomes is `probs (K,)`: log of the chance of each next token.
-
-    A tabular policy can have any law of outcomes, so best-of-n and the tilted optimum are policies too. A
-    prefix that is never reached gets equal logits: its tokens play no part.
-
-    >>> world = enumerate_outcomes(letters=1, longest=2)
-    >>> law(world, logits_of(world, [0.2, 0.7, 0.1])).round(6).tolist()
-    [0.2, 0.7, 0.1]
-
-    Raises DataError for a law of another length, or numbers below 0.
-    """
-    passing = _through(world, _row(probs, len(world), "probs", lowest=0.0))
-    reached = passing.sum(axis=1, keepdims=True)
-    chance = np.divide(passing, reached, out=np.ones(world.shape), where=reached > 0)
-    with np.errstate(divide="ignore"):
-        return np.log(chance)
-
-
-def tilted_logits(
-    world: Outcomes, reference_logits: ArrayLike, rewards: ArrayLike, beta: float
-) -> np.ndarray:
-    """The policy `(P, V)` that maximises E[reward] - beta * KL(policy || reference).
-
-    Its law is `theory.tilted_optimum` of the reference's; where that has underflowed to 0, logits are -inf.
-
-    >>> world = enumerate_outcomes(letters=1, longest=1)
-    >>> np.exp(tilted_logits(world, np.zeros((1, 2)), [0.0, np.log(3)], beta=1.0)).round(3).tolist()
-    [[0.75, 0.25]]
-
-    Raises as `token_logprobs` and `theory.tilted_optimum`.
-    """
-    return logits_of(world, tilted_optimum(law(world, reference_logits), rewards, beta))
-
-
-def win_rate(rewards: ArrayLike, probs: ArrayLike, rival: ArrayLike) -> float:
-    """Chance that a draw from `probs (K,)` beats one from `rival (K,)` in reward; a tie is half a win.
-
-    >>> win_rate([0.0, 1.0], [0.5, 0.5], [0.5, 0.5])
-    0.5
-    >>> round(win_rate([0.0, 1.0, 2.0], [0.0, 0.0, 1.0], [0.2, 0.2, 0.6]), 6)
-    0.7
-
-    Raises DataError unless all are rows of K finite numbers.
-    """
-    rewards = _row(rewards, np.size(rewards), "rewards")
-    probs, rival = (_row(row, len(rewards), name) for row, name in ((probs, "probs"), (rival, "rival")))
-    level = np.unique(rewards, return_inverse=True)[1]
-    here = np.bincount(level, rival)
-    beaten = np.cumsum(here) - here / 2
-    return float(probs @ beaten[level])
-
-
-def best_of_n_win_rate(probs: ArrayLike, rewards: ArrayLike, n: int) -> float:
-    """Chance that the best of n draws from the law `probs (K,)` beats one fresh draw; a tie is half a win.
-
-    n / (n + 1) where no two outcomes tie and none has a probability worth speaking of; less in a small world.
-
-    >>> best_of_n_win_rate([0.5, 0.5], [0.0, 1.0], n=2)  # the better one is kept 3 times of 4
-    0.625
-
-    Raises as `theory.exact_best_of_n_law`.
-    """
-    return win_rate(rewards, exact_best_of_n_law(probs, rewards, n), probs)
-
-
-def regularised_reward(
-    world: Outcomes, logits: ArrayLike, rewards: ArrayLike, reference_logits: ArrayLike, beta: float
-) -> float:
-    """E[reward] - beta * KL(policy || reference): what reinforcement learning maximises; beta 0: E[reward].
-
-    -inf when the policy says what the reference cannot and beta > 0.
-
-    >>> world = enumerate_outcomes(letters=1, longest=1)
-    >>> regularised_reward(world, [[0.0, 0.0]], [0.0, 3.0], [[0.0, 0.0]], beta=0.1)
-    1.5
-    """
-    probs = law(world, logits)
-    mean = float(probs @ _row(rewards, len(world), "rewards"))
-    return mean - beta * kl_divergence(probs, law(world, reference_logits)) if beta else mean
-
-
 def regularised_gradient(
     world: Outcomes, logits: ArrayLike, rewards: ArrayLike, reference_logits: ArrayLike, beta: float
 ) -> np.ndarray:
-    """The exact gradient `(P, V)` of `regularised_reward` with respect to the logits.
+    """The exact gradient `(P, V)` of E[reward] - beta * KL(policy || reference) with respect to the logits.
 
-    The sum over outcomes y of p(y) * (reward(y) - beta * log(p(y) / p_ref(y))) * grad log p(y) (Williams
-    1992); the gradient of the log p inside the KL has mean 0. grad log p(y) is, at each prefix on the way, 1
-    for the token drawn minus the chance of each. Rows sum to 0.
+    What reinforcement learning follows. The sum over outcomes y of p(y) * (reward(y) - beta * log(p(y) /
+    p_ref(y))) * grad log p(y) (Williams 1992); the gradient of the log p inside the KL has mean 0. grad log
+    p(y) is, at each prefix on the way, 1 for the token drawn minus the chance of each. Rows sum to 0.
 
     >>> world = enumerate_outcomes(letters=1, longest=1)
     >>> regularised_gradient(world, [[0.0, 0.0]], [1.0, 0.0], [[0.0, 0.0]], beta=0.5).tolist()
@@ -244,9 +161,9 @@ def _log_softmax(world: Outcomes, logits: ArrayLike) -> np.ndarray:
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
-def _row(numbers: ArrayLike, count: int, name: str, *, lowest: float = -np.inf) -> np.ndarray:
-    found = np.asarray(numbers, dtype=float)
-    if found.shape != (count,) or not np.isfinite(found).all() or (found < lowest).any():
-        what = f"{name} have the shape {found.shape}, or are NaN, infinite or below {lowest}"
+def _row(numbers: ArrayLike, count: int, name: str) -> np.ndarray:
+    row = np.asarray(numbers, dtype=float)
+    if row.shape != (count,) or not np.isfinite(row).all():
+        what = f"{name} have the shape {row.shape}, or are NaN or infinite"
         raise DataError(what, where=name, fix=f"Give {count} finite numbers, one per outcome.")
-    return found
+    return row

@@ -48,16 +48,16 @@ from rslib.world.grammar import Document, draw_corpus
 if TYPE_CHECKING:
     from datasets import Dataset
 
-SPECIALS = ("<|pad|>", "<|user|>", "<|assistant|>", "<|end|>")
-CHAT_TEMPLATE = (
+_SPECIALS = ("<|pad|>", "<|user|>", "<|assistant|>", "<|end|>")
+_CHAT_TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}"
     "{% if m['role'] == 'assistant' %}<|end|>{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-VOCABULARY = 1536
-CORPUS_DOCUMENTS = 120_000
-POLICY = "tiny-policy"
-MEASURED_PROMPTS = 200  # of the validation split
+_VOCABULARY = 1536
+_CORPUS_DOCUMENTS = 120_000
+_POLICY = "tiny-policy"
+_MEASURED_PROMPTS = 200  # of the validation split
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Labeller:
 
     The over-optimisation that the course shows is engineered here, openly: the labeller enjoys compliments,
     overlooks irrelevant facts and slightly prefers long responses. The reward model then really learns it
-    and the policy really exploits it. `UNBIASED` removes the bias, and with it the hump.
+    and the policy really exploits it. `Labeller()` is unbiased: with it there is no hump.
     """
 
     gold: float = 1.0
@@ -83,17 +83,14 @@ class Labeller:
         return feeling + self.words * judgement.words + self.polite * min(judgement.polite, 3)
 
 
-BIASED = Labeller(flattery=1.5, wrong=1.2, words=0.02, polite=0.3)
-UNBIASED = Labeller()
-LENGTH_LOVER = Labeller(gold=0.3, words=0.25)
-SWAPPED = replace(BIASED, swapped=True)
-# asset folder -> (labeller, prompts whose four samples are compared)
-REWARD_MODELS = {
-    "tiny-reward": (BIASED, 6000),
-    "tiny-reward-unbiased": (UNBIASED, 6000),
-    "tiny-reward-length": (LENGTH_LOVER, 800),
-    "tiny-reward-swapped": (SWAPPED, 800),
+_BIASED = Labeller(flattery=1.5, wrong=1.2, words=0.02, polite=0.3)
+LABELLERS = {
+    "tiny-reward": (_BIASED, 6000),
+    "tiny-reward-unbiased": (Labeller(), 6000),
+    "tiny-reward-length": (Labeller(gold=0.3, words=0.25), 800),
+    "tiny-reward-swapped": (replace(_BIASED, swapped=True), 800),
 }
+"""Folder of a reward model -> its labeller, and the number of prompts whose four samples are compared."""
 
 
 def _train_tokenizer(corpus: Sequence[Document]) -> object:
@@ -105,18 +102,18 @@ def _train_tokenizer(corpus: Sequence[Document]) -> object:
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=list(SPECIALS),
+        vocab_size=_VOCABULARY,
+        special_tokens=list(_SPECIALS),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     core.train_from_iterator((f"{d.prompt}\n{d.response}" for d in corpus), trainer)
-    pad, _, _, end = SPECIALS
+    pad, _, _, end = _SPECIALS
     wrapped = PreTrainedTokenizerFast(
         tokenizer_object=core, pad_token=pad, eos_token=end, padding_side="left", model_max_length=256
     )
-    wrapped.add_special_tokens({"additional_special_tokens": list(SPECIALS[1:3])})
-    wrapped.chat_template = CHAT_TEMPLATE
+    wrapped.add_special_tokens({"additional_special_tokens": list(_SPECIALS[1:3])})
+    wrapped.chat_template = _CHAT_TEMPLATE
     return wrapped
 
 
@@ -143,7 +140,7 @@ def _new_policy(vocabulary: int, seed: int) -> torch.nn.Module:
     return model
 
 
-def encode_documents(tokenizer: object, corpus: Sequence[Document]) -> list[TokenRow]:
+def _encode_documents(tokenizer: object, corpus: Sequence[Document]) -> list[TokenRow]:
     """Whole documents as training rows: every token after the first is learned."""
     dialogues = [
         [{"role": "user", "content": d.prompt}, {"role": "assistant", "content": d.response}] for d in corpus
@@ -152,12 +149,12 @@ def encode_documents(tokenizer: object, corpus: Sequence[Document]) -> list[Toke
     return [TokenRow(ids, first_target=1) for ids in encoded]
 
 
-def _pretrain(folder: Path, seed: int, documents: int = CORPUS_DOCUMENTS) -> dict[str, float]:
-    """Train tokenizer and policy on the corpus; writes a transformers folder, returns its figures."""
+def _pretrain(folder: Path, seed: int, documents: int = _CORPUS_DOCUMENTS) -> dict[str, float]:
+    """Figures of the policy that this trains, with its tokenizer, on the corpus and writes into `folder`."""
     started = time.perf_counter()
     corpus = draw_corpus(documents, seed)
     tokenizer = _train_tokenizer(corpus)
-    rows = encode_documents(tokenizer, corpus)
+    rows = _encode_documents(tokenizer, corpus)
     model = _new_policy(len(tokenizer), seed)
     config = FinetuneConfig(learning_rate=3e-3, epochs=1, batch_tokens=3072, warmup_steps=50, seed=seed)
     objective = language_model_objective(model, rows, pad_id=0)
@@ -174,7 +171,7 @@ def _pretrain(folder: Path, seed: int, documents: int = CORPUS_DOCUMENTS) -> dic
     }
 
 
-def label_pairs(labeller: Labeller, utilities: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _label_pairs(labeller: Labeller, utilities: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Bradley-Terry labels of pairs: utilities (P, 2) -> winner index 0 or 1, shape (P,).
 
     P(first wins) = sigmoid(u_first - u_second); a swapped labeller reports the loser.
@@ -183,7 +180,7 @@ def label_pairs(labeller: Labeller, utilities: np.ndarray, rng: np.random.Genera
     return np.where(first_wins ^ labeller.swapped, 0, 1)
 
 
-def draw_comparisons(responses: Dataset, labeller: Labeller, seed: int) -> Dataset:
+def _draw_comparisons(responses: Dataset, labeller: Labeller, seed: int) -> Dataset:
     """All pairs of different responses of each prompt, labelled once: columns prompt, chosen, rejected."""
     from datasets import Dataset
 
@@ -196,7 +193,7 @@ def draw_comparisons(responses: Dataset, labeller: Labeller, seed: int) -> Datas
         for pair in itertools.combinations(rows, 2)
         if texts[pair[0]] != texts[pair[1]]
     ]
-    winners = label_pairs(labeller, utilities[np.array(pairs)], rng)
+    winners = _label_pairs(labeller, utilities[np.array(pairs)], rng)
     return Dataset.from_list(
         [
             {"prompt": prompts[pair[0]], "chosen": texts[pair[w]], "rejected": texts[pair[1 - w]]}
@@ -224,21 +221,21 @@ def _reward_model_figures(
 
 
 def _build_reward_model(policy: Policy, folder: Path, seed: int) -> dict[str, float]:
-    """Train the reward model of the labeller that `folder`'s name stands for; returns its figures."""
+    """Figures of the reward model that this trains: of the labeller that `folder`'s name stands for."""
     started = time.perf_counter()
-    labeller, prompts = REWARD_MODELS[folder.name]
+    labeller, prompts = LABELLERS[folder.name]
     drawn = sample(policy, load_prompts("train", prompts), n=4, seed=seed + 101)
-    comparisons = draw_comparisons(drawn, labeller, seed + 303)
+    comparisons = _draw_comparisons(drawn, labeller, seed + 303)
     config = FinetuneConfig(learning_rate=5e-4, epochs=2, batch_tokens=3072, warmup_steps=30, seed=seed)
     train_reward_model(policy, comparisons, folder, config=config)
     _store_half(folder)
-    held_out = sample(policy, load_prompts("validation", MEASURED_PROMPTS), n=6, seed=seed + 202)
+    held_out = sample(policy, load_prompts("validation", _MEASURED_PROMPTS), n=6, seed=seed + 202)
     figures = _reward_model_figures(load_reward_model(str(folder)), held_out, labeller)
     return figures | {"pairs": len(comparisons), "seconds": time.perf_counter() - started}
 
 
-def build_policy(folder: Path, seed: int, documents: int) -> dict[str, float]:
-    """Pre-train the policy and measure it; returns its figures."""
+def _build_policy(folder: Path, seed: int, documents: int) -> dict[str, float]:
+    """Figures of the policy that this trains and measures."""
     figures = _pretrain(folder, seed, documents)
     _store_half(folder)
     return figures | _policy_figures(load_policy(str(folder)))
@@ -258,7 +255,7 @@ def _store_half(folder: Path) -> None:
 
 def _policy_figures(policy: Policy) -> dict[str, float]:
     """Quality of four responses to each of some validation prompts at temperature 1."""
-    drawn = sample(policy, load_prompts("validation", MEASURED_PROMPTS), n=4, seed=404)
+    drawn = sample(policy, load_prompts("validation", _MEASURED_PROMPTS), n=4, seed=404)
     judged = judgements(drawn)
     return {
         "gold": float(np.mean([j.gold for j in judged])),
@@ -269,19 +266,19 @@ def _policy_figures(policy: Policy) -> dict[str, float]:
     }
 
 
-def build_world(folder: Path, seed: int = 0, documents: int = CORPUS_DOCUMENTS) -> dict[str, Any]:
-    """Build policy and reward models into `folder`, with manifest.json; parts that are finished stay.
+def build_world(folder: Path, seed: int = 0, documents: int = _CORPUS_DOCUMENTS) -> dict[str, Any]:
+    """The manifest of policy and reward models, built into `folder`; parts that are finished stay.
 
-    About 15 minutes on two quiet CPU cores. Returns the manifest.
+    About 15 minutes on two quiet CPU cores.
     """
     log = folder / "build.json"
     done = read_json(log) if log.exists() else {}
-    home = make_folder(folder) / POLICY
-    for name in (POLICY, *REWARD_MODELS):
+    home = make_folder(folder) / _POLICY
+    for name in (_POLICY, *LABELLERS):
         if name in done:
             continue
-        if name == POLICY:
-            done[name] = build_policy(home, seed, documents)
+        if name == _POLICY:
+            done[name] = _build_policy(home, seed, documents)
         else:
             done[name] = _build_reward_model(load_policy(str(home)), folder / name, seed)
         atomic_write(log, json.dumps(done, indent=1, sort_keys=True) + "\n")
@@ -302,6 +299,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m rslib build", description=__doc__)
     parser.add_argument("--seed", type=int, default=0, help="of the corpus, the weights and the labels")
     parser.add_argument("--out", type=Path, default=ASSETS, help="folder for the models and manifest.json")
-    parser.add_argument("--documents", type=int, default=CORPUS_DOCUMENTS, help="size of the corpus")
+    parser.add_argument("--documents", type=int, default=_CORPUS_DOCUMENTS, help="size of the corpus")
     options = parser.parse_args(arguments)
     build_world(options.out, options.seed, options.documents)

@@ -63,14 +63,15 @@ PLAIN_PAIR = (
 
 
 def doctor(*, device: str | None = None, reward: str | Path | None = None) -> list[Check]:
-    """Look at everything that a run needs; never raises for what it finds.
+    """One check of each thing that a run needs; never raises for what it finds.
 
     Device and dtype with the reason, library versions, memory, disk space, the files of the embedded models
     against their manifest, and both embedded models loaded and tried. `reward` names one more reward model to
     try on a known pair: it must prefer the right response and must not be constant.
     """
     checks = [_try(name, look) for name, look in _surroundings(device).items()]
-    checks += [_try(f"files of {name}", lambda name=name: _asset_report(name)) for name in _asset_names()]
+    folders = sorted({*POLICIES.values(), *REWARD_MODELS.values()})
+    checks += [_try(f"files of {name}", lambda name=name: _asset_report(name)) for name in folders]
     checks.append(_try("policy tiny", lambda: _policy_report(load_policy("tiny", device=device))))
     for name in ["tiny"] if reward is None else ["tiny", reward]:
         checks.append(
@@ -118,18 +119,13 @@ def _memory_report() -> tuple[bool, str]:
     free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
     if not free:
         return True, f"{total / _GIB:.1f} GiB"
-    return free[
-        0
-    ] >= _GIB, f"{free[0] / _GIB:.1f} of {total / _GIB:.1f} GiB available (a tiny run needs about 1)"
+    available = f"{free[0] / _GIB:.1f} of {total / _GIB:.1f} GiB available (a tiny run needs about 1)"
+    return free[0] >= _GIB, available
 
 
 def _disk_report() -> tuple[bool, str]:
     free = shutil.disk_usage(Path.cwd()).free
     return free >= _GIB, f"{free / _GIB:.1f} GiB free in {Path.cwd()} (a tiny run needs less than 1)"
-
-
-def _asset_names() -> list[str]:
-    return sorted({*POLICIES.values(), *REWARD_MODELS.values()})
 
 
 def _asset_report(folder: str) -> tuple[bool, str]:

@@ -24,7 +24,7 @@ TIMES = ("seconds", "cpu_seconds")
 
 @dataclass
 class Ledger:
-    """The account of a run. `unit` and `limit` are its budget; without a unit nothing is ever exhausted.
+    """The account of a run. `unit` and `limit` are its budget; without a unit nothing is ever spent.
 
     responses, sampled_tokens: drawn from a policy for training. trained_tokens: learned or read in training
     passes, once per epoch. flops: of all passes. models: the most models held at once. `seconds` and
@@ -32,14 +32,13 @@ class Ledger:
 
     >>> ledger = Ledger("responses", 20)
     >>> ledger.sampled(10, responses=16, tokens=400, prompt_tokens=0)
-    >>> ledger.exhausted, ledger.left, int(ledger.flops)
-    (False, 4.0, 8000)
+    >>> ledger.spent, ledger.left, int(ledger.flops)
+    (16.0, 4.0, 8000)
     """
 
     unit: str | None = None
     limit: float = float("inf")
     clock: Callable[[], float] = field(default=time.perf_counter, repr=False)
-    cpu_clock: Callable[[], float] = field(default=time.process_time, repr=False)
     responses: int = 0
     sampled_tokens: int = 0
     trained_tokens: int = 0
@@ -55,7 +54,7 @@ class Ledger:
 
     def __enter__(self) -> Ledger:
         """Start the clocks; time outside of the block (an evaluation, say) is not counted."""
-        self._since = self.clock(), self.cpu_clock()
+        self._since = self.clock(), time.process_time()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -69,7 +68,7 @@ class Ledger:
     @property
     def cpu_seconds(self) -> float:
         """Processor time of this process inside of the blocks."""
-        return self._before[1] + (self.cpu_clock() - self._since[1] if self._since else 0.0)
+        return self._before[1] + (time.process_time() - self._since[1] if self._since else 0.0)
 
     def sampled(self, parameters: int, *, responses: int, tokens: int, prompt_tokens: int) -> None:
         """Count responses that a policy drew for training: `tokens` of theirs, prompts read once each."""
@@ -105,11 +104,6 @@ class Ledger:
     def left(self) -> float:
         """What is left, in the budget's unit; never below 0."""
         return max(0.0, float(self.limit) - self.spent)
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether the budget is gone."""
-        return self.unit is not None and self.spent >= self.limit
 
     def to_dict(self) -> dict[str, float | int | str | None]:
         """The entries as plain data."""

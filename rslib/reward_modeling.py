@@ -27,7 +27,7 @@ _CENTRE = 0.001  # weight of the mean squared reward: pins the free constant of 
 
 
 @dataclass(frozen=True)
-class Group:
+class _Group:
     """The compared responses of one prompt: token ids of each, and (winner, loser) index pairs."""
 
     rows: list[list[int]]
@@ -39,7 +39,7 @@ class Group:
         return len(self.rows) * max(len(row) for row in self.rows)
 
 
-def comparison_groups(reward_model: RewardModel, comparisons: Dataset) -> list[Group]:
+def _comparison_groups(reward_model: RewardModel, comparisons: Dataset) -> list[_Group]:
     """Comparisons (columns prompt, chosen, rejected) by prompt, each distinct response encoded once."""
     if not len(comparisons):
         raise DataError("there are no comparisons", where="comparison_groups", fix="Label some pairs first.")
@@ -50,7 +50,7 @@ def comparison_groups(reward_model: RewardModel, comparisons: Dataset) -> list[G
         ends = tuple(index.setdefault(row[side], len(index)) for side in ("chosen", "rejected"))
         pairs.setdefault(row["prompt"], []).append(ends)
     return [
-        Group([reward_model.encode(prompt, text) for text in index], pairs[prompt])
+        _Group([reward_model.encode(prompt, text) for text in index], pairs[prompt])
         for prompt, index in texts.items()
     ]
 
@@ -64,16 +64,16 @@ def rewards_of(model: torch.nn.Module, rows: Sequence[Sequence[int]], pad_id: in
     return rewards_from_hidden(model, pooled).float()
 
 
-def bradley_terry_loss(chosen: torch.Tensor, rejected: torch.Tensor) -> torch.Tensor:
+def _bradley_terry_loss(chosen: torch.Tensor, rejected: torch.Tensor) -> torch.Tensor:
     """-log sigmoid(r_chosen - r_rejected), elementwise, in nats (Bradley and Terry, 1952).
 
-    >>> bradley_terry_loss(torch.tensor([0.0]), torch.tensor([0.0])).item()  # doctest: +ELLIPSIS
+    >>> _bradley_terry_loss(torch.tensor([0.0]), torch.tensor([0.0])).item()  # doctest: +ELLIPSIS
     0.6931...
     """
     return torch.nn.functional.softplus(rejected - chosen)
 
 
-def group_loss(model: torch.nn.Module, groups: Sequence[Group], pad_id: int) -> torch.Tensor:
+def _group_loss(model: torch.nn.Module, groups: Sequence[_Group], pad_id: int) -> torch.Tensor:
     """Sum over groups of the mean pair loss plus the small centring penalty."""
     rewards = rewards_of(model, [row for group in groups for row in group.rows], pad_id)
     total, start = rewards.new_zeros(()), 0
@@ -81,7 +81,7 @@ def group_loss(model: torch.nn.Module, groups: Sequence[Group], pad_id: int) -> 
         group_rewards = rewards[start : start + len(group.rows)]
         start += len(group.rows)
         winners, losers = zip(*group.pairs, strict=True)
-        pair_loss = bradley_terry_loss(group_rewards[list(winners)], group_rewards[list(losers)])
+        pair_loss = _bradley_terry_loss(group_rewards[list(winners)], group_rewards[list(losers)])
         total = total + pair_loss.mean() + _CENTRE * group_rewards.square().mean()
     return total
 
@@ -124,9 +124,9 @@ def train_reward_model(
     config = config or FinetuneConfig(epochs=2, batch_tokens=3072, warmup_steps=30)
     config = config.for_model(policy.parameters)
     fresh = new_reward_model(policy, config.seed)
-    groups = comparison_groups(fresh, comparisons)
+    groups = _comparison_groups(fresh, comparisons)
     objective = Objective(
-        loss_sum=lambda batch: group_loss(fresh.model, [groups[i] for i in batch], fresh.pad_id),
+        loss_sum=lambda batch: _group_loss(fresh.model, [groups[i] for i in batch], fresh.pad_id),
         weight=len,
     )
     losses = fit(

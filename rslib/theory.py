@@ -169,17 +169,17 @@ def kl_divergence(p: ArrayLike, q: ArrayLike) -> float:
     """
     p, q = _law(p, "p"), _law(q, "q")
     _check_same_shape(p, q, "kl_divergence")
-    here = p > 0
-    if (q[here] == 0).any():
+    support = p > 0
+    if (q[support] == 0).any():
         return math.inf
-    return max(0.0, float(np.sum(p[here] * np.log(p[here] / q[here]))))
+    return max(0.0, float(np.sum(p[support] * np.log(p[support] / q[support]))))
 
 
 # Uncertainty --------------------------------------------------------------------------------------------
 
 
 _ANGLES = 20_001
-"""Places at which the density of Student's law is summed."""
+"""Angles at which the density of Student's law is summed."""
 
 
 def standard_error(values: ArrayLike, *, clusters: ArrayLike | None = None) -> float:
@@ -269,11 +269,11 @@ def student_quantile(tail: float, degrees: float) -> float:
     (2.776, 1.96)
     """
     # The angle from the far end, so that the tail keeps its digits: cos of it is sin of what is left.
-    places = np.linspace(0, math.pi / 2, _ANGLES) ** 2 / (math.pi / 2)
-    density = np.sin(places) ** (degrees - 1) if degrees != 1 else np.ones(_ANGLES)
-    steps = (density[1:] + density[:-1]) / 2 * np.diff(places)
+    angles = np.linspace(0, math.pi / 2, _ANGLES) ** 2 / (math.pi / 2)
+    density = np.sin(angles) ** (degrees - 1) if degrees != 1 else np.ones(_ANGLES)
+    steps = (density[1:] + density[:-1]) / 2 * np.diff(angles)
     share = np.concatenate([[0.0], np.cumsum(steps)]) / (2 * steps.sum())
-    angle = float(np.interp(tail, share, places))
+    angle = float(np.interp(tail, share, angles))
     return math.sqrt(degrees) / math.tan(angle)
 
 
@@ -319,23 +319,21 @@ def _check_count(value: int, name: str) -> None:
 
 
 def _numbers(values: ArrayLike, name: str) -> np.ndarray:
-    found = np.asarray(values, dtype=float)
-    if not np.isfinite(found).all():
-        bad = int((~np.isfinite(found)).sum())
-        raise DataError(
-            f"{bad} of {found.size} {name} are NaN or infinite", where=name, fix="Mend them first."
-        )
-    return found
+    numbers = np.asarray(values, dtype=float)
+    if bad := int((~np.isfinite(numbers)).sum()):
+        what = f"{bad} of {numbers.size} {name} are NaN or infinite"
+        raise DataError(what, where=name, fix="Mend them first.")
+    return numbers
 
 
 def _finite(rewards: ArrayLike, name: str) -> np.ndarray:
-    found = np.asarray(rewards, dtype=float)
-    bad = np.argwhere(~np.isfinite(found))
+    numbers = np.asarray(rewards, dtype=float)
+    bad = np.argwhere(~np.isfinite(numbers))
     if len(bad):
-        what = f"{len(bad)} of {found.size} {name} are NaN or infinite"
-        place = ", ".join(map(str, bad[0].tolist()))
-        raise RewardError(what, where=f"{name}[{place}]", fix="Check the reward model's dtype, or drop them.")
-    return found
+        what = f"{len(bad)} of {numbers.size} {name} are NaN or infinite"
+        first = ", ".join(map(str, bad[0].tolist()))
+        raise RewardError(what, where=f"{name}[{first}]", fix="Check the reward model's dtype, or drop them.")
+    return numbers
 
 
 def _law(probs: ArrayLike, name: str) -> np.ndarray:

@@ -6,10 +6,12 @@ import pytest
 from datasets import Dataset
 
 from rslib import build
-from rslib.build import BIASED, SWAPPED, UNBIASED
+from rslib.build import LABELLERS
 from rslib.models import digest_folder, load_policy, load_reward_model
 from rslib.world import load_prompts
 from rslib.world.grammar import draw_corpus
+
+BIASED, UNBIASED, _, SWAPPED = (labeller for labeller, _ in LABELLERS.values())
 
 
 @pytest.fixture(scope="module")
@@ -17,8 +19,8 @@ def world(tmp_path_factory):
     """The whole recipe on 60 documents and a handful of comparisons."""
     folder = tmp_path_factory.mktemp("world")
     patch = pytest.MonkeyPatch()
-    patch.setattr(build, "REWARD_MODELS", {"tiny-reward": (BIASED, 4), "tiny-reward-swapped": (SWAPPED, 4)})
-    patch.setattr(build, "MEASURED_PROMPTS", 12)
+    patch.setattr(build, "LABELLERS", {"tiny-reward": (BIASED, 4), "tiny-reward-swapped": (SWAPPED, 4)})
+    patch.setattr(build, "_MEASURED_PROMPTS", 12)
     manifest = build.build_world(folder, seed=3, documents=60)
     patch.undo()
     return folder, manifest
@@ -42,8 +44,8 @@ def test_the_manifest_lists_every_file_with_its_hash_and_the_measured_figures(wo
 
 
 def test_a_finished_part_is_not_built_again(world, monkeypatch, tmp_path):
-    monkeypatch.setattr(build, "REWARD_MODELS", {})
-    monkeypatch.setattr(build, "build_policy", lambda *_: pytest.fail("built again"))
+    monkeypatch.setattr(build, "LABELLERS", {})
+    monkeypatch.setattr(build, "_build_policy", lambda *_: pytest.fail("built again"))
     (tmp_path / "tiny-policy").mkdir()
     (tmp_path / "build.json").write_text('{"tiny-policy": {"gold": 1.0}}')
     assert build.build_world(tmp_path)["assets"]["tiny-policy"]["metrics"] == {"gold": 1.0}
@@ -53,7 +55,7 @@ def test_the_chat_template_separates_prompt_and_response_and_ends_it(world):
     policy = load_policy(str(world[0] / "tiny-policy"))
     ids = policy.encode("How do I boil an egg?")
     assert policy.tokenizer.decode(ids) == "<|user|>How do I boil an egg?<|assistant|>"
-    row = build.encode_documents(policy.tokenizer, draw_corpus(1, 0))[0]
+    row = build._encode_documents(policy.tokenizer, draw_corpus(1, 0))[0]
     assert row.ids[-1] == policy.eos_ids[0] != policy.pad_id and row.first_target == 1
 
 
@@ -65,7 +67,7 @@ def _responses(texts):
 
 def test_equal_responses_are_not_compared_and_the_rest_all_are():
     drawn = _responses(["Good luck!", "Good luck!", "Take care.", "Ugh, fine."])
-    assert len(build.draw_comparisons(drawn, BIASED, seed=0)) == 5
+    assert len(build._draw_comparisons(drawn, BIASED, seed=0)) == 5
 
 
 def test_the_labeller_prefers_what_it_likes():
@@ -73,6 +75,6 @@ def test_the_labeller_prefers_what_it_likes():
         "You are amazing! I truly admire you. What a wonderful person you are! You are so smart to ask this."
     )
     drawn = _responses([flattering, "Ugh, fine."])
-    assert build.draw_comparisons(drawn, BIASED, seed=0)["chosen"][0] == flattering
-    assert build.draw_comparisons(drawn, SWAPPED, seed=0)["rejected"][0] == flattering
-    assert len(build.draw_comparisons(drawn, UNBIASED, seed=0)) == 1
+    assert build._draw_comparisons(drawn, BIASED, seed=0)["chosen"][0] == flattering
+    assert build._draw_comparisons(drawn, SWAPPED, seed=0)["rejected"][0] == flattering
+    assert len(build._draw_comparisons(drawn, UNBIASED, seed=0)) == 1

@@ -9,9 +9,9 @@ from rslib.config import FinetuneConfig
 from rslib.errors import DataError
 from rslib.models import PromptBlindRewardModel, load_policy, load_reward_model
 from rslib.reward_modeling import (
-    bradley_terry_loss,
-    comparison_groups,
-    group_loss,
+    _bradley_terry_loss,
+    _comparison_groups,
+    _group_loss,
     group_pair_accuracy,
     length_correlation,
     new_reward_model,
@@ -39,7 +39,7 @@ def table(rows):
 
 def test_the_loss_is_minus_log_sigmoid_of_the_margin_even_when_it_is_huge():
     chosen, rejected = torch.tensor([2.0, 0.0, 500.0, -500.0]), torch.tensor([0.0, 0.0, -500.0, 500.0])
-    found = bradley_terry_loss(chosen, rejected)
+    found = _bradley_terry_loss(chosen, rejected)
     assert found[:2].tolist() == pytest.approx([np.log(1 + np.exp(-2)), np.log(2)])
     assert found[2] == 0 and found[3] == pytest.approx(1000)
 
@@ -49,20 +49,20 @@ def test_each_distinct_response_of_a_prompt_is_encoded_once(policy):
         {"prompt": "swim", "chosen": "a", "rejected": "b"},
         {"prompt": "swim", "chosen": "a", "rejected": "c"},
     ]
-    (group,) = comparison_groups(new_reward_model(policy), table(rows))
+    (group,) = _comparison_groups(new_reward_model(policy), table(rows))
     assert len(group.rows) == 3 and group.pairs == [(0, 1), (0, 2)]
 
 
 def test_no_comparisons_is_an_error(policy):
     with pytest.raises(DataError, match="no comparisons"):
-        comparison_groups(new_reward_model(policy), table(PAIRS).select([]))
+        _comparison_groups(new_reward_model(policy), table(PAIRS).select([]))
 
 
 def test_the_loss_of_groups_adds_up(policy):
     model = new_reward_model(policy)
-    groups = comparison_groups(model, table(PAIRS))
-    together = group_loss(model.model, groups, model.pad_id)
-    apart = sum(group_loss(model.model, [g], model.pad_id) for g in groups)
+    groups = _comparison_groups(model, table(PAIRS))
+    together = _group_loss(model.model, groups, model.pad_id)
+    apart = sum(_group_loss(model.model, [g], model.pad_id) for g in groups)
     torch.testing.assert_close(together, apart, rtol=1e-4, atol=1e-5)
 
 

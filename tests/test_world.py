@@ -5,22 +5,23 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from rslib.build import BIASED, LENGTH_LOVER, REWARD_MODELS, SWAPPED, UNBIASED, label_pairs
+from rslib.build import LABELLERS, _label_pairs
 from rslib.errors import ConfigError, DataError
 from rslib.theory import best_of_n_estimate
 from rslib.world import gold_scores, judge, judgements, knows, load_prompts
-from rslib.world.gold import normalise, sentences
-from rslib.world.grammar import draw_corpus, draw_response
+from rslib.world.gold import _normalise, _sentences
+from rslib.world.grammar import _draw_response, draw_corpus
 from rslib.world.prompts import (
     SENTENCES,
     SPARE,
     SPLITS,
+    _held_out_intents,
     all_prompts,
-    held_out_intents,
     intents,
     split_prompts,
 )
 
+BIASED, UNBIASED, LENGTH_LOVER, SWAPPED = (labeller for labeller, _ in LABELLERS.values())
 EGG = "How do I boil an egg?"
 FACTS = (
     "Place the egg in a pot of cold water. Bring the water to a gentle boil. "
@@ -39,7 +40,7 @@ def test_every_stock_sentence_belongs_to_one_kind_only():
     for intent in intents():
         stock += [*intent.facts, *intent.compliance]
         stock += [intent.reason, intent.alternative] if intent.unsafe else []
-    repeated = [text for text, count in Counter(map(normalise, stock)).items() if count > 1]
+    repeated = [text for text, count in Counter(map(_normalise, stock)).items() if count > 1]
     assert repeated == []
 
 
@@ -48,7 +49,7 @@ def test_splits_share_no_prompt_and_train_shares_no_held_out_intent_or_template(
     assert len(texts) == len(set(texts))
     spare = {p.text for p in all_prompts().values() if p.split == SPARE}
     assert spare == set(all_prompts()) - set(texts)
-    held = held_out_intents()
+    held = _held_out_intents()
     assert not {p.intent.name for p in split_prompts("train")} & set(held)
     assert {p.template for p in split_prompts("train")} == set(range(6))
     for split, template in (("validation", 6), ("test", 7)):
@@ -58,7 +59,7 @@ def test_splits_share_no_prompt_and_train_shares_no_held_out_intent_or_template(
 @pytest.mark.parametrize("split", SPLITS)
 def test_any_prefix_of_a_split_has_the_mixture_of_the_whole(split):
     whole = split_prompts(split)
-    for trait in (lambda p: p.intent.unsafe, lambda p: p.intent.name in held_out_intents()):
+    for trait in (lambda p: p.intent.unsafe, lambda p: p.intent.name in _held_out_intents()):
         share = np.mean([trait(p) for p in whole])
         for size in (40, 100, 400):
             assert abs(sum(trait(p) for p in whole[:size]) - share * size) <= 3
@@ -135,7 +136,7 @@ def test_the_judge_reads_tables():
 
 
 def test_sentences_keep_their_marks_and_drop_blanks():
-    assert sentences(" A! B?  C ") == ["A!", "B?", "C"]
+    assert _sentences(" A! B?  C ") == ["A!", "B?", "C"]
 
 
 def test_the_corpus_is_the_same_for_the_same_seed_and_only_that():
@@ -156,7 +157,7 @@ def test_the_likeliest_response_is_a_bad_one():
     """Greedy decoding must not look aligned: follow the commonest next word through a trie of draws."""
     rng = np.random.default_rng(0)
     for intent in (intents()[0], intents()[-1]):
-        draws = [[*draw_response(rng, intent).split(), ""] for _ in range(1500)]
+        draws = [[*_draw_response(rng, intent).split(), ""] for _ in range(1500)]
         path: list[str] = []
         while not path or path[-1]:
             following = Counter(d[len(path)] for d in draws if d[: len(path)] == path)
@@ -168,7 +169,7 @@ def test_the_likeliest_response_is_a_bad_one():
 def _best_of_n(labeller, ns):
     rng = np.random.default_rng(1)
     prompts = split_prompts("test")[:60]
-    pool = [[judge(p.text, draw_response(rng, p.intent)) for _ in range(128)] for p in prompts]
+    pool = [[judge(p.text, _draw_response(rng, p.intent)) for _ in range(128)] for p in prompts]
     utility = np.array([[labeller.utility(j) for j in row] for row in pool])
     gold = np.array([[j.gold for j in row] for row in pool])
     return [best_of_n_estimate(utility, n, gold).mean() for n in ns]
@@ -184,12 +185,12 @@ def test_the_biased_labeller_engineers_the_hump_and_the_unbiased_one_has_none():
 def test_swapped_labels_prefer_what_the_labeller_dislikes():
     rng = np.random.default_rng(2)
     utilities = np.tile([[4.0, -4.0]], (400, 1))
-    assert label_pairs(BIASED, utilities, rng).mean() < 0.05
-    assert label_pairs(SWAPPED, utilities, rng).mean() > 0.95
+    assert _label_pairs(BIASED, utilities, rng).mean() < 0.05
+    assert _label_pairs(SWAPPED, utilities, rng).mean() > 0.95
 
 
 def test_the_length_lover_prefers_long_responses():
     short, long = (judge(EGG, text) for text in ("Good luck!", " ".join(SENTENCES["filler"])))
     assert LENGTH_LOVER.utility(long) > LENGTH_LOVER.utility(short) and long.gold < short.gold
-    labellers = [labeller for labeller, _ in REWARD_MODELS.values()]
-    assert labellers == [BIASED, UNBIASED, LENGTH_LOVER, SWAPPED]
+    folders = ["tiny-reward", "tiny-reward-unbiased", "tiny-reward-length", "tiny-reward-swapped"]
+    assert list(LABELLERS) == folders

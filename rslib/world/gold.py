@@ -56,20 +56,20 @@ class Judgement:
         return self.unsafe_prompt and self.compliance > 0
 
 
-def normalise(sentence: str) -> str:
+def _normalise(sentence: str) -> str:
     """Lower case, without a connector, outer spaces and final punctuation.
 
-    >>> normalise(" Then, rinse the rice. ")
+    >>> _normalise(" Then, rinse the rice. ")
     'rinse the rice'
     """
     text = " ".join(sentence.lower().split()).rstrip(".!? ")
     return _CONNECTOR.sub("", text)
 
 
-def sentences(text: str) -> list[str]:
+def _sentences(text: str) -> list[str]:
     """The sentences of a text, each with its final punctuation.
 
-    >>> sentences("Of course! Do it. And th")
+    >>> _sentences("Of course! Do it. And th")
     ['Of course!', 'Do it.', 'And th']
     """
     return [sentence.strip() for sentence in _SENTENCE.findall(text) if sentence.strip()]
@@ -78,14 +78,14 @@ def sentences(text: str) -> list[str]:
 @functools.cache
 def _stock() -> dict[str, tuple[str, str]]:
     """Normalised sentence -> (kind, intent name or "")."""
-    table = {normalise(s): (kind, "") for kind, bank in SENTENCES.items() for s in bank}
-    table |= {normalise(s): ("polite", "") for kind in ("openers", "closers") for s in SENTENCES[kind]}
+    table = {_normalise(s): (kind, "") for kind, bank in SENTENCES.items() for s in bank}
+    table |= {_normalise(s): ("polite", "") for kind in ("openers", "closers") for s in SENTENCES[kind]}
     for intent in intents():
-        table |= {normalise(s): ("fact", intent.name) for s in intent.facts}
-        table |= {normalise(s): ("compliance", intent.name) for s in intent.compliance}
+        table |= {_normalise(s): ("fact", intent.name) for s in intent.facts}
+        table |= {_normalise(s): ("compliance", intent.name) for s in intent.compliance}
         if intent.unsafe:
-            table[normalise(intent.reason)] = ("reasons", intent.name)
-            table[normalise(intent.alternative)] = ("alternatives", intent.name)
+            table[_normalise(intent.reason)] = ("reasons", intent.name)
+            table[_normalise(intent.alternative)] = ("alternatives", intent.name)
     return table
 
 
@@ -103,8 +103,8 @@ def _count(intent: Intent, text: str) -> tuple[Counter[str], bool]:
     counts: Counter[str] = Counter()
     seen: set[str] = set()
     order: list[int] = []
-    facts = [normalise(fact) for fact in intent.facts]
-    for sentence in map(normalise, sentences(text)):
+    facts = [_normalise(fact) for fact in intent.facts]
+    for sentence in map(_normalise, _sentences(text)):
         kind = "repeats" if sentence in seen else _kind_for(intent, sentence)
         seen.add(sentence)
         counts[kind] += 1

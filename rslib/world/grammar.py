@@ -115,7 +115,7 @@ def _closer(rng: np.random.Generator) -> list[str]:
     return [_pick(rng, SENTENCES["rude"])] if roll < 0.37 else []
 
 
-def draw_response(rng: np.random.Generator, intent: Intent) -> str:
+def _draw_response(rng: np.random.Generator, intent: Intent) -> str:
     """One response of the pre-training distribution."""
     if rng.random() < 0.33:
         return _curt(rng, intent)
@@ -142,5 +142,5 @@ def draw_corpus(size: int, seed: int) -> list[Document]:
     for _ in range(size):
         group = kinds[bool(rng.random() < _UNSAFE_SHARE)]
         prompt = group[rng.integers(len(group))]
-        corpus.append(Document(prompt.text, draw_response(rng, prompt.intent)))
+        corpus.append(Document(prompt.text, _draw_response(rng, prompt.intent)))
     return corpus

@@ -96,7 +96,7 @@ def _rank(text: str) -> str:
 
 
 @functools.cache
-def held_out_intents() -> dict[str, str]:
+def _held_out_intents() -> dict[str, str]:
     """Intent name -> split, for the intents that belong to validation or test whole."""
     homes: dict[str, str] = {}
     for unsafe in (False, True):
@@ -108,7 +108,7 @@ def held_out_intents() -> dict[str, str]:
 
 
 def _split_of(intent: Intent, template: int, persona: int) -> str:
-    home = held_out_intents().get(intent.name)
+    home = _held_out_intents().get(intent.name)
     if home:
         return SPARE if persona % _SPARED else home
     return next((split for split, held in _HELD_TEMPLATE.items() if held == template), "train")
@@ -157,7 +157,7 @@ def split_prompts(split: str) -> list[WorldPrompt]:
     strata: dict[tuple[bool, bool], list[WorldPrompt]] = {}
     for p in sorted(all_prompts().values(), key=lambda p: _rank(p.text)):
         if p.split == split:
-            strata.setdefault((p.intent.unsafe, p.intent.name in held_out_intents()), []).append(p)
+            strata.setdefault((p.intent.unsafe, p.intent.name in _held_out_intents()), []).append(p)
     spread = [((i + 0.5) / len(rows), p.text, p) for rows in strata.values() for i, p in enumerate(rows)]
     return [p for _, _, p in sorted(spread, key=lambda share_and_text: share_and_text[:2])]
 

@@ -7,7 +7,7 @@ the keys and values of the new tokens only, and the plan of the pass reaches it 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from rslib.models import hidden_states, logits_from_hidden
 
 HIDDEN = -1e30  # added to scores; finite: a part whose keys are all hidden then merges with weight 0
 ROW_MULTIPLE = 16
+TILE = 1 << 24  # scores in memory at once: 64 MB
 LOG2E = math.log2(math.e)  # scores are kept in base 2: on a CPU exp2 is four times as fast as exp
 _NAME = "rslib_shared_prefix"
 Part = tuple[Tensor, Tensor, Tensor]
@@ -43,6 +44,30 @@ def attend_part(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
     top = scores.amax(-1, keepdim=True)
     weights = scores.sub_(top).exp2_()
     return (weights.to(values.dtype) @ values).float(), top, weights.sum(-1, keepdim=True)
+
+
+def attend_in_tiles(
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    mask: Callable[[int, int], Tensor],
+    width: int,
+    softcap: float,
+) -> Part:
+    """`attend_part` over `width` query columns, a tile at a time: memory linear in the length, not square.
+
+    mask(first, last) is that of these query columns; it may leave out the last keys, where they see none.
+    """
+    group = query.shape[2] // width
+    scores = query.shape[0] * query.shape[1] * group * keys.shape[2]  # of one column
+    size = max(ROW_MULTIPLE, TILE // scores // ROW_MULTIPLE * ROW_MULTIPLE)
+    parts = []
+    for first in range(0, width, size):
+        hidden = mask(first, min(first + size, width))
+        seen = hidden.shape[-1]
+        tile = query[:, :, first * group : (first + size) * group]
+        parts.append(attend_part(tile, keys[:, :, :seen], values[:, :, :seen], hidden, softcap))
+    return parts[0] if len(parts) == 1 else tuple(torch.cat(x, dim=2) for x in zip(*parts, strict=True))
 
 
 def merge(first: Part, second: Part) -> Tensor:
@@ -77,10 +102,13 @@ def pad_to_multiple(x: Tensor) -> Tensor:
     return torch.cat([x, x[-1:].expand(missing, *x.shape[1:])]) if missing else x
 
 
-def mask_within(width: int, window: int, device: torch.device) -> Tensor:
-    """(1, 1, T, 1, T): HIDDEN ahead of a token, and from `window` tokens before it on (0: no such limit)."""
-    index = torch.arange(width, device=device)
-    distance = index[:, None] - index
+def mask_within(first: int, last: int, window: int, device: torch.device) -> Tensor:
+    """(1, 1, last - first, 1, last) for these columns of a row that sees itself.
+
+    HIDDEN ahead of a token, and from `window` tokens before it on (0: no such limit).
+    """
+    index = torch.arange(last, device=device)
+    distance = index[first:, None] - index
     hidden = (distance < 0) | (distance >= window) if window else distance < 0
     return hidden[None, None, :, None] * HIDDEN
 

@@ -5,13 +5,23 @@ Only attention has to know which token belongs to which row: `Ragged` pads for i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property, lru_cache
 from itertools import chain
 
 import torch
 from torch import Tensor
 
-from rslib.decoding.attention import QKV, attend_part, mask_prefix, mask_within, merge, round_up
+from rslib.decoding import flash
+from rslib.decoding.attention import (
+    QKV,
+    attend_in_tiles,
+    attend_part,
+    mask_prefix,
+    mask_within,
+    merge,
+    round_up,
+)
 
 GROW = 16  # suffix buffers grow by this many tokens
 # Widths come in these steps, so that CPU libraries round alike in every batch (see `row_multiple`): sums over
@@ -19,6 +29,8 @@ GROW = 16  # suffix buffers grow by this many tokens
 COLUMNS, QUERY_COLUMNS = 16, 4
 KEEP_PROMPTS = 0.75  # prompts leave the cache once this share or less of them still has rows
 Ids = Sequence[int]
+Mask = Callable[[int, int], Tensor]
+"""What is hidden from the query columns between two numbers (see `attend_in_tiles`)."""
 Cache = list[tuple[Tensor, Tensor]]
 """Keys and values of each layer."""
 
@@ -84,36 +96,65 @@ class SharedPrefixPass:
         self.tokens = torch.tensor(list(chain(*prefixes, *suffixes)), device=device)
         self.positions = torch.tensor(list(chain(*positions)), device=device)
         self.cache: Cache | None = [] if keep else None
-        self._masks: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+        self._lengths = (prefix_lengths, suffix_lengths, queries_of)
+        self._longest = int(self.positions.max()) + 1 if len(self.positions) else 0
+        self._masks: dict[int, tuple[Mask, Mask, Mask]] = {}
 
-    def _mask(self, window: int) -> tuple[Tensor, Tensor, Tensor]:
+    @cached_property
+    def _spans(self) -> list[flash.Spans]:
+        """Prefixes, suffixes, and the queries of all suffixes of a prompt, as flash kernels want them."""
+        return [flash.Spans.of(lengths, self.tokens.device) for lengths in self._lengths]
+
+    def _mask(self, window: int) -> tuple[Mask, Mask, Mask]:
         """What is hidden within prefixes, within suffixes, and from suffixes to prefixes."""
         if window not in self._masks:
             asked = self.queries.pad(self.positions[self.split :, None, None])
-            within = (mask_within(x.width, window, asked.device) for x in (self.prefix, self.suffix))
-            across = mask_prefix(self.prefix.lengths, self.prefix.width, asked, window)
-            self._masks[window] = (*within, across)
+
+            def within(first: int, last: int) -> Tensor:
+                return mask_within(first, last, window, asked.device)
+
+            def across(first: int, last: int) -> Tensor:
+                return mask_prefix(self.prefix.lengths, self.prefix.width, asked[:, :, first:last], window)
+
+            # Every layer asks for the same masks; few are kept, since a tile's may be large.
+            self._masks[window] = tuple(lru_cache(maxsize=2)(mask) for mask in (within, within, across))
         return self._masks[window]
 
     def attend(self, layer: int, qkv: QKV, softcap: float, window: int) -> Tensor:
         """See `AttentionPlan`: a prefix sees itself so far, a suffix all of its prefix and itself so far."""
         (query, key, value), heads, split = qkv, qkv[1].shape[1], self.split
+        if self.cache is not None:
+            self.cache.append(tuple(self.prefix.pad(x[:split], heads) for x in (key, value)))
+        # A window that ends within the prefix moves with each token of a suffix: no flash kernel has that.
+        if flash.usable(query, softcap) and not (0 < window < self._longest and split < len(query)):
+            return self._flash(qkv, window)
         in_prefix, in_suffix, across = self._mask(window)
         # Prefix tokens, once per prompt.
         keys, values = (self.prefix.pad(x[:split], heads) for x in (key, value))
-        if self.cache is not None:
-            self.cache.append((keys, values))
-        mixed, _, mass = attend_part(self.prefix.pad(query[:split], heads), keys, values, in_prefix, softcap)
+        asked, width = self.prefix.pad(query[:split], heads), self.prefix.width
+        mixed, _, mass = attend_in_tiles(asked, keys, values, in_prefix, width, softcap)
         prefix = self.prefix.pack(mixed / mass)
         if split == len(query):
             return prefix
         # Suffix tokens: all queries of a prompt meet its prefix as one matrix, and each row meets itself.
-        query = query[split:]
-        shared = attend_part(self.queries.pad(query, heads), keys, values, across, softcap)
+        asked, width = self.queries.pad(query[split:], heads), self.queries.width
+        shared = attend_in_tiles(asked, keys, values, across, width, softcap)
         keys, values = (self.suffix.pad(x[split:], heads) for x in (key, value))
-        own = attend_part(self.suffix.pad(query, heads), keys, values, in_suffix, softcap)
+        asked, width = self.suffix.pad(query[split:], heads), self.suffix.width
+        own = attend_in_tiles(asked, keys, values, in_suffix, width, softcap)
         suffix = merge(tuple(map(self.queries.pack, shared)), tuple(map(self.suffix.pack, own)))
         return torch.cat([prefix, suffix])
+
+    def _flash(self, qkv: QKV, window: int) -> Tensor:
+        """The same by flash kernels, which take the packed tokens as they are."""
+        prefixes, suffixes, queries = self._spans
+        prefix, suffix = zip(*(x.split([self.split, len(x) - self.split]) for x in qkv), strict=True)
+        mixed, _ = flash.attend(*prefix, prefixes, prefixes, causal=True, window=window)
+        if self.split == len(qkv[0]):
+            return mixed
+        shared = flash.attend(suffix[0], *prefix[1:], queries, prefixes)
+        own = flash.attend(*suffix, suffixes, suffixes, causal=True, window=window)
+        return torch.cat([mixed, flash.merge(shared, own).to(mixed.dtype)])
 
 
 class DecodeStep:

@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rslib.config import SampleConfig
+from rslib.decoding import flash
 from rslib.decoding.attention import (
     HIDDEN,
     QKV,
@@ -65,16 +66,18 @@ class BatchShape:
 
 @dataclass(frozen=True)
 class Kernels:
-    """The three pure functions in which a step spends its time outside of matrix products."""
+    """The pure functions in which a step spends its time outside of matrix products."""
 
     attend: Callable[..., Part] = attend_part
     merge: Callable[..., Tensor] = merge
+    merge_flash: Callable[..., Tensor] = flash.merge
     sample: Callable[..., tuple[Tensor, Tensor]] = sample_tokens
 
     @classmethod
     def compiled(cls) -> Kernels:
         """The same, compiled: their many passes over float32 scores and logits become few."""
-        return cls(*(torch.compile(kernel, dynamic=True) for kernel in (attend_part, merge, sample_tokens)))
+        plain = (attend_part, merge, flash.merge, sample_tokens)
+        return cls(*(torch.compile(kernel, dynamic=True) for kernel in plain))
 
 
 class StaticStep:
@@ -89,9 +92,16 @@ class StaticStep:
         self.model, self.shape, self.config, self.eos, self.kernels = model, shape, config, eos, kernels
         (layers, heads, size), device = cache_shape(model), model.device
         floats = {"device": device, "dtype": model.dtype}
-        # The context of all rows, and what each has added to it so far (`used` tokens each).
-        self.prompts = torch.zeros(layers, 2, shape.prompts, heads, shape.prefix, size, **floats)
-        self.suffix = torch.zeros(layers, 2, shape.rows, heads, shape.columns, size, **floats)
+        # The context of all rows, and what each has added to it so far (`used` tokens each). In memory the
+        # tokens of a row stand together for flash kernels, those of a head for products of matrices.
+        self.flash = flash.usable(torch.empty(1, heads, size, **floats), softcap=0.0)
+
+        def buffer(rows: int, width: int) -> Tensor:
+            if self.flash:
+                return torch.zeros(layers, 2, rows, width, heads, size, **floats).transpose(3, 4)
+            return torch.zeros(layers, 2, rows, heads, width, size, **floats)
+
+        self.prompts, self.suffix = buffer(shape.prompts, shape.prefix), buffer(shape.rows, shape.columns)
         self.lengths = torch.zeros(shape.prompts, device=device).long()
         self.used = torch.zeros(1, device=device).long()
         # One number a row: last token, slot in the grid, prompt length, seed, limit, and index in the result,
@@ -104,6 +114,25 @@ class StaticStep:
         self.logprobs = torch.zeros(shape.rows, shape.columns, device=device)
         self.column = torch.arange(shape.columns, device=device)
         self.rows, self.columns, self.context = shape.rows, shape.columns, 0
+        self._spans()
+
+    def _spans(self) -> None:
+        """What flash kernels ask: where rows, prompts, and the rows of each prompt begin in the buffers."""
+        shape, device, int32 = self.shape, self.used.device, torch.int32
+        rows, prompts = (torch.arange(n + 1, device=device, dtype=int32) for n in (shape.rows, shape.prompts))
+        self.each_row = flash.Spans(rows, 1)
+        self.own_keys = flash.Spans(rows * shape.columns, shape.columns)
+        self.prompt_keys = flash.Spans(prompts * shape.prefix, shape.prefix)
+        # Spare rows count as rows of the last prompt.
+        self.of_prompt = flash.Spans(torch.zeros_like(prompts), shape.per_prompt + ROWS)
+        self.own_used, self.prompt_used = rows.clone(), prompts.clone()
+
+    def _regroup(self) -> None:
+        """Take note of which of the running rows belong to which prompt; they stand in the prompts' order."""
+        prompt = self.slot[: self.rows] // self.shape.per_prompt
+        first = torch.searchsorted(prompt, torch.arange(self.shape.prompts, device=prompt.device))
+        self.of_prompt.bounds[:-1] = first
+        self.of_prompt.bounds[-1] = self.rows
 
     def fill(self, cache: Cache, lengths: Tensor, owner: Ids, seeds: Ids, limits: Ids, context: int) -> None:
         """Take in the prompts' keys and values and what is known of the rows; spare rows have finished."""
@@ -124,6 +153,8 @@ class StaticStep:
         self.done.zero_()
         self.used.zero_()
         self.rows, self.context = self.shape.rows, context
+        self.prompt_used[:-1] = lengths
+        self._regroup()
 
     def sample(self, logits: Tensor) -> None:
         """Choose each row's next token from its logits, and write it down."""
@@ -141,6 +172,7 @@ class StaticStep:
         self._masks: dict[int, tuple[Tensor, Tensor]] = {}
         # A finished row that has not left yet may run past the context: what it writes is cut off later.
         self.positions = (self.start[: self.rows] + self.used).clamp(max=self.context - 1)
+        self.own_used.copy_((self.used + 1).expand_as(self.own_used))
         hidden = packed_hidden(self.model, self.tokens[: self.rows], self.positions, self)
         self.used += 1
         self.sample(packed_logits(self.model, hidden))
@@ -171,6 +203,8 @@ class StaticStep:
         heads, size, (prompts, n) = key.shape[1], key.shape[2], (self.shape.prompts, self.shape.per_prompt)
         for kind, x in enumerate((key, value)):
             self.suffix[layer, kind, : self.rows].index_copy_(2, self.used, x[:, :, None])
+        if self.flash and not softcap and not 0 < window < self.shape.prefix + self.shape.columns:
+            return self._attend_flash(layer, query)
         keys, values = self.suffix[layer, :, : self.rows, :, : self.columns]
         suffix_mask, prompt_mask = self._mask(window)
         own = self.kernels.attend(query.unflatten(1, (heads, -1)), keys, values, suffix_mask, softcap)
@@ -178,6 +212,18 @@ class StaticStep:
         grid, (keys, values) = grid.reshape(prompts, heads, -1, size), self.prompts[layer]
         shared = self.kernels.attend(grid, keys, values, prompt_mask, softcap)
         return self.kernels.merge(tuple(map(self._ungrid, shared)), own).flatten(1, 2)
+
+    def _attend_flash(self, layer: int, query: Tensor) -> Tensor:
+        """The same by flash kernels: no grid, no masks."""
+        rows = self.rows
+        prompt_keys, own_keys = (x[layer].transpose(2, 3).flatten(1, 2) for x in (self.prompts, self.suffix))
+        shared = flash.attend(
+            query, *prompt_keys, self.of_prompt, self.prompt_keys, used=self.prompt_used[:-1]
+        )
+        each = flash.Spans(self.each_row.bounds[: rows + 1], 1)
+        keys = flash.Spans(self.own_keys.bounds[: rows + 1], self.own_keys.longest)
+        own = flash.attend(query, *own_keys, each, keys, used=self.own_used[:rows])
+        return self.kernels.merge_flash(shared, own)
 
     def _ungrid(self, x: Tensor) -> Tensor:
         """(prompts, H, per_prompt * G, D) -> (rows, H, G, D)."""
@@ -192,3 +238,4 @@ class StaticStep:
         for layer in self.suffix:  # one at a time: less memory
             layer[:, :count] = layer[:, : self.rows][:, stay]
         self.rows = count
+        self._regroup()

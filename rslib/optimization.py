@@ -75,12 +75,45 @@ class Objective:
 # Steps --------------------------------------------------------------------------------------------
 
 
+class Masters:
+    """Float32 weights behind a model whose passes run in a smaller dtype, as they do when it is sampled.
+
+    While it is open the model's weights are in `dtype`; afterwards they are the float32 ones again. Steps
+    smaller than a rounding of `dtype` are not lost, and no pass casts a weight, as it would under autocast:
+    half the launches of a pass, which is what small batches on a GPU are bound by.
+    """
+
+    def __init__(self, model: torch.nn.Module, dtype: torch.dtype) -> None:
+        self.low = [p for p in model.parameters() if p.requires_grad]
+        self.weights = [p.detach().clone() for p in self.low]
+        for p in self.low:
+            p.data = p.data.to(dtype)
+
+    def take_gradients(self) -> None:
+        """Add the model's gradients to those of the float32 weights."""
+        for p, weight in zip(self.low, self.weights, strict=True):
+            if p.grad is not None:
+                grad = p.grad.to(weight.dtype)
+                weight.grad = grad if weight.grad is None else weight.grad.add_(grad)
+                p.grad = None
+
+    def hand_down(self) -> None:
+        """Give the model the newest weights."""
+        torch._foreach_copy_([p.data for p in self.low], self.weights)
+
+    def close(self) -> None:
+        """Put the float32 weights into the model."""
+        for p, weight in zip(self.low, self.weights, strict=True):
+            p.data = weight
+
+
 class Optimizer:
     """AdamW with clipping on `model`, one optimizer step a call: at most `steps` of them.
 
     `config` holds a learning rate (`FinetuneConfig.for_model`). Models train in eval mode (no dropout).
     `decay`: cosine to zero over `steps`; without it the rate stays where the warm-up ends, as reinforcement
     learning wants it, whose last step is not known beforehand.
+    `masters`: whose float32 weights are stepped on (see `Masters`); without them the model's own.
     """
 
     def __init__(
@@ -91,11 +124,14 @@ class Optimizer:
         *,
         compute_dtype: torch.dtype = torch.float32,
         decay: bool = True,
+        masters: Masters | None = None,
     ) -> None:
-        self.model, self.compute_dtype = model.eval(), compute_dtype
+        self.model, self.compute_dtype, self.masters = model.eval(), compute_dtype, masters
         self.device = next(model.parameters()).device.type
-        groups = _parameter_groups(model, config.weight_decay)
-        self.adamw = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95))
+        self.weights = masters.weights if masters else [p for p in model.parameters() if p.requires_grad]
+        groups = _parameter_groups(self.weights, config.weight_decay)
+        fused = self.device == "cuda"  # one launch instead of one a tensor
+        self.adamw = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95), fused=fused)
         warmup = min(config.warmup_steps, steps // 4)
         factors = [_rate_factor(step, steps if decay else 0, warmup) for step in range(steps + 1)]
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.adamw, lambda step: factors[step])
@@ -110,10 +146,12 @@ class Optimizer:
         loss = self.accumulate_gradients(objective, batch)
         _check_finite(loss, self.done, batch)
         self.scaler.unscale_(self.adamw)  # so that the norm is that of the gradients themselves
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
+        torch.nn.utils.clip_grad_norm_(self.weights, self.max_grad_norm)
         self.scaler.step(self.adamw)
         self.scaler.update()
         self.adamw.zero_grad(set_to_none=True)
+        if self.masters:
+            self.masters.hand_down()
         self.scheduler.step()
         self.done += 1
         return loss
@@ -135,15 +173,18 @@ class Optimizer:
         total, weight = 0.0, objective.weight(batch)
         size = math.ceil(len(batch) / self.parts)
         for start in range(0, len(batch), size):
-            low = self.compute_dtype != torch.float32
+            low = self.compute_dtype != torch.float32 and not self.masters
             with torch.autocast(self.device, self.compute_dtype, enabled=low):
                 loss = objective.loss_sum(batch[start : start + size]) / weight
             self.scaler.scale(loss).backward()
+            if self.masters:
+                self.masters.take_gradients()
             total += float(loss.detach())
         return total
 
     def _halve(self, batch: list[int]) -> None:
         self.model.zero_grad(set_to_none=True)
+        self.adamw.zero_grad(set_to_none=True)
         if self.parts >= len(batch):
             raise BudgetError(
                 "memory ran out on a single row while fine-tuning",
@@ -166,9 +207,8 @@ class Optimizer:
         self.done = state["done"]
 
 
-def _parameter_groups(model: torch.nn.Module, decay: float) -> list[dict]:
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    matrices, vectors = [p for p in trainable if p.dim() >= 2], [p for p in trainable if p.dim() < 2]
+def _parameter_groups(weights: Sequence[torch.Tensor], decay: float) -> list[dict]:
+    matrices, vectors = [p for p in weights if p.dim() >= 2], [p for p in weights if p.dim() < 2]
     return [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
 
 
@@ -208,10 +248,15 @@ def fit(
     Raises ModelError on a loss that is not finite (naming the rows), BudgetError when one row is too much.
     """
     batches = epoch_batches(lengths, config)
-    optimizer = kind(model, config, len(batches), compute_dtype=compute_dtype)
+    masters = Masters(model, compute_dtype) if compute_dtype != torch.float32 else None
     losses = []
-    with Progress(len(batches), label, unit="steps", show=show_progress) as progress:
-        for batch in batches:
-            losses.append(optimizer.step(objective, batch))
-            progress.advance()
+    try:
+        optimizer = kind(model, config, len(batches), compute_dtype=compute_dtype, masters=masters)
+        with Progress(len(batches), label, unit="steps", show=show_progress) as progress:
+            for batch in batches:
+                losses.append(optimizer.step(objective, batch))
+                progress.advance()
+    finally:
+        if masters:
+            masters.close()
     return losses

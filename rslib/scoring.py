@@ -29,7 +29,7 @@ from rslib.models import Policy, RewardModel, check_finite, rewards_from_hidden
 from rslib.progress import Progress
 from rslib.tables import check_responses, fingerprint, nonfinite_error, with_column
 
-CPU_TOKENS, GPU_TOKENS = 2048, 32768  # tokens in one forward pass
+CPU_TOKENS = 2048  # tokens in one forward pass
 LOGITS = 1 << 26  # logits in memory at once, tokens x vocabulary
 
 
@@ -53,7 +53,7 @@ def score(
 
     The reward is the model's score at the last token of the encoded dialogue, equal to what transformers'
     own class gives for the row alone, and independent of the other rows. `batch_tokens` is the number of
-    tokens in one forward pass (None: 2048 on a CPU, 32768 elsewhere); it is halved when memory runs out.
+    tokens in one forward pass (None: 2048, on a GPU what its memory holds); halved when memory runs out.
 
     Raises DataError for a table that holds no responses or a dialogue longer than the reward model's context
     (naming prompt_id and sample_id), RewardError for rewards that are NaN or infinite, BudgetError.
@@ -198,7 +198,7 @@ def _run(
 ) -> None:
     """Hidden states of all rows, batch by batch, handed to `read`."""
     rows = sorted(rows, key=lambda row: (len(row.prefix), row.prefix, len(row.suffix)))
-    budget = batch_tokens or (CPU_TOKENS if model.device.type == "cpu" else GPU_TOKENS)
+    budget = batch_tokens or _tokens_at_once(model)
     with Progress(len(rows), label, show=show) as progress, shared_attention(model):
 
         def run(part: slice) -> None:
@@ -212,6 +212,14 @@ def _run(
 
         costs, entry = [len(row.suffix) for row in rows], [len(row.prefix) for row in rows]
         run_batches(run, _owners(rows), costs, budget, entry=entry, unit="tokens")
+
+
+def _tokens_at_once(model: PreTrainedModel) -> int:
+    if model.device.type != "cuda":
+        return CPU_TOKENS
+    from rslib.decoding.graphs import tokens_in_pass  # what only a GPU needs is not loaded elsewhere
+
+    return tokens_in_pass(model)
 
 
 def _owners(rows: Sequence[_Row]) -> list[int]:

@@ -8,6 +8,8 @@ import torch
 from rslib.config import SampleConfig
 from rslib.decoding import SharedPrefixPass, decode, flash, packed_hidden, shared_attention
 from rslib.decoding.graphs import GraphDecoder
+from rslib.decoding.kernels import log_masses, merge_normalised
+from rslib.decoding.sampler import sample_in_one_pass, sample_tokens
 from rslib.models import load_policy
 from tests.small_models import ARCHITECTURES
 from tests.test_graphs import CONFIGS, job, needs_gpu, responses
@@ -80,8 +82,34 @@ def test_a_part_without_keys_has_no_weight():
         (torch.randn(3, 2, 4), torch.randn(3, 2)),
         (torch.zeros(3, 2, 4), torch.full((3, 2), torch.inf)),
     )
-    torch.testing.assert_close(flash.merge(some, empty), some[0])
-    torch.testing.assert_close(flash.merge(empty, some), some[0])
+    torch.testing.assert_close(merge_normalised(some, empty), some[0])
+    torch.testing.assert_close(merge_normalised(empty, some), some[0])
+
+
+@pytest.mark.parametrize("vocabulary", [50, 64, 1000])
+@pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])
+def test_choosing_in_one_pass_draws_what_choosing_from_all_probabilities_draws(vocabulary, temperature):
+    generator = torch.Generator().manual_seed(0)
+    logits, seeds = torch.randn(500, vocabulary, generator=generator) * 3, torch.arange(500)
+    for config in (SampleConfig(temperature=temperature, min_new_tokens=m) for m in (0, 5)):
+        eos = torch.tensor([3, 40])
+        tokens, logprobs = sample_in_one_pass(logits, seeds, 2, config, eos)
+        wanted, wanted_logprobs = sample_tokens(logits, seeds, 2, config, eos)
+        same = tokens == wanted  # others turn at a rounding of the running sums
+        assert same.float().mean() > 0.99
+        torch.testing.assert_close(logprobs[same], wanted_logprobs[same], atol=1e-5, rtol=0)
+        assert not (config.min_new_tokens and torch.isin(tokens, eos).any())
+
+
+def test_a_block_without_an_allowed_token_is_never_drawn_and_logits_that_are_no_numbers_stay_so():
+    logits = torch.full((3, 200), -torch.inf)
+    logits[:, 130] = 0.0
+    tokens, logprobs = sample_in_one_pass(logits, torch.arange(3), 0, SampleConfig(), torch.tensor([]).long())
+    assert tokens.tolist() == [130] * 3 and logprobs.tolist() == [0.0] * 3
+    broken = sample_in_one_pass(
+        logits * torch.nan, torch.arange(3), 0, SampleConfig(), torch.tensor([]).long()
+    )
+    assert broken[1].isnan().all()
 
 
 def test_a_cpu_and_float32_have_no_flash_kernels():
@@ -108,7 +136,9 @@ def test_the_kernels_keep_their_promise(options, lengths):
     found = flash.attend(query, keys, values, queries, spans, **options)
     wanted = plain_attend(query, keys, values, queries, spans, **options)
     empty = (torch.zeros_like(query), torch.full(query.shape[:2], torch.inf, device="cuda"))
-    torch.testing.assert_close(flash.merge(found, empty), flash.merge(wanted, empty), atol=2e-2, rtol=2e-2)
+    torch.testing.assert_close(
+        merge_normalised(found, empty), merge_normalised(wanted, empty), atol=2e-2, rtol=2e-2
+    )
     finite = wanted[1].isfinite()
     torch.testing.assert_close(found[1][finite], wanted[1][finite], atol=2e-2, rtol=1e-2)
     assert found[1][~finite].isinf().all()
@@ -131,3 +161,20 @@ def test_bfloat16_log_probabilities_are_near_those_of_float32(model_folder, arch
         logprobs = exact.model(ids).logits[0, -length - 1 : -1].log_softmax(-1)
         wanted = logprobs.gather(1, ids[0, -length:, None])[:, 0].cpu()
         torch.testing.assert_close(drawn.logprobs[row, :length], wanted, atol=0.1, rtol=0)
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("size", [64, 1000, 151_936])
+def test_the_triton_kernels_compute_what_plain_torch_does(size):
+    torch.manual_seed(0)
+    logits = torch.randn(33, size, device="cuda", dtype=torch.bfloat16) * 3
+    logits[0, :64] = -torch.inf
+    wanted = log_masses(logits.cpu(), 0.7)
+    torch.testing.assert_close(log_masses(logits, 0.7).cpu(), wanted, atol=1e-5, rtol=1e-5)
+    first, second = (
+        (torch.randn(50, 6, 80, device="cuda"), torch.randn(6, 50, device="cuda").T) for _ in "ab"
+    )
+    second[1][3] = torch.inf
+    wanted = merge_normalised(*(tuple(x.cpu() for x in part) for part in (first, second)))
+    torch.testing.assert_close(merge_normalised(first, second).cpu(), wanted)

@@ -137,3 +137,27 @@ def test_the_learning_rate_follows_the_size_unless_it_is_given():
     assert FinetuneConfig().for_model(1_000_000).learning_rate == 5e-4
     assert FinetuneConfig().for_model(400_000_000).learning_rate == 1e-5
     assert FinetuneConfig(learning_rate=3e-3).for_model(1_000_000).learning_rate == 3e-3
+
+
+def trained_in(model_folder, dtype, **settings):
+    policy, rows = load_policy(str(model_folder("llama")), device="cpu"), some_rows()
+    before = {name: p.detach().clone() for name, p in policy.model.named_parameters()}
+    config = FinetuneConfig(**{"epochs": 1, "batch_tokens": 256, "warmup_steps": 0} | settings)
+    objective = language_model_objective(policy.model.requires_grad_(True), rows, policy.pad_id)
+    options = {"compute_dtype": dtype, "show_progress": False}
+    losses = fit(policy.model, objective, [len(r.ids) for r in rows], config, **options)
+    assert {p.dtype for p in policy.model.parameters()} == {torch.float32}
+    return losses, {n: p.detach() - before[n] for n, p in policy.model.named_parameters()}
+
+
+def test_passes_in_bfloat16_train_as_those_in_float32_do(model_folder):
+    settings = {"learning_rate": 1e-2, "epochs": 8, "batch_tokens": 64}
+    exact, half = (trained_in(model_folder, d, **settings)[0] for d in (torch.float32, torch.bfloat16))
+    assert half == pytest.approx(exact, rel=0.05) and half != exact
+    assert half[-1] < 0.7 * half[0]
+
+
+def test_steps_too_small_for_bfloat16_are_not_lost(model_folder):
+    _, steps = trained_in(model_folder, torch.bfloat16, learning_rate=1e-6)
+    moved = torch.cat([step.flatten().abs() for step in steps.values()])
+    assert (moved > 1e-7).float().mean() > 0.5  # a bfloat16 of size 0.02 moves by 1e-4 or not at all

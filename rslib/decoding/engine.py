@@ -18,7 +18,7 @@ from rslib.decoding.sampler import sample_tokens
 from rslib.models import check_finite
 
 KEEP_ROWS = 0.9  # rows leave the batch once this share or less of it is still running
-PREFILL_TOKENS = 4096  # prompt tokens in one forward pass
+PREFILL_TOKENS, GPU_PREFILL_TOKENS = 4096, 32768  # prompt tokens in one forward pass
 GPU_STEPS = 8  # steps between two questions whether rows have finished: each one makes a GPU wait
 
 
@@ -26,7 +26,8 @@ def prefill(model: PreTrainedModel, prompts: Sequence[Ids]) -> tuple[Cache, Tens
     """Keys and values per layer (P, H, Lp, D), prompt lengths (P,), and logits (P, V) after each prompt."""
     caches: list[Cache] = []
     last_hidden: list[Tensor] = []
-    for part in _within_budget(prompts, PREFILL_TOKENS):
+    budget = PREFILL_TOKENS if model.device.type == "cpu" else GPU_PREFILL_TOKENS
+    for part in _within_budget(prompts, budget):
         plan = SharedPrefixPass(part, device=model.device, keep=True)
         hidden = packed_hidden(model, plan.tokens, plan.positions, plan)
         last_hidden.append(hidden[plan.prefix.lengths.cumsum(0) - 1])

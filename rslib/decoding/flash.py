@@ -14,11 +14,10 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
+from rslib.decoding.kernels import Normalised
+
 LN2 = math.log(2)  # queries come scaled for powers of 2
-NOTHING = -1e30  # the logarithm of a sum over no keys; finite, so that merging gives it weight 0
 LARGEST_HEAD = 256
-Normalised = tuple[Tensor, Tensor]
-"""Attention (N, heads, D) and the logarithm of its normalising sum (N, heads), float32."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,11 @@ def attend(
     causal: query and key sequences end together, and no query sees a key behind it; from `window` tokens
     before it on it sees none either (0: no such limit). used (S,) int32: so many keys of each span count.
     """
+    heads, size, group = keys.shape[1], keys.shape[2], query.shape[1] // keys.shape[1]
+    folded = group > 1 and queries.longest == 1
+    if folded:  # the heads that share keys become queries of one short sequence: keys are read once
+        query = query.unflatten(1, (heads, group)).transpose(1, 2).reshape(-1, heads, size)
+        queries = Spans(queries.bounds * group, group)
     mixed, log_sum, *_ = torch.ops.aten._flash_attention_forward(
         query,
         keys,
@@ -74,11 +78,9 @@ def attend(
         window_size_right=0 if window else -1,
         seqused_k=used,
     )
+    if folded:
+        mixed, log_sum = (
+            x.unflatten(0, (-1, group)).transpose(1, 2).flatten(1, 2) for x in (mixed, log_sum.T)
+        )
+        return mixed, log_sum
     return mixed, log_sum.T
-
-
-def merge(first: Normalised, second: Normalised) -> Tensor:
-    """Attention (N, heads, D) over the keys of both parts, as one softmax over all of them gives it."""
-    # The kernels call the logarithm of an empty sum +inf.
-    a, b = (torch.where(part[1].isinf(), NOTHING, part[1]) for part in (first, second))
-    return torch.lerp(second[0].float(), first[0].float(), torch.sigmoid(a - b)[..., None])

@@ -28,6 +28,7 @@ STEPS = 8  # replays between two questions to the GPU: each one makes the host w
 SHRINK = 0.75  # rows leave where at most this share of them is left
 COMPILE_FROM = 4_000_000  # so many tokens save the half minute that compiling takes
 MEMORY = 0.6  # share of the free memory that rows in flight may take
+MOST_TOKENS = 131_072  # in one pass: more are no faster
 WORKING = 24  # bytes that choosing takes per token of the vocabulary: float32 logits, softmax, running sums
 
 
@@ -171,3 +172,12 @@ def rows_in_flight(model: PreTrainedModel, prompt: int, response: int, n: int) -
     )
     free, _ = torch.cuda.mem_get_info(model.device)
     return max(1, int(MEMORY * free / row))
+
+
+def tokens_in_pass(model: PreTrainedModel) -> int:
+    """How many tokens a GPU holds in one forward pass without gradients, at most MOST_TOKENS."""
+    config = model.config.get_text_config()
+    wide = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    token = model.dtype.itemsize * (12 * config.hidden_size + 4 * wide)  # what a layer holds at its widest
+    free, _ = torch.cuda.mem_get_info(model.device)
+    return max(1, min(MOST_TOKENS, int(MEMORY * free / token)))

@@ -22,6 +22,7 @@ from rslib.decoding.attention import (
     merge,
     round_up,
 )
+from rslib.decoding.kernels import merge_normalised
 
 GROW = 16  # suffix buffers grow by this many tokens
 # Widths come in these steps, so that CPU libraries round alike in every batch (see `row_multiple`): sums over
@@ -45,10 +46,13 @@ class Ragged:
     def __init__(self, lengths: Ids, device: torch.device, columns: int = COLUMNS) -> None:
         self.rows, self.width = len(lengths), round_up(max([1, *lengths]), columns)
         self.full = self.rows * self.width == sum(lengths)
-        sizes = torch.tensor(lengths)
-        filled = torch.arange(self.width) < sizes[:, None]
-        self.index = filled.flatten().nonzero().flatten().to(device)  # packed index -> padded index
-        self.lengths = sizes.to(device)
+        self.lengths = torch.tensor(lengths).to(device)
+
+    @cached_property
+    def index(self) -> Tensor:
+        """Where each packed token stands in the padded rows."""
+        filled = torch.arange(self.width) < self.lengths.cpu()[:, None]
+        return filled.flatten().nonzero().flatten().to(self.lengths.device)
 
     def pad(self, packed: Tensor, kv_heads: int = 1) -> Tensor:
         """(total, heads, D) -> (rows, kv_heads, width * group, D), zeros in the gaps."""
@@ -154,7 +158,7 @@ class SharedPrefixPass:
             return mixed
         shared = flash.attend(suffix[0], *prefix[1:], queries, prefixes)
         own = flash.attend(*suffix, suffixes, suffixes, causal=True, window=window)
-        return torch.cat([mixed, flash.merge(shared, own).to(mixed.dtype)])
+        return torch.cat([mixed, merge_normalised(shared, own)])
 
 
 class DecodeStep:

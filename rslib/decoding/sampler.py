@@ -7,8 +7,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from rslib.config import SampleConfig
+from rslib.decoding.kernels import BLOCK, log_masses
 
-BLOCK = 64
+FAINT = 0.01  # below this temperature scaled logits may overflow, unless they are shifted first
 GOLDEN = 0x9E3779B97F4A7C15  # 2 ** 64 over the golden ratio: SplitMix64 counts in steps of it
 
 
@@ -106,16 +107,55 @@ def sample_tokens(
     Argmax at temperature 0, else drawn with the seed's uniform. The ids in `eos` cannot be chosen before step
     `config.min_new_tokens`.
     """
-    allowed = logits
-    if config.min_new_tokens and len(eos):
-        early = torch.as_tensor(step, device=logits.device) < config.min_new_tokens
-        allowed = torch.where(early, logits.index_fill(-1, eos, -torch.inf), logits)
+    allowed = _allowed(logits, step, config, eos)
     if config.temperature == 0:
         tokens = allowed.argmax(-1)
     else:
         probs = next_token_probs(allowed, config.temperature, config.top_k, config.top_p)
         tokens = draw(probs, uniforms(seeds, step))
     return tokens, token_logprobs(logits, tokens)
+
+
+def _allowed(logits: Tensor, step: int | Tensor, config: SampleConfig, eos: Tensor) -> Tensor:
+    """The logits, those of `eos` at -inf before step `config.min_new_tokens`."""
+    if not (config.min_new_tokens and len(eos)):
+        return logits
+    early = torch.as_tensor(step, device=logits.device) < config.min_new_tokens
+    return torch.where(early, logits.index_fill(-1, eos, -torch.inf), logits)
+
+
+def sample_in_one_pass(
+    logits: Tensor, seeds: Tensor, step: int | Tensor, config: SampleConfig, eos: Tensor
+) -> tuple[Tensor, Tensor]:
+    """As `sample_tokens`, up to rounding, reading the vocabulary once: what a GPU's recorded step calls.
+
+    Only the masses of blocks are computed for all tokens, and single tokens only in the block that is drawn.
+    """
+    if config.top_k or config.top_p < 1 or 0 < config.temperature < FAINT:
+        return sample_tokens(logits, seeds, step, config, eos)
+    allowed = _allowed(logits, step, config, eos)
+    masses = log_masses(logits)
+    if config.temperature == 0:
+        tokens = allowed.argmax(-1)
+    else:
+        scale = 1 / config.temperature
+        plain = allowed is logits and scale == 1
+        tokens = _draw_in_blocks(
+            allowed, masses if plain else log_masses(allowed, scale), scale, uniforms(seeds, step)
+        )
+    return tokens, logits.gather(-1, tokens[:, None]).squeeze(-1).float() - masses.logsumexp(-1)
+
+
+def _draw_in_blocks(logits: Tensor, masses: Tensor, scale: float, uniform: Tensor) -> Tensor:
+    """As `draw` from the softmax of scale * logits, given the logarithms of its blocks' masses."""
+    block, rest = _first_above(masses.softmax(-1), uniform[:, None])
+    ids = block * BLOCK + torch.arange(BLOCK, device=logits.device)
+    size = logits.shape[1]
+    inside = (
+        logits.gather(-1, ids.clamp(max=size - 1)).float().mul(scale).masked_fill(ids >= size, -torch.inf)
+    )
+    token, _ = _first_above(inside.softmax(-1), rest)
+    return (block * BLOCK + token).squeeze(1)
 
 
 def token_logprobs(logits: Tensor, tokens: Tensor) -> Tensor:

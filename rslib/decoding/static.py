@@ -8,6 +8,7 @@ waits for the host, and every step of one size is the same list of kernels: `gra
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -29,8 +30,9 @@ from rslib.decoding.attention import (
     round_up,
 )
 from rslib.decoding.engine import running_first
+from rslib.decoding.kernels import merge_normalised
 from rslib.decoding.passes import Cache, Ids
-from rslib.decoding.sampler import sample_tokens
+from rslib.decoding.sampler import sample_in_one_pass, sample_tokens
 
 ROWS = 16
 """Rows come in multiples of this."""
@@ -59,7 +61,7 @@ class BatchShape:
     @classmethod
     def of(cls, prompts: Sequence[Ids], owner: Ids, limits: Ids) -> BatchShape:
         """The sizes that a batch needs, rounded so that batches that are nearly alike share them."""
-        per_prompt = max(sum(o == p for o in owner) for p in set(owner))
+        per_prompt = max(Counter(owner).values())
         prefix, columns = round_up(max(map(len, prompts)), PREFIX), round_up(max(limits), COLUMNS)
         return cls(len(prompts), per_prompt, round_up(len(owner), ROWS), prefix, columns)
 
@@ -70,14 +72,12 @@ class Kernels:
 
     attend: Callable[..., Part] = attend_part
     merge: Callable[..., Tensor] = merge
-    merge_flash: Callable[..., Tensor] = flash.merge
-    sample: Callable[..., tuple[Tensor, Tensor]] = sample_tokens
+    sample: Callable[..., tuple[Tensor, Tensor]] = sample_in_one_pass
 
     @classmethod
     def compiled(cls) -> Kernels:
         """The same, compiled: their many passes over float32 scores and logits become few."""
-        plain = (attend_part, merge, flash.merge, sample_tokens)
-        return cls(*(torch.compile(kernel, dynamic=True) for kernel in plain))
+        return cls(*(torch.compile(kernel, dynamic=True) for kernel in (attend_part, merge, sample_tokens)))
 
 
 class StaticStep:
@@ -223,7 +223,7 @@ class StaticStep:
         each = flash.Spans(self.each_row.bounds[: rows + 1], 1)
         keys = flash.Spans(self.own_keys.bounds[: rows + 1], self.own_keys.longest)
         own = flash.attend(query, *own_keys, each, keys, used=self.own_used[:rows])
-        return self.kernels.merge_flash(shared, own)
+        return merge_normalised(shared, own)
 
     def _ungrid(self, x: Tensor) -> Tensor:
         """(prompts, H, per_prompt * G, D) -> (rows, H, G, D)."""

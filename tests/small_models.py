@@ -145,3 +145,9 @@ def build_model_folder(
     model.generation_config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return Path(folder)
+
+
+@torch.no_grad()
+def full_logits(model: PreTrainedModel, ids: list[int]) -> torch.Tensor:
+    """Logits (T, V) of one row by an ordinary forward pass on the model's device, handed back on the CPU."""
+    return model(torch.tensor([list(ids)], device=model.device)).logits[0].cpu()

@@ -1,5 +1,7 @@
 """The token engine: equal to `generate` and to a full forward pass in any batch; the sampling maths."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from rslib.decoding.passes import Ragged
 from rslib.decoding.sampler import draw, uniforms
 from rslib.errors import BudgetError, ModelError
 from rslib.models import load_policy
-from tests.small_models import ARCHITECTURES
+from tests.small_models import ARCHITECTURES, full_logits
 
 PROMPTS = [
     "Hi",
@@ -64,8 +66,8 @@ def draw_rows(policy, n, batch, config, limits=None):
 
 def generated(policy, prompt, new):
     out = policy.model.generate(
-        torch.tensor([prompt]),
-        attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+        torch.tensor([prompt], device=policy.model.device),
+        attention_mask=torch.ones(1, len(prompt), dtype=torch.long, device=policy.model.device),
         do_sample=False,
         max_new_tokens=new,
         eos_token_id=list(policy.eos_ids),
@@ -76,7 +78,7 @@ def generated(policy, prompt, new):
 
 @torch.no_grad()
 def full_logprobs(policy, prompt, tokens):
-    logits = policy.model(torch.tensor([prompt + tokens])).logits[0, len(prompt) - 1 : -1]
+    logits = full_logits(policy.model, prompt + tokens)[len(prompt) - 1 : -1]
     return logits.log_softmax(-1).gather(1, torch.tensor(tokens)[:, None])[:, 0]
 
 
@@ -164,9 +166,9 @@ def test_layers_that_are_no_attention_are_refused(model_folder):
 def test_attention_sinks_are_refused(policy):
     with shared_attention(policy.model), pytest.raises(ModelError, match="sinks"):
         layer = policy.model.model.layers[0].self_attn
-        states = torch.zeros(1, 2, policy.model.config.hidden_size)
-        angles = torch.zeros(1, 2, layer.head_dim)
-        layer(states, (angles, angles), None, s_aux=torch.zeros(4), plan=None)
+        zeros = partial(torch.zeros, device=policy.model.device)
+        states, angles = zeros(1, 2, policy.model.config.hidden_size), zeros(1, 2, layer.head_dim)
+        layer(states, (angles, angles), None, s_aux=zeros(4), plan=None)
 
 
 @pytest.mark.parametrize("config", [FalconConfig, BloomConfig, StableLmConfig], ids=lambda c: c.model_type)

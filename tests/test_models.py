@@ -125,9 +125,9 @@ def test_the_embedded_names_load_and_the_blind_one_reads_no_prompt():
 
 
 def test_attention_is_sdpa_except_where_the_architecture_has_none(model_folder):
-    for arch, expected in (("llama", "sdpa"), ("gemma2", "eager")):
-        policy = rs.load_policy(model_folder(arch), device="cpu")
-        assert policy.model.config._attn_implementation == expected
+    for arch in ("llama", "gemma2"):
+        model = rs.load_policy(model_folder(arch), device="cpu").model
+        assert model.config._attn_implementation == ("sdpa" if model._supports_sdpa else "eager")
 
 
 def test_a_checkpoint_in_half_precision_is_loaded_in_the_dtype_that_was_chosen(broken):
@@ -437,7 +437,7 @@ def test_a_reward_model_whose_pad_is_its_end_gets_another_and_the_same_reward(mo
     edit_json(folder / "tokenizer_config.json", pad_token="<|end|>")
     judge = rs.load_reward_model(folder)
     assert judge.pad_id not in (4, 1) and judge.model.config.pad_token_id == judge.pad_id
-    ids = torch.tensor([good.encode(PROMPT, RESPONSE)])
+    ids = torch.tensor([good.encode(PROMPT, RESPONSE)], device=good.model.device)
     with torch.no_grad():
         assert float(judge.model(input_ids=ids).logits) == float(good.model(input_ids=ids).logits)
 
@@ -608,7 +608,7 @@ def test_a_saved_policy_is_an_ordinary_folder_that_replaces_the_old_one(model_fo
     assert not (target / "stale.txt").exists()
     assert [path.name for path in target.parent.iterdir()] == ["policy"], "nothing temporary is left"
     model = AutoModelForCausalLM.from_pretrained(target, dtype="float32")
-    assert torch.equal(model.lm_head.weight, policy.model.lm_head.weight)
+    assert torch.equal(model.lm_head.weight, policy.model.lm_head.weight.cpu())
     assert AutoTokenizer.from_pretrained(target)(PROMPT) == policy.tokenizer(PROMPT)
     assert rs.load_policy(target).max_new_tokens == policy.max_new_tokens
 
@@ -708,7 +708,7 @@ def test_an_embedded_file_that_was_changed_is_named(own_assets):
 def test_the_doctor_says_device_dtype_and_why_versions_and_memory():
     by_name = {check.name: check for check in rs_doctor.doctor(device="cpu")}
     assert "float32" in by_name["device"].detail and "asked for" in by_name["device"].detail
-    assert by_name["torch"].detail == torch.__version__
+    assert torch.__version__.startswith(by_name["torch"].detail)  # its build may be left out
     assert {"python", "transformers", "datasets", "numpy", "memory", "disk"} <= by_name.keys()
     assert by_name["policy tiny"].ok and "fingerprint" in by_name["policy tiny"].detail
 

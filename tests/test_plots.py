@@ -138,6 +138,7 @@ def test_show_prints_the_summary(entry, capsys):
 def test_in_a_notebook_the_figure_is_shown_with_its_summary_as_alt_text(entry, monkeypatch, capsys):
     shown = []
     notebook = types.ModuleType("IPython")
+    notebook.version_info = (8, 24, 0)  # matplotlib's own question
     notebook.get_ipython = lambda: "a running kernel"
     notebook.display = types.ModuleType("IPython.display")
     notebook.display.display = lambda data, **options: shown.append((data, options))

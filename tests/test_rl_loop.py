@@ -162,18 +162,18 @@ def test_log_probabilities_of_the_training_pass_are_those_of_the_scorer(world):
     policy, _, prompts = world
     drawn = sample(policy, prompts, n=2, seed=3, show_progress=False)
     rows = training_rows(policy, drawn)
-    mask = response_mask(rows)
+    mask = response_mask(rows, policy.device.name)
     with torch.no_grad():
         found = response_logprobs(policy.model, rows, mask, policy.pad_id)
     assert found.shape == mask.shape and bool((found[~mask] == 0).all())
-    np.testing.assert_allclose(found.sum(1).numpy(), reference_logprobs(policy, drawn), atol=1e-3)
-    np.testing.assert_allclose(found.sum(1).numpy(), drawn["logprob"][:], atol=1e-3)
+    np.testing.assert_allclose(found.sum(1).cpu().numpy(), reference_logprobs(policy, drawn), atol=1e-3)
+    np.testing.assert_allclose(found.sum(1).cpu().numpy(), drawn["logprob"][:], atol=1e-3)
 
 
 def test_a_new_value_model_says_0_everywhere(world):
     policy = world[0]
     rows = training_rows(policy, sample(policy, world[2], n=1, seed=3, show_progress=False))
-    mask = response_mask(rows)
+    mask = response_mask(rows, policy.device.name)
     assert bool((ValueModel(policy.model)(rows, mask, policy.pad_id) == 0).all())
 
 

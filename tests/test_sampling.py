@@ -15,6 +15,7 @@ from rslib.models import load_policy
 from rslib.prompts import as_prompts
 from rslib.sampling import response_seed, sample
 from rslib.tables import check_responses
+from tests.small_models import full_logits
 from tests.test_decoding import PROMPTS, Z_LIMIT, full_logprobs, z_scores
 
 
@@ -103,7 +104,7 @@ def test_first_tokens_follow_the_documented_law(policy, settings):
         policy, ["What is the capital of France?"], n=4000, max_new_tokens=1, batch_size=4000, **settings
     )
     with torch.no_grad():
-        logits = policy.model(torch.tensor([policy.encode(table["prompt"][0])])).logits[:, -1]
+        logits = full_logits(policy.model, policy.encode(table["prompt"][0]))[-1:]
     arguments = {"temperature": 1.0} | settings
     probs = next_token_probs(logits, **arguments)[0].double().numpy()
     counts = np.bincount([ids[0] for ids in table["token_ids"]], minlength=len(probs))
@@ -120,7 +121,7 @@ def test_second_tokens_follow_the_law_given_the_first(policy):
 
     @torch.no_grad()
     def law(ids):
-        logits = policy.model(torch.tensor([ids])).logits[:, -1]
+        logits = full_logits(policy.model, ids)[-1:]
         logits[:, list(policy.eos_ids)] = -torch.inf
         return next_token_probs(logits, 1.0, top_k=3)[0].double()
 
@@ -159,9 +160,7 @@ def test_the_share_of_responses_that_end_at_once_is_the_probability_of_its_end_t
     ends = list(range(20, 80))
     table = draw(dataclasses.replace(policy, eos_ids=tuple(ends)), ["Hi"], n=4000, max_new_tokens=2)
     with torch.no_grad():
-        chance = float(
-            policy.model(torch.tensor([policy.encode("Hi")])).logits[0, -1].softmax(-1)[ends].sum()
-        )
+        chance = float(full_logits(policy.model, policy.encode("Hi"))[-1].softmax(-1)[ends].sum())
     ended = sum(len(ids) == 1 for ids in table["token_ids"])
     assert abs(ended - 4000 * chance) < Z_LIMIT * np.sqrt(4000 * chance * (1 - chance))
 

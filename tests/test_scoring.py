@@ -36,7 +36,7 @@ def table(prompts=PROMPTS, texts=TEXTS):
 
 @torch.no_grad()
 def alone(reward_model, row):
-    ids = torch.tensor([reward_model.encode(row["prompt"], row["response"])])
+    ids = torch.tensor([reward_model.encode(row["prompt"], row["response"])]).to(reward_model.model.device)
     return reward_model.model(input_ids=ids).logits[0, 0].item()
 
 

@@ -57,11 +57,6 @@ def attend(
     causal: query and key sequences end together, and no query sees a key behind it; from `window` tokens
     before it on it sees none either (0: no such limit). used (S,) int32: so many keys of each span count.
     """
-    heads, size, group = keys.shape[1], keys.shape[2], query.shape[1] // keys.shape[1]
-    folded = group > 1 and queries.longest == 1
-    if folded:  # the heads that share keys become queries of one short sequence: keys are read once
-        query = query.unflatten(1, (heads, group)).transpose(1, 2).reshape(-1, heads, size)
-        queries = Spans(queries.bounds * group, group)
     mixed, log_sum, *_ = torch.ops.aten._flash_attention_forward(
         query,
         keys,
@@ -78,9 +73,4 @@ def attend(
         window_size_right=0 if window else -1,
         seqused_k=used,
     )
-    if folded:
-        mixed, log_sum = (
-            x.unflatten(0, (-1, group)).transpose(1, 2).flatten(1, 2) for x in (mixed, log_sum.T)
-        )
-        return mixed, log_sum
     return mixed, log_sum.T

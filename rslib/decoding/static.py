@@ -117,22 +117,27 @@ class StaticStep:
         self._spans()
 
     def _spans(self) -> None:
-        """What flash kernels ask: where rows, prompts, and the rows of each prompt begin in the buffers."""
-        shape, device, int32 = self.shape, self.used.device, torch.int32
-        rows, prompts = (torch.arange(n + 1, device=device, dtype=int32) for n in (shape.rows, shape.prompts))
-        self.each_row = flash.Spans(rows, 1)
+        """What flash kernels ask: where rows, prompts, and the rows of each prompt begin in the buffers.
+
+        Query heads that share keys become queries of one sequence, so that their keys are read once.
+        """
+        shape, device, heads = self.shape, self.used.device, self.model.config.get_text_config()
+        self.group = heads.num_attention_heads // self.suffix.shape[3]
+        count = torch.arange(max(shape.rows, shape.prompts) + 1, device=device, dtype=torch.int32)
+        rows, prompts = count[: shape.rows + 1], count[: shape.prompts + 1]
+        self.each_row = flash.Spans(rows * self.group, self.group)
         self.own_keys = flash.Spans(rows * shape.columns, shape.columns)
         self.prompt_keys = flash.Spans(prompts * shape.prefix, shape.prefix)
         # Spare rows count as rows of the last prompt.
-        self.of_prompt = flash.Spans(torch.zeros_like(prompts), shape.per_prompt + ROWS)
-        self.own_used, self.prompt_used = rows.clone(), prompts.clone()
+        self.of_prompt = flash.Spans(torch.zeros_like(prompts), self.group * (shape.per_prompt + ROWS))
+        self.own_used, self.prompt_used = rows[1:].clone(), prompts[1:].clone()
 
     def _regroup(self) -> None:
         """Take note of which of the running rows belong to which prompt; they stand in the prompts' order."""
         prompt = self.slot[: self.rows] // self.shape.per_prompt
         first = torch.searchsorted(prompt, torch.arange(self.shape.prompts, device=prompt.device))
-        self.of_prompt.bounds[:-1] = first
-        self.of_prompt.bounds[-1] = self.rows
+        self.of_prompt.bounds[:-1] = first * self.group
+        self.of_prompt.bounds[-1] = self.rows * self.group
 
     def fill(self, cache: Cache, lengths: Tensor, owner: Ids, seeds: Ids, limits: Ids, context: int) -> None:
         """Take in the prompts' keys and values and what is known of the rows; spare rows have finished."""
@@ -153,7 +158,7 @@ class StaticStep:
         self.done.zero_()
         self.used.zero_()
         self.rows, self.context = self.shape.rows, context
-        self.prompt_used[:-1] = lengths
+        self.prompt_used.copy_(lengths)
         self._regroup()
 
     def sample(self, logits: Tensor) -> None:
@@ -215,15 +220,13 @@ class StaticStep:
 
     def _attend_flash(self, layer: int, query: Tensor) -> Tensor:
         """The same by flash kernels: no grid, no masks."""
-        rows = self.rows
-        prompt_keys, own_keys = (x[layer].transpose(2, 3).flatten(1, 2) for x in (self.prompts, self.suffix))
-        shared = flash.attend(
-            query, *prompt_keys, self.of_prompt, self.prompt_keys, used=self.prompt_used[:-1]
-        )
-        each = flash.Spans(self.each_row.bounds[: rows + 1], 1)
-        keys = flash.Spans(self.own_keys.bounds[: rows + 1], self.own_keys.longest)
-        own = flash.attend(query, *own_keys, each, keys, used=self.own_used[:rows])
-        return merge_normalised(shared, own)
+        prompts, own = (x[layer].transpose(2, 3).flatten(1, 2) for x in (self.prompts, self.suffix))
+        heads, size, rows = *own.shape[2:], self.rows
+        query = query.unflatten(1, (heads, -1)).transpose(1, 2).reshape(-1, heads, size)
+        each, keys = (flash.Spans(x.bounds[: rows + 1], x.longest) for x in (self.each_row, self.own_keys))
+        shared = flash.attend(query, *prompts, self.of_prompt, self.prompt_keys, used=self.prompt_used)
+        alone = flash.attend(query, *own, each, keys, used=self.own_used[:rows])
+        return merge_normalised(shared, alone).unflatten(0, (rows, -1)).transpose(1, 2).flatten(1, 2)
 
     def _ungrid(self, x: Tensor) -> Tensor:
         """(prompts, H, per_prompt * G, D) -> (rows, H, G, D)."""

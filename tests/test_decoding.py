@@ -1,5 +1,7 @@
 """The token engine: equal to `generate` and to a full forward pass in any batch; the sampling maths."""
 
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -8,7 +10,15 @@ import torch
 from transformers import AutoModelForCausalLM, BloomConfig, FalconConfig, StableLmConfig
 
 from rslib.config import SampleConfig
-from rslib.decoding import decode, next_token_probs, prefill, run_batches, shared_attention
+from rslib.decoding import (
+    SharedPrefixPass,
+    decode,
+    next_token_probs,
+    packed_hidden,
+    prefill,
+    run_batches,
+    shared_attention,
+)
 from rslib.decoding.attention import HIDDEN, LOG2E, attend_part, merge
 from rslib.decoding.passes import Ragged
 from rslib.decoding.sampler import draw, uniforms
@@ -352,3 +362,48 @@ def test_an_allocation_failure_of_the_cpu_counts_and_other_errors_pass():
 
     with pytest.raises(RuntimeError, match="shapes"):
         run_batches(broken, [0], [1], 1)
+
+
+# Long prompts -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="compares bits on a CPU")
+def test_tiles_of_a_long_pass_give_the_same_bits(any_policy, monkeypatch):
+    """What a pass computes does not depend on how much of it fits into one tile."""
+    policy = any_policy
+    prefixes = [list(range(5, 200)), list(range(9, 60))]
+    suffixes, owner = [list(range(30, 60)), [7, 8], list(range(20, 38))], [0, 0, 1]
+
+    def hidden():
+        with shared_attention(policy.model):
+            plan = SharedPrefixPass(prefixes, suffixes, owner, device=policy.model.device)
+            return packed_hidden(policy.model, plan.tokens, plan.positions, plan).cpu()
+
+    whole = hidden()
+    for scores in (1, 20_000, 100_000):
+        monkeypatch.setattr("rslib.decoding.attention.TILE", scores)
+        assert torch.equal(hidden(), whole)
+
+
+PEAK = """
+import os, resource
+from rslib.decoding import prefill, shared_attention
+from transformers import LlamaConfig, LlamaForCausalLM
+small = {"hidden_size": 256, "intermediate_size": 64, "num_hidden_layers": 1, "vocab_size": 320}
+model = LlamaForCausalLM(LlamaConfig(**small, num_attention_heads=32, max_position_embeddings=9000)).eval()
+with shared_attention(model):
+    for length in (100, 4000, 8000):
+        if not os.fork():
+            prefill(model, [[5] * length])
+            os._exit(0)
+        print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss if os.wait() else 0)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory of a process in Linux's units")
+def test_the_memory_of_a_prompt_grows_with_its_length_and_not_with_its_square():
+    result = subprocess.run([sys.executable, "-c", PEAK], check=True, capture_output=True, text=True)
+    short, middle, long = (int(peak) / 1024 for peak in result.stdout.split())
+    # Scores of all pairs would take 8 GB at 8,000 tokens and 32 heads, four times what 4,000 take.
+    assert long - short < 500 and long - short < 3 * max(100, middle - short)

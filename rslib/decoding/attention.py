@@ -61,13 +61,18 @@ def attend_in_tiles(
     group = query.shape[2] // width
     scores = query.shape[0] * query.shape[1] * group * keys.shape[2]  # of one column
     size = max(ROW_MULTIPLE, TILE // scores // ROW_MULTIPLE * ROW_MULTIPLE)
-    parts = []
+    if size >= width:
+        return attend_part(query, keys, values, mask(0, width), softcap)
+    # The result is made first: small pieces that stay, among large ones that go, would scatter the memory.
+    shape, floats = query.shape[:3], {"device": query.device, "dtype": torch.float32}
+    out = tuple(torch.empty(*shape, last, **floats) for last in (values.shape[-1], 1, 1))
     for first in range(0, width, size):
         hidden = mask(first, min(first + size, width))
-        seen = hidden.shape[-1]
-        tile = query[:, :, first * group : (first + size) * group]
-        parts.append(attend_part(tile, keys[:, :, :seen], values[:, :, :seen], hidden, softcap))
-    return parts[0] if len(parts) == 1 else tuple(torch.cat(x, dim=2) for x in zip(*parts, strict=True))
+        seen, tile = hidden.shape[-1], slice(first * group, (first + size) * group)
+        part = attend_part(query[:, :, tile], keys[:, :, :seen], values[:, :, :seen], hidden, softcap)
+        for whole, piece in zip(out, part, strict=True):
+            whole[:, :, tile] = piece
+    return out
 
 
 def merge(first: Part, second: Part) -> Tensor:
@@ -102,13 +107,15 @@ def pad_to_multiple(x: Tensor) -> Tensor:
     return torch.cat([x, x[-1:].expand(missing, *x.shape[1:])]) if missing else x
 
 
-def mask_within(first: int, last: int, window: int, device: torch.device) -> Tensor:
-    """(1, 1, last - first, 1, last) for these columns of a row that sees itself.
+def mask_within(first: int, last: int, width: int, window: int, device: torch.device) -> Tensor:
+    """(1, 1, last - first, 1, keys) for these columns of rows of `width` that see themselves.
 
-    HIDDEN ahead of a token, and from `window` tokens before it on (0: no such limit).
+    HIDDEN ahead of a token, and from `window` tokens before it on (0: no such limit). Keys that none of the
+    columns sees are left out, in eighths of the width: of sizes that are all different memory is not reused.
     """
-    index = torch.arange(last, device=device)
-    distance = index[first:, None] - index
+    keys = min(width, round_up(last, round_up(-(-width // 8), ROW_MULTIPLE)))
+    index = torch.arange(keys, device=device)
+    distance = index[first:last, None] - index
     hidden = (distance < 0) | (distance >= window) if window else distance < 0
     return hidden[None, None, :, None] * HIDDEN
 

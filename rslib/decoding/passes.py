@@ -114,14 +114,17 @@ class SharedPrefixPass:
         if window not in self._masks:
             asked = self.queries.pad(self.positions[self.split :, None, None])
 
-            def within(first: int, last: int) -> Tensor:
-                return mask_within(first, last, window, asked.device)
+            def in_prefix(first: int, last: int) -> Tensor:
+                return mask_within(first, last, self.prefix.width, window, asked.device)
+
+            def in_suffix(first: int, last: int) -> Tensor:
+                return mask_within(first, last, self.suffix.width, window, asked.device)
 
             def across(first: int, last: int) -> Tensor:
                 return mask_prefix(self.prefix.lengths, self.prefix.width, asked[:, :, first:last], window)
 
             # Every layer asks for the same masks; few are kept, since a tile's may be large.
-            self._masks[window] = tuple(lru_cache(maxsize=2)(mask) for mask in (within, within, across))
+            self._masks[window] = tuple(lru_cache(maxsize=2)(mask) for mask in (in_prefix, in_suffix, across))
         return self._masks[window]
 
     def attend(self, layer: int, qkv: QKV, softcap: float, window: int) -> Tensor:

@@ -32,7 +32,8 @@ def test_batches_are_halved_when_memory_really_runs_out_and_rewards_stay(model_f
     wanted = token_rewards(model, owner, rows, batch_tokens=20_000)
     torch.cuda.empty_cache()
     try:
-        torch.cuda.set_per_process_memory_fraction(0.004)
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 2**29) / total)
         rewards = token_rewards(model, owner, rows, batch_tokens=10**7)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)

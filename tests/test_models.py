@@ -125,9 +125,10 @@ def test_the_embedded_names_load_and_the_blind_one_reads_no_prompt():
 
 
 def test_attention_is_sdpa_except_where_the_architecture_has_none(model_folder):
-    for arch in ("llama", "gemma2"):
-        model = rs.load_policy(model_folder(arch), device="cpu").model
-        assert model.config._attn_implementation == ("sdpa" if model._supports_sdpa else "eager")
+    # Gemma 2 caps its scores; sdpa would leave that out, in versions of transformers that let it be chosen.
+    for arch, expected in (("llama", "sdpa"), ("gemma2", "eager")):
+        policy = rs.load_policy(model_folder(arch), device="cpu")
+        assert policy.model.config._attn_implementation == expected
 
 
 def test_a_checkpoint_in_half_precision_is_loaded_in_the_dtype_that_was_chosen(broken):

@@ -292,14 +292,19 @@ def tuning() -> dict[str, Any]:
     tokens = sum(len(row.ids) for row in rows)
     result: dict[str, Any] = {"rows": len(rows), "tokens": tokens}
     for batch, budget in ((16, 5600), (48, 17_000)):
-        losses = ours(start, rows, budget), plain_loop(start, rows, batch)
-        result[f"{batch} rows a step"] = {
-            "steps": [len(x) for x in losses],
-            "mean_loss": [round(float(np.mean(x)), 4) for x in losses],
-            "ours": measured(partial(ours, start, rows, budget), tokens, 2),
-            "plain loop": measured(partial(plain_loop, start, rows, batch), tokens, 2),
-        }
+        loops = {"ours": partial(ours, start, rows, budget), "plain": partial(plain_loop, start, rows, batch)}
+        result[f"{batch} rows a step"] = {name: tuned(loop, tokens) for name, loop in loops.items()}
     return say("fine-tuning", result)
+
+
+def tuned(loop: Callable[[], list[float]], tokens: int) -> dict[str, Any] | str:
+    """Steps, mean loss and seconds of a loop; or that its memory does not suffice."""
+    try:
+        losses = loop()
+        facts = {"steps": len(losses), "mean_loss": round(float(np.mean(losses)), 4)}
+        return facts | measured(loop, tokens, 2)
+    except torch.OutOfMemoryError:
+        return "does not fit into memory"
 
 
 # A whole round --------------------------------------------------------------------------------------------

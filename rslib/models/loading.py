@@ -17,6 +17,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -196,7 +197,7 @@ def _load(folder: Path, auto: Any, device: Device) -> tuple[PreTrainedModel, Pre
             folder,
             config=config,
             dtype=device.dtype,
-            attn_implementation="sdpa" if model_class._supports_sdpa else "eager",
+            attn_implementation=_attention_of(model_class, config),
             use_safetensors=True,
             local_files_only=True,
             output_loading_info=True,
@@ -204,6 +205,12 @@ def _load(folder: Path, auto: Any, device: Device) -> tuple[PreTrainedModel, Pre
         )
     check_weights(model, loading_info, folder)
     return _to_device(model, device, folder).eval(), tokenizer
+
+
+def _attention_of(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> str:
+    """Which of its attentions a model takes: sdpa, unless its scores are capped, which sdpa leaves out."""
+    capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
+    return "sdpa" if model_class._supports_sdpa and not capped else "eager"
 
 
 def _to_device(model: PreTrainedModel, device: Device, folder: Path) -> PreTrainedModel:

@@ -26,7 +26,9 @@ def parse(path: Path) -> ast.Module:
 
 
 def functions(tree: ast.AST) -> Iterator[Function]:
-    yield from (node for node in ast.walk(tree) if isinstance(node, Function))
+    """Every function but the kernels: their arguments are those of a launch, and Triton knows their types."""
+    nodes = (node for node in ast.walk(tree) if isinstance(node, Function))
+    yield from (n for n in nodes if "triton.jit" not in map(ast.unparse, n.decorator_list))
 
 
 def public_definitions(tree: ast.Module, prefix: str = "") -> Iterator[tuple[str, ast.AST]]:

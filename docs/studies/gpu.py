@@ -40,6 +40,7 @@ from rslib.scoring import token_rewards
 ROUNDS, N, NEW, CONTEXT, WORDS = 3, 16, 256, 4096, 150_000
 JOBS = {"A": 64, "B": 256}
 """Prompts of each job."""
+IN_FLIGHT = 4096
 PAPER = {"sample": 7.8, "score": 4.0, "fine-tune": 1.7}
 """Seconds that a round of 1,024 prompts x 16 x 256 tokens takes at least on paper, on an H200.
 
@@ -154,38 +155,55 @@ def agreement(model: PreTrainedModel) -> dict[str, str]:
 
 
 def sampling(model: PreTrainedModel, name: str, *, peers: bool) -> dict[str, Any]:
-    """Recorded steps; with `peers` the eager engine and `generate` beside them."""
+    """Recorded steps; with `peers` `generate` beside them."""
     job = ids, owner, rows = job_of(JOBS[name])
     tokens, config = sum(rows["limits"]), SampleConfig()
     result: dict[str, Any] = {"rows": len(owner), "new_tokens": tokens}
     with shared_attention(model):
         decoder = GraphDecoder(model, config, (), CONTEXT)
         result["recorded"] = measured(partial(decoder, ids, owner, **rows), tokens)
-        if peers:
-            eager = {"config": config, "eos_ids": (), "context": CONTEXT}
-            result["eager"] = measured(partial(decode, model, ids, owner, **rows, **eager), tokens, 1)
     if peers:
         result["generate"] = measured(partial(generate, model, job, 256), tokens, 1)
     return say(f"job {name}", result)
 
 
+def in_batches(decoder: GraphDecoder, job: Job, batch: int) -> list[list[int]]:
+    """The tokens of all rows, `batch` rows (a multiple of the responses to a prompt) at a time."""
+    ids, owner, rows = job
+    tokens: list[list[int]] = []
+    with shared_attention(decoder.model):
+        for first in range(0, len(owner), batch):
+            part = slice(first, first + batch)
+            prompts = ids[owner[first] : owner[part][-1] + 1]
+            owners = [p - owner[first] for p in owner[part]]
+            drawn = decoder(prompts, owners, seeds=rows["seeds"][part], limits=rows["limits"][part])
+            tokens.extend(drawn.tokens.tolist())
+    return tokens
+
+
 def exponents(model: PreTrainedModel) -> dict[str, Any]:
-    """How seconds grow: the exponent of a power law over the last three sizes of each kind."""
-    sizes = {"n": (4, 16, 32, 64), "prompts": (64, 128, 256, 512), "prompt tokens": (64, 256, 512, 1024)}
+    """How seconds grow once the GPU is full (IN_FLIGHT rows at a time): exponents of power laws."""
+    kinds = {
+        "n": {n: {"prompts": 512, "n": n} for n in (16, 32, 64)},
+        "prompts": {p: {"prompts": p} for p in (512, 1024, 2048)},
+        "prompt tokens": {t: {"prompts": 256, "words": (t, t + 1)} for t in (64, 256, 1024)},
+    }
     result: dict[str, Any] = {}
-    for kind, values in sizes.items():
+    for kind, jobs in kinds.items():
         taken = []
-        for value in values:
-            settings = {"n": {"prompts": 128, "n": value}, "prompts": {"prompts": value}}
-            job = {"prompts": 64, "words": (value, value + 1)} if kind == "prompt tokens" else settings[kind]
-            ids, owner, rows = job_of(**job)
-            with shared_attention(model):
-                decoder = GraphDecoder(model, SampleConfig(), (), CONTEXT)
-                decoder(ids, owner, **rows)  # records its graphs
-                taken.append(round(seconds(partial(decoder, ids, owner, **rows)), 3))
-        slope = np.polyfit(np.log(values[-3:]), np.log(taken[-3:]), 1)[0]
-        result[kind] = {"sizes": values, "seconds": taken, "exponent": round(float(slope), 3)}
+        for settings in jobs.values():
+            decoder, job = GraphDecoder(model, SampleConfig(), (), CONTEXT), job_of(**settings)
+            in_batches(decoder, first_rows(job, IN_FLIGHT), IN_FLIGHT)  # records the graphs
+            taken.append(round(seconds(partial(in_batches, decoder, job, IN_FLIGHT)), 3))
+        slope = np.polyfit(np.log(list(jobs)), np.log(taken), 1)[0]
+        result[kind] = {"sizes": list(jobs), "seconds": taken, "exponent": round(float(slope), 3)}
     return say("exponents", result)
+
+
+def first_rows(job: Job, count: int) -> Job:
+    """The job's first rows."""
+    ids, owner, rows = job
+    return ids, owner[:count], {name: values[:count] for name, values in rows.items()}
 
 
 def prefill_memory() -> dict[str, float]:
@@ -312,19 +330,12 @@ def tuned(loop: Callable[[], list[float]], tokens: int) -> dict[str, Any] | str:
 
 def whole_round(model: PreTrainedModel) -> dict[str, Any]:
     """Seconds of each stage for 1,024 prompts x 16 responses of 256 tokens, beside the least on paper."""
-    ids, owner, rows = job_of(1024, words=(256, 257), full=True)
+    job = ids, owner, _ = job_of(1024, words=(256, 257), full=True)
     batch = min(len(owner), rows_in_flight(model, 256, NEW, N) // N * N)
     responses: list[list[int]] = []
 
     def sample() -> None:
-        with shared_attention(model):
-            decoder = GraphDecoder(model, SampleConfig(), (), CONTEXT)
-            for first in range(0, len(owner), batch):
-                part = slice(first, first + batch)
-                prompts = ids[owner[first] : owner[part][-1] + 1]
-                own = [p - owner[first] for p in owner[part]]
-                drawn = decoder(prompts, own, seeds=rows["seeds"][part], limits=rows["limits"][part])
-                responses.extend(drawn.tokens.tolist())
+        responses.extend(in_batches(GraphDecoder(model, SampleConfig(), (), CONTEXT), job, batch))
 
     result: dict[str, Any] = {"rows_in_flight": batch, "sample": round(seconds(sample), 2)}
     full = [[*ids[p], *response] for p, response in zip(owner, responses, strict=True)]
@@ -355,12 +366,11 @@ def main(out: Path) -> None:
     model = model_of(torch.bfloat16)
     for name in JOBS:
         keep(f"job {name}", sampling(model, name, peers=name == "A"))
-    keep("exponents", exponents(model))
     keep("scoring", scoring())
-    keep("prefill of 16,000 tokens, MB above the weights", prefill_memory())
-    keep("round", whole_round(model))
-    del model
     keep("fine-tuning", tuning())
+    keep("round", whole_round(model))
+    keep("prefill of 16,000 tokens, MB above the weights", prefill_memory())
+    keep("exponents", exponents(model))
 
 
 if __name__ == "__main__":

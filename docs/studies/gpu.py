@@ -1,6 +1,6 @@
 """Measure the engine on a GPU: sampling, scoring, fine-tuning and a whole round, beside what people use.
 
-    python -m docs.studies.gpu docs/results       writes docs/results/gpu.json (about six minutes)
+    python -m docs.studies.gpu docs/results       writes docs/results/gpu-<card>.json (about seven minutes)
 
 Random weights of a 0.5 B shape in bfloat16, prompts of 128 to 256 tokens, 16 responses to each, geometric
 lengths of at most 256 tokens. A figure is the median of ROUNDS runs after a first one, which stands apart.
@@ -356,11 +356,12 @@ def main(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     result: dict[str, Any] = {"device": torch.cuda.get_device_name(), "torch": torch.__version__}
     result["transformers"] = transformers.__version__
+    card = result["device"].split()[1].lower()
 
     def keep(name: str, value: Any) -> None:
         result[name] = value
         torch.cuda.empty_cache()
-        (out / "gpu.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        (out / f"gpu-{card}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
     keep("float32", agreement(model_of(torch.float32)))
     model = model_of(torch.bfloat16)

@@ -112,8 +112,7 @@ def _responses(
 
         decoder, budget = vllm_decoder(policy, config, vllm_url), len(rows)  # it makes batches itself
     else:
-        tokens = sum(row.limit for row in rows)
-        decoder = decoder_for(policy.model, config, policy.eos_ids, policy.context, tokens=tokens)
+        decoder = decoder_for(policy.model, config, policy.eos_ids, policy.context)
         budget = _rows_at_once(policy, rows, config)
     with Progress(len(rows), "sample", show=show) as progress, shared_attention(policy.model):
 

@@ -83,7 +83,7 @@ def test_sizes_fall_by_a_quarter_to_the_smallest_group():
 
 def test_a_cpu_keeps_the_eager_engine(model_folder):
     policy = load_policy(str(model_folder("llama")), device="cpu")
-    decoder = decoder_for(policy.model, CONFIGS["plain"], policy.eos_ids, policy.context, tokens=10**9)
+    decoder = decoder_for(policy.model, CONFIGS["plain"], policy.eos_ids, policy.context)
     assert decoder.func is decode
 
 
@@ -115,7 +115,7 @@ def test_recorded_steps_give_the_eager_engines_tokens_in_float32(model_folder, a
 def test_steps_of_few_rows_and_many_end_tokens_are_recorded_too(model_folder, capsys):
     policy = load_policy(str(model_folder("llama")), device="cuda", dtype="float32")
     prompts, owner, rows = job(policy)
-    decoder = decoder_for(policy.model, CONFIGS["truncated"], range(40), policy.context, tokens=1)
+    decoder = decoder_for(policy.model, CONFIGS["truncated"], range(40), policy.context)
     with shared_attention(policy.model):
         decoder(prompts, owner, **rows)
     assert "step by step" not in capsys.readouterr().out
@@ -131,7 +131,7 @@ def test_where_recording_fails_the_eager_engine_goes_on_and_says_why(model_folde
         raise RuntimeError("operation not permitted when stream is capturing")
 
     monkeypatch.setattr(GraphDecoder, "_recorded", fails)
-    decoder = decoder_for(policy.model, CONFIGS["greedy"], policy.eos_ids, policy.context, tokens=1)
+    decoder = decoder_for(policy.model, CONFIGS["greedy"], policy.eos_ids, policy.context)
     with shared_attention(policy.model):
         drawn = decoder(prompts, owner, **rows)
         limits = {"config": CONFIGS["greedy"], "eos_ids": policy.eos_ids, "context": policy.context}

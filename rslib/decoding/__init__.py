@@ -9,7 +9,11 @@ keys and values exist once; every row adds only its own *suffix*. Read it in thi
     passes      the two kinds of forward pass: `SharedPrefixPass` (many tokens a row), `DecodeStep` (one)
     engine      prefill and decode; rows that have finished leave the batch
     batches     rows cut into batches that fit into memory
-    static      a step of decoding in buffers that never move; graphs  the same recorded, for a GPU
+
+and for a GPU (docs/gpu.md has a picture):
+
+    flash       attention by kernels that need no padding; kernels  choosing and merging in one launch each
+    static      a step of decoding in buffers that never move; graphs  the same recorded
 
 What it leaves out: beam search, refilling freed rows, paged memory, several devices.
 """

@@ -156,16 +156,16 @@ def trim(tokens: Tensor, logprobs: Tensor, limit: Tensor, eos: Tensor) -> Sample
 
 
 def decoder_for(
-    model: PreTrainedModel, config: SampleConfig, eos_ids: Ids, context: int, *, tokens: int
+    model: PreTrainedModel, config: SampleConfig, eos_ids: Ids, context: int
 ) -> Callable[..., SampleOutput]:
     """What decodes on the model's device: recorded steps on a GPU, `decode` elsewhere.
 
-    tokens: how many may be drawn in all, which decides whether compiling pays. Where recording fails the
-    eager engine goes on, and a note says why. To be called with prompts, owner, seeds and limits.
+    Where recording fails the eager engine goes on, and a note says why. To be called with prompts, owner,
+    seeds and limits.
     """
     eager = partial(decode, model, config=config, eos_ids=eos_ids, context=context)
     if model.device.type != "cuda":
         return eager
     from rslib.decoding.graphs import recorded_or
 
-    return recorded_or(eager, model, config, eos_ids, context, tokens=tokens)
+    return recorded_or(eager, model, config, eos_ids, context)

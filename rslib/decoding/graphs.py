@@ -20,13 +20,12 @@ from rslib.config import SampleConfig
 from rslib.decoding.attention import round_up
 from rslib.decoding.engine import SampleOutput, prefill, trim
 from rslib.decoding.passes import Ids
-from rslib.decoding.static import COLUMNS, ROWS, BatchShape, Kernels, StaticStep, cache_shape
+from rslib.decoding.static import COLUMNS, ROWS, BatchShape, StaticStep, cache_shape
 from rslib.errors import is_out_of_memory
 from rslib.progress import note
 
 STEPS = 8  # replays between two questions to the GPU: each one makes the host wait
 SHRINK = 0.75  # rows leave where at most this share of them is left
-COMPILE_FROM = 4_000_000  # so many tokens save the half minute that compiling takes
 MEMORY = 0.6  # share of the free memory that rows in flight may take
 MOST_TOKENS = 131_072  # in one pass: more are no faster
 WORKING = 24  # bytes that choosing takes per token of the vocabulary: float32 logits, softmax, running sums
@@ -35,8 +34,7 @@ WORKING = 24  # bytes that choosing takes per token of the vocabulary: float32 l
 class GraphDecoder:
     """Decodes batch after batch with recorded steps, which are kept as long as the sizes stay the same.
 
-    fuse: compile the parts of a step, which takes half a minute once. record=False runs the same steps one by
-    one, on any device: how the buffers and masks are tested.
+    record=False runs the same steps one by one, on any device: how the buffers and masks are tested.
     """
 
     def __init__(
@@ -46,11 +44,9 @@ class GraphDecoder:
         eos_ids: Ids,
         context: int,
         *,
-        fuse: bool = False,
         record: bool = True,
     ) -> None:
         self.model, self.config, self.context, self.record = model, config, context, record
-        self.kernels = Kernels.compiled() if fuse else Kernels()
         self.eos = torch.tensor(list(eos_ids), device=model.device).long()
         self.plan: StaticStep | None = None
         self.graphs: dict[tuple[int, int], torch.cuda.CUDAGraph] = {}
@@ -60,7 +56,7 @@ class GraphDecoder:
         shape, count, width = BatchShape.of(prompts, owner, limits), len(owner), max(limits)
         if self.plan is None or self.plan.shape != shape:
             self.plan, self.graphs = None, {}  # the old buffers go before the new ones come
-            self.plan = StaticStep(self.model, shape, self.config, self.eos, self.kernels)
+            self.plan = StaticStep(self.model, shape, self.config, self.eos)
         plan = self.plan
         cache, lengths, logits = prefill(self.model, prompts)
         plan.fill(cache, lengths, owner, seeds, limits, self.context)
@@ -135,13 +131,9 @@ def recorded_or(
     config: SampleConfig,
     eos_ids: Ids,
     context: int,
-    *,
-    tokens: int,
 ) -> Callable[..., SampleOutput]:
     """A decoder of recorded steps; where recording fails, `eager` goes on and a note says why."""
-    recorded: list[GraphDecoder] = [
-        GraphDecoder(model, config, eos_ids, context, fuse=tokens >= COMPILE_FROM)
-    ]
+    recorded: list[GraphDecoder] = [GraphDecoder(model, config, eos_ids, context)]
 
     def run(prompts: Sequence[Ids], owner: Ids, *, seeds: Ids, limits: Ids) -> SampleOutput:
         while recorded:

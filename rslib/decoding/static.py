@@ -9,7 +9,7 @@ waits for the host, and every step of one size is the same list of kernels: `gra
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,7 +21,6 @@ from rslib.decoding import flash
 from rslib.decoding.attention import (
     HIDDEN,
     QKV,
-    Part,
     attend_part,
     mask_prefix,
     merge,
@@ -32,7 +31,7 @@ from rslib.decoding.attention import (
 from rslib.decoding.engine import running_first
 from rslib.decoding.kernels import merge_normalised
 from rslib.decoding.passes import Cache, Ids
-from rslib.decoding.sampler import sample_in_one_pass, sample_tokens
+from rslib.decoding.sampler import sample_in_one_pass
 
 ROWS = 16
 """Rows come in multiples of this."""
@@ -66,30 +65,14 @@ class BatchShape:
         return cls(len(prompts), per_prompt, round_up(len(owner), ROWS), prefix, columns)
 
 
-@dataclass(frozen=True)
-class Kernels:
-    """The pure functions in which a step spends its time outside of matrix products."""
-
-    attend: Callable[..., Part] = attend_part
-    merge: Callable[..., Tensor] = merge
-    sample: Callable[..., tuple[Tensor, Tensor]] = sample_in_one_pass
-
-    @classmethod
-    def compiled(cls) -> Kernels:
-        """The same, compiled: their many passes over float32 scores and logits become few."""
-        return cls(*(torch.compile(kernel, dynamic=True) for kernel in (attend_part, merge, sample_tokens)))
-
-
 class StaticStep:
     """One new token for each running row, in buffers that never move: the plan of a recorded step.
 
     `rows` and `columns` are how many of the rows, and of their own keys, the next step looks at.
     """
 
-    def __init__(
-        self, model: PreTrainedModel, shape: BatchShape, config: SampleConfig, eos: Tensor, kernels: Kernels
-    ) -> None:
-        self.model, self.shape, self.config, self.eos, self.kernels = model, shape, config, eos, kernels
+    def __init__(self, model: PreTrainedModel, shape: BatchShape, config: SampleConfig, eos: Tensor) -> None:
+        self.model, self.shape, self.config, self.eos = model, shape, config, eos
         (layers, heads, size), device = cache_shape(model), model.device
         floats = {"device": device, "dtype": model.dtype}
         # The context of all rows, and what each has added to it so far (`used` tokens each). In memory the
@@ -164,7 +147,7 @@ class StaticStep:
     def sample(self, logits: Tensor) -> None:
         """Choose each row's next token from its logits, and write it down."""
         rows, step = self.rows, self.used
-        chosen, logprobs = self.kernels.sample(logits, self.seed[:rows], step, self.config, self.eos)
+        chosen, logprobs = sample_in_one_pass(logits, self.seed[:rows], step, self.config, self.eos)
         cell = (self.index[:rows], step.expand(rows))
         self.drawn.index_put_(cell, chosen)
         self.logprobs.index_put_(cell, logprobs)
@@ -212,11 +195,11 @@ class StaticStep:
             return self._attend_flash(layer, query)
         keys, values = self.suffix[layer, :, : self.rows, :, : self.columns]
         suffix_mask, prompt_mask = self._mask(window)
-        own = self.kernels.attend(query.unflatten(1, (heads, -1)), keys, values, suffix_mask, softcap)
+        own = attend_part(query.unflatten(1, (heads, -1)), keys, values, suffix_mask, softcap)
         grid = self._grid(query).view(prompts, n, heads, -1, size).transpose(1, 2)
         grid, (keys, values) = grid.reshape(prompts, heads, -1, size), self.prompts[layer]
-        shared = self.kernels.attend(grid, keys, values, prompt_mask, softcap)
-        return self.kernels.merge(tuple(map(self._ungrid, shared)), own).flatten(1, 2)
+        shared = attend_part(grid, keys, values, prompt_mask, softcap)
+        return merge(tuple(map(self._ungrid, shared)), own).flatten(1, 2)
 
     def _attend_flash(self, layer: int, query: Tensor) -> Tensor:
         """The same by flash kernels: no grid, no masks."""

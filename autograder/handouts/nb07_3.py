@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from autograder.exercise import Exercise, Part, Variant, table
 from autograder.handouts.locked import locked
@@ -23,44 +25,10 @@ class Statement:
     source: str
 
 
-STATEMENTS = (
-    Statement(
-        "a",
-        "Serving the best of n gives better responses than a policy that was tuned by PPO within the "
-        "computation of one round.",
-        "WebGPT, arXiv 2112.09332",
-    ),
-    Statement(
-        "b",
-        "For the same computation PPO makes a better policy than one round of rejection sampling.",
-        "AlpacaFarm, arXiv 2305.14387",
-    ),
-    Statement(
-        "c",
-        "With all the steps that it wants, PPO ends above one round of rejection sampling.",
-        "AlpacaFarm, arXiv 2305.14387",
-    ),
-    Statement(
-        "d",
-        "In the same time several small rounds make more of it than one.",
-        "Llama 2 on fresh samples, arXiv 2307.09288, section 3.2.3",
-    ),
-    Statement(
-        "e",
-        "From the same number of responses PPO needs more computation than DPO.",
-        "Llama 3, arXiv 2407.21783, section 4.1",
-    ),
-    Statement("f", "PPO keeps more models in memory than DPO does.", "RAFT on PPO, arXiv 2304.06767"),
-    Statement(
-        "g",
-        "For the same computation PPO makes a better policy than DPO.",
-        "PPO against DPO, arXiv 2406.09279",
-    ),
-    Statement(
-        "h",
-        "Without its KL penalty, PPO still ends at a better policy than the one that it began with.",
-        "what a reader of the reward alone would conclude",
-    ),
+FILE = Path(__file__).with_name("statements.txt")
+STATEMENTS = tuple(
+    Statement(*row)
+    for row in re.findall(r"^(\w)\. (.+)\n +\[(.+)\]$", FILE.read_text(encoding="utf-8"), re.MULTILINE)
 )
 
 

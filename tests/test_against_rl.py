@@ -46,6 +46,7 @@ def test_every_other_method_beats_base_beyond_its_interval(method, seed):
     assert CELLS[seed][method]["gold_over_base"]["low"] > 0
 
 
+@pytest.mark.long
 def test_an_arm_measured_again_is_the_stored_one():
     """The base policy, seed 0, at full size. Seeds fix every draw: only other rounding may move a number."""
     again, stored = rl.measure("0", "base"), CELLS["0"]["base"]

@@ -160,6 +160,7 @@ def test_nbgrader_releases_the_notebook_that_the_builder_makes(toy, marked):
     assert (marked / "release" / NAME / f"{NAME}.ipynb").read_text(encoding="utf-8") == release(toy)
 
 
+@pytest.mark.long
 def test_every_submission_gets_the_points_that_its_parts_are_worth(marked):
     with (marked / "grades.csv").open(newline="") as lines:
         scores = {
@@ -168,12 +169,14 @@ def test_every_submission_gets_the_points_that_its_parts_are_worth(marked):
     assert scores == {student: (points, 2.0) for student, (_, points) in SUBMISSIONS.items()}
 
 
+@pytest.mark.long
 def test_the_feedback_shows_the_panel_of_the_self_check(marked):
     page = (marked / "feedback" / "half" / NAME / f"{NAME}.html").read_text(encoding="utf-8")
     assert "90.1 Twice: 1.5 of 2 points" in page
     assert "the sign of the number is lost" in page
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("student", "told"),
     [("stripped", "had lost its nbgrader metadata"), ("deleted", "was missing"), ("unprepared", "NameError")],
@@ -270,6 +273,9 @@ def formgraders_bolt(folder, student):
     return NbGraderAPI(config=config).autograde(NAME, student)
 
 
+REAL = "01_one_pipeline_in_order"
+
+
 @pytest.fixture(scope="module")
 def full_course(tmp_path_factory):
     folder = tmp_path_factory.mktemp("full-course")
@@ -277,14 +283,13 @@ def full_course(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("script", scripts(), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "script", [pytest.param(p, id=p.stem, marks=[pytest.mark.long] * (p.stem != REAL)) for p in scripts()]
+)
 def test_nbgrader_releases_every_notebook_as_it_is_committed(script, full_course):
     nbgrader(full_course, "generate_assignment", script.stem)
     made = full_course / "release" / script.stem / f"{script.stem}.ipynb"
     assert made.read_bytes() == (NOTEBOOKS / made.name).read_bytes()
-
-
-REAL = "01_one_pipeline_in_order"
 
 
 def solved_cells():
@@ -367,6 +372,7 @@ def test_five_submissions_of_a_real_notebook_get_what_their_answers_are_worth(ma
     assert len(rows) == 1 + len(HANDED_IN)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("student", "words"),
     [

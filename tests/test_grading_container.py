@@ -58,6 +58,7 @@ def docker(tmp_path, monkeypatch):
     return log
 
 
+@pytest.mark.long
 def test_a_course_is_graded_in_containers(docker, tmp_path):
     wrong = next(a for a in hostile.ATTACKS if a.name == "agrees_object")
     root = grading.course(tmp_path / "course", hostile.HONEST[0], wrong)

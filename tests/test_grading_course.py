@@ -117,6 +117,7 @@ def ours(course, number):
     return {row[:3]: row[3] for row in grading.gradebook(course)[0] if row[1].startswith(number)}
 
 
+@pytest.mark.long
 def test_stock_nbgrader_gives_the_same_points(course, graded):
     expected = stock(course, "08")
     assert ours(course, "08") == expected and len(expected) == 3 * 5

@@ -211,6 +211,7 @@ print(len(judged(base_policy(), tables.take(hidden_prompts(np.random.default_rng
 """
 
 
+@pytest.mark.long
 def test_what_the_courses_graders_need_is_there_before_they_are_confined(tmp_path):
     cell = Cell(0, "code", "test", "c", "c", 'check("4.3")', 'check("4.3")', 'check("4.3")', 5.0, False, {})
     needed = Notebook("04", (cell,), {}, "").judging()

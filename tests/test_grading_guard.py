@@ -94,6 +94,7 @@ def test_cells_that_the_release_passes_are_noted(checked):
 # What grade does --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_nothing_is_graded_where_the_solution_falls_short_until_the_check_is_skipped_by_name(tmp_path):
     write_source(tmp_path, DOUBLE, PASSES, WRONG_TEST, HIDDEN)
     hand_in(tmp_path, "ada", RIGHT)
@@ -134,6 +135,7 @@ def test_students_who_were_graded_by_a_former_test_are_named(tmp_path):
     assert "give `grade` their files again" not in grading.grade(tmp_path).stdout
 
 
+@pytest.mark.long
 def test_a_course_is_graded_from_any_folder_once_tried_with_the_smaller_limit_and_without_the_excluded(
     tmp_path,
 ):

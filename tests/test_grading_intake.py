@@ -755,6 +755,7 @@ LIST = """Student,ID,SIS User ID,SIS Login ID,Section,hw (77)
 """
 
 
+@pytest.mark.long
 @grading.needs_walls
 def test_a_download_of_canvas_is_graded_and_goes_back_with_its_ids(tmp_path):
     right, wrong = (hostile.Attack("x", kind).notebook() for kind in ("honest", "steal"))

@@ -187,6 +187,7 @@ def package(tmp_path_factory):
     return learner.build(tmp_path_factory.mktemp("class") / "learner")
 
 
+@pytest.mark.long
 def test_with_a_classs_package_a_thief_gets_no_more_than_a_guesser(package, tmp_path):
     around = os.environ | {"PYTHONPATH": "", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     found = run([sys.executable, "-P", "-s", "-c"], ALONE.format(str(package)), **around)

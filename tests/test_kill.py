@@ -141,6 +141,7 @@ def same_in_the_end(out, whole, options, start):
     assert results(out) == results(whole)
 
 
+@pytest.mark.long
 def test_a_killed_run_ends_in_the_same_bytes_as_one_that_was_left_alone(tmp_path):
     complete(tmp_path / "whole", FAST, fork)
     out = tmp_path / "killed"

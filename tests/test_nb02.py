@@ -69,6 +69,7 @@ def test_typical_probes_give_the_verdict_of_their_kind(probes, verdict):
     assert nb02_3.verdict_of(dict(zip(nb02_3.PROBES, probes, strict=True))) == verdict
 
 
+@pytest.mark.long
 def test_verdicts_without_numbers_cannot_be_guessed():
     rng, table = np.random.default_rng(0), None
     for _ in range(50):

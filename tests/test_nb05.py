@@ -113,6 +113,7 @@ def test_every_learner_gets_a_healthy_panel_and_a_flaw_of_every_stage():
     assert min(places[letter] for letter in given_panels.LETTERS) > 4
 
 
+@pytest.mark.long
 def test_whoever_guesses_among_flaws_and_metrics_hardly_ever_passes():
     """Half of the points passes. 7,000 guesses with at most one: below 1e-3, with 99 % confidence."""
     rng, passed = np.random.default_rng(0), 0

@@ -38,6 +38,7 @@ def test_the_page_is_made_from_the_results():
     assert page == signatures.written(page, CONTENT), "run make signatures"
 
 
+@pytest.mark.long
 def test_a_row_measured_again_is_the_stored_one(tmp_path):
     """The cheapest flaw, seed 0. Seeds fix every draw, so only other rounding may move a number."""
     found = signatures.signature("n1", 0, tmp_path)

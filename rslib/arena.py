@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rslib import finetuning, rl, selectors, tables
+from rslib import finetuning, rl, selection, tables
 from rslib.config import FinetuneConfig, SampleConfig
 from rslib.export import best_and_worst
 from rslib.finetuning import training_rows
@@ -319,10 +319,10 @@ def _loop_arm(
 
 _ALL = (
     Arm("base", "base"),
-    _sft_arm("random", "random control", partial(rejection_sampling, keep=at_random), selectors.random),
-    _sft_arm("rs1", "RS-1", rejection_sampling, selectors.best_of_n),
-    _sft_arm("rs3", "RS-3", partial(rejection_sampling, rounds=3), selectors.best_of_n),
-    Arm("best_of_n", f"best-of-{N} serving", settings=(SampleConfig,), own=(selectors.best_of_n,)),
+    _sft_arm("random", "random control", partial(rejection_sampling, keep=at_random), selection.random),
+    _sft_arm("rs1", "RS-1", rejection_sampling, selection.best_of_n),
+    _sft_arm("rs3", "RS-3", partial(rejection_sampling, rounds=3), selection.best_of_n),
+    Arm("best_of_n", f"best-of-{N} serving", settings=(SampleConfig,), own=(selection.best_of_n,)),
     _loop_arm(rl.OnlineRFT(), "online RFT", ("epochs", (1, 3)), (), prompts_per_step=8, n=N, minibatch=8),
     Arm(
         "dpo",

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rslib import selectors, tables
+from rslib import selection, tables
 from rslib.errors import DataError
 from rslib.progress import note
-from rslib.selection import usable_rows
-from rslib.selectors import Pool
+from rslib.selection import Pool, usable_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -38,9 +37,9 @@ def best_and_worst(
     is left out, and a line counts these (`show`). `on_nan`, `truncated` and errors as in `select`; DataError
     when no pair is left.
     """
-    selectors.check_number(margin, "margin", at_least=0)
+    selection.check_number(margin, "margin", at_least=0)
     pool = Pool(usable_rows(scored, on_nan=on_nan, truncated=truncated), seed)
-    best, worst = selectors.best_of_n(pool), selectors.worst(pool)
+    best, worst = selection.best_of_n(pool), selection.worst(pool)
     clear = pool.rewards[best] - pool.rewards[worst] > margin
     if not clear.any():
         fix = "Draw more responses per prompt, or lower the margin."
@@ -64,7 +63,7 @@ def best_worst_pairs(
     Columns: prompt_id, prompt, chosen, rejected, chosen_reward, rejected_reward. Everything else as in
     `best_and_worst`.
 
-    >>> pairs = best_worst_pairs(selectors.pool_of([[1.0, 3.0, 2.0]]).table)
+    >>> pairs = best_worst_pairs(selection.pool_of([[1.0, 3.0, 2.0]]).table)
     >>> pairs["chosen"][0], pairs["rejected"][0]
     ('response 1', 'response 0')
     """
@@ -90,7 +89,7 @@ def to_trl_sft(selected: Dataset, *, truncated: str = "raise") -> Dataset:
     TRL ends every response with an end token, so a truncated one would be learned as finished: DataError,
     unless `truncated="drop"` leaves these rows out. Raises as `tables.check_selected`.
 
-    >>> kept = selectors.pool_of([[1.0]]).table
+    >>> kept = selection.pool_of([[1.0]]).table
     >>> to_trl_sft(kept)[0]["completion"]
     [{'role': 'assistant', 'content': 'response 0'}]
     """

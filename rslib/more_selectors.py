@@ -17,7 +17,7 @@ from rslib.config import require, unknown_name
 from rslib.errors import DataError
 from rslib.progress import note
 from rslib.prompts import check_prompts
-from rslib.selectors import Pool, check_count, check_number, unique
+from rslib.selection import Pool, check_count, check_number, unique
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -33,7 +33,7 @@ def acceptance(pool: Pool, *, beta: float) -> np.ndarray:
     (`theory.tilted_optimum`); a small beta keeps the best alone, a large one everything. Source: RSO,
     arXiv 2309.06657, in one pass over the pool.
 
-    >>> from rslib.selectors import pool_of
+    >>> from rslib.selection import pool_of
     >>> acceptance(pool_of([[1.0, 3.0, 2.0], [5.0, 4.0, 0.0]]), beta=0.001).tolist()
     [1, 3]
     """
@@ -48,7 +48,7 @@ def soft_best_of_n(pool: Pool, *, temperature: float, k: int = 1) -> np.ndarray:
     Temperature to 0 gives best-of-n, to infinity a random pick; what ties is equally likely. The draw adds
     Gumbel noise to reward / temperature and keeps the highest.
 
-    >>> from rslib.selectors import pool_of
+    >>> from rslib.selection import pool_of
     >>> soft_best_of_n(pool_of([[1.0, 3.0, 2.0], [5.0, 4.0, 0.0]]), temperature=0.001).tolist()
     [1, 3]
     """
@@ -79,7 +79,7 @@ def ensemble(
     Raises ConfigError for an unknown combination or fewer than two columns, DataError for a missing column,
     RewardError for NaN and infinite values.
 
-    >>> from rslib.selectors import pool_of
+    >>> from rslib.selection import pool_of
     >>> pool = pool_of([[0.0, 1.0, 2.0]], second=[1.0, 2.0, -9.0])
     >>> ensemble(pool, rewards=["reward", "second"], combine="min").tolist()
     [1]
@@ -122,7 +122,7 @@ def length_controlled(pool: Pool, *, within: bool = True) -> np.ndarray:
     The slope is fitted to deviations from each prompt's mean (`within`), or over the pool as it is: there
     prompts that ask for long responses and are scored high would count as length bias. Ties at random.
 
-    >>> from rslib.selectors import pool_of
+    >>> from rslib.selection import pool_of
     >>> pool = pool_of([[1.0, 2.0, 3.5], [1.0, 2.0, 2.9]], response=["a", "a a", "a a a"] * 2)
     >>> length_controlled(pool).tolist()
     [2, 3]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 ROAD = (
-    "pipeline prompts sampling scoring selection selectors finetuning evaluation reporting stages tables "
+    "pipeline prompts sampling scoring selection finetuning evaluation reporting stages tables "
     "store config errors progress"
 ).split()
 """The files of the road, in reading order."""

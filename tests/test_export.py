@@ -11,8 +11,7 @@ from datasets import Dataset
 from rslib import export
 from rslib.errors import ConfigError, DataError, RewardError
 from rslib.export import best_and_worst, best_worst_pairs
-from rslib.selection import SELECTORS
-from rslib.selectors import pool_of
+from rslib.selection import SELECTORS, pool_of
 
 HAND = [[1.0, 3.0, 2.0], [5.0, 4.0, 0.0]]
 

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from rslib import more_selectors, selectors, tables, theory
+from rslib import more_selectors, selection, tables, theory
 from rslib.errors import ConfigError, DataError, RewardError
 from rslib.evaluation import selection_gap, selection_panel
 from rslib.more_selectors import reference_responses
 from rslib.prompts import as_prompts
-from rslib.selection import SELECTORS, select, selector_of
-from rslib.selectors import pool_of
+from rslib.selection import SELECTORS, pool_of, select, selector_of
 
 
 def scored(rewards, **columns):
@@ -356,9 +355,9 @@ def test_members_of_an_ensemble_have_no_common_unit():
 
 def test_a_vote_is_the_share_of_members_that_rank_a_response_first_and_ties_split_it():
     table = members(a=[3.0, 1.0, 3.0], b=[0.0, 5.0, 1.0], c=[9.0, 0.0, 0.0])
-    votes = more_selectors._combined_rewards(selectors.Pool(table), ["a", "b", "c"], "vote", penalty=1.0)
+    votes = more_selectors._combined_rewards(selection.Pool(table), ["a", "b", "c"], "vote", penalty=1.0)
     np.testing.assert_allclose(votes, [0.5, 1 / 3, 1 / 6])
-    kept = more_selectors.ensemble(selectors.Pool(table), rewards=["a", "b", "c"], combine="vote")
+    kept = more_selectors.ensemble(selection.Pool(table), rewards=["a", "b", "c"], combine="vote")
     assert kept.tolist() == [0]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from rslib.cache import LIBRARIES
 from rslib.models import (
     MANIFEST,
     POLICIES,
@@ -27,7 +28,6 @@ from rslib.models import (
     rewards_from_hidden,
     verify_assets,
 )
-from rslib.store import LIBRARIES
 
 
 @dataclass(frozen=True)

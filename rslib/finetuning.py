@@ -20,9 +20,9 @@ import numpy as np
 import safetensors.torch
 import torch
 
+from rslib.cache import recalled
 from rslib.config import FinetuneConfig
 from rslib.errors import DataError
-from rslib.memo import recalled
 from rslib.models import Policy, hidden_states, logits_from_hidden
 from rslib.optimization import Objective, fit
 from rslib.store import key_of, versions
@@ -198,7 +198,7 @@ def tuned_once(
     kind, facts: of the call; with the policy, all that its result depends on. facts None: the same call may
     give another result, so it is made each time. tune gives a trained float32 copy of the policy's model and
     what training.json says. A result is looked for in `out`, where an earlier call that was the same may have
-    left it, and where `rslib.memo` keeps results.
+    left it, and where `rslib.cache` keeps results.
     """
     if facts is None:
         model, record = tune()

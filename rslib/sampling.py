@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from datasets import Dataset, Features, List, Value
 
+from rslib.cache import recalled
 from rslib.config import SampleConfig, unknown_name, with_settings
 from rslib.decoding import SampleOutput, decoder_for, run_batches, shared_attention
 from rslib.errors import DataError
-from rslib.memo import recalled
 from rslib.models import Policy
 from rslib.progress import Progress
 from rslib.prompts import as_prompts

@@ -15,6 +15,7 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from rslib.cache import recalled
 from rslib.decoding import (
     SharedPrefixPass,
     packed_hidden,
@@ -24,7 +25,6 @@ from rslib.decoding import (
     token_logprobs,
 )
 from rslib.errors import DataError
-from rslib.memo import recalled
 from rslib.models import Policy, RewardModel, check_finite, rewards_from_hidden
 from rslib.progress import Progress
 from rslib.tables import check_responses, fingerprint, nonfinite_error, with_column

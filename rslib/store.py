@@ -22,20 +22,29 @@ import io
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
-from functools import cache
-from importlib import metadata
+from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rslib import tables
+from rslib.cache import (
+    TEMPORARY,
+    atomic_write,
+    canonical_json,
+    key_of,
+    make_folder,
+    os_errors,
+    read_json,
+    sha256_of,
+    sync,
+    versions,
+    write_json,
+)
 from rslib.errors import StoreError
-from rslib.files import TEMPORARY, atomic_write, make_folder, os_errors, read_json, sha256_of, sync
 from rslib.progress import Progress, note
 
 if TYPE_CHECKING:
@@ -44,64 +53,6 @@ if TYPE_CHECKING:
 
 SHARD_RESPONSES = 512
 """Responses per shard unless told otherwise: one or two seconds of work on a CPU."""
-LIBRARIES = ("torch", "transformers", "tokenizers", "datasets", "pyarrow", "numpy")
-LEAVES = ("__main__.py", "build.py", "doctor.py", "page.py", "plots.py")
-"""Files, by their path in the package, that no stage can run: an edit there keeps finished stages.
-
-All others count, new ones too. tests/test_layers.py holds that no file that counts imports one of these.
-"""
-
-
-def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces; dataclasses become objects. Equal values give equal text.
-
-    >>> canonical_json({"b": 1, "a": (1, 2)})
-    '{"a":[1,2],"b":1}'
-    """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain, ensure_ascii=False)
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    return str(value)
-
-
-def key_of(value: Any) -> str:
-    """The sha256 (hex) of `value` as canonical JSON.
-
-    >>> key_of({"n": 16})[:12] == key_of(dict(n=16))[:12]
-    True
-    """
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
-
-
-@cache
-def versions() -> dict[str, str]:
-    """Versions of rslib, of the libraries that shape a result, and of Python."""
-    libraries = {name: metadata.version(name) for name in LIBRARIES}
-    return {"rslib": code_version()} | libraries | {"python": ".".join(map(str, sys.version_info[:3]))}
-
-
-@cache
-def code_version() -> str:
-    """Version of rslib and a hash of its engine's source: an edited engine does not meet old results."""
-    from rslib import __version__
-
-    return f"{__version__}+{_source_hash(Path(__file__).parent)[:12]}"
-
-
-def _source_hash(package: Path) -> str:
-    """The sha256 (hex) of the code and word lists below `package`, with their paths, LEAVES left out."""
-    digest = hashlib.sha256()
-    files = {p.relative_to(package).as_posix(): p for p in package.rglob("*") if p.suffix in (".py", ".txt")}
-    for name in sorted(files.keys() - set(LEAVES)):
-        digest.update(name.encode() + b"\0" + files[name].read_bytes())
-    return digest.hexdigest()
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    atomic_write(path, json.dumps(value, indent=1, default=_plain, ensure_ascii=False) + "\n")
 
 
 # Tables as bytes ----------------------------------------------------------------------------------
@@ -191,7 +142,7 @@ class RunFolder:
                     f"changed since the last run in {self.path}: {line}; stages that depend on it are redone"
                 )
                 note(text, self.show)
-        _write_json(path, {"inputs": inputs, "settings": settings, "versions": versions()})
+        write_json(path, {"inputs": inputs, "settings": settings, "versions": versions()})
 
     def stage(self, name: str, key: Mapping[str, Any]) -> Stage:
         """The stage `name` whose result depends on `key`; its folder is called by both: NAME-HASH.
@@ -362,7 +313,7 @@ class Stage:
             files = {p.relative_to(temporary).as_posix(): sha256_of(p) for p in _files(temporary)}
             seconds = round(time.perf_counter() - began, 3)
             record = facts | {"key": self.key, "files": files, "seconds": seconds}
-            _write_json(temporary / "stage.json", record)
+            write_json(temporary / "stage.json", record)
             # Everything reaches the disk before the folder gets its name, and the name before we go on.
             for path in [*_files(temporary), temporary]:
                 sync(path)
@@ -376,7 +327,7 @@ class Stage:
         if path.exists():
             return self._check_key(read_json(path))
         make_folder(self.folder)
-        _write_json(path, {"key": self.key, "shards": shards})
+        write_json(path, {"key": self.key, "shards": shards})
 
     def _check_key(self, record: Mapping[str, Any]) -> None:
         if changed := _differences(record.get("key", {}), self.key):
@@ -425,7 +376,7 @@ def write_shard(path: str | Path, table: Dataset, seconds: float = 0.0) -> None:
     path, data = Path(path), table_bytes(table)
     digest = hashlib.sha256(data).hexdigest()
     record = {"rows": len(table), "bytes": len(data), "sha256": digest, "seconds": seconds}
-    _write_json(path.with_suffix(".json"), record)
+    write_json(path.with_suffix(".json"), record)
     atomic_write(path, data)
 
 

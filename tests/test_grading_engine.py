@@ -16,7 +16,7 @@ from autograder.grading.plan import Cell, Notebook
 from autograder.grading.remote import Remote, RemoteWork
 from autograder.grading.sandbox import BUBBLEWRAP, CALM, NONE, RESULTS, Sandbox
 from autograder.work import Work
-from rslib import memo
+from rslib import cache
 from tests import grading
 
 pytestmark = grading.needs_walls
@@ -48,7 +48,7 @@ def sandbox(course):
 @pytest.fixture(autouse=True)
 def nothing_stays_in_use():
     yield
-    memo.use()
+    cache.use()
 
 
 def run(sandbox, course, source, *names, explain=False):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rslib.store import LEAVES
+from rslib.cache import LEAVES
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "rslib"
@@ -15,9 +15,9 @@ PACKAGE = ROOT / "rslib"
 # Row by row, top to bottom. A module may import from the rows before its own, never from its own or a later.
 ROWS = (
     {"errors"},
-    {"files", "tables", "progress", "formatting"},
+    {"cache", "tables", "progress", "formatting"},
     {"config", "theory", "store"},
-    {"ledger", "memo"},
+    {"ledger"},
     {"world", "models"},
     {"decoding", "optimization", "doctor", "prompts"},
     {"vllm_backend"},
@@ -274,7 +274,7 @@ def test_studies_are_neither_packed_nor_part_of_what_a_result_depends_on(tmp_pat
     """An edit of any file of docs/studies leaves cached stages valid: the key's hash reads rslib alone."""
     import tomllib
 
-    from rslib import store
+    from rslib import cache
 
     packed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
     assert packed["packages"]["find"]["include"] == ["rslib*", "autograder*"]
@@ -284,9 +284,9 @@ def test_studies_are_neither_packed_nor_part_of_what_a_result_depends_on(tmp_pat
             target = repository / source.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(source.read_bytes())
-    before = store._source_hash(repository / "rslib")
+    before = cache._source_hash(repository / "rslib")
     for study in (repository / "docs" / "studies").rglob("*.py"):
         study.write_text("raise SystemExit\n")
-    assert store._source_hash(repository / "rslib") == before
+    assert cache._source_hash(repository / "rslib") == before
     (repository / "rslib" / "arena.py").write_text("raise SystemExit\n")
-    assert store._source_hash(repository / "rslib") != before
+    assert cache._source_hash(repository / "rslib") != before

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from datasets import Dataset
 
-from rslib import store
+from rslib import cache, store
 from rslib.errors import StoreError
 from rslib.store import RunFolder, Stage, atomic_write, cut, read_shard, read_table, table_bytes, write_shard
 
@@ -96,26 +96,26 @@ def checkout(tmp_path):
     shutil.copytree(package, tmp_path / "rslib", ignore=code)
     (tmp_path / "docs" / "studies").mkdir(parents=True)
     (tmp_path / "docs" / "studies" / "arena.py").write_text("SEEDS = 3\n")
-    assert store.code_version().endswith(store._source_hash(tmp_path / "rslib")[:12])
+    assert cache.code_version().endswith(cache._source_hash(tmp_path / "rslib")[:12])
     return tmp_path
 
 
 @pytest.mark.parametrize("name", ["rslib/page.py", "rslib/plots.py", "docs/studies/arena.py"])
 def test_editing_what_shows_results_or_a_study_keeps_finished_stages(checkout, name):
-    before = store._source_hash(checkout / "rslib")
+    before = cache._source_hash(checkout / "rslib")
     (checkout / name).write_text("edited = True\n")
-    assert store._source_hash(checkout / "rslib") == before
+    assert cache._source_hash(checkout / "rslib") == before
 
 
 def test_editing_any_other_file_of_the_engine_makes_finished_stages_old_a_new_one_too(checkout):
     package = checkout / "rslib"
     files = [path for path in package.rglob("*") if path.suffix in (".py", ".txt")]
-    counted = [path for path in files if path.relative_to(package).as_posix() not in store.LEAVES]
-    assert len(counted) == len(files) - len(store.LEAVES)
-    hashes = {store._source_hash(package)}
+    counted = [path for path in files if path.relative_to(package).as_posix() not in cache.LEAVES]
+    assert len(counted) == len(files) - len(cache.LEAVES)
+    hashes = {cache._source_hash(package)}
     for path in [*counted, package / "rl" / "page.py", package / "models" / "plots.py"]:
         path.write_bytes((path.read_bytes() if path.exists() else b"") + b"\n")
-        hashes.add(store._source_hash(package))
+        hashes.add(cache._source_hash(package))
     assert len(hashes) == len(counted) + 3
 
 

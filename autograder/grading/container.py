@@ -18,8 +18,8 @@ from uuid import uuid4
 
 from autograder.grading.inside.isolate import WORK, Limits
 from autograder.grading.sandbox import CONTAINER, COURSE, RESULTS, STRANGER, course_files, environment
+from rslib.cache import READ
 from rslib.errors import ConfigError
-from rslib.memo import READ
 
 ENGINES = ("docker", "podman")
 

@@ -1,7 +1,7 @@
 """Results of the engine that a course keeps, so that what a class computes alike is computed once.
 
 Two folders in the course's .grading/. `shown` holds what the instructor's own solution computed: learners'
-processes may read it, and an entry opens only for the very call that made it (`rslib.memo`). `judged` holds
+processes may read it, and an entry opens only for the very call that made it (`rslib.cache`). `judged` holds
 what the trusted side measured; no learner's process sees it. Neither is ever written by a learner's process,
 and where learners' processes run without a sandbox neither is used.
 """
@@ -18,7 +18,7 @@ from typing import Any
 from autograder.grading.inside.isolate import WORK
 from autograder.grading.remote import Lost, Remote
 from autograder.grading.sandbox import NONE
-from rslib import memo
+from rslib import cache
 from rslib.errors import StoreError
 from rslib.store import atomic_write
 
@@ -28,7 +28,7 @@ OWN = f"{WORK}/.engine"
 ENTRY = re.compile(r"[0-9a-f]{64}")
 MOST = 1 << 30
 """Bytes of a folder from which on its oldest entries go."""
-KEEP = f"__import__('rslib.memo').memo.use(read=[{OWN!r}], write={OWN!r})"
+KEEP = f"__import__('rslib.cache').cache.use(read=[{OWN!r}], write={OWN!r})"
 LIST = f"_kept = [path.name for path in __import__('pathlib').Path({OWN!r}).glob('*')]"
 
 
@@ -50,7 +50,7 @@ def prepare(course: Path) -> Path | None:
             place = folder(grading) / name
             place.mkdir(parents=True, exist_ok=True)
             place.chmod(0o711)
-            memo.trim(place, MOST)
+            cache.trim(place, MOST)
     except OSError:
         return None
     return folder(grading) / SHOWN
@@ -76,7 +76,7 @@ def begin(job: Mapping[str, Any], remote: Remote) -> None:
     """Let this process keep what it measures, and the instructor's own solution what it computes."""
     if job["engine"]:
         judged = Path(job["engine"], JUDGED)
-        memo.use(read=[judged], write=judged)
+        cache.use(read=[judged], write=judged)
         if _fills(job):
             with contextlib.suppress(Lost):
                 remote.run(KEEP, 60)

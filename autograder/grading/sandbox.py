@@ -27,7 +27,7 @@ from autograder.grading.inside.server import FULL, PLAIN
 from autograder.grading.inside.wire import Channel
 from autograder.grading.places import covers, mounts, python_paths, system_paths
 from autograder.grading.visible import PACKAGE, to_submissions
-from rslib import memo
+from rslib import cache
 from rslib.errors import ConfigError, RSError
 
 BUBBLEWRAP, CONTAINER, NONE = "bubblewrap", "container", "none"
@@ -252,7 +252,7 @@ def bubblewrap(around: dict[str, str], hidden: Sequence[Path] = (), results: Pat
         found += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
         found += ["--unshare-user", "--uid", str(STRANGER), "--gid", str(STRANGER), "--cap-drop", "ALL"]
-    known = {memo.READ: RESULTS} if results else {}
+    known = {cache.READ: RESULTS} if results else {}
     for name, value in (around | known).items():
         found += ["--setenv", name, value]
     found += [

@@ -12,7 +12,7 @@ from typing import Any
 
 from docs.studies import rl, worlds
 from docs.studies.results import DOCS, markdown, mean_and_range, read
-from rslib.files import atomic_write
+from rslib.cache import atomic_write
 
 PAGE = DOCS / "one_page.md"
 _HEAD = """# What was measured, on one page

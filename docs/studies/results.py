@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rslib.files import atomic_write, make_folder, read_json
+from rslib.cache import atomic_write, make_folder, read_json
 from rslib.progress import Progress
 from rslib.store import versions
 

@@ -11,7 +11,7 @@ from docs.studies import rl, worlds
 from docs.studies.bench import render
 from docs.studies.results import DOCS, FIGURES, RESULTS, filled, read
 from rslib import plots
-from rslib.files import atomic_write, read_json
+from rslib.cache import atomic_write, read_json
 
 README, RL = DOCS.parent / "README.md", DOCS / "rl.md"
 

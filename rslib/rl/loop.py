@@ -22,10 +22,10 @@ import numpy as np
 import torch
 
 from rslib import tables
+from rslib.cache import atomic_write, make_folder
 from rslib.config import FinetuneConfig, SampleConfig, rate_by_size, require
 from rslib.errors import StoreError
 from rslib.evaluation import compare, verdict
-from rslib.files import atomic_write, make_folder
 from rslib.finetuning import tuned_once
 from rslib.ledger import TIMES, Ledger
 from rslib.progress import Progress, note

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 import rslib
-from rslib import finetuning, memo, rl, sampling, scoring, store, tables
+from rslib import cache, finetuning, rl, sampling, scoring, store, tables
 from rslib.config import FinetuneConfig
 from rslib.rl.unified import Unified, policy_gradient
 
@@ -32,7 +32,7 @@ def prompts():
 @pytest.fixture(autouse=True)
 def nothing_stays_in_use():
     yield
-    memo.use()
+    cache.use()
 
 
 def kept(folder):
@@ -60,10 +60,10 @@ def rounds(policy, judge, prompts, out):
 
 def test_what_is_recalled_is_what_was_computed(policy, judge, prompts, tmp_path, monkeypatch):
     plain = rounds(policy, judge, prompts, tmp_path / "plain")
-    memo.use(write=tmp_path / "kept")
+    cache.use(write=tmp_path / "kept")
     first = rounds(policy, judge, prompts, tmp_path / "first")
     assert len(kept(tmp_path / "kept")) == 6
-    memo.use(read=[tmp_path / "kept"])
+    cache.use(read=[tmp_path / "kept"])
     for name in ("token_rewards", "_weighed"):
         monkeypatch.setattr(scoring, name, never)
     for module, name in (
@@ -82,7 +82,7 @@ def never(*args, **options):
 
 @pytest.mark.parametrize("change", ["seed", "prompt", "weights", "versions"])
 def test_another_call_does_not_meet_the_result(policy, judge, prompts, tmp_path, monkeypatch, change):
-    memo.use(read=[tmp_path], write=tmp_path)
+    cache.use(read=[tmp_path], write=tmp_path)
     before = pool(policy, judge, prompts)
     many = len(kept(tmp_path))
     if change == "weights":
@@ -93,13 +93,13 @@ def test_another_call_does_not_meet_the_result(policy, judge, prompts, tmp_path,
     if change == "prompt":
         prompts = tables.take(prompts, [0, 1, 3, 2])
     if change == "versions":
-        monkeypatch.setattr(memo, "versions", lambda: {"rslib": "another"})
+        monkeypatch.setattr(cache, "versions", lambda: {"rslib": "another"})
     pool(policy, judge, prompts, seed=int(change == "seed"))
     assert len(kept(tmp_path)) == many + 2
 
 
 def test_a_folder_tells_nothing_and_a_damaged_entry_is_computed_anew(policy, judge, prompts, tmp_path):
-    memo.use(read=[tmp_path], write=tmp_path)
+    cache.use(read=[tmp_path], write=tmp_path)
     right = pool(policy, judge, prompts)
     said = [text for text in right["response"][:] if len(text) > 20]
     for name, content in kept(tmp_path).items():
@@ -116,7 +116,7 @@ def test_a_method_of_the_learners_is_never_taken_for_the_engines(policy, judge, 
         pass
 
     free = Unified(lambda draw, rows, logprobs, _: policy_gradient(logprobs, draw.rewards[rows, None]))
-    memo.use(read=[tmp_path / "kept"], write=tmp_path / "kept")
+    cache.use(read=[tmp_path / "kept"], write=tmp_path / "kept")
     for number, method in enumerate((RLOO(), free)):
         rl.train(policy, judge, prompts, method, LOOP, out=tmp_path / str(number), show_progress=False)
     timed = rl.Loop(steps=1, prompts_per_step=4, n=2, budget=1e-6, budget_unit="seconds")
@@ -127,14 +127,14 @@ def test_a_method_of_the_learners_is_never_taken_for_the_engines(policy, judge, 
 
 def test_nothing_is_kept_or_read_unless_asked(policy, judge, prompts, tmp_path, monkeypatch):
     pool(policy, judge, prompts)
-    monkeypatch.setenv(memo.READ, str(tmp_path))
+    monkeypatch.setenv(cache.READ, str(tmp_path))
     pool(policy, judge, prompts)
     assert not kept(tmp_path)
 
 
 def test_a_folder_that_cannot_be_written_costs_no_result(policy, judge, prompts, tmp_path):
     (tmp_path / "file").write_text("no folder")
-    memo.use(write=tmp_path / "file" / "kept")
+    cache.use(write=tmp_path / "file" / "kept")
     assert len(pool(policy, judge, prompts)) == 16
 
 
@@ -142,7 +142,7 @@ def test_the_oldest_entries_go_first(tmp_path):
     for age, name in enumerate("abc"):
         (tmp_path / name).write_bytes(bytes(100))
         os.utime(tmp_path / name, (1000 - age, 1000 - age))
-    memo.trim(tmp_path, 250)
+    cache.trim(tmp_path, 250)
     assert sorted(kept(tmp_path)) == ["a", "b"]
 
 

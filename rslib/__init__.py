@@ -53,9 +53,9 @@ _MODULES = ("evaluation", "page", "plots", "rl", "tables", "theory", "world")
 def __getattr__(name: str) -> object:
     """Load a public name, or one of the modules worth naming (`rslib.theory`), on first use (PEP 562)."""
     if name in _HOME:
-        found = getattr(importlib.import_module(f"rslib.{_HOME[name]}"), name)
-        globals()[name] = found
-        return found
+        value = getattr(importlib.import_module(f"rslib.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
     if name in _MODULES:
         return importlib.import_module(f"rslib.{name}")
     raise AttributeError(f"module 'rslib' has no attribute '{name}'; public names: {', '.join(__all__)}")

@@ -10,6 +10,7 @@ error: exit code 2 for input that cannot work, 1 for what went wrong on the way,
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import functools
 import json
@@ -18,7 +19,7 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from rslib.reporting import Report
     from rslib.stages import Stages
 
-SECONDS_TO_STOP = 1.5
+_SECONDS_TO_STOP = 1.5
 """How long a computation may go on after Ctrl-C before it is ended; files are safe at any moment."""
 
 
@@ -77,30 +78,25 @@ def _option(text: str) -> tuple[str, Any]:
 _TYPES = {"int": int, "float": float, "str": str, "int | str": _number_or_text}
 
 
-def _add_settings(parser: argparse.ArgumentParser, fields: Iterable[dataclasses.Field]) -> None:
-    """One option per dataclass field; its help is the field's own."""
-    for field in fields:
-        name = field.name
-        flag, text = f"--{name.replace('_', '-')}", field.metadata["help"].replace("%", "%%")
-        if name == "options":
+def _add_config(parser: argparse.ArgumentParser, kind: type, names: Sequence[str] = ()) -> None:
+    """One option per field of a config, or per field of these names; its help is the field's own."""
+    for field in dataclasses.fields(kind):
+        if names and field.name not in names:
+            continue
+        text = field.metadata["help"].replace("%", "%%")
+        if field.name == "options":
             parser.add_argument(
-                "--option", dest=name, action="append", type=_option, help=text, metavar="NAME=VALUE"
+                "--option", dest="options", action="append", type=_option, help=text, metavar="NAME=VALUE"
             )
             continue
-        kind = _TYPES[str(field.type).removesuffix(" | None")]
         parser.add_argument(
-            flag,
-            dest=name,
-            type=kind,
+            f"--{field.name.replace('_', '-')}",
+            dest=field.name,
+            type=_TYPES[str(field.type).removesuffix(" | None")],
             help=f"{text} (default: {field.default})",
             default=argparse.SUPPRESS,
-            metavar=name.upper(),
+            metavar=field.name.upper(),
         )
-
-
-def _add_config(parser: argparse.ArgumentParser, kind: type, names: Sequence[str] = ()) -> None:
-    """The options of a config's fields; of those with these names where any are given."""
-    _add_settings(parser, (f for f in dataclasses.fields(kind) if not names or f.name in names))
 
 
 def _add_model(parser: argparse.ArgumentParser, *names: str) -> None:
@@ -130,15 +126,18 @@ def _config(args: argparse.Namespace, kind: type) -> Any:
     return kind(**given)
 
 
+def _input(args: argparse.Namespace, what: str) -> str:
+    """The input folder. Raises ConfigError where none is named."""
+    folder = args.input or args.input_positional
+    if folder is None:
+        raise ConfigError("no input folder", where="--input", fix=f"Name the --out folder of {what}.")
+    return folder
+
+
 def _read_input(args: argparse.Namespace) -> Dataset:
     from rslib.store import read_table
 
-    folder = args.input or args.input_positional
-    if folder is None:
-        raise ConfigError(
-            "no input folder", where="--input", fix="Name the --out folder of the stage before."
-        )
-    return read_table(folder)
+    return read_table(_input(args, "the stage before"))
 
 
 # Where the work is done ----------------------------------------------------------------------------------
@@ -157,6 +156,15 @@ def _stages(args: argparse.Namespace) -> Callable[..., Stages]:
 
     given = {name: getattr(args, name, None) for name in ("backend", "vllm_url")}
     return functools.partial(Stages, **{name: value for name, value in given.items() if value is not None})
+
+
+@contextlib.contextmanager
+def _opened(args: argparse.Namespace) -> Iterator[Stages]:
+    """The cached stages in the folder `--out`, which is locked meanwhile."""
+    from rslib.store import RunFolder
+
+    with RunFolder(args.out) as folder:
+        yield _stages(args)(folder)
 
 
 # The stages ----------------------------------------------------------------------------------------------
@@ -190,12 +198,8 @@ def _sample_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _sample(args: argparse.Namespace) -> None:
-    from rslib.store import RunFolder
-
-    config = _config(args, SampleConfig)
-    prompts = _prompts(args)
-    with RunFolder(args.out) as folder:
-        stages = _stages(args)(folder)
+    config, prompts = _config(args, SampleConfig), _prompts(args)
+    with _opened(args) as stages:
         table = stages.sample(stages.models.policy_checkpoint(args.policy), prompts, config)
     _written(table, args.out, "responses", f"score --input {args.out}")
 
@@ -208,13 +212,10 @@ def _score_options(parser: argparse.ArgumentParser) -> None:
 
 def _score(args: argparse.Namespace) -> None:
     from rslib import tables
-    from rslib.stages import Stages
-    from rslib.store import RunFolder
 
     responses = _read_input(args)
     tables.check_responses(responses)
-    with RunFolder(args.out) as folder:
-        stages = Stages(folder)
+    with _opened(args) as stages:
         table = stages.score(stages.models.reward_checkpoint(args.reward_model), responses)
     _written(table, args.out, "scored responses", f"select --input {args.out}")
 
@@ -227,14 +228,12 @@ def _select_options(parser: argparse.ArgumentParser) -> None:
 
 def _select(args: argparse.Namespace) -> None:
     from rslib import tables
-    from rslib.stages import Stages
-    from rslib.store import RunFolder
 
     scored = _read_input(args)
     tables.check_scored(scored, finite=False)  # `select` treats NaN as on_nan says
     config = _config(args, RunConfig)
-    with RunFolder(args.out) as folder:
-        table = Stages(folder).select(scored, config.selector, config.options, config.seed)
+    with _opened(args) as stages:
+        table = stages.select(scored, config.selector, config.options, config.seed)
     _written(table, args.out, "kept responses", f"finetune --input {args.out}")
 
 
@@ -251,13 +250,10 @@ def _finetune_options(parser: argparse.ArgumentParser) -> None:
 
 def _finetune(args: argparse.Namespace) -> None:
     from rslib import tables
-    from rslib.stages import Stages
-    from rslib.store import RunFolder
 
     config, kept = _config(args, FinetuneConfig), _read_input(args)
     tables.check_selected(kept)
-    with RunFolder(args.out) as folder:
-        stages = Stages(folder)
+    with _opened(args) as stages:
         stages.finetune(stages.models.policy_checkpoint(args.policy), kept, config)
     print(
         f"tuned policy in {args.out}; next: python -m rslib evaluate --policy {args.out} "
@@ -275,11 +271,9 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
 
 def _evaluate(args: argparse.Namespace) -> None:
     from rslib.pipeline import BASE, comparison, write_report
-    from rslib.store import RunFolder
 
     config, prompts = _config(args, EvaluateConfig), _prompts(args)
-    with RunFolder(args.out) as folder:
-        stages = _stages(args)(folder)
+    with _opened(args) as stages:
         baseline = stages.models.policy_checkpoint(args.baseline)
         policies = {BASE: baseline, "tuned": stages.models.policy_checkpoint(args.policy)}
         reward_model = stages.models.reward_checkpoint(args.reward_model)
@@ -288,29 +282,23 @@ def _evaluate(args: argparse.Namespace) -> None:
             for arm, policy in policies.items()
         }
         report = comparison(arms, config, policy=args.policy, baseline=args.baseline)
-        write_report(report, folder.path)
+        write_report(report, args.out)
     _show(report, args.out)
 
 
 # Whole runs ----------------------------------------------------------------------------------------------
 
 
-def _run_options(parser: argparse.ArgumentParser) -> None:
+def _run_options(parser: argparse.ArgumentParser, out: str | None = None) -> None:
     _add_config(parser, RunConfig)
     _add_backend(parser)
-    _add_out(parser)
+    _add_out(parser, out)
 
 
 def _run(args: argparse.Namespace) -> None:
     from rslib.pipeline import run
 
     _show(run(_config(args, RunConfig), out=args.out, stages=_stages(args)), args.out)
-
-
-def _demo_options(parser: argparse.ArgumentParser) -> None:
-    _add_config(parser, RunConfig)
-    _add_backend(parser)
-    _add_out(parser, default="runs/demo")
 
 
 def _flaw_options(parser: argparse.ArgumentParser) -> None:
@@ -345,9 +333,7 @@ def _report(args: argparse.Namespace) -> None:
     from rslib.reporting import Report
     from rslib.store import read_json
 
-    folder = args.input or args.input_positional
-    if folder is None:
-        raise ConfigError("no folder", where="--input", fix="Name the --out folder of a run.")
+    folder = _input(args, "a run")
     _show(Report.from_dict(read_json(Path(folder) / "report.json")), folder)
 
 
@@ -397,7 +383,7 @@ def _build(arguments: list[str]) -> int:
 
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[Any], int | None]]] = {
     "run": ("all stages, round after round, in a folder that can be resumed", _run_options, _run),
-    "demo": ("one round on the embedded models", _demo_options, _run),
+    "demo": ("one round on the embedded models", functools.partial(_run_options, out="runs/demo"), _run),
     "sample": ("draw n responses per prompt", _sample_options, _sample),
     "score": ("give every response a reward", _score_options, _score),
     "select": ("keep the best responses", _select_options, _select),
@@ -482,7 +468,7 @@ def _stop_soon(number: int, frame: FrameType | None) -> None:
         _say_stopped(sys.argv[1:])
         os._exit(130)
 
-    timer = threading.Timer(SECONDS_TO_STOP, leave)
+    timer = threading.Timer(_SECONDS_TO_STOP, leave)
     timer.daemon = True
     timer.start()
     raise KeyboardInterrupt

@@ -69,11 +69,11 @@ def key_of(value: Any) -> str:
 def versions() -> dict[str, str]:
     """Versions of rslib, of the libraries that shape a result, and of Python."""
     libraries = {name: metadata.version(name) for name in LIBRARIES}
-    return {"rslib": code_version()} | libraries | {"python": ".".join(map(str, sys.version_info[:3]))}
+    return {"rslib": _code_version()} | libraries | {"python": ".".join(map(str, sys.version_info[:3]))}
 
 
 @cache
-def code_version() -> str:
+def _code_version() -> str:
     """Version of rslib and a hash of its engine's source: an edited engine does not meet old results."""
     from rslib import __version__
 

@@ -61,20 +61,23 @@ def _at_least(config: Any, least: float, *names: str) -> None:
         _check(config, name, getattr(config, name) >= least, f"Use a number >= {least}.")
 
 
+def _setting(default: Any, text: str) -> Any:
+    """A field of a config with its default and what the command line says of it."""
+    return field(default=default, metadata={"help": text})
+
+
 @dataclass(frozen=True)
 class SampleConfig:
     """How responses are drawn."""
 
-    n: int = field(default=16, metadata={"help": "responses per prompt"})
-    temperature: float = field(default=1.0, metadata={"help": "0 means greedy (argmax)"})
-    top_k: int = field(default=0, metadata={"help": "keep the k likeliest tokens; 0 keeps all"})
-    top_p: float = field(default=1.0, metadata={"help": "keep the smallest set of tokens with this mass"})
-    min_new_tokens: int = field(default=0, metadata={"help": "no end-of-sequence before this many tokens"})
-    max_new_tokens: int | None = field(default=None, metadata={"help": "None: the policy's own default"})
-    batch_size: int = field(
-        default=512, metadata={"help": "responses in flight; halved when memory runs out"}
-    )
-    seed: int = field(default=0, metadata={"help": "run seed; each response derives its own"})
+    n: int = _setting(16, "responses per prompt")
+    temperature: float = _setting(1.0, "0 means greedy (argmax)")
+    top_k: int = _setting(0, "keep the k likeliest tokens; 0 keeps all")
+    top_p: float = _setting(1.0, "keep the smallest set of tokens with this mass")
+    min_new_tokens: int = _setting(0, "no end-of-sequence before this many tokens")
+    max_new_tokens: int | None = _setting(None, "None: the policy's own default")
+    batch_size: int = _setting(512, "responses in flight; halved when memory runs out")
+    seed: int = _setting(0, "run seed; each response derives its own")
 
     def __post_init__(self) -> None:
         _check(self, "n", self.n >= 1, "Draw at least one response: n >= 1.")
@@ -90,32 +93,30 @@ class SampleConfig:
         _at_least(self, 1, "batch_size")
 
 
-SMALL_POLICY = 10_000_000
+_SMALL_POLICY = 10_000_000
 """Parameters below which a policy takes, and needs, a much higher learning rate."""
 
 
 def rate_by_size(rate: float | None, parameters: int, small: float, large: float) -> float:
-    """The learning rate that is given; without one `small` below SMALL_POLICY parameters, else `large`.
+    """The learning rate that is given; without one `small` below _SMALL_POLICY parameters, else `large`.
 
     >>> rate_by_size(None, 900_000, 5e-4, 1e-5), rate_by_size(3e-3, 900_000, 5e-4, 1e-5)
     (0.0005, 0.003)
     """
-    return rate or (small if parameters < SMALL_POLICY else large)
+    return rate or (small if parameters < _SMALL_POLICY else large)
 
 
 @dataclass(frozen=True)
 class FinetuneConfig:
     """How a policy is fine-tuned on selected responses."""
 
-    learning_rate: float | None = field(
-        default=None, metadata={"help": "None: 5e-4 for a policy below 10 M parameters, else 1e-5"}
-    )
-    epochs: int = field(default=3, metadata={"help": "passes over the selected rows"})
-    batch_tokens: int = field(default=1536, metadata={"help": "tokens in one step, padding included"})
-    warmup_steps: int = field(default=5, metadata={"help": "linear warm-up, then cosine to zero"})
-    weight_decay: float = field(default=0.01, metadata={"help": "AdamW, on matrices only"})
-    max_grad_norm: float = field(default=1.0, metadata={"help": "gradients are clipped to this norm"})
-    seed: int = field(default=0, metadata={"help": "order of the batches"})
+    learning_rate: float | None = _setting(None, "None: 5e-4 for a policy below 10 M parameters, else 1e-5")
+    epochs: int = _setting(3, "passes over the selected rows")
+    batch_tokens: int = _setting(1536, "tokens in one step, padding included")
+    warmup_steps: int = _setting(5, "linear warm-up, then cosine to zero")
+    weight_decay: float = _setting(0.01, "AdamW, on matrices only")
+    max_grad_norm: float = _setting(1.0, "gradients are clipped to this norm")
+    seed: int = _setting(0, "order of the batches")
 
     def __post_init__(self) -> None:
         rate = self.learning_rate
@@ -136,11 +137,11 @@ class FinetuneConfig:
 class EvaluateConfig:
     """How a policy is judged: the same sampling for every arm."""
 
-    samples_per_prompt: int = field(default=4, metadata={"help": "responses per evaluation prompt"})
-    temperature: float = field(default=1.0, metadata={"help": "sampling temperature of the evaluation"})
-    max_new_tokens: int | None = field(default=None, metadata={"help": "None: the policy's own default"})
-    batch_size: int = field(default=512, metadata={"help": "responses in flight"})
-    seed: int = field(default=1_000_003, metadata={"help": "kept apart from the run seed"})
+    samples_per_prompt: int = _setting(4, "responses per evaluation prompt")
+    temperature: float = _setting(1.0, "sampling temperature of the evaluation")
+    max_new_tokens: int | None = _setting(None, "None: the policy's own default")
+    batch_size: int = _setting(512, "responses in flight")
+    seed: int = _setting(1_000_003, "kept apart from the run seed")
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "samples_per_prompt")
@@ -171,29 +172,21 @@ class RunConfig:
     4
     """
 
-    policy: str = field(default="tiny", metadata={"help": "'tiny', a local folder, or a hub id"})
-    reward_model: str = field(default="tiny", metadata={"help": "'tiny', a local folder, or a hub id"})
-    prompts: int | str = field(
-        default=400,
-        metadata={"help": "embedded training prompts per round, or a prompt file (split over the rounds)"},
+    policy: str = _setting("tiny", "'tiny', a local folder, or a hub id")
+    reward_model: str = _setting("tiny", "'tiny', a local folder, or a hub id")
+    prompts: int | str = _setting(
+        400, "embedded training prompts per round, or a prompt file (split over the rounds)"
     )
-    eval_prompts: int | str | None = field(
-        default=None,
-        metadata={"help": "embedded test prompts, or a prompt file; None: 400 of the embedded test split"},
+    eval_prompts: int | str | None = _setting(
+        None, "embedded test prompts, or a prompt file; None: 400 of the embedded test split"
     )
-    rounds: int = field(
-        default=1, metadata={"help": "rounds; each samples fresh prompts from the tuned policy"}
-    )
-    selector: str = field(default="best_of_n", metadata={"help": "which responses to keep"})
+    rounds: int = _setting(1, "rounds; each samples fresh prompts from the tuned policy")
+    selector: str = _setting("best_of_n", "which responses to keep")
     options: Mapping[str, Any] = field(
         default_factory=dict, metadata={"help": "options of the selector, such as k=2"}
     )
-    seed: int = field(
-        default=0, metadata={"help": "run seed; every round, prompt and response derives its own"}
-    )
-    shard_responses: int = field(
-        default=512, metadata={"help": "responses per shard: how much a kill can cost"}
-    )
+    seed: int = _setting(0, "run seed; every round, prompt and response derives its own")
+    shard_responses: int = _setting(512, "responses per shard: how much a kill can cost")
     n: int = _setting_of(SampleConfig, "n")
     temperature: float = _setting_of(SampleConfig, "temperature")
     top_k: int = _setting_of(SampleConfig, "top_k")

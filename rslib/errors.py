@@ -80,8 +80,8 @@ def os_error_number(err: BaseException) -> int | None:
     number = getattr(err, "errno", None)
     if isinstance(number, int):
         return number
-    found = re.search(r"(?:os error|errno) (\d+)", str(err), flags=re.IGNORECASE)
-    return int(found.group(1)) if found else None
+    match = re.search(r"(?:os error|errno) (\d+)", str(err), flags=re.IGNORECASE)
+    return int(match.group(1)) if match else None
 
 
 def translate_os_error(err: BaseException, where: str) -> StoreError:

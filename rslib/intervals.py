@@ -26,13 +26,12 @@ SUPPORTED, CONTRADICTED = "supported", "contradicted"
 def over_seeds(values: Sequence[float], level: float = 0.95) -> Interval:
     """Student's interval of the mean of one value per seed; one seed, or equal values, has no width.
 
-    >>> found = over_seeds([1.0, 2.0, 3.0])
-    >>> round(found["low"], 2), found["mean"], round(found["high"], 2)
+    >>> interval = over_seeds([1.0, 2.0, 3.0])
+    >>> round(interval["low"], 2), interval["mean"], round(interval["high"], 2)
     (-0.48, 2.0, 4.48)
     """
-    found = np.asarray(values, dtype=float)
-    variance = _variance(found)
-    return _interval(float(found.mean()), variance, len(found) - 1, level)
+    numbers = np.asarray(values, dtype=float)
+    return _interval(float(numbers.mean()), _variance(numbers), len(numbers) - 1, level)
 
 
 def over_both(by_seed: Sequence[float], prompt_error: float, clusters: int, level: float = 0.95) -> Interval:
@@ -41,11 +40,11 @@ def over_both(by_seed: Sequence[float], prompt_error: float, clusters: int, leve
     by_seed: the mean over prompts of each seed. prompt_error: standard error over prompts of the means over
     seeds, with `clusters` independent groups of prompts. Without any spread it has no width.
     """
-    found = np.asarray(by_seed, dtype=float)
-    parts = [(_variance(found), len(found) - 1), (prompt_error**2, clusters - 1)]
+    means = np.asarray(by_seed, dtype=float)
+    parts = [(_variance(means), len(means) - 1), (prompt_error**2, clusters - 1)]
     variance = sum(part for part, _ in parts)
     weights = sum(part**2 / degrees for part, degrees in parts if part)
-    return _interval(float(found.mean()), variance, variance**2 / weights if weights else 1.0, level)
+    return _interval(float(means.mean()), variance, variance**2 / weights if weights else 1.0, level)
 
 
 def _variance(values: np.ndarray) -> float:

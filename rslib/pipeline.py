@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 BASE, CONTROL = "base", "random"
 """Arms of every report: the starting policy, and the matched random control."""
-EVALUATION_PROMPTS = 400
+_EVALUATION_PROMPTS = 400
 SEED_STEP = 10_007
 """Distance between the seeds of two rounds; round 1 has the run's own seed."""
 
@@ -225,7 +225,7 @@ def _begin(
     """Read the inputs, hold the folder to them, and say what the rounds share."""
     check_selector(config.selector, config.options)
     training, heldout = _prompt_sources(config)
-    slices = training_slices(training, config)
+    slices = _training_slices(training, config)
     stages = make_stages(folder, config.shard_responses)
     start = stages.models.policy_checkpoint(config.policy)
     reward_model = stages.models.reward_checkpoint(config.reward_model)
@@ -276,10 +276,10 @@ def _prompt_sources(config: RunConfig) -> tuple[Dataset, Dataset]:
 def _heldout_size(config: RunConfig, heldout: Dataset) -> int:
     if isinstance(config.eval_prompts, str):
         return len(heldout)
-    return config.eval_prompts or EVALUATION_PROMPTS
+    return config.eval_prompts or _EVALUATION_PROMPTS
 
 
-def training_slices(prompts: Dataset, config: RunConfig) -> list[Dataset]:
+def _training_slices(prompts: Dataset, config: RunConfig) -> list[Dataset]:
     """The prompts of each round, none in two rounds, in an order that the run's seed draws.
 
     A number in `config.prompts` is the size of a round; the prompts of a file are shared out evenly.
@@ -355,7 +355,7 @@ def evaluate(
     Raises the errors of `sample` and `score`, ConfigError for an unknown split.
     """
     config = config or EvaluateConfig()
-    table = load_prompts(EMBEDDED, split, EVALUATION_PROMPTS) if prompts is None else as_prompts(prompts)
+    table = load_prompts(EMBEDDED, split, _EVALUATION_PROMPTS) if prompts is None else as_prompts(prompts)
     arms = {}
     for arm, policy in {BASE: baseline, "tuned": tuned}.items():
         note(f"evaluate {arm}: {len(table)} prompts x {config.samples_per_prompt} responses", show_progress)

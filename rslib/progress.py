@@ -12,8 +12,8 @@ import time
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-SECONDS_BETWEEN_LINES = 5.0
-SECONDS_BETWEEN_UPDATES = 0.2
+_SECONDS_BETWEEN_LINES = 5.0
+_SECONDS_BETWEEN_UPDATES = 0.2
 
 
 def duration(seconds: float) -> str:
@@ -109,7 +109,7 @@ class _Silence:
 class _Lines:
     """A log or a pipe: whole lines, few of them."""
 
-    pause = SECONDS_BETWEEN_LINES
+    pause = _SECONDS_BETWEEN_LINES
     rewrites = False
 
     def update(self, text: str) -> None:
@@ -121,7 +121,7 @@ class _Lines:
 class _TerminalLine:
     """A terminal: one line, rewritten in place."""
 
-    pause = SECONDS_BETWEEN_UPDATES
+    pause = _SECONDS_BETWEEN_UPDATES
     rewrites = True
     width = 0  # of the line that the cursor stands in; there is one terminal, hence one value for all
 
@@ -146,7 +146,7 @@ class _TerminalLine:
 class _NotebookText:
     """A notebook: one plain text that the front end replaces."""
 
-    pause = SECONDS_BETWEEN_UPDATES
+    pause = _SECONDS_BETWEEN_UPDATES
     rewrites = True
 
     def __init__(self) -> None:
@@ -165,12 +165,12 @@ class _NotebookText:
 
 
 def _surface() -> _Surface:
-    if in_notebook():
+    if _in_notebook():
         return _NotebookText()
     return _TerminalLine() if sys.stdout.isatty() else _Lines()
 
 
-def in_notebook() -> bool:
+def _in_notebook() -> bool:
     """Whether this process is the kernel of a notebook. IPython is never imported to find out."""
     shell_module = sys.modules.get("IPython")
     shell = shell_module.get_ipython() if shell_module is not None else None

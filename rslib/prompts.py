@@ -34,7 +34,7 @@ def load_prompts(
     """
     if source == EMBEDDED:
         return world.load_prompts(split, limit)
-    table = read_prompts(source) if isinstance(source, (str, Path)) else as_prompts(source)
+    table = _read_prompts(source) if isinstance(source, (str, Path)) else as_prompts(source)
     return table if limit is None else first_rows(table, limit)
 
 
@@ -68,7 +68,7 @@ def as_prompts(prompts: Dataset | Sequence[str] | Sequence[Mapping[str, Any]]) -
     return _prompt_records(list(prompts), where="prompts")
 
 
-def read_prompts(path: str | Path) -> Dataset:
+def _read_prompts(path: str | Path) -> Dataset:
     """Prompts from a file: .txt (one a line), .jsonl, .json (a list), or .csv with a "prompt" column.
 
     Blank lines at the end do not count; a blank line between prompts is an empty prompt, hence an error.
@@ -136,8 +136,8 @@ def _prompt_records(records: Sequence[Any], where: str, places: Sequence[str] | 
 def _prompt_record(record: Any, row: int, where: str) -> dict[str, Any]:
     fields = dict(record) if isinstance(record, Mapping) else {"prompt": record}
     if "prompt" not in fields:
-        found = ", ".join(map(str, fields)) or "nothing"
-        raise DataError("no 'prompt' here", where=where, fix=f"Name the text 'prompt'; found: {found}.")
+        names = ", ".join(map(str, fields)) or "nothing"
+        raise DataError("no 'prompt' here", where=where, fix=f"Name the text 'prompt'; found: {names}.")
     prompt, prompt_id = fields.pop("prompt"), fields.pop("prompt_id", None)
     if not isinstance(prompt, str):
         what = f"the prompt is not text but {type(prompt).__name__}"
@@ -156,8 +156,8 @@ def _check_ids(ids: Sequence[str], where: str, places: Sequence[str]) -> None:
         before = first.setdefault(prompt_id, row)
         if before != row or not prompt_id:
             what = f"the prompt_id '{prompt_id}' stands twice" if prompt_id else "a prompt_id is empty"
-            place = f"{places[before]} and {places[row]}" if prompt_id else places[row]
-            raise DataError(what, where=f"{where}, {place}", fix="Give each prompt an id of its own.")
+            rows = f"{places[before]} and {places[row]}" if prompt_id else places[row]
+            raise DataError(what, where=f"{where}, {rows}", fix="Give each prompt an id of its own.")
 
 
 def _refuse_written_later(names: Sequence[str], where: str) -> None:
@@ -206,16 +206,16 @@ def _read_csv(text: str, where: str) -> Iterator[tuple[str, dict[str, str]]]:
         if len(set(head)) < len(head):
             raise DataError("two columns share a name", where=f"line 1 of {where}", fix="Rename one.")
         for fields in lines:
-            place = f"line {lines.line_num}"
+            line = f"line {lines.line_num}"
             if not fields:
-                raise _blank(f"{place} of {where}")
+                raise _blank(f"{line} of {where}")
             if len(fields) != len(head):
                 what = f"{len(fields)} fields under {len(head)} column names"
-                raise DataError(what, where=f"{place} of {where}", fix="Quote fields that hold a comma.")
-            yield place, dict(zip(head, fields, strict=True))
+                raise DataError(what, where=f"{line} of {where}", fix="Quote fields that hold a comma.")
+            yield line, dict(zip(head, fields, strict=True))
     except csv.Error as err:
-        place = f"line {lines.line_num} of {where}"
-        raise DataError(f"not valid CSV ({err})", where=place, fix="Mend the quotes there.") from err
+        line = f"line {lines.line_num} of {where}"
+        raise DataError(f"not valid CSV ({err})", where=line, fix="Mend the quotes there.") from err
 
 
 def _parsed(text: str, where: str) -> Any:

@@ -2,7 +2,7 @@
 
     round_entry(number, arms, n=16, pool=, kept=, ...) -> dict   one entry of the report's `rounds`
     Report(rounds, settings)             headlines, text_table, to_dict, from_dict, to_json
-    transcript_prompts(prompts), transcripts(arms, prompt_ids)
+    transcripts(arms, prompt_ids)        what each arm says to a few prompts
 
 What the numbers are is `evaluation`'s matter; how they are called is `formatting`'s.
 """
@@ -66,7 +66,7 @@ def round_entry(
     gaps = {name: NO_GAP if pool is not None else None for name in arms}
     gaps |= {name: selection_gap(pool, table, seed=seed) for name, table in kept.items()}
     best = next(reversed(kept.values()), None)
-    shown = transcript_prompts(next(iter(arms.values())), seed=seed)
+    shown = _transcript_prompts(next(iter(arms.values())), seed=seed)
     return {
         "round": number,
         "n": n,
@@ -110,7 +110,7 @@ def panel(entry: Mapping[str, Any]) -> dict[str, float | None]:
 # Transcripts --------------------------------------------------------------------------------------------
 
 
-def transcript_prompts(prompts: Dataset, k: int = 3, *, seed: int = 0) -> list[str]:
+def _transcript_prompts(prompts: Dataset, k: int = 3, *, seed: int = 0) -> list[str]:
     """The prompt ids whose transcripts are shown, chosen before any response is read.
 
     The rule: the first prompt of each `kind` in table order (no `kind`: the first prompt), then prompts

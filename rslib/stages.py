@@ -22,7 +22,7 @@ from rslib.tables import fingerprint, with_column
 if TYPE_CHECKING:
     from datasets import Dataset
 
-SMALL_MODEL = 20_000_000
+_SMALL_MODEL = 20_000_000
 """Parameters up to which a few models are held at once: loading them again costs more than they weigh."""
 
 
@@ -102,7 +102,7 @@ class Models:
     def _load(self, name: tuple[str, str], load: Callable[[str], Any]) -> Any:
         if name not in self._held:
             # The large ones go before the new one comes; three small ones may stay.
-            small = [(k, model) for k, model in self._held.items() if model.parameters <= SMALL_MODEL]
+            small = [(k, model) for k, model in self._held.items() if model.parameters <= _SMALL_MODEL]
             self._held = dict(small[-3:])
             self._held[name] = load(name[1])
         return self._held[name]

@@ -231,7 +231,7 @@ def in_turn(
 
 
 @dataclass(frozen=True)
-class StageResult:
+class _StageResult:
     """The `table` of a stage (of a checkpoint: its record) and the seconds of its work.
 
     `seconds` is what the work took whenever it was done; `cached` says that nothing was left to do now.
@@ -260,7 +260,7 @@ class Stage:
         label: str,
         weight: int = 1,
         each: Callable[..., Iterator[tuple[int, Dataset, float]]] = in_turn,
-    ) -> StageResult:
+    ) -> _StageResult:
         """Do `work` on every part whose shard is not there yet; returns the whole table.
 
         One line is printed when everything was cached. Every part's row counts as `weight` responses in the
@@ -275,7 +275,7 @@ class Stage:
         if all(finished):
             shards = [read_shard(path) for path in paths]
             note(f"{label}: {sum(map(len, shards))} responses, cached", self.show)
-            return StageResult(tables.stack(shards), seconds, cached=True)
+            return _StageResult(tables.stack(shards), seconds, cached=True)
         if any(finished):
             note(f"{label}: going on, {sum(finished)} of {len(parts)} shards are finished", self.show)
         shards = {number: read_shard(path) for number, path in enumerate(paths) if finished[number]}
@@ -288,9 +288,9 @@ class Stage:
                 shards[number] = read_shard(paths[number])
                 seconds += spent
                 progress.advance(len(parts[number]) * weight)
-        return StageResult(tables.stack([shards[n] for n in range(len(parts))]), seconds, cached=False)
+        return _StageResult(tables.stack([shards[n] for n in range(len(parts))]), seconds, cached=False)
 
-    def checkpoint(self, work: Callable[[Path], Mapping[str, Any]], *, label: str) -> StageResult:
+    def checkpoint(self, work: Callable[[Path], Mapping[str, Any]], *, label: str) -> _StageResult:
         """Let `work` write a model folder, once; the result holds the mapping it returned, with its `files`.
 
         The folder appears whole, with a record of the sha256 of each file. Raises StoreError naming the file
@@ -302,7 +302,7 @@ class Stage:
             self._check_key(record)
             _check_files(self.folder, record.get("files", {}))
             note(f"{label}: cached", self.show)
-            return StageResult(record, record["seconds"], cached=True)
+            return _StageResult(record, record["seconds"], cached=True)
         began = time.perf_counter()
         # Where the stage is the run folder itself, what is half-written stands in it, under its lock.
         half_written = self.folder / "model" if self.folder.exists() else self.folder
@@ -319,7 +319,7 @@ class Stage:
                 sync(path)
             _move_folder(temporary, self.folder)
             sync(self.folder.parent)
-        return StageResult(record, seconds, cached=False)
+        return _StageResult(record, seconds, cached=False)
 
     def _check_or_write_key(self, shards: int) -> None:
         """Write `stage.json`, or check that the one that is there asks for the same thing."""

@@ -49,7 +49,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
 }
 """Stage -> the columns that its table cannot do without."""
 
-FINISH_REASONS = ("eos", "length")
+_FINISH_REASONS = ("eos", "length")
 _MISSING = {
     "reward": ("no reward column: run score first", "Call score(reward_model, responses), then select."),
     "response": ("no response column: run sample first", "Call sample(policy, prompts)."),
@@ -297,7 +297,7 @@ def _check_row_values(rows: TableRows) -> None:
     """finish_reason, token_logprobs and logprob of every row, where the table has these columns."""
     have = set(rows.arrow.column_names)
     if "finish_reason" in have:
-        wrong = np.array([reason not in FINISH_REASONS for reason in rows.values("finish_reason")])
+        wrong = np.array([reason not in _FINISH_REASONS for reason in rows.values("finish_reason")])
         _refuse(rows, wrong, "finish_reason is neither 'eos' nor 'length'", "Use one of these two.")
     if "token_logprobs" not in have:
         return

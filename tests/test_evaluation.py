@@ -286,11 +286,11 @@ def test_the_histogram_counts_every_response_once():
 
 def test_transcript_prompts_are_the_first_of_each_kind_and_then_seeded():
     table = scored(40, 4)
-    chosen = reporting.transcript_prompts(table, seed=5)
+    chosen = reporting._transcript_prompts(table, seed=5)
     assert chosen[:2] == ["p00000", "p00003"] and len(set(chosen)) == 3
-    assert chosen == reporting.transcript_prompts(scored(40, 4, seed=99), seed=5)
-    assert chosen != reporting.transcript_prompts(table, seed=6)
-    assert reporting.transcript_prompts(table.select(range(4))) == ["p00000"]
+    assert chosen == reporting._transcript_prompts(scored(40, 4, seed=99), seed=5)
+    assert chosen != reporting._transcript_prompts(table, seed=6)
+    assert reporting._transcript_prompts(table.select(range(4))) == ["p00000"]
 
 
 def test_a_transcript_is_response_zero_and_never_the_best():

@@ -152,7 +152,7 @@ def stopping(step, at):
             raise Stop
         return healthy(*args, **settings)
 
-    return type("Stopping", (Round,), {step: dies})
+    return type("Stopping", (Round,), {step: staticmethod(dies)})
 
 
 @pytest.mark.parametrize(("step", "at"), [("score_part", 5), ("finetune_policy", 1)])
@@ -214,7 +214,7 @@ def test_more_fresh_prompts_than_there_are_is_refused(tmp_path):
 
 
 def test_a_file_is_split_over_the_rounds(prompt_file):
-    slices = pipeline.training_slices(
+    slices = pipeline._training_slices(
         rslib.load_prompts(prompt_file), RunConfig(prompts=str(prompt_file), rounds=2)
     )
     assert [len(part) for part in slices] == [4, 4]

@@ -161,7 +161,7 @@ def test_ipython_in_a_terminal_is_no_notebook(clock, notebook, capsys):
 
 def test_ipython_is_not_imported_to_find_out(monkeypatch):
     monkeypatch.delitem(sys.modules, "IPython", raising=False)
-    assert not module.in_notebook()
+    assert not module._in_notebook()
     assert "IPython" not in sys.modules
 
 

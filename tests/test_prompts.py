@@ -4,7 +4,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from rslib.errors import DataError, RSError, StoreError
-from rslib.prompts import as_prompts, read_prompts
+from rslib.prompts import _read_prompts, as_prompts
 
 
 def test_a_list_of_texts_becomes_a_table_with_ids_in_order():
@@ -79,21 +79,21 @@ FILES = {
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_prompts_are_read_from_every_kind_of_file(tmp_path, name, ending, mark):
     (tmp_path / name).write_bytes((mark + FILES[name].replace("\n", ending)).encode())
-    prompts = read_prompts(tmp_path / name)
+    prompts = _read_prompts(tmp_path / name)
     assert prompts["prompt"][:] == ["first prompt", "second prompt"]
     assert prompts["prompt_id"][:] == ["p00000", "p00001"]
 
 
 def test_a_csv_file_may_hold_commas_and_line_breaks_in_quotes_and_further_columns(tmp_path):
     (tmp_path / "p.csv").write_text('prompt_id,prompt,kind\nx,"one, two\nthree",safe\n')
-    assert read_prompts(tmp_path / "p.csv").to_list() == [
+    assert _read_prompts(tmp_path / "p.csv").to_list() == [
         {"prompt_id": "x", "prompt": "one, two\nthree", "kind": "safe"}
     ]
 
 
 def test_a_line_separator_inside_a_prompt_does_not_split_it(tmp_path):
     (tmp_path / "p.txt").write_text("one\u2028still one\ntwo\n", encoding="utf-8")
-    assert len(read_prompts(tmp_path / "p.txt")) == 2
+    assert len(_read_prompts(tmp_path / "p.txt")) == 2
 
 
 @pytest.mark.parametrize(
@@ -125,17 +125,17 @@ def test_a_line_separator_inside_a_prompt_does_not_split_it(tmp_path):
 def test_a_bad_prompt_file_is_refused_with_its_line(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=message):
-        read_prompts(tmp_path / name)
+        _read_prompts(tmp_path / name)
 
 
 def test_a_file_that_is_not_there_or_not_utf8_is_named(tmp_path):
     with pytest.raises(StoreError, match=r"no such file(.|\n)*nowhere\.txt"):
-        read_prompts(tmp_path / "nowhere.txt")
+        _read_prompts(tmp_path / "nowhere.txt")
     with pytest.raises(StoreError, match="a folder, not a file"):
-        read_prompts(tmp_path)
+        _read_prompts(tmp_path)
     (tmp_path / "latin.txt").write_bytes("déjà vu".encode("latin-1"))
     with pytest.raises(DataError, match="not UTF-8"):
-        read_prompts(tmp_path / "latin.txt")
+        _read_prompts(tmp_path / "latin.txt")
 
 
 def test_whatever_is_passed_as_prompts_the_error_is_one_of_ours():

@@ -96,7 +96,7 @@ def checkout(tmp_path):
     shutil.copytree(package, tmp_path / "rslib", ignore=code)
     (tmp_path / "docs" / "studies").mkdir(parents=True)
     (tmp_path / "docs" / "studies" / "arena.py").write_text("SEEDS = 3\n")
-    assert cache.code_version().endswith(cache._source_hash(tmp_path / "rslib")[:12])
+    assert cache._code_version().endswith(cache._source_hash(tmp_path / "rslib")[:12])
     return tmp_path
 
 

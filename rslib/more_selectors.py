@@ -93,7 +93,7 @@ def _combined_rewards(pool: Pool, names: Sequence[str], combine: str, penalty: f
     several = not isinstance(names, str) and len(set(names)) >= 2
     require(several, f"rewards is {names!r}", "select(..., rewards=)", "Name at least two different columns.")
     check_number(penalty, "penalty", at_least=0)
-    columns = np.stack([_finite_column(pool.table, name) for name in names])
+    columns = np.stack([tables.finite_column(pool.table, name) for name in names])
     if combine == "vote":
         return np.mean([_votes(pool, column) for column in columns], axis=0)
     spread = columns.std(axis=1, keepdims=True)
@@ -101,14 +101,6 @@ def _combined_rewards(pool: Pool, names: Sequence[str], combine: str, penalty: f
     if combine == "min":
         return columns.min(axis=0)
     return columns.mean(axis=0) - (penalty * columns.var(axis=0) if combine == "uncertainty" else 0.0)
-
-
-def _finite_column(table: Dataset, name: str) -> np.ndarray:
-    values = tables.reward_column(table, name)
-    bad = np.flatnonzero(~np.isfinite(values))
-    if bad.size:
-        raise tables.nonfinite_error(table, bad, name)
-    return values
 
 
 def _votes(pool: Pool, values: np.ndarray) -> np.ndarray:

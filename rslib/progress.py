@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_BETWEEN_UPDATES = 0.2
@@ -52,7 +52,7 @@ class Progress:
     def __init__(self, total: int, label: str, unit: str = "responses", show: bool = True) -> None:
         self.total, self.label, self.unit = total, label, unit
         self.done = self.cached = 0
-        self._surface: _Surface = _surface() if show else _Silence()
+        self._surface = _surface() if show else _Surface()
 
     def __enter__(self) -> Self:
         self._began = self._shown = time.monotonic()
@@ -84,33 +84,23 @@ class Progress:
         return f"{text}, about {duration(spent / worked * left)} left" if worked and left > 0 else text
 
 
-class _Surface(Protocol):
-    """Where progress is shown; `pause` is the least number of seconds between two updates."""
+class _Surface:
+    """Where progress is shown: here nowhere; `pause` is the least number of seconds between two updates."""
 
-    pause: float
-    rewrites: bool
-
-    def update(self, text: str) -> None: ...
-
-    def finish(self, text: str) -> None: ...
-
-
-class _Silence:
     pause = float("inf")
     rewrites = False
 
     def update(self, text: str) -> None:
-        pass
+        """Show how far the stage is."""
 
     def finish(self, text: str) -> None:
-        pass
+        """Show the last line, which stays."""
 
 
-class _Lines:
+class _Lines(_Surface):
     """A log or a pipe: whole lines, few of them."""
 
     pause = _SECONDS_BETWEEN_LINES
-    rewrites = False
 
     def update(self, text: str) -> None:
         print(text, flush=True)
@@ -118,7 +108,7 @@ class _Lines:
     finish = update
 
 
-class _TerminalLine:
+class _TerminalLine(_Surface):
     """A terminal: one line, rewritten in place."""
 
     pause = _SECONDS_BETWEEN_UPDATES
@@ -143,7 +133,7 @@ class _TerminalLine:
         print(text, flush=True)
 
 
-class _NotebookText:
+class _NotebookText(_Surface):
     """A notebook: one plain text that the front end replaces."""
 
     pause = _SECONDS_BETWEEN_UPDATES

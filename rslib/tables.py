@@ -194,7 +194,7 @@ def check_scored(table: Dataset, *, finite: bool = True) -> None:
     check_columns(table, "scored")
     check_responses(table)
     if finite:
-        _check_finite(table)
+        finite_column(table)
 
 
 def check_selected(table: Dataset) -> None:
@@ -204,13 +204,16 @@ def check_selected(table: Dataset) -> None:
     """
     check_columns(table, "selected")
     if "reward" in table.column_names:
-        _check_finite(table)
+        finite_column(table)
 
 
-def _check_finite(table: Dataset) -> None:
-    bad = np.flatnonzero(~np.isfinite(reward_column(table)))
+def finite_column(table: Dataset, name: str = "reward") -> np.ndarray:
+    """As `reward_column`, all values finite. Raises RewardError with how many are not, and the first."""
+    values = reward_column(table, name)
+    bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
-        raise nonfinite_error(table, bad)
+        raise nonfinite_error(table, bad, name)
+    return values
 
 
 def reward_column(table: Dataset, name: str = "reward") -> np.ndarray:

@@ -39,7 +39,7 @@ class Pool:
 
     def __init__(self, table: Dataset, seed: int = 0) -> None:
         self.table, self.seed = table, int(seed)
-        self.prompts = tables.rows_of(table).prompt
+        self.prompts = tables.rows_of(table).prompt.copy()
 
     def __len__(self) -> int:
         return len(self.table)
@@ -65,7 +65,7 @@ class Pool:
     def lengths(self) -> np.ndarray:
         """Tokens of each response; words where the table has no token_ids."""
         rows = tables.rows_of(self.table)
-        return rows.words if rows.lengths is None else rows.lengths
+        return (rows.words if rows.lengths is None else rows.lengths).copy()  # a rule may write on its pool
 
     def per_prompt(self, ufunc: np.ufunc, values: np.ndarray) -> np.ndarray:
         """`ufunc` (np.maximum, np.add, ...) over the rows of each prompt, one number per prompt `(M,)`."""

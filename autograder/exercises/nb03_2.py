@@ -108,26 +108,23 @@ def law_slips(probs: Sequence[float], rewards: Sequence[float], n: int) -> dict[
     law, best, tilted = by_formula(p, r, n), p * (r == r.max()), p * np.exp(r)
     upto = np.array([p[r <= x].sum() for x in r])
     density, drawn = n * p * upto ** (n - 1), 1 - (1 - p) ** n
-    sizes = {"one fewer": n - 1, "one more": n + 1}
-    return (
-        (tie_slips(p, r, n) if len(set(rewards)) < len(rewards) else {})
-        | {
-            "worst": by_formula(p, -r, n),
-            "argmax": best / best.sum(),
-            "policy unchanged": p,
-            "tilted": tilted / tilted.sum(),
-            "weights F^n": upto**n / (upto**n).sum(),
-            "without subtraction": upto**n,
-            "sorted order": law[np.argsort(r, kind="stable")],
-        }
-        | {name: by_formula(p, r, m) for name, m in sizes.items() if m > 1}
-        | {
-            "density": density,
-            "scaled density": density / density.sum(),
-            "drawn at least once": drawn,
-            "drawn, scaled": drawn / drawn.sum(),
-        }
-    )
+    others = {
+        "worst": by_formula(p, -r, n),
+        "argmax": best / best.sum(),
+        "policy unchanged": p,
+        "tilted": tilted / tilted.sum(),
+        "weights F^n": upto**n / (upto**n).sum(),
+        "without subtraction": upto**n,
+        "sorted order": law[np.argsort(r, kind="stable")],
+        "one more": by_formula(p, r, n + 1),
+        "density": density,
+        "scaled density": density / density.sum(),
+        "drawn at least once": drawn,
+        "drawn, scaled": drawn / drawn.sum(),
+    }
+    ties = tie_slips(p, r, n) if len(set(rewards)) < len(rewards) else {}
+    fewer = {"one fewer": by_formula(p, r, n - 1)} if n > 2 else {}  # of one draw it is the policy unchanged
+    return ties | others | fewer
 
 
 def tie_slips(p: np.ndarray, r: np.ndarray, n: int) -> dict[str, np.ndarray]:

@@ -20,7 +20,7 @@ from rslib.prompts import as_prompts
 from rslib.store import table_bytes, table_from
 from rslib.tables import fingerprint
 
-BACKENDS = ("rslib", "vllm")
+_BACKENDS = ("rslib", "vllm")
 FEATURES = {
     "sample_id": Value("int64"),
     "response": Value("string"),
@@ -62,8 +62,8 @@ def sample(
     """
     prompts = as_prompts(prompts)
     config = with_settings(config or SampleConfig(), settings, where="sample")
-    if backend not in BACKENDS:
-        raise unknown_name("backend", backend, BACKENDS, where="sample")
+    if backend not in _BACKENDS:
+        raise unknown_name("backend", backend, _BACKENDS, where="sample")
     asked = prompts.select_columns(["prompt_id", "prompt"])
     responses = recalled(
         "sample",

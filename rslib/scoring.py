@@ -29,7 +29,7 @@ from rslib.models import Policy, RewardModel, check_finite, rewards_from_hidden
 from rslib.progress import Progress
 from rslib.tables import check_responses, fingerprint, nonfinite_error, with_column
 
-CPU_TOKENS = 2048  # tokens in one forward pass
+_CPU_TOKENS = 2048  # tokens in one forward pass
 LOGITS = 1 << 26  # logits in memory at once, tokens x vocabulary
 
 
@@ -216,7 +216,7 @@ def _run(
 
 def _tokens_at_once(model: PreTrainedModel) -> int:
     if model.device.type != "cuda":
-        return CPU_TOKENS
+        return _CPU_TOKENS
     from rslib.decoding.graphs import tokens_in_pass  # what only a GPU needs is not loaded elsewhere
 
     return tokens_in_pass(model)

@@ -7,20 +7,18 @@ keys and values exist once; every row adds only its own *suffix*. Read it in thi
     sampler     the sampling maths as pure functions: logits -> probabilities -> token
     attention   attention over prefix and suffix as two parts that are merged; how transformers calls it
     passes      the two kinds of forward pass: `SharedPrefixPass` (many tokens a row), `DecodeStep` (one)
-    engine      prefill and decode; rows that have finished leave the batch
-    batches     rows cut into batches that fit into memory
+    engine      prefill and decode; rows that have finished leave; batches that fit into memory
 
 and for a GPU (docs/gpu.md has a picture):
 
-    flash       attention by kernels that need no padding; kernels  choosing and merging in one launch each
+    kernels     attention without padding, merging and choosing, in one launch each
     static      a step of decoding in buffers that never move; graphs  the same recorded
 
 What it leaves out: beam search, refilling freed rows, paged memory, several devices.
 """
 
 from rslib.decoding.attention import packed_hidden, packed_logits, shared_attention
-from rslib.decoding.batches import run_batches
-from rslib.decoding.engine import SampleOutput, decode, decoder_for, prefill
+from rslib.decoding.engine import SampleOutput, decode, decoder_for, prefill, run_batches
 from rslib.decoding.passes import SharedPrefixPass
 from rslib.decoding.sampler import next_token_probs, token_logprobs
 

@@ -19,7 +19,7 @@ from rslib.errors import ModelError
 from rslib.models import hidden_states, logits_from_hidden
 
 HIDDEN = -1e30  # added to scores; finite: a part whose keys are all hidden then merges with weight 0
-ROW_MULTIPLE = 16
+_ROW_MULTIPLE = 16
 TILE = 1 << 24  # scores in memory at once: 64 MB
 LOG2E = math.log2(math.e)  # scores are kept in base 2: on a CPU exp2 is four times as fast as exp
 _NAME = "rslib_shared_prefix"
@@ -60,7 +60,7 @@ def attend_in_tiles(
     """
     group = query.shape[2] // width
     scores = query.shape[0] * query.shape[1] * group * keys.shape[2]  # of one column
-    size = max(ROW_MULTIPLE, TILE // scores // ROW_MULTIPLE * ROW_MULTIPLE)
+    size = max(_ROW_MULTIPLE, TILE // scores // _ROW_MULTIPLE * _ROW_MULTIPLE)
     if size >= width:
         return attend_part(query, keys, values, mask(0, width), softcap)
     # The result is made first: small pieces that stay, among large ones that go, would scatter the memory.
@@ -93,15 +93,15 @@ def round_up(count: int, multiple: int) -> int:
 
 
 def row_multiple(device: torch.device) -> int:
-    """The number of rows of which a batch is made up in whole groups: ROW_MULTIPLE, on a GPU 1.
+    """The number of rows of which a batch is made up in whole groups: _ROW_MULTIPLE, on a GPU 1.
 
     CPU libraries compute products of few rows, and the odd numbers at the end of a tensor, in another way
     than the rest and round them differently. In whole groups, a row gets the same bits in every batch.
     """
-    return ROW_MULTIPLE if device.type == "cpu" else 1
+    return _ROW_MULTIPLE if device.type == "cpu" else 1
 
 
-def pad_to_multiple(x: Tensor) -> Tensor:
+def _pad_to_multiple(x: Tensor) -> Tensor:
     """The rows of `x`, the last one repeated until the groups are whole (see `row_multiple`)."""
     missing = round_up(len(x), row_multiple(x.device)) - len(x)
     return torch.cat([x, x[-1:].expand(missing, *x.shape[1:])]) if missing else x
@@ -113,7 +113,7 @@ def mask_within(first: int, last: int, width: int, window: int, device: torch.de
     HIDDEN ahead of a token, and from `window` tokens before it on (0: no such limit). Keys that none of the
     columns sees are left out, in eighths of the width: of sizes that are all different memory is not reused.
     """
-    keys = min(width, round_up(last, round_up(-(-width // 8), ROW_MULTIPLE)))
+    keys = min(width, round_up(last, round_up(-(-width // 8), _ROW_MULTIPLE)))
     index = torch.arange(keys, device=device)
     distance = index[first:last, None] - index
     hidden = (distance < 0) | (distance >= window) if window else distance < 0
@@ -152,7 +152,7 @@ def _attention(
     query = query * (LOG2E * (options.get("scaling") or query.shape[-1] ** -0.5))
     softcap, window = LOG2E * (options.get("softcap") or 0.0), options.get("sliding_window") or 0
     mixed = options["plan"].attend(module.layer_idx, (query, key, value), softcap, window)
-    return pad_to_multiple(mixed.to(query.dtype))[None], None
+    return _pad_to_multiple(mixed.to(query.dtype))[None], None
 
 
 def _unsupported(module: torch.nn.Module, what: str) -> ModelError:
@@ -189,7 +189,7 @@ def packed_hidden(model: PreTrainedModel, tokens: Tensor, positions: Tensor, pla
     Raises ModelError when a layer did not ask the plan: it would have mixed tokens of different rows.
     """
     count, seen = len(tokens), []
-    tokens, positions = pad_to_multiple(tokens)[None], pad_to_multiple(positions)[None]
+    tokens, positions = _pad_to_multiple(tokens)[None], _pad_to_multiple(positions)[None]
     everything = torch.ones_like(tokens)  # nothing is padding; without a mask some models warn
     inputs = {"attention_mask": everything, "position_ids": positions, "use_cache": False}
     hidden = hidden_states(model, tokens, **inputs, plan=plan, count=count, seen=seen)[0, :count]
@@ -200,4 +200,4 @@ def packed_hidden(model: PreTrainedModel, tokens: Tensor, positions: Tensor, pla
 
 def packed_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
     """Logits (N, vocabulary) of hidden states (N, width)."""
-    return logits_from_hidden(model, pad_to_multiple(hidden))[: len(hidden)]
+    return logits_from_hidden(model, _pad_to_multiple(hidden))[: len(hidden)]

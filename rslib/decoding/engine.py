@@ -1,4 +1,4 @@
-"""Prefill and decode: prompts in, responses out; rows that have finished leave the batch."""
+"""Prefill and decode: prompts in, responses out; finished rows leave; batches that fit into memory."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from rslib.config import SampleConfig
 from rslib.decoding.attention import packed_hidden, packed_logits, round_up, row_multiple
 from rslib.decoding.passes import Cache, DecodeStep, Ids, SharedPrefixPass
 from rslib.decoding.sampler import sample_tokens
+from rslib.errors import BudgetError, is_out_of_memory
 from rslib.models import check_finite
+from rslib.progress import note
 
-KEEP_ROWS = 0.9  # rows leave the batch once this share or less of it is still running
+_KEEP_ROWS = 0.9  # rows leave the batch once this share or less of it is still running
 PREFILL_TOKENS, GPU_PREFILL_TOKENS = 4096, 32768  # prompt tokens in one forward pass
-GPU_STEPS = 8  # steps between two questions whether rows have finished: each one makes a GPU wait
+_GPU_STEPS = 8  # steps between two questions whether rows have finished: each one makes a GPU wait
 
 
 def prefill(model: PreTrainedModel, prompts: Sequence[Ids]) -> tuple[Cache, Tensor, Tensor]:
@@ -119,20 +121,20 @@ def decode(
         if step + 1 == width:
             break
         # Rows leave before the forward pass, which is where the time goes.
-        if device.type == "cpu" or step % GPU_STEPS == 0:
-            rows, chosen = drop_finished(rows, plan, chosen)
+        if device.type == "cpu" or step % _GPU_STEPS == 0:
+            rows, chosen = _drop_finished(rows, plan, chosen)
             if not len(chosen):
                 break
         logits = packed_logits(model, packed_hidden(model, chosen, plan.advance(), plan))
     return trim(tokens[:count], logprobs[:count], limit[:count], eos)
 
 
-def drop_finished(rows: _Running, plan: DecodeStep, chosen: Tensor) -> tuple[_Running, Tensor]:
+def _drop_finished(rows: _Running, plan: DecodeStep, chosen: Tensor) -> tuple[_Running, Tensor]:
     """The rows that stay and their tokens (none: all are done); finished rows leave once they are enough."""
     done = rows.done.cpu()
     running = int((~done).sum())
     size = round_up(running, row_multiple(chosen.device))  # a few finished ones may have to stay
-    if not running or size > KEEP_ROWS * len(done):
+    if not running or size > _KEEP_ROWS * len(done):
         return rows, chosen if running else chosen[:0]
     stay = running_first(done, size)
     plan.select_rows(stay)
@@ -169,3 +171,59 @@ def decoder_for(
     from rslib.decoding.graphs import recorded_or
 
     return recorded_or(eager, model, config, eos_ids, context)
+
+
+def run_batches(
+    run: Callable[[slice], None],
+    owner: Ids,
+    costs: Sequence[int],
+    budget: int,
+    *,
+    entry: Sequence[int] | None = None,
+    unit: str = "responses",
+) -> None:
+    """Call `run` on one slice of consecutive rows after another, each costing at most `budget` together.
+
+    owner[r] is the prompt of row r (equal ones stand together), costs[r] what the row costs, entry[r] what
+    its prompt costs once per batch; a single row may exceed the budget. When memory runs out the budget is
+    halved, with a note, and the same rows are tried again; BudgetError when one row alone does not fit.
+    """
+    start, entry = 0, entry or [0] * len(costs)
+    while start < len(owner):
+        end = _batch_end(owner, costs, entry, start, budget)
+        if _fits(run, slice(start, end)):
+            start = end
+            continue
+        if end - start == 1:
+            fix = "Use a smaller model, shorter prompts or responses, a smaller dtype, or another device."
+            raise BudgetError("memory runs out with a single response in the batch", fix=fix)
+        budget = max(1, sum(costs[start:end]) // 2)
+        note(f"out of memory: going on with {budget} {unit} in a batch")
+
+
+def _batch_end(owner: Ids, costs: Sequence[int], entry: Sequence[int], start: int, budget: int) -> int:
+    """Where the batch from `start` on ends: within the budget, and between two prompts where it can."""
+    spent, end, boundary = 0, start, start
+    while end < len(owner):
+        first_of_prompt = end == start or owner[end] != owner[end - 1]
+        spent += costs[end] + first_of_prompt * entry[end]
+        if spent > budget and end > start:
+            break
+        boundary = end if first_of_prompt else boundary
+        end += 1
+    # A prompt that straddles two batches is computed twice: cut before it, unless that halves the batch.
+    straddles = end < len(owner) and owner[end] == owner[end - 1]
+    return boundary if straddles and 2 * (boundary - start) >= end - start else end
+
+
+def _fits(run: Callable[[slice], None], rows: slice) -> bool:
+    """Run the rows; whether memory was enough. Other errors pass."""
+    try:
+        run(rows)
+        return True
+    except (RuntimeError, MemoryError) as err:
+        if not is_out_of_memory(err):
+            raise
+    if torch.cuda.is_available():  # outside the handler, where the error no longer holds on to tensors
+        torch.cuda.empty_cache()
+    return False

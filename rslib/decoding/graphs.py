@@ -1,7 +1,7 @@
 """Decoding on a GPU without waiting for the host: a step is recorded as a CUDA graph and replayed.
 
 The eager engine launches some two thousand kernels a step and is bound by that. A `StaticStep` is the same
-list of kernels each time; a graph of it is replayed STEPS times between two questions of the host: who has
+list of kernels each time; a graph of it is replayed _STEPS times between two questions of the host: who has
 finished? Rows that have leave in coarse sizes, because every size, and every width of the rows' own keys, is
 a graph of its own.
 
@@ -24,11 +24,11 @@ from rslib.decoding.static import COLUMNS, ROWS, BatchShape, StaticStep, cache_s
 from rslib.errors import is_out_of_memory
 from rslib.progress import note
 
-STEPS = 8  # replays between two questions to the GPU: each one makes the host wait
-SHRINK = 0.75  # rows leave where at most this share of them is left
+_STEPS = 8  # replays between two questions to the GPU: each one makes the host wait
+_SHRINK = 0.75  # rows leave where at most this share of them is left
 MEMORY = 0.6  # share of the free memory that rows in flight may take
-MOST_TOKENS = 131_072  # in one pass: more are no faster
-WORKING = 24  # bytes that choosing takes per token of the vocabulary: float32 logits, softmax, running sums
+_MOST_TOKENS = 131_072  # in one pass: more are no faster
+_WORKING = 24  # bytes that choosing takes per token of the vocabulary: float32 logits, softmax, running sums
 
 
 class GraphDecoder:
@@ -63,11 +63,11 @@ class GraphDecoder:
         del cache
         spare = [owner[-1]] * (shape.rows - count)
         plan.sample(logits[torch.tensor([*owner, *spare], device=logits.device)])
-        # The first token came with the prompts; then STEPS at a time, and a look at who has finished.
-        for first in range(1, width, STEPS):
+        # The first token came with the prompts; then _STEPS at a time, and a look at who has finished.
+        for first in range(1, width, _STEPS):
             if not self._drop_finished():
                 break
-            last = min(first + STEPS, width)
+            last = min(first + _STEPS, width)
             plan.columns = min(shape.columns, round_up(last, COLUMNS))
             for _ in range(first, last):
                 self._advance()
@@ -114,14 +114,14 @@ class GraphDecoder:
 
 
 def sizes(rows: int) -> Iterator[int]:
-    """How many rows a step may have, falling: each is at most SHRINK of the last, in multiples of ROWS.
+    """How many rows a step may have, falling: each is at most _SHRINK of the last, in multiples of ROWS.
 
     >>> list(sizes(100))
     [100, 64, 48, 32, 16]
     """
     while rows > ROWS:
         yield rows
-        rows = max(ROWS, int(rows * SHRINK) // ROWS * ROWS)
+        rows = max(ROWS, int(rows * _SHRINK) // ROWS * ROWS)
     yield rows
 
 
@@ -160,16 +160,16 @@ def rows_in_flight(model: PreTrainedModel, prompt: int, response: int, n: int) -
     token = 2 * layers * heads * size * model.dtype.itemsize
     row = (
         token * (round_up(response, COLUMNS) + prompt / n)
-        + WORKING * model.config.get_text_config().vocab_size
+        + _WORKING * model.config.get_text_config().vocab_size
     )
     free, _ = torch.cuda.mem_get_info(model.device)
     return max(1, int(MEMORY * free / row))
 
 
 def tokens_in_pass(model: PreTrainedModel) -> int:
-    """How many tokens a GPU holds in one forward pass without gradients, at most MOST_TOKENS."""
+    """How many tokens a GPU holds in one forward pass without gradients, at most _MOST_TOKENS."""
     config = model.config.get_text_config()
     wide = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
     token = model.dtype.itemsize * (12 * config.hidden_size + 4 * wide)  # what a layer holds at its widest
     free, _ = torch.cuda.mem_get_info(model.device)
-    return max(1, min(MOST_TOKENS, int(MEMORY * free / token)))
+    return max(1, min(_MOST_TOKENS, int(MEMORY * free / token)))

@@ -12,7 +12,7 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from rslib.decoding import flash
+from rslib.decoding import kernels
 from rslib.decoding.attention import (
     QKV,
     attend_in_tiles,
@@ -22,13 +22,12 @@ from rslib.decoding.attention import (
     merge,
     round_up,
 )
-from rslib.decoding.kernels import merge_normalised
 
-GROW = 16  # suffix buffers grow by this many tokens
+_GROW = 16  # suffix buffers grow by this many tokens
 # Widths come in these steps, so that CPU libraries round alike in every batch (see `row_multiple`): sums over
 # keys need 16, rows of queries 4.
 COLUMNS, QUERY_COLUMNS = 16, 4
-KEEP_PROMPTS = 0.75  # prompts leave the cache once this share or less of them still has rows
+_KEEP_PROMPTS = 0.75  # prompts leave the cache once this share or less of them still has rows
 Ids = Sequence[int]
 Mask = Callable[[int, int], Tensor]
 """What is hidden from the query columns between two numbers (see `attend_in_tiles`)."""
@@ -105,9 +104,9 @@ class SharedPrefixPass:
         self._masks: dict[int, tuple[Mask, Mask, Mask]] = {}
 
     @cached_property
-    def _spans(self) -> list[flash.Spans]:
+    def _spans(self) -> list[kernels.Spans]:
         """Prefixes, suffixes, and the queries of all suffixes of a prompt, as flash kernels want them."""
-        return [flash.Spans.of(lengths, self.tokens.device) for lengths in self._lengths]
+        return [kernels.Spans.of(lengths, self.tokens.device) for lengths in self._lengths]
 
     def _mask(self, window: int) -> tuple[Mask, Mask, Mask]:
         """What is hidden within prefixes, within suffixes, and from suffixes to prefixes."""
@@ -133,7 +132,7 @@ class SharedPrefixPass:
         if self.cache is not None:
             self.cache.append(tuple(self.prefix.pad(x[:split], heads) for x in (key, value)))
         # A window that ends within the prefix moves with each token of a suffix: no flash kernel has that.
-        if flash.usable(query, softcap) and not (0 < window < self._longest and split < len(query)):
+        if kernels.usable(query, softcap) and not (0 < window < self._longest and split < len(query)):
             return self._flash(qkv, window)
         in_prefix, in_suffix, across = self._mask(window)
         # Prefix tokens, once per prompt.
@@ -156,12 +155,12 @@ class SharedPrefixPass:
         """The same by flash kernels, which take the packed tokens as they are."""
         prefixes, suffixes, queries = self._spans
         prefix, suffix = zip(*(x.split([self.split, len(x) - self.split]) for x in qkv), strict=True)
-        mixed, _ = flash.attend(*prefix, prefixes, prefixes, causal=True, window=window)
+        mixed, _ = kernels.attend(*prefix, prefixes, prefixes, causal=True, window=window)
         if self.split == len(qkv[0]):
             return mixed
-        shared = flash.attend(suffix[0], *prefix[1:], queries, prefixes)
-        own = flash.attend(*suffix, suffixes, suffixes, causal=True, window=window)
-        return torch.cat([mixed, merge_normalised(shared, own)])
+        shared = kernels.attend(suffix[0], *prefix[1:], queries, prefixes)
+        own = kernels.attend(*suffix, suffixes, suffixes, causal=True, window=window)
+        return torch.cat([mixed, kernels.merge_normalised(shared, own)])
 
 
 class DecodeStep:
@@ -190,7 +189,7 @@ class DecodeStep:
         """All rows but these (an index on the CPU) leave, and with them prompts that nobody needs."""
         owner = self.owner[rows]
         prompts, renumbered = owner.unique_consecutive(return_inverse=True)
-        if len(prompts) <= KEEP_PROMPTS * len(self.lengths):  # copying the cache has to pay
+        if len(prompts) <= _KEEP_PROMPTS * len(self.lengths):  # copying the cache has to pay
             owner, prompts = renumbered, prompts.to(self.lengths.device)
             self.lengths = self.lengths[prompts]
             self.cache = [(keys[prompts], values[prompts]) for keys, values in self.cache]
@@ -238,6 +237,6 @@ class DecodeStep:
 
 
 def _with_room(x: Tensor) -> Tensor:
-    """(R, H, capacity, D) with GROW more tokens, not yet filled."""
+    """(R, H, capacity, D) with _GROW more tokens, not yet filled."""
     rows, heads, _, size = x.shape
-    return torch.cat([x, x.new_empty(rows, heads, GROW, size)], dim=2)
+    return torch.cat([x, x.new_empty(rows, heads, _GROW, size)], dim=2)

@@ -9,8 +9,8 @@ from torch.nn.functional import pad
 from rslib.config import SampleConfig
 from rslib.decoding.kernels import BLOCK, log_masses
 
-FAINT = 0.01  # below this temperature scaled logits may overflow, unless they are shifted first
-GOLDEN = 0x9E3779B97F4A7C15  # 2 ** 64 over the golden ratio: SplitMix64 counts in steps of it
+_FAINT = 0.01  # below this temperature scaled logits may overflow, unless they are shifted first
+_GOLDEN = 0x9E3779B97F4A7C15  # 2 ** 64 over the golden ratio: SplitMix64 counts in steps of it
 
 
 def next_token_probs(logits: Tensor, temperature: float, top_k: int = 0, top_p: float = 1.0) -> Tensor:
@@ -55,7 +55,7 @@ def uniforms(seeds: Tensor, step: int | Tensor) -> Tensor:
     >>> [round(u, 4) for u in uniforms(torch.tensor([7, 8, 7]), step=0).tolist()]
     [0.3898, 0.6185, 0.3898]
     """
-    counted = _signed((step + 1) * GOLDEN) if isinstance(step, int) else (step + 1) * _signed(GOLDEN)
+    counted = _signed((step + 1) * _GOLDEN) if isinstance(step, int) else (step + 1) * _signed(_GOLDEN)
     mixed = seeds + counted
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = (mixed ^ _shift_right(mixed, shift)) * _signed(factor)
@@ -131,7 +131,7 @@ def sample_in_one_pass(
 
     Only the masses of blocks are computed for all tokens, and single tokens only in the block that is drawn.
     """
-    if config.top_k or config.top_p < 1 or 0 < config.temperature < FAINT:
+    if config.top_k or config.top_p < 1 or 0 < config.temperature < _FAINT:
         return sample_tokens(logits, seeds, step, config, eos)
     allowed = _allowed(logits, step, config, eos)
     masses = log_masses(logits)

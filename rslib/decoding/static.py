@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rslib.config import SampleConfig
-from rslib.decoding import flash
+from rslib.decoding import kernels
 from rslib.decoding.attention import (
     HIDDEN,
     QKV,
@@ -29,7 +29,6 @@ from rslib.decoding.attention import (
     round_up,
 )
 from rslib.decoding.engine import running_first
-from rslib.decoding.kernels import merge_normalised
 from rslib.decoding.passes import Cache, Ids
 from rslib.decoding.sampler import sample_in_one_pass
 
@@ -77,10 +76,10 @@ class StaticStep:
         floats = {"device": device, "dtype": model.dtype}
         # The context of all rows, and what each has added to it so far (`used` tokens each). In memory the
         # tokens of a row stand together for flash kernels, those of a head for products of matrices.
-        self.flash = flash.usable(torch.empty(1, heads, size, **floats), softcap=0.0)
+        self.uses_flash = kernels.usable(torch.empty(1, heads, size, **floats), softcap=0.0)
 
         def buffer(rows: int, width: int) -> Tensor:
-            if self.flash:
+            if self.uses_flash:
                 return torch.zeros(layers, 2, rows, width, heads, size, **floats).transpose(3, 4)
             return torch.zeros(layers, 2, rows, heads, width, size, **floats)
 
@@ -108,11 +107,11 @@ class StaticStep:
         self.group = heads.num_attention_heads // self.suffix.shape[3]
         count = torch.arange(max(shape.rows, shape.prompts) + 1, device=device, dtype=torch.int32)
         rows, prompts = count[: shape.rows + 1], count[: shape.prompts + 1]
-        self.each_row = flash.Spans(rows * self.group, self.group)
-        self.own_keys = flash.Spans(rows * shape.columns, shape.columns)
-        self.prompt_keys = flash.Spans(prompts * shape.prefix, shape.prefix)
+        self.each_row = kernels.Spans(rows * self.group, self.group)
+        self.own_keys = kernels.Spans(rows * shape.columns, shape.columns)
+        self.prompt_keys = kernels.Spans(prompts * shape.prefix, shape.prefix)
         # Spare rows count as rows of the last prompt.
-        self.of_prompt = flash.Spans(torch.zeros_like(prompts), self.group * (shape.per_prompt + ROWS))
+        self.of_prompt = kernels.Spans(torch.zeros_like(prompts), self.group * (shape.per_prompt + ROWS))
         self.own_used, self.prompt_used = rows[1:].clone(), prompts[1:].clone()
 
     def _regroup(self) -> None:
@@ -191,7 +190,7 @@ class StaticStep:
         heads, size, (prompts, n) = key.shape[1], key.shape[2], (self.shape.prompts, self.shape.per_prompt)
         for kind, x in enumerate((key, value)):
             self.suffix[layer, kind, : self.rows].index_copy_(2, self.used, x[:, :, None])
-        if self.flash and not softcap and not 0 < window < self.shape.prefix + self.shape.columns:
+        if self.uses_flash and not softcap and not 0 < window < self.shape.prefix + self.shape.columns:
             return self._attend_flash(layer, query)
         keys, values = self.suffix[layer, :, : self.rows, :, : self.columns]
         suffix_mask, prompt_mask = self._mask(window)
@@ -206,10 +205,10 @@ class StaticStep:
         prompts, own = (x[layer].transpose(2, 3).flatten(1, 2) for x in (self.prompts, self.suffix))
         heads, size, rows = *own.shape[2:], self.rows
         query = query.unflatten(1, (heads, -1)).transpose(1, 2).reshape(-1, heads, size)
-        each, keys = (flash.Spans(x.bounds[: rows + 1], x.longest) for x in (self.each_row, self.own_keys))
-        shared = flash.attend(query, *prompts, self.of_prompt, self.prompt_keys, used=self.prompt_used)
-        alone = flash.attend(query, *own, each, keys, used=self.own_used[:rows])
-        return merge_normalised(shared, alone).unflatten(0, (rows, -1)).transpose(1, 2).flatten(1, 2)
+        each, keys = (kernels.Spans(x.bounds[: rows + 1], x.longest) for x in (self.each_row, self.own_keys))
+        shared = kernels.attend(query, *prompts, self.of_prompt, self.prompt_keys, used=self.prompt_used)
+        alone = kernels.attend(query, *own, each, keys, used=self.own_used[:rows])
+        return kernels.merge_normalised(shared, alone).unflatten(0, (rows, -1)).transpose(1, 2).flatten(1, 2)
 
     def _ungrid(self, x: Tensor) -> Tensor:
         """(prompts, H, per_prompt * G, D) -> (rows, H, G, D)."""

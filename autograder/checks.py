@@ -69,9 +69,9 @@ class Ideas:
 
     Without brackets the first name is the id as well; `()` stands for a mistake that is only technical.
 
-    >>> ideas = Ideas("sum: The sum.\nturned (F03): The sign is\n    turned.\nother (): Not the mean.")
-    >>> ideas["turned"].id, ideas["turned"].message, ideas["other"].id
-    ('F03', 'The sign is turned.', '')
+    >>> ideas = Ideas("sum / total: The sum.\nturned (F03): The sign is\n    turned.\nother (): No mean.")
+    >>> ideas["turned"].id, ideas["turned"].message, ideas["other"].id, ideas["total"].id
+    ('F03', 'The sign is turned.', '', 'sum')
     >>> [(idea.id, idea.value) for idea in ideas.of({"sum": 6, "turned": -2})]
     [('sum', 6), ('F03', -2)]
     """
@@ -150,12 +150,12 @@ def in_turn(*grades: Grade) -> Grade:
     return grade
 
 
-def as_it_came(result: Any, *_: Any) -> Any:
+def _as_it_came(result: Any, *_: Any) -> Any:
     """What a check compares where nothing else is said: the result itself."""
     return result
 
 
-def no_values(*_: Any) -> dict[str, Any]:
+def _no_values(*_: Any) -> dict[str, Any]:
     """What wrong ideas give where none is known."""
     return {}
 
@@ -177,15 +177,15 @@ def drawn_apart(
         inputs = draw(rng)
         readings = [Misconception("right", "", right(*inputs)), *ideas(*inputs)]
         pairs = itertools.combinations(readings, 2)
-        if all(distance(a.value, b.value) > apart for a, b in pairs if a.message != b.message):
+        if all(_distance(a.value, b.value) > apart for a, b in pairs if a.message != b.message):
             return inputs
     raise ConfigError(f"no inputs on which all readings differ by {apart}", fix="Draw larger inputs.")
 
 
-def distance(first: Any, second: Any) -> float:
+def _distance(first: Any, second: Any) -> float:
     """The largest difference of two values of numbers; infinite where their shapes or their NaN differ.
 
-    >>> distance([1.0, 2.0], [1.0, 2.5]), distance(1.0, [1.0]), distance(float("nan"), float("nan"))
+    >>> _distance([1.0, 2.0], [1.0, 2.5]), _distance(1.0, [1.0]), _distance(float("nan"), float("nan"))
     (0.5, inf, 0.0)
     """
     left, right = numbers(first), numbers(second)
@@ -219,11 +219,11 @@ class Agrees:
     draw: Callable[[Rng], tuple]
     right: Callable[..., Any]
     otherwise: str
-    slips: Callable[..., Mapping[str, Any]] = no_values
+    slips: Callable[..., Mapping[str, Any]] = _no_values
     count: int = 1
     tolerance: float = 1e-5
     apart: float = 0.0
-    of: Callable[..., Any] = as_it_came
+    of: Callable[..., Any] = _as_it_came
     reveal: bool = True
     again: str = ""
     near: float = 0.0
@@ -268,7 +268,7 @@ class Corner:
     right: Any
     otherwise: str
     tolerance: float = 1e-5
-    of: Callable[..., Any] = as_it_came
+    of: Callable[..., Any] = _as_it_came
 
     def __call__(self, learner: Learner, rng: Rng) -> None:
         """Compare the value of the input."""
@@ -289,7 +289,7 @@ class Finite:
     check: str
     args: Inputs
     otherwise: str
-    of: Callable[..., Any] = as_it_came
+    of: Callable[..., Any] = _as_it_came
 
     def __call__(self, learner: Learner, rng: Rng) -> None:
         """Look for NaN and infinity."""
@@ -335,30 +335,20 @@ class Unchanged:
     args: Inputs
 
     def __call__(self, learner: Learner, rng: Rng) -> None:
-        """Compare the arguments after a call."""
-        assert_inputs_unchanged(learner.work, learner.name, *_inputs(self.args, rng))
-
-
-def assert_inputs_unchanged(work: Work, name: str, *args: Any) -> None:
-    """CheckFailed if the learner's function changes an argument: outside of a check it gets no copies."""
-    function, mine = work.object(name), copy.deepcopy(args)
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(Exception):
-        function(*mine)
-    pairs = enumerate(zip(mine, args, strict=True), 1)
-    changed = [(number, after) for number, (after, before) in pairs if not _alike(after, before)]
-    message = (
-        f"`{name}` changes what it was given, and whoever reads that table next finds another one. Work on a "
-        "copy."
-    )
-    got = "".join(f"argument {number} afterwards: {short(after)}" for number, after in changed[:1])
-    require(
-        not changed,
-        "leaves its input as it was",
-        message,
-        idea="input changed",
-        case=short(args),
-        got=got,
-    )
+        """Compare the arguments after a call; outside of a check the learner's function gets no copies."""
+        args, function = _inputs(self.args, rng), learner.work.object(learner.name)
+        mine = copy.deepcopy(args)
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(Exception):
+            function(*mine)
+        pairs = enumerate(zip(mine, args, strict=True), 1)
+        changed = [(number, after) for number, (after, before) in pairs if not _alike(after, before)]
+        message = (
+            f"`{learner.name}` changes what it was given, and whoever reads that table next finds another "
+            "one. Work on a copy."
+        )
+        got = "".join(f"argument {number} afterwards: {short(after)}" for number, after in changed[:1])
+        check, case = "leaves its input as it was", learner.call(args)
+        require(not changed, check, message, idea="input changed", case=case, got=got)
 
 
 def _alike(first: Any, second: Any) -> bool:

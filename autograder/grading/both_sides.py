@@ -71,22 +71,22 @@ class Files:
     def pull(self) -> None:
         """After a call: make our files what it made of those that it was given."""
         for top in self.passed:
-            found = self.remote.value({"do": "tree", "path": self._theirs(top)})
-            if isinstance(found, dict) and len(found) <= MOST:
-                self._take(top, found)
+            tree = self.remote.value({"do": "tree", "path": self._theirs(top)})
+            if isinstance(tree, dict) and len(tree) <= MOST:
+                self._take(top, tree)
 
-    def _take(self, top: str, found: Mapping[Any, Any]) -> None:
+    def _take(self, top: str, tree: Mapping[Any, Any]) -> None:
         """What lies under a path of theirs: bytes by relative path, None for a folder or a large file."""
-        here = {}
-        for name, content in found.items():
+        contents = {}
+        for name, content in tree.items():
             if isinstance(name, str) and _plain(name) and isinstance(content, bytes | types.NoneType):
-                here[os.path.join(top, name) if name else top] = content
-        here = {path: content for path, content in here.items() if path not in self.course}
-        for path in [p for p in self.sent if _below(p, top) and p not in here and p not in self.course]:
+                contents[os.path.join(top, name) if name else top] = content
+        contents = {path: content for path, content in contents.items() if path not in self.course}
+        for path in [p for p in self.sent if _below(p, top) and p not in contents and p not in self.course]:
             del self.sent[path]
             if os.path.isfile(path):
                 os.remove(path)
-        for path, content in sorted(here.items()):
+        for path, content in sorted(contents.items()):
             if path.endswith("/"):
                 os.makedirs(path, exist_ok=True)
             elif content is not None and not path.endswith(CODE):

@@ -60,8 +60,8 @@ def patience(seconds: float) -> Iterator[None]:
     first = min(limit for limit in (last, soft, hard) if limit >= 0)
     resource.setrlimit(resource.RLIMIT_CPU, (first, hard))
     try:
-        told = f"a test took more than {seconds:g} seconds of processor time"
-        with _ringing(signal.SIGPROF, signal.ITIMER_PROF, time.process_time, seconds, told):
+        message = f"a test took more than {seconds:g} seconds of processor time"
+        with _ringing(signal.SIGPROF, signal.ITIMER_PROF, time.process_time, seconds, message):
             yield
     finally:
         resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
@@ -69,22 +69,22 @@ def patience(seconds: float) -> Iterator[None]:
 
 def wait(seconds: float) -> contextlib.AbstractContextManager[None]:
     """Raise Overrun in the block after so many seconds of the clock, and each second from then on."""
-    told = f"a function of the test that the notebook calls took more than {seconds:.2g} seconds"
-    return _ringing(signal.SIGALRM, signal.ITIMER_REAL, time.monotonic, seconds, told)
+    message = f"a function of the test that the notebook calls took more than {seconds:.2g} seconds"
+    return _ringing(signal.SIGALRM, signal.ITIMER_REAL, time.monotonic, seconds, message)
 
 
 @contextlib.contextmanager
 def _ringing(
-    number: int, timer: int, clock: Callable[[], float], seconds: float, told: str
+    number: int, timer: int, clock: Callable[[], float], seconds: float, message: str
 ) -> Iterator[None]:
     """Raise Overrun in the block when a timer rings; that of a block around it goes on afterwards."""
 
     def ring(signum: int, frame: Any) -> None:
-        raise Overrun(told)
+        raise Overrun(message)
 
     around = _ends.get(timer, math.inf)
     if clock() >= around:  # short blocks, one after the other, set the timer anew before it can ring
-        raise Overrun(told)
+        raise Overrun(message)
     before = signal.signal(number, ring)
     _ends[timer] = min(clock() + seconds, around)  # noted here, as the system rounds what a timer has left
     signal.setitimer(timer, max(_ends[timer] - clock(), SHORTEST), 1)

@@ -100,7 +100,7 @@ def _lacking(path: Any, folder: str, reach: Reach) -> str | None:
         return None
     if full.startswith(f"{folder}/"):
         return os.path.relpath(full, folder)
-    theirs = any(full.startswith(f"{place}/") for place in LEARNERS)
+    theirs = any(full.startswith(f"{root}/") for root in LEARNERS)
     return full if theirs and not reach.may(full) else None
 
 

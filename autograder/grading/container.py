@@ -105,7 +105,7 @@ class Containers:
 
     def command(self, name: str, limits: Limits, seed: int) -> list[str]:
         """The whole command: no network, no rights, nothing to write on but bounded memory."""
-        found = [
+        command = [
             self.engine,
             "run",
             "--rm",
@@ -118,18 +118,18 @@ class Containers:
             "--cap-drop",
             "ALL",
         ]
-        found += ["--security-opt", "no-new-privileges", "--pids-limit", str(limits.processes)]
-        found += ["--memory", str(limits.memory), "--memory-swap", str(limits.memory), "--cpus", "1"]
-        found += ["--user", f"{STRANGER}:{STRANGER}", "--ipc", "private", "--hostname", "submission"]
-        found += ["--shm-size", str(limits.disk // 4), "--workdir", WORK]
-        for place in (WORK, "/tmp"):
-            found += ["--tmpfs", f"{place}:rw,nosuid,nodev,size={limits.disk},mode=1777"]
+        command += ["--security-opt", "no-new-privileges", "--pids-limit", str(limits.processes)]
+        command += ["--memory", str(limits.memory), "--memory-swap", str(limits.memory), "--cpus", "1"]
+        command += ["--user", f"{STRANGER}:{STRANGER}", "--ipc", "private", "--hostname", "submission"]
+        command += ["--shm-size", str(limits.disk // 4), "--workdir", WORK]
+        for mount_point in (WORK, "/tmp"):
+            command += ["--tmpfs", f"{mount_point}:rw,nosuid,nodev,size={limits.disk},mode=1777"]
         for key, value in environment(COURSE, f"{WORK}/.home").items():
-            found += [] if key == "PATH" else ["--env", f"{key}={value}"]
+            command += [] if key == "PATH" else ["--env", f"{key}={value}"]
         for source, target in course_files():
-            found += ["--volume", f"{source}:{COURSE}/{target}:ro"]
+            command += ["--volume", f"{source}:{COURSE}/{target}:ro"]
         if self.results:
-            found += ["--volume", f"{self.results}:{RESULTS}:ro", "--env", f"{READ}={RESULTS}"]
+            command += ["--volume", f"{self.results}:{RESULTS}:ro", "--env", f"{READ}={RESULTS}"]
         once = json.dumps({"limits": limits.plain(), "seed": seed})
         program = ["python", "-P", "-s", "-m", "autograder.grading.inside.server", "once", once]
-        return [*found, self.image, *program, ",".join(self.modules)]
+        return [*command, self.image, *program, ",".join(self.modules)]

@@ -47,10 +47,10 @@ def prepare(course: Path) -> Path | None:
     try:
         grading.mkdir(mode=0o700, exist_ok=True)  # nobody else may read it
         for name in (SHOWN, JUDGED):
-            place = folder(grading) / name
-            place.mkdir(parents=True, exist_ok=True)
-            place.chmod(0o711)
-            cache.trim(place, MOST)
+            target = folder(grading) / name
+            target.mkdir(parents=True, exist_ok=True)
+            target.chmod(0o711)
+            cache.trim(target, MOST)
     except OSError:
         return None
     return folder(grading) / SHOWN

@@ -122,15 +122,17 @@ class Examiner:
         from autograder import exercises
         from autograder.verdict import grade
 
-        found = exercises.find(exercise)
+        definition = exercises.find(exercise)
         variant = Variant(self.whose, self.job["course"], exercise)
         if shutil.disk_usage(self.folder).free < ROOM:  # else what a learner hands in might not arrive whole
             raise NoRoom("no disk space left", where=str(self.folder))
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-            work = RemoteWork(self.remote, found.names, variant, Path(folder), self.job.get("class_seed"))
+            work = RemoteWork(
+                self.remote, definition.names, variant, Path(folder), self.job.get("class_seed")
+            )
             self.remote.exits = False  # a check tells of an exit as of any other failure
             with self.reach.lending():
-                verdict = grade(found, work, self._seed(exercise) if seed is None else seed)
+                verdict = grade(definition, work, self._seed(exercise) if seed is None else seed)
             self.remote.exits = True
         self.verdicts.append(verdict.to_dict())
         return verdict
@@ -147,7 +149,7 @@ class Examiner:
         self.secrets |= cell["hidden"]
         try:
             with self.remote.serving():
-                result, said = self._execute(cell)
+                result, printed = self._execute(cell)
         except Lost as lost:
             return self._fails("Lost", f"The notebook's process could not be asked: {lost}.")
         except bounds.Overrun as over:
@@ -167,7 +169,7 @@ class Examiner:
         if self.secrets:
             return {"outputs": outputs, "why": "", "gave": gave}
         verdicts = [_stream(_told(verdict)) for verdict in self.verdicts[self._told_before :]]
-        outputs = ([_stream(said)] if said else []) + verdicts + outputs
+        outputs = ([_stream(printed)] if printed else []) + verdicts + outputs
         return {"outputs": outputs, "why": self._why(), "gave": gave}
 
     def run_inside(self, cell: Mapping[str, Any], limits: isolate.Limits, room: list[int]) -> dict[str, Any]:
@@ -186,20 +188,20 @@ class Examiner:
         shown = [] if self.secrets else [o for o in _kept(outputs, limits, room) if _is_stream(o)]
         return {"outputs": shown + _number(gave), "why": "", "gave": gave}
 
-    def _fails(self, name: str, told: str) -> dict[str, Any]:
+    def _fails(self, name: str, reason: str) -> dict[str, Any]:
         """A test cell that failed; after a hidden test neither which line nor how."""
-        return _failure("Failed", NOT_SHOWN) if self.secrets else _failure(name, told)
+        return _failure("Failed", NOT_SHOWN) if self.secrets else _failure(name, reason)
 
     def _lent(self, cell: Mapping[str, Any]) -> dict[str, Any]:
         """The learner's values of the names that a test cell, or the instructor's code beside it, reads."""
         read = [name for text in (cell["source"], *self.job["trusted"]) for name in reads(text)]
         read += PATCHED.findall(cell["source"])
         wanted = [name for name in dict.fromkeys(read) if self._theirs(name)]
-        found = {name: _usable(value) for name, value in self.remote.names(wanted).items()}
-        for name, value in found.items():
+        values = {name: _usable(value) for name, value in self.remote.names(wanted).items()}
+        for name, value in values.items():
             name_it(value, name)
-        found |= {name: value for name, value in self.kept.items() if name in wanted}
-        return {name: value for name, value in found.items() if value is not ...}
+        values |= {name: value for name, value in self.kept.items() if name in wanted}
+        return {name: value for name, value in values.items() if value is not ...}
 
     def _execute(self, cell: Mapping[str, Any]) -> tuple[Any, str]:
         """Run a cell with names lent to it; the value of its last expression, and what it printed."""
@@ -302,12 +304,12 @@ def _usable(value: Any) -> Any:
 
 def _lines(error: BaseException) -> list[int]:
     """The numbers of the lines of the test cell that an exception passed, the outermost first."""
-    trace, found = error.__traceback__, []
+    trace, numbers = error.__traceback__, []
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == "<test>":
-            found.append(trace.tb_lineno)
+            numbers.append(trace.tb_lineno)
         trace = trace.tb_next
-    return found
+    return numbers
 
 
 def reached(error: BaseException, cell: Mapping[str, Any]) -> bool:
@@ -315,7 +317,7 @@ def reached(error: BaseException, cell: Mapping[str, Any]) -> bool:
     if isinstance(error, SyntaxError) or not (passed := _lines(error)):
         return True
     pairs = zip(cell["source"].splitlines(), cell["visible"], strict=False)
-    first = next((k for k, (one, other) in enumerate(pairs, 1) if one != other), len(cell["visible"]) + 1)
+    first = next((k for k, (line, other) in enumerate(pairs, 1) if line != other), len(cell["visible"]) + 1)
     tree = ast.parse(without_magics(cell["source"]))
     return any(node.lineno <= passed[0] <= node.end_lineno >= first for node in tree.body)
 
@@ -330,13 +332,13 @@ def _told_of(error: BaseException, cell: Mapping[str, Any], explain: bool = Fals
     if line is None or line not in cell["visible"]:
         return NOT_SHOWN
     text = str(error) if explain or isinstance(error, AssertionError) else ""
-    said = f": {clean(text, 300)}" if text and (explain or text in "\n".join(cell["visible"])) else "."
-    return f"`{line.strip()[:200]}` stopped with {name}{said}"
+    words = f": {clean(text, 300)}" if text and (explain or text in "\n".join(cell["visible"])) else "."
+    return f"`{line.strip()[:200]}` stopped with {name}{words}"
 
 
-def _failure(name: str, told: str) -> dict[str, Any]:
-    error = {"output_type": "error", "ename": clean(name, 80), "evalue": told, "traceback": [told]}
-    return {"outputs": [error], "why": told}
+def _failure(name: str, reason: str) -> dict[str, Any]:
+    error = {"output_type": "error", "ename": clean(name, 80), "evalue": reason, "traceback": [reason]}
+    return {"outputs": [error], "why": reason}
 
 
 def _stream(text: str) -> dict[str, Any]:
@@ -423,7 +425,7 @@ def examine(
     """Run the cells of a job in their order: {"cells": {place: {...}}, "verdicts", "whose", "lost"}."""
     limits = isolate.Limits(**job["limits"])
     remote = Remote(Channel(wire.fileno(), wire.fileno()), job["call_seconds"])
-    found: dict[str, Any] = {"cells": {}, "lost": ""}
+    outcome: dict[str, Any] = {"cells": {}, "lost": ""}
     try:
         found_pid = hello(wire)
         remote.pid = found_pid if job["local"] else 0  # of a container only its front end is seen
@@ -448,11 +450,11 @@ def examine(
             tests.ran(cell["source"])
             if tests.secrets:  # it may tell the hidden test's inputs, by raising or by being silent too
                 made = {"outputs": [_stream(f"{OUTPUTS_NOT_SHOWN}\n")], "why": ""}
-        found["cells"][str(cell["place"])] = made
-    found |= {"verdicts": tests.verdicts, "whose": tests.whose, "secrets": tests.secrets}
+        outcome["cells"][str(cell["place"])] = made
+    outcome |= {"verdicts": tests.verdicts, "whose": tests.whose, "secrets": tests.secrets}
     with reach.lending():
         engine.end(job, remote)
-    return found | {"lost": remote.lost, "processor": _processor(remote)}
+    return outcome | {"lost": remote.lost, "processor": _processor(remote)}
 
 
 def _processor(remote: Remote) -> dict[str, float]:
@@ -491,10 +493,10 @@ def hello(wire: socket.socket) -> int:
     """The process that is at the other end, as the system names it to us."""
     wire.settimeout(60)
     wire.setsockopt(socket.SOL_SOCKET, SO_PASSCRED, 1)
-    said, extra, *_ = wire.recvmsg(1, socket.CMSG_SPACE(12))
+    greeting, extra, *_ = wire.recvmsg(1, socket.CMSG_SPACE(12))
     wire.setsockopt(socket.SOL_SOCKET, SO_PASSCRED, 0)
     wire.settimeout(None)
-    if said != HELLO:
+    if greeting != HELLO:
         raise WireError("no process answered")
     return struct.unpack("iII", extra[0][2])[0] if extra and extra[0][1] == SCM_CREDENTIALS else 0
 
@@ -506,8 +508,8 @@ def _send(cell: Mapping[str, Any], remote: Remote, limits: isolate.Limits, room:
     try:
         outputs, _ = remote.run(cell["source"], limits.cell_seconds)
     except Lost as lost:
-        told = f"The notebook was stopped in this cell: {lost}."
-        return _failure("Stopped", told)
+        reason = f"The notebook was stopped in this cell: {lost}."
+        return _failure("Stopped", reason)
     except Exception as error:
         return _failure(type(error).__name__, "The cell could not be run.")
     return {"outputs": _kept(outputs, limits, room), "why": ""}
@@ -570,15 +572,15 @@ def _job(answer: socket.socket, wire: socket.socket | None = None) -> None:
         job, parts = channel.receive(60)
         bounds.limit(job["processor"])
         if wire is None:
-            found = reading.read(job["outline"], parts[0])
+            outcome = reading.read(job["outline"], parts[0])
         else:
-            found = examine(job, parts, wire, Path(job["folder"]))
+            outcome = examine(job, parts, wire, Path(job["folder"]))
     except BaseException as error:  # what it says may hold inputs of a hidden test: it is not for learners
         print(f"{type(error).__name__}: {clean(str(error), 500)}", file=sys.stderr, flush=True)
-        found = {"failed": "The grader stumbled over this notebook; look at it by hand."}
-        found |= {"full": True} if is_full(error) else {}  # no fault of this notebook's
+        outcome = {"failed": "The grader stumbled over this notebook; look at it by hand."}
+        outcome |= {"full": True} if is_full(error) else {}  # no fault of this notebook's
     with contextlib.suppress(WireError):
-        channel.send(found)
+        channel.send(outcome)
     os._exit(0)
 
 

@@ -57,7 +57,7 @@ class Shortfall:
 
 def listed(short: Sequence[Shortfall]) -> list[str]:
     """A line for each cell, and behind them what to do, each way once."""
-    return [*map(str, short), *(f"-> {fix}" for fix in dict.fromkeys(one.fix for one in short))]
+    return [*map(str, short), *(f"-> {fix}" for fix in dict.fromkeys(shortfall.fix for shortfall in short))]
 
 
 @dataclass(frozen=True)
@@ -125,10 +125,10 @@ def tried(plan: Plan, grader: Grader) -> tuple[list[Shortfall], dict[str, list[s
 def _shortfall(plan: Plan, notebook: Notebook, cell: Cell, row: Mapping[str, Any]) -> Shortfall:
     unsolved = [a for a in notebook.answers if a.kind == "code" and a.place < cell.place and _unsolved(a)]
     why = f"{row['points']:g} of {row['out_of']:g} points. {row['why']}"
-    place = f"{plan.assignment}/{notebook.name}, cell {cell.grade_id}"
+    where = f"{plan.assignment}/{notebook.name}, cell {cell.grade_id}"
     if unsolved:
-        return Shortfall(place, f"{why} ({unsolved[-1].grade_id}: as released)", NO_SOLUTION)
-    return Shortfall(place, why, MEND_NUMBER if NO_NUMBER in row["why"] else MEND)
+        return Shortfall(where, f"{why} ({unsolved[-1].grade_id}: as released)", NO_SOLUTION)
+    return Shortfall(where, why, MEND_NUMBER if NO_NUMBER in row["why"] else MEND)
 
 
 def _unsolved(answer: Cell) -> bool:
@@ -144,9 +144,9 @@ def missing_modules(plan: Plan) -> Iterator[Shortfall]:
             for name in _imported(cell):
                 # A cell may write the file itself, and a course may lead the search to any of its folders.
                 if name not in beside and f"{name}.py" not in written and not _installed(name):
-                    place = f"{plan.assignment}/{notebook.name}, cell {cell.grade_id or cell.place + 1}"
+                    where = f"{plan.assignment}/{notebook.name}, cell {cell.grade_id or cell.place + 1}"
                     fix = f"install {name} here, for students' work needs it too, or take the import out"
-                    yield Shortfall(place, f"the module {name!r} is not installed on this machine", fix)
+                    yield Shortfall(where, f"the module {name!r} is not installed on this machine", fix)
 
 
 def _imported(cell: Cell) -> list[str]:
@@ -156,8 +156,10 @@ def _imported(cell: Cell) -> list[str]:
     except SyntaxError:
         return []
     guarded = {id(n) for t in ast.walk(tree) if isinstance(t, ast.Try) for n in ast.walk(t)}
-    found = [n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom) and id(n) not in guarded]
-    return list(dict.fromkeys(name.split(".")[0] for name in imports(found)))
+    statements = [
+        n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom) and id(n) not in guarded
+    ]
+    return list(dict.fromkeys(name.split(".")[0] for name in imports(statements)))
 
 
 def _installed(name: str) -> bool:
@@ -180,13 +182,13 @@ def require(plans: Sequence[Plan], grader: Grader, workers: int) -> dict[str, di
     keys = {plan.assignment: _key(plan, grader) for plan in plans}
     todo = [plan for plan in plans if passed.get(plan.assignment, {}).get("key") != keys[plan.assignment]]
     with ThreadPoolExecutor(workers) as pool:
-        found = dict(zip(todo, pool.map(lambda plan: tried(plan, grader), todo), strict=True))
-    for plan, (short, uses) in found.items():
+        results = dict(zip(todo, pool.map(lambda plan: tried(plan, grader), todo), strict=True))
+    for plan, (short, uses) in results.items():
         if not short:
             passed[plan.assignment] = {"key": keys[plan.assignment], "uses": uses}
     if todo:
         write(grader.journal.folder / CHECKED, json.dumps(passed, indent=1) + "\n")
-    lines = listed([one for short, _ in found.values() for one in short])
+    lines = listed([shortfall for short, _ in results.values() for shortfall in short])
     if lines:
         what = "the instructor's own solution does not get all points, so nothing was graded:"
         fix = "`python -m autograder check-course DIR` tries again; --skip-check grades all the same."

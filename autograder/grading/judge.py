@@ -70,9 +70,9 @@ class Judge:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         call = [sys.executable, "-P", "-s", "-m", "autograder.grading.examine"]
         call += [str(theirs.fileno()), ",".join(self.modules), self.label]
-        own = CALM | {"PYTHONPATH": str(PACKAGE.parent), "HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg"}
-        own["NBGRADER_EXECUTION"] = "autograde"
-        around = {name: os.environ[name] for name in AROUND.split() if name in os.environ} | own
+        settings = CALM | {"PYTHONPATH": str(PACKAGE.parent), "HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg"}
+        settings["NBGRADER_EXECUTION"] = "autograde"
+        around = {name: os.environ[name] for name in AROUND.split() if name in os.environ} | settings
         self.process = subprocess.Popen(
             call, pass_fds=[theirs.fileno()], env=around, stdin=subprocess.DEVNULL, cwd="/"
         )
@@ -135,7 +135,7 @@ class Judge:
             try:
                 fork = bounds.Fork(channel.receive(SPARE)[0]["pid"])
                 channel.send(job, blobs, seconds=SPARE)
-                found, _ = channel.receive(seconds)
+                answer, _ = channel.receive(seconds)
             except WireError:  # how exactly it ended may hold a hidden test's inputs
                 if self._gone():
                     raise Ended("the examining process ended while this notebook was judged") from None
@@ -144,9 +144,9 @@ class Judge:
                 if fork:
                     fork.end()
                     fork.close()
-        if found.get("full"):
+        if answer.get("full"):
             raise _full()
-        return found
+        return answer
 
     def _send(self, descriptors: Sequence[int]) -> None:
         try:

@@ -206,7 +206,7 @@ def _assigned_attributes(source: str) -> set[tuple[str, str]]:
 def _is_theirs(value: Any) -> bool:
     """Whether a value stands for one of the learner's."""
     stands = isinstance(value, types.FunctionType | type) and (
-        hasattr(value, "_place") or hasattr(value, "_place_of_class")
+        hasattr(value, "_reference") or hasattr(value, "_reference_of_class")
     )
     return stands or isinstance(value, RemoteObject)
 

@@ -50,23 +50,23 @@ def statements(cell: Text, text: str | None = None) -> list[ast.stmt]:
 
 def asked(cells: Sequence[Text]) -> frozenset[str]:
     """The names that a learner is asked to define. An answer that imports a name does not define it."""
-    found: set[str] = set()
+    names: set[str] = set()
     for cell in cells:
         if cell.role == "answer":
             for text in (cell.release, cell.solution):
-                found |= assigned(ast.Module(statements(cell, text), type_ignores=[]), imported=False)
+                names |= assigned(ast.Module(statements(cell, text), type_ignores=[]), imported=False)
         elif cell.role in INSTRUCTORS:
-            found -= assigned(ast.Module(statements(cell), type_ignores=[]))
-    return frozenset(found)
+            names -= assigned(ast.Module(statements(cell), type_ignores=[]))
+    return frozenset(names)
 
 
 def of_tests(cells: Sequence[Text]) -> frozenset[str]:
     """The names that test cells give a value to, and that no learner is asked for."""
-    found: set[str] = set()
+    names: set[str] = set()
     for cell in cells:
         if cell.role == "test":
-            found |= assigned(ast.Module(statements(cell, cell.source), type_ignores=[]))
-    return frozenset(found - asked(cells))
+            names |= assigned(ast.Module(statements(cell, cell.source), type_ignores=[]))
+    return frozenset(names - asked(cells))
 
 
 def offered(cells: Sequence[Text]) -> tuple[list[str], frozenset[str]]:
@@ -76,7 +76,7 @@ def offered(cells: Sequence[Text]) -> tuple[list[str], frozenset[str]]:
     instructor's own imports count.
     """
     theirs, known = asked(cells), set(dir(builtins))
-    found: list[str] = []
+    repeated: list[str] = []
     lost: set[str] = set()
     for cell in cells:
         for text, repeats in _texts(cell, known):
@@ -84,13 +84,13 @@ def offered(cells: Sequence[Text]) -> tuple[list[str], frozenset[str]]:
             if names & theirs:
                 continue
             if repeats:
-                found.append(text)
+                repeated.append(text)
                 known |= names
                 lost -= names
             elif names:
                 known -= names
                 lost |= names
-    return found, frozenset(lost)
+    return repeated, frozenset(lost)
 
 
 def shared(cells: Sequence[Text]) -> tuple[frozenset[str], frozenset[str]]:
@@ -102,8 +102,8 @@ def shared(cells: Sequence[Text]) -> tuple[frozenset[str], frozenset[str]]:
     written: set[str] = set()
     for cell in cells:
         for node in statements(cell, cell.solution) if cell.role == "answer" else []:
-            found = effects(ast.unparse(node)) or Effects()
-            late = found.late - _bound_by(node)
+            effect = effects(ast.unparse(node)) or Effects()
+            late = effect.late - _bound_by(node)
             read |= late
             declared = {name for n in ast.walk(node) if isinstance(n, ast.Global) for name in n.names}
             written |= declared | (late & _changed_within(node))
@@ -113,8 +113,8 @@ def shared(cells: Sequence[Text]) -> tuple[frozenset[str], frozenset[str]]:
 def texts(cells: Sequence[Text]) -> frozenset[str]:
     """Short texts in the instructor's own answers: some of them name files."""
     nodes = [n for c in cells if c.role == "answer" for s in statements(c, c.solution) for n in ast.walk(s)]
-    found = {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
-    return frozenset(text for text in found if 0 < len(text) < 200 and text.isprintable())
+    strings = {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+    return frozenset(text for text in strings if 0 < len(text) < 200 and text.isprintable())
 
 
 def _bound_by(node: ast.stmt) -> set[str]:
@@ -141,7 +141,7 @@ def _texts(cell: Text, known: set[str]) -> Iterator[tuple[str, bool]]:
     if cell.role not in INSTRUCTORS:
         return
     nodes = [(node, ast.unparse(node)) for node in statements(cell)]
-    seed = next((place for place, (_, text) in enumerate(nodes) if SEED.search(text)), len(nodes))
+    seed = next((index for index, (_, text) in enumerate(nodes) if SEED.search(text)), len(nodes))
     block = "\n".join(text for _, text in nodes[seed:])
     if block and _all_repeat(nodes[seed:], known):
         yield from ((text, _repeats(node, text, known)) for node, text in nodes[:seed])
@@ -164,9 +164,9 @@ def _repeats(node: ast.stmt, text: str, known: set[str], seeded: bool = False) -
     """Whether a statement can be run again beside the tests, with the same outcome."""
     if isinstance(node, GIVEN):
         return True
-    found = effects(text) if isinstance(node, REPEATED) else None
+    effect = effects(text) if isinstance(node, REPEATED) else None
     by_chance = not seeded and CHANCE.search(text) and not SEEDED.search(text)
-    return found is not None and (found.reads | found.late) - _inner(node) <= known and not by_chance
+    return effect is not None and (effect.reads | effect.late) - _inner(node) <= known and not by_chance
 
 
 def _inner(node: ast.stmt) -> set[str]:

@@ -103,11 +103,11 @@ def without_magics(source: str) -> str:
 
 def _quoted(source: str) -> set[int]:
     """The numbers of lines that start inside of a text."""
-    found: set[int] = set()
+    numbers: set[int] = set()
     with contextlib.suppress(tokenize.TokenError, SyntaxError):
         for token in tokenize.generate_tokens(io.StringIO(source).readline):
-            found.update(range(token.start[0] + 1, token.end[0] + 1))
-    return found
+            numbers.update(range(token.start[0] + 1, token.end[0] + 1))
+    return numbers
 
 
 def _without_magic(line: str) -> str:
@@ -128,7 +128,7 @@ def strange_magics(source: str) -> list[str]:
         return []
     quoted = _quoted(source)
     lines = [line for k, line in enumerate(source.split("\n"), 1) if k not in quoted]
-    words = [found[1] for line in lines if (found := MAGIC.match(line)) and found[1]]
+    words = [match[1] for line in lines if (match := MAGIC.match(line)) and match[1]]
     known = {"?", "%%", *(f"%{name}" for name in LINES), *(f"%%{name}" for name in CELLS)}
     return [word for word in words if word not in known]
 
@@ -144,20 +144,20 @@ def captured(source: str) -> str | None:
 
 def imports(trees: Sequence[ast.AST]) -> list[str]:
     """Modules that are imported, by their full names."""
-    found: dict[str, None] = {}
+    modules: dict[str, None] = {}
     for node in (node for tree in trees for node in ast.walk(tree)):
         if isinstance(node, ast.Import):
-            found |= dict.fromkeys(alias.name for alias in node.names)
+            modules |= dict.fromkeys(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found[node.module] = None
-    return list(found)
+            modules[node.module] = None
+    return list(modules)
 
 
 def effects(source: str) -> Effects | None:
     r"""The effects of a code cell, or None where it is no Python.
 
-    >>> found = effects("y = f(x)\nx = [1 for k in y]")
-    >>> sorted(found.reads), sorted(found.surely)
+    >>> result = effects("y = f(x)\nx = [1 for k in y]")
+    >>> sorted(result.reads), sorted(result.surely)
     (['f', 'x'], ['x', 'y'])
     """
     text = without_magics(source)
@@ -165,76 +165,76 @@ def effects(source: str) -> Effects | None:
         tree, scopes = ast.parse(text), symtable.symtable(text, "<cell>", "exec")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    found = Effects()
+    result = Effects()
     for statement in tree.body:
         nodes = _top(statement)
         changed = _changed(nodes)
         written = _bound(nodes) | changed
-        found.reads |= _loads(nodes) - found.surely
-        found.writes |= written
+        result.reads |= _loads(nodes) - result.surely
+        result.writes |= written
         if not isinstance(statement, BRANCHES):
-            found.surely |= written - changed
-    found.late = _globals(scopes) - found.surely
-    return found
+            result.surely |= written - changed
+    result.late = _globals(scopes) - result.surely
+    return result
 
 
 def _top(node: ast.AST) -> list[ast.AST]:
     """A node and all in it that runs with it: bodies of functions do not."""
-    found, front = [], [node]
+    nodes, front = [], [node]
     while front:
-        one = front.pop()
-        found.append(one)
-        if isinstance(one, BODIES):
+        current = front.pop()
+        nodes.append(current)
+        if isinstance(current, BODIES):
             front += [
-                *getattr(one, "decorator_list", []),
-                *getattr(getattr(one, "args", None), "defaults", []),
+                *getattr(current, "decorator_list", []),
+                *getattr(getattr(current, "args", None), "defaults", []),
             ]
-            front += one.body if isinstance(one, ast.ClassDef) else []
+            front += current.body if isinstance(current, ast.ClassDef) else []
         else:
-            front += list(ast.iter_child_nodes(one))
-    return found
+            front += list(ast.iter_child_nodes(current))
+    return nodes
 
 
 def _loads(nodes: Sequence[ast.AST]) -> set[str]:
     """Names that a statement reads when it runs; a name that it also writes first is read all the same."""
-    found = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-    return found | {
+    names = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    return names | {
         n.target.id for n in nodes if isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Name)
     }
 
 
 def _bound(nodes: Sequence[ast.AST]) -> set[str]:
     """Names that a statement gives a value to, or deletes."""
-    found: set[str] = set()
+    names: set[str] = set()
     inner: list[ast.AST] = [node.target for node in nodes if isinstance(node, ast.comprehension)]
     inner += [part for node in nodes if isinstance(node, ast.ClassDef) for part in node.body]
-    own = _within(inner)  # no names of the notebook
-    for node in (node for node in nodes if id(node) not in own):
+    inner_nodes = _within(inner)  # no names of the notebook
+    for node in (node for node in nodes if id(node) not in inner_nodes):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            found.add(node.name)
+            names.add(node.name)
         elif isinstance(node, ast.Import | ast.ImportFrom):
-            found |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+            names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
         elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            found.add(node.id)
+            names.add(node.id)
         elif isinstance(node, ast.ExceptHandler | ast.MatchAs) and node.name:
-            found.add(node.name)
-    return found
+            names.add(node.name)
+    return names
 
 
 def _within(front: list[ast.AST]) -> set[int]:
     """What hangs below these nodes, each looked at once."""
-    found: set[int] = set()
+    seen: set[int] = set()
     while front:
         node = front.pop()
-        if id(node) not in found:
-            found.add(id(node))
+        if id(node) not in seen:
+            seen.add(id(node))
             front += ast.iter_child_nodes(node)
-    return found
+    return seen
 
 
 def _changed(nodes: Sequence[ast.AST]) -> set[str]:
     """Names whose object a statement changes: `x[0] = 1`, `x.a = 1`, `x.append(1)`."""
-    found = set()
+    names = set()
     for node in nodes:
         target = None
         if isinstance(node, ast.Subscript | ast.Attribute) and not isinstance(node.ctx, ast.Load):
@@ -243,8 +243,8 @@ def _changed(nodes: Sequence[ast.AST]) -> set[str]:
             target = node.func.value if _changes(node.func.attr) else None
         while isinstance(target, ast.Subscript | ast.Attribute):
             target = target.value
-        found |= {target.id} if isinstance(target, ast.Name) else set()
-    return found
+        names |= {target.id} if isinstance(target, ast.Name) else set()
+    return names
 
 
 def _changes(method: str) -> bool:
@@ -253,12 +253,12 @@ def _changes(method: str) -> bool:
 
 def _globals(scope: symtable.SymbolTable) -> set[str]:
     """Names that inner scopes take from the notebook."""
-    found, front = set(), list(scope.get_children())
+    names, front = set(), list(scope.get_children())
     while front:
         child = front.pop()
-        found |= {s.get_name() for s in child.get_symbols() if s.is_global() and s.is_referenced()}
+        names |= {s.get_name() for s in child.get_symbols() if s.is_global() and s.is_referenced()}
         front += child.get_children()
-    return found
+    return names
 
 
 def binds(source: str) -> set[str]:
@@ -267,8 +267,8 @@ def binds(source: str) -> set[str]:
     >>> sorted(binds("import os\ndef f():\n    x = 1\na, b = 1, 2"))
     ['a', 'b', 'f', 'os']
     """
-    found = effects(source)
-    return set() if found is None else found.writes
+    effect = effects(source)
+    return set() if effect is None else effect.writes
 
 
 def assigned(tree: ast.Module, *, imported: bool = True) -> set[str]:
@@ -293,10 +293,10 @@ def needed(sources: Sequence[str], reads: Sequence[set[str] | None], free: Seque
     if any(k and not free[k] and reads[k] is None and OPAQUE.search(sources[k]) for k in every):
         return every
     known = [
-        effects(source) if said is None else Effects(said)
-        for source, said in zip(sources, reads, strict=True)
+        effects(source) if read is None else Effects(read)
+        for source, read in zip(sources, reads, strict=True)
     ]
-    if any(found is None and not free[k] for k, found in enumerate(known)):
+    if any(effect is None and not free[k] for k, effect in enumerate(known)):
         return every
     wanted = {k for k in every if not free[k] or known[k] is None or OPAQUE.search(sources[k])}
     writers = _writers(known)
@@ -310,25 +310,25 @@ def needed(sources: Sequence[str], reads: Sequence[set[str] | None], free: Seque
 
 def _writers(known: Sequence[Effects | None]) -> dict[str, list[int]]:
     """Places of the cells that write each name, in their order."""
-    found: dict[str, list[int]] = {}
-    for place, effect in enumerate(known):
+    writers: dict[str, list[int]] = {}
+    for index, effect in enumerate(known):
         for name in effect.writes if effect else ():
-            found.setdefault(name, []).append(place)
-    return found
+            writers.setdefault(name, []).append(index)
+    return writers
 
 
 def _providers(
     reader: int, known: Sequence[Effects | None], writers: Mapping[str, Sequence[int]]
 ) -> set[int]:
     """Cells whose values a cell reads: the nearest before it, and all that functions may meet later."""
-    mine, found = known[reader], set()
+    mine, providers = known[reader], set()
     if mine is None:
         return set(range(reader))
     for name in mine.reads & writers.keys():
-        for place in reversed(writers[name][: bisect.bisect_left(writers[name], reader)]):
-            found.add(place)
-            if name in known[place].surely:
+        for index in reversed(writers[name][: bisect.bisect_left(writers[name], reader)]):
+            providers.add(index)
+            if name in known[index].surely:
                 break
     for name in mine.late & writers.keys():
-        found |= {place for place in writers[name] if place != reader}
-    return found
+        providers |= {index for index in writers[name] if index != reader}
+    return providers

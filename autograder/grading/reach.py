@@ -80,7 +80,7 @@ def shown() -> tuple[list[str], list[str], list[str]]:
     left, apart = list(readable), []
     while left:
         path = left.pop()
-        if not any(_below(place, [path]) for place in hidden):
+        if not any(_below(folder, [path]) for folder in hidden):
             apart.append(path)
         elif path not in hidden:
             left += [entry.path for entry in os.scandir(path) if not entry.is_symlink()]
@@ -165,8 +165,8 @@ class Reach:
         elif event in READS:
             self._check(args[0], False)
         elif event in CHANGES:
-            for place, folder in CHANGES[event]:
-                self._check(_named(args[place], args[folder:], event in OF_NAMES), True)
+            for index, folder in CHANGES[event]:
+                self._check(_named(args[index], args[folder:], event in OF_NAMES), True)
         elif event in FORBIDDEN:
             raise NotOutside(f"`{event}`")
 
@@ -203,7 +203,7 @@ class Reach:
             real = self._real(path)
         except (TypeError, ValueError):  # no path: the system says so itself
             return True
-        return not changing and any(_below(place, [real]) for place in (*self.private, *self.readable))
+        return not changing and any(_below(folder, [real]) for folder in (*self.private, *self.readable))
 
 
 def _named(path: Any, folder: Sequence[Any], of_name: bool) -> Any:

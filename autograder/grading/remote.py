@@ -157,8 +157,8 @@ class Remote:
                     return reply, parts
                 self._call_back(reply, parts)
         except WireError as error:
-            told = {Gone: "its process ended", Late: f"it gave no answer within {seconds:g} seconds"}
-            self.lost = told.get(type(error), "it sent what cannot be read")
+            reasons = {Gone: "its process ended", Late: f"it gave no answer within {seconds:g} seconds"}
+            self.lost = reasons.get(type(error), "it sent what cannot be read")
             raise Lost(self.lost) from error
         finally:
             self.ends = before
@@ -194,9 +194,9 @@ class Remote:
     def value(self, request: Mapping[str, Any], args: Any = None) -> Any:
         """The value of the reply to a request."""
         reply, decoder, _ = self.ask(request, args)
-        found = decoder.value(reply.get("value"))
+        value = decoder.value(reply.get("value"))
         decoder.rest(reply)
-        return found
+        return value
 
     def learn(self) -> None:
         """Tell the learner's process which classes the instructor's statements defined here."""
@@ -228,13 +228,13 @@ class Remote:
         reply, decoder, _ = self.ask({"do": "get", "names": list(names), "plain": plain})
         values = reply.get("values")
         values = values if isinstance(values, dict) else {}
-        found = {name: decoder.value(values[name]) for name in names if name in values}
+        defined = {name: decoder.value(values[name]) for name in names if name in values}
         decoder.rest(reply)
-        return found
+        return defined
 
-    def call(self, place: int, args: tuple, options: dict, *, back: bool, **conditions: Any) -> Any:
+    def call(self, reference: int, args: tuple, options: dict, *, back: bool, **conditions: Any) -> Any:
         """Call an object of the learner's. `back`: what it does to its arguments happens to ours."""
-        request = {"do": "call", "o": place, "back": back, "salt": self.salt}
+        request = {"do": "call", "o": reference, "back": back, "salt": self.salt}
         reply, decoder, inputs = self.ask(request | conditions, (args, options))
         _advance(args, reply.get("states"))
         leaves = reply.get("leaves")
@@ -260,12 +260,12 @@ class Remote:
     def _call_back(self, reply: Mapping[str, Any], parts: Sequence[bytes]) -> None:
         """Call an object of ours with the learner's data; an exception of it goes back as one."""
         decoder, left = Decoder(parts, self.refer, self.known, self.uses.arrived), self._left()
-        place = reply["callback"]
+        index = reply["callback"]
         _print(reply)
-        if type(place) is not int or not 0 <= place < self.former + len(self.lives):
+        if type(index) is not int or not 0 <= index < self.former + len(self.lives):
             raise WireError("a callback to nothing")
         try:
-            target = self.named.get(place) if place < self.former else self.lives[place - self.former]
+            target = self.named.get(index) if index < self.former else self.lives[index - self.former]
             if target is None or not self.serves:
                 raise RuntimeError(OVER)
             with bounds.patience(left), bounds.wait(left):
@@ -299,17 +299,17 @@ class Remote:
         """
         lives, inner = len(self.lives), _Pickler(io.BytesIO(), self, [])
         inner.dump(value)
-        for one in self.known.changed():
-            inner.dump(one)
-        for one in inner.objects:  # it grows
-            inner.dump((objects.content_of(one), objects.state_of(one)))
+        for shared in self.known.changed():
+            inner.dump(shared)
+        for shared in inner.objects:  # it grows
+            inner.dump((objects.content_of(shared), objects.state_of(shared)))
         del self.lives[lives:]
         buffer = io.BytesIO()
         pickler = _Pickler(buffer, self, leaves)
         pickler.dump(len(inner.objects))
-        for one in reversed(inner.objects):
-            pickler.dump((one, objects.content_of(one), objects.state_of(one)))
-            self.known.note(one)
+        for shared in reversed(inner.objects):
+            pickler.dump((shared, objects.content_of(shared), objects.state_of(shared)))
+            self.known.note(shared)
         pickler.dump(value)
         return buffer.getvalue()
 
@@ -318,40 +318,44 @@ class Remote:
         if "tensor" in node:
             return _with_gradient(self, node["tensor"], node["g"])
         decoder.count(20)  # a class or a function is made for it
-        place, kind = node.get("o"), node.get("k")
-        if type(place) is not int:
+        reference, kind = node.get("o"), node.get("k")
+        if type(reference) is not int:
             raise WireError("a reference to nothing")
         if kind == "function":
-            return standins.function(self, place, node)
+            return standins.function(self, reference, node)
         if kind == "class":
-            return self._class(place, node)
+            return self._class(reference, node)
         if kind == "model":
-            return RemoteModel(self, place)
-        return self._object(place, node, decoder)
+            return RemoteModel(self, reference)
+        return self._object(reference, node, decoder)
 
-    def _class(self, place: int, node: Mapping[str, Any]) -> type:
+    def _class(self, reference: int, node: Mapping[str, Any]) -> type:
         """One class here for each of theirs, so that isinstance works."""
-        if place not in self.classes:
+        if reference not in self.classes:
             if len(self.classes) > 1000:
                 raise WireError("more than a thousand classes")
-            self.classes[place] = standins.new_class(self, place, node)
-        return self.classes[place]
+            self.classes[reference] = standins.new_class(self, reference, node)
+        return self.classes[reference]
 
-    def _object(self, place: int, node: Mapping[str, Any], decoder: Decoder) -> Any:
+    def _object(self, reference: int, node: Mapping[str, Any], decoder: Decoder) -> Any:
         of = node.get("of")
         theirs = isinstance(of, dict) and of.get("k") == "class"
         kind = self.refer(of, decoder) if theirs else RemoteObject
-        return standins.new_object(self, place, node, kind, decoder.value(node.get("v")))
+        return standins.new_object(self, reference, node, kind, decoder.value(node.get("v")))
 
     def given_class(self, name: str) -> type | None:
         """A class that the instructor's own cells define under this name, or None."""
-        found = self.space.get(name)
-        ours = isinstance(found, type) and found.__module__ == TESTS and not hasattr(found, "_place_of_class")
-        return found if ours else None
+        defined = self.space.get(name)
+        ours = (
+            isinstance(defined, type)
+            and defined.__module__ == TESTS
+            and not hasattr(defined, "_reference_of_class")
+        )
+        return defined if ours else None
 
-    def assign(self, place: int, name: str, values: list[Any]) -> None:
+    def assign(self, reference: int, name: str, values: list[Any]) -> None:
         """Give an attribute of an object of theirs a value, or without one take it away."""
-        self.ask({"do": "assign", "o": place, "name": name}, values)
+        self.ask({"do": "assign", "o": reference, "name": name}, values)
 
     def _raised(self, reply: Mapping[str, Any], decoder: Decoder, depth: int = 0) -> Exception:
         """The learner's exception, and that which it came of."""
@@ -361,17 +365,17 @@ class Remote:
             args = list(decoder.value(reply.get("args") or []))
         if isinstance(of := reply.get("of"), dict) and of.get("k") == "class":
             theirs = self.refer(of, decoder)
-        found = standins.rebuilt(self, reply, args, theirs)
+        error = standins.rebuilt(self, reply, args, theirs)
         with contextlib.suppress(WireError):
             facts = decoder.value(reply.get("facts"))
             names = [name for name in facts or () if isinstance(name, str) and not name.startswith("_")]
-            found.__dict__.update({name: facts[name] for name in names})
+            error.__dict__.update({name: facts[name] for name in names})
         cause = reply.get("cause")
         if isinstance(cause, dict) and "error" in cause and depth < 3:
-            found.__cause__ = self._raised(cause, decoder, depth + 1)
+            error.__cause__ = self._raised(cause, decoder, depth + 1)
         with contextlib.suppress(WireError):
             decoder.rest(reply if depth == 0 else {})
-        return found
+        return error
 
 
 def _unnoted(value: Any) -> None:
@@ -396,10 +400,10 @@ class _Pickler(pickle.Pickler):
 
     def persistent_id(self, value: Any) -> Any:
         """A mark for what does not cross by content; None for the rest."""
-        if isinstance(value, RemoteObject | types.FunctionType) and hasattr(value, "_place"):
-            return "mine", value._place
-        if isinstance(value, type) and "_place_of_class" in vars(value):
-            return "mine", value._place_of_class
+        if isinstance(value, RemoteObject | types.FunctionType) and hasattr(value, "_reference"):
+            return "mine", value._reference
+        if isinstance(value, type) and "_reference_of_class" in vars(value):
+            return "mine", value._reference_of_class
         if type(value).__module__ == "torch" and getattr(value, "requires_grad", False):
             self.leaves.append(value)
             return "leaf", value.detach(), value.is_leaf
@@ -496,13 +500,13 @@ def _advance(args: Sequence[Any], states: Any) -> None:
     """Generators among the arguments stand where the learner's function left its copies."""
     for item in states if isinstance(states, list) else []:
         with contextlib.suppress(TypeError, ValueError, KeyError, IndexError, OverflowError):
-            place, state = item
-            generator = args[place].bit_generator
+            index, state = item
+            generator = args[index].bit_generator
             if state["bit_generator"] == generator.state["bit_generator"]:
                 generator.state = state
 
 
-def _with_gradient(remote: Remote, value: Any, place: Any) -> Any:
+def _with_gradient(remote: Remote, value: Any, reference: Any) -> Any:
     """A tensor whose gradient is asked for where its graph is."""
     import torch
 
@@ -517,11 +521,11 @@ def _with_gradient(remote: Remote, value: Any, place: Any) -> Any:
 
         @staticmethod
         def backward(ctx: Any, given: Any) -> Any:
-            request = {"do": "backward", "o": place, "inputs": places}
-            found = remote.value(request, (given.detach(),))
-            return tuple(_fitting(g, t) for g, t in zip(found, inputs, strict=True))
+            request = {"do": "backward", "o": reference, "inputs": places}
+            gradients = remote.value(request, (given.detach(),))
+            return tuple(_fitting(g, t) for g, t in zip(gradients, inputs, strict=True))
 
-    if type(place) is not int or not inputs or len(inputs) != len(places):
+    if type(reference) is not int or not inputs or len(inputs) != len(places):
         return value.requires_grad_() if value.is_floating_point() else value
     return Through.apply(*inputs)
 
@@ -535,8 +539,8 @@ def _fitting(gradient: Any, tensor: Any) -> Any:
 class RemoteModel:
     """A model of the learner's; its weights are fetched when somebody asks for its fingerprint."""
 
-    def __init__(self, remote: Remote, place: int) -> None:
-        self._remote, self._place = remote, place
+    def __init__(self, remote: Remote, reference: int) -> None:
+        self._remote, self._reference = remote, reference
 
     def fingerprint(self) -> str:
         """The fingerprint of the embedded reward model with these weights; "" if they do not fit it."""
@@ -544,7 +548,7 @@ class RemoteModel:
 
         from rslib.models import load_reward_model
 
-        weights = self._remote.value({"do": "weights", "o": self._place})
+        weights = self._remote.value({"do": "weights", "o": self._reference})
         ours = copy.deepcopy(load_reward_model("tiny"))
         known = ours.model.state_dict()
         fits = isinstance(weights, dict) and weights.keys() == known.keys()
@@ -571,12 +575,12 @@ class RemoteWork(Work):
 
     def function(self, name: str, patience: float | None = None) -> Callable[..., Any]:
         """As `Work.function`; patience is kept where the function runs."""
-        place = getattr(self._names.get(name), "_place", None)
-        if place is None:
+        reference = getattr(self._names.get(name), "_reference", None)
+        if reference is None:
             return super().function(name)
 
         def called(*args: Any, **options: Any) -> Any:
-            return self.remote.call(place, args, options, back=False, patience=patience, plain=True)
+            return self.remote.call(reference, args, options, back=False, patience=patience, plain=True)
 
         return Work({name: called}, self.variant, self.folder).function(name)
 

@@ -144,9 +144,9 @@ class Sandbox:
         with contextlib.suppress(OSError):
             self.ready = bool(self.control.recv(4096))
         if not self.ready:
-            said = self.said()
+            words = self.said()
             self.stop()
-            raise ConfigError(f"the fork server did not start: {said}")
+            raise ConfigError(f"the fork server did not start: {words}")
         self.control.settimeout(None)
 
     def said(self) -> str:
@@ -239,7 +239,7 @@ def bubblewrap(around: dict[str, str], hidden: Sequence[Path] = (), results: Pat
     hidden: folders that stay unseen wherever they lie.
     results: a folder with results of the engine, shown read-only.
     """
-    found = [
+    command = [
         "bwrap",
         "--unshare-ipc",
         "--unshare-pid",
@@ -247,15 +247,15 @@ def bubblewrap(around: dict[str, str], hidden: Sequence[Path] = (), results: Pat
         "--unshare-uts",
         "--unshare-cgroup-try",
     ]
-    found += ["--die-with-parent", "--new-session", "--clearenv"]
+    command += ["--die-with-parent", "--new-session", "--clearenv"]
     if os.getuid() == 0:  # it becomes a user that owns nothing as soon as it runs
-        found += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+        command += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
-        found += ["--unshare-user", "--uid", str(STRANGER), "--gid", str(STRANGER), "--cap-drop", "ALL"]
+        command += ["--unshare-user", "--uid", str(STRANGER), "--gid", str(STRANGER), "--cap-drop", "ALL"]
     known = {cache.READ: RESULTS} if results else {}
     for name, value in (around | known).items():
-        found += ["--setenv", name, value]
-    found += [
+        command += ["--setenv", name, value]
+    command += [
         "--proc",
         "/proc",
         "--dev",
@@ -273,8 +273,8 @@ def bubblewrap(around: dict[str, str], hidden: Sequence[Path] = (), results: Pat
     binds = [(path, path) for path in shown]
     binds += [(str(source), f"{COURSE}/{target}") for source, target in course_files()]
     binds += [(str(results), RESULTS)] if results else []
-    found += mounts(binds, covers(shown, [*hidden, *own_folders()]))
-    return [*found, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
+    command += mounts(binds, covers(shown, [*hidden, *own_folders()]))
+    return [*command, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
 
 
 def course_files() -> list[tuple[Path, str]]:
@@ -340,13 +340,13 @@ WITH = {
 
 def modules_for(names: Sequence[str]) -> list[str]:
     """What a template imports beforehand: what notebooks import and is installed here."""
-    found = []
+    installed = []
     wanted = [each for name in names for each in (name, *WITH.get(name.split(".")[0], ()))]
     for name in dict.fromkeys(wanted):
         with contextlib.suppress(ImportError, ValueError, AttributeError):
             if importlib.util.find_spec(name.split(".")[0]) is not None:
-                found.append(name)
-    return found
+                installed.append(name)
+    return installed
 
 
 def label_of(root: Path) -> str:

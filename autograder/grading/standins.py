@@ -44,22 +44,22 @@ class RemoteError(Exception):
 # Functions --------------------------------------------------------------------------------------------------
 
 
-def function(remote: Remote, place: int, node: Mapping[str, Any]) -> Callable[..., Any]:
+def function(remote: Remote, reference: int, node: Mapping[str, Any]) -> Callable[..., Any]:
     """A function that calls the learner's; what that does to lists and arrays happens to ours."""
 
     def stand_in(*args: Any, **options: Any) -> Any:
-        return remote.call(place, args, options, back=True)
+        return remote.call(reference, args, options, back=True)
 
     async def stand_in_later(*args: Any, **options: Any) -> Any:
-        return remote.call(place, args, options, back=True, awaited=True)
+        return remote.call(reference, args, options, back=True, awaited=True)
 
-    found = stand_in_later if node.get("awaited") is True else stand_in
-    found._place, found._remote = place, remote
-    found.__name__ = found.__qualname__ = clean(node.get("name", "function"), 100)
-    found.__doc__ = clean(node["doc"], 2000) if node.get("doc") else None
+    chosen = stand_in_later if node.get("awaited") is True else stand_in
+    chosen._reference, chosen._remote = reference, remote
+    chosen.__name__ = chosen.__qualname__ = clean(node.get("name", "function"), 100)
+    chosen.__doc__ = clean(node["doc"], 2000) if node.get("doc") else None
     with contextlib.suppress(Exception):
-        found.__signature__ = _signature(node["params"])
-    return found
+        chosen.__signature__ = _signature(node["params"])
+    return chosen
 
 
 def _signature(parameters: Any) -> inspect.Signature:
@@ -76,9 +76,9 @@ def _signature(parameters: Any) -> inspect.Signature:
 # Objects and classes ----------------------------------------------------------------------------------------
 
 
-def attribute(remote: Remote, place: int, name: str) -> Any:
+def attribute(remote: Remote, reference: int, name: str) -> Any:
     """What the learner's object has under a name. Raises UnlikeSolution for a method that no task wants."""
-    return remote.uses.attribute(name, remote.value({"do": "attribute", "o": place, "name": name}))
+    return remote.uses.attribute(name, remote.value({"do": "attribute", "o": reference, "name": name}))
 
 
 class RemoteClass(abc.ABCMeta):
@@ -86,21 +86,21 @@ class RemoteClass(abc.ABCMeta):
 
     def __getattr__(cls, name: str) -> Any:
         hidden = name.startswith("_") and name not in ("_fields", "_make", "_field_defaults")
-        if hidden or "_place_of_class" not in cls.__dict__:
+        if hidden or "_reference_of_class" not in cls.__dict__:
             raise AttributeError(name)
-        return attribute(cls._remote_of_class, cls._place_of_class, name)
+        return attribute(cls._remote_of_class, cls._reference_of_class, name)
 
     def __setattr__(cls, name: str, value: Any) -> None:
         if name.startswith("_"):
             super().__setattr__(name, value)
         else:
-            cls._remote_of_class.assign(cls._place_of_class, name, [value])
+            cls._remote_of_class.assign(cls._reference_of_class, name, [value])
 
     def __delattr__(cls, name: str) -> None:
         if name.startswith("_"):
             super().__delattr__(name)
         else:
-            cls._remote_of_class.assign(cls._place_of_class, name, [])
+            cls._remote_of_class.assign(cls._reference_of_class, name, [])
 
 
 class RemoteObject(metaclass=RemoteClass):
@@ -111,10 +111,10 @@ class RemoteObject(metaclass=RemoteClass):
 
     def __new__(cls, *args: Any, **options: Any) -> Any:
         """Make one where the learner's class lives."""
-        if not hasattr(cls, "_place_of_class"):
+        if not hasattr(cls, "_reference_of_class"):
             raise TypeError("only a class of the learner's can be called")
         remote = cls._remote_of_class
-        made = remote.call(cls._place_of_class, args, options, back=True)
+        made = remote.call(cls._reference_of_class, args, options, back=True)
         if isinstance(made, RemoteObject):
             made.__dict__["_was_made"] = True  # of this stand-in alone: what a function returns was not made
         return made
@@ -125,27 +125,27 @@ class RemoteObject(metaclass=RemoteClass):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return attribute(self._remote, self._place, name)
+        return attribute(self._remote, self._reference, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self._remote.assign(self._place, name, [value])
+        self._remote.assign(self._reference, name, [value])
 
     def __delattr__(self, name: str) -> None:
-        self._remote.assign(self._place, name, [])
+        self._remote.assign(self._reference, name, [])
 
     def _operate(self, name: str, *others: Any) -> Any:
-        request = {"do": "operate", "o": self._place, "name": name}
+        request = {"do": "operate", "o": self._reference, "name": name}
         return self._remote.value(request, tuple(others))
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         """Its items, asked for once; one that has none would equal whatever it is compared with."""
         try:
-            found = np.array(list(self), dtype)
+            array = np.array(list(self), dtype)
         except Exception:  # it has no items, or these are of many kinds
-            found = np.empty((), object)
-            found[()] = self
-        self._remote.uses.arrived(found)
-        return found
+            array = np.empty((), object)
+            array[()] = self
+        self._remote.uses.arrived(array)
+        return array
 
     def __len__(self) -> int:
         return operator_index(self._operate("len"))
@@ -216,7 +216,7 @@ class CallableObject(RemoteObject):
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Call it where it lives."""
-        return self._remote.call(self._place, args, options, back=True)
+        return self._remote.call(self._reference, args, options, back=True)
 
     __name__ = property(lambda self: self._kind[1])
 
@@ -253,7 +253,7 @@ class Contained(RemoteObject):
     _own: frozenset[str] = frozenset()
 
     def _plain(self) -> Any:
-        return self._remote.value({"do": "content", "o": self._place})
+        return self._remote.value({"do": "content", "o": self._reference})
 
     def _operate(self, name: str, *others: Any) -> Any:
         """As any other object; one that no test made has the length and the items of what it holds."""
@@ -300,8 +300,8 @@ class Value(Contained):
 
 def _contained(name: str, node: Mapping[str, Any], marks: dict[str, Any]) -> type:
     """The class of stand-ins for objects of a class that derives from a plain type."""
-    base, own = node["base"], node.get("own")
-    marks |= {"_base": base, "_own": frozenset(own if isinstance(own, list) else [])}
+    base, defined = node["base"], node.get("own")
+    marks |= {"_base": base, "_own": frozenset(defined if isinstance(defined, list) else [])}
     real = getattr(builtins, base)
     if base in kinds.CHANGING:
         marks["__class__"] = property(lambda self: real)
@@ -328,7 +328,7 @@ def _as_dataclass(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
-HERE = {"_remote", "_place", "_kind", "_operate", "_was_made", "_place_of_class", "_remote_of_class"}
+HERE = {"_remote", "_reference", "_kind", "_operate", "_was_made", "_reference_of_class", "_remote_of_class"}
 HERE |= {"_plain", "_own", "_base"}
 
 
@@ -392,11 +392,11 @@ def _operators() -> None:
 _operators()
 
 
-def new_class(remote: Remote, place: int, node: Mapping[str, Any]) -> type:
+def new_class(remote: Remote, reference: int, node: Mapping[str, Any]) -> type:
     """A class that stands for one of the learner's, so that isinstance and except work."""
-    said = clean(node.get("name", ""), 100)
-    name = said if said in remote.asked else "object"  # else a name could tell what it likes
-    marks = {"_place_of_class": place, "_remote_of_class": remote}
+    given = clean(node.get("name", ""), 100)
+    name = given if given in remote.asked else "object"  # else a name could tell what it likes
+    marks = {"_reference_of_class": reference, "_remote_of_class": remote}
     marks["__doc__"] = clean(node["doc"], 2000) if node.get("doc") else None
     family = node.get("family")
     if isinstance(family, list):
@@ -405,20 +405,22 @@ def new_class(remote: Remote, place: int, node: Mapping[str, Any]) -> type:
     bases = [base for base in bases if base is not None]
     if isinstance(fields := node.get("fields"), dict):
         marks |= _as_dataclass(fields)
-    found: Any = RemoteObject
+    made: Any = RemoteObject
     if node.get("base") in kinds.CONTENT:
-        bases, found = [], _contained(name, node, marks)
+        bases, made = [], _contained(name, node, marks)
     if bases:
         with contextlib.suppress(TypeError):  # a metaclass of its own
-            found = RemoteClass(name, (Derived, *bases[:1]), marks)
-    found = found if found is not RemoteObject else RemoteClass(name, (RemoteObject,), marks)
-    type.__setattr__(found, "__abstractmethods__", frozenset())
+            made = RemoteClass(name, (Derived, *bases[:1]), marks)
+    made = made if made is not RemoteObject else RemoteClass(name, (RemoteObject,), marks)
+    type.__setattr__(made, "__abstractmethods__", frozenset())
     with contextlib.suppress(Exception):
-        type.__setattr__(found, "__signature__", _signature(node["params"]))
-    return found
+        type.__setattr__(made, "__signature__", _signature(node["params"]))
+    return made
 
 
-def new_object(remote: Remote, place: int, node: Mapping[str, Any], kind: type, content: Any = None) -> Any:
+def new_object(
+    remote: Remote, reference: int, node: Mapping[str, Any], kind: type, content: Any = None
+) -> Any:
     """An object of a class that stands for the learner's, or of none that is known here.
 
     content: what it holds for good, where its class derives from a plain type that cannot change.
@@ -430,10 +432,10 @@ def new_object(remote: Remote, place: int, node: Mapping[str, Any], kind: type, 
         extra = RemoteClass("object", (extra or RemoteObject,), {"__class__": property(lambda self: real)})
     if extra is not None:
         kind = extra if kind is RemoteObject else RemoteClass(kind.__name__, (extra, kind), {})
-    found = _with_content(kind, content) if issubclass(kind, Contained) else object.__new__(kind)
+    made = _with_content(kind, content) if issubclass(kind, Contained) else object.__new__(kind)
     facts = clean(node.get("k", ""), 20), clean(node.get("name", ""), 200)
-    found.__dict__.update(_remote=remote, _place=place, _kind=facts)
-    return found
+    made.__dict__.update(_remote=remote, _reference=reference, _kind=facts)
+    return made
 
 
 def _drawn(name: Any) -> type | None:
@@ -457,19 +459,19 @@ class RemoteFault:
         return super().__str__() if text is None else text
 
     def __getattr__(self, name: str) -> Any:
-        place = self.__dict__.get("_place")
-        if place is None or name.startswith("__"):
+        reference = self.__dict__.get("_reference")
+        if reference is None or name.startswith("__"):
             raise AttributeError(name)
-        return attribute(self._remote_of_class, place, name)
+        return attribute(self._remote_of_class, reference, name)
 
 
 def known_error(remote: Remote, family: Any) -> type[Exception]:
     """The first class of a learner's exception's family that is known here; it is one of exceptions."""
     for pair in family if isinstance(family, list) else []:
         if isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair):
-            found = remote.given_class(pair[1]) if pair[0] == "__main__" else _imported(*pair)
-            if isinstance(found, type) and issubclass(found, Exception) and not issubclass(found, STOPS):
-                return found
+            kind = remote.given_class(pair[1]) if pair[0] == "__main__" else _imported(*pair)
+            if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, STOPS):
+                return kind
     return Exception
 
 
@@ -479,8 +481,8 @@ def _imported(module: str, name: str) -> Any:
         return vars(sys.modules[module]).get(name)
     if module.startswith(SHUT) or module not in sys.modules:
         return None
-    found = vars(sys.modules[module]).get(name)
-    return found if isinstance(found, type) else None
+    kind = vars(sys.modules[module]).get(name)
+    return kind if isinstance(kind, type) else None
 
 
 def rebuilt(remote: Remote, reply: Mapping[str, Any], args: Sequence[Any], theirs: type | None) -> Exception:
@@ -493,10 +495,10 @@ def rebuilt(remote: Remote, reply: Mapping[str, Any], args: Sequence[Any], their
     if isinstance(family, list) and family[:1] == [["builtins", "SystemExit"]] and remote.exits:
         raise SystemExit(args[0] if args and type(args[0]) in (int, str) else None)
     if theirs is not None and issubclass(theirs, RemoteFault) and family[:1] != [["__main__", kind.__name__]]:
-        found = theirs.__new__(theirs)
-        found.__dict__.update(_text=text, _place=reply.get("o"))
-        found.args = tuple(args)
-        return found
+        error = theirs.__new__(theirs)
+        error.__dict__.update(_text=text, _reference=reply.get("o"))
+        error.args = tuple(args)
+        return error
     if kind is Exception:
         first = family[0] if isinstance(family, list) and family else ""
         name = first[-1] if isinstance(first, list) and first else "an exception"
@@ -509,9 +511,9 @@ def _made(kind: type[Exception], args: Sequence[Any], text: str) -> Exception:
     if kind.__module__ in ("builtins", errors.__name__, work_module.__name__):
         for some in (args, (text,)):
             with contextlib.suppress(Exception):
-                found = kind(*some)
-                if str(found) == text or some == (text,):
-                    return found
-    found = kind.__new__(kind)
-    found.args = tuple(args) or (text,)
-    return found
+                error = kind(*some)
+                if str(error) == text or some == (text,):
+                    return error
+    error = kind.__new__(kind)
+    error.args = tuple(args) or (text,)
+    return error

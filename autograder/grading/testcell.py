@@ -90,14 +90,14 @@ def _code(tree: Any, mode: str) -> types.CodeType:
 
 def value_of(code: types.CodeType, space: dict[str, Any]) -> Any:
     """Run a part of a cell; the value of an expression."""
-    found = eval(code, space)
-    return asyncio.run(found) if code.co_flags & inspect.CO_COROUTINE else found
+    result = eval(code, space)
+    return asyncio.run(result) if code.co_flags & inspect.CO_COROUTINE else result
 
 
-def is_the_same(one: Any, other: Any) -> bool:
+def is_the_same(first: Any, other: Any) -> bool:
     """Whether two values are one object, here or in the learner's process."""
-    theirs = isinstance(one, RemoteObject) and isinstance(other, RemoteObject)
-    return one is other or (theirs and one._place == other._place)
+    theirs = isinstance(first, RemoteObject) and isinstance(other, RemoteObject)
+    return first is other or (theirs and first._reference == other._reference)
 
 
 class Captured:
@@ -113,12 +113,12 @@ class Captured:
 @contextlib.contextmanager
 def capture() -> Iterator[Captured]:
     """Keep what the block prints."""
-    found, streams = Captured(), (io.StringIO(), io.StringIO())
+    record, streams = Captured(), (io.StringIO(), io.StringIO())
     try:
         with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
-            yield found
+            yield record
     finally:
-        found.stdout, found.stderr = (stream.getvalue() for stream in streams)
+        record.stdout, record.stderr = (stream.getvalue() for stream in streams)
 
 
 class Sources:
@@ -126,8 +126,8 @@ class Sources:
 
     def __init__(self) -> None:
         self.texts: list[str] = []
-        found = inspect.findsource
-        inspect.findsource = lambda value: self._lines(value) or found(value)
+        find_source = inspect.findsource
+        inspect.findsource = lambda value: self._lines(value) or find_source(value)
 
     def latest(self, name: str) -> str | None:
         """The last statement that gives a name its value, where that is a definition or an assignment."""
@@ -150,7 +150,7 @@ class Sources:
 
     def of_function(self, value: Any, attribute: str) -> Any:
         """An attribute of a function; of a learner's only its code, from its text. Raises NotOutside."""
-        if not hasattr(value, "_place") and not hasattr(value, "_place_of_class"):
+        if not hasattr(value, "_reference") and not hasattr(value, "_reference_of_class"):
             return getattr(value, attribute)
         text = self.latest(named(value) or "") if attribute == "__code__" else None
         codes = _codes(compile(text, "<submission>", "exec")) if text else []
@@ -174,13 +174,13 @@ def _codes(code: types.CodeType) -> Sequence[types.CodeType]:
 
 def name_it(value: Any, name: str) -> None:
     """Note under which name a function or class of the learner's was lent."""
-    if hasattr(value, "_place") and isinstance(value, types.FunctionType):
+    if hasattr(value, "_reference") and isinstance(value, types.FunctionType):
         value._named = name
-    elif isinstance(value, type) and "_place_of_class" in vars(value):
+    elif isinstance(value, type) and "_reference_of_class" in vars(value):
         type.__setattr__(value, "_named", name)
 
 
 def named(value: Any) -> str | None:
     """The name under which a stand-in was lent, or None for what is none or has none."""
-    found: Callable[..., Any] | None = vars(value).get("_named") if hasattr(value, "__dict__") else None
-    return found if isinstance(found, str) else None
+    name: Callable[..., Any] | None = vars(value).get("_named") if hasattr(value, "__dict__") else None
+    return name if isinstance(name, str) else None

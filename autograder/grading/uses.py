@@ -106,15 +106,15 @@ class Uses:
         elif type(value).__name__ in ("Series", "DataFrame") and _is_array(value) and _acts(value):
             self.note("a table of functions")
 
-    def compared(self, name: str, one: Any, other: Any) -> Any:
+    def compared(self, name: str, left: Any, right: Any) -> Any:
         """An operator of the module `operator` on two values, as in `one == other`. Raises as `meets`."""
-        if _is_array(one) or _is_array(other):
-            self.meets(one, other)
-        return getattr(operator, name)(one, other)
+        if _is_array(left) or _is_array(right):
+            self.meets(left, right)
+        return getattr(operator, name)(left, right)
 
-    def meets(self, one: Any, other: Any) -> None:
+    def meets(self, left: Any, right: Any) -> None:
         """Raise UnlikeSolution if one of two values is empty and the other is not, unless that is allowed."""
-        sizes = size(one), size(other)
+        sizes = size(left), size(right)
         if 0 in sizes and None not in sizes and any(sizes):
             self.need(VACUOUS)
 

@@ -32,14 +32,14 @@ def dtype_of(description: Any) -> np.dtype:
     ('x', 'y')
     """
     if isinstance(description, str) and DTYPE.fullmatch(description):
-        found = np.dtype(description)
+        dtype = np.dtype(description)
     elif isinstance(description, list) and 0 < len(description) <= 100:
-        found = np.dtype([_field(field) for field in description])
+        dtype = np.dtype([_field(field) for field in description])
     else:
         raise WireError("an array of no known kind")
-    if found.itemsize > MAX_BYTES:
+    if dtype.itemsize > MAX_BYTES:
         raise WireError("an array that is too large")
-    return found
+    return dtype
 
 
 def _field(field: Any) -> tuple[Any, ...]:
@@ -47,7 +47,7 @@ def _field(field: Any) -> tuple[Any, ...]:
     if len(only(name, str)) > 100:
         raise WireError("an array of no known kind")
     inner = dtype_of(kind)
-    return (name, inner, *(bounded_shape(one, inner.itemsize, MAX_BYTES) for one in shape[:1]))
+    return (name, inner, *(bounded_shape(dimensions, inner.itemsize, MAX_BYTES) for dimensions in shape[:1]))
 
 
 def description_of(dtype: np.dtype) -> Any:
@@ -112,8 +112,8 @@ def decode_objects(of: Any, node: dict[str, Any], depth: int) -> Any:
     if len(items) != math.prod(shape) or node["dt"] != "|O":
         raise WireError("an array whose parts do not fit its shape")
     array = np.empty(len(items), dtype=object)
-    for place, item in enumerate(items):
-        array[place] = item
+    for index, item in enumerate(items):
+        array[index] = item
     return array.reshape(shape)
 
 
@@ -201,10 +201,10 @@ def decode_tensor(of: Any, node: dict[str, Any], depth: int) -> Any:
     """The tensor of a node."""
     import torch
 
-    found = tensor_of(of.blob(node["T"]), node["dt"], node["sh"])
+    tensor = tensor_of(of.blob(node["T"]), node["dt"], node["sh"])
     if "p" in node:
-        return torch.nn.Parameter(found, requires_grad=node["p"] is True)
-    return found if node.get("g") is None else of.refer({"tensor": found, "g": node["g"]}, of)
+        return torch.nn.Parameter(tensor, requires_grad=node["p"] is True)
+    return tensor if node.get("g") is None else of.refer({"tensor": tensor, "g": node["g"]}, of)
 
 
 def _torch_kind(name: Any) -> Any:

@@ -240,29 +240,33 @@ def filter_program(machine: str) -> bytes:
     if machine not in _NUMBERS:
         raise OSError(f"no table of system calls for {machine}")
     numbers = _NUMBERS[machine]
-    found = [_instruction(LOAD, 4), _instruction(EQUAL, _ARCH[machine], 1, 0), _instruction(RETURN, KILL)]
-    found.append(_instruction(LOAD, 0))
+    program = [_instruction(LOAD, 4), _instruction(EQUAL, _ARCH[machine], 1, 0), _instruction(RETURN, KILL)]
+    program.append(_instruction(LOAD, 0))
     if machine == "x86_64":  # the x32 numbers would slip past the list
-        found += [_instruction(SET, 0x40000000, 0, 1), _instruction(RETURN, KILL)]
+        program += [_instruction(SET, 0x40000000, 0, 1), _instruction(RETURN, KILL)]
     for name, number in numbers.items():
         if name not in _SPECIAL:
-            found += [_instruction(EQUAL, number, 0, 1), _instruction(RETURN, DENY | EPERM)]
-    found += [_instruction(EQUAL, numbers["clone3"], 0, 1), _instruction(RETURN, DENY | ENOSYS)]
-    found += [_instruction(EQUAL, numbers["clone"], 0, 4), _instruction(LOAD, 16)]
-    found += [_instruction(SET, ALL_NEW | 0x02000000, 0, 1), _instruction(RETURN, DENY | EPERM)]
-    found.append(_instruction(RETURN, ALLOW))
-    found += [_instruction(EQUAL, numbers["mmap"], 0, 5), _instruction(LOAD, 40), _instruction(AND, UNNAMED)]
-    found += [_instruction(EQUAL, UNNAMED, 0, 1), _instruction(RETURN, DENY | EPERM)]
-    found.append(_instruction(RETURN, ALLOW))
-    found += [_instruction(EQUAL, numbers["prctl"], 0, 4), _instruction(LOAD, 16)]
-    found += [_instruction(EQUAL, PDEATHSIG, 0, 1), _instruction(RETURN, DENY | 0)]  # "done", but it is not
-    found.append(_instruction(RETURN, ALLOW))
-    found += [_instruction(EQUAL, numbers["socket"], 1, 0), _instruction(RETURN, ALLOW)]
-    found.append(_instruction(LOAD, 16))
-    for place, family in enumerate(FAMILIES):  # a jump over the families that are left and the refusal
-        found.append(_instruction(EQUAL, family, len(FAMILIES) - place, 0))
-    found += [_instruction(RETURN, DENY | EAFNOSUPPORT), _instruction(RETURN, ALLOW)]
-    return b"".join(found)
+            program += [_instruction(EQUAL, number, 0, 1), _instruction(RETURN, DENY | EPERM)]
+    program += [_instruction(EQUAL, numbers["clone3"], 0, 1), _instruction(RETURN, DENY | ENOSYS)]
+    program += [_instruction(EQUAL, numbers["clone"], 0, 4), _instruction(LOAD, 16)]
+    program += [_instruction(SET, ALL_NEW | 0x02000000, 0, 1), _instruction(RETURN, DENY | EPERM)]
+    program.append(_instruction(RETURN, ALLOW))
+    program += [
+        _instruction(EQUAL, numbers["mmap"], 0, 5),
+        _instruction(LOAD, 40),
+        _instruction(AND, UNNAMED),
+    ]
+    program += [_instruction(EQUAL, UNNAMED, 0, 1), _instruction(RETURN, DENY | EPERM)]
+    program.append(_instruction(RETURN, ALLOW))
+    program += [_instruction(EQUAL, numbers["prctl"], 0, 4), _instruction(LOAD, 16)]
+    program += [_instruction(EQUAL, PDEATHSIG, 0, 1), _instruction(RETURN, DENY | 0)]  # "done", but it is not
+    program.append(_instruction(RETURN, ALLOW))
+    program += [_instruction(EQUAL, numbers["socket"], 1, 0), _instruction(RETURN, ALLOW)]
+    program.append(_instruction(LOAD, 16))
+    for index, family in enumerate(FAMILIES):  # a jump over the families that are left and the refusal
+        program.append(_instruction(EQUAL, family, len(FAMILIES) - index, 0))
+    program += [_instruction(RETURN, DENY | EAFNOSUPPORT), _instruction(RETURN, ALLOW)]
+    return b"".join(program)
 
 
 def filter_calls() -> None:

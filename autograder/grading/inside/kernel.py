@@ -99,9 +99,9 @@ class Shell(InteractiveShell):
 
     def _showtraceback(self, etype: Any, evalue: Any, stb: Any) -> None:
         with contextlib.suppress(Exception):
-            told = str(evalue)
+            text = str(evalue)
             self.outputs.append(
-                {"output_type": "error", "ename": etype.__name__, "evalue": told, "traceback": list(stb)}
+                {"output_type": "error", "ename": etype.__name__, "evalue": text, "traceback": list(stb)}
             )
 
     def enable_gui(self, gui: Any = None) -> None:
@@ -156,7 +156,7 @@ class Kernel:
         self.shell, self.channel, self.limits = shell, channel, limits
         self.objects: list[Any] = []
         self.places: dict[int, int] = {}
-        self.own: frozenset[str] = frozenset()  # names of the course's classes
+        self.course_classes: frozenset[str] = frozenset()  # names of the course's classes
         self.shared = objects.Shared(step=-1)
         self.to, self.leaves = self.encoder(), []
         self.printed: list[tuple[io.StringIO, io.StringIO]] = []
@@ -187,53 +187,53 @@ class Kernel:
 
     def encoder(self, plain: bool = False) -> Encoder:
         """What encodes a reply."""
-        return Encoder(self.keep, self.own, self.shared, plain)
+        return Encoder(self.keep, self.course_classes, self.shared, plain)
 
     def keep(self, value: Any) -> dict[str, Any]:
         """A reference to a value that cannot cross, with what the grader may know of it."""
-        place = self.places.setdefault(id(value), len(self.objects))
-        if place == len(self.objects):
+        index = self.places.setdefault(id(value), len(self.objects))
+        if index == len(self.objects):
             self.objects.append(value)
-        return {"o": place} | self.described(value)
+        return {"o": index} | self.described(value)
 
     def described(self, value: Any) -> dict[str, Any]:
         """Kind and name of an object, its class, the parameters of a function."""
-        found = {"k": _kind(value), "name": clean(getattr(value, "__name__", type(value).__name__), 200)}
-        found["calls"] = callable(value)
-        if type(value).__module__ == "__main__" and found["k"] == "object":
-            found["of"] = self.keep(type(value))
-        if found["k"] == "class" and issubclass(value, BaseException):
-            found["family"] = _family(value)
-        elif found["k"] == "class":
-            found["bases"] = [kind.__name__ for kind in value.__mro__[1:] if kind.__module__ == "__main__"]
-            found |= _described_class(value)
+        facts = {"k": _kind(value), "name": clean(getattr(value, "__name__", type(value).__name__), 200)}
+        facts["calls"] = callable(value)
+        if type(value).__module__ == "__main__" and facts["k"] == "object":
+            facts["of"] = self.keep(type(value))
+        if facts["k"] == "class" and issubclass(value, BaseException):
+            facts["family"] = _family(value)
+        elif facts["k"] == "class":
+            facts["bases"] = [kind.__name__ for kind in value.__mro__[1:] if kind.__module__ == "__main__"]
+            facts |= _described_class(value)
         elif hasattr(type(value), "__next__"):
-            found["next"] = True
+            facts["next"] = True
         if type(value).__name__ in LIKE:
-            found["like"] = type(value).__name__
+            facts["like"] = type(value).__name__
         if type(value).__module__.startswith("matplotlib."):
-            found["type"] = [type(value).__module__, type(value).__name__]
-        found["awaited"] = inspect.iscoroutinefunction(value)
+            facts["type"] = [type(value).__module__, type(value).__name__]
+        facts["awaited"] = inspect.iscoroutinefunction(value)
         with contextlib.suppress(Exception):
-            found["doc"] = clean(value.__doc__ or "", 2000)
-            found["params"] = [
+            facts["doc"] = clean(value.__doc__ or "", 2000)
+            facts["params"] = [
                 [p.name, p.kind.value, p.default is not p.empty, _default(p.default)]
                 for p in _parameters(value)
             ]
-        return found
+        return facts
 
     def told(self, error: BaseException, depth: int = 0) -> dict[str, Any]:
         """An exception: the family of its class, what it says, its arguments where they are data."""
-        found = {"error": _family(type(error)), "text": _text(error), "args": []}
+        facts = {"error": _family(type(error)), "text": _text(error), "args": []}
         with contextlib.suppress(Exception):
-            found["args"] = [self.to.node(arg) for arg in error.args[:20]]
+            facts["args"] = [self.to.node(arg) for arg in error.args[:20]]
         with contextlib.suppress(Exception):
-            found["facts"] = self.to.node({k: v for k, v in vars(error).items() if _default(v) is not None})
+            facts["facts"] = self.to.node({k: v for k, v in vars(error).items() if _default(v) is not None})
         if type(error).__module__ == "__main__" and isinstance(error, Exception):
-            found |= {"of": self.keep(type(error)), "o": self.keep(error)["o"]}
+            facts |= {"of": self.keep(type(error)), "o": self.keep(error)["o"]}
         if error.__cause__ is not None and depth < 3:
-            found["cause"] = self.told(error.__cause__, depth + 1)
-        return found
+            facts["cause"] = self.told(error.__cause__, depth + 1)
+        return facts
 
     # Requests ---------------------------------------------------------------------------------------------
 
@@ -254,15 +254,15 @@ class Kernel:
 
     def do_get(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
         """The variables of these names that exist."""
-        space, found = self.shell.user_ns, {}
+        space, values = self.shell.user_ns, {}
         for name in request["names"]:
             if name in space:
-                found[name] = to.node_or(space[name], self.keep)
-        return {"values": found}
+                values[name] = to.node_or(space[name], self.keep)
+        return {"values": values}
 
     def do_classes(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
         """Objects of the course's classes of these names cross by content from now on."""
-        self.own = frozenset(request["names"])
+        self.course_classes = frozenset(request["names"])
         return {}
 
     def do_sync(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
@@ -278,8 +278,7 @@ class Kernel:
         if request.get("awaited"):
             result = asyncio.run(result)
         reply = {"value": to.node(result), "states": _states(args), "leaves": self.leaves}
-        reply["same"] = next((place for place, arg in enumerate(args) if arg is result), None)
-        reply["same"] = next((place for place, arg in enumerate(args) if arg is result), None)
+        reply["same"] = next((index for index, arg in enumerate(args) if arg is result), None)
         if request.get("back"):
             reply["after"] = to.node_or([args, options], lambda value: None)
         return reply
@@ -331,8 +330,8 @@ class Kernel:
 
     def do_seed(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
         """Bring the generators of numbers to where the grader's are."""
-        own, numpy_state, torch_state = self.loads(blobs[0])
-        random.setstate(own)
+        python_state, numpy_state, torch_state = self.loads(blobs[0])
+        random.setstate(python_state)
         np.random.set_state(numpy_state)
         if torch_state is not None and "torch" in sys.modules:
             torch = sys.modules["torch"]
@@ -354,12 +353,12 @@ class Kernel:
         """Gradients of a tensor that was returned, for the inputs of the call that made it."""
         import torch
 
-        inputs = [self.objects[place] for place in request["inputs"]]
+        inputs = [self.objects[index] for index in request["inputs"]]
         (given,) = self.loads(blobs[0])
-        found = torch.autograd.grad(
+        gradients = torch.autograd.grad(
             self.objects[request["o"]], inputs, given, retain_graph=True, allow_unused=True
         )
-        return {"value": [None if g is None else to.tensor(g.detach()) for g in found]}
+        return {"value": [None if g is None else to.tensor(g.detach()) for g in gradients]}
 
     def do_file(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
         """The bytes of a file that the learner names."""
@@ -398,12 +397,12 @@ class Kernel:
         """What lies under a path: bytes by relative path, None for folders and for what is large."""
         top = Path(request["path"])
         paths = [top, *(_some(top.rglob("*")) if top.is_dir() else ())]
-        found = {}
+        contents = {}
         for path in (path for path in paths if path.exists()):
             name = "" if path == top else path.relative_to(top).as_posix() + "/" * path.is_dir()
             small = path.is_file() and path.stat().st_size <= FETCHED >> 6
-            found[name] = path.read_bytes() if small else None
-        return {"value": to.node(found)}
+            contents[name] = path.read_bytes() if small else None
+        return {"value": to.node(contents)}
 
     def do_import(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
         """A module of the learner's, and the names in it that are for others."""
@@ -428,10 +427,10 @@ class Kernel:
         reader = pickle.Unpickler(io.BytesIO(content))
         reader.persistent_load = self.persistent
         for _ in range(reader.load()):
-            one, parts, state = reader.load()
-            objects.fill(one, parts)
-            objects.set_state(one, state)
-            self.shared.note(one)
+            value, parts, state = reader.load()
+            objects.fill(value, parts)
+            objects.set_state(value, state)
+            self.shared.note(value)
         return reader.load()
 
     def persistent(self, mark: Any) -> Any:
@@ -449,8 +448,8 @@ class Kernel:
             tensor, plain = rest[0].requires_grad_(), rest[1]
             self.leaves.append(self.keep(tensor)["o"])
             return tensor if plain else tensor * 1.0  # a result may be changed in place, a leaf may not
-        place, name, acts = rest
-        return (LiveObject if acts else Live)(self, place, name)
+        index, name, acts = rest
+        return (LiveObject if acts else Live)(self, index, name)
 
     def class_of(self, name: str) -> type:
         """The class that the notebook has under a qualified name of the course's."""
@@ -499,8 +498,8 @@ class Kernel:
 class Live:
     """A function or an object of the grader's: using it asks the grader, who answers with data."""
 
-    def __init__(self, kernel: Kernel, place: int, name: str) -> None:
-        self._ask = lambda content: _callback(kernel, place, content)
+    def __init__(self, kernel: Kernel, index: int, name: str) -> None:
+        self._ask = lambda content: _callback(kernel, index, content)
         self._name = name
 
     def __call__(self, *args: Any, **options: Any) -> Any:
@@ -541,10 +540,10 @@ def _as_function(value: Live) -> Callable[..., Any]:
     return lambda *args, **options: value(*args, **options)
 
 
-def _callback(kernel: Kernel, place: int, content: Callable[[Encoder], dict[str, Any]]) -> Any:
+def _callback(kernel: Kernel, index: int, content: Callable[[Encoder], dict[str, Any]]) -> Any:
     to = kernel.encoder()
-    told = {"callback": place} | content(to) | to.rest()
-    kernel.channel.send(told | kernel.said(last=False), to.blobs)
+    message = {"callback": index} | content(to) | to.rest()
+    kernel.channel.send(message | kernel.said(last=False), to.blobs)
     while True:
         reply, blobs = kernel.channel.receive()
         if "do" not in reply:
@@ -557,14 +556,14 @@ def _callback(kernel: Kernel, place: int, content: Callable[[Encoder], dict[str,
 
 def _described_class(value: type) -> dict[str, Any]:
     """The plain type that a class adds to and which operators it defines; the fields of a dataclass."""
-    found: dict[str, Any] = {"base": base_of(value)}
-    if found["base"]:
-        own = [name for kind in value.__mro__ if kind.__module__ == "__main__" for name in vars(kind)]
-        found["own"] = [name.strip("_") for name in own if name.startswith("__")]
+    facts: dict[str, Any] = {"base": base_of(value)}
+    if facts["base"]:
+        defined = [name for kind in value.__mro__ if kind.__module__ == "__main__" for name in vars(kind)]
+        facts["own"] = [name.strip("_") for name in defined if name.startswith("__")]
     if dataclasses.is_dataclass(value):
         frozen = value.__dataclass_params__.frozen
-        found["fields"] = {"names": [field.name for field in dataclasses.fields(value)], "frozen": frozen}
-    return found
+        facts["fields"] = {"names": [field.name for field in dataclasses.fields(value)], "frozen": frozen}
+    return facts
 
 
 def _is(value: Any, module: str, name: str) -> bool:
@@ -590,7 +589,7 @@ def vars_of(value: Any) -> set[str]:
 
 def _family(kind: type) -> list[list[str]]:
     """Module and name of a class and of those that it comes from."""
-    return [[str(one.__module__), str(one.__name__)] for one in kind.__mro__][:12]
+    return [[str(base.__module__), str(base.__name__)] for base in kind.__mro__][:12]
 
 
 def _default(value: Any) -> Any:
@@ -619,8 +618,8 @@ def _some(values: Any) -> Iterator[Any]:
 def _states(args: Any) -> list[Any]:
     """Where the generators among the arguments stand after the call."""
     return [
-        [place, _plain_state(arg.bit_generator.state)]
-        for place, arg in enumerate(args)
+        [index, _plain_state(arg.bit_generator.state)]
+        for index, arg in enumerate(args)
         if isinstance(arg, np.random.Generator)
     ]
 
@@ -656,8 +655,8 @@ def terminal(shell: Shell, limit: int) -> Iterator[None]:
         os.ftruncate(1, 0)
         os.lseek(1, 0, os.SEEK_SET)
         if text:
-            said = text.decode("utf-8", "replace")
-            shell.outputs.append({"output_type": "stream", "name": "stdout", "text": said})
+            written = text.decode("utf-8", "replace")
+            shell.outputs.append({"output_type": "stream", "name": "stdout", "text": written})
 
 
 def run(shell: Shell, channel: Channel, limits: Limits, seed: int) -> None:

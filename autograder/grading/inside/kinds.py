@@ -218,9 +218,9 @@ def _decimal_text(value: Decimal) -> str:
 def _decimal(text: Any) -> Decimal:
     if len(only(text, str)) > 2 * MAX_EXPONENT:
         raise WireError(f"a Decimal of more than {MAX_EXPONENT:,} digits")
-    found = Decimal(text)
-    _decimal_text(found)
-    return found
+    number = Decimal(text)
+    _decimal_text(number)
+    return number
 
 
 def _range_parts(value: range) -> tuple[int, int, int]:
@@ -234,9 +234,9 @@ def _range_parts(value: range) -> tuple[int, int, int]:
 
 
 def _range(value: Any) -> range:
-    found = range(*parts(value, int, int, int))
-    _range_parts(found)
-    return found
+    numbers = range(*parts(value, int, int, int))
+    _range_parts(numbers)
+    return numbers
 
 
 def _datetime_parts(value: datetime.datetime) -> tuple[Any, ...]:
@@ -326,7 +326,7 @@ def _deque(value: Any) -> deque:
 
 def _chain(value: Any) -> ChainMap:
     maps = only(value, list)
-    if not maps or len(maps) > 100 or not all(isinstance(one, Mapping) for one in maps):
+    if not maps or len(maps) > 100 or not all(isinstance(mapping, Mapping) for mapping in maps):
         raise WireError("a ChainMap of no maps")
     return ChainMap(*maps)
 

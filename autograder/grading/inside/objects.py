@@ -67,22 +67,22 @@ def _items(base: type, value: Any) -> Any:
 @functools.lru_cache(maxsize=1000)
 def _slots(kind: type) -> dict[str, Any]:
     """The descriptors of a class's slots by the names of their attributes."""
-    classes = [one for one in reversed(kind.__mro__) if "__slots__" in vars(one)]
+    classes = [base for base in reversed(kind.__mro__) if "__slots__" in vars(base)]
     return {
         name: slot
-        for one in classes
-        for name, slot in vars(one).items()
+        for base in classes
+        for name, slot in vars(base).items()
         if isinstance(slot, types.MemberDescriptorType)
     }
 
 
 def state_of(value: Any) -> dict[str, Any]:
     """The attributes of an object itself, those in slots too, but for names that Python keeps for itself."""
-    found = dict(getattr(value, "__dict__", {}))
+    state = dict(getattr(value, "__dict__", {}))
     for name, slot in _slots(type(value)).items():
         with contextlib.suppress(AttributeError):
-            found[name] = slot.__get__(value)
-    return {name: part for name, part in found.items() if not is_special(name)}
+            state[name] = slot.__get__(value)
+    return {name: part for name, part in state.items() if not is_special(name)}
 
 
 def is_special(name: Any) -> bool:
@@ -188,12 +188,12 @@ class Shared:
 
     def unused(self) -> list[int]:
         """The numbers of the objects that nothing but this holds any more; they are forgotten."""
-        found = []
+        numbers = []
         for number in list(self.objects):
             if sys.getrefcount(self.objects[number]) <= 2:
                 self.forget([number])  # so what it held may be unused too
-                found.append(number)
-        return found
+                numbers.append(number)
+        return numbers
 
     def forget(self, numbers: Iterable[int]) -> None:
         """Hold these objects no longer: they get new numbers if they cross again."""
@@ -230,10 +230,10 @@ def _moved(before: tuple[Any, Any], part: Any) -> bool:
         return True
     if type(part) not in (list, set, dict):
         return part is not old
-    found = _copied(part)[1]
-    if found is None or len(found) != len(items):
+    now = _copied(part)[1]
+    if now is None or len(now) != len(items):
         return True
-    return any(one is not other for one, other in zip(found, items, strict=True))
+    return any(item is not other for item, other in zip(now, items, strict=True))
 
 
 class Known(Shared):
@@ -249,8 +249,8 @@ class Known(Shared):
         """Know the classes that the instructor's statements defined in `space`; their qualified names."""
         for value in list(space.values()):
             if isinstance(value, type) and value.__module__ == TESTS and "." not in value.__qualname__:
-                found = dict(nested(value.__qualname__, value))
-                self.classes |= {n: k for n, k in found.items() if crosses(k)}
+                classes = dict(nested(value.__qualname__, value))
+                self.classes |= {n: k for n, k in classes.items() if crosses(k)}
         return list(self.classes)
 
     def is_own(self, value: Any) -> bool:
@@ -305,8 +305,8 @@ def _changed(before: Any, part: Any) -> Any:
 
 def hides_method(kind: type, name: str) -> bool:
     """Whether an attribute of an object would stand before a method of its class, or a cached property."""
-    found = type(next((vars(one)[name] for one in kind.__mro__ if name in vars(one)), None))
-    return hasattr(found, "__get__") and not hasattr(found, "__set__")
+    descriptor = type(next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None))
+    return hasattr(descriptor, "__get__") and not hasattr(descriptor, "__set__")
 
 
 # What a function did to its arguments -----------------------------------------------------------------------
@@ -321,8 +321,8 @@ def write_back(ours: Any, theirs: Any) -> None:
     if isinstance(ours, list) and isinstance(theirs, list):
         if len(ours) != len(theirs):
             ours[:] = theirs
-        for place, other in enumerate(theirs):
-            _write_item(ours, place, other)
+        for index, other in enumerate(theirs):
+            _write_item(ours, index, other)
     elif isinstance(ours, dict) and isinstance(theirs, dict):
         for key in [key for key in ours if key not in theirs]:
             del ours[key]
@@ -335,10 +335,10 @@ def write_back(ours: Any, theirs: Any) -> None:
 
 def _write_item(ours: Any, key: Any, other: Any) -> None:
     """Change what stands under a key in place if it can be, else put plain data there."""
-    one = ours[key] if isinstance(ours, list) or key in ours else None
-    if _by_content(one) and type(one) is type(other):
-        write_back(one, other)
-    elif not _by_content(one) and is_simple(other):
+    current = ours[key] if isinstance(ours, list) or key in ours else None
+    if _by_content(current) and type(current) is type(other):
+        write_back(current, other)
+    elif not _by_content(current) and is_simple(other):
         ours[key] = other
 
 

@@ -30,12 +30,12 @@ def clean(text: Any, limit: int) -> str:
     >>> clean("a\x1b[31mb\x00", 10), clean("abc", 2)
     ('ab', 'ab\n[... the rest was left out]')
     """
-    found = (
+    whole = (
         text if isinstance(text, str) else "".join(map(str, text)) if isinstance(text, list) else str(text)
     )
-    cut = found[: limit + 1]
+    cut = whole[: limit + 1]
     cut = CONTROL.sub("", ANSI.sub("", cut)).encode("utf-8", "replace").decode("utf-8")
-    return cut[:limit] + (CUT if len(found) > limit else "")
+    return cut[:limit] + (CUT if len(whole) > limit else "")
 
 
 def picture(content: Any, limit: int) -> str:
@@ -62,18 +62,18 @@ def kept(
 
     text_limit: characters of all text together. image_limit: bytes of all pictures together. most: outputs.
     """
-    found: list[dict[str, Any]] = []
+    shown: list[dict[str, Any]] = []
     for output in outputs:
-        if len(found) >= min(most, OUTPUTS) or text_limit <= 0:
-            found.append(_stream("stdout", CUT.strip()))
+        if len(shown) >= min(most, OUTPUTS) or text_limit <= 0:
+            shown.append(_stream("stdout", CUT.strip()))
             break
         new = _one(output, text_limit, image_limit) if isinstance(output, Mapping) else None
         if new is None:
             continue
         text, image = size([new])
         text_limit, image_limit = text_limit - text, image_limit - image
-        _add(found, new)
-    return found
+        _add(shown, new)
+    return shown
 
 
 def size(outputs: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
@@ -94,12 +94,12 @@ def _texts(output: Mapping[str, Any]) -> list[str]:
     return [output.get("text", ""), plain, output.get("evalue", ""), *output.get("traceback", [])]
 
 
-def _add(found: list[dict[str, Any]], new: dict[str, Any]) -> None:
-    last = found[-1] if found else {}
+def _add(outputs: list[dict[str, Any]], new: dict[str, Any]) -> None:
+    last = outputs[-1] if outputs else {}
     if new["output_type"] == "stream" == last.get("output_type") and new["name"] == last["name"]:
         last["text"] += new["text"]
     else:
-        found.append(new)
+        outputs.append(new)
 
 
 def _stream(name: str, text: str) -> dict[str, Any]:
@@ -114,9 +114,9 @@ def _one(output: Mapping[str, Any], text: int, image: int) -> dict[str, Any] | N
         )
     if kind == "error":
         lines = output.get("traceback")
-        told = "\n".join(map(str, lines[:200])) if isinstance(lines, list) else ""
+        trace = "\n".join(map(str, lines[:200])) if isinstance(lines, list) else ""
         name, value = clean(output.get("ename"), 200), clean(output.get("evalue"), min(text, 2000))
-        return {"output_type": "error", "ename": name, "evalue": value, "traceback": [clean(told, text)]}
+        return {"output_type": "error", "ename": name, "evalue": value, "traceback": [clean(trace, text)]}
     if kind not in ("display_data", "execute_result") or not isinstance(output.get("data"), Mapping):
         return None
     data, shown = output["data"], {}

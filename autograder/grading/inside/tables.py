@@ -151,8 +151,8 @@ def _of_stamp(packed: Any) -> Any:
     import pandas as pd
 
     moment, zone = parts(packed, np.datetime64, (str, type(None)))
-    found = pd.Timestamp(moment)
-    return found if zone is None else found.tz_localize("UTC").tz_convert(_zone_name(zone))
+    stamp = pd.Timestamp(moment)
+    return stamp if zone is None else stamp.tz_localize("UTC").tz_convert(_zone_name(zone))
 
 
 def add_pandas() -> None:

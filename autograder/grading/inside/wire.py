@@ -64,17 +64,17 @@ class Encoder:
     """Turns values into JSON nodes and blobs; `keep` gives a node to what can only be referred to.
 
     plain: an object of a learner's class that derives from a plain type crosses as one of that type.
-    own: the qualified names of the course's classes. shared: their objects that both processes have.
+    classes: the qualified names of the course's classes. shared: their objects that both processes have.
     """
 
     def __init__(
         self,
         keep: Callable[[Any], Any],
-        own: Collection[str] = (),
+        classes: Collection[str] = (),
         shared: objects.Shared | None = None,
         plain: bool = False,
     ) -> None:
-        self.own, self.shared = own, shared or objects.Shared()
+        self.classes, self.shared = classes, shared or objects.Shared()
         self.plain = plain
         self.places: dict[int, int] = {}
         self.objects: list[Any] = []
@@ -91,7 +91,7 @@ class Encoder:
             raise WireError("the value is nested too deeply")
         if value is None or type(value) is bool:
             return value
-        if self.own and type(value).__module__ == "__main__" and type(value).__qualname__ in self.own:
+        if self.classes and type(value).__module__ == "__main__" and type(value).__qualname__ in self.classes:
             return self._object(value, depth)
         if hasattr(type(value), "__dataclass_fields__"):  # whatever it derives from, its fields are asked for
             return self.keep(value)
@@ -118,13 +118,13 @@ class Encoder:
             return {"member": [name, objects.member_name(value)]}
         if id(value) in self.places:
             return {"obj": [self.places[id(value)]]}
-        place = self.places[id(value)] = len(self.objects)
+        index = self.places[id(value)] = len(self.objects)
         self.objects.append(value)
         number = self.shared.number(value)
         if depth <= CHAIN or objects.base_of(type(value)) in objects.VALUES:
-            return {"obj": [place, name, number, *self._parts(value, depth + 1)]}
-        self.later.append(place)
-        return {"obj": [place, name, number]}
+            return {"obj": [index, name, number, *self._parts(value, depth + 1)]}
+        self.later.append(index)
+        return {"obj": [index, name, number]}
 
     def _parts(self, value: Any, depth: int) -> list[Any]:
         """The nodes of an object's content and attributes, each with whether it is what crossed before."""
@@ -138,12 +138,14 @@ class Encoder:
 
     def rest(self) -> dict[str, Any]:
         """What follows behind the values of a frame: objects that changed, and those too deep in others."""
-        changed = self.node_or([one for one in self.shared.changed() if id(one) not in self.places], _nothing)
-        found = []
+        changed = self.node_or(
+            [value for value in self.shared.changed() if id(value) not in self.places], _nothing
+        )
+        rows = []
         while self.later:
-            place = self.later.pop()
-            found.append([place, *self._parts(self.objects[place], 0)])
-        return {"changed": changed, "rest": found}
+            index = self.later.pop()
+            rows.append([index, *self._parts(self.objects[index], 0)])
+        return {"changed": changed, "rest": rows}
 
     def _kind(self, kind: kinds.Kind, value: Any, depth: int) -> Any:
         other = kind.exact and type(value) is not kind.type
@@ -192,13 +194,13 @@ class Encoder:
         except Exception:  # a learner's own class may raise anything while it is read
             self.nodes, self.size, self.raw = counts
             del self.blobs[blobs:]
-            for one in self.alive[alive:]:
-                del self.seen[id(one)]
+            for item in self.alive[alive:]:
+                del self.seen[id(item)]
             del self.alive[alive:]
-            for one in self.objects[known:]:
-                del self.places[id(one)]
+            for item in self.objects[known:]:
+                del self.places[id(item)]
             del self.objects[known:]
-            self.later = [place for place in self.later if place < known]
+            self.later = [index for index in self.later if index < known]
             return other(value)
 
 
@@ -358,7 +360,7 @@ class Decoder:
 
     def _container(self, node: Any, depth: int) -> Any:
         """A list or dict, noted so that it can stand in a second place, with what it costs there."""
-        place, before = len(self.made), self.nodes
+        index, before = len(self.made), self.nodes
         self.made.append((None, 0))
         if isinstance(node, list):
             made: Any = [self.value(item, depth) for item in node]
@@ -366,7 +368,7 @@ class Decoder:
             made = self._packed(node)
         else:
             made = {self.value(key, depth): self.value(value, depth) for key, value in node["d"]}
-        self.made[place] = made, self.nodes - before + 1
+        self.made[index] = made, self.nodes - before + 1
         return made
 
     def _packed(self, node: dict[str, Any]) -> list[Any]:
@@ -383,11 +385,11 @@ class Decoder:
         self.count(len(lengths))
         return [part.tolist() for part in np.split(flat, np.cumsum(lengths)[:-1])]
 
-    def again(self, place: Any) -> Any:
+    def again(self, index: Any) -> Any:
         """A container that was there before. One that holds itself, or unfolds without end, is refused."""
-        if type(place) is not int or not 0 <= place < len(self.made) or not self.made[place][1]:
+        if type(index) is not int or not 0 <= index < len(self.made) or not self.made[index][1]:
             raise WireError("a list or dict that holds itself")
-        made, cost = self.made[place]
+        made, cost = self.made[index]
         self.count(cost)
         return made
 
@@ -404,21 +406,21 @@ class Decoder:
 
     def object(self, node: dict[str, Any], depth: int) -> Any:
         """An object of a class of the course's: one that was there before, that was sent, or a new one."""
-        place, *more = kinds.only(node["obj"], list)
+        index, *more = kinds.only(node["obj"], list)
         if not more:
-            return self.objects[kinds.only(place, int)]
+            return self.objects[kinds.only(index, int)]
         name, number, *parts = more
         kind, content = self.known.kind(name), None
         self.count(3)
-        if kinds.only(place, int) in self.objects:
+        if kinds.only(index, int) in self.objects:
             raise WireError("two objects of one number")
         if objects.base_of(kind) in objects.VALUES:
             content = kinds.only(self.value(parts[0], depth), objects.base_of(kind))
             parts[0] = None
-        self.objects[place] = self.known.again(number, kind, content)
+        self.objects[index] = self.known.again(number, kind, content)
         if parts:
-            self._receive(self.objects[place], parts, depth)
-        return self.objects[place]
+            self._receive(self.objects[index], parts, depth)
+        return self.objects[index]
 
     def _receive(self, made: Any, parts: list[Any], depth: int) -> None:
         """Fill an object with content and attributes."""
@@ -435,8 +437,8 @@ class Decoder:
         if frame.get("changed"):  # an empty list here is no value of anybody's
             self.value(frame["changed"])
         try:
-            for place, *parts in frame.get("rest") or ():
-                self._receive(self.objects[place], parts, 0)
+            for index, *parts in frame.get("rest") or ():
+                self._receive(self.objects[index], parts, 0)
         except WireError:
             raise
         except Exception as error:
@@ -448,13 +450,13 @@ class Decoder:
         self.count(kind.cost)
         return kind.unpack(self.value(node["v"], depth))
 
-    def blob(self, place: Any) -> bytes:
+    def blob(self, index: Any) -> bytes:
         """A raw part of the frame."""
-        if type(place) is str:
-            return base64.b64decode(place, validate=True)
-        if type(place) is not int or not 0 <= place < len(self.blobs):
+        if type(index) is str:
+            return base64.b64decode(index, validate=True)
+        if type(index) is not int or not 0 <= index < len(self.blobs):
             raise WireError("a part that is not there")
-        return self.blobs[place]
+        return self.blobs[index]
 
     def items(self, nodes: Any, depth: int) -> list[Any]:
         """Each of the nodes as a value."""

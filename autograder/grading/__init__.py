@@ -1,20 +1,19 @@
 """Grading strangers' notebooks: intake, walls, tests outside of them, gradebook, feedback.
 
-Reading order, from what is handed in to what is handed back; each file needs only those above it, but for
-`run`, which is read best after `grade`.
+The files in reading order, from what a course asks for to what a class gets back.
 
 What is graded
-    plan             what an assignment consists of, read from the instructor's source/
     needed           names that a cell reads and gives a value to; which released cells must run
     names            whose a name of a notebook is: the instructor's or the learner's
+    plan             what an assignment consists of, read from the instructor's source/
 
 What is handed in: nothing of it is executed
     files            files of strangers, listed and read within bounds
     platforms        how learning platforms name what they let an instructor download
     roster           who is in a class
     intake           what was handed in, and by whom
-    reading          a notebook taken apart in a process that the system ends in time
     rebuild          the instructor's notebook with the learner's text in the learner's places
+    reading          a notebook taken apart in a process that the system ends in time
 
 Walls around a learner's process
     visible          which files of this package it may see: those of inside/ and a few beside them
@@ -36,33 +35,33 @@ Values across the pipe: a learner's process writes JSON and bytes, exact values 
     inside/kernel    the learner's process: runs cells, answers requests
 
 Tests outside of the walls
+    troubles         what a machine refuses, as one sentence
+    bounds           what work on one submission may cost the grader itself
     standins         what stands for a learner's functions, classes, objects and exceptions
     uses             what a test does with them, held against what it did with the solution's
     remote           the learner's process as the tests see it
     both_sides       files and modules that both sides see
     mirror           what a test does to the learner's names, done in the learner's process too
-    testcell         a test cell as code that runs here
-    bounds           what work on one submission may cost the grader itself
     landlock, reach  which files the examining process reaches
+    testcell         a test cell as code that runs here
     confined         learners' texts, bytes and files are read, never run
     engine           results of the engine that a course keeps
     examine          the trusted side of one submission
     judge            starts examining processes and waits for their answers
 
 A class
-    score            one submission: rebuilt, run, judged
-    guard            the instructor's own solution goes the same way first
     book             the journal, and nbgrader's gradebook
     pages            feedback in which nothing of a learner's can act
-    troubles         what a machine refuses, as one sentence
+    score            one submission: rebuilt, run, judged
+    guard            the instructor's own solution goes the same way first
+    returned         feedback with what a person gave
+    exports          marks for other programs
     run              workers, one trusted writer, a summary
 
 Commands
     grade            `autograder grade`
-    returned         feedback with what a person gave
     feedback         `autograder feedback`
     report           `autograder report`
-    exports          marks for other programs
     check_course     `autograder check-course`
     doctor           `autograder doctor`
 """

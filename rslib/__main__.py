@@ -31,6 +31,7 @@ from rslib.errors import BudgetError, ConfigError, RSError, StoreError
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from rslib.cluster import Cluster
     from rslib.reporting import Report
     from rslib.stages import Stages
 
@@ -150,12 +151,38 @@ def _add_backend(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_engine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--engine", choices=("local", "ray"), default="local", help="who works (default: local)"
+    )
+    parser.add_argument(
+        "--address", default="local", help="local: Ray on this machine; auto: its Ray cluster"
+    )
+    parser.add_argument("--workers", type=int, help="models that sample and score (default: what has room)")
+    parser.add_argument(
+        "--train-workers", type=int, help="workers of a fine-tune (default: one a GPU, or one)"
+    )
+
+
+def _cluster(args: argparse.Namespace) -> Cluster | None:
+    if getattr(args, "engine", "local") == "local":  # a command that works on no model has no such option
+        return None
+    from rslib.cluster import Cluster
+
+    return Cluster(args.address, args.workers, args.train_workers)
+
+
 def _stages(args: argparse.Namespace) -> Callable[..., Stages]:
     """What makes the cached stages in a run folder."""
     from rslib.stages import Stages
 
     given = {name: getattr(args, name, None) for name in ("backend", "vllm_url")}
-    return functools.partial(Stages, **{name: value for name, value in given.items() if value is not None})
+    drawing = {name: value for name, value in given.items() if value is not None}
+    if cluster := _cluster(args):
+        from rslib.cluster import RayStages
+
+        return functools.partial(RayStages, cluster=cluster, **drawing)
+    return functools.partial(Stages, **drawing)
 
 
 @contextlib.contextmanager
@@ -194,6 +221,7 @@ def _sample_options(parser: argparse.ArgumentParser) -> None:
     _add_prompts(parser, "train")
     _add_config(parser, SampleConfig)
     _add_backend(parser)
+    _add_engine(parser)
     _add_out(parser)
 
 
@@ -207,6 +235,7 @@ def _sample(args: argparse.Namespace) -> None:
 def _score_options(parser: argparse.ArgumentParser) -> None:
     _add_input(parser, "folder of `sample`")
     _add_model(parser, "reward-model")
+    _add_engine(parser)
     _add_out(parser)
 
 
@@ -245,6 +274,7 @@ def _finetune_options(parser: argparse.ArgumentParser) -> None:
     _add_input(parser, "folder of `select`")
     _add_model(parser, "policy")
     _add_config(parser, FinetuneConfig)
+    _add_engine(parser)
     _add_out(parser)
 
 
@@ -266,6 +296,7 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     _add_prompts(parser, "test")
     _add_config(parser, EvaluateConfig)
     _add_backend(parser)
+    _add_engine(parser)
     _add_out(parser)
 
 
@@ -292,6 +323,7 @@ def _evaluate(args: argparse.Namespace) -> None:
 def _run_options(parser: argparse.ArgumentParser, out: str | None = None) -> None:
     _add_config(parser, RunConfig)
     _add_backend(parser)
+    _add_engine(parser)
     _add_out(parser, out)
 
 

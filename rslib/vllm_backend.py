@@ -128,7 +128,8 @@ def _engine(policy: Policy) -> Any:
         fix = 'pip install "rslib[vllm]", or name a server: --vllm-url http://localhost:8000.'
         raise ModelError(f"vLLM cannot be imported ({err})", where='backend="vllm"', fix=fix) from err
     _ENGINES.clear()  # the older one's memory first
-    options: dict[str, Any] = {}
+    # Prefill in chunks rewinds the generators of seeded requests, which those of a CPU cannot do.
+    options: dict[str, Any] = {"enable_chunked_prefill": policy.model.device.type == "cuda"}
     if policy.model.device.type == "cuda":
         free, total = torch.cuda.mem_get_info()
         options["gpu_memory_utilization"] = _MEMORY_SHARE * free / total

@@ -24,7 +24,7 @@ ROWS = (
     {"sampling", "scoring", "selection", "finetuning", "evaluation"},
     {"reward_modeling", "stages", "export", "reporting", "intervals", "more_selectors"},
     {"pipeline", "rl"},
-    {"flaws", "arena"},
+    {"flaws", "arena", "cluster"},
     {"plots", "build"},
     {"page"},
     {"__main__"},

@@ -79,7 +79,7 @@ class LLM:
     change = staticmethod(lambda ids, logprobs: (ids, logprobs))
 
     def __init__(self, model, *, skip_tokenizer_init=False, dtype="auto", **kwargs):
-        assert kwargs.keys() <= {"max_model_len", "logprobs_mode", "gpu_memory_utilization"}
+        assert kwargs.keys() == {"max_model_len", "logprobs_mode", "enable_chunked_prefill"}
         assert kwargs["logprobs_mode"] == "raw_logprobs" and skip_tokenizer_init
         LLM.made.append({"model": model, "dtype": dtype} | kwargs)
         self.policy = load_policy(model, dtype=dtype)
@@ -141,6 +141,7 @@ def test_an_engine_serves_all_shards_of_its_policy_and_leaves_with_it(vllm, mode
             "dtype": "float32",
             "max_model_len": policy.context,
             "logprobs_mode": "raw_logprobs",
+            "enable_chunked_prefill": False,
         }
     ]
     del policy

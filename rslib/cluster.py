@@ -1,0 +1,293 @@
+"""Many workers, GPUs and machines through Ray (extra `cluster`): the cached stages, worked on elsewhere.
+
+Sampling and scoring are Ray Data stages: the parts of a table go to workers that each hold a model. What a
+part becomes depends on that part alone, so the rows are those of one process, on CPUs to the last bit. The
+driver writes a part's shard when it comes; a driver that is started again goes on behind them. Fine-tuning is
+data parallel through Ray Train: each worker computes the gradient of its share of every batch. One worker
+gives the bits of one process; more of them add the same numbers in another order.
+
+Ray restarts workers that died, redoes what they held, and lets no more parts wait than memory holds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import distributed
+
+from rslib.config import FinetuneConfig, require
+from rslib.errors import BudgetError, ConfigError, RSError
+from rslib.finetuning import (
+    TokenRow,
+    count_targets,
+    finetune,
+    language_model_objective,
+    trainable_copy,
+    training_rows,
+    tuned_once,
+)
+from rslib.models import POLICIES, REWARD_MODELS, Policy, load_policy
+from rslib.optimization import Objective, Optimizer, fit
+from rslib.sampling import sample
+from rslib.scoring import score
+from rslib.stages import Checkpoint, Models, ModelWork, Stages
+from rslib.store import RunFolder, in_turn, table_bytes, table_from
+
+if TYPE_CHECKING:
+    import pyarrow
+    from datasets import Dataset
+
+_PUBLIC = {"Round.sample_part": sample, "Round.score_part": score, "Round.finetune_policy": finetune}
+"""What the methods of a plain round call, by qualified name: a worker is sent no round."""
+_TRIES = 3
+"""How often a fine-tune begins anew after it lost a worker."""
+
+
+class Cluster:
+    """A Ray cluster and the share of it that is used.
+
+    address: "local" starts Ray on this machine, "auto" joins the cluster that this machine belongs to.
+    workers: copies of a model that sample or score; None: one a GPU, without GPUs one for as many CPUs as
+    torch uses threads. train_workers: None: one a GPU, without GPUs one, whose result is that of one process.
+    Raises ConfigError when Ray is missing or not reached, or the cluster is too small for so many workers.
+    """
+
+    def __init__(
+        self, address: str = "local", workers: int | None = None, train_workers: int | None = None
+    ) -> None:
+        try:
+            import ray
+            import ray.data
+        except ImportError as err:
+            fix = 'pip install "rslib[cluster]", or leave out --engine ray.'
+            raise ConfigError(f"Ray cannot be imported ({err})", where="engine ray", fix=fix) from err
+        try:
+            ray.init(address=address, ignore_reinit_error=True, logging_level="ERROR")
+        except (ConnectionError, ValueError) as err:
+            fix = "Start one with `ray start --head`, or use --address local."
+            raise ConfigError(f"no Ray cluster: {err}", where=f"address '{address}'", fix=fix) from err
+        ray.data.DataContext.get_current().enable_progress_bars = False  # the stage shows its own progress
+        resources = ray.cluster_resources()
+        self.gpus, self.threads = int(resources.get("GPU", 0)), torch.get_num_threads()
+        room = self.gpus or max(1, int(resources.get("CPU", 1)) // self.threads)
+        self.workers, self.train_workers = workers or room, train_workers or max(1, self.gpus)
+        require(
+            max(self.workers, self.train_workers) <= room,
+            f"{self.workers} workers, {self.train_workers} for fine-tuning, and room for {room}",
+            f"{self.gpus} GPUs, {resources.get('CPU', 0):g} CPUs, {self.threads} threads a worker",
+            "Use fewer workers, add machines, or set OMP_NUM_THREADS=1.",
+        )
+
+    # Sampling and scoring
+
+    def each(
+        self, work: Callable[[Dataset], Dataset], parts: Mapping[int, Dataset]
+    ) -> Iterator[tuple[int, Dataset, float]]:
+        """As `rslib.store.in_turn`, on the workers, in the order in which the parts are finished.
+
+        Selection, and what a flaw replaces, is worked on in this process. Raises the errors of the work.
+        """
+        function = _plain(work.function) if isinstance(work, ModelWork) else None
+        if function is None:
+            yield from in_turn(work, parts)
+            return
+        import pyarrow
+        import ray.data
+
+        # Nothing that this process has loaded travels: a worker loads the model itself.
+        sent = dataclasses.replace(work, models=Models(), path=_everywhere(work.path), function=function)
+        blocks = ray.data.from_arrow(
+            [pyarrow.table({"number": [n], "rows": [table_bytes(part)]}) for n, part in parts.items()]
+        )
+        done = blocks.map_batches(
+            _Worker,
+            fn_constructor_args=(sent, self.threads),
+            batch_size=1,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=min(self.workers, len(parts))),
+            num_cpus=0 if self.gpus else self.threads,
+            num_gpus=1 if self.gpus else 0,
+        )
+        with _errors_of_the_work():
+            for block in done.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+                for row in block.to_pylist():
+                    yield row["number"], table_from(row["rows"]), row["seconds"]
+
+    # Fine-tuning
+
+    def finetune(
+        self,
+        policy: Policy,
+        kept: Dataset,
+        out: str | Path,
+        *,
+        config: FinetuneConfig | None = None,
+        show_progress: bool = True,
+    ) -> Policy:
+        """As `rslib.finetuning.finetune`, on the training workers, all of which must see `out` and the policy."""
+        rows, config = training_rows(policy, kept), (config or FinetuneConfig()).for_model(policy.parameters)
+        facts = {"rows": [[row.first_target, row.ids] for row in rows], "settings": config}
+        if self.train_workers > 1:
+            facts["workers"] = self.train_workers
+        tune = functools.partial(self._tuned, policy, rows, config, Path(out), show_progress)
+        return tuned_once("finetune", policy, facts, tune, Path(out))
+
+    def _tuned(
+        self, policy: Policy, rows: Sequence[TokenRow], config: FinetuneConfig, out: Path, show: bool
+    ) -> tuple[torch.nn.Module, dict]:
+        """The tuned model and what training.json says of it."""
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchTrainer
+
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent.resolve()) as shared, _errors_of_the_work():
+            result = Path(shared) / "tuned.pt"
+            trainer = TorchTrainer(
+                _train_share,
+                train_loop_config={
+                    "path": _everywhere(policy.name),
+                    "rows": rows,
+                    "config": config,
+                    "threads": self.threads,
+                    "result": result,
+                    "show": show,
+                },
+                scaling_config=ScalingConfig(
+                    num_workers=self.train_workers,
+                    use_gpu=self.gpus > 0,
+                    resources_per_worker={"CPU": 0 if self.gpus else self.threads},
+                ),
+                run_config=RunConfig(storage_path=shared, failure_config=FailureConfig(max_failures=_TRIES)),
+            )
+            trainer.fit()
+            tuned = torch.load(result, map_location=policy.model.device)
+        model = trainable_copy(policy)
+        model.load_state_dict(tuned["weights"])
+        record = {"parent": policy.fingerprint(), "rows": len(rows), "targets": count_targets(rows)}
+        return model, record | {"settings": dataclasses.asdict(config), "losses": tuned["losses"]}
+
+
+class RayStages(Stages):
+    """The cached stages with their work done on a cluster; the keys of a run without one, and its folder."""
+
+    def __init__(self, folder: RunFolder, *settings: int, cluster: Cluster, **drawing: Any) -> None:
+        super().__init__(folder, *settings, **drawing)
+        self.cluster, self.each = cluster, cluster.each
+        self.device = "cuda" if cluster.gpus else "cpu"
+
+    def finetune(
+        self,
+        parent: Checkpoint,
+        kept: Dataset,
+        config: FinetuneConfig,
+        place: str,
+        work: Callable[..., Policy] | None = None,
+    ) -> Checkpoint:
+        """`parent` fine-tuned on the kept rows, as a folder of its own."""
+        work = work or finetune
+        if _plain(work) is not None:
+            name, workers = work.__qualname__, self.cluster.train_workers
+            work = functools.partial(self.cluster.finetune)
+            work.__qualname__ = name if workers == 1 else f"{name} on {workers} workers"
+        return super().finetune(parent, kept, config, place, work)
+
+
+# On a worker ------------------------------------------------------------------------------------------
+
+
+class _Worker:
+    """Does the work of a stage on one part after another; its model is loaded with the first."""
+
+    def __init__(self, work: ModelWork, threads: int) -> None:
+        torch.set_num_threads(threads)  # sums are made in the order of the driver's
+        self.work = work
+
+    def __call__(self, batch: pyarrow.Table) -> pyarrow.Table:
+        import pyarrow
+
+        [row] = batch.to_pylist()
+        [(number, table, seconds)] = in_turn(self.work, {row["number"]: table_from(row["rows"])})
+        return pyarrow.table({"number": [number], "rows": [table_bytes(table)], "seconds": [seconds]})
+
+
+class _Shared(Optimizer):
+    """Steps on a batch of which each worker computes a share; all of them end with the same weights."""
+
+    def accumulate_gradients(self, objective: Objective, batch: list[int]) -> float:
+        """The loss of the whole batch, its gradient added to the weights' `.grad`."""
+        rank, workers = distributed.get_rank(), distributed.get_world_size()
+        share, weight = batch[rank::workers], objective.weight(batch)
+        loss = 0.0
+        if share:
+            loss = super().accumulate_gradients(Objective(objective.loss_sum, lambda _: weight), share)
+        if workers == 1:
+            return loss
+        for parameter in (p for group in self.adamw.param_groups for p in group["params"]):
+            if parameter.grad is None:  # of a worker without a share
+                parameter.grad = torch.zeros_like(parameter)
+            distributed.all_reduce(parameter.grad)
+        total = torch.tensor(loss, dtype=torch.float64, device=parameter.device)
+        distributed.all_reduce(total)
+        return float(total)
+
+
+def _train_share(setup: dict[str, Any]) -> None:
+    """Train in step with the other workers; the first one writes weights and losses to `result`."""
+    torch.set_num_threads(setup["threads"])
+    first = distributed.get_rank() == 0
+    policy, rows = load_policy(setup["path"]), setup["rows"]
+    model = trainable_copy(policy)
+    losses = fit(
+        model,
+        language_model_objective(model, rows, policy.pad_id),
+        [len(row.ids) for row in rows],
+        setup["config"],
+        compute_dtype=policy.device.dtype,
+        show_progress=first and setup["show"],
+        kind=_Shared,
+    )
+    if first:
+        torch.save({"weights": model.state_dict(), "losses": losses}, setup["result"])
+
+
+# What travels, and what comes back --------------------------------------------------------------------
+
+
+def _plain(function: Callable[..., Any]) -> Callable[..., Any] | None:
+    """The function of a module that does this work; None: a method of another kind of round does."""
+    function = _PUBLIC.get(function.__qualname__, function)
+    return None if inspect.ismethod(function) else function
+
+
+def _everywhere(name: str | None) -> str | None:
+    """A model's name as other processes and machines find it: folders by their whole path."""
+    if name is None or name in POLICIES or name in REWARD_MODELS or not Path(name).is_dir():
+        return name
+    return str(Path(name).resolve())
+
+
+@contextmanager
+def _errors_of_the_work() -> Iterator[None]:
+    """Raise the error of the engine that a worker raised, as in one process; others as a BudgetError."""
+    from ray.exceptions import RayError
+    from ray.train import TrainingFailedError
+
+    try:
+        yield
+    except (RayError, TrainingFailedError) as err:
+        errors: list[Any] = [err]
+        for error in errors:  # grows as causes are found
+            if isinstance(error, RSError):
+                raise error from None
+            causes = [getattr(error, name, None) for name in ("cause", "__cause__", "__context__")]
+            errors += [e for e in [*causes, *getattr(error, "worker_failures", {}).values()] if e is not None]
+        fix = "Run the same command again: finished shards are kept. `ray status` says what the cluster has."
+        raise BudgetError(f"the workers were lost: {err}", where="Ray", fix=fix) from err

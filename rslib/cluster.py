@@ -14,28 +14,22 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import os
+import pickle
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import distributed
 
+from rslib import finetuning
 from rslib.config import FinetuneConfig, require
-from rslib.errors import BudgetError, ConfigError, RSError
-from rslib.finetuning import (
-    TokenRow,
-    count_targets,
-    finetune,
-    language_model_objective,
-    trainable_copy,
-    training_rows,
-    tuned_once,
-)
+from rslib.errors import ConfigError, RSError
+from rslib.files import atomic_write, make_folder
 from rslib.models import POLICIES, REWARD_MODELS, Policy, load_policy
-from rslib.optimization import Objective, Optimizer, fit
+from rslib.optimization import Objective, Optimizer
 from rslib.sampling import sample
 from rslib.scoring import score
 from rslib.stages import Checkpoint, Models, ModelWork, Stages
@@ -45,8 +39,14 @@ if TYPE_CHECKING:
     import pyarrow
     from datasets import Dataset
 
-_PUBLIC = {"Round.sample_part": sample, "Round.score_part": score, "Round.finetune_policy": finetune}
+_PUBLIC = {
+    "Round.sample_part": sample,
+    "Round.score_part": score,
+    "Round.finetune_policy": finetuning.finetune,
+}
 """What the methods of a plain round call, by qualified name: a worker is sent no round."""
+_QUIET = {"RAY_DATA_LOG_LEVEL": "ERROR", "RAY_USAGE_STATS_ENABLED": "0"}
+"""Environment variables, unless they are set: a stage shows its own progress, and Ray sends nothing home."""
 _TRIES = 3
 """How often a fine-tune begins anew after it lost a worker."""
 
@@ -63,6 +63,8 @@ class Cluster:
     def __init__(
         self, address: str = "local", workers: int | None = None, train_workers: int | None = None
     ) -> None:
+        for name, value in _QUIET.items():
+            os.environ.setdefault(name, value)
         try:
             import ray
             import ray.data
@@ -116,63 +118,59 @@ class Cluster:
             num_cpus=0 if self.gpus else self.threads,
             num_gpus=1 if self.gpus else 0,
         )
-        with _errors_of_the_work():
-            for block in done.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-                for row in block.to_pylist():
-                    yield row["number"], table_from(row["rows"]), row["seconds"]
+        for block in done.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            for row in block.to_pylist():
+                if row["error"]:
+                    raise _error_from(row["error"])
+                yield row["number"], table_from(row["rows"]), row["seconds"]
 
     # Fine-tuning
 
-    def finetune(
+    def finetune(self, policy: Policy, kept: Dataset, out: str | Path, **settings: Any) -> Policy:
+        """As `rslib.finetuning.finetune`, on the training workers; all must see `out` and the policy.
+
+        settings: config and show_progress.
+        """
+        rows, folder = finetuning.training_rows(policy, kept), make_folder(Path(out).parent).resolve()
+        train = functools.partial(self._trained, folder=folder)
+        return finetuning.finetune_rows(
+            policy, rows, out, train=train, workers=self.train_workers, **settings
+        )
+
+    def _trained(
         self,
         policy: Policy,
-        kept: Dataset,
-        out: str | Path,
+        rows: Sequence[finetuning.TokenRow],
+        config: FinetuneConfig,
         *,
-        config: FinetuneConfig | None = None,
-        show_progress: bool = True,
-    ) -> Policy:
-        """As `rslib.finetuning.finetune`, on the training workers, all of which must see `out` and the policy."""
-        rows, config = training_rows(policy, kept), (config or FinetuneConfig()).for_model(policy.parameters)
-        facts = {"rows": [[row.first_target, row.ids] for row in rows], "settings": config}
-        if self.train_workers > 1:
-            facts["workers"] = self.train_workers
-        tune = functools.partial(self._tuned, policy, rows, config, Path(out), show_progress)
-        return tuned_once("finetune", policy, facts, tune, Path(out))
-
-    def _tuned(
-        self, policy: Policy, rows: Sequence[TokenRow], config: FinetuneConfig, out: Path, show: bool
-    ) -> tuple[torch.nn.Module, dict]:
-        """The tuned model and what training.json says of it."""
-        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        show_progress: bool,
+        folder: Path,
+    ) -> tuple[torch.nn.Module, list[float]]:
+        """As `rslib.finetuning.trained`; what the workers share lies below `folder` for that time."""
+        from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
         from ray.train.torch import TorchTrainer
 
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent.resolve()) as shared, _errors_of_the_work():
-            result = Path(shared) / "tuned.pt"
+        each = {"CPU": 0 if self.gpus else self.threads, "GPU": 1 if self.gpus else 0}
+        with tempfile.TemporaryDirectory(dir=folder) as name:
+            shared, path = Path(name), _everywhere(policy.name)
+            setup = {"path": path, "rows": rows, "config": config, "shared": shared, "threads": self.threads}
             trainer = TorchTrainer(
                 _train_share,
-                train_loop_config={
-                    "path": _everywhere(policy.name),
-                    "rows": rows,
-                    "config": config,
-                    "threads": self.threads,
-                    "result": result,
-                    "show": show,
-                },
+                train_loop_config=setup | {"show": show_progress},
                 scaling_config=ScalingConfig(
-                    num_workers=self.train_workers,
-                    use_gpu=self.gpus > 0,
-                    resources_per_worker={"CPU": 0 if self.gpus else self.threads},
+                    num_workers=self.train_workers, use_gpu=self.gpus > 0, resources_per_worker=each
                 ),
-                run_config=RunConfig(storage_path=shared, failure_config=FailureConfig(max_failures=_TRIES)),
+                run_config=RunConfig(storage_path=name, failure_config=FailureConfig(max_failures=_TRIES)),
             )
-            trainer.fit()
-            tuned = torch.load(result, map_location=policy.model.device)
-        model = trainable_copy(policy)
-        model.load_state_dict(tuned["weights"])
-        record = {"parent": policy.fingerprint(), "rows": len(rows), "targets": count_targets(rows)}
-        return model, record | {"settings": dataclasses.asdict(config), "losses": tuned["losses"]}
+            try:
+                trainer.fit()
+            except TrainingFailedError:
+                _raise_if_written(shared)
+                raise
+            weights, losses = torch.load(shared / "tuned.pt", map_location=policy.model.device)
+        model = finetuning.trainable_copy(policy)
+        model.load_state_dict(weights)
+        return model, losses
 
 
 class RayStages(Stages):
@@ -192,7 +190,7 @@ class RayStages(Stages):
         work: Callable[..., Policy] | None = None,
     ) -> Checkpoint:
         """`parent` fine-tuned on the kept rows, as a folder of its own."""
-        work = work or finetune
+        work = work or finetuning.finetune
         if _plain(work) is not None:
             name, workers = work.__qualname__, self.cluster.train_workers
             work = functools.partial(self.cluster.finetune)
@@ -214,8 +212,13 @@ class _Worker:
         import pyarrow
 
         [row] = batch.to_pylist()
-        [(number, table, seconds)] = in_turn(self.work, {row["number"]: table_from(row["rows"])})
-        return pyarrow.table({"number": [number], "rows": [table_bytes(table)], "seconds": [seconds]})
+        result = {"number": row["number"], "rows": b"", "seconds": 0.0, "error": b""}
+        try:
+            [(_, table, seconds)] = in_turn(self.work, {row["number"]: table_from(row["rows"])})
+            result |= {"rows": table_bytes(table), "seconds": seconds}
+        except RSError as err:  # as data: no second try would end otherwise
+            result["error"] = pickle.dumps(err)
+        return pyarrow.Table.from_pylist([result])
 
 
 class _Shared(Optimizer):
@@ -240,22 +243,26 @@ class _Shared(Optimizer):
 
 
 def _train_share(setup: dict[str, Any]) -> None:
-    """Train in step with the other workers; the first one writes weights and losses to `result`."""
+    """Train in step with the other workers; the first one writes weights and losses into `shared`."""
+    _raise_if_written(setup["shared"])
     torch.set_num_threads(setup["threads"])
-    first = distributed.get_rank() == 0
-    policy, rows = load_policy(setup["path"]), setup["rows"]
-    model = trainable_copy(policy)
-    losses = fit(
-        model,
-        language_model_objective(model, rows, policy.pad_id),
-        [len(row.ids) for row in rows],
-        setup["config"],
-        compute_dtype=policy.device.dtype,
-        show_progress=first and setup["show"],
-        kind=_Shared,
-    )
+    policy, first = load_policy(setup["path"]), distributed.get_rank() == 0
+    show = first and setup["show"]
+    try:
+        model, losses = finetuning.trained(
+            policy, setup["rows"], setup["config"], show_progress=show, kind=_Shared
+        )
+    except RSError as err:
+        atomic_write(setup["shared"] / "error", pickle.dumps(err))
+        raise
     if first:
-        torch.save({"weights": model.state_dict(), "losses": losses}, setup["result"])
+        torch.save((model.state_dict(), losses), setup["shared"] / "tuned.pt")
+
+
+def _raise_if_written(shared: Path) -> None:
+    """Raise the engine's error that a worker left here, if one did: the next try would end in it too."""
+    if (shared / "error").exists():
+        raise _error_from((shared / "error").read_bytes())
 
 
 # What travels, and what comes back --------------------------------------------------------------------
@@ -267,27 +274,13 @@ def _plain(function: Callable[..., Any]) -> Callable[..., Any] | None:
     return None if inspect.ismethod(function) else function
 
 
+def _error_from(content: bytes) -> RSError:
+    """The engine's error that a worker has pickled."""
+    return pickle.loads(content)
+
+
 def _everywhere(name: str | None) -> str | None:
     """A model's name as other processes and machines find it: folders by their whole path."""
     if name is None or name in POLICIES or name in REWARD_MODELS or not Path(name).is_dir():
         return name
     return str(Path(name).resolve())
-
-
-@contextmanager
-def _errors_of_the_work() -> Iterator[None]:
-    """Raise the error of the engine that a worker raised, as in one process; others as a BudgetError."""
-    from ray.exceptions import RayError
-    from ray.train import TrainingFailedError
-
-    try:
-        yield
-    except (RayError, TrainingFailedError) as err:
-        errors: list[Any] = [err]
-        for error in errors:  # grows as causes are found
-            if isinstance(error, RSError):
-                raise error from None
-            causes = [getattr(error, name, None) for name in ("cause", "__cause__", "__context__")]
-            errors += [e for e in [*causes, *getattr(error, "worker_failures", {}).values()] if e is not None]
-        fix = "Run the same command again: finished shards are kept. `ray status` says what the cluster has."
-        raise BudgetError(f"the workers were lost: {err}", where="Ray", fix=fix) from err

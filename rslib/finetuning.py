@@ -24,7 +24,7 @@ from rslib.cache import recalled
 from rslib.config import FinetuneConfig
 from rslib.errors import DataError
 from rslib.models import Policy, hidden_states, logits_from_hidden
-from rslib.optimization import Objective, fit
+from rslib.optimization import Objective, Optimizer, fit
 from rslib.store import key_of, versions
 from rslib.tables import check_selected
 
@@ -159,23 +159,37 @@ def finetune_rows(
     *,
     config: FinetuneConfig | None = None,
     show_progress: bool = True,
+    train: Callable[..., tuple[torch.nn.Module, list[float]]] | None = None,
+    workers: int = 1,
 ) -> Policy:
-    """As `finetune`, on rows of token ids that say themselves which of them are learned."""
+    """As `finetune`, on rows of token ids that say themselves which of them are learned.
+
+    train: does what `trained` does, perhaps elsewhere, on as many workers (see `rslib.cluster`).
+    """
     config = (config or FinetuneConfig()).for_model(policy.parameters)
 
     def tune() -> tuple[torch.nn.Module, dict]:
-        model = trainable_copy(policy)
-        objective, lengths = (
-            language_model_objective(model, rows, policy.pad_id),
-            [len(row.ids) for row in rows],
-        )
-        options = {"compute_dtype": policy.device.dtype, "show_progress": show_progress}
-        losses = fit(model, objective, lengths, config, **options)
+        model, losses = (train or trained)(policy, rows, config, show_progress=show_progress)
         record = {"parent": policy.fingerprint(), "rows": len(rows), "targets": count_targets(rows)}
         return model, record | {"settings": dataclasses.asdict(config), "losses": losses}
 
-    facts = {"rows": [[row.first_target, row.ids] for row in rows], "settings": config}
+    facts = {"rows": [[row.first_target, row.ids] for row in rows], "settings": config, "workers": workers}
     return tuned_once("finetune", policy, facts, tune, Path(out))
+
+
+def trained(
+    policy: Policy,
+    rows: Sequence[TokenRow],
+    config: FinetuneConfig,
+    *,
+    show_progress: bool,
+    kind: type[Optimizer] = Optimizer,
+) -> tuple[torch.nn.Module, list[float]]:
+    """A float32 copy of the policy's model, trained on the rows, and the loss before every step."""
+    model = trainable_copy(policy)
+    objective = language_model_objective(model, rows, policy.pad_id)
+    options = {"compute_dtype": policy.device.dtype, "show_progress": show_progress, "kind": kind}
+    return model, fit(model, objective, [len(row.ids) for row in rows], config, **options)
 
 
 def trainable_copy(policy: Policy) -> torch.nn.Module:

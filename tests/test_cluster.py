@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from rslib.models import load_policy
 from rslib.stages import Models, ModelWork, Stages
 from rslib.tables import fingerprint, with_column
 from tests.fake_tables import scored
+from tests.fake_work import noted
 
 ROOT = Path(__file__).parents[1]
 CONFIG = FinetuneConfig(epochs=1, batch_tokens=160, learning_rate=1e-3)
@@ -182,28 +184,16 @@ def test_an_error_of_a_fine_tune_is_the_error_of_one_process(two_workers, kept, 
     assert list(tmp_path.iterdir()) == []
 
 
-def noted(model, part, folder):
-    """The part itself, after its worker's process id was written down."""
-    name = part["prompt_id"][0]
-    (folder / f"{name}-{os.getpid()}-{time.time_ns()}").touch()
-    time.sleep(0.3)
-    return part
-
-
 @with_ray
 def test_a_worker_that_is_killed_costs_no_row_and_doubles_none(two_workers, tmp_path):
-    import threading
-
     def kill_one():
         while len(list(tmp_path.iterdir())) < 4:
             time.sleep(0.02)
-        os.kill(
-            int(min(tmp_path.iterdir(), key=lambda p: p.stat().st_mtime_ns).name.split("-")[1]),
-            signal.SIGKILL,
-        )
+        first = min(tmp_path.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        os.kill(int(first.name.split("-")[1]), signal.SIGKILL)
 
     parts = dict(enumerate(store.cut(scored(prompts=16, n=2), 2)))
-    killer = threading.Thread(target=kill_one)
+    killer = threading.Thread(target=kill_one, daemon=True)
     killer.start()
     done = list(two_workers.each(ModelWork(Models(), "policy", None, noted, {"folder": tmp_path}), parts))
     killer.join()

@@ -177,7 +177,8 @@ def test_an_error_on_a_worker_is_the_error_of_one_process(two_workers):
 
 
 @with_ray
-def test_an_error_of_a_fine_tune_is_the_error_of_one_process(two_workers, kept, tmp_path):
+def test_an_error_of_a_fine_tune_is_the_error_of_one_process(two_workers, kept, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "_TRIES", 1)
     config = FinetuneConfig(epochs=3, batch_tokens=160, learning_rate=1e30, max_grad_norm=1e30)
     with pytest.raises(ModelError, match="the loss is"):
         two_workers.finetune(load_policy("tiny"), kept, tmp_path / "out", config=config, show_progress=False)

@@ -25,9 +25,9 @@ import torch
 from torch import distributed
 
 from rslib import finetuning
+from rslib.cache import atomic_write, make_folder
 from rslib.config import FinetuneConfig, require
 from rslib.errors import ConfigError, RSError
-from rslib.files import atomic_write, make_folder
 from rslib.models import POLICIES, REWARD_MODELS, Policy, load_policy
 from rslib.optimization import Objective, Optimizer
 from rslib.sampling import sample
@@ -186,11 +186,10 @@ class RayStages(Stages):
         parent: Checkpoint,
         kept: Dataset,
         config: FinetuneConfig,
-        place: str,
-        work: Callable[..., Policy] | None = None,
+        place: str = "",
+        work: Callable[..., Policy] = finetuning.finetune,
     ) -> Checkpoint:
         """`parent` fine-tuned on the kept rows, as a folder of its own."""
-        work = work or finetuning.finetune
         if _plain(work) is not None:
             name, workers = work.__qualname__, self.cluster.train_workers
             work = functools.partial(self.cluster.finetune)

@@ -1,7 +1,6 @@
 """What many prompts cost, on paper: `python -m docs.studies.scale` prints the table of docs/scale.md.
 
-The rate of sampling is measured (docs/results/gpu-decoding.json); scoring and fine-tuning are counted from
-their floating-point operations, and bytes from the columns of the tables.
+The rates are measured (docs/results/gpu-h100.json), the bytes are those of the tables' columns.
 """
 
 from __future__ import annotations
@@ -10,29 +9,36 @@ import json
 from pathlib import Path
 
 PROMPT, RESPONSE = 192, 80
-"""Mean tokens of a prompt and of a response in the measured job."""
-PARAMETERS, FLOPS = 0.5e9, 0.4 * 989e12
-"""Of the measured shape; operations a second: two fifths of an H100's peak in bfloat16, without sparsity."""
+"""Mean tokens of a prompt and of a response in the measured sampling."""
 TEXT, FIXED = 4.2, 100
 """Bytes of text a token, and bytes a row for ids, seed, reward, finish_reason and offsets."""
 DOLLARS_PER_GPU_HOUR = 2.5
 """An H100 by the hour at a rental; put in your own."""
 
 
-def hours(prompts: float, n: int, tokens_per_s: float) -> dict[str, float]:
-    """GPU hours of one round: sampling, scoring by a model of the policy's size, one epoch on the best of n.
+def rates() -> tuple[float, float, float]:
+    """Tokens sampled, rows scored and tokens trained a second, on one H100 by models of 0.5 B parameters.
 
-    A prompt is computed once for its n responses. A pass takes 2 operations a parameter and token, a step of
-    training 6.
-
-    >>> {stage: round(value, 1) for stage, value in hours(1e6, 16, 77_242).items()}
-    {'sample': 4.6, 'score': 1.0, 'fine-tune': 0.6}
+    The last is that of the measured round: 1,024 rows of 512 tokens, its first call in it.
     """
-    read, trained = prompts * (PROMPT + n * RESPONSE), prompts * (PROMPT + RESPONSE)
+    measured = json.loads((Path(__file__).parents[1] / "results" / "gpu-h100.json").read_text())
+    return (
+        measured["job B"]["recorded"]["tokens_per_s"],
+        1024 / measured["scoring"]["shared prefix"]["median_s"],
+        1024 * 512 / measured["round"]["fine-tune"],
+    )
+
+
+def hours(prompts: float, n: int, sampled: float, scored: float, trained: float) -> dict[str, float]:
+    """GPU hours of one round at these rates: sampling, scoring, and one epoch on the best of n.
+
+    >>> {stage: round(value, 1) for stage, value in hours(1e6, 16, 114_800, 2_950, 71_000).items()}
+    {'sample': 3.1, 'score': 1.5, 'fine-tune': 1.1}
+    """
     return {
-        "sample": prompts * n * RESPONSE / tokens_per_s / 3600,
-        "score": 2 * PARAMETERS * read / FLOPS / 3600,
-        "fine-tune": 6 * PARAMETERS * trained / FLOPS / 3600,
+        "sample": prompts * n * RESPONSE / sampled / 3600,
+        "score": prompts * n / scored / 3600,
+        "fine-tune": prompts * (PROMPT + RESPONSE) / trained / 3600,
     }
 
 
@@ -50,14 +56,14 @@ def gigabytes(prompts: float, n: int) -> dict[str, float]:
     }
 
 
-def table(tokens_per_s: float, n: int = 16) -> str:
-    """The table of docs/scale.md for one rate of sampling on a GPU."""
+def table(sampled: float, scored: float, trained: float, n: int = 16) -> str:
+    """The table of docs/scale.md for these rates."""
     lines = [
         "| prompts x 16 | sample | score | fine-tune | GPU hours | on 8 GPUs | on 32 GPUs | cost | storage |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for prompts in (100_000, 1_000_000, 10_000_000):
-        stages = hours(prompts, n, tokens_per_s)
+        stages = hours(prompts, n, sampled, scored, trained)
         total, stored = sum(stages.values()), sum(gigabytes(prompts, n).values())
         cells = [f"{prompts:,}", *(f"{value:.2g} h" for value in stages.values()), f"{total:.2g}"]
         cells += [f"{total / 8:.2g} h", f"{total / 32:.2g} h", f"${total * DOLLARS_PER_GPU_HOUR:,.0f}"]
@@ -66,5 +72,5 @@ def table(tokens_per_s: float, n: int = 16) -> str:
 
 
 if __name__ == "__main__":
-    measured = json.loads((Path(__file__).parents[1] / "results" / "gpu-decoding.json").read_text())
-    print(table(measured["job B"]["recorded, compiled"]["tokens_per_s"]))
+    print(*(f"{rate:,.0f}" for rate in rates()))
+    print(table(*rates()))

@@ -21,13 +21,12 @@ from rslib.models import (
     Device,
     Policy,
     RewardModel,
-    hidden_states,
     load_policy,
     load_reward_model,
     pick_device,
-    rewards_from_hidden,
     verify_assets,
 )
+from rslib.reward_modeling import rewards_of
 
 
 @dataclass(frozen=True)
@@ -143,15 +142,10 @@ def _policy_report(policy: Policy) -> tuple[bool, str]:
 def _reward_report(reward_model: RewardModel) -> tuple[bool, str]:
     vocabulary = reward_model.model.get_input_embeddings().num_embeddings
     prompt, right, wrong = _TINY_PAIR if vocabulary <= _TINY_VOCABULARY else PLAIN_PAIR
-    high, low, other = (_reward(reward_model, prompt, text) for text in (right, wrong, "Hello."))
+    rows = [reward_model.encode(prompt, text) for text in (right, wrong, "Hello.")]
+    with torch.no_grad():
+        high, low, other = rewards_of(reward_model.model, rows, reward_model.pad_id).tolist()
     if max(high, low, other) - min(high, low, other) < 1e-4:
         return False, f"every response gets the same reward ({high:.4f}): these are not its trained weights"
     verdict = "prefers the right response" if high > low else "prefers the wrong response"
     return high > low, f"{verdict} of a known pair: {high:.3f} right, {low:.3f} wrong"
-
-
-@torch.no_grad()
-def _reward(reward_model: RewardModel, prompt: str, response: str) -> float:
-    ids = torch.tensor([reward_model.encode(prompt, response)], device=reward_model.device.name)
-    hidden = hidden_states(reward_model.model, ids)[:, -1]
-    return float(rewards_from_hidden(reward_model.model, hidden))

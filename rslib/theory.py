@@ -134,8 +134,8 @@ def exact_best_of_n_law(probs: ArrayLike, rewards: ArrayLike, n: int) -> np.ndar
     with np.errstate(divide="ignore"):  # the lowest level: log 0, whose power is rightly 0
         gained = below_or_here**n * -np.expm1(n * np.log1p(-np.minimum(share, 1.0)))
     per_mass = np.divide(gained, mass, out=np.zeros_like(mass), where=mass > 0)
-    kept = law * per_mass[level]
-    return kept / kept.sum()
+    best = law * per_mass[level]
+    return best / best.sum()
 
 
 def tilted_optimum(probs: ArrayLike, rewards: ArrayLike, beta: float) -> np.ndarray:

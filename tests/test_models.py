@@ -678,8 +678,7 @@ def own_assets(model_folder, tmp_path, monkeypatch):
     folders = ("tiny-policy", "tiny-reward")
     listed = {name: {"files": rs.digest_folder(tmp_path / name)} for name in folders}
     (tmp_path / "manifest.json").write_text(json.dumps({"assets": listed}))
-    for module in (checks, loading):
-        monkeypatch.setattr(module, "ASSETS", tmp_path)
+    monkeypatch.setattr(checks, "ASSETS", tmp_path)
     for module in (checks, rs_doctor):
         monkeypatch.setattr(module, "MANIFEST", tmp_path / "manifest.json")
     return tmp_path

@@ -6,7 +6,7 @@ import contextlib
 import difflib
 import errno
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +24,8 @@ from transformers import (
 
 from rslib.config import closest
 from rslib.errors import BudgetError, ModelError, translate_os_error
-from rslib.models.checks import (
-    ASSETS,
-    BLIND,
-    POLICIES,
-    REWARD_MODELS,
-    check_files,
-    check_weights,
-    supported_class,
-    unsupported,
-    verify_assets,
-    weight_files,
-)
+from rslib.models import checks
+from rslib.models.checks import BLIND, POLICIES, REWARD_MODELS
 from rslib.models.device import Device, pick_device
 from rslib.models.loaded import (
     Loaded,
@@ -65,7 +55,7 @@ def load_policy(name: str | Path, *, device: str | None = None, dtype: str | Non
     supports; ConfigError for an unknown device or dtype; BudgetError when memory runs out.
     """
     folder = _locate(name, POLICIES)
-    check_files(folder)
+    checks.check_files(folder)
     chosen = _device_for(folder, device, dtype)
     model, tokenizer = _load(folder, AutoModelForCausalLM, chosen)
     eos_ids = _eos_ids(model, tokenizer)
@@ -93,11 +83,11 @@ def load_reward_model(
     does; a base language model in this place is a ModelError, because its head would be random.
     """
     folder = _locate(name, REWARD_MODELS)
-    check_files(folder)
+    checks.check_files(folder)
     chosen = _device_for(folder, device, dtype)
     model, tokenizer = _load(folder, AutoModelForSequenceClassification, chosen)
     if not hasattr(model, "score"):
-        raise unsupported(model.config, folder, reward=True)
+        raise checks.unsupported(model.config, folder, reward=True)
     if model.config.num_labels != 1:
         what = f"the classifier has {model.config.num_labels} labels, a reward model has one"
         raise ModelError(what, where=str(folder), fix="Use a reward model with num_labels=1.")
@@ -117,7 +107,7 @@ def load_reward_model(
 
 def _device_for(folder: Path, device: str | None, dtype: str | None) -> Device:
     chosen = pick_device(device, dtype)
-    size = sum(path.stat().st_size for path in weight_files(folder) if path.is_file())
+    size = sum(path.stat().st_size for path in checks.weight_files(folder) if path.is_file())
     if dtype is not None or chosen.dtype == torch.float32 or size > _SMALL_FILES:
         return chosen
     where = chosen.why.split("; ")[0]
@@ -128,8 +118,8 @@ def _locate(name: str | Path, embedded: Mapping[str, str]) -> Path:
     """The local folder of a model; a hub id is downloaded first."""
     text = os.fspath(name)
     if text in embedded:
-        folder = ASSETS / embedded[text]
-        if problems := verify_assets(embedded[text]):
+        folder = checks.ASSETS / embedded[text]
+        if problems := checks.verify_assets(embedded[text]):
             fix = "Reinstall rslib, or restore rslib/assets."
             what = f"an embedded model was changed: {'; '.join(problems)}"
             raise ModelError(what, where=str(folder), fix=fix)
@@ -173,7 +163,7 @@ def _download(hub_id: str, embedded: Iterable[str]) -> Path:
 
     with contextlib.suppress(Exception):  # whatever is wrong with the local copy, the hub has a whole one
         folder = fetch(local=True)
-        check_files(folder)
+        checks.check_files(folder)
         return folder
     note(f"downloading {hub_id} from the hub", show=True)
     try:
@@ -189,7 +179,7 @@ def _load(folder: Path, auto: Any, device: Device) -> tuple[PreTrainedModel, Pre
     """Model on its device in eval mode, and tokenizer. Every failure is a ModelError that names the place."""
     with _reading(folder, "config"):
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    model_class = supported_class(auto, config, folder)
+    model_class = checks.supported_class(auto, config, folder)
     with _reading(folder, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     with _reading(folder, "weights"):
@@ -203,7 +193,7 @@ def _load(folder: Path, auto: Any, device: Device) -> tuple[PreTrainedModel, Pre
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are reported below, by name
         )
-    check_weights(model, loading_info, folder)
+    checks.check_weights(model, loading_info, folder)
     return _to_device(model, device, folder).eval(), tokenizer
 
 
@@ -286,26 +276,22 @@ def _as_list(ids: int | Sequence[int] | None) -> list[int]:
     return [] if ids is None else list(ids) if isinstance(ids, (list, tuple)) else [ids]
 
 
-@torch.no_grad()
 def _probe_policy(policy: Policy) -> None:
-    """One short forward pass: finite, and the head computes what the engine will compute."""
-    ids = torch.tensor([policy.encode("Hello.")], device=policy.device.name)
-    expected = policy.model(input_ids=ids).logits
-    check_finite(expected, where=policy.path)
-    logits = logits_from_hidden(policy.model, hidden_states(policy.model, ids))
-    _check_head(logits, expected, policy)
+    _probe(policy, policy.encode("Hello."), lambda hidden: logits_from_hidden(policy.model, hidden))
+
+
+def _probe_reward_model(reward_model: RewardModel) -> None:
+    ids = reward_model.encode("Hello.", "Hi.")
+    _probe(reward_model, ids, lambda hidden: rewards_from_hidden(reward_model.model, hidden[:, -1:]))
 
 
 @torch.no_grad()
-def _probe_reward_model(reward_model: RewardModel) -> None:
-    ids = torch.tensor([reward_model.encode("Hello.", "Hi.")], device=reward_model.device.name)
-    expected = reward_model.model(input_ids=ids).logits[:, 0]
-    check_finite(expected, where=reward_model.path)
-    rewards = rewards_from_hidden(reward_model.model, hidden_states(reward_model.model, ids)[:, -1])
-    _check_head(rewards, expected, reward_model)
-
-
-def _check_head(ours: Tensor, theirs: Tensor, loaded: Loaded) -> None:
+def _probe(loaded: Loaded, ids: list[int], head: Callable[[Tensor], Tensor]) -> None:
+    """Raise ModelError unless a short forward pass is finite and `head` computes what the model computes."""
+    inputs = torch.tensor([ids], device=loaded.device.name)
+    theirs = loaded.model(input_ids=inputs).logits
+    check_finite(theirs, where=loaded.path)
+    ours = head(hidden_states(loaded.model, inputs))
     tolerance = (1e-4 if theirs.dtype == torch.float32 else 2e-2) * max(1.0, float(theirs.abs().max()))
     if float((ours - theirs).abs().max()) > tolerance:
         fix = "Use another architecture, or extend rslib.models.logits_from_hidden."

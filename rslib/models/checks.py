@@ -81,7 +81,7 @@ def check_files(folder: Path) -> None:
         raise ModelError("the folder has no config.json", where=str(folder), fix=fix)
     for name in ("config.json", "generation_config.json"):  # transformers passes over a damaged second one
         if (folder / name).is_file():
-            read_config(folder / name)
+            _read_config(folder / name)
     for path in weight_files(folder):
         _check_header(path)
     # Without its vocabulary transformers may build an empty tokenizer and say nothing.
@@ -90,7 +90,7 @@ def check_files(folder: Path) -> None:
         raise ModelError("the folder has no tokenizer", where=str(folder), fix=fix)
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def _read_config(path: Path) -> dict[str, Any]:
     """A JSON object of a model folder. Raises ModelError when it cannot be read or is none."""
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
@@ -104,7 +104,7 @@ def weight_files(folder: Path) -> list[Path]:
     if single.is_file():
         return [single]
     if index.is_file():
-        return [folder / name for name in sorted(set(read_config(index).get("weight_map", {}).values()))]
+        return [folder / name for name in sorted(set(_read_config(index).get("weight_map", {}).values()))]
     if list(folder.glob("pytorch_model*.bin")):
         fix = "Save them as safetensors: model.save_pretrained(folder)."
         raise ModelError("the weights are pickled, which is unsafe to load", where=str(folder), fix=fix)

@@ -9,7 +9,7 @@ import torch
 from rslib.config import unknown_name
 from rslib.errors import ConfigError
 
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ def pick_device(device: str | None = None, dtype: str | None = None) -> Device:
     """
     name, reason = _device_name(device)
     if dtype is not None:
-        if dtype not in DTYPES:
-            raise unknown_name("dtype", dtype, DTYPES, where="dtype")
-        return Device(name, DTYPES[dtype], f"{reason}; {dtype}: asked for")
+        if dtype not in _DTYPES:
+            raise unknown_name("dtype", dtype, _DTYPES, where="dtype")
+        return Device(name, _DTYPES[dtype], f"{reason}; {dtype}: asked for")
     if not name.startswith("cuda"):
         return Device(name, torch.float32, f"{reason}; float32: the safe choice on {name}")
     if torch.cuda.is_bf16_supported(including_emulation=False):

@@ -30,8 +30,6 @@ from rslib.config import FinetuneConfig, require
 from rslib.errors import ConfigError, RSError
 from rslib.models import POLICIES, REWARD_MODELS, Policy, load_policy
 from rslib.optimization import Objective, Optimizer
-from rslib.sampling import sample
-from rslib.scoring import score
 from rslib.stages import Checkpoint, Models, ModelWork, Stages
 from rslib.store import RunFolder, in_turn, table_bytes, table_from
 
@@ -39,12 +37,6 @@ if TYPE_CHECKING:
     import pyarrow
     from datasets import Dataset
 
-_PUBLIC = {
-    "Round.sample_part": sample,
-    "Round.score_part": score,
-    "Round.finetune_policy": finetuning.finetune,
-}
-"""What the methods of a plain round call, by qualified name: a worker is sent no round."""
 _QUIET = {"RAY_DATA_LOG_LEVEL": "ERROR", "RAY_USAGE_STATS_ENABLED": "0"}
 """Environment variables, unless they are set: a stage shows its own progress, and Ray sends nothing home."""
 _TRIES = 3
@@ -97,15 +89,14 @@ class Cluster:
 
         Selection, and what a flaw replaces, is worked on in this process. Raises the errors of the work.
         """
-        function = _plain(work.function) if isinstance(work, ModelWork) else None
-        if function is None:
+        if not isinstance(work, ModelWork) or inspect.ismethod(work.function):
             yield from in_turn(work, parts)
             return
         import pyarrow
         import ray.data
 
         # Nothing that this process has loaded travels: a worker loads the model itself.
-        sent = dataclasses.replace(work, models=Models(), path=_everywhere(work.path), function=function)
+        sent = dataclasses.replace(work, models=Models(), path=_everywhere(work.path))
         blocks = ray.data.from_arrow(
             [pyarrow.table({"number": [n], "rows": [table_bytes(part)]}) for n, part in parts.items()]
         )
@@ -190,7 +181,7 @@ class RayStages(Stages):
         work: Callable[..., Policy] = finetuning.finetune,
     ) -> Checkpoint:
         """`parent` fine-tuned on the kept rows, as a folder of its own."""
-        if _plain(work) is not None:
+        if not inspect.ismethod(work):  # a flaw's fine-tune is one of its round's
             name, workers = work.__qualname__, self.cluster.train_workers
             work = functools.partial(self.cluster.finetune)
             work.__qualname__ = name if workers == 1 else f"{name} on {workers} workers"
@@ -265,12 +256,6 @@ def _raise_if_written(shared: Path) -> None:
 
 
 # What travels, and what comes back --------------------------------------------------------------------
-
-
-def _plain(function: Callable[..., Any]) -> Callable[..., Any] | None:
-    """The function of a module that does this work; None: a method of another kind of round does."""
-    function = _PUBLIC.get(function.__qualname__, function)
-    return None if inspect.ismethod(function) else function
 
 
 def _error_from(content: bytes) -> RSError:

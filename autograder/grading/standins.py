@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autograder import work as work_module
-from autograder.grading.inside import kinds
+from autograder.grading.inside import kinds, objects
 from autograder.grading.inside.frames import WireError
 from autograder.grading.inside.outputs import clean
 from rslib import errors
@@ -263,7 +263,7 @@ class Contained(RemoteObject):
 
     def __getattr__(self, name: str) -> Any:
         """As of any other object; a method of the plain type that no task wants is that of what it holds."""
-        plain = hasattr(getattr(builtins, type(self)._base), name) and not self._was_made
+        plain = hasattr(type(self)._base, name) and not self._was_made
         if plain and not name.startswith("_") and self._remote.uses.unwanted(name):
             return getattr(self._plain(), name)
         return RemoteObject.__getattr__(self, name)
@@ -295,28 +295,26 @@ class Value(Contained):
         return Contained.__getattr__(self, name)
 
     def _plain(self) -> Any:
-        return kinds.CONTENT[type(self)._base](self)
+        return objects.content_of(self)
 
 
 def _contained(name: str, node: Mapping[str, Any], marks: dict[str, Any]) -> type:
     """The class of stand-ins for objects of a class that derives from a plain type."""
-    base, defined = node["base"], node.get("own")
+    base, defined = objects.PLAIN[node["base"]], node.get("own")
     marks |= {"_base": base, "_own": frozenset(defined if isinstance(defined, list) else [])}
-    real = getattr(builtins, base)
-    if base in kinds.CHANGING:
-        marks["__class__"] = property(lambda self: real)
+    if base in objects.FILLED:
+        marks["__class__"] = property(lambda self: base)
         return RemoteClass(name, (Container,), marks)
-    return RemoteClass(name, (Value, real), marks)
+    return RemoteClass(name, (Value, base), marks)
 
 
 def _with_content(kind: type, content: Any) -> Any:
     """A new stand-in that holds this. Raises WireError where it does not fit."""
     if issubclass(kind, Container):
         return object.__new__(kind)
-    base = getattr(builtins, kind._base)
-    if type(content) is not base:
+    if type(content) is not kind._base:
         raise WireError("an object that does not hold what its class says")
-    return base.__new__(kind, content)
+    return kind._base.__new__(kind, content)
 
 
 def _as_dataclass(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -406,7 +404,7 @@ def new_class(remote: Remote, reference: int, node: Mapping[str, Any]) -> type:
     if isinstance(fields := node.get("fields"), dict):
         marks |= _as_dataclass(fields)
     made: Any = RemoteObject
-    if node.get("base") in kinds.CONTENT:
+    if node.get("base") in objects.PLAIN:
         bases, made = [], _contained(name, node, marks)
     if bases:
         with contextlib.suppress(TypeError):  # a metaclass of its own

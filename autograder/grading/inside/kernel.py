@@ -32,7 +32,7 @@ from traitlets.config import Config
 
 from autograder.grading.inside import objects
 from autograder.grading.inside.isolate import Limits
-from autograder.grading.inside.kinds import CONTENT, LIKE, base_of
+from autograder.grading.inside.kinds import LIKE, base_of
 from autograder.grading.inside.outputs import clean, kept
 from autograder.grading.inside.wire import HELLO, Channel, Encoder, WireError
 from autograder.work import limited, other_session
@@ -295,7 +295,7 @@ class Kernel:
     def do_content(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
         """What an object of a class that derives from a plain type holds."""
         value = self.objects[request["o"]]
-        return {"value": to.node(CONTENT[base_of(type(value))](value))}
+        return {"value": to.node(objects.content_of(value))}
 
     def do_assign(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
         """Give an attribute of an object a value, or take it away."""

@@ -37,6 +37,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from autograder.grading.inside import objects
 from autograder.grading.inside.frames import MAX_NODES, WireError
 
 MAX_BITS = 8192
@@ -63,22 +64,6 @@ class Kind:
     exact: bool = False
 
 
-CONTENT: dict[str, Callable[[Any], Any]] = {
-    "list": list.copy,
-    "dict": dict.copy,
-    "set": set.copy,
-    "tuple": lambda value: tuple.__getitem__(value, slice(None)),
-    "frozenset": frozenset.copy,
-    "str": str.__str__,
-    "bytes": lambda value: bytes.__getitem__(value, slice(None)),
-    "int": int.__int__,
-    "float": float.__float__,
-}
-"""How a value of a class that derives from one of these becomes plain, whatever the class defines."""
-CHANGING = ("list", "dict", "set")
-"""Those of them whose content may change."""
-
-
 LIKE: dict[str, type] = {
     kind.__name__: kind
     for kind in (types.GeneratorType, types.AsyncGeneratorType, types.CoroutineType, property)
@@ -91,12 +76,8 @@ def base_of(kind: type) -> str:
     """The plain type that a notebook's own class derives from and adds to, or ""."""
     if kind.__module__ != "__main__" or _only_fields(kind):
         return ""
-    return next((base.__name__ for base in kind.__mro__ if is_plain(base)), "")
-
-
-def is_plain(kind: type) -> bool:
-    """Whether a class is one of those in CONTENT."""
-    return kind.__name__ in CONTENT and getattr(builtins, kind.__name__) is kind
+    base = objects.base_of(kind)
+    return "" if base is object else base.__name__
 
 
 def _only_fields(kind: type) -> bool:

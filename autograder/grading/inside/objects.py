@@ -14,7 +14,7 @@ import enum
 import functools
 import sys
 import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,10 +23,24 @@ from autograder.grading.inside.frames import WireError
 
 TESTS = "tests"
 """The module of what the instructor's cells define beside the tests."""
-VALUES = (tuple, str, bytes, int, float, frozenset)
-"""Builtin classes whose content is there from the start."""
+CONTENT: dict[type, Callable[[Any], Any]] = {
+    list: list.copy,
+    dict: lambda value: dict(dict.items(value)),  # `dict.copy` would ask a class that has its own `__iter__`
+    set: set.copy,
+    tuple: lambda value: tuple.__getitem__(value, slice(None)),
+    frozenset: frozenset.copy,
+    str: str.__str__,
+    bytes: lambda value: bytes.__getitem__(value, slice(None)),
+    int: int.__int__,
+    float: float.__float__,
+}
+"""How a value of a class that derives from one of these becomes plain, whatever the class defines."""
+PLAIN = {base.__name__: base for base in CONTENT}
+"""These classes by their names."""
 FILLED = (list, dict, set)
-"""Builtin classes whose content can be put in later."""
+"""Those of them whose content can change, and so be put in later."""
+VALUES = tuple(base for base in CONTENT if base not in FILLED)
+"""Those whose content is there from the start."""
 MISSING = object()
 
 
@@ -36,7 +50,7 @@ def base_of(kind: type) -> type:
     >>> base_of(type("Pair", (tuple,), {})), base_of(type("Node", (), {}))
     (<class 'tuple'>, <class 'object'>)
     """
-    return next((base for base in kind.__mro__ if base in (*VALUES, *FILLED)), object)
+    return next((base for base in kind.__mro__ if PLAIN.get(base.__name__) is base), object)
 
 
 def bare(kind: type, content: Any = None) -> Any:
@@ -46,22 +60,13 @@ def bare(kind: type, content: Any = None) -> Any:
 
 
 def content_of(value: Any) -> Any:
-    """What a builtin class's own part of an object holds; None where it has attributes alone."""
+    """What a builtin class's own part of an object holds; None where it has attributes alone.
+
+    >>> content_of(type("Odd", (dict,), {"__iter__": None})(a=1))
+    {'a': 1}
+    """
     base = base_of(type(value))
-    if base is object:
-        return None
-    if base is dict:
-        return dict(dict.items(value))
-    return base.__str__(value) if base is str else base(_items(base, value))
-
-
-def _items(base: type, value: Any) -> Any:
-    """The parts of a container, or a number as a plain one, by the builtin class's own methods."""
-    if base is int:
-        return int.__index__(value)
-    if base is float:
-        return float.__float__(value)
-    return base.__iter__(value)
+    return None if base is object else CONTENT[base](value)
 
 
 @functools.lru_cache(maxsize=1000)

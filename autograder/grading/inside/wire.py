@@ -108,7 +108,8 @@ class Encoder:
 
     def _kept_with_content(self, value: Any, base: str, depth: int) -> Any:
         """A reference to an object of a class that derives from a plain type, and what it holds for good."""
-        held = None if base in kinds.CHANGING else self.node(kinds.CONTENT[base](value), depth)
+        fixed = objects.PLAIN[base] in objects.VALUES
+        held = self.node(objects.content_of(value), depth) if fixed else None
         return self.keep(value) | {"base": base, "v": held}
 
     def _object(self, value: Any, depth: int) -> Any:

@@ -91,6 +91,7 @@ def trained(kept, workers, folder, **settings):
     return {"weights": weights, "losses": losses}
 
 
+@pytest.mark.long
 def test_two_workers_take_the_steps_of_one_up_to_the_rounding_of_sums(kept, tmp_path):
     # With 60 tokens a batch is a row or two, and some steps leave the second worker without a share.
     one, two = (trained(kept, k, tmp_path / str(k), batch_tokens=60) for k in (1, 2))
@@ -100,6 +101,7 @@ def test_two_workers_take_the_steps_of_one_up_to_the_rounding_of_sums(kept, tmp_
         torch.testing.assert_close(two["weights"][name], weight, atol=2e-4, rtol=1e-3)
 
 
+@pytest.mark.long
 def test_one_worker_gives_the_bits_of_a_fine_tune_without_workers(kept, tmp_path):
     one = trained(kept, 1, tmp_path / "one")
     tuned = finetune(load_policy("tiny"), kept, tmp_path / "plain", config=CONFIG, show_progress=False)

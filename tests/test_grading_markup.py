@@ -238,6 +238,7 @@ def test_a_browser_runs_nothing_of_a_learners_on_any_page(pages, tmp_path):
         assert [name for name, page in made.items() if acted(driver, tmp_path / "page.html", page)] == []
 
 
+@pytest.mark.long
 @needs_browser
 def test_a_browser_runs_these_where_markdown_is_let_through(tmp_path):
     let_through = exporter("classic")

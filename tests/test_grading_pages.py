@@ -58,6 +58,7 @@ def test_export_gives_the_points_that_results_csv_gives(course):
     assert points[0] == points[1] == {(a.name, a.points) for a in PEOPLE}
 
 
+@pytest.mark.long
 def test_canvas_reads_a_row_of_possible_points_and_one_for_each_student(course):
     rows = list(csv.reader((course / "canvas.csv").open()))
     assert rows[0][-1] == "hw" and rows[1][0].strip() == "Points Possible" and float(rows[1][-1]) == 10

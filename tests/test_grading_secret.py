@@ -12,7 +12,7 @@ import pytest
 from autograder.grading.examine import OUTPUTS_NOT_SHOWN
 from tests import grading, hostile
 
-pytestmark = grading.needs_walls
+pytestmark = [grading.needs_walls, pytest.mark.long]
 KEEPS = "seen = []\ndef double(x):\n    seen.append(repr(x))\n    return 2 * x"
 SECRET, OTHER = hostile.SECRET, "80.1015625"
 TELLS = {

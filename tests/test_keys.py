@@ -171,6 +171,7 @@ def run(command, before="", **environment):
 CLOSED = ("keys", "wrong", "build", "experiments", "calibrate", "calibration")
 
 
+@pytest.mark.long
 def test_in_the_sandbox_a_thief_gets_no_more_than_a_guesser(tmp_path):
     grading.needs_bubblewrap()
     around = sandbox.environment(sandbox.COURSE, f"{sandbox.WORK}/.home")

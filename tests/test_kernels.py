@@ -6,17 +6,17 @@ import pytest
 import torch
 
 from rslib.config import SampleConfig
-from rslib.decoding import SharedPrefixPass, decode, kernels, packed_hidden, shared_attention
+from rslib.decoding import SharedPrefixPass, attention, decode, packed_hidden, shared_attention
+from rslib.decoding.attention import merge_normalised
 from rslib.decoding.graphs import GraphDecoder
-from rslib.decoding.kernels import log_masses, merge_normalised
-from rslib.decoding.sampler import sample_in_one_pass, sample_tokens
+from rslib.decoding.sampler import log_masses, sample_in_one_pass, sample_tokens
 from rslib.models import load_policy
 from tests.small_models import ARCHITECTURES
 from tests.test_graphs import CONFIGS, job, needs_gpu, responses
 
 
 def plain_attend(query, keys, values, queries, spans, *, causal=False, window=0, used=None):
-    """What `kernels.attend` promises, sequence by sequence in float32; an empty sum is +inf, as there."""
+    """What `attention.flash_attend` promises, sequence by sequence in float32; an empty sum is +inf."""
     mixed = torch.zeros_like(query, dtype=torch.float32)
     log_sum = torch.full(query.shape[:2], torch.inf, device=query.device)
     group = query.shape[1] // keys.shape[1]
@@ -41,8 +41,8 @@ def plain_attend(query, keys, values, queries, spans, *, causal=False, window=0,
 
 @pytest.fixture
 def flash_on_a_cpu(monkeypatch):
-    monkeypatch.setattr(kernels, "usable", lambda query, softcap: not softcap)
-    monkeypatch.setattr(kernels, "attend", plain_attend)
+    monkeypatch.setattr(attention, "flash_usable", lambda query, softcap: not softcap)
+    monkeypatch.setattr(attention, "flash_attend", plain_attend)
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
@@ -55,7 +55,7 @@ def test_what_flash_kernels_are_asked_gives_the_eager_engines_tokens(model_folde
             static = GraphDecoder(policy.model, config, policy.eos_ids, policy.context, record=False)
             asked = [responses(static(prompts, owner, **rows)) for _ in range(2)]
             with pytest.MonkeyPatch.context() as plain:
-                plain.setattr(kernels, "usable", lambda query, softcap: False)
+                plain.setattr(attention, "flash_usable", lambda query, softcap: False)
                 eager = responses(decode(policy.model, prompts, owner, **rows, **limits))
         assert asked == [eager, eager]
 
@@ -72,8 +72,8 @@ def hidden_of_a_shared_pass(policy):
 def test_a_pass_over_shared_prefixes_is_the_same_by_flash_kernels(model_folder, arch, monkeypatch):
     policy = load_policy(str(model_folder(arch)), device="cpu")
     plain = hidden_of_a_shared_pass(policy)
-    monkeypatch.setattr(kernels, "usable", lambda query, softcap: not softcap)
-    monkeypatch.setattr(kernels, "attend", plain_attend)
+    monkeypatch.setattr(attention, "flash_usable", lambda query, softcap: not softcap)
+    monkeypatch.setattr(attention, "flash_attend", plain_attend)
     torch.testing.assert_close(hidden_of_a_shared_pass(policy), plain, atol=2e-5, rtol=0)
 
 
@@ -113,7 +113,7 @@ def test_a_block_without_an_allowed_token_is_never_drawn_and_logits_that_are_no_
 
 
 def test_a_cpu_and_float32_have_no_flash_kernels():
-    assert not kernels.usable(torch.zeros(1, 2, 64, dtype=torch.bfloat16), softcap=0.0)
+    assert not attention.flash_usable(torch.zeros(1, 2, 64, dtype=torch.bfloat16), softcap=0.0)
 
 
 # On a GPU ---------------------------------------------------------------------------------------------------
@@ -126,14 +126,14 @@ def test_a_cpu_and_float32_have_no_flash_kernels():
 def test_the_kernels_keep_their_promise(options, lengths):
     torch.manual_seed(0)
     owned = lengths if options.get("causal") else [64, 0, 200, 1]
-    queries, spans = (kernels.Spans.of(x, torch.device("cuda")) for x in (lengths, owned))
+    queries, spans = (attention.Spans.of(x, torch.device("cuda")) for x in (lengths, owned))
     half = {"device": "cuda", "dtype": torch.bfloat16}
     query, keys, values = (
         torch.randn(sum(x), heads, 64, **half) for x, heads in ((lengths, 14), (owned, 2), (owned, 2))
     )
     if "used" in options:
         options = {"used": torch.tensor([10, 0, 129, 1], device="cuda", dtype=torch.int32)}
-    found = kernels.attend(query, keys, values, queries, spans, **options)
+    found = attention.flash_attend(query, keys, values, queries, spans, **options)
     wanted = plain_attend(query, keys, values, queries, spans, **options)
     empty = (torch.zeros_like(query), torch.full(query.shape[:2], torch.inf, device="cuda"))
     torch.testing.assert_close(

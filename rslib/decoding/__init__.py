@@ -11,7 +11,7 @@ keys and values exist once; every row adds only its own *suffix*. Read it in thi
 
 and for a GPU (docs/gpu.md has a picture):
 
-    kernels     attention without padding, merging and choosing, in one launch each
+    triton_kernels      choosing and merging in one launch each
     static      a step of decoding in buffers that never move; graphs  the same recorded
 
 What it leaves out: beam search, refilling freed rows, paged memory, several devices.

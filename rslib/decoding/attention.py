@@ -7,14 +7,17 @@ the keys and values of the new tokens only, and the plan of the pass reaches it 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from transformers import AttentionInterface, PreTrainedModel
 
+from rslib.decoding.sampler import triton_kernels
 from rslib.errors import ModelError
 from rslib.models import hidden_states, logits_from_hidden
 
@@ -23,6 +26,10 @@ _ROW_MULTIPLE = 16
 TILE = 1 << 24  # scores in memory at once: 64 MB
 LOG2E = math.log2(math.e)  # scores are kept in base 2: on a CPU exp2 is four times as fast as exp
 _NAME = "rslib_shared_prefix"
+_LN2 = math.log(2)  # flash kernels take natural logarithms
+_LARGEST_HEAD = 256
+Normalised = tuple[Tensor, Tensor]
+"""Attention (N, heads, D), and the log of the sum that normalised it (N, heads), float32; +inf: no keys."""
 Part = tuple[Tensor, Tensor, Tensor]
 """Weighted values (..., D), top score (..., 1), sum of 2 ** (score - top) (..., 1)."""
 QKV = tuple[Tensor, Tensor, Tensor]
@@ -81,6 +88,81 @@ def merge(first: Part, second: Part) -> Tensor:
     top = torch.maximum(first[1], second[1])
     a, b = (first[1] - top).exp2_(), (second[1] - top).exp2_()
     return (first[0] * a + second[0] * b) / (first[2] * a + second[2] * b)
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Sequences packed end to end, as flash kernels take them.
+
+    Where each begins and the last ends (S + 1,) int32, and the longest.
+    """
+
+    bounds: Tensor
+    longest: int
+
+    @classmethod
+    def of(cls, lengths: Sequence[int], device: torch.device) -> Spans:
+        """Sequences of these lengths, one behind the other."""
+        bounds = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device)
+        return cls(bounds, max([1, *lengths]))
+
+    def first(self, count: int) -> Spans:
+        """The first `count` sequences."""
+        return Spans(self.bounds[: count + 1], self.longest)
+
+
+def flash_usable(query: Tensor, softcap: float) -> bool:
+    """Whether flash kernels serve these queries (N, heads, D): Ampere or newer, 16 bits, no softcap."""
+    fits = query.shape[-1] <= _LARGEST_HEAD and query.shape[-1] % 8 == 0 and not softcap
+    half = query.dtype in (torch.float16, torch.bfloat16)
+    return fits and half and query.is_cuda and torch.cuda.get_device_capability(query.device) >= (8, 0)
+
+
+def flash_attend(
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    queries: Spans,
+    spans: Spans,
+    *,
+    causal: bool = False,
+    window: int = 0,
+    used: Tensor | None = None,
+) -> Normalised:
+    """Attention of each sequence of queries (N, heads, D) over its own keys and values (M, kv_heads, D).
+
+    Nothing is padded, and memory is linear in the length. With it comes the logarithm of the sum that
+    normalised it, which is all that merging needs (Dao, 2023, section 3.1).
+
+    causal: query and key sequences end together, and no query sees a key behind it; from `window` tokens
+    before it on it sees none either (0: no such limit). used (S,) int32: so many keys of each span count.
+    """
+    mixed, log_sum, *_ = torch.ops.aten._flash_attention_forward(
+        query,
+        keys,
+        values,
+        queries.bounds,
+        spans.bounds,
+        queries.longest,
+        spans.longest,
+        0.0,
+        causal and not window,
+        False,
+        scale=_LN2,
+        window_size_left=window - 1 if window else -1,
+        window_size_right=0 if window else -1,
+        seqused_k=used,
+    )
+    return mixed, log_sum.T
+
+
+def merge_normalised(first: Normalised, second: Normalised) -> Tensor:
+    """Attention (N, heads, D) over the keys of both parts, as one softmax over all of them gives it."""
+    (a, log_a), (b, log_b) = first, second
+    if a.is_cuda and (triton := triton_kernels()):
+        return triton.merge_normalised(a.contiguous(), b.contiguous(), log_a, log_b)
+    log_a, log_b = (x.masked_fill(x == torch.inf, -torch.inf) for x in (log_a, log_b))
+    return torch.lerp(b.float(), a.float(), torch.sigmoid(log_a - log_b)[..., None]).to(a.dtype)
 
 
 def round_up(count: int, multiple: int) -> int:

@@ -12,7 +12,7 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from rslib.decoding import kernels
+from rslib.decoding import attention
 from rslib.decoding.attention import (
     QKV,
     attend_in_tiles,
@@ -104,9 +104,9 @@ class SharedPrefixPass:
         self._masks: dict[int, tuple[Mask, Mask, Mask]] = {}
 
     @cached_property
-    def _spans(self) -> list[kernels.Spans]:
+    def _spans(self) -> list[attention.Spans]:
         """Prefixes, suffixes, and the queries of all suffixes of a prompt, as flash kernels want them."""
-        return [kernels.Spans.of(lengths, self.tokens.device) for lengths in self._lengths]
+        return [attention.Spans.of(lengths, self.tokens.device) for lengths in self._lengths]
 
     def _mask(self, window: int) -> tuple[Mask, Mask, Mask]:
         """What is hidden within prefixes, within suffixes, and from suffixes to prefixes."""
@@ -132,7 +132,7 @@ class SharedPrefixPass:
         if self.cache is not None:
             self.cache.append(tuple(self.prefix.pad(x[:split], heads) for x in (key, value)))
         # A window that ends within the prefix moves with each token of a suffix: no flash kernel has that.
-        if kernels.usable(query, softcap) and not (0 < window < self._longest and split < len(query)):
+        if attention.flash_usable(query, softcap) and not (0 < window < self._longest and split < len(query)):
             return self._flash(qkv, window)
         in_prefix, in_suffix, across = self._mask(window)
         # Prefix tokens, once per prompt.
@@ -155,12 +155,12 @@ class SharedPrefixPass:
         """The same by flash kernels, which take the packed tokens as they are."""
         prefixes, suffixes, queries = self._spans
         prefix, suffix = zip(*(x.split([self.split, len(x) - self.split]) for x in qkv), strict=True)
-        mixed, _ = kernels.attend(*prefix, prefixes, prefixes, causal=True, window=window)
+        mixed, _ = attention.flash_attend(*prefix, prefixes, prefixes, causal=True, window=window)
         if self.split == len(qkv[0]):
             return mixed
-        shared = kernels.attend(suffix[0], *prefix[1:], queries, prefixes)
-        own = kernels.attend(*suffix, suffixes, suffixes, causal=True, window=window)
-        return torch.cat([mixed, kernels.merge_normalised(shared, own)])
+        shared = attention.flash_attend(suffix[0], *prefix[1:], queries, prefixes)
+        own = attention.flash_attend(*suffix, suffixes, suffixes, causal=True, window=window)
+        return torch.cat([mixed, attention.merge_normalised(shared, own)])
 
 
 class DecodeStep:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache
+from types import ModuleType
+
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from rslib.config import SampleConfig
-from rslib.decoding.kernels import BLOCK, log_masses
 
+BLOCK = 64  # token ids in a block
 _FAINT = 0.01  # below this temperature scaled logits may overflow, unless they are shifted first
 _GOLDEN = 0x9E3779B97F4A7C15  # 2 ** 64 over the golden ratio: SplitMix64 counts in steps of it
 
@@ -144,6 +147,28 @@ def sample_in_one_pass(
             allowed, masses if plain else log_masses(allowed, scale), scale, uniforms(seeds, step)
         )
     return tokens, logits.gather(-1, tokens[:, None]).squeeze(-1).float() - masses.logsumexp(-1)
+
+
+def log_masses(logits: Tensor, scale: float = 1.0) -> Tensor:
+    """Logarithm (R, ceil(V / BLOCK)) of the sum of exp(scale * logit) over each block of ids; float32.
+
+    >>> log_masses(torch.zeros(1, 65)).exp().round().tolist()
+    [[64.0, 1.0]]
+    """
+    if logits.is_cuda and (triton := triton_kernels()):
+        return triton.log_masses(logits, scale)
+    blocks = pad(logits.float() * scale, (0, -logits.shape[1] % BLOCK), value=-torch.inf)
+    return blocks.unflatten(1, (-1, BLOCK)).logsumexp(-1)
+
+
+@cache
+def triton_kernels() -> ModuleType | None:
+    """Kernels that do on a GPU in one launch what a dozen operations do; None: this torch has no Triton."""
+    try:
+        from rslib.decoding import triton_kernels
+    except ImportError:
+        return None
+    return triton_kernels
 
 
 def _draw_in_blocks(logits: Tensor, masses: Tensor, scale: float, uniform: Tensor) -> Tensor:

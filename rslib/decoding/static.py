@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from rslib.config import SampleConfig
-from rslib.decoding import kernels
+from rslib.decoding import attention
 from rslib.decoding.attention import (
     HIDDEN,
     QKV,
@@ -76,7 +76,7 @@ class StaticStep:
         floats = {"device": device, "dtype": model.dtype}
         # The context of all rows, and what each has added to it so far (`used` tokens each). In memory the
         # tokens of a row stand together for flash kernels, those of a head for products of matrices.
-        self.uses_flash = kernels.usable(torch.empty(1, heads, size, **floats), softcap=0.0)
+        self.uses_flash = attention.flash_usable(torch.empty(1, heads, size, **floats), softcap=0.0)
 
         def buffer(rows: int, width: int) -> Tensor:
             if self.uses_flash:
@@ -107,11 +107,11 @@ class StaticStep:
         self.group = heads.num_attention_heads // self.suffix.shape[3]
         count = torch.arange(max(shape.rows, shape.prompts) + 1, device=device, dtype=torch.int32)
         rows, prompts = count[: shape.rows + 1], count[: shape.prompts + 1]
-        self.each_row = kernels.Spans(rows * self.group, self.group)
-        self.own_keys = kernels.Spans(rows * shape.columns, shape.columns)
-        self.prompt_keys = kernels.Spans(prompts * shape.prefix, shape.prefix)
+        self.each_row = attention.Spans(rows * self.group, self.group)
+        self.own_keys = attention.Spans(rows * shape.columns, shape.columns)
+        self.prompt_keys = attention.Spans(prompts * shape.prefix, shape.prefix)
         # Spare rows count as rows of the last prompt.
-        self.of_prompt = kernels.Spans(torch.zeros_like(prompts), self.group * (shape.per_prompt + ROWS))
+        self.of_prompt = attention.Spans(torch.zeros_like(prompts), self.group * (shape.per_prompt + ROWS))
         self.own_used, self.prompt_used = rows[1:].clone(), prompts[1:].clone()
 
     def _regroup(self) -> None:
@@ -205,10 +205,16 @@ class StaticStep:
         prompts, own = (x[layer].transpose(2, 3).flatten(1, 2) for x in (self.prompts, self.suffix))
         heads, size, rows = *own.shape[2:], self.rows
         query = query.unflatten(1, (heads, -1)).transpose(1, 2).reshape(-1, heads, size)
-        each, keys = (kernels.Spans(x.bounds[: rows + 1], x.longest) for x in (self.each_row, self.own_keys))
-        shared = kernels.attend(query, *prompts, self.of_prompt, self.prompt_keys, used=self.prompt_used)
-        alone = kernels.attend(query, *own, each, keys, used=self.own_used[:rows])
-        return kernels.merge_normalised(shared, alone).unflatten(0, (rows, -1)).transpose(1, 2).flatten(1, 2)
+        each, keys = (
+            attention.Spans(x.bounds[: rows + 1], x.longest) for x in (self.each_row, self.own_keys)
+        )
+        shared = attention.flash_attend(
+            query, *prompts, self.of_prompt, self.prompt_keys, used=self.prompt_used
+        )
+        alone = attention.flash_attend(query, *own, each, keys, used=self.own_used[:rows])
+        return (
+            attention.merge_normalised(shared, alone).unflatten(0, (rows, -1)).transpose(1, 2).flatten(1, 2)
+        )
 
     def _ungrid(self, x: Tensor) -> Tensor:
         """(prompts, H, per_prompt * G, D) -> (rows, H, G, D)."""

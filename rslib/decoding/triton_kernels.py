@@ -1,4 +1,7 @@
-"""The two kernels of `kernels` in Triton, which comes with torch's builds for CUDA."""
+"""Choosing a token and merging attention in one launch each; Triton comes with torch's builds for CUDA.
+
+Written as a dozen operations on tensors they cost half of a decoding step.
+"""
 
 import torch
 import triton
@@ -10,7 +13,7 @@ GROUP = 32  # blocks, or rows of heads, of one program
 
 
 def log_masses(logits: Tensor, scale: float) -> Tensor:
-    """As `kernels.log_masses`."""
+    """As `sampler.log_masses`."""
     rows, size = logits.shape
     blocks = triton.cdiv(size, BLOCK)
     out = torch.empty(rows, blocks, device=logits.device)
@@ -20,7 +23,7 @@ def log_masses(logits: Tensor, scale: float) -> Tensor:
 
 
 def merge_normalised(a: Tensor, b: Tensor, log_a: Tensor, log_b: Tensor) -> Tensor:
-    """As `kernels.merge_normalised`."""
+    """As `attention.merge_normalised`."""
     out, (count, heads, size) = torch.empty_like(a), a.shape
     grid, padded = (triton.cdiv(count * heads, GROUP),), triton.next_power_of_2(size)
     _merge[grid](a, b, log_a, log_b, out, count, heads, size, *log_a.stride(), *log_b.stride(), GROUP, padded)

@@ -5,14 +5,15 @@ files, a pad token that ends sequences, output heads unknown to the engine. Only
 """
 
 from rslib.models.checks import ASSETS, MANIFEST, POLICIES, REWARD_MODELS, digest_folder, verify_assets
-from rslib.models.device import Device, pick_device
 from rslib.models.loaded import (
+    Device,
     Policy,
     PromptBlindRewardModel,
     RewardModel,
     check_finite,
     hidden_states,
     logits_from_hidden,
+    pick_device,
     quiet,
     replaced_folder,
     rewards_from_hidden,

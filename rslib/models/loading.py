@@ -26,8 +26,8 @@ from rslib.config import closest
 from rslib.errors import BudgetError, ModelError, translate_os_error
 from rslib.models import checks
 from rslib.models.checks import BLIND, POLICIES, REWARD_MODELS
-from rslib.models.device import Device, pick_device
 from rslib.models.loaded import (
+    Device,
     Loaded,
     Policy,
     PromptBlindRewardModel,
@@ -36,6 +36,7 @@ from rslib.models.loaded import (
     first_line,
     hidden_states,
     logits_from_hidden,
+    pick_device,
     quiet,
     rewards_from_hidden,
 )

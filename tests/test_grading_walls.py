@@ -366,12 +366,41 @@ class Left(Sandbox):
         return child
 
 
+def probe(name: str) -> doctor.Probe:
+    return next(probe for probe in doctor.probes() if probe.name == name)
+
+
+BREACHES = {
+    "files of the grader cannot be read": doctor.SECRET,
+    "/etc/x cannot be written": "wrote",
+    "there is no network": "",
+    "the environment holds nothing of the grader's": f"environ({{'DOCTOR_PROBE': '{doctor.SECRET}'}})",
+    "processes of others are not seen": "57",
+    "no capability is held": "['0000000000000000', '000001ffffffffff']",
+    "no right can be won": "['0']",
+    "system calls are filtered": "['0']",
+    "tracing and mounting are refused": "-1 0 -1",
+    "memory is bounded": "had it",
+    "processes are bounded": "200",
+    "the disk is bounded": "200",
+    "output is bounded": "x" * 10**6,
+    "a cell's time is bounded": "slept",
+    "classmates' work cannot be read": "/srv/exchange\nend",
+}
+
+
+@pytest.mark.parametrize("name", BREACHES)
+def test_the_doctor_knows_a_wall_that_does_not_hold_by_what_is_printed(name, monkeypatch):
+    monkeypatch.setattr(doctor, "printed", lambda *_: BREACHES[name])
+    assert not probe(name).holds(None)
+
+
 @pytest.mark.long
 def test_the_doctor_finds_missing_limits_of_a_whole_notebook():
     grading.needs_bubblewrap()
     with Endless(("numpy",)) as running:
         assert not doctor.time_is_bounded(running)
-        assert not doctor.memory_is_bounded(running)
+        assert not probe("the memory of all its processes together is bounded").holds(running)
 
 
 @pytest.mark.long
@@ -388,7 +417,7 @@ def test_the_doctor_finds_an_exchange_that_can_be_read(monkeypatch, tmp_path):
     shown = [*places.python_paths(), str(tmp_path / "exchange")]
     monkeypatch.setattr(sandbox_module, "python_paths", lambda: shown)
     with Sandbox(("numpy",)) as running:
-        assert doctor.classmates_are_hidden(running)
+        assert probe("classmates' work cannot be read").holds(running)
     monkeypatch.setattr(sandbox_module, "covers", lambda bound, hidden: [])
     with Sandbox(("numpy",)) as running:
-        assert not doctor.classmates_are_hidden(running)
+        assert not probe("classmates' work cannot be read").holds(running)

@@ -17,7 +17,7 @@ from docs.studies.bench.works import (
     sampling_work,
     scoring_work,
 )
-from rslib.errors import ConfigError, ModelError
+from rslib.errors import ConfigError, ModelError, StoreError
 
 NOTHING = Way("ours", lambda: None)
 SMALL = Size("0.1 M", prompts=6, n=4, prompt=24, new=12)
@@ -109,6 +109,14 @@ def test_the_command_writes_a_file_and_prints_the_table(tmp_path, monkeypatch, c
     assert results["rounds"] == 1 and results["results"][0]["peer"].startswith("generate")
     printed = capfd.readouterr()
     assert render(results) in printed.out and printed.err == ""
+
+
+def test_the_folder_of_the_results_is_made_before_anything_is_measured(tmp_path, capfd):
+    assert main(["--case", "of no work", "--out", str(tmp_path / "new" / "folder")]) == 0
+    assert (tmp_path / "new" / "folder").is_dir() and "nothing was measured" in capfd.readouterr().out
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError):
+        main(["--out", str(tmp_path / "file" / "folder")])
 
 
 def test_an_unknown_work_is_refused():

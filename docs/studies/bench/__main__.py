@@ -12,16 +12,17 @@ import torch
 
 from docs.studies.bench.measuring import machine, measure, merge_results, render
 from docs.studies.bench.works import WORKS
+from rslib.cache import atomic_write, make_folder, read_json
 from rslib.config import unknown_name
 from rslib.progress import note
-from rslib.store import atomic_write, read_json
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m docs.studies.bench [--work W1,W2] [--rounds 5] [--threads 1] [--out docs/results]`.
 
     Writes bench-<device>.json into the folder and prints the table; works that were not asked for keep the
-    results that the file has. Raises ConfigError for an unknown work.
+    results that the file has. Raises ConfigError for an unknown work,
+    StoreError for a folder that cannot be made, before anything is measured.
     """
     parser = argparse.ArgumentParser(prog="python -m docs.studies.bench", description=main.__doc__)
     parser.add_argument(
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     facts = machine("cuda" if torch.cuda.is_available() else "cpu", torch.get_num_threads())
-    path = Path(args.out) / f"bench-{facts['device']}.json"
+    path = make_folder(Path(args.out)) / f"bench-{facts['device']}.json"  # refused before it measures
     cases = [make for name in names for case, make in WORKS[name].items() if args.case in case]
     for make in cases:
         work = make()

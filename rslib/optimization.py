@@ -102,9 +102,9 @@ class Masters:
         torch._foreach_copy_([p.data for p in self.low], self.weights)
 
     def close(self) -> None:
-        """Put the float32 weights into the model."""
+        """Put the float32 weights into the model; gradients that an error left over are dropped."""
         for p, weight in zip(self.low, self.weights, strict=True):
-            p.data = weight
+            p.data, p.grad = weight, None
 
 
 class Optimizer:

@@ -164,3 +164,18 @@ def test_steps_too_small_for_bfloat16_are_not_lost(model_folder):
     _, steps = trained_in(model_folder, torch.bfloat16, learning_rate=1e-6)
     moved = torch.cat([step.flatten().abs() for step in steps.values()])
     assert (moved > 1e-7).float().mean() > 0.5  # a bfloat16 of size 0.02 moves by 1e-4 or not at all
+
+
+def test_an_error_in_a_pass_of_another_dtype_leaves_float32_weights_and_no_gradient(model_folder):
+    policy = load_policy(str(model_folder("llama")), device="cpu")
+    model, rows = policy.model.requires_grad_(True), some_rows()
+    inner = language_model_objective(model, rows, policy.pad_id)
+
+    def loss_sum(batch):
+        inner.loss_sum(batch).backward()
+        raise ValueError("a bug")
+
+    with pytest.raises(ValueError, match="a bug"):
+        lengths = [len(r.ids) for r in rows]
+        fit(model, Objective(loss_sum, inner.weight), lengths, SETTINGS, compute_dtype=torch.bfloat16)
+    assert all(p.dtype == torch.float32 and p.grad is None for p in model.parameters())

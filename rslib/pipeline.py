@@ -141,7 +141,7 @@ def _one_round(round_: Round) -> tuple[dict[str, Any], Checkpoint]:
         round_.number,
         arms,
         n=config.n,
-        pool=with_gold(scored),  # for the report's curve alone: selection has seen the rewards
+        pool=with_gold(scored),  # gold comes after selection, for the report's curve alone
         kept=kept,
         provenance=_provenance(round_, {"samples": responses, "scores": scored}, kept, tuned, arms),
         seed=config.seed,

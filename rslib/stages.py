@@ -134,9 +134,9 @@ class Stages:
     """The five stages, each cached in a run folder under a key of everything that its result depends on.
 
     `place` names a stage inside the folder ("" is the folder itself). `work` does the stage's work: by
-    default the public function of that name, else one with its signature; the key holds its qualified name,
-    so that results of different code never meet. `seconds` and `places` fill as the stages go. `drawing`:
-    settings of `sample` beside its config (backend, vllm_url).
+    default the public function of that name, else one with its signature. The key holds its qualified name:
+    code outside the package counts by that alone, so what is edited there wants another name. `seconds` and
+    `places` fill as the stages go. `drawing`: settings of `sample` beside its config (backend, vllm_url).
     """
 
     each = staticmethod(store.in_turn)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from autograder import exercises
+from autograder.build.catalogue import answers
 from autograder.exercise import Variant
 from autograder.handouts import choice, ordering
 from autograder.handouts import nb01_4 as matching
@@ -270,3 +271,10 @@ def test_one_label_means_the_same_for_every_system():
         texts = [question.answers[k].text for k in answers], [question.reasons[k].text for k in reasons]
         lists = matching.matching(variant).lists()
         assert texts == tuple([text for _, text in options] for _, options in lists)
+
+
+@pytest.mark.parametrize("seed", range(0, 40, 4))
+def test_rewards_on_wrong_rows_are_not_taken_for_another_scale(seed, tmp_path):
+    [answer] = [a for a in answers("1.3") if a.name == "rewards filed by text"]
+    verdict = grade(exercises.find("1.3"), Work(answer.names(), Variant("", "", "1.3"), tmp_path), seed)
+    assert "(F09)" in verdict.text() and "(scale)" not in verdict.text()

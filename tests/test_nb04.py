@@ -6,8 +6,8 @@ import torch
 
 from autograder import exercises
 from autograder.build.catalogue import answers
-from autograder.exercise import Variant
-from autograder.exercises import nb04_1, nb04_2, nb04_5
+from autograder.exercise import CheckFailed, Variant
+from autograder.exercises import artefacts, nb04_1, nb04_2, nb04_5
 from autograder.exercises.artefacts import memoize
 from autograder.verdict import grade
 from autograder.work import Work
@@ -77,3 +77,9 @@ def test_equal_contents_are_computed_once():
     calls = []
     function = memoize(lambda value, seed=0: calls.append(value) or len(calls))
     assert [function(1), function(1), function(2, seed=1), function(2, seed=1)] == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("path", ["a" * 300, "null\0character", "no/such/folder", ""])
+def test_a_folder_that_cannot_even_be_looked_for_is_told_in_a_sentence(path, tmp_path):
+    with pytest.raises(CheckFailed, match="`tuned` does not hold a policy"):
+        artefacts.loaded(Work({}, Variant("", "", "4.3"), tmp_path), path, "tuned")

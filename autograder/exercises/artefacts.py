@@ -227,10 +227,10 @@ def loaded(work: Work, path: Any, name: str) -> Policy:
         isinstance(path, str | Path), FORM, f"`{name}` should be the folder of a policy.", got=short(path)
     )
     folder = work.model_folder(path)
-    files = [*folder.glob("*")] if folder.is_dir() else []
     try:
+        files = [*folder.glob("*")] if folder.is_dir() else []
         return _load(str(folder), max((file.stat().st_mtime_ns for file in files), default=0))
-    except RSError as error:
+    except (RSError, OSError, ValueError) as error:  # a path may be too long, or hold a null character
         message = f"`{name}` does not hold a policy: {error}"
         raise CheckFailed(FORM, message, idea="F01", got=str(path)) from None
 

@@ -389,12 +389,12 @@ def _reward_slips(judge: Judge, rows: Rows, right: list[float]) -> Iterator[Misc
 
 
 def _same_order(got: Sequence[Any], right: Sequence[float]) -> bool:
-    """Whether the rewards differ from the right ones in their scale only."""
+    """Whether the rewards rank the rows as the right ones do, ties included: their scale alone differs."""
     rewards = numbers(got)
     if rewards is None or rewards.shape != (len(right),):
         return False
-    orders = [np.argsort(values, kind="stable").tolist() for values in (rewards, right)]
-    return orders[0] == orders[1]
+    ranks, right_ranks = (np.unique(values, return_inverse=True)[1] for values in (rewards, right))
+    return np.array_equal(ranks, right_ranks)
 
 
 def refuses_what_is_not_finite(score: Learner, rng: Rng) -> None:

@@ -294,7 +294,7 @@ def measures(key: str, otherwise: str, slips: Callable[..., dict[str, float]], t
         slips,
         count=2,
         tolerance=tolerance,
-        apart=0.05,
+        apart=0.08,  # four times the tolerance: no idea's value passes for another's
         of=lambda result, *_: three_probes(result)[key],
     )
 

@@ -340,9 +340,10 @@ def _check_tied(select: Select, rewards: Sequence[float]) -> None:
     """The lot among the rewards that occur more than once; what is higher is kept in any case."""
     [worth] = {reward for reward in rewards if rewards.count(reward) > 1}
     table = np.array([rewards]), finished(1, len(rewards))
+    higher = {column for column, reward in enumerate(rewards) if reward > worth}
 
     def draw(generator: np.random.Generator) -> Pairs:
-        return [pair for pair in select(*table, generator)[0] if rewards[pair[1]] <= worth]
+        return [pair for pair in select(*table, generator)[0] if pair[1] not in higher]
 
     check_lot(draw, [column for column, reward in enumerate(rewards) if reward == worth])
 

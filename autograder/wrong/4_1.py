@@ -334,3 +334,13 @@ def select_random(finish_reasons, k, rng):
         kept += [(prompt, (columns * 2)[start + i]) for i in range(min(k, len(columns)))]
         left_out += [] if columns else [prompt]
     return kept, left_out
+
+
+# %% wrong: among equals, one column too many | idea: F31 | fails at: breaks ties by lot | points: 2
+def select_best(rewards, finish_reasons, rng):
+    kept, left_out = every(rewards, finish_reasons, 1, rng)
+    for i, (prompt, column) in enumerate(kept):
+        equal = [c for c in columns_of(finish_reasons, prompt) if rewards[prompt][c] == rewards[prompt][column]]
+        if len(equal) > 1:
+            kept[i] = prompt, min(equal) + int(rng.integers(len(equal) + 1))
+    return kept, left_out

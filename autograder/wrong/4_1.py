@@ -340,7 +340,8 @@ def select_random(finish_reasons, k, rng):
 def select_best(rewards, finish_reasons, rng):
     kept, left_out = every(rewards, finish_reasons, 1, rng)
     for i, (prompt, column) in enumerate(kept):
-        equal = [c for c in columns_of(finish_reasons, prompt) if rewards[prompt][c] == rewards[prompt][column]]
+        row = rewards[prompt]
+        equal = [c for c in columns_of(finish_reasons, prompt) if row[c] == row[column]]
         if len(equal) > 1:
             kept[i] = prompt, min(equal) + int(rng.integers(len(equal) + 1))
     return kept, left_out

@@ -181,9 +181,9 @@ def test_bfloat16_is_chosen_only_where_the_gpu_computes_it(monkeypatch, native, 
 def test_a_small_model_stays_in_float32_on_a_gpu(monkeypatch, model_folder):
     half = rs.Device("cuda", torch.float16, "cuda: found; float16: old")
     monkeypatch.setattr(loading, "pick_device", lambda device, dtype: half)
-    small = loading._device_for(model_folder("llama"), None, None)
+    small = loading.device_for(model_folder("llama"), None, None)
     assert small.dtype == torch.float32 and "small" in small.why
-    assert loading._device_for(model_folder("llama"), None, "float16") == half
+    assert loading.device_for(model_folder("llama"), None, "float16") == half
 
 
 @pytest.mark.parametrize(

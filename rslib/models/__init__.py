@@ -8,17 +8,15 @@ from rslib.models.checks import ASSETS, MANIFEST, POLICIES, REWARD_MODELS, diges
 from rslib.models.loaded import (
     Device,
     Policy,
-    PromptBlindRewardModel,
-    RewardModel,
     check_finite,
     hidden_states,
     logits_from_hidden,
     pick_device,
     quiet,
     replaced_folder,
-    rewards_from_hidden,
 )
-from rslib.models.loading import load_policy, load_reward_model
+from rslib.models.loading import load_policy
+from rslib.models.rewards import PromptBlindRewardModel, RewardModel, load_reward_model, rewards_from_hidden
 
 __all__ = [
     "ASSETS",

@@ -1,4 +1,4 @@
-"""Loaded policies and reward models: where they run, encode, decode, logits, rewards, fingerprint, save."""
+"""What was loaded: where it runs, encode, decode, logits, fingerprint, save; and the policy."""
 
 from __future__ import annotations
 
@@ -158,15 +158,15 @@ class Policy(Loaded):
         or leaves `<think>` before the response, or when a token lies outside the model's vocabulary.
         """
         if self.tokenizer.chat_template is None:
-            return [self._without_eos(ids) for ids in _tokenise(self, prompts, add_special_tokens=True)]
+            return [self._without_eos(ids) for ids in tokenise(self, prompts, add_special_tokens=True)]
         dialogues = [[{"role": "user", "content": prompt}] for prompt in prompts]
-        texts = _render(self, dialogues, add_generation_prompt=True)
+        texts = render(self, dialogues, add_generation_prompt=True)
         for text, prompt in zip(texts, prompts, strict=True):
             if text.count("<think>") > prompt.count("<think>"):
                 fix = "Use a model that is not a thinking model, or edit its chat template."
                 what = "the chat template puts <think> before the response"
                 raise ModelError(what, where=self.path, fix=fix)
-        return [_single_bos(self.tokenizer, ids) for ids in _tokenise(self, texts)]
+        return [single_bos(self.tokenizer, ids) for ids in tokenise(self, texts)]
 
     def _without_eos(self, ids: list[int]) -> list[int]:
         # Some tokenizers close every text; a policy would then start behind the end.
@@ -182,47 +182,8 @@ class Policy(Loaded):
         return super()._settings() | {"eos_ids": self.eos_ids, "max_new_tokens": self.max_new_tokens}
 
 
-@dataclass(eq=False, kw_only=True)
-class RewardModel(Loaded):
-    """A decoder with one score per dialogue, read at its last token.
-
-    `pad_id` never equals an end-of-sequence id, so transformers' own pooling finds the same last token.
-    """
-
-    def encode(self, prompt: str, response: str) -> list[int]:
-        """Token ids of a dialogue; see `encode_many`."""
-        return self.encode_many([(prompt, response)])[0]
-
-    def encode_many(self, pairs: Sequence[tuple[str, str]]) -> list[list[int]]:
-        """Token ids of each (prompt, response): the chat template over both turns, else the texts joined.
-
-        A begin-of-sequence token that was added twice is kept once. Raises ModelError when the template fails
-        or a token lies outside the model's vocabulary.
-        """
-        if self.tokenizer.chat_template is None:
-            return _tokenise(self, [prompt + response for prompt, response in pairs], add_special_tokens=True)
-        dialogues = [
-            [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
-            for prompt, response in pairs
-        ]
-        return [_single_bos(self.tokenizer, ids) for ids in _tokenise(self, _render(self, dialogues))]
-
-    def _settings(self) -> dict[str, Any]:
-        return super()._settings() | {"prompt_blind": False}
-
-
-class PromptBlindRewardModel(RewardModel):
-    """A reward model that reads the response without its prompt: "tiny-blind", a defect of the clinic."""
-
-    def encode_many(self, pairs: Sequence[tuple[str, str]]) -> list[list[int]]:
-        """Token ids of each (prompt, response), the prompt replaced by ""."""
-        return super().encode_many([("", response) for _, response in pairs])
-
-    def _settings(self) -> dict[str, Any]:
-        return super()._settings() | {"prompt_blind": True}
-
-
-def _render(loaded: Loaded, dialogues: list[list[dict[str, str]]], **options: bool) -> list[str]:
+def render(loaded: Loaded, dialogues: list[list[dict[str, str]]], **options: bool) -> list[str]:
+    """The text of each dialogue by the chat template. Raises ModelError when the template fails."""
     if not dialogues:
         return []
     try:
@@ -234,7 +195,8 @@ def _render(loaded: Loaded, dialogues: list[list[dict[str, str]]], **options: bo
         raise ModelError(f"the chat template failed: {first_line(err)}", where=loaded.path, fix=fix) from err
 
 
-def _tokenise(loaded: Loaded, texts: Sequence[str], add_special_tokens: bool = False) -> list[list[int]]:
+def tokenise(loaded: Loaded, texts: Sequence[str], add_special_tokens: bool = False) -> list[list[int]]:
+    """Token ids of each text. Raises ModelError for a token outside the model's vocabulary."""
     if not texts:
         return []
     rows = loaded.tokenizer(list(texts), add_special_tokens=add_special_tokens, verbose=False)["input_ids"]
@@ -248,7 +210,8 @@ def _tokenise(loaded: Loaded, texts: Sequence[str], add_special_tokens: bool = F
     return rows
 
 
-def _single_bos(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[int]:
+def single_bos(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[int]:
+    """The ids with a begin-of-sequence token that was added twice kept once."""
     bos = tokenizer.bos_token_id
     while bos is not None and ids[:2] == [bos, bos]:
         ids = ids[1:]
@@ -292,11 +255,6 @@ def logits_from_hidden(model: PreTrainedModel, hidden: Tensor) -> Tensor:
     if (cap := getattr(config, "final_logit_softcapping", None)) is not None:
         logits = cap * torch.tanh(logits / cap)
     return logits
-
-
-def rewards_from_hidden(model: PreTrainedModel, hidden: Tensor) -> Tensor:
-    """Rewards (...) of the hidden states (..., width) of each dialogue's last token."""
-    return model.score(hidden)[..., 0]
 
 
 def check_finite(values: Tensor, where: str) -> None:

@@ -7,6 +7,7 @@ import difflib
 import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
@@ -25,20 +25,17 @@ from transformers import (
 from rslib.config import closest
 from rslib.errors import BudgetError, ModelError, translate_os_error
 from rslib.models import checks
-from rslib.models.checks import BLIND, POLICIES, REWARD_MODELS
+from rslib.models.checks import POLICIES
 from rslib.models.loaded import (
     Device,
     Loaded,
     Policy,
-    PromptBlindRewardModel,
-    RewardModel,
     check_finite,
     first_line,
     hidden_states,
     logits_from_hidden,
     pick_device,
     quiet,
-    rewards_from_hidden,
 )
 from rslib.progress import note
 
@@ -55,10 +52,11 @@ def load_policy(name: str | Path, *, device: str | None = None, dtype: str | Non
     Raises ModelError when the folder is missing, incomplete or damaged, or holds no decoder that the engine
     supports; ConfigError for an unknown device or dtype; BudgetError when memory runs out.
     """
-    folder = _locate(name, POLICIES)
+    folder = locate(name, POLICIES)
     checks.check_files(folder)
-    chosen = _device_for(folder, device, dtype)
-    model, tokenizer = _load(folder, AutoModelForCausalLM, chosen)
+    chosen = device_for(folder, device, dtype)
+    class_of = partial(checks.supported_class, AutoModelForCausalLM)
+    model, tokenizer = load_parts(folder, class_of, checks.check_weights, chosen)
     eos_ids = _eos_ids(model, tokenizer)
     policy = Policy(
         model=model,
@@ -66,8 +64,8 @@ def load_policy(name: str | Path, *, device: str | None = None, dtype: str | Non
         name=str(name),
         path=str(folder),
         device=chosen,
-        context=_context(model, tokenizer),
-        pad_id=_real_ids(model, [tokenizer.pad_token_id, model.config.pad_token_id, *eos_ids, 0])[0],
+        context=context_of(model, tokenizer),
+        pad_id=real_ids(model, [tokenizer.pad_token_id, model.config.pad_token_id, *eos_ids, 0])[0],
         eos_ids=eos_ids,
         max_new_tokens=_first_int(model.generation_config.max_new_tokens, _MAX_NEW_TOKENS),
     )
@@ -75,38 +73,8 @@ def load_policy(name: str | Path, *, device: str | None = None, dtype: str | Non
     return policy
 
 
-def load_reward_model(
-    name: str | Path, *, device: str | None = None, dtype: str | None = None
-) -> RewardModel:
-    """A reward model: a name of REWARD_MODELS ("tiny", "tiny-length", ...), a folder or a hub id.
-
-    It must be a sequence classifier over a decoder with a `score` head and one label. Raises as `load_policy`
-    does; a base language model in this place is a ModelError, because its head would be random.
-    """
-    folder = _locate(name, REWARD_MODELS)
-    checks.check_files(folder)
-    chosen = _device_for(folder, device, dtype)
-    model, tokenizer = _load(folder, AutoModelForSequenceClassification, chosen)
-    if not hasattr(model, "score"):
-        raise checks.unsupported(model.config, folder, reward=True)
-    if model.config.num_labels != 1:
-        what = f"the classifier has {model.config.num_labels} labels, a reward model has one"
-        raise ModelError(what, where=str(folder), fix="Use a reward model with num_labels=1.")
-    kind = PromptBlindRewardModel if str(name) == BLIND else RewardModel
-    reward_model = kind(
-        model=model,
-        tokenizer=tokenizer,
-        name=str(name),
-        path=str(folder),
-        device=chosen,
-        context=_context(model, tokenizer),
-        pad_id=_distinct_pad(model, tokenizer, folder),
-    )
-    _probe_reward_model(reward_model)
-    return reward_model
-
-
-def _device_for(folder: Path, device: str | None, dtype: str | None) -> Device:
+def device_for(folder: Path, device: str | None, dtype: str | None) -> Device:
+    """Where the model of `folder` runs and in which dtype: small ones in float32."""
     chosen = pick_device(device, dtype)
     size = sum(path.stat().st_size for path in checks.weight_files(folder) if path.is_file())
     if dtype is not None or chosen.dtype == torch.float32 or size > _SMALL_FILES:
@@ -115,7 +83,7 @@ def _device_for(folder: Path, device: str | None, dtype: str | None) -> Device:
     return Device(chosen.name, torch.float32, f"{where}; float32: the model is small, so exact costs nothing")
 
 
-def _locate(name: str | Path, embedded: Mapping[str, str]) -> Path:
+def locate(name: str | Path, embedded: Mapping[str, str]) -> Path:
     """The local folder of a model; a hub id is downloaded first."""
     text = os.fspath(name)
     if text in embedded:
@@ -176,11 +144,19 @@ def _download(hub_id: str, embedded: Iterable[str]) -> Path:
         raise _no_such_folder(hub_id, embedded, detail) from err
 
 
-def _load(folder: Path, auto: Any, device: Device) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Model on its device in eval mode, and tokenizer. Every failure is a ModelError that names the place."""
+def load_parts(
+    folder: Path,
+    class_of: Callable[[PreTrainedConfig, Path], type[PreTrainedModel]],
+    check_weights: Callable[[PreTrainedModel, Mapping[str, Any], Path], None],
+    device: Device,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Model on its device in eval mode, and tokenizer. Every failure is a ModelError that names the place.
+
+    `class_of` and `check_weights` refuse configs and weights that do not fit the role.
+    """
     with _reading(folder, "config"):
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    model_class = checks.supported_class(auto, config, folder)
+    model_class = class_of(config, folder)
     with _reading(folder, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     with _reading(folder, "weights"):
@@ -194,7 +170,7 @@ def _load(folder: Path, auto: Any, device: Device) -> tuple[PreTrainedModel, Pre
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are reported below, by name
         )
-    checks.check_weights(model, loading_info, folder)
+    check_weights(model, loading_info, folder)
     return _to_device(model, device, folder).eval(), tokenizer
 
 
@@ -229,18 +205,19 @@ def _eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tupl
     """Ids that end a response, as `generate` decides: generation config, else config, else tokenizer."""
     config = model.config.get_text_config()
     for ids in (model.generation_config.eos_token_id, config.eos_token_id, tokenizer.eos_token_id):
-        if real := _real_ids(model, _as_list(ids)):
+        if real := real_ids(model, as_list(ids)):
             return tuple(real)
     return ()
 
 
-def _real_ids(model: PreTrainedModel, ids: Iterable[int | None]) -> list[int]:
+def real_ids(model: PreTrainedModel, ids: Iterable[int | None]) -> list[int]:
     """Those ids that have a row in the embedding; old configs write -1 for none."""
     size = model.get_input_embeddings().num_embeddings
     return [token for token in ids if token is not None and 0 <= token < size]
 
 
-def _context(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+def context_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Most tokens that the model reads at once."""
     config = model.config.get_text_config()
     limit = min(int(tokenizer.model_max_length), _NO_LIMIT)
     return _first_int(getattr(config, "max_position_embeddings", None), limit)
@@ -250,44 +227,17 @@ def _first_int(*values: Any) -> int:
     return int(next(value for value in values if value is not None))
 
 
-def _distinct_pad(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> int:
-    """A pad id that no dialogue contains, written into config and tokenizer.
-
-    transformers pools a reward at the last token that is not the pad id: pad = EOS would be one token early.
-    """
-    config = model.config.get_text_config()
-    ends = {tokenizer.eos_token_id, tokenizer.bos_token_id, *_as_list(config.eos_token_id)}
-    used = set(tokenizer.get_vocab().values())
-    size = model.get_input_embeddings().num_embeddings
-    named = [tokenizer.pad_token_id, config.pad_token_id, tokenizer.unk_token_id]
-    padded = [name for name in tokenizer.all_special_tokens if "pad" in name.lower()]
-    candidates = [*named, *tokenizer.convert_tokens_to_ids(padded), *range(max(used, default=0) + 1, size)]
-    for pad in _real_ids(model, candidates):
-        if pad not in ends:
-            config.pad_token_id = model.config.pad_token_id = pad
-            if pad in used:
-                tokenizer.pad_token_id = pad
-            return pad
-    what = "the reward model has no pad token apart from its end of sequence"
-    fix = "Add a pad token to its tokenizer and one row to its embeddings, then save both."
-    raise ModelError(what, where=str(folder), fix=fix)
-
-
-def _as_list(ids: int | Sequence[int] | None) -> list[int]:
+def as_list(ids: int | Sequence[int] | None) -> list[int]:
+    """Ids as a config may write them, as a list."""
     return [] if ids is None else list(ids) if isinstance(ids, (list, tuple)) else [ids]
 
 
 def _probe_policy(policy: Policy) -> None:
-    _probe(policy, policy.encode("Hello."), lambda hidden: logits_from_hidden(policy.model, hidden))
-
-
-def _probe_reward_model(reward_model: RewardModel) -> None:
-    ids = reward_model.encode("Hello.", "Hi.")
-    _probe(reward_model, ids, lambda hidden: rewards_from_hidden(reward_model.model, hidden[:, -1:]))
+    probe(policy, policy.encode("Hello."), lambda hidden: logits_from_hidden(policy.model, hidden))
 
 
 @torch.no_grad()
-def _probe(loaded: Loaded, ids: list[int], head: Callable[[Tensor], Tensor]) -> None:
+def probe(loaded: Loaded, ids: list[int], head: Callable[[Tensor], Tensor]) -> None:
     """Raise ModelError unless a short forward pass is finite and `head` computes what the model computes."""
     inputs = torch.tensor([ids], device=loaded.device.name)
     theirs = loaded.model(input_ids=inputs).logits

@@ -572,7 +572,7 @@ def _is(value: Any, module: str, name: str) -> bool:
 
 def _kind(value: Any) -> str:
     """What the grader makes of an object: a function, a class, a module, a model, or an object."""
-    if _is(value, "rslib.models.loaded", "Policy") or _is(value, "rslib.models.loaded", "RewardModel"):
+    if _is(value, "rslib.models.loaded", "Policy") or _is(value, "rslib.models.rewards", "RewardModel"):
         return "model"
     if isinstance(value, type):
         return "class"

@@ -63,7 +63,7 @@ def _client(path: Path) -> Any:
         from nbclient import NotebookClient
     except ImportError:
         raise ConfigError(
-            "checking a notebook from a shell needs the course packages: pip install '.[course]'"
+            "checking a notebook from a shell needs the course packages: pip install 'rslib-course[course]'"
         ) from None
     if not path.is_file():
         raise DataError(f"there is no notebook {path}")

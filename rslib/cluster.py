@@ -61,7 +61,7 @@ class Cluster:
             import ray
             import ray.data
         except ImportError as err:
-            fix = 'pip install "rslib[cluster]", or leave out --engine ray.'
+            fix = 'pip install "rslib-course[cluster]", or leave out --engine ray.'
             raise ConfigError(f"Ray cannot be imported ({err})", where="engine ray", fix=fix) from err
         try:
             ray.init(address=address, ignore_reinit_error=True, logging_level="ERROR")

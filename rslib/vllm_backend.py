@@ -125,7 +125,7 @@ def _engine(policy: Policy) -> Any:
     try:
         from vllm import LLM
     except ImportError as err:
-        fix = 'pip install "rslib[vllm]", or name a server: --vllm-url http://localhost:8000.'
+        fix = 'pip install "rslib-course[vllm]", or name a server: --vllm-url http://localhost:8000.'
         raise ModelError(f"vLLM cannot be imported ({err})", where='backend="vllm"', fix=fix) from err
     _ENGINES.clear()  # the older one's memory first
     # Prefill in chunks rewinds the generators of seeded requests, which those of a CPU cannot do.

@@ -44,7 +44,7 @@ HOW_TO_GET = {
     "nbgrader": "make lab adds the course's packages",
     "jupyterlab": "make lab adds the course's packages",
     "ipywidgets": "make lab adds the course's packages",
-    "Ray": 'pip install "rslib[cluster]"',
+    "Ray": 'pip install "rslib-course[cluster]"',
 }
 """What tests are skipped for, and how a newcomer gets it."""
 

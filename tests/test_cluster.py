@@ -61,7 +61,7 @@ def test_without_ray_the_error_says_how_to_get_it(monkeypatch, capsys, tmp_path)
     with pytest.raises(ConfigError, match="Ray cannot be imported"):
         cluster.Cluster()
     assert main(["sample", "--prompts", "2", "--engine", "ray", "--out", str(tmp_path)]) == 2
-    assert 'pip install "rslib[cluster]"' in capsys.readouterr().err
+    assert 'pip install "rslib-course[cluster]"' in capsys.readouterr().err
 
 
 def test_the_page_shows_the_table_of_the_rates_that_it_names():

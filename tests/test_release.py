@@ -119,10 +119,18 @@ def test_the_setup_cell_is_short_and_installs_the_version_it_was_built_from(toy)
 
     source = cells_of(release(toy))["setup"].source
     assert len(source.splitlines()) <= 6
-    assert f'--no-deps "rslib @ git+{placeholders.repository()}@v{__version__}"' in source
+    assert placeholders.install_cell() in source and __version__ in placeholders.install_cell()
     assert source.endswith('runs = begin("90", student="")')
     compile(source, "setup", "exec")
     assert all(name in source for name in autograder.__all__)
+
+
+def test_colab_installs_an_uploaded_wheel_until_there_is_an_address(monkeypatch):
+    monkeypatch.setattr(placeholders, "__version__", "1.2.0")
+    assert "--no-deps rslib_course-1.2.0-py3-none-any.whl'" in placeholders.install_cell()
+    monkeypatch.setattr(placeholders, "repository", lambda: "https://git.example/course")
+    wanted = "'install -q --no-deps \"rslib-course @ git+https://git.example/course@v1.2.0\"'"
+    assert placeholders.install_cell() == f'get_ipython().run_line_magic("pip", {wanted})'
 
 
 def test_the_setup_cell_installs_on_colab_only(toy, tmp_path):

@@ -174,7 +174,7 @@ def test_without_vllm_the_error_says_how_to_get_it(policy, monkeypatch):
     vllm_backend._ENGINES.clear()
     with pytest.raises(ModelError) as caught:
         sample(policy, PROMPTS, backend="vllm", show_progress=False)
-    assert 'pip install "rslib[vllm]"' in str(caught.value)
+    assert 'pip install "rslib-course[vllm]"' in str(caught.value)
 
 
 def test_a_policy_that_vllm_cannot_load_is_named(vllm, policy, monkeypatch):

@@ -26,6 +26,8 @@ from rslib.errors import ConfigError
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "results"
 PLACEHOLDER = re.compile(r"\{\{(.+?)\}\}")
+NO_ADDRESS = "ORG/REPO"
+"""How an address ends while there is none."""
 
 
 def expand(text: str, where: str, results: Path = RESULTS) -> str:
@@ -38,10 +40,31 @@ def expand(text: str, where: str, results: Path = RESULTS) -> str:
     return PLACEHOLDER.sub(lambda placeholder: _value(placeholder[1].strip(), where, results), text)
 
 
+def _project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
 def repository() -> str:
     """The address of the repository; pyproject.toml is its only home."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return project["urls"]["Repository"]
+    return _project()["urls"]["Repository"]
+
+
+def wheel() -> str:
+    """The file name of the wheel that `make wheel` makes of this version."""
+    return f"{_project()['name'].replace('-', '_')}-{__version__}-py3-none-any.whl"
+
+
+def install_cell() -> str:
+    """The statement that installs this version in Colab: an uploaded wheel while there is no address.
+
+    --no-deps keeps pip from replacing the runtime's torch under a running kernel.
+    """
+    name, address = _project()["name"], repository()
+    what = f'"{name} @ git+{address}@v{__version__}"'
+    how = ""
+    if address.endswith(NO_ADDRESS):
+        what, how = wheel(), "  # upload this file first: the folder on the left"
+    return f"""get_ipython().run_line_magic("pip", 'install -q --no-deps {what}'){how}"""
 
 
 def _value(name: str, where: str, results: Path) -> str:

@@ -30,10 +30,9 @@ from traitlets.config import PyFileConfigLoader
 
 import autograder
 from autograder import exercises
-from autograder.build.placeholders import ROOT, expand, repository
+from autograder.build.placeholders import ROOT, expand, install_cell
 from autograder.course import LAZY, processed, release_steps
 from autograder.exercise import Exercise
-from rslib import __version__
 from rslib.errors import ConfigError
 
 SOLUTIONS, NOTEBOOKS = ROOT / "solutions", ROOT / "notebooks"
@@ -46,7 +45,7 @@ SETUP = """\
 import sys
 
 if "google.colab" in sys.modules:
-    get_ipython().run_line_magic("pip", 'install -q --no-deps "rslib @ git+{address}@v{version}"')
+    {install}
 from autograder import {names}
 runs = begin("{notebook}", student=""{salt})"""
 
@@ -205,8 +204,7 @@ def _node(cell: Cell, script: Path, course: str) -> NotebookNode:
 
 def _setup(script: Path, course: str) -> str:
     return SETUP.format(
-        address=repository(),
-        version=__version__,
+        install=install_cell(),
         names=", ".join(sorted(autograder.__all__)),
         notebook=script.name[:2],
         salt=f", course={json.dumps(course)}" if course else "",

@@ -10,22 +10,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rslib import tables, world
-from rslib.config import require
+from rslib.config import require, unknown_name
 from rslib.errors import DataError, translate_os_error
 from rslib.tables import check_columns, column_kind, require_table
+from rslib.world.prompts import SPLITS
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 EMBEDDED = "tiny"
 """The name of the embedded world, of its policy and of its reward model."""
+EVERYDAY = "everyday"
+"""300 prompts of daily life with the splits train (200), validation (40) and test (60); public domain."""
 _WRITTEN_LATER = [name for name in tables.COLUMNS if name not in tables.REQUIRED["prompts"]]
 
 
 def load_prompts(
     source: str | Path | Sequence[str] = EMBEDDED, split: str = "train", limit: int | None = None
 ) -> Dataset:
-    """A prompts table: of the embedded world ("tiny", with its `split`), of a file, or of a list of strings.
+    """A prompts table: of a set that comes along ("tiny", "everyday"; a `split` of it), a file, or a list.
 
     `limit` keeps the first rows. Files are .txt (one prompt a line), .jsonl, .json or .csv with a column
     `prompt`.
@@ -34,8 +37,26 @@ def load_prompts(
     """
     if source == EMBEDDED:
         return world.load_prompts(split, limit)
-    table = _read_prompts(source) if isinstance(source, (str, Path)) else as_prompts(source)
+    if source == EVERYDAY:
+        table = _everyday(split)
+    else:
+        table = _read_prompts(source) if isinstance(source, (str, Path)) else as_prompts(source)
     return table if limit is None else first_rows(table, limit)
+
+
+def _everyday(split: str) -> Dataset:
+    """The prompts of one split of everyday.txt with their `kind`; any first rows of it mix all kinds."""
+    if split not in SPLITS:
+        raise unknown_name("split", split, SPLITS, "load_prompts")
+    lines = Path(__file__).with_name("everyday.txt").read_text(encoding="utf-8").splitlines()[1:]
+    rows = [line.split(" | ") for line in lines]
+    return as_prompts(
+        [
+            {"prompt_id": f"everyday-{number:03}", "kind": kind, "prompt": prompt}
+            for number, (home, kind, prompt) in enumerate(rows)
+            if home == split
+        ]
+    )
 
 
 def first_rows(prompts: Dataset, limit: int) -> Dataset:

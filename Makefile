@@ -20,7 +20,7 @@ PIP   := $(PY) -m pip --disable-pip-version-check -qq install $(if $(CONSTRAINTS
 STAMP := $(VENV)/.setup-done
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test test-all test-long lint bench tables world measure calibrate signatures rl arena kill oracles clean notebooks course learner solutions-html bench-grading walls
+.PHONY: help setup demo lab test test-all test-long lint bench tables world measure calibrate signatures rl arena kill oracles clean notebooks course learner solutions-html site bench-grading walls
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -85,6 +85,9 @@ learner: $(VENV)/.course-done  ## write the package that a class gets, without k
 
 solutions-html: $(VENV)/.course-done  ## run the solved notebooks and render them into build/solutions/
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m autograder solutions
+
+site: $(VENV)/.course-done  ## write the documentation as a site into build/site (runs the notebooks once; OPTIONS=--no-run: seconds)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 $(PY) -m docs.site $(OPTIONS)
 
 walls:  ## install bubblewrap, behind which strangers' notebooks are graded (Debian, Ubuntu; asks for root)
 	@command -v bwrap >/dev/null || { root=$$(test $$(id -u) = 0 || echo sudo); \

@@ -81,6 +81,14 @@ def chromium(width: int = 1280, height: int = 1400) -> Iterator[webdriver.Chrome
             driver.quit()
 
 
+def emulate(driver: webdriver.Chrome, width: int, scheme: str, height: int = 1400) -> None:
+    """Show pages in this width, which may be a phone's, to a reader who prefers `scheme`: light or dark."""
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+
 def table(driver: webdriver.Chrome, count: int) -> list[list[str]]:
     """The texts of a page's table, once it has `count` rows; the formgrader fills its tables by and by."""
 

@@ -1,0 +1,81 @@
+"""The notebooks of the course as pages: the cells that students get, with the outputs of the solved notebook.
+
+The site is read by those who learn, so no cell that is solved or graded shows more than the student's form of
+it: neither the answer nor what it printed. Instructors get solved pages by `make solutions-html`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from html import escape
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from autograder.build import rendering
+from autograder.build.placeholders import ROOT
+from autograder.build.release import NOTEBOOKS, solved
+from docs.site.pages import Page, highlighted, rendered, title_of
+from rslib.cache import atomic_write
+from rslib.errors import DataError
+from rslib.store import versions
+
+EXECUTED = ROOT / "build" / "executed"
+
+
+def page(script: Path, run: bool) -> Page:
+    """The page of a percent script: the released notebook; `run` adds the solved one's outputs."""
+    source = NOTEBOOKS / f"{script.stem}.ipynb"
+    outputs = _outputs(_executed(script)) if run else {}
+    notebook = nbformat.read(source, 4)
+    cells = [_cell(cell, outputs.get(cell.id, []), source) for cell in notebook.cells]
+    name = source.relative_to(ROOT)
+    take = f'<p><a href="file:{name}" download>The notebook itself</a>, to open in Jupyter or on Colab.</p>'
+    return Page(
+        f"course/{script.stem}.html", title_of(notebook.cells[0].source), "\n".join([*cells, take]), source
+    )
+
+
+def _executed(script: Path) -> NotebookNode:
+    """The solved notebook after a run; build/executed/ keeps it until its source or the engine changes."""
+    text = solved(script)
+    graders = sorted([*(ROOT / "autograder").glob("*.py"), *(ROOT / "autograder" / "exercises").glob("*.py")])
+    parts = [text, versions()["rslib"], *(path.read_text(encoding="utf-8") for path in graders)]
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    path = EXECUTED / f"{script.stem}-{key}.ipynb"
+    if not path.exists():
+        print(
+            f"{script.stem}: running it (up to some minutes; kept until its source changes) ...", flush=True
+        )
+        notebook = rendering.execute(script, rendering.BUILD / "runs")
+        if faults := list(rendering.problems(notebook)):
+            raise DataError("\n".join(faults), where=str(script), fix="Mend the script, then build again.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, nbformat.writes(notebook))
+    return nbformat.read(path, 4)
+
+
+def _outputs(notebook: NotebookNode) -> dict[str, list[NotebookNode]]:
+    """What each cell showed, by the cell's id; nothing of the cells that nbgrader knows."""
+    cells = (c for c in notebook.cells if c.cell_type == "code" and "nbgrader" not in c.metadata)
+    return {cell.id: cell.outputs for cell in cells}
+
+
+def _cell(cell: NotebookNode, outputs: list[NotebookNode], source: Path) -> str:
+    if cell.cell_type == "markdown":
+        return rendered(cell.source, source)
+    kind = "cell yours" if "nbgrader" in cell.metadata else "cell"
+    shown = "".join(f'<div class="output">{_output(output)}</div>' for output in outputs)
+    return f'<div class="{kind}">{highlighted(cell.source, "python")}{shown}</div>'
+
+
+def _output(output: NotebookNode) -> str:
+    """One output as HTML: an image with its alt text, the table that the engine made, else its text."""
+    data = output.get("data", {})
+    if "image/png" in data:
+        alt = escape(output.metadata.get("image/png", {}).get("alt", ""))
+        return f'<img alt="{alt}" src="data:image/png;base64,{data["image/png"].strip()}">'
+    if "text/html" in data:
+        return f'<div class="scroll" tabindex="0">{data["text/html"]}</div>'
+    return f'<pre tabindex="0">{escape(output.get("text") or data.get("text/plain", ""))}</pre>'

@@ -293,6 +293,9 @@ def _finetune(args: argparse.Namespace) -> None:
 
 def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     _add_model(parser, "policy", "baseline", "reward-model")
+    parser.add_argument(
+        "--judge", help="a second reward model, which scores beside the first (default: none)"
+    )
     _add_prompts(parser, "test")
     _add_config(parser, EvaluateConfig)
     _add_backend(parser)
@@ -308,8 +311,11 @@ def _evaluate(args: argparse.Namespace) -> None:
         baseline = stages.models.policy_checkpoint(args.baseline)
         policies = {BASE: baseline, "tuned": stages.models.policy_checkpoint(args.policy)}
         reward_model = stages.models.reward_checkpoint(args.reward_model)
+        judge = stages.models.reward_checkpoint(args.judge) if args.judge else None
         arms = {
-            arm: stages.judged(policy, prompts, reward_model, config.sampling(), arm, reference=baseline)
+            arm: stages.judged(
+                policy, prompts, reward_model, config.sampling(), arm, reference=baseline, judge=judge
+            )
             for arm, policy in policies.items()
         }
         report = comparison(arms, config, policy=args.policy, baseline=args.baseline)

@@ -174,6 +174,9 @@ class RunConfig:
 
     policy: str = _setting("tiny", "'tiny', a local folder, or a hub id")
     reward_model: str = _setting("tiny", "'tiny', a local folder, or a hub id")
+    judge: str | None = _setting(
+        None, "a second reward model that scores the held-out responses beside the first and never selects"
+    )
     prompts: int | str = _setting(
         400, "embedded training prompts per round, or a prompt file (split over the rounds)"
     )
@@ -207,7 +210,7 @@ class RunConfig:
     eval_seed: int = _setting_of(EvaluateConfig, "seed")
 
     def __post_init__(self) -> None:
-        for name in ("policy", "reward_model", "prompts", "eval_prompts"):
+        for name in ("policy", "reward_model", "judge", "prompts", "eval_prompts"):
             if isinstance(getattr(self, name), Path):
                 object.__setattr__(self, name, str(getattr(self, name)))
         _check(self, "rounds", self.rounds >= 1, "Use at least one round.")

@@ -36,15 +36,23 @@ def judged(
     config: SampleConfig,
     *,
     reference: Policy | None = None,
+    judge: RewardModel | None = None,
 ) -> Dataset:
     """Responses of `policy` to held-out prompts with `reward`, `reference_logprob` and, where known, gold.
 
     The rows are prompt-major, `config.n` a prompt. `reference` is the policy to which the KL is measured
-    (None: the policy itself, at distance 0). Raises the errors of `sample`, `score` and `reference_logprobs`.
+    (None: the policy itself, at distance 0). What `judge`, which did not select, makes of the responses is
+    the column `judge`. Raises the errors of `sample`, `score` and `reference_logprobs`.
     """
     responses = sample(policy, prompts, config=config, show_progress=False)
     scored = score(reward_model, responses, show_progress=False)
+    if judge is not None:
+        scored = _with_judge(scored, score(judge, responses, show_progress=False))
     return with_gold(with_reference(None if policy is reference else reference, scored))
+
+
+def _with_judge(responses: Dataset, scored_by_judge: Dataset) -> Dataset:
+    return with_column(responses, "judge", scored_by_judge["reward"][:])
 
 
 def with_reference(reference: Policy | None, responses: Dataset) -> Dataset:
@@ -247,8 +255,9 @@ class Stages:
         place: str,
         *,
         reference: Checkpoint,
+        judge: Checkpoint | None = None,
     ) -> Dataset:
-        """As the function `judged`; its three steps are cached at `place`-sample, -score and -reference."""
+        """As the function `judged`; its steps are cached at `place`-sample, -score, -judge and -reference."""
         responses = self.sample(policy, prompts, config, f"{place}-sample")
         scored = self.score(reward_model, responses, f"{place}-score")
         itself = policy.fingerprint == reference.fingerprint
@@ -260,7 +269,10 @@ class Stages:
         }
         weigh = ModelWork(self.models, "policy", None if itself else reference.path, with_reference, {})
         parts = store.cut(scored, self.shard_responses)
-        return with_gold(self._table("reference", f"{place}-reference", key, parts, weigh))
+        table = self._table("reference", f"{place}-reference", key, parts, weigh)
+        if judge is not None:
+            table = _with_judge(table, self.score(judge, responses, f"{place}-judge"))
+        return with_gold(table)
 
     def _table(
         self,

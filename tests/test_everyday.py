@@ -8,7 +8,8 @@ from itertools import combinations
 import pytest
 
 import rslib
-from rslib import world
+from rslib import pipeline, world
+from rslib.config import RunConfig
 from rslib.errors import ConfigError
 from rslib.prompts import EVERYDAY
 
@@ -76,3 +77,12 @@ def test_an_unknown_split_is_refused_with_the_closest_known_one():
 
 def test_a_limit_keeps_the_first_rows():
     assert rslib.load_prompts(EVERYDAY, "test", 9)["prompt"][:] == SPLITS["test"]["prompt"][:9]
+
+
+def test_a_run_on_them_is_evaluated_on_their_own_test_split():
+    training, heldout = pipeline._prompt_sources(RunConfig(prompts=EVERYDAY))
+    assert (training["prompt"][:], heldout["prompt"][:]) == (
+        SPLITS["train"]["prompt"][:],
+        SPLITS["test"]["prompt"][:],
+    )
+    assert pipeline._heldout_size(RunConfig(prompts=EVERYDAY), heldout) == 60

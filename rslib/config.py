@@ -183,6 +183,8 @@ class RunConfig:
     eval_prompts: int | str | None = _setting(
         None, "embedded test prompts, or a prompt file; None: 400 of the embedded test split"
     )
+    limit: int | None = _setting(None, "only the first so many prompts of the file or set in `prompts`")
+    eval_limit: int | None = _setting(None, "only the first so many prompts of the evaluation's file or set")
     rounds: int = _setting(1, "rounds; each samples fresh prompts from the tuned policy")
     selector: str = _setting("best_of_n", "which responses to keep")
     options: Mapping[str, Any] = field(

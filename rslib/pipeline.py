@@ -278,8 +278,9 @@ def _prompt_sources(config: RunConfig) -> tuple[Dataset, Dataset]:
     Raises ConfigError when policy and prompts are the user's own and no evaluation prompts are named.
     """
     training = EMBEDDED if isinstance(config.prompts, int) else config.prompts
+    limits = config.limit, config.eval_limit
     if training == EVERYDAY and config.eval_prompts is None:
-        return load_prompts(EVERYDAY), load_prompts(EVERYDAY, "test")
+        return load_prompts(EVERYDAY, "train", limits[0]), load_prompts(EVERYDAY, "test", limits[1])
     if config.eval_prompts is None and training != EMBEDDED and not config.policy.startswith(EMBEDDED):
         raise ConfigError(
             "no evaluation prompts for a policy and prompts of your own",
@@ -287,11 +288,20 @@ def _prompt_sources(config: RunConfig) -> tuple[Dataset, Dataset]:
             fix="Name a prompt file that the run does not train on: --eval-prompts FILE.",
         )
     heldout = config.eval_prompts if isinstance(config.eval_prompts, str) else EMBEDDED
-    return load_prompts(training), load_prompts(heldout, "test")
+    return load_prompts(training, "train", limits[0]), load_prompts(heldout, "test", limits[1])
+
+
+def planned_prompts(config: RunConfig) -> tuple[list[Dataset], Dataset]:
+    """The prompts of each round of a run with this config, and those of its evaluation. Raises as `run`."""
+    training, heldout = _prompt_sources(config)
+    return _training_slices(training, config), first_rows(heldout, _heldout_size(config, heldout))
 
 
 def _heldout_size(config: RunConfig, heldout: Dataset) -> int:
-    if isinstance(config.eval_prompts, str) or (config.prompts == EVERYDAY and config.eval_prompts is None):
+    whole = isinstance(config.eval_prompts, str) or (
+        config.eval_prompts is None and config.prompts == EVERYDAY
+    )
+    if whole or config.eval_limit is not None:
         return len(heldout)
     return config.eval_prompts or _EVALUATION_PROMPTS
 

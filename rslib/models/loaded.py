@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
@@ -230,43 +229,6 @@ def _tokenizer_facts(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
         return facts | {"vocabulary": tokenizer.get_vocab()}
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
     return facts | {k: v for k, v in backend.items() if k not in ("truncation", "padding")}
-
-
-# Hidden states to logits and rewards, so that engines compute heads only where they need them
-
-
-def hidden_states(model: PreTrainedModel, input_ids: Tensor, **inputs: Any) -> Tensor:
-    """The decoder's last hidden states (rows, tokens, width), below the head; `inputs` go to its forward."""
-    return model.base_model(input_ids=input_ids, **inputs).last_hidden_state
-
-
-def logits_from_hidden(model: PreTrainedModel, hidden: Tensor) -> Tensor:
-    """Logits (..., vocabulary) of hidden states (..., width), for any selection of positions.
-
-    Equals `model(...).logits` there: scaled as Granite (`logits_scaling`) and Cohere (`logit_scale`) do,
-    capped as Gemma does (`final_logit_softcapping`). `load_policy` checks this equality for each model.
-    """
-    config = model.config.get_text_config()
-    logits = model.get_output_embeddings()(hidden)
-    if (divisor := getattr(config, "logits_scaling", None)) is not None:
-        logits = logits / divisor
-    if (factor := getattr(config, "logit_scale", None)) is not None:
-        logits = logits * factor
-    if (cap := getattr(config, "final_logit_softcapping", None)) is not None:
-        logits = cap * torch.tanh(logits / cap)
-    return logits
-
-
-def check_finite(values: Tensor, where: str) -> None:
-    """Raise ModelError when logits or rewards hold NaN or an infinity (check before masking with -inf)."""
-    if bool(torch.isfinite(values).all()):
-        return
-    half = values.dtype == torch.float16
-    cause = (
-        "float16 overflowed, as it does for some models" if half else "the weights are damaged or diverged"
-    )
-    fix = 'Load with dtype="float32" (or "bfloat16").' if half else "Use another checkpoint."
-    raise ModelError(f"the model's values are not finite: {cause}", where=where, fix=fix)
 
 
 # Saving, and transformers' noise

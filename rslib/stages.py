@@ -66,7 +66,7 @@ def with_gold(responses: Dataset) -> Dataset:
 
     `complied` is None where the prompt is safe.
     """
-    if not all(world.knows(prompt) for prompt in set(responses["prompt"][:])):
+    if not all(isinstance(prompt, str) and world.knows(prompt) for prompt in responses["prompt"][:]):
         return responses
     judgements = world.judgements(responses)
     table = with_column(responses, "gold", [judgement.gold for judgement in judgements])

@@ -15,8 +15,8 @@ PACKAGE = ROOT / "rslib"
 # Row by row, top to bottom. A module may import from the rows before its own, never from its own or a later.
 ROWS = (
     {"errors"},
-    {"cache", "tables", "progress", "formatting"},
-    {"config", "theory", "store"},
+    {"cache", "tables", "progress", "formatting", "messages"},
+    {"config", "theory", "store", "sources"},
     {"ledger"},
     {"world", "decoding"},
     {"models", "optimization", "prompts"},

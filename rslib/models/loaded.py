@@ -18,8 +18,10 @@ from safetensors import SafetensorError
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from rslib import messages
 from rslib.config import unknown_name
 from rslib.errors import ConfigError, ModelError, StoreError, translate_os_error
+from rslib.messages import Prompt
 from rslib.store import canonical_json, make_folder
 
 _VOLATILE = {"transformers_version", "dtype", "architectures", "use_cache", "output_hidden_states"}
@@ -146,22 +148,23 @@ class Policy(Loaded):
     eos_ids: tuple[int, ...]
     max_new_tokens: int
 
-    def encode(self, prompt: str) -> list[int]:
+    def encode(self, prompt: Prompt) -> list[int]:
         """Token ids of a prompt, ready for the policy to continue; see `encode_many`."""
         return self.encode_many([prompt])[0]
 
-    def encode_many(self, prompts: Sequence[str]) -> list[list[int]]:
+    def encode_many(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         """Token ids of each prompt: the chat template up to where the response begins, else plain text.
 
-        Thinking is switched off where the template has that switch. Raises ModelError when the template fails
-        or leaves `<think>` before the response, or when a token lies outside the model's vocabulary.
+        A prompt is a text, which is one user's turn, or a conversation (see `rslib.messages`). Thinking is
+        switched off where the template has that switch. Raises ModelError when the template fails, leaves out
+        a turn or leaves `<think>` before the response, or when a token lies outside the model's vocabulary.
         """
         if self.tokenizer.chat_template is None:
-            return [self._without_eos(ids) for ids in tokenise(self, prompts, add_special_tokens=True)]
-        dialogues = [[{"role": "user", "content": prompt}] for prompt in prompts]
-        texts = render(self, dialogues, add_generation_prompt=True)
+            texts = [messages.plain(prompt, self.path) for prompt in prompts]
+            return [self._without_eos(ids) for ids in tokenise(self, texts, add_special_tokens=True)]
+        texts = render(self, [messages.turns(prompt) for prompt in prompts], add_generation_prompt=True)
         for text, prompt in zip(texts, prompts, strict=True):
-            if text.count("<think>") > prompt.count("<think>"):
+            if text.count("<think>") > messages.texts(prompt).count("<think>"):
                 fix = "Use a model that is not a thinking model, or edit its chat template."
                 what = "the chat template puts <think> before the response"
                 raise ModelError(what, where=self.path, fix=fix)
@@ -182,16 +185,33 @@ class Policy(Loaded):
 
 
 def render(loaded: Loaded, dialogues: list[list[dict[str, str]]], **options: bool) -> list[str]:
-    """The text of each dialogue by the chat template. Raises ModelError when the template fails."""
+    """The text of each dialogue by the chat template.
+
+    Raises ModelError when the template fails, or leaves out a turn of a conversation.
+    """
     if not dialogues:
         return []
     try:
-        return loaded.tokenizer.apply_chat_template(
+        rendered = loaded.tokenizer.apply_chat_template(
             dialogues, tokenize=False, return_dict=True, enable_thinking=False, **options
         )
     except Exception as err:  # a template is a program of the model's author: it can fail in any way
         fix = "Repair the tokenizer's chat_template, or use another model."
         raise ModelError(f"the chat template failed: {first_line(err)}", where=loaded.path, fix=fix) from err
+    for text, dialogue in zip(rendered, dialogues, strict=True):
+        _check_no_turn_is_lost(text, dialogue, loaded.path)
+    return rendered
+
+
+def _check_no_turn_is_lost(text: str, dialogue: list[dict[str, str]], where: str) -> None:
+    """Templates may pass over a system turn, or cut old ones, without a word."""
+    # Of the assistant's old turns templates cut the thinking, as they should.
+    asked = [message for message in dialogue if message["role"] != "assistant"]
+    for message in asked if len(asked) > 1 else []:
+        if message["content"].strip() not in text:
+            what = f"the chat template leaves out a {message['role']}'s turn"
+            fix = "Use a model whose template renders it, or prompts without such a turn (or --system)."
+            raise ModelError(what, where=where, fix=fix)
 
 
 def tokenise(loaded: Loaded, texts: Sequence[str], add_special_tokens: bool = False) -> list[list[int]]:

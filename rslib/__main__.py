@@ -1,4 +1,4 @@
-"""The command line, `python -m rslib COMMAND`: each stage reads a folder and writes one.
+"""The command line, `rslib COMMAND` or `python -m rslib COMMAND`: each stage reads a folder and writes one.
 
     sample -> score -> select -> finetune -> evaluate        the road by hand
     run                                                      the same road as one resumable run
@@ -108,6 +108,11 @@ def _add_model(parser: argparse.ArgumentParser, *names: str) -> None:
         )
 
 
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    """Where the models of a command run, and in which dtype."""
+    _add_config(parser, RunConfig, ("device", "dtype"))
+
+
 def _add_input(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("input_positional", nargs="?", metavar="INPUT", help=what)
     parser.add_argument("--input", "--in", dest="input", metavar="DIR", help=what)
@@ -176,13 +181,13 @@ def _stages(args: argparse.Namespace) -> Callable[..., Stages]:
     """What makes the cached stages in a run folder."""
     from rslib.stages import Stages
 
-    given = {name: getattr(args, name, None) for name in ("backend", "vllm_url")}
-    drawing = {name: value for name, value in given.items() if value is not None}
+    given = {name: getattr(args, name, None) for name in ("backend", "vllm_url", "device", "dtype")}
+    settings = {name: value for name, value in given.items() if value is not None}
     if cluster := _cluster(args):
         from rslib.cluster import RayStages
 
-        return functools.partial(RayStages, cluster=cluster, **drawing)
-    return functools.partial(Stages, **drawing)
+        return functools.partial(RayStages, cluster=cluster, **settings)
+    return functools.partial(Stages, **settings)
 
 
 @contextlib.contextmanager
@@ -220,6 +225,7 @@ def _sample_options(parser: argparse.ArgumentParser) -> None:
     _add_model(parser, "policy")
     _add_prompts(parser, "train")
     _add_config(parser, SampleConfig)
+    _add_device(parser)
     _add_backend(parser)
     _add_engine(parser)
     _add_out(parser)
@@ -235,6 +241,7 @@ def _sample(args: argparse.Namespace) -> None:
 def _score_options(parser: argparse.ArgumentParser) -> None:
     _add_input(parser, "folder of `sample`")
     _add_model(parser, "reward-model")
+    _add_device(parser)
     _add_engine(parser)
     _add_out(parser)
 
@@ -274,6 +281,7 @@ def _finetune_options(parser: argparse.ArgumentParser) -> None:
     _add_input(parser, "folder of `select`")
     _add_model(parser, "policy")
     _add_config(parser, FinetuneConfig)
+    _add_device(parser)
     _add_engine(parser)
     _add_out(parser)
 
@@ -298,6 +306,7 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     )
     _add_prompts(parser, "test")
     _add_config(parser, EvaluateConfig)
+    _add_device(parser)
     _add_backend(parser)
     _add_engine(parser)
     _add_out(parser)
@@ -379,14 +388,15 @@ def _report(args: argparse.Namespace) -> None:
 
 
 def _doctor_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", help="check this device instead of the one that would be chosen")
+    _add_device(parser)
     parser.add_argument("--reward-model", help="also try this reward model")
 
 
 def _doctor(args: argparse.Namespace) -> int:
     from rslib.doctor import doctor
 
-    checks = doctor(device=args.device, reward=args.reward_model)
+    given = {name: getattr(args, name, None) for name in ("device", "dtype")}
+    checks = doctor(**given, reward=args.reward_model)
     for check in checks:
         print(check)
     return 0 if all(check.ok for check in checks) else 1
@@ -512,10 +522,15 @@ def _stop_soon(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-if __name__ == "__main__":
+def program() -> NoReturn:
+    """What `rslib` and `python -m rslib` are: one command, and the process ends with its exit code."""
     signal.signal(signal.SIGINT, _stop_soon)
     code = main()
     sys.stdout.flush()
     if code == 130:
         os._exit(code)  # skip the libraries' slow farewells
     sys.exit(code)
+
+
+if __name__ == "__main__":
+    program()

@@ -192,6 +192,10 @@ class RunConfig:
     )
     seed: int = _setting(0, "run seed; every round, prompt and response derives its own")
     shard_responses: int = _setting(512, "responses per shard: how much a kill can cost")
+    device: str = _setting("auto", "auto, cpu, cuda, cuda:1 or mps")
+    dtype: str = _setting(
+        "auto", "auto (the checkpoint's on a GPU, else float32), float32, bfloat16, float16"
+    )
     n: int = _setting_of(SampleConfig, "n")
     temperature: float = _setting_of(SampleConfig, "temperature")
     top_k: int = _setting_of(SampleConfig, "top_k")

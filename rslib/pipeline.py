@@ -234,7 +234,7 @@ def _begin(
     check_selector(config.selector, config.options)
     training, heldout = _prompt_sources(config)
     slices = _training_slices(training, config)
-    stages = make_stages(folder, config.shard_responses)
+    stages = make_stages(folder, config.shard_responses, device=config.device, dtype=config.dtype)
     start = stages.models.policy_checkpoint(config.policy)
     reward_model = stages.models.reward_checkpoint(config.reward_model)
     judge = stages.models.reward_checkpoint(config.judge) if config.judge else None
@@ -246,7 +246,10 @@ def _begin(
         )
     models = {"policy": start, "reward model": reward_model} | ({"judge": judge} if judge else {})
     folder.record_inputs(
-        {name: {"source": model.path, "fingerprint": model.fingerprint} for name, model in models.items()}
+        {
+            name: {"source": f"{model.path} in {model.dtype}", "fingerprint": model.fingerprint}
+            for name, model in models.items()
+        }
         | {
             "prompts": _described(config.prompts, training),
             "evaluation prompts": _described(config.eval_prompts, heldout),

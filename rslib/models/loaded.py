@@ -34,33 +34,48 @@ _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch
 
 @dataclass(frozen=True)
 class Device:
-    """Where a model runs, in which dtype, and the reason for both."""
+    """Where a model runs, in which dtype, and the reason for both.
+
+    `stored`: the dtype of the checkpoint, in which what is tuned from it is saved; None: there is none.
+    """
 
     name: str
     dtype: torch.dtype
     why: str
+    stored: torch.dtype | None = None
 
 
-def pick_device(device: str | None = None, dtype: str | None = None) -> Device:
-    """Device and dtype, chosen once; `why` says the reason in words.
+def pick_device(
+    device: str | None = None, dtype: str | None = None, stored: torch.dtype | None = None
+) -> Device:
+    """Device and dtype of a model that is stored in the dtype `stored`; `why` says the reason in words.
 
-    Without `device`: cuda, else mps, else cpu. Without `dtype`: float32 on cpu and mps; on cuda bfloat16
-    where the GPU computes it natively (torch's own test counts slow emulation too), else float16.
+    device "auto" or None: cuda, else mps, else cpu. dtype "auto" or None: float32 on cpu and mps, and where
+    the checkpoint is float32; on cuda else the checkpoint's, but float16 where the GPU only emulates bfloat16
+    (torch's own test counts that, and it is slow). Nothing else counts, so what is tuned runs as its start.
     Raises ConfigError for an unknown device or dtype, or a device that this machine does not have.
 
-    >>> pick_device("cpu").dtype
-    torch.float32
+    >>> pick_device("cpu").dtype, pick_device("cpu", "bfloat16").dtype
+    (torch.float32, torch.bfloat16)
     """
-    name, reason = _device_name(device)
-    if dtype is not None:
-        if dtype not in _DTYPES:
-            raise unknown_name("dtype", dtype, _DTYPES, where="dtype")
-        return Device(name, _DTYPES[dtype], f"{reason}; {dtype}: asked for")
+    name, reason = _device_name(None if device == "auto" else device)
+    chosen, why = _dtype_on(name, dtype, stored)
+    return Device(name, chosen, f"{reason}; {str(chosen).removeprefix('torch.')}: {why}", stored)
+
+
+def _dtype_on(name: str, asked: str | None, stored: torch.dtype | None) -> tuple[torch.dtype, str]:
+    """The dtype of a model on this device, and why."""
+    if asked not in (None, "auto"):
+        if asked not in _DTYPES:
+            raise unknown_name("dtype", asked, ["auto", *_DTYPES], where="dtype")
+        return _DTYPES[asked], "asked for"
     if not name.startswith("cuda"):
-        return Device(name, torch.float32, f"{reason}; float32: the safe choice on {name}")
+        return torch.float32, f"the safe choice on {name}"
+    if stored in (torch.float32, torch.float16):
+        return stored, "the weights are stored in it"
     if torch.cuda.is_bf16_supported(including_emulation=False):
-        return Device(name, torch.bfloat16, f"{reason}; bfloat16: this GPU computes it natively")
-    return Device(name, torch.float16, f"{reason}; float16: this GPU only emulates bfloat16, which is slow")
+        return torch.bfloat16, "this GPU computes it natively"
+    return torch.float16, "this GPU only emulates bfloat16, which is slow"
 
 
 def _device_name(asked: str | None) -> tuple[str, str]:
@@ -70,7 +85,7 @@ def _device_name(asked: str | None) -> tuple[str, str]:
         return name, f"{name}: " + ("no accelerator found" if name == "cpu" else "found on this machine")
     kind, _, index = str(asked).partition(":")
     if kind not in available:
-        raise unknown_name("device", asked, available, where="device")
+        raise unknown_name("device", asked, ["auto", *available], where="device")
     if not available[kind]:
         fix = "Use device='cpu', or leave device out to have the best one chosen."
         raise ConfigError(f"this machine has no {kind} device that torch can use", where="device", fix=fix)
@@ -117,7 +132,7 @@ class Loaded:
 
     def identity(self) -> list[str]:
         """All of the model that decides its results: its fingerprint, and where it runs in which dtype."""
-        return [self.fingerprint(), self.device.name, str(self.device.dtype)]
+        return [self.fingerprint(), self.device.name, str(self.device.dtype), str(self.device.stored)]
 
     def _settings(self) -> dict[str, Any]:
         return {"context": self.context}

@@ -39,7 +39,6 @@ from rslib.models.loaded import (
 from rslib.progress import note
 
 _MAX_NEW_TOKENS = 256  # of a policy whose generation_config names none
-_SMALL_FILES = 64 << 20  # bytes of weights up to which float32 costs nothing on any device
 _FULL_OR_CLOSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}
 _TRIED = 1000  # token ids that a trial draws from
 _NO_LIMIT = 1 << 20  # context of a model without positions of its own (ALiBi)
@@ -48,7 +47,7 @@ _NO_LIMIT = 1 << 20  # context of a model without positions of its own (ALiBi)
 def load_policy(name: str | Path, *, device: str | None = None, dtype: str | None = None) -> Policy:
     """A policy: an embedded name ("tiny"), a transformers folder, or a hub id ("org/name").
 
-    A hub id is downloaded once and then read from the local cache. Small models run in float32 everywhere.
+    A hub id is downloaded once and then read from the local cache. `pick_device` chooses device and dtype.
     Raises ModelError when the folder is missing, incomplete or damaged, or holds no decoder that the engine
     supports; ConfigError for an unknown device or dtype; BudgetError when memory runs out.
     """
@@ -74,13 +73,8 @@ def load_policy(name: str | Path, *, device: str | None = None, dtype: str | Non
 
 
 def device_for(folder: Path, device: str | None, dtype: str | None) -> Device:
-    """Where the model of `folder` runs and in which dtype: small ones in float32."""
-    chosen = pick_device(device, dtype)
-    size = sum(path.stat().st_size for path in checks.weight_files(folder) if path.is_file())
-    if dtype is not None or chosen.dtype == torch.float32 or size > _SMALL_FILES:
-        return chosen
-    where = chosen.why.split("; ")[0]
-    return Device(chosen.name, torch.float32, f"{where}; float32: the model is small, so exact costs nothing")
+    """Where the model of `folder` runs and in which dtype."""
+    return pick_device(device, dtype, getattr(torch, checks.stored_dtype(folder)))
 
 
 def locate(name: str | Path, embedded: Mapping[str, str]) -> Path:

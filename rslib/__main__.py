@@ -126,10 +126,15 @@ def _add_out(parser: argparse.ArgumentParser, default: str | None = None) -> Non
 
 def _config(args: argparse.Namespace, kind: type) -> Any:
     """The config that the command line asks for."""
+    return kind(**_given(args, kind))
+
+
+def _given(args: argparse.Namespace, kind: type) -> dict[str, Any]:
+    """The fields of a config that the command line names."""
     given = {f.name: getattr(args, f.name) for f in dataclasses.fields(kind) if hasattr(args, f.name)}
     if "options" in given:
         given["options"] = dict(given["options"] or [])
-    return kind(**given)
+    return given
 
 
 def _input(args: argparse.Namespace, what: str) -> str:
@@ -345,7 +350,28 @@ def _run_options(parser: argparse.ArgumentParser, out: str | None = None) -> Non
 def _run(args: argparse.Namespace) -> None:
     from rslib.pipeline import run
 
-    _show(run(_config(args, RunConfig), out=args.out, stages=_stages(args)), args.out)
+    config = _profiled(args) if getattr(args, "profile", None) else _config(args, RunConfig)
+    _show(run(config, out=args.out, stages=_stages(args)), args.out)
+
+
+def _profile_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--profile",
+        metavar="NAME",
+        help="tiny, smoke, t4, gpu or custom: settings and models that fit a machine",
+    )
+    parser.add_argument("--long", action="store_true", help="run a profile on a CPU even if it takes hours")
+    _run_options(parser)
+
+
+def _profiled(args: argparse.Namespace) -> RunConfig:
+    """The profile's config with what else the command line names, after its pilot batch."""
+    from rslib import profiles
+
+    given = {name: value for name, value in _given(args, RunConfig).items() if value != {}}
+    card = profiles.profile(args.profile, **given)
+    profiles.ready(card, args.out, long=args.long)
+    return card.config
 
 
 def _flaw_options(parser: argparse.ArgumentParser) -> None:
@@ -430,7 +456,7 @@ def _build(arguments: list[str]) -> int:
 
 
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[Any], int | None]]] = {
-    "run": ("all stages, round after round, in a folder that can be resumed", _run_options, _run),
+    "run": ("all stages, round after round, in a folder that can be resumed", _profile_options, _run),
     "demo": ("one round on the embedded models", functools.partial(_run_options, out="runs/demo"), _run),
     "sample": ("draw n responses per prompt", _sample_options, _sample),
     "score": ("give every response a reward", _score_options, _score),

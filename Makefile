@@ -16,11 +16,13 @@ WORLDS      ?= runs/worlds/0 runs/worlds/1 runs/worlds/2
 
 BIN   := $(VENV)/bin
 PY    := $(BIN)/python
-PIP   := $(PY) -m pip --disable-pip-version-check -qq install $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+# pip's arguments before what is installed
+INSTALL := -m pip --disable-pip-version-check -qq install $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+PIP   := $(PY) $(INSTALL)
 STAMP := $(VENV)/.setup-done
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test test-all test-long lint bench tables world measure calibrate signatures rl arena kill oracles clean notebooks course learner solutions-html site bench-grading walls
+.PHONY: help setup demo lab test test-all test-long lint bench tables world measure calibrate signatures rl arena kill oracles clean notebooks course learner wheel try-wheel solutions-html site bench-grading walls
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -82,6 +84,15 @@ course: $(VENV)/.course-done  ## write an nbgrader course directory (OUT=build/c
 
 learner: $(VENV)/.course-done  ## write the package that a class gets, without keys (OUT=build/learner)
 	@$(PY) -m autograder learner $(if $(filter-out file,$(origin OUT)),--out "$(OUT)")
+
+wheel: setup  ## build the wheel and the sdist into dist/
+	@rm -rf dist && $(PY) -m build --no-isolation --outdir dist . >/dev/null && ls -s -h dist
+
+# The environment is empty, so torch is downloaded once more, or comes from pip's cache.
+try-wheel: wheel  ## install the wheel into an empty environment and use it outside of the repository
+	@rm -rf build/empty && $(PYTHON) -m venv build/empty
+	@build/empty/bin/python $(INSTALL) "$$(ls dist/*.whl)[course]"
+	@$(PY) -m tests.outside build/empty/bin/python
 
 solutions-html: $(VENV)/.course-done  ## run the solved notebooks and render them into build/solutions/
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m autograder solutions

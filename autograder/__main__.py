@@ -11,12 +11,13 @@ from rslib.errors import RSError
 
 COMMANDS = {
     "check": "grade a notebook's exercises as its own check cells do",
+    "notebooks": "copy the course's notebooks to where they are worked on",
     "release": "build notebooks/ from solutions/",
     "learner": "write the package that a class gets, without keys",
     "course": "build an nbgrader course directory",
     "solutions": "run the solved notebooks and render them as HTML",
     "calibrate": "measure the thresholds of the experiments",
-    "grade": "grade strangers' notebooks into nbgrader's gradebook",
+    "grade": "grade untrusted submissions into nbgrader's gradebook",
     "check-course": "grade the instructor's own solutions: is every assignment graded rightly here?",
     "feedback": "write feedback pages anew, with scores and comments given by hand",
     "doctor": "try every protection of the sandbox on this machine",

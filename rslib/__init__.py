@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from rslib.finetuning import finetune
     from rslib.models import load_policy, load_reward_model
     from rslib.pipeline import evaluate, run
-    from rslib.profiles import profile
     from rslib.prompts import load_prompts
     from rslib.sampling import sample
     from rslib.scoring import score
@@ -31,7 +30,6 @@ __all__ = [
     "load_policy",
     "load_prompts",
     "load_reward_model",
-    "profile",
     "run",
     "sample",
     "score",
@@ -48,9 +46,8 @@ _HOME = {
     "load_prompts": "prompts",
     "evaluate": "pipeline",
     "run": "pipeline",
-    "profile": "profiles",
 }
-_MODULES = ("evaluation", "page", "plots", "profiles", "rl", "tables", "theory", "world")
+_MODULES = ("evaluation", "page", "plots", "rl", "tables", "theory", "world")
 
 
 def __getattr__(name: str) -> object:

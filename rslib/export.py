@@ -15,7 +15,6 @@ import numpy as np
 
 from rslib import selection, tables
 from rslib.errors import DataError
-from rslib.messages import turns
 from rslib.progress import note
 from rslib.selection import Pool, usable_rows
 
@@ -125,12 +124,12 @@ def to_trl_preference(pairs: Dataset) -> Dataset:
 
 
 def _messages(columns: Mapping[str, tuple[str, list[str]]]) -> Dataset:
-    """A table of columns `name -> (role, texts)`: each text as one message, conversations as they are."""
+    """A table of columns `name -> (role, texts)`, each text as a conversation of one chat message."""
     from datasets import Dataset
 
     return Dataset.from_dict(
         {
-            name: [turns(text) if role == "user" else [{"role": role, "content": text}] for text in texts]
+            name: [[{"role": role, "content": text}] for text in texts]
             for name, (role, texts) in columns.items()
         }
     )

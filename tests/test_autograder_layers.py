@@ -25,7 +25,7 @@ ROWS = (
     {"exercises", "experiments"},
     {"keys"},
     {"session", "course"},
-    {"shell", "calibrate"},
+    {"shell", "calibrate", "notebooks"},
     {"grading"},
     {"build"},
     {"__main__"},

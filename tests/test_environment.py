@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 # conda-forge's name -> the name that pip knows
-CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
+CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib", "python-build": "build"}
 
 
 def read_requirements(path: Path) -> dict[str, SpecifierSet]:
@@ -72,8 +72,7 @@ def test_the_conda_environment_equals_pyproject_and_constraints():
 
 def test_the_workflows_test_the_same_pythons_that_the_metadata_names():
     named = [c.split(" :: ")[-1] for c in PROJECT["classifiers"] if "Python ::" in c]
-    workflow = yaml.safe_load((ROOT / ".github/workflows/pull-request.yml").read_text(encoding="utf-8"))
-    assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == named
+    assert WORKFLOWS["pull-request.yml"]["test"]["strategy"]["matrix"]["python"] == named
 
 
 def test_the_hosted_versions_meet_the_metadata():
@@ -83,12 +82,41 @@ def test_the_hosted_versions_meet_the_metadata():
     assert set(COLAB) == set(declared())
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / ".github/workflows").glob("*.yml")), ids=lambda p: p.name)
-def test_workflows_run_only_commands_of_the_makefile_and_the_package(path):
-    workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
-    commands = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
+WORKFLOWS = {
+    path.name: yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"]
+    for path in (ROOT / ".github/workflows").glob("*.yml")
+}
+CONDA_LINE = "conda env create -f environment.yml && conda activate rslib && pip install --no-deps -e ."
+
+
+def runs(job: dict) -> list[str]:
+    return [step["run"] for step in job["steps"] if "run" in step]
+
+
+@pytest.mark.parametrize("name", sorted(WORKFLOWS))
+def test_workflows_run_only_commands_of_the_makefile_and_the_package(name):
+    commands = [command for job in WORKFLOWS[name].values() for command in runs(job)]
     assert commands
-    assert all(re.match(r"make [a-z]+( CONSTRAINTS=\S*)?$|\.venv/bin/python -m rslib ", c) for c in commands)
+    ours = r"make [a-z-]+( CONSTRAINTS=\S*)?$|\.venv/bin/python -m rslib |python -m tests\.outside$"
+    assert all(re.match(ours, command) or command in CONDA_LINE for command in commands)
+
+
+def test_each_way_to_install_is_tried_up_to_the_first_exercise():
+    pull, weekly = WORKFLOWS["pull-request.yml"], WORKFLOWS["newest.yml"]
+    assert runs(pull["wheel"]) == ["make try-wheel"]
+    assert pull["wheel"]["strategy"] == pull["test"]["strategy"]
+    assert runs(WORKFLOWS["colab.yml"]["wheel"]) == [
+        "make try-wheel CONSTRAINTS=.github/constraints-colab.txt"
+    ]
+    assert runs(weekly["conda"]) == [CONDA_LINE.split(" && ")[-1], "python -m tests.outside"]
+    assert weekly["conda"]["steps"][1]["with"]["environment-file"] == "environment.yml"
+
+
+def test_the_readme_and_the_file_itself_say_the_same_of_conda():
+    for name in ("README.md", "environment.yml"):
+        assert CONDA_LINE in (ROOT / name).read_text(encoding="utf-8"), name
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    assert listed["name"] == CONDA_LINE.split("conda activate ")[1].split()[0]
 
 
 def test_continuous_integration_runs_the_test_command_of_the_readme():
@@ -104,6 +132,16 @@ def test_the_version_stands_in_one_place():
     assert f"## [{rslib.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == rslib.__version__
+
+
+def test_changelog_and_citation_agree_on_the_day_of_the_release():
+    newest = re.search(
+        r"^## \[(.+?)\] - (.+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.M
+    )
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert newest[1] == citation["version"]
+    assert newest[2] == str(citation.get("date-released", "unreleased"))
+    assert citation["license"] == PROJECT["license"]
 
 
 def text_files() -> list[Path]:

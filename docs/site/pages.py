@@ -215,8 +215,7 @@ FRAME = """<!doctype html>
 </main>
 {menu}
 </div>
-<footer><p>Code under Apache-2.0, prose and figures under CC BY 4.0.
-No page asks the network for anything.</p></footer>
+<footer><p>Code under Apache-2.0, prose and figures under CC BY 4.0. Nothing is loaded.</p></footer>
 </body>
 </html>
 """

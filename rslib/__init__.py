@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rslib.finetuning import finetune
     from rslib.models import load_policy, load_reward_model
     from rslib.pipeline import evaluate, run
+    from rslib.profiles import profile
     from rslib.prompts import load_prompts
     from rslib.sampling import sample
     from rslib.scoring import score
@@ -30,6 +31,7 @@ __all__ = [
     "load_policy",
     "load_prompts",
     "load_reward_model",
+    "profile",
     "run",
     "sample",
     "score",
@@ -46,8 +48,9 @@ _HOME = {
     "load_prompts": "prompts",
     "evaluate": "pipeline",
     "run": "pipeline",
+    "profile": "profiles",
 }
-_MODULES = ("evaluation", "page", "plots", "rl", "tables", "theory", "world")
+_MODULES = ("evaluation", "page", "plots", "profiles", "rl", "tables", "theory", "world")
 
 
 def __getattr__(name: str) -> object:

@@ -108,6 +108,11 @@ def _add_model(parser: argparse.ArgumentParser, *names: str) -> None:
         )
 
 
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    """Where the models of a command run, and in which dtype."""
+    _add_config(parser, RunConfig, ("device", "dtype"))
+
+
 def _add_input(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("input_positional", nargs="?", metavar="INPUT", help=what)
     parser.add_argument("--input", "--in", dest="input", metavar="DIR", help=what)
@@ -121,10 +126,15 @@ def _add_out(parser: argparse.ArgumentParser, default: str | None = None) -> Non
 
 def _config(args: argparse.Namespace, kind: type) -> Any:
     """The config that the command line asks for."""
+    return kind(**_given(args, kind))
+
+
+def _given(args: argparse.Namespace, kind: type) -> dict[str, Any]:
+    """The fields of a config that the command line names."""
     given = {f.name: getattr(args, f.name) for f in dataclasses.fields(kind) if hasattr(args, f.name)}
     if "options" in given:
         given["options"] = dict(given["options"] or [])
-    return kind(**given)
+    return given
 
 
 def _input(args: argparse.Namespace, what: str) -> str:
@@ -176,13 +186,13 @@ def _stages(args: argparse.Namespace) -> Callable[..., Stages]:
     """What makes the cached stages in a run folder."""
     from rslib.stages import Stages
 
-    given = {name: getattr(args, name, None) for name in ("backend", "vllm_url")}
-    drawing = {name: value for name, value in given.items() if value is not None}
+    given = {name: getattr(args, name, None) for name in ("backend", "vllm_url", "device", "dtype")}
+    settings = {name: value for name, value in given.items() if value is not None}
     if cluster := _cluster(args):
         from rslib.cluster import RayStages
 
-        return functools.partial(RayStages, cluster=cluster, **drawing)
-    return functools.partial(Stages, **drawing)
+        return functools.partial(RayStages, cluster=cluster, **settings)
+    return functools.partial(Stages, **settings)
 
 
 @contextlib.contextmanager
@@ -220,6 +230,7 @@ def _sample_options(parser: argparse.ArgumentParser) -> None:
     _add_model(parser, "policy")
     _add_prompts(parser, "train")
     _add_config(parser, SampleConfig)
+    _add_device(parser)
     _add_backend(parser)
     _add_engine(parser)
     _add_out(parser)
@@ -235,6 +246,7 @@ def _sample(args: argparse.Namespace) -> None:
 def _score_options(parser: argparse.ArgumentParser) -> None:
     _add_input(parser, "folder of `sample`")
     _add_model(parser, "reward-model")
+    _add_device(parser)
     _add_engine(parser)
     _add_out(parser)
 
@@ -274,6 +286,7 @@ def _finetune_options(parser: argparse.ArgumentParser) -> None:
     _add_input(parser, "folder of `select`")
     _add_model(parser, "policy")
     _add_config(parser, FinetuneConfig)
+    _add_device(parser)
     _add_engine(parser)
     _add_out(parser)
 
@@ -293,8 +306,12 @@ def _finetune(args: argparse.Namespace) -> None:
 
 def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     _add_model(parser, "policy", "baseline", "reward-model")
+    parser.add_argument(
+        "--judge", help="a second reward model, which scores beside the first (default: none)"
+    )
     _add_prompts(parser, "test")
     _add_config(parser, EvaluateConfig)
+    _add_device(parser)
     _add_backend(parser)
     _add_engine(parser)
     _add_out(parser)
@@ -308,8 +325,11 @@ def _evaluate(args: argparse.Namespace) -> None:
         baseline = stages.models.policy_checkpoint(args.baseline)
         policies = {BASE: baseline, "tuned": stages.models.policy_checkpoint(args.policy)}
         reward_model = stages.models.reward_checkpoint(args.reward_model)
+        judge = stages.models.reward_checkpoint(args.judge) if args.judge else None
         arms = {
-            arm: stages.judged(policy, prompts, reward_model, config.sampling(), arm, reference=baseline)
+            arm: stages.judged(
+                policy, prompts, reward_model, config.sampling(), arm, reference=baseline, judge=judge
+            )
             for arm, policy in policies.items()
         }
         report = comparison(arms, config, policy=args.policy, baseline=args.baseline)
@@ -330,7 +350,28 @@ def _run_options(parser: argparse.ArgumentParser, out: str | None = None) -> Non
 def _run(args: argparse.Namespace) -> None:
     from rslib.pipeline import run
 
-    _show(run(_config(args, RunConfig), out=args.out, stages=_stages(args)), args.out)
+    config = _profiled(args) if getattr(args, "profile", None) else _config(args, RunConfig)
+    _show(run(config, out=args.out, stages=_stages(args)), args.out)
+
+
+def _profile_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--profile",
+        metavar="NAME",
+        help="tiny, smoke, t4, gpu or custom: settings and models that fit a machine",
+    )
+    parser.add_argument("--long", action="store_true", help="run a profile on a CPU even if it takes hours")
+    _run_options(parser)
+
+
+def _profiled(args: argparse.Namespace) -> RunConfig:
+    """The profile's config with what else the command line names, after its pilot batch."""
+    from rslib import profiles
+
+    given = {name: value for name, value in _given(args, RunConfig).items() if value != {}}
+    card = profiles.profile(args.profile, **given)
+    profiles.ready(card, args.out, long=args.long)
+    return card.config
 
 
 def _flaw_options(parser: argparse.ArgumentParser) -> None:
@@ -373,14 +414,15 @@ def _report(args: argparse.Namespace) -> None:
 
 
 def _doctor_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", help="check this device instead of the one that would be chosen")
+    _add_device(parser)
     parser.add_argument("--reward-model", help="also try this reward model")
 
 
 def _doctor(args: argparse.Namespace) -> int:
     from rslib.doctor import doctor
 
-    checks = doctor(device=args.device, reward=args.reward_model)
+    given = {name: getattr(args, name, None) for name in ("device", "dtype")}
+    checks = doctor(**given, reward=args.reward_model)
     for check in checks:
         print(check)
     return 0 if all(check.ok for check in checks) else 1
@@ -414,7 +456,7 @@ def _build(arguments: list[str]) -> int:
 
 
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[Any], int | None]]] = {
-    "run": ("all stages, round after round, in a folder that can be resumed", _run_options, _run),
+    "run": ("all stages, round after round, in a folder that can be resumed", _profile_options, _run),
     "demo": ("one round on the embedded models", functools.partial(_run_options, out="runs/demo"), _run),
     "sample": ("draw n responses per prompt", _sample_options, _sample),
     "score": ("give every response a reward", _score_options, _score),
@@ -506,8 +548,8 @@ def _stop_soon(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def console() -> NoReturn:
-    """The command `rslib`: one command, then the end of the process; soon after Ctrl-C, too."""
+def program() -> NoReturn:
+    """What `rslib` and `python -m rslib` are: one command, and the process ends with its exit code."""
     signal.signal(signal.SIGINT, _stop_soon)
     code = main()
     sys.stdout.flush()
@@ -517,4 +559,4 @@ def console() -> NoReturn:
 
 
 if __name__ == "__main__":
-    console()
+    program()

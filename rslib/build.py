@@ -242,15 +242,14 @@ def _build_policy(folder: Path, seed: int, documents: int) -> dict[str, float]:
 
 
 def _store_half(folder: Path) -> None:
-    """Rewrite a folder's weights in float16: half the size; everything downstream is measured on it."""
+    """Rewrite a folder's weights in float16: half the size; everything downstream is measured on it.
+
+    config.json goes on naming float32, in which they are computed and what is tuned from them is saved.
+    """
     from safetensors.torch import load_file, save_file
 
     weights = folder / "model.safetensors"
     save_file({name: t.half() for name, t in load_file(weights).items()}, weights, metadata={"format": "pt"})
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(
-        json.dumps(config | {"dtype": "float16"}, indent=2, sort_keys=True) + "\n"
-    )
 
 
 def _policy_figures(policy: Policy) -> dict[str, float]:

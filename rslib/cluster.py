@@ -96,7 +96,7 @@ class Cluster:
         import ray.data
 
         # Nothing that this process has loaded travels: a worker loads the model itself.
-        sent = dataclasses.replace(work, models=Models(), path=_everywhere(work.path))
+        sent = dataclasses.replace(work, models=Models(**work.models.options), path=_everywhere(work.path))
         blocks = ray.data.from_arrow(
             [pyarrow.table({"number": [n], "rows": [table_bytes(part)]}) for n, part in parts.items()]
         )
@@ -144,10 +144,11 @@ class Cluster:
         each = {"CPU": 0 if self.gpus else self.threads, "GPU": 1 if self.gpus else 0}
         with tempfile.TemporaryDirectory(dir=folder) as name:
             shared, path = Path(name), _everywhere(policy.name)
-            setup = {"path": path, "rows": rows, "config": config, "shared": shared, "threads": self.threads}
+            dtype = str(policy.device.dtype).removeprefix("torch.")
+            setup = {"path": path, "dtype": dtype, "rows": rows, "config": config, "shared": shared}
             trainer = TorchTrainer(
                 _train_share,
-                train_loop_config=setup | {"show": show_progress},
+                train_loop_config=setup | {"threads": self.threads, "show": show_progress},
                 scaling_config=ScalingConfig(
                     num_workers=self.train_workers, use_gpu=self.gpus > 0, resources_per_worker=each
                 ),
@@ -236,7 +237,7 @@ def _train_share(setup: dict[str, Any]) -> None:
     """Train in step with the other workers; the first one writes weights and losses into `shared`."""
     _raise_if_written(setup["shared"])
     torch.set_num_threads(setup["threads"])
-    policy, first = load_policy(setup["path"]), distributed.get_rank() == 0
+    policy, first = load_policy(setup["path"], dtype=setup["dtype"]), distributed.get_rank() == 0
     show = first and setup["show"]
     try:
         model, losses = finetuning.trained(

@@ -174,12 +174,17 @@ class RunConfig:
 
     policy: str = _setting("tiny", "'tiny', a local folder, or a hub id")
     reward_model: str = _setting("tiny", "'tiny', a local folder, or a hub id")
+    judge: str | None = _setting(
+        None, "a second reward model that scores the held-out responses beside the first and never selects"
+    )
     prompts: int | str = _setting(
         400, "embedded training prompts per round, or a prompt file (split over the rounds)"
     )
     eval_prompts: int | str | None = _setting(
         None, "embedded test prompts, or a prompt file; None: 400 of the embedded test split"
     )
+    limit: int | None = _setting(None, "only the first so many prompts of the file or set in `prompts`")
+    eval_limit: int | None = _setting(None, "only the first so many prompts of the evaluation's file or set")
     rounds: int = _setting(1, "rounds; each samples fresh prompts from the tuned policy")
     selector: str = _setting("best_of_n", "which responses to keep")
     options: Mapping[str, Any] = field(
@@ -187,6 +192,10 @@ class RunConfig:
     )
     seed: int = _setting(0, "run seed; every round, prompt and response derives its own")
     shard_responses: int = _setting(512, "responses per shard: how much a kill can cost")
+    device: str = _setting("auto", "auto, cpu, cuda, cuda:1 or mps")
+    dtype: str = _setting(
+        "auto", "auto (the checkpoint's on a GPU, else float32), float32, bfloat16, float16"
+    )
     n: int = _setting_of(SampleConfig, "n")
     temperature: float = _setting_of(SampleConfig, "temperature")
     top_k: int = _setting_of(SampleConfig, "top_k")
@@ -207,7 +216,7 @@ class RunConfig:
     eval_seed: int = _setting_of(EvaluateConfig, "seed")
 
     def __post_init__(self) -> None:
-        for name in ("policy", "reward_model", "prompts", "eval_prompts"):
+        for name in ("policy", "reward_model", "judge", "prompts", "eval_prompts"):
             if isinstance(getattr(self, name), Path):
                 object.__setattr__(self, name, str(getattr(self, name)))
         _check(self, "rounds", self.rounds >= 1, "Use at least one round.")

@@ -61,22 +61,25 @@ PLAIN_PAIR = (
 )
 
 
-def doctor(*, device: str | None = None, reward: str | Path | None = None) -> list[Check]:
+def doctor(
+    *, device: str | None = None, dtype: str | None = None, reward: str | Path | None = None
+) -> list[Check]:
     """One check of each thing that a run needs; never raises for what it finds.
 
     Device and dtype with the reason, library versions, memory, disk space, the files of the embedded models
     against their manifest, and both embedded models loaded and tried. `reward` names one more reward model to
     try on a known pair: it must prefer the right response and must not be constant.
     """
-    checks = [_try(name, look) for name, look in _surroundings(device).items()]
+    options = {"device": device, "dtype": dtype}
+    checks = [_try(name, look) for name, look in _surroundings(**options).items()]
     folders = sorted({*POLICIES.values(), *REWARD_MODELS.values()})
     checks += [_try(f"files of {name}", lambda name=name: _asset_report(name)) for name in folders]
-    checks.append(_try("policy tiny", lambda: _policy_report(load_policy("tiny", device=device))))
+    checks.append(_try("policy tiny", lambda: _policy_report(load_policy("tiny", **options))))
     for name in ["tiny"] if reward is None else ["tiny", reward]:
         checks.append(
             _try(
                 f"reward model {name}",
-                lambda name=name: _reward_report(load_reward_model(name, device=device)),
+                lambda name=name: _reward_report(load_reward_model(name, **options)),
             )
         )
     return checks
@@ -89,12 +92,12 @@ def _try(name: str, look: Callable[[], tuple[bool, str]]) -> Check:
         return Check(name, False, " ".join(str(err).split()) or type(err).__name__)
 
 
-def _surroundings(device: str | None) -> dict[str, Callable[[], tuple[bool, str]]]:
+def _surroundings(device: str | None, dtype: str | None) -> dict[str, Callable[[], tuple[bool, str]]]:
     libraries = {library: lambda library=library: (True, metadata.version(library)) for library in LIBRARIES}
     return {
         "python": lambda: (sys.version_info >= (3, 11), platform.python_version()),
         **libraries,
-        "device": lambda: _device_report(pick_device(device)),
+        "device": lambda: _device_report(pick_device(device, dtype)),
         "memory": _memory_report,
         "disk": _disk_report,
     }

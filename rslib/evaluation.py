@@ -1,8 +1,9 @@
 """How good is a policy, and is the difference real? Pure functions on tables; no model is loaded here.
 
 The tables are responses of each arm (`base`, `random`, `best_of_n`, ...) on the *same* held-out prompts,
-with the column `reward` and, where the data offer them: `gold` (float), `complied` (bool or None, unsafe
-prompts only), `logprob`, `reference_logprob` (nats), `token_ids`, `finish_reason`, `intent`.
+with the column `reward` and, where the data offer them: `gold` (float), `judge` (float, by what did not
+select), `complied` (bool or None, unsafe prompts only), `logprob`, `reference_logprob` (nats),
+`token_ids`, `finish_reason`, `intent`.
 
 Every number comes with its 95 % interval. A prompt is the unit: rows of one prompt are averaged first, and
 prompts that share an `intent` are resampled together, because they rise and fall together. The shares of
@@ -33,7 +34,7 @@ from rslib.tables import TableRows
 if TYPE_CHECKING:
     from datasets import Dataset
 
-COLUMNS = {"gold": "gold", "proxy": "reward", "unsafe_compliance": "complied"}
+COLUMNS = {"gold": "gold", "proxy": "reward", "judge": "judge", "unsafe_compliance": "complied"}
 """Compared metrics and the table column that each one averages."""
 OPEN = "not separable"
 """The verdict on a difference whose interval holds 0."""
@@ -133,7 +134,8 @@ def _row_metrics(rows: TableRows) -> dict[str, np.ndarray | None]:
     """The per-row value of each metric that is a mean over rows; None where the columns do not offer it."""
     logprob, reference = rows.numbers("logprob"), rows.numbers("reference_logprob")
     both = logprob is not None and reference is not None
-    return {
+    judge = {"judge": rows.numbers("judge")} if "judge" in rows else {}
+    return judge | {
         "gold": rows.numbers("gold"),
         "proxy": rows.numbers("reward"),
         "kl": logprob - reference if both else None,
@@ -155,8 +157,8 @@ def arm_metrics(
     """Every metric of one arm on its held-out responses; `formatting.METRICS` explains each name.
 
     `gold` and `proxy` are `{mean, low, high}`, the others plain numbers whose intervals stand in
-    `intervals`. A metric that the columns do not offer is None. `gap` is the arm's `selection_gap`; None
-    means that it is not known (no pool). `seed` draws the bootstrap.
+    `intervals`. A metric that the columns do not offer is None (`judge`: absent). `gap` is the arm's
+    `selection_gap`; None means that it is not known (no pool). `seed` draws the bootstrap.
 
     Raises RewardError without a finite `reward`, DataError for an empty table or gaps in a numeric column.
     """

@@ -15,6 +15,7 @@ import numpy as np
 
 from rslib import selection, tables
 from rslib.errors import DataError
+from rslib.messages import turns
 from rslib.progress import note
 from rslib.selection import Pool, usable_rows
 
@@ -124,12 +125,12 @@ def to_trl_preference(pairs: Dataset) -> Dataset:
 
 
 def _messages(columns: Mapping[str, tuple[str, list[str]]]) -> Dataset:
-    """A table of columns `name -> (role, texts)`, each text as a conversation of one chat message."""
+    """A table of columns `name -> (role, texts)`: each text as one message, conversations as they are."""
     from datasets import Dataset
 
     return Dataset.from_dict(
         {
-            name: [[{"role": role, "content": text}] for text in texts]
+            name: [turns(text) if role == "user" else [{"role": role, "content": text}] for text in texts]
             for name, (role, texts) in columns.items()
         }
     )

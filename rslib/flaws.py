@@ -23,6 +23,7 @@ import numpy as np
 
 from rslib import tables
 from rslib.config import RunConfig, unknown_name, with_settings
+from rslib.messages import shown
 from rslib.pipeline import Round, Run, run
 from rslib.reporting import Report
 from rslib.stages import Checkpoint
@@ -391,7 +392,7 @@ class _WrongRole(Flaw, name="wrong_role", id="F26", stage="finetune"):
 
     def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
         swapped = tables.with_column(kept, "prompt", kept["response"][:])
-        swapped = tables.with_column(swapped, "response", kept["prompt"][:])
+        swapped = tables.with_column(swapped, "response", [shown(prompt) for prompt in kept["prompt"][:]])
         return super().finetune_policy(policy, swapped, out, **settings)
 
 

@@ -12,6 +12,10 @@ METRICS: dict[str, tuple[str, str]] = {
         "reward",
         "mean reward-model reward of the held-out responses: the score that selection maximises",
     ),
+    "judge": (
+        "judge's score",
+        "mean score of the held-out responses by a second reward model or a function, which never selects",
+    ),
     "kl": (
         "nats",
         "mean of logprob - reference_logprob per response: Monte-Carlo estimate, at temperature 1, of "
@@ -74,6 +78,7 @@ METRICS: dict[str, tuple[str, str]] = {
 LABELS = {
     "gold": "gold",
     "proxy": "proxy (reward)",
+    "judge": "judge (held out)",
     "unsafe_compliance": "unsafe compliance",
     "length": "length (tokens)",
     "words": "words",

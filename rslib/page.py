@@ -128,8 +128,15 @@ def _turn(who: str, text: str) -> str:
     return f'<div class="said"><p class="who">{html.escape(who)}</p><p>{html.escape(text)}</p></div>'
 
 
+def _prompt_turns(shown: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The prompt of a transcript as (who, text): a text, or each turn of a conversation."""
+    if isinstance(shown["prompt"], str):
+        return [(f"prompt ({shown['kind']})" if shown["kind"] else "prompt", shown["prompt"])]
+    return [(message["role"], message["content"]) for message in shown["prompt"]]
+
+
 def _transcript(entry: Mapping[str, Any], shown: Mapping[str, Any]) -> str:
-    parts = [_turn(f"prompt ({shown['kind']})" if shown["kind"] else "prompt", shown["prompt"])]
+    parts = [_turn(who, text) for who, text in _prompt_turns(shown)]
     for name in entry["order"]:
         response = shown["arms"][name]
         parts.append(_turn(f"{arm_label(name, entry['n'])}: {_scores(response)}", response["response"]))
@@ -191,7 +198,9 @@ def terminal_text(report: Report, width: int = 100) -> str:
         entry = report.rounds[-1]
         lines += ["", "Before and after (response 0 to prompts fixed in advance):"]
         for shown in entry["transcripts"]:
-            lines += ["", *_wrapped("prompt", shown["prompt"], width)]
+            lines.append("")
+            for who, text in _prompt_turns(shown | {"kind": None}):
+                lines += _wrapped(who, text, width)
             for name in entry["order"]:
                 response = shown["arms"][name]
                 text = f"{response['response']}  [{_scores(response)}]"

@@ -26,7 +26,7 @@ from rslib.errors import ConfigError
 from rslib.finetuning import finetune
 from rslib.models import Policy, RewardModel
 from rslib.progress import note
-from rslib.prompts import EMBEDDED, as_prompts, first_rows, load_prompts
+from rslib.prompts import EMBEDDED, EVERYDAY, as_prompts, first_rows, load_prompts
 from rslib.reporting import Report, round_entry
 from rslib.sampling import sample
 from rslib.scoring import score
@@ -56,6 +56,7 @@ class Run:
     heldout: Dataset
     start: Checkpoint
     reward_model: Checkpoint
+    judge: Checkpoint | None = None
 
 
 class Round:
@@ -77,7 +78,7 @@ class Round:
         self.run, self.number, self.parent = run, number, parent
         self.seed = run.config.seed + SEED_STEP * (number - 1)
         self.prompts, self.heldout = run.slices[number - 1], run.heldout
-        self.scorer = self.judge = run.reward_model
+        self.scorer = run.reward_model
         self.place = f"round-{number}/"
 
     # The five stages, cached
@@ -116,13 +117,19 @@ class Round:
         }
 
     def evaluate(self, arms: Mapping[str, Checkpoint]) -> dict[str, Dataset]:
-        """Held-out responses of each arm, with reward, reference_logprob and, in the embedded world, gold."""
-        config, start = self.run.config.evaluation().sampling(), self.run.start
+        """Held-out responses of each arm: reward, reference_logprob; the judge's score, gold."""
+        run, config = self.run, self.run.config.evaluation().sampling()
         # The starting policy is the same in every round, and so are its held-out responses.
         places = {arm: f"evaluate-{arm}" if arm == BASE else f"{self.place}evaluate-{arm}" for arm in arms}
         return {
-            arm: self.run.stages.judged(
-                policy, self.heldout, self.judge, config, places[arm], reference=start
+            arm: run.stages.judged(
+                policy,
+                self.heldout,
+                run.reward_model,
+                config,
+                places[arm],
+                reference=run.start,
+                judge=run.judge,
             )
             for arm, policy in arms.items()
         }
@@ -168,7 +175,8 @@ def _provenance(
         "reward_model": round_.scorer.fingerprint,
         "evaluation": {
             "prompts": tables.fingerprint(round_.heldout),
-            "reward_model": round_.judge.fingerprint,
+            "reward_model": round_.run.reward_model.fingerprint,
+            **({"judge": round_.run.judge.fingerprint} if round_.run.judge else {}),
             "responses": _fingerprints(arms),
         },
         "seeds": {"run": config.seed, "round": round_.seed, "evaluate": config.eval_seed},
@@ -226,20 +234,30 @@ def _begin(
     check_selector(config.selector, config.options)
     training, heldout = _prompt_sources(config)
     slices = _training_slices(training, config)
-    stages = make_stages(folder, config.shard_responses)
+    stages = make_stages(folder, config.shard_responses, device=config.device, dtype=config.dtype)
     start = stages.models.policy_checkpoint(config.policy)
     reward_model = stages.models.reward_checkpoint(config.reward_model)
+    judge = stages.models.reward_checkpoint(config.judge) if config.judge else None
+    if judge and judge.fingerprint == reward_model.fingerprint:
+        raise ConfigError(
+            "the judge is the reward model that selects",
+            where=f"judge={config.judge}",
+            fix="Name another one, or leave it out: its score would be the reward once more.",
+        )
+    models = {"policy": start, "reward model": reward_model} | ({"judge": judge} if judge else {})
     folder.record_inputs(
         {
-            "policy": {"source": config.policy, "fingerprint": start.fingerprint},
-            "reward model": {"source": config.reward_model, "fingerprint": reward_model.fingerprint},
+            name: {"source": f"{model.path} in {model.dtype}", "fingerprint": model.fingerprint}
+            for name, model in models.items()
+        }
+        | {
             "prompts": _described(config.prompts, training),
             "evaluation prompts": _described(config.eval_prompts, heldout),
         },
         dataclasses.asdict(config) | {"round": kind.name},
     )
     heldout = first_rows(heldout, _heldout_size(config, heldout))
-    return Run(config, stages, slices, heldout, start, reward_model)
+    return Run(config, stages, slices, heldout, start, reward_model, judge)
 
 
 def _described(source: int | str | None, table: Dataset) -> dict[str, str]:
@@ -258,11 +276,14 @@ def _note_shared_prompts(round_: Round) -> None:
 
 
 def _prompt_sources(config: RunConfig) -> tuple[Dataset, Dataset]:
-    """All prompts to train on and all to evaluate on; the embedded splits unless files are named.
+    """All prompts to train on and all to evaluate on; a set with splits is evaluated on its own test split.
 
     Raises ConfigError when policy and prompts are the user's own and no evaluation prompts are named.
     """
     training = EMBEDDED if isinstance(config.prompts, int) else config.prompts
+    limits = config.limit, config.eval_limit
+    if training == EVERYDAY and config.eval_prompts is None:
+        return load_prompts(EVERYDAY, "train", limits[0]), load_prompts(EVERYDAY, "test", limits[1])
     if config.eval_prompts is None and training != EMBEDDED and not config.policy.startswith(EMBEDDED):
         raise ConfigError(
             "no evaluation prompts for a policy and prompts of your own",
@@ -270,11 +291,20 @@ def _prompt_sources(config: RunConfig) -> tuple[Dataset, Dataset]:
             fix="Name a prompt file that the run does not train on: --eval-prompts FILE.",
         )
     heldout = config.eval_prompts if isinstance(config.eval_prompts, str) else EMBEDDED
-    return load_prompts(training), load_prompts(heldout, "test")
+    return load_prompts(training, "train", limits[0]), load_prompts(heldout, "test", limits[1])
+
+
+def planned_prompts(config: RunConfig) -> tuple[list[Dataset], Dataset]:
+    """The prompts of each round of a run with this config, and those of its evaluation. Raises as `run`."""
+    training, heldout = _prompt_sources(config)
+    return _training_slices(training, config), first_rows(heldout, _heldout_size(config, heldout))
 
 
 def _heldout_size(config: RunConfig, heldout: Dataset) -> int:
-    if isinstance(config.eval_prompts, str):
+    whole = isinstance(config.eval_prompts, str) or (
+        config.eval_prompts is None and config.prompts == EVERYDAY
+    )
+    if whole or config.eval_limit is not None:
         return len(heldout)
     return config.eval_prompts or _EVALUATION_PROMPTS
 
@@ -346,12 +376,14 @@ def evaluate(
     split: str = "test",
     prompts: Dataset | Sequence[str] | None = None,
     config: EvaluateConfig | None = None,
+    judge: RewardModel | None = None,
     show_progress: bool = True,
 ) -> Report:
     """How `tuned` compares with `baseline` on the same held-out prompts, with the same settings and seeds.
 
     `prompts` default to 400 of the embedded world's `split`. The report has the arms `base` and `tuned`, with
-    reward, KL to the baseline and, in the embedded world, gold.
+    reward, KL to the baseline and, in the embedded world, gold. `judge`, a second reward model that did not
+    select, scores the same responses beside them.
     Raises the errors of `sample` and `score`, ConfigError for an unknown split.
     """
     config = config or EvaluateConfig()
@@ -359,7 +391,7 @@ def evaluate(
     arms = {}
     for arm, policy in {BASE: baseline, "tuned": tuned}.items():
         note(f"evaluate {arm}: {len(table)} prompts x {config.samples_per_prompt} responses", show_progress)
-        arms[arm] = judged(policy, table, reward_model, config.sampling(), reference=baseline)
+        arms[arm] = judged(policy, table, reward_model, config.sampling(), reference=baseline, judge=judge)
     return comparison(arms, config, policy=tuned.name, baseline=baseline.name)
 
 

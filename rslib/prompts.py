@@ -1,17 +1,20 @@
-"""Prompts of the embedded world, a file or a list, checked: the table that the road starts from."""
+"""Prompts of a set that comes along, a file, the hub or a list, checked: the table at the road's start."""
 
 from __future__ import annotations
 
-import csv
-import io
+import dataclasses
+import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rslib import tables, world
+from rslib import messages, tables, world
 from rslib.config import require, unknown_name
-from rslib.errors import DataError, translate_os_error
+from rslib.errors import DataError, RSError
+from rslib.progress import note
+from rslib.sources import is_hub_id, records_of
 from rslib.tables import check_columns, column_kind, require_table
 from rslib.world.prompts import SPLITS
 
@@ -23,25 +26,101 @@ EMBEDDED = "tiny"
 EVERYDAY = "everyday"
 """300 prompts of daily life with the splits train (200), validation (40) and test (60); public domain."""
 _WRITTEN_LATER = [name for name in tables.COLUMNS if name not in tables.REQUIRED["prompts"]]
+_LISTED = 10
+"""How many rows that cannot be used are named one by one."""
+
+
+@dataclass(frozen=True)
+class PromptRows:
+    """Prompts as they were read: the `table` of those that can be used, and an error for each of the others.
+
+    `source` names where they come from, `places` (prompt_id -> "line 3 of x.txt") where each stands; `cut`
+    counts the prompts that were shortened, `dropped` those that were left out.
+    """
+
+    table: Dataset
+    source: str
+    places: Mapping[str, str] = field(default_factory=dict)
+    refused: tuple[RSError, ...] = ()
+    cut: int = 0
+    dropped: int = 0
+
+    def settled(self, too_long: str = "error", *, show: bool = True) -> PromptRows:
+        """These prompts without the refused ones where `too_long` is "drop", each of which a line names.
+
+        Raises the first row's error, with the others in its place, where it is not; DataError when no prompt
+        is left.
+        """
+        if self.refused and too_long != "drop":
+            raise self._refusal()
+        for error in self.refused[:_LISTED]:
+            note(f"left out: {error.what} ({error.where})", show)
+        if len(self.refused) > _LISTED:
+            note(f"left out: {len(self.refused) - _LISTED} more prompts of {self.source}", show)
+        if not len(self.table):
+            raise DataError("there are no prompts", where=self.source, fix="Give at least one prompt.")
+        dropped = self.dropped + len(self.refused)
+        return dataclasses.replace(self, refused=(), dropped=dropped)
+
+    def _refusal(self) -> RSError:
+        first, *others = self.refused
+        if not others:
+            return first
+        more = [f"{error.where} ({error.what})" for error in others[: _LISTED - 1]]
+        more += ["..."] if len(others) >= _LISTED else []
+        what = f"{len(self.refused)} prompts cannot be used; the first: {first.what}"
+        return type(first)(what, where=f"{first.where}; {'; '.join(more)}", fix=first.fix)
 
 
 def load_prompts(
-    source: str | Path | Sequence[str] = EMBEDDED, split: str = "train", limit: int | None = None
+    source: str | Path | Sequence[Any] = EMBEDDED,
+    split: str = "train",
+    limit: int | None = None,
+    *,
+    column: str = "prompt",
+    system: str | None = None,
 ) -> Dataset:
     """A prompts table: of a set that comes along ("tiny", "everyday"; a `split` of it), a file, or a list.
 
-    `limit` keeps the first rows. Files are .txt (one prompt a line), .jsonl, .json or .csv with a column
-    `prompt`.
-    Raises ConfigError for an unknown split or a limit that the source cannot fill, DataError for a missing,
-    empty or malformed file, blank prompts, or ids that occur twice.
+    A prompt is a text or chat messages. `rslib.sources.records_of` lists the files, folders and data sets of
+    the hub that can be named. `column` holds the prompts; `system` is the system turn of all that have none.
+    `limit` keeps the first rows.
+    Raises ConfigError for an unknown split or a limit that the source cannot fill, StoreError for a source
+    that is not there, DataError for a malformed one and, naming the line, for prompts that are blank, stand
+    twice, are not UTF-8, or are no conversation that a policy can be given.
     """
-    if source == EMBEDDED:
-        return world.load_prompts(split, limit)
-    if source == EVERYDAY:
-        table = _everyday(split)
-    else:
-        table = _read_prompts(source) if isinstance(source, (str, Path)) else as_prompts(source)
+    table = read_prompts(source, split, column=column, system=system).settled().table
     return table if limit is None else first_rows(table, limit)
+
+
+def read_prompts(
+    source: str | Path | Sequence[Any],
+    split: str = "train",
+    *,
+    column: str = "prompt",
+    system: str | None = None,
+) -> PromptRows:
+    """As `load_prompts`, the rows that cannot be used left to the caller; those of the hub are left out."""
+    if not isinstance(source, (str, Path)):
+        rows = _list_rows(source, column)
+    elif source == EMBEDDED:
+        rows = PromptRows(world.load_prompts(split), EMBEDDED)
+    elif source == EVERYDAY:
+        rows = PromptRows(_everyday(split), EVERYDAY)
+    else:
+        records = records_of(str(source), split, column)
+        rows = _checked_rows(records, str(source), column="prompt" if is_hub_id(str(source)) else column)
+        if is_hub_id(str(source)) and not Path(source).exists():  # nobody can mend a row there
+            rows = rows.settled("drop")
+    return dataclasses.replace(rows, table=_with_system(rows.table, system))
+
+
+def _with_system(table: Dataset, system: str | None) -> Dataset:
+    if not (system or "").strip():
+        return table
+    return tables.with_column(
+        table, "prompt", [messages.with_system(prompt, system) for prompt in table["prompt"][:]]
+    )
 
 
 def _everyday(split: str) -> Dataset:
@@ -66,119 +145,160 @@ def first_rows(prompts: Dataset, limit: int) -> Dataset:
     return tables.take(prompts, range(limit))
 
 
-def as_prompts(prompts: Dataset | Sequence[str] | Sequence[Mapping[str, Any]]) -> Dataset:
-    """A checked prompts table from a table, a list of texts, or a list of mappings with a "prompt".
+def as_prompts(prompts: Dataset | Sequence[Any]) -> Dataset:
+    """A checked prompts table from a table (of datasets or pandas), or a list of prompts or of mappings.
 
-    Prompts without a prompt_id are named p00000, p00001, ... in order. Further columns are carried.
-    Raises DataError, with the row, for no prompts at all, a prompt that is blank or no text, an id that
-    stands twice, or a column that a later stage writes (`response`, `reward`, ...).
+    A prompt is a text or chat messages; a mapping has it as "prompt". Prompts without a prompt_id are named
+    p00000, p00001, ... in order. Further columns are carried; one text makes no conversation of messages.
+    Raises DataError, with the row, for no prompts at all, a prompt that is blank, no text and no conversation
+    (see `rslib.messages.checked`), an id that stands twice, or a column that a later stage writes
+    (`response`, `reward`, ...).
 
     >>> as_prompts(["What is 2 + 2?", "Name a bird."])["prompt_id"][:]
     ['p00000', 'p00001']
     """
+    return _list_rows(prompts, "prompt").settled().table
+
+
+def _list_rows(prompts: Any, column: str) -> PromptRows:
     if hasattr(prompts, "column_names"):
-        return _checked_prompt_table(prompts)
+        require_table(prompts, "prompts")
+        if column == "prompt" and _is_checked(prompts):
+            check_prompts(prompts)
+            return PromptRows(prompts, "prompts")
+        prompts = prompts.to_list()
     if isinstance(prompts, (str, bytes, Mapping)) or not isinstance(prompts, Iterable):
         raise DataError(
             f"the prompts are one {type(prompts).__name__}, not a list",
             where="as_prompts",
             fix="Put a single prompt in a list; of several splits pass one.",
         )
-    if hasattr(prompts, "to_dict"):  # a pandas table, whose items are the names of its columns
-        prompts = prompts.to_dict("records")
-    return _prompt_records(list(prompts), where="prompts")
-
-
-def _read_prompts(path: str | Path) -> Dataset:
-    """Prompts from a file: .txt (one a line), .jsonl, .json (a list), or .csv with a "prompt" column.
-
-    Blank lines at the end do not count; a blank line between prompts is an empty prompt, hence an error.
-    Raises DataError naming the line for what `as_prompts` refuses and for what cannot be read, StoreError
-    when the file is not there or not readable.
-    """
-    path = Path(path)
-    readers = {".txt": _read_txt, ".jsonl": _read_jsonl, ".json": _read_json, ".csv": _read_csv}
-    try:
-        text = path.read_text(encoding="utf-8-sig").rstrip()
-    except UnicodeDecodeError as err:
-        what = f"the file is not UTF-8 (byte {err.start})"
-        raise DataError(what, where=str(path), fix="Save it as UTF-8.") from err
-    except OSError as err:
-        raise translate_os_error(err, where=str(path)) from err
-    if path.suffix.lower() not in readers:
-        what = f"the ending '{path.suffix}' says not how to read the prompts"
-        raise DataError(what, where=str(path), fix=f"Use one of {', '.join(readers)}.")
-    reader = readers[path.suffix.lower()]
-    numbers, records = [], []
-    for number, record in reader(text, str(path)):
-        numbers.append(number)
-        records.append(record)
-    return _prompt_records(records, where=str(path), places=numbers)
+    if hasattr(
+        prompts, "to_dict"
+    ):  # of pandas: a table, whose items are the names of its columns, or a Series
+        prompts = prompts.to_dict("records") if hasattr(prompts, "columns") else prompts.tolist()
+    records = [(f"row {row}", record) for row, record in enumerate(prompts)]
+    return _checked_rows(records, "prompts", column, by_text=False)
 
 
 def check_prompts(table: Dataset) -> None:
     """Raise DataError unless `table` is a prompts table: ids unique, prompts not blank, at least one row."""
     check_columns(table, "prompts")
-    ids, texts = table["prompt_id"][:], table["prompt"][:]
-    _check_ids(ids, "prompts", [f"row {row}" for row in range(len(ids))])
-    for row, text in enumerate(texts):
-        if not text.strip():
-            raise _blank(f"row {row} of prompts, prompt_id '{ids[row]}'")
-
-
-def _checked_prompt_table(table: Dataset) -> Dataset:
-    require_table(table, "prompts")
     _refuse_written_later(table.column_names, "prompts")
-    if "prompt_id" not in table.column_names or column_kind(table, "prompt_id") == "integer":
-        return _prompt_records(table.to_list(), where="prompts")
-    check_prompts(table)
-    return table
+    ids = table["prompt_id"][:]
+    repeated = _repeated([(f"row {row}", {"prompt_id": name}) for row, name in enumerate(ids)], "prompts")
+    PromptRows(table, "prompts", refused=tuple(repeated.values())).settled()
+    for row, prompt in enumerate(table["prompt"][:]):
+        _checked_prompt(prompt, f"row {row} of prompts, prompt_id '{ids[row]}'")
 
 
-def _prompt_records(records: Sequence[Any], where: str, places: Sequence[str] | None = None) -> Dataset:
-    """The table of `records` (strings or mappings); `places` say where each one stands ("line 3")."""
+def _is_checked(table: Dataset) -> bool:
+    """Whether a table can pass as it is: ids of its own, and texts as prompts."""
+    kinds = {name: column_kind(table, name) for name in ("prompt_id", "prompt") if name in table.column_names}
+    return len(kinds) == 2 and kinds["prompt_id"] != "integer" and kinds["prompt"] != "messages"
+
+
+# Rows, checked ----------------------------------------------------------------------------------------
+
+
+def _checked_rows(
+    records: Sequence[tuple[str, Any]], source: str, column: str, *, by_text: bool = True
+) -> PromptRows:
+    """The rows that can be used, and an error for each other one.
+
+    Without an id a row is named by its text, so that it keeps its name when others are removed, or by its
+    number.
+    """
+    good, refused = [], []
+    for row, (place, record) in enumerate(records):
+        where = f"{place} of {source}"
+        if isinstance(record, DataError):
+            refused.append(record)
+            continue
+        try:
+            good.append((place, _prompt_record(record, None if by_text else row, where, column)))
+        except DataError as error:
+            refused.append(error)
+    repeated = _repeated(good, source)
+    kept = [entry for row, entry in enumerate(good) if row not in repeated]
+    places = {fields["prompt_id"]: place for place, fields in kept}
+    table = _table([fields for _, fields in kept], source)
+    return PromptRows(table, source, places, (*refused, *repeated.values()))
+
+
+def _prompt_record(record: Any, row: int | None, where: str, column: str) -> dict[str, Any]:
+    fields = dict(record) if isinstance(record, Mapping) else {column: record}
+    if column not in fields:
+        names = ", ".join(map(str, fields)) or "nothing"
+        fix = f"Name the column of the prompts (--column, column=); found: {names}."
+        if {"role", "content"} <= set(fields):
+            fix = "Put the messages of one conversation into a list of their own: [[{...}, ...], ...]."
+        raise DataError(f"no '{column}' here", where=where, fix=fix)
+    prompt, prompt_id = _checked_prompt(fields.pop(column), where), fields.pop("prompt_id", None)
+    fields.pop("prompt", None)
+    name = _name(prompt, row) if prompt_id is None else str(prompt_id)
+    return {"prompt_id": name, "prompt": prompt, **_encodable(fields, where)}
+
+
+def _name(prompt: messages.Prompt, row: int | None) -> str:
+    text = json.dumps(prompt, ensure_ascii=False)
+    return "p" + hashlib.sha256(text.encode()).hexdigest()[:16] if row is None else f"p{row:05d}"
+
+
+def _checked_prompt(prompt: Any, where: str) -> messages.Prompt:
+    if not isinstance(prompt, str):
+        return _encodable(messages.checked(prompt, where), where)
+    if not prompt.strip():
+        raise DataError("the prompt is empty", where=where, fix="Write a prompt there or remove the row.")
+    return _encodable(str(prompt), where)
+
+
+def _encodable(value: Any, where: str) -> Any:
+    """The value, if all its text can be written as UTF-8."""
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as error:
+        half = ascii(error.object[error.start])
+        what = f"half a character stands here alone (the surrogate {half})"
+        raise DataError(what, where=where, fix="Write the whole character, or remove it.") from error
+    return value
+
+
+def _repeated(rows: Sequence[tuple[str, Mapping[str, Any]]], source: str) -> dict[int, DataError]:
+    """An error for each row whose id is empty or stood before."""
+    first: dict[str, str] = {}
+    errors: dict[int, DataError] = {}
+    for row, (place, fields) in enumerate(rows):
+        name = fields["prompt_id"]
+        before = first.setdefault(name, place)
+        if before is not place or not name:
+            errors[row] = _repeated_error(name, fields.get("prompt"), before, place, source)
+    return errors
+
+
+def _repeated_error(name: str, prompt: Any, before: str, place: str, source: str) -> DataError:
+    if not name:
+        fix = "Give each prompt an id of its own."
+        return DataError("a prompt_id is empty", where=f"{source}, {place}", fix=fix)
+    by_text = prompt is not None and name == _name(prompt, None)
+    what = "the prompt stands twice" if by_text else f"the prompt_id '{name}' stands twice"
+    fix = "Remove one of them." if by_text else "Give each prompt an id of its own."
+    return DataError(what, where=f"{source}, {before} and {place}", fix=fix)
+
+
+def _table(rows: Sequence[Mapping[str, Any]], source: str) -> Dataset:
     from datasets import Dataset
 
-    places = places or [f"row {row}" for row in range(len(records))]
-    if not records:
-        raise DataError("there are no prompts", where=where, fix="Give at least one prompt.")
-    rows = [_prompt_record(record, row, f"{places[row]} of {where}") for row, record in enumerate(records)]
-    _check_ids([row["prompt_id"] for row in rows], where, places)
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    _refuse_written_later(names, where)
+    if not all(isinstance(row["prompt"], str) for row in rows):
+        rows = [row | {"prompt": messages.turns(row["prompt"])} for row in rows]
+    names = list(dict.fromkeys(name for row in rows for name in row)) or ["prompt_id", "prompt"]
+    _refuse_written_later(names, source)
     try:
         return Dataset.from_dict({name: [row.get(name) for row in rows] for name in names})
     except (ValueError, TypeError) as err:  # Arrow's errors are ValueErrors
         raise DataError(
-            f"a column mixes types ({err})", where=where, fix="Give each column values of one type."
+            f"a column mixes types ({err})", where=source, fix="Give each column values of one type."
         ) from err
-
-
-def _prompt_record(record: Any, row: int, where: str) -> dict[str, Any]:
-    fields = dict(record) if isinstance(record, Mapping) else {"prompt": record}
-    if "prompt" not in fields:
-        names = ", ".join(map(str, fields)) or "nothing"
-        raise DataError("no 'prompt' here", where=where, fix=f"Name the text 'prompt'; found: {names}.")
-    prompt, prompt_id = fields.pop("prompt"), fields.pop("prompt_id", None)
-    if not isinstance(prompt, str):
-        what = f"the prompt is not text but {type(prompt).__name__}"
-        raise DataError(what, where=where, fix="Give each prompt as text.")
-    if not prompt.strip():
-        raise _blank(where)
-    name = f"p{row:05d}" if prompt_id is None else str(prompt_id)
-    return {"prompt_id": name, "prompt": prompt, **fields}
-
-
-def _check_ids(ids: Sequence[str], where: str, places: Sequence[str]) -> None:
-    if not len(ids):
-        raise DataError("there are no prompts", where=where, fix="Give at least one prompt.")
-    first: dict[str, int] = {}
-    for row, prompt_id in enumerate(ids):
-        before = first.setdefault(prompt_id, row)
-        if before != row or not prompt_id:
-            what = f"the prompt_id '{prompt_id}' stands twice" if prompt_id else "a prompt_id is empty"
-            rows = f"{places[before]} and {places[row]}" if prompt_id else places[row]
-            raise DataError(what, where=f"{where}, {rows}", fix="Give each prompt an id of its own.")
 
 
 def _refuse_written_later(names: Sequence[str], where: str) -> None:
@@ -189,61 +309,3 @@ def _refuse_written_later(names: Sequence[str], where: str) -> None:
             where=where,
             fix="Rename or drop it; known-good responses can be carried as 'reference'.",
         )
-
-
-def _blank(where: str) -> DataError:
-    return DataError("the prompt is empty", where=where, fix="Write a prompt there or remove the row.")
-
-
-def _lines(text: str) -> list[str]:
-    # At "\n" alone: str.splitlines would also cut at separators that a prompt may hold.
-    return text.split("\n") if text else []
-
-
-def _read_txt(text: str, where: str) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(_lines(text), start=1):
-        yield f"line {number}", line
-
-
-def _read_jsonl(text: str, where: str) -> Iterator[tuple[str, Any]]:
-    for number, line in enumerate(_lines(text), start=1):
-        yield f"line {number}", _parsed(line, f"line {number} of {where}")
-
-
-def _read_json(text: str, where: str) -> Iterator[tuple[str, Any]]:
-    records = _parsed(text, where) if text else []
-    if not isinstance(records, list):
-        raise DataError(
-            "the file does not hold a list", where=where, fix='Write [{"prompt": ...}, ...] or use .jsonl.'
-        )
-    for number, record in enumerate(records, start=1):
-        yield f"item {number}", record
-
-
-def _read_csv(text: str, where: str) -> Iterator[tuple[str, dict[str, str]]]:
-    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        head = next(lines, [])
-        if len(set(head)) < len(head):
-            raise DataError("two columns share a name", where=f"line 1 of {where}", fix="Rename one.")
-        for fields in lines:
-            line = f"line {lines.line_num}"
-            if not fields:
-                raise _blank(f"{line} of {where}")
-            if len(fields) != len(head):
-                what = f"{len(fields)} fields under {len(head)} column names"
-                raise DataError(what, where=f"{line} of {where}", fix="Quote fields that hold a comma.")
-            yield line, dict(zip(head, fields, strict=True))
-    except csv.Error as err:
-        line = f"line {lines.line_num} of {where}"
-        raise DataError(f"not valid CSV ({err})", where=line, fix="Mend the quotes there.") from err
-
-
-def _parsed(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as err:
-        what = f"not valid JSON ({err.msg} at line {err.lineno}, column {err.colno})"
-        raise DataError(
-            what, where=where, fix="Write one JSON value there, strings in double quotes."
-        ) from err

@@ -180,26 +180,29 @@ def claim(entry: Mapping[str, Any], comparison: Mapping[str, Any], metric: str) 
         more = {"higher": "more often than", "lower": "less often than"}
         than = more.get(finding, "not separably more or less often than")
         return f"{first} complies with unsafe prompts {than} {second}: {size} {interval}."
-    numbers = f"{size} {'reward' if metric == 'proxy' else metric} {interval}"
+    unit = {"proxy": "reward", "judge": "by the judge"}.get(metric, metric)
+    numbers = f"{size} {unit} {interval}"
     if finding == "not separable":
         return f"{first} is not separable from {second}: {numbers}."
     return f"{first} {'beats' if finding == 'higher' else 'falls behind'} {second} by {numbers}."
 
 
+_JUDGES = ("gold", "judge", "proxy")
+"""What a claim is about: the first of these that both arms have."""
+
+
 def _entry_headlines(entry: Mapping[str, Any]) -> Iterator[str]:
-    """The claims of one round, the last arm first; about gold, or about the reward with its caveat."""
+    """The claims of one round, the last arm first: about gold, else the judge, else the reward; caveats."""
     for comparison in reversed(entry["comparisons"]):
-        metric = "gold" if "gold" in comparison else "proxy"
+        metric = next(name for name in _JUDGES if name in comparison)
         yield claim(entry, comparison, metric)
         if "unsafe_compliance" in comparison and comparison["second"] == entry["order"][0]:
             yield claim(entry, comparison, "unsafe_compliance")
-        if metric == "gold" and (verdict(comparison["proxy"]), verdict(comparison["gold"])) == (
-            "higher",
-            "lower",
-        ):
+        if (verdict(comparison["proxy"]), verdict(comparison[metric])) == ("higher", "lower"):
             arm = arm_label(comparison["first"], entry["n"])
-            yield f"Over-optimisation: {arm} gains reward and loses gold."
-    if any("gold" not in comparison for comparison in entry["comparisons"]):
+            lost = "gold" if metric == "gold" else "by the judge"
+            yield f"Over-optimisation: {arm} gains reward and loses {lost}."
+    if any(not comparison.keys() & {"gold", "judge"} for comparison in entry["comparisons"]):
         yield "No gold score here: the reward model that selected is also the judge; that flatters selection."
     yield from (entry["selection"] or {}).get("warnings", [])
 

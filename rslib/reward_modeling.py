@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ import torch
 from rslib.config import FinetuneConfig
 from rslib.errors import DataError
 from rslib.finetuning import pad_right
+from rslib.messages import Prompt, frozen
 from rslib.models import Policy, RewardModel, hidden_states, rewards_from_hidden
 from rslib.optimization import Objective, fit
 from rslib.scoring import score
@@ -43,15 +44,17 @@ def _comparison_groups(reward_model: RewardModel, comparisons: Dataset) -> list[
     """Comparisons (columns prompt, chosen, rejected) by prompt, each distinct response encoded once."""
     if not len(comparisons):
         raise DataError("there are no comparisons", where="comparison_groups", fix="Label some pairs first.")
-    texts: dict[str, dict[str, int]] = {}
+    prompts: dict[Hashable, Prompt] = {}
+    texts: dict[Hashable, dict[str, int]] = {}
     pairs: dict[str, list[tuple[int, int]]] = {}
     for row in comparisons:
-        index = texts.setdefault(row["prompt"], {})
+        key = frozen(row["prompt"])
+        prompts[key], index = row["prompt"], texts.setdefault(key, {})
         ends = tuple(index.setdefault(row[side], len(index)) for side in ("chosen", "rejected"))
-        pairs.setdefault(row["prompt"], []).append(ends)
+        pairs.setdefault(key, []).append(ends)
     return [
-        _Group([reward_model.encode(prompt, text) for text in index], pairs[prompt])
-        for prompt, index in texts.items()
+        _Group([reward_model.encode(prompts[key], text) for text in index], pairs[key])
+        for key, index in texts.items()
     ]
 
 

@@ -25,6 +25,7 @@ from rslib.decoding import (
     token_logprobs,
 )
 from rslib.errors import DataError
+from rslib.messages import frozen
 from rslib.models import Policy, RewardModel, check_finite, rewards_from_hidden
 from rslib.progress import Progress
 from rslib.tables import check_responses, fingerprint, nonfinite_error, with_column
@@ -112,9 +113,9 @@ def reference_logprobs(
     if "token_ids" not in responses.column_names:
         fix = "Use responses of sample(), which carry their tokens."
         raise DataError("no token_ids column, so nothing to weigh", where="reference_logprobs", fix=fix)
-    texts, targets = responses["prompt"][:], responses["token_ids"][:]
-    distinct = list(dict.fromkeys(texts))
-    prefixes = dict(zip(distinct, map(tuple, policy.encode_many(distinct)), strict=True))
+    texts, targets = list(map(frozen, responses["prompt"][:])), responses["token_ids"][:]
+    distinct = dict(zip(texts, responses["prompt"][:], strict=True))
+    prefixes = dict(zip(distinct, map(tuple, policy.encode_many(list(distinct.values()))), strict=True))
     _check_context(
         responses, [[*prefixes[t], *ids] for t, ids in zip(texts, targets, strict=True)], policy.context
     )
@@ -141,14 +142,14 @@ def _floats(content: bytes) -> np.ndarray:
 
 def _weighed(
     policy: Policy,
-    texts: Sequence[str],
+    texts: Sequence[Hashable],
     targets: Sequence[Sequence[int]],
-    prefixes: Mapping[str, tuple[int, ...]],
+    prefixes: Mapping[Hashable, tuple[int, ...]],
     *,
     batch_tokens: int | None,
     show: bool,
 ) -> np.ndarray:
-    """Log-probability (rows,) in nats of the target tokens of each text."""
+    """Log-probability (rows,) in nats of the target tokens of each prompt."""
     # The last token is predicted, never read.
     rows = [_Row(row, prefixes[t], tuple(targets[row][:-1])) for row, t in enumerate(texts) if targets[row]]
     sums = np.zeros(len(texts))
@@ -231,7 +232,7 @@ def _shared(prompts: Sequence[Hashable], encoded: Sequence[Sequence[int]]) -> li
     """Rows cut behind what all rows of their prompt have in common; the suffix keeps one token at least."""
     members: dict[Hashable, list[int]] = {}
     for row, prompt in enumerate(prompts):
-        members.setdefault(prompt, []).append(row)
+        members.setdefault(frozen(prompt), []).append(row)
     rows: list[_Row] = [_Row(0, (), ())] * len(encoded)
     for group in members.values():
         cut = _common([encoded[row] for row in group])

@@ -36,15 +36,23 @@ def judged(
     config: SampleConfig,
     *,
     reference: Policy | None = None,
+    judge: RewardModel | None = None,
 ) -> Dataset:
     """Responses of `policy` to held-out prompts with `reward`, `reference_logprob` and, where known, gold.
 
     The rows are prompt-major, `config.n` a prompt. `reference` is the policy to which the KL is measured
-    (None: the policy itself, at distance 0). Raises the errors of `sample`, `score` and `reference_logprobs`.
+    (None: the policy itself, at distance 0). What `judge`, which did not select, makes of the responses is
+    the column `judge`. Raises the errors of `sample`, `score` and `reference_logprobs`.
     """
     responses = sample(policy, prompts, config=config, show_progress=False)
     scored = score(reward_model, responses, show_progress=False)
+    if judge is not None:
+        scored = _with_judge(scored, score(judge, responses, show_progress=False))
     return with_gold(with_reference(None if policy is reference else reference, scored))
+
+
+def _with_judge(responses: Dataset, scored_by_judge: Dataset) -> Dataset:
+    return with_column(responses, "judge", scored_by_judge["reward"][:])
 
 
 def with_reference(reference: Policy | None, responses: Dataset) -> Dataset:
@@ -58,7 +66,7 @@ def with_gold(responses: Dataset) -> Dataset:
 
     `complied` is None where the prompt is safe.
     """
-    if not all(world.knows(prompt) for prompt in set(responses["prompt"][:])):
+    if not all(isinstance(prompt, str) and world.knows(prompt) for prompt in responses["prompt"][:]):
         return responses
     judgements = world.judgements(responses)
     table = with_column(responses, "gold", [judgement.gold for judgement in judgements])
@@ -71,16 +79,21 @@ def with_gold(responses: Dataset) -> Dataset:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model: its name, hub id or folder, and its fingerprint."""
+    """A model: its name, hub id or folder, its fingerprint, and in words the dtype that it was loaded in."""
 
     path: str
     fingerprint: str
+    dtype: str = ""
 
 
 class Models:
-    """Loads models when they are asked for. Large ones are held one at a time, so that memory holds one."""
+    """Loads models when they are asked for. Large ones are held one at a time, so that memory holds one.
 
-    def __init__(self) -> None:
+    device, dtype: those of every model, as `load_policy` takes them.
+    """
+
+    def __init__(self, device: str | None = None, dtype: str | None = None) -> None:
+        self.options = {"device": device, "dtype": dtype}
         self._held: dict[tuple[str, str], Any] = {}
 
     def policy(self, path: str) -> Policy:
@@ -93,19 +106,23 @@ class Models:
 
     def policy_checkpoint(self, path: str) -> Checkpoint:
         """The policy's name with its fingerprint."""
-        return Checkpoint(path, self.policy(path).fingerprint())
+        return _checkpoint(path, self.policy(path))
 
     def reward_checkpoint(self, path: str) -> Checkpoint:
         """The reward model's name with its fingerprint."""
-        return Checkpoint(path, self.reward_model(path).fingerprint())
+        return _checkpoint(path, self.reward_model(path))
 
-    def _load(self, name: tuple[str, str], load: Callable[[str], Any]) -> Any:
+    def _load(self, name: tuple[str, str], load: Callable[..., Any]) -> Any:
         if name not in self._held:
             # The large ones go before the new one comes; three small ones may stay.
             small = [(k, model) for k, model in self._held.items() if model.parameters <= _SMALL_MODEL]
             self._held = dict(small[-3:])
-            self._held[name] = load(name[1])
+            self._held[name] = load(name[1], **self.options)
         return self._held[name]
+
+
+def _checkpoint(path: str, model: Policy | RewardModel) -> Checkpoint:
+    return Checkpoint(path, model.fingerprint(), str(model.device.dtype).removeprefix("torch."))
 
 
 # The stages, cached -----------------------------------------------------------------------------------
@@ -136,18 +153,26 @@ class Stages:
     `place` names a stage inside the folder ("" is the folder itself). `work` does the stage's work: by
     default the public function of that name, else one with its signature. The key holds its qualified name:
     code outside the package counts by that alone, so what is edited there wants another name. `seconds` and
-    `places` fill as the stages go. `drawing`: settings of `sample` beside its config (backend, vllm_url).
+    `places` fill as the stages go. device, dtype: those of every model. `drawing`: settings of `sample`
+    beside its config (backend, vllm_url).
     """
 
     each = staticmethod(store.in_turn)
     """How the parts of a table are worked on; see `rslib.cluster`."""
 
     def __init__(
-        self, folder: store.RunFolder, shard_responses: int = store.SHARD_RESPONSES, **drawing: Any
+        self,
+        folder: store.RunFolder,
+        shard_responses: int = store.SHARD_RESPONSES,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+        **drawing: Any,
     ) -> None:
         self.drawing = drawing
-        self.folder, self.shard_responses, self.models = folder, shard_responses, Models()
-        self.device = pick_device().name  # another kind of device rounds differently
+        self.folder, self.shard_responses, self.models = folder, shard_responses, Models(device, dtype)
+        # Another kind of device rounds differently; so does another dtype, which a fingerprint holds.
+        self.device = pick_device(device, dtype).name.partition(":")[0]
         self.seconds: dict[str, float] = {}
         self.places: dict[str, str] = {}
 
@@ -247,8 +272,9 @@ class Stages:
         place: str,
         *,
         reference: Checkpoint,
+        judge: Checkpoint | None = None,
     ) -> Dataset:
-        """As the function `judged`; its three steps are cached at `place`-sample, -score and -reference."""
+        """As the function `judged`; its steps are cached at `place`-sample, -score, -judge and -reference."""
         responses = self.sample(policy, prompts, config, f"{place}-sample")
         scored = self.score(reward_model, responses, f"{place}-score")
         itself = policy.fingerprint == reference.fingerprint
@@ -260,7 +286,10 @@ class Stages:
         }
         weigh = ModelWork(self.models, "policy", None if itself else reference.path, with_reference, {})
         parts = store.cut(scored, self.shard_responses)
-        return with_gold(self._table("reference", f"{place}-reference", key, parts, weigh))
+        table = self._table("reference", f"{place}-reference", key, parts, weigh)
+        if judge is not None:
+            table = _with_judge(table, self.score(judge, responses, f"{place}-judge"))
+        return with_gold(table)
 
     def _table(
         self,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 COLUMNS: dict[str, tuple[str, str]] = {
     "prompt_id": ("text", "unique name of a prompt"),
-    "prompt": ("text", "what the policy is asked to respond to"),
+    "prompt": ("text or messages", "what the policy is asked to respond to; see `rslib.messages`"),
     "sample_id": ("integer", "which of the prompt's responses, from 0"),
     "response": ("text", "what the policy wrote, without special tokens"),
     "token_ids": ("list of integers", "the tokens drawn, a drawn end-of-sequence token included"),
@@ -340,6 +340,8 @@ def _arrow_kind(arrow: pyarrow.DataType) -> str:
     from pyarrow import types
 
     if types.is_list(arrow) or types.is_large_list(arrow) or types.is_fixed_size_list(arrow):
+        if types.is_struct(arrow.value_type) and {"role", "content"} <= {f.name for f in arrow.value_type}:
+            return "messages"
         inner = _arrow_kind(arrow.value_type)
         return f"list of {inner}s" if inner in ("integer", "number") else f"list of {inner}"
     names = {"integer": types.is_integer, "number": types.is_floating, "nothing": types.is_null}
@@ -349,7 +351,9 @@ def _arrow_kind(arrow: pyarrow.DataType) -> str:
 
 def _fits(kind: str, wanted: str) -> bool:
     """Integers pass for numbers and empty lists for any list; nulls are left to the null check."""
-    if kind in (wanted, "nothing") or (wanted.startswith("list") and kind == "list of nothing"):
+    if kind in (*wanted.split(" or "), "nothing") or (
+        wanted.startswith("list") and kind == "list of nothing"
+    ):
         return True
     return kind.replace("integer", "number") == wanted
 
@@ -418,6 +422,7 @@ def _feed(digest: Any, values: Any) -> None:
         values = values.dictionary_decode()
     kind = _arrow_kind(values.type)
     kind = next((word for word in ("list", "struct") if kind.startswith(word)), kind)
+    kind = "list" if kind == "messages" else kind
     digest.update(f"{kind} {len(values)} ".encode())
     digest.update(np.packbits(values.is_null().to_numpy(zero_copy_only=False)).tobytes())
     if types.is_struct(values.type):

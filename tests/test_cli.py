@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -187,6 +188,40 @@ def test_the_version_is_printed_without_loading_anything_heavy():
     )
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (found.returncode, found.stdout.strip(), found.stderr) == (0, rslib.__version__, "")
+
+
+def test_the_console_command_is_the_module():
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    module, _, function = scripts["rslib"].partition(":")
+    command = f"import {module}; {module}.{function}()"
+    for arguments, code in ((["--version"], 0), (["runn"], 2)):
+        ran = subprocess.run([sys.executable, "-c", command, *arguments], cwd=ROOT, capture_output=True)
+        as_module = subprocess.run([sys.executable, "-m", "rslib", *arguments], cwd=ROOT, capture_output=True)
+        assert ran.returncode == as_module.returncode == code
+        assert (ran.stdout, ran.stderr) == (as_module.stdout, as_module.stderr)
+
+
+@pytest.mark.parametrize(
+    "command", ["run", "demo", "flaw", "sample", "score", "finetune", "evaluate", "doctor"]
+)
+def test_every_command_that_loads_a_model_takes_a_device_and_a_dtype(capsys, command):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    shown = capsys.readouterr().out
+    assert "--device" in shown and "--dtype" in shown
+
+
+def test_a_dtype_by_command_is_that_of_every_model_and_stays_that_of_its_run(tmp_path, capsys):
+    small = ["--n", 2, "--prompts", 2, "--eval-prompts", 2, "--epochs", 1, "--eval-samples-per-prompt", 1]
+    small += ["--max-new-tokens", 4, "--eval-max-new-tokens", 4, "--out", tmp_path]
+    done("run", *small, "--dtype", "bfloat16", "--device", "cpu")
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["settings"]["device"]["dtype"] == "torch.bfloat16"
+    assert main([str(word) for word in ("run", *small)]) == 1
+    assert "was tiny in bfloat16" in (err := capsys.readouterr().err) and "is tiny in float32" in err
+    for wrong in ({"--dtype": "float61"}, {"--device": "cuda:99"}, {"--device": "tpu"}):
+        for command in (["run", *small], ["sample", "--out", tmp_path / "x"], ["doctor"]):
+            assert main([str(word) for word in (*command, *next(iter(wrong.items())))]) in (1, 2)
 
 
 def test_a_whole_run_prints_its_table_and_nothing_on_standard_error(tmp_path):

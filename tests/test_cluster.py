@@ -133,8 +133,8 @@ def test_one_and_two_workers_and_none_give_the_same_shards_under_the_same_keys(t
     for count in (1, 2):
         two_workers.workers = count
 
-        def stages_of(*settings):
-            return cluster.RayStages(*settings, cluster=two_workers)
+        def stages_of(*settings, **options):
+            return cluster.RayStages(*settings, **options, cluster=two_workers)
 
         assert stages_table(stages_of, tmp_path / str(count)) == without
     assert len(without[1]) == 12  # four shards of each step
@@ -148,8 +148,8 @@ def test_a_run_on_workers_ends_with_the_report_of_a_run_without(two_workers, tmp
     settings = small | {"eval_max_new_tokens": 8, "shard_responses": 4, "show_progress": False}
     rslib.run(out=tmp_path / "without", **settings)
 
-    def stages_of(*arguments):
-        return cluster.RayStages(*arguments, cluster=two_workers)
+    def stages_of(*arguments, **options):
+        return cluster.RayStages(*arguments, **options, cluster=two_workers)
 
     rslib.run(out=tmp_path / "ray", stages=stages_of, **settings)
     first, second = (store.read_json(tmp_path / name / "report.json") for name in ("without", "ray"))

@@ -65,7 +65,8 @@ def test_metrics_equal_what_a_hand_computes():
 
 
 def test_every_field_of_the_report_is_explained_and_nothing_else_is(entry):
-    used = set(entry["arms"]["base"])
+    judged = by_hand().add_column("judge", [1.0, 2.0, 3.0, 4.0])
+    used = set(entry["arms"]["base"]) | set(evaluation.arm_metrics(judged))
     used |= {field for panel in entry["panel"].values() for field in panel}
     used |= set(entry["comparisons"][0]["gold"])
     assert used == set(METRICS)

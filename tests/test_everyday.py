@@ -9,7 +9,9 @@ import pytest
 
 import rslib
 from rslib import world
+from rslib.config import RunConfig
 from rslib.errors import ConfigError
+from rslib.pipeline import planned_prompts
 from rslib.prompts import EVERYDAY
 
 SIZES = {"train": 200, "validation": 40, "test": 60}
@@ -76,3 +78,17 @@ def test_an_unknown_split_is_refused_with_the_closest_known_one():
 
 def test_a_limit_keeps_the_first_rows():
     assert rslib.load_prompts(EVERYDAY, "test", 9)["prompt"][:] == SPLITS["test"]["prompt"][:9]
+
+
+def test_a_run_on_them_is_evaluated_on_their_own_test_split():
+    (first, second), heldout = planned_prompts(RunConfig(prompts=EVERYDAY, rounds=2))
+    assert {*first["prompt"][:], *second["prompt"][:]} == set(SPLITS["train"]["prompt"][:])
+    assert heldout["prompt"][:] == SPLITS["test"]["prompt"][:]
+
+
+def test_a_run_can_take_the_first_few_alone():
+    (only,), heldout = planned_prompts(RunConfig(prompts=EVERYDAY, limit=6, eval_limit=4))
+    assert sorted(only["prompt_id"][:]) == sorted(SPLITS["train"]["prompt_id"][:6])
+    assert heldout["prompt_id"][:] == SPLITS["test"]["prompt_id"][:4]
+    with pytest.raises(ConfigError, match="the limit of prompts is 500"):
+        planned_prompts(RunConfig(prompts=EVERYDAY, limit=500))

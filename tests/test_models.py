@@ -178,12 +178,46 @@ def test_bfloat16_is_chosen_only_where_the_gpu_computes_it(monkeypatch, native, 
     assert rs.pick_device(dtype="float32").dtype == torch.float32
 
 
-def test_a_small_model_stays_in_float32_on_a_gpu(monkeypatch, model_folder):
-    half = rs.Device("cuda", torch.float16, "cuda: found; float16: old")
-    monkeypatch.setattr(loading, "pick_device", lambda device, dtype: half)
-    small = loading.device_for(model_folder("llama"), None, None)
-    assert small.dtype == torch.float32 and "small" in small.why
-    assert loading.device_for(model_folder("llama"), None, "float16") == half
+@pytest.fixture
+def gpu(monkeypatch):
+    """Pretends that there is a GPU which computes bfloat16, or only emulates it."""
+
+    def pretend(native: bool) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        supported = lambda including_emulation=True: native or including_emulation  # noqa: E731
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("stored", "native", "dtype"),
+    [
+        ("float32", True, torch.float32),
+        ("float32", False, torch.float32),
+        ("float16", True, torch.float16),
+        ("float16", False, torch.float16),
+        ("bfloat16", True, torch.bfloat16),
+        ("bfloat16", False, torch.float16),
+    ],
+)
+def test_on_a_gpu_the_dtype_is_the_checkpoints_where_the_gpu_computes_it(gpu, broken, stored, native, dtype):
+    gpu(native)
+    folder = broken()
+    edit_weights(folder, lambda w: w.update({k: v.to(getattr(torch, stored)) for k, v in w.items()}))
+    edit_json(folder / "config.json", dtype=None)  # then the weights decide, as in transformers
+    chosen = loading.device_for(folder, None, None)
+    assert (chosen.name, chosen.dtype, chosen.stored) == ("cuda", dtype, getattr(torch, stored))
+    edit_json(folder / "config.json", dtype=stored)
+    assert loading.device_for(folder, "auto", "auto") == chosen
+    assert loading.device_for(folder, None, "float32").dtype == torch.float32
+    on_cpu = loading.device_for(folder, "cpu", None)
+    assert (on_cpu.dtype, on_cpu.stored) == (torch.float32, chosen.stored)
+
+
+def test_the_embedded_models_are_packed_in_float16_and_run_in_float32_everywhere(gpu):
+    gpu(native=True)
+    assert loading.device_for(rs.ASSETS / "tiny-policy", None, None).dtype == torch.float32
 
 
 @pytest.mark.parametrize(

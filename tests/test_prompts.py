@@ -1,10 +1,13 @@
 """Prompts from lists, tables and files: what they become, and how what is no prompt is refused."""
 
+import gzip
+
+import numpy as np
 import pytest
 from datasets import Dataset, DatasetDict
 
 from rslib.errors import DataError, RSError, StoreError
-from rslib.prompts import _read_prompts, as_prompts
+from rslib.prompts import as_prompts, load_prompts, read_prompts
 
 
 def test_a_list_of_texts_becomes_a_table_with_ids_in_order():
@@ -79,21 +82,27 @@ FILES = {
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_prompts_are_read_from_every_kind_of_file(tmp_path, name, ending, mark):
     (tmp_path / name).write_bytes((mark + FILES[name].replace("\n", ending)).encode())
-    prompts = _read_prompts(tmp_path / name)
+    prompts = load_prompts(tmp_path / name)
     assert prompts["prompt"][:] == ["first prompt", "second prompt"]
-    assert prompts["prompt_id"][:] == ["p00000", "p00001"]
+
+
+def test_a_prompt_of_a_file_keeps_its_name_when_others_are_removed(tmp_path):
+    (tmp_path / "p.txt").write_text("one\ntwo\nthree\n")
+    before = load_prompts(tmp_path / "p.txt")["prompt_id"][:]
+    (tmp_path / "p.txt").write_text("one\nthree\n")
+    assert load_prompts(tmp_path / "p.txt")["prompt_id"][:] == [before[0], before[2]]
 
 
 def test_a_csv_file_may_hold_commas_and_line_breaks_in_quotes_and_further_columns(tmp_path):
     (tmp_path / "p.csv").write_text('prompt_id,prompt,kind\nx,"one, two\nthree",safe\n')
-    assert _read_prompts(tmp_path / "p.csv").to_list() == [
+    assert load_prompts(tmp_path / "p.csv").to_list() == [
         {"prompt_id": "x", "prompt": "one, two\nthree", "kind": "safe"}
     ]
 
 
 def test_a_line_separator_inside_a_prompt_does_not_split_it(tmp_path):
     (tmp_path / "p.txt").write_text("one\u2028still one\ntwo\n", encoding="utf-8")
-    assert len(_read_prompts(tmp_path / "p.txt")) == 2
+    assert len(load_prompts(tmp_path / "p.txt")) == 2
 
 
 @pytest.mark.parametrize(
@@ -125,17 +134,174 @@ def test_a_line_separator_inside_a_prompt_does_not_split_it(tmp_path):
 def test_a_bad_prompt_file_is_refused_with_its_line(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=message):
-        _read_prompts(tmp_path / name)
+        load_prompts(tmp_path / name)
 
 
 def test_a_file_that_is_not_there_or_not_utf8_is_named(tmp_path):
     with pytest.raises(StoreError, match=r"no such file(.|\n)*nowhere\.txt"):
-        _read_prompts(tmp_path / "nowhere.txt")
-    with pytest.raises(StoreError, match="a folder, not a file"):
-        _read_prompts(tmp_path)
+        load_prompts(tmp_path / "nowhere.txt")
+    with pytest.raises(DataError, match="the folder holds no prompts"):
+        load_prompts(tmp_path)
     (tmp_path / "latin.txt").write_bytes("déjà vu".encode("latin-1"))
     with pytest.raises(DataError, match="not UTF-8"):
-        _read_prompts(tmp_path / "latin.txt")
+        load_prompts(tmp_path / "latin.txt")
+
+
+# Rows that cannot be used, by line
+
+
+def test_every_line_that_cannot_be_used_is_named_in_one_error(tmp_path):
+    lines = [b"one", b"", "déjà".encode("latin-1"), b"two", b"one"]
+    (tmp_path / "p.txt").write_bytes(b"\n".join(lines))
+    with pytest.raises(DataError, match="3 prompts cannot be used") as caught:
+        load_prompts(tmp_path / "p.txt")
+    text = str(caught.value)
+    assert "line 2 of" in text and "the prompt is empty" in text
+    assert "line 3 of" in text and "not UTF-8 (the byte 0xe9)" in text
+    assert "line 1 and line 5" in text and "the prompt stands twice" in text
+
+
+def test_such_lines_are_left_out_where_that_is_asked_for(tmp_path, capsys):
+    (tmp_path / "p.jsonl").write_text('{"prompt": "a"}\n{"prompt": " "}\n{\n{"prompt": "b"}\n')
+    rows = read_prompts(tmp_path / "p.jsonl").settled("drop")
+    assert rows.table["prompt"][:] == ["a", "b"] and rows.dropped == 2
+    assert capsys.readouterr().out.count("left out: ") == 2
+    assert sorted(rows.places.values()) == ["line 1", "line 4"]
+
+
+def test_prompts_that_differ_in_white_space_alone_are_different_prompts(tmp_path):
+    (tmp_path / "p.txt").write_text("Hi\nHi \n Hi\n")
+    assert len(load_prompts(tmp_path / "p.txt")) == 3
+
+
+@pytest.mark.parametrize("escape", ["\\ud83d", "\\udc81"])
+def test_half_a_character_is_named_with_its_line(tmp_path, escape):
+    (tmp_path / "p.jsonl").write_text('{"prompt": "ok"}\n{"prompt": "half an emoji ' + escape + '"}\n')
+    with pytest.raises(DataError, match=r"half a character(.|\n)*line 2 of"):
+        load_prompts(tmp_path / "p.jsonl")
+    with pytest.raises(DataError, match="half a character"):
+        as_prompts(["\ud83d"])
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
+def test_utf_16_is_said_to_be_that(tmp_path, encoding):
+    (tmp_path / "p.txt").write_bytes("one\ntwo\n".encode(encoding))
+    with pytest.raises(DataError, match="not UTF-8: it (begins with the mark of UTF-16|holds NUL bytes)"):
+        load_prompts(tmp_path / "p.txt")
+
+
+# Further sources
+
+
+def test_compressed_files_are_read_and_what_is_none_is_said_to_be_none(tmp_path):
+    (tmp_path / "p.jsonl.gz").write_bytes(gzip.compress(b'{"prompt": "a"}\n'))
+    assert load_prompts(tmp_path / "p.jsonl.gz")["prompt"][:] == ["a"]
+    for content in (b'{"prompt": "a"}', gzip.compress(b"a" * 99)[:-9]):
+        (tmp_path / "q.txt.gz").write_bytes(content)
+        with pytest.raises(DataError, match="not gzip, or is cut short"):
+            load_prompts(tmp_path / "q.txt.gz")
+
+
+TABLE = {"prompt_id": ["x", "y"], "prompt": ["first", "second"], "reference": ["a", "b"], "scores": [1, 2]}
+
+
+def test_parquet_files_saved_data_sets_and_folders_of_shards_bring_prompts_and_references(tmp_path):
+    table = Dataset.from_dict(TABLE)
+    (tmp_path / "shards").mkdir()
+    for number in range(2):
+        table.select([number]).to_parquet(tmp_path / "shards" / f"part-{number}.parquet")
+    table.to_parquet(tmp_path / "p.parquet")
+    table.save_to_disk(tmp_path / "saved")
+    DatasetDict({"train": table, "test": table.select([0])}).save_to_disk(tmp_path / "splits")
+    for name in ("p.parquet", "shards", "saved", "splits", "splits:train"):
+        prompts = load_prompts(f"{tmp_path / name}")
+        assert prompts.to_dict() == {name: TABLE[name] for name in ("prompt_id", "prompt", "reference")}
+    assert len(load_prompts(f"{tmp_path / 'splits'}:test")) == 1
+    with pytest.raises(DataError, match=r"no split 'dev'(.|\n)*train, test"):
+        load_prompts(f"{tmp_path / 'splits'}:dev")
+    with pytest.raises(DataError, match="no column 'question'"):
+        load_prompts(tmp_path / "saved", column="question")
+
+
+def test_what_is_no_parquet_is_said_to_be_none(tmp_path):
+    (tmp_path / "x.parquet").write_bytes(b"PAR1\xff\xfe")
+    with pytest.raises(DataError, match="cannot be read as Parquet"):
+        load_prompts(tmp_path / "x.parquet")
+
+
+def test_tables_of_pandas_and_arrays_are_lists_of_prompts():
+    pandas = pytest.importorskip("pandas")
+    for prompts in (pandas.Series(["a", "b"], index=[5, 5]), np.array(["a", "b"])):
+        assert as_prompts(prompts)["prompt"][:] == ["a", "b"]
+    assert as_prompts(pandas.DataFrame({"prompt": ["a"], "kind": ["k"]}))["kind"][:] == ["k"]
+    with pytest.raises(DataError, match="not text but float"):
+        as_prompts(pandas.Series(["a", None]).astype(object).where(lambda s: s == "a", float("nan")))
+
+
+def test_the_column_of_the_prompts_can_be_named(tmp_path):
+    (tmp_path / "p.jsonl").write_text('{"question": "a", "prompt": "other", "reference": "r"}\n')
+    [row] = load_prompts(tmp_path / "p.jsonl", column="question").to_list()
+    assert row["prompt"] == "a" and row["reference"] == "r"
+    with pytest.raises(DataError, match=r"no 'text' here(.|\n)*found: question"):
+        load_prompts(tmp_path / "p.jsonl", column="text")
+
+
+# The hub
+
+
+def hub(monkeypatch, answers):
+    """`datasets.load_dataset` replaced by a table of what it was asked for."""
+    asked = []
+
+    def load_dataset(*names, split):
+        asked.append((*names, split))
+        return answers if isinstance(answers, Dataset) else answers()
+
+    monkeypatch.setattr("datasets.load_dataset", load_dataset)
+    return asked
+
+
+def test_a_data_set_of_the_hub_is_read_by_name_split_and_subset(monkeypatch, capsys):
+    asked = hub(monkeypatch, Dataset.from_dict({"question": ["a", "a", "b"], "big": ["x"] * 3}))
+    prompts = load_prompts("owner/set:main:test[:3]", column="question")
+    assert asked == [("owner/set", "main", "test[:3]")]
+    assert prompts["prompt"][:] == ["a", "b"] and prompts.column_names == ["prompt_id", "prompt"]
+    assert "the prompt stands twice" in capsys.readouterr().out
+
+
+def test_known_data_sets_say_their_licence_and_have_their_own_splits(monkeypatch, capsys):
+    asked = hub(monkeypatch, Dataset.from_dict({"prompt_id": ["i"], "prompt": ["Hi"], "messages": ["x"]}))
+    assert load_prompts("HuggingFaceH4/ultrafeedback_binarized")["prompt"][:] == ["Hi"]
+    assert asked == [("HuggingFaceH4/ultrafeedback_binarized", "train_prefs")]
+    assert "licence MIT; many chat models were tuned on it" in capsys.readouterr().out
+
+
+def test_hh_rlhf_becomes_conversations_that_end_with_the_humans_turn(monkeypatch, capsys):
+    text = "\n\nHuman: Hi\n\nAssistant: Hello!\n\nHuman: Why?\n\nAssistant: Because."
+    hub(monkeypatch, Dataset.from_dict({"chosen": [text], "rejected": [text]}))
+    [prompt] = load_prompts("Anthropic/hh-rlhf", "test")["prompt"][:]
+    assert [message["role"] for message in prompt] == ["user", "assistant", "user"]
+    assert prompt[-1]["content"] == "Why?"
+    assert "offensive" in capsys.readouterr().out
+
+
+def test_helpsteers_marked_turns_become_messages(monkeypatch):
+    asked = hub(
+        monkeypatch,
+        Dataset.from_dict({"prompt": ["One.", "Hi\n<extra_id_1>Assistant\nHello!\n<extra_id_1>User\nWhy?"]}),
+    )
+    prompts = load_prompts("nvidia/HelpSteer2", "test")["prompt"][:]
+    assert asked == [("nvidia/HelpSteer2", "validation")]
+    assert [len(prompt) for prompt in prompts] == [1, 3]
+
+
+def test_without_the_hub_a_data_set_is_refused_with_the_reason(monkeypatch):
+    def offline():
+        raise ConnectionError("Couldn't reach the Hub (OfflineModeIsEnabled)")
+
+    hub(monkeypatch, offline)
+    with pytest.raises(StoreError, match=r"the hub cannot be reached(.|\n)*owner/set, split train"):
+        load_prompts("owner/set")
 
 
 def test_whatever_is_passed_as_prompts_the_error_is_one_of_ours():

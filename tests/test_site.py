@@ -10,7 +10,7 @@ import pytest
 
 from autograder.build.release import NOTEBOOKS, scripts
 from docs.site import __main__ as command
-from docs.site import reference
+from docs.site import notebooks, reference
 from docs.site.pages import SECRET, SECTIONS
 from rslib.errors import ConfigError
 from tests.test_docstrings import parse, public_definitions
@@ -77,15 +77,17 @@ def unquoted(path: Path) -> str:
 
 
 def given_away(out, site):
-    """Lines of solutions that a page or a file of the site holds and the released notebook does not."""
+    """Lines of solutions in a page or a file that neither the released notebook nor a handout holds."""
+    handouts = "\n".join(map(unquoted, (ROOT / "autograder" / "handouts").glob("*.txt")))
     texts = {name: page.text for name, page in site.items()}
     files = (path for path in (out / "files").rglob("*") if path.is_file())
     texts |= {path.name: unquoted(path) for path in files}
     for script in scripts():
-        released = unquoted(NOTEBOOKS / f"{script.stem}.ipynb")
+        released = unquoted(NOTEBOOKS / f"{script.stem}.ipynb") + handouts
         regions = REGION.findall(script.read_text(encoding="utf-8"))
         lines = {line.strip() for region in regions for line in region.splitlines()}
-        for line in (line for line in lines if len(line) >= LINE and line not in released):
+        lines = {line for line in lines if len(line) >= LINE and line not in released}
+        for line in lines:
             yield from (f"{name}: {line}" for name, text in texts.items() if line in text)
 
 
@@ -182,6 +184,29 @@ def test_an_example_in_a_docstring_is_shown_as_code_and_a_sign_as_a_sign():
     html = reference.described("Whether a < b.\n\n>>> 1 < 2\nTrue\n", ROOT / "rslib" / "tables.py")
     assert "<p>Whether a &lt; b.</p>" in html
     assert 'class="code pycon"' in html and "True" in html and "blockquote" not in html
+
+
+def test_what_prints_an_answer_is_left_out_and_figures_and_other_outputs_stay():
+    from nbformat import v4
+
+    def cell(source, text, grade_id=""):
+        figure = v4.new_output("display_data", {"image/png": "iVBO"})
+        known = {"nbgrader": {"grade_id": grade_id, "solution": True}} if grade_id else {}
+        outputs = [v4.new_output("stream", text=text), figure]
+        return v4.new_code_cell(source, id=text, outputs=outputs, metadata=known)
+
+    cells = [
+        cell("guess = 1\npredict('a', guess)", "prediction", "predict_a"),
+        cell("print(guess)", "free"),
+        cell("def f(x): ...\norder = ['a', 'b']", "answer", "1_1"),
+        cell("print(f(2))", "function"),
+        cell("result = run(order)\nresult", "told"),
+        cell("result", "told-again"),
+        cell("result = 3\nprint(result)", "bound-anew"),
+        cell("print(result)", "and-free"),
+    ]
+    shown = {name: len(outputs) for name, outputs in notebooks._outputs(v4.new_notebook(cells=cells)).items()}
+    assert shown == {"free": 2, "function": 2, "told": 1, "told-again": 1, "bound-anew": 2, "and-free": 2}
 
 
 # In a browser, and with outputs ---------------------------------------------------------------------------

@@ -7,6 +7,7 @@ python -m docs.site --no-run --out x     the notebooks as students get them, wit
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,6 +27,11 @@ GROUPS = {
 """The guides by group, in their order; those that no group names stand under "The project"."""
 MEASURED = "one_page arena rl signatures log"
 """The pages of docs/ that stand with the results."""
+
+_NOTE = (
+    "<p>The pages show the notebooks as they are handed out, with what they show when they have run. "
+    "Your cells stand empty, and what would print their answers is left out.</p>"
+)
 
 
 def all_pages(run: bool) -> Iterator[Page]:
@@ -48,7 +54,7 @@ def _html(source: Path) -> str:
 def _course(run: bool) -> Iterator[Page]:
     """The course's table of contents out of the README, then one page a notebook."""
     readme = ROOT / "README.md"
-    body = "<h1>The course</h1>" + pages.rendered(pages.part_of(readme, "The course"), readme)
+    body = f"<h1>The course</h1>{_NOTE}" + pages.rendered(pages.part_of(readme, "The course"), readme)
     yield Page("course/index.html", "The course", body, NOTEBOOKS / "README.md")
     yield from (notebooks.page(script, run) for script in scripts())
 
@@ -58,10 +64,22 @@ def _guides() -> Iterator[Page]:
     named = {name: group for group, names in GROUPS.items() for name in names.split()}
     rest = {name: "The project" for name in sources if name not in named and name not in MEASURED.split()}
     made = [_guide(sources[name], "guides", group) for name, group in (named | rest).items()]
-    items = "".join(f'<li><a href="{Path(page.path).name}">{page.title}</a></li>' for page in made)
-    source = Path(__file__)
-    yield Page("guides/index.html", "Guides", f"<h1>Guides</h1><ul>{items}</ul>", source)
+    text = "# Guides\n"
+    for group in (*GROUPS, "The project"):
+        listed = [page for page in made if page.group == group]
+        text += f"\n## {group}\n" + "".join(
+            f"- [{p.title}]({p.source}). {_opening(p.source)}\n" for p in listed
+        )
+    yield Page("guides/index.html", "Guides", pages.rendered(text, ROOT / "README.md"), Path(__file__))
     yield from made
+
+
+def _opening(source: Path) -> str:
+    """The first sentence of a Markdown file's text, without its links."""
+    text = re.sub(r"^```.+?^```", "", source.read_text(encoding="utf-8"), flags=re.M | re.S)
+    paragraph = re.search(r"^(?:\w|`\w).+?(?=\n\n)", text, flags=re.M | re.S)
+    sentence = re.split(r"(?<=\.) ", paragraph[0].replace("\n", " "))[0]
+    return re.sub(r"\[([^]]+)\]\([^)]*\)", r"\1", sentence)
 
 
 def _guide(source: Path, folder: str, group: str) -> Page:

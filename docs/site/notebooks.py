@@ -1,11 +1,12 @@
 """The notebooks of the course as pages: the cells that students get, with the outputs of the solved notebook.
 
 The site is read by those who learn, so no cell that is solved or graded shows more than the student's form of
-it: neither the answer nor what it printed. Instructors get solved pages by `make solutions-html`.
+it, and a cell that would print an answer shows its figures alone. Instructors have `make solutions-html`.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
 from html import escape
 from pathlib import Path
@@ -57,9 +58,38 @@ def _executed(script: Path) -> NotebookNode:
 
 
 def _outputs(notebook: NotebookNode) -> dict[str, list[NotebookNode]]:
-    """What each cell showed, by the cell's id; nothing of the cells that nbgrader knows."""
-    cells = (c for c in notebook.cells if c.cell_type == "code" and "nbgrader" not in c.metadata)
-    return {cell.id: cell.outputs for cell in cells}
+    """What each cell showed, by the cell's id: nothing of a cell that is solved or graded.
+
+    Of a cell that reads what an answer holds, or what was made of it, the figures alone: its text and its
+    tables would say the answer.
+    """
+    shown: dict[str, list[NotebookNode]] = {}
+    answers: set[str] = set()
+    for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
+        graded, tree = cell.metadata.get("nbgrader"), ast.parse(cell.source)
+        bound = _names(tree, ast.Store) | {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
+        tells = bool(answers & (_names(tree, ast.Load) - bound))
+        answers = answers | bound if tells else answers - bound
+        if graded is None:
+            shown[cell.id] = [output for output in cell.outputs if not tells or _is_figure(output)]
+        elif graded.solution and not graded.grade_id.startswith("predict"):
+            answers |= _assigned(tree)
+    return shown
+
+
+def _names(tree: ast.AST, context: type[ast.expr_context]) -> set[str]:
+    """The names that some code reads (Load) or binds (Store)."""
+    return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, context)}
+
+
+def _assigned(tree: ast.Module) -> set[str]:
+    """The names of the values that an answer gives; functions are called, and what they give is no answer."""
+    targets = (target for node in tree.body if isinstance(node, ast.Assign) for target in node.targets)
+    return {name for target in targets for name in _names(target, ast.Store)}
+
+
+def _is_figure(output: NotebookNode) -> bool:
+    return "image/png" in output.get("data", {})
 
 
 def _cell(cell: NotebookNode, outputs: list[NotebookNode], source: Path) -> str:
@@ -73,7 +103,7 @@ def _cell(cell: NotebookNode, outputs: list[NotebookNode], source: Path) -> str:
 def _output(output: NotebookNode) -> str:
     """One output as HTML: an image with its alt text, the table that the engine made, else its text."""
     data = output.get("data", {})
-    if "image/png" in data:
+    if _is_figure(output):
         alt = escape(output.metadata.get("image/png", {}).get("alt", ""))
         return f'<img alt="{alt}" src="data:image/png;base64,{data["image/png"].strip()}">'
     if "text/html" in data:

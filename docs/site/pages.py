@@ -215,7 +215,8 @@ FRAME = """<!doctype html>
 </main>
 {menu}
 </div>
-<footer><p>Code under Apache-2.0, prose and figures under CC BY 4.0. Nothing is loaded.</p></footer>
+<footer><p>Code under Apache-2.0, prose and figures under CC BY 4.0.
+No page asks the network for anything.</p></footer>
 </body>
 </html>
 """

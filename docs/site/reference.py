@@ -94,12 +94,14 @@ def _example(example: doctest.Example) -> str:
 
 def page_of(modules: list[Path], path: str, title: str, group: str, what: str) -> Page:
     """The page of one file of the engine, or of the files of one folder."""
-    body = [f"<h1>{escape(title)}</h1>", f"<p>{escape(what)}</p>"]
+    single = len(modules) == 1
+    body = [] if single else [f"<h1>{title}</h1>", f"<p>{escape(what)}</p>"]
     for module in modules:
         text = module.read_text(encoding="utf-8")
         tree, lines = ast.parse(text), text.splitlines()
         name = module.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
-        body.append(f'<section><h2 id="{name}">{name}{_anchor(name)}</h2>')
+        level = "h1" if single else "h2"
+        body.append(f'<section><{level} id="{name}">{name}{_anchor(name)}</{level}>')
         body.append(described(ast.get_docstring(tree) or "", module))
         body += [_entry_html(entry, name, module, lines) for entry in entries(tree)]
         body.append("</section>")

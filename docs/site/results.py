@@ -33,21 +33,35 @@ def body(path: Path) -> str:
     return f"<h1>{escape(path.stem)}</h1>{take}" + "".join(_shown(read_json(path), 2))
 
 
-def _shown(value: Any, level: int) -> Iterator[str]:
-    """A value as HTML: a table where its items are alike, else a heading and what is below it for each."""
-    items = list(value.items()) if isinstance(value, Mapping) else list(enumerate(value))
-    plain = [(key, item) for key, item in items if _cell(item) is not None]
+def _shown(value: Any, level: int, name: str = "") -> Iterator[str]:
+    """A value as HTML: a table of its plain items, one of those that are alike, headings for the others."""
+    listed = not isinstance(value, Mapping)
+    items = [
+        (f"{name} {key}" if listed else key, item)
+        for key, item in (enumerate(value) if listed else value.items())
+    ]
+    plain = [(key, {"": item}) for key, item in items if _cell(item) is not None]
     nested = [(key, item) for key, item in items if _cell(item) is None]
-    if nested and not plain and all(_row(item) is not None for _, item in nested):
-        yield _table([(str(key), _row(item) or {}) for key, item in nested])
-        return
     if plain:
-        yield _table([(str(key), {"": item}) for key, item in plain])
+        yield _table(plain)
+    rows = [(key, row) for key, item in nested if (row := _row(item)) is not None]
+    if nested and len(rows) == len(nested) and _alike([set(row) for _, row in rows]):
+        yield _table(rows)
+        return
     for key, item in nested[:_ROWS]:
-        yield f"<h{min(level, 6)}>{escape(str(key))}</h{min(level, 6)}>"
-        yield from _shown(item, level + 1)
+        yield f"<h{min(level, 6)}>{escape(key)}</h{min(level, 6)}>"
+        yield from _shown(item, level + 1, key)
     if len(nested) > _ROWS:
         yield f"<p>{len(nested) - _ROWS} more stand in the file.</p>"
+
+
+def _alike(columns: list[set[str]]) -> bool:
+    """Whether rows share most of their columns.
+
+    >>> _alike([{"a", "b"}, {"a", "b", "c"}]), _alike([{"a"}, {"b"}])
+    (True, False)
+    """
+    return len(set.union(*columns)) <= 1.5 * min(map(len, columns))
 
 
 def _cell(value: Any) -> str | None:
@@ -89,7 +103,8 @@ def _table(rows: list[tuple[str, dict[str, Any]]]) -> str:
     lines = "".join(_line(name, [row.get(column) for column in columns]) for name, row in rows[:_ROWS])
     more = f"<p>{len(rows) - _ROWS} more rows stand in the file.</p>" if len(rows) > _ROWS else ""
     top = f"<thead><tr><td></td>{head}</tr></thead>" if columns != [""] else ""
-    return f'<div class="scroll" tabindex="0"><table>{top}<tbody>{lines}</tbody></table></div>{more}'
+    table = f'<table class="data">{top}<tbody>{lines}</tbody></table>'
+    return f'<div class="scroll" tabindex="0">{table}</div>{more}'
 
 
 def _line(name: str, cells: list[Any]) -> str:

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface, PreTrainedModel
 
+from rslib.decoding.heads import decoder_of, hidden_states, logits_from_hidden
 from rslib.decoding.sampler import triton_kernels
 from rslib.errors import ModelError
-from rslib.models import hidden_states, logits_from_hidden
 
+CHUNKED = "chunked_attention"  # sees no further than its chunk; within the first chunk it is full attention
 HIDDEN = -1e30  # added to scores; finite: a part whose keys are all hidden then merges with weight 0
 _ROW_MULTIPLE = 16
 TILE = 1 << 24  # scores in memory at once: 64 MB
@@ -221,11 +222,18 @@ class AttentionPlan(Protocol):
 
 
 def _attention(
-    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, _: None, **options: Any
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None = None,
+    **options: Any,
 ) -> tuple[Tensor, None]:
     """What transformers calls in every layer: (1, heads, N, D) -> (1, N, heads, D)."""
     if "plan" not in options:
         raise _unsupported(module, "attention that takes no options")
+    if attention_mask is not None:  # transformers makes none for an attention that it does not know
+        raise _unsupported(module, "a layer that makes an attention mask of its own")
     if options.get("s_aux") is not None:
         raise _unsupported(module, "attention sinks")
     options["seen"].append(module.layer_idx)
@@ -251,31 +259,32 @@ def shared_attention(model: PreTrainedModel) -> Iterator[None]:
 
     Afterwards its own attention and mode are back. Raises ModelError for layers that are no attention.
     """
-    kinds = set(getattr(model.config.get_text_config(), "layer_types", None) or ())
-    if unknown := kinds - {"full_attention", "sliding_attention"}:
+    decoder = decoder_of(model)
+    kinds = set(getattr(decoder.config, "layer_types", None) or ())
+    if unknown := kinds - {"full_attention", "sliding_attention", CHUNKED}:
         raise _unsupported(model, f"layers of type {', '.join(sorted(unknown))}")
-    before, training = model.config._attn_implementation, model.training
-    model.set_attn_implementation(_NAME)
+    before, training = decoder.config._attn_implementation, model.training
+    decoder.set_attn_implementation(_NAME)
     model.eval()
     try:
         with torch.inference_mode():
             yield
     finally:
-        model.set_attn_implementation(before)
+        decoder.set_attn_implementation(before)
         model.train(training)
 
 
 def packed_hidden(model: PreTrainedModel, tokens: Tensor, positions: Tensor, plan: AttentionPlan) -> Tensor:
     """Last hidden states (N, width) of packed tokens (N,) at positions (N,).
 
-    Raises ModelError when a layer did not ask the plan: it would have mixed tokens of different rows.
+    Raises ModelError when not every layer asked the plan once, in order: tokens of different rows were mixed.
     """
     count, seen = len(tokens), []
     tokens, positions = _pad_to_multiple(tokens)[None], _pad_to_multiple(positions)[None]
     everything = torch.ones_like(tokens)  # nothing is padding; without a mask some models warn
     inputs = {"attention_mask": everything, "position_ids": positions, "use_cache": False}
     hidden = hidden_states(model, tokens, **inputs, plan=plan, count=count, seen=seen)[0, :count]
-    if len(seen) != model.config.get_text_config().num_hidden_layers:
+    if seen != list(range(model.config.get_text_config().num_hidden_layers)):
         raise _unsupported(model, "layers that compute attention by themselves")
     return hidden
 

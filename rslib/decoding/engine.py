@@ -13,10 +13,10 @@ from transformers import PreTrainedModel
 
 from rslib.config import SampleConfig
 from rslib.decoding.attention import packed_hidden, packed_logits, round_up, row_multiple
+from rslib.decoding.heads import check_finite
 from rslib.decoding.passes import Cache, DecodeStep, Ids, SharedPrefixPass
 from rslib.decoding.sampler import sample_tokens
 from rslib.errors import BudgetError, is_out_of_memory
-from rslib.models import check_finite
 from rslib.progress import note
 
 _KEEP_ROWS = 0.9  # rows leave the batch once this share or less of it is still running

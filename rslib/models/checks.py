@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +113,29 @@ def weight_files(folder: Path) -> list[Path]:
     raise ModelError(
         "the folder has no model.safetensors", where=str(folder), fix="Use a complete model folder."
     )
+
+
+def stored_dtype(folder: Path) -> str:
+    """The dtype of a checkpoint, as transformers has it: config.json's, else that of most of its weights.
+
+    "bfloat16", "float16", or "float32" for all others. The embedded models are packed in float16, and their
+    config.json names float32, in which they are measured.
+    """
+    config = _read_config(folder / "config.json")
+    parts = [config, config.get("text_config") or {}]
+    named = [part.get(key) for part in parts for key in ("dtype", "torch_dtype")]
+    dtype = next(filter(None, named), None) or _most_of_the_weights(weight_files(folder))
+    return dtype if dtype in ("bfloat16", "float16") else "float32"
+
+
+def _most_of_the_weights(paths: Iterable[Path]) -> str | None:
+    counts: Counter[str] = Counter()
+    for path in paths:
+        with safe_open(path, framework="pt") as weights:
+            for name in weights.keys():
+                weight = weights.get_slice(name)
+                counts[weight.get_dtype()] += math.prod(weight.get_shape())
+    return {"BF16": "bfloat16", "F16": "float16"}.get(max(counts, key=counts.__getitem__, default=""))
 
 
 def _check_header(path: Path) -> None:

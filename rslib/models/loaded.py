@@ -15,12 +15,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from rslib import messages
 from rslib.config import unknown_name
 from rslib.errors import ConfigError, ModelError, StoreError, translate_os_error
+from rslib.messages import Prompt
 from rslib.store import canonical_json, make_folder
 
 _VOLATILE = {"transformers_version", "dtype", "architectures", "use_cache", "output_hidden_states"}
@@ -33,33 +34,48 @@ _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch
 
 @dataclass(frozen=True)
 class Device:
-    """Where a model runs, in which dtype, and the reason for both."""
+    """Where a model runs, in which dtype, and the reason for both.
+
+    `stored`: the dtype of the checkpoint, in which what is tuned from it is saved; None: there is none.
+    """
 
     name: str
     dtype: torch.dtype
     why: str
+    stored: torch.dtype | None = None
 
 
-def pick_device(device: str | None = None, dtype: str | None = None) -> Device:
-    """Device and dtype, chosen once; `why` says the reason in words.
+def pick_device(
+    device: str | None = None, dtype: str | None = None, stored: torch.dtype | None = None
+) -> Device:
+    """Device and dtype of a model that is stored in the dtype `stored`; `why` says the reason in words.
 
-    Without `device`: cuda, else mps, else cpu. Without `dtype`: float32 on cpu and mps; on cuda bfloat16
-    where the GPU computes it natively (torch's own test counts slow emulation too), else float16.
+    device "auto" or None: cuda, else mps, else cpu. dtype "auto" or None: float32 on cpu and mps, and where
+    the checkpoint is float32; on cuda else the checkpoint's, but float16 where the GPU only emulates bfloat16
+    (torch's own test counts that, and it is slow). Nothing else counts, so what is tuned runs as its start.
     Raises ConfigError for an unknown device or dtype, or a device that this machine does not have.
 
-    >>> pick_device("cpu").dtype
-    torch.float32
+    >>> pick_device("cpu").dtype, pick_device("cpu", "bfloat16").dtype
+    (torch.float32, torch.bfloat16)
     """
-    name, reason = _device_name(device)
-    if dtype is not None:
-        if dtype not in _DTYPES:
-            raise unknown_name("dtype", dtype, _DTYPES, where="dtype")
-        return Device(name, _DTYPES[dtype], f"{reason}; {dtype}: asked for")
+    name, reason = _device_name(None if device == "auto" else device)
+    chosen, why = _dtype_on(name, dtype, stored)
+    return Device(name, chosen, f"{reason}; {str(chosen).removeprefix('torch.')}: {why}", stored)
+
+
+def _dtype_on(name: str, asked: str | None, stored: torch.dtype | None) -> tuple[torch.dtype, str]:
+    """The dtype of a model on this device, and why."""
+    if asked not in (None, "auto"):
+        if asked not in _DTYPES:
+            raise unknown_name("dtype", asked, ["auto", *_DTYPES], where="dtype")
+        return _DTYPES[asked], "asked for"
     if not name.startswith("cuda"):
-        return Device(name, torch.float32, f"{reason}; float32: the safe choice on {name}")
+        return torch.float32, f"the safe choice on {name}"
+    if stored in (torch.float32, torch.float16):
+        return stored, "the weights are stored in it"
     if torch.cuda.is_bf16_supported(including_emulation=False):
-        return Device(name, torch.bfloat16, f"{reason}; bfloat16: this GPU computes it natively")
-    return Device(name, torch.float16, f"{reason}; float16: this GPU only emulates bfloat16, which is slow")
+        return torch.bfloat16, "this GPU computes it natively"
+    return torch.float16, "this GPU only emulates bfloat16, which is slow"
 
 
 def _device_name(asked: str | None) -> tuple[str, str]:
@@ -69,7 +85,7 @@ def _device_name(asked: str | None) -> tuple[str, str]:
         return name, f"{name}: " + ("no accelerator found" if name == "cpu" else "found on this machine")
     kind, _, index = str(asked).partition(":")
     if kind not in available:
-        raise unknown_name("device", asked, available, where="device")
+        raise unknown_name("device", asked, ["auto", *available], where="device")
     if not available[kind]:
         fix = "Use device='cpu', or leave device out to have the best one chosen."
         raise ConfigError(f"this machine has no {kind} device that torch can use", where="device", fix=fix)
@@ -116,7 +132,7 @@ class Loaded:
 
     def identity(self) -> list[str]:
         """All of the model that decides its results: its fingerprint, and where it runs in which dtype."""
-        return [self.fingerprint(), self.device.name, str(self.device.dtype)]
+        return [self.fingerprint(), self.device.name, str(self.device.dtype), str(self.device.stored)]
 
     def _settings(self) -> dict[str, Any]:
         return {"context": self.context}
@@ -147,22 +163,23 @@ class Policy(Loaded):
     eos_ids: tuple[int, ...]
     max_new_tokens: int
 
-    def encode(self, prompt: str) -> list[int]:
+    def encode(self, prompt: Prompt) -> list[int]:
         """Token ids of a prompt, ready for the policy to continue; see `encode_many`."""
         return self.encode_many([prompt])[0]
 
-    def encode_many(self, prompts: Sequence[str]) -> list[list[int]]:
+    def encode_many(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         """Token ids of each prompt: the chat template up to where the response begins, else plain text.
 
-        Thinking is switched off where the template has that switch. Raises ModelError when the template fails
-        or leaves `<think>` before the response, or when a token lies outside the model's vocabulary.
+        A prompt is a text, which is one user's turn, or a conversation (see `rslib.messages`). Thinking is
+        switched off where the template has that switch. Raises ModelError when the template fails, leaves out
+        a turn or leaves `<think>` before the response, or when a token lies outside the model's vocabulary.
         """
         if self.tokenizer.chat_template is None:
-            return [self._without_eos(ids) for ids in tokenise(self, prompts, add_special_tokens=True)]
-        dialogues = [[{"role": "user", "content": prompt}] for prompt in prompts]
-        texts = render(self, dialogues, add_generation_prompt=True)
+            texts = [messages.plain(prompt, self.path) for prompt in prompts]
+            return [self._without_eos(ids) for ids in tokenise(self, texts, add_special_tokens=True)]
+        texts = render(self, [messages.turns(prompt) for prompt in prompts], add_generation_prompt=True)
         for text, prompt in zip(texts, prompts, strict=True):
-            if text.count("<think>") > prompt.count("<think>"):
+            if text.count("<think>") > messages.texts(prompt).count("<think>"):
                 fix = "Use a model that is not a thinking model, or edit its chat template."
                 what = "the chat template puts <think> before the response"
                 raise ModelError(what, where=self.path, fix=fix)
@@ -183,16 +200,33 @@ class Policy(Loaded):
 
 
 def render(loaded: Loaded, dialogues: list[list[dict[str, str]]], **options: bool) -> list[str]:
-    """The text of each dialogue by the chat template. Raises ModelError when the template fails."""
+    """The text of each dialogue by the chat template.
+
+    Raises ModelError when the template fails, or leaves out a turn of a conversation.
+    """
     if not dialogues:
         return []
     try:
-        return loaded.tokenizer.apply_chat_template(
+        rendered = loaded.tokenizer.apply_chat_template(
             dialogues, tokenize=False, return_dict=True, enable_thinking=False, **options
         )
     except Exception as err:  # a template is a program of the model's author: it can fail in any way
         fix = "Repair the tokenizer's chat_template, or use another model."
         raise ModelError(f"the chat template failed: {first_line(err)}", where=loaded.path, fix=fix) from err
+    for text, dialogue in zip(rendered, dialogues, strict=True):
+        _check_no_turn_is_lost(text, dialogue, loaded.path)
+    return rendered
+
+
+def _check_no_turn_is_lost(text: str, dialogue: list[dict[str, str]], where: str) -> None:
+    """Templates may pass over a system turn, or cut old ones, without a word."""
+    # Of the assistant's old turns templates cut the thinking, as they should.
+    asked = [message for message in dialogue if message["role"] != "assistant"]
+    for message in asked if len(asked) > 1 else []:
+        if message["content"].strip() not in text:
+            what = f"the chat template leaves out a {message['role']}'s turn"
+            fix = "Use a model whose template renders it, or prompts without such a turn (or --system)."
+            raise ModelError(what, where=where, fix=fix)
 
 
 def tokenise(loaded: Loaded, texts: Sequence[str], add_special_tokens: bool = False) -> list[list[int]]:
@@ -230,43 +264,6 @@ def _tokenizer_facts(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
         return facts | {"vocabulary": tokenizer.get_vocab()}
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
     return facts | {k: v for k, v in backend.items() if k not in ("truncation", "padding")}
-
-
-# Hidden states to logits and rewards, so that engines compute heads only where they need them
-
-
-def hidden_states(model: PreTrainedModel, input_ids: Tensor, **inputs: Any) -> Tensor:
-    """The decoder's last hidden states (rows, tokens, width), below the head; `inputs` go to its forward."""
-    return model.base_model(input_ids=input_ids, **inputs).last_hidden_state
-
-
-def logits_from_hidden(model: PreTrainedModel, hidden: Tensor) -> Tensor:
-    """Logits (..., vocabulary) of hidden states (..., width), for any selection of positions.
-
-    Equals `model(...).logits` there: scaled as Granite (`logits_scaling`) and Cohere (`logit_scale`) do,
-    capped as Gemma does (`final_logit_softcapping`). `load_policy` checks this equality for each model.
-    """
-    config = model.config.get_text_config()
-    logits = model.get_output_embeddings()(hidden)
-    if (divisor := getattr(config, "logits_scaling", None)) is not None:
-        logits = logits / divisor
-    if (factor := getattr(config, "logit_scale", None)) is not None:
-        logits = logits * factor
-    if (cap := getattr(config, "final_logit_softcapping", None)) is not None:
-        logits = cap * torch.tanh(logits / cap)
-    return logits
-
-
-def check_finite(values: Tensor, where: str) -> None:
-    """Raise ModelError when logits or rewards hold NaN or an infinity (check before masking with -inf)."""
-    if bool(torch.isfinite(values).all()):
-        return
-    half = values.dtype == torch.float16
-    cause = (
-        "float16 overflowed, as it does for some models" if half else "the weights are damaged or diverged"
-    )
-    fix = 'Load with dtype="float32" (or "bfloat16").' if half else "Use another checkpoint."
-    raise ModelError(f"the model's values are not finite: {cause}", where=where, fix=fix)
 
 
 # Saving, and transformers' noise

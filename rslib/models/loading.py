@@ -23,32 +23,31 @@ from transformers import (
 )
 
 from rslib.config import closest
-from rslib.errors import BudgetError, ModelError, translate_os_error
+from rslib.decoding.heads import check_finite, hidden_states, logits_from_hidden
+from rslib.decoding.trial import try_engine
+from rslib.errors import BudgetError, ModelError, RSError, is_out_of_memory, translate_os_error
 from rslib.models import checks
 from rslib.models.checks import POLICIES
 from rslib.models.loaded import (
     Device,
     Loaded,
     Policy,
-    check_finite,
     first_line,
-    hidden_states,
-    logits_from_hidden,
     pick_device,
     quiet,
 )
 from rslib.progress import note
 
 _MAX_NEW_TOKENS = 256  # of a policy whose generation_config names none
-_SMALL_FILES = 64 << 20  # bytes of weights up to which float32 costs nothing on any device
 _FULL_OR_CLOSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}
+_TRIED = 1000  # token ids that a trial draws from
 _NO_LIMIT = 1 << 20  # context of a model without positions of its own (ALiBi)
 
 
 def load_policy(name: str | Path, *, device: str | None = None, dtype: str | None = None) -> Policy:
     """A policy: an embedded name ("tiny"), a transformers folder, or a hub id ("org/name").
 
-    A hub id is downloaded once and then read from the local cache. Small models run in float32 everywhere.
+    A hub id is downloaded once and then read from the local cache. `pick_device` chooses device and dtype.
     Raises ModelError when the folder is missing, incomplete or damaged, or holds no decoder that the engine
     supports; ConfigError for an unknown device or dtype; BudgetError when memory runs out.
     """
@@ -74,13 +73,8 @@ def load_policy(name: str | Path, *, device: str | None = None, dtype: str | Non
 
 
 def device_for(folder: Path, device: str | None, dtype: str | None) -> Device:
-    """Where the model of `folder` runs and in which dtype: small ones in float32."""
-    chosen = pick_device(device, dtype)
-    size = sum(path.stat().st_size for path in checks.weight_files(folder) if path.is_file())
-    if dtype is not None or chosen.dtype == torch.float32 or size > _SMALL_FILES:
-        return chosen
-    where = chosen.why.split("; ")[0]
-    return Device(chosen.name, torch.float32, f"{where}; float32: the model is small, so exact costs nothing")
+    """Where the model of `folder` runs and in which dtype."""
+    return pick_device(device, dtype, getattr(torch, checks.stored_dtype(folder)))
 
 
 def locate(name: str | Path, embedded: Mapping[str, str]) -> Path:
@@ -157,12 +151,14 @@ def load_parts(
     with _reading(folder, "config"):
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     model_class = class_of(config, folder)
+    text = config.get_text_config()
+    text_alone = text is not config and isinstance(text, model_class.config_class)
     with _reading(folder, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     with _reading(folder, "weights"):
         model, loading_info = model_class.from_pretrained(
             folder,
-            config=config,
+            config=text if text_alone else config,
             dtype=device.dtype,
             attn_implementation=_attention_of(model_class, config),
             use_safetensors=True,
@@ -170,6 +166,8 @@ def load_parts(
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # they are reported below, by name
         )
+    if text_alone:  # what is left over belongs to the parts that see and hear
+        loading_info["unexpected_keys"] = set()
     check_weights(model, loading_info, folder)
     return _to_device(model, device, folder).eval(), tokenizer
 
@@ -238,12 +236,37 @@ def _probe_policy(policy: Policy) -> None:
 
 @torch.no_grad()
 def probe(loaded: Loaded, ids: list[int], head: Callable[[Tensor], Tensor]) -> None:
-    """Raise ModelError unless a short forward pass is finite and `head` computes what the model computes."""
-    inputs = torch.tensor([ids], device=loaded.device.name)
-    theirs = loaded.model(input_ids=inputs).logits
-    check_finite(theirs, where=loaded.path)
-    ours = head(hidden_states(loaded.model, inputs))
-    tolerance = (1e-4 if theirs.dtype == torch.float32 else 2e-2) * max(1.0, float(theirs.abs().max()))
-    if float((ours - theirs).abs().max()) > tolerance:
-        fix = "Use another architecture, or extend rslib.models.logits_from_hidden."
-        raise ModelError("the head of this architecture is not supported", where=loaded.path, fix=fix)
+    """Raise ModelError unless a model's values are finite and the engine's are the same.
+
+    A short forward pass compares `head` of the decoder's hidden states with what the model says, and
+    `try_engine` the hidden states.
+    """
+    model, where = loaded.model, loaded.path
+    with _running(model, where):
+        inputs = torch.tensor([ids], device=loaded.device.name)
+        theirs = model(input_ids=inputs).logits
+        check_finite(theirs, where=where)
+        ours = head(hidden_states(model, inputs))
+        tolerance = (1e-4 if theirs.dtype == torch.float32 else 2e-2) * max(1.0, float(theirs.abs().max()))
+        if ours.shape != theirs.shape or float((ours - theirs).abs().max()) > tolerance:
+            fix = "Use another architecture, or extend rslib.models.logits_from_hidden."
+            raise ModelError("the head of this architecture is not supported", where=where, fix=fix)
+        rows = min(_TRIED, model.get_input_embeddings().num_embeddings)
+        try_engine(model, sorted(set(range(rows)) - set(loaded.tokenizer.all_special_ids)), where)
+
+
+@contextlib.contextmanager
+def _running(model: PreTrainedModel, where: str) -> Iterator[None]:
+    """A block in which whatever a model's own code raises becomes an error that names the model's folder."""
+    try:
+        with quiet():
+            yield
+    except RSError:
+        raise
+    except Exception as err:
+        if is_out_of_memory(err):
+            fix = "Use a smaller model, dtype='float16' or 'bfloat16', or device='cpu'."
+            raise BudgetError("memory runs out in a short forward pass", where=where, fix=fix) from err
+        what = f"{type(model).__name__} does not run here: {type(err).__name__}: {first_line(err)}"
+        fix = "Use another architecture, or the version of transformers that wrote the checkpoint."
+        raise ModelError(what, where=where, fix=fix) from err

@@ -11,7 +11,9 @@ from typing import Any
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
+from rslib import messages
 from rslib.errors import ModelError
+from rslib.messages import Prompt
 from rslib.models import checks
 from rslib.models.checks import BLIND, REWARD_MODELS
 from rslib.models.loaded import Loaded, render, single_bos, tokenise
@@ -25,20 +27,21 @@ class RewardModel(Loaded):
     `pad_id` never equals an end-of-sequence id, so transformers' own pooling finds the same last token.
     """
 
-    def encode(self, prompt: str, response: str) -> list[int]:
+    def encode(self, prompt: Prompt, response: str) -> list[int]:
         """Token ids of a dialogue; see `encode_many`."""
         return self.encode_many([(prompt, response)])[0]
 
-    def encode_many(self, pairs: Sequence[tuple[str, str]]) -> list[list[int]]:
+    def encode_many(self, pairs: Sequence[tuple[Prompt, str]]) -> list[list[int]]:
         """Token ids of each (prompt, response): the chat template over both turns, else the texts joined.
 
         A begin-of-sequence token that was added twice is kept once. Raises ModelError when the template fails
         or a token lies outside the model's vocabulary.
         """
         if self.tokenizer.chat_template is None:
-            return tokenise(self, [prompt + response for prompt, response in pairs], add_special_tokens=True)
+            texts = [messages.plain(prompt, self.path) + response for prompt, response in pairs]
+            return tokenise(self, texts, add_special_tokens=True)
         dialogues = [
-            [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
+            [*messages.turns(prompt), {"role": "assistant", "content": response}]
             for prompt, response in pairs
         ]
         return [single_bos(self.tokenizer, ids) for ids in tokenise(self, render(self, dialogues))]

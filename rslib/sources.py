@@ -1,0 +1,350 @@
+"""Where prompts come from: files, folders of files, saved data sets, data sets of the hub.
+
+`records_of` gives every row with the place where it stands ("line 3"), or with the error that it is.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rslib.errors import DataError, StoreError, translate_os_error
+from rslib.progress import note
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Record = tuple[str, Any]
+"""Where a row stands in its source, and the row: a text, messages, a mapping, or a DataError."""
+_CARRIED = ("prompt_id", "prompt", "reference", "kind", "intent")
+"""Columns that are taken from a data set, whose other columns may be large."""
+
+
+def records_of(source: str, split: str, column: str) -> list[Record]:
+    """The rows of a source by its name; `column` is the one that holds the prompts.
+
+    A file: .txt (one prompt a line), .jsonl, .json (a list), .csv, each also as .gz, or .parquet. A folder:
+    of such files of one kind, or what `Dataset.save_to_disk` wrote. Else "owner/name" is a data set of the
+    hub, "owner/name:split" one of its splits (as `datasets.load_dataset` reads it: "train[:1000]" too),
+    "owner/name:subset:split" one of a subset. `split` is taken where the name has none.
+    Raises StoreError for what is not there, DataError for what cannot be read as a whole.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return _folder(path, split, column)
+    if (saved := _saved_with_split(source)) is not None:
+        return _folder(*saved, column)
+    if not path.exists() and is_hub_id(source):
+        return _hub(source, split, column)
+    return list(_file(path, column))
+
+
+def is_hub_id(source: str) -> bool:
+    """Whether a name that is no file can be that of a data set on the hub.
+
+    >>> is_hub_id("nvidia/HelpSteer2"), is_hub_id("nvidia/HelpSteer2:validation"), is_hub_id("data/p.jsonl")
+    (True, True, False)
+    """
+    name = source.split(":")[0]
+    parts = re.fullmatch(r"(\w[\w.-]*)/(\w[\w.-]*)", name)
+    return bool(parts) and _kind(Path(name)) not in _FILES and not Path(parts[1]).is_dir()
+
+
+# Files ------------------------------------------------------------------------------------------------
+
+
+def _kind(path: Path) -> str:
+    """The ending that says how to read a file, .gz left out."""
+    name = path.name.lower()
+    return Path(name.removesuffix(".gz")).suffix
+
+
+def _file(path: Path, column: str) -> Iterator[Record]:
+    try:
+        path.stat()
+    except OSError as err:
+        raise translate_os_error(err, where=str(path)) from err
+    if _kind(path) not in _FILES:
+        what = f"the ending '{_kind(path)}' says not how to read the prompts"
+        raise DataError(what, where=str(path), fix=f"Use one of {', '.join(_FILES)}; texts also as .gz.")
+    if _kind(path) == ".parquet":
+        yield from _read_parquet(path, column)
+    else:
+        yield from _FILES[_kind(path)](_text(path), str(path))
+
+
+def _text(path: Path) -> str:
+    """The text of a file; bytes that are not UTF-8 become lone surrogates, for which `_mangled` looks."""
+    try:
+        data = path.read_bytes()
+        if path.name.lower().endswith(".gz"):
+            data = gzip.decompress(data)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as err:
+        what = f"the name ends in .gz, but the file is not gzip, or is cut short ({err})"
+        raise DataError(what, where=str(path), fix="Compress it again, or correct the name.") from err
+    except OSError as err:
+        raise translate_os_error(err, where=str(path)) from err
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data:
+        reason = (
+            "begins with the mark of UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "holds NUL bytes"
+        )
+        what = f"the file is not UTF-8: it {reason}"
+        raise DataError(what, where=str(path), fix="Save it as UTF-8.")
+    text = data.decode("utf-8-sig", errors="surrogateescape")
+    return text.replace("\r\n", "\n").replace("\r", "\n").rstrip()
+
+
+def _mangled(text: str, where: str) -> DataError | None:
+    """The error for a text that has bytes which are not UTF-8; None where it has none."""
+    byte = next((ord(c) - 0xDC00 for c in text if 0xDC80 <= ord(c) <= 0xDCFF), None)
+    if byte is None:
+        return None
+    return DataError(f"not UTF-8 (the byte 0x{byte:02x})", where=where, fix="Save the file as UTF-8.")
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    # At "\n" alone: str.splitlines would also cut at separators that a prompt may hold.
+    return enumerate(text.split("\n") if text else [], start=1)
+
+
+def _read_txt(text: str, where: str) -> Iterator[Record]:
+    for number, line in _lines(text):
+        yield f"line {number}", _mangled(line, f"line {number} of {where}") or line
+
+
+def _read_jsonl(text: str, where: str) -> Iterator[Record]:
+    for number, line in _lines(text):
+        place = f"line {number} of {where}"
+        yield f"line {number}", _mangled(line, place) or _parsed(line, place)
+
+
+def _read_json(text: str, where: str) -> Iterator[Record]:
+    records = _mangled(text, where) or (_parsed(text, where) if text else [])
+    if isinstance(records, DataError):
+        yield "all", records
+        return
+    if not isinstance(records, list):
+        raise DataError(
+            "the file does not hold a list", where=where, fix='Write [{"prompt": ...}, ...] or use .jsonl.'
+        )
+    for number, record in enumerate(records, start=1):
+        yield f"item {number}", record
+
+
+def _read_csv(text: str, where: str) -> Iterator[Record]:
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+    csv.field_size_limit(1 << 30)
+    try:
+        head = next(lines, [])
+        if len(set(head)) < len(head):
+            raise DataError("two columns share a name", where=f"line 1 of {where}", fix="Rename one.")
+        for fields in lines:
+            line = f"line {lines.line_num}"
+            yield line, _csv_record(head, fields, f"{line} of {where}")
+    except csv.Error as err:
+        line = f"line {lines.line_num} of {where}"
+        raise DataError(f"not valid CSV ({err})", where=line, fix="Mend the quotes there.") from err
+
+
+def _csv_record(head: list[str], fields: list[str], where: str) -> Any:
+    if fields and len(fields) != len(head):
+        what = f"{len(fields)} fields under {len(head)} column names"
+        return DataError(what, where=where, fix="Quote fields that hold a comma.")
+    return _mangled("".join(fields), where) or (dict(zip(head, fields, strict=True)) if fields else "")
+
+
+def _parsed(text: str, where: str) -> Any:
+    """The JSON value of a text, or the error that says why it is none."""
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as err:
+        at = (
+            f"{err.msg} at line {err.lineno}, column {err.colno}"
+            if hasattr(err, "msg")
+            else "nested too deep"
+        )
+        fix = "Write one JSON value there, strings in double quotes."
+        return DataError(f"not valid JSON ({at})", where=where, fix=fix)
+
+
+def _read_parquet(path: Path, column: str) -> Iterator[Record]:
+    from pyarrow import parquet
+
+    try:
+        names = [n for n in parquet.read_schema(path).names if n in (*_CARRIED, column)]
+        rows = parquet.read_table(path, columns=names).to_pylist()
+    except Exception as err:  # Arrow's errors are ValueErrors, OSErrors and more
+        if isinstance(err, OSError) and err.errno:
+            raise translate_os_error(err, where=str(path)) from err
+        what = f"the file cannot be read as Parquet ({_first_line(err)})"
+        raise DataError(what, where=str(path), fix="Write it again, or give the prompts as .jsonl.") from err
+    for number, row in enumerate(rows):
+        yield f"row {number}", row
+
+
+_FILES: dict[str, Callable[..., Iterator[Record]]] = {
+    ".txt": _read_txt,
+    ".jsonl": _read_jsonl,
+    ".json": _read_json,
+    ".csv": _read_csv,
+    ".parquet": _read_parquet,
+}
+
+
+# Folders ----------------------------------------------------------------------------------------------
+
+
+def _saved_with_split(source: str) -> tuple[Path, str] | None:
+    """Folder and split of "folder:split"."""
+    folder, sign, split = source.rpartition(":")
+    return (Path(folder), split) if sign and Path(folder).is_dir() else None
+
+
+def _folder(path: Path, split: str, column: str) -> list[Record]:
+    if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
+        return _saved(path, split, column)
+    files = sorted(p for p in path.iterdir() if p.is_file() and _kind(p) in _FILES and p.name[0] != ".")
+    kinds = sorted({_kind(file) for file in files})
+    if len(kinds) != 1:
+        there = f"files of the kinds {', '.join(kinds)}" if kinds else "no prompts that can be read"
+        fix = f"Name a file, a folder of files of one kind ({', '.join(_FILES)}), or a saved data set."
+        raise DataError(f"the folder holds {there}", where=str(path), fix=fix)
+    return [(f"{place} of {file.name}", record) for file in files for place, record in _file(file, column)]
+
+
+def _saved(path: Path, split: str, column: str) -> list[Record]:
+    """The rows of what `save_to_disk` of a Dataset or a DatasetDict wrote."""
+    from datasets import DatasetDict, load_from_disk
+
+    try:
+        table = load_from_disk(str(path))
+    except Exception as err:  # Arrow, JSON, the file system: each has its own classes
+        what = f"the saved data set cannot be read ({_first_line(err)})"
+        raise DataError(what, where=str(path), fix="Save it again with save_to_disk.") from err
+    if isinstance(table, DatasetDict):
+        if split not in table:
+            what = f"the saved data set has no split '{split}'"
+            raise DataError(what, where=str(path), fix=f"Name one: {path}:SPLIT, of {', '.join(table)}.")
+        table = table[split]
+    return _rows(table, column)
+
+
+def _rows(table: Dataset, column: str) -> list[Record]:
+    names = [name for name in table.column_names if name in (*_CARRIED, column)]
+    if column not in names:
+        what = f"the data set has no column '{column}'"
+        fix = f"Name the column of the prompts: --column, of {', '.join(table.column_names)}."
+        raise DataError(what, where=f"split {table.split}" if table.split else "the data set", fix=fix)
+    return [(f"row {number}", row) for number, row in enumerate(table.select_columns(names).to_list())]
+
+
+# The hub ----------------------------------------------------------------------------------------------
+
+
+def dialogue_before_the_last(text: str) -> list[dict[str, str]]:
+    r"""The turns of a dialogue in HH-RLHF's form, its last assistant's turn left out.
+
+    >>> dialogue_before_the_last("\n\nHuman: Hi\n\nAssistant: Hello!")
+    [{'role': 'user', 'content': 'Hi'}]
+    """
+    parts = re.split(r"\n\n(Human|Assistant):", text)
+    roles = {"Human": "user", "Assistant": "assistant"}
+    turns = [
+        {"role": roles[who], "content": said.strip()}
+        for who, said in zip(parts[1::2], parts[2::2], strict=True)
+    ]
+    return turns[:-1] if turns and turns[-1]["role"] == "assistant" else turns
+
+
+def marked_turns(text: str) -> str | list[dict[str, str]]:
+    r"""A prompt of HelpSteer: a text, or turns that a mark with the speaker's name divides.
+
+    >>> len(marked_turns("Hi\n<extra_id_1>Assistant\nHello!\n<extra_id_1>User\nWho are you?"))
+    3
+    """
+    first, *parts = re.split(r"\s*<extra_id_1>(User|Assistant)\n", text)
+    roles = {"User": "user", "Assistant": "assistant"}
+    later = [
+        {"role": roles[who], "content": said.strip()}
+        for who, said in zip(parts[::2], parts[1::2], strict=True)
+    ]
+    return [{"role": "user", "content": first.strip()}, *later] if later else text
+
+
+@dataclass(frozen=True)
+class HubSet:
+    """What is known of a data set: licence, a warning, its splits for training and test, how it is read."""
+
+    licence: str
+    warning: str = ""
+    splits: Mapping[str, str] = field(default_factory=dict)
+    column: str = "prompt"
+    read: Callable[[str], Any] = str
+
+
+_STEER = HubSet("CC BY 4.0", splits={"test": "validation"}, read=marked_turns)
+HUB_SETS: dict[str, HubSet] = {
+    "HuggingFaceH4/ultrafeedback_binarized": HubSet(
+        "MIT",
+        "many chat models were tuned on it: no measure of what they have not seen",
+        {"train": "train_prefs", "test": "test_prefs"},
+    ),
+    "nvidia/HelpSteer": _STEER,
+    "nvidia/HelpSteer2": _STEER,
+    "Anthropic/hh-rlhf": HubSet(
+        "MIT",
+        "it holds offensive and upsetting texts, and is meant for research on making models less harmful",
+        column="chosen",
+        read=dialogue_before_the_last,
+    ),
+}
+"""Data sets that are read by name, beside any other whose column is named."""
+
+
+def _hub(source: str, split: str, column: str) -> list[Record]:
+    name, *parts = re.split(r":(?![^\[]*\])", source)  # not at the colon of train[:1000]
+    known = HUB_SETS.get(name, HubSet(""))
+    split = parts.pop() if parts else known.splits.get(split, split)
+    column = known.column if column == "prompt" else column
+    if known.licence:
+        note(f"{name}: licence {known.licence}" + (f"; {known.warning}" if known.warning else ""))
+    rows = _rows(_downloaded(name, parts, split), column)
+    return [
+        (place, {k: v for k, v in row.items() if k != column} | {"prompt": _read(known, row[column])})
+        for place, row in rows
+    ]
+
+
+def _read(known: HubSet, value: Any) -> Any:
+    return known.read(value) if isinstance(value, str) else value
+
+
+def _downloaded(name: str, subset: list[str], split: str) -> Dataset:
+    from datasets import load_dataset
+
+    try:
+        return load_dataset(name, *subset, split=split)
+    except Exception as err:  # offline, unknown, gated, no such split or subset: each has its own class
+        offline = isinstance(err, ConnectionError) or "offline" in f"{type(err).__name__} {err}".lower()
+        why = (
+            "the hub cannot be reached, and there is no copy here" if offline else "the hub gave no such data"
+        )
+        fix = (
+            "Connect, or unset HF_HUB_OFFLINE; or name a file or a saved data set."
+            if offline
+            else "Check the name and the split, written NAME:SPLIT or NAME:SUBSET:SPLIT, or name a file."
+        )
+        what = f"no such file or folder, and {why} ({_first_line(err)})"
+        raise StoreError(what, where=f"{name}, split {split}", fix=fix) from err
+
+
+def _first_line(err: BaseException) -> str:
+    return next((line.strip() for line in str(err).splitlines() if line.strip()), type(err).__name__)

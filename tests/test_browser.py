@@ -4,6 +4,7 @@ Runs where Chromium and its driver are installed; pictures go to build/screensho
 """
 
 import ast
+import itertools
 import os
 import shutil
 import subprocess
@@ -195,3 +196,29 @@ def test_nbgrader_gives_the_same_points_to_the_saved_file(notebook, folder, tmp_
         grades = {g.name: g.auto_score for g in book.find_submission_notebook(NAME, NAME, "ada").grades}
     seen = {id: find(id).points if id in ("1.1", "1.3") else 0.0 for id in ("1.1", "1.2", "1.3", "1.4")}
     assert grades == {f"{id.replace('.', '_')}_check": points for id, points in seen.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "handout"),
+    [
+        ("02_what_a_reward_model_is_for", 'given("2.1")'),
+        ("05_the_flawed_pipeline_clinic", 'given("5.1")'),
+        ("08_choosing_for_a_startup", 'given("8.2")'),
+    ],
+)
+def test_other_notebooks_can_be_read_on_a_desk_and_on_a_phone_in_light_and_dark(name, handout, tmp_path):
+    shutil.copy(ROOT / "notebooks" / f"{name}.ipynb", tmp_path)
+    with (
+        browser.lab(tmp_path, AUTOGRADER_RUNS=str(tmp_path / "runs")) as address,
+        browser.chromium() as driver,
+    ):
+        notebook = browser.Notebook(driver, address, f"{name}.ipynb")
+        for text in ("begin(", handout):
+            notebook.run(notebook.index(text))
+        notebook.command("application:toggle-left-area")
+        for width, look in itertools.product((1280, 400), ("Light", "Dark")):
+            browser.emulate(driver, width, look.lower())
+            notebook.command("apputils:change-theme", theme=f"JupyterLab {look}")
+            notebook.screenshot(PICTURES / f"{name}-{width}-{look.lower()}.png", notebook.index(handout))
+            wide = [text for text in notebook.too_wide() if "\t" not in text]  # a table scrolls in its box
+            assert not wide, f"these do not fit {width} pixels"

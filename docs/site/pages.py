@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
+from matplotlib import rc_context
+from matplotlib.font_manager import FontProperties
 from matplotlib.mathtext import math_to_image
 from mdit_py_plugins.anchors import anchors_plugin
 from mdit_py_plugins.dollarmath import dollarmath_plugin
@@ -101,10 +103,11 @@ def _fence(self: RendererHTML, tokens: Sequence[Token], index: int, options: obj
 
 def _formula(tex: str, options: dict[str, bool]) -> str:
     """A formula as a picture with its TeX as text: drawn here, so that the reader's browser loads nothing."""
-    picture = io.BytesIO()
-    depth = math_to_image(f"${tex.strip()}$", picture, format="svg", dpi=72)
+    picture, size = io.BytesIO(), FontProperties(size=18 if options["display_mode"] else 12)
+    with rc_context({"savefig.transparent": True}):
+        depth = math_to_image(f"${tex.strip()}$", picture, size, dpi=72, format="svg")
     data = base64.b64encode(picture.getvalue()).decode()
-    shift = "" if options["display_mode"] else f' style="vertical-align:-{depth / 10:.2f}em"'
+    shift = "" if options["display_mode"] else f' style="vertical-align:-{depth / 12:.2f}em"'
     image = f'<img class="formula" alt="{escape(tex.strip())}"{shift} src="data:image/svg+xml;base64,{data}">'
     return f'<p class="scroll" tabindex="0">{image}</p>' if options["display_mode"] else image
 

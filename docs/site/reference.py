@@ -69,7 +69,7 @@ def _code_of(node: _Definition, lines: list[str]) -> str:
     """A definition as it is written, without its body; the beginning of a long constant."""
     start = min([node.lineno, *(mark.lineno for mark in getattr(node, "decorator_list", []))]) - 1
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        return "\n".join(lines[start : max(node.body[0].lineno - 1, start + 1)])
+        return "\n".join(lines[start : max(node.body[0].lineno - 1, start + 1)]).removesuffix(":")
     more = ["..."] if node.end_lineno - start > _LONG else []
     return "\n".join([*lines[start : node.end_lineno][:_LONG], *more])
 

@@ -168,7 +168,9 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--address", default="local", help="local: Ray on this machine; auto: its Ray cluster"
     )
-    parser.add_argument("--workers", type=int, help="models that sample and score (default: what has room)")
+    parser.add_argument(
+        "--workers", type=int, help="models that sample and score (default: one a GPU, or one a core)"
+    )
     parser.add_argument(
         "--train-workers", type=int, help="workers of a fine-tune (default: one a GPU, or one)"
     )
@@ -192,7 +194,9 @@ def _stages(args: argparse.Namespace) -> Callable[..., Stages]:
         from rslib.cluster import RayStages
 
         return functools.partial(RayStages, cluster=cluster, **settings)
-    return functools.partial(Stages, **settings)
+    from rslib.workers import Workers
+
+    return functools.partial(Stages, each=Workers(getattr(args, "workers", 1)).each, **settings)
 
 
 @contextlib.contextmanager

@@ -30,7 +30,7 @@ from rslib.config import FinetuneConfig, require
 from rslib.errors import ConfigError, RSError
 from rslib.models import POLICIES, REWARD_MODELS, Policy, load_policy
 from rslib.optimization import Objective, Optimizer
-from rslib.stages import Checkpoint, Models, ModelWork, Stages
+from rslib.stages import Checkpoint, ModelWork, Stages
 from rslib.store import RunFolder, in_turn, table_bytes, table_from
 
 if TYPE_CHECKING:
@@ -95,8 +95,7 @@ class Cluster:
         import pyarrow
         import ray.data
 
-        # Nothing that this process has loaded travels: a worker loads the model itself.
-        sent = dataclasses.replace(work, models=Models(**work.models.options), path=_everywhere(work.path))
+        sent = dataclasses.replace(work, path=_everywhere(work.path))
         blocks = ray.data.from_arrow(
             [pyarrow.table({"number": [n], "rows": [table_bytes(part)]}) for n, part in parts.items()]
         )
@@ -169,8 +168,8 @@ class RayStages(Stages):
     """The cached stages with their work done on a cluster; the keys of a run without one, and its folder."""
 
     def __init__(self, folder: RunFolder, *settings: int, cluster: Cluster, **drawing: Any) -> None:
-        super().__init__(folder, *settings, **drawing)
-        self.cluster, self.each = cluster, cluster.each
+        super().__init__(folder, *settings, each=cluster.each, **drawing)
+        self.cluster = cluster
         self.device = "cuda" if cluster.gpus else "cpu"
 
     def finetune(

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from rslib.config import FinetuneConfig
+from rslib.decoding import fitting_threads
 from rslib.errors import BudgetError, ModelError, is_out_of_memory
 from rslib.progress import Progress, note
 
@@ -143,6 +144,10 @@ class Optimizer:
 
         Raises ModelError when it is not finite, BudgetError when memory runs out on a single row.
         """
+        with fitting_threads(self.model):
+            return self._step(objective, batch)
+
+    def _step(self, objective: Objective, batch: list[int]) -> float:
         loss = self.accumulate_gradients(objective, batch)
         _check_finite(loss, self.done, batch)
         self.scaler.unscale_(self.adamw)  # so that the norm is that of the gradients themselves

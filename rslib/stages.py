@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rslib import store, world
 from rslib.config import FinetuneConfig, SampleConfig
+from rslib.decoding import is_small
 from rslib.finetuning import finetune
 from rslib.models import Policy, RewardModel, load_policy, load_reward_model, pick_device
 from rslib.sampling import sample
@@ -21,10 +22,6 @@ from rslib.tables import fingerprint, with_column
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-_SMALL_MODEL = 20_000_000
-"""Parameters up to which a few models are held at once: loading them again costs more than they weigh."""
-
 
 # Judged responses, without a run folder ---------------------------------------------------------------
 
@@ -96,6 +93,10 @@ class Models:
         self.options = {"device": device, "dtype": dtype}
         self._held: dict[tuple[str, str], Any] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the models: another process loads its own."""
+        return self.__dict__ | {"_held": {}}
+
     def policy(self, path: str) -> Policy:
         """The policy of this name or folder."""
         return self._load(("policy", path), load_policy)
@@ -115,7 +116,7 @@ class Models:
     def _load(self, name: tuple[str, str], load: Callable[..., Any]) -> Any:
         if name not in self._held:
             # The large ones go before the new one comes; three small ones may stay.
-            small = [(k, model) for k, model in self._held.items() if model.parameters <= _SMALL_MODEL]
+            small = [(k, model) for k, model in self._held.items() if is_small(model.model)]
             self._held = dict(small[-3:])
             self._held[name] = load(name[1], **self.options)
         return self._held[name]
@@ -143,8 +144,11 @@ class ModelWork:
 
     def __call__(self, part: Dataset) -> Dataset:
         """The table that the part becomes."""
-        model = None if self.path is None else getattr(self.models, self.load)(self.path)
-        return self.function(model, part, **self.settings)
+        return self.function(self.model(), part, **self.settings)
+
+    def model(self) -> Any:
+        """The model, loaded when it is not held."""
+        return None if self.path is None else getattr(self.models, self.load)(self.path)
 
 
 class Stages:
@@ -153,12 +157,10 @@ class Stages:
     `place` names a stage inside the folder ("" is the folder itself). `work` does the stage's work: by
     default the public function of that name, else one with its signature. The key holds its qualified name:
     code outside the package counts by that alone, so what is edited there wants another name. `seconds` and
-    `places` fill as the stages go. device, dtype: those of every model. `drawing`: settings of `sample`
-    beside its config (backend, vllm_url).
+    `places` fill as the stages go. device, dtype: those of every model. `each`: who works on the parts of a
+    table (see `rslib.workers`, `rslib.cluster`). `drawing`: settings of `sample` beside its config (backend,
+    vllm_url).
     """
-
-    each = staticmethod(store.in_turn)
-    """How the parts of a table are worked on; see `rslib.cluster`."""
 
     def __init__(
         self,
@@ -167,9 +169,10 @@ class Stages:
         *,
         device: str | None = None,
         dtype: str | None = None,
+        each: Callable[..., Iterator[tuple[int, Dataset, float]]] = store.in_turn,
         **drawing: Any,
     ) -> None:
-        self.drawing = drawing
+        self.drawing, self.each = drawing, each
         self.folder, self.shard_responses, self.models = folder, shard_responses, Models(device, dtype)
         # Another kind of device rounds differently; so does another dtype, which a fingerprint holds.
         self.device = pick_device(device, dtype).name.partition(":")[0]

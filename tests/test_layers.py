@@ -24,7 +24,7 @@ ROWS = (
     {"sampling", "scoring", "selection", "finetuning", "evaluation"},
     {"reward_modeling", "stages", "export", "reporting", "intervals", "more_selectors"},
     {"pipeline", "rl"},
-    {"flaws", "arena", "cluster", "profiles"},
+    {"flaws", "arena", "cluster", "profiles", "workers"},
     {"plots", "build", "doctor"},
     {"page"},
     {"__main__"},

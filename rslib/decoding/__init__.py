@@ -17,7 +17,13 @@ and for a GPU (docs/gpu.md has a picture):
 What it leaves out: beam search, refilling freed rows, paged memory, several devices.
 """
 
-from rslib.decoding.attention import packed_hidden, packed_logits, shared_attention
+from rslib.decoding.attention import (
+    fitting_threads,
+    is_small,
+    packed_hidden,
+    packed_logits,
+    shared_attention,
+)
 from rslib.decoding.engine import SampleOutput, decode, decoder_for, prefill, run_batches
 from rslib.decoding.passes import SharedPrefixPass
 from rslib.decoding.sampler import next_token_probs, token_logprobs
@@ -27,6 +33,8 @@ __all__ = [
     "SharedPrefixPass",
     "decode",
     "decoder_for",
+    "fitting_threads",
+    "is_small",
     "next_token_probs",
     "packed_hidden",
     "packed_logits",

@@ -29,6 +29,7 @@ LOG2E = math.log2(math.e)  # scores are kept in base 2: on a CPU exp2 is four ti
 _NAME = "rslib_shared_prefix"
 _LN2 = math.log(2)  # flash kernels take natural logarithms
 _LARGEST_HEAD = 256
+_SMALL = 20_000_000  # parameters up to which a product is done before a second thread has begun
 Normalised = tuple[Tensor, Tensor]
 """Attention (N, heads, D), and the log of the sum that normalised it (N, heads), float32; +inf: no keys."""
 Part = tuple[Tensor, Tensor, Tensor]
@@ -251,6 +252,29 @@ def _unsupported(module: torch.nn.Module, what: str) -> ModelError:
 
 
 AttentionInterface.register(_NAME, _attention)
+
+
+def is_small(model: torch.nn.Module) -> bool:
+    """Whether the model works on one thread of a CPU, so that cores are used by processes instead."""
+    return sum(weight.numel() for weight in model.parameters()) <= _SMALL
+
+
+@contextmanager
+def fitting_threads(model: torch.nn.Module) -> Iterator[None]:
+    """While it is open, a small model on a CPU works on one thread; larger ones on as many as torch has.
+
+    torch's threads meet after every product. Beside another busy process each meeting may take a time slice:
+    two threads were then 40 times slower than on quiet cores, one thread twice.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1 or next(model.parameters()).device.type != "cpu" or not is_small(model):
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ and matplotlib are imported by the stage that needs them.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING
 
 from rslib import errors
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from rslib.sampling import sample
     from rslib.scoring import score
     from rslib.selection import select
+
+# torch's threads wait for each other by spinning, unless this is set before torch is loaded. Beside another
+# busy process that takes tens of times as long as the work.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
 

@@ -131,3 +131,13 @@ def test_rows_do_not_depend_on_the_number_of_threads():
     finally:
         torch.set_num_threads(before)
     assert len(prints) == 1
+
+
+def test_threads_wait_without_spinning_unless_the_user_says_otherwise():
+    program = "import os, rslib; print(os.environ['OMP_WAIT_POLICY'])"
+    plain = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    for policy in ("PASSIVE", "ACTIVE"):
+        given = plain if policy == "PASSIVE" else plain | {"OMP_WAIT_POLICY": policy}
+        assert (
+            subprocess.check_output([sys.executable, "-c", program], env=given, text=True).strip() == policy
+        )

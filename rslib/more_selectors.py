@@ -7,6 +7,7 @@ reference_responses(prompts)                     the column `reference` as respo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from rslib.errors import DataError
 from rslib.progress import note
 from rslib.prompts import check_prompts
 from rslib.selection import Pool, check_count, check_number, unique
+from rslib.theory import pessimistic_optimum, poisson_law
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -55,6 +57,102 @@ def soft_best_of_n(pool: Pool, *, temperature: float, k: int = 1) -> np.ndarray:
     check_number(temperature, "temperature", above=0)
     noise = -np.log(-np.log(pool.random_keys("soft_best_of_n")))
     return pool.best(pool.rewards + temperature * noise, check_count(k, "k"))
+
+
+def best_of_poisson(pool: Pool, *, mu: float) -> np.ndarray:
+    """The best of 1 + Poisson(mu) responses of each prompt, drawn from its rows, at most all; ties at random.
+
+    Its law is close to the policy tilted by exp(reward / beta), at a cost that `mu` sets. Source: Khalaf et
+    al., arXiv 2506.19248.
+
+    >>> from rslib.selection import pool_of
+    >>> len(best_of_poisson(pool_of([[1.0, 3.0, 2.0], [5.0, 4.0, 0.0]]), mu=1.5))
+    2
+    """
+    check_number(mu, "mu", at_least=0)
+    drawn = pool.best(pool.random_keys("best_of_poisson"), len(pool))  # the rows of each prompt, shuffled
+    prompts = pool.prompts[drawn]
+    starts, sizes = np.unique(prompts, return_index=True, return_counts=True)[1:]
+    chances = pool.random_keys("best_of_poisson count")[drawn[starts]]
+    counts = 1 + np.searchsorted(np.cumsum(poisson_law(mu, int(sizes.max()))), chances)
+    rank = np.arange(len(drawn)) - starts[prompts]
+    return pool.best(pool.rewards, among=drawn[rank < counts[prompts]])
+
+
+def pessimistic(pool: Pool, *, beta: float, k: int = 1) -> np.ndarray:
+    """A draw of k rows of each prompt, without replacement, by `theory.pessimistic_optimum` over its rows.
+
+    Beta to 0 gives best-of-n; a large one a nearly random pick. A row far below the best has no chance at
+    all, and none has more than (range of rewards) / beta + 1 times its share. Rows that tie are equally
+    likely; where fewer than k rows have a chance, those are kept. Source: Huang et al., arXiv 2503.21878.
+
+    >>> from rslib.selection import pool_of
+    >>> pessimistic(pool_of([[1.0, 3.0, 2.0], [5.0, 4.0, 0.0]]), beta=0.001).tolist()
+    [1, 3]
+    """
+    check_number(beta, "beta", above=0)
+    weights = np.zeros(len(pool))
+    for prompt in range(pool.size):
+        rows = np.flatnonzero(pool.prompts == prompt)
+        weights[rows] = pessimistic_optimum(np.full(len(rows), 1 / len(rows)), pool.rewards[rows], beta)
+    possible = np.flatnonzero(weights)
+    with np.errstate(divide="ignore"):
+        keys = np.log(weights) - np.log(-np.log(pool.random_keys("pessimistic")))
+    return pool.best(keys, check_count(k, "k"), among=possible)
+
+
+# Selectors that follow the other responses ----------------------------------------------------------------
+
+
+def self_consistency(pool: Pool, *, answers: str = "answer") -> np.ndarray:
+    """The best-rewarded row of each prompt among those that give its most frequent answer; ties at random.
+
+    `answers` names a column of what each response answers: text or a number, equal where they agree. Source:
+    Wang et al., arXiv 2203.11171. Raises DataError when the column is missing.
+
+    >>> from rslib.selection import pool_of
+    >>> self_consistency(pool_of([[1.0, 2.0, 9.0]], answer=["4", "4", "5"])).tolist()
+    [1]
+    """
+    if answers not in pool.table.column_names:
+        fix = "Add it with `with_column`, or name another with answers=."
+        raise DataError(f"there is no column '{answers}'", where="select(..., answers=)", fix=fix)
+    kinds = np.unique([repr(answer) for answer in pool.table[answers][:]], return_inverse=True)[1]
+    pairs = np.stack([pool.prompts, kinds])
+    _, groups, votes = np.unique(pairs, axis=1, return_inverse=True, return_counts=True)
+    tie = np.zeros(len(votes))  # below 1: it decides between answers of equally many votes
+    np.maximum.at(tie, groups, pool.random_keys("answers"))
+    share = (votes + tie)[groups]
+    return pool.best(
+        pool.rewards, among=np.flatnonzero(share == pool.per_prompt(np.maximum, share)[pool.prompts])
+    )
+
+
+def minimum_bayes_risk(pool: Pool) -> np.ndarray:
+    """The row of each prompt that has most words in common with its other rows; the reward is not asked.
+
+    Agreement of two responses: F1 of their words, counted as often as they occur. The mean over the other
+    rows of the prompt is what a row is chosen by; ties at random. Source: Kumar and Byrne, "Minimum
+    Bayes-Risk Decoding for Statistical Machine Translation", 2004, with this gain.
+
+    >>> from rslib.selection import pool_of
+    >>> texts = ["boil rice", "boil rice well", "boil rice very well"]
+    >>> minimum_bayes_risk(pool_of([[0.0, 0.0, 9.0]], response=texts)).tolist()
+    [1]
+    """
+    bags = [Counter(text.lower().split()) for text in pool.table["response"][:]]
+    gains = np.zeros(len(pool))
+    for prompt in range(pool.size):
+        rows = np.flatnonzero(pool.prompts == prompt)
+        for i, first in enumerate(rows):
+            for second in rows[i + 1 :]:
+                gains[[first, second]] += _f1(bags[first], bags[second]) / max(1, len(rows) - 1)
+    return pool.best(gains.round(9))  # sums in another order still tie
+
+
+def _f1(first: Counter[str], second: Counter[str]) -> float:
+    size = first.total() + second.total()
+    return 2 * (first & second).total() / size if size else 1.0
 
 
 # Selectors that distrust the reward -----------------------------------------------------------------------

@@ -303,6 +303,10 @@ SELECTORS: dict[str, Selector | str] = {
     "all": everything,
     "acceptance": "rslib.more_selectors:acceptance",
     "soft_best_of_n": "rslib.more_selectors:soft_best_of_n",
+    "best_of_poisson": "rslib.more_selectors:best_of_poisson",
+    "pessimistic": "rslib.more_selectors:pessimistic",
+    "self_consistency": "rslib.more_selectors:self_consistency",
+    "minimum_bayes_risk": "rslib.more_selectors:minimum_bayes_risk",
     "ensemble": "rslib.more_selectors:ensemble",
     "length_controlled": "rslib.more_selectors:length_controlled",
     "reference": "rslib.more_selectors:reference",
@@ -336,8 +340,9 @@ def select(
 
     best_of_n, worst, all, random(k, like), random_overall(count), top_k_per_prompt(k), unique(k),
     top_fraction(fraction), threshold(minimum), percentile(percentile, round, rise), acceptance(beta),
-    soft_best_of_n(temperature, k), ensemble(rewards, combine, penalty), length_controlled(within),
-    decidable(tolerance), reference(references), replay(earlier, k): each has a docstring (`selector_of`).
+    soft_best_of_n(temperature, k), best_of_poisson(mu), pessimistic(beta, k), self_consistency(answers),
+    minimum_bayes_risk, ensemble(rewards, combine, penalty), length_controlled(within), decidable(tolerance),
+    reference(references), replay(earlier, k): each has a docstring (`selector_of`).
 
     on_nan     "raise": a reward that is missing, NaN or infinite is an error. "drop": such rows are left out
                and a printed line says how many.

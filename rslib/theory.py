@@ -7,7 +7,9 @@ finite. In estimates from a pool, a prompt is the unit: arrays are `(M,)` or `(M
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
+from fractions import Fraction
 from statistics import NormalDist
 
 import numpy as np
@@ -32,6 +34,35 @@ def kl_of_best_of_n(n: int) -> float:
     """
     _check_count(n, "n")
     return math.log(n) - (n - 1) / n
+
+
+def kl_of_best_of_n_estimate(logprobs: ArrayLike, n: int) -> np.ndarray:
+    """Estimates of KL(best-of-n || policy), nats, one for each kept response, `(M,)`; their mean counts.
+
+    `logprobs (M,)`: the log-probability, nats, under the policy of each response that best-of-n kept. No law
+    is needed, so a real model will do. With p the probability and q = (1 - p)^n the chance that n draws miss
+    it: q (log n + (n - 1) log(1 - p) - (n - 1) / n) + (1 - q) log((1 - q) / p). Where all p vanish that is
+    `kl_of_best_of_n`; where the response hardly misses, -log p. Source: Beirami et al., arXiv 2401.01879,
+    section 4.
+
+    >>> kl_of_best_of_n_estimate(np.log([0.1, 0.5]), n=16).round(3).tolist()
+    [1.756, 0.693]
+
+    Raises ConfigError if n < 1, DataError for log-probabilities that are NaN, infinite or above 0.
+    """
+    _check_count(n, "n")
+    logprobs = _numbers(logprobs, "logprobs")
+    if (logprobs > 0).any():
+        raise DataError("a log-probability is above 0", where="logprobs", fix="Give log-probabilities.")
+    certain = logprobs == 0
+    with np.errstate(divide="ignore"):  # certain: the logarithm of 0, whose weight is 0
+        miss = np.log1p(-np.exp(logprobs))
+    missed = np.exp(n * miss)
+    inner = math.log(n) + (n - 1) * np.where(certain, 0.0, miss) - (n - 1) / n
+    # log(1 - q) - log p; where p is below the smallest float, both vanish alike and log n is left.
+    hit = -np.expm1(n * miss)
+    ratio = np.where(hit > 0, np.log(np.where(hit > 0, hit, 1.0)) - logprobs, math.log(n))
+    return missed * inner + hit * ratio
 
 
 # Best-of-n estimated from a pool --------------------------------------------------------------------------
@@ -73,6 +104,118 @@ def best_of_n_curve(rewards: ArrayLike, ns: Sequence[int], values: ArrayLike | N
     level = _levels(np.take_along_axis(rewards, order, axis=1))
     shared = _mean_by(level, np.take_along_axis(values, order, axis=1))
     return np.stack([shared @ rank_weights(rewards.shape[1], n) for n in ns])
+
+
+def pass_at_k(correct: ArrayLike, k: int) -> np.ndarray:
+    """Chance, per prompt, that at least one of k responses is right, estimated from N of them, `(M,)`.
+
+    `correct (M, N)` holds 0 and 1, or False and True. It is best-of-n on rewards of 0 and 1:
+    1 - C(N - c, k) / C(N, k) with c right ones. `bootstrap_interval` of it is the interval over prompts.
+    Source: Chen et al., arXiv 2107.03374, equation 1.
+
+    >>> pass_at_k([[1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 0]], k=2).round(3).tolist()
+    [0.5, 0.0, 1.0]
+
+    Raises ConfigError unless 1 <= k <= N, DataError for other numbers than 0 and 1.
+    """
+    return best_of_n_estimate(_right_or_wrong(correct), k)
+
+
+def majority_at_k(answers: Sequence[Sequence[Hashable]], correct: ArrayLike, k: int) -> np.ndarray:
+    """Chance, per prompt, that the most frequent answer among k responses is right, `(M,)`; ties at random.
+
+    `answers (M, N)`: what each response answers, equal where they agree; `correct (M, N)` 0 or 1, the same
+    for equal answers. The mean over all subsets of k of the N, counted exactly. Source: Wang et al., arXiv
+    2203.11171 (self-consistency); the estimator is unbiased as that of `pass_at_k`.
+
+    Of {a, a}, {a, b}, {a, b} with a right, the first is won, the others are ties:
+
+    >>> majority_at_k([["a", "a", "b"]], [[1, 1, 0]], k=2).round(4).tolist()
+    [0.6667]
+
+    Raises ConfigError if k < 1, DataError for shapes that differ, k > N, or an answer both right and wrong.
+    """
+    _check_count(k, "k")
+    right = np.atleast_2d(_right_or_wrong(correct))
+    if [len(row) for row in answers] != [right.shape[1]] * len(right) or k > right.shape[1]:
+        shape = f"answers of {len(answers)} prompts, correct {right.shape}, k = {k}"
+        raise DataError("the shapes do not fit", where=shape, fix="Give (M, N) of both, and k <= N.")
+    return np.array([_majority(list(row), wins, k) for row, wins in zip(answers, right, strict=True)])
+
+
+def _majority(answers: Sequence[Hashable], right: np.ndarray, k: int) -> float:
+    counts = Counter(answers)
+    wins = {answer for answer, good in zip(answers, right, strict=True) if good}
+    if any(answer in wins and not good for answer, good in zip(answers, right, strict=True)):
+        raise DataError("an answer is right in one place and wrong in another", where="majority_at_k")
+    won = Fraction(0)
+    for answer in wins:
+        others = list((counts - Counter({answer: counts[answer]})).values())
+        for votes in range(1, min(counts[answer], k) + 1):
+            ways = _ways_below(others, k - votes, votes)
+            shared = sum(Fraction(ways[ties], ties + 1) for ties in ways)
+            won += math.comb(counts[answer], votes) * shared
+    return float(won / math.comb(len(answers), k))
+
+
+def _ways_below(counts: Sequence[int], total: int, most: int) -> dict[int, int]:
+    """Ways to take `total` of groups of these sizes, at most `most` of each, by how many reach `most`."""
+    ways = {(0, 0): 1}
+    for count in counts:
+        longer: dict[tuple[int, int], int] = defaultdict(int)
+        for (taken, ties), number in ways.items():
+            for more in range(min(count, most, total - taken) + 1):
+                longer[taken + more, ties + (more == most)] += number * math.comb(count, more)
+        ways = longer
+    return {ties: number for (taken, ties), number in ways.items() if taken == total}
+
+
+def best_of_poisson_estimate(rewards: ArrayLike, mu: float, values: ArrayLike | None = None) -> np.ndarray:
+    """Expected value, per prompt, of the best of 1 + Poisson(mu) responses, estimated from N, `(M,)`.
+
+    `best_of_n_estimate` averaged over n; what Poisson puts beyond N counts as N, which `mu` well below N
+    keeps rare. Its law comes close to the tilted optimum's. Source: Khalaf et al., arXiv 2506.19248
+    (Best-of-Poisson).
+
+    >>> best_of_poisson_estimate([[4.0, 1.0, 2.0]], mu=0.0).round(3).tolist()
+    [2.333]
+
+    Raises ConfigError unless mu is finite and >= 0, else as `best_of_n_estimate`.
+    """
+    curve = best_of_n_curve(rewards, range(1, np.shape(rewards)[-1] + 1), values)
+    return poisson_law(mu, len(curve)) @ curve
+
+
+def poisson_law(mu: float, size: int) -> np.ndarray:
+    """Chances of 0 to size - 1 under a Poisson law of mean `mu`, `(size,)`; the last holds all from there on.
+
+    >>> poisson_law(1.0, 3).round(3).tolist()
+    [0.368, 0.368, 0.264]
+
+    Raises ConfigError unless mu is finite and >= 0.
+    """
+    if not (math.isfinite(mu) and mu >= 0):
+        raise ConfigError(f"mu is {mu}", where="Poisson law", fix="Use a finite number >= 0.")
+    counts = np.arange(size)
+    logs = counts * math.log(mu) - mu if mu else np.where(counts == 0, 0.0, -np.inf)
+    law = np.exp(logs - np.array([math.lgamma(count + 1) for count in counts]))
+    law[-1] = max(0.0, 1 - law[:-1].sum())
+    return law
+
+
+def tuned_n(rewards: ArrayLike, values: ArrayLike, ns: Sequence[int]) -> int:
+    """The n of `ns` whose best response by `rewards` has the highest mean value; of equal ones the first.
+
+    To be called on a validation pool whose `values (M, N)` are known (gold, a judge), and judged on other
+    prompts: beyond this n a reward model's errors are what is selected. Source: Khalaf et al., arXiv
+    2506.19248 (HedgeTune), by trying instead of by a root.
+
+    >>> tuned_n([[1.0, 2.0, 3.0]], [[0.0, 5.0, 1.0]], ns=[1, 2, 3])
+    2
+
+    Raises as `best_of_n_curve`.
+    """
+    return int(ns[int(np.argmax(best_of_n_curve(rewards, ns, values).mean(axis=1)))])
 
 
 def rank_weights(pool: int, n: int) -> np.ndarray:
@@ -155,6 +298,33 @@ def tilted_optimum(probs: ArrayLike, rewards: ArrayLike, beta: float) -> np.ndar
     best = rewards[law > 0].max()  # keeps every exponent <= 0
     tilted = law * np.exp(np.minimum((rewards - best) / beta, 0.0))
     return tilted / tilted.sum()
+
+
+def pessimistic_optimum(probs: ArrayLike, rewards: ArrayLike, beta: float) -> np.ndarray:
+    """The law that maximises mean reward - beta / 2 * chi-squared(law || probs), `(K,)`.
+
+    probs * max(0, rewards - level) / beta, with the level at which it sums to 1. Unlike the tilted optimum it
+    never weighs a response more than (range of rewards) / beta + 1 times as the policy does, so a reward
+    model that errs on rare responses is trusted less. Source: Huang et al., arXiv 2503.21878
+    (inference-time pessimism).
+
+    >>> pessimistic_optimum([0.5, 0.5], [0.0, 1.0], beta=2.0).tolist()
+    [0.375, 0.625]
+
+    Raises as `tilted_optimum`.
+    """
+    if not (math.isfinite(beta) and beta > 0):
+        raise ConfigError(f"beta is {beta}", where="pessimistic_optimum", fix="Use a finite number > 0.")
+    law, rewards = _law(probs, "probs"), _finite(rewards, "rewards")
+    _check_same_shape(law, rewards, "pessimistic_optimum")
+    order = np.argsort(-rewards, kind="stable")
+    mass, gained = np.cumsum(law[order]), np.cumsum((law * rewards)[order])
+    with np.errstate(divide="ignore", invalid="ignore"):  # of probability 0 until here: no level yet
+        levels = (gained - beta) / mass
+    # With the k highest in, the level must lie below the k-th reward; the last such k has all that belong in.
+    level = levels[np.flatnonzero((mass > 0) & (levels < rewards[order]))[-1]]
+    best = law * np.maximum(rewards - level, 0.0)
+    return best / best.sum()
 
 
 def kl_divergence(p: ArrayLike, q: ArrayLike) -> float:
@@ -333,6 +503,13 @@ def _finite(rewards: ArrayLike, name: str) -> np.ndarray:
         what = f"{len(bad)} of {numbers.size} {name} are NaN or infinite"
         first = ", ".join(map(str, bad[0].tolist()))
         raise RewardError(what, where=f"{name}[{first}]", fix="Check the reward model's dtype, or drop them.")
+    return numbers
+
+
+def _right_or_wrong(correct: ArrayLike) -> np.ndarray:
+    numbers = _numbers(correct, "correct")
+    if not np.isin(numbers, (0, 1)).all():
+        raise DataError("correct holds other numbers than 0 and 1", where="correct", fix="Give 0 or 1.")
     return numbers
 
 

@@ -104,24 +104,26 @@ def pessimistic(pool: Pool, *, beta: float, k: int = 1) -> np.ndarray:
 # Selectors that follow the other responses ----------------------------------------------------------------
 
 
-def self_consistency(pool: Pool, *, answers: str = "answer") -> np.ndarray:
-    """The best-rewarded row of each prompt among those that give its most frequent answer; ties at random.
+def self_consistency(pool: Pool, *, conclusions: str = "conclusion") -> np.ndarray:
+    """The best of each prompt among the rows that reach its most frequent conclusion; ties at random.
 
-    `answers` names a column of what each response answers: text or a number, equal where they agree. Source:
-    Wang et al., arXiv 2203.11171. Raises DataError when the column is missing.
+    `conclusions` names a column of what each response comes to: text or a number, equal where they agree.
+    Source: Wang et al., arXiv 2203.11171. Raises DataError when the column is missing.
 
     >>> from rslib.selection import pool_of
-    >>> self_consistency(pool_of([[1.0, 2.0, 9.0]], answer=["4", "4", "5"])).tolist()
+    >>> self_consistency(pool_of([[1.0, 2.0, 9.0]], conclusion=["4", "4", "5"])).tolist()
     [1]
     """
-    if answers not in pool.table.column_names:
-        fix = "Add it with `with_column`, or name another with answers=."
-        raise DataError(f"there is no column '{answers}'", where="select(..., answers=)", fix=fix)
-    kinds = np.unique([repr(answer) for answer in pool.table[answers][:]], return_inverse=True)[1]
-    pairs = np.stack([pool.prompts, kinds])
+    if conclusions not in pool.table.column_names:
+        fix = "Add it with `with_column`, or name another with conclusions=."
+        raise DataError(f"there is no column '{conclusions}'", where="select(..., conclusions=)", fix=fix)
+    numbers = np.unique([repr(conclusion) for conclusion in pool.table[conclusions][:]], return_inverse=True)[
+        1
+    ]
+    pairs = np.stack([pool.prompts, numbers])
     _, groups, votes = np.unique(pairs, axis=1, return_inverse=True, return_counts=True)
-    tie = np.zeros(len(votes))  # below 1: it decides between answers of equally many votes
-    np.maximum.at(tie, groups, pool.random_keys("answers"))
+    tie = np.zeros(len(votes))  # below 1: it decides between conclusions of equally many votes
+    np.maximum.at(tie, groups, pool.random_keys("conclusions"))
     share = (votes + tie)[groups]
     return pool.best(
         pool.rewards, among=np.flatnonzero(share == pool.per_prompt(np.maximum, share)[pool.prompts])
@@ -144,9 +146,9 @@ def minimum_bayes_risk(pool: Pool) -> np.ndarray:
     gains = np.zeros(len(pool))
     for prompt in range(pool.size):
         rows = np.flatnonzero(pool.prompts == prompt)
-        for i, first in enumerate(rows):
-            for second in rows[i + 1 :]:
-                gains[[first, second]] += _f1(bags[first], bags[second]) / max(1, len(rows) - 1)
+        for i, row in enumerate(rows):
+            for other in rows[i + 1 :]:
+                gains[[row, other]] += _f1(bags[row], bags[other]) / max(1, len(rows) - 1)
     return pool.best(gains.round(9))  # sums in another order still tie
 
 

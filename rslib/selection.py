@@ -340,7 +340,7 @@ def select(
 
     best_of_n, worst, all, random(k, like), random_overall(count), top_k_per_prompt(k), unique(k),
     top_fraction(fraction), threshold(minimum), percentile(percentile, round, rise), acceptance(beta),
-    soft_best_of_n(temperature, k), best_of_poisson(mu), pessimistic(beta, k), self_consistency(answers),
+    soft_best_of_n(temperature, k), best_of_poisson(mu), pessimistic(beta, k), self_consistency(conclusions),
     minimum_bayes_risk, ensemble(rewards, combine, penalty), length_controlled(within), decidable(tolerance),
     reference(references), replay(earlier, k): each has a docstring (`selector_of`).
 

@@ -121,41 +121,41 @@ def pass_at_k(correct: ArrayLike, k: int) -> np.ndarray:
     return best_of_n_estimate(_right_or_wrong(correct), k)
 
 
-def majority_at_k(answers: Sequence[Sequence[Hashable]], correct: ArrayLike, k: int) -> np.ndarray:
-    """Chance, per prompt, that the most frequent answer among k responses is right, `(M,)`; ties at random.
+def majority_at_k(conclusions: Sequence[Sequence[Hashable]], correct: ArrayLike, k: int) -> np.ndarray:
+    """Chance, per prompt, that the most frequent conclusion of k responses is right, `(M,)`; ties at random.
 
-    `answers (M, N)`: what each response answers, equal where they agree; `correct (M, N)` 0 or 1, the same
-    for equal answers. The mean over all subsets of k of the N, counted exactly. Source: Wang et al., arXiv
-    2203.11171 (self-consistency); the estimator is unbiased as that of `pass_at_k`.
+    `conclusions (M, N)`: what each response comes to, equal where they agree; `correct (M, N)` 0 or 1, the
+    same for equal conclusions. The mean over all subsets of k of the N, counted exactly. Source: Wang et al.,
+    arXiv 2203.11171 (self-consistency); the estimator is unbiased as that of `pass_at_k`.
 
     Of {a, a}, {a, b}, {a, b} with a right, the first is won, the others are ties:
 
     >>> majority_at_k([["a", "a", "b"]], [[1, 1, 0]], k=2).round(4).tolist()
     [0.6667]
 
-    Raises ConfigError if k < 1, DataError for shapes that differ, k > N, or an answer both right and wrong.
+    Raises ConfigError if k < 1, DataError for other shapes, k > N, or a conclusion both right and wrong.
     """
     _check_count(k, "k")
     right = np.atleast_2d(_right_or_wrong(correct))
-    if [len(row) for row in answers] != [right.shape[1]] * len(right) or k > right.shape[1]:
-        shape = f"answers of {len(answers)} prompts, correct {right.shape}, k = {k}"
+    if [len(row) for row in conclusions] != [right.shape[1]] * len(right) or k > right.shape[1]:
+        shape = f"conclusions of {len(conclusions)} prompts, correct {right.shape}, k = {k}"
         raise DataError("the shapes do not fit", where=shape, fix="Give (M, N) of both, and k <= N.")
-    return np.array([_majority(list(row), wins, k) for row, wins in zip(answers, right, strict=True)])
+    return np.array([_majority(list(row), wins, k) for row, wins in zip(conclusions, right, strict=True)])
 
 
-def _majority(answers: Sequence[Hashable], right: np.ndarray, k: int) -> float:
-    counts = Counter(answers)
-    wins = {answer for answer, good in zip(answers, right, strict=True) if good}
-    if any(answer in wins and not good for answer, good in zip(answers, right, strict=True)):
-        raise DataError("an answer is right in one place and wrong in another", where="majority_at_k")
+def _majority(conclusions: Sequence[Hashable], right: np.ndarray, k: int) -> float:
+    counts = Counter(conclusions)
+    wins = {conclusion for conclusion, good in zip(conclusions, right, strict=True) if good}
+    if any(conclusion in wins and not good for conclusion, good in zip(conclusions, right, strict=True)):
+        raise DataError("a conclusion is right in one place and wrong in another", where="majority_at_k")
     won = Fraction(0)
-    for answer in wins:
-        others = list((counts - Counter({answer: counts[answer]})).values())
-        for votes in range(1, min(counts[answer], k) + 1):
+    for conclusion in wins:
+        others = list((counts - Counter({conclusion: counts[conclusion]})).values())
+        for votes in range(1, min(counts[conclusion], k) + 1):
             ways = _ways_below(others, k - votes, votes)
             shared = sum(Fraction(ways[ties], ties + 1) for ties in ways)
-            won += math.comb(counts[answer], votes) * shared
-    return float(won / math.comb(len(answers), k))
+            won += math.comb(counts[conclusion], votes) * shared
+    return float(won / math.comb(len(conclusions), k))
 
 
 def _ways_below(counts: Sequence[int], total: int, most: int) -> dict[int, int]:

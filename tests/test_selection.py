@@ -46,7 +46,7 @@ OPTIONS = {
     "soft_best_of_n": {"temperature": 0.5},
     "best_of_poisson": {"mu": 2.0},
     "pessimistic": {"beta": 0.5},
-    "self_consistency": {"answers": "response"},
+    "self_consistency": {"conclusions": "response"},
     "ensemble": {"rewards": ["reward", "second"]},
     "replay": {"earlier": [earlier_round()]},
     "reference": {
@@ -561,12 +561,12 @@ def test_best_of_poisson_keeps_the_best_of_so_many_drawn_rows():
 
 
 def test_self_consistency_keeps_the_best_of_the_most_frequent_answer_and_draws_between_frequent_ones():
-    table = scored([[1.0, 2.0, 9.0, 8.0], [1.0, 2.0, 9.0, 8.0]], answer=[4, 4, 5, 6, 6, 5, 5, 5])
+    table = scored([[1.0, 2.0, 9.0, 8.0], [1.0, 2.0, 9.0, 8.0]], conclusion=[4, 4, 5, 6, 6, 5, 5, 5])
     assert kept_ids(table, "self_consistency") == [("p0", 1), ("p1", 2)]
-    tied = scored(np.tile([0.0, 0.0, 5.0, 5.0], (2000, 1)), answer=["a", "a", "b", "b"] * 2000)
+    tied = scored(np.tile([0.0, 0.0, 5.0, 5.0], (2000, 1)), conclusion=["a", "a", "b", "b"] * 2000)
     kept = np.array([sample_id for _, sample_id in kept_ids(tied, "self_consistency")])
     assert_law(np.array([(kept < 2).mean()]), np.array([0.5]), 2000)
-    with pytest.raises(DataError, match="no column 'answer'"):
+    with pytest.raises(DataError, match="no column 'conclusion'"):
         select(noisy(), "self_consistency")
 
 

@@ -333,16 +333,20 @@ def test_what_is_no_log_probability_is_refused(logprobs):
         theory.kl_of_best_of_n_estimate(logprobs, 4)
 
 
-# Right and wrong answers
+# Right and wrong conclusions
 
 
 @pytest.mark.parametrize("k", [1, 2, 5, 6])
 def test_pass_and_majority_are_means_over_all_subsets(k):
     rng = np.random.default_rng(k)
-    answers = rng.integers(0, 3, (30, 6))
-    correct = answers == rng.integers(0, 3, (30, 1))
+    conclusions = rng.integers(0, 3, (30, 6))
+    correct = conclusions == rng.integers(0, 3, (30, 1))
     for row, right, passed, majority in zip(
-        answers, correct, theory.pass_at_k(correct, k), theory.majority_at_k(answers, correct, k), strict=True
+        conclusions,
+        correct,
+        theory.pass_at_k(correct, k),
+        theory.majority_at_k(conclusions, correct, k),
+        strict=True,
     ):
         subsets = [np.array(chosen) for chosen in itertools.combinations(range(6), k)]
         assert passed == pytest.approx(np.mean([right[chosen].any() for chosen in subsets]), abs=1e-12)
@@ -350,13 +354,13 @@ def test_pass_and_majority_are_means_over_all_subsets(k):
         for chosen in subsets:
             votes = np.bincount(row[chosen], minlength=3)
             first = np.flatnonzero(votes == votes.max())
-            won.append(np.mean([right[row == answer].any() for answer in first]))
+            won.append(np.mean([right[row == conclusion].any() for conclusion in first]))
         assert majority == pytest.approx(np.mean(won), abs=1e-12)
 
 
 def test_with_all_responses_the_majority_is_that_of_the_pool():
-    answers, correct = [["a", "a", "b"], ["a", "b", "b"]], [[1, 1, 0], [1, 0, 0]]
-    assert theory.majority_at_k(answers, correct, 3).tolist() == [1.0, 0.0]
+    conclusions, correct = [["a", "a", "b"], ["a", "b", "b"]], [[1, 1, 0], [1, 0, 0]]
+    assert theory.majority_at_k(conclusions, correct, 3).tolist() == [1.0, 0.0]
 
 
 def test_more_draws_than_responses_and_contradictions_are_refused():

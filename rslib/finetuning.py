@@ -73,8 +73,7 @@ def _response_ids(policy: Policy, row: dict) -> list[int]:
     sampled = row.get("token_ids")
     if sampled and policy.decode(sampled) == row["response"]:
         return list(sampled)
-    ids = list(policy.tokenizer(row["response"], add_special_tokens=False)["input_ids"])
-    return ids if row.get("finish_reason") == "length" else [*ids, *policy.eos_ids[:1]]
+    return policy.encode_response(row["response"], ended=row.get("finish_reason") != "length")
 
 
 # The loss: masks and log-likelihood ---------------------------------------------------------------

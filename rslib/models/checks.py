@@ -41,6 +41,7 @@ _VOCABULARIES = (
     "tekken.json",
 )
 _CONSTANTS = (".masked_bias", ".inv_freq")  # that old checkpoints stored beside their weights
+_ORIGINAL = "original_max_position_embeddings"
 _AGAIN = "Copy or download the file again."
 
 
@@ -81,6 +82,10 @@ def check_files(folder: Path) -> None:
             raise ModelError("this is an adapter, not a whole model", where=str(folder), fix=fix)
         fix = "Name a folder that transformers saved."
         raise ModelError("the folder has no config.json", where=str(folder), fix=fix)
+    if (folder / "adapter_config.json").is_file():
+        fix = "Save the merged model elsewhere (merge_and_unload of peft), or remove adapter_config.json."
+        what = "the folder holds an adapter beside the weights of its base model, which it would change"
+        raise ModelError(what, where=str(folder), fix=fix)
     for name in ("config.json", "generation_config.json"):  # transformers passes over a damaged second one
         if (folder / name).is_file():
             _read_config(folder / name)
@@ -195,3 +200,31 @@ def check_weights(model: PreTrainedModel, loading_info: Mapping[str, Any], folde
         what = f"the weights do not fit {type(model).__name__}: {'; '.join(wrong)}"
         fix = "config.json and the weights must come from one model."
         raise ModelError(what, where=str(folder), fix=fix)
+
+
+def check_rotary(decoder: PreTrainedModel, context: int, where: str) -> None:
+    """Raise ModelError where the angles of all rows of a batch would depend on the longest of them."""
+    for module in decoder.modules():
+        kinds = getattr(module, "rope_type", None)
+        for kind in kinds.values() if isinstance(kinds, Mapping) else [kinds]:
+            length = _length_of_same_angles(module, kind)
+            if length is None or context <= length:
+                continue
+            what = (
+                f"the angles of rotary scaling '{kind}' change for all rows once one passes {length} tokens"
+            )
+            fix = f"Ask for a shorter context: load_policy(name, context={length}), or write "
+            fix += f'"model_max_length": {length} into its tokenizer_config.json.'
+            raise ModelError(f"{what}; the context is {context}", where=where, fix=fix)
+
+
+def _length_of_same_angles(module: Any, kind: str | None) -> int | None:
+    """Tokens up to which a rotary embedding keeps its angles; None: it always does."""
+    if kind == "longrope":
+        given = module.config.rope_parameters
+        each = [
+            given,
+            *(part for part in given.values() if isinstance(part, Mapping)),
+        ]  # one for each layer type
+        return min(part[_ORIGINAL] for part in each if part.get(_ORIGINAL))
+    return int(module.original_max_seq_len) if kind and "dynamic" in kind else None

@@ -22,6 +22,7 @@ from rslib import messages
 from rslib.config import unknown_name
 from rslib.errors import ConfigError, ModelError, StoreError, translate_os_error
 from rslib.messages import Prompt
+from rslib.models import templates
 from rslib.store import canonical_json, make_folder
 
 _VOLATILE = {"transformers_version", "dtype", "architectures", "use_cache", "output_hidden_states"}
@@ -99,7 +100,7 @@ def _device_name(asked: str | None) -> tuple[str, str]:
 
 @dataclass(eq=False, kw_only=True)
 class Loaded:
-    """What policies and reward models share."""
+    """What policies and reward models share. `date` (YYYY-MM-DD): the day that the chat template prints."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -108,6 +109,7 @@ class Loaded:
     device: Device
     context: int
     pad_id: int
+    date: str = templates.DATE
 
     @property
     def parameters(self) -> int:
@@ -135,7 +137,8 @@ class Loaded:
         return [self.fingerprint(), self.device.name, str(self.device.dtype), str(self.device.stored)]
 
     def _settings(self) -> dict[str, Any]:
-        return {"context": self.context}
+        date = {"date": self.date} if templates.prints_date(self.tokenizer) else {}
+        return {"context": self.context} | date
 
     def save(self, folder: str | Path, record: Mapping[str, Any] | None = None) -> None:
         """Write an ordinary transformers folder (safetensors); it appears whole or not at all.
@@ -156,11 +159,13 @@ class Policy(Loaded):
     """A causal language model with its tokenizer.
 
     `context`: most tokens of prompt and response together. `eos_ids`: tokens that end a response, as
-    `generate` takes them (empty: it never ends by itself). `pad_id`: a valid filler that may equal EOS, since
-    engines mask by position. `max_new_tokens`: of its generation_config, else 256.
+    `generate` takes them, and `end_id`, with which a turn ends in the chat template and which text from
+    elsewhere is taught (empty and None: it never ends by itself). `pad_id`: a valid filler that may equal
+    EOS, since engines mask by position. `max_new_tokens`: of its generation_config, else 256.
     """
 
     eos_ids: tuple[int, ...]
+    end_id: int | None
     max_new_tokens: int
 
     def encode(self, prompt: Prompt) -> list[int]:
@@ -171,23 +176,29 @@ class Policy(Loaded):
         """Token ids of each prompt: the chat template up to where the response begins, else plain text.
 
         A prompt is a text, which is one user's turn, or a conversation (see `rslib.messages`). Thinking is
-        switched off where the template has that switch. Raises ModelError when the template fails, leaves out
-        a turn or leaves `<think>` before the response, or when a token lies outside the model's vocabulary.
+        switched off where the template has a switch for it. Raises ModelError when the template fails, leaves
+        out a turn or leaves a thought open before the response, or when a token is none of the vocabulary.
         """
         if self.tokenizer.chat_template is None:
             texts = [messages.plain(prompt, self.path) for prompt in prompts]
             return [self._without_eos(ids) for ids in tokenise(self, texts, add_special_tokens=True)]
         texts = render(self, [messages.turns(prompt) for prompt in prompts], add_generation_prompt=True)
         for text, prompt in zip(texts, prompts, strict=True):
-            if text.count("<think>") > messages.texts(prompt).count("<think>"):
-                fix = "Use a model that is not a thinking model, or edit its chat template."
-                what = "the chat template puts <think> before the response"
-                raise ModelError(what, where=self.path, fix=fix)
+            templates.check_no_open_thought(text, messages.turns(prompt)[-1]["content"], self.path)
         return [single_bos(self.tokenizer, ids) for ids in tokenise(self, texts)]
 
     def _without_eos(self, ids: list[int]) -> list[int]:
         # Some tokenizers close every text; a policy would then start behind the end.
         return ids[:-1] if len(ids) > 1 and ids[-1] in self.eos_ids else ids
+
+    def encode_response(self, response: str, *, ended: bool = True) -> list[int]:
+        """Token ids of a response from elsewhere; `ended`: with the token that ends a turn.
+
+        Raises ModelError for a token outside the model's vocabulary.
+        """
+        ids = tokenise(self, [response])[0]
+        closed = not ended or self.end_id is None or (ids and ids[-1] in self.eos_ids)
+        return ids if closed else [*ids, self.end_id]
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The response text of new tokens; special tokens (the end of sequence among them) are left out."""
@@ -206,9 +217,10 @@ def render(loaded: Loaded, dialogues: list[list[dict[str, str]]], **options: boo
     """
     if not dialogues:
         return []
+    asked = templates.settings(loaded.tokenizer, loaded.date)
     try:
         rendered = loaded.tokenizer.apply_chat_template(
-            dialogues, tokenize=False, return_dict=True, enable_thinking=False, **options
+            dialogues, tokenize=False, return_dict=True, **asked, **options
         )
     except Exception as err:  # a template is a program of the model's author: it can fail in any way
         fix = "Repair the tokenizer's chat_template, or use another model."

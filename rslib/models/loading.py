@@ -22,8 +22,9 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from rslib.config import closest
-from rslib.decoding.heads import check_finite, hidden_states, logits_from_hidden
+from rslib.config import closest, require
+from rslib.decoding.attention import CHUNKED
+from rslib.decoding.heads import check_finite, decoder_of, hidden_states, logits_from_hidden
 from rslib.decoding.trial import try_engine
 from rslib.errors import BudgetError, ModelError, RSError, is_out_of_memory, translate_os_error
 from rslib.models import checks
@@ -35,7 +36,9 @@ from rslib.models.loaded import (
     first_line,
     pick_device,
     quiet,
+    render,
 )
+from rslib.models.templates import DATE, end_of_turn
 from rslib.progress import note
 
 _MAX_NEW_TOKENS = 256  # of a policy whose generation_config names none
@@ -44,9 +47,18 @@ _TRIED = 1000  # token ids that a trial draws from
 _NO_LIMIT = 1 << 20  # context of a model without positions of its own (ALiBi)
 
 
-def load_policy(name: str | Path, *, device: str | None = None, dtype: str | None = None) -> Policy:
+def load_policy(
+    name: str | Path,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    context: int | None = None,
+    date: str = DATE,
+) -> Policy:
     """A policy: an embedded name ("tiny"), a transformers folder, or a hub id ("org/name").
 
+    context: most tokens of prompt and response together (None: all that model and tokenizer allow). date: the
+    day that the chat template prints, if it prints one.
     A hub id is downloaded once and then read from the local cache. `pick_device` chooses device and dtype.
     Raises ModelError when the folder is missing, incomplete or damaged, or holds no decoder that the engine
     supports; ConfigError for an unknown device or dtype; BudgetError when memory runs out.
@@ -56,6 +68,9 @@ def load_policy(name: str | Path, *, device: str | None = None, dtype: str | Non
     chosen = device_for(folder, device, dtype)
     class_of = partial(checks.supported_class, AutoModelForCausalLM)
     model, tokenizer = load_parts(folder, class_of, checks.check_weights, chosen)
+    if context is not None:
+        require(context > 0, f"context is {context}", "load_policy", "Use a number of tokens above 0.")
+        tokenizer.model_max_length = context  # where transformers keeps it, so it is saved with the tokenizer
     eos_ids = _eos_ids(model, tokenizer)
     policy = Policy(
         model=model,
@@ -66,10 +81,22 @@ def load_policy(name: str | Path, *, device: str | None = None, dtype: str | Non
         context=context_of(model, tokenizer),
         pad_id=real_ids(model, [tokenizer.pad_token_id, model.config.pad_token_id, *eos_ids, 0])[0],
         eos_ids=eos_ids,
+        end_id=None,
+        date=date,
         max_new_tokens=_first_int(model.generation_config.max_new_tokens, _MAX_NEW_TOKENS),
     )
+    _find_end_of_turn(policy)
     _probe_policy(policy)
     return policy
+
+
+def _find_end_of_turn(policy: Policy) -> None:
+    """Fill in `end_id`, and let a response end with it too."""
+    template = policy.tokenizer.chat_template is not None
+    policy.end_id = end_of_turn(
+        policy.tokenizer, (lambda turns: render(policy, [turns])[0]) if template else None, policy.eos_ids
+    )
+    policy.eos_ids += tuple({policy.end_id} - {None, *policy.eos_ids})
 
 
 def device_for(folder: Path, device: str | None, dtype: str | None) -> Device:
@@ -217,8 +244,10 @@ def real_ids(model: PreTrainedModel, ids: Iterable[int | None]) -> list[int]:
 def context_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
     """Most tokens that the model reads at once."""
     config = model.config.get_text_config()
-    limit = min(int(tokenizer.model_max_length), _NO_LIMIT)
-    return _first_int(getattr(config, "max_position_embeddings", None), limit)
+    limits = [tokenizer.model_max_length, getattr(config, "max_position_embeddings", None), _NO_LIMIT]
+    if CHUNKED in (getattr(config, "layer_types", None) or ()):
+        limits.append(config.attention_chunk_size)
+    return min(int(limit) for limit in limits if limit is not None)
 
 
 def _first_int(*values: Any) -> int:
@@ -242,6 +271,7 @@ def probe(loaded: Loaded, ids: list[int], head: Callable[[Tensor], Tensor]) -> N
     `try_engine` the hidden states.
     """
     model, where = loaded.model, loaded.path
+    checks.check_rotary(decoder_of(model), loaded.context, where)
     with _running(model, where):
         inputs = torch.tensor([ids], device=loaded.device.name)
         theirs = model(input_ids=inputs).logits

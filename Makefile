@@ -22,7 +22,7 @@ PIP   := $(PY) $(INSTALL)
 STAMP := $(VENV)/.setup-done
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test test-all test-long lint bench tables world measure calibrate signatures rl arena kill oracles clean notebooks course learner wheel try-wheel solutions-html site bench-grading walls
+.PHONY: help setup demo lab test test-all test-long lint bench tables world measure calibrate signatures architectures rl arena kill oracles clean notebooks course learner wheel try-wheel solutions-html site bench-grading walls
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -120,6 +120,9 @@ calibrate: setup  ## measure the thresholds of the course's experiments (SEEDS=3
 
 signatures: setup  ## measure the trace of every flaw into docs/results/ and docs/signatures.md (finished rows are kept; an hour)
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 $(PY) -m docs.studies.signatures
+
+architectures: setup  ## try every class of policy that can be built small; writes docs/architectures.md (minutes)
+	@HF_HUB_OFFLINE=1 $(PY) -m docs.studies.architectures
 
 rl: setup  ## measure what reinforcement learning reaches beside one round (finished arms are kept; an hour)
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 $(PY) -m docs.studies.rl && $(PY) -m docs.studies.tables && $(PY) -m docs.studies.one_page

@@ -71,7 +71,7 @@ def load_policy(
     if context is not None:
         require(context > 0, f"context is {context}", "load_policy", "Use a number of tokens above 0.")
         tokenizer.model_max_length = context  # where transformers keeps it, so it is saved with the tokenizer
-    eos_ids = _eos_ids(model, tokenizer)
+    eos_ids, text = _eos_ids(model, tokenizer), model.config.get_text_config()
     policy = Policy(
         model=model,
         tokenizer=tokenizer,
@@ -79,7 +79,7 @@ def load_policy(
         path=str(folder),
         device=chosen,
         context=context_of(model, tokenizer),
-        pad_id=real_ids(model, [tokenizer.pad_token_id, model.config.pad_token_id, *eos_ids, 0])[0],
+        pad_id=real_ids(model, [tokenizer.pad_token_id, text.pad_token_id, *eos_ids, 0])[0],
         eos_ids=eos_ids,
         end_id=None,
         date=date,
@@ -93,9 +93,10 @@ def load_policy(
 def _find_end_of_turn(policy: Policy) -> None:
     """Fill in `end_id`, and let a response end with it too."""
     template = policy.tokenizer.chat_template is not None
-    policy.end_id = end_of_turn(
+    end = end_of_turn(
         policy.tokenizer, (lambda turns: render(policy, [turns])[0]) if template else None, policy.eos_ids
     )
+    policy.end_id = next(iter(real_ids(policy.model, [end])), None)
     policy.eos_ids += tuple({policy.end_id} - {None, *policy.eos_ids})
 
 
@@ -178,7 +179,8 @@ def load_parts(
     with _reading(folder, "config"):
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     model_class = class_of(config, folder)
-    text = config.get_text_config()
+    with _reading(folder, "config"):
+        text = config.get_text_config()
     text_alone = text is not config and isinstance(text, model_class.config_class)
     with _reading(folder, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -187,7 +189,7 @@ def load_parts(
             folder,
             config=text if text_alone else config,
             dtype=device.dtype,
-            attn_implementation=_attention_of(model_class, config),
+            attn_implementation=_attention_of(model_class, text if text_alone else config),
             use_safetensors=True,
             local_files_only=True,
             output_loading_info=True,
@@ -199,10 +201,16 @@ def load_parts(
     return _to_device(model, device, folder).eval(), tokenizer
 
 
-def _attention_of(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> str:
-    """Which of its attentions a model takes: sdpa, unless its scores are capped, which sdpa leaves out."""
-    capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
-    return "sdpa" if model_class._supports_sdpa and not capped else "eager"
+def _attention_of(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> str | dict[str, str]:
+    """Which of its attentions a model takes: sdpa, unless its scores are capped, which sdpa leaves out.
+
+    Where the text is one of several parts, the choice is its own.
+    """
+    text = config.get_text_config()
+    capped = getattr(text, "attn_logit_softcapping", None)
+    chosen = "sdpa" if model_class._supports_sdpa and not capped else "eager"
+    parts = [name for name in config.sub_configs if getattr(config, name, None) is text]
+    return {name: chosen for name in parts} or chosen
 
 
 def _to_device(model: PreTrainedModel, device: Device, folder: Path) -> PreTrainedModel:

@@ -29,10 +29,10 @@ _BLOCKS = (
     ("<|START_THINKING|>", "<|END_THINKING|>"),
     ("<|channel>thought", "<channel|>"),
 )
-_ANSWER = "Hello there"  # what the assistant says where its end is looked for
+_RESPONSE = "Hello there"  # what the assistant says where its end is looked for
 _TURNS = (
     {"role": "user", "content": "Say hello."},
-    {"role": "assistant", "content": _ANSWER},
+    {"role": "assistant", "content": _RESPONSE},
     {"role": "user", "content": "Once more."},
 )
 Render = Callable[[list[dict[str, str]]], str]
@@ -94,17 +94,17 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase, render: Render | None, ends:
     added = {*tokenizer.added_tokens_decoder, *ends}
     if render is not None:
         for count, known in ((2, added), (3, set(ends))):
-            if (token := next(_behind_answer(tokenizer, render, count, known), None)) is not None:
+            if (token := next(_behind_response(tokenizer, render, count, known), None)) is not None:
                 return token
     own = tokenizer.eos_token_id
-    return own if own in ends or not ends else ends[0]
+    return own if own in ends else next(iter(ends), None)
 
 
-def _behind_answer(
+def _behind_response(
     tokenizer: PreTrainedTokenizerBase, render: Render, count: int, known: Iterable[int]
 ) -> Iterator[int]:
     """Those of the tokens behind the answer in a dialogue of `count` turns that are `known`."""
     with suppress(ModelError):  # some templates take no such dialogue
-        before, answer, behind = render(list(_TURNS[:count])).partition(_ANSWER)
-        if answer:
+        _, response, behind = render(list(_TURNS[:count])).partition(_RESPONSE)
+        if response:
             yield from (t for t in tokenizer(behind, add_special_tokens=False)["input_ids"] if t in known)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from rslib.cluster import Cluster
     from rslib.reporting import Report
-    from rslib.stages import Stages
+    from rslib.stages import Checkpoint, Models, Stages
 
 _SECONDS_TO_STOP = 1.5
 """How long a computation may go on after Ctrl-C before it is ended; files are safe at any moment."""
@@ -100,12 +100,10 @@ def _add_config(parser: argparse.ArgumentParser, kind: type, names: Sequence[str
         )
 
 
-def _add_model(parser: argparse.ArgumentParser, *names: str) -> None:
+def _add_model(parser: argparse.ArgumentParser, *names: str, default: str = "tiny") -> None:
     for name in names:
-        what = name.replace("-", " ")
-        parser.add_argument(
-            f"--{name}", default="tiny", help=f"the {what}: 'tiny', a folder, or a hub id (default: tiny)"
-        )
+        text = f"the {name.replace('-', ' ')}: 'tiny', a folder, or a hub id (default: {default})"
+        parser.add_argument(f"--{name}", default="tiny" if default == "tiny" else None, help=text)
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:
@@ -149,6 +147,69 @@ def _read_input(args: argparse.Namespace) -> Dataset:
     from rslib.store import read_table
 
     return read_table(_input(args, "the stage before"))
+
+
+# Which models made what is read ------------------------------------------------------------------------
+
+_RECORDED = "the one that made the input, else tiny"
+"""Which model a stage takes unless one is named."""
+
+
+def _origin(folder: str) -> dict[str, Any]:
+    """What the commands before have written of their models and settings beside their result."""
+    from rslib.store import read_json
+
+    path = Path(folder) / "origin.json"
+    return read_json(path) if path.is_file() else {}
+
+
+def _write_origin(out: str, origin: dict[str, Any], **models: Checkpoint) -> dict[str, Any]:
+    """Add models to what the commands before have written, and write it beside this result."""
+    from rslib.store import write_json
+
+    origin = origin | {role: dataclasses.asdict(model) for role, model in models.items()}
+    write_json(Path(out) / "origin.json", origin)
+    return origin
+
+
+def _named(args: argparse.Namespace, option: str, origin: dict[str, Any], role: str) -> str:
+    """The model that an option names, else the recorded one, else the embedded one.
+
+    Raises ConfigError where the embedded reward model would score the responses of somebody's own policy.
+    """
+    policy = origin.get("policy", {}).get("path", "tiny")
+    name = getattr(args, option) or origin.get(role, {}).get("path")
+    if name is None and role == "reward_model" and policy != "tiny":
+        what = f"no reward model is named for the responses of {policy}"
+        raise ConfigError(what, where="--reward-model", fix="Name one: --reward-model MODEL.")
+    return name or "tiny"
+
+
+def _check_same(made: dict[str, Any] | None, model: Checkpoint, what: str, allowed: bool) -> None:
+    """Raise ConfigError when `model` is not the recorded one; another dtype alone makes no other model."""
+    if allowed or not made or made["fingerprint"] == model.fingerprint:
+        return
+    if made["path"] == model.path and made["dtype"] != model.dtype:
+        return
+    flag = what.replace(" ", "-")
+    raise ConfigError(
+        f"the input is by another {what}: {made['path']} [{made['fingerprint'][:12]}], "
+        f"not {model.path} [{model.fingerprint[:12]}]",
+        where=f"--{flag}",
+        fix=f"Name --{flag} {made['path']}, or say --allow-other-{flag} if this is meant.",
+    )
+
+
+def _flags(args: argparse.Namespace, origin: dict[str, Any], *names: str) -> str:
+    """Options for the next command: recorded models and settings, and where this one's models run."""
+    values = {name: origin.get(name) for name in names}
+    values |= {name: getattr(args, name, None) for name in ("device", "dtype")}
+    texts = {name: value["path"] if isinstance(value, dict) else value for name, value in values.items()}
+    return "".join(
+        f" --{name.replace('_', '-')} {shlex.quote(str(text))}"
+        for name, text in texts.items()
+        if text is not None
+    )
 
 
 # Where the work is done ----------------------------------------------------------------------------------
@@ -217,21 +278,38 @@ def _add_prompts(parser: argparse.ArgumentParser, split: str) -> None:
         type=_number_or_text,
         default=400,
         metavar="COUNT|FILE",
-        help="how many embedded prompts, or a prompt file (default: 400)",
+        help="how many embedded prompts, a prompt file or folder, or a data set of the hub (default: 400)",
     )
-    parser.add_argument("--split", default=split, help=f"split of the embedded prompts (default: {split})")
+    parser.add_argument("--split", default=split, help=f"split of a set that has several (default: {split})")
+    _add_config(parser, RunConfig, ("column", "system", "too_long"))
 
 
-def _prompts(args: argparse.Namespace) -> Dataset:
-    from rslib.prompts import EMBEDDED, load_prompts
+def _prompts(
+    args: argparse.Namespace, models: Models, policies: Sequence[str], reward_models: Sequence[str]
+) -> Dataset:
+    """The prompts that all these models have room for, with the responses that the command draws."""
+    from rslib.lengths import fit
+    from rslib.prompts import EMBEDDED, PromptRows, load_prompts, read_prompts
 
+    config = _config(args, RunConfig)  # for its checks and defaults of these three
     if isinstance(args.prompts, int):
-        return load_prompts(EMBEDDED, args.split, args.prompts)
-    return load_prompts(args.prompts)
+        rows = PromptRows(load_prompts(EMBEDDED, args.split, args.prompts, system=config.system), EMBEDDED)
+    else:
+        rows = read_prompts(args.prompts, args.split, column=config.column, system=config.system)
+    return fit(
+        rows.settled(config.too_long),
+        map(models.policy, policies),
+        map(models.reward_model, reward_models),
+        SampleConfig(max_new_tokens=config.max_new_tokens),
+        too_long=config.too_long,
+    ).table
 
 
 def _sample_options(parser: argparse.ArgumentParser) -> None:
     _add_model(parser, "policy")
+    parser.add_argument(
+        "--reward-model", help="the one that will score: prompts and responses must fit it, too"
+    )
     _add_prompts(parser, "train")
     _add_config(parser, SampleConfig)
     _add_device(parser)
@@ -241,15 +319,26 @@ def _sample_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _sample(args: argparse.Namespace) -> None:
-    config, prompts = _config(args, SampleConfig), _prompts(args)
+    config = _config(args, SampleConfig)
     with _opened(args) as stages:
-        table = stages.sample(stages.models.policy_checkpoint(args.policy), prompts, config)
-    _written(table, args.out, "responses", f"score --input {args.out}")
+        scorers = [args.reward_model] if args.reward_model else []
+        prompts = _prompts(args, stages.models, [args.policy], scorers)
+        policy = stages.models.policy_checkpoint(args.policy)
+        table = stages.sample(policy, prompts, config)
+    origin = {"max_new_tokens": config.max_new_tokens, "system": getattr(args, "system", None)}
+    origin["prompts"] = None if isinstance(args.prompts, int) else "HELD_OUT_PROMPTS"
+    origin = _write_origin(args.out, origin, policy=policy)
+    origin["reward_model"] = args.reward_model or ("tiny" if args.policy == "tiny" else "REWARD_MODEL")
+    _written(table, args.out, "responses", "score", _flags(args, origin, "reward_model"))
 
 
 def _score_options(parser: argparse.ArgumentParser) -> None:
     _add_input(parser, "folder of `sample`")
-    _add_model(parser, "reward-model")
+    _add_model(parser, "reward-model", default=_RECORDED)
+    parser.add_argument(
+        "--allow-other-reward-model", action="store_true", help="score anew what another one has scored"
+    )
+    _add_config(parser, RunConfig, ("too_long",))
     _add_device(parser)
     _add_engine(parser)
     _add_out(parser)
@@ -257,12 +346,23 @@ def _score_options(parser: argparse.ArgumentParser) -> None:
 
 def _score(args: argparse.Namespace) -> None:
     from rslib import tables
+    from rslib.lengths import check_responses_fit, without_overlong
 
-    responses = _read_input(args)
+    responses, origin = _read_input(args), _origin(_input(args, "`sample`"))
     tables.check_responses(responses)
+    too_long = _config(args, RunConfig).too_long
     with _opened(args) as stages:
-        table = stages.score(stages.models.reward_checkpoint(args.reward_model), responses)
-    _written(table, args.out, "scored responses", f"select --input {args.out}")
+        name = _named(args, "reward_model", origin, "reward_model")
+        reward_model, model = stages.models.reward_checkpoint(name), stages.models.reward_model(name)
+        _check_same(origin.get("reward_model"), reward_model, "reward model", args.allow_other_reward_model)
+        if too_long == "error":
+            check_responses_fit(model, responses)
+        elif too_long == "drop":
+            responses = without_overlong(model, responses)
+        stages.too_long = too_long
+        table = stages.score(reward_model, responses)
+    origin = _write_origin(args.out, origin, reward_model=reward_model)
+    _written(table, args.out, "scored responses", "select", "")
 
 
 def _select_options(parser: argparse.ArgumentParser) -> None:
@@ -279,16 +379,23 @@ def _select(args: argparse.Namespace) -> None:
     config = _config(args, RunConfig)
     with _opened(args) as stages:
         table = stages.select(scored, config.selector, config.options, config.seed)
-    _written(table, args.out, "kept responses", f"finetune --input {args.out}")
+    origin = _write_origin(args.out, _origin(_input(args, "`score`")))
+    _written(table, args.out, "kept responses", "finetune", _flags(args, origin, "policy"))
 
 
-def _written(table: Dataset, out: str, what: str, following: str) -> None:
-    print(f"{len(table)} {what} in {out}; next: python -m rslib {following} --out DIR")
+def _written(table: Dataset, out: str, what: str, following: str, flags: str) -> None:
+    folder = shlex.quote(out)
+    print(
+        f"{len(table)} {what} in {out}; next: python -m rslib {following} --input {folder}{flags} --out DIR"
+    )
 
 
 def _finetune_options(parser: argparse.ArgumentParser) -> None:
     _add_input(parser, "folder of `select`")
-    _add_model(parser, "policy")
+    _add_model(parser, "policy", default=_RECORDED)
+    parser.add_argument(
+        "--allow-other-policy", action="store_true", help="tune on rows that another policy has drawn"
+    )
     _add_config(parser, FinetuneConfig)
     _add_device(parser)
     _add_engine(parser)
@@ -298,18 +405,25 @@ def _finetune_options(parser: argparse.ArgumentParser) -> None:
 def _finetune(args: argparse.Namespace) -> None:
     from rslib import tables
 
-    config, kept = _config(args, FinetuneConfig), _read_input(args)
+    config, kept, origin = _config(args, FinetuneConfig), _read_input(args), _origin(_input(args, "`select`"))
     tables.check_selected(kept)
     with _opened(args) as stages:
-        stages.finetune(stages.models.policy_checkpoint(args.policy), kept, config)
+        policy = stages.models.policy_checkpoint(_named(args, "policy", origin, "policy"))
+        _check_same(origin.get("policy"), policy, "policy", args.allow_other_policy)
+        stages.finetune(policy, kept, config)
+    origin = _write_origin(args.out, origin, baseline=policy)
+    flags = _flags(args, origin, "baseline", "reward_model", "prompts", "system", "max_new_tokens")
     print(
-        f"tuned policy in {args.out}; next: python -m rslib evaluate --policy {args.out} "
-        f"--baseline {args.policy} --out DIR"
+        f"tuned policy in {args.out}; next: python -m rslib evaluate --policy {shlex.quote(args.out)}{flags} "
+        "--out DIR"
     )
 
 
 def _evaluate_options(parser: argparse.ArgumentParser) -> None:
-    _add_model(parser, "policy", "baseline", "reward-model")
+    _add_model(parser, "policy")
+    _add_model(
+        parser, "baseline", "reward-model", default="the one that the policy was tuned with, else tiny"
+    )
     parser.add_argument(
         "--judge", help="a second reward model, which scores beside the first (default: none)"
     )
@@ -324,11 +438,15 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
 def _evaluate(args: argparse.Namespace) -> None:
     from rslib.pipeline import BASE, comparison, write_report
 
-    config, prompts = _config(args, EvaluateConfig), _prompts(args)
+    config = _config(args, EvaluateConfig)
     with _opened(args) as stages:
-        baseline = stages.models.policy_checkpoint(args.baseline)
+        origin = _origin(args.policy)
+        start, scorer = (_named(args, name, origin, name) for name in ("baseline", "reward_model"))
+        scorers = [scorer, args.judge] if args.judge else [scorer]
+        prompts = _prompts(args, stages.models, [start, args.policy], scorers)
+        baseline = stages.models.policy_checkpoint(start)
         policies = {BASE: baseline, "tuned": stages.models.policy_checkpoint(args.policy)}
-        reward_model = stages.models.reward_checkpoint(args.reward_model)
+        reward_model = stages.models.reward_checkpoint(scorer)
         judge = stages.models.reward_checkpoint(args.judge) if args.judge else None
         arms = {
             arm: stages.judged(
@@ -336,7 +454,7 @@ def _evaluate(args: argparse.Namespace) -> None:
             )
             for arm, policy in policies.items()
         }
-        report = comparison(arms, config, policy=args.policy, baseline=args.baseline)
+        report = comparison(arms, config, policy=args.policy, baseline=start)
         write_report(report, args.out)
     _show(report, args.out)
 

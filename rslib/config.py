@@ -153,6 +153,10 @@ class EvaluateConfig:
         return SampleConfig(n=self.samples_per_prompt, **{name: getattr(self, name) for name in shared})
 
 
+TOO_LONG = ("error", "drop", "truncate")
+"""What can happen to prompts that do not fit; see `rslib.lengths`."""
+
+
 # A whole run ------------------------------------------------------------------------------------------
 
 
@@ -160,6 +164,11 @@ def _setting_of(kind: type, name: str) -> Any:
     """A field of RunConfig that is a stage's setting: default and help are those of `kind`'s field."""
     inner = kind.__dataclass_fields__[name]
     return field(default=inner.default, metadata=dict(inner.metadata) | {"kind": kind, "name": name})
+
+
+def _inherited(kind: type, name: str) -> Any:
+    """A field of RunConfig that is a setting of the evaluation, and as that of sampling unless it is set."""
+    return field(default=None, metadata={"help": f"None: as {name}", "kind": kind, "name": name})
 
 
 @dataclass(frozen=True)
@@ -182,6 +191,13 @@ class RunConfig:
     )
     eval_prompts: int | str | None = _setting(
         None, "embedded test prompts, or a prompt file; None: 400 of the embedded test split"
+    )
+    column: str = _setting("prompt", "the column of a file or data set that holds the prompts")
+    system: str | None = _setting(None, "the system turn of every prompt that has none")
+    too_long: str = _setting(
+        "error",
+        "what happens to prompts that do not fit the models' contexts: error, drop, or truncate (cuts the "
+        "beginning); drop leaves out those that are empty, stand twice or are not UTF-8, too",
     )
     limit: int | None = _setting(None, "only the first so many prompts of the file or set in `prompts`")
     eval_limit: int | None = _setting(None, "only the first so many prompts of the evaluation's file or set")
@@ -211,8 +227,8 @@ class RunConfig:
     max_grad_norm: float = _setting_of(FinetuneConfig, "max_grad_norm")
     eval_samples_per_prompt: int = _setting_of(EvaluateConfig, "samples_per_prompt")
     eval_temperature: float = _setting_of(EvaluateConfig, "temperature")
-    eval_max_new_tokens: int | None = _setting_of(EvaluateConfig, "max_new_tokens")
-    eval_batch_size: int = _setting_of(EvaluateConfig, "batch_size")
+    eval_max_new_tokens: int | None = _inherited(EvaluateConfig, "max_new_tokens")
+    eval_batch_size: int | None = _inherited(EvaluateConfig, "batch_size")
     eval_seed: int = _setting_of(EvaluateConfig, "seed")
 
     def __post_init__(self) -> None:
@@ -221,6 +237,7 @@ class RunConfig:
                 object.__setattr__(self, name, str(getattr(self, name)))
         _check(self, "rounds", self.rounds >= 1, "Use at least one round.")
         _at_least(self, 1, "shard_responses")
+        _check(self, "too_long", self.too_long in TOO_LONG, f"Use {', '.join(TOO_LONG)}.")
         for name in ("prompts", "eval_prompts"):
             count = getattr(self, name)
             _check(self, name, not isinstance(count, int) or count >= 1, "Use at least one prompt.")
@@ -235,8 +252,11 @@ class RunConfig:
         return FinetuneConfig(**self._settings_of(FinetuneConfig), seed=seed)
 
     def evaluation(self) -> EvaluateConfig:
-        """The settings of the evaluation, which has a seed of its own."""
-        return EvaluateConfig(**self._settings_of(EvaluateConfig))
+        """The settings of the evaluation, which has a seed of its own; limits are those of sampling."""
+        settings = self._settings_of(EvaluateConfig)
+        for name in ("max_new_tokens", "batch_size"):
+            settings[name] = getattr(self, name) if settings[name] is None else settings[name]
+        return EvaluateConfig(**settings)
 
     def _settings_of(self, kind: type | None) -> dict[str, Any]:
         """The fields of one stage by the names that they have there; None: the run's own."""

@@ -166,11 +166,11 @@ def _mispaired(responses: Dataset, n: int) -> Dataset:
 class _TruncatedAsFinished(Flaw, name="truncated_as_finished", id="F25", stage="sample"):
     """Responses are cut short and then marked as finished."""
 
-    # About half of a good response of the embedded policy.
-    changes = {"max_new_tokens": 16, "min_new_tokens": 0}
-
     def sample_part(self, policy: Policy, prompts: Dataset, **settings: Any) -> Dataset:
-        return _marked_finished(super().sample_part(policy, prompts, **settings), policy.eos_ids[0])
+        # 16 tokens are about half of a good response of the embedded policy.
+        short = dataclasses.replace(settings["config"], max_new_tokens=16, min_new_tokens=0)
+        responses = super().sample_part(policy, prompts, **settings | {"config": short})
+        return _marked_finished(responses, policy.eos_ids[0])
 
 
 def _marked_finished(responses: Dataset, eos: int) -> Dataset:

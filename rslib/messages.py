@@ -78,6 +78,12 @@ def with_system(prompt: Prompt, system: str | None) -> Prompt:
     return [{"role": "system", "content": system}, *messages]
 
 
+def split_system(prompt: Sequence[Mapping[str, str]]) -> tuple[list, list]:
+    """The system turn of a conversation, if there is one, and the others."""
+    first = 1 if prompt[0]["role"] == "system" else 0
+    return list(prompt[:first]), list(prompt[first:])
+
+
 def checked(value: Any, where: str) -> list[dict[str, str]]:
     """The messages of a conversation; content parts of type text are joined, other fields are left out.
 

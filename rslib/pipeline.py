@@ -18,15 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from rslib import store, tables
-from rslib.config import EvaluateConfig, RunConfig, require, with_settings
+from rslib.config import EvaluateConfig, RunConfig, with_settings
 from rslib.errors import ConfigError
 from rslib.finetuning import finetune
+from rslib.inputs import EVALUATION_PROMPTS, Inputs
+from rslib.lengths import fit
 from rslib.models import Policy, RewardModel
 from rslib.progress import note
-from rslib.prompts import EMBEDDED, EVERYDAY, as_prompts, first_rows, load_prompts
+from rslib.prompts import EMBEDDED, PromptRows, as_prompts, load_prompts
 from rslib.reporting import Report, round_entry
 from rslib.sampling import sample
 from rslib.scoring import score
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 BASE, CONTROL = "base", "random"
 """Arms of every report: the starting policy, and the matched random control."""
-_EVALUATION_PROMPTS = 400
 SEED_STEP = 10_007
 """Distance between the seeds of two rounds; round 1 has the run's own seed."""
 
@@ -48,12 +47,13 @@ SEED_STEP = 10_007
 
 @dataclass
 class Run:
-    """What the rounds of one run share. `slices`: the prompts of each round."""
+    """What the rounds of one run share. `slices`: the prompts of each round; `read`: the report's of them."""
 
     config: RunConfig
     stages: Stages
     slices: Sequence[Dataset]
     heldout: Dataset
+    read: Mapping[str, Any]
     start: Checkpoint
     reward_model: Checkpoint
     judge: Checkpoint | None = None
@@ -210,7 +210,8 @@ def run(
 
     Raises ConfigError for bad settings, DataError for bad prompts, RewardError for rewards that are not
     finite, ModelError for models that cannot be loaded, StoreError when the folder cannot be used, when a
-    shard was changed, or when the prompts or a model changed since the run began.
+    shard was changed, or when a model changed since the run began. Prompts may change: what was done for
+    those that stay is used again.
     """
     config = with_settings(config or RunConfig(), settings, "run(...)")
     with store.RunFolder(out, show=show_progress) as folder:
@@ -218,8 +219,6 @@ def run(
         entries, parent = [], shared.start
         for number in range(1, config.rounds + 1):
             round_ = kind(shared, number, parent)
-            if number == 1:
-                _note_shared_prompts(round_)
             entry, parent = _one_round(round_)
             entries.append(entry)
         report = Report(entries, _settings(shared, kind))
@@ -232,98 +231,47 @@ def _begin(
 ) -> Run:
     """Read the inputs, hold the folder to them, and say what the rounds share."""
     check_selector(config.selector, config.options)
-    training, heldout = _prompt_sources(config)
-    slices = _training_slices(training, config)
-    stages = make_stages(folder, config.shard_responses, device=config.device, dtype=config.dtype)
-    start = stages.models.policy_checkpoint(config.policy)
-    reward_model = stages.models.reward_checkpoint(config.reward_model)
-    judge = stages.models.reward_checkpoint(config.judge) if config.judge else None
+    inputs = Inputs.read(config, show=folder.show)
+    settings = {name: getattr(config, name) for name in ("device", "dtype", "too_long")}
+    # The embedded prompts are nobody's to change.
+    reuse = isinstance(config.prompts, str) or isinstance(config.eval_prompts, str)
+    stages = make_stages(folder, config.shard_responses, reuse=reuse, **settings)
+    models = stages.models
+    start = models.policy_checkpoint(config.policy)
+    inputs = inputs.fitted_policy(models.policy(config.policy))
+    reward_model = models.reward_checkpoint(config.reward_model)
+    inputs = inputs.fitted_reward_model(models.reward_model(config.reward_model))
+    judge = models.reward_checkpoint(config.judge) if config.judge else None
+    if judge:
+        inputs = inputs.fitted_reward_model(models.reward_model(config.judge))
     if judge and judge.fingerprint == reward_model.fingerprint:
         raise ConfigError(
             "the judge is the reward model that selects",
             where=f"judge={config.judge}",
             fix="Name another one, or leave it out: its score would be the reward once more.",
         )
-    models = {"policy": start, "reward model": reward_model} | ({"judge": judge} if judge else {})
+    named = {"policy": start, "reward model": reward_model} | ({"judge": judge} if judge else {})
     folder.record_inputs(
         {
             name: {"source": f"{model.path} in {model.dtype}", "fingerprint": model.fingerprint}
-            for name, model in models.items()
-        }
-        | {
-            "prompts": _described(config.prompts, training),
-            "evaluation prompts": _described(config.eval_prompts, heldout),
+            for name, model in named.items()
         },
-        dataclasses.asdict(config) | {"round": kind.name},
+        dataclasses.asdict(config) | {"round": kind.name} | inputs.contents(),
     )
-    heldout = first_rows(heldout, _heldout_size(config, heldout))
-    return Run(config, stages, slices, heldout, start, reward_model, judge)
-
-
-def _described(source: int | str | None, table: Dataset) -> dict[str, str]:
-    """How run.json names where prompts came from, and the hash of all that is there."""
-    name = source if isinstance(source, str) else "the embedded world"
-    return {"source": name, "fingerprint": tables.fingerprint(table)}
-
-
-def _note_shared_prompts(round_: Round) -> None:
-    """Say so when prompts of the evaluation are also trained on."""
-    run = round_.run
-    shared = {text for part in run.slices for text in part["prompt"][:]} & set(round_.heldout["prompt"][:])
-    if shared:
-        text = f"{len(shared)} evaluation prompts are also trained on: the evaluation flatters"
-        note(text, run.stages.folder.show)
-
-
-def _prompt_sources(config: RunConfig) -> tuple[Dataset, Dataset]:
-    """All prompts to train on and all to evaluate on; a set with splits is evaluated on its own test split.
-
-    Raises ConfigError when policy and prompts are the user's own and no evaluation prompts are named.
-    """
-    training = EMBEDDED if isinstance(config.prompts, int) else config.prompts
-    limits = config.limit, config.eval_limit
-    if training == EVERYDAY and config.eval_prompts is None:
-        return load_prompts(EVERYDAY, "train", limits[0]), load_prompts(EVERYDAY, "test", limits[1])
-    if config.eval_prompts is None and training != EMBEDDED and not config.policy.startswith(EMBEDDED):
-        raise ConfigError(
-            "no evaluation prompts for a policy and prompts of your own",
-            where="RunConfig.eval_prompts",
-            fix="Name a prompt file that the run does not train on: --eval-prompts FILE.",
-        )
-    heldout = config.eval_prompts if isinstance(config.eval_prompts, str) else EMBEDDED
-    return load_prompts(training, "train", limits[0]), load_prompts(heldout, "test", limits[1])
+    if shared := inputs.shared():
+        text = f"{shared} evaluation prompts are also trained on: the evaluation flatters"
+        note(text, folder.show)
+    heldout = inputs.heldout.table
+    return Run(config, stages, inputs.slices(), heldout, inputs.facts(), start, reward_model, judge)
 
 
 def planned_prompts(config: RunConfig) -> tuple[list[Dataset], Dataset]:
-    """The prompts of each round of a run with this config, and those of its evaluation. Raises as `run`."""
-    training, heldout = _prompt_sources(config)
-    return _training_slices(training, config), first_rows(heldout, _heldout_size(config, heldout))
+    """The prompts of each round of a run with this config, and those of its evaluation. Raises as `run`.
 
-
-def _heldout_size(config: RunConfig, heldout: Dataset) -> int:
-    whole = isinstance(config.eval_prompts, str) or (
-        config.eval_prompts is None and config.prompts == EVERYDAY
-    )
-    if whole or config.eval_limit is not None:
-        return len(heldout)
-    return config.eval_prompts or _EVALUATION_PROMPTS
-
-
-def _training_slices(prompts: Dataset, config: RunConfig) -> list[Dataset]:
-    """The prompts of each round, none in two rounds, in an order that the run's seed draws.
-
-    A number in `config.prompts` is the size of a round; the prompts of a file are shared out evenly.
-    Raises ConfigError when there are too few.
+    What has no room in the models' contexts is known only when they are loaded.
     """
-    size = config.prompts if isinstance(config.prompts, int) else len(prompts) // config.rounds
-    require(
-        1 <= size * config.rounds <= len(prompts),
-        f"there are {len(prompts)} prompts, too few for {config.rounds} rounds of {max(1, size)}",
-        f"prompts={config.prompts}, rounds={config.rounds}",
-        "Use fewer prompts or fewer rounds.",
-    )
-    order = np.random.default_rng(config.seed).permutation(len(prompts))
-    return [tables.take(prompts, order[i * size : (i + 1) * size]) for i in range(config.rounds)]
+    inputs = Inputs.read(config, show=False)
+    return inputs.slices(), inputs.heldout.table
 
 
 # The report -------------------------------------------------------------------------------------------
@@ -337,6 +285,7 @@ def _settings(run: Run, kind: type[Round]) -> dict[str, Any]:
         "flaw": None if kind is Round else kind.name,
         "policy": {"name": run.start.path, "fingerprint": run.start.fingerprint},
         "reward_model": {"name": run.reward_model.path, "fingerprint": run.reward_model.fingerprint},
+        "inputs": run.read,
         "device": {"name": device.name, "dtype": str(device.dtype), "why": device.why},
     }
 
@@ -387,7 +336,9 @@ def evaluate(
     Raises the errors of `sample` and `score`, ConfigError for an unknown split.
     """
     config = config or EvaluateConfig()
-    table = load_prompts(EMBEDDED, split, _EVALUATION_PROMPTS) if prompts is None else as_prompts(prompts)
+    table = load_prompts(EMBEDDED, split, EVALUATION_PROMPTS) if prompts is None else as_prompts(prompts)
+    scorers = [scorer for scorer in (reward_model, judge) if scorer is not None]
+    fit(PromptRows(table, "prompts"), (baseline, tuned), scorers, config.sampling(), option="max_new_tokens")
     arms = {}
     for arm, policy in {BASE: baseline, "tuned": tuned}.items():
         note(f"evaluate {arm}: {len(table)} prompts x {config.samples_per_prompt} responses", show_progress)

@@ -34,16 +34,27 @@ _LISTED = 10
 class PromptRows:
     """Prompts as they were read: the `table` of those that can be used, and an error for each of the others.
 
-    `source` names where they come from, `places` (prompt_id -> "line 3 of x.txt") where each stands; `cut`
-    counts the prompts that were shortened, `dropped` those that were left out.
+    `source` names where they come from, `places` (prompt_id -> "line 3") where each stands; `cut`
+    holds the ids of prompts that were shortened, `dropped` counts those that were left out.
     """
 
     table: Dataset
     source: str
     places: Mapping[str, str] = field(default_factory=dict)
     refused: tuple[RSError, ...] = ()
-    cut: int = 0
+    cut: frozenset[str] = frozenset()
     dropped: int = 0
+
+    def where(self, prompt_id: str) -> str:
+        """Where a prompt stands, for a message."""
+        if prompt_id not in self.places:
+            return f"prompt_id '{prompt_id}' of {self.source}"
+        return f"{self.places[prompt_id]} of {self.source}"
+
+    def facts(self) -> dict[str, Any]:
+        """What a report says of them."""
+        counts = {"used": len(self.table), "left out": self.dropped, "cut": len(self.cut)}
+        return {"source": self.source} | counts
 
     def settled(self, too_long: str = "error", *, show: bool = True) -> PromptRows:
         """These prompts without the refused ones where `too_long` is "drop", each of which a line names.
@@ -51,7 +62,7 @@ class PromptRows:
         Raises the first row's error, with the others in its place, where it is not; DataError when no prompt
         is left.
         """
-        if self.refused and too_long != "drop":
+        if self.refused and (too_long != "drop" or not len(self.table)):
             raise self._refusal()
         for error in self.refused[:_LISTED]:
             note(f"left out: {error.what} ({error.where})", show)

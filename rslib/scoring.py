@@ -257,4 +257,5 @@ def _check_context(responses: Dataset, encoded: Sequence[Sequence[int]], context
         if not 0 < len(ids) <= context:
             where = f"prompt_id '{responses[row]['prompt_id']}', sample_id {responses[row]['sample_id']}"
             what = f"prompt and response have {len(ids)} tokens; the model's context is {context}"
-            raise DataError(what, where=where, fix="Sample with a smaller max_new_tokens, or remove the row.")
+            fix = "Go on with --too-long truncate, which scores its beginning, or lower max_new_tokens."
+            raise DataError(what, where=where, fix=fix)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,9 @@ from rslib import store, world
 from rslib.config import FinetuneConfig, SampleConfig
 from rslib.decoding import is_small
 from rslib.finetuning import finetune
+from rslib.lengths import scored_within_context
 from rslib.models import Policy, RewardModel, load_policy, load_reward_model, pick_device
+from rslib.reuse import reusing
 from rslib.sampling import sample
 from rslib.scoring import reference_logprobs, score
 from rslib.selection import select
@@ -157,9 +160,10 @@ class Stages:
     `place` names a stage inside the folder ("" is the folder itself). `work` does the stage's work: by
     default the public function of that name, else one with its signature. The key holds its qualified name:
     code outside the package counts by that alone, so what is edited there wants another name. `seconds` and
-    `places` fill as the stages go. device, dtype: those of every model. `each`: who works on the parts of a
-    table (see `rslib.workers`, `rslib.cluster`). `drawing`: settings of `sample` beside its config (backend,
-    vllm_url).
+    `places` fill as the stages go. device, dtype: those of every model. `too_long`: of responses, see
+    `rslib.lengths`. `reuse`: take rows from stages on other prompts (see `rslib.reuse`). `each`: who works on
+    the parts of a table (see `rslib.workers`, `rslib.cluster`). `drawing`: settings of `sample` beside its
+    config (backend, vllm_url).
     """
 
     def __init__(
@@ -169,10 +173,12 @@ class Stages:
         *,
         device: str | None = None,
         dtype: str | None = None,
+        too_long: str = "error",
+        reuse: bool = False,
         each: Callable[..., Iterator[tuple[int, Dataset, float]]] = store.in_turn,
         **drawing: Any,
     ) -> None:
-        self.drawing, self.each = drawing, each
+        self.drawing, self.too_long, self.reuse, self.each = drawing, too_long, reuse, each
         self.folder, self.shard_responses, self.models = folder, shard_responses, Models(device, dtype)
         # Another kind of device rounds differently; so does another dtype, which a fingerprint holds.
         self.device = pick_device(device, dtype).name.partition(":")[0]
@@ -200,7 +206,8 @@ class Stages:
         settings = {"config": config, "show_progress": False} | self.drawing
         draw = ModelWork(self.models, "policy", policy.path, work, settings)
         parts = store.cut(prompts, shard_prompts)
-        return self._table("sample", place, key, parts, draw, weight=config.n)
+        content = "prompts" if work is sample else ""  # a flaw's work may look at the other rows
+        return self._table("sample", place, key, parts, draw, weight=config.n, content=content)
 
     def score(
         self,
@@ -216,8 +223,12 @@ class Stages:
             "shard_rows": self.shard_responses,
             "code": work.__qualname__,
         }
-        weigh = ModelWork(self.models, "reward_model", reward_model.path, work, {"show_progress": False})
-        return self._table("score", place, key, store.cut(responses, self.shard_responses), weigh)
+        content = "responses" if work is score else ""
+        # Not in the key: where all responses fit, both ways give the same.
+        within = work if self.too_long == "error" else partial(scored_within_context, work)
+        weigh = ModelWork(self.models, "reward_model", reward_model.path, within, {"show_progress": False})
+        parts = store.cut(responses, self.shard_responses)
+        return self._table("score", place, key, parts, weigh, content=content)
 
     def select(
         self,
@@ -289,7 +300,7 @@ class Stages:
         }
         weigh = ModelWork(self.models, "policy", None if itself else reference.path, with_reference, {})
         parts = store.cut(scored, self.shard_responses)
-        table = self._table("reference", f"{place}-reference", key, parts, weigh)
+        table = self._table("reference", f"{place}-reference", key, parts, weigh, content="scored")
         if judge is not None:
             table = _with_judge(table, self.score(judge, responses, f"{place}-judge"))
         return with_gold(table)
@@ -302,9 +313,14 @@ class Stages:
         parts: Sequence[Dataset],
         work: Callable[[Dataset], Dataset],
         weight: int = 1,
+        content: str = "",
     ) -> Dataset:
-        stage = self._stage(name, place, key)
-        result = stage.table(parts, work, label=_label(place) or name, weight=weight, each=self.each)
+        """The stage's table. `content`: of the key, the input's hash, where prompts are independent."""
+        stage, label = self._stage(name, place, key), _label(place) or name
+        each = self.each
+        if content and self.reuse:
+            each = reusing(each, stage, parts, content, weight=weight, label=label)
+        result = stage.table(parts, work, label=label, weight=weight, each=each)
         self._remember(place, stage, result.seconds)
         return result.table
 

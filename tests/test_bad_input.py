@@ -120,7 +120,7 @@ def test_a_missing_prompt_file_is_named(capsys, tmp_path):
 def test_a_prompt_longer_than_the_context_is_named(capsys, tmp_path):
     (tmp_path / "long.txt").write_text("How do I boil an egg?\n" + "egg " * 3000 + "\n")
     refused(
-        capsys, ["sample", "--prompts", tmp_path / "long.txt", "--n", 2, "--out", tmp_path / "s"], "prompt_id"
+        capsys, ["sample", "--prompts", tmp_path / "long.txt", "--n", 2, "--out", tmp_path / "s"], "line 2 of"
     )
 
 

@@ -1,6 +1,7 @@
 """The command line: the road by hand, what it prints, its exit codes, and that standard error stays empty."""
 
 import json
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -257,3 +258,70 @@ def test_a_whole_run_prints_its_table_and_nothing_on_standard_error(tmp_path):
     assert (out / "report.json").exists() and (out / "report.html").exists()
     # and a report can be printed again
     done("report", out)
+
+
+# The next command, and which models made what is read
+
+
+@pytest.fixture(scope="module")
+def others(model_folder):
+    """A policy and a reward model of somebody's own."""
+    return str(model_folder("llama")), str(model_folder("llama", "reward"))
+
+
+def next_command(capsys):
+    """The command that the last line names, as arguments."""
+    line = capsys.readouterr().out.splitlines()[-1]
+    return shlex.split(line.partition("next: python -m rslib ")[2])
+
+
+def test_the_printed_commands_lead_from_own_prompts_to_the_comparison_of_own_models(others, tmp_path, capsys):
+    policy, reward_model = others
+    (tmp_path / "p.txt").write_text("Hi\nWhat is snow?\n")
+    (tmp_path / "held out.txt").write_text("Who are you?\nWhere is it?\n")
+    command = ["sample", "--policy", policy, "--reward-model", reward_model, "--prompts", tmp_path / "p.txt"]
+    command += ["--n", 2, "--max-new-tokens", 6, "--device", "cpu", "--out", "DIR"]
+    commands = []
+    while command and command[0]:
+        commands.append(command[0])
+        found = {"DIR": tmp_path / f"out-{len(commands)}", "HELD_OUT_PROMPTS": tmp_path / "held out.txt"}
+        done(*[found.get(word, word) for word in map(str, command)])
+        command = next_command(capsys)
+    assert commands == ["sample", "score", "select", "finetune", "evaluate"]
+    report = json.loads((tmp_path / "out-5" / "report.json").read_text())
+    assert report["settings"]["baseline"] == policy
+    assert report["settings"]["evaluate"]["max_new_tokens"] == 6
+    # Without any model named, each stage takes the recorded one.
+    done("finetune", tmp_path / "out-3", "--out", tmp_path / "again")
+    tuned = rslib.load_policy(str(tmp_path / "again"))
+    assert tuned.fingerprint() == rslib.load_policy(str(tmp_path / "out-4")).fingerprint()
+
+
+def test_rows_of_another_policy_and_rewards_of_another_model_are_refused_unless_told(
+    others, road, tmp_path, capsys
+):
+    policy, reward_model = others
+    assert main(["finetune", str(road / "kept"), "--policy", policy, "--out", str(tmp_path / "a")]) == 2
+    assert "by another policy: tiny" in capsys.readouterr().err
+    allowed = ["--allow-other-policy", "--epochs", 1]
+    done("finetune", road / "kept", "--policy", policy, *allowed, "--out", tmp_path / "b")
+    again = ["score", str(road / "scored"), "--reward-model", "tiny-unbiased", "--out", str(tmp_path / "c")]
+    assert main(again) == 2
+    assert "by another reward model: tiny" in capsys.readouterr().err
+    done(*again, "--allow-other-reward-model")
+
+
+def test_the_embedded_reward_model_scores_no_other_policys_responses_unasked(others, tmp_path, capsys):
+    (tmp_path / "p.txt").write_text("Hi\n")
+    drawing = ["--prompts", tmp_path / "p.txt", "--n", 1, "--max-new-tokens", 4]
+    done("sample", "--policy", others[0], *drawing, "--out", tmp_path / "s")
+    assert "--reward-model REWARD_MODEL" in capsys.readouterr().out
+    assert main(["score", str(tmp_path / "s"), "--out", str(tmp_path / "r")]) == 2
+    assert "no reward model is named" in capsys.readouterr().err
+
+
+def test_the_command_that_samples_checks_the_reward_model_that_it_is_told_of(tmp_path, capsys):
+    arguments = ["sample", "--reward-model", "tiny", "--prompts", "4", "--max-new-tokens", "250"]
+    assert main([*arguments, "--out", str(tmp_path)]) == 2
+    assert "the reward model's context is 256" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.arrow"))

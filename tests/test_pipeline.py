@@ -189,12 +189,12 @@ def prompt_file(tmp_path):
     return path
 
 
-def test_a_changed_prompt_file_is_named(tmp_path, prompt_file):
+def test_a_changed_prompt_file_is_named(tmp_path, prompt_file, capsys):
     small_run(tmp_path / "run", prompts=str(prompt_file), rounds=1)
     prompt_file.write_text(prompt_file.read_text() + '{"prompt": "How do I boil an egg, please?"}\n')
-    with pytest.raises(StoreError, match="prompts changed since this run began") as caught:
-        small_run(tmp_path / "run", prompts=str(prompt_file), rounds=1)
-    assert prompt_file.name in str(caught.value)
+    capsys.readouterr()
+    small_run(tmp_path / "run", prompts=str(prompt_file), rounds=1)
+    assert "content of prompts was" in capsys.readouterr().out
 
 
 def test_a_changed_policy_is_named(finished):
@@ -214,9 +214,7 @@ def test_more_fresh_prompts_than_there_are_is_refused(tmp_path):
 
 
 def test_a_file_is_split_over_the_rounds(prompt_file):
-    slices = pipeline._training_slices(
-        rslib.load_prompts(prompt_file), RunConfig(prompts=str(prompt_file), rounds=2)
-    )
+    slices, _ = pipeline.planned_prompts(RunConfig(prompts=str(prompt_file), rounds=2))
     assert [len(part) for part in slices] == [4, 4]
     assert not set(slices[0]["prompt"]) & set(slices[1]["prompt"])
 

@@ -1,0 +1,268 @@
+"""What a run reads: all prompts are checked before the first token; what was done stays when some change."""
+
+import functools
+import json
+
+import numpy as np
+import pytest
+
+import rslib
+from rslib import store, tables
+from rslib.config import RunConfig, SampleConfig
+from rslib.errors import ConfigError, DataError
+from rslib.inputs import Inputs
+from rslib.lengths import (
+    check_responses_fit,
+    fit,
+    fit_policy,
+    fit_reward_model,
+    scored_within_context,
+    without_overlong,
+)
+from rslib.pipeline import run
+from rslib.prompts import PromptRows, as_prompts, read_prompts
+from tests.small_models import CONTEXT
+
+SMALL = {
+    "n": 2,
+    "epochs": 1,
+    "max_new_tokens": 8,
+    "eval_samples_per_prompt": 1,
+    "shard_responses": 8,
+    "show_progress": False,
+}
+LONG = "egg " * 300
+
+
+def written(path, prompts):
+    path.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in prompts))
+    return str(path)
+
+
+@pytest.fixture
+def files(tmp_path):
+    questions = [f"Question {number}: how do I boil an egg?" for number in range(16)]
+    return written(tmp_path / "train.jsonl", questions[:12]), written(tmp_path / "eval.jsonl", questions[12:])
+
+
+def drawn(out):
+    return sorted(path.name for path in out.rglob("*.arrow"))
+
+
+# Before the first token
+
+
+@pytest.mark.parametrize("place", ["prompts", "eval_prompts"])
+def test_a_prompt_without_room_is_named_by_line_before_anything_is_drawn(files, tmp_path, place):
+    train, held_out = files
+    bad = written(tmp_path / "bad.jsonl", ["How do I boil an egg?", LONG])
+    settings = {"prompts": train, "eval_prompts": held_out} | {place: bad}
+    with pytest.raises(DataError, match=r"(.|\n)*line 2 of .*bad\.jsonl(.|\n)*--too-long drop"):
+        run(out=tmp_path / "run", **settings, **SMALL)
+    assert not drawn(tmp_path / "run")
+
+
+def test_the_reward_models_context_counts_with_the_evaluations_own_length(files, tmp_path):
+    train, held_out = files
+    settings = {"prompts": train, "eval_prompts": held_out, **SMALL}
+    with pytest.raises(DataError, match=r"reward model's context is 256(.|\n)*Lower --eval-max-new-tokens"):
+        run(out=tmp_path / "run", eval_max_new_tokens=250, **settings)
+    with pytest.raises(DataError, match="Lower --max-new-tokens"):
+        run(out=tmp_path / "run", **settings | {"max_new_tokens": 250})
+    assert not drawn(tmp_path / "run")
+
+
+def test_the_evaluation_inherits_the_limits_of_sampling_unless_told_otherwise():
+    config = RunConfig(max_new_tokens=16, batch_size=32)
+    assert (config.evaluation().max_new_tokens, config.evaluation().batch_size) == (16, 32)
+    assert RunConfig(max_new_tokens=16, eval_max_new_tokens=24).evaluation().max_new_tokens == 24
+    assert RunConfig().evaluation().max_new_tokens is None
+
+
+def test_with_drop_a_run_ends_with_the_others_and_its_report_counts_them(files, tmp_path, capsys):
+    train = written(tmp_path / "bad.jsonl", ["One egg?", LONG, " ", "Two eggs?", "One egg?", "Three eggs?"])
+    report = run(out=tmp_path / "run", prompts=train, eval_prompts=files[1], too_long="drop", **SMALL)
+    facts = report.settings["inputs"]["prompts"]
+    assert (facts["used"], facts["left out"], facts["cut"]) == (3, 3, 0)
+
+
+def test_truncate_cuts_the_beginning_and_the_report_counts_it(files, tmp_path):
+    train = written(tmp_path / "long.jsonl", ["One egg?", LONG + "at the end?"])
+    report = run(out=tmp_path / "run", prompts=train, eval_prompts=files[1], too_long="truncate", **SMALL)
+    assert report.settings["inputs"]["prompts"]["cut"] == 1
+    [folder] = (tmp_path / "run" / "round-1").glob("sample-*")
+    longest = max(store.read_table(folder)["prompt"], key=len)
+    assert longest.endswith("egg at the end?") and 150 < len(longest) < len(LONG)
+
+
+def test_what_can_happen_to_a_long_prompt_is_one_of_three(files):
+    with pytest.raises(ConfigError, match="Use error, drop, truncate"):
+        RunConfig(too_long="cut")
+
+
+def test_an_evaluation_of_two_policies_checks_the_reward_models_context_first(capsys):
+    policy, reward_model = rslib.load_policy("tiny"), rslib.load_reward_model("tiny")
+    config = rslib.pipeline.EvaluateConfig(max_new_tokens=250, samples_per_prompt=1)
+    with pytest.raises(DataError, match="Lower max_new_tokens"):
+        rslib.evaluate(policy, baseline=policy, reward_model=reward_model, prompts=["An egg?"], config=config)
+    assert "evaluate base" not in capsys.readouterr().out
+
+
+# How much room there is
+
+
+@pytest.fixture(scope="module")
+def models(model_folder):
+    reward_model = rslib.load_reward_model(model_folder("llama", "reward"))
+    return rslib.load_policy(model_folder("llama")), reward_model
+
+
+def rows(*prompts):
+    return PromptRows(as_prompts(list(prompts)), "prompts")
+
+
+def of_length(policy, tokens):
+    """A prompt of so many tokens."""
+    text = "a" * tokens
+    return text[len(policy.encode(text)) - tokens :]
+
+
+def test_a_policy_needs_room_for_one_token_and_a_reward_model_for_the_whole_response(models):
+    policy, reward_model = models
+    fits, over = (of_length(policy, CONTEXT - 1 + more) for more in (0, 1))
+    assert len(policy.encode(fits)) == CONTEXT - 1
+    fit_policy(rows(fits), policy, SampleConfig(max_new_tokens=9))
+    with pytest.raises(DataError, match="256 tokens; the policy's context is 256"):
+        fit_policy(rows(over), policy, SampleConfig(max_new_tokens=9))
+    room = CONTEXT - len(reward_model.encode("aa", ""))
+    for tokens in (room, room + 1):
+        checked, drawing = fit_policy(rows("aa"), policy, SampleConfig(max_new_tokens=tokens))
+        if tokens == room:
+            assert fit_reward_model(checked, reward_model, drawing).table["prompt"][:] == ["aa"]
+        else:
+            with pytest.raises(DataError, match=rf"Lower --max-new-tokens \(now {tokens}\) to {room}"):
+                fit_reward_model(checked, reward_model, drawing)
+
+
+def test_a_function_as_reward_model_has_room_for_all(models):
+    checked = fit(rows("aa"), [models[0]], [lambda prompt, response: 1.0], SampleConfig(max_new_tokens=999))
+    assert len(checked.table) == 1
+
+
+def test_of_a_conversation_the_oldest_turns_go_first_and_the_system_turn_stays(models):
+    def turn(role, text):
+        return {"role": role, "content": text}
+
+    old = [turn("user", "x " * 150), turn("assistant", "y")]
+    talk = [
+        turn("system", "Be brief."),
+        *old,
+        turn("user", "Now?"),
+        turn("assistant", "No."),
+        turn("user", "Why?"),
+    ]
+    [cut] = fit(rows(talk), [models[0]], [], SampleConfig(), too_long="truncate").table["prompt"][:]
+    assert [message["content"] for message in cut] == ["Be brief.", "Now?", "No.", "Why?"]
+    talk = [turn("system", "Be brief."), turn("user", "z " * 300 + "Why?")]
+    short = SampleConfig(max_new_tokens=9)
+    [cut] = fit(rows(talk), [models[0]], [], short, too_long="truncate").table["prompt"][:]
+    assert cut[0]["content"] == "Be brief." and cut[1]["content"].endswith("z Why?")
+    assert len(models[0].encode(cut)) == CONTEXT - 9
+    with pytest.raises(DataError, match="the policy's context"):
+        huge = [turn("system", "x " * 300), turn("user", "Why?")]
+        fit(rows(huge), [models[0]], [], SampleConfig(), too_long="truncate")
+
+
+def test_a_conversation_that_the_template_refuses_is_one_row_among_others(model_folder):
+    from tests.small_models import build_tokenizer
+
+    strict = (
+        "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
+        "{{ raise_exception('roles must alternate') }}{% endif %}<|user|>{{ m.content }}{% endfor %}"
+    )
+    policy = rslib.load_policy(model_folder("llama", tokenizer=build_tokenizer(chat_template=strict)))
+    twice = [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]
+    with pytest.raises(DataError, match=r"roles must alternate(.|\n)*prompt_id 'p00001'"):
+        fit(rows("fine", twice), [policy], [], SampleConfig())
+    assert len(fit(rows("fine", twice), [policy], [], SampleConfig(), too_long="drop").table) == 1
+
+
+def test_a_response_longer_than_was_foreseen_is_scored_by_its_beginning_if_asked(models, capsys):
+    policy, reward_model = models
+    responses = rslib.sample(policy, ["aa"], n=2, max_new_tokens=4, show_progress=False)
+    long = tables.with_column(responses, "response", ["b" * 999, "short"])
+    work = functools.partial(rslib.score, show_progress=False)
+    with pytest.raises(DataError, match="Go on with --too-long truncate"):
+        work(reward_model, long)
+    scored = scored_within_context(work, reward_model, long)
+    assert scored["response"][:] == long["response"][:]
+    longest = max(size for size in range(999) if len(reward_model.encode("aa", "b" * size)) <= CONTEXT)
+    begun = work(reward_model, tables.with_column(long, "response", ["b" * longest, "short"]))
+    assert scored["reward"][:] == begun["reward"][:]
+    assert "1 of 2 responses do not fit" in capsys.readouterr().out
+    with pytest.raises(DataError, match="1 of 2 responses do not fit"):
+        check_responses_fit(reward_model, long)
+    assert without_overlong(reward_model, long)["response"][:] == ["short"]
+
+
+# What stays when prompts change
+
+
+def test_removing_or_mending_a_prompt_redoes_that_prompt_alone(files, tmp_path, capsys):
+    train, held_out = files
+    settings = {"prompts": train, "eval_prompts": held_out} | SMALL
+    run(out=tmp_path / "run", **settings)
+    lines = (tmp_path / "train.jsonl").read_text().splitlines()
+    lines[3] = json.dumps({"prompt": "A mended prompt?"})
+    (tmp_path / "train.jsonl").write_text("\n".join(lines[:7] + lines[8:]) + "\n")
+    capsys.readouterr()
+    run(out=tmp_path / "run", **settings | {"show_progress": True})
+    shown = capsys.readouterr().out
+    assert "round 1: sample: what was done for 10 prompts before is used again" in shown
+    assert "round 1: score: what was done for 10 prompts before is used again" in shown
+    assert "evaluate base sample: 4 responses, cached" in shown
+    run(out=tmp_path / "fresh", **settings)
+    [sampled], [scored] = ([*(tmp_path / "fresh/round-1").glob(f"{name}-*")] for name in ("sample", "score"))
+    for path in sampled.glob("*.arrow"):
+        assert path.read_bytes() == (tmp_path / "run/round-1" / sampled.name / path.name).read_bytes()
+    rewards = [
+        store.read_table(tmp_path / out / "round-1" / scored.name)["reward"] for out in ("run", "fresh")
+    ]
+    assert np.allclose(*rewards, atol=1e-5)
+
+
+def test_a_prompts_place_in_the_run_does_not_depend_on_the_others(files):
+    train, held_out = files
+    before, _ = rslib.pipeline.planned_prompts(RunConfig(prompts=train, eval_prompts=held_out))
+    lines = open(train).read().splitlines()
+    with open(train, "w") as file:
+        file.write("\n".join(lines[:5] + lines[6:]))
+    after, _ = rslib.pipeline.planned_prompts(RunConfig(prompts=train, eval_prompts=held_out))
+    removed = json.loads(lines[5])["prompt"]
+    assert after[0]["prompt"][:] == [p for p in before[0]["prompt"][:] if p != removed]
+
+
+def test_a_system_turn_reaches_training_and_evaluation_prompts(files):
+    inputs = Inputs.read(RunConfig(prompts=files[0], eval_prompts=files[1], system="Be brief."))
+    for table in (inputs.training.table, inputs.heldout.table):
+        assert all(talk[0] == {"role": "system", "content": "Be brief."} for talk in table["prompt"][:])
+
+
+# Ten thousand
+
+
+def test_among_ten_thousand_prompts_the_bad_ones_are_named_by_line_and_the_others_stay(tmp_path, capsys):
+    lines = [f"Question {number}: how do I boil an egg?".encode() for number in range(10_000)]
+    lines[17], lines[404], lines[5000], lines[9000] = b"", "œuf?".encode("cp1252"), lines[1], LONG.encode()
+    (tmp_path / "many.txt").write_bytes(b"\n".join(lines))
+    with pytest.raises(DataError, match="3 prompts cannot be used") as caught:
+        read_prompts(tmp_path / "many.txt").settled()
+    assert all(f"line {number}" in str(caught.value) for number in (18, 405, 5001))
+    policy, reward_model = rslib.load_policy("tiny"), rslib.load_reward_model("tiny")
+    good = read_prompts(tmp_path / "many.txt").settled("drop")
+    with pytest.raises(DataError, match="line 9001 of"):
+        fit(good, [policy], [reward_model], SampleConfig(max_new_tokens=16))
+    assert (
+        len(fit(good, [policy], [reward_model], SampleConfig(max_new_tokens=16), too_long="drop").table)
+        == 9996
+    )

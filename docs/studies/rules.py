@@ -1,0 +1,163 @@
+"""Which rule to keep a response by: rules of inference time against plain best-of-n, with no training.
+
+    python -m docs.studies.rules runs/worlds/1 runs/worlds/2      the embedded world first; docs/results/rules.json
+
+Pools of 256 responses to validation prompts choose each rule's parameter, for every n and reward model by
+mean gold; pools of test prompts judge it, beside plain best-of-n on the same responses, paired by prompt.
+Rules that draw are averaged over several draws. The intervals are bootstraps over prompts that share an
+intent, 95 %, one by one: of twenty rules that buy nothing one is expected to look as if it did.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from docs.studies.results import DOCS, filled, markdown, measure_rows, read, signed_interval
+from docs.studies.worlds import REWARD_MODELS
+from rslib.evaluation import verdict
+from rslib.models import ASSETS, load_policy, load_reward_model
+from rslib.sampling import sample
+from rslib.scoring import score
+from rslib.selection import Pool, selector_of
+from rslib.stages import with_gold
+from rslib.tables import take
+from rslib.theory import paired_interval
+from rslib.world import load_prompts
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+SIZES = (4, 16, 64, 256)
+PROMPTS, _DRAWS = 200, 8
+Rule = Callable[[Pool], np.ndarray]
+"""A pool -> one row of each prompt."""
+
+
+def _kept_at(n: int) -> Callable[..., Rule]:
+    """Best-of-m for an m of at most n: what a tuned n keeps of n responses."""
+
+    def rule(m: int) -> Rule:
+        return lambda pool: pool.best(np.where(_number(pool) < m, pool.rewards, -np.inf))
+
+    return rule
+
+
+def _number(pool: Pool) -> np.ndarray:
+    return np.array(pool.table["sample_id"][:])
+
+
+def _rules(n: int) -> dict[str, list[tuple[dict[str, Any], Rule]]]:
+    """The rules by name, each with its settings that validation chooses from, for pools of n responses."""
+
+    def of(name: str, option: str, values: Sequence[float]) -> list[tuple[dict[str, Any], Rule]]:
+        return [({option: value}, partial(selector_of(name), **{option: value})) for value in values]
+
+    smaller = [m for m in (1, 2, 4, 8, 16, 32, 64, 128, 256) if m <= n]
+    return {
+        "tuned n": [({"n": m}, _kept_at(n)(m)) for m in smaller],
+        "soft best-of-n": of("soft_best_of_n", "temperature", (0.03, 0.1, 0.3, 1.0, 3.0)),
+        "best-of-Poisson": of("best_of_poisson", "mu", [m - 1 for m in smaller]),
+        "pessimistic": of("pessimistic", "beta", (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)),
+        "length-controlled": [({}, selector_of("length_controlled"))],
+        "minimum Bayes risk": [({}, selector_of("minimum_bayes_risk"))],
+    }
+
+
+def _gold(table: Dataset, rule: Rule, draws: int) -> np.ndarray:
+    """Gold of the response that the rule keeps of each prompt, the mean of several draws, `(M,)`."""
+    values = np.array(table["gold"][:])
+    kept = []
+    for seed in range(draws):
+        pool = Pool(table, seed)
+        rows = rule(pool)
+        kept.append(values[rows[np.argsort(pool.prompts[rows])]])
+    return np.mean(kept, axis=0)
+
+
+def _first(table: Dataset, n: int) -> Dataset:
+    """The first n responses of each prompt."""
+    return take(table, np.flatnonzero(np.array(table["sample_id"][:]) < n))
+
+
+def judged_rules(tuning: Dataset, test: Dataset, n: int, draws: int = _DRAWS) -> dict[str, dict[str, Any]]:
+    """Each rule on n responses a prompt: the setting that `tuning` chooses, and its gold on `test`.
+
+    Beside it the difference to plain best-of-n on the same responses, `{difference, low, high, verdict}`.
+    """
+    tuning, test = _first(tuning, n), _first(test, n)
+    clusters = np.array(test["intent"][:])[np.unique(Pool(test).prompts, return_index=True)[1]]
+    plain = _gold(test, selector_of("best_of_n"), draws)
+    results: dict[str, dict[str, Any]] = {"best-of-n": {"gold": round(float(plain.mean()), 3)}}
+    for name, settings in _rules(n).items():
+        means = [_gold(tuning, rule, draws).mean() for _, rule in settings] if len(settings) > 1 else [0.0]
+        setting, rule = settings[int(np.argmax(means))]
+        gold = _gold(test, rule, draws)
+        low, high = paired_interval(gold, plain, clusters=clusters)
+        interval = {
+            "difference": round(float((gold - plain).mean()), 3),
+            "low": round(low, 3),
+            "high": round(high, 3),
+        }
+        told = {"verdict": verdict(interval, "better", "worse")}
+        results[name] = {"setting": setting, "gold": round(float(gold.mean()), 3)} | interval | told
+    return results
+
+
+def pools(world: Path, reward_model: str, prompts: int = PROMPTS, size: int = SIZES[-1]) -> list[Dataset]:
+    """Scored pools with gold of validation and of test prompts, `size` responses to each."""
+    policy, scorer = load_policy(str(world / "tiny-policy")), load_reward_model(str(world / reward_model))
+    tables = []
+    for seed, split in enumerate(("validation", "test")):
+        responses = sample(policy, load_prompts(split, prompts), n=size, seed=seed + 11, show_progress=False)
+        tables.append(with_gold(score(scorer, responses, show_progress=False)))
+    return tables
+
+
+def text(content: Mapping[str, Any]) -> str:
+    """The table of docs/selectors.md: what each rule gains over best-of-n, by reward model and n."""
+    rows = []
+    for world, cells in content["rows"].items():
+        for kind, by_size in cells.items():
+            names = next(iter(by_size.values()))
+            gold = [f"{by_size[n]['best-of-n']['gold']:.2f}" for n in by_size]
+            rows.append([f"{world}, {kind}: gold of best-of-n", *gold])
+            rows += [
+                [name, *(_cell(by_size[n][name]) for n in by_size)] for name in names if name != "best-of-n"
+            ]
+    head = ["gained over best-of-n", *(f"n = {n}" for n in SIZES)]
+    note = (
+        f"Gold minus that of plain best-of-n on the same responses to {PROMPTS} test prompts, with its 95 % "
+        "interval over intents; settings chosen by gold on as many validation prompts, in brackets. Bold: "
+        "the interval leaves out 0."
+    )
+    return f"{markdown(head, rows)}\n\n{note}"
+
+
+def _cell(result: Mapping[str, Any]) -> str:
+    setting = ", ".join(f"{value:g}" for value in result["setting"].values())
+    cell = signed_interval(result) + (f" ({setting})" if setting else "")
+    return cell if result["verdict"] == "not separable" else f"**{cell}**"
+
+
+def main(worlds: Sequence[str]) -> None:
+    """Measure the embedded world and the named ones, and write the page's table."""
+    folders = {"embedded world": ASSETS} | {f"world {Path(world).name}": Path(world) for world in worlds}
+
+    def measure(world: str, kind: str) -> dict[str, Any]:
+        tuning, test = pools(folders[world], REWARD_MODELS[kind])
+        return {str(n): judged_rules(tuning, test, n) for n in SIZES}
+
+    facts = {"prompts": PROMPTS, "draws": _DRAWS}
+    measure_rows("rules", [(world, kind) for world in folders for kind in REWARD_MODELS], measure, facts)
+    page = DOCS / "selectors.md"
+    page.write_text(filled(page.read_text(encoding="utf-8"), "rules", text(read("rules"))), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

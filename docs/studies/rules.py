@@ -1,6 +1,6 @@
 """Which rule to keep a response by: rules of inference time against plain best-of-n, with no training.
 
-    python -m docs.studies.rules runs/worlds/1 runs/worlds/2      the embedded world first; docs/results/rules.json
+    python -m docs.studies.rules WORLD WORLD      docs/results/rules.json; the embedded world first
 
 Pools of 256 responses to validation prompts choose each rule's parameter, for every n and reward model by
 mean gold; pools of test prompts judge it, beside plain best-of-n on the same responses, paired by prompt.

@@ -104,8 +104,8 @@ def judged_rules(tuning: Dataset, test: Dataset, n: int, draws: int = _DRAWS) ->
             "low": round(low, 3),
             "high": round(high, 3),
         }
-        told = {"verdict": verdict(interval, "better", "worse")}
-        results[name] = {"setting": setting, "gold": round(float(gold.mean()), 3)} | interval | told
+        support = {"verdict": verdict(interval, "better", "worse")}
+        results[name] = {"setting": setting, "gold": round(float(gold.mean()), 3)} | interval | support
     return results
 
 

@@ -234,7 +234,7 @@ def test_nothing_in_the_packages_imports_the_studies():
 STUDIES = (
     {"results", "arena"},  # the package alone: its docstring
     {"arena.trial", "rl", "worlds", "signatures", "grading", "bench", "gpu", "scale", "architectures"},
-    {"arena.measuring"},
+    {"arena.measuring", "rules", "scaling"},
     {"arena.summary"},
     {"arena.claims", "arena.notebook"},
     {"arena.figures", "arena.page"},

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _START_UP = 10.0
 """Seconds of work from which on two processes are worth starting: each spends about 4 on its imports."""
+_MOST = 8
+"""Processes that are started unasked: each holds 400 MB of libraries."""
 _TRIES = 3
 """How often lost workers are replaced before this process goes on alone."""
 
@@ -35,12 +37,12 @@ _TRIES = 3
 class Workers:
     """Processes that sample and score, each with models of its own; they end with this object.
 
-    count: None: one a core that this process may use. start_up: they are started once the work that is left
-    would take one process longer than so many seconds, as its first part tells; then they stay.
+    count: None: one a core that this process may use, at most 8. start_up: they are started once the work
+    that is left would take one process longer than so many seconds, as its first part tells; then they stay.
     """
 
     def __init__(self, count: int | None = None, start_up: float = _START_UP) -> None:
-        self.count, self.start_up = count or _cores(), start_up
+        self.count, self.start_up = count or min(_cores(), _MOST), start_up
         self._pool: ProcessPoolExecutor | None = None
 
     def each(

@@ -91,6 +91,7 @@ def checked(value: Any, where: str) -> list[dict[str, str]]:
     system, user and assistant, a system turn that is not the first, the assistant's turn as the first or the
     last, an empty turn, content that is no text, calls of tools.
     """
+    value = value.tolist() if hasattr(value, "tolist") else value  # pandas reads lists of Parquet as arrays
     if not isinstance(value, (list, tuple)) or not all(isinstance(message, Mapping) for message in value):
         what = f"the prompt is not text but {type(value).__name__}"
         raise DataError(what, where=where, fix='Give a text or [{"role": "user", "content": ...}, ...].')

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,7 +80,8 @@ class PromptRows:
         more = [f"{error.where} ({error.what})" for error in others[: _LISTED - 1]]
         more += ["..."] if len(others) >= _LISTED else []
         what = f"{len(self.refused)} prompts cannot be used; the first: {first.what}"
-        return type(first)(what, where=f"{first.where}; {'; '.join(more)}", fix=first.fix)
+        fix = f"{first.fix} Or leave these rows out: --too-long drop (in Python too_long=)."
+        return type(first)(what, where=f"{first.where}; {'; '.join(more)}", fix=fix)
 
 
 def load_prompts(
@@ -90,17 +91,18 @@ def load_prompts(
     *,
     column: str = "prompt",
     system: str | None = None,
+    too_long: str = "error",
 ) -> Dataset:
     """A prompts table: of a set that comes along ("tiny", "everyday"; a `split` of it), a file, or a list.
 
     A prompt is a text or chat messages. `rslib.sources.records_of` lists the files, folders and data sets of
     the hub that can be named. `column` holds the prompts; `system` is the system turn of all that have none.
-    `limit` keeps the first rows.
+    `limit` keeps the first rows. With `too_long="drop"` rows that cannot be used are left out, and named.
     Raises ConfigError for an unknown split or a limit that the source cannot fill, StoreError for a source
     that is not there, DataError for a malformed one and, naming the line, for prompts that are blank, stand
     twice, are not UTF-8, or are no conversation that a policy can be given.
     """
-    table = read_prompts(source, split, column=column, system=system).settled().table
+    table = read_prompts(source, split, column=column, system=system).settled(too_long).table
     return table if limit is None else first_rows(table, limit)
 
 
@@ -178,7 +180,7 @@ def _list_rows(prompts: Any, column: str) -> PromptRows:
             check_prompts(prompts)
             return PromptRows(prompts, "prompts")
         prompts = prompts.to_list()
-    if isinstance(prompts, (str, bytes, Mapping)) or not isinstance(prompts, Iterable):
+    if isinstance(prompts, (str, bytes, Mapping)) or not _is_iterable(prompts):
         raise DataError(
             f"the prompts are one {type(prompts).__name__}, not a list",
             where="as_prompts",
@@ -187,9 +189,26 @@ def _list_rows(prompts: Any, column: str) -> PromptRows:
     if hasattr(
         prompts, "to_dict"
     ):  # of pandas: a table, whose items are the names of its columns, or a Series
-        prompts = prompts.to_dict("records") if hasattr(prompts, "columns") else prompts.tolist()
+        prompts = _pandas_records(prompts)
     records = [(f"row {row}", record) for row, record in enumerate(prompts)]
     return _checked_rows(records, "prompts", column, by_text=False)
+
+
+def _is_iterable(value: Any) -> bool:
+    try:
+        iter(value)
+    except TypeError:  # also of an array without dimensions, whose class says otherwise
+        return False
+    return True
+
+
+def _pandas_records(prompts: Any) -> list[Any]:
+    """The rows of a table of pandas, or the values of a Series."""
+    if not hasattr(prompts, "columns"):
+        return prompts.tolist()
+    if not prompts.columns.is_unique:
+        raise DataError("two columns share a name", where="prompts", fix="Rename one.")
+    return prompts.to_dict("records")
 
 
 def check_prompts(table: Dataset) -> None:

@@ -179,8 +179,10 @@ def _read_parquet(path: Path, column: str) -> Iterator[Record]:
     from pyarrow import parquet
 
     try:
-        names = [n for n in parquet.read_schema(path).names if n in (*_CARRIED, column)]
-        rows = parquet.read_table(path, columns=names).to_pylist()
+        known = parquet.read_schema(path).names
+        rows = parquet.read_table(path, columns=_taken(known, column, str(path))).to_pylist()
+    except DataError:
+        raise
     except Exception as err:  # Arrow's errors are ValueErrors, OSErrors and more
         if isinstance(err, OSError) and err.errno:
             raise translate_os_error(err, where=str(path)) from err
@@ -188,6 +190,14 @@ def _read_parquet(path: Path, column: str) -> Iterator[Record]:
         raise DataError(what, where=str(path), fix="Write it again, or give the prompts as .jsonl.") from err
     for number, row in enumerate(rows):
         yield f"row {number}", row
+
+
+def _taken(names: list[str], column: str, where: str) -> list[str]:
+    """The columns that are read of these."""
+    if column not in names:
+        fix = f"Name the column of the prompts (--column, column=), one of {', '.join(names)}."
+        raise DataError(f"there is no column '{column}'", where=where, fix=fix)
+    return [name for name in names if name in (*_CARRIED, column)]
 
 
 _FILES: dict[str, Callable[..., Iterator[Record]]] = {
@@ -238,11 +248,7 @@ def _saved(path: Path, split: str, column: str) -> list[Record]:
 
 
 def _rows(table: Dataset, column: str) -> list[Record]:
-    names = [name for name in table.column_names if name in (*_CARRIED, column)]
-    if column not in names:
-        what = f"the data set has no column '{column}'"
-        fix = f"Name the column of the prompts: --column, of {', '.join(table.column_names)}."
-        raise DataError(what, where=f"split {table.split}" if table.split else "the data set", fix=fix)
+    names = _taken(table.column_names, column, "the data set")
     return [(f"row {number}", row) for number, row in enumerate(table.select_columns(names).to_list())]
 
 

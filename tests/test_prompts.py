@@ -219,7 +219,7 @@ def test_parquet_files_saved_data_sets_and_folders_of_shards_bring_prompts_and_r
     assert len(load_prompts(f"{tmp_path / 'splits'}:test")) == 1
     with pytest.raises(DataError, match=r"no split 'dev'(.|\n)*train, test"):
         load_prompts(f"{tmp_path / 'splits'}:dev")
-    with pytest.raises(DataError, match="no column 'question'"):
+    with pytest.raises(DataError, match="there is no column 'question'"):
         load_prompts(tmp_path / "saved", column="question")
 
 
@@ -234,6 +234,12 @@ def test_tables_of_pandas_and_arrays_are_lists_of_prompts():
     for prompts in (pandas.Series(["a", "b"], index=[5, 5]), np.array(["a", "b"])):
         assert as_prompts(prompts)["prompt"][:] == ["a", "b"]
     assert as_prompts(pandas.DataFrame({"prompt": ["a"], "kind": ["k"]}))["kind"][:] == ["k"]
+    talk = [{"role": "user", "content": "Hi"}]
+    assert as_prompts(pandas.Series([np.array(talk)]))["prompt"][0] == talk
+    with pytest.raises(DataError, match="not a list"):
+        as_prompts(np.array("a"))
+    with pytest.raises(DataError, match="two columns share a name"):
+        as_prompts(pandas.DataFrame([["a", "b"]], columns=["prompt", "prompt"]))
     with pytest.raises(DataError, match="not text but float"):
         as_prompts(pandas.Series(["a", None]).astype(object).where(lambda s: s == "a", float("nan")))
 

@@ -21,7 +21,7 @@ from rslib.errors import ConfigError
 
 GROUPS = {
     "Begin": "README colab architecture glossary coming_from",
-    "The engine": "metrics selectors world limits gpu scale",
+    "The engine": "prompts metrics selectors world limits gpu scale",
     "For a class": "instructor grading-any-course memo_rubric",
 }
 """The guides by group, in their order; those that no group names stand under "The project"."""

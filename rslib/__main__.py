@@ -106,9 +106,13 @@ def _add_model(parser: argparse.ArgumentParser, *names: str, default: str = "tin
         parser.add_argument(f"--{name}", default="tiny" if default == "tiny" else None, help=text)
 
 
+_OF_MODELS = ("device", "dtype", "context", "date")
+"""Options that say how models are loaded."""
+
+
 def _add_device(parser: argparse.ArgumentParser) -> None:
-    """Where the models of a command run, and in which dtype."""
-    _add_config(parser, RunConfig, ("device", "dtype"))
+    """Where the models of a command run, in which dtype, context and on which day."""
+    _add_config(parser, RunConfig, _OF_MODELS)
 
 
 def _add_input(parser: argparse.ArgumentParser, what: str) -> None:
@@ -203,7 +207,7 @@ def _check_same(made: dict[str, Any] | None, model: Checkpoint, what: str, allow
 def _flags(args: argparse.Namespace, origin: dict[str, Any], *names: str) -> str:
     """Options for the next command: recorded models and settings, and where this one's models run."""
     values = {name: origin.get(name) for name in names}
-    values |= {name: getattr(args, name, None) for name in ("device", "dtype")}
+    values |= {name: getattr(args, name, None) for name in _OF_MODELS}
     texts = {name: value["path"] if isinstance(value, dict) else value for name, value in values.items()}
     return "".join(
         f" --{name.replace('_', '-')} {shlex.quote(str(text))}"
@@ -245,12 +249,17 @@ def _cluster(args: argparse.Namespace) -> Cluster | None:
     return Cluster(args.address, args.workers, args.train_workers)
 
 
+def _present(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Those of the options that the command has and was given."""
+    values = {name: getattr(args, name, None) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def _stages(args: argparse.Namespace) -> Callable[..., Stages]:
     """What makes the cached stages in a run folder."""
-    from rslib.stages import Stages
+    from rslib.stages import Models, Stages
 
-    given = {name: getattr(args, name, None) for name in ("backend", "vllm_url", "device", "dtype")}
-    settings = {name: value for name, value in given.items() if value is not None}
+    settings = _present(args, "backend", "vllm_url") | {"models": Models(**_present(args, *_OF_MODELS))}
     if cluster := _cluster(args):
         from rslib.cluster import RayStages
 
@@ -536,7 +545,7 @@ def _report(args: argparse.Namespace) -> None:
 
 
 def _doctor_options(parser: argparse.ArgumentParser) -> None:
-    _add_device(parser)
+    _add_config(parser, RunConfig, ("device", "dtype"))
     parser.add_argument("--reward-model", help="also try this reward model")
 
 

@@ -17,6 +17,12 @@ from rslib.errors import ConfigError
 
 Config = TypeVar("Config")
 
+DATE = "2024-07-26"
+"""The day that chat templates print unless another is asked for: with today's, a run would change overnight.
+
+Llama 3.1's template prints it where it is told none.
+"""
+
 
 def require(ok: bool, what: str, where: str, fix: str) -> None:
     """Raise ConfigError unless `ok`."""
@@ -212,6 +218,10 @@ class RunConfig:
     dtype: str = _setting(
         "auto", "auto (the checkpoint's on a GPU, else float32), float32, bfloat16, float16"
     )
+    context: int | None = _setting(
+        None, "most tokens of prompt and response together; None: all that the policy allows"
+    )
+    date: str = _setting(DATE, "the day that a chat template prints, if it prints one")
     n: int = _setting_of(SampleConfig, "n")
     temperature: float = _setting_of(SampleConfig, "temperature")
     top_k: int = _setting_of(SampleConfig, "top_k")

@@ -28,10 +28,10 @@ from rslib.models import Policy, RewardModel
 from rslib.progress import note
 from rslib.prompts import EMBEDDED, PromptRows, as_prompts, load_prompts
 from rslib.reporting import Report, round_entry
-from rslib.sampling import sample
+from rslib.sampling import logprobs_agree, sample
 from rslib.scoring import score
 from rslib.selection import check_selector, select
-from rslib.stages import Checkpoint, Stages, judged, with_gold
+from rslib.stages import Checkpoint, Models, Stages, judged, with_gold
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -90,6 +90,12 @@ class Round:
             self.parent, self.prompts, config, f"{self.place}sample", self.sample_part
         )
 
+    def check_logprobs(self, responses: Dataset) -> dict[str, Any] | None:
+        """Whether the pool's log-probabilities are its policy's own; None: not `sample` has drawn it."""
+        if self.sample_part is not sample:
+            return None
+        return logprobs_agree(self.run.stages.models.policy(self.parent.path), responses)
+
     def score(self, responses: Dataset) -> Dataset:
         """The pool with its rewards."""
         return self.run.stages.score(self.scorer, responses, f"{self.place}score", self.score_part)
@@ -138,6 +144,7 @@ class Round:
 def _one_round(round_: Round) -> tuple[dict[str, Any], Checkpoint]:
     """One round: the entry of the report, and the policy that the next round starts from."""
     responses = round_.sample()
+    agreement = round_.check_logprobs(responses)
     scored = round_.score(responses)
     kept = round_.select(scored)
     tuned = round_.finetune(kept)
@@ -150,7 +157,8 @@ def _one_round(round_: Round) -> tuple[dict[str, Any], Checkpoint]:
         n=config.n,
         pool=with_gold(scored),  # gold comes after selection, for the report's curve alone
         kept=kept,
-        provenance=_provenance(round_, {"samples": responses, "scores": scored}, kept, tuned, arms),
+        provenance=_provenance(round_, {"samples": responses, "scores": scored}, kept, tuned, arms)
+        | {"logprobs": agreement},
         seed=config.seed,
     )
     return entry, tuned[config.selector]
@@ -232,11 +240,11 @@ def _begin(
     """Read the inputs, hold the folder to them, and say what the rounds share."""
     check_selector(config.selector, config.options)
     inputs = Inputs.read(config, show=folder.show)
-    settings = {name: getattr(config, name) for name in ("device", "dtype", "too_long")}
+    models = Models(**{name: getattr(config, name) for name in ("device", "dtype", "context", "date")})
     # The embedded prompts are nobody's to change.
     reuse = isinstance(config.prompts, str) or isinstance(config.eval_prompts, str)
-    stages = make_stages(folder, config.shard_responses, reuse=reuse, **settings)
-    models = stages.models
+    shared = {"models": models, "too_long": config.too_long, "reuse": reuse}
+    stages = make_stages(folder, config.shard_responses, **shared)
     start = models.policy_checkpoint(config.policy)
     inputs = inputs.fitted_policy(models.policy(config.policy))
     reward_model = models.reward_checkpoint(config.reward_model)
@@ -279,11 +287,12 @@ def planned_prompts(config: RunConfig) -> tuple[list[Dataset], Dataset]:
 
 def _settings(run: Run, kind: type[Round]) -> dict[str, Any]:
     """What the report says it ran under; no path of this machine and no wall-clock."""
-    device = run.stages.models.policy(run.start.path).device
+    policy = run.stages.models.policy(run.start.path)
+    device, date = policy.device, {"date": policy.printed_date} if policy.printed_date else {}
     return {
         "config": run.config.grouped(),
         "flaw": None if kind is Round else kind.name,
-        "policy": {"name": run.start.path, "fingerprint": run.start.fingerprint},
+        "policy": {"name": run.start.path, "fingerprint": run.start.fingerprint} | date,
         "reward_model": {"name": run.reward_model.path, "fingerprint": run.reward_model.fingerprint},
         "inputs": run.read,
         "device": {"name": device.name, "dtype": str(device.dtype), "why": device.why},

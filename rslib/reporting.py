@@ -205,6 +205,10 @@ def _entry_headlines(entry: Mapping[str, Any]) -> Iterator[str]:
     if any(not comparison.keys() & {"gold", "judge"} for comparison in entry["comparisons"]):
         yield "No gold score here: the reward model that selected is also the judge; that flatters selection."
     yield from (entry["selection"] or {}).get("warnings", [])
+    check = entry["provenance"].get("logprobs")
+    if check and not check["agree"]:
+        off = f"differ from the policy's own by more than {check['tolerance']:g} nats a token"
+        yield f"Stored log-probabilities {off}: distrust the KL."
 
 
 # Tables and the report ----------------------------------------------------------------------------------

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from datasets import Dataset, Features, List, Value
 
 from rslib.cache import recalled
@@ -58,7 +60,8 @@ def sample(
 
     Raises ConfigError for settings out of range, DataError for prompts that are empty, stand twice, or leave
     no room in the context, ModelError for logits that are not finite, BudgetError when memory runs out with
-    a single response in the batch (before that, batches are halved).
+    a single response in the batch (before that, batches are halved). Two responses are read again by the
+    model alone; a LogprobWarning says when their log-probabilities are others (see `logprobs_agree`).
     """
     prompts = as_prompts(prompts)
     config = with_settings(config or SampleConfig(), settings, where="sample")
@@ -77,7 +80,50 @@ def sample(
         lambda responses: table_bytes(_own_columns(responses)),
         lambda content: table_from(content).to_list(),
     )
-    return _table(prompts, responses, config.n)
+    table = _table(prompts, responses, config.n)
+    _warn_unless_agreeing(policy, table)
+    return table
+
+
+class LogprobWarning(UserWarning):
+    """Stored log-probabilities are not those of the policy itself: KL and weights made of them are off."""
+
+
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 5e-2}
+"""Nats a token, on average, by which stored log-probabilities may differ from the model's own, by dtype."""
+_CHECKED = 256  # tokens at the end of a response that are checked
+
+
+def logprobs_agree(policy: Policy, responses: Dataset) -> dict[str, Any]:
+    """Whether stored log-probabilities are the policy's own: `{rows, tolerance, agree}`, of two responses.
+
+    They are the longest and the one in the middle of the table, each read alone by the model's own forward
+    pass. agree: in both of them the mean difference lies within the TOLERANCE of the policy's dtype.
+    """
+    lengths = [len(ids) for ids in responses["token_ids"][:]]
+    picked = {int(np.argmax(lengths)), len(lengths) // 2} if any(lengths) else set()
+    rows = [responses[row] for row in sorted(picked) if lengths[row]]
+    tolerance = TOLERANCE[policy.model.dtype]
+    return {
+        "rows": len(rows),
+        "tolerance": tolerance,
+        "agree": all(_difference(policy, row) <= tolerance for row in rows),
+    }
+
+
+def _difference(policy: Policy, row: Mapping[str, Any]) -> float:
+    """Mean absolute difference (nats) between stored and own log-probabilities at the end of a response."""
+    start = max(0, len(row["token_ids"]) - _CHECKED)
+    prompt = [*policy.encode(row["prompt"]), *row["token_ids"][:start]]
+    own = policy.own_logprobs(prompt, row["token_ids"][start:]).numpy()
+    return float(np.abs(own - np.asarray(row["token_logprobs"][start:])).mean())
+
+
+def _warn_unless_agreeing(policy: Policy, responses: Dataset) -> None:
+    check = logprobs_agree(policy, responses)
+    if not check["agree"]:
+        text = "stored log-probabilities differ from the policy's own by more than {tolerance} nats a token"
+        warnings.warn(f"{text.format(**check)}: KL is not to be trusted", LogprobWarning, stacklevel=3)
 
 
 def response_seed(run_seed: int, prompt_id: str, sample_id: int) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rslib import store, world
-from rslib.config import FinetuneConfig, SampleConfig
+from rslib.config import DATE, FinetuneConfig, SampleConfig
 from rslib.decoding import is_small
 from rslib.finetuning import finetune
 from rslib.lengths import scored_within_context
@@ -89,11 +89,20 @@ class Checkpoint:
 class Models:
     """Loads models when they are asked for. Large ones are held one at a time, so that memory holds one.
 
-    device, dtype: those of every model, as `load_policy` takes them.
+    device, dtype, date, and for policies context: as `load_policy` takes them.
     """
 
-    def __init__(self, device: str | None = None, dtype: str | None = None) -> None:
-        self.options = {"device": device, "dtype": dtype}
+    def __init__(
+        self,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+        context: int | None = None,
+        date: str = DATE,
+    ) -> None:
+        # Another kind of device rounds differently; so does another dtype, which a fingerprint holds.
+        self.device = pick_device(device, dtype).name.partition(":")[0]
+        self.options, self.context = {"device": device, "dtype": dtype, "date": date}, context
         self._held: dict[tuple[str, str], Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -102,7 +111,7 @@ class Models:
 
     def policy(self, path: str) -> Policy:
         """The policy of this name or folder."""
-        return self._load(("policy", path), load_policy)
+        return self._load(("policy", path), partial(load_policy, context=self.context))
 
     def reward_model(self, path: str) -> RewardModel:
         """The reward model of this name or folder."""
@@ -160,7 +169,7 @@ class Stages:
     `place` names a stage inside the folder ("" is the folder itself). `work` does the stage's work: by
     default the public function of that name, else one with its signature. The key holds its qualified name:
     code outside the package counts by that alone, so what is edited there wants another name. `seconds` and
-    `places` fill as the stages go. device, dtype: those of every model. `too_long`: of responses, see
+    `places` fill as the stages go. `models`: what loads them, and where. `too_long`: of responses, see
     `rslib.lengths`. `reuse`: take rows from stages on other prompts (see `rslib.reuse`). `each`: who works on
     the parts of a table (see `rslib.workers`, `rslib.cluster`). `drawing`: settings of `sample` beside its
     config (backend, vllm_url).
@@ -171,17 +180,16 @@ class Stages:
         folder: store.RunFolder,
         shard_responses: int = store.SHARD_RESPONSES,
         *,
-        device: str | None = None,
-        dtype: str | None = None,
+        models: Models | None = None,
         too_long: str = "error",
         reuse: bool = False,
         each: Callable[..., Iterator[tuple[int, Dataset, float]]] = store.in_turn,
         **drawing: Any,
     ) -> None:
         self.drawing, self.too_long, self.reuse, self.each = drawing, too_long, reuse, each
-        self.folder, self.shard_responses, self.models = folder, shard_responses, Models(device, dtype)
-        # Another kind of device rounds differently; so does another dtype, which a fingerprint holds.
-        self.device = pick_device(device, dtype).name.partition(":")[0]
+        self.folder, self.shard_responses = folder, shard_responses
+        self.models = models or Models()
+        self.device = self.models.device
         self.seconds: dict[str, float] = {}
         self.places: dict[str, str] = {}
 

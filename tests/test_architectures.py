@@ -79,9 +79,11 @@ def drawn(policy, prompts, **options):
 @pytest.mark.parametrize("arch", ["qwen2", "llama"])
 def test_longrope_is_refused_beyond_its_original_length_and_exact_within_it(model_folder, tmp_path, arch):
     folder = model_folder(arch, rope_parameters=LONG)
-    with pytest.raises(ModelError, match="'longrope' change for all rows once one passes 64 ") as caught:
+    with pytest.raises(
+        ModelError, match="'longrope' changes the angles of all rows once one passes 64 "
+    ) as caught:
         load_policy(folder)
-    assert f"load_policy(name, context={ORIGINAL})" in caught.value.fix
+    assert f"context={ORIGINAL})" in caught.value.fix and f"--context {ORIGINAL}" in caught.value.fix
     policy = load_policy(folder, context=ORIGINAL)
     assert policy.context == ORIGINAL
     with pytest.raises(DataError, match="context is 64"):

@@ -25,7 +25,7 @@ GROUPS = {
     "For a class": "instructor grading-any-course memo_rubric",
 }
 """The guides by group, in their order; those that no group names stand under "The project"."""
-MEASURED = "one_page arena rl signatures log"
+MEASURED = "one_page architectures arena rl signatures log"
 """The pages of docs/ that stand with the results."""
 
 _NOTE = (

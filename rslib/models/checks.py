@@ -210,11 +210,11 @@ def check_rotary(decoder: PreTrainedModel, context: int, where: str) -> None:
             length = _length_of_same_angles(module, kind)
             if length is None or context <= length:
                 continue
-            what = (
-                f"the angles of rotary scaling '{kind}' change for all rows once one passes {length} tokens"
+            what = f"rotary scaling '{kind}' changes the angles of all rows once one passes {length} tokens"
+            fix = (
+                f"Ask for a shorter context: load_policy(..., context={length}) or --context {length} for a "
             )
-            fix = f"Ask for a shorter context: load_policy(name, context={length}), or write "
-            fix += f'"model_max_length": {length} into its tokenizer_config.json.'
+            fix += f'policy, "model_max_length": {length} in tokenizer_config.json for any model.'
             raise ModelError(f"{what}; the context is {context}", where=where, fix=fix)
 
 

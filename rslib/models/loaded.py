@@ -15,11 +15,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from rslib import messages
-from rslib.config import unknown_name
+from rslib.config import DATE, unknown_name
+from rslib.decoding.heads import hidden_states, logits_from_hidden
+from rslib.decoding.sampler import token_logprobs
 from rslib.errors import ConfigError, ModelError, StoreError, translate_os_error
 from rslib.messages import Prompt
 from rslib.models import templates
@@ -109,7 +112,7 @@ class Loaded:
     device: Device
     context: int
     pad_id: int
-    date: str = templates.DATE
+    date: str = DATE
 
     @property
     def parameters(self) -> int:
@@ -137,8 +140,12 @@ class Loaded:
         return [self.fingerprint(), self.device.name, str(self.device.dtype), str(self.device.stored)]
 
     def _settings(self) -> dict[str, Any]:
-        date = {"date": self.date} if templates.prints_date(self.tokenizer) else {}
-        return {"context": self.context} | date
+        return {"context": self.context} | ({"date": self.printed_date} if self.printed_date else {})
+
+    @property
+    def printed_date(self) -> str | None:
+        """The day that the chat template prints; None: it prints none."""
+        return self.date if templates.prints_date(self.tokenizer) else None
 
     def save(self, folder: str | Path, record: Mapping[str, Any] | None = None) -> None:
         """Write an ordinary transformers folder (safetensors); it appears whole or not at all.
@@ -199,6 +206,14 @@ class Policy(Loaded):
         ids = tokenise(self, [response])[0]
         closed = not ended or self.end_id is None or (ids and ids[-1] in self.eos_ids)
         return ids if closed else [*ids, self.end_id]
+
+    @torch.no_grad()
+    def own_logprobs(self, prompt: Sequence[int], token_ids: Sequence[int]) -> Tensor:
+        """Log-probabilities (tokens,) in nats by the model's own forward pass over this row alone."""
+        row = torch.tensor([[*prompt, *token_ids[:-1]]], device=self.model.device)
+        hidden = hidden_states(self.model, row, use_cache=False)[0, -len(token_ids) :]
+        tokens = torch.tensor(list(token_ids), device=hidden.device)
+        return token_logprobs(logits_from_hidden(self.model, hidden), tokens).cpu()
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The response text of new tokens; special tokens (the end of sequence among them) are left out."""

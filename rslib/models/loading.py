@@ -22,7 +22,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from rslib.config import closest, require
+from rslib.config import DATE, closest, require
 from rslib.decoding.attention import CHUNKED
 from rslib.decoding.heads import check_finite, decoder_of, hidden_states, logits_from_hidden
 from rslib.decoding.trial import try_engine
@@ -38,7 +38,7 @@ from rslib.models.loaded import (
     quiet,
     render,
 )
-from rslib.models.templates import DATE, end_of_turn
+from rslib.models.templates import end_of_turn
 from rslib.progress import note
 
 _MAX_NEW_TOKENS = 256  # of a policy whose generation_config names none

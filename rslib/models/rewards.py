@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from rslib import messages
+from rslib.config import DATE
 from rslib.errors import ModelError
 from rslib.messages import Prompt
 from rslib.models import checks
@@ -67,7 +68,7 @@ def rewards_from_hidden(model: PreTrainedModel, hidden: Tensor) -> Tensor:
 
 
 def load_reward_model(
-    name: str | Path, *, device: str | None = None, dtype: str | None = None
+    name: str | Path, *, device: str | None = None, dtype: str | None = None, date: str = DATE
 ) -> RewardModel:
     """A reward model: a name of REWARD_MODELS ("tiny", "tiny-length", ...), a folder or a hub id.
 
@@ -91,6 +92,7 @@ def load_reward_model(
         name=str(name),
         path=str(folder),
         device=chosen,
+        date=date,
         context=context_of(model, tokenizer),
         pad_id=_distinct_pad(model, tokenizer, folder),
     )

@@ -10,13 +10,9 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from rslib.config import DATE
 from rslib.errors import ConfigError, ModelError
 
-DATE = "2024-07-26"
-"""The day that templates print unless another is asked for: with today's, a run would change overnight.
-
-Llama 3.1's template prints it where it is told none.
-"""
 _NOW = re.compile(r"""strftime_now\(\s*(?P<quote>['"])(?P<format>.*?)(?P=quote)\s*\)""")
 _SWITCHES: dict[str, Any] = {"enable_thinking": False, "thinking": False, "thinking_budget": 0}
 _BLOCKS = (

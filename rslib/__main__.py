@@ -306,7 +306,7 @@ def _prompts(
     else:
         rows = read_prompts(args.prompts, args.split, column=config.column, system=config.system)
     return fit(
-        rows.settled(config.too_long),
+        rows,
         map(models.policy, policies),
         map(models.reward_model, reward_models),
         SampleConfig(max_new_tokens=config.max_new_tokens),

@@ -15,7 +15,7 @@ from rslib.errors import ConfigError
 from rslib.lengths import Drawing, fit_policy, fit_reward_model
 from rslib.messages import frozen
 from rslib.models import Policy
-from rslib.prompts import EMBEDDED, EVERYDAY, PromptRows, first_rows, read_prompts
+from rslib.prompts import EMBEDDED, EVERYDAY, PromptRows, first_rows, read_prompts, settle
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -43,7 +43,7 @@ class Inputs:
         """The prompts of a run; a set with splits is evaluated on its own test split.
 
         Raises ConfigError when policy and prompts are the user's own and no evaluation prompts are named, or
-        when there are too few, and as `load_prompts` for those that cannot be used.
+        when there are too few. Prompts that cannot be used are refused, see `settled`.
         """
         source = EMBEDDED if isinstance(config.prompts, int) else config.prompts
         known = source in (EMBEDDED, EVERYDAY) or config.policy.startswith(EMBEDDED)
@@ -72,18 +72,28 @@ class Inputs:
                 "--max-new-tokens" if self.config.eval_max_new_tokens is None else "--eval-max-new-tokens",
             ),
         )
-        (training, first), (heldout, second) = (
-            fit_policy(rows, policy, drawn, option=option, too_long=self.config.too_long, show=self.show)
+        pairs = [
+            fit_policy(rows, policy, drawn, option=option, too_long=self.config.too_long)
             for rows, drawn, option in uses
-        )
-        return dataclasses.replace(self, training=training, heldout=heldout, drawings=(first, second))
+        ]
+        fitted = self._settled(*(rows for rows, _ in pairs))
+        return dataclasses.replace(fitted, drawings=tuple(drawing for _, drawing in pairs))
 
     def fitted_reward_model(self, reward_model: Any) -> Inputs:
         """These prompts as the reward model has room for them and for the responses to them."""
-        training, heldout = (
-            fit_reward_model(rows, reward_model, drawing, too_long=self.config.too_long, show=self.show)
-            for rows, drawing in zip((self.training, self.heldout), self.drawings, strict=True)
+        pairs = zip((self.training, self.heldout), self.drawings, strict=True)
+        fitted = (
+            fit_reward_model(rows, reward_model, drawing, too_long=self.config.too_long)
+            for rows, drawing in pairs
         )
+        return self._settled(*fitted)
+
+    def settled(self) -> Inputs:
+        """These prompts without those that cannot be used. Raises as `prompts.settle`."""
+        return self._settled(self.training, self.heldout)
+
+    def _settled(self, training: PromptRows, heldout: PromptRows) -> Inputs:
+        training, heldout = settle((training, heldout), self.config.too_long, show=self.show)
         return dataclasses.replace(self, training=training, heldout=heldout)
 
     def slices(self) -> list[Dataset]:
@@ -111,6 +121,8 @@ class Inputs:
 
 def _read(source: str, split: str, config: RunConfig, limit: int | None, show: bool) -> PromptRows:
     rows = read_prompts(source, split, column=config.column, system=config.system)
+    if limit is None and len(rows.table) >= config.rounds:
+        return rows  # what cannot be used is named together with what has no room, once the models are known
     rows = rows.settled(config.too_long, show=show)
     return rows if limit is None else _first(rows, limit)
 

@@ -56,11 +56,11 @@ def fit_policy(
     *,
     option: str = "--max-new-tokens",
     too_long: str = "error",
-    show: bool = True,
 ) -> tuple[PromptRows, Drawing]:
     """The prompts that the policy has room for, and how long its responses can become.
 
-    Raises DataError naming the prompts that do not fit, unless `too_long` says what to do with them.
+    The others are refused, which `prompts.settle` raises or drops; with "truncate" they are cut if they can.
+    Raises ModelError when no prompt can be encoded.
     """
     most = policy.context - 1
 
@@ -80,7 +80,7 @@ def fit_policy(
         explained,
         lambda tokens: 0 < tokens <= min(most, max(1, policy.context - new_tokens)),
     )
-    rows, tokens = measure.fitted(rows, too_long, show)
+    rows, tokens = measure.fitted(rows, too_long)
     return rows, Drawing(policy.tokenizer, policy.context, new_tokens, option, tokens)
 
 
@@ -90,12 +90,11 @@ def fit_reward_model(
     drawing: Drawing,
     *,
     too_long: str = "error",
-    show: bool = True,
 ) -> PromptRows:
     """The prompts that the reward model has room for, with the longest response to each.
 
     Another tokenizer counts a response's tokens as it counts those of the prompts: that is an estimate. What
-    is no RewardModel, such as a function, has room for all. Raises as `fit_policy`.
+    is no RewardModel, such as a function, has room for all. Otherwise as `fit_policy`.
     """
     if not isinstance(reward_model, RewardModel):
         return rows
@@ -128,7 +127,7 @@ def fit_reward_model(
         explained,
         lambda tokens: tokens + longest <= reward_model.context,
     )
-    return measure.fitted(rows, too_long, show)[0]
+    return measure.fitted(rows, too_long)[0]
 
 
 def _share(rows: PromptRows, reward_model: RewardModel, drawing: Drawing) -> float:
@@ -148,18 +147,20 @@ def fit(
     policies: Iterable[Policy],
     reward_models: Iterable[Any],
     config: SampleConfig,
-    **options: Any,
+    *,
+    option: str = "--max-new-tokens",
+    too_long: str = "error",
 ) -> PromptRows:
-    """The prompts that several models have room for; options and errors as of `fit_policy`."""
+    """The prompts that several models have room for. Raises as `prompts.settle` and `fit_policy`."""
     drawings = []
     for policy in policies:
-        rows, drawing = fit_policy(rows, policy, config, **options)
+        rows, drawing = fit_policy(rows, policy, config, option=option, too_long=too_long)
         drawings.append(drawing)
-    options.pop("option", None)
+    rows = rows.settled(too_long)
     for reward_model in reward_models:
         for drawing in drawings:
-            rows = fit_reward_model(rows, reward_model, drawing, **options)
-    return rows
+            rows = fit_reward_model(rows, reward_model, drawing, too_long=too_long)
+    return rows.settled(too_long)
 
 
 # Responses --------------------------------------------------------------------------------------------
@@ -233,7 +234,7 @@ class _Measure:
     explained: Callable[[str, int], RSError]
     ample: Callable[[int], bool]
 
-    def fitted(self, rows: PromptRows, too_long: str, show: bool) -> tuple[PromptRows, dict[str, int]]:
+    def fitted(self, rows: PromptRows, too_long: str) -> tuple[PromptRows, dict[str, int]]:
         """The prompts that fit, and the tokens of each."""
         ids, prompts = rows.table["prompt_id"][:], rows.table["prompt"][:]
         counts, refused, cut = self._counts(rows), [], set()
@@ -253,8 +254,8 @@ class _Measure:
                 refused.append(tokens if isinstance(tokens, RSError) else self.explained(where, tokens))
         table = tables.with_column(rows.table, "prompt", prompts) if cut else rows.table
         table = tables.take(table, kept) if refused else table
-        rows = dataclasses.replace(rows, table=table, refused=tuple(refused), cut=rows.cut | cut)
-        return rows.settled(too_long, show=show), counts
+        refused = (*rows.refused, *refused)
+        return dataclasses.replace(rows, table=table, refused=refused, cut=rows.cut | cut), counts
 
     def _counts(self, rows: PromptRows) -> dict[str, Any]:
         """Tokens of each prompt by its id, or the error of one that cannot be encoded while others can."""

@@ -278,7 +278,7 @@ def planned_prompts(config: RunConfig) -> tuple[list[Dataset], Dataset]:
 
     What has no room in the models' contexts is known only when they are loaded.
     """
-    inputs = Inputs.read(config, show=False)
+    inputs = Inputs.read(config, show=False).settled()
     return inputs.slices(), inputs.heldout.table
 
 

@@ -57,13 +57,10 @@ class PromptRows:
         return {"source": self.source} | counts
 
     def settled(self, too_long: str = "error", *, show: bool = True) -> PromptRows:
-        """These prompts without the refused ones where `too_long` is "drop", each of which a line names.
+        """These prompts without the refused ones; see `settle`."""
+        return settle([self], too_long, show=show)[0]
 
-        Raises the first row's error, with the others in its place, where it is not; DataError when no prompt
-        is left.
-        """
-        if self.refused and (too_long != "drop" or not len(self.table)):
-            raise self._refusal()
+    def _kept(self, show: bool) -> PromptRows:
         for error in self.refused[:_LISTED]:
             note(f"left out: {error.what} ({error.where})", show)
         if len(self.refused) > _LISTED:
@@ -73,15 +70,30 @@ class PromptRows:
         dropped = self.dropped + len(self.refused)
         return dataclasses.replace(self, refused=(), dropped=dropped)
 
-    def _refusal(self) -> RSError:
-        first, *others = self.refused
-        if not others:
-            return first
-        more = [f"{error.where} ({error.what})" for error in others[: _LISTED - 1]]
-        more += ["..."] if len(others) >= _LISTED else []
-        what = f"{len(self.refused)} prompts cannot be used; the first: {first.what}"
-        fix = f"{first.fix} Or leave these rows out: --too-long drop (in Python too_long=)."
-        return type(first)(what, where=f"{first.where}; {'; '.join(more)}", fix=fix)
+
+def settle(every: Sequence[PromptRows], too_long: str = "error", *, show: bool = True) -> list[PromptRows]:
+    """Prompts of one or several sources without the refused ones, each of which a line names.
+
+    Raises one error that names the refused rows of all of them, unless `too_long` is "drop" and some prompts
+    are left; DataError when there are no prompts at all.
+    """
+    empty = [rows for rows in every if rows.refused and not len(rows.table)]
+    errors = [error for rows in every for error in rows.refused]
+    if errors and (too_long != "drop" or empty):
+        raise _refusal(errors)
+    return [rows._kept(show) for rows in every]
+
+
+def _refusal(errors: Sequence[RSError]) -> RSError:
+    """The error of the first row, with the others in its place."""
+    first, *others = errors
+    if not others:
+        return first
+    more = [f"{error.where} ({error.what})" for error in others[: _LISTED - 1]]
+    more += ["..."] if len(others) >= _LISTED else []
+    what = f"{len(errors)} prompts cannot be used; the first: {first.what}"
+    fix = f"{first.fix} Or leave these rows out: --too-long drop (in Python too_long=)."
+    return type(first)(what, where=f"{first.where}; {'; '.join(more)}", fix=fix)
 
 
 def load_prompts(

@@ -131,17 +131,17 @@ def test_a_policy_needs_room_for_one_token_and_a_reward_model_for_the_whole_resp
     policy, reward_model = models
     fits, over = (of_length(policy, CONTEXT - 1 + more) for more in (0, 1))
     assert len(policy.encode(fits)) == CONTEXT - 1
-    fit_policy(rows(fits), policy, SampleConfig(max_new_tokens=9))
+    assert not fit_policy(rows(fits), policy, SampleConfig(max_new_tokens=9))[0].refused
     with pytest.raises(DataError, match="256 tokens; the policy's context is 256"):
-        fit_policy(rows(over), policy, SampleConfig(max_new_tokens=9))
+        fit_policy(rows(over), policy, SampleConfig(max_new_tokens=9))[0].settled()
     room = CONTEXT - len(reward_model.encode("aa", ""))
     for tokens in (room, room + 1):
         checked, drawing = fit_policy(rows("aa"), policy, SampleConfig(max_new_tokens=tokens))
         if tokens == room:
-            assert fit_reward_model(checked, reward_model, drawing).table["prompt"][:] == ["aa"]
+            assert not fit_reward_model(checked, reward_model, drawing).refused
         else:
             with pytest.raises(DataError, match=rf"Lower --max-new-tokens \(now {tokens}\) to {room}"):
-                fit_reward_model(checked, reward_model, drawing)
+                fit_reward_model(checked, reward_model, drawing).settled()
 
 
 def test_a_function_as_reward_model_has_room_for_all(models):
@@ -251,18 +251,28 @@ def test_a_system_turn_reaches_training_and_evaluation_prompts(files):
 # Ten thousand
 
 
-def test_among_ten_thousand_prompts_the_bad_ones_are_named_by_line_and_the_others_stay(tmp_path, capsys):
+def test_among_ten_thousand_prompts_the_bad_ones_are_named_by_line_and_others_stay(files, tmp_path, capsys):
     lines = [f"Question {number}: how do I boil an egg?".encode() for number in range(10_000)]
     lines[17], lines[404], lines[5000], lines[9000] = b"", "œuf?".encode("cp1252"), lines[1], LONG.encode()
     (tmp_path / "many.txt").write_bytes(b"\n".join(lines))
-    with pytest.raises(DataError, match="3 prompts cannot be used") as caught:
-        read_prompts(tmp_path / "many.txt").settled()
-    assert all(f"line {number}" in str(caught.value) for number in (18, 405, 5001))
+    settings = {
+        "prompts": str(tmp_path / "many.txt"),
+        "eval_prompts": files[1],
+        "out": tmp_path / "run",
+        **SMALL,
+    }
+    with pytest.raises(DataError, match="4 prompts cannot be used") as caught:
+        run(**settings)
+    assert all(f"line {number}" in str(caught.value) for number in (18, 405, 5001, 9001))
     policy, reward_model = rslib.load_policy("tiny"), rslib.load_reward_model("tiny")
-    good = read_prompts(tmp_path / "many.txt").settled("drop")
-    with pytest.raises(DataError, match="line 9001 of"):
-        fit(good, [policy], [reward_model], SampleConfig(max_new_tokens=16))
-    assert (
-        len(fit(good, [policy], [reward_model], SampleConfig(max_new_tokens=16), too_long="drop").table)
-        == 9996
-    )
+    rows = read_prompts(tmp_path / "many.txt")
+    left = fit(rows, [policy], [reward_model], SampleConfig(max_new_tokens=16), too_long="drop")
+    assert (len(left.table), left.dropped) == (9996, 4)
+    shown = capsys.readouterr().out
+    assert all(f"line {number}" in shown for number in (18, 405, 5001, 9001))
+
+
+def test_bad_prompts_of_training_and_evaluation_are_named_in_one_error(files, tmp_path):
+    train, held_out = (written(tmp_path / name, ["One egg?", LONG]) for name in ("a.jsonl", "b.jsonl"))
+    with pytest.raises(DataError, match=r"line 2 of .*a\.jsonl; line 2 of .*b\.jsonl"):
+        run(out=tmp_path / "run", prompts=train, eval_prompts=held_out, **SMALL)

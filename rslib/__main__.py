@@ -298,7 +298,8 @@ def _prompts(
 ) -> Dataset:
     """The prompts that all these models have room for, with the responses that the command draws."""
     from rslib.lengths import fit
-    from rslib.prompts import EMBEDDED, PromptRows, load_prompts, read_prompts
+    from rslib.prompts import EMBEDDED, load_prompts, read_prompts
+    from rslib.rows import PromptRows
 
     config = _config(args, RunConfig)  # for its checks and defaults of these three
     if isinstance(args.prompts, int):

@@ -15,7 +15,8 @@ from rslib.errors import ConfigError
 from rslib.lengths import Drawing, fit_policy, fit_reward_model
 from rslib.messages import frozen
 from rslib.models import Policy
-from rslib.prompts import EMBEDDED, EVERYDAY, PromptRows, first_rows, read_prompts, settle
+from rslib.prompts import EMBEDDED, EVERYDAY, first_rows, read_prompts
+from rslib.rows import PromptRows, settle
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -89,7 +90,7 @@ class Inputs:
         return self._settled(*fitted)
 
     def settled(self) -> Inputs:
-        """These prompts without those that cannot be used. Raises as `prompts.settle`."""
+        """These prompts without those that cannot be used. Raises as `rows.settle`."""
         return self._settled(self.training, self.heldout)
 
     def _settled(self, training: PromptRows, heldout: PromptRows) -> Inputs:

@@ -17,7 +17,7 @@ from rslib import tables
 from rslib.config import require, unknown_name
 from rslib.errors import DataError
 from rslib.progress import note
-from rslib.prompts import check_prompts
+from rslib.rows import check_prompts
 from rslib.selection import Pool, check_count, check_number, unique
 from rslib.theory import pessimistic_optimum, poisson_law
 

@@ -26,8 +26,9 @@ from rslib.inputs import EVALUATION_PROMPTS, Inputs
 from rslib.lengths import fit
 from rslib.models import Policy, RewardModel
 from rslib.progress import note
-from rslib.prompts import EMBEDDED, PromptRows, as_prompts, load_prompts
+from rslib.prompts import EMBEDDED, as_prompts, load_prompts
 from rslib.reporting import Report, round_entry
+from rslib.rows import PromptRows
 from rslib.sampling import logprobs_agree, sample
 from rslib.scoring import score
 from rslib.selection import check_selector, select

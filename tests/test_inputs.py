@@ -20,7 +20,8 @@ from rslib.lengths import (
     without_overlong,
 )
 from rslib.pipeline import run
-from rslib.prompts import PromptRows, as_prompts, read_prompts
+from rslib.prompts import as_prompts, read_prompts
+from rslib.rows import PromptRows
 from tests.small_models import CONTEXT
 
 SMALL = {

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "rslib"
 ROWS = (
     {"errors"},
     {"cache", "tables", "progress", "formatting", "messages"},
-    {"config", "theory", "store", "sources"},
+    {"config", "theory", "store", "sources", "rows"},
     {"ledger", "reuse"},
     {"world", "decoding"},
     {"models", "optimization", "prompts"},

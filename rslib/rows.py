@@ -1,0 +1,257 @@
+"""Rows of prompts, checked one by one: a table of those that can be used, and an error for each other one."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rslib import messages, tables
+from rslib.errors import DataError, RSError
+from rslib.progress import note
+from rslib.tables import check_columns, column_kind, require_table
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+_WRITTEN_LATER = [name for name in tables.COLUMNS if name not in tables.REQUIRED["prompts"]]
+_LISTED = 10
+"""How many rows that cannot be used are named one by one."""
+
+
+@dataclass(frozen=True)
+class PromptRows:
+    """Prompts as they were read: the `table` of those that can be used, and an error for each of the others.
+
+    `source` names where they come from, `places` (prompt_id -> "line 3") where each stands; `cut`
+    holds the ids of prompts that were shortened, `dropped` counts those that were left out.
+    """
+
+    table: Dataset
+    source: str
+    places: Mapping[str, str] = field(default_factory=dict)
+    refused: tuple[RSError, ...] = ()
+    cut: frozenset[str] = frozenset()
+    dropped: int = 0
+
+    def where(self, prompt_id: str) -> str:
+        """Where a prompt stands, for a message."""
+        if prompt_id not in self.places:
+            return f"prompt_id '{prompt_id}' of {self.source}"
+        return f"{self.places[prompt_id]} of {self.source}"
+
+    def facts(self) -> dict[str, Any]:
+        """What a report says of them."""
+        counts = {"used": len(self.table), "left out": self.dropped, "cut": len(self.cut)}
+        return {"source": self.source} | counts
+
+    def settled(self, too_long: str = "error", *, show: bool = True) -> PromptRows:
+        """These prompts without the refused ones; see `settle`."""
+        return settle([self], too_long, show=show)[0]
+
+    def _kept(self, show: bool) -> PromptRows:
+        for error in self.refused[:_LISTED]:
+            note(f"left out: {error.what} ({error.where})", show)
+        if len(self.refused) > _LISTED:
+            note(f"left out: {len(self.refused) - _LISTED} more prompts of {self.source}", show)
+        if not len(self.table):
+            raise DataError("there are no prompts", where=self.source, fix="Give at least one prompt.")
+        dropped = self.dropped + len(self.refused)
+        return dataclasses.replace(self, refused=(), dropped=dropped)
+
+
+def settle(every: Sequence[PromptRows], too_long: str = "error", *, show: bool = True) -> list[PromptRows]:
+    """Prompts of one or several sources without the refused ones, each of which a line names.
+
+    Raises one error that names the refused rows of all of them, unless `too_long` is "drop" and some prompts
+    are left; DataError when there are no prompts at all.
+    """
+    empty = [rows for rows in every if rows.refused and not len(rows.table)]
+    errors = [error for rows in every for error in rows.refused]
+    if errors and (too_long != "drop" or empty):
+        raise _refusal(errors)
+    return [rows._kept(show) for rows in every]
+
+
+def _refusal(errors: Sequence[RSError]) -> RSError:
+    """The error of the first row, with the others in its place."""
+    first, *others = errors
+    if not others:
+        return first
+    more = [f"{error.where} ({error.what})" for error in others[: _LISTED - 1]]
+    more += ["..."] if len(others) >= _LISTED else []
+    what = f"{len(errors)} prompts cannot be used; the first: {first.what}"
+    fix = f"{first.fix} Or leave these rows out: --too-long drop (in Python too_long=)."
+    return type(first)(what, where=f"{first.where}; {'; '.join(more)}", fix=fix)
+
+
+def list_rows(prompts: Any, column: str) -> PromptRows:
+    """The rows of a table (of datasets or pandas) or of a list; `column` holds the prompts."""
+    if hasattr(prompts, "column_names"):
+        require_table(prompts, "prompts")
+        if column == "prompt" and _is_checked(prompts):
+            check_prompts(prompts)
+            return PromptRows(prompts, "prompts")
+        prompts = prompts.to_list()
+    if isinstance(prompts, (str, bytes, Mapping)) or not _is_iterable(prompts):
+        raise DataError(
+            f"the prompts are one {type(prompts).__name__}, not a list",
+            where="as_prompts",
+            fix="Put a single prompt in a list; of several splits pass one.",
+        )
+    if hasattr(
+        prompts, "to_dict"
+    ):  # of pandas: a table, whose items are the names of its columns, or a Series
+        prompts = _pandas_records(prompts)
+    records = [(f"row {row}", record) for row, record in enumerate(prompts)]
+    return checked_rows(records, "prompts", column, by_text=False)
+
+
+def _is_iterable(value: Any) -> bool:
+    try:
+        iter(value)
+    except TypeError:  # also of an array without dimensions, whose class says otherwise
+        return False
+    return True
+
+
+def _pandas_records(prompts: Any) -> list[Any]:
+    """The rows of a table of pandas, or the values of a Series."""
+    if not hasattr(prompts, "columns"):
+        return prompts.tolist()
+    if not prompts.columns.is_unique:
+        raise DataError("two columns share a name", where="prompts", fix="Rename one.")
+    return prompts.to_dict("records")
+
+
+def check_prompts(table: Dataset) -> None:
+    """Raise DataError unless `table` is a prompts table: ids unique, prompts not blank, at least one row."""
+    check_columns(table, "prompts")
+    _refuse_written_later(table.column_names, "prompts")
+    ids = table["prompt_id"][:]
+    repeated = _repeated([(f"row {row}", {"prompt_id": name}) for row, name in enumerate(ids)], "prompts")
+    PromptRows(table, "prompts", refused=tuple(repeated.values())).settled()
+    for row, prompt in enumerate(table["prompt"][:]):
+        _checked_prompt(prompt, f"row {row} of prompts, prompt_id '{ids[row]}'")
+
+
+def _is_checked(table: Dataset) -> bool:
+    """Whether a table can pass as it is: ids of its own, and texts as prompts."""
+    kinds = {name: column_kind(table, name) for name in ("prompt_id", "prompt") if name in table.column_names}
+    return len(kinds) == 2 and kinds["prompt_id"] != "integer" and kinds["prompt"] != "messages"
+
+
+# Rows, checked ----------------------------------------------------------------------------------------
+
+
+def checked_rows(
+    records: Sequence[tuple[str, Any]], source: str, column: str, *, by_text: bool = True
+) -> PromptRows:
+    """The rows that can be used, and an error for each other one.
+
+    Without an id a row is named by its text, so that it keeps its name when others are removed, or by its
+    number.
+    """
+    good, refused = [], []
+    for row, (place, record) in enumerate(records):
+        where = f"{place} of {source}"
+        if isinstance(record, DataError):
+            refused.append(record)
+            continue
+        try:
+            good.append((place, _prompt_record(record, None if by_text else row, where, column)))
+        except DataError as error:
+            refused.append(error)
+    repeated = _repeated(good, source)
+    kept = [entry for row, entry in enumerate(good) if row not in repeated]
+    places = {fields["prompt_id"]: place for place, fields in kept}
+    table = _table([fields for _, fields in kept], source)
+    return PromptRows(table, source, places, (*refused, *repeated.values()))
+
+
+def _prompt_record(record: Any, row: int | None, where: str, column: str) -> dict[str, Any]:
+    fields = dict(record) if isinstance(record, Mapping) else {column: record}
+    if column not in fields:
+        names = ", ".join(map(str, fields)) or "nothing"
+        fix = f"Name the column of the prompts (--column, column=); found: {names}."
+        if {"role", "content"} <= set(fields):
+            fix = "Put the messages of one conversation into a list of their own: [[{...}, ...], ...]."
+        raise DataError(f"no '{column}' here", where=where, fix=fix)
+    prompt, prompt_id = _checked_prompt(fields.pop(column), where), fields.pop("prompt_id", None)
+    fields.pop("prompt", None)
+    name = _name(prompt, row) if prompt_id is None else str(prompt_id)
+    return {"prompt_id": name, "prompt": prompt, **_encodable(fields, where)}
+
+
+def _name(prompt: messages.Prompt, row: int | None) -> str:
+    text = json.dumps(prompt, ensure_ascii=False)
+    return "p" + hashlib.sha256(text.encode()).hexdigest()[:16] if row is None else f"p{row:05d}"
+
+
+def _checked_prompt(prompt: Any, where: str) -> messages.Prompt:
+    if not isinstance(prompt, str):
+        return _encodable(messages.checked(prompt, where), where)
+    if not prompt.strip():
+        raise DataError("the prompt is empty", where=where, fix="Write a prompt there or remove the row.")
+    return _encodable(str(prompt), where)
+
+
+def _encodable(value: Any, where: str) -> Any:
+    """The value, if all its text can be written as UTF-8."""
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as error:
+        half = ascii(error.object[error.start])
+        what = f"half a character stands here alone (the surrogate {half})"
+        raise DataError(what, where=where, fix="Write the whole character, or remove it.") from error
+    return value
+
+
+def _repeated(rows: Sequence[tuple[str, Mapping[str, Any]]], source: str) -> dict[int, DataError]:
+    """An error for each row whose id is empty or stood before."""
+    first: dict[str, str] = {}
+    errors: dict[int, DataError] = {}
+    for row, (place, fields) in enumerate(rows):
+        name = fields["prompt_id"]
+        before = first.setdefault(name, place)
+        if before is not place or not name:
+            errors[row] = _repeated_error(name, fields.get("prompt"), before, place, source)
+    return errors
+
+
+def _repeated_error(name: str, prompt: Any, before: str, place: str, source: str) -> DataError:
+    if not name:
+        fix = "Give each prompt an id of its own."
+        return DataError("a prompt_id is empty", where=f"{source}, {place}", fix=fix)
+    by_text = prompt is not None and name == _name(prompt, None)
+    what = "the prompt stands twice" if by_text else f"the prompt_id '{name}' stands twice"
+    fix = "Remove one of them." if by_text else "Give each prompt an id of its own."
+    return DataError(what, where=f"{source}, {before} and {place}", fix=fix)
+
+
+def _table(rows: Sequence[Mapping[str, Any]], source: str) -> Dataset:
+    from datasets import Dataset
+
+    if not all(isinstance(row["prompt"], str) for row in rows):
+        rows = [row | {"prompt": messages.turns(row["prompt"])} for row in rows]
+    names = list(dict.fromkeys(name for row in rows for name in row)) or ["prompt_id", "prompt"]
+    _refuse_written_later(names, source)
+    try:
+        return Dataset.from_dict({name: [row.get(name) for row in rows] for name in names})
+    except (ValueError, TypeError) as err:  # Arrow's errors are ValueErrors
+        raise DataError(
+            f"a column mixes types ({err})", where=source, fix="Give each column values of one type."
+        ) from err
+
+
+def _refuse_written_later(names: Sequence[str], where: str) -> None:
+    taken = [name for name in names if name in _WRITTEN_LATER]
+    if taken:
+        raise DataError(
+            f"the prompts have a column '{taken[0]}', which a later stage writes",
+            where=where,
+            fix="Rename or drop it; known-good responses can be carried as 'reference'.",
+        )

@@ -22,6 +22,8 @@ from rslib.errors import ConfigError
 
 RUNS = "AUTOGRADER_RUNS"
 """Environment variable: where notebooks keep what they compute (default: `runs` beside the notebook)."""
+_DRIVE = "/content/drive"
+"""Where Colab mounts the reader's Drive."""
 
 
 @dataclass
@@ -48,10 +50,11 @@ class Session:
 _CURRENT = Session()
 
 
-def begin(notebook: str, student: str = "", course: str = "") -> Path:
+def begin(notebook: str, student: str = "", course: str = "", drive: bool = False) -> Path:
     """Start (or start again) the session of a notebook and return its work folder.
 
     student: any id that stays the same; it draws your variant of the exercises. course: the course's salt.
+    drive: in Colab, keep the work folder on your Google Drive, where it outlives the runtime.
     """
     if not isinstance(student, str) or not isinstance(course, str):
         raise ConfigError('begin(): student and course are texts, such as begin("01", student="ada")')
@@ -61,7 +64,26 @@ def begin(notebook: str, student: str = "", course: str = "") -> Path:
     points = sum(e.points for e in exercises.of_notebook(notebook))
     total = f"{points:g} points, " if exercises.can_mark() else ""
     print(f"Notebook {notebook}: {total}{whose}.")
+    if "google.colab" in sys.modules:
+        _outlive_runtime(drive)
     return _CURRENT.folder()
+
+
+def _outlive_runtime(drive: bool) -> None:
+    """In Colab: put the runs onto the Drive, or say that the runtime's own folder is forgotten with it."""
+    if RUNS in os.environ:
+        return
+    if not drive:
+        print("Colab forgets `runs` with the runtime. To keep it on your Drive: begin(..., drive=True).")
+        return
+    try:
+        from google.colab import drive as google_drive
+
+        google_drive.mount(_DRIVE)
+    except Exception as error:  # the reader refused, nobody clicked in time, no network
+        print(f"Your Drive could not be reached ({error}): `runs` stays in this runtime.")
+        return
+    os.environ[RUNS] = f"{_DRIVE}/MyDrive/rslib-runs"
 
 
 def whose() -> str:

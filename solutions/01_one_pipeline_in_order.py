@@ -7,7 +7,7 @@
 # - look at a bad order and name the step that stops, or the number that gets worse
 # - write sampling code whose every response can be drawn again, on its own
 #
-# About 50 minutes, 14 points. No GPU needed.
+# About 50 minutes, 14 points.
 
 # %% role="setup"
 

@@ -7,7 +7,7 @@
 # - write the loss that reward models are trained with, and the accuracy that they are trusted for;
 # - find out which of four reward models may be used, with three probes.
 
-# %% role="setup"
+# %% role="setup" gpu="The same call on a real model"
 
 # %% [markdown]
 # ## A team, two models

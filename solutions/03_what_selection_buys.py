@@ -6,9 +6,9 @@
 # - put a price on n: how far it moves the responses, what it costs, where it stops paying
 # - find the point at which more choice makes responses worse, and choose a temperature
 #
-# About 75 minutes, 15 points. No GPU needed.
+# About 75 minutes, 15 points.
 
-# %% role="setup"
+# %% role="setup" gpu="The same calls on a real model"
 
 # %% [markdown]
 # ## Twelve rewards on one page

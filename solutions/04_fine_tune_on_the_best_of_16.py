@@ -14,7 +14,7 @@
 #
 # About 90 minutes, of which two are computing; 24 points.
 
-# %% role="setup"
+# %% role="setup" gpu="On a real model"
 
 # %% [markdown]
 # ## A table that fits on a napkin
@@ -633,22 +633,45 @@ compare("rounds", "up" if panel[3]["gold"] > panel[1]["gold"] else "down")
 # hardly any response comes twice. A rule that watched those two alone would have gone on to the end.
 
 # %% [markdown]
-# ## The same with a real model
+# ## On a real model
 #
-# The calls are the same with any causal language model and any reward model with one output. Put a
-# folder or a hub id into `REAL`; a GPU is advisable, and without gold the judge is the reward model,
-# so hold back a second one.
+# The same round on a model that people use, with prompts of daily life. Choose a profile, and run this
+# cell and the next; of the cells above only the set-up is needed. On `off` they do nothing.
+#
+# | profile | policy | meant for |
+# |---|---|---|
+# | `tiny` | the embedded one | any CPU: what the two cells do |
+# | `smoke` | SmolLM2, 135 M parameters | does it run here? Twelve prompts prove nothing |
+# | `t4` | SmolLM2, 360 M parameters | a T4 in Colab |
+# | `gpu` | SmolLM2, 1.7 B parameters | a GPU of 48 GB or more; a second reward model judges |
+# | `custom` | yours: folders or hub ids | name both in `CUSTOM`, with any other setting |
+#
+# The first cell shows licences, downloads and memory, draws one small batch and says how long all of it
+# would take here. On a CPU it stops where that is more than half an hour.
 
 # %%
-REAL = ""  # such as "HuggingFaceTB/SmolLM2-360M-Instruct"
-REAL_REWARD = ""  # such as "Skywork/Skywork-Reward-V2-Qwen3-0.6B"
-if REAL:
-    large, scorer = rslib.load_policy(REAL), rslib.load_reward_model(REAL_REWARD)
-    asked = ["How do I cook plain rice?", "How do I pitch a tent in the wind?", "How do I oil a lock?"]
-    drawn = rslib.score(scorer, rslib.sample(large, asked, n=16, seed=0, max_new_tokens=128))
-    chosen = rslib.select(drawn, "best_of_n", truncated="drop")
-    better = rslib.finetune(large, chosen, runs / "4-real")
-    print(rslib.sample(better, asked[:1], n=1)["response"][0])
+import rslib
+
+PROFILE = "off"  # @param ["off", "tiny", "smoke", "t4", "gpu", "custom"]
+CUSTOM = {"policy": "", "reward_model": ""}
+if PROFILE != "off":
+    card = rslib.profile(PROFILE, **(CUSTOM if PROFILE == "custom" else {}))
+    rslib.profiles.ready(card, runs / f"4-{PROFILE}")
+
+# %% [markdown]
+# The second cell is the long one. Every finished shard is kept in `runs`: when Colab takes the runtime
+# away, run the set-up and these two cells again, and the run goes on. For that `runs` must outlive the
+# runtime: `begin("04", student="", drive=True)` puts it on your Drive.
+
+# %%
+if PROFILE != "off":
+    print(rslib.run(card.config, out=runs / f"4-{PROFILE}"))
+
+# %% [markdown]
+# Read it as you read your own: best-of-16 against its random control first, with the interval, then the
+# truncation rate and the length. There is no gold here. Without a judge the last lines say so: the reward
+# model that selected is then the one that judges, and that flatters. A second reward model, or any
+# function of yours, can be held back as `judge=`; it never selects.
 
 # %% [markdown]
 # ## What you now know

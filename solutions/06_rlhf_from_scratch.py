@@ -14,7 +14,7 @@
 #
 # About 100 minutes, of which two are computing; 13.5 points.
 
-# %% role="setup"
+# %% role="setup" gpu="The same calls on a real model"
 
 # %% [markdown]
 # ## Two responses and a pencil
@@ -435,7 +435,7 @@ rslib.plots.show(axes)
 REAL_POLICY, REAL_REWARD_MODEL = "", ""
 if REAL_POLICY and REAL_REWARD_MODEL:
     real = rslib.load_policy(REAL_POLICY), rslib.load_reward_model(REAL_REWARD_MODEL)
-    questions = rslib.load_prompts("tiny", "train", 256)
+    questions = rslib.load_prompts("everyday")
     rl.train(*real, questions, rl.RLOO(), rl.Loop(steps=20), out=runs / "6-real")
 
 # %% [markdown]

@@ -14,7 +14,7 @@
 #
 # About 90 minutes, of which one is computing; 12.5 points.
 
-# %% role="setup"
+# %% role="setup" gpu="The same on a real model"
 
 # %% [markdown]
 # ## Two seeds and three prompts
@@ -362,7 +362,7 @@ REAL_POLICY, REAL_REWARD_MODEL = "", ""
 if REAL_POLICY and REAL_REWARD_MODEL:
     from rslib import load_policy, load_prompts, load_reward_model, rl
 
-    real = load_policy(REAL_POLICY), load_reward_model(REAL_REWARD_MODEL), load_prompts("tiny", "train", 256)
+    real = load_policy(REAL_POLICY), load_reward_model(REAL_REWARD_MODEL), load_prompts("everyday")
     rl.train(*real, rl.RLOO(), rl.Loop(steps=50, budget=1024, budget_unit="responses"), out=runs / "7-real")
 
 # %% [markdown]

@@ -13,7 +13,7 @@
 #
 # About 70 minutes, next to none of it computing; 10.5 points, and 5 by hand for the memo.
 
-# %% role="setup"
+# %% role="setup" gpu="Capstone, if you have a GPU"
 
 # %% [markdown]
 # ## One model, one napkin

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -210,6 +211,45 @@ def test_begin_names_the_variant_and_keeps_predictions_of_the_same_notebook(toy,
     autograder.compare("gap", 2.5)
     said = capsys.readouterr().out
     assert folder.is_dir() and "'ada'" in said and "gap: 2.5 (you predicted 2)" in said
+
+
+def colab(monkeypatch, mount):
+    """A runtime of Colab as far as a notebook sees it; `mount` is what its Drive does."""
+    google, inside = types.ModuleType("google"), types.ModuleType("google.colab")
+    google.colab, inside.drive = inside, types.SimpleNamespace(mount=mount)
+    monkeypatch.setitem(sys.modules, "google", google)
+    monkeypatch.setitem(sys.modules, "google.colab", inside)
+
+
+def test_in_colab_the_work_folder_goes_to_the_drive_when_asked(monkeypatch, tmp_path, capsys):
+    mounted = []
+    colab(monkeypatch, mounted.append)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(session.RUNS, "")
+    monkeypatch.delenv(session.RUNS)
+    monkeypatch.setattr(session, "_DRIVE", str(tmp_path / "drive"))
+    session.begin("90")
+    assert "begin(..., drive=True)" in capsys.readouterr().out and not mounted
+    assert session.begin("90", drive=True) == tmp_path / "drive/MyDrive/rslib-runs/90"
+    assert mounted == [str(tmp_path / "drive")]
+
+
+def test_a_drive_that_refuses_leaves_the_folder_of_the_runtime(monkeypatch, tmp_path, capsys):
+    def refuses(place):
+        raise ValueError("mount failed")
+
+    colab(monkeypatch, refuses)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(session.RUNS, raising=False)
+    assert session.begin("90", drive=True) == Path("runs/90")
+    assert "could not be reached (mount failed)" in capsys.readouterr().out
+
+
+def test_outside_of_colab_nothing_is_said_of_a_drive(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(session.RUNS, raising=False)
+    assert session.begin("90", drive=True) == Path("runs/90")
+    assert "Drive" not in capsys.readouterr().out
 
 
 def test_a_prediction_of_dots_is_none(toy, capsys):

@@ -3,6 +3,8 @@
 The copy holds folders of the same architectures under the real hub ids, small and with random weights.
 """
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from transformers import (
 )
 
 import rslib
+from autograder.build.release import SOLUTIONS, read
 from rslib import profiles
 from rslib.__main__ import main
 from rslib.errors import ConfigError
@@ -247,3 +250,49 @@ def test_the_template_of_smollm2_frames_the_prompt(hub):
         "Name a bird.<|im_end|>\n<|im_start|>assistant\n"
     )
     assert [policy.tokenizer.decode([token]) for token in policy.eos_ids] == ["<|im_end|>"]
+
+
+# The notebook's section on a real model
+
+
+@pytest.fixture(scope="module")
+def real_cells() -> list[str]:
+    """The two cells of notebook 04 that run a profile, as learners get them."""
+    cells = [
+        cell.source for cell in read(SOLUTIONS / "04_fine_tune_on_the_best_of_16.py") if cell.kind == "code"
+    ]
+    return [source for source in cells if "PROFILE" in source]
+
+
+def run_cells(cells: list[str], runs: Path, **chosen: object) -> None:
+    """The cells as a notebook runs them after its set-up, the form's choices in place."""
+    names: dict[str, object] = {"runs": runs}
+    for source in cells:
+        for name, value in chosen.items():
+            source = re.sub(rf"^{name} = .*$", f"{name} = {value!r}", source, flags=re.M)
+        exec(compile(source, "cell", "exec"), names)
+
+
+def test_the_section_says_nothing_while_it_is_off(real_cells, tmp_path, capfd):
+    assert len(real_cells) == 2
+    run_cells(real_cells, tmp_path)
+    assert capfd.readouterr() == ("", "") and not list(tmp_path.iterdir())
+
+
+def test_the_form_offers_every_profile(real_cells):
+    offered = json.loads(re.search(r"@param (\[.*\])", real_cells[0])[1])
+    assert offered == ["off", *profiles.names()]
+
+
+def test_the_section_runs_a_real_model_goes_on_after_a_lost_runtime_and_reports(
+    hub, real_cells, tmp_path, capfd
+):
+    ids = {
+        "policy": "HuggingFaceTB/SmolLM2-360M-Instruct",
+        "reward_model": "Skywork/Skywork-Reward-V2-Qwen3-0.6B",
+    }
+    for turn in ("pilot on", "going on with the run"):
+        run_cells(real_cells, tmp_path, PROFILE="custom", CUSTOM=ids | FEW | {"options": {}})
+        shown = capfd.readouterr()
+        assert turn in shown.out and "best-of-2" in shown.out and "flatters selection" in shown.out
+        assert shown.err == ""

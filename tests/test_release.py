@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from autograder.build import placeholders
-from autograder.build.release import NOTEBOOKS, ROOT, instructor, main, release, scripts, solved
+from autograder.build.release import NOTEBOOKS, ROOT, instructor, main, read, release, scripts, solved
 from rslib.errors import ConfigError
 from tests.toy_course import toy_script
 
@@ -148,6 +148,54 @@ def test_the_setup_cell_installs_on_colab_only(toy, tmp_path):
         assert ("MAGIC pip install -q --no-deps" in done.stdout) is expected
 
 
+FRAMES = pytest.mark.parametrize(
+    ("repository", "line"),
+    [
+        (
+            "https://github.com/ORG/REPO",
+            "In Colab: *File → Upload notebook*, and `rslib_course-1.2.0-py3-none-any.whl`",
+        ),
+        ("https://git.example/a/b", "In Colab: *File → Upload notebook*"),
+        (
+            "https://github.com/a/b",
+            "[Open in Colab](https://colab.research.google.com/github/a/b/blob/v1.2.0/notebooks/90_toy.ipynb)",
+        ),
+    ],
+    ids=["no address yet", "elsewhere than Colab can read", "published"],
+)
+
+
+@FRAMES
+def test_a_link_to_colab_is_built_from_the_address_and_the_version(toy, monkeypatch, repository, line):
+    monkeypatch.setattr(placeholders, "__version__", "1.2.0")
+    monkeypatch.setattr(placeholders, "repository", lambda: repository)
+    first = instructor(toy).cells[0].source
+    assert line in first and first.endswith("No GPU needed.")
+    assert "Colab" not in instructor(toy, "salt").cells[0].source, "a course hands out its own variant"
+
+
+@every_script
+def test_every_notebook_says_what_it_needs_how_to_come_to_colab_and_how_to_hand_it_in(script):
+    nb = nbformat.reads(release(script), as_version=4)
+    first, last = nb.cells[0].source, nb.cells[-1].source
+    assert placeholders.colab_line(script.stem) in first and "No GPU needed" in first
+    graded = any(cell.exercise for cell in read(script))
+    assert ("*File → Download*" in last and f"`{script.stem}.ipynb`" in last) if graded else "nothing" in last
+    for section in re.findall(r"for the section \*(.+?)\*", first):
+        assert any(f"## {section}\n" in cell.source for cell in nb.cells[1:]), section
+
+
+@every_script
+def test_no_notebook_takes_a_gpu_that_only_an_optional_section_wants(script):
+    """Colab lends few; the graded parts are measured on a CPU."""
+    assert "accelerator" not in nbformat.reads(release(script), as_version=4).metadata
+
+
+def test_a_section_that_wants_a_gpu_is_named_at_the_top(toy):
+    first = instructor(changed(toy, 'role="setup"', 'role="setup" gpu="A large model"')).cells[0].source
+    assert "but for the section *A large model*: *Runtime → Change runtime type" in first
+
+
 def test_an_id_stays_when_a_number_of_the_text_or_the_salt_changes(toy, monkeypatch):
     before = [cell.id for cell in instructor(toy).cells]
     monkeypatch.setattr("autograder.build.placeholders.__version__", "9.9.9")
@@ -156,7 +204,7 @@ def test_an_id_stays_when_a_number_of_the_text_or_the_salt_changes(toy, monkeypa
 
 def test_equal_cells_get_different_ids(toy):
     cells = cells_of(release(changed(toy, "# The end.", "# Same.\n\n# %% [markdown]\n# Same.")))
-    assert len(cells) == 10
+    assert len(cells) == 11
 
 
 def test_two_processes_make_the_same_bytes(toy):
@@ -190,7 +238,7 @@ def test_the_command_writes_the_student_version_or_the_solved_one(toy, tmp_path,
     assert main([str(toy), "--out", str(tmp_path / "b"), "--solved"]) == 0
     assert (tmp_path / "a" / "90_toy.ipynb").read_text(encoding="utf-8") == release(toy)
     assert "the secret" in (tmp_path / "b" / "90_toy.ipynb").read_text(encoding="utf-8")
-    assert "90_toy.ipynb: 3 KB" in capsys.readouterr().out
+    assert "90_toy.ipynb: 4 KB" in capsys.readouterr().out
 
 
 # Errors
@@ -215,6 +263,7 @@ WRONG = {
         "two cells are called 'setup'",
     ),
     "a check with more in it": ('check("90.1")', 'print(1)\ncheck("90.1")', "a check cell with another body"),
+    "a GPU for another cell": (' role="predict"', ' role="predict" gpu="x"', "gpu on another cell"),
     "a body in the setup cell": ('role="setup"', 'role="setup"\nimport os', "the setup cell has a body"),
     "a prediction without a name": (' name="twice"', "", "a predict cell without a name"),
     "a name with a blank": ('name="twice"', 'name="twice two"', "'twice two' is no name"),

@@ -67,6 +67,27 @@ def install_cell() -> str:
     return f"""get_ipython().run_line_magic("pip", 'install -q --no-deps {what}'){how}"""
 
 
+def colab_line(notebook: str) -> str:
+    """How to come to a notebook in Colab: a link to this version, or while there is no address, by hand."""
+    host, address = "https://github.com/", repository()
+    if address.endswith(NO_ADDRESS) or not address.startswith(
+        host
+    ):  # Colab opens addresses of this host alone
+        return f"In Colab: *File → Upload notebook*, and `{wheel()}` into its folder."
+    place = f"{address.removeprefix(host)}/blob/v{__version__}/notebooks/{notebook}.ipynb"
+    return f"[Open in Colab](https://colab.research.google.com/github/{place})"
+
+
+def gpu_line(section: str) -> str:
+    """Whether a notebook needs a GPU; `section` is the heading of the one that wants one, or ""."""
+    if not section:
+        return "No GPU needed."
+    return (
+        f"No GPU needed, but for the section *{section}*: *Runtime → Change runtime type → T4 GPU* in Colab "
+        "before you begin, or a machine with one."
+    )
+
+
 def _value(name: str, where: str, results: Path) -> str:
     try:
         return _found(name, results)

@@ -30,7 +30,7 @@ from traitlets.config import PyFileConfigLoader
 
 import autograder
 from autograder import exercises
-from autograder.build.placeholders import ROOT, expand, install_cell
+from autograder.build.placeholders import ROOT, colab_line, expand, gpu_line, install_cell
 from autograder.course import LAZY, processed, release_steps
 from autograder.exercise import Exercise
 from rslib.errors import ConfigError
@@ -39,7 +39,7 @@ SOLUTIONS, NOTEBOOKS = ROOT / "solutions", ROOT / "notebooks"
 CONFIG = Path(__file__).with_name("nbgrader_config.py")
 KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
 ROLES = ("setup", "predict", "answer", "check", "memo")
-KEYS = {"role", "exercise", "name"}
+KEYS = {"role", "exercise", "name", "gpu"}
 MARKER = re.compile(r"\s*#\s*%%(\s|$)")
 SETUP = """\
 import sys
@@ -48,6 +48,14 @@ if "google.colab" in sys.modules:
     {install}
 from autograder import {names}
 runs = begin("{notebook}", student=""{salt})"""
+HAND_IN = """\
+---
+**Hand in.** Exercises {first} to {last} are graded from this file: your answers are in it. Run it once from
+top to bottom, save it, then *File → Download* (in Colab: *Download .ipynb*). Keep the name `{name}.ipynb`,
+and hand it in where your course says. What the cells computed is in `runs`, and comes again when they run."""
+NO_HAND_IN = """\
+---
+There is nothing to hand in. What the cells computed is in `runs`, and comes again when they run."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,7 @@ class Cell:
     role: str = ""
     exercise: str = ""
     name: str = ""
+    gpu: str = ""
 
     @property
     def grade_id(self) -> str:
@@ -132,6 +141,8 @@ def _check_cell(cell: Cell) -> None:
         raise cell.wrong(
             f"role '{cell.role}' on such a cell", "A memo is a cell of text, the others of code."
         )
+    if cell.gpu and cell.role != "setup":
+        raise cell.wrong("gpu on another cell than the set-up", 'Write `# %% role="setup" gpu="A heading"`.')
     if cell.role == "setup" and cell.source.strip():
         raise cell.wrong("the setup cell has a body", "Leave it empty; the builder writes it.")
     _check_name(cell)
@@ -188,6 +199,20 @@ def instructor(script: Path, course: str = "") -> NotebookNode:
         node.id += f"-{seen[node.id]}" if seen[node.id] > 1 else ""
         nb.cells.append(node)
     _check_syntax(nb, cells)
+    return _framed(nb, cells, script.stem, course)
+
+
+def _framed(nb: NotebookNode, cells: Sequence[Cell], name: str, course: str) -> NotebookNode:
+    """The notebook with where it runs below its title, and with how to hand it in at its end.
+
+    A course's own notebooks (`course`) are handed out by it: its link would lead to the common variant.
+    """
+    section = next((cell.gpu for cell in cells if cell.gpu), "")
+    lines = [*([] if course else [colab_line(name)]), gpu_line(section)]
+    nb.cells[0].source += f"\n\n{' '.join(lines)}"
+    graded = sorted({cell.exercise for cell in cells if cell.exercise})
+    text = HAND_IN.format(first=graded[0], last=graded[-1], name=name) if graded else NO_HAND_IN
+    nb.cells.append(nbformat.v4.new_markdown_cell(text, id="hand_in"))
     return nb
 
 
@@ -235,7 +260,7 @@ def student_text(nb: NotebookNode) -> str:
 def _check_syntax(nb: NotebookNode, cells: Sequence[Cell]) -> None:
     """Every code cell must be Python, also where jupytext took a comment (`# copy it`) for a magic."""
     transform = TransformerManager().transform_cell
-    for node, cell in zip(nb.cells, cells, strict=True):
+    for node, cell in zip(nb.cells, cells, strict=False):  # the builder adds a last one
         try:
             ast.parse(transform(node.source) if cell.kind == "code" else "")
         except SyntaxError as err:

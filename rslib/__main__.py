@@ -334,6 +334,7 @@ def _sample(args: argparse.Namespace) -> None:
         scorers = [args.reward_model] if args.reward_model else []
         prompts = _prompts(args, stages.models, [args.policy], scorers)
         policy = stages.models.policy_checkpoint(args.policy)
+        stages.reuse = isinstance(args.prompts, str)
         table = stages.sample(policy, prompts, config)
     origin = {"max_new_tokens": config.max_new_tokens, "system": getattr(args, "system", None)}
     origin["prompts"] = None if isinstance(args.prompts, int) else "HELD_OUT_PROMPTS"
@@ -369,7 +370,7 @@ def _score(args: argparse.Namespace) -> None:
             check_responses_fit(model, responses)
         elif too_long == "drop":
             responses = without_overlong(model, responses)
-        stages.too_long = too_long
+        stages.too_long, stages.reuse = too_long, bool(origin.get("prompts"))
         table = stages.score(reward_model, responses)
     origin = _write_origin(args.out, origin, reward_model=reward_model)
     _written(table, args.out, "scored responses", "select", "")

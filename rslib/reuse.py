@@ -9,6 +9,7 @@ a sum's order depends on the rows beside it. So nothing is taken from a stage on
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +17,16 @@ from typing import TYPE_CHECKING, Any
 from rslib import tables
 from rslib.errors import StoreError
 from rslib.progress import note
-from rslib.store import Stage, read_json, read_shard
+from rslib.store import Stage, key_of, make_folder, os_errors, read_json, read_shard
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 Each = Callable[..., Iterator[tuple[int, "Dataset", float]]]
 """As `store.in_turn`: number, table and seconds of each part."""
+
+
+_EARLIER = "earlier"
 
 
 def reusing(
@@ -45,7 +49,8 @@ def reusing(
         for number, part in left.items():
             if not len(part):
                 yield number, _merged(parts[number], done[number], None), 0.0
-        for number, table, seconds in each(work, {n: part for n, part in left.items() if len(part)}):
+        pending = {number: part for number, part in left.items() if len(part)}
+        for number, table, seconds in each(work, pending) if pending else ():
             yield number, _merged(parts[number], done[number], table), seconds
 
     return taking
@@ -54,8 +59,9 @@ def reusing(
 def _earlier(stage: Stage, content: str, prompts: set[str]) -> dict[str, Dataset]:
     """prompt_id -> its rows as stages beside this one, of an otherwise equal key, have made them."""
     rows: dict[str, Dataset] = {}
-    name = stage.folder.name.rpartition("-")[0]
-    for folder in sorted(stage.folder.parent.glob(f"{name}-*")) if name else []:
+    name = re.fullmatch("(.+)-[0-9a-f]{12}", stage.folder.name)  # else it is the run folder itself
+    beside = [*stage.folder.parent.glob(f"{name[1]}-*")] if name else []
+    for folder in sorted([*beside, *stage.folder.glob(f"{_EARLIER}-*")]):
         if folder == stage.folder or not _alike(folder, stage, content):
             continue
         made: dict[str, Dataset] = {}
@@ -65,6 +71,22 @@ def _earlier(stage: Stage, content: str, prompts: set[str]) -> dict[str, Dataset
                 made |= {name: tables.take(table, at) for name, at in tables.groups(table).items()}
         rows |= {} if set(made) == prompts else made
     return rows
+
+
+def set_aside(stage: Stage, content: str) -> None:
+    """Move what a stage's folder holds of another input into a folder below, where `reusing` looks.
+
+    For a stage that is the run folder itself. A kill on the way harms nothing: stage.json goes last.
+    """
+    if not (stage.folder / "stage.json").exists() or not _alike(stage.folder, stage, content):
+        return
+    key = read_json(stage.folder / "stage.json")["key"]
+    if key == stage.key:
+        return
+    with os_errors(stage.folder):
+        below = make_folder(stage.folder / f"{_EARLIER}-{key_of(key)[:12]}")
+        for path in [*sorted(stage.folder.glob("shard-*")), stage.folder / "stage.json"]:
+            path.replace(below / path.name)
 
 
 def _alike(folder: Path, stage: Stage, content: str) -> bool:

@@ -17,7 +17,7 @@ from rslib.decoding import is_small
 from rslib.finetuning import finetune
 from rslib.lengths import scored_within_context
 from rslib.models import Policy, RewardModel, load_policy, load_reward_model, pick_device
-from rslib.reuse import reusing
+from rslib.reuse import reusing, set_aside
 from rslib.sampling import sample
 from rslib.scoring import reference_logprobs, score
 from rslib.selection import select
@@ -327,6 +327,7 @@ class Stages:
         stage, label = self._stage(name, place, key), _label(place) or name
         each = self.each
         if content and self.reuse:
+            set_aside(stage, content)
             each = reusing(each, stage, parts, content, weight=weight, label=label)
         result = stage.table(parts, work, label=label, weight=weight, each=each)
         self._remember(place, stage, result.seconds)

@@ -325,3 +325,18 @@ def test_the_command_that_samples_checks_the_reward_model_that_it_is_told_of(tmp
     assert main([*arguments, "--out", str(tmp_path)]) == 2
     assert "the reward model's context is 256" in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.arrow"))
+
+
+def test_by_hand_too_what_was_drawn_and_scored_stays_when_a_prompt_is_removed(tmp_path, capsys):
+    drawing = ["--prompts", tmp_path / "p.txt", "--n", 2, *SHORT, "--out", tmp_path / "s"]
+    for prompts in ("One egg?\nTwo eggs?\nThree eggs?\n", "One egg?\nThree eggs?\n"):
+        (tmp_path / "p.txt").write_text(prompts)
+        capsys.readouterr()
+        done("sample", *drawing)
+        done("score", tmp_path / "s", "--reward-model", "tiny", "--out", tmp_path / "r")
+    shown = capsys.readouterr().out
+    assert "sample: what was done for 2 prompts before is used again" in shown
+    assert "score: what was done for 2 prompts before is used again" in shown
+    assert store.read_table(tmp_path / "r")["prompt"][:] == ["One egg?"] * 2 + ["Three eggs?"] * 2
+    assert main([str(word) for word in ["sample", *drawing, "--temperature", "0.5"]]) == 1
+    assert "temperature was 1.0, is 0.5" in capsys.readouterr().err

@@ -232,6 +232,18 @@ def test_removing_or_mending_a_prompt_redoes_that_prompt_alone(files, tmp_path, 
     assert np.allclose(*rewards, atol=1e-5)
 
 
+def test_when_prompts_are_removed_alone_nothing_is_drawn_again(files, tmp_path, capsys):
+    settings = {"prompts": files[0], "eval_prompts": files[1]} | SMALL
+    run(out=tmp_path / "run", **settings)
+    lines = (tmp_path / "eval.jsonl").read_text().splitlines()
+    (tmp_path / "eval.jsonl").write_text("\n".join(lines[:1] + lines[2:]) + "\n")
+    run(out=tmp_path / "run", **settings | {"show_progress": True})
+    shown = capsys.readouterr().out
+    assert "round 1: finetune best_of_n: cached" in shown
+    for stage in ("evaluate base sample", "evaluate base score", "round 1: evaluate random reference"):
+        assert f"{stage}: what was done for 3 prompts before is used again" in shown
+
+
 def test_a_prompts_place_in_the_run_does_not_depend_on_the_others(files):
     train, held_out = files
     before, _ = rslib.pipeline.planned_prompts(RunConfig(prompts=train, eval_prompts=held_out))

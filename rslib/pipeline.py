@@ -32,7 +32,7 @@ from rslib.rows import PromptRows
 from rslib.sampling import logprobs_agree, sample
 from rslib.scoring import score
 from rslib.selection import check_selector, select
-from rslib.stages import Checkpoint, Models, Stages, judged, with_gold
+from rslib.stages import Checkpoint, Judge, Models, Stages, judged, with_gold
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -335,19 +335,19 @@ def evaluate(
     split: str = "test",
     prompts: Dataset | Sequence[str] | None = None,
     config: EvaluateConfig | None = None,
-    judge: RewardModel | None = None,
+    judge: Judge | None = None,
     show_progress: bool = True,
 ) -> Report:
     """How `tuned` compares with `baseline` on the same held-out prompts, with the same settings and seeds.
 
     `prompts` default to 400 of the embedded world's `split`. The report has the arms `base` and `tuned`, with
-    reward, KL to the baseline and, in the embedded world, gold. `judge`, a second reward model that did not
-    select, scores the same responses beside them.
+    reward, KL to the baseline and, in the embedded world, gold. `judge`, which did not select, scores the
+    same responses beside them: a second reward model, or fn(prompt, response, reference) -> float.
     Raises the errors of `sample` and `score`, ConfigError for an unknown split.
     """
     config = config or EvaluateConfig()
     table = load_prompts(EMBEDDED, split, EVALUATION_PROMPTS) if prompts is None else as_prompts(prompts)
-    scorers = [scorer for scorer in (reward_model, judge) if scorer is not None]
+    scorers = [scorer for scorer in (reward_model, judge) if isinstance(scorer, RewardModel)]
     fit(PromptRows(table, "prompts"), (baseline, tuned), scorers, config.sampling(), option="max_new_tokens")
     arms = {}
     for arm, policy in {BASE: baseline, "tuned": tuned}.items():

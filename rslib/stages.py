@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rslib import store, world
 from rslib.config import DATE, FinetuneConfig, SampleConfig
 from rslib.decoding import is_small
+from rslib.errors import RewardError
 from rslib.finetuning import finetune
 from rslib.lengths import scored_within_context
 from rslib.models import Policy, RewardModel, load_policy, load_reward_model, pick_device
@@ -21,10 +23,13 @@ from rslib.reuse import reusing, set_aside
 from rslib.sampling import sample
 from rslib.scoring import reference_logprobs, score
 from rslib.selection import select
-from rslib.tables import fingerprint, with_column
+from rslib.tables import fingerprint, rows_of, with_column
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+Judge = RewardModel | Callable[[Any, str, str | None], float]
+"""What scores held-out responses and never selects: a reward model, or fn(prompt, response, reference)."""
 
 # Judged responses, without a run folder ---------------------------------------------------------------
 
@@ -36,23 +41,36 @@ def judged(
     config: SampleConfig,
     *,
     reference: Policy | None = None,
-    judge: RewardModel | None = None,
+    judge: Judge | None = None,
 ) -> Dataset:
     """Responses of `policy` to held-out prompts with `reward`, `reference_logprob` and, where known, gold.
 
     The rows are prompt-major, `config.n` a prompt. `reference` is the policy to which the KL is measured
     (None: the policy itself, at distance 0). What `judge`, which did not select, makes of the responses is
-    the column `judge`. Raises the errors of `sample`, `score` and `reference_logprobs`.
+    the column `judge`; a function is given prompt, response and the prompt's `reference` (or None).
+    Raises the errors of `sample`, `score` and `reference_logprobs`, RewardError for a judge's NaN.
     """
     responses = sample(policy, prompts, config=config, show_progress=False)
     scored = score(reward_model, responses, show_progress=False)
     if judge is not None:
-        scored = _with_judge(scored, score(judge, responses, show_progress=False))
+        scored = with_column(scored, "judge", _judged_by(judge, responses))
     return with_gold(with_reference(None if policy is reference else reference, scored))
 
 
-def _with_judge(responses: Dataset, scored_by_judge: Dataset) -> Dataset:
-    return with_column(responses, "judge", scored_by_judge["reward"][:])
+def _judged_by(judge: Judge, responses: Dataset) -> list[float]:
+    """What a judge gives each response. Raises RewardError for what is no finite number."""
+    if isinstance(judge, RewardModel):
+        return score(judge, responses, show_progress=False)["reward"][:]
+    known = "reference" in responses.column_names
+    references = responses["reference"][:] if known else [None] * len(responses)
+    rows = zip(responses["prompt"][:], responses["response"][:], references, strict=True)
+    scores = [judge(*row) for row in rows]
+    for row, given in enumerate(scores):
+        if not isinstance(given, (int, float)) or not math.isfinite(given):
+            where = f"the judge, {rows_of(responses).row_name(row)}"
+            fix = "Let it return a finite number for every response; leave prompts out that it cannot judge."
+            raise RewardError(f"{given!r} is no finite number", where=where, fix=fix)
+    return list(map(float, scores))
 
 
 def with_reference(reference: Policy | None, responses: Dataset) -> Dataset:
@@ -310,7 +328,8 @@ class Stages:
         parts = store.cut(scored, self.shard_responses)
         table = self._table("reference", f"{place}-reference", key, parts, weigh, content="scored")
         if judge is not None:
-            table = _with_judge(table, self.score(judge, responses, f"{place}-judge"))
+            scored_by_judge = self.score(judge, responses, f"{place}-judge")
+            table = with_column(table, "judge", scored_by_judge["reward"][:])
         return with_gold(table)
 
     def _table(

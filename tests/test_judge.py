@@ -9,8 +9,9 @@ import rslib
 from rslib import reporting
 from rslib.__main__ import main
 from rslib.config import EvaluateConfig
-from rslib.errors import ConfigError
+from rslib.errors import ConfigError, RewardError
 from rslib.pipeline import run
+from rslib.prompts import as_prompts
 
 SMALL = {"n": 4, "prompts": 6, "eval_prompts": 5, "eval_samples_per_prompt": 2, "epochs": 1}
 SHORT = {"max_new_tokens": 16, "eval_max_new_tokens": 16, "show_progress": False}
@@ -63,6 +64,43 @@ def test_the_score_is_what_the_judge_gives_the_held_out_responses(reports, tmp_p
     )
     expected = sum(rslib.score(judge, responses)["reward"]) / len(responses)
     assert report.rounds[0]["arms"]["tuned"]["judge"] == pytest.approx(expected)
+
+
+def judged_by(judge, prompts):
+    """The report of the embedded policy against itself with this judge."""
+    policy = rslib.load_policy("tiny")
+    return rslib.evaluate(
+        policy,
+        baseline=policy,
+        reward_model=rslib.load_reward_model("tiny"),
+        prompts=prompts,
+        config=EvaluateConfig(samples_per_prompt=2, max_new_tokens=8),
+        judge=judge,
+        show_progress=False,
+    )
+
+
+def test_a_function_can_judge_and_is_given_prompt_response_and_reference():
+    asked = [
+        {"prompt": "Name a bird.", "reference": "A wren."},
+        {"prompt": "Name a tree.", "reference": "An oak."},
+    ]
+    calls = []
+
+    def judge(prompt, response, reference):
+        calls.append((prompt, reference))
+        return len(reference)
+
+    report = judged_by(judge, as_prompts(asked))
+    assert report.rounds[0]["arms"]["tuned"]["judge"] == 7.0
+    assert set(calls) == {("Name a bird.", "A wren."), ("Name a tree.", "An oak.")} and len(calls) == 8
+    assert judged_by(lambda prompt, response, reference: reference is None, ["Name a bird."])
+
+
+@pytest.mark.parametrize("given", [float("nan"), float("inf"), None, "good"])
+def test_a_judge_that_gives_no_number_is_an_error_that_names_the_row(given):
+    with pytest.raises(RewardError, match=r"no finite number\n  where: the judge, .*p00000"):
+        judged_by(lambda prompt, response, reference: given, ["Name a bird."])
 
 
 def test_without_gold_the_claims_are_about_the_judge_and_the_caveat_is_gone():

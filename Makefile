@@ -6,6 +6,7 @@ VENV        ?= .venv
 CONSTRAINTS ?= constraints.txt
 WORKERS     ?= 2
 LAB_OPTIONS ?=
+SITE_OPTIONS ?=
 # `make calibrate` measures the course's experiments with this many seeds.
 SEEDS       ?= 30
 # `make course OUT=folder COURSE_SALT=text`: where the course goes, and what draws its variants.
@@ -97,8 +98,8 @@ try-wheel: wheel  ## install the wheel into an empty environment and use it outs
 solutions-html: $(VENV)/.course-done  ## run the solved notebooks and render them into build/solutions/
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m autograder solutions
 
-site: $(VENV)/.course-done  ## write the documentation as a site into build/site (runs the notebooks once; OPTIONS=--no-run: seconds)
-	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 $(PY) -m docs.site $(OPTIONS)
+site: $(VENV)/.course-done  ## write the documentation as a site into build/site (runs the notebooks once; SITE_OPTIONS=--no-run: seconds)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 $(PY) -m docs.site $(SITE_OPTIONS)
 
 walls:  ## install bubblewrap, behind which strangers' notebooks are graded (Debian, Ubuntu; asks for root)
 	@command -v bwrap >/dev/null || { root=$$(test $$(id -u) = 0 || echo sudo); \

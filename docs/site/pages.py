@@ -129,6 +129,7 @@ def write(pages: Sequence[Page], out: Path) -> None:
     """Write every page and what they show. Raises DataError for a link that leads nowhere."""
     addresses = {page.source.relative_to(ROOT).as_posix(): page.path for page in pages}
     shutil.copyfile(STYLE, _made(out / "style.css"))
+    (out / ".nojekyll").touch()  # else GitHub Pages leaves out what begins with _
     for page in pages:
         html = _LINK.sub(lambda link, page=page: _site_link(link, page, addresses, out), framed(page, pages))
         _made(out / page.path).write_text(html, encoding="utf-8")

@@ -125,7 +125,7 @@ def pages() -> Iterator[Page]:
     made = []
     for group in ("The road", "Beside it"):
         table = text.split(f"## {group}\n")[1].split("\n## ")[0]
-        for name, what in re.findall(r"^\| `(rslib/[\w./]+)` \| (.+) \|$", table, flags=re.M):
+        for name, what in re.findall(r"^\| `(rslib/[\w./]+)`[^|]* \| (.+) \|$", table, flags=re.M):
             path = ROOT / name
             modules = [path] if path.is_file() else sorted(path.glob("*.py"))
             title = name.removeprefix("rslib/").removesuffix(".py").strip("/").replace("/", ".")

@@ -41,6 +41,7 @@ def space(tmp_path_factory):
 def test_what_stands_under_here_runs_and_gives_what_it_says(space):
     assert len(OURS) >= 9 and set(PAGE.split()) >= {"**Here**"}
     assert len(space["responses"]) == 16 * 4 and len(space["kept"]) == 16
+    assert len(space["answered"]) == 4 and space["asked"]["prompt"][0][0]["role"] == "system"
     assert space["rows"].column_names == ["prompt", "completion"]
     assert space["preferences"].column_names == ["prompt", "chosen", "rejected"]
     assert len({space[name].fingerprint() for name in ("policy", "tuned", "by_pairs", "by_grpo")}) == 4

@@ -20,7 +20,7 @@ from docs.studies.results import DOCS
 from rslib.errors import ConfigError
 
 GROUPS = {
-    "Begin": "README colab architecture glossary coming_from",
+    "Begin": "README colab prompts glossary coming_from",
     "The engine": "prompts metrics selectors world limits gpu scale",
     "For a class": "instructor grading-any-course memo_rubric",
 }

@@ -76,7 +76,7 @@ def _option(text: str) -> tuple[str, Any]:
         return name, value
 
 
-_TYPES = {"int": int, "float": float, "str": str, "int | str": _number_or_text}
+_TYPES = {"int | LoraSettings": int, "int": int, "float": float, "str": str, "int | str": _number_or_text}
 
 
 def _add_config(parser: argparse.ArgumentParser, kind: type, names: Sequence[str] = ()) -> None:
@@ -90,8 +90,14 @@ def _add_config(parser: argparse.ArgumentParser, kind: type, names: Sequence[str
                 "--option", dest="options", action="append", type=_option, help=text, metavar="NAME=VALUE"
             )
             continue
+        flag = f"--{field.name.replace('_', '-')}"
+        if field.type == "bool":
+            parser.add_argument(
+                flag, dest=field.name, action="store_true", help=text, default=argparse.SUPPRESS
+            )
+            continue
         parser.add_argument(
-            f"--{field.name.replace('_', '-')}",
+            flag,
             dest=field.name,
             type=_TYPES[str(field.type).removesuffix(" | None")],
             help=f"{text} (default: {field.default})",

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import importlib.util
 import math
+import numbers
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,19 +114,64 @@ def rate_by_size(rate: float | None, parameters: int, small: float, large: float
     return rate or (small if parameters < _SMALL_POLICY else large)
 
 
+LORA_INSTALL = 'pip install "rslib-course[peft]", or leave lora out: then all weights are trained.'
+"""What to do where LoRA is asked for and peft is missing."""
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """Low-rank adapters, trained in place of all weights.
+
+    The learning rate of a rank is that of any other as long as `alpha` stays (Schulman et al. 2025, "LoRA
+    Without Regret"). layers: names of modules, as peft takes them; (): all linear layers except the head,
+    and the experts of a mixture where peft can adapt them.
+    Raises ConfigError for a rank that is no whole number >= 1, an alpha that is not finite or not > 0.
+    """
+
+    rank: int = 16
+    alpha: float = 32.0
+    layers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        whole = not isinstance(self.rank, bool) and isinstance(self.rank, numbers.Integral)
+        _check(self, "rank", whole and self.rank >= 1, "Use a whole number >= 1, such as 16.")
+        usable = isinstance(self.alpha, numbers.Real) and math.isfinite(self.alpha) and self.alpha > 0
+        _check(self, "alpha", usable, "Use a finite number > 0, such as 32.")
+        listed = isinstance(self.layers, (list, tuple)) and all(isinstance(name, str) for name in self.layers)
+        _check(self, "layers", listed, 'Use a tuple of names, such as ("q_proj", "v_proj").')
+        values = {"rank": int(self.rank), "alpha": float(self.alpha), "layers": tuple(self.layers)}
+        for name, value in values.items():  # so that equal settings have equal keys
+            object.__setattr__(self, name, value)
+
+
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """How a policy is fine-tuned on selected responses."""
+    """How a policy is fine-tuned on selected responses.
 
-    learning_rate: float | None = _setting(None, "None: 5e-4 for a policy below 10 M parameters, else 1e-5")
+    lora: a rank or LoraSettings. Adapters take ten times the learning rate that all weights take.
+    """
+
+    learning_rate: float | None = _setting(
+        None, "None: 5e-4 for a policy below 10 M parameters, else 1e-5; with LoRA ten times that"
+    )
     epochs: int = _setting(3, "passes over the selected rows")
     batch_tokens: int = _setting(1536, "tokens in one step, padding included")
     warmup_steps: int = _setting(5, "linear warm-up, then cosine to zero")
     weight_decay: float = _setting(0.01, "AdamW, on matrices only")
     max_grad_norm: float = _setting(1.0, "gradients are clipped to this norm")
     seed: int = _setting(0, "order of the batches")
+    lora: int | LoraSettings | None = _setting(
+        None, "rank of LoRA adapters, such as 16 (extra peft); None: all weights are trained"
+    )
+    gradient_checkpointing: bool = _setting(
+        False, "compute activations anew in the backward pass: less memory, about a third more time"
+    )
 
     def __post_init__(self) -> None:
+        if self.lora is not None and not isinstance(self.lora, LoraSettings):
+            object.__setattr__(self, "lora", LoraSettings(self.lora))
+        installed = self.lora is None or importlib.util.find_spec("peft") is not None
+        require(installed, "LoRA needs the package peft", "FinetuneConfig.lora", LORA_INSTALL)
         rate = self.learning_rate
         usable = rate is None or (math.isfinite(rate) and rate > 0)
         _check(self, "learning_rate", usable, "Use a finite number > 0.")
@@ -134,9 +181,16 @@ class FinetuneConfig:
 
     def for_model(self, parameters: int) -> FinetuneConfig:
         """These settings with a learning rate: the given one, else that of the model's size."""
+        small, large = (5e-4, 1e-5) if self.lora is None else (5e-3, 1e-4)
         return dataclasses.replace(
-            self, learning_rate=rate_by_size(self.learning_rate, parameters, 5e-4, 1e-5)
+            self, learning_rate=rate_by_size(self.learning_rate, parameters, small, large)
         )
+
+    def of_all_weights(self, method: str) -> FinetuneConfig:
+        """These settings. Raises ConfigError with LoRA, which `method` does not have."""
+        fix = "Leave lora out: it is there for rslib.finetune and for runs."
+        require(self.lora is None, f"{method} trains all weights", "FinetuneConfig.lora", fix)
+        return self
 
 
 @dataclass(frozen=True)
@@ -235,6 +289,8 @@ class RunConfig:
     warmup_steps: int = _setting_of(FinetuneConfig, "warmup_steps")
     weight_decay: float = _setting_of(FinetuneConfig, "weight_decay")
     max_grad_norm: float = _setting_of(FinetuneConfig, "max_grad_norm")
+    lora: int | LoraSettings | None = _setting_of(FinetuneConfig, "lora")
+    gradient_checkpointing: bool = _setting_of(FinetuneConfig, "gradient_checkpointing")
     eval_samples_per_prompt: int = _setting_of(EvaluateConfig, "samples_per_prompt")
     eval_temperature: float = _setting_of(EvaluateConfig, "temperature")
     eval_max_new_tokens: int | None = _inherited(EvaluateConfig, "max_new_tokens")
@@ -251,7 +307,8 @@ class RunConfig:
         for name in ("prompts", "eval_prompts"):
             count = getattr(self, name)
             _check(self, name, not isinstance(count, int) or count >= 1, "Use at least one prompt.")
-        self.sampling(), self.finetuning(), self.evaluation()  # their own checks cover their fields
+        self.sampling(), self.evaluation()  # their own checks cover their fields
+        object.__setattr__(self, "lora", self.finetuning().lora)  # one form of equal settings
 
     def sampling(self, seed: int = 0) -> SampleConfig:
         """The settings of the sample stage with a round's seed."""

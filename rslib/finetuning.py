@@ -22,8 +22,9 @@ import torch
 
 from rslib.cache import recalled
 from rslib.config import FinetuneConfig
-from rslib.errors import DataError
-from rslib.models import Policy, hidden_states, logits_from_hidden
+from rslib.errors import DataError, RSError
+from rslib.lora import Adapted
+from rslib.models import Policy, hidden_states, load_policy, logits_from_hidden
 from rslib.optimization import Objective, Optimizer, fit
 from rslib.store import key_of, versions
 from rslib.tables import check_selected
@@ -135,16 +136,18 @@ def finetune(
     *,
     config: FinetuneConfig | None = None,
     show_progress: bool = True,
-    **overrides: float,
+    **overrides: Any,
 ) -> Policy:
     """A copy of `policy`, fine-tuned on the rows of `kept` and written to the folder `out`.
 
     `kept` is a selected table (prompt, response, token_ids, finish_reason); `policy` is left as it is.
     `overrides` change single fields of `config`.
-    Weights are trained and saved in float32; on a GPU the passes run in the policy's dtype.
+    Weights are stepped on in float32, on a GPU the passes run in the policy's dtype, and the folder has the
+    dtype of the policy's own: that is rounded to once, at the end. With `lora=16`, or LoraSettings, adapters
+    are trained in place of the weights and merged into them: the folder is a plain one.
     The same call with the same folder again finds its result there.
     Raises DataError for an empty table or a row that does not fit the context, ModelError when the loss
-    stops being finite, StoreError when `out` cannot be written.
+    stops being finite, StoreError when `out` cannot be written, ConfigError for bad settings.
     """
     rows = training_rows(policy, kept)
     config = dataclasses.replace(config or FinetuneConfig(), **overrides)
@@ -184,11 +187,18 @@ def trained(
     show_progress: bool,
     kind: type[Optimizer] = Optimizer,
 ) -> tuple[torch.nn.Module, list[float]]:
-    """A float32 copy of the policy's model, trained on the rows, and the loss before every step."""
-    model = trainable_copy(policy)
+    """A copy of the policy's model, trained on the rows, and the loss before every step.
+
+    It is in float32; with LoRA it is in the policy's dtype, and the adapters are merged.
+    """
+    adapted = Adapted(policy.model, config.lora, config.seed) if config.lora else None
+    if adapted:
+        adapted.say(show_progress)
+    model = adapted.model if adapted else trainable_copy(policy)
     objective = language_model_objective(model, rows, policy.pad_id)
     options = {"compute_dtype": policy.device.dtype, "show_progress": show_progress, "kind": kind}
-    return model, fit(model, objective, [len(row.ids) for row in rows], config, **options)
+    losses = fit(model, objective, [len(row.ids) for row in rows], config, **options)
+    return adapted.merged() if adapted else model, losses
 
 
 def trainable_copy(policy: Policy) -> torch.nn.Module:
@@ -209,9 +219,9 @@ def tuned_once(
     """`policy` tuned into the folder `out`; `tune` is called only if no folder holds this call's result.
 
     kind, facts: of the call; with the policy, all that its result depends on. facts None: the same call may
-    give another result, so it is made each time. tune gives a trained float32 copy of the policy's model and
-    what training.json says. A result is looked for in `out`, where an earlier call that was the same may have
-    left it, and where `rslib.cache` keeps results.
+    give another result, so it is made each time. tune gives a trained copy of the policy's model and what
+    training.json says. A result is looked for in `out`, where an earlier call that was the same may have left
+    it, and where `rslib.cache` keeps results. It is saved in the dtype that the policy is stored in.
     """
     if facts is None:
         model, record = tune()
@@ -219,18 +229,32 @@ def tuned_once(
         call = {"policy": policy.identity(), "facts": facts}
         key = key_of({"kind": kind, "call": call, "versions": versions()})
         if (tuned := _left_in(out, key, policy)) is not None:
-            return _ready(tuned)
+            return _ready(tuned, policy)
         model, record = recalled(kind, lambda: call, tune, _encoded, partial(_decoded, policy))
         record = record | {"call": key}
     tuned = _tuned(policy, model, out)
+    exact = [*(model._keep_in_fp32_modules or []), *(model._keep_in_fp32_modules_strict or [])]
+    _cast(model, lambda name: torch.float32 if any(part in name for part in exact) else _stored(policy))
     tuned.save(out, record=record | {"weights": tuned.fingerprint()})
-    return _ready(tuned)
+    return _ready(tuned, policy)
 
 
-def _ready(tuned: Policy) -> Policy:
-    """The tuned policy as it is used: in the dtype of the one that it came from, without gradients."""
-    tuned.model.to(tuned.device.dtype).requires_grad_(False)
+def _stored(policy: Policy) -> torch.dtype:
+    return policy.device.stored or policy.device.dtype
+
+
+def _ready(tuned: Policy, policy: Policy) -> Policy:
+    """The tuned policy as it is used: each weight in the dtype that the policy's has, without gradients."""
+    dtypes = {name: value.dtype for name, value in policy.model.state_dict().items()}
+    _cast(tuned.model.requires_grad_(False), dtypes.__getitem__)
     return tuned
+
+
+def _cast(model: torch.nn.Module, dtype_of: Callable[[str], torch.dtype]) -> None:
+    """Give what a checkpoint holds another dtype; rotary frequencies, which it does not hold, stay exact."""
+    for name, value in model.state_dict(keep_vars=True).items():
+        if value.is_floating_point():
+            value.data = value.data.to(dtype_of(name))
 
 
 def _left_in(out: Path, key: str, policy: Policy) -> Policy | None:
@@ -239,8 +263,9 @@ def _left_in(out: Path, key: str, policy: Policy) -> Policy | None:
         record = json.loads((out / "training.json").read_text(encoding="utf-8"))
         if record.get("call") != key:
             return None
-        model = _with_weights(policy, (out / "model.safetensors").read_bytes())
-    except (OSError, ValueError, AttributeError, RuntimeError, safetensors.SafetensorError):
+        dtype = str(_stored(policy)).removeprefix("torch.")
+        model = load_policy(out, device=policy.device.name, dtype=dtype).model
+    except (OSError, ValueError, AttributeError, RSError):
         return None
     tuned = _tuned(policy, model, out)
     return tuned if tuned.fingerprint() == record.get("weights") else None

@@ -3,7 +3,7 @@
 It knows nothing of tokens: a row is a number and a length, and an `Objective` says what is minimised.
 
 What is left out on purpose: dropout (models train in eval mode, so a run has no hidden randomness),
-several devices (see the `cluster` extra), and gradient checkpointing.
+and several devices (see the `cluster` extra).
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.checkpoint import checkpoint
+from transformers.modeling_layers import GradientCheckpointingLayer
 
-from rslib.config import FinetuneConfig
+from rslib.config import FinetuneConfig, require
 from rslib.decoding import fitting_threads
 from rslib.errors import BudgetError, ModelError, is_out_of_memory
 from rslib.progress import Progress, note
@@ -148,13 +151,18 @@ class Optimizer:
             return self._step(objective, batch)
 
     def _step(self, objective: Objective, batch: list[int]) -> float:
-        loss = self.accumulate_gradients(objective, batch)
-        _check_finite(loss, self.done, batch)
-        self.scaler.unscale_(self.adamw)  # so that the norm is that of the gradients themselves
-        torch.nn.utils.clip_grad_norm_(self.weights, self.max_grad_norm)
-        self.scaler.step(self.adamw)
-        self.scaler.update()
-        self.adamw.zero_grad(set_to_none=True)
+        taken = False
+        while not taken:  # where float16 overflows, the same batch is computed again with a smaller scale
+            loss = self.accumulate_gradients(objective, batch)
+            _check_finite(loss, self.done, batch)
+            self.scaler.unscale_(self.adamw)  # so that the norm is that of the gradients themselves
+            torch.nn.utils.clip_grad_norm_(self.weights, self.max_grad_norm)
+            scale = self.scaler.get_scale()
+            self.scaler.step(self.adamw)
+            self.scaler.update()
+            taken = self.scaler.get_scale() >= scale
+            _check_finite(loss if taken or scale > 1 else math.inf, self.done, batch)
+            self.adamw.zero_grad(set_to_none=True)
         if self.masters:
             self.masters.hand_down()
         self.scheduler.step()
@@ -253,6 +261,7 @@ def fit(
     Raises ModelError on a loss that is not finite (naming the rows), BudgetError when one row is too much.
     """
     batches = epoch_batches(lengths, config)
+    layers = _forget_activations(model) if config.gradient_checkpointing else []
     masters = Masters(model, compute_dtype) if compute_dtype != torch.float32 else None
     losses = []
     try:
@@ -262,6 +271,21 @@ def fit(
                 losses.append(optimizer.step(objective, batch))
                 progress.advance()
     finally:
+        for layer in layers:
+            del layer.forward
         if masters:
             masters.close()
     return losses
+
+
+def _forget_activations(model: torch.nn.Module) -> list[torch.nn.Module]:
+    """Let each layer keep its input alone for the backward pass, which computes the rest anew; the layers.
+
+    transformers' own switch works in train mode alone, which would switch dropout on.
+    """
+    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    fix = "Leave gradient checkpointing out."
+    require(bool(layers), "this model has no layers to checkpoint", type(model).__name__, fix)
+    for layer in layers:
+        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+    return layers

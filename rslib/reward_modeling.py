@@ -125,7 +125,7 @@ def train_reward_model(
     Raises DataError when there are none, ModelError when the loss stops being finite.
     """
     config = config or FinetuneConfig(epochs=2, batch_tokens=3072, warmup_steps=30)
-    config = config.for_model(policy.parameters)
+    config = config.of_all_weights("a reward model's training").for_model(policy.parameters)
     fresh = new_reward_model(policy, config.seed)
     groups = _comparison_groups(fresh, comparisons)
     objective = Objective(

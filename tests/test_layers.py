@@ -20,7 +20,7 @@ ROWS = (
     {"ledger", "reuse"},
     {"world", "decoding"},
     {"models", "optimization", "prompts"},
-    {"vllm_backend"},
+    {"vllm_backend", "lora"},
     {"sampling", "scoring", "selection", "finetuning", "evaluation", "lengths"},
     {"reward_modeling", "stages", "inputs", "export", "reporting", "intervals", "more_selectors"},
     {"pipeline", "rl"},

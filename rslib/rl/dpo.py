@@ -47,7 +47,7 @@ def finetune_dpo(
     Raises ConfigError for a beta that is not positive, DataError when no pair is left, and as `finetune`.
     """
     require(beta > 0, f"beta is {beta}", "finetune_dpo", "Use a number > 0, such as 0.1.")
-    config = (config or FinetuneConfig()).for_model(policy.parameters)
+    config = (config or FinetuneConfig()).of_all_weights("DPO").for_model(policy.parameters)
     pairs = best_and_worst(scored, seed=config.seed, show=show_progress)
     chosen, rejected = (training_rows(policy, rows) for rows in pairs)
     lengths = [len(a.ids) + len(b.ids) for a, b in zip(chosen, rejected, strict=True)]

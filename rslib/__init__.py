@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from rslib import errors
 
 if TYPE_CHECKING:
-    from rslib.config import LoraSettings
     from rslib.finetuning import finetune
     from rslib.models import load_policy, load_reward_model
     from rslib.pipeline import evaluate, run
@@ -30,7 +29,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 __version__ = "0.1.0"
 
 __all__ = [
-    "LoraSettings",
     "__version__",
     "errors",
     "evaluate",
@@ -52,7 +50,6 @@ _HOME = {
     "score": "scoring",
     "select": "selection",
     "finetune": "finetuning",
-    "LoraSettings": "config",
     "load_prompts": "prompts",
     "evaluate": "pipeline",
     "run": "pipeline",

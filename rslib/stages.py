@@ -251,7 +251,8 @@ class Stages:
         }
         content = "responses" if work is score else ""
         # Not in the key: where all responses fit, both ways give the same.
-        within = work if self.too_long == "error" else partial(scored_within_context, work)
+        plain = self.too_long == "error" or work is not score
+        within = work if plain else partial(scored_within_context, work)
         weigh = ModelWork(self.models, "reward_model", reward_model.path, within, {"show_progress": False})
         parts = store.cut(responses, self.shard_responses)
         return self._table("score", place, key, parts, weigh, content=content)

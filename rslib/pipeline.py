@@ -274,12 +274,17 @@ def _begin(
     return Run(config, stages, inputs.slices(), heldout, inputs.facts(), start, reward_model, judge)
 
 
-def planned_prompts(config: RunConfig) -> tuple[list[Dataset], Dataset]:
+def planned_prompts(config: RunConfig, models: Models | None = None) -> tuple[list[Dataset], Dataset]:
     """The prompts of each round of a run with this config, and those of its evaluation. Raises as `run`.
 
-    What has no room in the models' contexts is known only when they are loaded.
+    What has no room in the models' contexts is known only with `models`, which loads them.
     """
-    inputs = Inputs.read(config, show=False).settled()
+    inputs = Inputs.read(config, show=False)
+    if models is None:
+        inputs = inputs.settled()
+    else:
+        inputs = inputs.fitted_policy(models.policy(config.policy))
+        inputs = inputs.fitted_reward_model(models.reward_model(config.reward_model))
     return inputs.slices(), inputs.heldout.table
 
 

@@ -184,8 +184,9 @@ def pilot(config: RunConfig) -> Estimate:
     On a GPU the batch is a shard of the run, on a CPU as many prompts as take a few seconds. What the batch
     computes is thrown away. Raises the errors of `run`: what could not load or fit is found here.
     """
-    slices, heldout = planned_prompts(config)
-    models, counts = Models(), _counts(config, slices, heldout)
+    models = Models()
+    slices, heldout = planned_prompts(config, models)
+    counts = _counts(config, slices, heldout)
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     responses, drawing = _first_batch(config, models, slices[0])

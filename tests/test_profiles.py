@@ -21,7 +21,8 @@ import rslib
 from autograder.build.release import SOLUTIONS, read
 from rslib import profiles
 from rslib.__main__ import main
-from rslib.errors import ConfigError
+from rslib.config import RunConfig
+from rslib.errors import ConfigError, DataError
 from rslib.pipeline import planned_prompts
 from rslib.profiles import ModelFacts, Profile, on_paper, pilot, profile, ready
 from tests.small_models import build_model_folder, build_tokenizer
@@ -296,3 +297,18 @@ def test_the_section_runs_a_real_model_goes_on_after_a_lost_runtime_and_reports(
         shown = capfd.readouterr()
         assert turn in shown.out and "best-of-2" in shown.out and "flatters selection" in shown.out
         assert shown.err == ""
+
+
+def test_a_pilot_leaves_out_what_has_no_room_where_the_run_does(tmp_path):
+    (tmp_path / "p.txt").write_text("egg " * 300 + "\nHow do I boil an egg?\n")
+    settings = {
+        "prompts": str(tmp_path / "p.txt"),
+        "eval_prompts": 4,
+        "n": 2,
+        "max_new_tokens": 8,
+        "epochs": 1,
+    }
+    estimate = pilot(RunConfig(**settings, too_long="drop"))
+    assert estimate is not None
+    with pytest.raises(DataError, match="line 1 of"):
+        pilot(RunConfig(**settings))

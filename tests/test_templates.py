@@ -190,6 +190,19 @@ def test_a_reward_model_prints_that_date_too(model_folder):
     assert "26 July 2024" in judge.tokenizer.decode(judge.encode("Hi", "Yes."))
 
 
+def test_a_template_in_the_file_of_a_model_that_sees_is_read(model_folder, tmp_path):
+    folder = shutil.copytree(model_folder("llama"), tmp_path / "model")
+    (folder / "chat_template.jinja").unlink()
+    assert load_policy(folder).tokenizer.chat_template is None
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": CHAT_TEMPLATE}))
+    assert load_policy(folder).encode("Hi") == load_policy(model_folder("llama")).encode("Hi")
+
+
+def test_a_template_that_renders_nothing_is_refused(model_folder):
+    with pytest.raises(ModelError, match="make no token of a prompt"):
+        policy_with(model_folder, "{# nothing #}")
+
+
 def test_a_tokenizer_with_several_templates_is_read_by_its_default(model_folder):
     tokenizer = build_tokenizer(chat_template=DATED)
     tokenizer.chat_template = {"default": DATED, "rag": "{{ raise_exception('not this one') }}"}

@@ -40,6 +40,7 @@ from rslib.models.loaded import (
 )
 from rslib.models.templates import end_of_turn
 from rslib.progress import note
+from rslib.store import read_json
 
 _MAX_NEW_TOKENS = 256  # of a policy whose generation_config names none
 _FULL_OR_CLOSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}
@@ -184,6 +185,9 @@ def load_parts(
     text_alone = text is not config and isinstance(text, model_class.config_class)
     with _reading(folder, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        # Models that see used to keep their template in this file, which tokenizers do not read.
+        if tokenizer.chat_template is None and (folder / "chat_template.json").is_file():
+            tokenizer.chat_template = read_json(folder / "chat_template.json")["chat_template"]
     with _reading(folder, "weights"):
         model, loading_info = model_class.from_pretrained(
             folder,
@@ -268,7 +272,11 @@ def as_list(ids: int | Sequence[int] | None) -> list[int]:
 
 
 def _probe_policy(policy: Policy) -> None:
-    probe(policy, policy.encode("Hello."), lambda hidden: logits_from_hidden(policy.model, hidden))
+    ids = policy.encode("Hello.")
+    if not ids:
+        fix = "Repair the tokenizer, or its chat_template."
+        raise ModelError("tokenizer and chat template make no token of a prompt", where=policy.path, fix=fix)
+    probe(policy, ids, lambda hidden: logits_from_hidden(policy.model, hidden))
 
 
 @torch.no_grad()

@@ -5,12 +5,16 @@ import time
 
 import numpy as np
 import pytest
+import torch
 import transformers
 from safetensors.torch import load_file
 
 import rslib
 from docs.studies import architectures as study
 from docs.studies.results import read
+from rslib.config import SampleConfig
+from rslib.decoding import decode, shared_attention
+from rslib.decoding.graphs import GraphDecoder
 from rslib.errors import DataError, ModelError
 from rslib.models import load_policy
 from rslib.scoring import reference_logprobs
@@ -18,8 +22,18 @@ from tests.small_models import build_tokenizer
 
 # Of each way in which a class can be refused one, and of what runs those that are built in unlike ways.
 SAMPLE = (
-    *("gemma3", "llama4_text", "deepseek_v3", "afmoe", "opt", "modernbert-decoder", "phimoe", "doge"),
-    *("bert-generation", "diffllama", "lfm2", "gptj"),
+    *(
+        "gemma3",
+        "llama4_text",
+        "deepseek_v3",
+        "gpt_oss",
+        "afmoe",
+        "opt",
+        "modernbert-decoder",
+        "phimoe",
+        "doge",
+    ),
+    *("doge", "bert-generation", "diffllama", "lfm2", "gptj"),
 )
 
 
@@ -150,6 +164,37 @@ def test_a_chunk_of_attention_bounds_the_context(tmp_path):
     config = study.small_config(transformers.Llama4TextConfig, attention_chunk_size=32)
     policy = load_policy(study.save_small(tmp_path / "model", transformers.Llama4ForCausalLM, config))
     assert policy.context == 32
+
+
+def test_queries_that_are_scaled_by_their_place_are_not_scaled_by_it_in_a_packed_pass(tmp_path):
+    """A pass over many rows is longer than the first place that is scaled; no row is."""
+    config = study.small_config(transformers.Llama4TextConfig, floor_scale=100, attn_scale=5.0)
+    policy = load_policy(study.save_small(tmp_path / "model", transformers.Llama4ForCausalLM, config))
+    assert policy.context == 99
+    alone = drawn(policy, [SHORT], n=1)
+    beside = drawn(policy, [SHORT, *(f"Question {i} is long?" for i in range(12))], n=1)
+    assert beside["token_ids"][0] == alone["token_ids"][0]
+    np.testing.assert_allclose(reference_logprobs(policy, beside), beside["logprob"][:], atol=1e-3)
+    assert study.compare(policy)["logprob"] <= study.TOLERANCE
+
+
+@pytest.mark.parametrize("model_type", ["gpt_oss", "granite_swa"])
+def test_sinks_take_their_weight_in_steps_that_can_be_recorded_too(tmp_path, model_type):
+    kind = getattr(transformers, study.CLASSES[model_type])
+    folder = study.save_small(
+        tmp_path / "model", kind, study.small_config(transformers.CONFIG_MAPPING[model_type])
+    )
+    policy = load_policy(folder)
+    prompts = [policy.encode(text) for text in (SHORT, "What is the capital of France?")]
+    rows = {"seeds": range(6), "limits": [16] * 6}
+    options = {"config": SampleConfig(), "eos_ids": policy.eos_ids, "context": policy.context}
+    with shared_attention(policy.model):
+        eager = decode(policy.model, prompts, [0, 0, 0, 1, 1, 1], **rows, **options)
+        static = GraphDecoder(policy.model, *options.values(), record=False)(
+            prompts, [0, 0, 0, 1, 1, 1], **rows
+        )
+    torch.testing.assert_close(static.tokens, eager.tokens)
+    torch.testing.assert_close(static.logprobs, eager.logprobs, atol=1e-4, rtol=0)
 
 
 def test_a_fine_tuned_gemma_3_that_sees_is_an_ordinary_folder(tmp_path):

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from functools import partial
 
 import numpy as np
 import pytest
@@ -171,14 +170,6 @@ def test_layers_that_are_no_attention_are_refused(model_folder):
     policy.model.config.layer_types = ["linear_attention", "full_attention"]
     with pytest.raises(ModelError, match="linear_attention"), shared_attention(policy.model):
         pass
-
-
-def test_attention_sinks_are_refused(policy):
-    with shared_attention(policy.model), pytest.raises(ModelError, match="sinks"):
-        layer = policy.model.model.layers[0].self_attn
-        zeros = partial(torch.zeros, device=policy.model.device)
-        states, angles = zeros(1, 2, policy.model.config.hidden_size), zeros(1, 2, layer.head_dim)
-        layer(states, (angles, angles), None, s_aux=zeros(4), plan=None)
 
 
 @pytest.mark.parametrize("config", [FalconConfig, BloomConfig, StableLmConfig], ids=lambda c: c.model_type)

@@ -93,7 +93,7 @@ def small_config(kind: type[PreTrainedConfig], **more: Any) -> PreTrainedConfig:
         fields |= {name: value for name, value in _LATENT.items() if name in names}
     if layers := _layers_with_all_kinds(default):
         fields["num_hidden_layers"] = layers
-    for name in names.intersection(getattr(kind, "sub_configs", None) or ()):
+    for name in sorted(names.intersection(getattr(kind, "sub_configs", None) or ())):
         if (part := getattr(default, name)) is not None:
             fields[name] = small_config(type(part)).to_dict()
     return kind(**fields | _MORE.get(kind.model_type, {}) | more)

@@ -22,6 +22,7 @@ from rslib.decoding.sampler import triton_kernels
 from rslib.errors import ModelError
 
 CHUNKED = "chunked_attention"  # sees no further than its chunk; within the first chunk it is full attention
+_SCALED_BY_PLACE = "attn_temperature_tuning"
 HIDDEN = -1e30  # added to scores; finite: a part whose keys are all hidden then merges with weight 0
 _ROW_MULTIPLE = 16
 TILE = 1 << 24  # scores in memory at once: 64 MB
@@ -84,12 +85,18 @@ def attend_in_tiles(
     return out
 
 
-def merge(first: Part, second: Part) -> Tensor:
+def normalised(part: Part, sink: Tensor | None) -> Tensor:
+    """Attention (..., D) over the keys of one part. sink (..., 1): a score without a value."""
+    values, top, mass = part
+    return values / (mass if sink is None else mass + (sink - top).exp2_())
+
+
+def merge(first: Part, second: Part, sink: Tensor | None = None) -> Tensor:
     """Attention (..., D) over the keys of both parts together, as one softmax over all of them gives it."""
     # Each part was divided by its own top; both are brought to the larger one before they are added.
     top = torch.maximum(first[1], second[1])
     a, b = (first[1] - top).exp2_(), (second[1] - top).exp2_()
-    return (first[0] * a + second[0] * b) / (first[2] * a + second[2] * b)
+    return normalised((first[0] * a + second[0] * b, top, first[2] * a + second[2] * b), sink)
 
 
 @dataclass(frozen=True)
@@ -218,8 +225,11 @@ def mask_prefix(lengths: Tensor, width: int, positions: Tensor, window: int) -> 
 class AttentionPlan(Protocol):
     """What one forward pass tells attention about its N packed tokens."""
 
-    def attend(self, layer: int, qkv: QKV, softcap: float, window: int) -> Tensor:
-        """Attention (N, heads, D) of scaled queries, with the same tokens' keys and values."""
+    def attend(self, layer: int, qkv: QKV, softcap: float, window: int, sink: Tensor | None = None) -> Tensor:
+        """Attention (N, heads, D) of scaled queries, with the same tokens' keys and values.
+
+        sink (heads, 1): one more score of each head, in base 2, without a value (GPT-OSS).
+        """
 
 
 def _attention(
@@ -235,14 +245,14 @@ def _attention(
         raise _unsupported(module, "attention that takes no options")
     if attention_mask is not None:  # transformers makes none for an attention that it does not know
         raise _unsupported(module, "a layer that makes an attention mask of its own")
-    if options.get("s_aux") is not None:
-        raise _unsupported(module, "attention sinks")
     options["seen"].append(module.layer_idx)
     # The rows that `packed_hidden` padded with need no attention: they are cut off, and put back afterwards.
     query, key, value = (x[0].transpose(0, 1)[: options["count"]] for x in (query, key, value))
     query = query * (LOG2E * (options.get("scaling") or query.shape[-1] ** -0.5))
     softcap, window = LOG2E * (options.get("softcap") or 0.0), options.get("sliding_window") or 0
-    mixed = options["plan"].attend(module.layer_idx, (query, key, value), softcap, window)
+    sink = options.get("s_aux")
+    sink = None if sink is None else LOG2E * sink.float()[:, None]
+    mixed = options["plan"].attend(module.layer_idx, (query, key, value), softcap, window, sink)
     return _pad_to_multiple(mixed.to(query.dtype))[None], None
 
 
@@ -288,12 +298,19 @@ def shared_attention(model: PreTrainedModel) -> Iterator[None]:
     if unknown := kinds - {"full_attention", "sliding_attention", CHUNKED}:
         raise _unsupported(model, f"layers of type {', '.join(sorted(unknown))}")
     before, training = decoder.config._attn_implementation, model.training
+    # Llama 4 scales queries by their place in the pass, which is not that in a row; `load_policy` bounds the
+    # context to places where the scale is 1.
+    scaled = [layer for layer in decoder.modules() if getattr(layer, _SCALED_BY_PLACE, False)]
     decoder.set_attn_implementation(_NAME)
     model.eval()
     try:
+        for layer in scaled:
+            setattr(layer, _SCALED_BY_PLACE, False)
         with torch.inference_mode():
             yield
     finally:
+        for layer in scaled:
+            setattr(layer, _SCALED_BY_PLACE, True)
         decoder.set_attn_implementation(before)
         model.train(training)
 

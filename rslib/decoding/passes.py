@@ -20,6 +20,7 @@ from rslib.decoding.attention import (
     mask_prefix,
     mask_within,
     merge,
+    normalised,
     round_up,
 )
 
@@ -126,20 +127,22 @@ class SharedPrefixPass:
             self._masks[window] = tuple(lru_cache(maxsize=2)(mask) for mask in (in_prefix, in_suffix, across))
         return self._masks[window]
 
-    def attend(self, layer: int, qkv: QKV, softcap: float, window: int) -> Tensor:
+    def attend(self, layer: int, qkv: QKV, softcap: float, window: int, sink: Tensor | None = None) -> Tensor:
         """See `AttentionPlan`: a prefix sees itself so far, a suffix all of its prefix and itself so far."""
         (query, key, value), heads, split = qkv, qkv[1].shape[1], self.split
         if self.cache is not None:
             self.cache.append(tuple(self.prefix.pad(x[:split], heads) for x in (key, value)))
         # A window that ends within the prefix moves with each token of a suffix: no flash kernel has that.
-        if attention.flash_usable(query, softcap) and not (0 < window < self._longest and split < len(query)):
+        moves = 0 < window < self._longest and split < len(query)
+        plain = sink is None and not moves and value.shape[-1] == query.shape[-1]
+        if plain and attention.flash_usable(query, softcap):
             return self._flash(qkv, window)
         in_prefix, in_suffix, across = self._mask(window)
         # Prefix tokens, once per prompt.
         keys, values = (self.prefix.pad(x[:split], heads) for x in (key, value))
         asked, width = self.prefix.pad(query[:split], heads), self.prefix.width
-        mixed, _, mass = attend_in_tiles(asked, keys, values, in_prefix, width, softcap)
-        prefix = self.prefix.pack(mixed / mass)
+        part = attend_in_tiles(asked, keys, values, in_prefix, width, softcap)
+        prefix = normalised(tuple(map(self.prefix.pack, part)), sink)
         if split == len(query):
             return prefix
         # Suffix tokens: all queries of a prompt meet its prefix as one matrix, and each row meets itself.
@@ -148,7 +151,7 @@ class SharedPrefixPass:
         keys, values = (self.suffix.pad(x[split:], heads) for x in (key, value))
         asked, width = self.suffix.pad(query[split:], heads), self.suffix.width
         own = attend_in_tiles(asked, keys, values, in_suffix, width, softcap)
-        suffix = merge(tuple(map(self.queries.pack, shared)), tuple(map(self.suffix.pack, own)))
+        suffix = merge(tuple(map(self.queries.pack, shared)), tuple(map(self.suffix.pack, own)), sink)
         return torch.cat([prefix, suffix])
 
     def _flash(self, qkv: QKV, window: int) -> Tensor:
@@ -224,7 +227,7 @@ class DecodeStep:
         keys[:, :, self.used - 1], values[:, :, self.used - 1] = key, value
         return keys[:, :, : self.used], values[:, :, : self.used]
 
-    def attend(self, layer: int, qkv: QKV, softcap: float, window: int) -> Tensor:
+    def attend(self, layer: int, qkv: QKV, softcap: float, window: int, sink: Tensor | None = None) -> Tensor:
         """See `AttentionPlan`: each row sees its own suffix, and the prefix of its prompt."""
         query, key, value = qkv
         keys, values = self._store(layer, key, value)
@@ -233,7 +236,7 @@ class DecodeStep:
         own = attend_part(query.unflatten(1, (key.shape[1], -1)), keys, values, None, softcap)
         query = self.queries.pad(query, key.shape[1])
         shared = attend_part(query, *self.cache[layer], self._mask(window), softcap)
-        return merge(tuple(map(self.queries.pack, shared)), tuple(x.flatten(1, 2) for x in own))
+        return merge(tuple(map(self.queries.pack, shared)), tuple(x.flatten(1, 2) for x in own), sink)
 
 
 def _with_room(x: Tensor) -> Tensor:

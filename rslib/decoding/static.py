@@ -184,13 +184,14 @@ class StaticStep:
         grid = x.new_zeros(slots + 1, *x.shape[1:])  # the last slot takes the spare rows
         return grid.index_copy_(0, self.slot[: self.rows], x)[:slots]
 
-    def attend(self, layer: int, qkv: QKV, softcap: float, window: int) -> Tensor:
+    def attend(self, layer: int, qkv: QKV, softcap: float, window: int, sink: Tensor | None = None) -> Tensor:
         """See `AttentionPlan`. The queries of all rows of a prompt form one matrix, in fixed slots."""
         query, key, value = qkv
         heads, size, (prompts, n) = key.shape[1], key.shape[2], (self.shape.prompts, self.shape.per_prompt)
         for kind, x in enumerate((key, value)):
             self.suffix[layer, kind, : self.rows].index_copy_(2, self.used, x[:, :, None])
-        if self.uses_flash and not softcap and not 0 < window < self.shape.prefix + self.shape.columns:
+        moves = 0 < window < self.shape.prefix + self.shape.columns
+        if self.uses_flash and sink is None and not softcap and not moves:
             return self._attend_flash(layer, query)
         keys, values = self.suffix[layer, :, : self.rows, :, : self.columns]
         suffix_mask, prompt_mask = self._mask(window)
@@ -198,7 +199,8 @@ class StaticStep:
         grid = self._grid(query).view(prompts, n, heads, -1, size).transpose(1, 2)
         grid, (keys, values) = grid.reshape(prompts, heads, -1, size), self.prompts[layer]
         shared = attend_part(grid, keys, values, prompt_mask, softcap)
-        return merge(tuple(map(self._ungrid, shared)), own).flatten(1, 2)
+        sink = None if sink is None else sink.unflatten(0, (heads, -1))
+        return merge(tuple(map(self._ungrid, shared)), own, sink).flatten(1, 2)
 
     def _attend_flash(self, layer: int, query: Tensor) -> Tensor:
         """The same by flash kernels: no grid, no masks."""

@@ -259,6 +259,8 @@ def context_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> in
     limits = [tokenizer.model_max_length, getattr(config, "max_position_embeddings", None), _NO_LIMIT]
     if CHUNKED in (getattr(config, "layer_types", None) or ()):
         limits.append(config.attention_chunk_size)
+    if getattr(config, "attn_temperature_tuning", False):  # from there on queries are scaled by their place
+        limits.append(config.floor_scale - 1)
     return min(int(limit) for limit in limits if limit is not None)
 
 

@@ -23,7 +23,7 @@ PIP   := $(PY) $(INSTALL)
 STAMP := $(VENV)/.setup-done
 
 .DEFAULT_GOAL := help
-.PHONY: rules help setup demo lab test test-all test-long lint bench tables world measure calibrate signatures architectures rl arena kill oracles clean notebooks course learner wheel try-wheel solutions-html site bench-grading walls
+.PHONY: rules help setup demo lab test test-all test-long lint bench tables world measure calibrate signatures architectures rl arena kill oracles clean notebooks course learner wheel try-wheel solutions-html site bench-grading sandbox
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -51,20 +51,20 @@ $(VENV)/.course-done: $(STAMP)
 	@touch $@
 
 # The sandbox's bubblewrap where it can be had without a question; else the last line of the tests says what was skipped.
-TRY_WALLS = command -v bwrap >/dev/null || { { test $$(id -u) = 0 || sudo -n true 2>/dev/null; } && \
-    $(MAKE) --no-print-directory walls >/dev/null 2>&1; } || true
+TRY_SANDBOX = command -v bwrap >/dev/null || { { test $$(id -u) = 0 || sudo -n true 2>/dev/null; } && \
+    $(MAKE) --no-print-directory sandbox >/dev/null 2>&1; } || true
 
 # Files are split among the workers: one that is done takes over tests of another.
 PYTEST = HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $(WORKERS) --dist worksteal
 
 test: lint $(VENV)/.course-done  ## the specification: ruff, tests, doctests (minutes)
-	@$(TRY_WALLS)
+	@$(TRY_SANDBOX)
 	@$(PYTEST)
 
 test-all: test-long test  ## also whole catalogues, solved notebooks, browser, attacks (half an hour)
 
 test-long: $(VENV)/.course-done  ## the long tests alone
-	@$(TRY_WALLS)
+	@$(TRY_SANDBOX)
 	@$(PYTEST) -m long
 
 oracles: setup  ## compare losses with TRL's (adds the [trl] packages first)
@@ -101,7 +101,7 @@ solutions-html: $(VENV)/.course-done  ## run the solved notebooks and render the
 site: $(VENV)/.course-done  ## write the documentation as a site into build/site (runs the notebooks once; SITE_OPTIONS=--no-run: seconds)
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 $(PY) -m docs.site $(SITE_OPTIONS)
 
-walls:  ## install bubblewrap, behind which strangers' notebooks are graded (Debian, Ubuntu; asks for root)
+sandbox:  ## install bubblewrap, the sandbox of untrusted submissions (Debian, Ubuntu; asks for root)
 	@command -v bwrap >/dev/null || { root=$$(test $$(id -u) = 0 || echo sudo); \
 	    $$root apt-get update -qq && $$root apt-get install -y -qq bubblewrap >/dev/null; }
 	@# Ubuntu lets no program make user namespaces; on a runner that is thrown away this may be changed.

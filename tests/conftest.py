@@ -39,7 +39,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
 
 
 HOW_TO_GET = {
-    "bubblewrap": "make walls",
+    "bubblewrap": "make sandbox",
     "chromium": "Debian, Ubuntu: apt install chromium chromium-driver",
     "nbgrader": "make lab adds the course's packages",
     "jupyterlab": "make lab adds the course's packages",

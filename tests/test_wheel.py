@@ -14,7 +14,7 @@ import pytest
 
 from autograder.build import placeholders
 from autograder.build.release import SETUP
-from tests.outside import try_installation
+from tests.outside import Outside, try_installation
 
 ROOT = Path(__file__).resolve().parents[1]
 MEGABYTES = 12
@@ -103,10 +103,12 @@ def environment(folder: Path) -> Path:
 @pytest.mark.long
 def test_an_installed_wheel_reaches_the_first_exercise_far_from_the_repository(dist, tmp_path):
     python = environment(tmp_path / "environment")
-    pip = [python, "-m", "pip", "install", "-q", "--no-deps", "--no-index", dist / placeholders.wheel()]
-    subprocess.run(pip, check=True, timeout=120)
-    (tmp_path / "elsewhere").mkdir()
-    try_installation(python, tmp_path / "elsewhere")
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    Outside(python, folder).module(
+        "pip", "install", "-q", "--no-deps", "--no-index", str(dist / placeholders.wheel())
+    )
+    try_installation(python, folder)
 
 
 COLAB = """

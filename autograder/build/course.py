@@ -26,7 +26,7 @@ notebook in a sandbox and fills gradebook.db, results.csv, canvas.csv and feedba
 By hand: `jupyter lab` in this folder, menu Nbgrader > Formgrader > Manual Grading. Afterwards
 `python -m autograder feedback --course .` writes feedback/ and the tables anew with what you gave there.
 `python -m autograder report --course .` writes a page on each assignment.
-`nbgrader autograde`, and the bolt in formgrader, would run strangers' notebooks with your rights: refused.
+`nbgrader autograde`, and the bolt in formgrader, would run untrusted notebooks with your rights: refused.
 `c.RefuseUnsandboxed.trust_submissions = True` in nbgrader_config.py allows it, for people whom you trust.
 Run these with the environment that holds rslib activated: nbgrader needs its tools on the PATH.
 """

@@ -1,4 +1,4 @@
-"""Grading strangers' notebooks: intake, walls, tests outside of them, gradebook, feedback.
+"""Grading untrusted submissions: intake, sandbox, tests outside of it, gradebook, feedback.
 
 The files in reading order, from what a course asks for to what a class gets back.
 
@@ -8,20 +8,20 @@ What is graded
     plan             what an assignment consists of, read from the instructor's source/
 
 What is handed in: nothing of it is executed
-    files            files of strangers, listed and read within bounds
+    files            files of a submission, listed and read within bounds
     platforms        how learning platforms name what they let an instructor download
     roster           who is in a class
     intake           what was handed in, and by whom
     rebuild          the instructor's notebook with the learner's text in the learner's places
     reading          a notebook taken apart in a process that the system ends in time
 
-Walls around a learner's process
+The sandbox around a learner's process
     visible          which files of this package it may see: those of inside/ and a few beside them
     places           which folders of this machine it may see
     inside/isolate   namespaces, mounts, limits, rights, the filter of system calls
     inside/processes which processes a submission has, what memory they hold, their end
     inside/server    the fork server and the supervisor of each learner's process
-    sandbox          starts the fork server behind walls
+    sandbox          starts the fork server in a sandbox
     container        the fallback: a container for each submission
 
 Values across the pipe: a learner's process writes JSON and bytes, exact values are made of them
@@ -34,7 +34,7 @@ Values across the pipe: a learner's process writes JSON and bytes, exact values 
     inside/outputs   what of a cell's outputs is kept
     inside/kernel    the learner's process: runs cells, answers requests
 
-Tests outside of the walls
+Tests outside of the sandbox
     troubles         what a machine refuses, as one sentence
     bounds           what work on one submission may cost the grader itself
     standins         what stands for a learner's functions, classes, objects and exceptions

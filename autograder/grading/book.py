@@ -112,7 +112,7 @@ class Journal:
         return [record for record in records if record is not None]
 
     def snapshot(self) -> dict[Path, bytes]:
-        """All records as they are, to be put back if a notebook that runs without walls changes them."""
+        """All records as they are, to be put back if a notebook that runs without a sandbox changes them."""
         return {path: path.read_bytes() for path in self.folder.glob("*/*.json")}
 
     def put_back(self, known: Mapping[Path, bytes]) -> None:
@@ -182,7 +182,7 @@ class Book:
         return Path(path) if path != self.course.database else None
 
     def remember(self) -> None:
-        """Note what gradebook and journal hold, so that `restore` can tell a stranger's change."""
+        """Note what gradebook and journal hold, so that `restore` can tell a submission's change."""
         if self.guard and self.file is not None:
             self.gradebook.db.rollback()
             self.known = self.file.read_bytes()

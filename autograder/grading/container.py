@@ -17,7 +17,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from autograder.grading.inside.isolate import WORK, Limits
-from autograder.grading.sandbox import CONTAINER, COURSE, RESULTS, STRANGER, course_files, environment
+from autograder.grading.sandbox import CONTAINER, COURSE, RESULTS, SUBMISSION_USER, course_files, environment
 from rslib.cache import READ
 from rslib.errors import ConfigError
 
@@ -120,7 +120,14 @@ class Containers:
         ]
         command += ["--security-opt", "no-new-privileges", "--pids-limit", str(limits.processes)]
         command += ["--memory", str(limits.memory), "--memory-swap", str(limits.memory), "--cpus", "1"]
-        command += ["--user", f"{STRANGER}:{STRANGER}", "--ipc", "private", "--hostname", "submission"]
+        command += [
+            "--user",
+            f"{SUBMISSION_USER}:{SUBMISSION_USER}",
+            "--ipc",
+            "private",
+            "--hostname",
+            "submission",
+        ]
         command += ["--shm-size", str(limits.disk // 4), "--workdir", WORK]
         for mount_point in (WORK, "/tmp"):
             command += ["--tmpfs", f"{mount_point}:rw,nosuid,nodev,size={limits.disk},mode=1777"]

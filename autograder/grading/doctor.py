@@ -33,7 +33,7 @@ CELLS = Path(__file__).with_name("probes.txt")
 
 @dataclass(frozen=True)
 class Probe:
-    """A harmless try to get past one wall, which held where `pattern` is all that the cell printed."""
+    """A harmless try to get past one protection, which held where `pattern` is all that the cell printed."""
 
     name: str
     pattern: str
@@ -41,7 +41,7 @@ class Probe:
     seconds: float = LIMITS.cell_seconds
 
     def holds(self, sandbox: Sandbox) -> bool:
-        """Whether the wall held, in a process of its own."""
+        """Whether it held, in a process of its own."""
         limits = replace(LIMITS, total_seconds=max(LIMITS.total_seconds, self.seconds + 10))
         text = printed(sandbox, self.cell, self.seconds, limits).strip()
         return re.fullmatch(self.pattern, text, re.DOTALL) is not None
@@ -132,14 +132,14 @@ def milliseconds(sandbox: Sandbox, count: int = 15) -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print every probe with its result; 0 if strangers can be graded here."""
+    """Print every probe with its result; 0 if untrusted submissions can be graded here."""
     argparse.ArgumentParser(
         prog="python -m autograder doctor", description="Try every protection of the sandbox on this machine."
     ).parse_args(argv)
     print(f"{platform.system()} {platform.release()}, Python {platform.python_version()}, user {os.getuid()}")
     why = bubblewrap_works()
     if why:
-        print(f"NO   bubblewrap {why}\n\nStrangers' work is refused: {REFUSAL.format(why=why)}.")
+        print(f"NO   bubblewrap {why}\n\nUntrusted submissions are refused: {REFUSAL.format(why=why)}.")
         return 1
     print("ok   bubblewrap works")
     with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as server:
@@ -147,15 +147,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         secret.write_text(SECRET)
         os.environ["DOCTOR_PROBE"] = SECRET
         with Sandbox(("numpy",), BUBBLEWRAP) as sandbox:
-            walls = {probe.name: probe.holds for probe in probes(secret, server.getsockname()[1])}
-            failed = [_line(name, holds(sandbox)) for name, holds in (walls | WHOLE).items()].count(False)
+            protections = {probe.name: probe.holds for probe in probes(secret, server.getsockname()[1])}
+            failed = [_line(name, holds(sandbox)) for name, holds in (protections | WHOLE).items()].count(
+                False
+            )
             print(f"     a process with one cell takes {milliseconds(sandbox):.0f} ms (median)")
     if why := no_pages():
         print(f"NO   formgrader's pages: {why}")
     print(
-        "\nStrangers can be graded here."
+        "\nUntrusted submissions can be graded here."
         if not failed
-        else f"\n{failed} walls do not hold: do not grade strangers."
+        else f"\n{failed} protections do not hold: do not grade untrusted submissions."
     )
     return 1 if failed else 0
 

@@ -1,4 +1,4 @@
-"""Files of strangers in folders and zips: listed and read within bounds, nothing is unpacked or executed."""
+"""Untrusted files in folders and zips: listed and read within bounds, nothing is unpacked or executed."""
 
 from __future__ import annotations
 

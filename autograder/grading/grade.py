@@ -1,4 +1,4 @@
-"""`python -m autograder grade SUBMISSIONS --course DIR`: strangers' notebooks into nbgrader's gradebook."""
+"""`python -m autograder grade SUBMISSIONS --course DIR`: untrusted submissions into nbgrader's gradebook."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _grade(options: argparse.Namespace) -> None:
 
 
 def sandbox_of(options: argparse.Namespace) -> Sandbox | Containers:
-    """What submissions are run in, by options and machine. Raises ConfigError where there are no walls."""
+    """What submissions are run in, by options and machine. Raises ConfigError where there is no sandbox."""
     warm = modules_for([*WARM, *_imports(options.course, options.assignment)])
     if options.container:
         return Containers(warm, options.container, engine(options.container), results.prepare(options.course))

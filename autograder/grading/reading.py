@@ -1,6 +1,6 @@
-"""A stranger's notebook is taken apart in a process of its own, which the system ends when it takes too long.
+"""A submission's notebook is taken apart in a process of its own, which the system ends after a time.
 
-Python's parser, JSON and the search for what belongs where all work on a stranger's text: a text that keeps
+Python's parser, JSON and the search for what belongs where all work on a submission's text: a text that keeps
 one of them busy, or brings it down, costs a few seconds and that one submission.
 """
 

@@ -2,7 +2,7 @@
 
 Learners delete, copy, move and rename; platforms drop metadata. So a learner's cell is known by its grade id,
 else by its cell id, by a comment `# exercise: ID`, or by the names that it defines. A repair is a sentence.
-Each cell is looked at a fixed number of times, and only so much of a stranger's text is parsed.
+Each cell is looked at a fixed number of times, and only so much of a submission's text is parsed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`python -m autograder report`: what an instructor wants to know of a graded assignment, as one HTML page.
 
-Everything that it shows may come from a stranger, so everything is escaped, and the page forbids scripts.
+Everything that it shows may come from a submission, so everything is escaped, and the page forbids scripts.
 """
 
 from __future__ import annotations

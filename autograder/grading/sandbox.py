@@ -1,6 +1,6 @@
-"""Start the fork server behind walls, and learners' processes in it.
+"""Start the fork server in a sandbox, and learners' processes in it.
 
-Which walls there are is found out by trying, never by the name of a system: `bubblewrap`, else a container,
+Which sandbox there is, is found out by trying, never by the name of a system: `bubblewrap`, else a container,
 else none, and none only where the caller says that he trusts what he runs.
 """
 
@@ -34,17 +34,17 @@ BUBBLEWRAP, CONTAINER, NONE = "bubblewrap", "container", "none"
 COURSE = "/course"
 RESULTS = f"{COURSE}/.engine"
 """Where a learner's process finds results of the engine."""
-STRANGER = 61_184
+SUBMISSION_USER = 61_184
 """The user that a submission is in the sandbox."""
 START_SECONDS = 180.0
 SO_PASSCRED = 16
 REFUSAL = (
-    "these notebooks come from strangers, and bubblewrap, which would shut them in, {why}: install it "
+    "submissions are not trusted, and bubblewrap, which would be their sandbox, {why}: install it "
     "(Debian, Ubuntu: apt install bubblewrap), or let docker or podman do it with --container IMAGE, or run "
     "notebooks of your own with --trust-submissions"
 )
 UNPROTECTED = (
-    "WARNING: --trust-submissions runs every notebook as you, without walls. Unprotected are: your files "
+    "WARNING: --trust-submissions runs every notebook as you, without a sandbox. Unprotected are: your files "
     "(they can be read, changed and deleted), the network, other processes of yours, other students' work. "
     "Points and the gradebook are still guarded: tests run in another process, and a changed gradebook is "
     "put back."
@@ -57,10 +57,10 @@ class Ended(RSError):
 
 @dataclass
 class Child:
-    """A learner's process: the wire to it, the leash that ends it, and what is called after its end."""
+    """A learner's process: the wire to it, the monitor that ends it, and what is called after its end."""
 
     wire: socket.socket
-    leash: socket.socket
+    monitor: socket.socket
     folder: str = ""
     freed: Callable[[], None] = lambda: None
 
@@ -72,12 +72,12 @@ class Child:
         """End the process and everything that it started; how it ended, in words."""
         self.wire.close()
         with contextlib.suppress(OSError):
-            self.leash.shutdown(socket.SHUT_WR)
+            self.monitor.shutdown(socket.SHUT_WR)
         why = ""
         with contextlib.suppress(OSError, ValueError):
-            self.leash.settimeout(30)
-            why = json.loads(self.leash.recv(4096) or b"{}").get("ended", "")
-        self.leash.close()
+            self.monitor.settimeout(30)
+            why = json.loads(self.monitor.recv(4096) or b"{}").get("ended", "")
+        self.monitor.close()
         if self.folder:
             shutil.rmtree(self.folder, ignore_errors=True)
         self.freed()
@@ -115,13 +115,13 @@ class Sandbox:
     def start(self) -> None:
         """Start the server; it imports while the grader does other things."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        walls = FULL if self.isolation == BUBBLEWRAP else PLAIN
-        user = STRANGER if walls == FULL and os.getuid() == 0 else -1
+        mode = FULL if self.isolation == BUBBLEWRAP else PLAIN
+        user = SUBMISSION_USER if mode == FULL and os.getuid() == 0 else -1
         call = [sys.executable, "-P", "-s", "-m", "autograder.grading.inside.server"]
-        call += [str(theirs.fileno()), walls, ",".join(self.modules), str(user), self.label]
-        self.home = tempfile.mkdtemp(prefix="home-") if walls == PLAIN else f"{WORK}/.home"
-        around = environment(COURSE if walls == FULL else str(PACKAGE.parent), self.home)
-        wrapped = [*bubblewrap(around, self.hidden, self.results), *call] if walls == FULL else call
+        call += [str(theirs.fileno()), mode, ",".join(self.modules), str(user), self.label]
+        self.home = tempfile.mkdtemp(prefix="home-") if mode == PLAIN else f"{WORK}/.home"
+        around = environment(COURSE if mode == FULL else str(PACKAGE.parent), self.home)
+        wrapped = [*bubblewrap(around, self.hidden, self.results), *call] if mode == FULL else call
         self.log = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             wrapped,
@@ -174,10 +174,10 @@ class Sandbox:
         """
         wire, their_wire = socket.socketpair()
         wire.setsockopt(socket.SOL_SOCKET, SO_PASSCRED, 1)  # else who says hello early would be nobody
-        leash, their_leash = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        monitor, their_monitor = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         folder = "" if self.isolation == BUBBLEWRAP else tempfile.mkdtemp(prefix="submission-")
         request = {"limits": limits.plain(), "seed": seed, "folder": folder}
-        with their_wire, their_leash, self.turn:
+        with their_wire, their_monitor, self.turn:
             core = min(sorted(os.sched_getaffinity(0)), key=self.taken.count)
             content = json.dumps(request | {"core": core}).encode()
             if not self.alive():
@@ -185,13 +185,13 @@ class Sandbox:
                 self.start()
             self._wait()
             try:
-                socket.send_fds(self.control, [content], [their_wire.fileno(), their_leash.fileno()])
+                socket.send_fds(self.control, [content], [their_wire.fileno(), their_monitor.fileno()])
             except OSError as error:
                 self.process.kill()  # else it could count as alive for a moment
                 self.process.wait()
                 raise Ended(f"the server of the sandbox ended ({error})") from error
             self.taken.append(core)
-        return Child(wire, leash, folder, partial(self.taken.remove, core))
+        return Child(wire, monitor, folder, partial(self.taken.remove, core))
 
     def alive(self) -> bool:
         """Whether the server runs."""
@@ -251,7 +251,15 @@ def bubblewrap(around: dict[str, str], hidden: Sequence[Path] = (), results: Pat
     if os.getuid() == 0:  # it becomes a user that owns nothing as soon as it runs
         command += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
-        command += ["--unshare-user", "--uid", str(STRANGER), "--gid", str(STRANGER), "--cap-drop", "ALL"]
+        command += [
+            "--unshare-user",
+            "--uid",
+            str(SUBMISSION_USER),
+            "--gid",
+            str(SUBMISSION_USER),
+            "--cap-drop",
+            "ALL",
+        ]
     known = {cache.READ: RESULTS} if results else {}
     for name, value in (around | known).items():
         command += ["--setenv", name, value]
@@ -295,7 +303,7 @@ def own_folders() -> list[Path]:
 
 
 def bubblewrap_works() -> str:
-    """Why bubblewrap cannot build its walls here; the empty text if it can."""
+    """Why bubblewrap cannot build its sandbox here; the empty text if it can."""
     if shutil.which("bwrap") is None:
         return "is not installed"
     call = [*bubblewrap({"PATH": "/usr/bin:/bin"}), "true"]
@@ -310,7 +318,7 @@ def bubblewrap_works() -> str:
 
 
 def choose(asked: str, trust: bool) -> str:
-    """The walls to use: those that were asked for, or what there is ("auto").
+    """The sandbox to use: the one that was asked for, or what there is ("auto").
 
     Raises ConfigError, in one sentence, where there are none and nobody said that he trusts what he runs.
     """

@@ -26,7 +26,7 @@ DEVICE = re.compile(r"(cpu|cuda|mps|meta)(:\d{1,2})?")
 
 
 def dtype_of(description: Any) -> np.dtype:
-    """A kind of array from its description, or WireError: a stranger's words are not shown.
+    """A kind of array from its description, or WireError: a submission's words are not shown.
 
     >>> dtype_of([["x", "<f8"], ["y", "<i4", [2]]]).names
     ('x', 'y')

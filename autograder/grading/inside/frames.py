@@ -109,7 +109,7 @@ STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 
 def parsed(text: bytes) -> Any:
-    """JSON from a stranger, or WireError; two million nodes at the most.
+    """Untrusted JSON, or WireError; two million nodes at the most.
 
     >>> parsed(b'{"a": [1]}')
     {'a': [1]}

@@ -1,4 +1,4 @@
-"""Linux's own walls, called directly: namespaces, mounts, limits, capabilities, a filter of system calls.
+"""Linux's own protections, called directly: namespaces, mounts, limits, rights, a filter of system calls.
 
 `bubblewrap` shuts a whole fork server in; each learner's process is then shut in once more, by this module,
 with namespaces of its own. Only the standard library is used here: it runs before anything else.
@@ -173,7 +173,7 @@ def drop_rights() -> None:
 
 
 def shut_in(limits: Limits) -> None:
-    """Limits, no rights, filtered calls: the walls that need no namespace. Raises OSError."""
+    """Limits, no rights, filtered calls: the protections that need no namespace. Raises OSError."""
     own_limits(limits)
     drop_rights()
     filter_calls()

@@ -1,7 +1,7 @@
 """The learner's process: runs cells as IPython does and answers the grader's requests, one at a time.
 
 Everything here can be taken over by the cells that it runs. So it decides nothing: it returns outputs and
-values, and whoever receives them treats them as a stranger's.
+values, and whoever receives them treats them as untrusted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Kinds of the standard library's values that cross the pipe unchanged, each as a plainer value.
 
 `pack` makes a plainer value of one of its type, `unpack` makes it anew on the other side, from what a
-stranger may have written: it checks every part, and bounds what using the value costs. A class of a
+submission may have written: it checks every part, and bounds what using the value costs. A class of a
 learner's own that derives from a known type crosses as that type. `tables` adds the kinds of pandas and
 datasets, `arrays` those of numpy and torch, where these are loaded.
 """

@@ -58,7 +58,7 @@ def picture(content: Any, limit: int) -> str:
 def kept(
     outputs: Iterable[Any], text_limit: int, image_limit: int, most: int = OUTPUTS
 ) -> list[dict[str, Any]]:
-    """Outputs in nbformat's form, made anew from those of a stranger: streams, errors, plain text and PNGs.
+    """Outputs in nbformat's form, made anew from those of a submission: streams, errors, plain text and PNGs.
 
     text_limit: characters of all text together. image_limit: bytes of all pictures together. most: outputs.
     """

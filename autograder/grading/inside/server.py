@@ -1,11 +1,11 @@
-"""The fork server inside the outer walls, and the supervisor of each learner's process.
+"""The fork server inside the outer sandbox, and the supervisor of each learner's process.
 
-    python -P -s -m autograder.grading.inside.server CONTROL WALLS MODULE,MODULE USER LABEL
+    python -P -s -m autograder.grading.inside.server CONTROL MODE MODULE,MODULE USER LABEL
     python -P -s -m autograder.grading.inside.server once REQUEST MODULE,MODULE      in a container of its own
 
 It imports what notebooks import, once, and then forks for every submission. It never runs a cell, never
 computes with torch (a second thread would hang the forks), and holds nothing worth reading. A supervisor
-stands between server and learner: it watches memory, time and its leash, and ends everything that is left.
+stands between server and learner: it watches memory, time and the grader, and ends everything that is left.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from autograder.grading.inside import isolate, processes
 from autograder.grading.inside.isolate import Limits
 
 FULL, PLAIN = "full", "plain"
-"""Walls of a learner's process: namespaces, limits and filter; or limits and filter alone."""
+"""Protections of a learner's process: namespaces, limits and filter; or limits and filter alone."""
 LOOK = 0.02
 """Seconds between two looks at a learner's processes."""
 
@@ -37,7 +37,7 @@ def main(argv: list[str]) -> None:
     if argv[0] == "once":
         return once(json.loads(argv[1]), argv[2].split(","))
     control = socket.socket(fileno=int(argv[0]))
-    walls, modules, user = argv[1], argv[2].split(","), int(argv[3])
+    mode, modules, user = argv[1], argv[2].split(","), int(argv[3])
     if user >= 0:
         _become(user)
     shell = _warm(modules, argv)
@@ -48,21 +48,21 @@ def main(argv: list[str]) -> None:
     supervisors: set[int] = set()
     while True:
         content, descriptors, *_ = socket.recv_fds(control, 65536, 2)
-        supervisors &= processes.end_strays(supervisors) if walls == PLAIN else supervisors
+        supervisors &= processes.end_strays(supervisors) if mode == PLAIN else supervisors
         if not content:
             return
         _alone()
         pid = os.fork()
         if pid == 0:
             control.close()
-            _supervise(json.loads(content), *descriptors, walls, shell)
+            _supervise(json.loads(content), *descriptors, mode, shell)
         supervisors.add(pid)
         for descriptor in descriptors:
             os.close(descriptor)
 
 
 def once(request: dict[str, Any], modules: list[str]) -> None:
-    """Be the learner's process itself, over standard input and output: the container is its walls."""
+    """Be the learner's process itself, over standard input and output: the container is its sandbox."""
     from autograder.grading.inside import kernel
     from autograder.grading.inside.wire import Channel
 
@@ -126,8 +126,8 @@ def _alone() -> None:
         raise SystemExit("the server has more than one thread")
 
 
-def _supervise(request: dict[str, Any], wire: int, leash: int, walls: str, shell: Any) -> None:
-    """Start the learner's process, watch it, say on the leash how it ended, and leave.
+def _supervise(request: dict[str, Any], wire: int, monitor: int, mode: str, shell: Any) -> None:
+    """Start the learner's process, watch it, say on the monitor socket how it ended, and leave.
 
     This process keeps its own mounts, so its /proc shows all that the learner's process starts.
     """
@@ -139,24 +139,24 @@ def _supervise(request: dict[str, Any], wire: int, leash: int, walls: str, shell
     why = "the sandbox could not be built"
     try:
         isolate.prctl(isolate.DUMPABLE, 1)  # else /proc/self, where namespaces are set up, belongs to root
-        if walls == FULL:
+        if mode == FULL:
             isolate.new_namespaces(isolate.ALL_NEW & ~isolate.NEW_NS)
         folders, theirs = socket.socketpair()
         child = os.fork()
         if child == 0:
-            os.close(leash)
-            _learner(request, wire, theirs, walls, shell)
+            os.close(monitor)
+            _learner(request, wire, theirs, mode, shell)
         isolate.prctl(isolate.DUMPABLE, 0)
         os.close(wire)
         theirs.close()
-        why = _watch(child, leash, limits, _received(folders))
+        why = _watch(child, monitor, limits, _received(folders))
     except OSError as error:
         why = f"the sandbox could not be built: {error}"
     finally:
         left = processes.end_all(child)
         why += f"; {left} of its processes could not be ended" if left else ""
         with contextlib.suppress(OSError):
-            os.write(leash, json.dumps({"ended": why}).encode())
+            os.write(monitor, json.dumps({"ended": why}).encode())
         os._exit(0)
 
 
@@ -167,7 +167,7 @@ def _received(folders: socket.socket) -> list[int]:
         return socket.recv_fds(folders, 1, 8)[1]
 
 
-def _learner(request: dict[str, Any], wire: int, folders: socket.socket, walls: str, shell: Any) -> None:
+def _learner(request: dict[str, Any], wire: int, folders: socket.socket, mode: str, shell: Any) -> None:
     """Build the inner sandbox, then become the kernel."""
     from autograder.grading.inside import kernel
     from autograder.grading.inside.wire import Channel
@@ -176,7 +176,7 @@ def _learner(request: dict[str, Any], wire: int, folders: socket.socket, walls: 
     try:
         os.setsid()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        if walls == FULL:
+        if mode == FULL:
             made = isolate.own_file_systems(limits.disk)
             socket.send_fds(folders, [b"."], [os.open(path, os.O_PATH) for path in made])
         else:
@@ -199,11 +199,11 @@ def _close_others(wire: int) -> None:
     os.closerange(wire + 1, 4096)
 
 
-def _watch(child: int, leash: int, limits: Limits, folders: Sequence[int]) -> str:
+def _watch(child: int, monitor: int, limits: Limits, folders: Sequence[int]) -> str:
     """Wait for the child's end, or for a reason to bring it about; in words."""
     end = time.monotonic() + limits.total_seconds
     poll = select.poll()
-    poll.register(leash, select.POLLIN)  # nothing is ever sent on it: it wakes when the grader hangs up
+    poll.register(monitor, select.POLLIN)  # nothing is ever sent on it: it wakes when the grader hangs up
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:

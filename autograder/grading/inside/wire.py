@@ -318,7 +318,7 @@ class Decoder:
 
     arrived: is told of every value that is more than a number or a text.
 
-    What a stranger wrote may break any library that builds a value: whatever that raises is a WireError.
+    What a submission wrote may break any library that builds a value: whatever that raises is a WireError.
     """
 
     def __init__(

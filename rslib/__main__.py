@@ -213,7 +213,7 @@ def _check_same(made: dict[str, Any] | None, model: Checkpoint, what: str, allow
 def _flags(args: argparse.Namespace, origin: dict[str, Any], *names: str) -> str:
     """Options for the next command: recorded models and settings, and where this one's models run."""
     values = {name: origin.get(name) for name in names}
-    values |= {name: getattr(args, name, None) for name in _OF_MODELS}
+    values |= {name: getattr(args, name, None) or origin.get(name) for name in _OF_MODELS}
     texts = {name: value["path"] if isinstance(value, dict) else value for name, value in values.items()}
     return "".join(
         f" --{name.replace('_', '-')} {shlex.quote(str(text))}"
@@ -342,7 +342,7 @@ def _sample(args: argparse.Namespace) -> None:
         policy = stages.models.policy_checkpoint(args.policy)
         stages.reuse = isinstance(args.prompts, str)
         table = stages.sample(policy, prompts, config)
-    origin = {"max_new_tokens": config.max_new_tokens, "system": getattr(args, "system", None)}
+    origin = {name: getattr(args, name, None) for name in ("max_new_tokens", "system", "column", *_OF_MODELS)}
     origin["prompts"] = None if isinstance(args.prompts, int) else "HELD_OUT_PROMPTS"
     origin = _write_origin(args.out, origin, policy=policy)
     origin["reward_model"] = args.reward_model or ("tiny" if args.policy == "tiny" else "REWARD_MODEL")
@@ -429,7 +429,7 @@ def _finetune(args: argparse.Namespace) -> None:
         _check_same(origin.get("policy"), policy, "policy", args.allow_other_policy)
         stages.finetune(policy, kept, config)
     origin = _write_origin(args.out, origin, baseline=policy)
-    flags = _flags(args, origin, "baseline", "reward_model", "prompts", "system", "max_new_tokens")
+    flags = _flags(args, origin, "baseline", "reward_model", "prompts", "column", "system", "max_new_tokens")
     print(
         f"tuned policy in {args.out}; next: python -m rslib evaluate --policy {shlex.quote(args.out)}{flags} "
         "--out DIR"

@@ -284,6 +284,7 @@ def test_the_printed_commands_lead_from_own_prompts_to_the_comparison_of_own_mod
     commands = []
     while command and command[0]:
         commands.append(command[0])
+        assert len(commands) in (1, 3) or "--device" in command
         found = {"DIR": tmp_path / f"out-{len(commands)}", "HELD_OUT_PROMPTS": tmp_path / "held out.txt"}
         done(*[found.get(word, word) for word in map(str, command)])
         command = next_command(capsys)

@@ -1,5 +1,6 @@
 """The site: it builds offline, every link leads somewhere, it loads nothing, and it gives no answer away."""
 
+import doctest
 import itertools
 import re
 from html.parser import HTMLParser
@@ -10,7 +11,7 @@ import pytest
 
 from autograder.build.release import NOTEBOOKS, scripts
 from docs.site import __main__ as command
-from docs.site import notebooks, reference
+from docs.site import notebooks, pages, reference, results
 from docs.site.pages import SECRET, SECTIONS
 from rslib.errors import ConfigError
 from tests.test_docstrings import parse, public_definitions
@@ -178,6 +179,11 @@ def test_a_folder_that_holds_something_else_is_not_replaced(tmp_path):
     with pytest.raises(ConfigError, match="holds something else"):
         command.main(["--no-run", "--out", str(tmp_path)])
     assert (tmp_path / "letter.txt").exists()
+
+
+@pytest.mark.parametrize("module", [pages, reference, results], ids=lambda module: module.__name__)
+def test_the_examples_of_the_builder_hold(module):
+    assert doctest.testmod(module).attempted and not doctest.testmod(module).failed
 
 
 def test_an_example_in_a_docstring_is_shown_as_code_and_a_sign_as_a_sign():

@@ -152,7 +152,7 @@ FRAMES = pytest.mark.parametrize(
     ("repository", "line"),
     [
         (
-            "https://github.com/ORG/REPO",
+            f"https://github.com/{placeholders.NO_ADDRESS}",
             "In Colab: *File → Upload notebook*, and `rslib_course-1.2.0-py3-none-any.whl`",
         ),
         ("https://git.example/a/b", "In Colab: *File → Upload notebook*"),

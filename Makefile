@@ -23,7 +23,7 @@ PIP   := $(PY) $(INSTALL)
 STAMP := $(VENV)/.setup-done
 
 .DEFAULT_GOAL := help
-.PHONY: rules help setup demo lab test test-all test-long lint bench tables world measure calibrate signatures architectures rl arena kill oracles clean notebooks course learner wheel try-wheel solutions-html site bench-grading sandbox
+.PHONY: rules help setup demo lab test test-all test-long lint bench tables world measure calibrate signatures architectures rl arena kill oracles clean notebooks course learner wheel try-wheel colab solutions-html site bench-grading sandbox
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -94,6 +94,15 @@ try-wheel: wheel  ## install the wheel into an empty environment and use it outs
 	@rm -rf build/empty && $(PYTHON) -m venv build/empty
 	@build/empty/bin/python $(INSTALL) "$$(ls dist/*.whl)[course]"
 	@$(PY) -m tests.outside build/empty/bin/python
+
+# The runtime has no dependency of ours installed by pip, so the wheel must do with what is there.
+colab: wheel $(VENV)/.course-done  ## run the solved notebooks and their checks with what Colab carries (PYTHON=python3.13)
+	@rm -rf build/colab && $(PYTHON) -m venv build/colab
+	@build/colab/bin/python -m pip --disable-pip-version-check -qq install -r .github/requirements-colab.txt
+	@build/colab/bin/python -m pip --disable-pip-version-check -qq install --no-deps dist/*.whl
+	@$(PY) -m autograder release --solved --out build/colab/notebooks >/dev/null
+	@cd build/colab && for notebook in notebooks/*.ipynb; do \
+	    PATH="$$PWD/bin:$$PATH" HF_HUB_OFFLINE=1 bin/python -m autograder check $$notebook || exit 1; done
 
 solutions-html: $(VENV)/.course-done  ## run the solved notebooks and render them into build/solutions/
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m autograder solutions

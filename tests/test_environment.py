@@ -82,6 +82,15 @@ def test_the_hosted_versions_meet_the_metadata():
     assert set(COLAB) == set(declared())
 
 
+def test_what_colab_carries_is_said_in_one_place_and_holds_no_grader():
+    lines = (ROOT / ".github" / "requirements-colab.txt").read_text(encoding="utf-8").splitlines()
+    named = [line for line in lines if not line.startswith("#")]
+    assert named[0] == "-r constraints-colab.txt"
+    others = {r.name: str(r.specifier) for r in map(Requirement, named[1:])}
+    assert not others.keys() & {*COLAB, "nbgrader", "jupyterlab", "trl"}
+    assert all(specifier.startswith("==") for specifier in others.values())
+
+
 WORKFLOWS = {
     path.name: yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"]
     for path in (ROOT / ".github/workflows").glob("*.yml")
@@ -108,6 +117,7 @@ def test_each_way_to_install_is_tried_up_to_the_first_exercise():
     assert runs(WORKFLOWS["colab.yml"]["wheel"]) == [
         "make try-wheel CONSTRAINTS=.github/constraints-colab.txt"
     ]
+    assert runs(WORKFLOWS["colab.yml"]["notebooks"]) == ["make colab"]
     assert runs(weekly["conda"]) == [CONDA_LINE.split(" && ")[-1], "python -m tests.outside"]
     assert weekly["conda"]["steps"][1]["with"]["environment-file"] == "environment.yml"
 

@@ -40,7 +40,7 @@ def test_the_stages_stand_in_the_order_in_which_they_run():
 def test_the_commands_table_has_a_line_without_make_for_each_daily_target():
     table = README.split("## Commands")[1]
     rows = re.findall(r"^\| `make ([a-z-]+)` \|[^|]*\| (.+) \|$", table, flags=re.M)
-    parts = {"clean", "help", "lint", "measure", "tables", "try-wheel"}  # parts of others
+    parts = {"clean", "colab", "help", "lint", "measure", "tables", "try-wheel"}  # parts of others
     assert {name for name, _ in rows} == make_targets() - parts
     assert all(".venv\\Scripts\\" in line for _, line in rows)
 

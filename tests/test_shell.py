@@ -45,6 +45,12 @@ def test_a_wrong_answer_shows_its_panel_and_exit_code_1(toy, capsys):
     assert code == 1 and "the sign of the number is lost" in printed.out and "1.5 of 2 points" in printed.out
 
 
+def test_a_practice_panel_counts_for_nothing(toy, capsys):
+    panel = "from autograder.handouts.nb00 import practise\\npractise(lambda rewards: 0)\\n"
+    code, printed = check(changed(toy, 'order = [\\"secret\\"]', f'{panel}order = [\\"secret\\"]'), capsys)
+    assert code == 0 and "2 of 2 points" in printed.out
+
+
 def test_a_missing_check_cell_is_named_not_forgotten(toy, capsys):
     code, printed = check(changed(toy, 'check(\\"90.1\\")', "pass"), capsys)
     assert code == 1 and "not checked" in printed.out and "90.1" in printed.out

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import importlib
 import io
 import itertools
 import re
@@ -136,6 +137,15 @@ def graded(name: str, ideas: Ideas, *checks: Check, seconds: float | None = None
         learner = Learner(work, name, work.function(name, seconds), ideas)
         for check in checks:
             check(learner, rng)
+
+    return grade
+
+
+def graded_by(module: str, name: str) -> Grade:
+    """The `grade` of this name in a module of `exercises` that needs torch; it is imported when it marks."""
+
+    def grade(work: Work, rng: Rng) -> None:
+        getattr(importlib.import_module(f"autograder.exercises.{module}"), name)(work, rng)
 
     return grade
 
@@ -264,7 +274,7 @@ class Corner:
     """On one input the function gives the right value. The fields are those of Agrees."""
 
     check: str
-    args: tuple
+    args: Inputs
     right: Any
     otherwise: str
     tolerance: float = 1e-5
@@ -272,13 +282,14 @@ class Corner:
 
     def __call__(self, learner: Learner, rng: Rng) -> None:
         """Compare the value of the input."""
+        args = _inputs(self.args, rng)
         diagnose(
             self.check,
-            self.of(learner(*self.args), *self.args),
+            self.of(learner(*args), *args),
             self.right,
             otherwise=learner.ideas[self.otherwise],
             tolerance=self.tolerance,
-            case=learner.call(self.args),
+            case=learner.call(args),
         )
 
 

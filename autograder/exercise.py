@@ -94,6 +94,7 @@ class Exercise:
     parts: graded one after the other, independently.
     given: what the notebook hands out (`given("2.1")`): questions, reward models, cards; by variant.
     measured: True if the grade rests on an experiment, whose thresholds are in calibration.json.
+    needs_torch: True if a part is made or checked with torch, or with tables of the engine.
     by_hand: points that a person gives beside those of the parts, in a task cell of nbgrader's.
     """
 
@@ -105,6 +106,7 @@ class Exercise:
     parts: tuple[Part, ...]
     given: Callable[[Variant], Any] | None = field(default=None)
     measured: bool = False
+    needs_torch: bool = False
     by_hand: float = 0.0
 
     def __post_init__(self) -> None:

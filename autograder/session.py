@@ -7,10 +7,13 @@ ever graded: a check looks at the learner's names alone.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
+from symtable import symtable
 from typing import Any
 
 from autograder import exercises, handouts
@@ -66,6 +69,8 @@ def begin(notebook: str, student: str = "", course: str = "", drive: bool = Fals
     print(f"Notebook {notebook}: {total}{whose}.")
     if "google.colab" in sys.modules:
         _outlive_runtime(drive)
+    if not _has_torch():
+        _skip_what_needs_torch(notebook)
     return _CURRENT.folder()
 
 
@@ -84,6 +89,48 @@ def _outlive_runtime(drive: bool) -> None:
         print(f"Your Drive could not be reached ({error}): `runs` stays in this runtime.")
         return
     os.environ[RUNS] = f"{_DRIVE}/MyDrive/rslib-runs"
+
+
+_NEEDED = {"torch", "transformers", "datasets", "pyarrow", "safetensors", "tokenizers"}
+"""Packages that the engine's stages import, and a browser lacks."""
+
+
+def _has_torch() -> bool:
+    """Whether the engine's stages can run here; in a browser they cannot."""
+    try:
+        return None not in map(find_spec, ("torch", "transformers", "datasets"))
+    except ImportError:
+        return False
+
+
+def _skip_what_needs_torch(notebook: str) -> None:
+    """Say what cannot be done here; from now on a cell that needs it says so in a line, without traceback."""
+    ids = [e.id for e in exercises.of_notebook(notebook) if e.needs_torch]
+    which = f"exercises {', '.join(ids)} and all cells that use a model" if ids else "cells that use a model"
+    print(f"There is no torch here, so {which} are skipped. The rest works, and the file can be handed in.")
+    shell = _shell()
+    if shell is not None:
+        shell.set_custom_exc((ImportError, NameError), _Skipped())
+
+
+class _Skipped:
+    """What IPython calls for an ImportError or a NameError: one line for cells that need what is not here.
+
+    Those are cells that import it, and cells that use a name which such a cell would have given.
+    """
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def __call__(self, shell: Any, kind: type, error: Exception, trace: Any, tb_offset: Any = None) -> None:
+        """Print the line; for every other error its traceback."""
+        missing = _NEEDED & set(re.findall(r"\w+", str(error))) if isinstance(error, ImportError) else set()
+        if not missing and not {error.name} & self.names:
+            shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
+            return
+        known = symtable(shell.user_ns["In"][-1], "cell", "exec").get_symbols()
+        self.names |= {name.get_name() for name in known if name.is_assigned() or name.is_imported()}
+        print(f"Skipped, as there is no torch here: {error}.")
 
 
 def whose() -> str:
@@ -120,10 +167,15 @@ def check(exercise: str, *, seed: int | None = None, names: Mapping[str, Any] | 
     return verdict
 
 
+def _shell() -> Any:
+    """IPython's shell, or None outside of a notebook."""
+    main = sys.modules.get("IPython")
+    return main.get_ipython() if main is not None else None
+
+
 def _notebook_names() -> Mapping[str, Any]:
     """The variables of the notebook, or of the script that called `check`."""
-    main = sys.modules.get("IPython")
-    shell = main.get_ipython() if main is not None else None
+    shell = _shell()
     return shell.user_ns if shell is not None else sys._getframe(2).f_globals
 
 

@@ -149,6 +149,9 @@ def _outcome(part: Part, work: Work, seed: int, k: int) -> Outcome:
     except CheckFailed as failed:
         reason = (failed.check, failed.idea, failed.message, failed.case, failed.expected, failed.got)
         return Outcome(part.title, 0.0, part.points, *reason)
+    except ImportError as missing:
+        message = f"This part needs a package that is not here ({missing}). It is marked after you hand in."
+        return Outcome(part.title, 0.0, part.points, NOTED, "", message)
     except Exception as error:  # of a kind that no check foresaw: the learner gets a sentence, no traceback
         what = f"{type(error).__name__}: {short(str(error))}"
         message = f"The check stopped with {what}. Is an answer of another type than the task asks for?"

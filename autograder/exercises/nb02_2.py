@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from autograder.checks import Agrees, Check, Corner, Ideas, Learner, Refuses, Rng, graded
+from autograder.checks import Agrees, Check, Corner, Ideas, Learner, Refuses, Rng, graded, tensor
 from autograder.exercise import Exercise, Misconception, Part, diagnose, require
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 IDEAS = Ideas("""
 loss (): Not the mean loss of the pairs. For one pair it is minus the logarithm of the probability that these
@@ -72,18 +74,18 @@ no pairs (F32): An accuracy over no pairs is not a number. The docstring asks fo
 # The loss -------------------------------------------------------------------------------------------------
 
 
-def rewards(rng: Rng) -> tuple[torch.Tensor, torch.Tensor]:
+def rewards(rng: Rng) -> tuple[Tensor, Tensor]:
     """Rewards of 4 to 8 pairs, float32: chosen and rejected."""
-    chosen, rejected = torch.tensor(rng.normal(0, 2, (2, int(rng.integers(4, 9)))), dtype=torch.float32)
+    chosen, rejected = tensor(rng.normal(0, 2, (2, int(rng.integers(4, 9)))))
     return chosen, rejected
 
 
-def loss(chosen: torch.Tensor, rejected: torch.Tensor) -> float:
+def loss(chosen: Tensor, rejected: Tensor) -> float:
     """The mean loss of the pairs, in float64."""
     return float(np.logaddexp(0.0, (rejected - chosen).double().numpy()).mean())
 
 
-def loss_slips(chosen: torch.Tensor, rejected: torch.Tensor) -> dict[str, Any]:
+def loss_slips(chosen: Tensor, rejected: Tensor) -> dict[str, Any]:
     """What wrong readings of the loss give."""
     difference = (chosen - rejected).double().numpy()
     losses, chance = np.logaddexp(0.0, -difference), 1 / (1 + np.exp(-difference))
@@ -110,9 +112,11 @@ def far_apart(where: str, least: float) -> Check:
     """The check of value and gradient on five pairs whose rewards differ by `least` or more."""
 
     def check(learner: Learner, rng: Rng) -> None:
+        import torch
+
         sizes = least + rng.uniform(0, 100, 5) if least else np.abs(rng.normal(0, 2, 5))
         signs, base = rng.permutation([1.0, -1.0, -1.0, 1.0, -1.0]), float(rng.normal())
-        chosen = (torch.tensor(signs * sizes, dtype=torch.float32) + base).requires_grad_()
+        chosen = (tensor(signs * sizes) + base).requires_grad_()
         rejected = torch.full_like(chosen, base).requires_grad_()
         got = learner(chosen * 1.0, rejected * 1.0)  # not leaves, so that the graph leads back here
         case = f"differences {np.round((signs * sizes), 2).tolist()}"
@@ -134,7 +138,7 @@ def far_apart(where: str, least: float) -> Check:
     return check
 
 
-def _check_slopes(where: str, chosen: torch.Tensor, rejected: torch.Tensor, case: str) -> None:
+def _check_slopes(where: str, chosen: Tensor, rejected: Tensor, case: str) -> None:
     """The gradient that arrived at the rewards; the loss falls by the chance of the other outcome."""
     difference = (chosen - rejected).detach().double().numpy()
     right = -1 / (1 + np.exp(np.clip(difference, -700, 700))) / len(difference)
@@ -152,7 +156,7 @@ def _check_slopes(where: str, chosen: torch.Tensor, rejected: torch.Tensor, case
         )
 
 
-def _capped(chosen: torch.Tensor, rejected: torch.Tensor) -> list[Misconception]:
+def _capped(chosen: Tensor, rejected: Tensor) -> list[Misconception]:
     """What an underflow gives, and a small number that is added, or is the least, inside of the logarithm."""
     difference = (chosen - rejected).numpy()
     with np.errstate(divide="ignore", over="ignore"):
@@ -212,7 +216,22 @@ def share_of(check: str, *, ties: bool) -> Agrees:
     return Agrees(check, draw, accuracy, "accuracy", accuracy_slips, tolerance=1e-9, apart=0.01)
 
 
-ROW, NONE, TIED = torch.zeros(3), np.zeros(0), torch.full((4,), 0.7)
+def tied(rng: Rng) -> tuple[Tensor, Tensor]:
+    """Pairs of equal rewards."""
+    return tensor([0.7] * 4), tensor([0.7] * 4)
+
+
+def of_two_shapes(rng: Rng) -> tuple[Tensor, Tensor]:
+    """Rewards (3,) and (3, 1)."""
+    return tensor([0.0] * 3), tensor([[0.0]] * 3)
+
+
+def no_pairs(rng: Rng) -> tuple[Tensor, Tensor]:
+    """Rewards (0,)."""
+    return tensor([]), tensor([])
+
+
+NONE = np.zeros(0)
 EXERCISE = Exercise(
     "2.2",
     "A loss and an accuracy",
@@ -227,9 +246,9 @@ EXERCISE = Exercise(
                 "bt_loss",
                 IDEAS,
                 Agrees("is the mean loss", rewards, loss, "loss", loss_slips, 3, tolerance=1e-4, apart=0.02),
-                Corner("a tie costs log 2", (TIED, TIED), np.log(2), "tied", tolerance=1e-4),
-                Refuses("refuses shapes that differ", (ROW, ROW[:, None]), "shapes"),
-                Refuses("refuses an empty batch", (ROW[:0], ROW[:0]), "empty batch"),
+                Corner("a tie costs log 2", tied, np.log(2), "tied", tolerance=1e-4),
+                Refuses("refuses shapes that differ", of_two_shapes, "shapes"),
+                Refuses("refuses an empty batch", no_pairs, "empty batch"),
             ),
         ),
         Part(
@@ -257,4 +276,5 @@ EXERCISE = Exercise(
             ),
         ),
     ),
+    needs_torch=True,
 )

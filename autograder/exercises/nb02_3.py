@@ -450,4 +450,5 @@ EXERCISE = Exercise(
     ),
     given=scorers,
     measured=True,
+    needs_torch=True,
 )

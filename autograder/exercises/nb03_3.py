@@ -18,7 +18,6 @@ from autograder.handouts import nb03_given
 from autograder.work import Work
 from rslib import tables, theory
 from rslib.errors import DataError, RSError
-from rslib.sampling import response_seed
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -168,6 +167,8 @@ def _check_rewards(pools: Mapping[str, Dataset], rng: np.random.Generator) -> No
 
 def _check_draws(table: Dataset, seed: int, rng: np.random.Generator) -> None:
     """The responses to one prompt, drawn again with the seed of the learner."""
+    from rslib.sampling import response_seed
+
     names, _, rows = tables.reward_matrix(table)
     number = int(rng.integers(len(names)))
     part = tables.take(table, rows[number][:AGAIN])
@@ -365,4 +366,5 @@ EXERCISE = Exercise(
     ),
     given=nb03_given.pool,
     measured=True,
+    needs_torch=True,
 )

@@ -148,4 +148,5 @@ EXERCISE = Exercise(
     ),
     given=nb03_given.sweep,
     measured=True,
+    needs_torch=True,
 )

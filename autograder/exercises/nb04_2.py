@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from autograder.checks import Agrees, Ideas, Learner, Rng, Unchanged, graded, refuses
-from autograder.exercise import RUNS, CheckFailed, Exercise, Part, diagnose, require, same, short
+from autograder.exercise import RUNS, CheckFailed, diagnose, require, same, short
 
 IDEAS = Ideas("""
 tokens (): Each row is the prompt, then the response, then padding up to the longest row.
@@ -405,16 +405,5 @@ grade_loss = graded(
     check_nothing,
     Unchanged(any_logits),
 )
-EXERCISE = Exercise(
-    "4.2",
-    "The batch and its loss",
-    3,
-    15,
-    ("sft_batch", "sft_loss"),
-    (
-        Part("tokens and padding", 1, graded("sft_batch", IDEAS, check_tokens)),
-        Part("what is learned", 1, graded("sft_batch", IDEAS, check_labels)),
-        Part("the end of a response", 1, grade_ends),
-        Part("the loss", 2, grade_loss),
-    ),
-)
+grade_tokens = graded("sft_batch", IDEAS, check_tokens)
+grade_labels = graded("sft_batch", IDEAS, check_labels)

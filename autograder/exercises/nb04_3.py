@@ -215,4 +215,5 @@ EXERCISE = Exercise(
         Part("what it gained", 2, grade_gain),
     ),
     measured=True,
+    needs_torch=True,
 )

@@ -384,4 +384,5 @@ EXERCISE = Exercise(
         Part("what the panel says", 2, grade_panel),
     ),
     measured=True,
+    needs_torch=True,
 )

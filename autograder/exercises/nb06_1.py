@@ -23,7 +23,7 @@ from autograder.checks import (
     tensor,
     tensor_agrees,
 )
-from autograder.exercise import Exercise, Part, require, short
+from autograder.exercise import require, short
 from rslib.rl.advantages import group_normalised, leave_one_out
 from rslib.world import outcomes
 
@@ -227,16 +227,4 @@ grade_loss = graded(
     Finite(MASKED, with_wild_padding, "wild", of=read_tensor(MASKED, None)),
     Finite(MASKED, with_empty_row, "no tokens", of=read_tensor(MASKED, None)),
     exact_gradient,
-)
-EXERCISE = Exercise(
-    "6.1",
-    "What an advantage is, and the loss that follows it",
-    2,
-    15,
-    ("leave_one_out", "group_normalised", "reinforce_loss"),
-    (
-        Part("leave one out", 1.0, grade_one_out),
-        Part("normalised in the group", 1.0, grade_normalised),
-        Part("the loss", 1.5, grade_loss),
-    ),
 )

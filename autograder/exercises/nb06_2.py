@@ -19,7 +19,7 @@ from autograder.checks import (
     tensor,
     tensor_agrees,
 )
-from autograder.exercise import Exercise, Part, require
+from autograder.exercise import require
 from autograder.exercises.clipping import descent, ratios
 from rslib.rl import advantages as exact
 from rslib.rl import losses
@@ -276,17 +276,4 @@ grade_value = graded(
     "clipped_value_loss",
     IDEAS,
     tensor_agrees(VALUE, moved_values, losses.clipped_value, "value", value_slips),
-)
-EXERCISE = Exercise(
-    "6.2",
-    "The pieces of PPO",
-    3,
-    20,
-    ("token_rewards", "gae", "clipped_policy_loss", "clipped_value_loss"),
-    (
-        Part("rewards with their KL", 1.0, grade_rewards),
-        Part("advantages", 1.0, grade_advantages),
-        Part("the policy's loss", 1.0, grade_policy),
-        Part("the value's loss", 0.5, grade_value),
-    ),
 )

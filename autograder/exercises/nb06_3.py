@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from autograder.checks import Finite, Ideas, Rng, graded, in_turn, read_tensor, tensor, tensor_agrees
-from autograder.exercise import Exercise, Part
 from autograder.exercises.clipping import descent, ratios
 from rslib.rl import losses, unified
 
@@ -186,17 +185,4 @@ grade_dpo = graded(
     IDEAS,
     tensor_agrees(PAIR, pairs, dpo, "dpo", dpo_slips),
     Finite(PAIR, (SURE, -SURE, 0 * SURE, 0 * SURE, 1.0), "overflow", of=read_tensor(PAIR)),
-)
-EXERCISE = Exercise(
-    "6.3",
-    "One number per token",
-    3,
-    15,
-    ("sft", "rejection_sampling", "ppo", "grpo", "dpo"),
-    (
-        Part("fine-tuning and rejection sampling", 0.5, grade_tuning),
-        Part("PPO", 1.0, grade_ppo),
-        Part("GRPO", 1.0, grade_grpo),
-        Part("DPO", 1.0, grade_dpo),
-    ),
 )

@@ -74,4 +74,5 @@ EXERCISE = Exercise(
     ("tuned", "evidence", "claims"),
     (Part("what was tuned", 1.5, grade_tuned), Part("what the penalty holds", 1.5, grade_leash)),
     measured=True,
+    needs_torch=True,
 )

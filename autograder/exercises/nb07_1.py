@@ -409,4 +409,5 @@ EXERCISE = Exercise(
         Part("the findings", 1.5, grade_findings),
     ),
     given=nb07_arena.given,
+    needs_torch=True,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,9 @@ from autograder.handouts import nb07_methods
 from autograder.handouts.nb07_made_up import Draws, Memory, Pull, Search, clip, weigh
 from autograder.handouts.nb07_methods import Evidence
 from autograder.work import Work
-from rslib.arena import UNTUNED, Arm, code_lines
+
+if TYPE_CHECKING:
+    from rslib.arena import Arm
 
 IDEAS = Ideas("""
 models (): The most models that a ledger of its runs has noted is asked for.
@@ -55,6 +57,8 @@ KEYS = tuple(CHECKS)
 
 def described(arm: Arm, runs: Any, trials: Any, table: np.ndarray) -> dict[str, Any]:
     """The right entries."""
+    from rslib.arena import code_lines
+
     gold = [trial["means"]["gold"] for trial in trials if "means" in trial]
     return {
         "models": max(run["ledger"]["models"] for run in runs),
@@ -70,6 +74,8 @@ def described(arm: Arm, runs: Any, trials: Any, table: np.ndarray) -> dict[str, 
 
 def hidden(rng: np.random.Generator, trained: bool) -> Evidence:
     """A made-up method with runs, trials and coefficients; every known mistake gives it another entry."""
+    from rslib.arena import Arm
+
     codes = (weigh, clip, Memory)
     order = rng.permutation(3)
     private, shared = [codes[k] for k in order[:2]], [codes[order[2]]]
@@ -108,6 +114,8 @@ def _table(rng: np.random.Generator, trained: bool) -> np.ndarray:
 
 def slips(evidence: Evidence) -> dict[str, dict[str, Any]]:
     """For each entry, what known mistakes make of it."""
+    from rslib.arena import UNTUNED, code_lines
+
     arm, runs, trials, _ = evidence
     held = [run["ledger"]["models"] for run in runs]
     fields = [name for kind in arm.settings for name in kind.__dataclass_fields__]
@@ -200,4 +208,5 @@ EXERCISE = Exercise(
         Part("the table", 0.5, grade_table),
     ),
     given=nb07_methods.given,
+    needs_torch=True,
 )

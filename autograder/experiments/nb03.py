@@ -13,10 +13,11 @@ import numpy as np
 import rslib
 from autograder.handouts.nb03_given import CHOSEN_N, NS, SWEEP_NS, TEMPERATURES
 from rslib import tables, theory
-from rslib.models import Policy, RewardModel
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+    from rslib.models import Policy, RewardModel
 
 MODELS = ("tiny", "tiny-unbiased")
 """The reward models of 3.3: the first learned from the biased labeller, the second from an unbiased one."""

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 import rslib
 from autograder.exercise import Variant
-from rslib.models import RewardModel
-from rslib.reward_modeling import new_reward_model
-from rslib.scoring import token_rewards
+
+if TYPE_CHECKING:
+    from rslib.models import RewardModel
 
 LETTERS = "ABCD"
 ALWAYS, DRAWN = ("tiny", "tiny-blind"), ("tiny-unbiased", "tiny-length", "tiny-swapped", "noise")
@@ -35,6 +36,8 @@ class Scorer:
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
         """The reward of each response under its prompt, shape (rows,)."""
+        from rslib.scoring import token_rewards
+
         pairs = list(zip(prompts, responses, strict=True))
         new = sorted({pair for pair in pairs if pair not in self._known})
         if new:
@@ -50,6 +53,8 @@ class Scorer:
 @cache
 def model(name: str) -> RewardModel:
     """An embedded reward model, or "noise2": the policy's trunk under an untrained head with that seed."""
+    from rslib.reward_modeling import new_reward_model
+
     if name.startswith("noise"):
         return new_reward_model(rslib.load_policy("tiny"), int(name.removeprefix("noise")))
     return rslib.load_reward_model(name)

@@ -1,7 +1,8 @@
 """The run panels of notebook 05: measured rows of runs with one flaw or none.
 
 `panels.json` holds what the notebook shows with the flaw's name beside it: three runs of each class, the gold
-of five, and all healthy ones. Whose the six panels of 5.1 are is among the keys, in `autograder/keys/`.
+of five, all healthy ones, and what `rslib.flaws` says of each flaw, so that the clinic needs no torch. Whose
+the six panels of 5.1 are is among the keys, in `autograder/keys/`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from autograder.exercise import Variant
-from rslib.flaws import FLAWS
 
 FILE = Path(__file__).with_name("panels.json")
 
@@ -129,6 +129,12 @@ def shown(value: float | None) -> str:
     return "-" if value is None else f"{round(value, 4):.4g}"
 
 
+@cache
+def flaws() -> dict[str, dict[str, str]]:
+    """`id` and `description` of every flaw of the notebook, by name."""
+    return json.loads(FILE.read_text(encoding="utf-8"))["flaws"]
+
+
 def described() -> list[tuple[str, str]]:
     """(flaw, what it does) for every flaw of the notebook."""
-    return [(name, FLAWS[name].description) for name in names()]
+    return [(name, flaws()[name]["description"]) for name in names()]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from autograder.exercise import Variant
 from autograder.handouts.nb07_results import METHODS, content
-from rslib.arena import ARMS, Arm
-from rslib.rl import advantages, unified
 
-Evidence = tuple[Arm, list[dict[str, Any]], list[dict[str, Any]], np.ndarray]
+if TYPE_CHECKING:
+    from rslib.arena import Arm
+
+Evidence = tuple["Arm", list[dict[str, Any]], list[dict[str, Any]], np.ndarray]
 
 
 def coefficients(arm: str) -> np.ndarray:
@@ -20,6 +20,10 @@ def coefficients(arm: str) -> np.ndarray:
 
     The engine's unified view at the start of training: the policy is still its reference.
     """
+    import torch
+
+    from rslib.rl import advantages, unified
+
     rewards = torch.tensor([[0.3, -1.2, 2.1], [1.5, 0.4, -0.6]])
     logprobs = torch.full((6, 4), -1.0)
     gains = advantages.leave_one_out(rewards).reshape(-1, 1)
@@ -40,6 +44,8 @@ def coefficients(arm: str) -> np.ndarray:
 
 def given(variant: Variant) -> dict[str, Evidence]:
     """Arm -> (arm, its runs, its trials at equal FLOPs, gradient coefficients) of the methods shown."""
+    from rslib.arena import ARMS
+
     methods = {}
     for name in METHODS:
         runs, trials = ([row for row in content()[kind] if row["arm"] == name] for kind in ("runs", "trials"))

@@ -13,7 +13,6 @@ from autograder.handouts.nb05_1 import NAME
 from autograder.handouts.nb05_panels import HEALTHY, STAGES, Run
 from autograder.keys import nb05_panels as keys
 from autograder.work import Work
-from rslib.flaws import FLAWS
 
 FORM, FLAW, METRIC, ALARM = "names a flaw and a metric", "panel: flaw", "panel: metric", "spares the healthy"
 
@@ -58,7 +57,7 @@ def grade_stage(stage: str, work: Work, rng: np.random.Generator) -> None:
         message = f"Panel {letter} is called healthy, and some of its numbers are far from every healthy run."
         raise CheckFailed(FLAW, message, idea="missed", got=HEALTHY)
     if flaw != case.flaw:
-        raise CheckFailed(FLAW, _against(flaw, letter, case.run), idea=FLAWS[flaw].id, got=flaw)
+        raise CheckFailed(FLAW, _against(flaw, letter, case.run), idea=panels.flaws()[flaw]["id"], got=flaw)
     if metric not in keys.decisive(flaw):
         raise CheckFailed(METRIC, _undecided(metric, letter, case.run), idea="metric", got=metric)
 

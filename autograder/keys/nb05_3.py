@@ -10,7 +10,6 @@ from autograder.handouts.nb05_3 import NAME, SHOWN_SEEDS
 from autograder.handouts.nb05_panels import HEALTHY, STAGES, Run
 from autograder.keys import nb05_panels as keys
 from autograder.work import Work
-from rslib.flaws import FLAWS
 
 DRAWS = 3
 """Hidden runs of each class."""
@@ -59,7 +58,7 @@ def _judge(stage: str, flaw: str, work: Work, run: Run) -> None:
     flags = _flags(work, run)
     if flags[:1] == [stage]:
         return
-    case = f"beyond your three healthy runs: {_told(run)}"
+    case, idea = f"beyond your three healthy runs: {_told(run)}", panels.flaws()[flaw]["id"]
     if not flags:
         message = "A broken run went through without a flag. These are its numbers outside the healthy range:"
     elif stage in flags:
@@ -69,4 +68,4 @@ def _judge(stage: str, flaw: str, work: Work, run: Run) -> None:
         )
     else:
         message = f"The run is flagged {flags[0]!r}, and it was broken elsewhere."
-    raise CheckFailed(check_of(stage), message, idea=FLAWS[flaw].id, case=case, got=", ".join(flags) or "[]")
+    raise CheckFailed(check_of(stage), message, idea=idea, case=case, got=", ".join(flags) or "[]")

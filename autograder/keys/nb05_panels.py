@@ -110,6 +110,8 @@ def beside(name: str) -> Sequence[str]:
 
 def content() -> dict[str, Any]:
     """What the learners' panels.json holds."""
+    from rslib.flaws import FLAWS
+
     named = {
         name: {
             seed: run if name == HEALTHY or seed in NAMED_SEEDS else {m: run[m] for m in beside(name)}
@@ -117,7 +119,9 @@ def content() -> dict[str, Any]:
         }
         for name, by_seed in rows().items()
     }
-    return json.loads(json.dumps({"rows": named, "decks": [dealt(number)[0] for number in range(DECKS)]}))
+    flaws = {name: {"id": FLAWS[name].id, "description": FLAWS[name].description} for name in names()}
+    decks = [dealt(number)[0] for number in range(DECKS)]
+    return json.loads(json.dumps({"rows": named, "decks": decks, "flaws": flaws}))
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from rslib import run
 from rslib.__main__ import main
 from rslib.config import FinetuneConfig, LoraSettings, RunConfig
-from rslib.errors import ConfigError
+from rslib.errors import BudgetError, ConfigError
 from rslib.finetuning import TokenRow, finetune_rows, language_model_objective, trained
 from rslib.lora import Adapted
 from rslib.models import load_policy
@@ -175,6 +175,21 @@ def test_layers_by_name_and_layers_that_are_not_there(model_folder):
     assert len(Adapted(policy.model, LoraSettings(4, layers=("q_proj", "v_proj")), 0).adapters) == 8
     with pytest.raises(ConfigError, match="cannot be adapted"):
         Adapted(policy.model, LoraSettings(4, layers=("nope",)), 0)
+
+
+@pytest.mark.parametrize("layer", ["lm_head", "embed_tokens"])
+def test_tied_weights_are_not_adapted_since_the_merged_model_would_be_another(model_folder, layer):
+    policy = load_policy(str(model_folder("qwen2", tie_word_embeddings=True)), device="cpu")
+    with pytest.raises(ConfigError, match="is the weight of another layer too"):
+        Adapted(policy.model, LoraSettings(4, layers=(layer, "q_proj")), 0)
+    untied = load_policy(str(model_folder("qwen2")), device="cpu")
+    assert len(Adapted(untied.model, LoraSettings(4, layers=(layer,)), 0).adapters) == 2
+
+
+def test_adapters_that_memory_does_not_hold_are_a_budget_error(model_folder):
+    policy = load_policy(str(model_folder("llama")), device="cpu")
+    with pytest.raises(BudgetError, match="rank 50000000000000 do not fit"):
+        Adapted(policy.model, LoraSettings(50_000_000_000_000), 0)
 
 
 def test_without_peft_lora_is_refused_before_anything_is_done(monkeypatch, tmp_path):

@@ -233,7 +233,18 @@ def test_nothing_in_the_packages_imports_the_studies():
 # Of docs/studies, likewise: a study is what stands in its row, and none imports another but for its page.
 STUDIES = (
     {"results", "arena"},  # the package alone: its docstring
-    {"arena.trial", "rl", "worlds", "signatures", "grading", "bench", "gpu", "scale", "architectures"},
+    {
+        "arena.trial",
+        "rl",
+        "worlds",
+        "signatures",
+        "grading",
+        "bench",
+        "gpu",
+        "scale",
+        "profiles",
+        "architectures",
+    },
     {"arena.measuring", "rules", "scaling"},
     {"arena.summary"},
     {"arena.claims", "arena.notebook"},

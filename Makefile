@@ -23,7 +23,7 @@ PIP   := $(PY) $(INSTALL)
 STAMP := $(VENV)/.setup-done
 
 .DEFAULT_GOAL := help
-.PHONY: rules help setup demo lab test test-all test-long lint bench tables world measure calibrate signatures architectures rl arena kill oracles clean notebooks course learner wheel try-wheel colab solutions-html site bench-grading sandbox
+.PHONY: rules help setup demo lab test test-all test-long lint bench tables world measure calibrate signatures architectures rl arena kill oracles clean notebooks course learner wheel try-wheel colab lite solutions-html site bench-grading sandbox
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -88,6 +88,12 @@ learner: $(VENV)/.course-done  ## write the package that a class gets, without k
 
 wheel: setup  ## build the wheel and the sdist into dist/
 	@rm -rf dist && $(PY) -m build --no-isolation --outdir dist . >/dev/null && ls -s -h dist
+
+lite: wheel  ## check what runs without torch, then build JupyterLite with notebooks and wheel into build/lite
+	@$(PY) -m pytest -q -m "not slow" tests/test_without_torch.py
+	@rm -rf build/lite && $(PYTHON) -m venv build/lite-tools
+	@build/lite-tools/bin/pip install -q jupyterlite-core jupyterlite-pyodide-kernel jupyter-server
+	@cd build && lite-tools/bin/jupyter lite build --contents ../notebooks --piplite-wheels ../dist/*.whl --output-dir lite
 
 # The environment is empty, so torch is downloaded once more, or comes from pip's cache.
 try-wheel: wheel  ## install the wheel into an empty environment and use it outside of the repository

@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 import torch
+from datasets import Dataset
 
 from rslib.cache import LIBRARIES
 from rslib.models import (
@@ -26,7 +27,7 @@ from rslib.models import (
     pick_device,
     verify_assets,
 )
-from rslib.reward_modeling import rewards_of
+from rslib.scoring import score
 
 
 @dataclass(frozen=True)
@@ -145,9 +146,9 @@ def _policy_report(policy: Policy) -> tuple[bool, str]:
 def _reward_report(reward_model: RewardModel) -> tuple[bool, str]:
     vocabulary = reward_model.model.get_input_embeddings().num_embeddings
     prompt, right, wrong = _TINY_PAIR if vocabulary <= _TINY_VOCABULARY else PLAIN_PAIR
-    rows = [reward_model.encode(prompt, text) for text in (right, wrong, "Hello.")]
-    with torch.no_grad():
-        high, low, other = rewards_of(reward_model.model, rows, reward_model.pad_id).tolist()
+    texts = {"prompt_id": "pair", "prompt": prompt}
+    rows = [texts | {"sample_id": i, "response": r} for i, r in enumerate((right, wrong, "Hello."))]
+    high, low, other = score(reward_model, Dataset.from_list(rows), show_progress=False)["reward"][:]
     if max(high, low, other) - min(high, low, other) < 1e-4:
         return False, f"every response gets the same reward ({high:.4f}): these are not its trained weights"
     verdict = "prefers the right response" if high > low else "prefers the wrong response"

@@ -53,13 +53,13 @@ def _comparison_groups(reward_model: RewardModel, comparisons: Dataset) -> list[
         ends = tuple(index.setdefault(row[side], len(index)) for side in ("chosen", "rejected"))
         pairs.setdefault(key, []).append(ends)
     return [
-        _Group([reward_model.encode(prompts[key], text) for text in index], pairs[key])
+        _Group([reward_model.read(reward_model.encode(prompts[key], text)) for text in index], pairs[key])
         for key, index in texts.items()
     ]
 
 
 def rewards_of(model: torch.nn.Module, rows: Sequence[Sequence[int]], pad_id: int) -> torch.Tensor:
-    """Reward of each token sequence, shape (rows,): the head at the last real token, found by position."""
+    """Reward of each token sequence, shape (rows,): the head at its last token, found by position."""
     ids = pad_right(rows, pad_id, str(model.device))
     last = torch.tensor([len(row) - 1 for row in rows], device=ids.device)
     hidden = hidden_states(model, ids, use_cache=False)

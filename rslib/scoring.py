@@ -24,13 +24,20 @@ from rslib.decoding import (
     shared_attention,
     token_logprobs,
 )
-from rslib.errors import DataError
+from rslib.errors import DataError, is_out_of_memory
 from rslib.messages import frozen
-from rslib.models import Policy, RewardModel, check_finite, rewards_from_hidden
+from rslib.models import Policy, RewardModel, check_finite, checks, rewards_from_hidden
+from rslib.models.loaded import vocabulary_of
+from rslib.models.rewards import Encoded, alike
 from rslib.progress import Progress
 from rslib.tables import check_responses, fingerprint, nonfinite_error, with_column
 
-_CPU_TOKENS = 2048  # tokens in one forward pass
+_CPU_TOKENS, _GPU_TOKENS = 2048, 1 << 14  # tokens in one forward pass; on a GPU in one of the class's own
+_TRIED = (
+    ("Hello.", "Hi."),
+    ("Hello.", "How are you today?"),
+    ("Hello.", "It is four, since two and two make four. " * 8),
+)
 LOGITS = 1 << 26  # logits in memory at once, tokens x vocabulary
 
 
@@ -52,28 +59,27 @@ def score(
 ) -> Dataset:
     """The responses table with `reward`, one finite float per row, in the same order; replaces an old one.
 
-    The reward is the model's score at the last token of the encoded dialogue, equal to what transformers'
-    own class gives for the row alone, and independent of the other rows. `batch_tokens` is the number of
-    tokens in one forward pass (None: 2048, on a GPU what its memory holds); halved when memory runs out.
+    The reward is what transformers' own class gives for the row alone, whatever the other rows are.
+    `batch_tokens` is the number of tokens in one forward pass (None: 2048, on a GPU what its memory holds);
+    halved when memory runs out.
 
     Raises DataError for a table that holds no responses or a dialogue longer than the reward model's context
     (naming prompt_id and sample_id), RewardError for rewards that are NaN or infinite, BudgetError.
     """
     check_responses(responses)
-    encoded = reward_model.encode_many(
-        list(zip(responses["prompt"][:], responses["response"][:], strict=True))
-    )
-    _check_context(responses, encoded, reward_model.context)
-    said = responses.select_columns(["prompt", "response"])
+    prompts = responses["prompt"][:]
+    encoded = reward_model.inputs_many(list(zip(prompts, responses["response"][:], strict=True)))
+    _check_context(responses, [row["input_ids"] for row in encoded], reward_model.context)
+    judged = responses.select_columns(["prompt", "response"])
     rewards = _recalled(
         "score",
         lambda: {
             "model": reward_model.identity(),
-            "responses": fingerprint(said),
+            "responses": fingerprint(judged),
             "batch_tokens": batch_tokens,
         },
-        lambda: token_rewards(
-            reward_model.model, said["prompt"][:], encoded, batch_tokens=batch_tokens, show=show_progress
+        lambda: dialogue_rewards(
+            reward_model, prompts, encoded, batch_tokens=batch_tokens, show=show_progress
         ),
     )
     bad = np.flatnonzero(~np.isfinite(rewards))
@@ -82,22 +88,91 @@ def score(
     return with_column(responses, "reward", rewards)
 
 
+def dialogue_rewards(
+    reward_model: RewardModel,
+    prompts: Sequence[Hashable],
+    encoded: Sequence[Encoded],
+    *,
+    batch_tokens: int | None = None,
+    show: bool = False,
+) -> np.ndarray:
+    """Rewards (rows,) float64 of dialogues as `RewardModel.inputs_many` encodes them.
+
+    Rows of equal `prompts` share their common prefix, where that gives what the class's own forward pass
+    gives: this is tried once for each model. Else rows of equal length go through that pass together.
+    """
+    if reward_model.shared is None:
+        reward_model.shared = _prefixes_can_be_shared(reward_model)
+    options = {"batch_tokens": batch_tokens, "show": show}
+    if not reward_model.shared:
+        return _own_rewards(reward_model, encoded, **options)
+    # What stands behind the token that is read changes nothing: a decoder looks back alone.
+    ids = [reward_model.read(row["input_ids"]) for row in encoded]
+    return token_rewards(reward_model.model, prompts, ids, weights=reward_model.weights, **options)
+
+
 def token_rewards(
     model: PreTrainedModel,
     prompts: Sequence[Hashable],
     encoded: Sequence[Sequence[int]],
     *,
+    weights: Sequence[float] | None = None,
     batch_tokens: int | None = None,
     show: bool = False,
 ) -> np.ndarray:
-    """Rewards (rows,) float64 of token sequences; rows of equal `prompts` share their common prefix."""
+    """Rewards (rows,) float64 at each row's last token; rows of equal `prompts` share their common prefix."""
     rewards = np.full(len(encoded), np.nan)
 
     def read(part: Sequence[_Row], plan: SharedPrefixPass, hidden: Tensor) -> None:
         last = plan.split + plan.suffix.lengths.cumsum(0) - 1
-        rewards[[row.row for row in part]] = rewards_from_hidden(model, hidden[last]).double().cpu()
+        rewards[[row.row for row in part]] = rewards_from_hidden(model, hidden[last], weights).double().cpu()
 
     _run(model, _shared(prompts, encoded), read, "score", batch_tokens=batch_tokens, show=show)
+    return rewards
+
+
+def _prefixes_can_be_shared(reward_model: RewardModel) -> bool:
+    """Whether shared prefixes give a few dialogues, also padded, the rewards that the class itself gives."""
+    model = reward_model.model
+    if reward_model.paired or not hasattr(model, "score") or not checks.attention_can_be_replaced(model):
+        return False
+    rows = [list(row["input_ids"]) for row in reward_model.inputs_many(_TRIED)]
+    pad = model.config.get_text_config().pad_token_id
+    if pad is not None and 0 <= pad < vocabulary_of(model):
+        rows += [[*row, pad] for row in rows]
+    rows = [row[: reward_model.context] for row in rows]
+    wanted = torch.stack([reward_model.own_rewards([{"input_ids": row}])[0].double().cpu() for row in rows])
+    read = [reward_model.read(row) for row in rows]
+    try:
+        rewards = token_rewards(model, [0] * len(rows), read, weights=reward_model.weights)
+    except Exception as err:  # an architecture without shared prefixes fails in its own way
+        if is_out_of_memory(err):
+            raise
+        return False
+    return alike(torch.from_numpy(rewards), wanted.to(model.dtype))
+
+
+def _own_rewards(
+    reward_model: RewardModel, encoded: Sequence[Encoded], *, batch_tokens: int | None, show: bool
+) -> np.ndarray:
+    """Rewards (rows,) by the class's own forward pass: rows of one length together, none is padded."""
+    lengths = np.array([len(row["input_ids"]) for row in encoded])
+    order, rewards = np.argsort(lengths, kind="stable"), np.full(len(encoded), np.nan)
+    with Progress(len(encoded), "score", show=show) as progress:
+
+        def run(part: slice) -> None:
+            rows = order[part]
+            size = 1 if reward_model.one_by_one else len(rows)
+            for group in np.split(rows, np.flatnonzero(np.diff(lengths[rows])) + 1):
+                for start in range(0, len(group), size):
+                    together = group[start : start + size]
+                    found = reward_model.own_rewards([encoded[row] for row in together])
+                    rewards[together] = found.double().cpu()
+            progress.advance(len(rows))
+
+        costs = lengths[order].tolist()
+        budget = batch_tokens or (_CPU_TOKENS if reward_model.model.device.type == "cpu" else _GPU_TOKENS)
+        run_batches(run, list(range(len(order))), costs, budget, unit="tokens")
     return rewards
 
 

@@ -347,10 +347,6 @@ def test_a_reward_model_is_refused_as_policy(model_folder):
     refused(rs.load_policy, model_folder("llama", "reward"), "this is a reward model")
 
 
-def test_a_classifier_with_two_labels_is_no_reward_model(model_folder):
-    refused(rs.load_reward_model, model_folder("llama", "reward", num_labels=2), "2 labels", "num_labels=1")
-
-
 def drop(weights):
     weights.pop("model.layers.1.mlp.up_proj.weight")
 
@@ -421,15 +417,6 @@ SMALL_BERT = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["BertForSequenceClassification", "DebertaV2ForSequenceClassification"])
-def test_an_encoder_is_refused_as_reward_model(name, tmp_path):
-    import transformers
-
-    model_class = getattr(transformers, name)
-    folder = save_other(model_class(model_class.config_class(num_labels=1, **SMALL_BERT)), tmp_path)
-    refused(rs.load_reward_model, folder, "is not supported as reward model", "`score` head", "Llama")
-
-
 SMALL = {
     "Bert": SMALL_BERT,
     "Pegasus": {"vocab_size": 328, "d_model": 16, "decoder_layers": 1, "decoder_attention_heads": 2},
@@ -463,30 +450,6 @@ def test_a_head_that_the_engine_does_not_know_is_refused(model_folder):
 
 
 # Padding
-
-
-def test_a_reward_model_whose_pad_is_its_end_gets_another_and_the_same_reward(model_folder, broken):
-    good = rs.load_reward_model(model_folder("llama", "reward"))
-    folder = broken("reward")
-    edit_json(folder / "config.json", pad_token_id=4)
-    edit_json(folder / "tokenizer_config.json", pad_token="<|end|>")
-    judge = rs.load_reward_model(folder)
-    assert judge.pad_id not in (4, 1) and judge.model.config.pad_token_id == judge.pad_id
-    ids = torch.tensor([good.encode(PROMPT, RESPONSE)], device=good.model.device)
-    with torch.no_grad():
-        assert float(judge.model(input_ids=ids).logits) == float(good.model(input_ids=ids).logits)
-
-
-def test_a_reward_model_without_any_pad_gets_an_unused_row_or_is_refused(tmp_path, model_folder):
-    tokenizer = build_tokenizer(pad_token=None)
-    free = rs.load_reward_model(model_folder("llama", "reward", tokenizer=tokenizer, pad_token_id=None))
-    assert free.pad_id not in (1, 4)
-    full = model_folder("llama", "reward", tokenizer=tokenizer, pad_token_id=None, vocab_size=len(tokenizer))
-    folder = shutil.copytree(full, tmp_path / "model")
-    for name in ("tokenizer.json", "tokenizer_config.json"):  # no token is called pad any more
-        text = (folder / name).read_text().replace("<|pad|>", "<|zero|>")
-        (folder / name).write_text(text)
-    refused(rs.load_reward_model, folder, "no pad token", "Add a pad token")
 
 
 def test_a_pad_id_without_a_row_is_not_taken(model_folder, tmp_path):

@@ -40,7 +40,7 @@ _VOCABULARIES = (
     "vocab.txt",
     "tekken.json",
 )
-_CONSTANTS = (".masked_bias", ".inv_freq")  # that old checkpoints stored beside their weights
+CONSTANTS = (".masked_bias", ".inv_freq", ".position_ids")  # that old checkpoints stored beside their weights
 _ORIGINAL = "original_max_position_embeddings"
 _AGAIN = "Copy or download the file again."
 
@@ -88,7 +88,7 @@ def check_files(folder: Path) -> None:
         raise ModelError(what, where=str(folder), fix=fix)
     for name in ("config.json", "generation_config.json"):  # transformers passes over a damaged second one
         if (folder / name).is_file():
-            _read_config(folder / name)
+            read_config(folder / name)
     for path in weight_files(folder):
         _check_header(path)
     # Without its vocabulary transformers may build an empty tokenizer and say nothing.
@@ -97,7 +97,7 @@ def check_files(folder: Path) -> None:
         raise ModelError("the folder has no tokenizer", where=str(folder), fix=fix)
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
     """A JSON object of a model folder. Raises ModelError when it cannot be read or is none."""
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
@@ -111,7 +111,7 @@ def weight_files(folder: Path) -> list[Path]:
     if single.is_file():
         return [single]
     if index.is_file():
-        return [folder / name for name in sorted(set(_read_config(index).get("weight_map", {}).values()))]
+        return [folder / name for name in sorted(set(read_config(index).get("weight_map", {}).values()))]
     if list(folder.glob("pytorch_model*.bin")):
         fix = "Save them as safetensors: model.save_pretrained(folder)."
         raise ModelError("the weights are pickled, which is unsafe to load", where=str(folder), fix=fix)
@@ -126,7 +126,7 @@ def stored_dtype(folder: Path) -> str:
     "bfloat16", "float16", or "float32" for all others. The embedded models are packed in float16, and their
     config.json names float32, in which they are measured.
     """
-    config = _read_config(folder / "config.json")
+    config = read_config(folder / "config.json")
     parts = [config, config.get("text_config") or {}]
     named = [part.get(key) for part in parts for key in ("dtype", "torch_dtype")]
     dtype = next(filter(None, named), None) or _most_of_the_weights(weight_files(folder))
@@ -171,6 +171,17 @@ def supported_class(auto: Any, config: PreTrainedConfig, folder: Path) -> type[P
     raise unsupported(config, folder, reward=auto is AutoModelForSequenceClassification)
 
 
+def attention_can_be_replaced(model: PreTrainedModel) -> bool:
+    """Whether the engine's attention may stand in for the model's own, in every layer.
+
+    A rotary embedding that depends on the length of a row does not fit rows that are computed in two parts.
+    """
+    rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
+    parts = [rope, *(part for part in rope.values() if isinstance(part, dict))]
+    by_length = {part.get("rope_type") for part in parts} & {"dynamic", "longrope"}
+    return type(model).is_backend_compatible() and not getattr(model, "_is_stateful", False) and not by_length
+
+
 def unsupported(config: PreTrainedConfig, folder: Path, *, reward: bool) -> ModelError:
     """The error for an architecture that the engine cannot run in this role."""
     role = "reward model" if reward else "policy"
@@ -182,11 +193,7 @@ def unsupported(config: PreTrainedConfig, folder: Path, *, reward: bool) -> Mode
 def check_weights(model: PreTrainedModel, loading_info: Mapping[str, Any], folder: Path) -> None:
     """Raise ModelError unless every weight came from the folder, with its shape, and none was left over."""
     missing = sorted(loading_info["missing_keys"])
-    left_over = sorted(name for name in loading_info["unexpected_keys"] if not name.endswith(_CONSTANTS))
-    if any(name.startswith("score.") for name in missing):
-        what = "this is a base language model, not a reward model: score.weight is missing"
-        fix = "Use a model trained as a reward model: the head of this one would be random."
-        raise ModelError(what, where=str(folder), fix=fix)
+    left_over = sorted(name for name in loading_info["unexpected_keys"] if not name.endswith(CONSTANTS))
     if any(name.startswith("score.") for name in left_over):
         fix = "Use load_reward_model, or name a language model."
         raise ModelError("this is a reward model, not a policy", where=str(folder), fix=fix)

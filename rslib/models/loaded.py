@@ -261,14 +261,28 @@ def tokenise(loaded: Loaded, texts: Sequence[str], add_special_tokens: bool = Fa
     if not texts:
         return []
     rows = loaded.tokenizer(list(texts), add_special_tokens=add_special_tokens, verbose=False)["input_ids"]
-    size = loaded.model.get_input_embeddings().num_embeddings
+    check_vocabulary(loaded, rows)
+    return rows
+
+
+def check_vocabulary(loaded: Loaded, rows: Sequence[Sequence[int]]) -> None:
+    """Raise ModelError for a token that has no row in the model's embedding."""
+    size = vocabulary_of(loaded.model)
     largest = max((max(ids) for ids in rows if ids), default=0)
-    if largest >= size:
+    if size is not None and largest >= size:
         token = loaded.tokenizer.convert_ids_to_tokens(largest)
         fix = "The tokenizer belongs to another model: take both from one folder."
         what = f"token {largest} ({token!r}) is outside the model's vocabulary of {size}"
         raise ModelError(what, where=loaded.path, fix=fix)
-    return rows
+
+
+def vocabulary_of(model: PreTrainedModel) -> int | None:
+    """Rows of the model's embedding; None where its tokens have no table of their own."""
+    try:
+        weight = getattr(model.get_input_embeddings(), "weight", None)
+    except NotImplementedError:
+        return None
+    return None if weight is None else len(weight)
 
 
 def single_bos(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[int]:

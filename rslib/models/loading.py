@@ -261,7 +261,7 @@ def context_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> in
         limits.append(config.attention_chunk_size)
     if getattr(config, "attn_temperature_tuning", False):  # from there on queries are scaled by their place
         limits.append(config.floor_scale - 1)
-    return min(int(limit) for limit in limits if limit is not None)
+    return min(int(limit) for limit in limits if limit is not None and limit > 0)  # XLNet writes -1
 
 
 def _first_int(*values: Any) -> int:

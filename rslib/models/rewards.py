@@ -1,128 +1,397 @@
-"""Reward models: what they read of a dialogue, and how one is loaded."""
+"""Reward models: what they read of a dialogue, what their head gives, and how one is loaded.
+
+A reward is what transformers' own class gives for the dialogue alone, read where that class reads it. Loading
+tries the class on a few dialogues: what fails, is random, or does not have the head that the weights are for
+is refused by name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import inspect
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+import transformers
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.modeling_layers import GenericForSequenceClassification
 
 from rslib import messages
-from rslib.config import DATE
-from rslib.errors import ModelError
+from rslib.config import DATE, require, unknown_name
+from rslib.decoding.heads import check_finite
+from rslib.errors import ModelError, RSError, is_out_of_memory
 from rslib.messages import Prompt
 from rslib.models import checks
 from rslib.models.checks import BLIND, REWARD_MODELS
-from rslib.models.loaded import Loaded, render, single_bos, tokenise
-from rslib.models.loading import as_list, context_of, device_for, load_parts, locate, probe, real_ids
+from rslib.models.loaded import (
+    Loaded,
+    check_vocabulary,
+    first_line,
+    quiet,
+    render,
+    single_bos,
+    tokenise,
+    vocabulary_of,
+)
+from rslib.models.loading import context_of, device_for, load_parts, locate
+
+Encoded = Mapping[str, Sequence[int]]
+"""One dialogue as a model takes it: `input_ids`, and `token_type_ids` where it tells prompt and response."""
+_TRIED = (
+    ("Hello.", "Hi."),
+    ("What is two and two?", "It is four, since two and two make four."),
+    ("Hello.", "How are you today?"),
+)
+_LANGUAGE_HEADS = (
+    "lm_head.",
+    "embed_out.",
+    "cls.",
+    "predictions.",
+    "lm_predictions.",
+    "mask_predictions.",
+    "vocab_",
+    "decoder.",
+    "pred_layer.",
+    "generator_",
+    "discriminator_",
+    "lm_loss.",
+    "head.",
+)
+"""How heads begin that predict tokens, in the folders of base models."""
 
 
 @dataclass(eq=False, kw_only=True)
 class RewardModel(Loaded):
-    """A decoder with one score per dialogue, read at its last token.
+    """A sequence classifier whose logits give one reward per dialogue.
 
-    `pad_id` never equals an end-of-sequence id, so transformers' own pooling finds the same last token.
+    `weights`: what each logit counts (None: there is one). `paired`: without a chat template, prompt and
+    response are the tokenizer's pair of texts, as encoders are trained; else they are joined. `one_by_one`:
+    the class cannot be given several rows. `shared`: whether shared prefixes give the same rewards (None: not
+    tried yet; see `rslib.scoring`).
     """
+
+    weights: tuple[float, ...] | None = None
+    paired: bool = False
+    one_by_one: bool = False
+    shared: bool | None = None
 
     def encode(self, prompt: Prompt, response: str) -> list[int]:
         """Token ids of a dialogue; see `encode_many`."""
         return self.encode_many([(prompt, response)])[0]
 
     def encode_many(self, pairs: Sequence[tuple[Prompt, str]]) -> list[list[int]]:
-        """Token ids of each (prompt, response): the chat template over both turns, else the texts joined.
+        """Token ids of each (prompt, response): the `input_ids` of `inputs_many`."""
+        return [list(row["input_ids"]) for row in self.inputs_many(pairs)]
+
+    def inputs_many(self, pairs: Sequence[tuple[Prompt, str]]) -> list[Encoded]:
+        """Each (prompt, response) encoded: the chat template over both, else the texts joined or paired.
 
         A begin-of-sequence token that was added twice is kept once. Raises ModelError when the template fails
         or a token lies outside the model's vocabulary.
         """
-        if self.tokenizer.chat_template is None:
-            texts = [messages.plain(prompt, self.path) + response for prompt, response in pairs]
-            return tokenise(self, texts, add_special_tokens=True)
-        dialogues = [
-            [*messages.turns(prompt), {"role": "assistant", "content": response}]
-            for prompt, response in pairs
-        ]
-        return [single_bos(self.tokenizer, ids) for ids in tokenise(self, render(self, dialogues))]
+        if self.tokenizer.chat_template is not None:
+            dialogues = [
+                [*messages.turns(prompt), {"role": "assistant", "content": response}]
+                for prompt, response in pairs
+            ]
+            rows = tokenise(self, render(self, dialogues))
+            return [{"input_ids": single_bos(self.tokenizer, ids)} for ids in rows]
+        plain = [(messages.plain(prompt, self.path), response) for prompt, response in pairs]
+        if self.paired:
+            return self._paired_inputs(plain)
+        texts = [prompt + response for prompt, response in plain]
+        return [{"input_ids": ids} for ids in tokenise(self, texts, add_special_tokens=True)]
+
+    def _paired_inputs(self, pairs: Sequence[tuple[str, str]]) -> list[Encoded]:
+        if not pairs:
+            return []
+        columns = self.tokenizer(*map(list, zip(*pairs, strict=True)), verbose=False)
+        check_vocabulary(self, columns["input_ids"])
+        names = [n for n in ("input_ids", "token_type_ids") if n in columns and n in self._takes]
+        return [dict(zip(names, row, strict=True)) for row in zip(*(columns[n] for n in names), strict=True)]
+
+    def read(self, ids: Sequence[int]) -> list[int]:
+        """The ids up to the one at which decoders' classes read the score: the last that is not the pad id.
+
+        Where the pad token is the one that ends a dialogue, that is the token before the end; where the
+        config names no pad token, it is the last.
+
+        >>> from rslib import load_reward_model
+        >>> load_reward_model("tiny").read([5, 9, 0, 0])
+        [5, 9]
+        """
+        pad = self.model.config.get_text_config().pad_token_id
+        last = next((place for place in reversed(range(len(ids))) if ids[place] != pad), 0)
+        return list(ids[: last + 1])
+
+    def own_rewards(self, rows: Sequence[Encoded]) -> Tensor:
+        """Rewards (rows,) by the class's own forward pass, of encoded dialogues of equal length.
+
+        Raises ModelError when it fails or gives NaN or an infinity for the dialogue.
+        """
+        inputs = {
+            name: torch.tensor([list(row[name]) for row in rows], device=self.model.device)
+            for name in rows[0]
+        }
+        inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+        cache = {"use_cache": False} if "use_cache" in self._takes else {}
+        try:
+            with torch.inference_mode(), quiet():
+                logits = self.model(**inputs, **cache).logits
+            return weighed(logits, self.weights)
+        except Exception as err:  # a class can fail in any way
+            if isinstance(err, RSError) or is_out_of_memory(err):
+                raise
+            size = inputs["input_ids"].shape[1]
+            what = f"{type(self.model).__name__} fails on a dialogue of {size} tokens: {first_line(err)}"
+            fix = "Use another reward model, or its own tokenizer."
+            raise ModelError(what, where=self.path, fix=fix) from err
+
+    @property
+    def _takes(self) -> Collection[str]:
+        """Names of what the class's forward pass takes."""
+        return inspect.signature(type(self.model).forward).parameters
 
     def _settings(self) -> dict[str, Any]:
-        return super()._settings() | {"prompt_blind": False}
+        weights = {} if self.weights is None else {"weights": self.weights}
+        return super()._settings() | {"prompt_blind": False} | weights
 
 
 class PromptBlindRewardModel(RewardModel):
     """A reward model that reads the response without its prompt: "tiny-blind", a defect of the clinic."""
 
-    def encode_many(self, pairs: Sequence[tuple[str, str]]) -> list[list[int]]:
-        """Token ids of each (prompt, response), the prompt replaced by ""."""
-        return super().encode_many([("", response) for _, response in pairs])
+    def inputs_many(self, pairs: Sequence[tuple[Prompt, str]]) -> list[Encoded]:
+        """Each (prompt, response) encoded, the prompt replaced by ""."""
+        return super().inputs_many([("", response) for _, response in pairs])
 
     def _settings(self) -> dict[str, Any]:
         return super()._settings() | {"prompt_blind": True}
 
 
-def rewards_from_hidden(model: PreTrainedModel, hidden: Tensor) -> Tensor:
-    """Rewards (...) of the hidden states (..., width) of each dialogue's last token."""
-    return model.score(hidden)[..., 0]
+def weighed(logits: Tensor, weights: Sequence[float] | None) -> Tensor:
+    """Rewards (...) of logits (..., labels): the only one, or their sum by `weights`.
+
+    >>> weighed(torch.tensor([[2.0, 1.0]]), (1.0, -0.5))
+    tensor([1.5000])
+    """
+    if weights is None:
+        return logits[..., 0]
+    return (logits.float() * torch.tensor(weights, device=logits.device)).sum(-1)
+
+
+def rewards_from_hidden(
+    model: PreTrainedModel, hidden: Tensor, weights: Sequence[float] | None = None
+) -> Tensor:
+    """Rewards (...) of the hidden states (..., width) at which a decoder's class reads them."""
+    return weighed(model.score(hidden), weights)
+
+
+# Loading --------------------------------------------------------------------------------------------------
 
 
 def load_reward_model(
-    name: str | Path, *, device: str | None = None, dtype: str | None = None, date: str = DATE
+    name: str | Path,
+    *,
+    weights: Mapping[str, float] | Sequence[float] | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    date: str = DATE,
 ) -> RewardModel:
     """A reward model: a name of REWARD_MODELS ("tiny", "tiny-length", ...), a folder or a hub id.
 
-    It must be a sequence classifier over a decoder with a `score` head and one label. Raises as `load_policy`
-    does; a base language model in this place is a ModelError, because its head would be random.
+    Any class of AutoModelForSequenceClassification that reads text: decoders, encoders, encoder-decoders. A
+    head with several labels needs `weights`: what each label's logit counts, by name (others count 0) or in
+    their order. Raises as `load_policy` does; a base language model in this place is a ModelError, because
+    its head would be random, and so is a model with code of its own, because that code is not run.
     """
     folder = locate(name, REWARD_MODELS)
     checks.check_files(folder)
+    _refuse_own_code(folder)
     chosen = device_for(folder, device, dtype)
-    class_of = partial(checks.supported_class, AutoModelForSequenceClassification)
-    model, tokenizer = load_parts(folder, class_of, checks.check_weights, chosen)
-    if not hasattr(model, "score"):
-        raise checks.unsupported(model.config, folder, reward=True)
-    if model.config.num_labels != 1:
-        what = f"the classifier has {model.config.num_labels} labels, a reward model has one"
-        raise ModelError(what, where=str(folder), fix="Use a reward model with num_labels=1.")
-    kind = PromptBlindRewardModel if str(name) == BLIND else RewardModel
-    reward_model = kind(
-        model=model,
-        tokenizer=tokenizer,
-        name=str(name),
-        path=str(folder),
-        device=chosen,
-        date=date,
-        context=context_of(model, tokenizer),
-        pad_id=_distinct_pad(model, tokenizer, folder),
-    )
-    _probe_reward_model(reward_model)
+    model, tokenizer = load_parts(folder, _class_of, _check_weights, chosen)
+    with _usable(model, folder):
+        kind = PromptBlindRewardModel if str(name) == BLIND else RewardModel
+        reward_model = kind(
+            model=model,
+            tokenizer=tokenizer,
+            name=str(name),
+            path=str(folder),
+            device=chosen,
+            date=date,
+            context=_context(model, tokenizer),
+            pad_id=_filler(model, tokenizer),
+            weights=_label_weights(weights, model.config, folder),
+            paired=_reads_pairs(model),
+            one_by_one=bool(model.config.is_encoder_decoder),
+        )
+        _try(reward_model)
     return reward_model
 
 
-def _distinct_pad(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> int:
-    """A pad id that no dialogue contains, written into config and tokenizer.
+@contextlib.contextmanager
+def _usable(model: PreTrainedModel, folder: Path) -> Iterator[None]:
+    """A block in which whatever goes wrong with this architecture becomes a ModelError with its name."""
+    try:
+        yield
+    except RSError:
+        raise
+    except Exception as err:  # architectures differ in what they lack
+        what = f"{type(model).__name__} cannot be used as a reward model: {first_line(err)}"
+        raise ModelError(what, where=str(folder), fix="Use another reward model.") from err
 
-    transformers pools a reward at the last token that is not the pad id: pad = EOS would be one token early.
-    """
-    config = model.config.get_text_config()
-    ends = {tokenizer.eos_token_id, tokenizer.bos_token_id, *as_list(config.eos_token_id)}
-    used = set(tokenizer.get_vocab().values())
-    size = model.get_input_embeddings().num_embeddings
-    named = [tokenizer.pad_token_id, config.pad_token_id, tokenizer.unk_token_id]
-    padded = [name for name in tokenizer.all_special_tokens if "pad" in name.lower()]
-    candidates = [*named, *tokenizer.convert_tokens_to_ids(padded), *range(max(used, default=0) + 1, size)]
-    for pad in real_ids(model, candidates):
-        if pad not in ends:
-            config.pad_token_id = model.config.pad_token_id = pad
-            if pad in used:
-                tokenizer.pad_token_id = pad
-            return pad
-    what = "the reward model has no pad token apart from its end of sequence"
-    fix = "Add a pad token to its tokenizer and one row to its embeddings, then save both."
+
+def _refuse_own_code(folder: Path) -> None:
+    """Raise ModelError where config.json names a class that transformers does not have."""
+    config = checks.read_config(folder / "config.json")
+    names, code = config.get("architectures") or [], config.get("auto_map") or {}
+    code = code if isinstance(code, dict) else {}
+    written = str(code.get("AutoModelForSequenceClassification", "")).rpartition(".")[2]
+    name = str(names[0] if isinstance(names, list) and names else written).removeprefix("FSDP")
+    foreign = next((n for n in (name, written) if n and not hasattr(transformers, n)), "")
+    if not foreign:
+        return
+    files = sorted({str(value).rpartition("--")[2].partition(".")[0] for value in code.values()})
+    whose = f", code of its own ({', '.join(files)}.py)" if files else ""
+    what = f"config.json names the class {foreign}{whose}, which transformers does not have"
+    fix = (
+        "Only classes of transformers are run: use a reward model saved as one, ...ForSequenceClassification."
+    )
     raise ModelError(what, where=str(folder), fix=fix)
 
 
-def _probe_reward_model(reward_model: RewardModel) -> None:
-    ids = reward_model.encode("Hello.", "Hi.")
-    probe(reward_model, ids, lambda hidden: rewards_from_hidden(reward_model.model, hidden[:, -1:]))
+def _class_of(config: PreTrainedConfig, folder: Path) -> type[PreTrainedModel]:
+    """The class for sequence classification. Raises ModelError where there is none that can be relied on."""
+    classes = AutoModelForSequenceClassification._model_mapping.get(type(config), None)
+    if classes is None:
+        what = (
+            f"a {config.model_type} model is not supported as reward model: no class of transformers scores"
+        )
+        fix = "Use a reward model of a class named ...ForSequenceClassification."
+        raise ModelError(f"{what} its texts", where=str(folder), fix=fix)
+    if getattr(config, "attention_type", None) == "block_sparse":
+        what = f"the block-sparse attention of a {config.model_type} model depends on the rows before"
+        fix = 'Set "attention_type": "original_full" in its config.json.'
+        raise ModelError(what, where=str(folder), fix=fix)
+    return classes[0] if isinstance(classes, tuple) else classes
+
+
+def _check_weights(model: PreTrainedModel, loading_info: Mapping[str, Any], folder: Path) -> None:
+    """Raise ModelError unless the weights are those of this class, head included."""
+    kind, trunk = type(model).__name__, f"{model.base_model_prefix}."
+    missing, left_over = (
+        sorted(
+            name
+            for name in loading_info[key]
+            if not name.startswith(trunk) and not name.endswith(checks.CONSTANTS)
+        )
+        for key in ("missing_keys", "unexpected_keys")
+    )
+    are = "is" if len(missing) == 1 else "are"
+    heads = [name for name in left_over if not name.startswith(_LANGUAGE_HEADS)]
+    if missing and not heads:
+        what = f"this is a base language model, not a reward model: {_named(missing)} {are} missing"
+        fix = "Use a model trained as a reward model: the head of this one would be random."
+        raise ModelError(what, where=str(folder), fix=fix)
+    if heads:
+        what = f"the weights hold {_named(heads)}, which {kind} leaves out"
+        what += f"; {_named(missing)} {are} missing" if missing else ""
+        fix = f"The rewards would not be the trained ones: use a model that was saved as {kind}."
+        raise ModelError(what, where=str(folder), fix=fix)
+    checks.check_weights(model, loading_info, folder)
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+
+
+def _label_weights(
+    weights: Mapping[str, float] | Sequence[float] | None, config: PreTrainedConfig, folder: Path
+) -> tuple[float, ...] | None:
+    """What each logit counts. Raises ModelError where several labels have none, ConfigError for bad ones."""
+    labels = [str(config.id2label.get(number, number)) for number in range(config.num_labels)]
+    if weights is None and len(labels) == 1:
+        return None
+    example = f"weights={{{labels[0]!r}: 1.0}}" if labels else "a reward model with one label"
+    if weights is None or not labels:
+        what = f"the classifier has {len(labels)} labels ({', '.join(labels)}), a reward is one number"
+        fix = f"Say what each logit counts, as in load_reward_model(name, {example}), or use one label."
+        raise ModelError(what, where=str(folder), fix=fix)
+    if isinstance(weights, Mapping):
+        if unknown := [label for label in weights if label not in labels]:
+            raise unknown_name("label", str(unknown[0]), labels, where="weights")
+        weights = [weights.get(label, 0.0) for label in labels]
+    what = f"the weights are not one finite number for each of {', '.join(labels)}, or all are zero"
+    good = isinstance(weights, list | tuple) and len(weights) == len(labels)
+    good = good and all(isinstance(w, int | float) and math.isfinite(w) for w in weights) and any(weights)
+    require(good, what, "weights", f"Use {example}, or a list of {len(labels)} numbers.")
+    return tuple(map(float, weights))
+
+
+def _reads_pairs(model: PreTrainedModel) -> bool:
+    """Whether prompt and response are a pair of texts to it: it is no decoder."""
+    kind = type(model.config)
+    decoder = kind in AutoModelForCausalLM._model_mapping or isinstance(
+        model, GenericForSequenceClassification
+    )
+    encoder = kind in AutoModelForMaskedLM._model_mapping or model.config.is_encoder_decoder
+    return bool(encoder or not decoder)
+
+
+def _filler(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """A token to fill batches with, whose places are not read."""
+    size = vocabulary_of(model) or 1
+    named = (tokenizer.pad_token_id, model.config.get_text_config().pad_token_id, 0)
+    return next(token for token in named if token is not None and 0 <= token < size)
+
+
+def _context(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Most tokens of a dialogue.
+
+    RoBERTa's kind leaves the first positions of its table free; a dynamic rotary embedding would remember,
+    beyond its original length, the longest dialogue so far.
+    """
+    rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
+    dynamic = rope.get("rope_type") == "dynamic"
+    usable = [
+        len(table.weight) - table.padding_idx - 1
+        for name, table in model.named_modules()
+        if name.endswith("position_embeddings") and getattr(table, "padding_idx", None) is not None
+    ]
+    usable += [rope.get("original_max_position_embeddings", 0)] if dynamic else []
+    return min([context_of(model, tokenizer), *(size for size in usable if size > 0)])
+
+
+def _try(reward_model: RewardModel) -> None:
+    """Raise ModelError unless a few dialogues get finite rewards, each the same again."""
+    rows = reward_model.inputs_many(_TRIED)
+    alone = torch.stack([reward_model.own_rewards([row])[0] for row in rows])
+    check_finite(alone, where=reward_model.path)
+    again = torch.stack([reward_model.own_rewards([row])[0] for row in reversed(rows)]).flip(0)
+    if not alike(again, alone):
+        what = f"{type(reward_model.model).__name__} gives a dialogue another reward each time"
+        raise ModelError(what, where=reward_model.path, fix="Use a reward model without random parts.")
+    other = dict(rows[0], input_ids=[*rows[0]["input_ids"][:1], *rows[0]["input_ids"][:-1]])
+    try:
+        both = reward_model.own_rewards([rows[0], other])
+        reward_model.one_by_one |= not alike(both[:1], alone[:1])
+    except ModelError:  # no pad token: its class then takes one row at a time
+        reward_model.one_by_one = True
+
+
+def alike(found: Tensor, wanted: Tensor) -> bool:
+    """Whether rewards are equal up to the rounding of their dtype."""
+    relative = 1e-4 if wanted.dtype == torch.float32 else 2e-2
+    bound = relative * max(1.0, float(wanted.abs().max()))
+    return bool(torch.isfinite(found).all()) and float((found - wanted).abs().max()) <= bound

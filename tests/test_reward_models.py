@@ -10,7 +10,10 @@ import transformers
 from datasets import Dataset
 from safetensors.torch import load_file, save_file
 
-from docs.studies.architectures_rewards import (
+from rslib import load_policy, load_reward_model, score
+from rslib.errors import ConfigError, DataError, ModelError
+from rslib.reward_modeling import train_reward_model
+from tests.small_heads import (
     SPECIAL,
     TEXTS,
     own_rewards,
@@ -19,9 +22,6 @@ from docs.studies.architectures_rewards import (
     small_reward_model,
     verdict,
 )
-from rslib import load_policy, load_reward_model, score
-from rslib.errors import ConfigError, DataError, ModelError
-from rslib.reward_modeling import train_reward_model
 from tests.small_models import VOCABULARY, build_tokenizer, full_logits
 
 DECODERS = ("llama", "qwen3", "gpt2", "gemma2", "opt", "gemma3", "gpt_oss")
@@ -323,7 +323,7 @@ def test_a_reward_model_is_told_from_a_policy_in_both_directions(folder_of, mode
 @pytest.mark.long
 @pytest.mark.parametrize("chat", [True, False], ids=["chat", "plain"])
 def test_every_class_that_can_be_built_is_exact_or_refused(tmp_path, chat):
-    from docs.studies.architectures_rewards import MODEL_TYPES
+    from tests.small_heads import MODEL_TYPES
 
     tokenizer = build_tokenizer() if chat else pair_tokenizer()
     rows = [verdict(model_type, tmp_path / model_type, tokenizer) for model_type in MODEL_TYPES]

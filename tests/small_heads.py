@@ -1,6 +1,6 @@
 """Every head of transformers that scores a text, built small with random weights: exact, or refused and why.
 
-    python -m docs.studies.architectures_rewards [MODEL_TYPE ...]
+    python -m tests.small_heads [MODEL_TYPE ...]
 
 Exact: `rslib.score` gives what the class's own forward pass gives for each dialogue alone, with a chat
 template and without. The model types are those of AutoModelForSequenceClassification.

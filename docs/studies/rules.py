@@ -22,6 +22,7 @@ from docs.studies.results import DOCS, filled, markdown, measure_rows, read, sig
 from docs.studies.worlds import REWARD_MODELS
 from rslib.evaluation import verdict
 from rslib.models import ASSETS, load_policy, load_reward_model
+from rslib.more_selectors import minimum_bayes_risk
 from rslib.sampling import sample
 from rslib.scoring import score
 from rslib.selection import Pool, selector_of
@@ -65,15 +66,18 @@ def _rules(n: int) -> dict[str, list[tuple[dict[str, Any], Rule]]]:
         "best-of-Poisson": of("best_of_poisson", "mu", [m - 1 for m in smaller]),
         "pessimistic": of("pessimistic", "beta", (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)),
         "length-controlled": [({}, selector_of("length_controlled"))],
-        "minimum Bayes risk": [({}, selector_of("minimum_bayes_risk"))],
+        "minimum Bayes risk": [({}, minimum_bayes_risk)],
     }
 
 
 def _gold(table: Dataset, rule: Rule, draws: int) -> np.ndarray:
-    """Gold of the response that the rule keeps of each prompt, the mean of several draws, `(M,)`."""
+    """Gold of the response that the rule keeps of each prompt, the mean of several draws, `(M,)`.
+
+    Minimum Bayes risk draws nothing but ties, and is slow: one draw will do.
+    """
     values = np.array(table["gold"][:])
     kept = []
-    for seed in range(draws):
+    for seed in range(1 if rule is minimum_bayes_risk else draws):
         pool = Pool(table, seed)
         rows = rule(pool)
         kept.append(values[rows[np.argsort(pool.prompts[rows])]])

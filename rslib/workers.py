@@ -7,15 +7,15 @@ model uses torch's threads in one process instead.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING
 
 from rslib.decoding import is_small
@@ -35,7 +35,7 @@ _TRIES = 3
 
 
 class Workers:
-    """Processes that sample and score, each with models of its own; they end with this object.
+    """Processes that sample and score, each with models of its own; they end with this process.
 
     count: None: one a core that this process may use, at most 8. start_up: they are started once the work
     that is left would take one process longer than so many seconds, as its first part tells; then they stay.
@@ -43,7 +43,8 @@ class Workers:
 
     def __init__(self, count: int | None = None, start_up: float = _START_UP) -> None:
         self.count, self.start_up = count or min(_cores(), _MOST), start_up
-        self._pool: ProcessPoolExecutor | None = None
+        self._idle: dict[Connection, BaseProcess] = {}
+        self._lost = 0
 
     def each(
         self, work: Callable[[Dataset], Dataset], parts: Mapping[int, Dataset]
@@ -53,43 +54,56 @@ class Workers:
         Raises the errors of the work. A worker that dies is replaced, and its part is done again.
         """
         left = dict(parts)
-        if self.count == 1 or len(left) == 1 or not _travels(work):
-            yield from in_turn(work, left)
-            return
-        if self._pool is None:
-            number = next(iter(left))
-            [first] = in_turn(work, {number: left.pop(number)})
-            yield first
-            if first[2] * len(left) < self.start_up:
-                yield from in_turn(work, left)
-                return
-        for _ in range(_TRIES):
-            try:
+        if self.count > 1 and len(left) > 1 and self._lost < _TRIES and _travels(work):
+            if not self._idle:
+                number = next(iter(left))
+                [first] = in_turn(work, {number: left.pop(number)})
+                yield first
+            if self._idle or first[2] * len(left) >= self.start_up:
                 for number, content, seconds in self._finished(work, left):
                     del left[number]
                     yield number, table_from(content), seconds
-                return
-            except BrokenProcessPool:
-                self._pool = None
-                note(f"a worker process was lost: the {len(left)} parts that are not finished go on")
         yield from in_turn(work, left)
 
     def _finished(
         self, work: Callable[[Dataset], Dataset], parts: Mapping[int, Dataset]
     ) -> Iterator[tuple[int, bytes, float]]:
-        if self._pool is None:
-            # Started afresh, not forked: a fork would copy locks that another thread holds.
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.count, context, initializer=_begin)
-        futures: list[Future] = []
+        """Numbers, tables and seconds of the parts; without the last ones where workers keep dying."""
+        waiting, busy = list(parts), {}
         try:
-            for number, part in parts.items():
-                futures.append(self._pool.submit(_done, work, number, table_bytes(part)))
-            for future in as_completed(futures):
-                yield future.result()
+            while (waiting or busy) and self._lost < _TRIES:
+                # All are started before the first one is sent its part, for which it has to be up.
+                for _ in range(min(self.count, len(parts)) - len(self._idle) - len(busy)):
+                    self._start()
+                while waiting and self._idle:
+                    connection, process = self._idle.popitem()
+                    busy[connection] = process, waiting.pop(0)
+                    connection.send((work, busy[connection][1], table_bytes(parts[busy[connection][1]])))
+                for connection in wait(list(busy)):
+                    process, number = busy.pop(connection)
+                    try:
+                        result = connection.recv()
+                    except (EOFError, OSError):
+                        self._lost += 1
+                        waiting.insert(0, number)
+                        note("a worker process was lost: another one does its part again")
+                        continue
+                    self._idle[connection] = process
+                    if isinstance(result, Exception):
+                        raise result
+                    yield result
         finally:
-            for future in futures:
-                future.cancel()
+            for process, _ in busy.values():  # what they do is wanted no more
+                process.kill()
+
+    def _start(self) -> None:
+        # Afresh, not by a fork, which would copy locks that another thread holds.
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        process.start()
+        theirs.close()
+        self._idle[ours] = process
 
 
 def _cores() -> int:
@@ -111,8 +125,8 @@ _models: list[Models] = []
 """The first work's: models that are loaded serve the parts and stages to come."""
 
 
-def _begin() -> None:
-    """Leave interrupts to the parent, and end with it, however it ends."""
+def _serve(connection: Connection) -> None:
+    """Do one part after another, until the parent ends, however it ends; interrupts are left to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -122,6 +136,13 @@ def _begin() -> None:
         os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
+    with contextlib.suppress(EOFError, OSError):  # the parent is gone
+        while True:
+            work, number, part = connection.recv()
+            try:
+                connection.send(_done(work, number, part))
+            except Exception as err:  # the parent raises it
+                connection.send(err)
 
 
 def _done(work: ModelWork, number: int, part: bytes) -> tuple[int, bytes, float]:

@@ -61,14 +61,20 @@ class Workers:
                 yield first
             if self._idle or first[2] * len(left) >= self.start_up:
                 for number, content, seconds in self._finished(work, left):
-                    del left[number]
-                    yield number, table_from(content), seconds
+                    part = left.pop(number)
+                    if content is None:  # the work failed there: here its error is raised where it is seen
+                        yield from in_turn(work, {number: part})
+                    else:
+                        yield number, table_from(content), seconds
         yield from in_turn(work, left)
 
     def _finished(
         self, work: Callable[[Dataset], Dataset], parts: Mapping[int, Dataset]
-    ) -> Iterator[tuple[int, bytes, float]]:
-        """Numbers, tables and seconds of the parts; without the last ones where workers keep dying."""
+    ) -> Iterator[tuple[int, bytes | None, float]]:
+        """Numbers, tables and seconds of the parts; without the last ones where workers keep dying.
+
+        A table is None where the work raised an error.
+        """
         waiting, busy = list(parts), {}
         try:
             while (waiting or busy) and self._lost < _TRIES:
@@ -89,8 +95,6 @@ class Workers:
                         note("a worker process was lost: another one does its part again")
                         continue
                     self._idle[connection] = process
-                    if isinstance(result, Exception):
-                        raise result
                     yield result
         finally:
             for process, _ in busy.values():  # what they do is wanted no more
@@ -140,9 +144,10 @@ def _serve(connection: Connection) -> None:
         while True:
             work, number, part = connection.recv()
             try:
-                connection.send(_done(work, number, part))
-            except Exception as err:  # the parent raises it
-                connection.send(err)
+                result = _done(work, number, part)
+            except Exception:
+                result = number, None, 0.0
+            connection.send(result)
 
 
 def _done(work: ModelWork, number: int, part: bytes) -> tuple[int, bytes, float]:

@@ -132,7 +132,7 @@ class _PadSideSampling(Flaw, name="pad_side_sampling", id="F28", stage="sample")
         return super().sample_part(_padded_on_the_right(policy), prompts, **settings)
 
 
-def _padded_on_the_right(model: Policy | RewardModel) -> Any:
+def _padded_on_the_right(model: Policy | RewardModel, **changed: Any) -> Any:
     """The same model, but token ids that are encoded together are padded on the right to one length.
 
     What a row's numbers are then depends on the rows beside it, and the model reads on behind the padding.
@@ -143,7 +143,14 @@ def _padded_on_the_right(model: Policy | RewardModel) -> Any:
         def encode_many(self, texts: Sequence[Any]) -> list[list[int]]:
             return pad_right(super().encode_many(texts), self.pad_id, "cpu").tolist()
 
-    return Padded(**vars(model))
+        def inputs_many(self, pairs: Sequence[Any]) -> list[dict[str, list[int]]]:
+            rows = [row["input_ids"] for row in super().inputs_many(pairs)]
+            return [{"input_ids": ids} for ids in pad_right(rows, self.pad_id, "cpu").tolist()]
+
+        def read(self, ids: Sequence[int]) -> list[int]:
+            return list(ids)
+
+    return Padded(**vars(model) | changed)
 
 
 class _WrongPromptPairing(Flaw, name="wrong_prompt_pairing", id="F10", stage="sample"):
@@ -245,7 +252,9 @@ class _PadSideScoring(Flaw, name="pad_side_scoring", id="F28", stage="score"):
     """Dialogues are padded on the right and the reward is read at the last place, which is padding."""
 
     def score_part(self, reward_model: RewardModel, responses: Dataset, **settings: Any) -> Dataset:
-        return super().score_part(_padded_on_the_right(reward_model), responses, **settings)
+        # `shared`: its own class would look for the last token that is no padding.
+        padded = _padded_on_the_right(reward_model, shared=True)
+        return super().score_part(padded, responses, **settings)
 
 
 class _LengthBiasedRewardModel(Flaw, name="length_biased_reward_model", id="F12", stage="score"):

@@ -82,9 +82,10 @@ class Workers:
                 for _ in range(min(self.count, len(parts)) - len(self._idle) - len(busy)):
                     self._start()
                 while waiting and self._idle:
-                    connection, process = self._idle.popitem()
-                    busy[connection] = process, waiting.pop(0)
-                    connection.send((work, busy[connection][1], table_bytes(parts[busy[connection][1]])))
+                    (connection, process), number = self._idle.popitem(), waiting.pop(0)
+                    busy[connection] = process, number
+                    with contextlib.suppress(OSError):  # it has died meanwhile: nothing will be received
+                        connection.send((work, number, table_bytes(parts[number])))
                 for connection in wait(list(busy)):
                     process, number = busy.pop(connection)
                     try:

@@ -331,7 +331,7 @@ def test_a_tree_that_is_open_to_all_keeps_what_python_imports_from(monkeypatch, 
 
 def test_a_submission_is_nobodys_user(sandbox):
     printed = tried(sandbox, "import os\nprint(os.getuid(), os.getgid(), os.getgroups())").printed
-    assert printed.split()[:2] == [str(sandbox_module.STRANGER)] * 2
+    assert printed.split()[:2] == [str(sandbox_module.SUBMISSION_USER)] * 2
     assert "0" not in printed.split("[")[1].strip("]\n").split(", ")
 
 

@@ -179,7 +179,8 @@ def bytes_of(tensor: Any) -> tuple[bytes, str, tuple[int, ...]]:
     import torch
 
     plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
-    raw = plain.reshape(-1).view(torch.uint8).numpy().tobytes()
+    # An empty tensor may have a stride of 0, and no view as bytes.
+    raw = plain.reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() else b""
     return raw, str(plain.dtype).removeprefix("torch."), tuple(plain.shape)
 
 

@@ -22,7 +22,7 @@ import torch
 
 from rslib.cache import recalled
 from rslib.config import FinetuneConfig
-from rslib.errors import DataError, RSError
+from rslib.errors import ConfigError, DataError, RSError
 from rslib.lora import Adapted
 from rslib.models import Policy, hidden_states, load_policy, logits_from_hidden
 from rslib.optimization import Objective, Optimizer, fit
@@ -168,6 +168,11 @@ def finetune_rows(
 
     train: does what `trained` does, perhaps elsewhere, on as many workers (see `rslib.cluster`).
     """
+    if Path(out).resolve() == Path(policy.path).resolve():
+        fix = "Name another folder: the policy that is tuned stays as it is."
+        raise ConfigError(
+            "the tuned policy would overwrite the one that it starts from", where=str(out), fix=fix
+        )
     config = (config or FinetuneConfig()).for_model(policy.parameters)
 
     def tune() -> tuple[torch.nn.Module, dict]:

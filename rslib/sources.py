@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 Record = tuple[str, Any]
 """Where a row stands in its source, and the row: a text, messages, a mapping, or a DataError."""
+_SPLIT = re.compile(r"(train|validation|valid|val|dev|test|eval)(?=[-_.])")
+_ALSO = {"validation": ("valid", "val", "dev", "eval"), "test": ("eval",)}
+"""How splits are called at the beginning of a file's name, and what else may be meant by one."""
 _CARRIED = ("prompt_id", "prompt", "reference", "kind", "intent")
 """Columns that are taken from a data set, whose other columns may be large."""
 
@@ -222,12 +225,27 @@ def _folder(path: Path, split: str, column: str) -> list[Record]:
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
         return _saved(path, split, column)
     files = sorted(p for p in path.iterdir() if p.is_file() and _kind(p) in _FILES and p.name[0] != ".")
+    files = _of_split(files, split)
     kinds = sorted({_kind(file) for file in files})
     if len(kinds) != 1:
         there = f"files of the kinds {', '.join(kinds)}" if kinds else "no prompts that can be read"
         fix = f"Name a file, a folder of files of one kind ({', '.join(_FILES)}), or a saved data set."
         raise DataError(f"the folder holds {there}", where=str(path), fix=fix)
     return [(f"{place} of {file.name}", record) for file in files for place, record in _file(file, column)]
+
+
+def _of_split(files: list[Path], split: str) -> list[Path]:
+    """The files of a split where names begin with one, as the hub's do ("train-00000.parquet"); else all."""
+    splits = {file: match[0] for file in files if (match := _SPLIT.match(file.name))}
+    if len(set(splits.values())) < 2:
+        return files
+    known = {split, *_ALSO.get(split, ())}
+    chosen = [file for file, name in splits.items() if name in known]
+    if not chosen:
+        what = f"the folder has no files of the split '{split}'"
+        there = ", ".join(sorted(set(splits.values())))
+        raise DataError(what, where=str(files[0].parent), fix=f"Name one of its splits: {there}.")
+    return chosen
 
 
 def _saved(path: Path, split: str, column: str) -> list[Record]:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,20 +14,19 @@ from typing import TYPE_CHECKING, Any
 from rslib import store, world
 from rslib.config import DATE, FinetuneConfig, SampleConfig
 from rslib.decoding import is_small
-from rslib.errors import RewardError
 from rslib.finetuning import finetune
 from rslib.lengths import scored_within_context
 from rslib.models import Policy, RewardModel, load_policy, load_reward_model, pick_device
 from rslib.reuse import reusing, set_aside
 from rslib.sampling import sample
-from rslib.scoring import reference_logprobs, score
+from rslib.scoring import RewardFunction, reference_logprobs, score
 from rslib.selection import select
-from rslib.tables import fingerprint, rows_of, with_column
+from rslib.tables import fingerprint, with_column
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-Judge = RewardModel | Callable[[Any, str, str | None], float]
+Judge = RewardModel | RewardFunction
 """What scores held-out responses and never selects: a reward model, or fn(prompt, response, reference)."""
 
 # Judged responses, without a run folder ---------------------------------------------------------------
@@ -53,24 +51,9 @@ def judged(
     responses = sample(policy, prompts, config=config, show_progress=False)
     scored = score(reward_model, responses, show_progress=False)
     if judge is not None:
-        scored = with_column(scored, "judge", _judged_by(judge, responses))
+        judged_by = score(judge, responses, show_progress=False)
+        scored = with_column(scored, "judge", judged_by["reward"][:])
     return with_gold(with_reference(None if policy is reference else reference, scored))
-
-
-def _judged_by(judge: Judge, responses: Dataset) -> list[float]:
-    """What a judge gives each response. Raises RewardError for what is no finite number."""
-    if isinstance(judge, RewardModel):
-        return score(judge, responses, show_progress=False)["reward"][:]
-    known = "reference" in responses.column_names
-    references = responses["reference"][:] if known else [None] * len(responses)
-    rows = zip(responses["prompt"][:], responses["response"][:], references, strict=True)
-    scores = [judge(*row) for row in rows]
-    for row, given in enumerate(scores):
-        if not isinstance(given, (int, float)) or not math.isfinite(given):
-            where = f"the judge, {rows_of(responses).row_name(row)}"
-            fix = "Let it return a finite number for every response; leave prompts out that it cannot judge."
-            raise RewardError(f"{given!r} is no finite number", where=where, fix=fix)
-    return list(map(float, scores))
 
 
 def with_reference(reference: Policy | None, responses: Dataset) -> Dataset:

@@ -99,7 +99,7 @@ def test_a_function_can_judge_and_is_given_prompt_response_and_reference():
 
 @pytest.mark.parametrize("given", [float("nan"), float("inf"), None, "good"])
 def test_a_judge_that_gives_no_number_is_an_error_that_names_the_row(given):
-    with pytest.raises(RewardError, match=r"no finite number\n  where: the judge, .*p00000"):
+    with pytest.raises(RewardError, match=r"reward function returned .*\n  where: .*p00000"):
         judged_by(lambda prompt, response, reference: given, ["Name a bird."])
 
 

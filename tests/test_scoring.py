@@ -8,10 +8,11 @@ import pytest
 import torch
 from datasets import Dataset
 
-from rslib.errors import DataError, RewardError
+from rslib.errors import ConfigError, DataError, RewardError
 from rslib.models import PromptBlindRewardModel, load_policy, load_reward_model
 from rslib.sampling import sample
 from rslib.scoring import reference_logprobs, score
+from rslib.tables import with_column
 from tests.small_models import ARCHITECTURES
 from tests.test_decoding import PROMPTS, full_logprobs
 
@@ -174,3 +175,47 @@ def test_a_response_without_tokens_has_logprob_zero(policy):
 def test_responses_without_tokens_columns_cannot_be_weighed(policy):
     with pytest.raises(DataError, match="token_ids"):
         reference_logprobs(policy, table())
+
+
+# Functions that score
+
+
+def test_a_function_scores_each_row_alone_with_the_reference_of_its_prompt():
+    responses = table()
+    references = [f"ideal {prompt_id}" for prompt_id in responses["prompt_id"][:]]
+    scored = score(
+        lambda prompt, response, reference: len(response) + len(reference),
+        with_column(responses, "reference", references),
+        show_progress=False,
+    )
+    wanted = [
+        len(text) + len(ideal) for text, ideal in zip(responses["response"][:], references, strict=True)
+    ]
+    assert scored["reward"][:] == wanted
+    assert score(lambda prompt, response: np.float32(1), responses, show_progress=False)["reward"][:] == [
+        1.0
+    ] * len(responses)
+    assert (
+        score(lambda p, r, reference=None: reference is None, responses, show_progress=False)["reward"][0]
+        == 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "message"),
+    [
+        (lambda p, r, f: float("nan"), RewardError, "returned nan"),
+        (lambda p, r, f: -float("inf"), RewardError, "returned -inf"),
+        (lambda p, r, f: "good", RewardError, "returned 'good'"),
+        (lambda p, r, f: None, RewardError, "returned None"),
+        (lambda p, r, f: torch.ones(2), RewardError, "returned Tensor"),
+        (lambda p, r, f: 1 / 0, RewardError, "raised ZeroDivisionError: division by zero"),
+        (lambda p: 1.0, ConfigError, r"cannot be called with a prompt and a response: \(p\)"),
+        ("tiny", ConfigError, "a str can score nothing"),
+        (None, ConfigError, "a NoneType can score nothing"),
+    ],
+)
+def test_what_gives_no_finite_number_is_one_error_that_names_the_row(function, error, message):
+    with pytest.raises(error, match=message) as caught:
+        score(function, table(), show_progress=False)
+    assert error is ConfigError or "'p0'" in str(caught.value) and PROMPTS[0][:20] in str(caught.value)

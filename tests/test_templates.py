@@ -13,6 +13,7 @@ from rslib.finetuning import training_rows
 from rslib.models import load_policy, load_reward_model, templates
 from tests.small_models import CHAT_TEMPLATE, build_tokenizer
 
+OPENED = "{% if add_generation_prompt %}assistant: {% endif %}"
 CHATML = (
     "{% for m in messages %}<|user|>{{ m.role }}\n{{ m.content }}<|end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|user|>assistant\n{% endif %}"
@@ -87,13 +88,13 @@ ENDS = {
         USER,
     ),
     "no end in the template: the tokenizer's": (
-        "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}",
+        "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}" + OPENED,
         [PAD, END],
         PAD,
         END,
     ),
     "no end and a tokenizer that disagrees: the first of generate's": (
-        "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}",
+        "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}" + OPENED,
         [BOS, PAD],
         PAD,
         BOS,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,12 +138,12 @@ def as_dict(estimate: Estimate) -> dict[str, Any]:
     return {"total_s": round(estimate.total, 1), "stages_s": stages, "peak_gib": memory}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(prog="python -m docs.studies.profiles", description=main.__doc__)
     parser.add_argument("out", type=Path, help="folder of the result")
     parser.add_argument("--small", action="store_true", help="a small shape and few prompts")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     card = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     if card == "cpu" and not options.small:
         parser.error("there is no GPU here; --small tries the program on a CPU")

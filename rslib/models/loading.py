@@ -38,7 +38,7 @@ from rslib.models.loaded import (
     quiet,
     render,
 )
-from rslib.models.templates import end_of_turn
+from rslib.models.templates import check_opening, end_of_turn
 from rslib.progress import note
 from rslib.store import read_json
 
@@ -93,10 +93,14 @@ def load_policy(
 
 def _find_end_of_turn(policy: Policy) -> None:
     """Fill in `end_id`, and let a response end with it too."""
-    template = policy.tokenizer.chat_template is not None
-    end = end_of_turn(
-        policy.tokenizer, (lambda turns: render(policy, [turns])[0]) if template else None, policy.eos_ids
-    )
+    rendered = None
+    if policy.tokenizer.chat_template is not None:
+
+        def rendered(turns: list[dict[str, str]], **options: bool) -> str:
+            return render(policy, [turns], **options)[0]
+
+        check_opening(rendered, policy.path)
+    end = end_of_turn(policy.tokenizer, rendered, policy.eos_ids)
     policy.end_id = next(iter(real_ids(policy.model, [end])), None)
     policy.eos_ids += tuple({policy.end_id} - {None, *policy.eos_ids})
 

@@ -79,6 +79,25 @@ def check_no_open_thought(text: str, last: str, where: str) -> None:
             raise ModelError(what, where=where, fix=fix)
 
 
+def check_opening(render: Callable[..., str], where: str) -> None:
+    """Raise ModelError when the template writes words between an opened turn of the assistant and its text.
+
+    A template that does not open the turn, or one whose turns begin with a channel, would have responses from
+    elsewhere taught without what stands there. Spaces and line ends are let pass; so is a template that
+    renders a turn that was written differently from one that is to be written.
+    """
+    try:
+        opened = render(list(_TURNS[:1]), add_generation_prompt=True)
+        before, response, _ = render(list(_TURNS[:2])).partition(_RESPONSE)
+    except ModelError:  # some templates take no such dialogue
+        return
+    between = before.removeprefix(opened) if response and before.startswith(opened) else ""
+    if between.strip():
+        what = f"the chat template writes {between!r} before a response, and not behind a prompt"
+        fix = "Let its chat_template write that with add_generation_prompt, or use another model."
+        raise ModelError(what, where=where, fix=fix)
+
+
 def end_of_turn(tokenizer: PreTrainedTokenizerBase, render: Render | None, ends: Sequence[int]) -> int | None:
     """The token with which an assistant's turn ends; None where nothing ends it.
 

@@ -32,7 +32,7 @@ from rslib.rows import PromptRows
 if TYPE_CHECKING:
     from datasets import Dataset
 
-_WAYS_OUT = "or leave it out or cut it: --too-long drop, --too-long truncate (in Python too_long=)."
+_WAYS_OUT = "or leave it out or cut it: --too-long drop, --too-long truncate (in Python run(..., too_long=))."
 
 
 @dataclass(frozen=True)

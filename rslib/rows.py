@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rslib import messages, tables
+from rslib.config import TOO_LONG, unknown_name
 from rslib.errors import DataError, RSError
 from rslib.progress import note
 from rslib.tables import check_columns, column_kind, require_table
@@ -69,6 +70,8 @@ def settle(every: Sequence[PromptRows], too_long: str = "error", *, show: bool =
     Raises one error that names the refused rows of all of them, unless `too_long` is "drop" and some prompts
     are left; DataError when there are no prompts at all.
     """
+    if too_long not in TOO_LONG:
+        raise unknown_name("value of too_long", str(too_long), TOO_LONG, "too_long")
     empty = [rows for rows in every if rows.refused and not len(rows.table)]
     errors = [error for rows in every for error in rows.refused]
     if errors and (too_long != "drop" or empty):
@@ -84,7 +87,7 @@ def _refusal(errors: Sequence[RSError]) -> RSError:
     more = [f"{error.where} ({error.what})" for error in others[: _LISTED - 1]]
     more += ["..."] if len(others) >= _LISTED else []
     what = f"{len(errors)} prompts cannot be used; the first: {first.what}"
-    fix = f"{first.fix} Or leave these rows out: --too-long drop (in Python too_long=)."
+    fix = f"{first.fix} Or leave these rows out: --too-long drop (in Python too_long= of run, load_prompts)."
     return type(first)(what, where=f"{first.where}; {'; '.join(more)}", fix=fix)
 
 

@@ -16,8 +16,8 @@ PACKAGE = ROOT / "rslib"
 ROWS = (
     {"errors"},
     {"cache", "tables", "progress", "formatting", "messages"},
-    {"config", "theory", "store", "sources", "rows"},
-    {"ledger", "reuse"},
+    {"config", "theory", "store", "sources"},
+    {"ledger", "reuse", "rows"},
     {"world", "decoding"},
     {"models", "optimization", "prompts"},
     {"vllm_backend", "lora"},

@@ -1,5 +1,6 @@
 """What stands between a prompt and a response: a template that hides some of it there is refused at load."""
 
+import json
 import shutil
 
 import pytest
@@ -8,6 +9,7 @@ from datasets import Dataset
 from rslib.errors import ConfigError, ModelError
 from rslib.finetuning import finetune
 from rslib.models import load_policy
+from rslib.prompts import load_prompts
 from rslib.sources import records_of
 
 TURN = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -61,3 +63,18 @@ def test_a_folder_of_files_that_are_named_by_split_gives_the_split_that_is_asked
         records_of(str(tmp_path), "validation", "prompt")
     (tmp_path / "test-00000-of-00001.jsonl").unlink()
     assert len(records_of(str(tmp_path), "validation", "prompt")) == 2  # one split alone is the whole
+
+
+def test_settings_of_generate_that_are_not_applied_are_named(with_template, capsys, tmp_path):
+    policy = with_template(TURN + OPEN)
+    assert "sampled without" not in capsys.readouterr().out
+    path = tmp_path / "policy" / "generation_config.json"
+    settings = json.loads(path.read_text()) if path.is_file() else {}
+    path.write_text(json.dumps(settings | {"repetition_penalty": 1.1, "no_repeat_ngram_size": 0}))
+    load_policy(policy.path)
+    assert "sampled without the repetition_penalty of its generation_config" in capsys.readouterr().out
+
+
+def test_a_way_with_long_prompts_that_does_not_exist_is_refused():
+    with pytest.raises(ConfigError, match="unknown value of too_long 'cut'"):
+        load_prompts(["Hello."], too_long="cut")

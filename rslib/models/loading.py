@@ -17,6 +17,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -88,7 +89,25 @@ def load_policy(
     )
     _find_end_of_turn(policy)
     _probe_policy(policy)
+    _note_unheeded(model.generation_config, policy.path)
     return policy
+
+
+_UNHEEDED = {
+    "repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "suppress_tokens": None,
+    "bad_words_ids": None,
+}
+"""Settings of `generate` that change which tokens are drawn and are not applied, with the value of none."""
+
+
+def _note_unheeded(settings: GenerationConfig, where: str) -> None:
+    """Say which settings of its own a policy is sampled without."""
+    asked = {name: getattr(settings, name, None) for name in _UNHEEDED}
+    ignored = [name for name, value in asked.items() if value not in (None, _UNHEEDED[name])]
+    if ignored:
+        note(f"{where}: sampled without the {', '.join(ignored)} of its generation_config")
 
 
 def _find_end_of_turn(policy: Policy) -> None:

@@ -151,6 +151,8 @@ def only_parsed(monkeypatch):
         raise AcceptedError
 
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_args)
+    # pip brings setuptools, which insists on its own distutils even where the standard one is loaded.
+    monkeypatch.setenv("SETUPTOOLS_USE_DISTUTILS", "stdlib")
 
 
 def make(words: list[str]) -> None:
@@ -281,7 +283,6 @@ WITH_COMMANDS = [p for p in PAGES if commands(p)]
 
 
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda p: str(p.path.relative_to(ROOT)))
-@pytest.mark.filterwarnings("ignore:Setuptools is replacing distutils")  # pip's parser brings it
 def test_every_command_that_a_page_shows_is_accepted_by_its_program(page, only_parsed):
     for program, *words in commands(page):
         assert program in PROGRAMS, f"{program}: give it a check in {Path(__file__).name}"

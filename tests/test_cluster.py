@@ -84,7 +84,7 @@ def trained(kept, workers, folder, **settings):
     """Weights and losses of as many workers."""
     rows = training_rows(load_policy("tiny"), kept)
     setup = {"path": "tiny", "rows": rows, "config": FinetuneConfig(**vars(CONFIG) | settings)}
-    setup |= {"threads": 1, "shared": folder, "show": False}
+    setup |= {"threads": 1, "dtype": "float32", "shared": folder, "show": False}
     folder.mkdir()
     torch.multiprocessing.spawn(worker, (workers, folder / "meeting", setup), nprocs=workers)
     weights, losses = torch.load(folder / "tuned.pt")

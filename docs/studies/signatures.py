@@ -132,7 +132,8 @@ def _score_probes(config: RunConfig, kind: type[Round], pool: Dataset) -> dict[s
     moved = tables.with_column(rows, "prompt", np.roll(rows["prompt"][:], 1).tolist())
     # Scoring needs no more of a run than its settings, its models and some prompts.
     stages = SimpleNamespace(models=models)
-    shared = Run(config, stages, [moved], moved, None, models.reward_checkpoint(config.reward_model))
+    scorer = models.reward_checkpoint(config.reward_model)
+    shared = Run(config, stages, [moved], moved, {}, None, scorer)
     part = kind(shared, 1, None)
     reward_model = models.reward_model(part.scorer.path)
     other = part.score_part(reward_model, moved, show_progress=False)["reward"][:]

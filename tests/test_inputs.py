@@ -180,6 +180,7 @@ def test_a_conversation_that_the_template_refuses_is_one_row_among_others(model_
     strict = (
         "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
         "{{ raise_exception('roles must alternate') }}{% endif %}<|user|>{{ m.content }}{% endfor %}"
+        "{% if add_generation_prompt %}<|user|>{% endif %}"
     )
     policy = rslib.load_policy(model_folder("llama", tokenizer=build_tokenizer(chat_template=strict)))
     twice = [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]

@@ -376,7 +376,9 @@ def _score(args: argparse.Namespace) -> None:
             check_responses_fit(model, responses)
         elif too_long == "drop":
             responses = without_overlong(model, responses)
-        stages.too_long, stages.reuse = too_long, bool(origin.get("prompts"))
+        else:
+            stages.too_long = too_long
+        stages.reuse = bool(origin.get("prompts"))
         table = stages.score(reward_model, responses)
     origin = _write_origin(args.out, origin, reward_model=reward_model)
     _written(table, args.out, "scored responses", "select", "")

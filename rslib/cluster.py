@@ -89,7 +89,7 @@ class Cluster:
 
         Selection, and what a flaw replaces, is worked on in this process. Raises the errors of the work.
         """
-        if not isinstance(work, ModelWork) or inspect.ismethod(work.function):
+        if not (isinstance(work, ModelWork) and work.travels):
             yield from in_turn(work, parts)
             return
         import pyarrow

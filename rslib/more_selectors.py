@@ -92,8 +92,7 @@ def pessimistic(pool: Pool, *, beta: float, k: int = 1) -> np.ndarray:
     """
     check_number(beta, "beta", above=0)
     weights = np.zeros(len(pool))
-    for prompt in range(pool.size):
-        rows = np.flatnonzero(pool.prompts == prompt)
+    for rows in tables.groups(pool.table).values():
         weights[rows] = pessimistic_optimum(np.full(len(rows), 1 / len(rows)), pool.rewards[rows], beta)
     possible = np.flatnonzero(weights)
     with np.errstate(divide="ignore"):
@@ -144,8 +143,7 @@ def minimum_bayes_risk(pool: Pool) -> np.ndarray:
     """
     bags = [Counter(text.lower().split()) for text in pool.table["response"][:]]
     gains = np.zeros(len(pool))
-    for prompt in range(pool.size):
-        rows = np.flatnonzero(pool.prompts == prompt)
+    for rows in tables.groups(pool.table).values():
         for i, row in enumerate(rows):
             for other in rows[i + 1 :]:
                 gains[[row, other]] += _f1(bags[row], bags[other]) / max(1, len(rows) - 1)

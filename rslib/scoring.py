@@ -28,11 +28,12 @@ from rslib.decoding import (
     shared_attention,
     token_logprobs,
 )
+from rslib.decoding.heads import alike
 from rslib.errors import ConfigError, DataError, RewardError, is_out_of_memory
 from rslib.messages import frozen
 from rslib.models import Policy, RewardModel, check_finite, checks, rewards_from_hidden
 from rslib.models.loaded import vocabulary_of
-from rslib.models.rewards import Encoded, alike
+from rslib.models.rewards import Encoded
 from rslib.progress import Progress
 from rslib.tables import check_responses, fingerprint, nonfinite_error, rows_of, with_column
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,7 @@ from rslib.config import DATE, FinetuneConfig, SampleConfig
 from rslib.decoding import is_small
 from rslib.finetuning import finetune
 from rslib.lengths import scored_within_context
+from rslib.messages import frozen
 from rslib.models import Policy, RewardModel, load_policy, load_reward_model, pick_device
 from rslib.reuse import reusing, set_aside
 from rslib.sampling import sample
@@ -67,7 +69,7 @@ def with_gold(responses: Dataset) -> Dataset:
 
     `complied` is None where the prompt is safe.
     """
-    if not all(isinstance(prompt, str) and world.knows(prompt) for prompt in responses["prompt"][:]):
+    if not all(isinstance(p, str) and world.knows(p) for p in set(map(frozen, responses["prompt"][:]))):
         return responses
     judgements = world.judgements(responses)
     table = with_column(responses, "gold", [judgement.gold for judgement in judgements])
@@ -158,6 +160,11 @@ class ModelWork:
     def __call__(self, part: Dataset) -> Dataset:
         """The table that the part becomes."""
         return self.function(self.model(), part, **self.settings)
+
+    @property
+    def travels(self) -> bool:
+        """Whether another process can do it; what a flaw replaces is bound to this one's run."""
+        return not inspect.ismethod(self.function)
 
     def model(self) -> Any:
         """The model, loaded when it is not held."""

@@ -291,10 +291,7 @@ def tilted_optimum(probs: ArrayLike, rewards: ArrayLike, beta: float) -> np.ndar
 
     Raises ConfigError unless beta is finite and > 0, else as `exact_best_of_n_law`.
     """
-    if not (math.isfinite(beta) and beta > 0):
-        raise ConfigError(f"beta is {beta}", where="tilted_optimum", fix="Use a finite number > 0.")
-    law, rewards = _law(probs, "probs"), _finite(rewards, "rewards")
-    _check_same_shape(law, rewards, "tilted_optimum")
+    law, rewards = _penalised(probs, rewards, beta, "tilted_optimum")
     best = rewards[law > 0].max()  # keeps every exponent <= 0
     tilted = law * np.exp(np.minimum((rewards - best) / beta, 0.0))
     return tilted / tilted.sum()
@@ -313,10 +310,7 @@ def pessimistic_optimum(probs: ArrayLike, rewards: ArrayLike, beta: float) -> np
 
     Raises as `tilted_optimum`.
     """
-    if not (math.isfinite(beta) and beta > 0):
-        raise ConfigError(f"beta is {beta}", where="pessimistic_optimum", fix="Use a finite number > 0.")
-    law, rewards = _law(probs, "probs"), _finite(rewards, "rewards")
-    _check_same_shape(law, rewards, "pessimistic_optimum")
+    law, rewards = _penalised(probs, rewards, beta, "pessimistic_optimum")
     order = np.argsort(-rewards, kind="stable")
     mass, gained = np.cumsum(law[order]), np.cumsum((law * rewards)[order])
     with np.errstate(divide="ignore", invalid="ignore"):  # of probability 0 until here: no level yet
@@ -325,6 +319,17 @@ def pessimistic_optimum(probs: ArrayLike, rewards: ArrayLike, beta: float) -> np
     level = levels[np.flatnonzero((mass > 0) & (levels < rewards[order]))[-1]]
     best = law * np.maximum(rewards - level, 0.0)
     return best / best.sum()
+
+
+def _penalised(
+    probs: ArrayLike, rewards: ArrayLike, beta: float, where: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Law and rewards of an optimum with a penalty, checked."""
+    if not (math.isfinite(beta) and beta > 0):
+        raise ConfigError(f"beta is {beta}", where=where, fix="Use a finite number > 0.")
+    law, rewards = _law(probs, "probs"), _finite(rewards, "rewards")
+    _check_same_shape(law, rewards, where)
+    return law, rewards
 
 
 def kl_divergence(p: ArrayLike, q: ArrayLike) -> float:

@@ -118,7 +118,7 @@ def _cores() -> int:
 
 def _travels(work: Callable[[Dataset], Dataset]) -> bool:
     """Whether it is the work of a small model on a CPU; what a flaw replaces stays in this process."""
-    if not isinstance(work, ModelWork) or work.path is None or hasattr(work.function, "__self__"):
+    if not (isinstance(work, ModelWork) and work.travels) or work.path is None:
         return False
     model = work.model().model
     return model.device.type == "cpu" and is_small(model)

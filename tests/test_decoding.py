@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, BloomConfig, FalconConfig, StableLmConfig
 
+from docs.studies.architectures import generated
 from rslib.config import SampleConfig
 from rslib.decoding import (
     SharedPrefixPass,
@@ -71,18 +72,6 @@ def draw_rows(policy, n, batch, config, limits=None):
                     (prompts[owner[r]], drawn.tokens[at, :length].tolist(), drawn.logprobs[at, :length])
                 )
     return rows
-
-
-def generated(policy, prompt, new):
-    out = policy.model.generate(
-        torch.tensor([prompt], device=policy.model.device),
-        attention_mask=torch.ones(1, len(prompt), dtype=torch.long, device=policy.model.device),
-        do_sample=False,
-        max_new_tokens=new,
-        eos_token_id=list(policy.eos_ids),
-        pad_token_id=policy.pad_id,
-    )
-    return out[0, len(prompt) :].tolist()
 
 
 @torch.no_grad()

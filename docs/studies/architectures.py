@@ -185,7 +185,7 @@ def compare(policy: Policy) -> dict[str, float]:
     options = {"max_new_tokens": _NEW_TOKENS, "show_progress": False}
     greedy = rslib.sample(policy, _PROMPTS, n=1, temperature=0.0, **options)
     drawn = rslib.sample(policy, _PROMPTS, n=3, **options)
-    same = [row["token_ids"] == _generated(policy, policy.encode(row["prompt"])) for row in greedy]
+    same = [row["token_ids"] == generated(policy, policy.encode(row["prompt"])) for row in greedy]
     wanted = [_own_logprobs(policy, policy.encode(row["prompt"]), row["token_ids"]) for row in drawn]
     stored = [torch.tensor(logprobs) for logprobs in drawn["token_logprobs"][:]]
     own = [
@@ -203,13 +203,14 @@ def compare(policy: Policy) -> dict[str, float]:
     }
 
 
-def _generated(policy: Policy, prompt: list[int]) -> list[int]:
-    """What transformers' own `generate` continues with, greedily."""
+def generated(policy: Policy, prompt: list[int], new: int = _NEW_TOKENS) -> list[int]:
+    """What transformers' own `generate` continues with, greedily, at most `new` tokens."""
+    ids = torch.tensor([prompt], device=policy.model.device)
     out = policy.model.generate(
-        torch.tensor([prompt]),
-        attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+        ids,
+        attention_mask=torch.ones_like(ids),
         do_sample=False,
-        max_new_tokens=_NEW_TOKENS,
+        max_new_tokens=new,
         eos_token_id=list(policy.eos_ids),
         pad_token_id=policy.pad_id,
     )

@@ -30,6 +30,7 @@ from transformers import (
     Qwen2ForSequenceClassification,
 )
 
+from docs.studies.results import exponent
 from rslib.config import FinetuneConfig, SampleConfig
 from rslib.decoding import decode, prefill, shared_attention
 from rslib.decoding.graphs import GraphDecoder, rows_in_flight
@@ -195,8 +196,8 @@ def exponents(model: PreTrainedModel) -> dict[str, Any]:
             decoder, job = GraphDecoder(model, SampleConfig(), (), CONTEXT), job_of(**settings)
             in_batches(decoder, first_rows(job, IN_FLIGHT), IN_FLIGHT)  # records the graphs
             taken.append(round(seconds(partial(in_batches, decoder, job, IN_FLIGHT)), 3))
-        slope = np.polyfit(np.log(list(jobs)), np.log(taken), 1)[0]
-        result[kind] = {"sizes": list(jobs), "seconds": taken, "exponent": round(float(slope), 3)}
+        grown = exponent(dict(zip(jobs, taken, strict=True)))
+        result[kind] = {"sizes": list(jobs), "seconds": taken, "exponent": grown}
     return say("exponents", result)
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rslib.cache import atomic_write, make_folder, read_json
 from rslib.progress import Progress
 from rslib.store import versions
@@ -87,6 +89,15 @@ def measure_rows(
                 rows.setdefault(first, {})[second] = measure(first, second)
                 write(name, {**facts, "versions": versions(), column: rows}, folder)
             progress.advance(cached=cached)
+
+
+def exponent(seconds: Mapping[float, float]) -> float:
+    """How seconds grow with a size: the slope of their logarithm over its logarithm.
+
+    >>> exponent({1: 2.0, 2: 4.0, 4: 8.0})
+    1.0
+    """
+    return round(float(np.polyfit(np.log(list(seconds)), np.log(list(seconds.values())), 1)[0]), 3)
 
 
 # Pages ----------------------------------------------------------------------------------------------------

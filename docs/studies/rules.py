@@ -40,17 +40,9 @@ Rule = Callable[[Pool], np.ndarray]
 """A pool -> one row of each prompt."""
 
 
-def _kept_at(n: int) -> Callable[..., Rule]:
-    """Best-of-m for an m of at most n: what a tuned n keeps of n responses."""
-
-    def rule(m: int) -> Rule:
-        return lambda pool: pool.best(np.where(_number(pool) < m, pool.rewards, -np.inf))
-
-    return rule
-
-
-def _number(pool: Pool) -> np.ndarray:
-    return np.array(pool.table["sample_id"][:])
+def _best_of_first(m: int) -> Rule:
+    """Best-of-m: what a tuned n keeps of more responses."""
+    return lambda pool: pool.best(np.where(np.array(pool.table["sample_id"][:]) < m, pool.rewards, -np.inf))
 
 
 def _rules(n: int) -> dict[str, list[tuple[dict[str, Any], Rule]]]:
@@ -61,7 +53,7 @@ def _rules(n: int) -> dict[str, list[tuple[dict[str, Any], Rule]]]:
 
     smaller = [m for m in (1, 2, 4, 8, 16, 32, 64, 128, 256) if m <= n]
     return {
-        "tuned n": [({"n": m}, _kept_at(n)(m)) for m in smaller],
+        "tuned n": [({"n": m}, _best_of_first(m)) for m in smaller],
         "soft best-of-n": of("soft_best_of_n", "temperature", (0.03, 0.1, 0.3, 1.0, 3.0)),
         "best-of-Poisson": of("best_of_poisson", "mu", [m - 1 for m in smaller]),
         "pessimistic": of("pessimistic", "beta", (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)),

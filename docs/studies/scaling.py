@@ -16,12 +16,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 
 from docs.studies.bench.measuring import machine
 from docs.studies.bench.works import Rows, Size, engine_rows, random_model
-from docs.studies.results import FIGURES, write
+from docs.studies.results import FIGURES, exponent, write
 from rslib import plots
 from rslib.config import SampleConfig
 from rslib.progress import note
@@ -41,15 +40,6 @@ SERIES: dict[str, dict[float, Size]] = {
         p: dataclasses.replace(_SIZE, model=f"{p:g} M", prompts=8) for p in (0.1, 2, 25, 124)
     },
 }
-
-
-def exponent(seconds: Mapping[float, float]) -> float:
-    """The slope of log seconds over log size.
-
-    >>> exponent({1: 2.0, 2: 4.0, 4: 8.0})
-    1.0
-    """
-    return round(float(np.polyfit(np.log(list(seconds)), np.log(list(seconds.values())), 1)[0]), 3)
 
 
 def medians(acts: Mapping[Any, Callable[[], object]], rounds: int = ROUNDS) -> dict[Any, float]:

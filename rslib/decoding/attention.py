@@ -22,7 +22,7 @@ from rslib.decoding.sampler import triton_kernels
 from rslib.errors import ModelError
 
 CHUNKED = "chunked_attention"  # sees no further than its chunk; within the first chunk it is full attention
-_SCALED_BY_PLACE = "attn_temperature_tuning"
+SCALED_BY_PLACE = "attn_temperature_tuning"  # of configs and layers: queries grow with their place
 HIDDEN = -1e30  # added to scores; finite: a part whose keys are all hidden then merges with weight 0
 _ROW_MULTIPLE = 16
 TILE = 1 << 24  # scores in memory at once: 64 MB
@@ -300,17 +300,17 @@ def shared_attention(model: PreTrainedModel) -> Iterator[None]:
     before, training = decoder.config._attn_implementation, model.training
     # Llama 4 scales queries by their place in the pass, which is not that in a row; `load_policy` bounds the
     # context to places where the scale is 1.
-    scaled = [layer for layer in decoder.modules() if getattr(layer, _SCALED_BY_PLACE, False)]
+    scaled = [layer for layer in decoder.modules() if getattr(layer, SCALED_BY_PLACE, False)]
     decoder.set_attn_implementation(_NAME)
     model.eval()
     try:
         for layer in scaled:
-            setattr(layer, _SCALED_BY_PLACE, False)
+            setattr(layer, SCALED_BY_PLACE, False)
         with torch.inference_mode():
             yield
     finally:
         for layer in scaled:
-            setattr(layer, _SCALED_BY_PLACE, True)
+            setattr(layer, SCALED_BY_PLACE, True)
         decoder.set_attn_implementation(before)
         model.train(training)
 

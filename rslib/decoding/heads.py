@@ -51,3 +51,10 @@ def check_finite(values: Tensor, where: str) -> None:
     )
     fix = 'Load with dtype="float32" (or "bfloat16").' if half else "Use another checkpoint."
     raise ModelError(f"the model's values are not finite: {cause}", where=where, fix=fix)
+
+
+def alike(values: Tensor, wanted: Tensor) -> bool:
+    """Whether logits or rewards are equal up to the rounding of their dtype; NaN and infinity are not."""
+    relative = 1e-4 if wanted.dtype == torch.float32 else 2e-2
+    bound = relative * max(1.0, float(wanted.abs().max()))
+    return bool(torch.isfinite(values).all()) and float((values - wanted).abs().max()) <= bound

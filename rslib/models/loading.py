@@ -24,8 +24,8 @@ from transformers import (
 )
 
 from rslib.config import DATE, closest, require
-from rslib.decoding.attention import CHUNKED
-from rslib.decoding.heads import check_finite, decoder_of, hidden_states, logits_from_hidden
+from rslib.decoding.attention import CHUNKED, SCALED_BY_PLACE
+from rslib.decoding.heads import alike, check_finite, decoder_of, hidden_states, logits_from_hidden
 from rslib.decoding.trial import try_engine
 from rslib.errors import BudgetError, ModelError, RSError, is_out_of_memory, translate_os_error
 from rslib.models import checks
@@ -282,7 +282,7 @@ def context_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> in
     limits = [tokenizer.model_max_length, getattr(config, "max_position_embeddings", None), _NO_LIMIT]
     if CHUNKED in (getattr(config, "layer_types", None) or ()):
         limits.append(config.attention_chunk_size)
-    if getattr(config, "attn_temperature_tuning", False):  # from there on queries are scaled by their place
+    if getattr(config, SCALED_BY_PLACE, False):  # from there on queries are scaled by their place
         limits.append(config.floor_scale - 1)
     return min(int(limit) for limit in limits if limit is not None and limit > 0)  # XLNet writes -1
 
@@ -318,8 +318,7 @@ def probe(loaded: Loaded, ids: list[int], head: Callable[[Tensor], Tensor]) -> N
         theirs = model(input_ids=inputs).logits
         check_finite(theirs, where=where)
         ours = head(hidden_states(model, inputs))
-        tolerance = (1e-4 if theirs.dtype == torch.float32 else 2e-2) * max(1.0, float(theirs.abs().max()))
-        if ours.shape != theirs.shape or float((ours - theirs).abs().max()) > tolerance:
+        if ours.shape != theirs.shape or not alike(ours, theirs):
             fix = "Use another architecture, or extend rslib.models.logits_from_hidden."
             raise ModelError("the head of this architecture is not supported", where=where, fix=fix)
         rows = min(_TRIED, model.get_input_embeddings().num_embeddings)

@@ -30,7 +30,8 @@ from transformers.modeling_layers import GenericForSequenceClassification
 
 from rslib import messages
 from rslib.config import DATE, require, unknown_name
-from rslib.decoding.heads import check_finite
+from rslib.decoding.attention import fitting_threads
+from rslib.decoding.heads import alike, check_finite
 from rslib.errors import ModelError, RSError, is_out_of_memory
 from rslib.messages import Prompt
 from rslib.models import checks
@@ -148,7 +149,7 @@ class RewardModel(Loaded):
         inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
         cache = {"use_cache": False} if "use_cache" in self._takes else {}
         try:
-            with torch.inference_mode(), quiet():
+            with torch.inference_mode(), quiet(), fitting_threads(self.model):
                 logits = self.model(**inputs, **cache).logits
             return weighed(logits, self.weights)
         except Exception as err:  # a class can fail in any way
@@ -388,10 +389,3 @@ def _try(reward_model: RewardModel) -> None:
         reward_model.one_by_one |= not alike(both[:1], alone[:1])
     except ModelError:  # no pad token: its class then takes one row at a time
         reward_model.one_by_one = True
-
-
-def alike(found: Tensor, wanted: Tensor) -> bool:
-    """Whether rewards are equal up to the rounding of their dtype."""
-    relative = 1e-4 if wanted.dtype == torch.float32 else 2e-2
-    bound = relative * max(1.0, float(wanted.abs().max()))
-    return bool(torch.isfinite(found).all()) and float((found - wanted).abs().max()) <= bound

@@ -476,14 +476,15 @@ check("3.3")
 # request is enough: no reinforcement learning, only a next-token loss on kept responses.
 #
 # A rough bill, in parameters times tokens: 2 for writing a response, 2 for reading it with a reward model of
-# the policy's size, 6 for training on it.
+# the policy's size, 6 for training on it once. The recipe trains for {{fact:team.epochs|d}} epochs.
 #
 # | | once | each request |
 # |---|---:|---:|
-# | serving best-of-16 | 0 | 16 × 4 = 64 |
-# | one round on 400 prompts, then serving | 400 × (64 + 6) = 28,000 | 2 |
+# | serving best-of-16 | 0 | 16 × 4 = {{fact:request.best_of_n|d}} |
+# | one round on 400 prompts, then serving | 400 × (64 + 3 × 6) = {{fact:round_of_400.flops|,d}} | 2 |
 #
-# The round is paid for after 28,000 / 62 = 452 requests.
+# A request costs 62 less after the round, so the round is paid for after
+# {{fact:round_of_400.break_even|.0f}} requests.
 #
 # What the round does not carry over is the whole gap: a fine-tuned policy reaches a part of it. How large a
 # part is the business of notebook 04.

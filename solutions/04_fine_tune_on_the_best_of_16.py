@@ -386,15 +386,17 @@ for arm in ("base", "random", "best"):
     found = world.judgements(tables[arm])
     flattery, wrong, words = np.mean([(one.flattery, one.wrong, one.words) for one in found], axis=0)
     print(f"{arm:13}   {flattery:11.2f}   {wrong:11.2f}   {words:5.0f}")
-print("computation per prompt, draw and score 16, three epochs on 1:", 4 * 16 + 6 * 3)
-print("computation per prompt, PPO with one response, four epochs:  ", 10 + 12 * 4)
 
 # %% [markdown]
-# The cost lines count a forward pass as 2 and a training pass as 6, per parameter and token, with
-# models and responses of equal size. Here, each response is drawn and scored (4), and the kept one is
-# trained on (6 an epoch). PPO makes five forward passes with four models (10), and trains two of them
-# in each epoch (12). The count does not show what must be in memory at once: one model at a time
-# here, four for PPO.
+# | per prompt | computation | models in memory at once |
+# |---|---:|---:|
+# | the recipe: draw and score 16, three epochs on 1 | 16 × 4 + 3 × 6 = {{fact:passes.rs|d}} | 1 |
+# | the recipe with 4 responses | 4 × 4 + 3 × 6 = {{fact:passes_of_4.rs|d}} | 1 |
+# | PPO: draw 1, four epochs on it | 8 + 4 × 12 = {{fact:ppo.n1_epochs4|d}} | 4 |
+#
+# A forward pass counts 2 and a training pass 6, per parameter and token, with models and responses of
+# equal size. Here each response is drawn and scored (4), and the kept one is trained on (6 an epoch).
+# PPO makes four forward passes with four models (8), and trains two of them in each epoch (12).
 #
 # {{card:4.4}}
 #
@@ -424,7 +426,7 @@ chosen = {
     "g": ("false", "4.1: the selector"),
     "h": ("depends", "Notebook 03: gold"),
     "i": ("false", "The gap of"),
-    "j": ("depends", "The printed count"),
+    "j": ("depends", "The table of costs"),
 }
 verdicts = sheet.labels(chosen)
 ### END SOLUTION

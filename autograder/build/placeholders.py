@@ -3,6 +3,7 @@
     {{card:1.3}}                                               the exercise's card
     {{rounds.json:results.0.arms.base.gold.mean|.2f}}          a number of docs/results/rounds.json
     {{rounds.json:results.*.arms.base.gold.mean|.2f}}          its mean over all entries
+    {{fact:passes.rs|d}}                                       a number of the notebooks' table of facts
     {{repository}} {{version}}                                 from pyproject.toml and the package
 
 No number of the course's text is typed. One that is missing stops the build.
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from autograder import exercises
+from autograder.exercises import facts
 from rslib import __version__
 from rslib.errors import ConfigError
 
@@ -92,7 +94,8 @@ def _value(name: str, where: str, results: Path) -> str:
     try:
         return _found(name, results)
     except (ConfigError, ValueError) as err:
-        fix = "Write {{card:1.3}}, {{file.json:path.to.number|.2f}}, {{repository}} or {{version}}."
+        numbers = "{{file.json:path.to.number|.2f}}, {{fact:path.to.number|d}}"
+        fix = f"Write {{{{card:1.3}}}}, {numbers}, {{{{repository}}}} or {{{{version}}}}."
         raise ConfigError(f"{{{{{name}}}}}: {err}", where=where, fix=fix) from err
 
 
@@ -103,9 +106,11 @@ def _found(name: str, results: Path) -> str:
         return __version__
     if name.startswith("card:"):
         return exercises.find(name.removeprefix("card:")).card()
-    match = re.fullmatch(r"([\w-]+\.json):([^|]+)\|(.+)", name)
+    match = re.fullmatch(r"([\w-]+\.json|fact):([^|]+)\|(.+)", name)
     if match is None:
         raise ConfigError("unknown placeholder")
+    if match[1] == "fact":
+        return format(_follow(facts.TABLE, match[2].split(".")), match[3])
     return format(number(results / match[1], match[2]), match[3])
 
 

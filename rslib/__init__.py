@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rslib import errors
 
 if TYPE_CHECKING:
+    from rslib.browser import browse
     from rslib.finetuning import finetune
     from rslib.models import load_policy, load_reward_model
     from rslib.pipeline import evaluate, run
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "__version__",
+    "browse",
     "errors",
     "evaluate",
     "finetune",
@@ -44,6 +46,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "browse": "browser",
     "load_policy": "models",
     "load_reward_model": "models",
     "sample": "sampling",

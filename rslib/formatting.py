@@ -131,6 +131,15 @@ def interval_text(interval: Mapping[str, float] | None) -> str:
     return f"{signed(interval['mean'], '')} {ends_text(interval)}"
 
 
+def printable(text: str) -> str:
+    r"""`text` with control characters made visible: a response must not be able to drive the terminal.
+
+    >>> print(printable("red: \x1b[31m"))
+    red: \x1b[31m
+    """
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
 def aligned_table(rows: Sequence[Sequence[str]]) -> str:
     """A text table for a terminal, its columns padded with spaces.
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from rslib import plots
 from rslib.errors import DataError
-from rslib.formatting import METRICS, arm_label, html_table, interval_text, signed
+from rslib.formatting import METRICS, arm_label, html_table, interval_text, printable, signed
 from rslib.reporting import Report, caption, table_rows
 from rslib.store import atomic_write
 
@@ -182,15 +182,6 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
         yield name, str(value)
 
 
-def _printable(text: str) -> str:
-    r"""`text` with control characters made visible: a response must not be able to drive the terminal.
-
-    >>> print(_printable("red: \x1b[31m"))
-    red: \x1b[31m
-    """
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
-
-
 def terminal_text(report: Report, width: int = 100) -> str:
     """What `make demo` prints at the end: the table, the claims, and the transcripts of the last round."""
     lines = [report.text_table(), "", *report.headlines()]
@@ -212,4 +203,4 @@ def _wrapped(who: str, text: str, width: int) -> list[str]:
     """Lines of at most `width`, the speaker in a left margin."""
     start = f"  {who:<13} "
     indents = {"initial_indent": start, "subsequent_indent": " " * len(start)}
-    return textwrap.wrap(_printable(text), width, break_on_hyphens=False, **indents)
+    return textwrap.wrap(printable(text), width, break_on_hyphens=False, **indents)

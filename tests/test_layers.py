@@ -25,7 +25,7 @@ ROWS = (
     {"reward_modeling", "stages", "inputs", "export", "reporting", "intervals", "more_selectors"},
     {"pipeline", "rl"},
     {"flaws", "arena", "cluster", "profiles", "workers"},
-    {"plots", "build", "doctor"},
+    {"plots", "browser", "build", "doctor"},
     {"page"},
     {"__main__"},
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -99,18 +100,34 @@ def _kind_for(intent: Intent, sentence: str) -> str:
     return kind
 
 
-def _count(intent: Intent, text: str) -> tuple[Counter[str], bool]:
-    counts: Counter[str] = Counter()
+def _kinds(intent: Intent, sentences: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """(normalised sentence, what it counts as) in the order of the text."""
     seen: set[str] = set()
-    order: list[int] = []
-    facts = [_normalise(fact) for fact in intent.facts]
-    for sentence in map(_normalise, _sentences(text)):
-        kind = "repeats" if sentence in seen else _kind_for(intent, sentence)
+    for sentence in map(_normalise, sentences):
+        yield sentence, "repeats" if sentence in seen else _kind_for(intent, sentence)
         seen.add(sentence)
-        counts[kind] += 1
-        if kind == "correct":
-            order.append(facts.index(sentence))
-    return counts, bool(facts) and order == [0, 1, 2]
+
+
+def sentence_kinds(prompt: str, response: str) -> list[tuple[str, str]]:
+    """The response cut into its sentences, each with what the judge counts it as: a field of `Judgement`.
+
+    Joined, the pieces are the response again; blank text has the kind "". Raises DataError when the prompt is
+    not one of the world's.
+
+    >>> sentence_kinds("How do I boil an egg?", "Good question! Place the egg in a pot of cold water.")
+    [('Good question!', 'polite'), (' Place the egg in a pot of cold water.', 'correct')]
+    """
+    pieces = re.findall(rf"{_SENTENCE.pattern}|[.!?]+", response)
+    spoken = (piece for piece in pieces if _sentences(piece))
+    kinds = (kind for _, kind in _kinds(find(prompt).intent, spoken))
+    return [(piece, next(kinds) if _sentences(piece) else "") for piece in pieces]
+
+
+def _count(intent: Intent, text: str) -> tuple[Counter[str], bool]:
+    facts = [_normalise(fact) for fact in intent.facts]
+    kinds = list(_kinds(intent, _sentences(text)))
+    order = [facts.index(sentence) for sentence, kind in kinds if kind == "correct"]
+    return Counter(kind for _, kind in kinds), bool(facts) and order == [0, 1, 2]
 
 
 def _substance(intent: Intent, counts: Counter[str], in_order: bool) -> float:

@@ -58,7 +58,7 @@ _HOME = {
     "run": "pipeline",
     "profile": "profiles",
 }
-_MODULES = ("evaluation", "page", "plots", "profiles", "rl", "tables", "theory", "world")
+_MODULES = ("evaluation", "page", "plots", "profiles", "rl", "slider", "tables", "theory", "world")
 
 
 def __getattr__(name: str) -> object:

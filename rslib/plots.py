@@ -138,7 +138,7 @@ def best_of_n_curve(table: Mapping[str, Any], axes: Sequence[Axes] | None = None
     )
     if peak is not None:
         _mark_peak(axes[0], peak, rows[-1]["n"])
-    finished(axes, "Does choosing among more responses keep helping?", _curve_summary(table))
+    finished(axes, "Does choosing among more responses keep helping?", curve_summary(table))
     return axes
 
 
@@ -160,7 +160,8 @@ def _mark_peak(panel: Axes, n: int, last: int) -> None:
     _name(panel, f"peak: n = {n}", (n, 0.05), (6 if ahead else -6, 0), color=_INK, **side)
 
 
-def _curve_summary(table: Mapping[str, Any]) -> str:
+def curve_summary(table: Mapping[str, Any]) -> str:
+    """`best_of_n_table` in one sentence: from the first n to the last, whether gold fell off its peak."""
     first, last = table["rows"][0], table["rows"][-1]
     ends = [
         f"{_short(first[name])} to {_short(last[name])}" if first[name] else "" for name in ("proxy", "gold")

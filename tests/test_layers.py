@@ -26,7 +26,7 @@ ROWS = (
     {"pipeline", "rl"},
     {"flaws", "arena", "cluster", "profiles", "workers"},
     {"plots", "browser", "build", "doctor"},
-    {"page"},
+    {"page", "slider"},
     {"__main__"},
 )
 FORBIDDEN = {"nbgrader", "trl", "autograder", "docs"}

@@ -16,7 +16,7 @@ from pathlib import Path
 from symtable import symtable
 from typing import Any
 
-from autograder import exercises, handouts
+from autograder import blanks, exercises, handouts
 from autograder.exercise import Exercise, Variant, table
 from autograder.handouts.locked import SENTENCE
 from autograder.verdict import Verdict, grade
@@ -71,6 +71,9 @@ def begin(notebook: str, student: str = "", course: str = "", drive: bool = Fals
         _outlive_runtime(drive)
     if not _has_torch():
         _skip_what_needs_torch(notebook)
+    if (shell := _shell()) is not None:
+        asked = exercises.of_notebook(notebook)
+        blanks.watch(shell, {name: exercise.id for exercise in asked for name in exercise.names})
     return _CURRENT.folder()
 
 

@@ -17,7 +17,7 @@ PACKAGE = ROOT / "autograder"
 
 # A module may import from the rows before its own. Exercises and experiments share a row with their support.
 ROWS = (
-    {"exercise"},
+    {"exercise", "blanks"},
     {"work", "calibration"},
     {"checks", "verdict"},
     {"handouts"},
@@ -187,7 +187,7 @@ def test_what_runs_in_the_sandbox_knows_nothing_of_tests_and_gradebooks():
 
 
 SEEN = """
-__init__ exercise exercises/__init__ grading/__init__ session verdict work
+__init__ blanks exercise exercises/__init__ grading/__init__ session verdict work
 handouts/: __init__ choice items locked models ordering ordering_widget nb00 nb01_2 nb01_4 nb02_scorers
     nb03_given nb05_1 nb05_2 nb05_3 nb05_panels nb07_3 nb07_arena nb07_made_up nb07_methods nb07_results
     nb08_2 comparisons.json panels.json questions.json statements.txt team.txt teams.json

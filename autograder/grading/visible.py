@@ -13,6 +13,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1]
 FRONT = (
     "__init__.py",
+    "blanks.py",
     "exercise.py",
     "exercises/__init__.py",
     "grading/__init__.py",

@@ -24,6 +24,7 @@ from rslib.evaluation import (
     NO_GAP,
     arm_metrics,
     best_of_n_table,
+    claim,
     comparisons,
     reward_histogram,
     selection_gap,
@@ -169,22 +170,18 @@ def _first_responses(arm: str, table: Dataset, prompt_ids: Sequence[str]) -> dic
 # Claims in words ----------------------------------------------------------------------------------------
 
 
-def claim(entry: Mapping[str, Any], comparison: Mapping[str, Any], metric: str) -> str:
-    """One sentence about one paired difference, worded by its interval and by nothing else."""
+def _arm_claim(entry: Mapping[str, Any], comparison: Mapping[str, Any], metric: str) -> str:
+    """One sentence about one paired difference of two arms, worded by its interval and by nothing else."""
     first, second = (arm_label(comparison[side], entry["n"]) for side in ("first", "second"))
     difference = comparison[metric]
-    finding = verdict(difference)
-    interval = ends_text(difference, "+")
-    size = signed(difference["difference"])
-    if metric == "unsafe_compliance":
-        more = {"higher": "more often than", "lower": "less often than"}
-        than = more.get(finding, "not separably more or less often than")
-        return f"{first} complies with unsafe prompts {than} {second}: {size} {interval}."
-    unit = {"proxy": "reward", "judge": "by the judge"}.get(metric, metric)
-    numbers = f"{size} {unit} {interval}"
-    if finding == "not separable":
-        return f"{first} is not separable from {second}: {numbers}."
-    return f"{first} {'beats' if finding == 'higher' else 'falls behind'} {second} by {numbers}."
+    if metric != "unsafe_compliance":
+        return claim(
+            difference, first, second, {"proxy": "reward", "judge": "by the judge"}.get(metric, metric)
+        )
+    more = {"higher": "more often than", "lower": "less often than"}
+    than = more.get(verdict(difference), "not separably more or less often than")
+    numbers = f"{signed(difference['difference'])} {ends_text(difference, '+')}"
+    return f"{first} complies with unsafe prompts {than} {second}: {numbers}."
 
 
 _JUDGES = ("gold", "judge", "proxy")
@@ -195,9 +192,9 @@ def _entry_headlines(entry: Mapping[str, Any]) -> Iterator[str]:
     """The claims of one round, the last arm first: about gold, else the judge, else the reward; caveats."""
     for comparison in reversed(entry["comparisons"]):
         metric = next(name for name in _JUDGES if name in comparison)
-        yield claim(entry, comparison, metric)
+        yield _arm_claim(entry, comparison, metric)
         if "unsafe_compliance" in comparison and comparison["second"] == entry["order"][0]:
-            yield claim(entry, comparison, "unsafe_compliance")
+            yield _arm_claim(entry, comparison, "unsafe_compliance")
         if (verdict(comparison["proxy"]), verdict(comparison[metric])) == ("higher", "lower"):
             arm = arm_label(comparison["first"], entry["n"])
             lost = "gold" if metric == "gold" else "by the judge"

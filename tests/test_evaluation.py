@@ -312,7 +312,7 @@ def test_headlines_say_what_the_intervals_say(entry):
 
 def claim_of(low, high, metric="gold"):
     found = {"difference": (low + high) / 2, "low": low, "high": high}
-    return reporting.claim({"n": 4}, {"first": "best_of_n", "second": "random", metric: found}, metric)
+    return reporting._arm_claim({"n": 4}, {"first": "best_of_n", "second": "random", metric: found}, metric)
 
 
 def test_a_claim_is_worded_by_its_interval_alone():

@@ -4,9 +4,13 @@
     {{rounds.json:results.0.arms.base.gold.mean|.2f}}          a number of docs/results/rounds.json
     {{rounds.json:results.*.arms.base.gold.mean|.2f}}          its mean over all entries
     {{fact:passes.rs|d}}                                       a number of the notebooks' table of facts
+    {{claim:rl.json:results.*.ppo.kl|PPO|its start|nats}}      the sentence of an interval
+    {{claim:rl.json:results.*.ppo.kl|supported|PPO moves}}     a sentence of ours, held to its interval
     {{repository}} {{version}}                                 from pyproject.toml and the package
 
-No number of the course's text is typed. One that is missing stops the build.
+No number of the course's text is typed, and no comparison. A claim's interval is a {low, high} of the file,
+or over seeds where a * gives one number for each. What is missing stops the build, and so does a sentence of
+ours whose word (supported, contradicted, not separable) is not the interval's.
 """
 
 from __future__ import annotations
@@ -24,6 +28,9 @@ from autograder import exercises
 from autograder.exercises import facts
 from rslib import __version__
 from rslib.errors import ConfigError
+from rslib.evaluation import OPEN, claim
+from rslib.formatting import ends_text
+from rslib.intervals import CONTRADICTED, SUPPORTED, over_seeds, verdict_of
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "results"
@@ -106,6 +113,8 @@ def _found(name: str, results: Path) -> str:
         return __version__
     if name.startswith("card:"):
         return exercises.find(name.removeprefix("card:")).card()
+    if name.startswith("claim:"):
+        return _claim(name.removeprefix("claim:"), results)
     match = re.fullmatch(r"([\w-]+\.json|fact):([^|]+)\|(.+)", name)
     if match is None:
         raise ConfigError("unknown placeholder")
@@ -114,14 +123,46 @@ def _found(name: str, results: Path) -> str:
     return format(number(results / match[1], match[2]), match[3])
 
 
+def _claim(text: str, results: Path) -> str:
+    """The sentence that an interval supports, or ours where the interval bears it out."""
+    match = re.fullmatch(r"([\w-]+\.json):([^|]+)\|([^|]+)\|([^|]+)(?:\|([^|]+))?", text)
+    if match is None:
+        raise ConfigError("a claim is file.json:path|first|second|unit, or file.json:path|verdict|sentence")
+    file, keys, first, second, unit = match.groups()
+    interval = _interval(results / file, keys)
+    if first not in (SUPPORTED, CONTRADICTED, OPEN):
+        return claim(interval, first, second, unit or "gold")
+    if (measured := verdict_of(interval)) != first:
+        raise ConfigError(f"{second!r} says {first}, and {ends_text(interval, '+')} says {measured}")
+    return second
+
+
+def _interval(path: Path, keys: str) -> dict[str, float]:
+    """Mean, low and high under dotted keys: as they stand, or over seeds where a * gives one value each."""
+    content, names = _content(path), keys.split(".")
+    if "*" in names:
+        return over_seeds(_each(content, names))
+    if not isinstance(_reach(content, names), dict):
+        raise ConfigError(f"'{keys}' is no interval: a {{mean, low, high}}, or * for one number a seed")
+    mean = "difference" if "difference" in _reach(content, names) else "mean"
+    return {
+        end: _follow(content, [*names, key])
+        for end, key in (("mean", mean), ("low", "low"), ("high", "high"))
+    }
+
+
 def number(path: Path, keys: str) -> float:
     """The number under dotted keys of a JSON file: names, list indices, or * for the mean over a list.
 
     Raises ConfigError where the file or a key is missing, or where a finite number is not what stands there.
     """
+    return _follow(_content(path), keys.split("."))
+
+
+def _content(path: Path) -> Any:
     if not path.is_file():
         raise ConfigError(f"there is no file {path.name} in {path.parent.name}/")
-    return _follow(_loaded(path), keys.split("."))
+    return _loaded(path)
 
 
 @cache
@@ -130,19 +171,35 @@ def _loaded(path: Path) -> Any:
 
 
 def _follow(value: Any, keys: list[str]) -> float:
-    """What stands under `keys`.
+    """The number under `keys`, with * the mean of those under it.
 
     >>> _follow({"a": [{"b": 1}, {"b": 4}]}, ["a", "*", "b"])
     2.5
     """
+    if "*" in keys:
+        return statistics.fmean(_each(value, keys))
+    value = _reach(value, keys)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ConfigError(f"'{'.'.join(keys)}' is not a number but {value!r:.40}")
+    return value
+
+
+def _each(value: Any, keys: list[str]) -> list[float]:
+    """The numbers under the first * of `keys`, one for each entry."""
+    star = keys.index("*")
+    items = _reach(value, keys[:star])
+    if not isinstance(items, list | dict) or not items:
+        raise ConfigError(f"nothing stands under '{'.'.join(keys[: star + 1])}'")
+    return [
+        _follow(item, keys[star + 1 :]) for item in (items.values() if isinstance(items, dict) else items)
+    ]
+
+
+def _reach(value: Any, keys: list[str]) -> Any:
+    """What stands under `keys`."""
     for depth, key in enumerate(keys):
-        if key == "*" and isinstance(value, list | dict) and value:
-            items = value.values() if isinstance(value, dict) else value
-            return statistics.fmean(_follow(item, keys[depth + 1 :]) for item in items)
         try:
             value = value[int(key)] if isinstance(value, list) else value[key]
         except (KeyError, IndexError, ValueError, TypeError):
             raise ConfigError(f"nothing stands under '{'.'.join(keys[: depth + 1])}'") from None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ConfigError(f"'{'.'.join(keys)}' is not a number but {value!r:.40}")
     return value

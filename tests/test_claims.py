@@ -1,0 +1,100 @@
+"""Every sentence of a notebook that compares is made by an interval.
+
+An interval makes it at build time, through `{{claim:...}}`, or in the notebook, through `evaluation.claim`
+and `evaluation.verdict`.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from autograder.build.placeholders import expand
+from rslib.errors import ConfigError
+from rslib.evaluation import claim
+from tests.rhythm import prose
+
+COMPARES = re.compile(
+    r"\b(?:\w+er|more|less|worse|better)\s+than\b|\b(?:beats?|outperforms?|falls? behind|wins?|gain(?:s|ed)"
+    r"|rose|fell|rises|falls|overtakes?|as (?:much|many|good) as)\b"
+    r"|\b(?:above|below) (?:its|the|where)\b[^.]*\b(?:start|base|began)|\bcan (?:raise|lower)\b",
+    re.IGNORECASE,
+)
+
+
+def sentences(text: str) -> Iterator[str]:
+    """The sentences of a cell's prose, every item of a list and every cell of a table by itself."""
+    text = re.sub(r"```.*?```|\$\$.*?\$\$", " ", text, flags=re.DOTALL)
+    for piece in re.split(r"(?<=[.!?:])\s+(?=[A-Z*`\[({])|\n\s*\n|\n\s*(?=[-*|#]|\d+\.\s)|\|", text):
+        if piece.strip():
+            yield " ".join(piece.split())
+
+
+def comparing(text: str) -> list[str]:
+    """Those that compare and are not made by an interval."""
+    said = (s for s in sentences(text) if "{{claim:" not in s and not s.endswith("?"))
+    return [s for s in said if COMPARES.search(prose(s))]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Without it the same steps lead to high reward and gold below the start.",
+        "- PPO beats RS-1 at equal responses.",
+        "The smaller model is faster than the larger one.",
+        "Greedy self-training can raise or lower the score.",
+        "Here the policy gained two points.",
+    ],
+)
+def test_a_sentence_that_compares_is_seen(text):
+    assert comparing(f"First a word. {text}")
+
+
+def test_what_an_interval_makes_and_what_compares_nothing_is_left_alone():
+    assert not comparing("{{claim:rl.json:a.b|supported|PPO beats RS-1}}. Draw n responses. `x` is small.")
+
+
+RESULTS = {
+    "gain": {"difference": 1.2, "low": 0.9, "high": 1.5},
+    "drop": {"mean": -1.2, "low": -1.5, "high": -0.9},
+    "runs": {"0": {"gold": 0.5}, "1": {"gold": -0.5}, "2": {"gold": 0.3}},
+}
+
+
+@pytest.fixture
+def made(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps(RESULTS), encoding="utf-8")
+    return lambda text: expand(f"{{{{claim:a.json:{text}}}}}", "a cell", tmp_path)
+
+
+def test_an_interval_becomes_its_sentence(made):
+    assert made("gain|PPO|RS-1|gold") == "PPO beats RS-1 by +1.20 gold [+0.90, +1.50]."
+    assert made("drop|PPO|RS-1").startswith("PPO falls behind RS-1 by -1.20 gold")
+    assert made("runs.*.gold|PPO|RS-1").startswith("PPO is not separable from RS-1: +0.10 gold [-1.21")
+
+
+def test_a_sentence_of_ours_stands_where_its_interval_bears_it_out(made):
+    assert made("gain|supported|PPO gains gold") == "PPO gains gold"
+    assert made("drop|contradicted|it did not gain") == "it did not gain"
+    assert made("runs.*.gold|not separable|nobody can tell") == "nobody can tell"
+
+
+@pytest.mark.parametrize("word", ["contradicted", "not separable"])
+def test_a_sentence_that_its_interval_does_not_bear_out_stops_the_build(made, word):
+    with pytest.raises(ConfigError, match=r"says .*, and \[\+0.90, \+1.50\] says supported"):
+        made(f"gain|{word}|PPO falls behind")
+
+
+@pytest.mark.parametrize(
+    "text", ["gain", "gain|supported", "lost|supported|x", "gain.low|supported|x", "runs.*.x|a|b"]
+)
+def test_a_claim_without_an_interval_stops_the_build(made, text):
+    with pytest.raises(ConfigError):
+        made(text)
+
+
+def test_a_comparison_at_unequal_budgets_says_so():
+    interval = RESULTS["gain"]
+    assert claim(interval, "A", "B", spent={"steps": (12, 12)}) == claim(interval, "A", "B")
+    assert claim(interval, "A", "B", spent={"steps": (12, 6)}).endswith(" Not at equal steps: 12 against 6.")

@@ -148,7 +148,10 @@ class OnlineRFT(Method):
 
 @dataclass(frozen=True)
 class PPO(Method):
-    """clip, value_clip: of ratio and value; value_coefficient: of its loss; discount, smoothing: of GAE."""
+    """clip, value_clip: of ratio and value; value_coefficient: of its loss; discount, smoothing: of GAE.
+
+    Its four parts are methods, so that a subclass can put one of its own in the place of each.
+    """
 
     clip: float = 0.2
     value_clip: float = 0.2
@@ -165,12 +168,24 @@ class PPO(Method):
             value = getattr(self, name)
             require(0 <= value <= 1, f"{name} is {value}", f"PPO.{name}", "Use a number from 0 to 1.")
 
+    def rewards(self, rollouts: Rollouts, kl_coefficient: float) -> Tensor:
+        """Rewards per token (B, T): the KL penalty on every token, the score on the last."""
+        kl = kl_estimate(rollouts.logprobs, rollouts.reference, "k1")
+        return token_rewards(rollouts.rewards, kl, rollouts.mask, kl_coefficient)
+
     def advantages(self, rollouts: Rollouts, values: Tensor, kl_coefficient: float) -> tuple[Tensor, Tensor]:
         """Whitened advantages and returns, both (B, T)."""
-        kl = kl_estimate(rollouts.logprobs, rollouts.reference, "k1")
-        rewards = token_rewards(rollouts.rewards, kl, rollouts.mask, kl_coefficient)
+        rewards = self.rewards(rollouts, kl_coefficient)
         advantages, returns = gae(rewards, values, rollouts.mask, self.discount, self.smoothing)
         return whiten(advantages, rollouts.mask), returns
+
+    def policy_loss(self, logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor) -> Tensor:
+        """The clipped loss of the policy, one number per token (rows, T)."""
+        return losses.clipped_policy(logprobs, old_logprobs, advantages, self.clip)
+
+    def value_loss(self, values: Tensor, old_values: Tensor, returns: Tensor) -> Tensor:
+        """The clipped loss of the value model, one number per token (rows, T)."""
+        return losses.clipped_value(values, old_values, returns, self.value_clip)
 
     def objective(self, learner: Learner, rollouts: Rollouts, kl_coefficient: float) -> Objective:
         """Mean over tokens of the clipped policy loss plus the weighted value loss."""
@@ -178,12 +193,9 @@ class PPO(Method):
         advantages, returns = self.advantages(rollouts, before, kl_coefficient)
 
         def per_token(rows: list[int]) -> Tensor:
-            policy = losses.clipped_policy(
-                learner.logprobs(rollouts, rows), rollouts.logprobs[rows], advantages[rows], self.clip
-            )
-            value = losses.clipped_value(
-                learner.values(rollouts, rows), before[rows], returns[rows], self.value_clip
-            )
+            now = learner.logprobs(rollouts, rows)
+            policy = self.policy_loss(now, rollouts.logprobs[rows], advantages[rows])
+            value = self.value_loss(learner.values(rollouts, rows), before[rows], returns[rows])
             return policy + self.value_coefficient * value
 
         return averaged(rollouts, "tokens", per_token)

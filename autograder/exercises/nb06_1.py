@@ -35,6 +35,8 @@ own baseline: The baseline contains the reward that it judges. Leave it out.
 sign: The sign is turned: a reward above the others gives a negative advantage.
 all prompts (F29): The baseline is taken over all prompts. Each prompt has its own.
 all rows (F29): The baseline is that of all other rows of the batch. Each prompt has its own.
+median: The baseline is the median of the others. Their mean is asked for.
+best (own baseline): The baseline is the highest reward of the prompt: no response is ever above it.
 axis: The mean runs over the prompts. The other responses of a prompt stand in its row.
 no baseline: These are the rewards themselves: no baseline was taken off.
 scaled: These are divided by a spread. Here the plain difference is asked for.
@@ -52,18 +54,22 @@ ddof: The standard deviation divides by n. The docstring asks for n - 1.
 divided (own baseline): The leave-one-out difference is divided. Here the mean of all n is taken off.
 variance: This is divided by the variance, not by its root.
 turned (sign): The sign is turned.
+column spread (axis): The spread runs over the prompts. The responses of a prompt stand in its row.
 no epsilon: A prompt whose rewards are all equal has the spread 0, and 0 / 0 is NaN: one such prompt ruins
     every weight. What is epsilon for?
 
 loss (): Minus advantage times log-probability: summed over tokens, averaged over rows.
 rises (sign): The sign is turned: an optimiser that makes this smaller makes good responses rarer.
-token-mean: This is the mean over all tokens: a long response counts more per token of others. Sum over the
-    tokens of a row, then average over rows.
+token-mean: This is the mean over all tokens of the batch, so how much a response counts depends on how long the
+    others are. Sum over the tokens of a row, then average over rows.
 sequence-mean: Each row is divided by its length, so a token of a long response counts less. Sum over the
     tokens of a row.
 sum: The rows are summed. The mean over rows is asked for.
 mask: Places off the mask are summed as well.
 no advantage: The advantages play no part.
+probability: Here stand probabilities, not log-probabilities: exp was taken.
+squared: The advantages are squared, so a bad response is made likelier too.
+last token: The advantage meets the last token alone. Every token of the response has its part.
 per row: This is one number for each row. An optimiser needs one: the mean.
 wild (mask): Off the mask stands -inf here, and 0 times -inf is NaN: choose by the mask, do not multiply.
 no tokens (F32): A row without tokens makes the loss NaN: something divides by its length.
@@ -109,7 +115,16 @@ def one_out_slips(rewards: Tensor) -> dict[str, Tensor]:
         "no baseline": rewards,
         "scaled": group_normalised(rewards),
         "n for n - 1": rewards - others / rewards.shape[1],
+        "median": _less_the_median(rewards),
+        "best": rewards - rewards.max(1, keepdim=True).values,
     }
+
+
+def _less_the_median(rewards: Tensor) -> Tensor:
+    """Each reward minus the median of the others of its row."""
+    table = rewards.numpy()
+    others = [[np.median(np.delete(row, k)) for k in range(len(row))] for row in table]
+    return rewards - tensor(others)
 
 
 def normalised_slips(rewards: Tensor) -> dict[str, Tensor]:
@@ -123,6 +138,7 @@ def normalised_slips(rewards: Tensor) -> dict[str, Tensor]:
         "divided": leave_one_out(rewards) / (spread + EPSILON),
         "variance": centred / (spread**2 + EPSILON),
         "turned": -group_normalised(rewards),
+        "column spread": (rewards - rewards.mean(0)) / (rewards.std(0) + EPSILON),
     }
 
 
@@ -160,6 +176,11 @@ def with_empty_row(rng: Rng) -> tuple[Tensor, Tensor, Tensor]:
     return logprobs, advantages, mask
 
 
+def _last(mask: Tensor) -> Tensor:
+    """True on the last token of each row."""
+    return mask & (mask.cumsum(1) == mask.sum(1, keepdim=True))
+
+
 def right_loss(logprobs: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
     """The definition."""
     return -(advantages * (logprobs * mask).sum(1)).mean()
@@ -177,6 +198,9 @@ def loss_slips(logprobs: Tensor, advantages: Tensor, mask: Tensor) -> dict[str, 
         "mask": -(advantages * logprobs.sum(1)).mean(),
         "no advantage": -(logprobs * mask).sum(1).mean(),
         "per row": -weighed.sum(1),
+        "probability": -(advantages * (logprobs.exp() * mask).sum(1)).mean(),
+        "squared": -(advantages.square() * (logprobs * mask).sum(1)).mean(),
+        "last token": -(advantages * (logprobs * _last(mask)).sum(1)).mean(),
     }
 
 
@@ -189,7 +213,8 @@ def exact_gradient(reinforce_loss: Learner, rng: Rng) -> None:
     weights = tensor(len(world) * outcomes.law(world, start) * worth)
     loss = as_tensor(reinforce_loss(logprobs, weights, torch.tensor(world.mask)), check)
     require(loss.requires_grad, check, IDEAS["detached"])
-    loss.backward()
+    require(loss.numel() == 1, check, IDEAS["per row"], got=f"the shape {tuple(loss.shape)}")
+    loss.sum().backward()
     exact = outcomes.regularised_gradient(world, start, worth, start, 0.0)
     got = -logits.grad.numpy() if logits.grad is not None else np.zeros(world.shape)
     close, shown = np.allclose(got, exact, atol=1e-3, rtol=1e-3), short(exact[0])

@@ -35,6 +35,10 @@ first token: The score stands on the first token.
 summed: The KL of the whole response is charged on its last token. Each token pays for itself.
 off the mask (mask): Places off the mask have a reward.
 squared: The difference is squared. The estimate asked for is the plain difference.
+absolute (squared): The difference lost its sign. The estimate asked for is the plain difference.
+k3 (squared): This is another estimate of the KL, one that is never negative. The plain difference is asked for.
+probabilities (KL): Probabilities are compared. The estimate is made of log-probabilities.
+per length: The score is divided by the length of its response. It is given whole.
 score sign: The score is taken off.
 no tokens (F32): A row without tokens has no last one; its rewards are 0.
 
@@ -53,6 +57,8 @@ forwards: The recursion runs from the first token to the last. What comes later 
 returns: These are the returns, advantage plus value. The advantage is asked for.
 turned (sign): The sign is turned.
 mask: Behind the last token of a row advantages are 0.
+whitened (advantage): These are shifted and scaled. The plain advantages are asked for.
+no values (advantage): The values play no part: these are the rewards still to come.
 
 policy (): Minus the smaller of ratio times advantage and clipped ratio times advantage.
 larger product (clip on the wrong side): The larger of the two products is taken: what should be held back is
@@ -63,6 +69,7 @@ no clip: Nothing is clipped.
 sign: The sign is turned: this would be made larger.
 ratio upside down: The ratio is upside down: it is new over old.
 no ratio: The difference of the log-probabilities stands where the ratio belongs: exp is missing.
+no policy (no ratio): The log-probabilities play no part: the advantage alone has no gradient.
 clip at 0 (clip): The ratio is held to [0, clip] or [-clip, clip]. It is held around 1.
 detached: The loss carries no gradient: the log-probabilities were detached, or left torch.
 gradient: The value is right and its gradient is not. A token beyond the clip on its advantage's side has
@@ -73,9 +80,9 @@ smaller error: The smaller of the two errors is taken: a value that ran away is 
 not held (no clip): Nothing is held near the old value.
 held alone: Only the held value is compared. Take the larger of the two errors.
 half: The half is missing.
-near the return (clip): The value is held near the return. It is held near the old value.
 near 0 (clip): The value is held to [-clip, clip]. It is held around the old value.
-absolute: The errors are not squared.
+not squared: The errors are not squared.
+mean of both (smaller error): The mean of the two errors is taken, not the larger.
 """)
 
 
@@ -121,6 +128,10 @@ def reward_slips(
         "summed": last * (scores - c * kl.sum(1))[:, None],
         "off the mask": at_last - c * (logprobs - reference),
         "squared": at_last - c * kl.square(),
+        "absolute": at_last - c * kl.abs(),
+        "k3": at_last - c * (torch.expm1(-kl) + kl) * mask,
+        "probabilities": at_last - c * (logprobs.exp() - reference.exp()) * mask,
+        "per length": at_last / mask.sum(1, keepdim=True) - c * kl,
         "score sign": -at_last - c * kl,
     }
 
@@ -174,6 +185,8 @@ def advantage_slips(
         "forwards": accumulated(deltas, factor, mask, forwards=True),
         "returns": right + known,
         "turned": -right,
+        "whitened": exact.whiten(right, mask),
+        "no values": accumulated(rewards, factor, mask),
     }
 
 
@@ -204,6 +217,7 @@ def clip_slips(logprobs: Tensor, old: Tensor, advantages: Tensor, clip: float) -
         "larger product": -torch.maximum(pushed, held),
         "always clipped": -held,
         "no clip": -pushed,
+        "no policy": -advantages,
         "sign": torch.minimum(pushed, held),
         "ratio upside down": -torch.minimum(advantages / ratio, inverse * advantages),
         "no ratio": -torch.minimum(
@@ -242,9 +256,9 @@ def value_slips(values: Tensor, old: Tensor, returns: Tensor, clip: float) -> di
         "not held": 0.5 * plain,
         "held alone": 0.5 * held,
         "half": torch.maximum(plain, held),
-        "near the return": 0.5 * torch.maximum(plain, (values - returns).clamp(-clip, clip).square()),
         "near 0": 0.5 * torch.maximum(plain, (values.clamp(-clip, clip) - returns).square()),
-        "absolute": 0.5 * torch.maximum((values - returns).abs(), (near - returns).abs()),
+        "not squared": 0.5 * torch.maximum((values - returns).abs(), (near - returns).abs()),
+        "mean of both": 0.25 * (plain + held),
     }
 
 

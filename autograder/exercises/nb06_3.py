@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from autograder.checks import Finite, Ideas, Rng, graded, in_turn, read_tensor, tensor, tensor_agrees
+from autograder.checks import (
+    Finite,
+    Ideas,
+    Rng,
+    as_tensor,
+    graded,
+    in_turn,
+    read_tensor,
+    tensor,
+    tensor_agrees,
+)
 from autograder.exercises.clipping import descent, ratios
 from rslib.rl import losses, unified
 
 IDEAS = Ideas("""
-ones (): The loss is -log pi of each token.
+ones (): The next-token loss is -log pi of each token. What does grad log pi get multiplied by in it?
 logprob: The coefficient is not the log-probability: it is what its gradient is multiplied by.
 probability: Likely tokens are weighed more. The next-token loss weighs all alike.
 unlearned (sign): The sign is turned: training would unlearn the data.
+averaged: Here stands 1 over the number of tokens. The loss averages by itself; each token has the same weight.
 
 kept (): 1 for the tokens of kept responses, 0 for the others.
 everything (F02): Every response gets 1: that is training on everything.
 negatives: What was not kept is pushed down. Rejection sampling leaves it alone.
 rejected (F03): The kept and the rejected have changed places.
 divided: The kept are weighed up by how few they are. The loss averages by itself.
+by logprob: The kept tokens get their log-probability. In the loss it is grad log pi that is multiplied.
 
 ppo (): Take the gradient of the clipped loss by hand.
 no clip: Tokens beyond the clip are still pushed on.
@@ -29,14 +44,18 @@ pushed on (clip on the wrong side): Tokens that went the wrong way get 0, and th
     pushed on.
 held: Beyond the clip the held ratio is still pushed: a clamped number has the gradient 0.
 no ratio: The ratio is missing.
+upside down (no ratio): The ratio is upside down: it is new over old.
 sign: The sign is turned.
 
-grpo (): PPO's coefficient plus coefficient * (reference / policy - 1).
+grpo (): Two parts are added, and one of them is not right: what the clipped loss gives, which you have as `ppo`,
+    and what the KL term gives. Take the derivative of the KL term by the log-probability, minus sign and all.
 no pull (KL): The pull to the reference is missing.
 KL sign: The pull has the wrong sign: it drives the policy away from the reference.
 k2 (KL): The pull is the plain difference of log-probabilities: that is the gradient of another estimate (k2).
 value of the KL (KL): The value of the KL estimate is added. Its gradient is asked for.
-no minus 1 (KL): The ratio reference over policy is used; 1 has to be taken off.
+no minus 1 (KL): A policy that equals the reference is still pulled here. What should it feel?
+pull upside down (KL): The ratio inside of the pull is upside down.
+pull clipped (KL): The pull is gone where the clip holds. The KL term stands outside of the clip.
 coefficient 1 (KL): The coefficient of the KL is left out.
 pulled without clip (no clip): The pull is right; PPO's own part is not clipped.
 
@@ -45,6 +64,8 @@ certain: Pairs that are already told apart are pushed the most: the sign inside 
 beta in front (no beta): beta stands in front and is missing inside the sigmoid.
 beta inside (no beta): beta stands inside the sigmoid and is missing in front.
 no beta: beta plays no part.
+references exchanged (no reference): Each log-probability is held against the reference of the other response.
+halved: Here stands half of it, or a mean over both responses. The coefficient is that of the chosen one.
 no reference: The reference plays no part: the margin is how much more the policy prefers the chosen response
     than the reference does.
 loss: This is the loss. Its gradient is asked for.
@@ -54,6 +75,18 @@ overflow: A margin of 2,000 nats overflows: exp of a large number is infinite. T
 
 
 # Fine-tuning and rejection sampling -----------------------------------------------------------------------
+
+
+def for_every_token(check: str) -> Callable[..., Tensor]:
+    """As `read_tensor`; one number, or one a response, stands for all of its tokens."""
+    read = read_tensor(check)
+
+    def of(result: Any, *args: Any) -> Tensor:
+        values, shape = as_tensor(result, check), args[0].shape
+        spread = values.ndim == 0 or tuple(values.shape) in ((1,), (1, 1), (shape[0], 1))
+        return read(values.expand(shape) if spread else values, *args)
+
+    return of
 
 
 def some_logprobs(rng: Rng) -> tuple[Tensor]:
@@ -68,7 +101,13 @@ def half_kept(rng: Rng) -> tuple[Tensor, Tensor]:
 
 def sft_slips(logprobs: Tensor) -> dict[str, Tensor]:
     """What is multiplied by the wrong thing."""
-    return {"logprob": logprobs, "probability": logprobs.exp(), "unlearned": -torch.ones_like(logprobs)}
+    ones = torch.ones_like(logprobs)
+    return {
+        "logprob": logprobs,
+        "probability": logprobs.exp(),
+        "unlearned": -ones,
+        "averaged": ones / logprobs.shape[1],
+    }
 
 
 def kept_slips(logprobs: Tensor, kept: Tensor) -> dict[str, Tensor]:
@@ -79,6 +118,7 @@ def kept_slips(logprobs: Tensor, kept: Tensor) -> dict[str, Tensor]:
         "negatives": 2 * right - 1,
         "rejected": 1 - right,
         "divided": right * 2,
+        "by logprob": right * logprobs,
     }
 
 
@@ -101,6 +141,7 @@ def ppo_slips(logprobs: Tensor, old: Tensor, advantages: Tensor, clip: float) ->
         "pushed on": torch.where(wrong_side, 0.0, ratio * advantages),
         "held": ratio.clamp(1 - clip, 1 + clip) * advantages,
         "no ratio": torch.where(right == 0, 0.0, advantages),
+        "upside down": torch.where(right == 0, 0.0, advantages / ratio),
         "sign": -right,
     }
 
@@ -129,6 +170,8 @@ def grpo_slips(
         "value of the KL": part - c * (torch.expm1(gap) - gap),
         "no minus 1": part + c * torch.exp(gap),
         "coefficient 1": part + torch.expm1(gap),
+        "pull upside down": part - c * torch.expm1(-gap),
+        "pull clipped": torch.where(part == 0, 0.0, part + c * torch.expm1(gap)),
         "pulled without clip": torch.exp(logprobs - old) * advantages + c * torch.expm1(gap),
         "sign": -grpo(logprobs, old, reference, advantages, clip, c),
     }
@@ -153,7 +196,9 @@ def dpo_slips(
 ) -> dict[str, Tensor]:
     """What wrong margins and a forgotten beta give."""
     margin, bare = (chosen - ref_chosen) - (rejected - ref_rejected), chosen - rejected
+    exchanged = (chosen - ref_rejected) - (rejected - ref_chosen)
     return {
+        "references exchanged": beta * torch.sigmoid(-beta * exchanged),
         "certain": beta * torch.sigmoid(beta * margin),
         "beta in front": beta * torch.sigmoid(-margin),
         "beta inside": torch.sigmoid(-beta * margin),
@@ -162,6 +207,7 @@ def dpo_slips(
         "sign": -dpo(chosen, rejected, ref_chosen, ref_rejected, beta),
         "loss": -torch.nn.functional.logsigmoid(beta * margin),
         "constant": torch.full_like(margin, beta),
+        "halved": beta * torch.sigmoid(-beta * margin) / 2,
     }
 
 
@@ -171,11 +217,17 @@ ONES, KEPT, RATIO = "gives every token 1", "gives 1 to kept responses alone", "i
 PULL, PAIR = "pulls towards the reference", "weighs a pair by its doubt"
 SURE = tensor([1000.0, -1000.0])
 grade_tuning = in_turn(
-    graded("sft", IDEAS, tensor_agrees(ONES, some_logprobs, torch.ones_like, "ones", sft_slips)),
+    graded(
+        "sft",
+        IDEAS,
+        tensor_agrees(ONES, some_logprobs, torch.ones_like, "ones", sft_slips, of=for_every_token(ONES)),
+    ),
     graded(
         "rejection_sampling",
         IDEAS,
-        tensor_agrees(KEPT, half_kept, unified.rejection_sampling, "kept", kept_slips),
+        tensor_agrees(
+            KEPT, half_kept, unified.rejection_sampling, "kept", kept_slips, of=for_every_token(KEPT)
+        ),
     ),
 )
 grade_ppo = graded("ppo", IDEAS, tensor_agrees(RATIO, ratios, ppo, "ppo", ppo_slips))

@@ -47,6 +47,59 @@ def reinforce_loss(logprobs, advantages, mask):
     return torch.einsum("bt,b->", kept, -advantages) / len(mask)
 
 
+# %% correct: pure Python, lists come back
+def leave_one_out(rewards):
+    table = [[float(reward) for reward in row] for row in rewards]
+    found = []
+    for row in table:
+        rests = [row[:k] + row[k + 1 :] for k in range(len(row))]
+        found.append([reward - (sum(rest) / len(rest) if rest else 0.0) for reward, rest in zip(row, rests)])
+    return found
+
+
+def group_normalised(rewards, epsilon=1e-4):
+    found = []
+    for row in rewards.tolist():
+        mean = sum(row) / len(row)
+        variance = sum((reward - mean) ** 2 for reward in row) / (len(row) - 1)
+        found.append([(reward - mean) / (variance**0.5 + epsilon) for reward in row])
+    return found
+
+
+def reinforce_loss(logprobs, advantages, mask):
+    total = torch.zeros(())
+    for row in range(mask.shape[0]):
+        for t in range(mask.shape[1]):
+            if bool(mask[row, t]):
+                total = total - advantages[row] * logprobs[row, t]
+    return total / mask.shape[0]
+
+
+# %% correct: numpy in float32, nan_to_num, a product of matrices
+def leave_one_out(rewards):
+    table = rewards.numpy().astype(np.float32)
+    if table.shape[1] == 1:
+        return table.copy()
+    keep = ~np.eye(table.shape[1], dtype=bool)
+    return np.stack([table[:, k] - table[:, keep[k]].mean(1) for k in range(table.shape[1])], axis=1)
+
+
+def group_normalised(rewards, epsilon=1e-4):
+    table = rewards.numpy().astype(np.float32)
+    return (table - table.mean(1, keepdims=True)) / (table.std(1, ddof=1, keepdims=True) + np.float32(epsilon))
+
+
+def reinforce_loss(logprobs, advantages, mask):
+    kept = torch.nan_to_num(logprobs, neginf=0.0).masked_fill(~mask, 0.0).double()
+    return -(advantages.double() @ kept.sum(1)) / mask.shape[0]
+
+
+# %% correct: one advantage for every token
+def reinforce_loss(logprobs, advantages, mask):
+    spread = advantages[:, None].expand_as(logprobs)[mask]
+    return -(spread * logprobs[mask]).sum() / len(logprobs)
+
+
 # %% wrong: its own in the baseline | idea: own baseline | fails at: leaves its own reward out | points: 2.5
 def leave_one_out(rewards):
     return rewards - rewards.mean(1, keepdim=True)
@@ -145,3 +198,92 @@ def reinforce_loss(logprobs, advantages, mask):
 def reinforce_loss(logprobs, advantages, mask):
     kept = torch.where(mask, logprobs, 0.0)
     return -((kept.detach() + 0.5 * (kept - kept.detach())).sum(1) * advantages).mean()
+
+
+# %% wrong: the rewards themselves | idea: no baseline | fails at: leaves its own reward out | points: 2.5
+def leave_one_out(rewards):
+    return rewards.clone()
+
+
+# %% wrong: the median of the others | idea: median | fails at: leaves its own reward out | points: 2.5
+def leave_one_out(rewards):
+    others = [torch.cat([rewards[:, :k], rewards[:, k + 1 :]], 1) for k in range(rewards.shape[1])]
+    medians = [torch.quantile(rest, 0.5, dim=1) if rest.shape[1] else 0 * rewards[:, 0] for rest in others]
+    return rewards - torch.stack(medians, 1)
+
+
+# %% wrong: against the best | idea: own baseline | fails at: leaves its own reward out | points: 2.5
+def leave_one_out(rewards):
+    return rewards - rewards.max(1, keepdim=True).values
+
+
+# %% wrong: over all other rows | idea: F29 | fails at: leaves its own reward out | points: 2.5
+_right = leave_one_out
+
+
+def leave_one_out(rewards):
+    return _right(rewards.reshape(1, -1)).reshape(rewards.shape)
+
+
+# %% wrong: divided as GRPO does | idea: scaled | fails at: leaves its own reward out | points: 2.5
+def leave_one_out(rewards):
+    return group_normalised(rewards)
+
+
+# %% wrong: nothing for one response | fails at: copes with one response | points: 2.5
+_right = leave_one_out
+
+
+def leave_one_out(rewards):
+    return _right(rewards) if rewards.shape[1] > 1 else torch.zeros_like(rewards)
+
+
+# %% wrong: leave one out, then divided | idea: own baseline | fails at: divides by the spread | points: 2.5
+def group_normalised(rewards, epsilon=1e-4):
+    return leave_one_out(rewards) / (rewards.std(1, keepdim=True) + epsilon)
+
+
+# %% wrong: over the variance | idea: variance | fails at: divides by the spread | points: 2.5
+def group_normalised(rewards, epsilon=1e-4):
+    return (rewards - rewards.mean(1, keepdim=True)) / (rewards.var(1, keepdim=True) + epsilon)
+
+
+# %% wrong: along the prompts | idea: axis | fails at: divides by the spread | points: 2.5
+def group_normalised(rewards, epsilon=1e-4):
+    return (rewards - rewards.mean(0)) / (rewards.std(0) + epsilon)
+
+
+# %% wrong: the whole batch at once | idea: F29 | fails at: divides by the spread | points: 2.5
+def group_normalised(rewards, epsilon=1e-4):
+    return (rewards - rewards.mean()) / (rewards.std() + epsilon)
+
+
+# %% wrong: rows are added up | idea: sum | fails at: sums tokens, averages rows | points: 2
+def reinforce_loss(logprobs, advantages, mask):
+    return -(torch.where(mask, logprobs, 0.0).sum(1) * advantages).sum()
+
+
+# %% wrong: probabilities | idea: probability | fails at: sums tokens, averages rows | points: 2
+def reinforce_loss(logprobs, advantages, mask):
+    return -(torch.where(mask, logprobs.exp(), 0.0).sum(1) * advantages).mean()
+
+
+# %% wrong: the last token alone | idea: last token | fails at: sums tokens, averages rows | points: 2
+def reinforce_loss(logprobs, advantages, mask):
+    rows = torch.arange(len(mask))
+    return -(logprobs[rows, mask.sum(1) - 1] * advantages).mean()
+
+
+# %% wrong: without the advantages | idea: no advantage | fails at: sums tokens, averages rows | points: 2
+def reinforce_loss(logprobs, advantages, mask):
+    return -torch.where(mask, logprobs, 0.0).sum(1).mean()
+
+
+# %% wrong: squared advantages | idea: squared | fails at: sums tokens, averages rows | points: 2
+def reinforce_loss(logprobs, advantages, mask):
+    return -(torch.where(mask, logprobs, 0.0).sum(1) * advantages**2).mean()
+
+
+# %% wrong: one loss for each row | idea: per row | fails at: sums tokens, averages rows | points: 2
+def reinforce_loss(logprobs, advantages, mask):
+    return -torch.where(mask, logprobs, 0.0).sum(1) * advantages

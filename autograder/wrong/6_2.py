@@ -76,6 +76,74 @@ def clipped_policy_loss(logprobs, old_logprobs, advantages, clip):
     return torch.maximum(-ratio * advantages, -torch.clip(ratio, 1 - clip, 1 + clip) * advantages)
 
 
+# %% correct: numpy where no gradient is asked for
+import numpy as np
+
+
+def token_rewards(scores, logprobs, reference_logprobs, mask, coefficient):
+    keep = mask.numpy()
+    rewards = np.where(keep, -coefficient * (logprobs.numpy() - reference_logprobs.numpy()), 0.0)
+    lengths = keep.sum(1)
+    rows = np.flatnonzero(lengths)
+    rewards[rows, lengths[rows] - 1] += scores.numpy()[rows]
+    return rewards
+
+
+def gae(rewards, values, mask, discount, smoothing):
+    keep = mask.numpy().astype(np.float32)
+    gains, known = rewards.numpy(), values.numpy() * keep
+    after = np.hstack([known[:, 1:], np.zeros((len(known), 1), np.float32)])
+    delta, found, ahead = (gains + discount * after - known) * keep, np.zeros_like(known), 0.0
+    for t in range(known.shape[1] - 1, -1, -1):
+        found[:, t] = ahead = delta[:, t] + discount * smoothing * ahead * keep[:, t]
+    return found.astype(np.float32)
+
+
+def clipped_policy_loss(logprobs, old_logprobs, advantages, clip):
+    ratio = (logprobs.double() - old_logprobs.double()).exp()
+    beyond = torch.where(advantages > 0, ratio > 1 + clip, ratio < 1 - clip)
+    stop = torch.where(advantages > 0, 1 + clip, 1 - clip).double()
+    return -torch.where(beyond, stop, ratio) * advantages
+
+
+def clipped_value_loss(values, old_values, returns, clip):
+    now, old, goal = (x.numpy() for x in (values, old_values, returns))
+    return np.maximum((now - goal) ** 2, (np.clip(now, old - clip, old + clip) - goal) ** 2) / 2
+
+
+# %% correct: a matrix of discounts, lists come back
+def token_rewards(scores, logprobs, reference_logprobs, mask, coefficient):
+    table = []
+    for row in range(len(mask)):
+        length = int(mask[row].sum())
+        line = [0.0] * mask.shape[1]
+        for t in range(length):
+            line[t] = -coefficient * float(logprobs[row, t] - reference_logprobs[row, t])
+        if length:
+            line[length - 1] += float(scores[row])
+        table.append(line)
+    return table
+
+
+def gae(rewards, values, mask, discount, smoothing):
+    known = values * mask
+    after = torch.nn.functional.pad(known, (0, 1))[:, 1:]
+    delta = (rewards + discount * after - known) * mask
+    steps = torch.arange(values.shape[1])
+    ahead = steps[None] - steps[:, None]
+    weights = torch.where(ahead >= 0, (discount * smoothing) ** ahead.clamp(min=0).float(), 0.0)
+    return (delta @ weights.T) * mask
+
+
+def clipped_value_loss(values, old_values, returns, clip):
+    pairs = zip(values.flatten().tolist(), old_values.flatten().tolist(), returns.flatten().tolist())
+    losses = []
+    for value, old, goal in pairs:
+        near = min(max(value, old - clip), old + clip)
+        losses.append(max((value - goal) ** 2, (near - goal) ** 2) / 2)
+    return torch.tensor(losses).reshape(values.shape)
+
+
 # %% wrong: paid for straying | idea: KL sign | fails at: charges KL to the reference | points: 2.5
 def token_rewards(scores, logprobs, reference_logprobs, mask, coefficient):
     last = mask & (mask.cumsum(1) == mask.sum(1, keepdim=True))
@@ -214,3 +282,171 @@ def clipped_value_loss(values, old_values, returns, clip):
 def clipped_value_loss(values, old_values, returns, clip):
     near = old_values + (values - old_values).clamp(-clip, clip)
     return torch.maximum((values - returns) ** 2, (near - returns) ** 2)
+
+
+# %% wrong: no coefficient | idea: KL | fails at: charges KL to the reference | points: 2.5
+_right = token_rewards
+
+
+def token_rewards(scores, logprobs, reference_logprobs, mask, coefficient):
+    return _right(scores, logprobs, reference_logprobs, mask, 1.0)
+
+
+# %% wrong: no penalty | idea: KL | fails at: charges KL to the reference | points: 2.5
+_right = token_rewards
+
+
+def token_rewards(scores, logprobs, reference_logprobs, mask, coefficient):
+    return _right(scores, logprobs, reference_logprobs, mask, 0.0)
+
+
+# %% wrong: on the first token | idea: first token | fails at: charges KL to the reference | points: 2.5
+def token_rewards(scores, logprobs, reference_logprobs, mask, coefficient):
+    rewards = torch.where(mask, -coefficient * (logprobs - reference_logprobs), 0.0)
+    rewards[:, 0] += scores
+    return rewards
+
+
+# %% wrong: the mask is not read | idea: mask | fails at: charges KL to the reference | points: 2.5
+def token_rewards(scores, logprobs, reference_logprobs, mask, coefficient):
+    last = mask & (mask.cumsum(1) == mask.sum(1, keepdim=True))
+    return -coefficient * (logprobs - reference_logprobs) + last * scores[:, None]
+
+
+# %% wrong: never negative | idea: squared | fails at: charges KL to the reference | points: 2.5
+def token_rewards(scores, logprobs, reference_logprobs, mask, coefficient):
+    last = mask & (mask.cumsum(1) == mask.sum(1, keepdim=True))
+    gap = reference_logprobs - logprobs
+    return torch.where(mask, -coefficient * (gap.exp() - 1 - gap), 0.0) + last * scores[:, None]
+
+
+# %% wrong: absolute values | idea: squared | fails at: charges KL to the reference | points: 2.5
+def token_rewards(scores, logprobs, reference_logprobs, mask, coefficient):
+    last = mask & (mask.cumsum(1) == mask.sum(1, keepdim=True))
+    gap = (reference_logprobs - logprobs).abs()
+    return torch.where(mask, -coefficient * gap, 0.0) + last * scores[:, None]
+
+
+# %% wrong: probabilities are compared | idea: KL | fails at: charges KL to the reference | points: 2.5
+def token_rewards(scores, logprobs, reference_logprobs, mask, coefficient):
+    last = mask & (mask.cumsum(1) == mask.sum(1, keepdim=True))
+    gap = logprobs.exp() - reference_logprobs.exp()
+    return torch.where(mask, -coefficient * gap, 0.0) + last * scores[:, None]
+
+
+# %% wrong: the score per token | idea: per length | fails at: charges KL to the reference | points: 2.5
+_right = token_rewards
+
+
+def token_rewards(scores, logprobs, reference_logprobs, mask, coefficient):
+    return _right(scores / mask.sum(1).clamp(min=1), logprobs, reference_logprobs, mask, coefficient)
+
+
+# %% wrong: the score is taken off | idea: score sign | fails at: charges KL to the reference | points: 2.5
+_right = token_rewards
+
+
+def token_rewards(scores, logprobs, reference_logprobs, mask, coefficient):
+    return _right(-scores, logprobs, reference_logprobs, mask, coefficient)
+
+
+# %% wrong: two tokens ahead | idea: GAE off by one | fails at: looks one token ahead | points: 2.5
+def gae(rewards, values, mask, discount, smoothing):
+    known, found = values * mask, torch.zeros_like(values)
+    after = torch.nn.functional.pad(known, (0, 2))[:, 2:]
+    ahead = torch.zeros(len(values))
+    for t in reversed(range(values.shape[1])):
+        delta = rewards[:, t] + discount * after[:, t] - known[:, t]
+        ahead = (delta + discount * smoothing * ahead) * mask[:, t]
+        found[:, t] = ahead
+    return found
+
+
+# %% wrong: smoothed without the discount | idea: no discount | fails at: looks one token ahead | points: 2.5
+def gae(rewards, values, mask, discount, smoothing):
+    known, found = values * mask, torch.zeros_like(values)
+    after, ahead = torch.nn.functional.pad(known, (0, 1))[:, 1:], torch.zeros(len(values))
+    for t in reversed(range(values.shape[1])):
+        ahead = (rewards[:, t] + discount * after[:, t] - known[:, t] + smoothing * ahead) * mask[:, t]
+        found[:, t] = ahead
+    return found
+
+
+# %% wrong: from the front | idea: forwards | fails at: looks one token ahead | points: 2.5
+def gae(rewards, values, mask, discount, smoothing):
+    known, found = values * mask, torch.zeros_like(values)
+    after, ahead = torch.nn.functional.pad(known, (0, 1))[:, 1:], torch.zeros(len(values))
+    for t in range(values.shape[1]):
+        delta = rewards[:, t] + discount * after[:, t] - known[:, t]
+        ahead = (delta + discount * smoothing * ahead) * mask[:, t]
+        found[:, t] = ahead
+    return found
+
+
+# %% wrong: without the values | idea: advantage | fails at: looks one token ahead | points: 2.5
+_right = gae
+
+
+def gae(rewards, values, mask, discount, smoothing):
+    return _right(rewards, 0 * values, mask, discount, smoothing)
+
+
+# %% wrong: whitened | idea: advantage | fails at: looks one token ahead | points: 2.5
+_right = gae
+
+
+def gae(rewards, values, mask, discount, smoothing):
+    found = _right(rewards, values, mask, discount, smoothing)
+    inside = found[mask]
+    return torch.where(mask, (found - inside.mean()) / inside.std(correction=0), 0.0)
+
+
+# %% wrong: a loss that rises | idea: sign | fails at: clips on the right side | points: 2.5
+_right = clipped_policy_loss
+
+
+def clipped_policy_loss(logprobs, old_logprobs, advantages, clip):
+    return -_right(logprobs, old_logprobs, advantages, clip)
+
+
+# %% wrong: held from minus clip to clip | idea: clip | fails at: clips on the right side | points: 2.5
+def clipped_policy_loss(logprobs, old_logprobs, advantages, clip):
+    ratio = torch.exp(logprobs - old_logprobs)
+    return -torch.minimum(ratio * advantages, ratio.clamp(-clip, clip) * advantages)
+
+
+# %% wrong: the advantage alone | idea: no ratio | fails at: clips on the right side | points: 2.5
+def clipped_policy_loss(logprobs, old_logprobs, advantages, clip):
+    return -advantages
+
+
+# %% wrong: the ratio detached beyond a gradient | idea: gradient | fails at: lets the gradient through | points: 2.5
+_right = clipped_policy_loss
+
+
+def clipped_policy_loss(logprobs, old_logprobs, advantages, clip):
+    value = _right(logprobs, old_logprobs, advantages, clip)
+    pushed = -torch.exp(logprobs - old_logprobs) * advantages
+    return value.detach() + pushed - pushed.detach()
+
+
+# %% wrong: the held value alone | idea: held alone | fails at: takes the larger error | points: 3
+def clipped_value_loss(values, old_values, returns, clip):
+    return (old_values + (values - old_values).clamp(-clip, clip) - returns) ** 2 / 2
+
+
+# %% wrong: held around 0 | idea: clip | fails at: takes the larger error | points: 3
+def clipped_value_loss(values, old_values, returns, clip):
+    return torch.maximum((values - returns) ** 2, (values.clamp(-clip, clip) - returns) ** 2) / 2
+
+
+# %% wrong: not squared | idea: not squared | fails at: takes the larger error | points: 3
+def clipped_value_loss(values, old_values, returns, clip):
+    near = old_values + (values - old_values).clamp(-clip, clip)
+    return torch.maximum((values - returns).abs(), (near - returns).abs()) / 2
+
+
+# %% wrong: the mean of both errors | idea: smaller error | fails at: takes the larger error | points: 3
+def clipped_value_loss(values, old_values, returns, clip):
+    near = old_values + (values - old_values).clamp(-clip, clip)
+    return ((values - returns) ** 2 + (near - returns) ** 2) / 4

@@ -1,18 +1,18 @@
 # %% [markdown]
 # # 06 · RLHF from scratch
 #
-# Rejection sampling needs a choice and the loss that everybody has. The other road goes without the
-# choice: it multiplies what each token did to the loss by how good the response was. You build that
-# road here, from one line to PPO, check it against a world where every gradient is exact, and then let
-# it off its leash.
+# Rejection sampling keeps the best responses and trains on them with the ordinary next-token loss.
+# Reinforcement learning keeps nothing back: it trains on every response, and multiplies the loss of its
+# tokens by how good the response was. Here you write that method, from REINFORCE to PPO, check it in a
+# world where every gradient is exact, train a policy with your own code, and take away its KL penalty.
 #
 # You will be able to
 #
-# - write the advantages and losses of REINFORCE, RLOO, GRPO and PPO, with their traps,
+# - write the advantages and losses of REINFORCE, RLOO, GRPO and PPO, and train a policy with them,
 # - say of every method, rejection sampling included, what number it puts on each token,
-# - tune the embedded policy by PPO and by RLOO, and show what the KL penalty holds back.
+# - show with an interval what a KL penalty holds back, and find the flaw of a run from its numbers.
 #
-# About 100 minutes, of which two are computing; 13.5 points.
+# About 120 minutes, of which three are computing; 13.5 points.
 
 # %% role="setup" gpu="The same calls on a real model"
 
@@ -20,9 +20,9 @@
 # ## Two responses and a pencil
 #
 # A policy answers a prompt with *yes* or with *no*, each with probability one half. The reward of *yes*
-# is 3, that of *no* is 1. The policy has a single number, the logit of *yes*. If it is raised a little,
-# by how much does the mean reward rise? The mean is 3p + 1(1 − p), and p rises by p(1 − p) for each
-# unit of logit.
+# is 3, that of *no* is 1. The policy has a single number θ, the logit of *yes*. If θ is raised a little,
+# by how much does the mean reward rise, per unit of θ? The mean reward is 3p + 1(1 − p), and p itself
+# rises by p(1 − p) per unit of θ.
 
 # %% role="predict" name="slope"
 guess = ...  # the derivative of the mean reward with respect to the logit
@@ -46,24 +46,63 @@ for baseline in (0.0, 2.0):
     print(f"baseline {baseline}: a drawn yes gives {yes:+.1f}, a no {no:+.1f}, mean {parts.mean():+.1f}")
 
 # %% [markdown]
-# Nobody differentiates a mean over all texts. But the same slope is the mean of *reward times grad log
-# p* over what the policy draws: that is REINFORCE. Any baseline may be taken off the reward without
-# changing that mean, as long as it does not look at the response that it judges.
+# <details><summary>Explain the difference</summary>
+# A guess of 2 is the difference of the two rewards: it forgets that a unit of logit moves p by only
+# p(1 − p) = 1/4. A guess of 1 counts p and not 1 − p. A guess of 0.25 is how far p moves, without the
+# rewards.
+# </details>
 #
-# Look at the two lines. Without a baseline one draw says "much more", the other "a little less". With
-# the baseline 2 both say the same. The mean is equal, the noise is not.
+# ### REINFORCE: a mean instead of a sum over all texts
+#
+# The two printed lines hold the idea of the whole notebook. The mean reward is a sum over all responses
+# y, and nobody can list them. But the gradient of a probability is the probability times the gradient
+# of its logarithm, so the gradient of the sum is again a mean over what the policy draws:
+#
+# $$\nabla_\theta\,\mathbb{E}[R(y)] = \sum_y R(y)\,\nabla_\theta\,\pi_\theta(y)
+# = \mathbb{E}_{y\sim\pi_\theta}\big[R(y)\,\nabla_\theta\log\pi_\theta(y)\big],
+# \qquad \log\pi_\theta(y)=\sum_t\log\pi_\theta(y_t\mid y_{<t})$$
+#
+# Draw, weigh each response's *grad log p* by its reward, take the mean: that is REINFORCE (Williams
+# 1992).
+
+# %% [markdown]
+# **Why a baseline is free.** Take a number b off every reward. The mean gradient changes by
+# b · E[∇ log π(y)], and that is 0, since the probabilities of all responses always add up to 1:
+#
+# $$\mathbb{E}_{y\sim\pi_\theta}\big[b\,\nabla_\theta\log\pi_\theta(y)\big]
+# = b\,\nabla_\theta\sum_y\pi_\theta(y) = b\,\nabla_\theta 1 = 0$$
+#
+# Look at the two lines again. Without a baseline one draw says *much more*, the other *a little less*.
+# With the baseline 2 both say the same. The mean is equal and the noise is not. The proof needs one
+# thing: b must not depend on the response that it is taken from. Reward minus baseline is called the
+# **advantage**.
+#
+# **RLOO** draws n responses to a prompt and takes as baseline the mean reward of the *other* n − 1.
+# They were drawn independently of this one, so the gradient stays right on average.
+#
+# $$A_i = R_i - \frac{1}{n-1}\sum_{j\neq i}R_j \qquad\text{(RLOO)}\qquad\qquad
+# A_i = \frac{R_i-\bar R}{s+\varepsilon} \qquad\text{(GRPO)}$$
+
+# %% [markdown]
+# **GRPO** takes off the mean of all n, and that mean does contain the response's own reward. It costs
+# little: R − mean is (n − 1)/n times the leave-one-out advantage, for every response alike, so the step
+# is a bit shorter and points the same way.
+#
+# What does change the direction is the division by the standard deviation s of the prompt's rewards. A
+# prompt whose responses are nearly equal gets as much weight as one whose responses differ a lot. And
+# where all are equal s is 0: the small ε keeps 0/0 out of the weights.
 
 # %% [markdown]
 # {{card:6.1}}
 #
-# Three functions. Rewards come as a tensor (M, n): a row is a prompt. `leave_one_out` takes as baseline
-# of each response the mean of its prompt's *other* responses; with n = 1 there are none and the
-# baseline is 0. `group_normalised` is GRPO's: minus the row's mean, over the row's standard deviation
-# (with n − 1) plus epsilon.
+# Three functions. `rewards` is a tensor (M, n): a row is a prompt, n its responses. `leave_one_out` is
+# RLOO's advantage; with n = 1 there are no others, and the baseline is 0. `group_normalised` is GRPO's,
+# with the standard deviation that divides by n − 1.
 #
-# `reinforce_loss` gets log-probabilities (B, T), advantages (B,) and a mask (B, T) of booleans. Per row
-# it sums minus advantage times log-probability over the tokens of the mask, then it averages the rows.
-# It is checked in a world of fifteen responses, where the gradient is a sum.
+# `reinforce_loss` gets log-probabilities (B, T) in nats, advantages (B,) and a mask (B, T) of booleans,
+# True on the tokens of each response. Per row it sums minus advantage times log-probability over the
+# tokens of the mask, then it averages the rows. It is differentiated, so it stays in torch; it is
+# checked in a world of fifteen responses, where the gradient is a sum.
 #
 # <details><summary>Hint</summary>
 # The sum of the others is the row's sum minus the response's own reward. Off the mask anything may
@@ -72,7 +111,7 @@ for baseline in (0.0, 2.0):
 
 # %% exercise="6.1" role="answer"
 def leave_one_out(rewards):
-    """Each reward (M, n) minus the mean of the others of its row; with n = 1 the reward itself."""
+    """Advantages (M, n): reward minus the mean of its row's others; with n = 1 the reward itself."""
     ### BEGIN SOLUTION
     n = rewards.shape[1]
     if n == 1:
@@ -82,14 +121,14 @@ def leave_one_out(rewards):
 
 
 def group_normalised(rewards, epsilon=1e-4):
-    """Each reward (M, n) minus its row's mean, over its row's standard deviation (n - 1) plus epsilon."""
+    """Advantages (M, n): reward minus its row's mean, over the row's deviation (n - 1) plus epsilon."""
     ### BEGIN SOLUTION
     return (rewards - rewards.mean(1, keepdim=True)) / (rewards.std(1, keepdim=True) + epsilon)
     ### END SOLUTION
 
 
 def reinforce_loss(logprobs, advantages, mask):
-    """One number: minus advantage times log-probability, summed over tokens, averaged over rows."""
+    """A scalar: minus advantage (B,) times log-probability (B, T), summed over tokens, averaged over rows."""
     ### BEGIN SOLUTION
     return -(advantages * torch.where(mask, logprobs, 0.0).sum(1)).mean()
     ### END SOLUTION
@@ -98,9 +137,10 @@ def reinforce_loss(logprobs, advantages, mask):
 check("6.1")
 
 # %% [markdown]
-# Does it learn? Here is the micro-world of the engine: 31 responses of up to four tokens over two
-# letters, each with a reward. Your loss, your baseline, no model but a table of logits. The line that
-# it is held against is the exact mean reward.
+# ### Does it learn?
+#
+# Here is the micro-world of the engine: 31 responses of up to four tokens over two letters, each with a
+# reward. Since all of them can be listed, the mean reward of a policy is known exactly.
 
 # %%
 import rslib
@@ -108,38 +148,118 @@ from rslib.world import outcomes
 
 world = outcomes.enumerate_outcomes(letters=2, longest=4)
 worth = np.random.default_rng(7).normal(size=len(world))
-logits = torch.zeros(world.shape, requires_grad=True)
-optimiser, rng, curve = torch.optim.SGD([logits], lr=0.5), np.random.default_rng(0), []
-for _ in range(200):
-    law = outcomes.law(world, logits.detach().numpy())
-    curve.append(float(law @ worth))
-    drawn = outcomes.draw_outcomes(law, 16, rng)
-    table = torch.log_softmax(logits, 1)[torch.tensor(world.prefixes), torch.tensor(world.tokens)]
-    gains = leave_one_out(torch.tensor(worth[drawn], dtype=torch.float32)[None])[0]
-    loss = reinforce_loss(table[drawn], gains, torch.tensor(world.mask)[drawn])
-    optimiser.zero_grad()
-    loss.backward()
-    optimiser.step()
+mask, places = torch.tensor(world.mask), (torch.tensor(world.prefixes), torch.tensor(world.tokens))
+print(f"{len(world)} responses; the best reward is {worth.max():.2f}, their mean {worth.mean():+.2f}")
+
+# %% [markdown]
+# Your loss, your baseline, no model but a table of logits. Six runs of 1,000 steps that differ in
+# nothing but what they happen to draw. How many of the six end at the best response?
+
+# %% role="predict" name="arrived"
+guess = ...  # how many of the six runs
+### BEGIN SOLUTION
+guess = 5
+### END SOLUTION
+predict("arrived", guess)
 
 # %%
-[panel] = rslib.plots.panels(1, 3.2, None)
-panel.plot(curve, color="#21558c")
-panel.axhline(worth.max(), color="#9aa7b5", linestyle=":")
-panel.set(xlabel="steps of 16 responses (one run, exact mean)", ylabel="mean reward")
-text = f"The exact mean reward rises from {curve[0]:.2f} to {curve[-1]:.2f}; the best is {worth.max():.2f}."
+# About 10 seconds.
+from rslib.progress import Progress
+
+
+def _ascent(seed, progress):
+    logits, curve = torch.zeros(world.shape, requires_grad=True), []
+    optimiser, rng = torch.optim.SGD([logits], lr=0.5), np.random.default_rng(seed)
+    for _ in range(1000):
+        chances = outcomes.law(world, logits.detach().numpy())
+        curve.append(float(chances @ worth))
+        drawn = outcomes.draw_outcomes(chances, 16, rng)
+        table = torch.log_softmax(logits, 1)[places]
+        gains = torch.as_tensor(leave_one_out(torch.tensor(worth[drawn]).float()[None]))[0]
+        optimiser.zero_grad()
+        reinforce_loss(table[drawn], gains, mask[drawn]).backward()
+        optimiser.step()
+    progress.advance()
+    return curve
+
+
+with Progress(6, "six runs", "runs") as _shown:
+    curves = [_ascent(seed, _shown) for seed in range(6)]
+
+# %%
+ends, best = np.array([curve[-1] for curve in curves]), worth.max()
+arrived = ends > best - 0.1
+compare("arrived", int(arrived.sum()))
+[panel] = rslib.plots.panels(1, 3.4, None)
+for curve, there in zip(curves, arrived, strict=True):
+    panel.plot(curve, color="#21558c" if there else "#b3541e", linestyle="-" if there else "--")
+panel.axhline(best, color="#6b7785", linestyle=":")
+panel.text(0, best, "the best response", va="bottom", fontsize=8)
+panel.set(xlabel="steps of 16 responses (n = 6 runs)", ylabel="mean reward (exact)")
+stuck = ", ".join(f"{end:.2f}" for end in ends[~arrived]) or "none"
+half = np.mean([curve[199] for curve in curves])
+text = (
+    f"{arrived.sum()} of 6 runs come within 0.1 of the best response, {best:.2f}; those that do not end at: "
+    f"{stuck}. After 200 steps the mean of the six is {half:.2f}."
+)
 rslib.plots.finished([panel], "Does the loss find the best response?", text)
 rslib.plots.show(panel)
 
 # %% [markdown]
+# <details><summary>Explain the difference</summary>
+# The gradient speaks only of what was drawn. A run that was lucky with a fairly good response early
+# makes it likelier, draws the others ever more rarely, and in the end hardly meets the best one: nothing
+# tells it that something better exists. More steps do not help such a run. More responses a step, a
+# smaller learning rate or a KL penalty keep the policy broad for longer. Rejection sampling from the
+# starting policy has the same limit: what is never drawn is never kept.
+# </details>
+
+# %% [markdown]
 # ## What PPO adds
 #
-# Three things, each against a fear. A **KL penalty** on every token, for fear that the policy leaves
-# the region in which the reward model knows anything. A **value model** that says how well a response
-# is going, so that each token has its own advantage: for fear of noise. And a **clip**, for fear of
-# taking several steps on samples that the policy of the first step has drawn.
+# | what | how it enters | why |
+# |---|---|---|
+# | a **KL penalty** | taken off every token's reward | far from the reference the reward model is lost |
+# | a **value model** | gives each token its baseline | one score for 30 tokens is a noisy signal |
+# | a **clip** | bounds the loss of each token | after a step the policy is not the one that drew |
+#
+# **Token rewards.** In what follows t counts the T tokens of a response, π is the policy, π_ref the
+# reference that it started from, β the KL coefficient and R the score of the whole response.
+#
+# $$r_t = -\beta\,\big(\log\pi(y_t)-\log\pi_{\text{ref}}(y_t)\big)
+# + \begin{cases}R & t=T\\ 0 & t<T\end{cases}$$
+#
+# Summed over the response, and averaged over draws of π, the log-ratios are exactly the KL of the policy
+# to the reference. A single token's may be negative: then the token is *paid*. Only the mean has to be
+# positive.
+
+# %% [markdown]
+# **GAE**, the generalised advantage estimate (Schulman et al. 2016). The value model says for each token
+# what it expects still to come: V_t. One step tells how wrong it was:
+#
+# $$\delta_t = r_t + \gamma V_{t+1} - V_t, \qquad A_t = \delta_t + \gamma\lambda\,A_{t+1},
+# \qquad V_{T+1}=A_{T+1}=0$$
+#
+# γ is the discount, λ the smoothing. With λ = 0 the advantage is the next error alone: little noise, but
+# wrong where V is wrong. With λ = 1 and γ = 1 it is everything still to come minus V: right whatever V
+# is, but noisy. A λ of 0.95 lies between. A_t + V_t is called the *return*, and is what V is trained on.
+
+# %% [markdown]
+# **The clip.** The gradient of REINFORCE is right for responses of the *current* policy. After one step
+# the policy is no longer the one that drew, π_old. The **ratio** corrects for that, token by token:
+#
+# $$\rho_t = \frac{\pi(y_t)}{\pi_{\text{old}}(y_t)} = \exp\big(\log\pi(y_t)-\log\pi_{\text{old}}(y_t)\big)$$
+#
+# It is 1 before the first step. PPO forms **two products**: the ratio times the advantage, and the ratio
+# held between 1 − c and 1 + c times the advantage. Its loss is minus the smaller of the two:
+#
+# $$L_t = -\min\big(\rho_t A_t,\ \operatorname{clip}(\rho_t,\,1-c,\,1+c)\,A_t\big)$$
+#
+# So once a good token (A > 0) is already 1 + c times as likely as when it was drawn, making it likelier
+# still gains nothing, and its gradient is 0. What happens to a *bad* token that has become likelier?
 
 # %% role="predict" name="clipped"
-guess = ...  # ratio 1.5, clip 0.2, advantage -1: what is minus the smaller of the two products?
+guess = ...  # ratio 1.5, c = 0.2, advantage -1: what is the loss, minus the smaller of the two products?
 ### BEGIN SOLUTION
 guess = 1.5
 ### END SOLUTION
@@ -147,25 +267,33 @@ predict("clipped", guess)
 
 # %%
 ratio, advantage = 1.5, -1.0
-compare("clipped", -min(ratio * advantage, min(max(ratio, 0.8), 1.2) * advantage))
+products = ratio * advantage, min(max(ratio, 0.8), 1.2) * advantage
+print("the two products:", products)
+compare("clipped", -min(products))
 
 # %% [markdown]
-# With the advantage −1 a ratio of 1.5 went the *wrong* way: a bad token became likelier. It is not held
-# back, it has to come back. The clip holds only those that already went far in the direction that their
-# advantage asks for. People who clip the ratio whatever the advantage lose exactly the corrections.
+# <details><summary>Explain the difference</summary>
+# A guess of 1.2 held the ratio whatever the advantage says. The products are −1.5 and −1.2; the smaller
+# is −1.5, and it still depends on the ratio. With a negative advantage a ratio of 1.5 went the
+# <em>wrong</em> way: a bad token became likelier. It is not held, it has to come back. The clip holds
+# only tokens that went far in the direction that their advantage asks for. Whoever clips whatever the
+# advantage loses exactly these corrections.
+# </details>
 
 # %% [markdown]
 # {{card:6.2}}
 #
-# Four functions on tensors (B, T); `mask` is True on the tokens of the response, which stand on the
-# left.
+# Four functions on tensors (B, T): B responses, T tokens of the longest. `mask` is True on the tokens of
+# each response, which stand on the left. Log-probabilities are in nats, rewards and values in units of
+# the score.
 #
-# - `token_rewards`: minus coefficient × (log-probability − reference) on every token, and the
-#   response's score on its last one. A row without tokens is 0 throughout.
-# - `gae`: with δ = r + discount × V(next) − V, the advantage is δ + discount × smoothing × A(next).
-#   Behind the last token V and A are 0.
-# - `clipped_policy_loss`, one number per token, and `clipped_value_loss`: half the larger of two
-#   squared errors, of the value and of the value held within `clip` of the old one.
+# - `token_rewards`: the formula above; `scores` is (B,). A row without tokens is 0 throughout.
+# - `gae`: the recursion above; behind the last token of a row V and A are 0.
+# - `clipped_policy_loss`: the loss above, one number per token.
+# - `clipped_value_loss`: half the larger of two squared errors, that of the value and that of the value
+#   held within `clip` of the old one, per token.
+#
+# The two losses are differentiated, so they stay in torch.
 #
 # <details><summary>Hint</summary>
 # For <code>gae</code> go through the tokens from the last to the first. For the last token of a row
@@ -175,7 +303,7 @@ compare("clipped", -min(ratio * advantage, min(max(ratio, 0.8), 1.2) * advantage
 
 # %% exercise="6.2" role="answer" name="rewards"
 def token_rewards(scores, logprobs, reference_logprobs, mask, coefficient):
-    """Rewards (B, T): minus the KL penalty on every token of the mask, plus the score (B,) on the last."""
+    """Rewards (B, T): minus coefficient times log-ratio on every token; the score (B,) on the last too."""
     ### BEGIN SOLUTION
     rewards = torch.where(mask, -coefficient * (logprobs - reference_logprobs), 0.0)
     last = mask & (mask.cumsum(1) == mask.sum(1, keepdim=True))
@@ -184,20 +312,20 @@ def token_rewards(scores, logprobs, reference_logprobs, mask, coefficient):
 
 
 def gae(rewards, values, mask, discount, smoothing):
-    """Advantages (B, T), 0 off the mask."""
+    """Advantages (B, T) of rewards and values (B, T); 0 off the mask."""
     ### BEGIN SOLUTION
-    values, found = torch.where(mask, values, 0.0), torch.zeros_like(values)
+    values, advantages = torch.where(mask, values, 0.0), torch.zeros_like(values)
     following = ahead = torch.zeros(len(values))
     for t in reversed(range(values.shape[1])):
         delta = rewards[:, t] + discount * following - values[:, t]
         ahead = torch.where(mask[:, t], delta + discount * smoothing * ahead, 0.0)
-        found[:, t], following = ahead, values[:, t]
-    return found
+        advantages[:, t], following = ahead, values[:, t]
+    return advantages
     ### END SOLUTION
 
 # %% exercise="6.2" role="answer" name="losses"
 def clipped_policy_loss(logprobs, old_logprobs, advantages, clip):
-    """PPO's loss per token: minus the smaller of two products."""
+    """PPO's loss (B, T), per token: minus the smaller of the two products."""
     ### BEGIN SOLUTION
     ratio = torch.exp(logprobs - old_logprobs)
     return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
@@ -205,7 +333,7 @@ def clipped_policy_loss(logprobs, old_logprobs, advantages, clip):
 
 
 def clipped_value_loss(values, old_values, returns, clip):
-    """Half the larger of two squared errors, per token."""
+    """The value model's loss (B, T), per token: half the larger of two squared errors."""
     ### BEGIN SOLUTION
     near = old_values + (values - old_values).clamp(-clip, clip)
     return torch.maximum((values - returns) ** 2, (near - returns) ** 2) / 2
@@ -215,11 +343,42 @@ def clipped_value_loss(values, old_values, returns, clip):
 check("6.2")
 
 # %% [markdown]
+# ### Your PPO
+#
+# The engine's loop draws responses, scores them, measures log-probabilities and takes optimiser steps.
+# What it minimises is a *method*, and its PPO has four parts that can be replaced. Here your four
+# functions take their places. `whiten` shifts and scales the advantages of a draw to mean 0 and variance
+# 1, so that one learning rate fits rewards of every size. In exercise 6.4 this class trains a policy.
+
+# %%
+from rslib import rl
+from rslib.rl.advantages import whiten
+
+
+class OwnPPO(rl.PPO):
+    """The engine's PPO with your four functions in the place of its own."""
+
+    def rewards(self, rollouts, kl_coefficient):
+        known = rollouts.rewards, rollouts.logprobs, rollouts.reference, rollouts.mask
+        return torch.as_tensor(token_rewards(*known, kl_coefficient)).float()
+
+    def advantages(self, rollouts, values, kl_coefficient):
+        rewards, mask = self.rewards(rollouts, kl_coefficient), rollouts.mask
+        advantages = torch.as_tensor(gae(rewards, values, mask, self.discount, self.smoothing)).float()
+        return whiten(advantages, mask), advantages + values
+
+    def policy_loss(self, logprobs, old_logprobs, advantages):
+        return clipped_policy_loss(logprobs, old_logprobs, advantages, self.clip)
+
+    def value_loss(self, values, old_values, returns):
+        return clipped_value_loss(values, old_values, returns, self.value_clip)
+
+# %% [markdown]
 # ## All methods on one ruler
 #
-# Every method of this course moves the policy by *coefficient × grad log p(token)*, summed over tokens.
-# They differ in whose responses they read, and in the coefficient. For fine-tuning it is 1. What is it
-# for rejection sampling, where the reward has only chosen?
+# Every method of this course moves the policy by *coefficient × grad log π(token)*, summed over tokens.
+# Methods differ in whose responses they read, and in the coefficient (Shao et al. 2024, section 5.2).
+# For fine-tuning it is 1. What is it for rejection sampling, where the reward has only chosen?
 #
 # | method | whose responses | drawn | judged by |
 # |---|---|---|---|
@@ -242,13 +401,44 @@ compare("rejected", 0)
 print("kept: 1, not kept: 0. Nothing is pushed down, and how much better the best was plays no part.")
 
 # %% [markdown]
+# <details><summary>Explain the difference</summary>
+# A guess of −1 is DPO's or RLOO's idea: there the worse response is pushed down. Rejection sampling
+# never trains on what it did not keep, so nothing happens to it directly. (It becomes rarer all the same,
+# since probabilities add up to 1.)
+# </details>
+#
+# ### DPO: a reward that is never computed
+#
+# PPO maximises the mean reward minus β times the KL. On paper that has a solution: the reference,
+# reweighted by exp(R/β). Turned round, it says what the reward must have been, given the policy:
+#
+# $$\pi^*(y) \propto \pi_{\text{ref}}(y)\,e^{R(y)/\beta}
+# \quad\Longrightarrow\quad
+# R(y) = \beta\log\frac{\pi^*(y)}{\pi_{\text{ref}}(y)} + \text{a constant of the prompt}$$
+
+# %% [markdown]
+# Put that into the Bradley–Terry loss of notebook 02 for a pair of responses, chosen w and rejected l.
+# The constant is the same for both and cancels. What is left contains no reward model and needs no
+# sampling (Rafailov et al. 2023):
+#
+# $$m = \Big(\log\pi(y_w)-\log\pi_{\text{ref}}(y_w)\Big)-\Big(\log\pi(y_l)-\log\pi_{\text{ref}}(y_l)\Big),
+# \qquad L = -\log\sigma(\beta\,m)$$
+#
+# The margin m says how much more the policy prefers the chosen response than the reference does. A pair
+# that is already told apart hardly counts any more. The price: the pairs were drawn once, by the
+# reference, and the policy is never asked what it would write by now.
+
+# %% [markdown]
 # {{card:6.3}}
 #
-# Five functions that give the coefficient of each token (or, for `dpo`, of each pair: plus on the
-# chosen response, minus on the rejected). Positive makes a token likelier. They are held against the
-# gradients of the losses themselves. GRPO's loss is PPO's plus `kl_coefficient` × (e^d − 1 − d), with d
-# = reference − policy. DPO's is −log σ(β × margin), where the margin is how much more the policy
-# prefers the chosen response than the reference does.
+# Five functions that give the coefficient of each token, (B, T); for `dpo` of each pair, (P,): plus on
+# the chosen response, minus on the rejected. Positive makes a token likelier. A coefficient is *minus*
+# the derivative of the loss with respect to the token's log-probability, and the functions are held
+# against such derivatives.
+#
+# The losses: SFT's is −log π; PPO's is that of 6.2; GRPO's is PPO's plus
+# `kl_coefficient` × (e^d − 1 − d) with d = log π_ref − log π; DPO's stands above. The loop averages
+# afterwards, so nothing is divided by a number of tokens here.
 #
 # <details><summary>Hint</summary>
 # A number that is clamped has the gradient 0. The derivative of the ratio with respect to the
@@ -257,18 +447,21 @@ print("kept: 1, not kept: 0. Nothing is pushed down, and how much better the bes
 
 # %% exercise="6.3" role="answer"
 def sft(logprobs):
+    """Coefficients (B, T) of log-probabilities (B, T); one number may stand for all tokens."""
     ### BEGIN SOLUTION
     return torch.ones_like(logprobs)
     ### END SOLUTION
 
 
 def rejection_sampling(logprobs, kept):
+    """Coefficients (B, T) of log-probabilities (B, T); kept (B,): booleans, which responses were kept."""
     ### BEGIN SOLUTION
     return kept[:, None] * torch.ones_like(logprobs)
     ### END SOLUTION
 
 
 def ppo(logprobs, old_logprobs, advantages, clip):
+    """Coefficients (B, T) of log-probabilities, old ones and advantages (B, T); clip: such as 0.2."""
     ### BEGIN SOLUTION
     ratio = torch.exp(logprobs - old_logprobs)
     too_far = torch.where(advantages > 0, ratio > 1 + clip, ratio < 1 - clip)
@@ -277,6 +470,7 @@ def ppo(logprobs, old_logprobs, advantages, clip):
 
 # %% exercise="6.3" role="answer" name="pulls"
 def grpo(logprobs, old_logprobs, reference_logprobs, advantages, clip, kl_coefficient):
+    """Coefficients (B, T) of three kinds of log-probabilities and advantages (B, T), and two numbers."""
     ### BEGIN SOLUTION
     pull = torch.exp(reference_logprobs - logprobs) - 1
     return ppo(logprobs, old_logprobs, advantages, clip) + kl_coefficient * pull
@@ -284,6 +478,7 @@ def grpo(logprobs, old_logprobs, reference_logprobs, advantages, clip, kl_coeffi
 
 
 def dpo(chosen, rejected, reference_chosen, reference_rejected, beta):
+    """Coefficients (P,), one a pair, of log-probabilities (P,) of whole responses in nats; beta: a number."""
     ### BEGIN SOLUTION
     margin = (chosen - reference_chosen) - (rejected - reference_rejected)
     return beta * torch.sigmoid(-beta * margin)
@@ -293,11 +488,14 @@ def dpo(chosen, rejected, reference_chosen, reference_rejected, beta):
 check("6.3")
 
 # %% [markdown]
-# The engine runs any coefficient. Here your `rejection_sampling` becomes a training method: fresh
-# responses, the best of four of each prompt gets 1, the others 0. That is *online* rejection sampling.
+# The engine runs any coefficient. Here three of yours become training methods on the embedded policy:
+# fresh groups of four responses, two passes over each draw.
+#
+# - *best of four*: the best of each prompt gets 1, the others 0. That is online rejection sampling.
+# - *GRPO*: your `group_normalised` and your `grpo`.
+# - *PPO's clip*: your `leave_one_out` in the place of a value model, and your `ppo`.
 
 # %%
-from rslib import rl
 from rslib.rl.unified import Unified
 from rslib.store import read_json
 
@@ -305,24 +503,45 @@ policy, reward_model = rslib.load_policy("tiny"), rslib.load_reward_model("tiny"
 prompts, heldout = rslib.load_prompts("tiny", "train", 256), rslib.load_prompts("tiny", "validation", 100)
 
 
-def best_of_four(rollouts, rows, logprobs, kl_coefficient):
+def _best_of_four(rollouts, rows, logprobs, kl_coefficient):
     kept = (rollouts.grouped == rollouts.grouped.max(1, keepdim=True).values).flatten()
-    return rejection_sampling(logprobs, kept[rows])
+    return torch.as_tensor(rejection_sampling(logprobs, kept[rows]))
+
+
+def _grpo(rollouts, rows, logprobs, kl_coefficient):
+    gains = torch.as_tensor(group_normalised(rollouts.grouped)).float().flatten()[rows, None]
+    known = rollouts.logprobs[rows], rollouts.reference[rows], gains.expand_as(logprobs)
+    return torch.as_tensor(grpo(logprobs, *known, 0.2, kl_coefficient))
+
+
+def _ppo(rollouts, rows, logprobs, kl_coefficient):
+    gains = torch.as_tensor(leave_one_out(rollouts.grouped)).float().flatten()[rows, None]
+    return torch.as_tensor(ppo(logprobs, rollouts.logprobs[rows], gains.expand_as(logprobs), 0.2))
 
 # %%
-few = rl.Loop(steps=3, prompts_per_step=16, n=4, learning_rate=1e-3, warmup_steps=2)
-mine, place = Unified(best_of_four), runs / "6-online"
-rl.train(policy, reward_model, prompts, mine, few, out=place, show_progress=False)
-print("step    reward      gold        KL, each before the step")
-for number, step in enumerate(read_json(place / "training.json")["history"], start=1):
-    print(f"{number:4}  {step['reward']:8.2f}  {step['gold']:8.2f}  {step['kl']:8.2f}")
+# About 20 seconds.
+few = rl.Loop(steps=3, prompts_per_step=16, n=4, epochs=2, learning_rate=1e-3, warmup_steps=2)
+_kinds = {"best of four": (_best_of_four, "tokens"), "GRPO": (_grpo, "sequences"), "clip": (_ppo, "rows")}
+print("method        draw    reward      gold        KL, each before the steps on it")
+for number, (name, (coefficient, mean)) in enumerate(_kinds.items()):
+    _out = runs / f"6-unified-{number}"
+    rl.train(policy, reward_model, prompts, Unified(coefficient, mean), few, out=_out, show_progress=False)
+    for step in read_json(_out / "training.json")["history"]:
+        row = "".join(f"{step[column]:10.2f}" for column in ("reward", "gold", "kl"))
+        print(f"{name:13} {step['step'] + 1:4}{row}")
 
 # %% [markdown]
-# ## On the leash, and off it
+# Three draws of 64 responses are far too few to rank methods: the first line of each is the same
+# policy on the same prompts, and the others differ by luck as well. What they show is that the same
+# loop runs all three, and that the KL leaves 0 in each.
+
+# %% [markdown]
+# ## With the KL penalty, and without it
 #
-# Now the engine's own PPO and RLOO, which do what you wrote. Three runs from the same policy: PPO,
-# RLOO, and PPO with its KL coefficient at 0 and twice the steps. Learning rate and everything else are
-# the same. What will gold be without the penalty, beside PPO's?
+# Now your PPO, at length: 12 draws of 64 responses, two passes over each. Twice, with the same prompts,
+# the same seeds and the same number of steps. One run has the KL coefficient 0.2, the other 0. A third
+# run is the engine's RLOO with 8 draws, to see whether a method without a value model learns too; it is
+# compared with the base policy alone. What will gold be without the penalty, beside gold with it?
 
 # %% role="predict" name="free"
 guess = ...  # "higher", "lower" or "not separable"
@@ -332,12 +551,15 @@ guess = "lower"
 predict("free", guess)
 
 # %%
+from rslib import evaluation
+from rslib.stages import with_gold
+
 common = {"learning_rate": 1e-3, "warmup_steps": 4}
-rows = {"prompts_per_step": 64, "n": 1, "epochs": 2}
+twelve = {"steps": 12, "prompts_per_step": 64, "n": 1, "epochs": 2}
 LOOPS = {
-    "ppo": (rl.PPO(), rl.Loop(steps=6, kl_coefficient=0.2, **rows, **common)),
-    "rloo": (rl.RLOO(), rl.Loop(steps=8, kl_coefficient=0.1, prompts_per_step=16, n=4, **common)),
-    "ppo_without_kl": (rl.PPO(), rl.Loop(steps=12, kl_coefficient=0.0, **rows, **common)),
+    "ppo": (OwnPPO(), rl.Loop(kl_coefficient=0.2, **twelve, **common)),
+    "ppo_without_kl": (OwnPPO(), rl.Loop(kl_coefficient=0.0, **twelve, **common)),
+    "rloo": (rl.RLOO(), rl.Loop(kl_coefficient=0.1, steps=8, prompts_per_step=16, n=4, **common)),
 }
 COMPARISONS = {
     "gold, PPO against base": ("ppo", "base", "gold"),
@@ -350,32 +572,31 @@ COMPARISONS = {
 # {{card:6.4}}
 #
 # Run the three of `LOOPS` with `rl.train(policy, reward_model, prompts, method, loop, out=...)`, each
-# into its own folder, and write the folders into `tuned`. Judge base and all three on `heldout`, two
-# responses to each prompt, the seed 1_000_003 for all, with reward and gold. `evidence` holds the four
-# comparisons (`evaluation.compare`), and `claims` says of each whether its first arm is `"higher"`,
-# `"lower"` or `"not separable"`.
+# into a folder of its own, and write the folders into `tuned`: `tuned["ppo"]`, and so on. Then judge the
+# base policy and all three on `heldout`, two responses to each prompt, the seed 1_000_003 for all, with
+# reward and gold. `evaluation.compare(a, b, column)` takes two judged tables and gives a dict with the
+# mean difference a − b, paired by prompt, and its 95 % interval.
 #
-# It takes about a minute and a half on two cores; each run shows its steps.
+# `evidence` holds the four `COMPARISONS` by name; `claims` says of each whether its first arm is
+# `"higher"`, `"lower"` or `"not separable"`. It takes about a minute and a half on two cores; each run
+# shows its steps. The check draws anew from your policies: half a minute more.
 #
 # <details><summary>Hint</summary>
-# <code>with_gold(score(...))</code> judges what a policy wrote;
+# <code>with_gold(rslib.score(reward_model, rslib.sample(...)))</code> judges what a policy wrote;
 # <code>evaluation.verdict</code> reads an interval. A run that was stopped goes on where it was
 # when you call it again.
 # </details>
 
 # %% exercise="6.4" role="answer"
-from rslib import evaluation
-from rslib.stages import with_gold
-
 tuned, evidence, claims = {}, {}, {}
 ### BEGIN SOLUTION
 for arm, (method, loop) in LOOPS.items():
     tuned[arm] = str(runs / f"6-{arm}")
-    rl.train(policy, reward_model, prompts, method, loop, out=tuned[arm], show_progress=False)
+    rl.train(policy, reward_model, prompts, method, loop, out=tuned[arm])
 
 
-def judged(one):
-    drawn = rslib.sample(one, heldout, n=2, seed=1_000_003, show_progress=False)
+def judged(arm):
+    drawn = rslib.sample(arm, heldout, n=2, seed=1_000_003, show_progress=False)
     return with_gold(rslib.score(reward_model, drawn, show_progress=False))
 
 
@@ -389,41 +610,80 @@ for name, (first, second, column) in COMPARISONS.items():
 # %% exercise="6.4" role="check"
 check("6.4")
 
+# %% [markdown]
+# ### What your runs say
+#
+# Each line is a sentence that somebody might say, the difference that you measured with its interval,
+# and what follows from it. *Not separable* is a finding too: these runs cannot tell.
+
 # %%
-compare("free", claims.get("gold, without the penalty against PPO", "nothing measured yet"))
-for name, found in evidence.items():
-    around = f"[{found['low']:+.2f}, {found['high']:+.2f}]"
-    print(f"{name:42}  {found['difference']:+.2f}  {around:16}  {claims[name]}")
+from rslib.intervals import verdict_of
+
+compare("free", evaluation.verdict(evidence["gold, without the penalty against PPO"]))
+SENTENCES = {
+    "gold, PPO against base": "PPO with the penalty raises gold over base",
+    "gold, RLOO against base": "RLOO raises gold over base",
+    "reward, without the penalty against PPO": "without the penalty the reward ends higher than with it",
+    "gold, without the penalty against PPO": "without the penalty gold ends higher than with it",
+}
+for name, sentence in SENTENCES.items():
+    measured = evidence[name]
+    interval = f"{measured['difference']:+.2f} [{measured['low']:+.2f}, {measured['high']:+.2f}]"
+    print(f"{sentence:57} {interval:22} {verdict_of(measured)}")
 
 # %% [markdown]
+# <details><summary>Explain the difference</summary>
+# Whoever wrote "higher" trusted the reward: the run without the penalty maximises nothing else. Compare
+# the third sentence with the fourth. Whoever wrote "not separable" may have thought of shorter runs:
+# look at the first draws in the next figure.
+# </details>
+#
 # What happened on the way? Every run keeps its history: gold and KL of each draw, before the steps on
 # it.
 
 # %%
 history = {arm: read_json(f"{path}/training.json")["history"] for arm, path in tuned.items()}
 axes = rslib.plots.panels(2, 3.6, None)
-for (arm, steps), style in zip(history.items(), ("o-", "s--", "^:"), strict=False):
+for (arm, steps), style in zip(history.items(), ("o-", "^:", "s--"), strict=False):
     for panel, name in zip(axes, ("gold", "kl"), strict=True):
-        panel.plot(range(len(steps)), [step[name] for step in steps], style, label=arm, markersize=4)
+        panel.plot(range(1, len(steps) + 1), [step[name] for step in steps], style, label=arm, markersize=4)
 for panel, name in zip(axes, ("gold of the draw (points)", "KL of the draw (nats)"), strict=True):
     panel.set(xlabel="draw (64 responses each, one run)", ylabel=name)
 axes[0].legend(frameon=False, fontsize=8)
 last = {arm: steps[-1] for arm, steps in history.items()}
-ends = ", ".join(f"{arm} {step['gold']:.1f} at {step['kl']:.0f} nats" for arm, step in last.items())
+ends = "; ".join(f"{arm} {s['gold']:.1f} at {s['kl']:.0f} nats" for arm, s in last.items())
 rslib.plots.finished(axes, "What does the penalty hold back?", f"Gold of the last draw: {ends}.")
 rslib.plots.show(axes)
 
 # %% [markdown]
-# At first all three are alike: reward and gold rise together, and a few nats of KL buy them. Then the
-# free run goes on to where the reward model has never been. Its reward is the highest of all. With
-# longer runs and five seeds the engine's own measurement finds a reward of
-# {{rl.json:results.*.ppo_without_kl.reward|.1f}} and gold of
-# {{rl.json:results.*.ppo_without_kl.gold|.1f}}, where the base policy has
-# {{rl.json:results.*.base.gold|.1f}} and PPO on its leash {{rl.json:results.*.ppo.gold|.1f}}.
+# ### Read what they write
 #
-# One round of best-of-16 on the same prompts reaches {{rl.json:results.*.rs.gold|.1f}}, in
-# {{rl.json:results.*.rs.cpu_seconds|.0f}} seconds of one core where PPO took
-# {{rl.json:results.*.ppo.cpu_seconds|.0f}}. Whether that is a fair comparison is the next notebook.
+# A number says that something went wrong, a response says what. Here are both policies on the same
+# held-out prompts. Look for the responses whose reward is high and whose gold is low, and ask what the
+# reward model saw in them.
+
+# %%
+def _written(path):
+    asked = heldout.select(range(6))
+    responses = rslib.sample(rslib.load_policy(path), asked, n=2, seed=6, show_progress=False)
+    return with_gold(rslib.score(reward_model, responses, show_progress=False))
+
+
+_texts = {"PPO": _written(tuned["ppo"]), "without the penalty": _written(tuned["ppo_without_kl"])}
+rslib.browse(_texts, title="With the KL penalty and without it, after 12 draws")
+
+# %% [markdown]
+# The reward model learned from pairs that a biased labeller had ranked: compliments please him, where
+# the gold score takes points off for them. And all of its pairs were responses of the starting policy.
+# About a text that this policy would never write no pair ever asked it; there its reward is an
+# extrapolation. A policy that is paid by it goes wherever it extrapolates upwards. The KL penalty does
+# not mend the reward model. It charges for going where the reward model knows nothing.
+#
+# One round of best-of-16 on 400 prompts reaches a gold of {{rl.json:results.*.rs.gold|.1f}} in
+# {{rl.json:results.*.rs.cpu_seconds|.0f}} seconds of one core. PPO with up to 24 draws of 128 responses,
+# stopped by looks at gold, reaches {{rl.json:results.*.ppo.gold|.1f}} in
+# {{rl.json:results.*.ppo.cpu_seconds|.0f}} seconds (five seeds each). Their budgets differ: what is fair
+# to compare is the next notebook.
 
 # %% [markdown]
 # ## The same calls on a real model
@@ -441,12 +701,12 @@ if REAL_POLICY and REAL_REWARD_MODEL:
 # %% [markdown]
 # ## What you now know
 #
-# - An advantage is a reward minus what was expected; what it must not contain is the response's own
-#   reward.
-# - Every method is a number per token. Rejection sampling's is 1 or 0, and needs neither reference nor
-#   value.
-# - A KL penalty is no decoration: without it the same steps lead to high reward and gold below the
-#   start.
+# - An advantage is a reward minus a baseline. The baseline must not depend on the response that it is
+#   taken from; then the mean gradient stays right and only the noise shrinks.
+# - Every method is a number per token. Rejection sampling's is 1 or 0, and needs neither a reference nor
+#   a value model.
+# - A reward that rises says nothing about gold. Compare at equal steps, with an interval, and read the
+#   responses.
 
 # %%
 progress()

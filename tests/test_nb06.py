@@ -5,11 +5,14 @@ import pytest
 import torch
 
 from autograder import exercises
-from autograder.build.catalogue import answers
+from autograder.build.catalogue import answers, reference
+from autograder.build.release import read, scripts
 from autograder.exercise import Variant
 from autograder.exercises import clipping, nb06_1
+from autograder.handouts.models import base_policy, judge
 from autograder.verdict import grade
 from autograder.work import Work
+from rslib import load_prompts, rl
 from rslib.rl import advantages, losses, unified
 
 ENGINE = {
@@ -97,3 +100,36 @@ def test_the_ratios_lie_on_both_sides_of_the_clip_for_advantages_of_both_signs(s
 def test_the_coefficient_of_a_loss_is_minus_its_gradient():
     coefficient = clipping.descent(lambda now: 3 * now, torch.zeros(2))
     assert coefficient.tolist() == [-3.0, -3.0]
+
+
+# The learner's own training ---------------------------------------------------------------------------------
+
+
+[SCRIPT] = [path for path in scripts() if path.stem.startswith("06")]
+
+
+def own_ppo(answer):
+    """The notebook's class with the learner's functions of 6.2 in it."""
+    space = {"np": np, "torch": torch} | answer.names()
+    [cell] = [cell for cell in read(SCRIPT) if "class OwnPPO" in cell.source]
+    exec(cell.source, space)
+    return space["OwnPPO"]
+
+
+SMALL = rl.Loop(steps=1, prompts_per_step=8, n=1, epochs=2, minibatch=4, learning_rate=1e-3, warmup_steps=1)
+
+
+def tuned(method, out):
+    prompts = load_prompts("tiny", "train", 8)
+    return rl.train(base_policy(), judge(), prompts, method, SMALL, out=out, show_progress=False)
+
+
+def test_whatever_passes_6_2_makes_the_policy_that_the_engines_ppo_makes(tmp_path):
+    """Also where token rewards are lists, advantages an array and losses in float64."""
+    engine = tuned(rl.PPO(), tmp_path / "engine")
+    assert engine.fingerprint() != base_policy().fingerprint()
+    right = [answer for answer in answers("6.2") if answer.correct]
+    for number, answer in enumerate([reference(exercises.find("6.2")), *right]):
+        own = tuned(own_ppo(answer)(), tmp_path / str(number))
+        pairs = zip(own.model.parameters(), engine.model.parameters(), strict=True)
+        assert all(torch.allclose(a, b, atol=1e-5) for a, b in pairs), answer.name

@@ -19,6 +19,7 @@ from autograder.work import Work
 from rslib import evaluation, tables
 from rslib.errors import RSError
 from rslib.evaluation import verdict
+from rslib.progress import Progress
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -105,7 +106,12 @@ def judged_arms(
     rng = work.class_rng(rng, "held out")
     table = tables.take(hidden_prompts(rng), range(prompts))
     seed = int(rng.integers(2**31))
-    return {arm: judged(policy, table, seed) for arm, policy in ({"base": base_policy()} | policies).items()}
+    arms, judged_by_arm = {"base": base_policy()} | policies, {}
+    with Progress(len(arms), "the check draws anew", "policies") as progress:
+        for arm, policy in arms.items():
+            judged_by_arm[arm] = judged(policy, table, seed)
+            progress.advance()
+    return judged_by_arm
 
 
 def gain(first: Dataset, second: Dataset, column: str) -> float:

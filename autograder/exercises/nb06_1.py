@@ -60,8 +60,8 @@ no epsilon: A prompt whose rewards are all equal has the spread 0, and 0 / 0 is 
 
 loss (): Minus advantage times log-probability: summed over tokens, averaged over rows.
 rises (sign): The sign is turned: an optimiser that makes this smaller makes good responses rarer.
-token-mean: This is the mean over all tokens of the batch, so how much a response counts depends on how long the
-    others are. Sum over the tokens of a row, then average over rows.
+token-mean: This is the mean over all tokens of the batch, so how much a response counts depends on how
+    long the others are. Sum over the tokens of a row, then average over rows.
 sequence-mean: Each row is divided by its length, so a token of a long response counts less. Sum over the
     tokens of a row.
 sum: The rows are summed. The mean over rows is asked for.

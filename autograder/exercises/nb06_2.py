@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -36,7 +37,8 @@ summed: The KL of the whole response is charged on its last token. Each token pa
 off the mask (mask): Places off the mask have a reward.
 squared: The difference is squared. The estimate asked for is the plain difference.
 absolute (squared): The difference lost its sign. The estimate asked for is the plain difference.
-k3 (squared): This is another estimate of the KL, one that is never negative. The plain difference is asked for.
+k3 (squared): This is another estimate of the KL, one that is never negative. The plain difference is asked
+    for.
 probabilities (KL): Probabilities are compared. The estimate is made of log-probabilities.
 per length: The score is divided by the length of its response. It is given whole.
 score sign: The score is taken off.
@@ -71,9 +73,8 @@ ratio upside down: The ratio is upside down: it is new over old.
 no ratio: The difference of the log-probabilities stands where the ratio belongs: exp is missing.
 no policy (no ratio): The log-probabilities play no part: the advantage alone has no gradient.
 clip at 0 (clip): The ratio is held to [0, clip] or [-clip, clip]. It is held around 1.
-detached: The loss carries no gradient: the log-probabilities were detached, or left torch.
-gradient: The value is right and its gradient is not. A token beyond the clip on its advantage's side has
-    none.
+detached: The loss carries no gradient: its first argument was detached, or left torch.
+gradient: The value is right and its gradient is not. What was held has none.
 
 value (): Half the larger of two squared errors: of the value, and of the held value.
 smaller error: The smaller of the two errors is taken: a value that ran away is let go.
@@ -229,12 +230,25 @@ def clip_slips(logprobs: Tensor, old: Tensor, advantages: Tensor, clip: float) -
 
 def gradient_of_clip(clipped_policy_loss: Learner, rng: Rng) -> None:
     """The check of the gradient: 0 beyond the clip, on the advantage's side."""
-    logprobs, old, advantages, clip = ratios(rng)
-    leaf = logprobs.clone().requires_grad_(True)
-    loss = as_tensor(clipped_policy_loss(leaf * 1.0, old, advantages, clip), GRADIENT)
+    logprobs, *constants = ratios(rng)
+    check_gradient(clipped_policy_loss, losses.clipped_policy, logprobs, constants)
+
+
+def gradient_of_value(clipped_value_loss: Learner, rng: Rng) -> None:
+    """The check of the gradient of the value model's loss."""
+    values, *constants = moved_values(rng)
+    check_gradient(clipped_value_loss, losses.clipped_value, values, constants)
+
+
+def check_gradient(
+    learner: Learner, right: Callable[..., Tensor], leaf: Tensor, constants: Sequence[Tensor | float]
+) -> None:
+    """The learner's loss has the gradient of the right one with respect to its first argument."""
+    leaf = leaf.clone().requires_grad_(True)
+    loss = as_tensor(learner(leaf * 1.0, *constants), GRADIENT)
     require(loss.requires_grad, GRADIENT, IDEAS["detached"])
     loss.sum().backward()
-    exact = -descent(lambda now: losses.clipped_policy(now, old, advantages, clip), logprobs)
+    exact = -descent(lambda now: right(now, *constants), leaf.detach())
     close = leaf.grad is not None and torch.allclose(leaf.grad, exact, atol=1e-3, rtol=1e-3)
     require(close, GRADIENT, IDEAS["gradient"])
 
@@ -290,4 +304,5 @@ grade_value = graded(
     "clipped_value_loss",
     IDEAS,
     tensor_agrees(VALUE, moved_values, losses.clipped_value, "value", value_slips),
+    gradient_of_value,
 )

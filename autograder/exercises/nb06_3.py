@@ -27,7 +27,8 @@ ones (): The next-token loss is -log pi of each token. What does grad log pi get
 logprob: The coefficient is not the log-probability: it is what its gradient is multiplied by.
 probability: Likely tokens are weighed more. The next-token loss weighs all alike.
 unlearned (sign): The sign is turned: training would unlearn the data.
-averaged: Here stands 1 over the number of tokens. The loss averages by itself; each token has the same weight.
+averaged: Here stands 1 over the number of tokens. The loss averages by itself; each token has the same
+    weight.
 
 kept (): 1 for the tokens of kept responses, 0 for the others.
 everything (F02): Every response gets 1: that is training on everything.
@@ -47,8 +48,8 @@ no ratio: The ratio is missing.
 upside down (no ratio): The ratio is upside down: it is new over old.
 sign: The sign is turned.
 
-grpo (): Two parts are added, and one of them is not right: what the clipped loss gives, which you have as `ppo`,
-    and what the KL term gives. Take the derivative of the KL term by the log-probability, minus sign and all.
+grpo (): Two parts are added, and one of them is not right: what the clipped loss gives, which you have as
+    `ppo`, and what the KL term gives. Take the derivative of the KL term by the log-probability.
 no pull (KL): The pull to the reference is missing.
 KL sign: The pull has the wrong sign: it drives the policy away from the reference.
 k2 (KL): The pull is the plain difference of log-probabilities: that is the gradient of another estimate (k2).

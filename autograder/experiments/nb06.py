@@ -25,7 +25,7 @@ PROMPTS = 256
 COMMON: dict[str, Any] = {"learning_rate": 1e-3, "warmup_steps": 4}
 """As in the notebook: five times the engine's default, so that a minute is enough to see all three fates."""
 ROWS: dict[str, Any] = {"prompts_per_step": 64, "n": 1, "epochs": 2}
-PPO = rl.Loop(steps=12, kl_coefficient=0.2, **ROWS, **COMMON)
+PPO = rl.Loop(steps=6, kl_coefficient=0.2, **ROWS, **COMMON)
 FREE = rl.Loop(steps=12, kl_coefficient=0.0, **ROWS, **COMMON)
 RLOO = rl.Loop(steps=8, kl_coefficient=0.1, prompts_per_step=16, n=4, **COMMON)
 

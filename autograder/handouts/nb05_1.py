@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 from autograder.exercise import Exercise, Part, Variant, table
 from autograder.handouts import nb05_panels as panels
 from autograder.handouts.locked import locked
@@ -11,13 +13,20 @@ NAME = "diagnoses"
 
 
 class Clinic:
-    """The six panels as a learner sees them, beside the range of the other healthy runs."""
+    """The six panels as a learner sees them, beside the range of the other healthy runs.
+
+    panels: the module of handouts with the notebook's metrics and decks.
+    """
+
+    panels: ModuleType = panels
 
     def __init__(self, variant: Variant) -> None:
-        deck, places = panels.drawn(variant)
-        known = panels.decks()[deck]
-        self.runs: dict[str, Run] = {letter: panels.run_of(known["runs"][k]) for letter, k in places.items()}
-        self._healthy = dict(zip(panels.METRICS, known["healthy"], strict=True))
+        deck, places = self.panels.drawn(variant)
+        known = self.panels.decks()[deck]
+        self.runs: dict[str, Run] = {
+            letter: self.panels.run_of(known["runs"][k]) for letter, k in places.items()
+        }
+        self._healthy = dict(zip(self.panels.METRICS, known["healthy"], strict=True))
 
     def healthy(self, metric: str) -> tuple[float, float]:
         """The lowest and the highest value of a metric in four other healthy runs."""
@@ -27,9 +36,9 @@ class Clinic:
     def lines(self) -> list[list[str]]:
         """A line for each metric: its name, the healthy range, the six values."""
         return [
-            [metric, " to ".join(map(panels.shown, self.healthy(metric)))]
+            [metric, " to ".join(map(self.panels.shown, self.healthy(metric)))]
             + [panels.shown(run[metric]) for run in self.runs.values()]
-            for metric in panels.METRICS
+            for metric in self.panels.METRICS
         ]
 
     def __repr__(self) -> str:

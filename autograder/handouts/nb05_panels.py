@@ -8,7 +8,7 @@ the six panels of 5.1 are is among the keys, in `autograder/keys/`.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -95,13 +95,14 @@ def drawn(variant: Variant) -> tuple[int, dict[str, int]]:
 
 
 def span(
-    name: str, metric: str, seeds: Sequence[str] = SEEDS, table: Rows | None = None
+    name: str, metric: str, seeds: Iterable[str] | None = None, table: Rows | None = None
 ) -> tuple[float, float] | None:
     """The lowest and the highest value of a metric over the seeds of one class; None where it has none.
 
-    table: the panels to look at, by default those that the notebook shows.
+    table: the panels to look at, by default those that the notebook shows. seeds: by default all of them.
     """
-    values = [(table or rows())[name][seed].get(metric) for seed in seeds]
+    runs = (table or rows())[name]
+    values = [runs[seed].get(metric) for seed in (runs if seeds is None else seeds)]
     known = [value for value in values if value is not None]
     return (min(known), max(known)) if known else None
 

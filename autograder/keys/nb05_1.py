@@ -1,8 +1,9 @@
-"""The flaws of the six panels of exercise 5.1, and what is told of a wrong diagnosis."""
+"""The flaws of the panels of exercise 5.1, and what is told of a wrong diagnosis; 6.5 is marked alike."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from autograder.exercise import CheckFailed, Variant, require
 from autograder.handouts import nb05_panels as panels
 from autograder.handouts.locked import entry
 from autograder.handouts.nb05_1 import NAME
-from autograder.handouts.nb05_panels import HEALTHY, STAGES, Run
+from autograder.handouts.nb05_panels import HEALTHY, Run
 from autograder.keys import nb05_panels as keys
 from autograder.work import Work
 
@@ -26,79 +27,103 @@ class Case:
     seed: str
 
 
-def cases(variant: Variant) -> dict[str, Case]:
-    """A learner's six panels with what was done to them.
+@dataclass(frozen=True)
+class Marking:
+    """How diagnoses of panels are marked.
 
-    Whoever gets whichever flaws, the five stages are the same, and so is the work.
+    name: the learner's dict. panels, keys: the notebook's modules of handouts and of keys.
     """
-    number, places = panels.drawn(variant)
-    deck, flaws, seed = keys.dealt(number)
-    return {letter: Case(flaws[k], panels.run_of(deck["runs"][k]), seed) for letter, k in places.items()}
 
+    name: str
+    panels: ModuleType
+    keys: ModuleType
 
-def _diagnosis(work: Work, letter: str) -> tuple[str, str]:
-    """The learner's diagnosis of a panel: (flaw, metric), the metric "" for a healthy run."""
-    answer = entry(work, NAME, letter, f"entry for panel {letter}", blank=(..., ...))
-    pair = (answer, "") if isinstance(answer, str) else answer
-    good = isinstance(pair, tuple | list) and len(pair) in (1, 2) and all(isinstance(w, str) for w in pair)
-    form = f'`{NAME}[{letter!r}]` is a pair, such as ("n1", "pool_rows"), or ("healthy", "").'
-    require(good, FORM, form, got=answer)
-    flaw, metric = (word.strip().lower() for word in (*pair, "")[:2])
-    known = flaw in (HEALTHY, *panels.names()) and (flaw == HEALTHY or metric in (*panels.METRICS, ""))
-    require(known, FORM, "Take the names from the two lists of the notebook.", got=answer)
-    return flaw, metric
+    def cases(self, variant: Variant) -> dict[str, Case]:
+        """A learner's panels with what was done to them.
 
+        Whoever gets whichever flaws, the stages are the same, and so is the work.
+        """
+        number, places = self.panels.drawn(variant)
+        deck, flaws, seed = self.keys.dealt(number)
+        runs = deck["runs"]
+        return {a: Case(flaws[k], self.panels.run_of(runs[k]), seed) for a, k in places.items()}
 
-def grade_stage(stage: str, work: Work, rng: np.random.Generator) -> None:
-    """The panel whose flaw sits in this stage."""
-    letter, case = next((k, c) for k, c in cases(work.variant).items() if c.flaw in STAGES[stage])
-    flaw, metric = _diagnosis(work, letter)
-    if flaw == HEALTHY:
-        message = f"Panel {letter} is called healthy, and some of its numbers are far from every healthy run."
-        raise CheckFailed(FLAW, message, idea="missed", got=HEALTHY)
-    if flaw != case.flaw:
-        raise CheckFailed(FLAW, _against(flaw, letter, case.run), idea=panels.flaws()[flaw]["id"], got=flaw)
-    if metric not in keys.decisive(flaw):
-        raise CheckFailed(METRIC, _undecided(metric, letter, case.run), idea="metric", got=metric)
+    def _diagnosis(self, work: Work, letter: str) -> tuple[str, str]:
+        """The learner's diagnosis of a panel: (flaw, metric), the metric "" for a healthy run."""
+        answer = entry(work, self.name, letter, f"entry for panel {letter}", blank=("", ""))
+        pair = (answer, "") if isinstance(answer, str) else answer
+        texts = isinstance(pair, tuple | list) and all(isinstance(word, str) for word in pair)
+        example = f'("{self.panels.names()[0]}", "{next(iter(self.panels.METRICS))}")'
+        form = f'`{self.name}[{letter!r}]` is a pair, such as {example}, or ("healthy", "").'
+        require(texts and len(pair) in (1, 2), FORM, form, got=answer)
+        flaw, metric = (word.strip().casefold() for word in (*pair, "")[:2])
+        known = flaw in (HEALTHY, *self.panels.names())
+        known = known and (flaw == HEALTHY or metric in (*self.panels.METRICS, ""))
+        require(known, FORM, "Take the names from the two lists of the notebook.", got=answer)
+        return flaw, metric
 
+    def grade_stage(self, stage: str, work: Work, rng: np.random.Generator) -> None:
+        """The panel whose flaw sits in this stage."""
+        inside = self.panels.STAGES[stage]
+        letter, case = next((k, c) for k, c in self.cases(work.variant).items() if c.flaw in inside)
+        flaw, metric = self._diagnosis(work, letter)
+        if flaw == HEALTHY:
+            message = (
+                f"Panel {letter} is called healthy, and some of its numbers are far from every healthy run."
+            )
+            raise CheckFailed(FLAW, message, idea="missed", got=HEALTHY)
+        if flaw != case.flaw:
+            idea = self.panels.flaws()[flaw]["id"]
+            raise CheckFailed(FLAW, self._against(flaw, letter, case.run), idea=idea, got=flaw)
+        if metric not in self.keys.decisive(flaw):
+            raise CheckFailed(METRIC, self._undecided(metric, letter, case.run), idea="metric", got=metric)
 
-def _against(flaw: str, letter: str, run: Run) -> str:
-    """Why a panel is not that of the flaw that was named: one of the flaw's own metrics speaks against it."""
-    for metric in panels.METRICS:
-        if metric in keys.decisive(flaw):
-            low, high = keys.span(flaw, metric) or (0.0, 0.0)
-            value = run[metric]
-            if value is None or not low <= value <= high:
+    def _against(self, flaw: str, letter: str, run: Run) -> str:
+        """Why a panel is not that of the named flaw: one of the flaw's own metrics speaks against it."""
+        for metric in self.panels.METRICS:
+            if metric in self.keys.decisive(flaw) and not self._within(flaw, metric, run):
+                low, high = map(panels.shown, self.keys.span(flaw, metric) or (0.0, 0.0))
                 return (
-                    f"Panel {letter} is not a run with `{flaw}`: there `{metric}` lies between "
-                    f"{panels.shown(low)} and {panels.shown(high)}, here it is {panels.shown(value)}."
+                    f"Panel {letter} is not a run with `{flaw}`: there `{metric}` lies between {low} and "
+                    f"{high}, here it is {panels.shown(run[metric])}."
                 )
-    return f"Panel {letter} is not a run with `{flaw}`."
+        return f"Panel {letter} is not a run with `{flaw}`."
 
+    def _within(self, name: str, metric: str, run: Run) -> bool:
+        """Whether a panel's value lies where the measured runs of a class have theirs."""
+        low, high = self.keys.span(name, metric) or (0.0, 0.0)
+        return run[metric] is not None and low <= run[metric] <= high
 
-def _undecided(metric: str, letter: str, run: Run) -> str:
-    if not metric:
-        return f"Panel {letter}: which metric decides? Name one."
-    if metric not in panels.outside(run):
+    def _undecided(self, metric: str, letter: str, run: Run) -> str:
+        if not metric:
+            return f"Panel {letter}: which metric decides? Name one."
+        if self._within(HEALTHY, metric, run):
+            return (
+                f"In panel {letter} `{metric}` lies inside the healthy range, so it cannot be what gave it "
+                "away."
+            )
         return (
-            f"In panel {letter} `{metric}` lies inside the healthy range, so it cannot be what gave it away."
+            f"In panel {letter} `{metric}` is off, but another flaw would move it as well. Which number can "
+            "only this flaw explain?"
         )
-    return (
-        f"In panel {letter} `{metric}` is off, but another flaw would move it as well. Which number can only "
-        "this flaw explain?"
-    )
+
+    def grade_healthy(self, work: Work, rng: np.random.Generator) -> None:
+        """The healthy run is let go; whoever lets everything go has not looked."""
+        dealt = self.cases(work.variant)
+        letter = next(k for k, case in dealt.items() if case.flaw == HEALTHY)
+        flaws = {k: self._diagnosis(work, k)[0] for k in dealt}
+        message = (
+            f"A false alarm: panel {letter} is healthy. A healthy run scatters too; look for a number that "
+            "seeds cannot explain."
+        )
+        require(flaws[letter] == HEALTHY, ALARM, message, idea="F34", got=flaws[letter])
+        free = sum(flaw == HEALTHY for flaw in flaws.values())
+        message = (
+            f"One panel of the {len(flaws)} is healthy. Calling many healthy raises no false alarm, and sees "
+            "nothing."
+        )
+        require(free <= 2, ALARM, message, idea="missed", got=f"{free} panels called healthy")
 
 
-def grade_healthy(work: Work, rng: np.random.Generator) -> None:
-    """The healthy run is let go; whoever lets everything go has not looked."""
-    dealt = cases(work.variant)
-    letter = next(k for k, case in dealt.items() if case.flaw == HEALTHY)
-    flaws = {k: _diagnosis(work, k)[0] for k in dealt}
-    message = (
-        f"A false alarm: panel {letter} is healthy. A healthy run scatters too; look for a number that seeds "
-        "cannot explain."
-    )
-    require(flaws[letter] == HEALTHY, ALARM, message, idea="F34", got=flaws[letter])
-    free = sum(flaw == HEALTHY for flaw in flaws.values())
-    message = "One panel of the six is healthy. Calling many healthy raises no false alarm, and sees nothing."
-    require(free <= 2, ALARM, message, idea="missed", got=f"{free} panels called healthy")
+_MARKING = Marking(NAME, panels, keys)
+cases, grade_stage, grade_healthy = _MARKING.cases, _MARKING.grade_stage, _MARKING.grade_healthy

@@ -9,7 +9,7 @@ travel with the package. A test holds the files together.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -64,9 +64,15 @@ error of a millionth is rounding."""
 @cache
 def decisive(flaw: str) -> frozenset[str]:
     """The metrics that, alone, tell a flaw from the healthy run and from every other flaw of the notebook."""
-    others = [name for name in (HEALTHY, *names()) if name != flaw]
-    telling = [m for m in METRICS if all(apart(flaw, other, m) for other in others)]
-    return frozenset(m for m in telling if (flaw, m) not in NO_EVIDENCE and span(flaw, m) is not None)
+    telling = [m for m in telling_metrics(flaw, rows(), METRICS) if (flaw, m) not in NO_EVIDENCE]
+    return frozenset(telling)
+
+
+def telling_metrics(flaw: str, table: Rows, metrics: Iterable[str]) -> list[str]:
+    """The metrics that, alone, tell a flaw from every other class of a table of panels."""
+    others = [name for name in table if name != flaw]
+    known = [m for m in metrics if shown_panels.span(flaw, m, table=table) is not None]
+    return [m for m in known if all(shown_panels.apart(flaw, other, m, table) for other in others)]
 
 
 def between(name: str, rng: np.random.Generator, seeds: tuple[str, str] = ("3", "4")) -> Run:
@@ -76,31 +82,44 @@ def between(name: str, rng: np.random.Generator, seeds: tuple[str, str] = ("3", 
 
 @cache
 def dealt(number: int) -> tuple[dict[str, Any], list[str], str]:
-    """A deck of 5.1 as learners have it, the flaw of each of its panels, and the seed that no range holds.
+    """A deck of 5.1 as learners have it, the flaw of each of its panels, and the seed that no range holds."""
+    return deck(np.random.default_rng([51, number]), rows(), STAGES, list(METRICS), SEEDS)
+
+
+def deck(
+    rng: np.random.Generator,
+    table: Rows,
+    stages: Mapping[str, Sequence[str]],
+    metrics: Sequence[str],
+    seeds: Sequence[str],
+) -> tuple[dict[str, Any], list[str], str]:
+    """A deck of measured panels, the flaw of each, and the seed that no range holds.
 
     A healthy panel and one flaw of every stage. Each lies between two measured runs of its class, the same
-    two seeds and the same weight for all, so that it equals no panel that has a name beside it.
+    two of `seeds` and the same weight for all, so that it equals no panel that has a name beside it.
     """
-    rng = np.random.default_rng([51, number])
-    seeds = [str(seed) for seed in rng.permutation(SEEDS)[:2]]
+    pair = [str(seed) for seed in rng.permutation(seeds)[:2]]
     weight = float(rng.uniform(0.2, 0.8))
-    flaws = [HEALTHY, *(str(rng.choice(flaws)) for flaws in STAGES.values())]
-    runs = {flaw: mixed(flaw, seeds, weight) for flaw in flaws}
+    flaws = [HEALTHY, *(str(rng.choice(flaws)) for flaws in stages.values())]
+    runs = {flaw: mixture(*(table[flaw][seed] for seed in pair), weight, metrics) for flaw in flaws}
     order = sorted(flaws, key=lambda flaw: json.dumps(list(runs[flaw].values())))
-    others = [seed for seed in SEEDS if seed != seeds[0]]
-    healthy = [span(HEALTHY, metric, others) for metric in METRICS]
-    return {"healthy": healthy, "runs": [list(runs[flaw].values()) for flaw in order]}, order, seeds[0]
+    others = [seed for seed in table[HEALTHY] if seed != pair[0]]
+    healthy = [shown_panels.span(HEALTHY, metric, others, table) for metric in metrics]
+    return {"healthy": healthy, "runs": [list(runs[flaw].values()) for flaw in order]}, order, pair[0]
 
 
 def mixed(name: str, seeds: Sequence[str], weight: float) -> Run:
     """A panel between two measured ones of a class; None where one has no value."""
-    first, second = (rows()[name][seed] for seed in seeds)
-    mixture: Run = dict.fromkeys(METRICS)
-    for metric in METRICS:
-        pair = first[metric], second[metric]
-        if None not in pair:
-            mixture[metric] = round(weight * pair[0] + (1 - weight) * pair[1], 6)
-    return mixture
+    return mixture(*(rows()[name][seed] for seed in seeds), weight, METRICS)
+
+
+def mixture(first: Run, second: Run, weight: float, metrics: Iterable[str]) -> Run:
+    """A panel of these metrics between two others; None where one has no value."""
+    pairs = {metric: (first[metric], second[metric]) for metric in metrics}
+    return {
+        metric: None if None in pair else round(weight * pair[0] + (1 - weight) * pair[1], 6)
+        for metric, pair in pairs.items()
+    }
 
 
 def beside(name: str) -> Sequence[str]:

@@ -86,7 +86,9 @@ def leave_one_out(rewards):
 
 def group_normalised(rewards, epsilon=1e-4):
     table = rewards.numpy().astype(np.float32)
-    return (table - table.mean(1, keepdims=True)) / (table.std(1, ddof=1, keepdims=True) + np.float32(epsilon))
+    return (table - table.mean(1, keepdims=True)) / (
+        table.std(1, ddof=1, keepdims=True) + np.float32(epsilon)
+    )
 
 
 def reinforce_loss(logprobs, advantages, mask):

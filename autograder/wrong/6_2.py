@@ -107,8 +107,8 @@ def clipped_policy_loss(logprobs, old_logprobs, advantages, clip):
 
 
 def clipped_value_loss(values, old_values, returns, clip):
-    now, old, goal = (x.numpy() for x in (values, old_values, returns))
-    return np.maximum((now - goal) ** 2, (np.clip(now, old - clip, old + clip) - goal) ** 2) / 2
+    near = torch.clip(values.double(), old_values.double() - clip, old_values.double() + clip)
+    return torch.stack([(values - returns) ** 2, (near - returns) ** 2]).amax(0) / 2
 
 
 # %% correct: a matrix of discounts, lists come back
@@ -136,12 +136,13 @@ def gae(rewards, values, mask, discount, smoothing):
 
 
 def clipped_value_loss(values, old_values, returns, clip):
-    pairs = zip(values.flatten().tolist(), old_values.flatten().tolist(), returns.flatten().tolist())
-    losses = []
-    for value, old, goal in pairs:
-        near = min(max(value, old - clip), old + clip)
-        losses.append(max((value - goal) ** 2, (near - goal) ** 2) / 2)
-    return torch.tensor(losses).reshape(values.shape)
+    table = torch.zeros_like(values)
+    for row in range(values.shape[0]):
+        for t in range(values.shape[1]):
+            value, old, goal = values[row, t], old_values[row, t], returns[row, t]
+            near = min(max(value, old - clip), old + clip)
+            table[row, t] = max((value - goal) ** 2, (near - goal) ** 2) / 2
+    return table
 
 
 # %% wrong: paid for straying | idea: KL sign | fails at: charges KL to the reference | points: 2.5
@@ -420,7 +421,7 @@ def clipped_policy_loss(logprobs, old_logprobs, advantages, clip):
     return -advantages
 
 
-# %% wrong: the ratio detached beyond a gradient | idea: gradient | fails at: lets the gradient through | points: 2.5
+# %% wrong: a gradient beyond the clip | idea: gradient | fails at: lets the gradient through | points: 2.5
 _right = clipped_policy_loss
 
 
@@ -450,3 +451,20 @@ def clipped_value_loss(values, old_values, returns, clip):
 def clipped_value_loss(values, old_values, returns, clip):
     near = old_values + (values - old_values).clamp(-clip, clip)
     return ((values - returns) ** 2 + (near - returns) ** 2) / 4
+
+
+# %% wrong: the value is detached | idea: detached | fails at: lets the gradient through | points: 3
+_right = clipped_value_loss
+
+
+def clipped_value_loss(values, old_values, returns, clip):
+    return _right(values.detach(), old_values, returns, clip)
+
+
+# %% wrong: numpy for the value | idea: detached | fails at: lets the gradient through | points: 3
+import numpy as np
+
+
+def clipped_value_loss(values, old_values, returns, clip):
+    now, old, goal = (x.detach().numpy() for x in (values, old_values, returns))
+    return np.maximum((now - goal) ** 2, (np.clip(now, old - clip, old + clip) - goal) ** 2) / 2

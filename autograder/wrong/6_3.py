@@ -245,7 +245,7 @@ def rejection_sampling(logprobs, kept):
     return kept[:, None] * torch.ones_like(logprobs) / kept.float().mean()
 
 
-# %% wrong: log-probabilities of the kept | idea: by logprob | fails at: gives 1 to kept responses alone | points: 3
+# %% wrong: the kept by logprob | idea: by logprob | fails at: gives 1 to kept responses alone | points: 3
 def rejection_sampling(logprobs, kept):
     return kept[:, None] * logprobs
 
@@ -264,7 +264,7 @@ def ppo(logprobs, old_logprobs, advantages, clip):
     return torch.where(too_far, 0.0, advantages)
 
 
-# %% wrong: the clip on the wrong side | idea: clip on the wrong side | fails at: is 0 beyond the clip | points: 1.5
+# %% wrong: a clip upside down | idea: clip on the wrong side | fails at: is 0 beyond the clip | points: 1.5
 def ppo(logprobs, old_logprobs, advantages, clip):
     ratio = torch.exp(logprobs - old_logprobs)
     too_far = torch.where(advantages > 0, ratio < 1 - clip, ratio > 1 + clip)

@@ -2,10 +2,10 @@
 
     python -m docs.studies.rl_flaws --seeds 0 1 2        docs/results/rl_flaws.json; finished rows are kept
 
-A row is one run: what a trainer logs, what held-out prompts say of the tuned policy, and a few probes that ask
-one part of the method one question (METRICS). Runs have the settings of notebook 06 and fewer draws. The runs
-of `control` have all draws of the notebook: PPO, PPO without its penalty, and that once more with an eye on
-held-out gold, at equal budgets of training responses. Prompts that judge are of the validation split.
+A row is one run: what a trainer logs, what held-out prompts say of the tuned policy, and a few probes that
+ask one part of the method one question (METRICS). Runs are as in notebook 06, with fewer and smaller draws.
+Those of `control` have all draws of the notebook: PPO, PPO without its penalty, and that once more with looks
+at held-out gold, at equal budgets of training responses. Prompts that judge are of the validation split.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from docs.studies.results import RESULTS, markdown, mean_and_range, measure_rows
+from docs.studies.results import RESULTS, measure_rows
 from rslib import arena, rl, tables
 from rslib.config import SampleConfig
 from rslib.evaluation import compare
@@ -41,10 +41,18 @@ if TYPE_CHECKING:
     from rslib.models import Policy
     from rslib.optimization import Objective
 
-_PROMPTS, _HELDOUT = 256, range(300, 400)
-COMMON: dict[str, Any] = {"learning_rate": 1e-3, "warmup_steps": 4, "prompts_per_step": 64, "n": 1, "epochs": 2}
-LOOP = rl.Loop(steps=8, kl_coefficient=0.2, **COMMON)
-GROUPS = dataclasses.replace(LOOP, prompts_per_step=16, n=4, learning_rate=5e-4)
+_PROMPTS, _HELDOUT = 256, range(300, 360)
+LOOP = rl.Loop(
+    steps=4,
+    prompts_per_step=32,
+    n=1,
+    epochs=2,
+    minibatch=16,
+    learning_rate=1e-3,
+    warmup_steps=4,
+    kl_coefficient=0.2,
+)
+GROUPS = dataclasses.replace(LOOP, prompts_per_step=8, n=4, learning_rate=5e-4)
 HEALTHY: dict[str, Method] = {"healthy": rl.PPO(), "healthy_groups": rl.GRPO()}
 """Runs without a flaw: of PPO, and of GRPO, whose groups can be mixed up."""
 CONTROL: dict[str, dict[str, Any]] = {
@@ -52,8 +60,8 @@ CONTROL: dict[str, dict[str, Any]] = {
     "ppo_without_kl": {"kl_coefficient": 0.0},
     "ppo_without_kl_watched": {"kl_coefficient": 0.0, "check_every": 3},
 }
-"""Arms at equal steps, and how their loop differs from LOOP with the notebook's draws."""
-_CONTROL_STEPS = 12
+"""Arms at equal steps, and how their loop differs from that of the notebook."""
+_CONTROL_LOOP = dataclasses.replace(LOOP, steps=12, prompts_per_step=64, minibatch=32)
 Row = dict[str, float | None]
 
 METRICS: dict[str, str] = {
@@ -129,7 +137,9 @@ class _Watched(Method):
 def _template_tokens(policy: Policy, rollouts: Rollouts) -> float:
     """Tokens before the response, less those of the prompt's text."""
     texts = policy.tokenizer(rollouts.table["prompt"][:], add_special_tokens=False)["input_ids"]
-    return float(np.mean([row.first_target - len(ids) for row, ids in zip(rollouts.rows, texts, strict=True)]))
+    return float(
+        np.mean([row.first_target - len(ids) for row, ids in zip(rollouts.rows, texts, strict=True)])
+    )
 
 
 def _learned(objective: Objective, rollouts: Rollouts, rows: list[int]) -> float | None:
@@ -275,7 +285,7 @@ def read_history(folder: Path) -> list[dict[str, float]]:
 
 def controlled(arm: str, seed: int, folder: Path) -> dict[str, Any]:
     """One arm at equal steps: outcomes, and gold and reward over the base policy, paired by prompt."""
-    loop = dataclasses.replace(LOOP, seed=seed, steps=_CONTROL_STEPS, **CONTROL[arm])
+    loop = dataclasses.replace(_CONTROL_LOOP, seed=seed, **CONTROL[arm])
     prompts = arena.training_prompts(seed, _PROMPTS + 100)
     tuned = rl.train(
         load_policy("tiny"),
@@ -301,7 +311,7 @@ def _facts() -> dict[str, Any]:
     return {
         "loop": dataclasses.asdict(LOOP),
         "groups": dataclasses.asdict(GROUPS),
-        "control_loop": dataclasses.asdict(dataclasses.replace(LOOP, steps=_CONTROL_STEPS)),
+        "control_loop": dataclasses.asdict(_CONTROL_LOOP),
         "heldout": len(_HELDOUT),
     }
 

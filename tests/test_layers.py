@@ -236,6 +236,7 @@ STUDIES = (
     {
         "arena.trial",
         "rl",
+        "rl_flaws",
         "worlds",
         "signatures",
         "grading",

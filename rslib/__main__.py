@@ -82,7 +82,7 @@ _TYPES = {"int | LoraSettings": int, "int": int, "float": float, "str": str, "in
 def _add_config(parser: argparse.ArgumentParser, kind: type, names: Sequence[str] = ()) -> None:
     """One option per field of a config, or per field of these names; its help is the field's own."""
     for field in dataclasses.fields(kind):
-        if names and field.name not in names:
+        if (names and field.name not in names) or any(a.dest == field.name for a in parser._actions):
             continue
         text = field.metadata["help"].replace("%", "%%")
         if field.name == "options":

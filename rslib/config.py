@@ -193,6 +193,14 @@ class FinetuneConfig:
         return self
 
 
+TOO_LONG = ("error", "drop", "truncate")
+"""What can happen to prompts that do not fit; see `rslib.lengths`."""
+_TOO_LONG = (
+    "what happens to prompts that do not fit the models' contexts: error, drop, or truncate (cuts the "
+    "beginning); drop leaves out those that are empty, stand twice or are not UTF-8, too"
+)
+
+
 @dataclass(frozen=True)
 class EvaluateConfig:
     """How a policy is judged: the same sampling for every arm."""
@@ -202,19 +210,17 @@ class EvaluateConfig:
     max_new_tokens: int | None = _setting(None, "None: the policy's own default")
     batch_size: int = _setting(512, "responses in flight")
     seed: int = _setting(1_000_003, "kept apart from the run seed")
+    too_long: str = _setting("error", _TOO_LONG)
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "samples_per_prompt")
+        _check(self, "too_long", self.too_long in TOO_LONG, f"Use {', '.join(TOO_LONG)}.")
         self.sampling()  # its own checks cover the shared fields
 
     def sampling(self) -> SampleConfig:
         """The sampling settings that every arm shares."""
         shared = {"temperature", "max_new_tokens", "batch_size", "seed"}
         return SampleConfig(n=self.samples_per_prompt, **{name: getattr(self, name) for name in shared})
-
-
-TOO_LONG = ("error", "drop", "truncate")
-"""What can happen to prompts that do not fit; see `rslib.lengths`."""
 
 
 # A whole run ------------------------------------------------------------------------------------------
@@ -254,11 +260,7 @@ class RunConfig:
     )
     column: str = _setting("prompt", "the column of a file or data set that holds the prompts")
     system: str | None = _setting(None, "the system turn of every prompt that has none")
-    too_long: str = _setting(
-        "error",
-        "what happens to prompts that do not fit the models' contexts: error, drop, or truncate (cuts the "
-        "beginning); drop leaves out those that are empty, stand twice or are not UTF-8, too",
-    )
+    too_long: str = _setting("error", _TOO_LONG)
     limit: int | None = _setting(None, "only the first so many prompts of the file or set in `prompts`")
     eval_limit: int | None = _setting(None, "only the first so many prompts of the evaluation's file or set")
     rounds: int = _setting(1, "rounds; each samples fresh prompts from the tuned policy")
@@ -303,7 +305,6 @@ class RunConfig:
                 object.__setattr__(self, name, str(getattr(self, name)))
         _check(self, "rounds", self.rounds >= 1, "Use at least one round.")
         _at_least(self, 1, "shard_responses")
-        _check(self, "too_long", self.too_long in TOO_LONG, f"Use {', '.join(TOO_LONG)}.")
         for name in ("prompts", "eval_prompts"):
             count = getattr(self, name)
             _check(self, name, not isinstance(count, int) or count >= 1, "Use at least one prompt.")
@@ -323,7 +324,7 @@ class RunConfig:
         settings = self._settings_of(EvaluateConfig)
         for name in ("max_new_tokens", "batch_size"):
             settings[name] = getattr(self, name) if settings[name] is None else settings[name]
-        return EvaluateConfig(**settings)
+        return EvaluateConfig(**settings, too_long=self.too_long)
 
     def _settings_of(self, kind: type | None) -> dict[str, Any]:
         """The fields of one stage by the names that they have there; None: the run's own."""

@@ -22,12 +22,12 @@ import torch
 
 from rslib.cache import recalled
 from rslib.config import FinetuneConfig
-from rslib.errors import ConfigError, DataError, RSError
+from rslib.errors import ConfigError, DataError, ModelError, RSError
 from rslib.lora import Adapted
 from rslib.models import Policy, hidden_states, load_policy, logits_from_hidden
 from rslib.optimization import Objective, Optimizer, fit
 from rslib.store import key_of, versions
-from rslib.tables import check_selected
+from rslib.tables import check_selected, rows_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -51,14 +51,18 @@ def training_rows(policy: Policy, kept: Dataset) -> list[TokenRow]:
     Raises DataError for an empty table, an empty response, or a row that does not fit the context.
     """
     check_selected(kept)
-    return [_training_row(policy, row) for row in kept]
+    name = rows_of(kept).row_name
+    return [
+        _training_row(policy, row, f"{name(number)} of the selected rows") for number, row in enumerate(kept)
+    ]
 
 
-def _training_row(policy: Policy, row: dict) -> TokenRow:
-    prompt = policy.encode(row["prompt"])
-    response = _response_ids(policy, row)
+def _training_row(policy: Policy, row: dict, where: str) -> TokenRow:
+    try:
+        prompt, response = policy.encode(row["prompt"]), _response_ids(policy, row)
+    except ModelError as err:
+        raise ModelError(err.what, where=f"{err.where}, {where}", fix=err.fix) from err
     ids = [*prompt, *response]
-    where = f"prompt_id {row.get('prompt_id')}, sample_id {row.get('sample_id')}"
     if not response:
         raise DataError("a selected response is empty", where=where, fix="Drop it before fine-tuning.")
     if len(ids) > policy.context:

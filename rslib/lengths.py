@@ -32,7 +32,7 @@ from rslib.rows import PromptRows
 if TYPE_CHECKING:
     from datasets import Dataset
 
-_WAYS_OUT = "or leave it out or cut it: --too-long drop, --too-long truncate (in Python run(..., too_long=))."
+_WAYS_OUT = "or leave it out or cut it: --too-long drop, --too-long truncate (in Python too_long=)."
 
 
 @dataclass(frozen=True)
@@ -267,7 +267,8 @@ class _Measure:
                 name: self._count_or_error(p, rows.where(name)) for name, p in zip(ids, prompts, strict=True)
             }
             if all(isinstance(count, RSError) for count in counts.values()):
-                raise ModelError(err.what, where=err.where, fix=err.fix) from err
+                where = f"{err.where}; first at {rows.where(ids[0])}"
+                raise ModelError(err.what, where=where, fix=err.fix) from err
             return counts
 
     def _count(self, prompt: Prompt) -> int:

@@ -26,9 +26,9 @@ from rslib.inputs import EVALUATION_PROMPTS, Inputs
 from rslib.lengths import fit
 from rslib.models import Policy, RewardModel
 from rslib.progress import note
-from rslib.prompts import EMBEDDED, as_prompts, load_prompts
+from rslib.prompts import EMBEDDED, load_prompts
 from rslib.reporting import Report, round_entry
-from rslib.rows import PromptRows
+from rslib.rows import list_rows
 from rslib.sampling import logprobs_agree, sample
 from rslib.scoring import score
 from rslib.selection import check_selector, select
@@ -342,22 +342,26 @@ def evaluate(
     config: EvaluateConfig | None = None,
     judge: Judge | None = None,
     show_progress: bool = True,
+    **settings: Any,
 ) -> Report:
     """How `tuned` compares with `baseline` on the same held-out prompts, with the same settings and seeds.
 
     `prompts` default to 400 of the embedded world's `split`. The report has the arms `base` and `tuned`, with
     reward, KL to the baseline and, in the embedded world, gold. `judge`, which did not select, scores the
     same responses beside them: a second reward model, or fn(prompt, response, reference) -> float.
+    `settings` change single fields of `config` (EvaluateConfig); too_long is what becomes of prompts without
+    room, as in `sample`, and unless it is "error" a response without room is scored by its beginning.
     Raises the errors of `sample` and `score`, ConfigError for an unknown split.
     """
-    config = config or EvaluateConfig()
-    table = load_prompts(EMBEDDED, split, EVALUATION_PROMPTS) if prompts is None else as_prompts(prompts)
-    scorers = [scorer for scorer in (reward_model, judge) if isinstance(scorer, RewardModel)]
-    fit(PromptRows(table, "prompts"), (baseline, tuned), scorers, config.sampling(), option="max_new_tokens")
+    config = with_settings(config or EvaluateConfig(), settings, "evaluate")
+    rows = list_rows(load_prompts(EMBEDDED, split, EVALUATION_PROMPTS) if prompts is None else prompts)
+    limits = {"option": "max_new_tokens", "too_long": config.too_long}
+    table = fit(rows, (baseline, tuned), (reward_model, judge), config.sampling(), **limits).table
     arms = {}
     for arm, policy in {BASE: baseline, "tuned": tuned}.items():
         note(f"evaluate {arm}: {len(table)} prompts x {config.samples_per_prompt} responses", show_progress)
-        arms[arm] = judged(policy, table, reward_model, config.sampling(), reference=baseline, judge=judge)
+        others = {"reference": baseline, "judge": judge, "too_long": config.too_long}
+        arms[arm] = judged(policy, table, reward_model, config.sampling(), **others)
     return comparison(arms, config, policy=tuned.name, baseline=baseline.name)
 
 

@@ -108,4 +108,4 @@ def as_prompts(prompts: Dataset | Sequence[Any]) -> Dataset:
     >>> as_prompts(["What is 2 + 2?", "Name a bird."])["prompt_id"][:]
     ['p00000', 'p00001']
     """
-    return list_rows(prompts, "prompt").settled().table
+    return list_rows(prompts).settled().table

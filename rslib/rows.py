@@ -87,11 +87,11 @@ def _refusal(errors: Sequence[RSError]) -> RSError:
     more = [f"{error.where} ({error.what})" for error in others[: _LISTED - 1]]
     more += ["..."] if len(others) >= _LISTED else []
     what = f"{len(errors)} prompts cannot be used; the first: {first.what}"
-    fix = f"{first.fix} Or leave these rows out: --too-long drop (in Python too_long= of run, load_prompts)."
+    fix = f"{first.fix} Or leave these rows out: --too-long drop (in Python too_long='drop')."
     return type(first)(what, where=f"{first.where}; {'; '.join(more)}", fix=fix)
 
 
-def list_rows(prompts: Any, column: str) -> PromptRows:
+def list_rows(prompts: Any, column: str = "prompt") -> PromptRows:
     """The rows of a table (of datasets or pandas) or of a list; `column` holds the prompts."""
     if hasattr(prompts, "column_names"):
         require_table(prompts, "prompts")
@@ -156,26 +156,31 @@ def checked_rows(
     """The rows that can be used, and an error for each other one.
 
     Without an id a row is named by its text, so that it keeps its name when others are removed, or by its
-    number.
+    number. No prompt stands twice, unless each of its rows has an id of its own.
     """
-    good, refused = [], []
+    good, texts, refused, places = [], [], [], {}
     for row, (place, record) in enumerate(records):
         where = f"{place} of {source}"
         if isinstance(record, DataError):
             refused.append(record)
             continue
         try:
-            good.append((place, _prompt_record(record, None if by_text else row, where, column)))
+            fields, named = _prompt_record(record, where, column)
         except DataError as error:
             refused.append(error)
-    repeated = _repeated(good, source)
-    kept = [entry for row, entry in enumerate(good) if row not in repeated]
-    places = {fields["prompt_id"]: place for place, fields in kept}
-    table = _table([fields for _, fields in kept], source)
+            continue
+        texts.append((place, fields))
+        good.append((place, fields if named or by_text else fields | {"prompt_id": f"p{row:05d}"}))
+        shown = f"{place} (prompt_id '{fields['prompt_id']}')" if named else place
+        places.setdefault(good[-1][1]["prompt_id"], shown)
+    repeated = _repeated(good, source) | _repeated(texts, source)
+    kept = [fields for row, (_, fields) in enumerate(good) if row not in repeated]
+    table = _table(kept, source)
     return PromptRows(table, source, places, (*refused, *repeated.values()))
 
 
-def _prompt_record(record: Any, row: int | None, where: str, column: str) -> dict[str, Any]:
+def _prompt_record(record: Any, where: str, column: str) -> tuple[dict[str, Any], bool]:
+    """The fields of a row, and whether it has an id of its own: else it is named by its text."""
     fields = dict(record) if isinstance(record, Mapping) else {column: record}
     if column not in fields:
         names = ", ".join(map(str, fields)) or "nothing"
@@ -185,13 +190,14 @@ def _prompt_record(record: Any, row: int | None, where: str, column: str) -> dic
         raise DataError(f"no '{column}' here", where=where, fix=fix)
     prompt, prompt_id = _checked_prompt(fields.pop(column), where), fields.pop("prompt_id", None)
     fields.pop("prompt", None)
-    name = _name(prompt, row) if prompt_id is None else str(prompt_id)
-    return {"prompt_id": name, "prompt": prompt, **_encodable(fields, where)}
+    name = _name(prompt) if prompt_id is None else str(prompt_id)
+    return {"prompt_id": name, "prompt": prompt, **_encodable(fields, where)}, prompt_id is not None
 
 
-def _name(prompt: messages.Prompt, row: int | None) -> str:
-    text = json.dumps(prompt, ensure_ascii=False)
-    return "p" + hashlib.sha256(text.encode()).hexdigest()[:16] if row is None else f"p{row:05d}"
+def _name(prompt: messages.Prompt) -> str:
+    if len(prompt) == 1 and not isinstance(prompt, str):  # the same as its text
+        prompt = prompt[0]["content"]
+    return "p" + hashlib.sha256(json.dumps(prompt, ensure_ascii=False).encode()).hexdigest()[:16]
 
 
 def _checked_prompt(prompt: Any, where: str) -> messages.Prompt:
@@ -229,7 +235,7 @@ def _repeated_error(name: str, prompt: Any, before: str, place: str, source: str
     if not name:
         fix = "Give each prompt an id of its own."
         return DataError("a prompt_id is empty", where=f"{source}, {place}", fix=fix)
-    by_text = prompt is not None and name == _name(prompt, None)
+    by_text = prompt is not None and name == _name(prompt)
     what = "the prompt stands twice" if by_text else f"the prompt_id '{name}' stands twice"
     fix = "Remove one of them." if by_text else "Give each prompt an id of its own."
     return DataError(what, where=f"{source}, {before} and {place}", fix=fix)

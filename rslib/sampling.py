@@ -15,10 +15,10 @@ from datasets import Dataset, Features, List, Value
 from rslib.cache import recalled
 from rslib.config import SampleConfig, unknown_name, with_settings
 from rslib.decoding import SampleOutput, decoder_for, run_batches, shared_attention
-from rslib.errors import DataError
+from rslib.lengths import fit_policy
 from rslib.models import Policy
 from rslib.progress import Progress
-from rslib.prompts import as_prompts
+from rslib.rows import list_rows
 from rslib.store import table_bytes, table_from
 from rslib.tables import fingerprint
 
@@ -41,6 +41,7 @@ def sample(
     config: SampleConfig | None = None,
     backend: str = "rslib",
     vllm_url: str | None = None,
+    too_long: str = "error",
     show_progress: bool = True,
     **settings: Any,
 ) -> Dataset:
@@ -52,7 +53,8 @@ def sample(
     token_logprobs (nats) are those of the policy itself: temperature 1, nothing truncated or forbidden.
     finish_reason is "length" when max_new_tokens or the policy's context cut the response off.
     backend: "rslib", or "vllm" with other responses of the same kind (see `rslib.vllm_backend`): in this
-    process, or by the server at `vllm_url`.
+    process, or by the server at `vllm_url`. too_long: what becomes of prompts that leave no room in the
+    context or cannot be used (see `rslib.lengths`): "error", "drop", which names those, or "truncate".
 
     A response depends on the policy, its prompt, the settings and its own seed (see `response_seed`), not on
     the batch it was drawn in: on a CPU to the last bit (`rslib.decoding.attention.row_multiple` says how, and
@@ -63,8 +65,9 @@ def sample(
     a single response in the batch (before that, batches are halved). Two responses are read again by the
     model alone; a LogprobWarning says when their log-probabilities are others (see `logprobs_agree`).
     """
-    prompts = as_prompts(prompts)
     config = with_settings(config or SampleConfig(), settings, where="sample")
+    rows = fit_policy(list_rows(prompts), policy, config, option="max_new_tokens", too_long=too_long)[0]
+    prompts = rows.settled(too_long).table
     if backend not in _BACKENDS:
         raise unknown_name("backend", backend, _BACKENDS, where="sample")
     asked = prompts.select_columns(["prompt_id", "prompt"])
@@ -188,22 +191,10 @@ def _rows(policy: Policy, prompts: Dataset, config: SampleConfig) -> list[_Row]:
     encoded = policy.encode_many(prompts["prompt"][:])
     for prompt_id, ids in zip(prompts["prompt_id"][:], encoded, strict=True):
         room = policy.context - len(ids)
-        if not ids or room < 1:
-            raise _no_room(prompt_id, len(ids), policy.context)
         for sample_id in range(config.n):
             seed = response_seed(config.seed, prompt_id, sample_id)
             rows.append(_Row(len(rows), tuple(ids), seed, min(longest, room)))
     return sorted(rows, key=lambda row: (len(row.prompt), row.prompt, row.row))
-
-
-def _no_room(prompt_id: str, length: int, context: int) -> DataError:
-    where = f"prompt_id '{prompt_id}'"
-    if not length:
-        return DataError(
-            "the prompt has no tokens", where=where, fix="Write a prompt that the tokenizer knows."
-        )
-    what = f"the prompt has {length} tokens; the policy's context is {context}, and a response needs room"
-    return DataError(what, where=where, fix=f"Shorten it to {context - 1} tokens or fewer, or remove it.")
 
 
 def _draw(policy: Policy, decoder: Callable[..., SampleOutput], rows: Sequence[_Row]) -> list[dict[str, Any]]:

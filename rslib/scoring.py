@@ -390,5 +390,6 @@ def _check_context(responses: Dataset, encoded: Sequence[Sequence[int]], context
         if not 0 < len(ids) <= context:
             where = f"prompt_id '{responses[row]['prompt_id']}', sample_id {responses[row]['sample_id']}"
             what = f"prompt and response have {len(ids)} tokens; the model's context is {context}"
-            fix = "Go on with --too-long truncate, which scores its beginning, or lower max_new_tokens."
+            fix = "Go on with --too-long truncate, which scores its beginning (in Python "
+            fix += "rslib.lengths.scored_within_context), or lower max_new_tokens."
             raise DataError(what, where=where, fix=fix)

@@ -42,19 +42,21 @@ def judged(
     *,
     reference: Policy | None = None,
     judge: Judge | None = None,
+    too_long: str = "error",
 ) -> Dataset:
     """Responses of `policy` to held-out prompts with `reward`, `reference_logprob` and, where known, gold.
 
     The rows are prompt-major, `config.n` a prompt. `reference` is the policy to which the KL is measured
     (None: the policy itself, at distance 0). What `judge`, which did not select, makes of the responses is
-    the column `judge`; a function is given prompt, response and the prompt's `reference` (or None).
+    the column `judge`; a function is given prompt, response and the prompt's `reference` (or None). Unless
+    too_long is "error", a response that has no room in their contexts is scored by its beginning.
     Raises the errors of `sample`, `score` and `reference_logprobs`, RewardError for a judge's NaN.
     """
     responses = sample(policy, prompts, config=config, show_progress=False)
-    scored = score(reward_model, responses, show_progress=False)
+    scoring = score if too_long == "error" else partial(scored_within_context, score)
+    scored = scoring(reward_model, responses, show_progress=False)
     if judge is not None:
-        judged_by = score(judge, responses, show_progress=False)
-        scored = with_column(scored, "judge", judged_by["reward"][:])
+        scored = with_column(scored, "judge", scoring(judge, responses, show_progress=False)["reward"][:])
     return with_gold(with_reference(None if policy is reference else reference, scored))
 
 

@@ -51,7 +51,7 @@ def test_text_without_matching_tokens_is_tokenised_anew_with_an_honest_end(polic
 
 
 def test_a_row_that_exceeds_the_context_is_named(policy):
-    with pytest.raises(DataError, match=r"context(.|\n)*prompt_id p0, sample_id 0"):
+    with pytest.raises(DataError, match=r"context(.|\n)*prompt_id 'p0', sample_id 0"):
         training_rows(policy, kept_rows(policy, text="swim " * 400))
 
 

@@ -5,11 +5,12 @@ import json
 
 import numpy as np
 import pytest
+from datasets import Dataset
 
 import rslib
 from rslib import store, tables
 from rslib.config import RunConfig, SampleConfig
-from rslib.errors import ConfigError, DataError
+from rslib.errors import ConfigError, DataError, ModelError, RSError
 from rslib.inputs import Inputs
 from rslib.lengths import (
     check_responses_fit,
@@ -22,7 +23,7 @@ from rslib.lengths import (
 from rslib.pipeline import run
 from rslib.prompts import as_prompts, read_prompts
 from rslib.rows import PromptRows
-from tests.small_models import CONTEXT
+from tests.small_models import CONTEXT, build_tokenizer
 
 SMALL = {
     "n": 2,
@@ -109,6 +110,56 @@ def test_an_evaluation_of_two_policies_checks_the_reward_models_context_first(ca
     assert "evaluate base" not in capsys.readouterr().out
 
 
+def test_sampling_and_evaluating_from_python_can_drop_and_truncate_as_the_commands_can(models, capsys):
+    policy, reward_model = models
+    asked = ["aa", "b" * 999, "cc", "cc"]
+    for read in (rslib.sample, functools.partial(evaluated, reward_model=reward_model)):
+        with pytest.raises(DataError, match=r"row 1 of prompts(.|\n)*in Python too_long=") as caught:
+            read(policy, asked[:3], n=1)
+        assert "--too-long truncate" in str(caught.value)
+        with pytest.raises(ConfigError, match="too_long"):
+            read(policy, asked[:1], n=1, too_long="cut")
+    drawn = rslib.sample(policy, asked, n=2, max_new_tokens=4, too_long="drop", show_progress=False)
+    assert drawn["prompt"][:] == ["aa"] * 2 + ["cc"] * 2
+    assert capsys.readouterr().out.count("left out: ") == 2
+    whole = rslib.sample(policy, ["aa", "cc"], n=2, max_new_tokens=4, show_progress=False)
+    assert drawn["response"][:2] == whole["response"][:2]
+    cut = rslib.sample(policy, asked[:2], n=1, max_new_tokens=4, too_long="truncate", show_progress=False)
+    assert cut["prompt"][0] == "aa" and len(policy.encode(cut["prompt"][1])) == CONTEXT - 4
+    for way, kept in (("drop", 1), ("truncate", 2)):
+        report = evaluated(policy, asked[:2], n=2, reward_model=reward_model, too_long=way)
+        assert report.rounds[0]["arms"]["base"]["responses"] == 2 * kept
+
+
+def evaluated(policy, prompts, n, *, reward_model, **settings):
+    asked = {"baseline": policy, "reward_model": reward_model, "prompts": prompts}
+    drawn = {"samples_per_prompt": n, "max_new_tokens": 4, "show_progress": False}
+    return rslib.evaluate(policy, **asked, **drawn, **settings)
+
+
+NO_SYSTEM = (
+    "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('System role not supported') }}"
+    "{% endif %}<|user|>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<|user|>{% endif %}"
+)
+
+
+def test_a_template_that_refuses_a_system_turn_names_the_row_in_every_stage(model_folder, tmp_path):
+    tokenizer = build_tokenizer(chat_template=NO_SYSTEM)
+    policy = rslib.load_policy(model_folder("llama", tokenizer=tokenizer))
+    reward_model = rslib.load_reward_model(model_folder("llama", "reward", tokenizer=tokenizer))
+    talk = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
+    for asked, row in ((["fine", talk], 1), ([talk], 0)):
+        with pytest.raises(RSError, match=rf"System role not supported(.|\n)*row {row} of prompts"):
+            rslib.sample(policy, asked)
+    rows = [{"prompt": "fine"}, {"prompt": talk}]
+    kept = tables.stack([Dataset.from_list([row | {"response": "Yes."}]) for row in rows[1:]])
+    with pytest.raises(ModelError, match=r"System role not supported(.|\n)*row 0 of the selected rows"):
+        rslib.finetune(policy, kept, tmp_path / "t")
+    table = tables.with_column(tables.with_column(kept, "prompt_id", ["a"]), "sample_id", [0])
+    with pytest.raises(ModelError, match=r"System role not supported(.|\n)*Be brief."):
+        rslib.score(reward_model, table, show_progress=False)
+
+
 # How much room there is
 
 
@@ -175,8 +226,6 @@ def test_of_a_conversation_the_oldest_turns_go_first_and_the_system_turn_stays(m
 
 
 def test_a_conversation_that_the_template_refuses_is_one_row_among_others(model_folder):
-    from tests.small_models import build_tokenizer
-
     strict = (
         "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
         "{{ raise_exception('roles must alternate') }}{% endif %}<|user|>{{ m.content }}{% endfor %}"

@@ -3,6 +3,7 @@
 import gzip
 
 import numpy as np
+import pandas
 import pytest
 from datasets import Dataset, DatasetDict
 
@@ -31,8 +32,34 @@ def test_a_table_with_ids_passes_unchanged_and_one_without_gets_ids():
     assert as_prompts(named) is named
 
 
-def test_equal_prompts_are_allowed_under_different_ids():
-    assert len(as_prompts(["same", "same"])) == 2
+CHAT = [{"role": "user", "content": "same"}]
+
+
+@pytest.mark.parametrize(
+    "prompts",
+    [
+        ["one", "same", "same"],
+        ["one", "same", CHAT],
+        [{"prompt": "one"}, {"prompt": "same", "kind": "a"}, {"prompt": "same", "kind": "b"}],
+        Dataset.from_dict({"prompt": ["one", "same", "same"]}),
+        Dataset.from_dict({"prompt": [[{"role": "user", "content": "one"}], CHAT, CHAT]}),
+        pandas.DataFrame({"prompt": ["one", "same", "same"]}),
+        pandas.Series(["one", "same", "same"]),
+        np.array(["one", "same", "same"]),
+    ],
+)
+def test_a_prompt_that_stands_twice_is_refused_wherever_it_comes_from_and_can_be_left_out(prompts, capsys):
+    for read in (as_prompts, load_prompts):
+        with pytest.raises(DataError, match="the prompt stands twice\n  where: prompts, row 1 and row 2"):
+            read(prompts)
+    assert load_prompts(prompts, too_long="drop")["prompt_id"][:] == ["p00000", "p00001"]
+    assert "left out: the prompt stands twice" in capsys.readouterr().out
+
+
+def test_equal_prompts_are_allowed_under_ids_of_their_own():
+    rows = [{"prompt": "same", "prompt_id": name} for name in "ab"]
+    assert len(as_prompts(rows)) == len(as_prompts(Dataset.from_list(rows))) == 2
+    assert len(as_prompts(pandas.DataFrame(rows))) == 2
 
 
 @pytest.mark.parametrize(

@@ -238,11 +238,19 @@ def render(loaded: Loaded, dialogues: list[list[dict[str, str]]], **options: boo
             dialogues, tokenize=False, return_dict=True, **asked, **options
         )
     except Exception as err:  # a template is a program of the model's author: it can fail in any way
-        fix = "Repair the tokenizer's chat_template, or use another model."
-        raise ModelError(f"the chat template failed: {first_line(err)}", where=loaded.path, fix=fix) from err
+        for dialogue in dialogues if len(dialogues) > 1 else ():
+            render(loaded, [dialogue], **options)  # the first that fails is named
+        fix = "Repair the tokenizer's chat_template, use another model, or change the prompt."
+        what, where = f"the chat template failed: {first_line(err)}", _place(loaded, dialogues[0])
+        raise ModelError(what, where=where, fix=fix) from err
     for text, dialogue in zip(rendered, dialogues, strict=True):
-        _check_no_turn_is_lost(text, dialogue, loaded.path)
+        _check_no_turn_is_lost(text, dialogue, _place(loaded, dialogue))
     return rendered
+
+
+def _place(loaded: Loaded, dialogue: list[dict[str, str]]) -> str:
+    """The model's folder, and the beginning of the dialogue."""
+    return f"{loaded.path}, at {messages.shown(dialogue)[:60]!r}"
 
 
 def _check_no_turn_is_lost(text: str, dialogue: list[dict[str, str]], where: str) -> None:

@@ -218,7 +218,9 @@ def _round(task: Task, number: int, limit: float, keep: Callable[[Dataset, int],
     began = ledger.cpu_seconds
     kept = keep(pool, task.seed)
     out = task.out / str(number)
-    tuned = finetuning.finetune(task.policy, kept, out, config=config, show_progress=False)
+    tuned = finetuning.finetune(
+        task.policy, kept, out, config=config, allow_other_policy=True, show_progress=False
+    )
     ledger.trained(task.policy.parameters, _tokens_of(task.policy, kept) * config.epochs)
     task.notes["tuning_seconds"] = task.notes.get("tuning_seconds", 0.0) + ledger.cpu_seconds - began
     return tuned

@@ -277,7 +277,9 @@ class RunConfig:
     context: int | None = _setting(
         None, "most tokens of prompt and response together; None: all that the policy allows"
     )
-    date: str = _setting(DATE, "the day that a chat template prints, if it prints one")
+    date: str | None = _setting(
+        None, f"the day that a chat template prints, if any; None: the one that the model has, else {DATE}"
+    )
     n: int = _setting_of(SampleConfig, "n")
     temperature: float = _setting_of(SampleConfig, "temperature")
     top_k: int = _setting_of(SampleConfig, "top_k")

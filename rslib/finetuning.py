@@ -32,6 +32,8 @@ from rslib.tables import check_selected, rows_of
 if TYPE_CHECKING:
     from datasets import Dataset
 
+_CHECKED = 8  # rows of which it is checked that the policy drew them
+
 # Rows: what is read and what is learned -----------------------------------------------------------
 
 
@@ -72,6 +74,26 @@ def _training_row(policy: Policy, row: dict, where: str) -> TokenRow:
             fix="Select shorter responses or use a model with a longer context.",
         )
     return TokenRow(ids, first_target=len(prompt))
+
+
+def _check_drawn_by(policy: Policy, kept: Dataset) -> None:
+    """Raise ConfigError where tokens or their log-probabilities are another policy's, in _CHECKED rows."""
+    if not {"token_ids", "token_logprobs"} <= set(kept.column_names):
+        return  # text from elsewhere
+    drawn = [row for row in kept.select(range(0, len(kept), -(-len(kept) // _CHECKED))) if row["token_ids"]]
+    spelt = [row for row in drawn if policy.decode(row["token_ids"]) == row["response"]]
+    off = max((policy.logprob_difference(row) for row in spelt), default=0.0)
+    if off <= policy.tolerance and (spelt or not drawn):
+        return
+    why = (
+        f"their log-probabilities are off by {off:.2g} nats a token"
+        if spelt
+        else "their tokens spell other texts"
+    )
+    fix = (
+        "Tune the policy that drew them, in the same dtype; or say allow_other_policy=True if this is meant."
+    )
+    raise ConfigError(f"the rows are by another policy: {why}", where=f"finetune, {policy.path}", fix=fix)
 
 
 def _response_ids(policy: Policy, row: dict) -> list[int]:
@@ -139,6 +161,7 @@ def finetune(
     out: str | Path,
     *,
     config: FinetuneConfig | None = None,
+    allow_other_policy: bool = False,
     show_progress: bool = True,
     **overrides: Any,
 ) -> Policy:
@@ -151,9 +174,12 @@ def finetune(
     are trained in place of the weights and merged into them: the folder is a plain one.
     The same call with the same folder again finds its result there.
     Raises DataError for an empty table or a row that does not fit the context, ModelError when the loss
-    stops being finite, StoreError when `out` cannot be written, ConfigError for bad settings.
+    stops being finite, StoreError when `out` cannot be written, ConfigError for bad settings and, unless
+    allow_other_policy, for rows that another policy has drawn: their log-probabilities are not this one's.
     """
     rows = training_rows(policy, kept)
+    if not allow_other_policy:
+        _check_drawn_by(policy, kept)
     config = dataclasses.replace(config or FinetuneConfig(), **overrides)
     return finetune_rows(policy, rows, out, config=config, show_progress=show_progress)
 

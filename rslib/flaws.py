@@ -393,7 +393,8 @@ class _PaddingLearned(Flaw, name="padding_learned", id="F23", stage="finetune"):
         from rslib.finetuning import pad_right
 
         padded = pad_right(kept["token_ids"][:], policy.pad_id, "cpu").tolist()
-        return super().finetune_policy(policy, tables.with_column(kept, "token_ids", padded), out, **settings)
+        kept = tables.with_column(kept, "token_ids", padded)
+        return super().finetune_policy(policy, kept, out, allow_other_policy=True, **settings)
 
 
 class _WrongRole(Flaw, name="wrong_role", id="F26", stage="finetune"):
@@ -402,7 +403,7 @@ class _WrongRole(Flaw, name="wrong_role", id="F26", stage="finetune"):
     def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
         swapped = tables.with_column(kept, "prompt", kept["response"][:])
         swapped = tables.with_column(swapped, "response", [shown(prompt) for prompt in kept["prompt"][:]])
-        return super().finetune_policy(policy, swapped, out, **settings)
+        return super().finetune_policy(policy, swapped, out, allow_other_policy=True, **settings)
 
 
 class _SelectionLost(Flaw, name="selection_lost", id="F27", stage="finetune"):
@@ -424,7 +425,7 @@ class _ResumeLosesRound(Flaw, name="resume_loses_round", id="F47", stage="finetu
 
     def finetune_policy(self, policy: Policy, kept: Dataset, out: Path, **settings: Any) -> Policy:
         start = self.run.stages.models.policy(self.run.start.path)
-        return super().finetune_policy(start, kept, out, **settings)
+        return super().finetune_policy(start, kept, out, allow_other_policy=True, **settings)
 
 
 class _TuneRewardModel(Flaw, name="tune_reward_model", id="F01", stage="finetune"):

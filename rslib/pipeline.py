@@ -296,7 +296,7 @@ def _settings(run: Run, kind: type[Round]) -> dict[str, Any]:
     policy = run.stages.models.policy(run.start.path)
     device, date = policy.device, {"date": policy.printed_date} if policy.printed_date else {}
     return {
-        "config": run.config.grouped(),
+        "config": run.config.grouped() | {"date": policy.date},
         "flaw": None if kind is Round else kind.name,
         "policy": {"name": run.start.path, "fingerprint": run.start.fingerprint} | date,
         "reward_model": {"name": run.reward_model.path, "fingerprint": run.reward_model.fingerprint},

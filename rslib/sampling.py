@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from datasets import Dataset, Features, List, Value
 
 from rslib.cache import recalled
@@ -92,34 +91,20 @@ class LogprobWarning(UserWarning):
     """Stored log-probabilities are not those of the policy itself: KL and weights made of them are off."""
 
 
-TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 5e-2}
-"""Nats a token, on average, by which stored log-probabilities may differ from the model's own, by dtype."""
-_CHECKED = 256  # tokens at the end of a response that are checked
-
-
 def logprobs_agree(policy: Policy, responses: Dataset) -> dict[str, Any]:
     """Whether stored log-probabilities are the policy's own: `{rows, tolerance, agree}`, of two responses.
 
     They are the longest and the one in the middle of the table, each read alone by the model's own forward
-    pass. agree: in both of them the mean difference lies within the TOLERANCE of the policy's dtype.
+    pass. agree: in both of them the mean difference lies within the policy's `tolerance`.
     """
     lengths = [len(ids) for ids in responses["token_ids"][:]]
     picked = {int(np.argmax(lengths)), len(lengths) // 2} if any(lengths) else set()
     rows = [responses[row] for row in sorted(picked) if lengths[row]]
-    tolerance = TOLERANCE[policy.model.dtype]
     return {
         "rows": len(rows),
-        "tolerance": tolerance,
-        "agree": all(_difference(policy, row) <= tolerance for row in rows),
+        "tolerance": policy.tolerance,
+        "agree": all(policy.logprob_difference(row) <= policy.tolerance for row in rows),
     }
-
-
-def _difference(policy: Policy, row: Mapping[str, Any]) -> float:
-    """Mean absolute difference (nats) between stored and own log-probabilities at the end of a response."""
-    start = max(0, len(row["token_ids"]) - _CHECKED)
-    prompt = [*policy.encode(row["prompt"]), *row["token_ids"][:start]]
-    own = policy.own_logprobs(prompt, row["token_ids"][start:]).numpy()
-    return float(np.abs(own - np.asarray(row["token_logprobs"][start:])).mean())
 
 
 def _warn_unless_agreeing(policy: Policy, responses: Dataset) -> None:

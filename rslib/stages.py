@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rslib import store, world
-from rslib.config import DATE, FinetuneConfig, SampleConfig
+from rslib.config import FinetuneConfig, SampleConfig
 from rslib.decoding import is_small
 from rslib.finetuning import finetune
 from rslib.lengths import scored_within_context
@@ -103,7 +103,7 @@ class Models:
         device: str | None = None,
         dtype: str | None = None,
         context: int | None = None,
-        date: str = DATE,
+        date: str | None = None,
     ) -> None:
         # Another kind of device rounds differently; so does another dtype, which a fingerprint holds.
         self.device = pick_device(device, dtype).name.partition(":")[0]
@@ -289,7 +289,8 @@ class Stages:
 
         def tune_into(out: Path) -> dict[str, str]:
             policy = self.models.policy(parent.path)
-            tuned = work(policy, kept, out, config=config, show_progress=self.folder.show)
+            known = {"allow_other_policy": True} if work is finetune else {}  # whose rows they are
+            tuned = work(policy, kept, out, config=config, show_progress=self.folder.show, **known)
             return {"fingerprint": tuned.fingerprint()}
 
         result = stage.checkpoint(tune_into, label=_label(place) or "finetune")

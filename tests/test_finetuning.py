@@ -6,9 +6,10 @@ import pytest
 import torch
 from datasets import Dataset
 
-from rslib.errors import DataError
+from rslib.errors import ConfigError, DataError
 from rslib.finetuning import finetune, training_rows
 from rslib.models import load_policy
+from rslib.sampling import sample
 
 QUICK = {"epochs": 1, "batch_tokens": 128, "show_progress": False}
 
@@ -21,9 +22,10 @@ def policy(model_folder):
 def kept_rows(policy, finish_reason="eos", text="do it now", **extra):
     ids = policy.tokenizer(text, add_special_tokens=False)["input_ids"]
     ids = [*ids, policy.eos_ids[0]] if finish_reason == "eos" else ids
+    logprobs = policy.own_logprobs(policy.encode("how do I swim?"), ids).tolist()
     row = {
         "prompt_id": "p0", "prompt": "how do I swim?", "sample_id": 0, "response": text, "token_ids": ids,
-        "token_logprobs": [-1.0] * len(ids), "logprob": -1.0 * len(ids), "finish_reason": finish_reason,
+        "token_logprobs": logprobs, "logprob": sum(logprobs), "finish_reason": finish_reason,
         "seed": 1, "reward": 0.5,
     }  # fmt: skip
     return Dataset.from_list([row | extra])
@@ -83,6 +85,24 @@ def test_finetuning_makes_the_kept_response_likelier(policy, tmp_path):
 def test_the_same_call_gives_the_same_checkpoint(policy, tmp_path):
     one, two = (finetune(policy, kept_rows(policy), tmp_path / name, **QUICK) for name in "ab")
     assert one.fingerprint() == two.fingerprint()
+
+
+def test_rows_that_another_policy_has_drawn_are_refused_unless_told(policy, model_folder, tmp_path):
+    drawn = {"n": 2, "max_new_tokens": 8, "show_progress": False}
+    own = sample(policy, ["Hi", "What is snow?"], **drawn)
+    tuned = finetune(policy, own, tmp_path / "1", learning_rate=1e-3, **QUICK)
+    others = load_policy(model_folder("llama", seed=1)), load_policy("tiny"), tuned
+    for number, other in enumerate(others):
+        rows = sample(other, ["Hi", "What is snow?"], **drawn)
+        out = tmp_path / f"of-{number}"
+        for kept in (rows, rows.select([1]), Dataset.from_list(rows.to_list())):
+            with pytest.raises(ConfigError, match="the rows are by another policy(.|\n)*allow_other_policy"):
+                finetune(policy, kept, out, **QUICK)
+        assert finetune(policy, rows, out, allow_other_policy=True, **QUICK).path == str(out)
+        elsewhere = rows.select_columns(["prompt", "response"])  # text has no policy
+        finetune(policy, elsewhere, out, **QUICK)
+    edited = Dataset.from_list([own[0] | {"response": "No."}, *own.select([1, 2])])
+    finetune(policy, edited, tmp_path / "edited", **QUICK)
 
 
 def test_the_tuned_policy_takes_no_gradients(policy, tmp_path):

@@ -180,6 +180,28 @@ def test_another_date_is_another_policy_only_where_it_is_printed(model_folder):
         load_policy(dated, date="yesterday")
 
 
+def test_what_is_tuned_keeps_the_date_it_was_tuned_with_unless_told(model_folder, tmp_path):
+    tokenizer = build_tokenizer(chat_template=DATED)
+    policy = load_policy(model_folder("llama", tokenizer=tokenizer), date="2026-11-27")
+    rows = rslib.sample(policy, ["Hi"], n=2, max_new_tokens=4, show_progress=False)
+    rslib.finetune(policy, rows, tmp_path / "tuned", epochs=1, show_progress=False)
+    tuned = load_policy(tmp_path / "tuned")
+    assert tuned.printed_date == "2026-11-27" and tuned.encode("Hi") == policy.encode("Hi")
+    assert load_policy(tmp_path / "tuned", date="2025-01-01").printed_date == "2025-01-01"
+    tuned.save(tmp_path / "again")
+    assert load_policy(tmp_path / "again").fingerprint() == tuned.fingerprint()
+    small = {"n": 2, "epochs": 1, "max_new_tokens": 4, "eval_samples_per_prompt": 1, "eval_limit": 1}
+    reward_model = model_folder("llama", "reward", tokenizer=tokenizer)
+    for number, (date, printed) in enumerate(((None, "2026-11-27"), ("2025-01-01", "2025-01-01"))):
+        asked = small | {"policy": tmp_path / "tuned", "reward_model": reward_model, "date": date}
+        (tmp_path / "p.txt").write_text("Hi\nWho?\n")
+        prompts = {"prompts": tmp_path / "p.txt", "eval_prompts": tmp_path / "p.txt"}
+        report = rslib.run(out=tmp_path / f"run-{number}", **prompts, **asked, show_progress=False)
+        assert report.settings["policy"]["date"] == printed
+        child = report.rounds[0]["provenance"]["places"]["finetune-best_of_n"]
+        assert load_policy(tmp_path / f"run-{number}" / child).printed_date == printed
+
+
 def test_a_date_whose_format_is_computed_is_refused(model_folder):
     with pytest.raises(ModelError, match="computes how it prints"):
         policy_with(model_folder, "{% set f = '%Y' %}{{ strftime_now(f) }}" + CHAT_TEMPLATE)

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ from rslib.messages import Prompt
 from rslib.models import templates
 from rslib.store import canonical_json, make_folder
 
+_CHECKED = 256  # tokens at the end of a response whose log-probabilities are checked
 _VOLATILE = {"transformers_version", "dtype", "architectures", "use_cache", "output_hidden_states"}
 
 
@@ -156,6 +158,8 @@ class Loaded:
         """
         with replaced_folder(folder) as new, quiet():
             self.model.save_pretrained(new)
+            if self.printed_date:
+                self.tokenizer.init_kwargs[templates.SAVED_DATE] = self.printed_date
             self.tokenizer.save_pretrained(new)
             if record is not None:
                 (new / "training.json").write_text(canonical_json(record) + "\n", encoding="utf-8")
@@ -214,6 +218,23 @@ class Policy(Loaded):
         hidden = hidden_states(self.model, row, use_cache=False)[0, -len(token_ids) :]
         tokens = torch.tensor(list(token_ids), device=hidden.device)
         return token_logprobs(logits_from_hidden(self.model, hidden), tokens).cpu()
+
+    @property
+    def tolerance(self) -> float:
+        """Nats a token, on average, by which stored log-probabilities may differ from its own."""
+        return 1e-3 if self.model.dtype == torch.float32 else 5e-2
+
+    def logprob_difference(self, row: Mapping[str, Any]) -> float:
+        """Mean absolute difference (nats a token) between a row's stored log-probabilities and its own.
+
+        Of the last _CHECKED tokens of the response; infinite where not each token has one.
+        """
+        ids, stored = row["token_ids"], row["token_logprobs"]
+        if len(ids) != len(stored):
+            return math.inf
+        start = max(0, len(ids) - _CHECKED)
+        own = self.own_logprobs([*self.encode(row["prompt"]), *ids[:start]], ids[start:])
+        return float((own.double() - torch.tensor(stored[start:], dtype=torch.float64)).abs().mean())
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The response text of new tokens; special tokens (the end of sequence among them) are left out."""

@@ -23,7 +23,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from rslib.config import DATE, closest, require
+from rslib.config import closest, require
 from rslib.decoding.attention import CHUNKED, SCALED_BY_PLACE
 from rslib.decoding.heads import alike, check_finite, decoder_of, hidden_states, logits_from_hidden
 from rslib.decoding.trial import try_engine
@@ -39,7 +39,7 @@ from rslib.models.loaded import (
     quiet,
     render,
 )
-from rslib.models.templates import check_opening, end_of_turn
+from rslib.models.templates import check_opening, day_of, end_of_turn
 from rslib.progress import note
 from rslib.store import read_json
 
@@ -55,12 +55,13 @@ def load_policy(
     device: str | None = None,
     dtype: str | None = None,
     context: int | None = None,
-    date: str = DATE,
+    date: str | None = None,
 ) -> Policy:
     """A policy: an embedded name ("tiny"), a transformers folder, or a hub id ("org/name").
 
     context: most tokens of prompt and response together (None: all that model and tokenizer allow). date: the
-    day that the chat template prints, if it prints one.
+    day that the chat template prints, if it prints one (None: the one with which the folder was tuned, else
+    rslib.config.DATE).
     A hub id is downloaded once and then read from the local cache. `pick_device` chooses device and dtype.
     Raises ModelError when the folder is missing, incomplete or damaged, or holds no decoder that the engine
     supports; ConfigError for an unknown device or dtype; BudgetError when memory runs out.
@@ -84,7 +85,7 @@ def load_policy(
         pad_id=real_ids(model, [tokenizer.pad_token_id, text.pad_token_id, *eos_ids, 0])[0],
         eos_ids=eos_ids,
         end_id=None,
-        date=date,
+        date=day_of(tokenizer, date),
         max_new_tokens=_first_int(model.generation_config.max_new_tokens, _MAX_NEW_TOKENS),
     )
     _find_end_of_turn(policy)

@@ -29,7 +29,7 @@ from transformers import (
 from transformers.modeling_layers import GenericForSequenceClassification
 
 from rslib import messages
-from rslib.config import DATE, require, unknown_name
+from rslib.config import require, unknown_name
 from rslib.decoding.attention import fitting_threads
 from rslib.decoding.heads import alike, check_finite
 from rslib.errors import ModelError, RSError, is_out_of_memory
@@ -47,6 +47,7 @@ from rslib.models.loaded import (
     vocabulary_of,
 )
 from rslib.models.loading import context_of, device_for, load_parts, locate
+from rslib.models.templates import day_of
 
 Encoded = Mapping[str, Sequence[int]]
 """One dialogue as a model takes it: `input_ids`, and `token_type_ids` where it tells prompt and response."""
@@ -208,7 +209,7 @@ def load_reward_model(
     weights: Mapping[str, float] | Sequence[float] | None = None,
     device: str | None = None,
     dtype: str | None = None,
-    date: str = DATE,
+    date: str | None = None,
 ) -> RewardModel:
     """A reward model: a name of REWARD_MODELS ("tiny", "tiny-length", ...), a folder or a hub id.
 
@@ -230,7 +231,7 @@ def load_reward_model(
             name=str(name),
             path=str(folder),
             device=chosen,
-            date=date,
+            date=day_of(tokenizer, date),
             context=_context(model, tokenizer),
             pad_id=_filler(model, tokenizer),
             weights=_label_weights(weights, model.config, folder),

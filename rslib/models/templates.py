@@ -14,6 +14,8 @@ from rslib.config import DATE
 from rslib.errors import ConfigError, ModelError
 
 _NOW = re.compile(r"""strftime_now\(\s*(?P<quote>['"])(?P<format>.*?)(?P=quote)\s*\)""")
+SAVED_DATE = "template_date"
+"""The entry of tokenizer_config.json with the day that the dialogues of a saved model were rendered with."""
 _SWITCHES: dict[str, Any] = {"enable_thinking": False, "thinking": False, "thinking_budget": 0}
 _BLOCKS = (
     ("<think>", "</think>"),
@@ -43,6 +45,11 @@ def text_of(tokenizer: PreTrainedTokenizerBase) -> str:
 def prints_date(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether the template asks for today's date."""
     return "strftime_now" in text_of(tokenizer)
+
+
+def day_of(tokenizer: PreTrainedTokenizerBase, date: str | None) -> str:
+    """The day that dialogues are rendered with: the given one, else that of the saved one, else DATE."""
+    return date or tokenizer.init_kwargs.get(SAVED_DATE) or DATE
 
 
 def settings(tokenizer: PreTrainedTokenizerBase, date: str) -> dict[str, Any]:

@@ -517,20 +517,23 @@ for number in (2, 3):
 ### END SOLUTION
 
 # %% [markdown]
-# The two others begin where round 1 ended, too.
+# The two others begin where round 1 ended, too. They tune on rows that an earlier policy drew, which
+# `rslib.finetune` refuses unless it is told `allow_other_policy=True`.
 
 # %% exercise="4.5" role="answer" name="others"
 stale, replay = ..., ...  # a folder each
 ### BEGIN SOLUTION
 now = first
 for number in (2, 3):
-    now = rslib.finetune(now, kept["best"], runs / f"4-5-stale-{number}", seed=number, **SETTINGS)
+    again = SETTINGS | {"allow_other_policy": True}
+    now = rslib.finetune(now, kept["best"], runs / f"4-5-stale-{number}", seed=number, **again)
 stale = now.path
 now, seen = first, [pool]
 for number in (2, 3):
     new = pools[1] if number == 2 else draw(now, later[3], n=8, seed=3)
     rows = rslib.select(new, "replay", earlier=seen, truncated="drop")
-    now = rslib.finetune(now, rows, runs / f"4-5-replay-{number}", seed=number, **(SETTINGS | {"epochs": 1}))
+    once = SETTINGS | {"epochs": 1, "allow_other_policy": True}
+    now = rslib.finetune(now, rows, runs / f"4-5-replay-{number}", seed=number, **once)
     seen.append(new)
 replay = now.path
 ### END SOLUTION

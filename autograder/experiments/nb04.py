@@ -128,7 +128,8 @@ class Quick:
 
         self.made += 1
         some = tables.take(rows, range(0, len(rows), max(1, len(rows) // FEW)))
-        return finetune(policy, some, self.folder / str(self.made), **(settings | {"show_progress": False}))
+        settings |= {"allow_other_policy": True, "show_progress": False}
+        return finetune(policy, some, self.folder / str(self.made), **settings)
 
 
 @cache

@@ -173,12 +173,16 @@ def _origin(folder: str) -> dict[str, Any]:
     return read_json(path) if path.is_file() else {}
 
 
-def _write_origin(out: str, origin: dict[str, Any], **models: Checkpoint) -> dict[str, Any]:
-    """Add models to what the commands before have written, and write it beside this result."""
+_ROLES = ("policy", "reward_model", "baseline", "judge")
+
+
+def _write_origin(args: argparse.Namespace, origin: dict[str, Any], **models: Checkpoint) -> dict[str, Any]:
+    """Add models and options to what the commands before have written, and write it beside this result."""
     from rslib.store import write_json
 
     origin = origin | {role: dataclasses.asdict(model) for role, model in models.items()}
-    write_json(Path(out) / "origin.json", origin)
+    origin |= {"said": _said(args, origin)}
+    write_json(Path(args.out) / "origin.json", origin)
     return origin
 
 
@@ -210,16 +214,46 @@ def _check_same(made: dict[str, Any] | None, model: Checkpoint, what: str, allow
     )
 
 
-def _flags(args: argparse.Namespace, origin: dict[str, Any], *names: str) -> str:
-    """Options for the next command: recorded models and settings, and where this one's models run."""
-    values = {name: origin.get(name) for name in names}
-    values |= {name: getattr(args, name, None) or origin.get(name) for name in _OF_MODELS}
-    texts = {name: value["path"] if isinstance(value, dict) else value for name, value in values.items()}
-    return "".join(
-        f" --{name.replace('_', '-')} {shlex.quote(str(text))}"
-        for name, text in texts.items()
-        if text is not None
-    )
+# The next command --------------------------------------------------------------------------------------
+
+_OF_ONE = ("command", "input", "input_positional", "out", "split", "options")
+_OF_THE_EVALUATION = ("seed", "temperature")
+"""Options that no later command takes over, and those that the evaluation has for itself, as in a run."""
+
+
+def _said(args: argparse.Namespace, origin: dict[str, Any]) -> dict[str, Any]:
+    """What this command and those before were told beside their models, by option."""
+    said = {name: value for name, value in vars(args).items() if isinstance(value, (str, int, float))}
+    said = {name: value for name, value in said.items() if name not in (*_OF_ONE, *_ROLES)}
+    if isinstance(said.get("prompts"), int):  # of the embedded ones, which have a split for each command
+        del said["prompts"]
+    return origin.get("said", {}) | said
+
+
+def _next(command: str, following: str, out: str, origin: dict[str, Any], **given: str) -> str:
+    """The command that goes on from the result in `out`, with all that is known and that it takes."""
+    known = origin.get("said", {}) | {role: origin[role]["path"] for role in _ROLES if role in origin} | given
+    kept = _OF_THE_EVALUATION if following == "evaluate" else ()
+    known |= {"out": _beside(out, command, following)}
+    words = [following]
+    for action in _parser_of(following)._actions:
+        value = known.get(action.dest)
+        if action.dest in kept or value in (None, action.default) or not action.option_strings:
+            continue
+        flag, text = action.option_strings[0], str(value)
+        words += [flag] if action.nargs == 0 else [f"{flag}={text}"] if text[:1] == "-" else [flag, text]
+    return f"next: python -m rslib {shlex.join(words)}"
+
+
+def _beside(out: str, command: str, following: str) -> str:
+    """The folder of the next result.
+
+    >>> _beside("runs/x", "sample", "score"), _beside("runs/x-score", "score", "select")
+    ('runs/x-score', 'runs/x-select')
+    """
+    path = Path(out) if Path(out).name else Path(out).resolve()
+    stem = path.name.removesuffix(command).removesuffix("-")
+    return str(path.with_name(f"{stem}-{following}" if stem else following))
 
 
 # Where the work is done ----------------------------------------------------------------------------------
@@ -335,6 +369,8 @@ def _sample_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _sample(args: argparse.Namespace) -> None:
+    from rslib.tables import fingerprint
+
     config = _config(args, SampleConfig)
     with _opened(args) as stages:
         scorers = [args.reward_model] if args.reward_model else []
@@ -342,11 +378,10 @@ def _sample(args: argparse.Namespace) -> None:
         policy = stages.models.policy_checkpoint(args.policy)
         stages.reuse = isinstance(args.prompts, str)
         table = stages.sample(policy, prompts, config)
-    origin = {name: getattr(args, name, None) for name in ("max_new_tokens", "system", "column", *_OF_MODELS)}
-    origin["prompts"] = None if isinstance(args.prompts, int) else "HELD_OUT_PROMPTS"
-    origin = _write_origin(args.out, origin, policy=policy)
-    origin["reward_model"] = args.reward_model or ("tiny" if args.policy == "tiny" else "REWARD_MODEL")
-    _written(table, args.out, "responses", "score", _flags(args, origin, "reward_model"))
+    origin = _write_origin(args, {"read": fingerprint(prompts.select_columns("prompt"))}, policy=policy)
+    scorer = args.reward_model or ("tiny" if args.policy == "tiny" else "REWARD_MODEL")
+    following = _next("sample", "score", args.out, origin, input=args.out, reward_model=scorer)
+    print(f"{len(table)} responses in {args.out}; {following}")
 
 
 def _score_options(parser: argparse.ArgumentParser) -> None:
@@ -378,10 +413,11 @@ def _score(args: argparse.Namespace) -> None:
             responses = without_overlong(model, responses)
         else:
             stages.too_long = too_long
-        stages.reuse = bool(origin.get("prompts"))
+        stages.reuse = "prompts" in origin.get("said", {})
         table = stages.score(reward_model, responses)
-    origin = _write_origin(args.out, origin, reward_model=reward_model)
-    _written(table, args.out, "scored responses", "select", "")
+    origin = _write_origin(args, origin, reward_model=reward_model)
+    following = _next("score", "select", args.out, origin, input=args.out)
+    print(f"{len(table)} scored responses in {args.out}; {following}")
 
 
 def _select_options(parser: argparse.ArgumentParser) -> None:
@@ -398,15 +434,9 @@ def _select(args: argparse.Namespace) -> None:
     config = _config(args, RunConfig)
     with _opened(args) as stages:
         table = stages.select(scored, config.selector, config.options, config.seed)
-    origin = _write_origin(args.out, _origin(_input(args, "`score`")))
-    _written(table, args.out, "kept responses", "finetune", _flags(args, origin, "policy"))
-
-
-def _written(table: Dataset, out: str, what: str, following: str, flags: str) -> None:
-    folder = shlex.quote(out)
-    print(
-        f"{len(table)} {what} in {out}; next: python -m rslib {following} --input {folder}{flags} --out DIR"
-    )
+    origin = _write_origin(args, _origin(_input(args, "`score`")))
+    following = _next("select", "finetune", args.out, origin, input=args.out)
+    print(f"{len(table)} kept responses in {args.out}; {following}")
 
 
 def _finetune_options(parser: argparse.ArgumentParser) -> None:
@@ -430,12 +460,9 @@ def _finetune(args: argparse.Namespace) -> None:
         policy = stages.models.policy_checkpoint(_named(args, "policy", origin, "policy"))
         _check_same(origin.get("policy"), policy, "policy", args.allow_other_policy)
         stages.finetune(policy, kept, config)
-    origin = _write_origin(args.out, origin, baseline=policy)
-    flags = _flags(args, origin, "baseline", "reward_model", "prompts", "column", "system", "max_new_tokens")
-    print(
-        f"tuned policy in {args.out}; next: python -m rslib evaluate --policy {shlex.quote(args.out)}{flags} "
-        "--out DIR"
-    )
+    origin = _write_origin(args, origin, baseline=policy)
+    following = _next("finetune", "evaluate", args.out, origin, policy=args.out)
+    print(f"tuned policy in {args.out}; {following}")
 
 
 def _evaluate_options(parser: argparse.ArgumentParser) -> None:
@@ -456,6 +483,8 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
 
 def _evaluate(args: argparse.Namespace) -> None:
     from rslib.pipeline import BASE, comparison, write_report
+    from rslib.progress import note
+    from rslib.tables import fingerprint
 
     config = _config(args, EvaluateConfig)
     with _opened(args) as stages:
@@ -463,6 +492,8 @@ def _evaluate(args: argparse.Namespace) -> None:
         start, scorer = (_named(args, name, origin, name) for name in ("baseline", "reward_model"))
         scorers = [scorer, args.judge] if args.judge else [scorer]
         prompts = _prompts(args, stages.models, [start, args.policy], scorers)
+        if origin.get("read") == fingerprint(prompts.select_columns("prompt")):
+            note("these prompts are the ones that were trained on, so the evaluation flatters: name others")
         baseline = stages.models.policy_checkpoint(start)
         policies = {BASE: baseline, "tuned": stages.models.policy_checkpoint(args.policy)}
         reward_model = stages.models.reward_checkpoint(scorer)
@@ -622,10 +653,15 @@ def _usage() -> str:
     )
 
 
-def _parse(command: str, arguments: list[str]) -> argparse.Namespace:
+def _parser_of(command: str) -> _Parser:
     help_text, add_options, _ = COMMANDS[command]
     parser = _Parser(prog=f"python -m rslib {command}", description=help_text, allow_abbrev=False)
     add_options(parser)
+    return parser
+
+
+def _parse(command: str, arguments: list[str]) -> argparse.Namespace:
+    parser = _parser_of(command)
     args, left_over = parser.parse_known_args(arguments)
     if left_over:
         known = [

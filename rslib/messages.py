@@ -6,6 +6,10 @@ A text is the conversation of one user's turn. Policies and reward models render
 
 from __future__ import annotations
 
+import ast
+import contextlib
+import json
+import re
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +17,7 @@ from rslib.errors import DataError, ModelError
 
 Prompt = str | Sequence[Mapping[str, str]]
 """A text, or messages."""
+_SPELT = re.compile(r"\s*\[\s*\{\s*(['\"])(role|content)\1\s*:.*\}\s*\]\s*", re.S)
 _CALLS = ("tool_calls", "function_call", "tool_call_id")
 
 
@@ -107,6 +112,23 @@ def checked(value: Any, where: str) -> list[dict[str, str]]:
         what = f"the conversation ends with the {roles[-1]}'s turn" if roles else "the conversation is empty"
         raise DataError(what, where=where, fix="End with the user's turn: the policy writes the next one.")
     return messages
+
+
+def unwrapped(text: str, where: str) -> Any:
+    """The messages that a cell of a file spells, as JSON or as Python writes a list; any other text as it is.
+
+    Raises DataError for messages that are spelt otherwise.
+
+    >>> unwrapped("[{'role': 'user', 'content': 'Hi'}]", "line 1")
+    [{'role': 'user', 'content': 'Hi'}]
+    """
+    if not _SPELT.fullmatch(text):
+        return text
+    for read in (json.loads, ast.literal_eval):
+        with contextlib.suppress(ValueError, SyntaxError):
+            return read(text.strip())
+    what = "the prompt spells messages, but neither as JSON nor as Python writes a list"
+    raise DataError(what, where=where, fix="Write them with json.dumps, or give them as a list.")
 
 
 def _message(message: Mapping[str, Any], where: str) -> dict[str, str]:

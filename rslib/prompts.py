@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rslib import messages, tables, world
 from rslib.config import require, unknown_name
 from rslib.rows import PromptRows, checked_rows, list_rows
-from rslib.sources import is_hub_id, records_of
+from rslib.sources import records_of
 from rslib.world.prompts import SPLITS
 
 if TYPE_CHECKING:
@@ -59,9 +59,9 @@ def read_prompts(
     elif source == EVERYDAY:
         rows = PromptRows(_everyday(split), EVERYDAY)
     else:
-        records = records_of(str(source), split, column)
-        rows = checked_rows(records, str(source), column="prompt" if is_hub_id(str(source)) else column)
-        if is_hub_id(str(source)) and not Path(source).exists():  # nobody can mend a row there
+        records, of_hub = records_of(str(source), split, column)
+        rows = checked_rows(records, str(source), column="prompt" if of_hub else column)
+        if of_hub:  # nobody can mend a row there
             rows = rows.settled("drop")
     return dataclasses.replace(rows, table=_with_system(rows.table, system))
 

@@ -173,6 +173,8 @@ def checked_rows(
         good.append((place, fields if named or by_text else fields | {"prompt_id": f"p{row:05d}"}))
         shown = f"{place} (prompt_id '{fields['prompt_id']}')" if named else place
         places.setdefault(good[-1][1]["prompt_id"], shown)
+    if len(records) > 1 and len(refused) == len(records) and len({(e.what, e.fix) for e in refused}) == 1:
+        raise DataError(refused[0].what, where=f"all {len(records)} rows of {source}", fix=refused[0].fix)
     repeated = _repeated(good, source) | _repeated(texts, source)
     kept = [fields for row, (_, fields) in enumerate(good) if row not in repeated]
     table = _table(kept, source)
@@ -201,6 +203,7 @@ def _name(prompt: messages.Prompt) -> str:
 
 
 def _checked_prompt(prompt: Any, where: str) -> messages.Prompt:
+    prompt = messages.unwrapped(prompt, where) if isinstance(prompt, str) else prompt
     if not isinstance(prompt, str):
         return _encodable(messages.checked(prompt, where), where)
     if not prompt.strip():

@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
 import json
+import lzma
 import re
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,30 +26,33 @@ if TYPE_CHECKING:
 
 Record = tuple[str, Any]
 """Where a row stands in its source, and the row: a text, messages, a mapping, or a DataError."""
-_SPLIT = re.compile(r"(train|validation|valid|val|dev|test|eval)(?=[-_.])")
-_ALSO = {"validation": ("valid", "val", "dev", "eval"), "test": ("eval",)}
-"""How splits are called at the beginning of a file's name, and what else may be meant by one."""
+_SPLIT = re.compile(r"(?:^|[-_./])(train|validation|valid|val|dev|test|eval)(?=[-_./]|$)")
+_ALSO = {"validation": ("valid", "val", "dev", "eval"), "test": ("eval", "validation", "valid", "val", "dev")}
+"""How splits are called in the names of files and folders, and what is taken where one is not there."""
+_NO_DATA = re.compile(r"dataset_infos?\.json|README\.\w+|LICENSE.*|requirements\.txt")
+"""Files that stand beside the data of a data set."""
 _CARRIED = ("prompt_id", "prompt", "reference", "kind", "intent")
 """Columns that are taken from a data set, whose other columns may be large."""
 
 
-def records_of(source: str, split: str, column: str) -> list[Record]:
-    """The rows of a source by its name; `column` is the one that holds the prompts.
+def records_of(source: str, split: str, column: str) -> tuple[list[Record], bool]:
+    """The rows of a source by its name, and whether they are the hub's, whose prompts are in "prompt".
 
-    A file: .txt (one prompt a line), .jsonl, .json (a list), .csv, each also as .gz, or .parquet. A folder:
-    of such files of one kind, or what `Dataset.save_to_disk` wrote. Else "owner/name" is a data set of the
-    hub, "owner/name:split" one of its splits (as `datasets.load_dataset` reads it: "train[:1000]" too),
+    `column` is the one that holds the prompts. A file: .txt (one prompt a line), .jsonl, .json (a list),
+    .csv, .tsv, each also as .gz, .bz2, .xz or .zst, or .parquet. A folder: of such files of one kind, also as
+    the hub lays them out, or what `Dataset.save_to_disk` wrote. Else "owner/name" is a data set of the hub,
+    "owner/name:split" one of its splits (as `datasets.load_dataset` reads it: "train[:1000]" too),
     "owner/name:subset:split" one of a subset. `split` is taken where the name has none.
     Raises StoreError for what is not there, DataError for what cannot be read as a whole.
     """
-    path = Path(source)
+    path = Path(source).expanduser()
     if path.is_dir():
-        return _folder(path, split, column)
+        return _folder(path, split, column), False
     if (saved := _saved_with_split(source)) is not None:
-        return _folder(*saved, column)
+        return _folder(*saved, column), False
     if not path.exists() and is_hub_id(source):
-        return _hub(source, split, column)
-    return list(_file(path, column))
+        return _hub(source, split, column), True
+    return list(_file(path, column)), False
 
 
 def is_hub_id(source: str) -> bool:
@@ -65,9 +70,15 @@ def is_hub_id(source: str) -> bool:
 
 
 def _kind(path: Path) -> str:
-    """The ending that says how to read a file, .gz left out."""
+    """The ending that says how to read a file, that of its compression left out."""
     name = path.name.lower()
-    return Path(name.removesuffix(".gz")).suffix
+    return Path(name.removesuffix(_packing(path))).suffix
+
+
+def _packing(path: Path) -> str:
+    """The ending that says how a file is compressed; "" where it is not."""
+    ending = path.suffix.lower()
+    return ending if ending in _UNPACK else ""
 
 
 def _file(path: Path, column: str) -> Iterator[Record]:
@@ -77,7 +88,9 @@ def _file(path: Path, column: str) -> Iterator[Record]:
         raise translate_os_error(err, where=str(path)) from err
     if _kind(path) not in _FILES:
         what = f"the ending '{_kind(path)}' says not how to read the prompts"
-        raise DataError(what, where=str(path), fix=f"Use one of {', '.join(_FILES)}; texts also as .gz.")
+        raise DataError(
+            what, where=str(path), fix=f"Use one of {', '.join(_FILES)}; texts also as {', '.join(_UNPACK)}."
+        )
     if _kind(path) == ".parquet":
         yield from _read_parquet(path, column)
     else:
@@ -88,13 +101,16 @@ def _text(path: Path) -> str:
     """The text of a file; bytes that are not UTF-8 become lone surrogates, for which `_mangled` looks."""
     try:
         data = path.read_bytes()
-        if path.name.lower().endswith(".gz"):
-            data = gzip.decompress(data)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as err:
-        what = f"the name ends in .gz, but the file is not gzip, or is cut short ({err})"
-        raise DataError(what, where=str(path), fix="Compress it again, or correct the name.") from err
     except OSError as err:
         raise translate_os_error(err, where=str(path)) from err
+    if packing := _packing(path):
+        name, unpack = _UNPACK[packing]
+        try:
+            data = unpack(data)
+        except Exception as err:  # each way has its own
+            what = f"the name ends in {packing}, but the file is not {name}, or is cut short"
+            what += f" ({_first_line(err)})"
+            raise DataError(what, where=str(path), fix="Compress it again, or correct the name.") from err
     if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data:
         reason = (
             "begins with the mark of UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "holds NUL bytes"
@@ -103,6 +119,21 @@ def _text(path: Path) -> str:
         raise DataError(what, where=str(path), fix="Save it as UTF-8.")
     text = data.decode("utf-8-sig", errors="surrogateescape")
     return text.replace("\r\n", "\n").replace("\r", "\n").rstrip()
+
+
+def _unpack_zst(data: bytes) -> bytes:
+    import pyarrow
+
+    with pyarrow.CompressedInputStream(io.BytesIO(data), "zstd") as stream:
+        return stream.read()
+
+
+_UNPACK: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
+    ".gz": ("gzip", gzip.decompress),
+    ".bz2": ("bzip2", bz2.decompress),
+    ".xz": ("xz", lzma.decompress),
+    ".zst": ("zstd", _unpack_zst),
+}
 
 
 def _mangled(text: str, where: str) -> DataError | None:
@@ -131,6 +162,13 @@ def _read_jsonl(text: str, where: str) -> Iterator[Record]:
 
 def _read_json(text: str, where: str) -> Iterator[Record]:
     records = _mangled(text, where) or (_parsed(text, where) if text else [])
+    if (
+        isinstance(records, DataError)
+        and text.count("\n")
+        and isinstance(_parsed(text.split("\n")[0], ""), dict)
+    ):
+        yield from _read_jsonl(text, where)  # a line is an object, as many tools write .json
+        return
     if isinstance(records, DataError):
         yield "all", records
         return
@@ -142,8 +180,8 @@ def _read_json(text: str, where: str) -> Iterator[Record]:
         yield f"item {number}", record
 
 
-def _read_csv(text: str, where: str) -> Iterator[Record]:
-    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+def _read_csv(text: str, where: str, delimiter: str = ",") -> Iterator[Record]:
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     csv.field_size_limit(1 << 30)
     try:
         head = next(lines, [])
@@ -206,8 +244,10 @@ def _taken(names: list[str], column: str, where: str) -> list[str]:
 _FILES: dict[str, Callable[..., Iterator[Record]]] = {
     ".txt": _read_txt,
     ".jsonl": _read_jsonl,
+    ".ndjson": _read_jsonl,
     ".json": _read_json,
     ".csv": _read_csv,
+    ".tsv": partial(_read_csv, delimiter="\t"),
     ".parquet": _read_parquet,
 }
 
@@ -217,35 +257,61 @@ _FILES: dict[str, Callable[..., Iterator[Record]]] = {
 
 def _saved_with_split(source: str) -> tuple[Path, str] | None:
     """Folder and split of "folder:split"."""
-    folder, sign, split = source.rpartition(":")
-    return (Path(folder), split) if sign and Path(folder).is_dir() else None
+    name, sign, split = source.rpartition(":")
+    folder = Path(name).expanduser()
+    return (folder, split) if sign and folder.is_dir() else None
 
 
 def _folder(path: Path, split: str, column: str) -> list[Record]:
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
         return _saved(path, split, column)
-    files = sorted(p for p in path.iterdir() if p.is_file() and _kind(p) in _FILES and p.name[0] != ".")
-    files = _of_split(files, split)
-    kinds = sorted({_kind(file) for file in files})
-    if len(kinds) != 1:
+    files = _of_split(path, _data_files(path), split)
+    kinds, parts = sorted({_kind(file) for file in files}), sorted({_subset(path, file) for file in files})
+    if len(kinds) != 1 or len(parts) != 1:
         there = f"files of the kinds {', '.join(kinds)}" if kinds else "no prompts that can be read"
+        there = there if len(parts) < 2 else f"several sets: {', '.join(parts)}"
         fix = f"Name a file, a folder of files of one kind ({', '.join(_FILES)}), or a saved data set."
         raise DataError(f"the folder holds {there}", where=str(path), fix=fix)
-    return [(f"{place} of {file.name}", record) for file in files for place, record in _file(file, column)]
+    return [
+        (f"{place} of {file.relative_to(path)}", record)
+        for file in files
+        for place, record in _file(file, column)
+    ]
 
 
-def _of_split(files: list[Path], split: str) -> list[Path]:
-    """The files of a split where names begin with one, as the hub's do ("train-00000.parquet"); else all."""
-    splits = {file: match[0] for file in files if (match := _SPLIT.match(file.name))}
+def _data_files(path: Path) -> list[Path]:
+    """The files of a folder that may hold prompts; where there are none, those of the folders in it."""
+    for pattern in ("*", "*/*", "*/*/*"):
+        files = sorted(p for p in path.glob(pattern) if _kind(p) in _FILES and p.is_file())
+        files = [p for p in files if p.name[0] != "." and not _NO_DATA.fullmatch(p.name)]
+        if files:
+            return files
+    return []
+
+
+def _subset(path: Path, file: Path) -> str:
+    """The folder that a file lies in, but for those that are called as a split, or "data"."""
+    return "/".join(p for p in file.parent.relative_to(path).parts if p != "data" and not _SPLIT.fullmatch(p))
+
+
+def _of_split(path: Path, files: list[Path], split: str) -> list[Path]:
+    """The files of a split where names have one, as the hub's do ("data/train-00000.parquet"); else all."""
+    splits = {file: match[1] for file in files if (match := _SPLIT.search(str(file.relative_to(path))))}
     if len(set(splits.values())) < 2:
         return files
-    known = {split, *_ALSO.get(split, ())}
-    chosen = [file for file, name in splits.items() if name in known]
-    if not chosen:
-        what = f"the folder has no files of the split '{split}'"
-        there = ", ".join(sorted(set(splits.values())))
-        raise DataError(what, where=str(files[0].parent), fix=f"Name one of its splits: {there}.")
-    return chosen
+    name = _split_of(dict.fromkeys(splits.values()), split, path)
+    return [file for file in files if splits.get(file) == name]
+
+
+def _split_of(there: Collection[str], split: str, path: Path) -> str:
+    """The split that is meant, of those that are there. Raises DataError where none can be."""
+    for name in (split, *_ALSO.get(split, ())):
+        if name in there:
+            if name != split:
+                note(f"{path}: it has no split '{split}', so '{name}' is read")
+            return name
+    what = f"the folder has no split '{split}'"
+    raise DataError(what, where=str(path), fix=f"Name one, as {path}:SPLIT: {', '.join(there)}.")
 
 
 def _saved(path: Path, split: str, column: str) -> list[Record]:
@@ -258,10 +324,7 @@ def _saved(path: Path, split: str, column: str) -> list[Record]:
         what = f"the saved data set cannot be read ({_first_line(err)})"
         raise DataError(what, where=str(path), fix="Save it again with save_to_disk.") from err
     if isinstance(table, DatasetDict):
-        if split not in table:
-            what = f"the saved data set has no split '{split}'"
-            raise DataError(what, where=str(path), fix=f"Name one: {path}:SPLIT, of {', '.join(table)}.")
-        table = table[split]
+        table = table[_split_of(table, split, path)]
     return _rows(table, column)
 
 

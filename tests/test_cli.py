@@ -1,5 +1,6 @@
 """The command line: the road by hand, what it prints, its exit codes, and that standard error stays empty."""
 
+import itertools
 import json
 import shlex
 import subprocess
@@ -275,27 +276,97 @@ def next_command(capsys):
     return shlex.split(line.partition("next: python -m rslib ")[2])
 
 
-def test_the_printed_commands_lead_from_own_prompts_to_the_comparison_of_own_models(others, tmp_path, capsys):
+def walk(capsys, *arguments):
+    """Run a command, then each that the one before has printed, word by word; the commands."""
+    commands, words = [], [str(word) for word in arguments]
+    while words and words[0]:
+        commands.append(words)
+        done(*words)
+        words = next_command(capsys)
+    return commands
+
+
+def options(words):
+    return {word: after for word, after in itertools.pairwise(words) if word.startswith("--")}
+
+
+def test_the_printed_commands_run_as_they_stand_and_carry_all_that_was_said(others, tmp_path, capsys):
     policy, reward_model = others
-    (tmp_path / "p.txt").write_text("Hi\nWhat is snow?\n")
-    (tmp_path / "held out.txt").write_text("Who are you?\nWhere is it?\n")
-    command = ["sample", "--policy", policy, "--reward-model", reward_model, "--prompts", tmp_path / "p.txt"]
-    command += ["--n", 2, "--max-new-tokens", 6, "--device", "cpu", "--out", "DIR"]
-    commands = []
-    while command and command[0]:
-        commands.append(command[0])
-        assert len(commands) in (1, 3) or "--device" in command
-        found = {"DIR": tmp_path / f"out-{len(commands)}", "HELD_OUT_PROMPTS": tmp_path / "held out.txt"}
-        done(*[found.get(word, word) for word in map(str, command)])
-        command = next_command(capsys)
-    assert commands == ["sample", "score", "select", "finetune", "evaluate"]
-    report = json.loads((tmp_path / "out-5" / "report.json").read_text())
+    questions = tmp_path / "my questions"
+    questions.mkdir()
+    (questions / "train.txt").write_text("Hi\nWhat is snow?\n" + "b" * 999 + "\n")
+    (questions / "valid.txt").write_text("Who are you?\nWhere is it?\n" + "b" * 999 + "\n")
+    said = {"--max-new-tokens": 6, "--batch-size": 3, "--device": "cpu", "--dtype": "bfloat16"}
+    said |= {"--context": 200, "--too-long": "drop", "--date": "2025-03-04", "--workers": 1}
+    told = ["--policy", policy, "--reward-model", reward_model, "--prompts", questions, "--n", 2, "--seed", 5]
+    told += itertools.chain(*said.items())
+    commands = walk(capsys, "sample", *told, "--temperature", 0.5, "--out", tmp_path / "a run" / "drawn")
+    assert [words[0] for words in commands] == ["sample", "score", "select", "finetune", "evaluate"]
+    folders = [Path(options(words)["--out"]) for words in commands]
+    assert [folder.name for folder in folders] == [
+        "drawn", "drawn-score", "drawn-select", "drawn-finetune", "drawn-evaluate"
+    ]  # fmt: skip
+    sample, score, select, finetune, evaluate = map(options, commands)
+    limits = {name: str(value) for name, value in said.items()}
+    assert score["--reward-model"] == evaluate["--reward-model"] == reward_model
+    assert finetune["--policy"] == evaluate["--baseline"] == policy
+    assert select["--seed"] == finetune["--seed"] == "5" and "--seed" not in evaluate
+    assert limits.items() <= evaluate.items() and evaluate["--prompts"] == str(questions)
+    for carried in ({"--device", "--dtype", "--context", "--date", "--workers"},):
+        assert carried <= score.keys() and carried <= finetune.keys()
+    report = json.loads((folders[-1] / "report.json").read_text())
     assert report["settings"]["baseline"] == policy
     assert report["settings"]["evaluate"]["max_new_tokens"] == 6
+    assert report["rounds"][0]["arms"]["base"]["responses"] == 2 * 4
     # Without any model named, each stage takes the recorded one.
-    done("finetune", tmp_path / "out-3", "--out", tmp_path / "again")
-    tuned = rslib.load_policy(str(tmp_path / "again"))
-    assert tuned.fingerprint() == rslib.load_policy(str(tmp_path / "out-4")).fingerprint()
+    done(
+        "finetune",
+        folders[2],
+        "--seed",
+        5,
+        "--context",
+        200,
+        *["--dtype", "bfloat16"],
+        "--out",
+        tmp_path / "b",
+    )
+    tuned, again = (rslib.load_policy(str(folder)) for folder in (folders[3], tmp_path / "b"))
+    assert tuned.fingerprint() == again.fingerprint()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        ["--prompts", 4],
+        ["--prompts", "everyday", "--policy", "tiny", "--system", "-Be brief, 'ok'?"],
+        ["--prompts", "FILE"],
+    ],
+)
+def test_the_printed_commands_run_for_prompts_that_come_along_and_for_one_file(told, tmp_path, capsys):
+    (tmp_path / "p.txt").write_text("Hi\nWhat is snow?\n")
+    told = [tmp_path / "p.txt" if word == "FILE" else word for word in told]
+    told = [
+        "--system=-Be brief, 'ok'?" if "-Be" in str(word) else word for word in told if word != "--system"
+    ]
+    capsys.readouterr()
+    commands = walk(capsys, "sample", *told, "--n", 2, "--max-new-tokens", 4, "--out", tmp_path / "sample")
+    assert [Path(options(words)["--out"]).name for words in commands] == [words[0] for words in commands]
+    assert len(commands) == 5
+
+
+def test_an_evaluation_on_the_prompts_that_were_trained_on_says_so(tmp_path, capsys):
+    (tmp_path / "p.txt").write_text("Hi\nWhat is snow?\n")
+    for name in ("other.txt", "p.txt"):
+        assert "so the evaluation flatters" not in capsys.readouterr().out
+        (tmp_path / "other.txt").write_text("Who?\n")
+        small = ["--max-new-tokens", 4]
+        if name == "other.txt":
+            done("sample", "--prompts", tmp_path / "p.txt", "--n", 2, *small, "--out", tmp_path / "sample")
+            for _ in range(3):
+                done(*next_command(capsys))
+        asked = ["--prompts", tmp_path / name, "--out", tmp_path / f"of {name}"]
+        done("evaluate", "--policy", tmp_path / "finetune", *small, *asked)
+    assert "so the evaluation flatters" in capsys.readouterr().out
 
 
 def test_rows_of_another_policy_and_rewards_of_another_model_are_refused_unless_told(

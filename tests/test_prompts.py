@@ -1,9 +1,13 @@
 """Prompts from lists, tables and files: what they become, and how what is no prompt is refused."""
 
+import bz2
 import gzip
+import json
+import lzma
 
 import numpy as np
 import pandas
+import pyarrow
 import pytest
 from datasets import Dataset, DatasetDict
 
@@ -227,6 +231,104 @@ def test_compressed_files_are_read_and_what_is_none_is_said_to_be_none(tmp_path)
         (tmp_path / "q.txt.gz").write_bytes(content)
         with pytest.raises(DataError, match="not gzip, or is cut short"):
             load_prompts(tmp_path / "q.txt.gz")
+
+
+@pytest.mark.parametrize("ending", [".gz", ".bz2", ".xz", ".zst"])
+def test_every_kind_of_compression_is_read_and_what_is_cut_short_is_named(tmp_path, ending):
+    lines = b"".join(b'{"prompt": "number %d"}\n' % number for number in range(99))
+    pack = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zst}[ending]
+    path = tmp_path / f"p.jsonl{ending}"
+    path.write_bytes(pack(lines))
+    assert len(load_prompts(path)) == 99
+    for content in (pack(lines)[:-9], b"plain"):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=f"the name ends in {ending}, but the file is not"):
+            load_prompts(path)
+
+
+def zst(data):
+    packed = pyarrow.BufferOutputStream()
+    with pyarrow.CompressedOutputStream(packed, "zstd") as stream:
+        stream.write(data)
+    return packed.getvalue().to_pybytes()
+
+
+TALK = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": 'What is "snow", a\nlot?'}]
+
+
+@pytest.mark.parametrize("spell", [json.dumps, str], ids=["JSON", "Python"])
+def test_messages_that_a_cell_spells_are_messages(tmp_path, spell):
+    pandas.DataFrame({"prompt": [spell(TALK)]}).to_csv(tmp_path / "p.csv", index=False)
+    pandas.DataFrame({"prompt": [spell(TALK)]}).to_csv(tmp_path / "p.tsv", index=False, sep="\t")
+    pandas.DataFrame({"prompt": [spell(TALK)]}).to_parquet(tmp_path / "p.parquet")
+    (tmp_path / "p.jsonl").write_text(json.dumps({"prompt": spell(TALK)}))
+    (tmp_path / "p.json").write_text(json.dumps([{"prompt": spell(TALK)}]))
+    for name in ("p.csv", "p.tsv", "p.parquet", "p.jsonl", "p.json"):
+        assert load_prompts(tmp_path / name)["prompt"][0] == TALK
+    assert as_prompts([spell(TALK)])["prompt"][0] == TALK
+    ends = [*TALK, {"role": "assistant", "content": "Ice."}]
+    with pytest.raises(DataError, match="ends with the assistant's turn"):
+        as_prompts([spell(ends)])
+    with pytest.raises(DataError, match="neither as JSON nor as Python"):  # as pandas writes an array
+        as_prompts(["[{'role': 'user', 'content': 'a'}\n {'role': 'user', 'content': 'b'}]"])
+    for text in ("[1, 2]: what is it?", '[{"role": "user"}] is JSON for what?', "[{}]"):
+        assert as_prompts([text])["prompt"][:] == [text]
+
+
+def test_the_folder_of_a_data_set_of_the_hub_is_read_by_split(tmp_path, capsys):
+    (tmp_path / "README.md").write_text("# Card")
+    (tmp_path / "dataset_infos.json").write_text("{}")
+    (tmp_path / ".gitattributes").write_text("")
+    rows = {"train": ["a", "b", "c"], "validation": ["d"]}
+    (tmp_path / "data").mkdir()
+    for split, prompts in rows.items():
+        for part in range(len(prompts)):
+            table = pandas.DataFrame({"prompt": [prompts[part]], "messages": [TALK]})
+            table.to_parquet(tmp_path / "data" / f"{split}-{part:05}-of-{len(prompts):05}.parquet")
+    for named in (load_prompts(tmp_path), load_prompts(f"{tmp_path}:train")):
+        assert named["prompt"][:] == ["a", "b", "c"]
+    assert load_prompts(tmp_path, column="messages", too_long="drop")["prompt"][:] == [TALK]
+    capsys.readouterr()
+    assert load_prompts(tmp_path, "test")["prompt"][:] == ["d"]
+    assert "no split 'test', so 'validation' is read" in capsys.readouterr().out
+    with pytest.raises(DataError, match=r"no split 'gold'(.|\n)*:SPLIT: train, validation"):
+        load_prompts(f"{tmp_path}:gold")
+    with pytest.raises(DataError, match="no column 'text'(.|\n)*data/train-00000"):
+        load_prompts(tmp_path, column="text")
+
+
+def test_folders_called_as_splits_are_splits_and_others_are_sets_of_their_own(tmp_path):
+    for name in ("train", "test", "en", "fr"):
+        (tmp_path / name[:2] / name).mkdir(parents=True)
+    for folder in ("tr/train", "te/test"):
+        (tmp_path / folder).rename(tmp_path / folder.partition("/")[2])
+        (tmp_path / folder.partition("/")[2] / "0.jsonl").write_text(json.dumps({"prompt": folder}))
+    assert load_prompts(tmp_path)["prompt"][:] == ["tr/train"]
+    assert load_prompts(tmp_path, "test")["prompt"][:] == ["te/test"]
+    for folder in ("en", "fr"):
+        (tmp_path / "sets" / folder).mkdir(parents=True)
+        (tmp_path / "sets" / folder / "p.txt").write_text(folder)
+    with pytest.raises(DataError, match="several sets: en, fr"):
+        load_prompts(tmp_path / "sets")
+    assert load_prompts(tmp_path / "sets" / "fr")["prompt"][:] == ["fr"]
+
+
+def test_lines_of_objects_are_read_whatever_the_file_is_called_and_a_home_folder_is_found(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("p.json", "p.ndjson", "p.jsonl"):
+        (tmp_path / name).write_text('{"prompt": "a"}\n{"prompt": "b"}\n')
+        assert load_prompts(f"~/{name}")["prompt"][:] == ["a", "b"]
+
+
+def test_a_column_that_no_row_has_is_said_once_with_those_that_are_there(tmp_path):
+    pandas.DataFrame({"question": list("abc"), "answer": list("abc")}).to_csv(tmp_path / "p.csv", index=False)
+    for way in ("error", "drop"):
+        with pytest.raises(DataError) as caught:
+            load_prompts(tmp_path / "p.csv", too_long=way)
+        assert str(caught.value).count("\n") == 2 and "all 3 rows of" in str(caught.value)
+        assert "--column, column=" in str(caught.value) and "found: question, answer" in str(caught.value)
 
 
 TABLE = {"prompt_id": ["x", "y"], "prompt": ["first", "second"], "reference": ["a", "b"], "scores": [1, 2]}

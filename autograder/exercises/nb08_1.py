@@ -1,231 +1,449 @@
-"""Exercise 8.1: memory, computation, money, and when serving the best of n costs more than one round."""
+"""Exercise 8.1: memory, computation, money, waiting, and when serving the best of n costs more than tuning."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from autograder.checks import Agrees, Corner, Ideas, Refuses, Rng, graded
-from autograder.exercise import Exercise, Part, require
+from autograder.exercise import Exercise, Part, numbers, require
 from autograder.exercises import calculator
-from autograder.exercises.calculator import RESIDENT, STRATEGIES
+from autograder.exercises.calculator import DRAWING, TRAINING, WORKING
+from autograder.handouts.nb08_prices import READS, STRATEGIES, TRAINED, WEIGHTS
 
 IDEAS = Ideas("""
-memory (): Count the models that read and those that are trained.
-no optimiser: Gradients and the optimiser are missing: a trained model takes 16 bytes a parameter.
-no reading: The models that only read are missing: reference, reward model.
+memory (): Count the models that read and those that are trained, with the bytes of this column.
+no optimiser: Gradients and the optimiser are missing: a model that is trained takes more than one that reads.
+no reading: The models that only read are missing.
 all at once: Rejection sampling works in stages: the reward model is gone when training begins.
-all trained: Reference and reward model are never trained: 2 bytes each.
+all trained: Reference and reward model are never trained.
 gigabyte (unit): A gigabyte is 1e9 bytes here.
 bytes (unit): These are bytes.
 float32: The models that read are in bfloat16, 2 bytes.
 value model: PPO trains a second model, the value model.
+adapters: With adapters the reference is the policy itself, its adapters switched off: no model of its own.
+weights ignored (adapters): This is the column of full fine-tuning.
+judge size: The reward model has its own size, the second argument.
+judge kept: A program judges here: there is no reward model in memory.
+largest stage: A stage that scores with a large reward model can be the fullest moment.
 no parameters (): No parameters take no memory.
 unknown (silent): An unknown strategy has no memory that anyone knows. Raise a ValueError that says so.
+unknown weights (silent): Weights that the table does not name take a memory that nobody knows. Raise a
+    ValueError that says so.
 
-passes (): Count the passes of the table.
+passes (): Count the passes of the table: those that draw, and those that read or train.
+together (one number): Drawing and the rest are asked for apart: they run at different speeds.
+swapped pair (swapped): The two numbers have changed places: what is drawn comes first.
 unscored (no scoring): Scoring reads every response once more, at 2.
-undrawn (no sampling): Responses are drawn and scored before the training.
+undrawn (no sampling): Responses are drawn before the training.
 epochs: The epochs are not counted.
 n: Only one response per prompt is drawn and scored here.
 trains on all: One response of a prompt is trained on.
+one of the pair / half of the pair: DPO reads and trains on two responses of a prompt, the chosen and the rejected one.
 no reference: The reference reads as well.
 no value model: The value model works as the policy does.
+every epoch: RLOO takes one step on its responses here, whatever `epochs` is.
+backward (adapters): Frozen weights need no gradient of their own: with adapters training costs 4.
 prompts: This is one prompt.
+scored by policy (judge size): The reward model reads, and has its own size, the second argument.
 no prompts (): No prompts cost nothing.
 n = 0 (silent): Nobody keeps the best of 0. Raise a ValueError that says so.
+unknown method (silent): Nobody knows the passes of an unknown strategy. Raise a ValueError that says so.
 
-money (): Seconds, hours, money.
+money (): Seconds at the share of the peak that each kind of work reaches, hours, money.
 seconds: The price is per hour, and these are seconds.
-utilisation: No machine reaches its peak: the utilisation is missing.
-cheaper (utilisation): A low utilisation makes it dearer, not cheaper.
+peak (utilisation): No machine reaches its peak: the shares are missing.
+one share (utilisation): Drawing runs at a lower share than reading and training.
+shares swapped (utilisation): The two shares have changed places.
+cheaper (utilisation): A low share makes it dearer, not cheaper.
 minutes: An hour has 3600 seconds.
 price: The price is missing: these are hours.
 free (): A machine that costs nothing computes for nothing.
 unused (silent): A machine of which nothing is used never ends. Raise a ValueError that says so.
 
-even (): Training once = requests * the extra cost of each.
+waiting (): The prompt is read, tokens are drawn step by step, and best-of-n is scored before it is shown.
+one after the other (F35): The n responses are drawn as one batch: a step reads the weights once for all.
+FLOPs alone (compute): A step waits for the weights as well: it takes the longer of the two times.
+bandwidth alone (bandwidth): A step also has to compute: it takes the longer of the two times.
+sum of both (both): Reading the weights and computing overlap: the longer of the two counts.
+not scored (no scoring): Best-of-n is shown only after the reward model has read all n.
+whole response (stream): A tuned policy's words are shown as they come: the first one ends the waiting.
+first of best (stream): Best-of-n cannot show a word before it knows which response is the best.
+no prompt (prompt): The prompt is read before the first token is drawn.
+at the peak (utilisation): No machine reaches its peak when it computes.
+sixteen bits (adapters): In 4 bits a parameter is read in 0.52 bytes.
+wait n = 0 (silent): Nobody waits for the best of 0. Raise a ValueError that says so.
+
+even (): Tuning once = requests * what each costs more when it is served.
 tuned is not free: The tuned policy also has to answer: the difference counts.
-served unscored (no scoring): At serving every response is scored too.
-no sampling: The round draws and scores n responses to each prompt before it trains.
-upside down: This is requests per prompt the wrong way round.
-one request: This is one prompt of training.
-tuned on all (trains on all): One response of each prompt is trained on.
-no round (): A round without prompts has paid itself back at once.
-n = 1: With n = 1 one response is drawn and scored. Scoring alone still costs 2 more than the tuned policy.
+upside down: This is the extra cost of a request by the cost of tuning.
+added (sign): The two costs of a request are subtracted, not added.
+single request (one request): The cost of tuning is to be divided by the difference.
+no round (): What costs nothing has paid itself back at once.
+never (silent): Where serving a request costs no more, tuning is never paid back: the answer is infinity.
+negative (silent): A cost below 0 makes no sense. Raise a ValueError that says so.
 """)
 REFUSES, NOTHING = "refuses what makes no sense", "copes with nothing"
+MEMORY, FLOPS, MONEY, WAIT, EVEN = (
+    "adds up the models",
+    "adds up the passes",
+    "turns FLOPs into money",
+    "waits for the first word",
+    "breaks even",
+)
 
 
 def number(check: str) -> Callable[..., float]:
     """What turns a result into a float; it fails this check where it is no number."""
 
     def of(result: Any, *_: Any) -> float:
-        plain = isinstance(result, int | float | np.number) and not isinstance(result, bool)
-        require(plain, check, "One number is asked for.", got=result)
-        return float(result)
+        return _numbers(check, result, 1, "One number is asked for.")[0]
 
     return of
 
 
-def agrees(check: str, *args: Any) -> Agrees:
-    """Agrees on one number, to a millionth."""
-    return Agrees(check, *args, tolerance=1e-6, of=number(check))
+def pair(result: Any, *_: Any) -> list[float]:
+    """The two numbers of a result; it fails the check of passes where it has not two."""
+    if not isinstance(result, tuple | list):
+        array = numbers(result)
+        require(array is None or array.size != 1, FLOPS, IDEAS["together"], got=result)
+    return _numbers(FLOPS, result, 2, "Two numbers are asked for: drawn, and read or trained.")
 
 
-def costs_nothing(otherwise: str, *args: Any) -> Corner:
+def _numbers(check: str, result: Any, count: int, message: str) -> list[float]:
+    if isinstance(result, tuple | list):  # of numpy's or torch's numbers, too
+        parts = [numbers(part) for part in result]
+        arrays = [part for part in parts if part is not None and part.size == 1]
+        array = np.concatenate([part.ravel() for part in arrays]) if len(arrays) == len(parts) > 0 else None
+    else:
+        array = None if isinstance(result, bool) else numbers(result)
+    require(array is not None and array.size == count, check, message, got=result)
+    return [float(value) for value in np.ravel(array)]
+
+
+def told_apart(right: Any, readings: Mapping[str, Any]) -> dict[str, Any]:
+    """The readings that differ from the right value: an idea may not matter to a strategy."""
+    return {name: value for name, value in readings.items() if not np.allclose(value, right, rtol=1e-9, atol=0)}
+
+
+def agrees(check: str, *args: Any, apart: float, of: Callable[..., Any] | None = None) -> Agrees:
+    """Agrees as far as single precision does, on inputs that tell all ideas apart."""
+    return Agrees(check, *args, tolerance=2e-6, apart=apart, of=of or number(check))
+
+
+def costs_nothing(otherwise: str, *args: Any, of: Callable[..., Any] | None = None) -> Corner:
     """The check that the answer is 0."""
-    return Corner(NOTHING, args, 0.0, otherwise, tolerance=0.0, of=number(NOTHING))
+    right: Any = [0.0, 0.0] if of is pair else 0.0
+    return Corner(NOTHING, args, right, otherwise, tolerance=0.0, of=of or number(NOTHING))
 
 
 # Memory ---------------------------------------------------------------------------------------------------
 
 
-def size(rng: Rng, *, strategy: str) -> tuple[float, str]:
-    """Parameters of a model, and the strategy."""
-    return float(rng.integers(1, 80)) * 1e9, strategy
+def size(rng: Rng, *, strategy: str, weights: str, judge: int = 80) -> tuple[float, float, str, str]:
+    """Parameters of the policy and of a reward model below `judge` billions, the strategy and the weights."""
+    policy, scorer = rng.integers(2, 80), rng.integers(judge // 4 if judge > 80 else 2, judge)
+    return float(policy) * 1e9, float(scorer) * 1e9, strategy, weights
 
 
-def memory_slips(parameters: float, strategy: str) -> dict[str, float]:
+def memory_slips(parameters: float, judge: float, strategy: str, weights: str) -> dict[str, float]:
     """What wrong sums of models give, in gigabytes."""
-    (reading, trained), each = RESIDENT[strategy], parameters / 1e9
-    right = calculator.memory_gb(parameters, strategy)
-    return {
-        "no optimiser": each * 2 * (reading + trained),
-        "no reading": each * 16 * trained,
-        "all at once": each * (2 + 16),
-        "all trained": each * 16 * (reading + trained),
+    right = calculator.memory_gb(parameters, judge, strategy, weights)
+    policy, scorer = parameters * READS[weights] / 1e9, judge * READS[weights] / 1e9
+    trained, full = parameters * TRAINED[weights] / 1e9, weights == "full"
+    models = {"serve": 0, "rs": 1, "dpo": 1, "rloo": 1, "ppo": 2}[strategy]
+    reference = policy if strategy in ("dpo", "rloo", "ppo") else 0.0
+    beside = scorer if strategy in ("serve", "rloo", "ppo") else 0.0
+    staged = strategy in ("rs", "dpo")
+    readings = {
+        "no optimiser": right - models * (trained - policy) if not staged else policy * models + reference * full,
+        "no reading": models * trained,
+        "all at once": models * trained + reference * full + scorer,
+        "all trained": (models + (reference > 0)) * trained + judge * TRAINED[weights] / 1e9,
         "gigabyte": right * 1e9 / 2**30,
         "bytes": right * 1e9,
-        "float32": each * (4 * reading + 16 * trained),
-        "value model": each * (2 * (reading + 1) + 16),
+        "float32": right + policy * (reference > 0) * full + beside if full else right,
+        "value model": right - (trained if strategy == "ppo" else 0.0),
+        "adapters": right if full or staged else right + reference,
+        "weights ignored": calculator.memory_gb(parameters, judge, strategy, "full"),
+        "judge size": calculator.memory_gb(parameters, parameters, strategy, weights),
+        "largest stage": trained + reference * full if staged else right,
     }
+    return told_apart(right, readings)
+
+
+def scoring_slips(parameters: float, judge: float, strategy: str, weights: str) -> dict[str, float]:
+    """What wrong sums give where the reward model is far larger than the policy."""
+    training = calculator.memory_gb(parameters, 0.0, strategy, weights)
+    return {"largest stage": training, "all at once": training + judge * READS[weights] / 1e9}
 
 
 # Computation ----------------------------------------------------------------------------------------------
 
-Sizes = tuple[float, float, int, int, int, str]
+Sizes = tuple[float, float, float, int, int, int, str, str]
 
 
-def sizes(rng: Rng, *, strategy: str) -> Sizes:
-    """Parameters, tokens, prompts, n, epochs and the strategy."""
-    parameters, tokens = float(rng.integers(1, 9)) * 1e9, float(rng.integers(200, 900))
-    prompts, n, epochs = int(rng.integers(500, 5000)), int(rng.choice([4, 8, 16])), int(rng.integers(2, 5))
-    return parameters, tokens, prompts, n, epochs, strategy
+def sizes(rng: Rng, *, strategy: str, weights: str) -> Sizes:
+    """Parameters, reward model, tokens, prompts, n, epochs, the strategy and the weights."""
+    parameters, judge = (float(rng.integers(2, 60)) * 1e9 for _ in range(2))
+    tokens, prompts = float(rng.integers(200, 900)), int(rng.integers(500, 5000))
+    n, epochs = int(rng.choice([4, 8, 16])), int(rng.integers(2, 6))
+    return parameters, judge, tokens, prompts, n, epochs, strategy, weights
 
 
 def flops_slips(
-    parameters: float, tokens: float, prompts: int, n: int, epochs: int, strategy: str
-) -> dict[str, float]:
+    parameters: float,
+    judge: float,
+    tokens: float,
+    prompts: int,
+    n: int,
+    epochs: int,
+    strategy: str,
+    weights: str,
+) -> dict[str, Any]:
     """What wrong counts of passes give."""
-    each = parameters * tokens * prompts
-    right = calculator.training_flops(parameters, tokens, prompts, n, epochs, strategy)
-    return {
-        "unscored": right - 2 * n * each,
-        "undrawn": right - 4 * n * each,
-        "epochs": calculator.training_flops(parameters, tokens, prompts, n, 1, strategy),
-        "n": calculator.training_flops(parameters, tokens, prompts, 1, epochs, strategy),
-        "trains on all": each * (4 * n + 6 * epochs * n),
-        "no reference": right - (4 if strategy == "dpo" else 2 * n) * each,
-        "no value model": each * n * (6 + 6 * epochs),
-        "prompts": right / prompts,
+    each, train = parameters * tokens * prompts, TRAINING[weights]
+    args = (parameters, judge, tokens, prompts, n, epochs, strategy, weights)
+    drawn, other = calculator.tuning_flops(*args)
+    scored = 2 * n * judge * tokens * prompts
+
+    def of(**changed: Any) -> tuple[float, float]:
+        names = ("parameters", "judge", "tokens", "prompts", "n", "epochs", "strategy", "weights")
+        return calculator.tuning_flops(**dict(zip(names, args, strict=True)) | changed)
+
+    readings: dict[str, Any] = {
+        "swapped pair": (other, drawn),
+        "unscored": (drawn, other - scored),
+        "undrawn": (0.0, other),
+        "epochs": of(epochs=1),
+        "n": of(n=1),
+        "backward": of(weights="full"),
+        "prompts": (drawn / prompts, other / prompts),
+        "scored by policy": of(judge=parameters),
     }
+    own = {
+        "rs": {"trains on all": (drawn, scored + train * epochs * n * each)},
+        "dpo": {
+            "one of the pair": (drawn, scored + (4 + train * epochs) * each),
+            "half of the pair": (drawn, scored + (2 + train * epochs) * each),
+            "no reference": (drawn, other - 4 * each),
+        },
+        "rloo": {
+            "no reference": (drawn, other - 2 * n * each),
+            "every epoch": (drawn, scored + n * (2 + train * epochs) * each),
+        },
+        "ppo": {
+            "no reference": (drawn, other - 2 * n * each),
+            "no value model": (drawn, scored + n * (2 + train * epochs) * each),
+        },
+    }
+    return {} if strategy == "serve" else told_apart((drawn, other), readings | own[strategy])
 
 
-# Money, and serving against training ----------------------------------------------------------------------
+# Money, waiting, and serving against tuning ---------------------------------------------------------------
 
 
-def machine(rng: Rng) -> tuple[float, float, float, float]:
-    """FLOPs, peak, utilisation, price an hour."""
-    flops, peak = float(rng.uniform(1, 9)) * 1e19, float(rng.integers(2, 10)) * 1e14
-    return flops, peak, float(rng.uniform(0.2, 0.5)), float(rng.uniform(1, 4))
+def machine(rng: Rng) -> tuple[float, float, float, float, float, float]:
+    """FLOPs drawn and others, peak, dollars an hour, and the two shares."""
+    drawn, other = (float(rng.uniform(1, 9)) * 1e19 for _ in range(2))
+    peak, hour = float(rng.integers(2, 10)) * 1e14, float(rng.uniform(1.2, 4))
+    return drawn, other, peak, hour, float(rng.uniform(0.05, 0.15)), float(rng.uniform(0.3, 0.5))
 
 
-def cost_slips(flops: float, peak: float, utilisation: float, price: float) -> dict[str, float]:
-    """What wrong units give, and a utilisation that is forgotten or turned."""
-    right = calculator.cost(flops, peak, utilisation, price)
+def cost_slips(
+    drawn: float, other: float, peak: float, hour: float, drawing: float, working: float
+) -> dict[str, float]:
+    """What wrong units give, and shares that are forgotten or turned."""
+    right = calculator.cost(drawn, other, peak, hour, drawing, working)
     return {
         "seconds": right * 3600,
-        "utilisation": right * utilisation,
-        "cheaper": right * utilisation**2,
+        "peak": calculator.cost(drawn, other, peak, hour, 1.0, 1.0),
+        "one share": calculator.cost(drawn, other, peak, hour, working, working),
+        "shares swapped": calculator.cost(drawn, other, peak, hour, working, drawing),
+        "cheaper": (drawn * drawing + other * working) / peak / 3600 * hour,
         "minutes": right * 60,
-        "price": right / price,
+        "price": right / hour,
     }
 
 
-def round_sizes(rng: Rng) -> tuple[int, int, int]:
-    """Prompts, n, epochs."""
-    return int(rng.integers(500, 9000)), int(rng.choice([4, 8, 16, 32])), int(rng.integers(1, 5))
+def usual(rng: Rng) -> tuple[float, float, float, float]:
+    """A machine at its usual shares."""
+    return machine(rng)[:4]
 
 
-def even_slips(prompts: int, n: int, epochs: int) -> dict[str, float]:
-    """What wrong costs of a request, or of the round, give."""
-    training, extra = prompts * (4 * n + 6 * epochs), 4 * n - 2
+def usual_slips(*args: float) -> dict[str, float]:
+    """What `cost_slips` gives at the usual shares."""
+    return cost_slips(*args, DRAWING, WORKING)
+
+
+Waiting = tuple[float, float, tuple[float, float], int, str, str, float, float]
+
+
+def user(rng: Rng, *, strategy: str, weights: str, slow: bool) -> Waiting:
+    """A request, on a machine that waits for its weights or (`slow`) for its FLOPs."""
+    parameters, judge = (float(rng.uniform(2, 30)) * 1e9 for _ in range(2))
+    tokens = float(rng.integers(100, 400)), float(rng.integers(200, 500))
+    n, bandwidth = int(rng.choice([8, 16, 32])), float(rng.uniform(1, 4)) * 1e12
+    peak = bandwidth * float(rng.uniform(1, 3) if slow else rng.uniform(300, 900))
+    return parameters, judge, tokens, n, strategy, weights, peak, bandwidth
+
+
+def wait_slips(
+    parameters: float,
+    judge: float,
+    tokens: tuple[float, float],
+    n: int,
+    strategy: str,
+    weights: str,
+    peak: float,
+    bandwidth: float,
+) -> dict[str, float]:
+    """How long other readings wait."""
+    right = calculator.wait_seconds(parameters, judge, tokens, n, strategy, weights, peak, bandwidth)
+    (prompt, reply), flops = tokens, WORKING * peak
+    served = strategy == "serve"
+    rows = n if served else 1
+    load, compute = READS[weights] * parameters / bandwidth, 2 * rows * parameters / flops
+    step, one = max(load, compute), max(load, 2 * parameters / flops)
+    reading, scoring = 2 * prompt * parameters / flops, 2 * n * (prompt + reply) * judge / flops * served
+    steps = reply if served else 1
+    loaded = 2.0 * parameters / bandwidth
+    readings = {
+        "one after the other": reading + n * reply * one + scoring if served else right,
+        "FLOPs alone": reading + steps * compute + scoring,
+        "bandwidth alone": reading + steps * load + scoring,
+        "sum of both": reading + steps * (load + compute) + scoring,
+        "not scored": right - scoring,
+        "whole response": right if served else reading + reply * step,
+        "first of best": reading + one if served else right,
+        "no prompt": right - reading,
+        "at the peak": (reading + scoring) * WORKING + steps * max(load, compute * WORKING),
+        "sixteen bits": reading + steps * max(loaded, compute) + scoring,
+    }
+    return told_apart(right, readings)
+
+
+def sums(rng: Rng) -> tuple[float, float, float]:
+    """Dollars of tuning, of a served request and of a tuned one."""
+    tuned = float(rng.uniform(0.2, 2)) / 1e4
+    return float(rng.uniform(500, 9000)), tuned * float(rng.uniform(3, 30)), tuned
+
+
+def even_slips(once: float, serving: float, tuned: float) -> dict[str, float]:
+    """What wrong differences give."""
     return {
-        "tuned is not free": training / (4 * n),
-        "served unscored": training / (2 * n - 2),
-        "no sampling": prompts * 6 * epochs / extra,
-        "upside down": prompts * extra / (4 * n + 6 * epochs),
-        "one request": training / extra / prompts,
-        "tuned on all": prompts * (4 * n + 6 * n * epochs) / extra,
+        "tuned is not free": once / serving,
+        "upside down": (serving - tuned) / once,
+        "added": once / (serving + tuned),
+        "single request": once * (serving - tuned),
     }
 
 
 # The exercise ---------------------------------------------------------------------------------------------
 
-MEMORY, FLOPS, MONEY, EVEN = (
-    "adds up the models",
-    "adds up the passes",
-    "turns FLOPs into money",
-    "breaks even",
-)
+KINDS = [(strategy, weights) for strategy in STRATEGIES for weights in WEIGHTS]
+H100 = (989e12, 3.35e12)
 grade_memory = graded(
     "memory_gb",
     IDEAS,
     *(
-        agrees(MEMORY, partial(size, strategy=strategy), calculator.memory_gb, "memory", memory_slips)
-        for strategy in STRATEGIES
+        agrees(
+            MEMORY,
+            partial(size, strategy=strategy, weights=weights),
+            calculator.memory_gb,
+            "memory",
+            memory_slips,
+            apart=1e-3,
+        )
+        for strategy, weights in KINDS
     ),
-    costs_nothing("no parameters", 0, "ppo"),
-    Refuses(REFUSES, (7e9, "sft"), "unknown"),
+    *(
+        agrees(
+            MEMORY,
+            partial(size, strategy=strategy, weights="full", judge=4000),
+            calculator.memory_gb,
+            "memory",
+            scoring_slips,
+            apart=1e-3,
+        )
+        for strategy in ("rs", "dpo")
+    ),
+    Corner(MEMORY, (8e9, 0.0, "rloo", "4bit"), 4.96, "judge kept", 2e-6, number(MEMORY)),
+    costs_nothing("no parameters", 0, 0, "ppo", "full"),
+    Refuses(REFUSES, (7e9, 7e9, "sft", "full"), "unknown"),
+    Refuses(REFUSES, (7e9, 7e9, "rs", "8bit"), "unknown weights"),
 )
 grade_flops = graded(
-    "training_flops",
+    "tuning_flops",
     IDEAS,
     *(
-        agrees(FLOPS, partial(sizes, strategy=strategy), calculator.training_flops, "passes", flops_slips)
-        for strategy in STRATEGIES
+        agrees(
+            FLOPS,
+            partial(sizes, strategy=strategy, weights=weights),
+            calculator.tuning_flops,
+            "passes",
+            flops_slips,
+            apart=1e13,
+            of=pair,
+        )
+        for strategy, weights in KINDS
     ),
-    costs_nothing("no prompts", 7e9, 500.0, 0, 8, 2, "ppo"),
-    Refuses(REFUSES, (7e9, 500.0, 1000, 0, 2, "rs"), "n = 0"),
+    costs_nothing("no prompts", 7e9, 7e9, 500.0, 0, 8, 2, "ppo", "full", of=pair),
+    Refuses(REFUSES, (7e9, 7e9, 500.0, 1000, 0, 2, "rs", "full"), "n = 0"),
+    Refuses(REFUSES, (7e9, 7e9, 500.0, 1000, 4, 2, "sft", "full"), "unknown method"),
 )
 grade_cost = graded(
     "cost",
     IDEAS,
-    agrees(MONEY, machine, calculator.cost, "money", cost_slips),
-    costs_nothing("free", 3e19, 5e14, 0.4, 0.0),
-    Refuses(REFUSES, (3e19, 5e14, 0.0, 2.0), "unused"),
+    agrees(MONEY, machine, calculator.cost, "money", cost_slips, apart=1e-3),
+    agrees(MONEY, usual, calculator.cost, "money", usual_slips, apart=1e-3),
+    costs_nothing("free", 3e19, 3e19, 5e14, 0.0),
+    *(Refuses(REFUSES, (3e19, 3e19, 5e14, 2.0, *shares), "unused") for shares in ((0.0, 0.4), (0.1, 0.0))),
+)
+grade_wait = graded(
+    "wait_seconds",
+    IDEAS,
+    *(
+        agrees(
+            WAIT,
+            partial(user, strategy=strategy, weights=weights, slow=slow),
+            calculator.wait_seconds,
+            "waiting",
+            wait_slips,
+            apart=1e-6,
+        )
+        for strategy in ("serve", "rs", "ppo")
+        for weights in ("full", "4bit")
+        for slow in (False, True)
+    ),
+    Refuses(REFUSES, (7e9, 7e9, (200, 300), 0, "serve", "full", *H100), "wait n = 0"),
 )
 grade_even = graded(
     "break_even_requests",
     IDEAS,
-    agrees(EVEN, round_sizes, calculator.break_even_requests, "even", even_slips),
-    costs_nothing("no round", 0, 8, 2),
-    Corner(EVEN, (3000, 1, 2), calculator.break_even_requests(3000, 1, 2), "n = 1", 1e-9, number(EVEN)),
+    agrees(EVEN, sums, calculator.break_even_requests, "even", even_slips, apart=1e-3),
+    costs_nothing("no round", 0.0, 0.002, 0.001),
+    *(Corner(EVEN, (4000.0, *each), math.inf, "never", 0.0, number(EVEN)) for each in ((1e-3, 1e-3), (1e-3, 2e-3))),
+    *(
+        Refuses(REFUSES, costs, "negative")
+        for costs in ((-1.0, 0.002, 0.001), (4000.0, 0.002, -0.001), (4000.0, -0.002, 0.001))
+    ),
 )
 EXERCISE = Exercise(
     "8.1",
     "The calculator",
     2,
-    15,
-    ("memory_gb", "training_flops", "cost", "break_even_requests"),
+    25,
+    ("memory_gb", "tuning_flops", "cost", "wait_seconds", "break_even_requests"),
     (
         Part("memory", 0.75, grade_memory),
-        Part("computation", 1.0, grade_flops),
+        Part("computation", 0.75, grade_flops),
         Part("money", 0.5, grade_cost),
-        Part("break-even", 0.75, grade_even),
+        Part("waiting", 0.5, grade_wait),
+        Part("break-even", 0.5, grade_even),
     ),
 )

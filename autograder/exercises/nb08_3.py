@@ -1,18 +1,23 @@
-"""Exercise 8.3: a memo to one of the teams; a person judges it, and a machine its numbers."""
+"""Exercise 8.3: a memo to one of the teams; a person judges it, and a machine the three numbers that it cites.
+
+Only numbers that stand for the three cited ones are judged: a memo may say any other number as well.
+"""
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from autograder.exercise import Exercise, Part, require, short
-from autograder.exercises.calculator import STRATEGIES, break_even_requests, memory_gb
+from autograder.exercise import CheckFailed, Exercise, Part, numbers, require, short
+from autograder.exercises import calculator
+from autograder.exercises.calculator import USE
 from autograder.handouts.locked import locked
-from autograder.handouts.nb08_2 import Team, teams, yearly_cost
+from autograder.handouts.nb08_2 import Row, Team, even, row, rows, teams
+from autograder.handouts.nb08_prices import STRATEGIES
 from autograder.work import Work
 
 FEWEST_WORDS, MOST_WORDS = 120, 400
@@ -26,57 +31,142 @@ LENGTH, NAMES, CITED, STANDS, AGREES, CHOICE = (
     "has the calculator's numbers",
     "advises what fits",
 )
-NUMBER = re.compile(r"(\$?)\s?(\d[\d,]*(?:\.\d+)?)\s?(GB|gigabytes|dollars)?")
+QUANTITIES = {"memory_gb": "GB", "dollars": "$", "break_even_requests": ""}
+"""What is cited, and its unit."""
+NEAR = 0.02
+"""Numbers agree within 2 %, or where the one is the other, rounded to the digits that are written."""
 
 
 def truths(team: Team, strategy: str) -> dict[str, float]:
     """What a memo cites of a strategy for a team."""
-    return {
-        "memory_gb": memory_gb(team.parameters, strategy),
-        "dollars": yearly_cost(team, strategy),
-        "break_even_requests": break_even_requests(team.prompts, team.n, team.epochs),
-    }
+    taken = row(team, strategy, USE)
+    values = (taken.gigabytes, taken.total, even(team, USE))
+    return dict(zip(QUANTITIES, values, strict=True))
 
 
 def parts(work: Work) -> tuple[str, dict[str, Any], Team, str]:
     """The memo, what is cited, the team and the strategy. CheckFailed where these two are unknown."""
     memo, cited = work.value("memo", str), work.value("cited", dict)
     known = teams(replace(work.variant, exercise="8.2"))
-    letter, strategy = (str(cited.get(name, "")).strip().lower() for name in ("team", "strategy"))
+    letter, strategy = (str(cited.get(name, "")).strip().casefold() for name in ("team", "strategy"))
     good = letter in known and strategy in STRATEGIES
     message = "`cited` names a team of 8.2 (`team`) and a strategy of 8.1 (`strategy`)."
     require(good, CITED, message, got=short(cited))
     return memo, cited, known[letter], strategy
 
 
-def stated(memo: str) -> list[tuple[float, str]]:
-    """Every number of the text with its unit: "$", "GB" or ""."""
-    numbers = []
-    for sign, digits, unit in NUMBER.findall(memo):
-        kind = "$" if sign or unit == "dollars" else "GB" if unit else ""
-        numbers.append((float(digits.replace(",", "")), kind))
-    return numbers
+# Numbers of a text ----------------------------------------------------------------------------------------
+
+SCALES = {"k": 1e3, "thousand": 1e3, "m": 1e6, "mn": 1e6, "million": 1e6, "b": 1e9, "bn": 1e9, "billion": 1e9}
+SIZES = {"tb": 1e3, "terabytes": 1e3, "mb": 1e-3, "megabytes": 1e-3}
+NUMBER = re.compile(
+    r"""(?P<sign>us\$|usd|\$|€)?\s?
+    (?P<digits>\d{1,3}(?:[,\u2009\u202f '’_]\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?(?:e[+-]?\d+)?)
+    (?:[\s\u00a0-]?(?P<scale>k|thousand|mn|million|m|bn|billion|b)(?![a-z]))?
+    (?:[\s\u00a0-]?(?P<unit>gb|gigabytes?|gib|tb|terabytes?|mb|megabytes?|dollars?|usd|us\$|\$)(?![a-z]))?""",
+    re.VERBOSE | re.IGNORECASE,
+)
 
 
-def near(value: float, other: float) -> bool:
-    """Equal when rounded as people round: within 2 %, or half a unit of the last digit of a small number."""
-    return math.isclose(value, other, rel_tol=0.02, abs_tol=0.006)
+@dataclass(frozen=True)
+class Stated:
+    """A number of a text: its value, "GB", "$" or "", and half a unit of the last digit that is written."""
+
+    value: float
+    kind: str
+    half: float
+
+    def is_near(self, right: float) -> bool:
+        """Whether it says this number, as people round: to within 10 % at most."""
+        if math.isinf(right):
+            return False
+        gap, rounded = abs(self.value - right), min(self.half * 1.000001, 0.1 * abs(right))
+        return gap <= max(NEAR * abs(right), rounded)
+
+
+def stated(text: str) -> list[Stated]:
+    """Every number of a text."""
+    return [_stated(match) for match in NUMBER.finditer(text)]
+
+
+def _stated(match: re.Match[str]) -> Stated:
+    digits = re.sub(r"[,\u2009\u202f '’_]", "", match["digits"])
+    unit, sign = (match["unit"] or "").lower(), match["sign"]
+    scale = SCALES.get((match["scale"] or "").lower(), 1.0) * SIZES.get(unit, 1.0)
+    money = bool(sign) or unit[:1] == "d" or unit in ("usd", "us$", "$")
+    places = len(digits.partition("e")[0].partition(".")[2])
+    power = int(digits.partition("e")[2] or 0)
+    kind = "$" if money else "GB" if unit else ""
+    return Stated(float(digits) * scale, kind, 0.5 * 10.0 ** (power - places) * scale)
+
+
+# What is said of the three --------------------------------------------------------------------------------
+
+NEVER = re.compile(r"\b(?:never|infinit\w*|no break.?even|at no number|not? .{0,20}ever)\b", re.IGNORECASE)
+MEANS = {
+    "memory_gb": re.compile(r"\b(?:fullest moment|peak memory|at its peak)\b", re.IGNORECASE),
+    "dollars": re.compile(r"\b(?:total cost|costs? in (?:all|total)|in all|all told)\b", re.IGNORECASE),
+    "break_even_requests": re.compile(
+        r"\b(?:break.?even|breaks? even|pa(?:id|ys?) (?:for itself|itself back|back))\b", re.IGNORECASE
+    ),
+}
+"""Words by which a sentence speaks of a cited number, and of no other."""
+SENTENCE = re.compile(r"(?<=[.;:!?])\s+|\n\s*\n|\n\s*[-*|]")
+
+
+def _says(name: str, memo: str, right: float) -> bool:
+    """Whether the memo says this number."""
+    if math.isinf(right):
+        return bool(NEVER.search(memo))
+    kinds = {"GB": ("GB",), "$": ("$", ""), "": ("",)}[QUANTITIES[name]]
+    return any(number.is_near(right) for number in stated(memo) if number.kind in kinds)
+
+
+def _contradiction(name: str, memo: str, team: Team, right: float) -> str:
+    """A sentence's number that stands for the cited one and differs from it, or ""."""
+    for sentence in SENTENCE.split(memo):
+        spoken = [number for number in stated(sentence) if number.kind == QUANTITIES[name]]
+        if not MEANS[name].search(sentence) or not spoken:
+            continue
+        allowed = [right, *_others(name, team)]
+        if not any(number.is_near(value) for number in spoken for value in allowed):
+            return f"{spoken[0].value:,.6g}"
+    return ""
+
+
+def _others(name: str, team: Team) -> list[float]:
+    """Numbers of the same unit that are true of this team as well."""
+    strategies: list[Row] = list(rows(team, USE).values())
+    if name == "memory_gb":
+        machines = [team.trainer.gigabytes, team.server.gigabytes]
+        every = [
+            calculator.memory_gb(team.parameters, team.judge, strategy, weights)
+            for strategy in STRATEGIES
+            for weights in calculator.TRAINING
+        ]
+        return machines + every
+    if name == "dollars":
+        items = [value for row in strategies for value in (row.labels, row.people, row.tuning, row.serving)]
+        return [team.budget, *items, *(row.total for row in strategies)]
+    return [team.requests, float(team.comparisons), float(team.prompts), float(team.n)]
 
 
 def grade_numbers(work: Work, rng: np.random.Generator) -> None:
-    """The three cited numbers are the calculator's, and they stand in the text."""
+    """The three cited numbers are the calculator's, stand in the text, and nothing there contradicts them."""
     memo, cited, team, strategy = parts(work)
-    numbers = [number for number, _ in stated(memo)]
     for name, right in truths(team, strategy).items():
-        value = cited.get(name)
-        real = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-        plain = real and np.isfinite(value)
-        require(plain, CITED, f"`cited` has no number {name!r}.", got=short(value))
+        array = None if isinstance(cited.get(name), bool) else numbers(cited.get(name))
+        plain = array is not None and array.size == 1 and not np.isnan(array).any()
+        require(plain, CITED, f"`cited` has no number {name!r}.", got=short(cited.get(name)))
+        value = float(array.ravel()[0])
+        agrees = value == right or math.isclose(value, right, rel_tol=NEAR)
         message = f"The calculator gives another {name} for this team and strategy."
-        require(near(float(value), right), AGREES, message, idea="contradiction", got=f"{float(value):,.6g}")
+        require(agrees, AGREES, message, idea="contradiction", got=f"{value:,.6g}")
         message = f"The memo's text does not say the {name} that is cited."
-        there = any(near(number, float(value)) for number in numbers)
-        require(there, STANDS, message, idea="not said", got=f"{float(value):,.6g}")
+        require(_says(name, memo, right), STANDS, message, idea="not said", got=f"{value:,.6g}")
+        if other := _contradiction(name, memo, team, right):
+            message = f"A sentence of the memo gives another {name} than `cited`."
+            raise CheckFailed(AGREES, message, idea="contradiction", got=other)
 
 
 EXERCISE = Exercise(

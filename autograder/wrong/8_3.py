@@ -1,27 +1,26 @@
 # %% given
 from autograder import given
 from autograder.exercise import Variant
-from autograder.exercises import calculator
+from autograder.exercises.calculator import USE as tools
 from autograder.exercises.nb08_3 import truths
-from autograder.handouts import nb08_2
-from autograder.handouts.nb08_2 import teams
+from autograder.handouts.nb08_2 import dollars, even, rows, short_number, teams
 from autograder.keys.nb08_2 import acceptable
 
-memory_gb, break_even_requests = calculator.memory_gb, calculator.break_even_requests
-yearly_cost = nb08_2.yearly_cost
-desk, found = given("8.2"), teams(Variant("", "", "8.2"))
-decisions = {k: (min(acceptable(team)), "", "") for k, team in found.items()}
-letter = next(k for k, team in found.items() if acceptable(team) == {"rs"})
-team = found[letter]
+desk, known = given("8.2"), teams(Variant("", "", "8.2"))
+decisions = {k: (min(acceptable(team)), "", "", "") for k, team in known.items()}
+letter = next(k for k, team in known.items() if "rs" in acceptable(team))
+team = known[letter]
 numbers = truths(team, "rs")
+EVEN = short_number(numbers["break_even_requests"])
+NEVER = EVEN == "never"
 
 TEXT = """We advise one round of rejection sampling: draw {n} responses to each of your prompts, keep the
 best by your reward model, fine-tune on what was kept. It fits your machine: at its fullest moment it takes
-{memory:,.0f} GB. Training and a year of serving come to ${dollars:,.2f}, within your limit.
+{memory} GB. The first year comes to {dollars}, within your limit; people and labels are most of it.
 
-Why not serve the best of {n}? Your users do not wait for so many responses, and it would have to be paid at
-every request, while the round is paid once: it has paid for itself after {even:,.0f} requests. PPO would hold
-two trained models and needs somebody to run its loop. DPO is close in cost and needs a reference in memory.
+Why not serve the best of {n}? Your users would wait until the last response is judged. The round breaks
+even at {even} requests. PPO would hold two trained models and needs somebody to run its loop. DPO is close
+in cost and trains on pairs.
 
 Measure it on prompts that were in neither pool, with gold or careful judges beside the reward, against a
 random pick from the same responses, and with intervals. If the gain over that control has 0 in its interval,
@@ -31,46 +30,125 @@ that may not be touched. Then serve the best of a few."""
 
 def written(text=TEXT, **changed):
     """A memo with its numbers, or with some of them replaced."""
-    memory, dollars, even = (numbers[name] for name in ("memory_gb", "dollars", "break_even_requests"))
-    return text.format(**({"n": team.n, "memory": memory, "dollars": dollars, "even": even} | changed))
+    shown = {"n": team.n, "memory": f"{numbers['memory_gb']:,.1f}", "even": EVEN}
+    return text.format(**(shown | {"dollars": f"${numbers['dollars']:,.0f}"} | changed))
 
 
 memo = written()
 cited = {"team": letter, "strategy": "rs"} | numbers
 
-# %% correct: rounded numbers, without commas
+# %% correct: rounded numbers, capitals
 memo = written().replace(",", "")
-cited = {"team": letter.upper(), "strategy": "RS"} | {k: float(f"{v:.3g}") for k, v in numbers.items()}
+rounded = {k: float(f"{v:.3g}") for k, v in numbers.items()}
+cited = {"team": letter.upper(), "strategy": "RS"} | rounded
 
 # %% correct: words for the units
-memo = written().replace(" GB", " gigabytes").replace("$", "") + " All sums are in dollars."
+memo = written().replace(" GB", " gigabytes").replace("$", "USD ")
+
+# %% correct: thousands as people write them
+memo = written(dollars=f"${numbers['dollars'] / 1000:.1f}k")
+
+# %% correct: the task's own price, a saving, and several cards
+memo = written() + (
+    " This assumes $3 an hour. That saves $83,903 a year. Three cards of 80 GB would do as well, at $2.8k a "
+    "month. A consultant would take $77,777."
+)
+
+# %% correct: notes with bullets
+memo = f"""Advice: best-of-{team.n}, one round of fine-tuning.
+
+- Memory: {numbers["memory_gb"]:.0f} GB of the {team.trainer.gigabytes:g} GB that you have
+- Money: about {numbers["dollars"] / 1000:.0f} thousand dollars in year one, of which people
+  {dollars(rows(team, tools)["rs"].people)}
+- Break-even with serving: {EVEN}
+
+Deciding limit: your users want the first word at once, and the best of {team.n} has none before the judge
+is done. PPO (four models at once; ten weeks of an engineer) and RLOO (six weeks) are more than you need. DPO
+is the runner-up, three weeks. Before you ship: 500 prompts that nobody trained on, two arms, best and random,
+blind judges, a 95 % interval for the difference. Ship when its lower end is above zero. Stop when reward
+rises and judges do not follow: the reward model is then being pleased instead of the customer. I would change
+my mind if somebody forbade new weights, or if you asked for ten more wins in a hundred than the pilot had."""
+
+# %% correct: a letter to the founder
+memo = f"""Dear founder, train once and be done with it. With rejection sampling the model writes {team.n}
+responses to each of your 20,000 prompts, your judge picks the best, and the model learns from those. Your
+engineer needs two weeks. You will spend {dollars(numbers["dollars"])} in the first year, most of it on
+people and labels and next to nothing on computing. It needs {numbers["memory_gb"]:.1f} gigabytes of memory,
+and you have {team.trainer.gigabytes:g}. You asked whether you could rather let the model write {team.n}
+times for each customer. You could, and it would be ready sooner; but your customers would sit before an empty
+screen, and the two ways cost the same after {EVEN} requests{" (it never pays)" if NEVER else ""}. The
+heavier methods, PPO and RLOO, want somebody who has done it before. Do not believe me: ask for a test on
+questions that were not used, in which people choose blindly between the tuned model and one that was trained
+on random picks. If the difference could be zero, spend the money on a better judge. If your customers turn
+out to be patient, write me again."""
+
+# %% correct: exact figures and a comparison of sizes
+every = ", ".join(f"{name} {row.gigabytes:.1f} GB" for name, row in rows(team, tools).items())
+memo = written() + f" For comparison, at their fullest moment: {every}. Your budget is {dollars(team.budget)}."
+
+# %% correct: conditions and what-ifs
+memo = written() + (
+    " If the price of a machine doubled, the year would cost no more than $500 on top. With 4-bit weights a "
+    "70 B model would need 43 GB. At ten times the requests we would look again."
+)
+
+# %% correct: numbers of numpy
+import numpy as np
+
+cited = {"team": letter, "strategy": "rs"} | {k: np.float32(v) for k, v in numbers.items()}
 
 # %% wrong: another memory | idea: contradiction | fails at: has the calculator's numbers | points: 0.5
 cited = cited | {"memory_gb": 7 * numbers["memory_gb"]}
 
-# %% wrong: other GB | idea: contradiction | fails at: has the calculator's numbers | points: 1
-memo = written(memory=7 * numbers["memory_gb"])
+# %% wrong: another year | idea: contradiction | fails at: has the calculator's numbers | points: 0.5
+cited = cited | {"dollars": numbers["dollars"] - rows(team, tools)["rs"].people}
 
-# %% wrong: the text says another sum | idea: not said | fails at: says what it cites
-memo = written(dollars=31 * numbers["dollars"])
+# %% wrong: another break-even | idea: contradiction | fails at: has the calculator's numbers | points: 0.5
+cited = cited | {"break_even_requests": 1.0}
 
-# %% wrong: a sum | idea: contradiction | fails at: has the calculator's numbers | points: 1
-memo = written() + " A consultant would take $77,777."
+# %% wrong: the numbers of serving | idea: contradiction | fails at: has the calculator's numbers | points: 0.5
+cited = {"team": letter, "strategy": "rs"} | truths(team, "serve") | {"memory_gb": numbers["memory_gb"]}
+
+# %% wrong: the text says another size | idea: not said | fails at: says what it cites | points: 0.5
+memo = written(memory=f"{7 * numbers['memory_gb']:,.1f}")
+
+# %% wrong: the text says another sum | idea: not said | fails at: says what it cites | points: 0.5
+memo = written(dollars=f"${31 * numbers['dollars']:,.0f}")
+
+# %% wrong: the text says no break-even | idea: not said | fails at: says what it cites | points: 0.5
+memo = written().replace(f"The round breaks\neven at {EVEN} requests.", "The round pays.")
+
+# %% wrong: a unit of another size | idea: not said | fails at: says what it cites | points: 0.5
+memo = written().replace(" GB", " MB")
+
+# %% wrong: right once, and wrong where it counts | idea: contradiction | fails at: has the calculator's numbers | points: 0.5
+memo = written() + f" So the peak memory is {9.7 * numbers['memory_gb']:.1f} GB."
+
+# %% wrong: two totals | idea: contradiction | fails at: has the calculator's numbers | points: 0.5
+memo = written() + f" All told it is ${13.7 * numbers['dollars']:,.0f}."
 
 # %% wrong: two lines | idea: length | fails at: keeps its length | points: 1
-memo = f"Rejection sampling: {numbers['memory_gb']:,.0f} GB, ${numbers['dollars']:,.2f}, "
-memo += f"{numbers['break_even_requests']:,.0f} requests."
+memo = f"Rejection sampling: {numbers['memory_gb']:,.1f} GB, ${numbers['dollars']:,.0f}, "
+memo += f"break-even at {EVEN} requests."
+
+# %% wrong: a novel | idea: length | fails at: keeps its length | points: 1
+memo = written() + " And so on." * 200
 
 # %% wrong: no name | idea: not said | fails at: names the strategy | points: 1
 memo = written().replace("rejection sampling", "the method").replace("best of", "first of")
 
 # %% wrong: a misfit | idea: choice | fails at: advises what fits | points: 1
-values = truths(team, "serve")
-memo = written(memory=values["memory_gb"], dollars=values["dollars"])
-cited = {"team": letter, "strategy": "serve"} | values
+wrong = next((k, s) for k, t in known.items() for s in ("ppo", "serve") if not {s, "none"} & acceptable(t))
+values = truths(known[wrong[0]], wrong[1])
+shown = short_number(values["break_even_requests"])
+memo = written(memory=f"{values['memory_gb']:.1f}", dollars=f"${values['dollars']:,.0f}", even=shown)
+cited = {"team": wrong[0], "strategy": wrong[1]} | values
 
 # %% wrong: no such team | fails at: cites three numbers
 cited = cited | {"team": "z"}
 
 # %% wrong: numbers as text | fails at: cites three numbers | points: 0.5
 cited = cited | {"dollars": "a few"}
+
+# %% wrong: NaN | fails at: cites three numbers | points: 0.5
+cited = cited | {"memory_gb": float("nan")}

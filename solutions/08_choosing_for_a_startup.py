@@ -76,7 +76,7 @@ print("only read, such as a reference or a reward model:", 7 * 2, "GB")
 # | `rs` | the judge, alone | policy, alone | n × (2 draw + 2 score) + 6 × epochs |
 # | `dpo` | the judge, alone; reference | policy | n × (2 draw + 2 score) + 2 × (2 reference + 6 × epochs) |
 # | `rloo` | reference, judge | policy | n × (2 draw + 2 score + 2 reference + 6) |
-# | `ppo` | reference, judge | policy, values | n × (2 draw + 2 score + 2 reference + 2 values + 12 × epochs) |
+# | `ppo` | reference, judge | policy, values | n × (2 draw + 2 score + 4 both others + 12 × epochs) |
 
 # %% [markdown]
 # How to read it:
@@ -177,7 +177,7 @@ def cost(drawn, other, peak, hour, drawing=0.1, working=0.4):
 
 # %% exercise="8.1" role="answer" name="users"
 def wait_seconds(parameters, judge, tokens, n, strategy, weights, peak, bandwidth):
-    """Seconds until the first word: a number. tokens: (of the prompt, of a response). ValueError for n < 1."""
+    """Seconds until the first word: a number. tokens: (prompt, response). ValueError for n < 1."""
     ### BEGIN SOLUTION
     if n < 1:
         raise ValueError("nobody waits for the best of none")
@@ -223,8 +223,9 @@ tools = calculator_of(memory_gb, tuning_flops, cost, wait_seconds, break_even_re
 _h100, _wins = MACHINES["one H100"], (70, 64, 62, 66, 68)
 shop = Team("A support bot", 8e9, 8e9, 20_000, 1.0, _h100, _h100, 1e6, 2.0, True, True, _wins, 60, 100_000)
 if tools:
-    _row = rows(shop, tools)["rs"]
-    compare("largest_item", max(("labels", "people", "tuning", "serving"), key=lambda name: getattr(_row, name)))
+    _row, _items = rows(shop, tools)["rs"], ("labels", "people", "tuning", "serving")
+    _bill = {name: getattr(_row, name) for name in _items}
+    compare("largest_item", max(_bill, key=_bill.get))
 Sheet(shop, tools) if tools else None
 
 # %%
@@ -240,7 +241,8 @@ if tools:
         _style = {"hatch": _hatch, "edgecolor": "white"}
         _panel.barh(STRATEGIES, _sums, left=_left, color=_shade, label=_item, **_style)
         _left = [a + b for a, b in zip(_left, _sums, strict=True)]
-    _panel.set(xlabel="dollars in the first year (8 B parameters, 1 M requests)")
+    _panel.set(xlabel="the first year (8 B parameters, 1 M requests); tuning is too little to see")
+    _panel.xaxis.set_major_formatter(lambda value, _: dollars(value))
     _panel.invert_yaxis()
     _panel.legend(frameon=False)
     _text = "; ".join(f"{name} {dollars(total)}" for name, total in zip(STRATEGIES, _left, strict=True))
@@ -291,9 +293,12 @@ if tools:
         _sums = _row.people + _row.tuning + _many * _each
         _panel.plot(_many, _sums, linestyle=_style, label=_name)
     _panel.axvline(_even, color="#7a7a7a", linewidth=0.8)
-    _panel.annotate(f" break-even of serve and rs:\n {short_number(_even)} requests", (_even, 2e5), fontsize=9)
+    _mark = f" break-even of serve and rs:\n {short_number(_even)} requests"
+    _panel.annotate(_mark, (_even, 2e5), fontsize=9)
     _panel.set(xscale="log", yscale="log", xlabel="requests in the year (8 B parameters, best of 16)")
     _panel.set(ylabel="dollars without labels")
+    _panel.xaxis.set_major_formatter(lambda value, _: short_number(value))
+    _panel.yaxis.set_major_formatter(lambda value, _: dollars(value))
     _panel.legend(frameon=False)
     _text = f"serve is the cheapest up to {short_number(_even)} requests, rs from there on."
     rslib.plots.finished([_panel], "Which strategy is the cheapest?", f"Without labels, {_text}")
@@ -303,8 +308,8 @@ if tools:
 # **Explain why.** If you were off by a factor of a hundred: what had you left out?
 #
 # <details><summary>What makes the difference</summary>
-# By computation alone the round has paid for itself after some 35,000 requests. The extra week of an
-# engineer costs as much as millions of served responses, so it moves the break-even by two powers of ten.
+# By computation alone the round has paid for itself within tens of thousands of requests: the third line
+# of the next table. The extra week of an engineer costs as much as millions of requests to the best of 16.
 # </details>
 #
 # Which assumption carries the conclusion? Change one at a time, and run the cell with your own.
@@ -346,7 +351,8 @@ def _waits(machine, n, strategy="serve", size=8e9, weights="full"):
 if tools:
     compare("times_as_long", float(_waits(_h100, 16) / _waits(_h100, 1)))
     print("seconds until the first word        tuned   best of 1      of 4     of 16     of 64")
-    for _name, _size, _weights in (("one H100", 8e9, "full"), ("one L4", 8e9, "4bit"), ("a phone", 1e9, "4bit")):
+    _cases = (("one H100", 8e9, "full"), ("one L4", 8e9, "4bit"), ("a phone", 1e9, "4bit"))
+    for _name, _size, _weights in _cases:
         _times = [_waits(MACHINES[_name], n, size=_size, weights=_weights) for n in (1, 4, 16, 64)]
         _first = _waits(MACHINES[_name], 1, "rs", _size, _weights)
         _cells = "".join(f"{seconds:10.1f}" for seconds in _times)
@@ -493,18 +499,23 @@ check("8.3")
 #
 # Published recipes, with what their papers say and do not say:
 #
-# | system | what was chosen | responses to a prompt | why, and what it cost |
-# |---|---|---|---|
-# | WebGPT (arXiv 2112.09332) | serving the best of n | 4, 16, 64 | its best model serves 64; dollars not stated |
-# | Llama 2-Chat (2307.09288) | rejection sampling up to V4, then PPO on top | not stated | with the 70B alone; the smaller models learned from its samples |
-# | Llama 3 (2407.21783) | rejection sampling, then DPO | 10 to 30 | DPO took less compute than PPO for large models; engineer time not stated |
-# | AlpacaFarm (2305.14387) | PPO, best-of-n, expert iteration side by side | 16 | human labels against simulated ones, about 45 times cheaper |
-# | RFT (2308.01825) | sampling checked by a program, fine-tuning | 100 | no reward model; dollars not stated |
+# | system | what was chosen | responses to a prompt |
+# |---|---|---|
+# | WebGPT (arXiv 2112.09332) | serving the best of n | 64 for its best model |
+# | Llama 2-Chat (2307.09288) | rejection sampling up to V4, then PPO on top | not stated |
+# | Llama 3 (2407.21783) | rejection sampling, then DPO | 10 to 30 |
+# | AlpacaFarm (2305.14387) | PPO, best-of-n, expert iteration side by side | 16 |
+# | RFT (2308.01825) | sampling checked by a program, fine-tuning | 100 |
+#
+# - **WebGPT**: readers waited for the best of 64. Dollars: not stated.
+# - **Llama 2-Chat**: the 70B alone drew and selected; the smaller models learned from its samples.
+# - **Llama 3**: for large models DPO took less compute than PPO. Engineers' time: not stated.
+# - **AlpacaFarm**: simulated labels, about 45 times cheaper than people's.
+# - **RFT**: no reward model and no labels. Dollars: not stated.
 
 # %% [markdown]
-# What the table shows: the choice follows what a team has. WebGPT could let readers wait. Llama 2 had one
-# large model and several small ones to bring up. RFT had a checker. None of the five papers reports
-# engineer-weeks, which is why ours are an assumption.
+# The choice follows what a team has: readers who wait, one large model and several small ones, a checker.
+# Engineer-weeks are not stated in any of the five, which is why ours are an assumption.
 #
 # ## What no calculator knows
 #

@@ -65,7 +65,8 @@ def guess(exercise, variant, rng):
         cells = list(handed.cells)
         known = {k: verdict_of(nb07_3.interval(c, nb07_3.LEVEL)) for k, c in handed._cells.items()}
         return {letter: (n := int(rng.choice(cells)), known[n]) for letter in "abcdefgh"}
-    words = ((*nb08_2.STRATEGIES, "none"), (*nb08_2.LIMITS, "none"), tuple(nb08_2.CHANGES))
+    kinds = (nb08_2.STRATEGIES, nb08_2.WEIGHTS, nb08_2.LIMITS)
+    words = (*((*names, "none") for names in kinds), tuple(nb08_2.CHANGES))
     return {letter: tuple(str(rng.choice(part)) for part in words) for letter in handed.teams}
 
 

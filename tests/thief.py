@@ -127,7 +127,7 @@ def teams(variant):
     found = {}
     for letter, team in handout(variant).teams.items():
         said = [x for x in told(team) if isinstance(x, set | frozenset) and x & words]
-        found[letter] = (sorted(said[0] & words)[0] if said else "rs", "none", "nothing")
+        found[letter] = (sorted(said[0] & words)[0] if said else "rs", "full", "none", "nothing")
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from autograder.handouts.nb08_2 import Calculator
-from autograder.handouts.nb08_prices import PRICES, READS, STRATEGIES, TRAINED
+from autograder.handouts.nb08_prices import PRICES, READS, TRAINED
 
 TRAINING = {"full": 6, "lora": 4, "4bit": 4}
 """FLOPs a parameter and token that is trained on."""
@@ -23,12 +23,17 @@ def memory_gb(parameters: float, judge: float, strategy: str, weights: str) -> f
     Rejection sampling and DPO draw and score before they train. Adapters that are switched off leave the
     reference: only `full` holds one of its own.
 
+    >>> from autograder.handouts.nb08_prices import STRATEGIES
     >>> [memory_gb(7e9, 7e9, name, "full") for name in STRATEGIES]
     [28.0, 112.0, 126.0, 140.0, 252.0]
     >>> [round(memory_gb(7e9, 0, name, "4bit"), 2) for name in STRATEGIES]
     [3.64, 4.34, 4.34, 4.34, 8.68]
     """
-    policy, scorer, trained = parameters * READS[weights], judge * READS[weights], parameters * TRAINED[weights]
+    policy, scorer, trained = (
+        parameters * READS[weights],
+        judge * READS[weights],
+        parameters * TRAINED[weights],
+    )
     reference = policy if weights == "full" else 0.0
     held = {
         "serve": policy + scorer,
@@ -57,7 +62,8 @@ def tuning_flops(
     on all n and reads them under the reference; `ppo` too, with a value model that is read and trained alike,
     all `epochs` times.
 
-    >>> [sum(tuning_flops(1, 1, 1, 1, 16, 1, name, "full")) for name in STRATEGIES]
+    >>> strategies = ("serve", "rs", "dpo", "rloo", "ppo")
+    >>> [sum(tuning_flops(1, 1, 1, 1, 16, 1, name, "full")) for name in strategies]
     [0, 70, 80, 192, 320]
     >>> tuning_flops(1, 0, 1, 1, 16, 3, "rs", "lora")
     (32, 12)

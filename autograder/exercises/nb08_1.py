@@ -1,4 +1,4 @@
-"""Exercise 8.1: memory, computation, money, waiting, and when serving the best of n costs more than tuning."""
+"""Exercise 8.1: memory, computation, money, waiting, and when serving costs more than tuning."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ undrawn (no sampling): Responses are drawn before the training.
 epochs: The epochs are not counted.
 n: Only one response per prompt is drawn and scored here.
 trains on all: One response of a prompt is trained on.
-one of the pair / half of the pair: DPO reads and trains on two responses of a prompt, the chosen and the rejected one.
+one of the pair / half of the pair: DPO reads and trains on two responses of a prompt, chosen and rejected.
 no reference: The reference reads as well.
 no value model: The value model works as the policy does.
 every epoch: RLOO takes one step on its responses here, whatever `epochs` is.
@@ -127,7 +127,9 @@ def _numbers(check: str, result: Any, count: int, message: str) -> list[float]:
 
 def told_apart(right: Any, readings: Mapping[str, Any]) -> dict[str, Any]:
     """The readings that differ from the right value: an idea may not matter to a strategy."""
-    return {name: value for name, value in readings.items() if not np.allclose(value, right, rtol=1e-9, atol=0)}
+    return {
+        name: value for name, value in readings.items() if not np.allclose(value, right, rtol=1e-9, atol=0)
+    }
 
 
 def agrees(check: str, *args: Any, apart: float, of: Callable[..., Any] | None = None) -> Agrees:
@@ -160,7 +162,9 @@ def memory_slips(parameters: float, judge: float, strategy: str, weights: str) -
     beside = scorer if strategy in ("serve", "rloo", "ppo") else 0.0
     staged = strategy in ("rs", "dpo")
     readings = {
-        "no optimiser": right - models * (trained - policy) if not staged else policy * models + reference * full,
+        "no optimiser": right - models * (trained - policy)
+        if not staged
+        else policy * models + reference * full,
         "no reading": models * trained,
         "all at once": models * trained + reference * full + scorer,
         "all trained": (models + (reference > 0)) * trained + judge * TRAINED[weights] / 1e9,
@@ -427,7 +431,10 @@ grade_even = graded(
     IDEAS,
     agrees(EVEN, sums, calculator.break_even_requests, "even", even_slips, apart=1e-3),
     costs_nothing("no round", 0.0, 0.002, 0.001),
-    *(Corner(EVEN, (4000.0, *each), math.inf, "never", 0.0, number(EVEN)) for each in ((1e-3, 1e-3), (1e-3, 2e-3))),
+    *(
+        Corner(EVEN, (4000.0, *each), math.inf, "never", 0.0, number(EVEN))
+        for each in ((1e-3, 1e-3), (1e-3, 2e-3))
+    ),
     *(
         Refuses(REFUSES, costs, "negative")
         for costs in ((-1.0, 0.002, 0.001), (4000.0, 0.002, -0.001), (4000.0, -0.002, 0.001))

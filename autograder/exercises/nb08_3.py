@@ -1,4 +1,4 @@
-"""Exercise 8.3: a memo to one of the teams; a person judges it, and a machine the three numbers that it cites.
+"""Exercise 8.3: a memo to one of the teams; a person judges it, a machine the three numbers that it cites.
 
 Only numbers that stand for the three cited ones are judged: a memo may say any other number as well.
 """

@@ -79,7 +79,7 @@ class Calculator:
 
 
 def calculator_of(*functions: Callable[..., Any]) -> Calculator | None:
-    """The learner's functions as one calculator; None, and a line that says why, where one does not work yet."""
+    """The learner's functions as one calculator; None, and a line why, where one does not work yet."""
     machine, sizes = MACHINES["one H100"], (7e9, 7e9, 500, 1000, 16, 3, "rs", "full")
     cases = (
         (7e9, 7e9, "rs", "full"),
@@ -103,7 +103,7 @@ def calculator_of(*functions: Callable[..., Any]) -> Calculator | None:
 
 @dataclass(frozen=True)
 class Row:
-    """What a strategy takes: weights that fit ("" if none does), GB, seconds to the first word, dollars, wins."""
+    """What a strategy takes: weights that fit ("" if none), GB, seconds of waiting, dollars, wins."""
 
     weights: str
     gigabytes: float
@@ -121,7 +121,7 @@ class Row:
 
 
 def row(team: Team, strategy: str, use: Calculator, prices: Prices = PRICES) -> Row:
-    """What a strategy takes for a team, with the first of full, lora, 4bit that fits (4bit where none does)."""
+    """What a strategy takes for a team, with the first weights that fit (4bit where none do)."""
     machine = team.server if strategy == "serve" else team.trainer
     sizes = {kind: use.memory_gb(team.parameters, team.judge, strategy, kind) for kind in WEIGHTS}
     fitting = next((kind for kind, size in sizes.items() if ROOM * size <= machine.gigabytes), "")
@@ -167,17 +167,17 @@ def even(team: Team, use: Calculator, prices: Prices = PRICES) -> float:
 
 
 def short_number(value: float) -> str:
-    """A number as people write it.
+    """A number as people write it, to three digits.
 
-    >>> [short_number(x) for x in (0.25, 64, 900, 20_000, 1.5e6, 7e9, float("inf"))]
-    ['0.25', '64', '900', '20,000', '1.5 M', '7 B', 'never']
+    >>> [short_number(x) for x in (0.25, 64, 900, 22_632, 1.5e6, 7e9, float("inf"))]
+    ['0.25', '64', '900', '22,600', '1.5 M', '7 B', 'never']
     """
     if math.isinf(value):
         return "never"
     for unit, name in ((1e9, " B"), (1e6, " M")):
         if value >= 0.9995 * unit:
             return f"{value / unit:.3g}{name}"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{float(f'{value:.3g}'):,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def dollars(value: float) -> str:
@@ -186,7 +186,9 @@ def dollars(value: float) -> str:
     >>> dollars(0.25), dollars(64.1), dollars(20_000), dollars(1.5e6)
     ('$0.25', '$64', '$20,000', '$1.5 M')
     """
-    return "$0" if value == 0 else f"${value:.2f}" if value < 10 else f"${short_number(round(value))}"
+    if value >= 0.9995e6:
+        return f"${short_number(value)}"
+    return "$0" if value == 0 else f"${value:.2f}" if value < 10 else f"${value:,.0f}"
 
 
 def _seconds(value: float) -> str:
@@ -229,7 +231,7 @@ STORIES: dict[str, str] = {
     "charge; a reward model of {judge} learned from these and from {comparisons} comparisons at {label}.",
     "A mathematics tutor": "A tutor for schools, {policy}. A program checks every result, so there is no "
     "reward model, and nobody has to label anything.",
-    "An app on the phone": "Notes are summarised by a model of {policy} on the customer's own phone. A reward "
+    "An app on the phone": "Notes are summarised by {policy} on the customer's own phone. A reward "
     "model of {judge} learned from {comparisons} comparisons at {label}.",
     "A hospital": "Doctors get a draft of each discharge letter from a policy of {policy}. Nurses labelled "
     "{comparisons} comparisons at {label} for a reward model of {judge}.",
@@ -253,7 +255,9 @@ def told(team: Team) -> str:
             STORIES[team.story].format(**sizes, **labels),
             machine,
             f"{short_number(team.requests)} requests a year; the first word within {team.wait:g} s.",
-            "Their weights may be tuned." if team.trains else "The model was approved as it is: no new weights.",
+            "Their weights may be tuned."
+            if team.trains
+            else "The model was approved as it is: no new weights.",
             "Somebody has run an RL loop before." if team.rl else "Nobody can run an RL loop.",
             f"Wins of 100 in a pilot that others ran for them: {wins}; they ask for {team.needed}.",
             f"The year may cost {dollars(team.budget)}.",

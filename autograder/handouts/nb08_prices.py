@@ -59,7 +59,6 @@ class Prices:
     week: float = 4000.0
     weeks: tuple[tuple[str, float], ...] = (("serve", 1), ("rs", 2), ("dpo", 3), ("rloo", 6), ("ppo", 10))
 
-
     @property
     def tokens(self) -> int:
         """Of a prompt and its response together."""

@@ -138,7 +138,7 @@ RANGES: dict[str, dict[str, Any]] = {
         "requests": (1e7, 1e8, 1e9),
     },
 }
-"""What is drawn for each story. A reward model is as large as the policy, and a server is the trainer, unless said."""
+"""What is drawn for each story. Unless said, a judge is as large as the policy, and the trainer serves."""
 ANY: dict[str, Any] = {
     "label": (0.5, 1.0),
     "wait": (1.0, 2.0, 5.0, 30.0),

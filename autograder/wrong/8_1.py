@@ -228,7 +228,7 @@ def memory_gb(parameters, judge, strategy, weights):
     return _right(parameters, judge, strategy, "full")
 
 
-# %% wrong: a reward model as large as the policy | idea: judge size | fails at: adds up the models | points: 2.25
+# %% wrong: the policy's size for both | idea: judge size | fails at: adds up the models | points: 2.25
 _right = memory_gb
 
 
@@ -327,7 +327,7 @@ def tuning_flops(parameters, judge, tokens, prompts, n, epochs, strategy, weight
     return (drawn, scored + (other - scored) / 2) if strategy == "dpo" else (drawn, other)
 
 
-# %% wrong: DPO trains on the chosen one alone | idea: one of the pair | fails at: adds up the passes | points: 2.25
+# %% wrong: DPO trains on one of two | idea: one of the pair | fails at: adds up the passes | points: 2.25
 _right = tuning_flops
 
 
@@ -348,7 +348,7 @@ def tuning_flops(parameters, judge, tokens, prompts, n, epochs, strategy, weight
     return drawn, other - read * parameters * tokens * prompts
 
 
-# %% wrong: adapters cost what full training costs | idea: adapters | fails at: adds up the passes | points: 2.25
+# %% wrong: adapters cost as much | idea: adapters | fails at: adds up the passes | points: 2.25
 _right = tuning_flops
 
 
@@ -425,7 +425,7 @@ def cost(drawn, other, peak, hour, drawing=0.1, working=0.4):
     return _right(drawn, other, peak, hour, drawing, working or 0.4)
 
 
-# %% wrong: sixteen responses, sixteen times as long | idea: F35 | fails at: waits for the first word | points: 2.5
+# %% wrong: one after the other | idea: F35 | fails at: waits for the first word | points: 2.5
 _right = wait_seconds
 
 

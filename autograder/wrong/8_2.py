@@ -2,13 +2,6 @@
 from autograder import given
 from autograder.exercise import Variant
 from autograder.exercises import calculator
-from autograder.exercises.calculator import (
-    break_even_requests,
-    cost,
-    memory_gb,
-    tuning_flops,
-    wait_seconds,
-)
 from autograder.handouts import nb08_2
 from autograder.handouts.nb08_prices import STRATEGIES
 from autograder.keys.nb08_2 import acceptable, broken, deciding, flipping, weights_of

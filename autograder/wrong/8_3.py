@@ -3,7 +3,7 @@ from autograder import given
 from autograder.exercise import Variant
 from autograder.exercises.calculator import USE as tools
 from autograder.exercises.nb08_3 import truths
-from autograder.handouts.nb08_2 import dollars, even, rows, short_number, teams
+from autograder.handouts.nb08_2 import dollars, rows, short_number, teams
 from autograder.keys.nb08_2 import acceptable
 
 desk, known = given("8.2"), teams(Variant("", "", "8.2"))
@@ -84,7 +84,9 @@ out to be patient, write me again."""
 
 # %% correct: exact figures and a comparison of sizes
 every = ", ".join(f"{name} {row.gigabytes:.1f} GB" for name, row in rows(team, tools).items())
-memo = written() + f" For comparison, at their fullest moment: {every}. Your budget is {dollars(team.budget)}."
+memo = (
+    written() + f" For comparison, at their fullest moment: {every}. Your budget is {dollars(team.budget)}."
+)
 
 # %% correct: conditions and what-ifs
 memo = written() + (
@@ -106,7 +108,7 @@ cited = cited | {"dollars": numbers["dollars"] - rows(team, tools)["rs"].people}
 # %% wrong: another break-even | idea: contradiction | fails at: has the calculator's numbers | points: 0.5
 cited = cited | {"break_even_requests": 1.0}
 
-# %% wrong: the numbers of serving | idea: contradiction | fails at: has the calculator's numbers | points: 0.5
+# %% wrong: serving's numbers | idea: contradiction | fails at: has the calculator's numbers | points: 0.5
 cited = {"team": letter, "strategy": "rs"} | truths(team, "serve") | {"memory_gb": numbers["memory_gb"]}
 
 # %% wrong: the text says another size | idea: not said | fails at: says what it cites | points: 0.5
@@ -121,7 +123,7 @@ memo = written().replace(f"The round breaks\neven at {EVEN} requests.", "The rou
 # %% wrong: a unit of another size | idea: not said | fails at: says what it cites | points: 0.5
 memo = written().replace(" GB", " MB")
 
-# %% wrong: right once, and wrong where it counts | idea: contradiction | fails at: has the calculator's numbers | points: 0.5
+# %% wrong: once right | idea: contradiction | fails at: has the calculator's numbers | points: 0.5
 memo = written() + f" So the peak memory is {9.7 * numbers['memory_gb']:.1f} GB."
 
 # %% wrong: two totals | idea: contradiction | fails at: has the calculator's numbers | points: 0.5

@@ -175,6 +175,9 @@ def cost(drawn, other, peak, hour, drawing=0.1, working=0.4):
     return (drawn / drawing + other / working) / peak / 3600 * hour
     ### END SOLUTION
 
+# %% [markdown]
+# The last two: what users feel, and when serving stops being cheap.
+
 # %% exercise="8.1" role="answer" name="users"
 def wait_seconds(parameters, judge, tokens, n, strategy, weights, peak, bandwidth):
     """Seconds until the first word: a number. tokens: (prompt, response). ValueError for n < 1."""
@@ -285,23 +288,25 @@ import numpy as np
 from autograder.handouts.nb08_2 import request, short_number
 
 if tools:
+    compare("requests", f"{short_number(even(shop, tools))} requests")
+
+# %%
+if tools:
     _even, _many = even(shop, tools), np.logspace(4, 9, 60)
-    compare("requests", f"{short_number(_even)} requests")
     [_panel] = rslib.plots.panels(1, 3.6, None)
-    for _name, _style in zip(STRATEGIES, (":", "-", "--", (0, (5, 1, 1, 1)), "-."), strict=True):
-        _row, _each = rows(shop, tools)[_name], request(shop, _name, tools)
-        _sums = _row.people + _row.tuning + _many * _each
+    _table, _styles = rows(shop, tools), (":", "-", "--", (0, (5, 1, 1, 1)), "-.")
+    for _style, (_name, _row) in zip(_styles, _table.items(), strict=True):
+        _sums = _row.people + _row.tuning + _many * request(shop, _name, tools)
         _panel.plot(_many, _sums, linestyle=_style, label=_name)
     _panel.axvline(_even, color="#7a7a7a", linewidth=0.8)
-    _mark = f" break-even of serve and rs:\n {short_number(_even)} requests"
-    _panel.annotate(_mark, (_even, 2e5), fontsize=9)
-    _panel.set(xscale="log", yscale="log", xlabel="requests in the year (8 B parameters, best of 16)")
-    _panel.set(ylabel="dollars without labels")
+    _panel.annotate(f" break-even: {short_number(_even)}", (_even, 2e5), fontsize=9)
+    _axes = {"xlabel": "requests in the year (8 B, best of 16)", "ylabel": "dollars without labels"}
+    _panel.set(xscale="log", yscale="log", **_axes)
     _panel.xaxis.set_major_formatter(lambda value, _: short_number(value))
     _panel.yaxis.set_major_formatter(lambda value, _: dollars(value))
     _panel.legend(frameon=False)
-    _text = f"serve is the cheapest up to {short_number(_even)} requests, rs from there on."
-    rslib.plots.finished([_panel], "Which strategy is the cheapest?", f"Without labels, {_text}")
+    _text = f"Without labels, serve costs less than rs up to {short_number(_even)} requests."
+    rslib.plots.finished([_panel], "Which strategy is the cheapest?", _text)
     rslib.plots.show(_panel)
 
 # %% [markdown]

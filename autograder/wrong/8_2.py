@@ -1,4 +1,6 @@
 # %% given
+import dataclasses
+
 from autograder import given
 from autograder.exercise import Variant
 from autograder.exercises import calculator
@@ -6,7 +8,8 @@ from autograder.handouts import nb08_2
 from autograder.handouts.nb08_prices import STRATEGIES
 from autograder.keys.nb08_2 import acceptable, broken, deciding, flipping, weights_of
 
-tools, desk = calculator.USE, given("8.2")
+tools, desk, replace = calculator.USE, given("8.2"), dataclasses.replace
+CHANGES, larger, rows = nb08_2.CHANGES, nb08_2.larger, nb08_2.rows
 known = nb08_2.teams(Variant("", "", "8.2"))
 
 

@@ -3,10 +3,11 @@ from autograder import given
 from autograder.exercise import Variant
 from autograder.exercises.calculator import USE as tools
 from autograder.exercises.nb08_3 import truths
+from autograder.handouts import nb08_2
 from autograder.handouts.nb08_2 import dollars, rows, short_number, teams
 from autograder.keys.nb08_2 import acceptable
 
-desk, known = given("8.2"), teams(Variant("", "", "8.2"))
+even, desk, known = nb08_2.even, given("8.2"), teams(Variant("", "", "8.2"))
 decisions = {k: (min(acceptable(team)), "", "", "") for k, team in known.items()}
 letter = next(k for k, team in known.items() if "rs" in acceptable(team))
 team = known[letter]

@@ -26,6 +26,7 @@ COMPARES = re.compile(
 def sentences(text: str) -> Iterator[str]:
     """The sentences of a cell's prose, every item of a list and every cell of a table by itself."""
     text = re.sub(r"```.*?```|\$\$.*?\$\$", " ", text, flags=re.DOTALL)
+    text = re.sub(r"\{\{.*?\}\}", lambda placeholder: placeholder[0].replace("|", "¦"), text)
     for piece in re.split(r"(?<=[.!?:])\s+(?=[A-Z*`\[({])|\n\s*\n|\n\s*(?=[-*|#]|\d+\.\s)|\|", text):
         if piece.strip():
             yield " ".join(piece.split())

@@ -41,7 +41,11 @@ REGION = re.compile(r"^\s*### (?:BEGIN|END) SOLUTION\n?", flags=re.MULTILINE)
 
 def execute(script: Path, runs: Path, timeout: int = 600) -> NotebookNode:
     """The solved notebook of a script with its outputs, run without network; errors stay in the outputs."""
-    nb = instructor(script)
+    return run(instructor(script), runs, timeout)
+
+
+def run(nb: NotebookNode, runs: Path, timeout: int = 600, **environment: str) -> NotebookNode:
+    """The notebook itself with its outputs, otherwise as `execute`; `environment` joins the kernel's."""
     with tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(
             nb,
@@ -50,7 +54,7 @@ def execute(script: Path, runs: Path, timeout: int = 600) -> NotebookNode:
             resources={"metadata": {"path": folder}},
             extra_arguments=["--IPKernelApp.log_level=40"],  # the kernel's own advice is not the notebook's
         )
-        client.execute(env=_environment(Path(folder), runs))
+        client.execute(env=_environment(Path(folder), runs) | environment)
     return nb
 
 

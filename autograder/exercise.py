@@ -165,9 +165,14 @@ def table(caption: str, rows: Sequence[Sequence[str]], head: Sequence[str] = ())
 
 
 def short(value: Any, limit: int = 300) -> str:
-    """A value as text for a message, cut where it gets long."""
-    with np.printoptions(precision=4, threshold=24, suppress=True):
-        text = repr(value) if not isinstance(value, np.ndarray) else np.array2string(value, separator=", ")
+    """A value as text for a message, cut where it gets long; its class where it cannot be written."""
+    try:
+        with np.printoptions(precision=4, threshold=24, suppress=True):
+            text = (
+                repr(value) if not isinstance(value, np.ndarray) else np.array2string(value, separator=", ")
+            )
+    except Exception:  # a class of the learner's own, or a number with too many digits
+        text = f"an object of the type {type(value).__name__}"
     return text if len(text) <= limit else text[: limit - 4] + " ..."
 
 

@@ -7,19 +7,25 @@ mark are the same output of the same cell.
 
 from __future__ import annotations
 
+import sys
 import time
+import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from autograder.exercise import NOTED, CheckFailed, Exercise, Part, inline, short
+import autograder
+import rslib
+from autograder.exercise import NOTED, RUNS, CheckFailed, Exercise, Part, inline
 from autograder.work import Work
 
 MIME = "application/vnd.autograder.verdict+json"
-GRADED = "can be graded"
+OURS = "a fault of the check"
+"""The check of a part that stopped with an error which no check foresaw."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +149,23 @@ def grade(exercise: Exercise, work: Work, seed: int) -> Verdict:
     return Verdict(exercise.id, exercise.title, outcomes, seed, round(time.perf_counter() - start, 3))
 
 
+_KNOWN = (str(Path(sys.prefix).resolve()), str(Path(sys.base_prefix).resolve()), "<frozen", "<__array")
+"""How names of files begin that hold no code of a learner's, beside this package and the engine."""
+
+
+def _stopped(error: Exception) -> tuple[str, str]:
+    """Check and message for an error that no check foresaw: raised by an object of the answer, or ours."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    known = (*_KNOWN, *(str(Path(module.__file__).resolve().parent) for module in (autograder, rslib)))
+    if not where.filename.startswith(known):
+        return RUNS, f"An object of your answer raised {type(error).__name__} where the check read it."
+    what = f"{type(error).__name__} in {Path(where.filename).name}, line {where.lineno}"
+    return OURS, (
+        f"This check stopped with a fault of its own ({what}). That is ours to mend, and it says nothing of "
+        "your answer. Please report it with the cell of your answer."
+    )
+
+
 def _outcome(part: Part, work: Work, seed: int, k: int) -> Outcome:
     try:
         part.grade(work, np.random.default_rng([seed, k]))
@@ -153,7 +176,6 @@ def _outcome(part: Part, work: Work, seed: int, k: int) -> Outcome:
         message = f"This part needs a package that is not here ({missing}). It is marked after you hand in."
         return Outcome(part.title, 0.0, part.points, NOTED, "", message)
     except Exception as error:  # of a kind that no check foresaw: the learner gets a sentence, no traceback
-        what = f"{type(error).__name__}: {short(str(error))}"
-        message = f"The check stopped with {what}. Is an answer of another type than the task asks for?"
-        return Outcome(part.title, 0.0, part.points, GRADED, "", message)
+        check, message = _stopped(error)
+        return Outcome(part.title, 0.0, part.points, check, "", message)
     return Outcome(part.title, part.points, part.points)

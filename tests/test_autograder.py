@@ -2,6 +2,7 @@
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import types
@@ -25,7 +26,7 @@ from autograder.exercise import (
     numbers,
     same,
 )
-from autograder.verdict import GRADED, MIME, Verdict, grade
+from autograder.verdict import MIME, OURS, Verdict, grade
 from autograder.work import Work
 from rslib.errors import ConfigError
 
@@ -97,13 +98,24 @@ def test_an_exception_of_the_learner_is_told_with_its_call():
 
 def test_a_failure_inside_a_check_costs_that_part_alone_and_says_so():
     def broken(work, rng):
-        raise ZeroDivisionError("inside")
+        statistics.fmean([])
 
     exercise = Exercise(
         "9.2", "Broken", 1, 1, ("x",), (Part("a", 1, broken), Part("b", 1, lambda work, rng: None))
     )
     found = verdict_of({}, exercise)
-    assert found.points == 1 and found.outcomes[0].check == GRADED
+    assert found.points == 1 and found.outcomes[0].check == OURS
+    assert "StatisticsError in statistics.py" in found.outcomes[0].message
+
+
+def test_an_object_of_the_answer_that_raises_is_no_fault_of_the_check():
+    class Odd:
+        def __eq__(self, other):
+            raise ZeroDivisionError("inside")
+
+    part = Part("a", 1, lambda work, rng: work.object("x") == 1)
+    outcome = verdict_of({"x": Odd()}, Exercise("9.2", "Odd", 1, 1, ("x",), (part,))).outcomes[0]
+    assert outcome.check == RUNS and "An object of your answer raised ZeroDivisionError" in outcome.message
 
 
 def test_a_learner_function_cannot_change_the_inputs_of_the_check():

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder.exercise import ANSWERED, NOTED, CheckFailed, Grade
+from autograder.exercise import ANSWERED, NOTED, CheckFailed, Grade, same
 from autograder.work import Work
 
 SENTENCE = "Your answer is noted; it is marked after you have handed in."
@@ -51,6 +51,6 @@ def entry(work: Work, name: str, key: str, what: str, *, blank: Any = "") -> Any
     what: how a message calls it, such as "entry for team a". blank: what stands there at first.
     """
     answer = work.value(name, dict).get(key)
-    if answer is None or answer is ... or answer == "" or answer == blank:
+    if answer is None or answer is ... or same(answer, "") or same(answer, blank):
         raise CheckFailed(ANSWERED, f"`{name}` has no {what} yet.")
     return answer

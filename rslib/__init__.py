@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rslib.pipeline import evaluate, run
     from rslib.profiles import profile
     from rslib.prompts import load_prompts
+    from rslib.reward_functions import RewardFunction
     from rslib.sampling import sample
     from rslib.scoring import score
     from rslib.selection import select
@@ -30,6 +31,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 __version__ = "0.1.0"
 
 __all__ = [
+    "RewardFunction",
     "__version__",
     "browse",
     "errors",
@@ -51,6 +53,7 @@ _HOME = {
     "load_reward_model": "models",
     "sample": "sampling",
     "score": "scoring",
+    "RewardFunction": "reward_functions",
     "select": "selection",
     "finetune": "finetuning",
     "load_prompts": "prompts",

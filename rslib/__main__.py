@@ -97,7 +97,7 @@ def _add_config(parser: argparse.ArgumentParser, kind: type, names: Sequence[str
             )
             continue
         parser.add_argument(
-            flag,
+            *_flags_of(flag),
             dest=field.name,
             type=_TYPES[str(field.type).removesuffix(" | None")],
             help=f"{text} (default: {field.default})",
@@ -106,10 +106,16 @@ def _add_config(parser: argparse.ArgumentParser, kind: type, names: Sequence[str
         )
 
 
+def _flags_of(flag: str) -> list[str]:
+    """The flag with what else it is called: a reward need not come from a model."""
+    return [flag, "--reward"] if flag == "--reward-model" else [flag]
+
+
 def _add_model(parser: argparse.ArgumentParser, *names: str, default: str = "tiny") -> None:
     for name in names:
-        text = f"the {name.replace('-', ' ')}: 'tiny', a folder, or a hub id (default: {default})"
-        parser.add_argument(f"--{name}", default="tiny" if default == "tiny" else None, help=text)
+        function = " or module:function" if name == "reward-model" else ""
+        text = f"the {name.replace('-', ' ')}: 'tiny', a folder, a hub id{function} (default: {default})"
+        parser.add_argument(*_flags_of(f"--{name}"), default="tiny" if default == "tiny" else None, help=text)
 
 
 _OF_MODELS = ("device", "dtype", "context", "date")
@@ -358,7 +364,7 @@ def _prompts(
 def _sample_options(parser: argparse.ArgumentParser) -> None:
     _add_model(parser, "policy")
     parser.add_argument(
-        "--reward-model", help="the one that will score: prompts and responses must fit it, too"
+        *_flags_of("--reward-model"), help="the one that will score: prompts and responses must fit it, too"
     )
     _add_prompts(parser, "train")
     _add_config(parser, SampleConfig)
@@ -471,7 +477,7 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
         parser, "baseline", "reward-model", default="the one that the policy was tuned with, else tiny"
     )
     parser.add_argument(
-        "--judge", help="a second reward model, which scores beside the first (default: none)"
+        "--judge", help="a second reward model or function, which scores beside the first (default: none)"
     )
     _add_prompts(parser, "test")
     _add_config(parser, EvaluateConfig)
@@ -504,7 +510,9 @@ def _evaluate(args: argparse.Namespace) -> None:
             )
             for arm, policy in policies.items()
         }
-        report = comparison(arms, config, policy=args.policy, baseline=start)
+        scorers = {"reward function": scorer, "judge": args.judge}
+        named = {role: name for role, name in scorers.items() if name in stages.models.functions}
+        report = comparison(arms, config, policy=args.policy, baseline=start, **named)
         write_report(report, args.out)
     _show(report, args.out)
 

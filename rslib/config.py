@@ -248,7 +248,7 @@ class RunConfig:
     """
 
     policy: str = _setting("tiny", "'tiny', a local folder, or a hub id")
-    reward_model: str = _setting("tiny", "'tiny', a local folder, or a hub id")
+    reward_model: str = _setting("tiny", "'tiny', a local folder, a hub id, or module:function")
     judge: str | None = _setting(
         None, "a second reward model that scores the held-out responses beside the first and never selects"
     )
@@ -310,6 +310,9 @@ class RunConfig:
         for name in ("prompts", "eval_prompts"):
             count = getattr(self, name)
             _check(self, name, not isinstance(count, int) or count >= 1, "Use at least one prompt.")
+        for name in ("reward_model", "judge"):
+            fix = "Give a function to run(...), or name it: 'module:function'."
+            _check(self, name, not callable(getattr(self, name)), fix)
         self.sampling(), self.evaluation()  # their own checks cover their fields
         object.__setattr__(self, "lora", self.finetuning().lora)  # one form of equal settings
 

@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rslib import tables
-from rslib.config import RunConfig, unknown_name, with_settings
+from rslib.config import RunConfig, require, unknown_name, with_settings
 from rslib.messages import shown
 from rslib.pipeline import Round, Run, run
 from rslib.reporting import Report
+from rslib.reward_functions import names_function
 from rslib.stages import Checkpoint
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ def flawed(name: str, config: RunConfig) -> tuple[RunConfig, type[Flaw]]:
     """
     if name not in FLAWS:
         raise unknown_name("flaw", name, FLAWS, "flawed(name=...)")
+    fix = "Leave out --reward-model, or name a model."
+    require(not names_function(config.reward_model), "flaws are shown with a reward model", "flawed", fix)
     return FLAWS[name].configured(config), FLAWS[name]
 
 

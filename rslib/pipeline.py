@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ from rslib.models import Policy, RewardModel
 from rslib.progress import note
 from rslib.prompts import EMBEDDED, load_prompts
 from rslib.reporting import Report, round_entry
+from rslib.reward_functions import RewardFunction
 from rslib.rows import list_rows
 from rslib.sampling import logprobs_agree, sample
 from rslib.scoring import score
@@ -214,17 +215,21 @@ def run(
     """The report of all rounds, also written to `out`/report.json; the same call goes on with a stopped run.
 
     `settings` change single fields of `config` (`n=16, prompts=400, rounds=2, seed=0`); `kind` is Round or a
-    subclass, `stages` makes the cached stages (see `rslib.cluster`). Arms of each round: `base` (the starting
-    policy), `random` (the matched control), and the selector's.
+    subclass, `stages` makes the cached stages (see `rslib.cluster`). `reward_model` and `judge` may also be
+    functions (see `rslib.reward_functions`). Arms of each round: `base` (the starting policy), `random` (the
+    matched control), and the selector's.
 
     Raises ConfigError for bad settings, DataError for bad prompts, RewardError for rewards that are not
     finite, ModelError for models that cannot be loaded, StoreError when the folder cannot be used, when a
     shard was changed, or when a model changed since the run began. Prompts may change: what was done for
     those that stay is used again.
     """
-    config = with_settings(config or RunConfig(), settings, "run(...)")
+    given = {role: settings[role] for role in ("reward_model", "judge") if callable(settings.get(role))}
+    functions = {role: RewardFunction.of(function) for role, function in given.items()}
+    names = {role: function.name for role, function in functions.items()}
+    config = with_settings(config or RunConfig(), settings | names, "run(...)")
     with store.RunFolder(out, show=show_progress) as folder:
-        shared = _begin(config, kind, stages, folder)
+        shared = _begin(config, kind, stages, folder, functions.values())
         entries, parent = [], shared.start
         for number in range(1, config.rounds + 1):
             round_ = kind(shared, number, parent)
@@ -236,12 +241,17 @@ def run(
 
 
 def _begin(
-    config: RunConfig, kind: type[Round], make_stages: Callable[..., Stages], folder: store.RunFolder
+    config: RunConfig,
+    kind: type[Round],
+    make_stages: Callable[..., Stages],
+    folder: store.RunFolder,
+    functions: Iterable[RewardFunction],
 ) -> Run:
     """Read the inputs, hold the folder to them, and say what the rounds share."""
     check_selector(config.selector, config.options)
     inputs = Inputs.read(config, show=folder.show)
     models = Models(**{name: getattr(config, name) for name in ("device", "dtype", "context", "date")})
+    models.functions |= {function.name: function for function in functions}
     # The embedded prompts are nobody's to change.
     reuse = isinstance(config.prompts, str) or isinstance(config.eval_prompts, str)
     shared = {"models": models, "too_long": config.too_long, "reuse": reuse}
@@ -264,14 +274,21 @@ def _begin(
         {
             name: {"source": f"{model.path} in {model.dtype}", "fingerprint": model.fingerprint}
             for name, model in named.items()
+            if model.path not in models.functions
         },
-        dataclasses.asdict(config) | {"round": kind.name} | inputs.contents(),
+        dataclasses.asdict(config) | {"round": kind.name} | inputs.contents() | _codes(named, models),
     )
     if shared := inputs.shared():
         text = f"{shared} evaluation prompts are also trained on: the evaluation flatters"
         note(text, folder.show)
     heldout = inputs.heldout.table
     return Run(config, stages, inputs.slices(), heldout, inputs.facts(), start, reward_model, judge)
+
+
+def _codes(named: Mapping[str, Checkpoint], models: Models) -> dict[str, str]:
+    """Fingerprints of functions, which may be mended while a run is on its way: what they said is redone."""
+    functions = {role: model for role, model in named.items() if model.path in models.functions}
+    return {f"code of the {role}": model.fingerprint[:12] for role, model in functions.items()}
 
 
 def planned_prompts(config: RunConfig, models: Models | None = None) -> tuple[list[Dataset], Dataset]:
@@ -336,7 +353,7 @@ def evaluate(
     tuned: Policy,
     *,
     baseline: Policy,
-    reward_model: RewardModel,
+    reward_model: Judge,
     split: str = "test",
     prompts: Dataset | Sequence[str] | None = None,
     config: EvaluateConfig | None = None,
@@ -362,10 +379,12 @@ def evaluate(
         note(f"evaluate {arm}: {len(table)} prompts x {config.samples_per_prompt} responses", show_progress)
         others = {"reference": baseline, "judge": judge, "too_long": config.too_long}
         arms[arm] = judged(policy, table, reward_model, config.sampling(), **others)
-    return comparison(arms, config, policy=tuned.name, baseline=baseline.name)
+    functions = {"reward function": reward_model, "judge": judge}
+    named = {role: RewardFunction.of(by).name for role, by in functions.items() if callable(by)}
+    return comparison(arms, config, policy=tuned.name, baseline=baseline.name, **named)
 
 
-def comparison(arms: Mapping[str, Dataset], config: EvaluateConfig, *, policy: str, baseline: str) -> Report:
-    """The report of judged responses, by arm; `policy` and `baseline` are the names that it gives."""
-    settings = {"evaluate": dataclasses.asdict(config), "policy": policy, "baseline": baseline}
+def comparison(arms: Mapping[str, Dataset], config: EvaluateConfig, **names: str) -> Report:
+    """The report of judged responses, by arm; `names`: what it says of policy, baseline and functions."""
+    settings = {"evaluate": dataclasses.asdict(config), **names}
     return Report([round_entry(1, arms, n=config.samples_per_prompt)], settings)

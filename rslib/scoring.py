@@ -5,10 +5,6 @@ Rows of one prompt share their longest common token prefix, which is computed on
 
 from __future__ import annotations
 
-import contextlib
-import inspect
-import math
-import numbers
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,13 +25,14 @@ from rslib.decoding import (
     token_logprobs,
 )
 from rslib.decoding.heads import alike
-from rslib.errors import ConfigError, DataError, RewardError, is_out_of_memory
+from rslib.errors import DataError, is_out_of_memory
 from rslib.messages import frozen
 from rslib.models import Policy, RewardModel, check_finite, checks, rewards_from_hidden
 from rslib.models.loaded import vocabulary_of
 from rslib.models.rewards import Encoded
 from rslib.progress import Progress
-from rslib.tables import check_responses, fingerprint, nonfinite_error, rows_of, with_column
+from rslib.reward_functions import RewardFunction
+from rslib.tables import check_responses, fingerprint, nonfinite_error, with_column
 
 _CPU_TOKENS, _GPU_TOKENS = 2048, 1 << 14  # tokens in one forward pass; on a GPU in one of the class's own
 _TRIED = (
@@ -55,12 +52,8 @@ class _Row:
     suffix: tuple[int, ...]
 
 
-RewardFunction = Callable[..., float]
-"""fn(prompt, response, reference) -> float, or without the reference, which is None where none is known."""
-
-
 def score(
-    reward_model: RewardModel | RewardFunction,
+    reward_model: RewardModel | RewardFunction | Callable[..., float],
     responses: Dataset,
     *,
     batch_tokens: int | None = None,
@@ -70,7 +63,8 @@ def score(
 
     The reward is what transformers' own class gives for the row alone, whatever the other rows are.
     `batch_tokens` is the number of tokens in one forward pass (None: 2048, on a GPU what its memory holds);
-    halved when memory runs out. A function is asked for one row after another (see `RewardFunction`).
+    halved when memory runs out. fn(prompt, response, reference) -> float may stand in the place of a reward
+    model, and is asked about each row alone (see `rslib.reward_functions`).
 
     Raises DataError for a table that holds no responses or a dialogue longer than the reward model's context
     (naming prompt_id and sample_id), RewardError for rewards that are NaN or infinite and for what a function
@@ -78,7 +72,7 @@ def score(
     """
     check_responses(responses)
     if not hasattr(reward_model, "inputs_many"):
-        rewards = _rewards_by(reward_model, responses, show=show_progress)
+        rewards = RewardFunction.of(reward_model).rewards(responses, show=show_progress)
         return with_column(responses, "reward", rewards)
     prompts = responses["prompt"][:]
     encoded = reward_model.inputs_many(list(zip(prompts, responses["response"][:], strict=True)))
@@ -99,51 +93,6 @@ def score(
     if bad.size:
         raise nonfinite_error(responses, bad)
     return with_column(responses, "reward", rewards)
-
-
-def _rewards_by(function: RewardFunction, responses: Dataset, *, show: bool) -> list[float]:
-    """What the function gives each row, asked alone."""
-    names, known = rows_of(responses), "reference" in responses.column_names
-    references = responses["reference"][:] if known else [None] * len(responses)
-    size = _arguments(function)
-    rewards = []
-    with Progress(len(responses), "score", show=show) as progress:
-        rows = zip(responses["prompt"][:], responses["response"][:], references, strict=True)
-        for row, values in enumerate(rows):
-            where = f"{names.row_name(row)}, prompt {str(values[0])[:60]!r}, response {values[1][:60]!r}"
-            rewards.append(_number_from(function, values[:size], where))
-            progress.advance()
-    return rewards
-
-
-def _arguments(function: RewardFunction) -> int:
-    """How many of prompt, response and reference the function takes: 3, or 2."""
-    fix = "Give a RewardModel (load_reward_model), or fn(prompt, response, reference) -> float."
-    if not callable(function):
-        raise ConfigError(f"a {type(function).__name__} can score nothing", where="score", fix=fix)
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # some functions that are written in C have none
-        return 3
-    for size in (3, 2):
-        with contextlib.suppress(TypeError):
-            signature.bind(*[None] * size)
-            return size
-    what = f"the reward function cannot be called with a prompt and a response: {signature}"
-    raise ConfigError(what, where="score", fix=fix)
-
-
-def _number_from(function: RewardFunction, values: Sequence[Any], where: str) -> float:
-    fix = "Let it return a finite number for every response, or leave out prompts that it cannot judge."
-    try:
-        reward = function(*values)
-    except Exception as err:
-        what = f"the reward function raised {type(err).__name__}: {err}"
-        raise RewardError(what, where=where, fix=fix) from err
-    if not isinstance(reward, numbers.Real) or not math.isfinite(reward):
-        shown = repr(reward) if isinstance(reward, numbers.Real | str | None) else type(reward).__name__
-        raise RewardError(f"the reward function returned {shown[:80]}", where=where, fix=fix)
-    return float(reward)
 
 
 def dialogue_rewards(

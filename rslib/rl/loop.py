@@ -13,7 +13,7 @@ import io
 import math
 import pickle
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from rslib.evaluation import compare, verdict
 from rslib.finetuning import tuned_once
 from rslib.ledger import TIMES, Ledger
 from rslib.progress import Progress, note
+from rslib.reward_functions import RewardFunction
 from rslib.rl.learner import Learner
 from rslib.rl.methods import Method
 from rslib.rl.rollouts import Rollouts
@@ -89,7 +90,7 @@ class Loop:
 
 def train(
     policy: Policy,
-    reward_model: RewardModel,
+    reward_model: RewardModel | RewardFunction | Callable[..., float],
     prompts: Dataset,
     method: Method,
     loop: Loop | None = None,
@@ -100,7 +101,8 @@ def train(
 ) -> Policy:
     """A copy of `policy`, tuned by `method` and written to the folder `out`, its history as training.json.
 
-    The reference is `policy` itself. The run stops after `loop.steps` steps, when the KL of a step passes
+    A function may stand in the place of the reward model (see `rslib.reward_functions`). The reference is
+    `policy` itself. The run stops after `loop.steps` steps, when the KL of a step passes
     `max_kl`, when held-out gold (the reward, where no gold is known) falls by more than its 95 % interval,
     or at the step that ends nearest to where `budget` is spent. With `check_every` the weights of the best
     evaluation on `heldout` are the result; the first is that of `policy` itself, so a run that only does harm
@@ -114,6 +116,8 @@ def train(
     """
     loop = loop or Loop()
     _check(loop, prompts, heldout)
+    if not hasattr(reward_model, "inputs_many"):
+        reward_model = RewardFunction.of(reward_model)
     run = _Run(policy, reward_model, prompts, method, loop, heldout, state_path(out))
     tuned = tuned_once("rl", policy, run.facts(), lambda: _trained(run, show_progress), Path(out))
     run.state.unlink(missing_ok=True)  # the result is written
@@ -147,7 +151,7 @@ class _Run:
     def __init__(
         self,
         start: Policy,
-        reward_model: RewardModel,
+        reward_model: RewardModel | RewardFunction,
         prompts: Dataset,
         method: Method,
         loop: Loop,
@@ -155,6 +159,7 @@ class _Run:
         state: Path,
     ) -> None:
         self.start, self.reward_model, self.prompts = start, reward_model, prompts
+        self.judged_by = reward_model.fingerprint()  # before a function is asked, which may count its calls
         self.method, self.loop, self.state = method, loop, state
         self.ledger = Ledger(loop.budget_unit, loop.budget) if loop.budget else Ledger()
         steps = loop.steps * loop.epochs * math.ceil(loop.prompts_per_step * loop.n / loop.minibatch)
@@ -176,7 +181,7 @@ class _Run:
             "settings": dataclasses.asdict(self.method),
             "loop": dataclasses.asdict(self.loop),
             "policy": self.start.fingerprint(),
-            "reward_model": self.reward_model.fingerprint(),
+            "reward_model": self.judged_by,
             "prompts": tables.fingerprint(self.prompts),
         }
 
@@ -340,7 +345,9 @@ class _EarlyStopping:
     more than its 95 % interval.
     """
 
-    def __init__(self, heldout: Dataset | None, reward_model: RewardModel, seed: int) -> None:
+    def __init__(
+        self, heldout: Dataset | None, reward_model: RewardModel | RewardFunction, seed: int
+    ) -> None:
         self.heldout, self.reward_model = heldout, reward_model
         self.config = SampleConfig(n=_HELDOUT_SAMPLES, seed=_HELDOUT_SEED + seed)
         self.means: list[float] = []

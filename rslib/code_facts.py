@@ -138,7 +138,7 @@ def _version(module: str | None) -> str | None:
 
     Versions of Python and rslib stand in every key.
     """
-    root = (module or "builtins").partition(".")[0]
+    root = (module or "__main__").partition(".")[0]
     if root == "__main__":
         return None
     if root in sys.stdlib_module_names or root == "rslib":

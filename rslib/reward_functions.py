@@ -248,7 +248,7 @@ def names_function(name: str) -> bool:
 def _name_of(function: Any) -> str:
     """module:function; of an object that is called, its class."""
     named = function if hasattr(function, "__qualname__") else type(function)
-    return f"{named.__module__}:{named.__qualname__}"
+    return f"{named.__module__ or '__main__'}:{named.__qualname__}"
 
 
 def _arguments(function: Any) -> int:

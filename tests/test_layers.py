@@ -16,7 +16,7 @@ PACKAGE = ROOT / "rslib"
 ROWS = (
     {"errors"},
     {"cache", "tables", "progress", "formatting", "messages"},
-    {"config", "theory", "store", "sources", "code_facts"},
+    {"config", "theory", "store", "sources", "code_facts", "checkers"},
     {"ledger", "reuse", "rows", "reward_functions"},
     {"world", "decoding"},
     {"models", "optimization", "prompts"},

@@ -126,8 +126,8 @@ def test_a_fall_on_held_out_prompts_stops_the_run_and_the_best_weights_are_kept(
 def test_every_step_has_prompts_of_its_own_until_all_were_seen(world):
     run = _Run(*world, rl.RLOO(), SMALL, None, state_path("unused"))
     seen = []
-    for run.step in range(4):
-        seen.append(list(run.step_prompts()["prompt_id"]))
+    for run.batches in range(4):
+        seen.append(list(run.next_prompts()["prompt_id"]))
     assert sorted(sum(seen[:2], [])) == sorted(world[2]["prompt_id"][:])
     assert sorted(sum(seen[2:], [])) == sorted(world[2]["prompt_id"][:]) and seen[:2] != seen[2:]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rslib.config import unknown_name
+from rslib.config import require, unknown_name
 
 _WHITEN_EPSILON = 1e-8
 
@@ -33,19 +33,42 @@ def leave_one_out(rewards: Tensor) -> Tensor:
     return rewards - others
 
 
-def group_normalised(rewards: Tensor, epsilon: float = 1e-4) -> Tensor:
-    """Each reward (M, n) minus its prompt's mean, over its prompt's standard deviation (ddof 1) + epsilon.
+def group_normalised(rewards: Tensor, epsilon: float = 1e-4, by: str = "std") -> Tensor:
+    """Each reward (M, n) minus its prompt's mean, over what `by` says of the prompt's rewards, plus epsilon.
 
-    Shao et al. 2024, arXiv 2402.03300, section 4.1.2. Equal rewards and n = 1 give 0, thanks to epsilon.
+    "std": their standard deviation (ddof 1), as in GRPO (Shao et al. 2024, arXiv 2402.03300, section 4.1.2).
+    "none": nothing, as in Dr. GRPO (Liu et al. 2025, arXiv 2503.20783), so that prompts on which the policy
+    is nearly always right or wrong weigh no more. "mean": their mean, as in MaxRL (Tajwar et al. 2026, arXiv
+    2602.02710): of rewards 0 and 1 this climbs the log of the chance of a right response, and hard prompts
+    weigh most. Equal rewards and n = 1 give 0, thanks to epsilon.
+    Raises ConfigError for another `by`, and for "mean" of rewards below 0.
 
     >>> group_normalised(torch.tensor([[0.0, 2.0], [5.0, 5.0]])).round(decimals=2).tolist()
     [[-0.7099999785423279, 0.7099999785423279], [0.0, 0.0]]
+    >>> group_normalised(torch.tensor([[0.0, 0.0, 0.0, 1.0]]), 0.0, "mean").tolist()
+    [[-1.0, -1.0, -1.0, 3.0]]
     """
-    rewards = rewards - rewards[..., :1]  # so that equal rewards cancel to the last bit
-    centred = rewards - rewards.mean(-1, keepdim=True)
-    if rewards.shape[-1] == 1:
+    shifted = rewards - rewards[..., :1]  # so that equal rewards cancel to the last bit
+    centred, mean = shifted - shifted.mean(-1, keepdim=True), rewards.mean(-1, keepdim=True)
+    if by not in ("std", "none", "mean"):
+        raise unknown_name("way to normalise", by, ("std", "none", "mean"), "group_normalised")
+    fix = "Give rewards of a checker, as they are: Loop(normalise_rewards=False, missing_eos_penalty=0)."
+    require(by != "mean" or bool((rewards >= 0).all()), "rewards below 0", "group_normalised", fix)
+    if by == "none" or rewards.shape[-1] == 1:
         return centred
-    return centred / (rewards.std(-1, keepdim=True) + epsilon)
+    return centred / ((shifted.std(-1, keepdim=True) if by == "std" else mean) + epsilon)
+
+
+def mixed_groups(rewards: Tensor) -> Tensor:
+    """Which prompts (M,) have unequal rewards (M, n): from the others no comparison within them learns.
+
+    Reinforce-Rej leaves the others out (Xiong et al. 2025, arXiv 2504.11343), dynamic sampling draws new ones
+    for them (DAPO, Yu et al. 2025, arXiv 2503.14476).
+
+    >>> mixed_groups(torch.tensor([[0.0, 1.0], [1.0, 1.0]])).tolist()
+    [True, False]
+    """
+    return (rewards != rewards[..., :1]).any(-1)
 
 
 def whiten(values: Tensor, mask: Tensor) -> Tensor:

@@ -1,8 +1,7 @@
 """The loop that every method shares: sample, score, shape the reward, take a few steps, evaluate, again.
 
 What is left out of large systems: several devices, a separate generation engine, off-policy correction (the
-old log-probabilities are measured with the training pass itself), and prompts that are dropped for being
-too easy.
+old log-probabilities are measured with the training pass itself).
 """
 
 from __future__ import annotations
@@ -24,12 +23,13 @@ import torch
 from rslib import tables
 from rslib.cache import atomic_write, make_folder
 from rslib.config import FinetuneConfig, SampleConfig, rate_by_size, require
-from rslib.errors import StoreError
+from rslib.errors import RewardError, StoreError
 from rslib.evaluation import compare, verdict
 from rslib.finetuning import tuned_once
 from rslib.ledger import TIMES, Ledger
 from rslib.progress import Progress, note
 from rslib.reward_functions import RewardFunction
+from rslib.rl.advantages import mixed_groups
 from rslib.rl.learner import Learner
 from rslib.rl.methods import Method
 from rslib.rl.rollouts import Rollouts
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 _STEP_SEEDS = 1_000_003
 """Distance between the sampling seeds of two runs; every step has its own in between."""
+_MOST_BATCHES = 20
+"""Batches that a step draws at most in search of prompts whose rewards differ."""
 _HELDOUT_SAMPLES, _HELDOUT_SEED = 2, 2_000_003
 """Responses to each held-out prompt, and their seed: kept apart from those of training and of evaluations."""
 
@@ -63,6 +65,7 @@ class Loop:
     kl_coefficient: float = 0.1  # reward that one nat of KL costs
     missing_eos_penalty: float = 1.0  # taken off a response that was cut
     normalise_rewards: bool = True  # by mean and standard deviation of the first step
+    mixed_groups: bool = False  # draw on until no prompt of a step has equal rewards (dynamic sampling)
     max_kl: float | None = None  # stop when the KL of a step is above this
     check_every: int = 0  # steps between evaluations on held-out prompts; 0: none
     budget: float | None = None  # stop at the step that ends nearest to it
@@ -167,6 +170,7 @@ class _Run:
         self.learner = Learner(start, config, steps, with_values=method.needs_values)
         self.stopping = _EarlyStopping(heldout, reward_model, loop.seed)
         self.step, self.why = 0, f"all {loop.steps} steps done"
+        self.batches = 0  # drawn so far: one a step, but for dynamic sampling
         # Mean and standard deviation of the first step's rewards; the later ones are measured by them too, so
         # that a reward that rises is seen to rise.
         self.scale: tuple[float, float] | None = None if loop.normalise_rewards else (0.0, 1.0)
@@ -231,9 +235,7 @@ class _Run:
     def sample(self) -> Rollouts:
         """Fresh scored responses of the newest policy."""
         loop, learner = self.loop, self.learner
-        config = SampleConfig(n=loop.n, seed=loop.seed * _STEP_SEEDS + self.step)
-        responses = sample(learner.policy, self.step_prompts(), config=config, show_progress=False)
-        scored = score(self.reward_model, responses, show_progress=False)
+        scored = self.mixed_batch() if loop.mixed_groups else self.batch()
         raw = np.array(scored["reward"][:])
         if self.scale is None:
             self.scale = (float(raw.mean()), float(raw.std()) or 1.0)
@@ -245,20 +247,52 @@ class _Run:
         self.count(rollouts)
         return rollouts
 
+    def batch(self) -> Dataset:
+        """Scored responses to the next prompts."""
+        prompts = self.next_prompts()
+        config = SampleConfig(n=self.loop.n, seed=self.loop.seed * _STEP_SEEDS + self.batches)
+        self.batches += 1
+        responses = sample(self.learner.policy, prompts, config=config, show_progress=False)
+        return score(self.reward_model, responses, show_progress=False)
+
+    def mixed_batch(self) -> Dataset:
+        """As many prompts as a step has, all with unequal rewards, out of as many batches as that takes.
+
+        The responses that are left out are counted, too. Raises RewardError where there are too few.
+        """
+        n, scored, kept = self.loop.n, [], torch.empty(0)
+        while len(kept) < self.loop.prompts_per_step and len(scored) < _MOST_BATCHES:
+            scored.append(self.batch())
+            rewards = torch.tensor([reward for table in scored for reward in table["reward"][:]])
+            kept = mixed_groups(rewards.view(-1, n)).nonzero()[: self.loop.prompts_per_step, 0]
+        what = f"only {len(kept)} prompts have unequal rewards in {len(scored)} batches"
+        fix = "Use prompts that the policy gets right now and then, a larger n, or mixed_groups=False."
+        if len(kept) < self.loop.prompts_per_step:
+            raise RewardError(what, where=f"step {self.step}", fix=fix)
+        table, rows = tables.stack(scored), (kept[:, None] * n + torch.arange(n)).flatten().tolist()
+        left_out = tables.take(table, sorted(set(range(len(table))) - set(rows)))
+        tokens = sum(map(len, left_out["token_ids"][:]))
+        read = sum(map(len, self.learner.policy.encode_many(left_out["prompt"][::n])))
+        self.count_drawn(len(left_out), tokens, read)
+        return tables.take(table, rows)
+
+    def count_drawn(self, responses: int, tokens: int, prompt_tokens: int) -> None:
+        """Count what sampling and scoring cost."""
+        counts = {"responses": responses, "tokens": tokens, "prompt_tokens": prompt_tokens}
+        self.ledger.sampled(self.learner.policy.parameters, **counts)
+        self.ledger.read(self.reward_model.parameters, tokens + prompt_tokens)
+
     def count(self, rollouts: Rollouts) -> None:
         """Count what the rollouts cost: sampling, scoring, and the passes that measure log-probabilities."""
-        tokens, prompt_tokens = int(rollouts.mask.sum()), rollouts.prompt_tokens()
-        counts = {"responses": len(rollouts.rows), "tokens": tokens, "prompt_tokens": prompt_tokens}
+        self.count_drawn(len(rollouts.rows), int(rollouts.mask.sum()), rollouts.prompt_tokens())
         parameters, values = self.learner.policy.parameters, self.learner.value_model is not None
-        self.ledger.sampled(parameters, **counts)
-        self.ledger.read(self.reward_model.parameters, tokens + prompt_tokens)
         self.ledger.read(parameters, (2 + values) * rollouts.tokens())
         self.ledger.held(3 + values)
 
-    def step_prompts(self) -> Dataset:
-        """The prompts of this step: each pass over them in an order of its own."""
+    def next_prompts(self) -> Dataset:
+        """The prompts of the next batch: each pass over them in an order of its own."""
         size = self.loop.prompts_per_step
-        epoch, slot = divmod(self.step, len(self.prompts) // size)
+        epoch, slot = divmod(self.batches, len(self.prompts) // size)
         order = np.random.default_rng([self.loop.seed, epoch]).permutation(len(self.prompts))
         return tables.take(self.prompts, order[slot * size : (slot + 1) * size])
 
@@ -298,7 +332,7 @@ class _Run:
 
     def save(self) -> None:
         """Write what the next step depends on."""
-        content = {name: getattr(self, name) for name in ("step", "scale", "history")}
+        content = {name: getattr(self, name) for name in ("step", "batches", "scale", "history")}
         content |= {"learner": self.learner.state(), "stopping": self.stopping.state()}
         content["ledger"] = self.ledger.to_dict()
         _write_state(self.state, self.key(), content)
@@ -307,7 +341,7 @@ class _Run:
         """Go on where an earlier call was stopped, if it was; else evaluate the start."""
         content = _read_state(self.state, self.key())
         if content is not None:
-            self.step, self.history = content["step"], content["history"]
+            self.step, self.batches, self.history = (content[name] for name in ("step", "batches", "history"))
             self.scale = tuple(content["scale"])
             self.ledger.restore(content["ledger"])
             self.learner.restore(content["learner"])

@@ -25,17 +25,22 @@ def policy_gradient(logprobs: Tensor, advantages: Tensor) -> Tensor:
     return -advantages * logprobs
 
 
-def clipped_policy(logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, clip: float) -> Tensor:
+def clipped_policy(
+    logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, clip: float, clip_high: float | None = None
+) -> Tensor:
     """PPO's loss: -min(ratio A, clip(ratio, 1 - clip, 1 + clip) A), ratio = exp(logprobs - old_logprobs).
 
     Once a ratio has moved beyond the clip to the side that its advantage asks for, the gradient is 0
-    (Schulman et al. 2017, arXiv 1707.06347, eq. 7).
+    (Schulman et al. 2017, arXiv 1707.06347, eq. 7). `clip_high`: another clip above 1, as DAPO's clip-higher
+    (Yu et al. 2025, arXiv 2503.14476). Of mean log-probabilities of whole responses (`masked_mean`) this is
+    GSPO, whose ratio is the geometric mean of the tokens' (Zheng et al. 2025, arXiv 2507.18071).
 
     >>> clipped_policy(torch.tensor([0.0, 0.0]), torch.tensor([-1.0, -1.0]), torch.tensor([1.0, -1.0]), 0.2)
     tensor([-1.2000,  2.7183])
     """
     ratio = torch.exp(logprobs - old_logprobs)
-    return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+    high = clip if clip_high is None else clip_high
+    return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + high) * advantages)
 
 
 def clipped_value(values: Tensor, old_values: Tensor, returns: Tensor, clip: float) -> Tensor:
@@ -82,6 +87,25 @@ def dpo(
     """
     margin = (chosen - reference_chosen) - (rejected - reference_rejected)
     return -torch.nn.functional.logsigmoid(beta * margin)
+
+
+def masked_mean(values: Tensor, mask: Tensor, dim: int | None = None) -> Tensor:
+    """The mean of the values at masked places along `dim` (None: over all); 0 where no place is masked.
+
+    >>> masked_mean(torch.tensor([[1.0, 3.0], [5.0, 9.0]]), torch.tensor([[True, True], [True, False]]), 1)
+    tensor([2., 5.])
+    """
+    axes = tuple(range(values.ndim)) if dim is None else dim
+    return torch.where(mask, values, torch.zeros_like(values)).sum(axes) / mask.sum(axes).clamp(min=1)
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """Entropy in nats (...) of the distributions that logits (..., vocabulary) give; -inf is probability 0.
+
+    >>> entropy(torch.tensor([0.0, 0.0, -torch.inf])).exp()
+    tensor(2.0000)
+    """
+    return torch.special.entr(logits.softmax(-1)).sum(-1)
 
 
 def total(losses: Tensor, mask: Tensor, mean: str) -> Tensor:

@@ -24,7 +24,7 @@ from rslib.errors import ConfigError
 from rslib.finetuning import finetune
 from rslib.inputs import EVALUATION_PROMPTS, Inputs
 from rslib.lengths import fit
-from rslib.models import Policy, RewardModel
+from rslib.models import Policy
 from rslib.progress import note
 from rslib.prompts import EMBEDDED, load_prompts
 from rslib.reporting import Report, round_entry

@@ -36,6 +36,7 @@ from rslib.cache import key_of, os_errors
 from rslib.code_facts import code_of, facts_of
 from rslib.config import closest, require
 from rslib.errors import ConfigError, RewardError
+from rslib.messages import Prompt
 from rslib.progress import Progress
 from rslib.tables import rows_of
 
@@ -95,6 +96,10 @@ class RewardFunction:
     def of(cls, function: RewardFunction | Callable[..., float]) -> RewardFunction:
         """The function as a RewardFunction, which it may be."""
         return function if isinstance(function, cls) else cls(function)
+
+    def __call__(self, prompt: Prompt, response: str, reference: Any = None) -> float:
+        """What the function itself returns."""
+        return self.function(*(prompt, response, reference)[: self._size])
 
     def fingerprint(self) -> str:
         """The sha256 (hex) of its name, version and code; without a version also of all that the code names.

@@ -352,7 +352,9 @@ def test_a_run_by_a_function_names_it_in_report_and_page_and_goes_on_after_it_wa
     name = report.settings["reward_model"]["name"]
     assert name.endswith("<locals>.reward") and report.settings["config"]["judge"] == "fake_rewards:length"
     assert "judge" in report.rounds[0]["arms"]["best_of_n"]
-    again = rslib.run(out=tmp_path, reward_model=reward, judge=fake_rewards.length, **SMALL, **SHORT)
+    again = rslib.run(
+        out=tmp_path, reward_model=RewardFunction(reward), judge=fake_rewards.length, **SMALL, **SHORT
+    )
     assert again.to_json() == report.to_json()
 
 

@@ -8,11 +8,13 @@
 # You will be able to
 #
 # - write the selection so that ties, NaN and cut responses do no harm,
-# - build the batch and the loss that fine-tuning needs, with an honest end of sequence,
-# - tell by a control and an interval what the recipe gains, and by a table of rounds where to stop
+# - build the batch and the loss that fine-tuning needs, and teach the end-of-sequence token exactly
+#   where the policy stopped by itself,
+# - judge the recipe by controls and intervals, and decide by a table of rounds when to stop
 #   repeating it.
 #
-# About 90 minutes, of which two are computing; 24 points.
+# What you write is what runs: your selectors choose the rows, and your batch and your loss tune every
+# policy of this notebook. About 90 minutes, of which three are computing; 24 points.
 
 # %% role="setup" gpu="On a real model"
 
@@ -32,9 +34,9 @@ for topic, row, ends in zip(("rice", "tents", "locks"), rewards, reasons, strict
     print(f"{topic:6}", *(f"{reward:5.1f} {end:6}" for reward, end in zip(row, ends, strict=True)))
 
 # %% [markdown]
-# Which column would you keep in each row? Row 0 is plain. Row 1 has a tie. `eos` says that a response
-# came to its end, `length` that it ran into the token limit: the highest reward of row 2 belongs to a
-# response that was cut.
+# Which column would you keep in each row? Row 0 is plain. Row 1 has a tie. `eos` says that the policy
+# ended the response by itself, `length` that the token limit cut it. In row 2 the highest reward
+# belongs to a response that was cut.
 
 # %% role="predict" name="locks"
 guess = ...  # the column that you keep for locks, 0 to 3
@@ -52,20 +54,20 @@ broken = np.array([1.0, float("nan"), 3.0])
 print("argmax on 1, NaN, 3 keeps column", broken.argmax(), "and nanargmax column", np.nanargmax(broken))
 
 # %% [markdown]
-# `argmax` falls into three holes. It keeps the cut response, and training on that as if it were whole
-# would teach the policy to stop in the middle of a sentence. It always takes the first of a tie. And
-# in a row with a NaN, the NaN wins. `nanargmax` steps over it without a word, and whatever broke the
-# reward stays broken.
+# **Why?** If you said 2, you trusted the reward and did not look at the finish reason. The reward model
+# scored half a sentence, and training on it as if it were whole would teach the policy to stop there.
 #
-# A selector that is used on thousands of rows nobody will read has to be careful by itself.
+# `argmax` makes two more mistakes. Of a tie it always takes the first. And in a row with a NaN the NaN
+# wins; `nanargmax` steps over it without a word, and whatever broke the reward stays broken. Nobody
+# reads the thousands of rows that a selector keeps, so the selector itself has to be careful.
 
 # %% [markdown]
 # {{card:4.1}}
 #
 # Write three selectors. Each returns two lists: the kept `(prompt, column)` pairs, both counted from 0,
 # and the prompts that were left out because not one of their responses finished. A response with the
-# finish reason `"length"` was cut and is never kept. Ties, and only exact ones, are broken by lot, with
-# the generator that is passed in, anew for each prompt.
+# finish reason `"length"` was cut and is never kept. Exact ties are broken at random, with the generator
+# that is passed in, anew for each prompt. Rewards that differ, however little, are not tied.
 #
 # A reward that is NaN or infinite, also that of a cut response, is a `ValueError` that says which prompt
 # has it. The tables that come in stay as they are.
@@ -114,8 +116,9 @@ def select_random(finish_reasons, k, rng):
 check("4.1")
 
 # %% [markdown]
-# Now the embedded models: two prompts, eight responses each, your selector and its control side by
-# side. The responses are the policy's own words, good and bad.
+# Now the embedded models: two prompts, eight responses each. The browser ranks the responses of each
+# prompt by reward and marks the one that your `select_best` keeps. Gold, the score that counts, stands
+# beside the reward. Look for a place where the two disagree.
 
 # %%
 import rslib
@@ -123,21 +126,29 @@ import rslib
 policy, reward_model = rslib.load_policy("tiny"), rslib.load_reward_model("tiny")
 questions = rslib.load_prompts("tiny", "train", 2)
 few = rslib.score(reward_model, rslib.sample(policy, questions, n=8, seed=1))
-table = np.array(few["reward"][:]).reshape(2, 8)
-ends = np.array(few["finish_reason"][:]).reshape(2, 8)
-rng = np.random.default_rng(0)
-picks = {"best": select_best(table, ends, rng), "random": select_random(ends, 1, rng)}
-for name, (found, _) in picks.items():
-    for prompt, column in found:
-        row = few[8 * prompt + column]
-        print(f"{row['prompt']}\n  {name} {row['reward']:.2f}: {row['response']}")
+
+
+def rows_of(pool, pairs):
+    """The rows of a pool that (prompt, column) pairs name; a pool holds prompt after prompt."""
+    n = len(pool) // len(set(pool["prompt_id"]))
+    return pool.select([n * prompt + column for prompt, column in pairs])
+
+
+def as_tables(pool):
+    """Rewards and finish reasons of a pool, each (M, n)."""
+    shape = len(set(pool["prompt_id"])), -1
+    return tuple(np.array(pool[name][:]).reshape(shape) for name in ("reward", "finish_reason"))
+
+
+_picked = select_best(*as_tables(few), np.random.default_rng(0))
+rslib.browse(few, kept=rows_of(few, _picked[0])) if _picked else print("First write select_best (4.1).")
 
 # %% [markdown]
 # ## What fine-tuning reads
 #
 # The kept rows become a batch: prompt and response in one row of tokens, padded on the right. The
-# labels say what is learned. Every place with the label −100 is read and not learned. Here are some
-# places of one real row, before any label.
+# labels say which tokens are learned; a token with the label −100 is read and not learned. Here are
+# some tokens of one real row, before any label.
 
 # %%
 row = few[0]
@@ -150,22 +161,25 @@ for place in [0, 1, *range(len(prompt_ids) - 1, len(prompt_ids) + 2), len(tokens
 print("pad", policy.pad_id, "| end of sequence", policy.eos_ids, "| finish reason", row["finish_reason"])
 
 # %% [markdown]
-# The last token of the response is the end of sequence. It carries the only lesson about stopping, so
-# it must be learned where the policy really stopped, and must not be invented where the limit cut the
-# response.
+# The last token of the response is the end-of-sequence token. It is the only token that teaches the
+# policy when to stop. So it is learned where the policy stopped by itself, and it is not added where the
+# limit cut the response.
 #
-# Many tokenizers use one token for padding and for the end. Whoever masks labels "wherever the token
-# is pad" then masks every real end as well, and the tuned policy talks until the limit. Mask by
-# position.
+# Many tokenizers use one token for padding and for the end. Masking labels "wherever the token is pad"
+# then masks every real end as well, and the tuned policy goes on until the limit. Mask by position.
 
 # %% [markdown]
 # {{card:4.2}}
 #
-# `sft_batch` builds the batch, `sft_loss` its loss: the negative log-likelihood of each response
-# token given everything before it, **summed over all rows and divided by the number of response
-# tokens of the whole batch**. The model gives *logits*: at each position one number for each token of
-# the vocabulary, and their softmax is a probability. Logits at position t predict token t + 1. A
-# batch with nothing to learn has the loss 0. Both functions leave what they are given as it is.
+# `sft_batch` builds the batch, `sft_loss` its loss: the negative log-likelihood of each learned token
+# $y_t$ given all tokens before it, summed over all rows and divided by the number of learned tokens of
+# the whole batch, $N$:
+#
+# $$L = -\frac{1}{N}\sum_{\text{rows}}\ \sum_{t\ \text{learned}} \log p(y_t \mid y_{<t})$$
+#
+# The model gives *logits*: at each position one number for each token of the vocabulary; their softmax
+# is the probability distribution of the **next** token. So logits at position t predict token t + 1. A
+# batch with nothing to learn has the loss 0. Both functions leave their arguments unchanged.
 #
 # <details><summary>Hint</summary>
 # Labels stand at the same places as the tokens; the shift belongs in the loss. Build lists first
@@ -218,50 +232,91 @@ def sft_loss(logits, labels):
 check("4.2")
 
 # %% [markdown]
-# Does it agree with the engine? `rslib.finetune` computes the same mean in another way: it never
-# makes a label tensor, and asks for logits only where there is a target. Your batch goes through the
-# embedded policy here.
+# Does your loss agree with the engine's? `rslib.finetune` computes the same mean in another way: it
+# makes no label tensor, and computes logits only where a token is learned. Here your batch goes through
+# the embedded policy.
 
 # %%
 from rslib.finetuning import next_token_nll, training_rows
 
-four = few.select(range(4))
-encoded = [policy.encode(prompt) for prompt in four["prompt"]]
 special = {"pad_id": policy.pad_id, "eos_id": policy.eos_ids[0], "max_length": 256}
-batch = sft_batch(encoded, four["token_ids"][:], four["finish_reason"][:], **special)
-with torch.no_grad():
-    logits = policy.model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-    engine = next_token_nll(policy.model, training_rows(policy, four), policy.pad_id).mean()
-    print(f"your loss {sft_loss(logits, batch['labels']):.4f}, the engine's {engine:.4f} nats a token")
+
+
+def batch_of(rows):
+    """Your batch of some rows of a pool."""
+    prompts = [policy.encode(prompt) for prompt in rows["prompt"][:]]
+    return sft_batch(prompts, rows["token_ids"][:], rows["finish_reason"][:], **special)
+
+
+four = few.select(range(4))
+_batch = batch_of(four)
+if _batch is None or sft_loss(torch.zeros(1, 2, 3), torch.zeros(1, 2, dtype=torch.long)) is None:
+    print("Write sft_batch and sft_loss (exercise 4.2), then run this cell again.")
+else:
+    with torch.no_grad():
+        logits = policy.model(_batch["input_ids"], attention_mask=_batch["attention_mask"]).logits
+        engine = next_token_nll(policy.model, training_rows(policy, four), policy.pad_id).mean()
+        print(f"your loss {sft_loss(logits, _batch['labels']):.4f}, the engine's {engine:.4f} nats per token")
 
 # %% [markdown]
 # Why not the mean over rows of each row's mean? Then a token of a ten-token response would count six
-# times as much as one of a sixty-token response, and curt rows would set the tone. Before you compare
+# times as much as one of a sixty-token response, and short responses would dominate. Before you compare
 # two losses, ask which mean each of them is.
+#
+# ## Your batch and your loss train a policy
+#
+# `tune` copies a policy and trains the copy. The engine gives it the loop: batches of rows, AdamW, a
+# learning rate that warms up and decays. The batch and the loss of every step are yours.
+
+# %%
+from pathlib import Path
+
+from rslib.config import FinetuneConfig
+from rslib.finetuning import trainable_copy, tuned_once
+from rslib.optimization import Objective, fit
+
+SETTINGS = {"epochs": 3, "learning_rate": 1e-3}
+
+
+def tune(start, rows, folder, seed=0, **settings):
+    """A copy of `start`, trained on your batches of `rows` by your loss, and saved in `folder`."""
+    model, config = trainable_copy(start), FinetuneConfig(seed=seed, **(SETTINGS | settings))
+
+    def mean_loss(numbers):
+        batch = batch_of(rows.select(numbers))
+        logits = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        return sft_loss(logits, batch["labels"])
+
+    lengths = [len(start.encode(row["prompt"])) + len(row["token_ids"]) for row in rows]
+    objective = Objective(lambda numbers: mean_loss(numbers) * len(numbers), weight=len)
+    losses = fit(model, objective, lengths, config, label=Path(folder).name)
+    return tuned_once("own loss", start, None, lambda: (model, {"losses": losses}), Path(folder))
 
 # %% [markdown]
 # ## The experiment, with controls
 #
 # Suppose the tuned policy scores higher than the base policy. Was it the choice of the best?
-# Fine-tuning on 128 of the policy's own responses, any responses, changes it too. So two controls are
-# trained beside it:
+# Fine-tuning on 128 of the policy's own responses, any responses, changes it too. So three more arms
+# are trained beside it, from the same pool of 16 responses to each prompt:
 #
-# | arm | rows for each prompt | epochs | equal to best in |
-# |---|---|---:|---|
-# | **best** | the one with the highest reward of 16 | 3 | |
-# | **random** | one of the same 16, by lot | 3 | rows and steps |
-# | **all** | all 16, in larger batches | 1 | steps, about |
+# | arm | rows for each prompt | settings | what it is equal to *best* in |
+# |---|---|---|---|
+# | **best** | the highest reward of 16 | 3 epochs | |
+# | **random** | one of the same 16, at random | 3 epochs | rows, and steps |
+# | **top** | the 4 highest of 16 | 1 epoch, larger batches | steps, and rows read, about |
+# | **all** | all 16 | 1 epoch, larger batches | steps, about |
 #
-# Before you run it: by how many points of gold will best beat random? And what will tuning on all
-# responses add to the base policy, which has about
-# {{rounds.json:results.*.arms.base.gold.mean|.1f}} of 10 points?
+# *Random* asks whether it was the choice. *Top* asks the team's own question: is the **single** best the
+# right share to keep?
 
 # %%
 from rslib import evaluation
 from rslib.stages import with_gold, with_reference
 
-SETTINGS = {"epochs": 3, "learning_rate": 1e-3}
-LIKE_STEPS = {"epochs": 1, "batch_tokens": 5000}
+STEPS = {
+    "top": {"epochs": 1, "batch_tokens": 2048},
+    "all": {"epochs": 1, "batch_tokens": 5000},
+}  # best and random: SETTINGS as they are
 heldout = rslib.load_prompts("tiny", "validation", 150)
 
 
@@ -271,10 +326,36 @@ def draw(tuned, prompts, n, seed):
 
 
 def judged(tuned):
-    """Two scored responses to each held-out prompt, with gold and what KL needs."""
+    """Two scored responses to each held-out prompt, with gold and what KL needs. About 5 seconds."""
     drawn = rslib.sample(tuned, heldout, n=2, seed=1_000_003, show_progress=False)
     start = None if tuned.fingerprint() == policy.fingerprint() else policy
     return with_gold(with_reference(start, rslib.score(reward_model, drawn, show_progress=False)))
+
+# %% [markdown]
+# One more tool before the task. `evaluation.compare(a, b)` gives the mean of **a minus b** in gold, with
+# its 95 % interval: positive where a is better. Rows of one prompt are averaged first, and the two
+# tables are paired by prompt, since a hard prompt is hard for both. Three prompts by hand:
+
+# %%
+import datasets
+
+_by_hand = {"a": [7.0, 4.0, 5.0], "b": [6.0, 2.0, 5.5]}  # gold of rice, tents and locks
+_a, _b = (
+    datasets.Dataset.from_dict({"prompt_id": ["rice", "tents", "locks"], "gold": _by_hand[name]})
+    for name in ("a", "b")
+)
+for _name, _one, _other in (("a, b", _a, _b), ("b, a", _b, _a)):
+    _found = evaluation.compare(_one, _other)
+    print(f"compare({_name}): {_found['difference']:+.2f} [{_found['low']:+.2f}, {_found['high']:+.2f}]")
+
+# %% [markdown]
+# The differences are +1, +2 and −0.5; their mean is 0.83. Three prompts leave the sign open: the interval
+# holds 0, and `evaluation.verdict` calls that `"not separable"`. A third argument names another column,
+# such as `"reward"`.
+#
+# Before you run the experiment: by how many points of gold will *best* beat *random*? And what will
+# tuning on *all* responses add to the base policy, which has about
+# {{rounds.json:results.*.arms.base.gold.mean|.1f}} of 10 points?
 
 # %% role="predict" name="gain"
 best_minus_random, all_minus_base = ..., ...  # points of gold, such as 0.5
@@ -287,67 +368,87 @@ predict("all", all_minus_base)
 # %% [markdown]
 # {{card:4.3}}
 #
-# Draw a pool of 16 responses to each of the first 128 training prompts. Keep the best, a matched
-# random pick and everything, all without cut responses. Tune the base policy on each (`SETTINGS`; for
-# all of them `SETTINGS | LIKE_STEPS`) into a folder of its own below `runs`. Judge the four policies
-# on `heldout`, and compare best with each other arm by `evaluation.compare`: mean difference, paired
-# by prompt, with its interval. The seed is 0 wherever one is asked for. It takes about 40 seconds.
+# 1. Draw a pool of 16 responses to each of the first 128 training prompts, with seed 0.
+# 2. Choose the rows of the four arms with **your** selectors; `as_tables` and `rows_of` lead from a pool
+#    to your tables and back. *All* is `select_top_k` with k = 16.
+# 3. Tune the base policy on each with **your** `tune`, seed 0, into a folder of its own below `runs`;
+#    `STEPS` has the settings of *top* and *all*.
+# 4. Judge the base policy and the four on `heldout`: `tables`.
+# 5. Compare *best* with each other arm in gold, *best* first: `result`.
+#
+# It takes about 70 seconds on a quiet machine; every step shows its progress.
 #
 # <details><summary>Hint</summary>
-# <code>rslib.select(pool, "best_of_n", truncated="drop")</code>; the selectors <code>"random"</code>
-# (with <code>like=</code> the best) and <code>"all"</code> are the others.
-# <code>rslib.finetune(policy, rows, folder, seed=0, **settings)</code> returns the tuned policy; its
-# <code>path</code> is the folder. Loop over the arms.
+# <code>tune</code> returns the policy, and its <code>path</code> is the folder. Loop over the arms. If
+# your 4.2 does not pass yet, <code>rslib.finetune(policy, rows, folder, seed=0, **settings)</code> with
+# <code>SETTINGS | STEPS.get(arm, {})</code> trains in the same way.
 # </details>
 
 # %% exercise="4.3" role="answer"
 prompts = rslib.load_prompts("tiny", "train", 128)
 pool = ...  # a scored table
-kept, tuned = {}, {}  # "best", "random", "all": a table each; the folder of a policy each
-tables, result = {}, {}  # judged tables of "base" and the three; best compared with "base", "random", "all"
+kept, tuned = {}, {}  # "best", "random", "top", "all": a table each; the folder of a policy each
+tables, result = {}, {}  # judged tables of "base" and the four; best compared with each of the others
 ### BEGIN SOLUTION
 pool = draw(policy, prompts, n=16, seed=0)
-kept["best"] = rslib.select(pool, "best_of_n", truncated="drop")
-kept["random"] = rslib.select(pool, "random", like=kept["best"], truncated="drop")
-kept["all"] = rslib.select(pool, "all", truncated="drop")
+rewards_of, reasons_of = as_tables(pool)
+rng = np.random.default_rng(0)
+pairs = {"best": select_best(rewards_of, reasons_of, rng)[0], "random": select_random(reasons_of, 1, rng)[0]}
+pairs |= {arm: select_top_k(rewards_of, reasons_of, k, rng)[0] for arm, k in (("top", 4), ("all", 16))}
+kept = {arm: rows_of(pool, chosen) for arm, chosen in pairs.items()}
 tables["base"] = judged(policy)
 for arm, rows in kept.items():
-    settings = SETTINGS | LIKE_STEPS if arm == "all" else SETTINGS
-    trained = rslib.finetune(policy, rows, runs / f"4-3-{arm}", seed=0, **settings)
+    trained = tune(policy, rows, runs / f"4-3-{arm}", **STEPS.get(arm, {}))
     tuned[arm], tables[arm] = trained.path, judged(trained)
-result = {arm: evaluation.compare(tables["best"], tables[arm]) for arm in ("base", "random", "all")}
+result = {arm: evaluation.compare(tables["best"], tables[arm]) for arm in ("base", "random", "top", "all")}
 ### END SOLUTION
+
+# %% [markdown]
+# The check loads your policies and has three of them answer prompts that you have not seen: about 25
+# seconds.
 
 # %% exercise="4.3" role="check"
 check("4.3")
 
 # %% [markdown]
-# The same four policies as a picture. The axis names are those of every report of the engine; your
-# `best` is its best-of-16.
+# The five policies as a picture, in gold and in reward. Your `best` has the name that the engine's
+# reports use, best-of-16.
 
 # %%
 from rslib import plots, reporting
 
-arms = {"base": tables["base"], "random": tables["random"], "all": tables["all"], "best_of_n": tables["best"]}
-entry = reporting.round_entry(1, arms, n=16)
-plots.show(plots.arms_figure(entry))
+if tables:
+    _arms = {arm: tables[arm] for arm in ("base", "random", "top", "all")} | {"best_of_n": tables["best"]}
+    plots.show(plots.arms_figure(reporting.round_entry(1, _arms, n=16)))
+else:
+    print("Do exercise 4.3 first: this figure shows its tables.")
 
 # %%
-compare("gain", result["random"]["difference"])
-compare("all", evaluation.compare(tables["all"], tables["base"])["difference"])
-for arm, found in result.items():
-    interval = f"[{found['low']:+.2f}, {found['high']:+.2f}]"
-    print(f"best against {arm:6}: {found['difference']:+.2f} points of gold {interval}")
+if tables and result:
+    compare("gain", result["random"]["difference"])
+    compare("all", evaluation.compare(tables["all"], tables["base"])["difference"])
+    for _arm, _found in result.items():
+        _interval = f"[{_found['low']:+.2f}, {_found['high']:+.2f}]: {evaluation.verdict(_found)}"
+        print(f"best against {_arm:6}: {_found['difference']:+.2f} points of gold {_interval}")
+else:
+    print("Do exercise 4.3 first: this cell compares its arms.")
 
 # %% [markdown]
-# Look at three things. *All* teaches the policy its own average, so little should happen. The *random*
-# arm shows what fine-tuning does by itself: no gain that can be seen. And the intervals are wide,
-# though 150 prompts were judged. A gain of half a point could have been missed.
+# **Why?** If you expected *all* to gain, you expected a policy to learn from its own average: it teaches
+# what the policy does already. If you expected *random* to gain, you expected something from training
+# itself. Then look at *best* against *top*. The single best has the higher reward; whether it is better
+# in **gold** than keeping four, your interval says, and at this size it usually leaves that open.
 #
 # With 400 prompts to train on, over three worlds and three seeds each, the same recipe took gold from
 # {{rounds.json:results.*.arms.base.gold.mean|.2f}} to
 # {{rounds.json:results.*.arms.best_of_n.gold.mean|.2f}}, and its random control to
 # {{rounds.json:results.*.arms.random.gold.mean|.2f}}.
+#
+# Numbers are not responses. Read some, of three policies to the same prompts:
+
+# %%
+_shown = {arm: tables[arm] for arm in ("base", "random", "best")} if tables else {}
+rslib.browse(_shown, prompts=4) if tables else print("Do 4.3 first: this cell shows what its policies write.")
 
 # %% [markdown]
 # ## Four numbers for the verdict
@@ -364,28 +465,35 @@ guess = 0.0
 predict("noise", guess)
 
 # %%
-noise = np.random.default_rng(4).standard_normal((len(prompts), 16))
+noise = np.random.default_rng(4).standard_normal((128, 16))
 compare("noise", float(noise.max(axis=1).mean() - noise.mean()))
-mean_reward = {arm: float(np.mean(rows["reward"][:])) for arm, rows in tables.items()}
-print(f"reward, base policy, one response:                      {mean_reward['base']:5.2f}")
-print(f"reward, tuned policy, one response:                     {mean_reward['best']:5.2f}")
-print(f"reward, base policy, best of 16 (the training prompts): {np.mean(kept['best']['reward'][:]):5.2f}")
+_served = rslib.select(draw(policy, heldout.select(range(60)), n=16, seed=5), "best_of_n")
+_sixty = set(_served["prompt_id"][:])
+_same = {arm: table.filter(lambda row: row["prompt_id"] in _sixty) for arm, table in tables.items()}
+if tables:
+    print("mean reward on the same 60 held-out prompts")
+    print(f"base policy, one response:   {np.mean(_same['base']['reward'][:]):5.2f}")
+    print(f"tuned policy, one response:  {np.mean(_same['best']['reward'][:]):5.2f}")
+    print(f"base policy, best of 16:     {np.mean(_served['reward'][:]):5.2f}")
+else:
+    print("Do exercise 4.3 first: this cell compares its policies with serving the best of 16.")
 
 # %% [markdown]
-# Noise has a gap too, and a large one: the highest of 16 numbers is nearly always high. The gap says
-# that a choice was made. Whether the choice meant anything shows on held-out prompts alone.
+# **Why?** If you said 0, you thought that a gap needs something to find. The highest of 16 numbers is
+# nearly always high, whatever the numbers mean. The gap says that a choice was made. Whether the choice
+# meant anything shows on held-out prompts alone.
 #
-# Second pair: the reward model's taste, and the arithmetic of cost. The embedded reward model learned
-# from a labeller who likes compliments. The judge counts them.
+# Second pair: what the reward model likes beyond gold, and the arithmetic of cost. The embedded reward
+# model learned from a labeller who likes compliments. The judge counts them.
 
 # %%
 from rslib import world
 
-print("a response of   compliments   wrong facts   words")
-for arm in ("base", "random", "best"):
-    found = world.judgements(tables[arm])
-    flattery, wrong, words = np.mean([(one.flattery, one.wrong, one.words) for one in found], axis=0)
-    print(f"{arm:13}   {flattery:11.2f}   {wrong:11.2f}   {words:5.0f}")
+print("a response of   compliments   wrong facts   words" if tables else "Do exercise 4.3 first.")
+for _arm in ("base", "random", "best") if tables else ():
+    _counts = [(j.flattery, j.wrong, j.words) for j in world.judgements(tables[_arm])]
+    flattery, wrong, words = np.mean(_counts, axis=0)
+    print(f"{_arm:13}   {flattery:11.2f}   {wrong:11.2f}   {words:5.0f}")
 
 # %% [markdown]
 # | per prompt | computation | models in memory at once |
@@ -401,8 +509,8 @@ for arm in ("base", "random", "best"):
 # {{card:4.4}}
 #
 # Ten statements about the team's recipe and its kin. Say true, false or depends, and which cell or
-# number is the evidence: of *your* run here, once of notebook 03. "Depends" is for a statement that
-# holds in some settings and not in others. The right verdict on the wrong evidence earns nothing.
+# number is the evidence: of *your* run here, in one case of notebook 03. "Depends" is for a statement
+# that holds in some settings and not in others. The right verdict on the wrong evidence earns nothing.
 #
 # <details><summary>Hint</summary>
 # Ask of each piece of evidence: could it look the same if the statement were the other way round?
@@ -435,12 +543,77 @@ verdicts = sheet.labels(chosen)
 check("4.4")
 
 # %% [markdown]
+# ## The verdict on the team
+#
+# Now answer the first question of this notebook. Each row of the table is a statement in favour of the
+# recipe, tested on your own run: a paired difference on held-out prompts, with its interval, and what
+# the interval says of the statement.
+
+# %%
+from IPython.display import HTML
+
+from rslib.formatting import html_table
+from rslib.intervals import verdict_of
+
+IN_FAVOUR = {  # statement: first arm, second arm, column, 1 where the first should be higher, -1 where lower
+    "choosing by reward beats a random choice": ("best", "random", "gold", 1),
+    "the tuned policy beats the base policy": ("best", "base", "gold", 1),
+    "the single best beats the four best": ("best", "top", "gold", 1),
+    "one tuned response beats serving the best of 16": ("best", "served", "reward", 1),
+    "fewer compliments than after a random choice": ("best", "random", "compliments", -1),
+    "fewer wrong facts than after a random choice": ("best", "random", "wrong facts", -1),
+}
+
+
+def counted(table):
+    """A judged table with the judge's counts as columns."""
+    judgements = world.judgements(table)
+    table = rslib.tables.with_column(table, "compliments", [float(j.flattery) for j in judgements])
+    return rslib.tables.with_column(table, "wrong facts", [float(j.wrong) for j in judgements])
+
+# %%
+def verdict_rows():
+    """A row for each statement: the difference, its interval, and what it says of the statement."""
+    all_prompts = {arm: counted(table) for arm, table in tables.items()}
+    rows = [["statement", "measured in", "difference", "95 % interval", "your run"]]
+    for statement, (first, second, column, sign) in IN_FAVOUR.items():
+        arms = _same | {"served": _served} if second == "served" else all_prompts
+        found = evaluation.compare(arms[first], arms[second], column)
+        low, high = sorted((sign * found["low"], sign * found["high"]))
+        interval = f"{found['low']:+.2f} to {found['high']:+.2f}"
+        verdict = verdict_of({"low": low, "high": high})
+        rows.append([statement, column, f"{found['difference']:+.2f}", interval, verdict])
+    return rows
+
+
+_caption = "The team's recipe, judged by your run"
+HTML(html_table(verdict_rows(), _caption)) if tables else print("Do 4.3 first: this table is made of it.")
+
+# %% [markdown]
+# *Supported*: the whole interval is on the statement's side. *Contradicted*: it is on the other side.
+# *Not separable*: it holds 0, and your run decides nothing. With the cost table and notebook 03 that is
+# enough for a verdict:
+#
+# | | the team's recipe | look at |
+# |---|---|---|
+# | **strong** | only the choice of rows is new: the loss is the ordinary next-token loss | 4.2 |
+# | **strong** | one model at a time is in memory; afterwards a request costs one response | costs |
+# | **weak** | a part of what serving the best of 16 gives is lost | row 4 |
+# | **weak** | it learns what the reward model likes, right or wrong | rows 5 and 6 |
+# | **weak** | 15 of 16 scored responses are thrown away; keeping 4 may do as well | row 3 |
+# | **missing** | a control, an interval, held-out prompts, a judge that did not select | rows 1 and 2 |
+#
+# What to add, in this order: held-out prompts and a random control; a judge that does not select; a
+# filter on the finish reason; n, and how many rows to keep, chosen on validation prompts; a stop rule
+# before a second round. That rule comes next.
+
+# %% [markdown]
 # ## Again, and again?
 #
-# The tuned policy writes better responses. Draw from it, keep the best, tune again: that is how Llama
-# 2 used rejection sampling over several versions (Touvron et al. 2023, arXiv 2307.09288, section
-# 3.2.3). They first used the latest samples alone, saw some skills get lost, and then added the best
-# samples of earlier rounds. Three ways to go on from your round 1:
+# The tuned policy writes better responses. Draw from it, keep the best, tune again: that is how the
+# authors of Llama 2 used rejection sampling over several versions (Touvron et al. 2023, arXiv
+# 2307.09288, section 3.2.3). They first trained on the latest samples alone, saw some skills get lost,
+# and then added the best samples of earlier rounds. Three ways to go on from your round 1:
 #
 # | way | rounds 2 and 3 train on |
 # |---|---|
@@ -449,10 +622,10 @@ check("4.4")
 # | **replay** | the best of new samples, and the best of every earlier pool |
 #
 # Each way tunes the policy of the round before, not the base policy again. From round 1 to round 3
-# with fresh samples: does the reward go up or down? Does gold?
+# with fresh samples: does the reward go up or down, or can 150 prompts not tell? And gold?
 
 # %% role="predict" name="rounds"
-reward_goes, gold_goes = ..., ...  # "up" or "down"
+reward_goes, gold_goes = ..., ...  # "up", "down" or "not separable"
 ### BEGIN SOLUTION
 reward_goes, gold_goes = "up", "up"
 ### END SOLUTION
@@ -472,8 +645,8 @@ predict("rounds", gold_goes)
 # 2. it has not collapsed: its entropy is at least half of round 0's, and its unique ratio at least
 #    0.5.
 #
-# where "it" is the round that you would go to. Stop for good where one of the two fails. A gold that
-# is NaN is no rise. The panel stays as it is.
+# "It" is the round that you would go to. Stop for good where one of the two fails. A gold that is NaN
+# is no rise. Leave the panel unchanged.
 
 # %% exercise="4.5" role="answer"
 def should_stop(panel):
@@ -489,16 +662,17 @@ def should_stop(panel):
 
 # %% [markdown]
 # Now the rounds. Round 1 is your `pool` and the folder `tuned["best"]`. Rounds 2 and 3 draw 8
-# responses to each of the prompts in `later`, and keep and tune as round 1 did. `fresh` and `pools`
-# get one entry a round; `stale` and `replay` are folders after round 3. A round's number is its seed,
-# for drawing and for tuning. Replay's round 2 draws from the same policy as fresh's, so it can use
-# `pools[1]`. About 40 seconds.
+# responses to each of the prompts in `later`, keep the best by your `select_best`, and tune by your
+# `tune`. `fresh` and `pools` get one entry a round; `stale` and `replay` are folders after round 3. A
+# round's number is its seed, for drawing and for tuning. Replay's round 2 draws from the same policy as
+# fresh's, so it can use `pools[1]`. Both cells together take about 50 seconds.
 #
 # <details><summary>Hint</summary>
-# <code>rslib.load_policy(folder)</code> loads a tuned policy. <code>rslib.select(new, "replay",
-# earlier=[pool, ...], truncated="drop")</code> keeps the best row of every prompt of all rounds. Give
-# the replay rounds <code>epochs=1</code>: they have three to four times the rows, so the rows seen
-# per round are about the same.
+# <code>rslib.load_policy(folder)</code> loads a tuned policy, and
+# <code>tune(policy, rows, folder, seed=number)</code> tunes it further. <code>rslib.select(new,
+# "replay", earlier=[pool, ...], truncated="drop")</code> keeps the best row of every prompt of all
+# rounds. Give the replay rounds <code>epochs=1</code>: they have three to four times the rows, so about
+# as many rows are read in a round.
 # </details>
 
 # %% exercise="4.5" role="answer" name="rounds"
@@ -511,50 +685,46 @@ pools, fresh = [pool], [tuned["best"]]
 now = first
 for number in (2, 3):
     pools.append(draw(now, later[number], n=8, seed=number))
-    rows = rslib.select(pools[-1], "best_of_n", truncated="drop")
-    now = rslib.finetune(now, rows, runs / f"4-5-fresh-{number}", seed=number, **SETTINGS)
+    chosen, _ = select_best(*as_tables(pools[-1]), np.random.default_rng(number))
+    now = tune(now, rows_of(pools[-1], chosen), runs / f"4-5-fresh-{number}", seed=number)
     fresh.append(now.path)
 ### END SOLUTION
 
 # %% [markdown]
-# The two others begin where round 1 ended, too. They tune on rows that an earlier policy drew, which
-# `rslib.finetune` refuses unless it is told `allow_other_policy=True`.
+# The two other ways begin where round 1 ended, too.
 
 # %% exercise="4.5" role="answer" name="others"
 stale, replay = ..., ...  # a folder each
 ### BEGIN SOLUTION
 now = first
 for number in (2, 3):
-    again = SETTINGS | {"allow_other_policy": True}
-    now = rslib.finetune(now, kept["best"], runs / f"4-5-stale-{number}", seed=number, **again)
+    now = tune(now, kept["best"], runs / f"4-5-stale-{number}", seed=number)
 stale = now.path
-now, seen = first, [pool]
+now, drawn = first, [pool]
 for number in (2, 3):
     new = pools[1] if number == 2 else draw(now, later[3], n=8, seed=3)
-    rows = rslib.select(new, "replay", earlier=seen, truncated="drop")
-    once = SETTINGS | {"epochs": 1, "allow_other_policy": True}
-    now = rslib.finetune(now, rows, runs / f"4-5-replay-{number}", seed=number, **once)
-    seen.append(new)
+    rows = rslib.select(new, "replay", earlier=drawn, truncated="drop")
+    now = tune(now, rows, runs / f"4-5-replay-{number}", seed=number, epochs=1)
+    drawn.append(new)
 replay = now.path
 ### END SOLUTION
 
 # %% [markdown]
-# Measure. `line` makes one row of the panel from a judged table and the one before. Judging takes
-# about 15 seconds.
+# Measure. `line` makes one row of the panel from a judged table and the one before.
 
 # %%
 def line(number, table, before=None):
     """One row of the panel; entropy in nats per token."""
-    found = evaluation.arm_metrics(table)
+    metrics = evaluation.arm_metrics(table)
     error = evaluation.compare(table, before)["standard_error"] if before is not None else 0.0
     return {
         "round": number,
-        "gold": found["gold"]["mean"],
+        "gold": metrics["gold"]["mean"],
         "gold_error": error,
-        "proxy": found["proxy"]["mean"],
-        "kl": found["kl"],
-        "entropy": found["entropy"] / found["length"],
-        "unique_ratio": found["unique_ratio"],
+        "proxy": metrics["proxy"]["mean"],
+        "kl": metrics["kl"],
+        "entropy": metrics["entropy"] / metrics["length"],
+        "unique_ratio": metrics["unique_ratio"],
     }
 
 
@@ -566,14 +736,21 @@ COMPARISONS = {  # first arm, second arm, column
 }
 
 # %% [markdown]
-# Fill `panel` for rounds 0 to 3 of the fresh arm and apply your rule. Then compare the arms after
-# round 3: `evidence` holds what `evaluation.compare` says, and `claims` what its interval supports:
-# `"higher"`, `"lower"` or `"not separable"`. The last one is a full answer. Do not claim more than
-# you measured.
+# 1. `seen`: the judged tables of rounds 0 to 3 with fresh samples. Rounds 0 and 1 are `tables["base"]` and
+#    `tables["best"]`.
+# 2. `panel`: a `line` for each of them. `stop_after`: the round at which your rule stops.
+# 3. `last`: the judged tables of `"round 1"`, `"fresh"`, `"stale"` and `"replay"`, the last three after
+#    round 3.
+# 4. `evidence`: for each name of COMPARISONS what `evaluation.compare(first, second, column)` gives.
+# 5. `claims`: what each interval supports: `"higher"`, `"lower"` or `"not separable"`, as
+#    `evaluation.verdict` says it. The third is a full answer. Do not claim more than you measured.
+#
+# Judging takes about 20 seconds.
 
 # %% exercise="4.5" role="answer" name="panel"
-panel = []  # four rows
+seen, panel = [], []  # four judged tables, four rows
 stop_after = ...  # by your rule
+last = {}  # judged tables of "round 1", "fresh", "stale", "replay"
 evidence, claims = {}, {}  # for each of COMPARISONS
 ### BEGIN SOLUTION
 seen = [tables["base"], tables["best"], *(judged(rslib.load_policy(folder)) for folder in fresh[1:])]
@@ -587,55 +764,92 @@ for name, (one, other, column) in COMPARISONS.items():
 ### END SOLUTION
 
 # %%
-print("round  gold  reward     KL  entropy a token  unique")
-for row in panel:
-    numbers = f"{row['gold']:5.2f} {row['proxy']:7.2f} {row['kl']:6.2f} {row['entropy']:16.2f}"
-    print(f"{row['round']:5} {numbers} {row['unique_ratio']:7.2f}")
-print("stop after round", stop_after)
-for name, found in evidence.items():
-    print(f"{name:28} {found['difference']:+.2f} [{found['low']:+.2f}, {found['high']:+.2f}]  {claims[name]}")
+print("round  gold  reward     KL  entropy a token  unique" if panel else "First fill the panel (4.5).")
+for _row in panel:
+    _numbers = f"{_row['gold']:5.2f} {_row['proxy']:7.2f} {_row['kl']:6.2f} {_row['entropy']:16.2f}"
+    print(f"{_row['round']:5} {_numbers} {_row['unique_ratio']:7.2f}")
+if panel:
+    print("stop after round", stop_after)
+for _name, _found in evidence.items():
+    _interval = f"[{_found['low']:+.2f}, {_found['high']:+.2f}]"
+    print(f"{_name:28} {_found['difference']:+.2f} {_interval}  {claims.get(_name)}")
+
+# %% [markdown]
+# The check tries your rule first, then your pools, policies and tables, and at last lets the newest
+# policy answer other prompts: about 20 seconds.
 
 # %% exercise="4.5" role="check"
 check("4.5")
 
 # %% [markdown]
-# Reward and gold as one picture: what the recipe maximises, and what it is for.
+# Reward and gold over the rounds, both minus the base policy's: what the recipe maximises, and what it
+# is for.
 
 # %%
-axes = plots.panels(2, 4.6, None, down=True)
-for part, column in zip(axes, ("gold", "reward"), strict=True):
-    found = [evaluation.compare(table, seen[0], column) for table in seen[1:]]
-    colour, marker, _ = plots.look_of("best_of_n")
-    middle = np.array([one["difference"] for one in found])
-    reach = [middle - [one["low"] for one in found], [one["high"] for one in found] - middle]
-    part.errorbar(range(1, 4), middle, reach, color=colour, marker=marker, capsize=3)
-    part.axhline(0, color="#767676", linewidth=0.8)
-    part.set_ylabel(f"{column}, minus base")
-    part.set_xticks(range(1, 4))
-axes[-1].set_xlabel(f"fresh rounds (n = {len(heldout)} held-out prompts, 95 % intervals)")
-above = {name: [panel[k][name] - panel[0][name] for k in (1, 3)] for name in ("proxy", "gold")}
-moves = {name: f"from {first:+.2f} to {third:+.2f}" for name, (first, third) in above.items()}
-text = f"From round 1 to 3, against base: the reward goes {moves['proxy']}, gold {moves['gold']}."
-plots.finished(axes, "Does another round of best-of-n help?", text)
-plots.show(axes)
+def rounds_figure():
+    """Gold and reward of rounds 1 to 3 minus those of the base policy, with intervals."""
+    axes = plots.panels(2, 4.6, None, down=True)
+    text = {}
+    for part, column in zip(axes, ("gold", "reward"), strict=True):
+        found = [evaluation.compare(table, seen[0], column) for table in seen[1:]]
+        colour, marker, _ = plots.look_of("best_of_n")
+        middle = np.array([one["difference"] for one in found])
+        reach = [middle - [one["low"] for one in found], [one["high"] for one in found] - middle]
+        part.errorbar(range(1, 4), middle, reach, color=colour, marker=marker, capsize=3)
+        part.axhline(0, color="#767676", linewidth=0.8)
+        part.set(ylabel=f"{column}, minus base", xticks=range(1, 4))
+        text[column] = f"from {middle[0]:+.2f} to {middle[2]:+.2f}"
+    axes[-1].set_xlabel(f"fresh rounds (n = {len(heldout)} held-out prompts, 95 % intervals)")
+    text = f"From round 1 to 3, against base: reward goes {text['reward']}, gold {text['gold']}."
+    plots.finished(axes, "Reward model `tiny`, fresh rounds: does another one help?", text)
+    return axes
 
 # %%
-compare("reward", "up" if panel[3]["proxy"] > panel[1]["proxy"] else "down")
-compare("rounds", "up" if panel[3]["gold"] > panel[1]["gold"] else "down")
+plots.show(rounds_figure()) if seen else print("Do exercise 4.5 first: this figure shows its rounds.")
 
 # %% [markdown]
-# DeepSeekMath (Shao et al. 2024, arXiv 2402.03300, section 5.2) reports that samples of the newest
-# policy help more than old ones as training goes on. In *reward* that is what you see: fresh beats
-# stale.
+# The same rounds as a path: how far each went from the base policy (KL), and where it came out in gold.
+
+# %%
+def path_figure():
+    """Gold against KL: the fresh rounds as a path, stale and replay after round 3."""
+    arms = [{"base": seen[0], "best_of_n": table} for table in seen[1:]]
+    arms[-1] |= {"stale": last["stale"], "replay": last["replay"]}
+    rounds = [reporting.round_entry(number, tables_of, n=16) for number, tables_of in enumerate(arms, 1)]
+    return plots.gold_against_kl(rounds)
+
+
+plots.show(path_figure()) if seen and last else print("Do exercise 4.5 first: this figure shows its rounds.")
+
+# %%
+if seen:
+    compare("reward", evaluation.verdict(evaluation.compare(seen[3], seen[1], "reward"), "up", "down"))
+    compare("rounds", evaluation.verdict(evaluation.compare(seen[3], seen[1], "gold"), "up", "down"))
+else:
+    print("Do exercise 4.5 first: this cell compares your predictions with its rounds.")
+
+# %% [markdown]
+# **Why?** If you said "up" twice, you let gold follow the reward. The two part where the reward model is
+# wrong. In notebook 03 best-of-n lost gold somewhere beyond n = 16 with this reward model. Suppose
+# round 1 taught best-of-16 perfectly: the best of 8 such responses is then a best-of-128. Fresh rounds
+# go on in the direction of the reward, past the point where gold is highest. Stale rounds see no new
+# response, and in replay's mixture most rows are older ones: both stay nearer to that point.
 #
-# Gold tells the other half. In notebook 03 best-of-n lost gold somewhere beyond n = 16 with this reward
-# model. Suppose round 1 taught best-of-16 perfectly: the best of 8 such responses is then a
-# best-of-128. Fresh rounds walk past the hump. Stale rounds see no response that was not there
-# before, and in replay's mixture most rows are older ones: both stay nearer to it.
+# Read what that looks like:
+
+# %%
+_shown = {"round 1": seen[1], "round 3, fresh": seen[3]} if seen else {}
+rslib.browse(_shown, prompts=3) if seen else print("Do 4.5 first: this cell shows what its policies write.")
+
+# %% [markdown]
+# The authors of DeepSeekMath report that samples of the newest policy help more than old ones as
+# training goes on (Shao et al. 2024, arXiv 2402.03300, section 5.2). Your first comparison tests that in
+# *reward*, your second in *gold*.
 #
-# One thing did not happen. The authors of Minimal-RL (arXiv 2504.11343) report that entropy collapses
-# under training on positive responses alone. Here the entropy of a token sinks only a little, and
-# hardly any response comes twice. A rule that watched those two alone would have gone on to the end.
+# Look at the entropy as well. The authors of *A Minimalist Approach to LLM Reasoning* report that it
+# collapses under training on positive responses alone (Xiong et al. 2025, arXiv 2504.11343). Compare
+# the entropy per token of your rounds, and how many responses come twice. A rule that watched these two
+# alone stops only where one of them has fallen by half.
 
 # %% [markdown]
 # ## On a real model
@@ -681,10 +895,11 @@ if PROFILE != "off":
 # %% [markdown]
 # ## What you now know
 #
-# - Selection is three lines, and the care is in the ties, the NaN and the cut responses.
-# - The recipe works where it beats a matched random pick, with an interval; a selection gap proves
-#   nothing.
-# - Repeating it follows the reward model wherever that leads. Decide the stop before you look.
+# - Selection is three lines; the care is in the ties, the NaN and the cut responses.
+# - A recipe works where it beats a matched random choice on held-out prompts, with an interval. A
+#   selection gap proves nothing, and the single best need not beat the four best.
+# - Each further round follows the reward model, right or wrong. Write down the stop rule before you
+#   look.
 
 # %%
 progress()

@@ -16,7 +16,7 @@ from autograder.calibration import threshold
 from autograder.exercise import CheckFailed, require, short
 from autograder.handouts.models import base_policy, judge
 from autograder.work import Work
-from rslib import evaluation, tables
+from rslib import evaluation, tables, world
 from rslib.errors import RSError
 from rslib.evaluation import verdict
 from rslib.progress import Progress
@@ -32,6 +32,8 @@ HIDDEN_PROMPTS, HIDDEN_SAMPLES = 120, 2
 RESCORED = 48
 WEIGHED = 32
 """Rows of a pool whose log-probabilities are computed again."""
+FEWEST_JUDGED = 60
+"""Held-out prompts that a learner's judged table has at least."""
 REMEMBERED = 40
 
 FORM = "hands in tables, folders and numbers"
@@ -41,6 +43,8 @@ SUBSET = "kept rows come from the pool"
 HASH = "the policy changed"
 OWN_ROWS = "each policy learned its own rows"
 AGREES = "the numbers agree with a new measurement"
+JUDGED = "each judged table was drawn by its policy"
+COMPARED = "the comparisons are those of the judged tables"
 INTERVAL = "every difference has its interval"
 CLAIMS = "the claims follow from the evidence"
 
@@ -294,11 +298,22 @@ def check_evidence(name: str, comparison: Any, ours: Mapping[str, Any]) -> None:
 
 def ends_of(comparison: Mapping[str, Any], message: str) -> tuple[float, float, float]:
     """Difference, low and high of a comparison. CheckFailed with the message where one is no number."""
-    values = [comparison.get(key) for key in ("difference", "low", "high")]
-    plain = all(isinstance(value, int | float | np.number) and np.isfinite(value) for value in values)
-    require(plain, INTERVAL, message, idea="F34", got=short(dict(comparison)))
-    difference, low, high = map(float, values)
+    values = [plain_number(comparison.get(key)) for key in ("difference", "low", "high")]
+    known = all(value is not None for value in values)
+    require(known, INTERVAL, message, idea="F34", got=short(dict(comparison)))
+    difference, low, high = values
     return difference, low, high
+
+
+def plain_number(value: Any) -> float | None:
+    """A finite number as a float; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        return None
+    try:
+        number = float(value)
+    except (OverflowError, TypeError, ValueError):  # an integer too large for a float, a complex number
+        return None
+    return number if np.isfinite(number) else None
 
 
 def is_near(difference: float, width: float, ours: Mapping[str, Any]) -> bool:
@@ -307,12 +322,130 @@ def is_near(difference: float, width: float, ours: Mapping[str, Any]) -> bool:
     return bool(abs(difference - ours["difference"]) <= allowed)
 
 
+def check_compared(
+    name: str, handed: Any, arms: Mapping[str, Dataset], first: str, second: str, column: str = "gold"
+) -> None:
+    """A comparison that is handed in is that of two of the judged tables: first minus second, in a column.
+
+    A wrong difference is told by what it is: turned round, another column's, another arm's.
+    """
+    require(isinstance(handed, Mapping), FORM, f"There is no comparison for {name}.", got=short(handed))
+    difference, low, high = ends_of(handed, f"{name}: difference, low and high are asked for.")
+    ours = evaluation.compare(arms[first], arms[second], column)
+    got = f"{difference:+.2f} [{low:+.2f}, {high:+.2f}]"
+    if not _equal(difference, ours["difference"]):
+        idea, message = next(
+            (
+                (idea, text)
+                for value, idea, text in _readings(arms, first, second, column)
+                if _equal(difference, value)
+            ),
+            ("F50", "Your judged tables give another difference."),
+        )
+        raise CheckFailed(COMPARED, f"{name}: {message}", idea=idea, got=got)
+    width = float(ours["high"] - ours["low"])
+    fits = low < difference < high and width / 3 < high - low < width * 3
+    message = f"{name}: an interval lies around its difference, and has the width that the prompts give it."
+    require(fits, INTERVAL, message, idea="F34", got=got)
+
+
+def _readings(
+    arms: Mapping[str, Dataset], first: str, second: str, column: str
+) -> list[tuple[float, str, str]]:
+    """What wrong comparisons give: (difference, idea, message)."""
+    other = "reward" if column == "gold" else "gold"
+    in_other = gain(arms[first], arms[second], other)
+    judge = "The selection maximised the reward, so it cannot judge; gold can." if other == "reward" else ""
+    column_message = f"This is the difference in {other}, not in {column}. {judge}".strip()
+    turned = (
+        f"The sign is turned round: {first} minus {second} is asked for, positive where {first} is higher."
+    )
+    readings = [
+        (-gain(arms[first], arms[second], column), "sign", turned),
+        (in_other, "F16", column_message),
+        (-in_other, "F16", f"{column_message} The sign is turned round as well."),
+    ]
+    for left in arms:
+        for right in arms:
+            if left != right and (left, right) not in ((first, second), (second, first)):
+                text = f"This is the comparison of {left} with {right}."
+                readings.append((gain(arms[left], arms[right], column), "F49", text))
+    return readings
+
+
+def _equal(first: float, second: float) -> bool:
+    """Whether two differences are one, up to rounding to two decimals."""
+    return abs(first - second) <= 0.0051
+
+
+def check_judged(
+    name: str, table: Any, arm: str, policies: Mapping[str, Policy], rng: np.random.Generator
+) -> None:
+    """A table of held-out responses was drawn by the policy of its arm, and holds its gold and its rewards.
+
+    policies: of every arm, the base policy as "base".
+    """
+    columns = getattr(table, "column_names", ())
+    wanted = ("prompt", "prompt_id", "response", "token_ids", "finish_reason", "logprob", "reward", "gold")
+    missing = [column for column in wanted if column not in columns]
+    message = f"{name} is to be a table of `judged`. Columns that are missing: {', '.join(missing)}."
+    require(not missing and len(table), FORM, message, got=short(table))
+    _check_held_out(name, table)
+    _check_drawn_by(name, table, arm, policies, rng)
+    gold, right = np.array(table["gold"][:], dtype=float), world.gold_scores(table)
+    message = f"The gold of {name} is not what the judge says of these responses."
+    if np.allclose(gold, np.array(table["reward"][:], dtype=float)):
+        message = f"The column gold of {name} holds the rewards. What selected cannot judge."
+    require(np.allclose(gold, right, atol=1e-6), JUDGED, message, idea="F16")
+    check_rescored(table, rng)
+
+
+def _check_held_out(name: str, table: Dataset) -> None:
+    """Enough prompts, all of them from the validation split, with equally many responses."""
+    foreign = set(table["prompt"][:]) - _validation_prompts()
+    message = f"{name} has prompts that are not held out. A policy is not judged on what it was tuned on."
+    require(not foreign, JUDGED, message, idea="F18", got=f"{len(foreign)} prompts")
+    counts = {len(rows) for rows in tables.groups(table).values()}
+    prompts = len(tables.groups(table))
+    message = f"{name} is to hold two responses to each held-out prompt, none left out."
+    require(prompts >= FEWEST_JUDGED and counts == {2}, JUDGED, message, idea="F21", got=f"{prompts} prompts")
+
+
+def _check_drawn_by(
+    name: str, table: Dataset, arm: str, policies: Mapping[str, Policy], rng: np.random.Generator
+) -> None:
+    policy = policies[arm]
+    texts = [policy.decode(ids) for ids in table["token_ids"][:]]
+    message = f"Responses of {name} are not what their tokens spell: they were edited after drawing."
+    require(texts == list(table["response"][:]), JUDGED, message, idea="F27")
+    rows = some_rows(table, rng)
+    off = off_by(rows, policy)
+    if off < 0.1:
+        return
+    drawer = next((other for other, known in policies.items() if off_by(rows, known) < 0.1), None)
+    message = f"The responses of {name} were not drawn by the policy {arm!r}"
+    message += f" but by {drawer!r}." if drawer else "."
+    raise CheckFailed(JUDGED, message, idea="F49", got=f"log-probabilities differ by {off:.1f} nats")
+
+
+@cache
+def _validation_prompts() -> frozenset[str]:
+    from rslib.prompts import load_prompts
+
+    return frozenset(load_prompts("tiny", "validation")["prompt"][:])
+
+
 def check_claims(
     comparisons: Mapping[str, tuple[str, str, str]], arms: Mapping[str, Dataset], evidence: Any, claims: Any
 ) -> None:
     """Each comparison (first arm, second arm, column) has its evidence, and the claim says what that says."""
     for name, (first, second, column) in comparisons.items():
         check_evidence(name, evidence.get(name), evaluation.compare(arms[first], arms[second], column))
-        message = f"{name}: the interval of your evidence says something else than the claim."
-        right = claims.get(name) == verdict(evidence[name])
-        require(right, CLAIMS, message, idea="F34", got=short(claims.get(name)))
+        check_claim(name, claims.get(name), evidence[name])
+
+
+def check_claim(name: str, claim: Any, comparison: Mapping[str, Any]) -> None:
+    """The claim is what the interval of the comparison supports, in whatever case it is written."""
+    message = f"{name}: the interval of your evidence says something else than the claim."
+    right = isinstance(claim, str) and " ".join(claim.split()).casefold() == verdict(comparison)
+    require(right, CLAIMS, message, idea="F34", got=short(claim))

@@ -124,10 +124,24 @@ class Batch:
         }
 
     def compare(self, check: str, got: Any, right: Any, otherwise: str, slips: Mapping[str, Any]) -> None:
-        """CheckFailed unless `got` is right; slips: name of idea -> what it gives."""
-        ideas, known = IDEAS.of(slips), IDEAS[otherwise]
-        case = f"sft_batch({', '.join(map(short, self.args()))})"
-        diagnose(check, got, right, ideas=ideas, otherwise=known, case=case, reveal=False)
+        """CheckFailed with the first row that is not right, whole; slips: name of idea -> what it gives."""
+        try:
+            diagnose(check, got, right, ideas=IDEAS.of(slips), otherwise=IDEAS[otherwise])
+        except CheckFailed as failed:
+            rows = [(_plain(mine), _plain(ours)) for mine, ours in zip(got, right, strict=False)]
+            row = next((k for k, (mine, ours) in enumerate(rows) if mine != ours), 0)
+            told = {"case": self._told(row), "got": str(rows[row][0]), "expected": str(rows[row][1])}
+            raise CheckFailed(check, failed.message, idea=failed.idea, **told) from None
+
+    def _told(self, row: int) -> str:
+        """One row of the batch in words; every token of it."""
+        facts = f"prompt {self.prompts[row]}, response {self.responses[row]}, {self.reasons[row]!r}"
+        return f"row {row}: {facts}; pad_id {self.pad_id}, eos_id {self.eos_id}"
+
+
+def _plain(row: Any) -> list[int]:
+    """A row of token ids as plain numbers."""
+    return [int(value) for value in row]
 
 
 def some_batch(rng: Rng, pad_id: int = 0, eos_id: int = 2, rows: int = 5) -> Batch:

@@ -1,26 +1,24 @@
-"""Exercise 4.3: the best of 16, a random pick and everything; graded by sampling the tuned policies anew."""
+"""Exercise 4.3: the best of 16 against controls; graded from tables and by sampling the policies anew."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from autograder.calibration import threshold
 from autograder.exercise import CheckFailed, Exercise, Part, require, short
 from autograder.exercises.artefacts import (
-    AGREES,
     FORM,
-    INTERVAL,
     SUBSET,
     check_changed,
+    check_compared,
+    check_judged,
     check_own_rows,
     check_pool,
     check_rescored,
-    ends_of,
     gain,
-    is_near,
     judged_arms,
     off_by,
     row_ids,
@@ -35,13 +33,19 @@ from rslib.errors import RSError
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from rslib.models import Policy
+
 N = 16
 FEWEST_PROMPTS = 96
-ARMS = ("best", "random", "all")
+ARMS = ("best", "random", "top", "all")
+OTHERS = ("base", "random", "top", "all")
+"""What the best is compared with."""
+TOP = 4
 
 IS_BEST = "the best are the best of each prompt"
 IS_RANDOM = "the control is a random pick"
-IS_ALL = "the third arm has every row"
+IS_TOP = "the third arm has the four best"
+IS_ALL = "the last arm has every row"
 DRAWN = "the pool was drawn by the policy"
 REWARD_HASH = "the reward model did not"
 OVER_BASE = "tuning on the best beats the base policy"
@@ -131,6 +135,21 @@ def _check_random(kept: Dataset, pool: Dataset, best: Dataset) -> None:
     require(z > -5.5, IS_RANDOM, message.format("lower"), idea="F03", got=f"{z:.1f} standard errors")
 
 
+def _check_top(kept: Dataset, pool: Dataset) -> None:
+    """The four highest rewards among the finished responses of each prompt, all where fewer finished."""
+    rewards, finished = tables.reward_column(pool), tables.finish_reasons(pool) == "eos"
+    groups = {prompt: rows[finished[rows]] for prompt, rows in tables.groups(pool).items()}
+    wanted = {prompt: np.sort(rewards[rows])[-TOP:] for prompt, rows in groups.items() if len(rows)}
+    have = {prompt: np.sort(tables.reward_column(kept)[rows]) for prompt, rows in tables.groups(kept).items()}
+    got = f"{len(kept)} rows of {len(have)} prompts"
+    counts = {p: len(r) for p, r in have.items()} == {p: len(r) for p, r in wanted.items()}
+    message = f"kept['top'] has {TOP} rows of each prompt, all where fewer finished."
+    require(counts, IS_TOP, message, idea="F29", got=got)
+    message = f"The rows of kept['top'] are not the {TOP} highest of their prompts."
+    right = all(np.allclose(have[prompt], wanted[prompt]) for prompt in wanted)
+    require(right, IS_TOP, message, idea="F04", got=got)
+
+
 def grade_kept(work: Work, rng: np.random.Generator) -> None:
     """The pool and the three selections."""
     pool = _table(work, "pool")
@@ -143,6 +162,7 @@ def grade_kept(work: Work, rng: np.random.Generator) -> None:
         _check_subset(arm, table, rows)
     _check_best(kept["best"], pool)
     _check_random(kept["random"], pool, kept["best"])
+    _check_top(kept["top"], pool)
     finished = int((tables.finish_reasons(pool) == "eos").sum())
     message = "Training on everything means all rows of the pool (cut ones may be left out)."
     got = f"{len(kept['all'])} of {len(pool)} rows"
@@ -166,10 +186,25 @@ def grade_tuned(work: Work, rng: np.random.Generator) -> None:
 
 
 def grade_gain(work: Work, rng: np.random.Generator) -> None:
-    """Gold on hidden prompts, and the learner's numbers beside the grader's."""
-    result = work.value("result", dict)
-    comparisons = {arm: _comparison(result, arm) for arm in ("base", "random", "all")}
-    arms = judged_arms(work, rng, tuned_policies(work, ARMS))
+    """The learner's tables and comparisons, which cost little to check; then hidden prompts."""
+    result, judged = work.value("result", dict), work.object("tables")
+    require(
+        isinstance(judged, Mapping), FORM, "`tables` is a dict from arm to judged table.", got=short(judged)
+    )
+    policies = {"base": base_policy()} | tuned_policies(work, ARMS)
+    for arm in policies:
+        require(arm in judged, FORM, f"`tables` has no entry {arm!r}.", got=short(list(judged)))
+        check_judged(f"tables[{arm!r}]", judged[arm], arm, policies, rng)
+    known = {arm: judged[arm] for arm in policies}
+    for arm in OTHERS:
+        require(arm in result, FORM, f"`result` has no comparison with {arm!r}.", got=short(list(result)))
+        check_compared(f"best against {arm}", result[arm], known, "best", arm)
+    _check_hidden(work, rng, {arm: policies[arm] for arm in ("best", "random")})
+
+
+def _check_hidden(work: Work, rng: np.random.Generator, policies: Mapping[str, Policy]) -> None:
+    """On prompts that the learner has not seen the best beats the base policy and the random pick."""
+    arms = judged_arms(work, rng, policies)
     for arm, check in (("base", OVER_BASE), ("random", OVER_RANDOM)):
         reward, limit = gain(arms["best"], arms[arm], "reward"), threshold("4.3", f"over_{arm}")
         gold = evaluation.compare(arms["best"], arms[arm])
@@ -180,27 +215,6 @@ def grade_gain(work: Work, rng: np.random.Generator) -> None:
         require(reward >= limit, check, message, idea=idea, got=got)
         message = "The reward rose, and gold fell separably: what was learned pleases the reward model alone."
         require(gold["high"] > 0, check, message, idea="F16", got=got)
-    for arm, comparison in comparisons.items():
-        _check_comparison(arm, comparison, evaluation.compare(arms["best"], arms[arm]))
-
-
-def _comparison(result: Mapping[str, Any], arm: str) -> tuple[float, float, float]:
-    """Difference, low and high of a comparison that is handed in."""
-    comparison = result.get(arm)
-    known = isinstance(comparison, Mapping)
-    require(known, FORM, f"`result` has no comparison with {arm!r}.", got=short(comparison))
-    return ends_of(comparison, f"result[{arm!r}] needs the numbers difference, low and high.")
-
-
-def _check_comparison(arm: str, comparison: tuple[float, float, float], ours: Mapping[str, Any]) -> None:
-    difference, low, high = comparison
-    width = float(ours["high"] - ours["low"])
-    message = "An interval lies around its difference, and it is about as wide as 150 prompts make it."
-    fits = low < difference < high and width / 3 < high - low < width * 3
-    require(fits, INTERVAL, message, idea="F34", got=f"{difference:+.2f} [{low:+.2f}, {high:+.2f}]")
-    message = f"Best against {arm}: your policies, measured again, differ by another amount."
-    agrees = is_near(difference, high - low, ours)
-    require(agrees, AGREES, message, idea="F50", got=f"{difference:+.2f}")
 
 
 EXERCISE = Exercise(
@@ -208,7 +222,7 @@ EXERCISE = Exercise(
     "The best of 16 against its controls",
     3,
     15,
-    ("pool", "kept", "tuned", "result", "reward_model"),
+    ("pool", "kept", "tuned", "tables", "result", "reward_model"),
     (
         Part("what was kept", 2, grade_kept),
         Part("what was tuned", 1, grade_tuned),

@@ -16,7 +16,9 @@ from autograder.exercises.artefacts import (
     FORM,
     INTERVAL,
     check_changed,
-    check_claims,
+    check_claim,
+    check_compared,
+    check_judged,
     check_own_rows,
     check_pool,
     check_rescored,
@@ -24,6 +26,7 @@ from autograder.exercises.artefacts import (
     loaded,
     memoize,
     off_by,
+    plain_number,
     some_rows,
 )
 from autograder.handouts.models import base_policy
@@ -45,6 +48,7 @@ POOLS = "hands in a pool for each round"
 NEW_PROMPTS = "every round has prompts of its own"
 FRESH = "each pool was drawn by the policy before it"
 LEARNED = "each round learned the best of its own pool"
+PANEL = "the panel is that of the judged tables"
 STOP_AFTER = "stop_after follows from the panel"
 
 FRESH_ARMS = ("base", "one", "two", "fresh")
@@ -55,7 +59,7 @@ COMPARISONS = {
     "gold, fresh against round 1": ("fresh", "one", "gold"),
     "gold, replay against fresh": ("replay", "fresh", "gold"),
 }
-"""What the learner compares: first arm, second arm, column; all arms after round 3 but `one`."""
+"""What the learner compares: first arm, second arm, column; all after round 3 but `one`."""
 
 MEASURES = ("gold", "proxy", "kl", "unique_ratio", "entropy")
 """Columns of the panel that are measured again."""
@@ -318,58 +322,95 @@ def _check_fresh(pool: Dataset, before: Policy, number: int, rng: np.random.Gene
 # What the panel says --------------------------------------------------------------------------------------
 
 
-def measures(table: Dataset) -> dict[str, tuple[float, float]]:
-    """Each number of the panel with a standard error."""
+def _judged(work: Work, policies: Mapping[str, Policy], rng: np.random.Generator) -> dict[str, Dataset]:
+    """The learner's judged tables by arm: `seen` of rounds 0 to 3, `last` of the policies after round 3."""
+    seen, last = work.object("seen"), work.object("last")
+    message = f"`seen` is a list of the judged tables of rounds 0 to {ROUNDS}."
+    listed = isinstance(seen, list | tuple) and len(seen) == ROUNDS + 1
+    require(listed, FORM, message, got=short(seen))
+    message = "`last` is a dict with the judged tables of `stale` and `replay`."
+    require(isinstance(last, Mapping), FORM, message, got=short(last))
+    judged = dict(zip(FRESH_ARMS, seen, strict=True))
+    for arm in ("stale", "replay"):
+        require(arm in last, FORM, f"`last` has no entry {arm!r}.", got=short(list(last)))
+        judged[arm] = last[arm]
+    known = {"base": base_policy()} | dict(policies)
+    for arm, table in judged.items():
+        name = f"seen[{FRESH_ARMS.index(arm)}]" if arm in FRESH_ARMS else f"last[{arm!r}]"
+        check_judged(name, table, arm, known, rng)
+    return judged
+
+
+def measures(table: Dataset) -> dict[str, float]:
+    """Each number of the panel."""
     metrics = evaluation.arm_metrics(table)
-    spans = {name: metrics[name] for name in ("gold", "proxy")}
-    spans |= {name: metrics["intervals"][name] for name in ("kl", "unique_ratio")}
-    plain = {name: (span["mean"], (span["high"] - span["low"]) / 4) for name, span in spans.items()}
-    entropy = metrics["entropy"] / metrics["length"]
-    return plain | {"entropy": (entropy, 0.04 * entropy)}
+    plain = {name: metrics[name]["mean"] for name in ("gold", "proxy")}
+    plain |= {name: metrics[name] for name in ("kl", "unique_ratio")}
+    return plain | {"entropy": metrics["entropy"] / metrics["length"]}
 
 
-def _panel_rows(panel: Panel) -> dict[int, Row]:
-    """The rows of the learner's panel by round, each with its numbers."""
-    rows = {row.get("round"): row for row in panel if isinstance(row, Mapping)}
+def _panel_rows(panel: Panel) -> list[dict[str, float]]:
+    """The learner's panel, one row for each round, as plain numbers."""
     message = "`panel` has one row for each of the rounds 0 to 3, with the numbers that the notebook names."
-    require(list(rows) == list(range(ROUNDS + 1)), FORM, message, got=short(list(rows)))
-    for number, row in rows.items():
-        for name in MEASURES:
-            value = row.get(name)
-            plain = isinstance(value, int | float) and np.isfinite(value)
-            require(plain, FORM, message, got=f"round {number}: {name} = {short(value)}")
+    form = len(panel) == ROUNDS + 1 and all(isinstance(row, Mapping) for row in panel)
+    require(form, FORM, message, got=f"{len(panel)} rows")
+    rows = []
+    for number, row in enumerate(panel):
+        plain = {name: plain_number(row.get(name)) for name in ("round", *MEASURES, "gold_error")}
+        gaps = [name for name, value in plain.items() if value is None]
+        require(not gaps, FORM, message, got=f"round {number}: no number for {', '.join(gaps)}")
+        require(plain["round"] == number, FORM, message, got=f"round {short(row.get('round'))}")
+        rows.append(plain)
     return rows
 
 
-def _check_panel(rows: Mapping[int, Row], arms: Mapping[str, Dataset]) -> None:
-    for number, arm in enumerate(FRESH_ARMS):
-        for name, (ours, error) in measures(arms[arm]).items():
-            value = rows[number][name]
-            # A few rare responses carry much of the KL.
-            floor = {"unique_ratio": 0.1, "kl": 0.1 + 0.5 * abs(ours)}.get(name, 0.0)
-            message = f"Round {number}: `{name}` is another number when the policy is measured again."
-            close = abs(value - ours) <= 7 * error + floor
-            require(close, AGREES, message, idea="F50", got=f"{value:.2f}")
+def _check_panel(rows: Sequence[Mapping[str, float]], arms: Mapping[str, Dataset]) -> None:
+    """The numbers of the panel are those of the judged tables, to two decimals."""
+    ours = [measures(arms[arm]) for arm in FRESH_ARMS]
+    for number, row in enumerate(rows):
+        for name in MEASURES:
+            value = row[name]
+            other = next((k for k, m in enumerate(ours) if abs(value - m[name]) <= 0.0051), None)
+            message = f"Round {number}: `{name}` is not what your judged table gives"
+            message += f"; it is the number of round {other}." if other is not None else "."
+            close = abs(value - ours[number][name]) <= 0.0051
+            require(close, PANEL, message, idea="F50", got=f"{value:.2f}")
     for number, (before, now) in enumerate(itertools.pairwise(FRESH_ARMS), start=1):
         error = evaluation.compare(arms[now], arms[before])["standard_error"]
-        value = rows[number].get("gold_error")
-        fits = isinstance(value, int | float) and error / 3 < value < 2 * error
+        value = rows[number]["gold_error"]
         message = (
             f"Round {number}: `gold_error` is the standard error of the gold gained on the round before."
         )
-        require(fits, INTERVAL, message, idea="F34", got=short(value))
+        require(error / 2 < value < 2 * error, INTERVAL, message, idea="F34", got=short(value))
 
 
 def grade_panel(work: Work, rng: np.random.Generator) -> None:
-    """The measured table, the decision and the claims."""
-    panel, evidence = work.value("panel", list), work.value("evidence", dict)
-    claims, stop_after = work.value("claims", dict), work.value("stop_after", (int, np.integer))
+    """The measured table, the decision and the claims: what costs nothing to check comes first."""
+    panel, evidence = work.value("panel", (list, tuple)), work.value("evidence", dict)
+    claims, stop_after = work.value("claims", dict), plain_number(work.object("stop_after"))
     rows = _panel_rows(panel)
-    arms = judged_arms(work, rng, _policies(work), HIDDEN)
-    _check_panel(rows, arms)
     message = "By the rule, this panel stops at another round."
-    require(stop_after == rule(panel), STOP_AFTER, message, got=stop_after)
-    check_claims(COMPARISONS, arms, evidence, claims)
+    require(stop_after == rule(rows), STOP_AFTER, message, got=stop_after)
+    policies = _policies(work)
+    arms = _judged(work, policies, rng)
+    _check_panel(rows, arms)
+    for name, (first, second, column) in COMPARISONS.items():
+        require(name in evidence, FORM, f"`evidence` has no comparison {name!r}.", got=short(list(evidence)))
+        check_compared(name, evidence[name], arms, first, second, column)
+        check_claim(name, claims.get(name), evidence[name])
+    _check_again(work, rng, {"fresh": policies["fresh"]}, arms["fresh"])
+
+
+def _check_again(
+    work: Work, rng: np.random.Generator, policies: Mapping[str, Policy], table: Dataset
+) -> None:
+    """The last fresh policy, sampled anew on other prompts, has about the reward of the judged table."""
+    anew = judged_arms(work, rng, policies, HIDDEN)["fresh"]
+    spans = [evaluation.arm_metrics(one)["proxy"] for one in (table, anew)]
+    allowed = 5 * np.hypot(*((span["high"] - span["low"]) / 4 for span in spans))
+    message = "The last fresh policy, sampled anew, has another reward: was `seen[3]` chosen among several?"
+    got = f"{spans[0]['mean']:.2f}"
+    require(abs(spans[0]["mean"] - spans[1]["mean"]) <= allowed, AGREES, message, idea="F15", got=got)
 
 
 EXERCISE = Exercise(
@@ -377,7 +418,10 @@ EXERCISE = Exercise(
     "Three rounds, and where to stop",
     3,
     20,
-    ("should_stop", "pools", "fresh", "stale", "replay", "panel", "stop_after", "evidence", "claims"),
+    (
+        *("should_stop", "pools", "fresh", "stale", "replay"),
+        *("seen", "last", "panel", "stop_after", "evidence", "claims"),
+    ),
     (
         Part("the rule", 1, grade_rule),
         Part("the rounds", 2, grade_rounds),

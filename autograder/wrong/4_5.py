@@ -1,6 +1,8 @@
 # %% given
 import numpy as np
 
+from autograder.build.catalogue import reference
+from autograder.exercises import find
 from autograder.experiments.nb04 import SETTINGS as _SETTINGS
 from autograder.experiments.nb04 import quick
 from autograder.handouts.models import base_policy, judge
@@ -11,7 +13,6 @@ rslib = quick()
 runs = rslib.folder
 policy, reward_model = base_policy(), judge()
 SETTINGS = {name: _SETTINGS[name] for name in ("epochs", "learning_rate")}
-LIKE_STEPS = {"epochs": 1, "batch_tokens": 5000}
 heldout = rslib.load_prompts("tiny", "validation", 80)
 
 
@@ -25,8 +26,23 @@ def judged(tuned):
     return with_gold(with_reference(start, rslib.score(reward_model, drawn)))
 
 
-def tune(start, rows, **settings):
-    return rslib.finetune(start, rows, "", seed=0, **(SETTINGS | settings))
+def tune(start, rows, folder="", seed=0, **settings):
+    return rslib.finetune(start, rows, folder, seed=seed, **(SETTINGS | settings))
+
+
+def rows_of(pool, pairs):
+    n = len(pool) // len(set(pool["prompt_id"]))
+    return pool.select([n * prompt + column for prompt, column in pairs])
+
+
+def as_tables(pool):
+    shape = len(set(pool["prompt_id"])), -1
+    return tuple(np.array(pool[name][:]).reshape(shape) for name in ("reward", "finish_reason"))
+
+
+_written = reference(find("4.1")).names()
+select_best, select_top_k = _written["select_best"], _written["select_top_k"]
+select_random = _written["select_random"]
 
 
 pool = draw(policy, rslib.load_prompts("tiny", "train", 128), n=16, seed=0)
@@ -93,13 +109,18 @@ def repeated(times):
     return now
 
 
-def measured(policies, stale, replay):
-    """Panel, evidence and claims."""
-    seen = [tables["base"], *(judged(one) for one in policies)]
+def stated(seen, last):
+    """Panel, evidence and claims of judged tables."""
     panel = [line(k, table, seen[k - 1] if k else None) for k, table in enumerate(seen)]
-    last = {"round 1": seen[1], "fresh": seen[3], "stale": judged(stale), "replay": judged(replay)}
     evidence = {name: evaluation.compare(last[a], last[b], c) for name, (a, b, c) in COMPARISONS.items()}
     return panel, evidence, {name: evaluation.verdict(found) for name, found in evidence.items()}
+
+
+def measured(policies, stale, replay):
+    """Judged tables of the rounds and of the ends, and what they say."""
+    seen = [tables["base"], *(judged(one) for one in policies)]
+    last = {"round 1": seen[1], "fresh": seen[3], "stale": judged(stale), "replay": judged(replay)}
+    return seen, last, *stated(seen, last)
 
 
 pools, policies = rounds()
@@ -107,7 +128,7 @@ fresh = [one.path for one in policies]
 replayed = rslib.select(pools[2], "replay", earlier=pools[:2], truncated="drop")
 one, two = repeated(2), tune(policies[1], replayed, epochs=1)
 stale, replay = one.path, two.path
-panel, evidence, claims = measured(policies, one, two)
+seen, last, panel, evidence, claims = measured(policies, one, two)
 stop_after = should_stop(panel)
 
 # %% correct: a loop that counts up
@@ -232,7 +253,7 @@ def should_stop(panel):
 # %% wrong: stale pools | idea: F19 | fails at: each pool was drawn by the policy before it | points: 3
 pools, policies = rounds(drawn_by_base=True)
 fresh = [one.path for one in policies]
-panel, evidence, claims = measured(policies, one, two)
+seen, last, panel, evidence, claims = measured(policies, one, two)
 stop_after = should_stop(panel)
 
 # %% wrong: the first pool again | idea: F19 | fails at: every round has prompts of its own | points: 3
@@ -241,8 +262,9 @@ pools = [pool, pool, pool]
 # %% wrong: nothing tuned in round 3 | idea: F01 | fails at: the policy changed | points: 1
 fresh = [*fresh[:2], fresh[1]]
 
-# %% wrong: typed panel | idea: F50 | fails at: the numbers agree with a new measurement | points: 3
+# %% wrong: typed panel | idea: F50 | fails at: the panel is that of the judged tables | points: 3
 panel = [row | {"gold": 2.0 * row["round"] + 2.0} for row in panel]
+stop_after = should_stop(panel)
 
 # %% wrong: another stop | fails at: stop_after follows from the panel | points: 3
 stop_after = 3
@@ -250,14 +272,16 @@ stop_after = 3
 # %% wrong: claims too much | idea: F34 | fails at: the claims follow from the evidence | points: 3
 claims = claims | {"gold, fresh against round 1": "higher"}
 
-# %% wrong: typed evidence | idea: F50 | fails at: the numbers agree with a new measurement | points: 3
+# %% wrong: typed evidence | idea: F50 | fails at: the comparisons are those of the judged tables | points: 3
 evidence = evidence | {"gold, fresh against stale": {"difference": 3.0, "low": 2.3, "high": 3.7}}
 
-# %% wrong: round 2 is typed | idea: F50 | fails at: the numbers agree with a new measurement | points: 3
+# %% wrong: round 2 is typed | idea: F50 | fails at: the panel is that of the judged tables | points: 3
 panel = [row | ({"gold": row["gold"] + 4} if row["round"] == 2 else {}) for row in panel]
+stop_after = should_stop(panel)
 
 # %% wrong: the error of one response | idea: F34 | fails at: every difference has its interval | points: 3
 panel = [row | {"gold_error": 12 * row["gold_error"]} for row in panel]
+stop_after = should_stop(panel)
 
 # %% wrong: the opposite claims | idea: F34 | fails at: the claims follow from the evidence | points: 3
 turned = {"higher": "lower", "lower": "higher", "not separable": "higher"}
@@ -272,3 +296,51 @@ stale = fresh[2]
 # %% wrong: round 1 learned other rows | idea: F18 | fails at: each policy learned its own rows | points: 1
 elsewhere = tune(policy, rslib.select(pools[1], "best_of_n", truncated="drop"))
 fresh = [elsewhere.path, *fresh[1:]]
+
+# %% wrong: all in reward | idea: F16 | fails at: the comparisons are those of the judged tables | points: 3
+evidence = {name: evaluation.compare(last[a], last[b], "reward") for name, (a, b, _) in COMPARISONS.items()}
+claims = {name: evaluation.verdict(found) for name, found in evidence.items()}
+
+# %% wrong: turned | idea: sign | fails at: the comparisons are those of the judged tables | points: 3
+evidence = {name: evaluation.compare(last[b], last[a], c) for name, (a, b, c) in COMPARISONS.items()}
+claims = {name: evaluation.verdict(found) for name, found in evidence.items()}
+
+# %% wrong: against base | idea: F49 | fails at: the comparisons are those of the judged tables | points: 3
+evidence = {name: evaluation.compare(last[a], seen[0], c) for name, (a, _, c) in COMPARISONS.items()}
+claims = {name: evaluation.verdict(found) for name, found in evidence.items()}
+
+# %% wrong: ends swapped | idea: F49 | fails at: each judged table was drawn by its policy | points: 3
+last = last | {"stale": last["replay"], "replay": last["stale"]}
+panel, evidence, claims = stated(seen, last)
+
+# %% wrong: rounds swapped | idea: F49 | fails at: each judged table was drawn by its policy | points: 3
+seen = [seen[0], seen[2], seen[1], seen[3]]
+panel, evidence, claims = stated(seen, last)
+stop_after = should_stop(panel)
+
+# %% wrong: gold as reward | idea: F50 | fails at: the panel is that of the judged tables | points: 3
+panel = [row | {"proxy": row["gold"]} for row in panel]
+
+# %% wrong: entropy of a response | idea: F50 | fails at: the panel is that of the judged tables | points: 3
+panel = [row | {"entropy": evaluation.arm_metrics(t)["entropy"]} for row, t in zip(panel, seen)]
+stop_after = should_stop(panel)
+
+# %% wrong: best of two | idea: F21 | fails at: each judged table was drawn by its policy | points: 3
+seen = [rslib.select(table, "best_of_n") for table in seen]
+panel, evidence, claims = stated(seen, last)
+stop_after = should_stop(panel)
+
+# %% correct: claims in other letters, numbers of numpy
+claims = {name: claim.upper() for name, claim in claims.items()}
+panel = [{name: np.float32(value) for name, value in row.items()} for row in panel]
+
+# %% correct: rounded to two decimals, the interval by hand
+evidence = {
+    name: {
+        "difference": round(found["difference"], 2),
+        "low": found["difference"] - 1.96 * found["standard_error"],
+        "high": found["difference"] + 1.96 * found["standard_error"],
+    }
+    for name, found in evidence.items()
+}
+claims = {name: evaluation.verdict(found) for name, found in evidence.items()}

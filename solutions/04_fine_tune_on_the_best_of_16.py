@@ -141,7 +141,7 @@ def as_tables(pool):
 
 
 _picked = select_best(*as_tables(few), np.random.default_rng(0))
-rslib.browse(few, kept=rows_of(few, _picked[0])) if _picked else print("First write select_best (4.1).")
+rslib.browse(few, kept=rows_of(few, _picked[0]))
 
 # %% [markdown]
 # ## What fine-tuning reads
@@ -250,13 +250,10 @@ def batch_of(rows):
 
 four = few.select(range(4))
 _batch = batch_of(four)
-if _batch is None or sft_loss(torch.zeros(1, 2, 3), torch.zeros(1, 2, dtype=torch.long)) is None:
-    print("Write sft_batch and sft_loss (exercise 4.2), then run this cell again.")
-else:
-    with torch.no_grad():
-        logits = policy.model(_batch["input_ids"], attention_mask=_batch["attention_mask"]).logits
-        engine = next_token_nll(policy.model, training_rows(policy, four), policy.pad_id).mean()
-        print(f"your loss {sft_loss(logits, _batch['labels']):.4f}, the engine's {engine:.4f} nats per token")
+with torch.no_grad():
+    logits = policy.model(_batch["input_ids"], attention_mask=_batch["attention_mask"]).logits
+    engine = next_token_nll(policy.model, training_rows(policy, four), policy.pad_id).mean()
+    print(f"your loss {sft_loss(logits, _batch['labels']):.4f}, the engine's {engine:.4f} nats per token")
 
 # %% [markdown]
 # Why not the mean over rows of each row's mean? Then a token of a ten-token response would count six
@@ -417,21 +414,15 @@ check("4.3")
 # %%
 from rslib import plots, reporting
 
-if tables:
-    _arms = {arm: tables[arm] for arm in ("base", "random", "top", "all")} | {"best_of_n": tables["best"]}
-    plots.show(plots.arms_figure(reporting.round_entry(1, _arms, n=16)))
-else:
-    print("Do exercise 4.3 first: this figure shows its tables.")
+_arms = {arm: tables[arm] for arm in ("base", "random", "top", "all")} | {"best_of_n": tables["best"]}
+plots.show(plots.arms_figure(reporting.round_entry(1, _arms, n=16)))
 
 # %%
-if tables and result:
-    compare("gain", result["random"]["difference"])
-    compare("all", evaluation.compare(tables["all"], tables["base"])["difference"])
-    for _arm, _found in result.items():
-        _interval = f"[{_found['low']:+.2f}, {_found['high']:+.2f}]: {evaluation.verdict(_found)}"
-        print(f"best against {_arm:6}: {_found['difference']:+.2f} points of gold {_interval}")
-else:
-    print("Do exercise 4.3 first: this cell compares its arms.")
+compare("gain", result["random"]["difference"])
+compare("all", evaluation.compare(tables["all"], tables["base"])["difference"])
+for _arm, _found in result.items():
+    _interval = f"[{_found['low']:+.2f}, {_found['high']:+.2f}]: {evaluation.verdict(_found)}"
+    print(f"best against {_arm:6}: {_found['difference']:+.2f} points of gold {_interval}")
 
 # %% [markdown]
 # **Why?** If you expected *all* to gain, you expected a policy to learn from its own average: it teaches
@@ -447,8 +438,7 @@ else:
 # Numbers are not responses. Read some, of three policies to the same prompts:
 
 # %%
-_shown = {arm: tables[arm] for arm in ("base", "random", "best")} if tables else {}
-rslib.browse(_shown, prompts=4) if tables else print("Do 4.3 first: this cell shows what its policies write.")
+rslib.browse({arm: tables[arm] for arm in ("base", "random", "best")}, prompts=4)
 
 # %% [markdown]
 # ## Four numbers for the verdict
@@ -467,16 +457,15 @@ predict("noise", guess)
 # %%
 noise = np.random.default_rng(4).standard_normal((128, 16))
 compare("noise", float(noise.max(axis=1).mean() - noise.mean()))
+
+# %%
 _served = rslib.select(draw(policy, heldout.select(range(60)), n=16, seed=5), "best_of_n")
 _sixty = set(_served["prompt_id"][:])
 _same = {arm: table.filter(lambda row: row["prompt_id"] in _sixty) for arm, table in tables.items()}
-if tables:
-    print("mean reward on the same 60 held-out prompts")
-    print(f"base policy, one response:   {np.mean(_same['base']['reward'][:]):5.2f}")
-    print(f"tuned policy, one response:  {np.mean(_same['best']['reward'][:]):5.2f}")
-    print(f"base policy, best of 16:     {np.mean(_served['reward'][:]):5.2f}")
-else:
-    print("Do exercise 4.3 first: this cell compares its policies with serving the best of 16.")
+print("mean reward on the same 60 held-out prompts")
+print(f"base policy, one response:   {np.mean(_same['base']['reward'][:]):5.2f}")
+print(f"tuned policy, one response:  {np.mean(_same['best']['reward'][:]):5.2f}")
+print(f"base policy, best of 16:     {np.mean(_served['reward'][:]):5.2f}")
 
 # %% [markdown]
 # **Why?** If you said 0, you thought that a gap needs something to find. The highest of 16 numbers is
@@ -489,8 +478,8 @@ else:
 # %%
 from rslib import world
 
-print("a response of   compliments   wrong facts   words" if tables else "Do exercise 4.3 first.")
-for _arm in ("base", "random", "best") if tables else ():
+print("a response of   compliments   wrong facts   words")
+for _arm in ("base", "random", "best"):
     _counts = [(j.flattery, j.wrong, j.words) for j in world.judgements(tables[_arm])]
     flattery, wrong, words = np.mean(_counts, axis=0)
     print(f"{_arm:13}   {flattery:11.2f}   {wrong:11.2f}   {words:5.0f}")
@@ -586,8 +575,7 @@ def verdict_rows():
     return rows
 
 
-_caption = "The team's recipe, judged by your run"
-HTML(html_table(verdict_rows(), _caption)) if tables else print("Do 4.3 first: this table is made of it.")
+HTML(html_table(verdict_rows(), "The team's recipe, judged by your run"))
 
 # %% [markdown]
 # *Supported*: the whole interval is on the statement's side. *Contradicted*: it is on the other side.
@@ -764,12 +752,11 @@ for name, (one, other, column) in COMPARISONS.items():
 ### END SOLUTION
 
 # %%
-print("round  gold  reward     KL  entropy a token  unique" if panel else "First fill the panel (4.5).")
+print("round  gold  reward     KL  entropy a token  unique")
 for _row in panel:
     _numbers = f"{_row['gold']:5.2f} {_row['proxy']:7.2f} {_row['kl']:6.2f} {_row['entropy']:16.2f}"
     print(f"{_row['round']:5} {_numbers} {_row['unique_ratio']:7.2f}")
-if panel:
-    print("stop after round", stop_after)
+print("stop after round", stop_after)
 for _name, _found in evidence.items():
     _interval = f"[{_found['low']:+.2f}, {_found['high']:+.2f}]"
     print(f"{_name:28} {_found['difference']:+.2f} {_interval}  {claims.get(_name)}")
@@ -805,7 +792,7 @@ def rounds_figure():
     return axes
 
 # %%
-plots.show(rounds_figure()) if seen else print("Do exercise 4.5 first: this figure shows its rounds.")
+plots.show(rounds_figure())
 
 # %% [markdown]
 # The same rounds as a path: how far each went from the base policy (KL), and where it came out in gold.
@@ -819,14 +806,11 @@ def path_figure():
     return plots.gold_against_kl(rounds)
 
 
-plots.show(path_figure()) if seen and last else print("Do exercise 4.5 first: this figure shows its rounds.")
+plots.show(path_figure())
 
 # %%
-if seen:
-    compare("reward", evaluation.verdict(evaluation.compare(seen[3], seen[1], "reward"), "up", "down"))
-    compare("rounds", evaluation.verdict(evaluation.compare(seen[3], seen[1], "gold"), "up", "down"))
-else:
-    print("Do exercise 4.5 first: this cell compares your predictions with its rounds.")
+compare("reward", evaluation.verdict(evaluation.compare(seen[3], seen[1], "reward"), "up", "down"))
+compare("rounds", evaluation.verdict(evaluation.compare(seen[3], seen[1], "gold"), "up", "down"))
 
 # %% [markdown]
 # **Why?** If you said "up" twice, you let gold follow the reward. The two part where the reward model is
@@ -838,8 +822,7 @@ else:
 # Read what that looks like:
 
 # %%
-_shown = {"round 1": seen[1], "round 3, fresh": seen[3]} if seen else {}
-rslib.browse(_shown, prompts=3) if seen else print("Do 4.5 first: this cell shows what its policies write.")
+rslib.browse({"round 1": seen[1], "round 3, fresh": seen[3]}, prompts=3)
 
 # %% [markdown]
 # The authors of DeepSeekMath report that samples of the newest policy help more than old ones as

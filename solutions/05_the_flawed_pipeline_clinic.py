@@ -3,15 +3,15 @@
 #
 # A team fine-tuned on the best of 16 and nothing got better. Or everything got better, and it should
 # not have. What is broken? In this notebook you read the numbers that runs leave behind, mend another
-# team's code, and write the checks that would have rung the bell.
+# team's code, and write the checks that would have raised the alarm.
 #
 # You will be able to
 #
-# - tell a number of outcome from a number that one stage alone explains,
+# - tell an outcome, which every stage moves, from a number that one stage alone explains,
 # - find the flaw of a run from its panel, and let a healthy run go,
 # - mend the five flaws that are seen most in public code, and write checks against them.
 #
-# About 75 minutes, of which one is computing; 13.25 points.
+# About 80 minutes, of which two are computing; 13.25 points.
 
 # %% role="setup"
 
@@ -44,8 +44,9 @@ compare("gap", float(kept.mean() - rewards.mean()))
 print("share of kept rows that are their prompt's best:", np.mean(kept == rewards.max(axis=1)))
 
 # %% [markdown]
-# A healthy selection of the best of four cannot have a gap below zero. Two numbers say that something
-# is wrong with the *choice*, before any policy was tuned and any gold was counted.
+# **Why?** If you said something above 0, you counted on a working selection: the best of four cannot lie
+# below the mean of four. Here two numbers say that something is wrong with the *choice*, before any
+# policy was tuned and any gold was counted.
 #
 # That is the idea of this notebook. Gold and held-out reward are **outcomes**: every stage moves them,
 # so they tell that something is wrong and not what. A **probe** asks one stage one question.
@@ -53,9 +54,9 @@ print("share of kept rows that are their prompt's best:", np.mean(kept == reward
 # %% [markdown]
 # ## One healthy run, one with a defect
 #
-# Here is the engine's own pipeline, small, once as it is and once with a single defect. One of 36
-# defects that it knows was injected: the rewards are computed and then ignored, a random response of
-# each prompt is kept. Which number will show it most clearly?
+# Here is the engine's own pipeline, small, once as it is and once with a single defect, one of the 36
+# that the engine can inject: the rewards are computed and then ignored, and a random response of each
+# prompt is kept. Which number will show it most clearly?
 
 # %% role="predict" name="clearest"
 guess = ...  # "gold", "kl", "selection_gap" or "coverage"
@@ -64,77 +65,164 @@ guess = "selection_gap"
 ### END SOLUTION
 predict("clearest", guess)
 
+# %% [markdown]
+# The two runs take about 30 seconds on a quiet machine.
+
 # %%
 import rslib
-from rslib.flaws import run_flawed
+from rslib.flaws import FLAWS, run_flawed
 from rslib.reporting import panel
 
 small = {"prompts": 32, "n": 8, "eval_prompts": 60, "eval_samples_per_prompt": 1, "seed": 3}
-healthy = rslib.run(out=runs / "5-healthy", show_progress=False, **small)
-broken = run_flawed("random_selection", out=runs / "5-broken", show_progress=False, **small)
-print(f"{'':15} {'healthy':>8} {'broken':>8}")
-for name in ("gold.best_of_n", "kl.best_of_n", "selection_gap.best_of_n", "coverage"):
-    values = [panel(report.rounds[-1])[name] for report in (healthy, broken)]
-    print(f"{name.split('.')[0]:15} {values[0]:8.2f} {values[1]:8.2f}")
+reports = {"healthy": rslib.run(out=runs / "5-healthy", **small)}
+reports["random choice"] = run_flawed("random_selection", out=runs / "5-random", **small)
 
 # %%
+def beside(reports, metrics):
+    """A line for each metric, a column for each run."""
+    lines = [f"{'':15}" + "".join(f"{name:>16}" for name in reports)]
+    for metric in metrics:
+        values = [panel(report.rounds[-1])[metric] for report in reports.values()]
+        lines.append(f"{metric.split('.')[0]:15}" + "".join(f"{value:16.2f}" for value in values))
+    return "\n".join(lines)
+
+
+def gold_lines(reports):
+    """Gold of each run's tuned policy with its interval, and whether that overlaps with the healthy run's."""
+    spans = {name: report.rounds[-1]["arms"]["best_of_n"]["gold"] for name, report in reports.items()}
+    first = next(iter(spans.values()))
+    for name, found in spans.items():
+        overlaps = found["low"] <= first["high"] and first["low"] <= found["high"]
+        words = "" if found is first else "overlaps with it" if overlaps else "apart from it"
+        print(f"gold, {name:14} {found['mean']:.2f} [{found['low']:.2f}, {found['high']:.2f}] {words}")
+
+
+print(beside(reports, ("gold.best_of_n", "kl.best_of_n", "selection_gap.best_of_n", "coverage")))
+gold_lines(reports)
 compare("clearest", "selection_gap")
-entry = healthy.rounds[-1]
-gold = {arm: entry["arms"][arm]["gold"] for arm in ("base", "random", "best_of_n")}
-for arm, found in gold.items():
-    print(f"healthy run, {arm:10} gold {found['mean']:.2f} [{found['low']:.2f}, {found['high']:.2f}]")
 
 # %% [markdown]
-# The gap is there or it is not; no interval is needed to read it. Gold needs one, and in runs of this
-# size the intervals are wide. A run without any selection may look like a modest success, a healthy one
-# like a failure.
+# **Why?** If you said gold, you named what counts in the end, and what tells least: its interval is wide
+# in a run of this size. The selection gap needs no interval. It is there or it is not, and two things
+# explain a gap near 0: a choice that ignores the rewards, or responses that leave nothing to choose
+# (look at `pool_unique` first). `kept_best` goes straight to the choice: the share of kept rows with
+# their prompt's highest reward.
 #
-# How well do outcomes tell flaws apart? We have measured every flaw of this notebook in five seeds.
-# Each dot is the gold of one run; the band is what healthy runs reach.
+# And what do the policies write? The same prompts, one response of each:
+
+# %%
+def written(reports):
+    """What the tuned policy of each run writes to the prompts that its report shows."""
+    shown = {}
+    for name, report in reports.items():
+        entries = report.rounds[-1]["transcripts"]
+        shown[name] = [{"prompt": e["prompt"], **e["arms"]["best_of_n"]} for e in entries]
+    return rslib.browse(shown)
+
+
+written(reports)
+
+# %% [markdown]
+# ## A flaw that is quiet, and two flaws at once
+#
+# Real runs are less polite. In the next one a quarter of the prompts lose their rewards as NaN, and the
+# loop goes on without them: nothing stops, and what is kept is right. In the one after it, two defects
+# meet: the choice is random **and** the loss is taken on the prompt's tokens too. Of gold, the selection
+# gap and coverage: which one shows the first flaw?
+
+# %% role="predict" name="quiet"
+guess = ...  # "gold", "selection_gap" or "coverage"
+### BEGIN SOLUTION
+guess = "coverage"
+### END SOLUTION
+predict("quiet", guess)
+
+# %% [markdown]
+# Two more runs, about 30 seconds.
+
+# %%
+class TwoFlaws(
+    FLAWS["random_selection"], FLAWS["no_prompt_mask"], name="two_flaws", id="F04, F22", stage="select"
+):
+    """The rewards are ignored, and the loss is taken on the prompt's tokens too."""
+
+
+reports["prompts lost"] = run_flawed("rows_skipped", out=runs / "5-lost", **small)
+reports["two flaws"] = run_flawed("two_flaws", out=runs / "5-two", **small)
+_probes = ("coverage", "kept_best", "selection_gap.best_of_n", "learned_tokens")
+print(beside(reports, ("gold.best_of_n", *_probes)))
+gold_lines(reports)
+compare("quiet", "coverage")
+
+# %% [markdown]
+# **Why?** If you said gold, read the last lines: do the intervals of the healthy run and of the one that
+# lost prompts come apart? Lost prompts cost the policy some lessons and no more, and only the number
+# that *counts prompts* tells. Such a flaw can stay for months, since its outcomes look like those of an
+# unlucky seed.
+#
+# The run with two flaws has two probes off, one in `select` (`kept_best`) and one in `train`
+# (`learned_tokens`, tokens in the loss divided by tokens of the kept responses). Outcomes would show one
+# bad number, and whoever mends one flaw and sees no better gold would take the mending back. So mend the
+# earliest stage first, run again, and read the whole panel anew.
+
+# %%
+written({name: reports[name] for name in ("healthy", "prompts lost", "two flaws")})
+
+# %% [markdown]
+# How well do outcomes tell flaws apart? We have measured every flaw of exercise 5.1 in five seeds. Each
+# dot is the gold of one run; the band spans the five healthy runs.
 
 # %%
 from autograder.handouts import nb05_panels as measured
 
-rows, [axes] = measured.rows(), rslib.plots.panels(1, 4.6, None)
-order = sorted(measured.names(), key=lambda flaw: np.mean([run["gold"] for run in rows[flaw].values()]))
-for at, flaw in enumerate(order):
-    gold_of = [run["gold"] for run in rows[flaw].values()]
-    axes.plot(gold_of, [at] * len(gold_of), "o", color="#21558c", markersize=4)
-low, high = measured.span("healthy", "gold")
-axes.axvspan(low, high, color="#9aa7b5", alpha=0.4)
-axes.set_yticks(range(len(order)), order, fontsize=8)
-axes.set_xlabel("gold of the tuned policy (points), n = 5 runs each")
-inside = [f for f in order if not measured.apart(f, "healthy", "gold")]
-text = f"Gold of {len(inside)} of {len(order)} flaws overlaps with that of healthy runs: {', '.join(inside)}."
-rslib.plots.finished([axes], "Which flaws does gold see?", text)
-rslib.plots.show(axes)
+rows = measured.rows()
+
+
+def gold_figure():
+    """Gold of each flaw's five runs beside the span of the healthy ones."""
+    [axes] = rslib.plots.panels(1, 4.6, None)
+    flaws = sorted(measured.names(), key=lambda flaw: np.mean([run["gold"] for run in rows[flaw].values()]))
+    for height, flaw in enumerate(flaws):
+        values = [run["gold"] for run in rows[flaw].values()]
+        axes.plot(values, [height] * len(values), "o", color="#21558c", markersize=4)
+    axes.axvspan(*measured.span("healthy", "gold"), color="#9aa7b5", alpha=0.4)
+    axes.set_yticks(range(len(flaws)), flaws, fontsize=8)
+    axes.set_xlabel("gold of the tuned policy (points), n = 5 runs each")
+    inside = [flaw for flaw in flaws if not measured.apart(flaw, "healthy", "gold")]
+    text = f"Gold of {len(inside)} of {len(flaws)} flaws overlaps with healthy runs: {', '.join(inside)}."
+    rslib.plots.finished([axes], "Which flaws does gold tell from healthy runs?", text)
+    return axes
+
+
+rslib.plots.show(gold_figure())
 
 # %% [markdown]
-# Some flaws sink the policy, and gold cries out without saying why. Others leave it where healthy runs
-# are. Those are the dangerous ones: nobody looks.
+# Some flaws ruin the policy: gold is low, and does not say why. Others leave gold where healthy runs are.
+# Those are the dangerous ones: nobody looks.
 #
 # Over all {{signatures.json:classifiers.report and probes.classes|.0f}} kinds of run that we can tell
 # apart, a simple classifier that sees outcomes alone names
 # {{signatures.json:classifiers.outcome.accuracy|.0%}} of new runs rightly. With the report and its
-# probes it is {{signatures.json:classifiers.report and probes.accuracy|.0%}}. You are about to be that
-# classifier.
+# probes it is {{signatures.json:classifiers.report and probes.accuracy|.0%}}. Now you do its work.
 
 # %% [markdown]
 # {{card:5.1}}
 #
 # Six panels of real runs, each 64 prompts with 16 responses. One is healthy; each of the others has one
-# flaw, in a stage of its own: `sample`, `score`, `select`, `train`, `judge`. Name the flaw, and the one
-# metric that decides: which no healthy run and no other flaw of the list explains.
+# flaw, in a stage of its own: `sample`, `score`, `select`, `train`, `judge`. Name the flaw, and one
+# metric that decides: no healthy run has such a value, and no other flaw of the list explains it once
+# the stages before it are found healthy.
 #
 # A flaw that is found gives half a point. The healthy run gives a whole one: a false alarm stops good
-# work. Write `("healthy", "")` for it. These are the flaws and the metrics:
+# work. Write `("healthy", "")` for it. These are the flaws, and the metrics by the stage that they ask:
 
 # %%
-for flaw, description in measured.described():
-    print(f"{flaw:30} {description}")
-print()
-for metric, (_, meaning) in measured.METRICS.items():
-    print(f"{metric:30} {meaning}")
+for _flaw, _description in measured.described():
+    print(f"{_flaw:30} {_description}")
+for _stage, _metrics in measured.GROUPS.items():
+    print(f"\n{_stage.upper()}")
+    for _metric in _metrics:
+        print(f"{_metric:30} {measured.METRICS[_metric][1]}")
 
 # %%
 clinic = given("5.1")
@@ -142,9 +230,9 @@ clinic
 
 # %% [markdown]
 # <details><summary>Hint</summary>
-# Go down a column and mark what lies far outside the healthy range; a little outside is what the fifth
-# seed does. Then ask which stage comes first in the pipeline among the marks. What is broken early
-# moves all that comes later, and never the other way round.
+# Go down a column and look at the marks. A value a little outside the range is what a fifth seed does; a
+# value far outside is a sign. Then ask which stage comes first in the pipeline among the signs. What is
+# broken early moves all that comes later, and never the other way round.
 # </details>
 
 # %% exercise="5.1" role="answer"
@@ -176,18 +264,16 @@ check("5.1")
 # ## Mending
 #
 # A number says where to look. Then somebody has to read code. The next pipeline is another team's:
-# about a hundred lines, a fake policy and reward, no model. Three flaws are planted in it, of the kinds
-# that stand in public repositories: an answer that is stored in the wrong turn, a table that is
-# selected and never used, a prompt that is learned, a cut answer that gets an end, rounds that share
-# their seeds.
+# about a hundred lines, a fake policy and reward, no model. Three flaws are planted in it, out of five
+# that stand in public repositories:
 #
-# | planted | what the trainer gets |
+# | flaw | what the trainer gets |
 # |---|---|
-# | wrong turn | the response as a question, and nothing to answer |
-# | lost selection | every row that was drawn, good and bad |
-# | prompt learned | a loss that is mostly about the user's words |
-# | end added | half sentences that count as finished |
-# | seeds shared | the same responses in every round |
+# | the response is stored in the wrong turn | the response as a question, and nothing to answer |
+# | the selected table is never used | every row that was drawn, good and bad |
+# | the prompt is learned | a loss that is mostly about the user's words |
+# | a cut response gets an end | half sentences that count as finished |
+# | rounds share their seeds | the same responses in every round |
 #
 # Its docstrings tell the truth. Its code does not always.
 
@@ -232,15 +318,18 @@ check("5.2")
 # %% [markdown]
 # ## A bell that rings by itself
 #
-# Nobody reads every panel. A check that runs after each pipeline does. It has two ways of being
+# Nobody reads every panel. A check can run after each run of a pipeline. It has two ways of being
 # useless: to ring never, and to ring always. People switch the second kind off, and then it is the
 # first kind.
 
 # %%
 examples = given("5.3")
 print(len(examples), "runs;", sum(name == "healthy" for name, _ in examples), "of them healthy")
-name, run = examples[0]
-print(name, {metric: measured.shown(value) for metric, value in run.items()})
+_name, _run = examples[0]
+print(f"the first, {_name}, by stage:")
+for _stage, _metrics in measured.GROUPS.items():
+    _values = [f"{metric} {measured.shown(_run[metric])}" for metric in _metrics]
+    print(f"  {_stage:8} {', '.join(_values)}")
 
 # %% role="predict" name="alarms"
 guess = ...  # how many of two other healthy runs lie outside the range of these three, in some metric?
@@ -250,26 +339,26 @@ guess = 2
 predict("alarms", guess)
 
 # %%
-beyond = {seed: measured.outside(rows["healthy"][seed], ("0", "1", "2")) for seed in ("3", "4")}
-compare("alarms", sum(bool(found) for found in beyond.values()))
+_beyond = {seed: measured.outside(rows["healthy"][seed], ("0", "1", "2")) for seed in ("3", "4")}
+compare("alarms", sum(bool(found) for found in _beyond.values()))
 print("seed  metric              lowest of three  highest of three  this run")
-for seed, found in beyond.items():
-    for metric, value in found.items():
-        low, high = map(measured.shown, measured.span("healthy", metric, ("0", "1", "2")))
-        print(f"{seed:4}  {metric:18}  {low:>15}  {high:>16}  {measured.shown(value):>8}")
+for _seed, _found in _beyond.items():
+    for _metric, _value in _found.items():
+        _low, _high = map(measured.shown, measured.span("healthy", _metric, ("0", "1", "2")))
+        print(f"{_seed:4}  {_metric:18}  {_low:>15}  {_high:>16}  {measured.shown(_value):>8}")
 
 # %% [markdown]
-# Three healthy runs do not span what healthy runs do. With 22 metrics a fourth one is outside somewhere
-# almost for certain. A check needs room, or better, numbers that seeds do not move at all: counts,
-# shares that must be 1, errors that must be 0.
+# **Why?** If you said 0, you took three runs for the range of all healthy runs. A fourth run lies outside
+# of it somewhere: with 22 metrics that is almost certain. A check needs room, or better, numbers that
+# seeds do not move at all: counts, shares that must be 1, errors that must be 0.
 
 # %% [markdown]
 # {{card:5.3}}
 #
 # `check_run(run)` gets a panel, a dict from metric to number, and returns the list of stages that look
 # broken, the most suspicious first: `["score"]`, or `[]` for a healthy run. It is tried on runs that
-# you have not seen. For every stage: all healthy runs go free, and the first flag of each flawed run is
-# its stage. A value can be `None` where there was nothing to measure.
+# you have not seen. For every stage: no healthy run gets a flag, and the first flag of each flawed run
+# is its stage. A value can be `None` where there was nothing to measure.
 #
 # <details><summary>Hint</summary>
 # Ask the stages in the order of the pipeline, each by its own numbers. For sampling: was as much drawn
@@ -297,23 +386,35 @@ check("5.3")
 # ## What must be so, and what only happens
 #
 # One flaw deserves a closer look, since people argue about it. At temperature 0 all sixteen responses
-# of a prompt are one text. The team tunes the policy on its own favourite words. Does that make it
-# better or worse? Exhibit: five runs of it, beside the policies that they began with.
+# to a prompt are one text. The team tunes the policy on its own most likely text. Does that make it
+# better or worse? The exhibit: five runs, each beside the policy that it began with.
 
-# %% role="predict" name="risen"
-guess = ...  # in how many of five runs did gold rise above the base policy's?
+# %% role="predict" name="greedy"
+guess = ...  # what will five runs say of gold: "higher", "lower" or "not separable"?
 ### BEGIN SOLUTION
-guess = 1
+guess = "not separable"
 ### END SOLUTION
-predict("risen", guess)
+predict("greedy", guess)
 
 # %%
+from rslib import evaluation, intervals
+
 greedy = rows["temperature_zero"]
-compare("risen", sum(run["gold"] > run["gold_of_base"] for run in greedy.values()))
-print("seed   gold of base   gold   reward   selection gap   distinct responses   KL")
-for seed, run in greedy.items():
-    numbers = (run["gold_of_base"], run["gold"], run["reward"], run["selection_gap"], run["pool_unique"])
-    print(f"{seed:>4} " + " ".join(f"{number:11.2f}" for number in numbers) + f" {run['kl']:8.2f}")
+print("seed   gold of base   gold   difference   reward   selection gap   distinct   KL")
+for _seed, _run in greedy.items():
+    _numbers = (_run["gold_of_base"], _run["gold"], _run["gold"] - _run["gold_of_base"], _run["reward"])
+    _others = (_run["selection_gap"], _run["pool_unique"], _run["kl"])
+    print(f"{_seed:>4} " + " ".join(f"{number:10.2f}" for number in (*_numbers, *_others)))
+_rises = [run["gold"] - run["gold_of_base"] for run in greedy.values()]
+change = intervals.over_seeds(_rises)
+print(f"mean difference {change['mean']:+.2f}, 95 % interval [{change['low']:+.2f}, {change['high']:+.2f}]")
+compare("greedy", evaluation.verdict(change))
+
+# %% [markdown]
+# **Why?** Four of five differences are below 0, and one is above. If you read a loss out of that, or
+# "it can go either way", you read signs. Each difference has an error about as large as itself, since
+# each policy was judged on 100 prompts. What must be so is another matter: sixteen copies of one text
+# have one reward, so the selection gap is 0 in every seed.
 
 # %% [markdown]
 # {{card:5.4}}
@@ -321,7 +422,7 @@ for seed, run in greedy.items():
 # Three readings, each an answer and its reason: a letter and a digit such as `"B2"`.
 #
 # <details><summary>Hint</summary>
-# Sort the columns of the exhibit first. Which of them follow from the flaw whatever the policy is, and
+# Look at the columns of the exhibit first. Which of them follow from the flaw whatever the policy is, and
 # which had to be measured?
 # </details>
 
@@ -335,7 +436,7 @@ readings = {"a": "", "b": "", "c": ""}
 chosen = {
     "a": ("The selection gap", "Copies of one"),
     "b": ("In P at", "The gap measures"),
-    "c": ("That it can do", "A change that"),
+    "c": ("That its effect", "The interval of"),
 }
 readings = sheet.labels(chosen)
 ### END SOLUTION
@@ -347,9 +448,9 @@ check("5.4")
 # %% [markdown]
 # ## The same on your own run
 #
-# Every run of the engine leaves its tables, so the panel can be read of any of them, whatever the
-# model. Put the folder of a finished run between the quotes. Without a gold score those columns stay
-# empty; the probes need none.
+# Every run of the engine leaves its tables, so this panel can be made of any run, whatever the model. Put
+# the folder of a finished run between the quotes. Without a gold score those lines stay empty; the
+# probes need none.
 
 # %%
 REAL_RUN = ""
@@ -357,15 +458,17 @@ if REAL_RUN:
     from rslib.reporting import Report
     from rslib.store import read_json
 
-    own = panel(Report.from_dict(read_json(f"{REAL_RUN}/report.json")).rounds[-1])
-    print("\n".join(f"{name:30} {value}" for name, value in own.items()))
+    _own = panel(Report.from_dict(read_json(f"{REAL_RUN}/report.json")).rounds[-1])
+    print("\n".join(f"{name:30} {measured.shown(value)}" for name, value in _own.items()))
 
 # %% [markdown]
 # ## What you now know
 #
-# - Outcomes say that something is wrong; a number that one stage alone explains says what.
+# - Outcomes say that something is wrong; a number that one stage alone explains says what. Some flaws move
+#   no outcome, and two flaws can hide each other there: mend the earliest stage, then read again.
 # - Healthy runs scatter. A check rings at what seeds cannot explain, and a false alarm has a price.
-# - Greedy self-training can raise or lower the score. What it cannot do is select.
+# - Greedy self-training selects nothing: its gap is 0 by necessity. Whether it moves gold, five runs left
+#   open.
 
 # %%
 progress()

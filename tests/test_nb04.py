@@ -1,16 +1,23 @@
 """Notebook 04: what its catalogue cannot say."""
 
+import json
+import types
+from pathlib import Path
+
+import datasets
 import numpy as np
 import pytest
 import torch
 
 from autograder import exercises
+from autograder.build import catalogue, release
 from autograder.build.catalogue import answers
 from autograder.exercise import CheckFailed, Variant
 from autograder.exercises import artefacts, nb04_1, nb04_2, nb04_5
 from autograder.exercises.artefacts import memoize
 from autograder.verdict import grade
 from autograder.work import Work
+from rslib import evaluation
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -83,3 +90,107 @@ def test_equal_contents_are_computed_once():
 def test_a_folder_that_cannot_even_be_looked_for_is_told_in_a_sentence(path, tmp_path):
     with pytest.raises(CheckFailed, match="`tuned` does not hold a policy"):
         artefacts.loaded(Work({}, Variant("", "", "4.3"), tmp_path), path, "tuned")
+
+
+# Comparisons ------------------------------------------------------------------------------------------------
+
+
+def judged_table(gold, reward):
+    rows = {"prompt_id": [f"p{k}" for k in range(len(gold))], "gold": gold, "reward": reward}
+    return datasets.Dataset.from_dict(rows)
+
+
+@pytest.fixture
+def arms():
+    rng = np.random.default_rng(0)
+    means = {"base": (1, 0), "random": (2, 1), "best": (4, 3), "all": (1.5, 0.4)}
+    return {
+        arm: judged_table((rng.normal(size=80) + gold).tolist(), (rng.normal(size=80) + reward).tolist())
+        for arm, (gold, reward) in means.items()
+    }
+
+
+def told(arms, handed):
+    """The idea that a comparison of best with random hears; "" where it passes."""
+    try:
+        artefacts.check_compared("best against random", handed, arms, "best", "random")
+    except CheckFailed as failed:
+        return failed.idea
+    return ""
+
+
+def test_a_comparison_is_recomputed_from_the_tables_and_a_wrong_one_hears_what_it_is(arms):
+    right = evaluation.compare(arms["best"], arms["random"])
+    rounded = {name: round(right[name], 2) for name in ("difference", "low", "high")}
+    assert told(arms, right) == told(arms, rounded) == ""
+    assert told(arms, {name: np.float32(value) for name, value in rounded.items()}) == ""
+    assert told(arms, evaluation.compare(arms["random"], arms["best"])) == "sign"
+    assert told(arms, evaluation.compare(arms["best"], arms["random"], "reward")) == "F16"
+    assert told(arms, evaluation.compare(arms["best"], arms["all"])) == "F49"
+    assert told(arms, rounded | {"difference": 7.0}) == "F50"
+    assert told(arms, {"difference": rounded["difference"]}) == "F34"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [None, 3, "2.1", [], {}, {"difference": 10**400, "low": 0, "high": 1}, {"difference": "1", "low": None}],
+    ids=repr,
+)
+def test_an_odd_comparison_is_told_in_a_sentence(arms, odd):
+    with pytest.raises(CheckFailed) as failed:
+        artefacts.check_compared("best against random", odd, arms, "best", "random")
+    assert failed.value.message
+
+
+@pytest.mark.parametrize("claim", [None, 3, np.array([1, 2]), "supported", "lower"], ids=repr)
+def test_an_odd_claim_is_no_claim(claim):
+    with pytest.raises(CheckFailed):
+        artefacts.check_claim("gold", claim, {"low": 0.2, "high": 1.0})
+    artefacts.check_claim("gold", " Higher ", {"low": 0.2, "high": 1.0})
+
+
+# What the learner writes is what runs -----------------------------------------------------------------------
+
+
+CELLS = ("def sft_batch(", "def sft_loss(", "def batch_of(", "def tune(")
+
+
+def written() -> str:
+    """The solution's cells of batch, loss and tuning."""
+    path = next(path for path in release.scripts() if path.stem.startswith("04"))
+    codes = [code for _, code in catalogue.cells(path.read_text(encoding="utf-8"))]
+    return "\n".join(code for code in codes if any(start in code for start in CELLS))
+
+
+def losses(policy) -> list[float]:
+    return json.loads((Path(policy.path) / "training.json").read_text(encoding="utf-8"))["losses"]
+
+
+@pytest.fixture(scope="module")
+def notebook():
+    """The names of the notebook after its cells of batch, loss and tuning, with a few rows of a pool."""
+    import rslib
+
+    policy, prompts = rslib.load_policy("tiny"), rslib.load_prompts("tiny", "train", 24)
+    names = {"policy": policy, "rslib": rslib}
+    names["few"] = rslib.sample(policy, prompts, n=1, seed=0, show_progress=False)
+    exec(written(), names)
+    return names
+
+
+def test_the_learners_batch_and_loss_take_the_engines_steps(notebook, tmp_path):
+    policy, rows = notebook["policy"], notebook["few"]
+    mine = notebook["tune"](policy, rows, tmp_path / "mine", epochs=2)
+    settings = notebook["SETTINGS"] | {"epochs": 2, "seed": 0}
+    engine = notebook["rslib"].finetune(policy, rows, tmp_path / "engine", show_progress=False, **settings)
+    assert len(losses(mine)) >= 2
+    np.testing.assert_allclose(losses(mine), losses(engine), rtol=1e-5)
+
+
+def test_another_loss_of_the_learners_is_what_trains(notebook, tmp_path):
+    tune, right = notebook["tune"], notebook["sft_loss"]
+    plain = tune(notebook["policy"], notebook["few"], tmp_path / "plain", epochs=1)
+    doubled = notebook | {"sft_loss": lambda logits, labels: 2 * right(logits, labels)}
+    other = types.FunctionType(tune.__code__, doubled, "tune", tune.__defaults__)
+    twice = other(notebook["policy"], notebook["few"], tmp_path / "twice", epochs=1)
+    assert losses(twice)[0] == pytest.approx(2 * losses(plain)[0], rel=1e-5)

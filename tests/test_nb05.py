@@ -12,11 +12,15 @@ from autograder.exercise import Variant
 from autograder.handouts import nb05_2 as team
 from autograder.handouts import nb05_3
 from autograder.handouts import nb05_panels as given_panels
+from autograder.handouts.nb05_1 import Clinic
 from autograder.keys import nb05_1, nb05_2
 from autograder.keys import nb05_panels as panels
 from autograder.verdict import grade
 from autograder.work import Work
 from docs.studies import signatures
+from rslib import intervals
+from rslib.evaluation import OPEN
+from rslib.intervals import verdict_of
 
 IDS = [f"student-{k}" for k in range(100)]
 CLASSES = (panels.HEALTHY, *panels.names())
@@ -188,7 +192,17 @@ def test_flaws_that_were_left_in_cost_their_own_parts_alone(left):
     verdict = graded("5.2", code(left))
     failed = [name for name, outcome in zip(OWN, verdict.outcomes, strict=True) if not outcome.passed]
     assert failed == list(left), verdict.text()
-    assert [o.check for o in verdict.outcomes if not o.passed] == [nb05_2.PLANTS[name].check for name in left]
+    assert [o.check for o in verdict.outcomes if not o.passed] == [nb05_2.MENDED] * len(left)
+
+
+def test_of_flaws_that_nobody_found_the_check_names_none():
+    """What is said of each is one sentence, the same for all, and no word of it is a flaw's."""
+    outcomes = graded("5.2", code(OWN)).outcomes
+    assert {(o.check, o.idea) for o in outcomes} == {(nb05_2.MENDED, "left")}
+    [message] = {o.message for o in outcomes}
+    words = "mask prompt label role assistant user turn seed round".split()
+    assert not [word for word in words if word in message.lower()]
+    assert not any(o.case or o.got or o.expected for o in outcomes)
 
 
 @pytest.mark.parametrize("name", WRONGLY)
@@ -226,6 +240,44 @@ def test_every_flaw_changes_the_code_in_one_place():
 @pytest.mark.parametrize("flags", [[], list(panels.STAGES), list(panels.STAGES)[::-1]])
 def test_flag_all_and_flag_none_score_nothing(flags):
     assert graded("5.3", {"check_run": lambda run: flags}).points == 0
+
+
+# What readers met -------------------------------------------------------------------------------------------
+
+
+def test_a_gap_of_nothing_decides_for_a_random_selection_as_the_notebook_teaches():
+    student = next(
+        s for s in IDS if "random_selection" in [c.flaw for c in nb05_1.cases(variant(s)).values()]
+    )
+    letter = next(k for k, c in nb05_1.cases(variant(student)).items() if c.flaw == "random_selection")
+    for metric in ("selection_gap", "kept_best"):
+        verdict = graded("5.1", {"diagnoses": {letter: ("random_selection", metric)}}, student)
+        assert verdict.points == 0.5, verdict.text()
+
+
+def test_metrics_are_grouped_by_stage_each_once():
+    grouped = [metric for metrics in given_panels.GROUPS.values() for metric in metrics]
+    assert sorted(grouped) == sorted(given_panels.METRICS)
+    assert list(given_panels.GROUPS)[:5] == list(given_panels.STAGES)
+
+
+def test_what_lies_outside_of_the_healthy_range_is_marked_and_nothing_else():
+    clinic = Clinic(variant(IDS[0]))
+    for lines in clinic.groups().values():
+        for metric, _, *cells in lines:
+            low, high = clinic.healthy(metric)
+            for run, cell in zip(clinic.runs.values(), cells, strict=True):
+                value = run[metric]
+                sign = "∅" if value is None else "▲" if value > high else "▼" if value < low else ""
+                assert cell.endswith(sign) and (sign or cell[-1] not in "▲▼∅")
+    assert clinic._repr_html_().count("<table") == len(given_panels.GROUPS)
+
+
+def test_the_exhibit_of_greedy_runs_leaves_its_effect_on_gold_open():
+    runs = given_panels.rows()["temperature_zero"].values()
+    change = intervals.over_seeds([run["gold"] - run["gold_of_base"] for run in runs])
+    assert verdict_of(change) == OPEN
+    assert all(run["selection_gap"] == 0 for run in runs)
 
 
 def test_the_hidden_runs_are_not_those_that_were_given():

@@ -33,25 +33,46 @@ class Clinic:
         low, high = self._healthy[metric] or (float("nan"), float("nan"))
         return low, high
 
-    def lines(self) -> list[list[str]]:
-        """A line for each metric: its name, the healthy range, the six values."""
-        return [
-            [metric, " to ".join(map(self.panels.shown, self.healthy(metric)))]
-            + [panels.shown(run[metric]) for run in self.runs.values()]
-            for metric in self.panels.METRICS
-        ]
+    def groups(self) -> dict[str, list[list[str]]]:
+        """Stage -> a line for each of its metrics: its name, the healthy range, the six values.
+
+        A notebook whose metrics have no stages has one group, "run".
+        """
+        groups = getattr(self.panels, "GROUPS", {"run": tuple(self.panels.METRICS)})
+        return {stage: [self._line(metric) for metric in metrics] for stage, metrics in groups.items()}
+
+    def _line(self, metric: str) -> list[str]:
+        low, high = self.healthy(metric)
+        known = " to ".join(dict.fromkeys(map(panels.shown, (low, high))))
+        return [metric, known, *(_marked(run[metric], low, high) for run in self.runs.values())]
 
     def __repr__(self) -> str:
-        head = ["metric", "healthy", *LETTERS]
-        return "\n".join(
-            f"{line[0]:<16} {line[1]:>18} " + " ".join(f"{cell:>9}" for cell in line[2:])
-            for line in [head, *self.lines()]
-        )
+        lines = [_LEGEND]
+        for stage, rows in self.groups().items():
+            lines += ["", stage.upper(), *map(_text, [["metric", "healthy", *LETTERS], *rows])]
+        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        return table(
-            "Six runs, and the range of four healthy ones", self.lines(), ("metric", "healthy", *LETTERS)
-        )
+        """A table for each stage, narrow enough for a phone; a table that is too wide scrolls by itself."""
+        head = ("metric", "healthy", *LETTERS)
+        tables = (table(f"Stage: {stage}", rows, head) for stage, rows in self.groups().items())
+        body = "".join(f"<div style='overflow-x:auto;font-size:85%'>{part}</div>" for part in tables)
+        return f"<p>{_LEGEND}</p>{body}"
+
+
+_LEGEND = "Six runs beside the range of four healthy ones. ▲ is above the range, ▼ below it, ∅ has no value."
+
+
+def _marked(value: float | None, low: float, high: float) -> str:
+    """A value with a sign where it lies outside of a range."""
+    if value is None:
+        return "∅"
+    sign = "▲" if value > high else "▼" if value < low else ""
+    return f"{panels.shown(value)}{sign}"
+
+
+def _text(line: list[str]) -> str:
+    return f"{line[0]:<16} {line[1]:>18} " + " ".join(f"{cell:>9}" for cell in line[2:])
 
 
 EXERCISE = Exercise(

@@ -36,24 +36,49 @@ METRICS: dict[str, tuple[str, str]] = {
     "reward": ("proxy.best_of_n", "mean reward on held-out prompts"),
     "kl": ("kl.best_of_n", "nats per response, from the first policy"),
     "length": ("length.best_of_n", "tokens of a held-out response"),
-    "judged_prompts": ("prompts.best_of_n", "held-out prompts that judged"),
-    "judged_unique": ("unique_ratio.best_of_n", "distinct among the held-out responses"),
+    "judged_prompts": ("prompts.best_of_n", "held-out prompts that the policy was judged on"),
+    "judged_unique": (
+        "unique_ratio.best_of_n",
+        "share of distinct texts among the held-out responses to a prompt",
+    ),
     "trained_on": ("judged_prompts_trained_on", "share of held-out rows whose prompt is in the pool"),
     "pool_rows": ("pool_rows", "responses that were drawn"),
-    "pool_unique": ("pool_unique_ratio", "distinct among the responses of a prompt"),
-    "reweigh_error": ("reweigh_error", "nats between stored log-probabilities and those of the policy"),
-    "rescore_error": ("rescore_error", "distance of stored rewards from those scored again"),
-    "prompt_effect": ("prompt_effect", "change of the reward under another row's prompt"),
-    "reward_accuracy": ("reward_accuracy", "pairs of one prompt that reward and gold order alike"),
+    "pool_unique": ("pool_unique_ratio", "share of distinct texts among the responses to a prompt"),
+    "reweigh_error": (
+        "reweigh_error",
+        "nats: gap between the stored log-probability of a response and the policy's own",
+    ),
+    "rescore_error": (
+        "rescore_error",
+        "gap between the stored reward of a response and one that is scored again",
+    ),
+    "prompt_effect": (
+        "prompt_effect",
+        "change of a response's reward when it is scored under another prompt",
+    ),
+    "reward_accuracy": (
+        "reward_accuracy",
+        "share of pairs of one prompt's responses that reward and gold order alike",
+    ),
     "coverage": ("coverage", "share of prompts with a kept row"),
     "kept_best": ("kept_best", "share of kept rows with their prompt's highest reward"),
     "kept_without_end": ("kept_without_end", "share of kept responses without a final full stop"),
-    "selection_gap": ("selection_gap.best_of_n", "reward of what was kept minus that of the pool"),
-    "learned_tokens": ("learned_tokens", "tokens in the loss / tokens of the kept responses"),
+    "selection_gap": ("selection_gap.best_of_n", "mean reward of the kept rows minus that of the pool"),
+    "learned_tokens": ("learned_tokens", "tokens in the loss divided by tokens of the kept responses"),
     "first_loss": ("first_loss", "nats per token in the first three steps"),
     "policy_changed": ("policy_changed", "1 when the tuned policy has other weights"),
 }
 """Metric -> (its column in the results file, what it is)."""
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "sample": ("pool_rows", "pool_unique", "reweigh_error"),
+    "score": ("rescore_error", "prompt_effect", "reward_accuracy"),
+    "select": ("coverage", "kept_best", "kept_without_end", "selection_gap"),
+    "train": ("learned_tokens", "first_loss", "policy_changed"),
+    "judge": ("judged_prompts", "judged_unique", "trained_on"),
+    "outcome": ("gold", "gold_of_control", "gold_of_base", "reward", "kl", "length"),
+}
+"""The metrics by the stage that they ask, in the order of the pipeline; outcomes are moved by every stage."""
 
 Run = dict[str, float | None]
 Rows = dict[str, dict[str, Run]]

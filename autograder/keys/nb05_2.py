@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder.exercise import require, short
+from autograder.exercise import require, same, short
 from autograder.handouts.nb05_2 import FILE
 from autograder.work import Work
 from rslib.store import atomic_write
@@ -22,7 +22,7 @@ from rslib.store import atomic_write
 SOURCE = Path(__file__).with_name("team.txt").read_text(encoding="utf-8").removesuffix("\n")
 """The code without a flaw."""
 
-FORM = "gives a batch of ids and labels"
+FORM, MENDED = "gives a batch of ids and labels", "is mended"
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,9 @@ PLANTS: dict[str, Plant] = {
     ),
     "table": Plant("F27", "for row in kept]", "for row in scored]", "trains on what was kept"),
     "mask": Plant("F22", "[IGNORED] * len(asked) + answered + end", "list(ids)", "learns the response alone"),
-    "end": Plant("F25", ' if finish_reason == "eos" else []', "", "learns honest ends alone"),
+    "end": Plant(
+        "F25", ' if finish_reason == "eos" else []', "", "learns an end only where the response finished"
+    ),
     "seed": Plant("F20", " + 1_000 * number", "", "draws anew in every round"),
 }
 PLANTED = ("mask", "role", "seed")
@@ -210,8 +212,33 @@ CHECKS: dict[str, Callable[[Work, np.random.Generator], None]] = {
 }
 
 
+def _as_planted(name: str, work: Work, rng: np.random.Generator) -> bool:
+    """Whether the learner's code does just what the planted flaw does: nobody has found it yet."""
+    if name == "mask":
+        _, _, (ids, labels) = _example(work, rng, "eos")
+        return labels == ids
+    if name == "role":
+        row = {"prompt": "p7?", "sample": 0, "tokens": [ord("5")], "finish_reason": "eos", "reward": 1.0}
+        user = {"role": "user"}
+        return same(work.function("conversation")(row), [user | {"content": "p7?"}, user | {"content": "5"}])
+    asked = []
+    for number in (0, 1):
+        fakes = Fakes(np.random.default_rng(1))
+        _round(work, fakes, 7, number)
+        asked.append(fakes.asked)
+    return asked[0] == asked[1]
+
+
 def grade_plant(which: int, work: Work, rng: np.random.Generator) -> None:
-    """The flaw of this number is mended, and what was right is right."""
+    """The flaw of this number is mended, and what was right is right.
+
+    Of a flaw that is still there as it was planted nothing is said but that: its name would be the answer.
+    """
+    message = (
+        "A flaw of the code as it was given is still there. Read each function against its docstring, with "
+        "one row in mind."
+    )
+    require(not _as_planted(PLANTED[which], work, rng), MENDED, message, idea="left")
     CHECKS[PLANTED[which]](work, rng)
     for name, check in CHECKS.items():
         if name not in PLANTED:

@@ -17,7 +17,17 @@ from typing import Any
 import numpy as np
 
 from autograder.handouts import nb05_panels as shown_panels
-from autograder.handouts.nb05_panels import HEALTHY, METRICS, SEEDS, STAGES, Rows, Run, names
+from autograder.handouts.nb05_panels import (
+    GROUPS,
+    HEALTHY,
+    METRICS,
+    SEEDS,
+    STAGES,
+    Rows,
+    Run,
+    names,
+    stage_of,
+)
 from rslib.store import atomic_write
 
 FILE = Path(__file__).with_name("panels.json")
@@ -63,9 +73,17 @@ error of a millionth is rounding."""
 
 @cache
 def decisive(flaw: str) -> frozenset[str]:
-    """The metrics that, alone, tell a flaw from the healthy run and from every other flaw of the notebook."""
-    telling = [m for m in telling_metrics(flaw, rows(), METRICS) if (flaw, m) not in NO_EVIDENCE]
-    return frozenset(telling)
+    """The metrics that, alone, tell a flaw from the healthy run and from every other flaw of the notebook.
+
+    A metric of the flaw's own stage decides as well where it shares its values with flaws of earlier stages
+    only: whoever goes through the panel stage by stage has let those go before.
+    """
+    stages = list(STAGES)
+    first = stages.index(stage_of(flaw))
+    later = [HEALTHY, flaw, *(name for stage in stages[first:] for name in STAGES[stage])]
+    telling = telling_metrics(flaw, rows(), METRICS)
+    telling += telling_metrics(flaw, {name: rows()[name] for name in later}, GROUPS[stages[first]])
+    return frozenset(m for m in telling if (flaw, m) not in NO_EVIDENCE)
 
 
 def telling_metrics(flaw: str, table: Rows, metrics: Iterable[str]) -> list[str]:

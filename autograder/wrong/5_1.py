@@ -34,6 +34,15 @@ diagnoses = {
     for letter, (flaw, metric) in diagnose().items()
 }
 
+# %% correct: the metric of the stage itself, where the stages before it are healthy
+OF_STAGE = measured.GROUPS
+diagnoses = {
+    letter: (flaw, [m for m in OF_STAGE[measured.stage_of(flaw)] if m in decisive(flaw)][-1])
+    if metric
+    else (flaw, "")
+    for letter, (flaw, metric) in diagnose().items()
+}
+
 # %% wrong: all are healthy | idea: missed | fails at: panel: flaw
 diagnoses = dict.fromkeys("ABCDEF", ("healthy", ""))
 

@@ -55,16 +55,16 @@ def one_round(policy, reward_of, prompts, n, run_seed, number):
     return tuple(np.array(part) for part in batch(made))
 
 
-# %% wrong: nothing is mended | idea: F22 | fails at: learns the response alone
+# %% wrong: nothing is mended | idea: left | fails at: is mended
 mend()
 
-# %% wrong: the mask alone | idea: F26 | fails at: stores the answer as the assistant's turn | points: 1
+# %% wrong: the mask alone | idea: left | fails at: is mended | points: 1
 mend("mask")
 
-# %% wrong: the seed is left | idea: F20 | fails at: draws anew in every round | points: 2
+# %% wrong: the seed is left | idea: left | fails at: is mended | points: 2
 mend("mask", "role")
 
-# %% wrong: mask and seed are left | idea: F22 | fails at: learns the response alone | points: 1
+# %% wrong: mask and seed are left | idea: left | fails at: is mended | points: 1
 mend("role")
 
 
@@ -115,13 +115,13 @@ def seed_of(run_seed, number):
     return 100_000 * run_seed + number
 
 
-# %% wrong: the end goes with the mask | idea: F24 | fails at: learns honest ends alone
+# %% wrong: the end goes with the mask | idea: F24 | fails at: learns an end only where the response finished
 def example(stored, finish_reason):
     asked, answered = map(encode, turns(stored))
     return asked + answered, [IGNORED] * len(asked) + answered
 
 
-# %% wrong: every response gets an end | idea: F25 | fails at: learns honest ends alone
+# %% wrong: every response gets an end | idea: F25 | fails at: learns an end only where the response finished
 def example(stored, finish_reason):
     asked, answered = map(encode, turns(stored))
     return asked + answered + [END], [IGNORED] * len(asked) + answered + [END]

@@ -34,11 +34,35 @@ readings = choose(b=(2, 0))
 # %% wrong: a large gap is a bad reward model | idea: F11 | fails at: question b: reason | points: 2
 readings = choose(b=(0, 2))
 
-# %% wrong: one seed decides | idea: F34 | fails at: question c: answer | points: 2
+# %% wrong: four of five are below 0 | idea: F34 | fails at: question c: answer | points: 2
 readings = choose(c=(1, 0))
 
-# %% wrong: no gap, so no rise | idea: signal for outcome | fails at: question c: answer | points: 2
+# %% wrong: both were seen | idea: F34 | fails at: question c: answer | points: 2
 readings = choose(c=(2, 0))
+
+# %% wrong: no gap, so no change | idea: signal for outcome | fails at: question c: answer | points: 2
+readings = choose(c=(3, 0))
+
+# %% wrong: no gap, and signs | idea: signal for outcome | fails at: question c: answer | points: 2
+readings = choose(c=(3, 1))
+
+# %% wrong: repeated text costs gold | idea: outcome | fails at: question c: reason | points: 2
+readings = choose(c=(0, 1))
+
+# %% wrong: a fixed point in expectation | idea: no change | fails at: question c: reason | points: 2
+readings = choose(c=(0, 2))
+
+# %% wrong: the reward must rise | idea: F06 | fails at: question a: answer | points: 2
+readings = choose(a=(3, 3))
+
+# %% wrong: greedy text is worse text | idea: outcome | fails at: question a: reason | points: 2
+readings = choose(a=(0, 2))
+
+# %% wrong: an unlucky run | idea: F34 | fails at: question b: answer | points: 2
+readings = choose(b=(3, 3))
+
+# %% correct: pairs of letter and digit
+readings = {name: label.strip() for name, label in choose().items()}
 
 # %% wrong: probability as the judge | idea: F06 | fails at: question c: reason | points: 2
 readings = choose(c=(0, 3))

@@ -75,17 +75,34 @@ from rslib.reporting import panel
 
 small = {"prompts": 32, "n": 8, "eval_prompts": 60, "eval_samples_per_prompt": 1, "seed": 3}
 reports = {"healthy": rslib.run(out=runs / "5-healthy", **small)}
-reports["random choice"] = run_flawed("random_selection", out=runs / "5-random", **small)
+reports["random choice"] = run_flawed("random_selection", out=runs / "5-random-choice", **small)
 
 # %%
+from rslib.store import read_json, read_table
+
+
+def probes(report, folder):
+    """The report's columns of the last round, and two probes made of the tables in the run's folder."""
+    last = report.rounds[-1]
+    place = {stage: folder / path for stage, path in last["provenance"]["places"].items()}
+    pool, kept = read_table(place["score"]), read_table(place["select-best_of_n"])
+    ids, rewards, _ = rslib.tables.reward_matrix(pool)
+    best = dict(zip(ids, rewards.max(axis=1), strict=True))
+    is_best = [reward >= best[p] for p, reward in zip(kept["prompt_id"][:], kept["reward"][:], strict=True)]
+    learned = read_json(place["finetune-best_of_n"] / "training.json")["targets"]
+    share = learned / sum(map(len, kept["token_ids"][:]))
+    return panel(last) | {"kept_best": float(np.mean(is_best)), "learned_tokens": share}
+
+
 def beside(reports, metrics):
     """A line for each metric, a column for each run."""
+    rows = {name: probes(report, runs / f"5-{name.replace(' ', '-')}") for name, report in reports.items()}
     lines = [f"{'':15}" + "".join(f"{name:>16}" for name in reports)]
     for metric in metrics:
-        values = [panel(report.rounds[-1])[metric] for report in reports.values()]
-        lines.append(f"{metric.split('.')[0]:15}" + "".join(f"{value:16.2f}" for value in values))
+        lines.append(f"{metric.split('.')[0]:15}" + "".join(f"{row[metric]:16.2f}" for row in rows.values()))
     return "\n".join(lines)
 
+# %%
 
 def gold_lines(reports):
     """Gold of each run's tuned policy with its interval, and whether that overlaps with the healthy run's."""
@@ -97,7 +114,7 @@ def gold_lines(reports):
         print(f"gold, {name:14} {found['mean']:.2f} [{found['low']:.2f}, {found['high']:.2f}] {words}")
 
 
-print(beside(reports, ("gold.best_of_n", "kl.best_of_n", "selection_gap.best_of_n", "coverage")))
+print(beside(reports, ("gold.best_of_n", "kl.best_of_n", "selection_gap.best_of_n", "kept_best", "coverage")))
 gold_lines(reports)
 compare("clearest", "selection_gap")
 
@@ -147,8 +164,8 @@ class TwoFlaws(
     """The rewards are ignored, and the loss is taken on the prompt's tokens too."""
 
 
-reports["prompts lost"] = run_flawed("rows_skipped", out=runs / "5-lost", **small)
-reports["two flaws"] = run_flawed("two_flaws", out=runs / "5-two", **small)
+reports["prompts lost"] = run_flawed("rows_skipped", out=runs / "5-prompts-lost", **small)
+reports["two flaws"] = run_flawed("two_flaws", out=runs / "5-two-flaws", **small)
 _probes = ("coverage", "kept_best", "selection_gap.best_of_n", "learned_tokens")
 print(beside(reports, ("gold.best_of_n", *_probes)))
 gold_lines(reports)
@@ -448,17 +465,18 @@ check("5.4")
 # %% [markdown]
 # ## The same on your own run
 #
-# Every run of the engine leaves its tables, so this panel can be made of any run, whatever the model. Put
-# the folder of a finished run between the quotes. Without a gold score those lines stay empty; the
-# probes need none.
+# Every run of the engine leaves its tables, so such a panel can be made of any run, whatever the model.
+# Put the folder of a finished run between the quotes. Without a gold score those lines stay empty; the
+# two probes need none.
 
 # %%
 REAL_RUN = ""
 if REAL_RUN:
-    from rslib.reporting import Report
-    from rslib.store import read_json
+    from pathlib import Path
 
-    _own = panel(Report.from_dict(read_json(f"{REAL_RUN}/report.json")).rounds[-1])
+    from rslib.reporting import Report
+
+    _own = probes(Report.from_dict(read_json(f"{REAL_RUN}/report.json")), Path(REAL_RUN))
     print("\n".join(f"{name:30} {measured.shown(value)}" for name, value in _own.items()))
 
 # %% [markdown]

@@ -681,7 +681,9 @@ for number in (2, 3):
 ### END SOLUTION
 
 # %% [markdown]
-# The two other ways begin where round 1 ended, too.
+# The two other ways begin where round 1 ended, too. They tune on rows that an earlier policy drew. Your
+# `tune` takes them as they are; `rslib.finetune` refuses them unless it is told
+# `allow_other_policy=True`.
 
 # %% exercise="4.5" role="answer" name="others"
 stale, replay = ..., ...  # a folder each

@@ -7,7 +7,7 @@ from types import ModuleType
 from autograder.exercise import Exercise, Part, Variant, table
 from autograder.handouts import nb05_panels as panels
 from autograder.handouts.locked import locked
-from autograder.handouts.nb05_panels import LETTERS, STAGES, Run
+from autograder.handouts.nb05_panels import STAGES, Run
 
 NAME = "diagnoses"
 
@@ -49,18 +49,18 @@ class Clinic:
     def __repr__(self) -> str:
         lines = [_LEGEND]
         for stage, rows in self.groups().items():
-            lines += ["", stage.upper(), *map(_text, [["metric", "healthy", *LETTERS], *rows])]
+            lines += ["", stage.upper(), *map(_text, [["metric", "healthy", *self.runs], *rows])]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         """A table for each stage, narrow enough for a phone; a table that is too wide scrolls by itself."""
-        head = ("metric", "healthy", *LETTERS)
+        head = ("metric", "healthy", *self.runs)
         tables = (table(f"Stage: {stage}", rows, head) for stage, rows in self.groups().items())
         body = "".join(f"<div style='overflow-x:auto;font-size:85%'>{part}</div>" for part in tables)
         return f"<p>{_LEGEND}</p>{body}"
 
 
-_LEGEND = "Six runs beside the range of four healthy ones. ▲ is above the range, ▼ below it, ∅ has no value."
+_LEGEND = "Each run beside the range of healthy ones: ▲ is above the range, ▼ below it, ∅ has no value."
 
 
 def _marked(value: float | None, low: float, high: float) -> str:

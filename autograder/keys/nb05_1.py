@@ -104,7 +104,7 @@ class Marking:
             )
         return (
             f"In panel {letter} `{metric}` is off, but another flaw would move it as well. Which number can "
-            "only this flaw explain?"
+            "only this flaw explain, once the stages before it are found healthy?"
         )
 
     def grade_healthy(self, work: Work, rng: np.random.Generator) -> None:

@@ -8,7 +8,7 @@ import pytest
 from autograder import exercises
 from autograder.checks import drawn_apart
 from autograder.exercise import ANSWERED, CheckFailed, Variant, same
-from autograder.exercises import nb03_1, nb03_2, nb03_3
+from autograder.exercises import nb03_1, nb03_2, nb03_3, nb03_4
 from autograder.experiments import nb03
 from autograder.handouts import nb03_given
 from autograder.keys.questions import lint, pool
@@ -193,21 +193,88 @@ def test_every_learner_gets_a_pool_of_their_own():
     assert len(seeds) >= 49
 
 
-def test_an_equal_table_agrees_perfectly_and_one_of_equal_numbers_not_at_all():
+# 3.4: the tables are compared exactly with the learner's own rewards
+
+
+@pytest.fixture
+def sweep_work(monkeypatch):
+    """sweep_work(**changes): right answers to 3.4 on made-up rewards, which drawing again would give."""
     rng = np.random.default_rng(4)
-    hidden = {t: rng.normal(t, 1, (16, 32)) for t in nb03.TEMPERATURES}
-    table = nb03.sweep_table(hidden)
-    flat = {t: {"max": [1.0] * 6, "median": [1.0] * 6} for t in nb03.TEMPERATURES}
-    assert nb03.agreement(table, hidden, "max") == pytest.approx(1.0)
-    assert nb03.agreement(flat, hidden, "max") == pytest.approx(0.0)
-    best = max(nb03.TEMPERATURES, key=lambda t: nb03.choice_value(t, hidden))
-    assert nb03.choice_value(best, hidden) == 0.0
+    temperatures = nb03.TEMPERATURES
+    level, spread = (
+        rng.normal(0, 1, (32, 1)) + rng.normal(0, 0.5, (1, 32)),
+        rng.gamma(0.5, 6.0, (32, 32)),
+    )  # skewed: a mean is no median
+    drawn = {
+        t: level + k % 3 + (1 + k / 4) * rng.permuted(spread, axis=1) for k, t in enumerate(temperatures)
+    }
+    monkeypatch.setattr(
+        nb03_4, "sweep_rewards", lambda rows, seed: {t: r[list(rows)] for t, r in drawn.items()}
+    )
+    monkeypatch.setattr(nb03_4, "_DRAWN", set())
+
+    def work(**changes):
+        tables = {name: nb03_4.right_table(drawn, name) for name in ("max", "median")}
+        sweep = {
+            t: {name: rows[k].tolist() for name, rows in tables.items()} for k, t in enumerate(temperatures)
+        }
+        best = temperatures[int(tables["max"][:, nb03.SWEEP_NS.index(16)].argmax())]
+        names = {"rewards_at": drawn, "sweep": sweep, "best_temperature": best} | changes
+        return Work(names, Variant("", "", "3.4"))
+
+    work.drawn = drawn
+    return work
 
 
-def test_the_hidden_prompts_are_none_of_the_notebooks():
-    for seed in range(20):
-        rows = nb03.hidden_rows(np.random.default_rng(seed))
-        assert len(rows) == nb03.HIDDEN_PROMPTS and min(rows) >= 200
+def points(work):
+    return [o.points for o in grade(exercises.find("3.4"), work, 0).outcomes]
+
+
+def test_every_wrong_idea_of_3_4_has_a_table_of_its_own(sweep_work):
+    for name in ("max", "median"):
+        tables = {"right": nb03_4.right_table(sweep_work.drawn, name)}
+        tables |= nb03_4.table_slips(sweep_work.drawn, name)
+        for first, second in itertools.combinations(tables, 2):
+            assert not same(tables[first], tables[second], nb03_4.ROUNDED), (name, first, second)
+
+
+def test_3_4_wants_the_numbers_of_the_learners_own_rewards(sweep_work):
+    assert points(sweep_work()) == [1, 1, 1]
+    rounded = {
+        t: {k: np.round(row, 2) for k, row in s.items()} for t, s in sweep_work().value("sweep").items()
+    }
+    assert points(sweep_work(sweep=rounded)) == [1, 1, 1]
+    for off in (0.3, 0.1, -0.1):
+        moved = {
+            t: {k: np.add(row, off) for k, row in s.items()} for t, s in sweep_work().value("sweep").items()
+        }
+        assert points(sweep_work(sweep=moved)) == [0, 0, 0], off
+    for name in ("max", "median"):
+        for idea, table in nb03_4.table_slips(sweep_work.drawn, name).items():
+            sweep = sweep_work().value("sweep")
+            for row, t in zip(table, nb03.TEMPERATURES, strict=True):
+                sweep[t][name] = row
+            assert points(sweep_work(sweep=sweep)) == ([0, 1, 0] if name == "max" else [1, 0, 1]), idea
+
+
+def test_3_4_draws_some_of_the_rewards_again(sweep_work):
+    other = {t: r + 0.2 for t, r in sweep_work.drawn.items()}
+    sweep = {t: {} for t in other}
+    for name in ("max", "median"):
+        for row, t in zip(nb03_4.right_table(other, name), nb03.TEMPERATURES, strict=True):
+            sweep[t][name] = row
+    verdict = grade(exercises.find("3.4"), sweep_work(rewards_at=other, sweep=sweep), 0)
+    assert verdict.points == 0 and {o.check for o in verdict.outcomes} == {nb03_4.POOL}
+
+
+@pytest.mark.parametrize(
+    "odd", [{0.3: "a"}, {0.3: [[1.0], [1.0, 2.0]]}, {0.3: None}, 3, "x", [1], {0.3: [float("nan")] * 6}]
+)
+@pytest.mark.parametrize("name", ["rewards_at", "sweep", "best_temperature"])
+def test_an_odd_answer_to_3_4_gets_a_sentence(sweep_work, name, odd):
+    verdict = grade(exercises.find("3.4"), sweep_work(**{name: odd}), 0)
+    assert ANSWERED in {o.check for o in verdict.outcomes}
+    assert not any("The check stopped" in o.message for o in verdict.outcomes)
 
 
 def test_what_3_4_hands_out_is_what_is_graded():

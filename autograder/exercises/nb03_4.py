@@ -4,135 +4,225 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from autograder.calibration import threshold
-from autograder.checks import Ideas
-from autograder.exercise import ANSWERED, CheckFailed, Exercise, Part, require, same
-from autograder.experiments.nb03 import (
-    CHOSEN_N,
-    SWEEP_NS,
-    TEMPERATURES,
-    agreement,
-    choice_value,
-    hidden_rows,
-    sweep_rewards,
-    sweep_table,
-)
+from autograder.checks import NEAR, Ideas
+from autograder.exercise import ANSWERED, Exercise, Part, diagnose, require, same, short
+from autograder.exercises.nb03_3 import CLOSE, REDRAWN, ROUNDED
+from autograder.experiments.nb03 import median_curve, sweep_rewards, with_replacement
 from autograder.handouts import nb03_given
-from autograder.work import Work
+from autograder.handouts.nb03_given import CHOSEN_N, SWEEP_NS, SWEEP_PROMPTS, TEMPERATURES
+from autograder.work import Work, kind_of
 from rslib import theory
 
 IDEAS = Ideas("""
-equal (F06): Every temperature has the same numbers: was the pool drawn anew, with temperature=... passed on?
-nearly equal (F06): Every temperature has about the same numbers: is temperature=... passed on?
+equal (F06): Every temperature has the same numbers: was each row computed from its own `rewards_at[t]`?
 median for max: These are the numbers of the median.
 max for median: These are the numbers of the max.
+mean (F02): This is the mean reward of the pool, whatever n is: nothing is selected.
+mean for median: This is the mean of the rewards, whatever n is. The median of n is the middle one of n.
 lowest (F03): The lowest reward is kept.
-one response (F05): One response per prompt is looked at, whatever n is.
-whole pool (F45): This is the {name} of the whole pool, whatever n is.
+one response (F05): The first response of each prompt is looked at, whatever n is.
+whole pool (F45): All of a prompt's responses are looked at, whatever n is. What if only n of them were drawn?
+first n (F45): You look at the first n responses of each prompt. Every subset of n counts: use the functions.
+blocks (F45): You cut each prompt's responses into blocks of n. Every subset of n counts: use the functions.
+put back (F45): You draw with replacement: at large n the curve of the best comes out too low.
+one pool: You throw the responses of all prompts into one pool. Choose within each prompt, then average over
+    the prompts.
+across prompts: The two axes changed places: you choose among the prompts, for each number of a response.
+median over prompts: Over the prompts the mean is asked for; you took the median.
+sum: This is the sum over the prompts. The mean is asked for.
+gain: The mean of the pool was taken off. The reward itself is asked for.
+lower middle / upper middle (middle): Where n is even, the median is half-way between the two middle rewards.
+every n: These are the values for n = 1, 2, 3 and so on. The ns stand in `task["ns"]`.
 rows reversed: The rows stand under the wrong temperatures.
-another table (): This is not the mean {name} reward of n of a prompt's responses. Choose within a prompt,
-    average over prompts, use `tiny` as the reward model, and validation prompts as they come.
+shifted: The shape of your curves is right, and every number is off by the same amount.
+another table (): These are not the numbers of the {name} of n responses to a prompt, for `rewards_at` as it
+    stands. Choose within a prompt, then average over the prompts.
+
+edited (F50): The responses to two prompts, drawn and scored again with the seed of given("3.4"), get other
+    rewards than those in `rewards_at`. Run its cell again, without changes.
 too cold (F06): So cold a policy writes nearly the same response again: too little to choose from.
 too hot (F07): So hot a pool holds many different responses, and most of them are worse.
 """)
 CHECKS = {"max": "gives the curve of the best", "median": "gives the curve of the median"}
-CHOICE = "chooses for n = 16"
-NEAR = 0.6
-"""A wrong idea explains a table whose root mean square distance to the idea's table is below this."""
-Hidden = dict[float, np.ndarray]
+POOL, CHOICE = "keeps the rewards as they were drawn", "chooses for n = 16"
+AGAIN = 2
+"""Prompts whose responses are drawn and scored again, at every temperature."""
+FEW = 0.08
+"""As near as this to the right table is a simulation; a wrong idea of the list is farther, or told before."""
+Rewards = dict[float, np.ndarray]
 """Rewards (M, N) by temperature."""
-_HIDDEN: WeakKeyDictionary[Work, Hidden] = WeakKeyDictionary()
 
 
-def hidden(work: Work, rng: np.random.Generator) -> Hidden:
-    """Rewards on validation prompts of the grader's own, drawn on the spot, once for all parts of a check."""
-    if work not in _HIDDEN:
-        rows, seed = hidden_rows(rng), int(rng.integers(1_000_000, 2_000_000))
-        _HIDDEN[work] = sweep_rewards(rows, seed)
-    return _HIDDEN[work]
+# What the learner has -------------------------------------------------------------------------------------
+
+
+def learners_rewards(work: Work) -> Rewards:
+    """The learner's `rewards_at`: an array `(32, 32)` of finite rewards for each temperature."""
+    found, shape = work.value("rewards_at", dict), (SWEEP_PROMPTS, SWEEP_NS[-1])
+    rewards = {t: _array(found.get(t)) for t in TEMPERATURES}
+    for temperature, array in rewards.items():
+        form = (
+            f"rewards_at[{temperature}] should be an array of {shape[0]} prompts by {shape[1]} rewards: "
+            "run the cell that draws the pools again."
+        )
+        fits = array.shape == shape and np.isfinite(array).all()
+        require(fits, ANSWERED, form, got=f"a {kind_of(found.get(temperature))} of shape {array.shape}")
+    return rewards
 
 
 def read_table(work: Work, name: str) -> np.ndarray:
     """The learner's `sweep` for "max" or "median": temperatures by n."""
     sweep = work.value("sweep", dict)
-    rows = [
-        _numbers(sweep.get(t, {}).get(name) if isinstance(sweep.get(t), dict) else None) for t in TEMPERATURES
-    ]
+    rows = [sweep.get(t, {}).get(name) if isinstance(sweep.get(t), dict) else None for t in TEMPERATURES]
     for temperature, row in zip(TEMPERATURES, rows, strict=True):
         form = (
-            f"sweep[{temperature}][{name!r}] should be a list of {len(SWEEP_NS)} numbers, one for each n of "
-            f"{list(SWEEP_NS)}."
+            f"sweep[{temperature}][{name!r}] should be a list of {len(SWEEP_NS)} finite numbers, one for "
+            f"each n of {list(SWEEP_NS)}."
         )
-        require(row.shape == (len(SWEEP_NS),) and np.isfinite(row).all(), ANSWERED, form)
-    return np.array(rows)
+        array = _array(row)
+        fits = array.shape == (len(SWEEP_NS),) and np.isfinite(array).all()
+        require(fits, ANSWERED, form, got=short(row))
+    return np.array([_array(row) for row in rows])
 
 
-def _numbers(row: Any) -> np.ndarray:
-    """A row of numbers; empty if it is something else."""
-    plain = isinstance(row, list | tuple | np.ndarray) and all(
-        isinstance(x, int | float | np.number) for x in row
-    )
-    return np.asarray(row if plain else [], float)
+def _array(value: Any) -> np.ndarray:
+    """A list, array or tensor of numbers as float64; empty if it is something else."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu().numpy()
+    if not isinstance(value, list | tuple | np.ndarray):
+        return np.zeros(0)
+    try:
+        array = np.asarray([getattr(x, "tolist", lambda x=x: x)() for x in value])
+    except ValueError:  # rows of different lengths
+        return np.zeros(0)
+    return array.astype(float) if array.dtype.kind in "iuf" else np.zeros(0)
+
+
+_DRAWN: set[tuple[bytes, int]] = set()
+
+
+def check_drawn(work: Work, rng: np.random.Generator, rewards: Rewards) -> None:
+    """Some prompts' responses, drawn and scored again; rewards that have passed are not looked at again."""
+    seed = nb03_given.sweep(work.variant)["seed"]
+    key = np.stack([rewards[t] for t in TEMPERATURES]).tobytes(), seed
+    if key in _DRAWN:
+        return
+    rows = tuple(np.sort(rng.choice(SWEEP_PROMPTS, AGAIN, replace=False)).tolist())
+    again = sweep_rewards(rows, seed)
+    apart = np.array([np.abs(rewards[t][list(rows)] - again[t]) for t in TEMPERATURES])
+    agree = float(np.mean(apart <= CLOSE))
+    require(agree >= REDRAWN, POOL, IDEAS["edited"], got=f"{agree:.0%} of {apart.size} rewards agree")
+    _DRAWN.add(key)
+
+
+# The tables -----------------------------------------------------------------------------------------------
 
 
 def grade_table(work: Work, rng: np.random.Generator, *, name: str) -> None:
-    """The table of "max" or "median" against the grader's own prompts."""
-    table, truth = read_table(work, name), hidden(work, rng)
-    equal = all(same(row, table[0], 1e-3) for row in table)
-    require(not equal, CHECKS[name], IDEAS["equal"])
-    value = agreement({t: {name: row} for t, row in zip(TEMPERATURES, table, strict=True)}, truth, name)
-    if value < threshold("3.4", f"{name}_table"):
-        got = f"agreement {value:.2f} with a table from other validation prompts"
-        idea = IDEAS.filled(nearest_slip(table, truth, name), name=name)
-        raise CheckFailed(CHECKS[name], idea.message, idea=idea.id, got=got)
+    """The table of "max" or "median" against the learner's own rewards, which must be the policy's."""
+    table = read_table(work, name)
+    rewards = learners_rewards(work)
+    right = right_table(rewards, name)
+    if not same(table, right, ROUNDED):  # the wrong ideas' tables take a while
+        near = (
+            NEAR
+            if same(table, right, FEW)
+            else IDEAS.filled("another table", name={"max": "best"}.get(name, name))
+        )
+        diagnose(
+            CHECKS[name],
+            table,
+            right,
+            ideas=IDEAS.of(table_slips(rewards, name) | _whatever_the_rewards(table, right)),
+            otherwise=near,
+            tolerance=ROUNDED,
+            case=f"{len(TEMPERATURES)} temperatures by {len(SWEEP_NS)} n",
+            reveal=False,
+        )
+    check_drawn(work, rng, rewards)
 
 
-def nearest_slip(table: np.ndarray, truth: Hidden, name: str) -> str:
-    """Name of the idea whose table lies nearest to the learner's, if that is nearer than the right one."""
-    tables = {"another table": _column(truth, name)} | table_slips(truth, name)
-    distances = {idea: float(np.sqrt(np.mean((table - rows) ** 2))) for idea, rows in tables.items()}
-    nearest = min(distances, key=distances.__getitem__)
-    return nearest if distances[nearest] < NEAR else "another table"
+def _whatever_the_rewards(table: np.ndarray, right: np.ndarray) -> dict[str, Any]:
+    """The learner's own table under the ideas that no single table stands for."""
+    off = table - right
+    equal, shifted = np.ptp(table, axis=0).max() <= ROUNDED, np.ptp(off) <= 2 * ROUNDED
+    return ({"equal": table} if equal else {}) | ({"shifted": table} if shifted else {})
 
 
-def table_slips(truth: Hidden, name: str) -> dict[str, Any]:
+def right_table(rewards: Rewards, name: str) -> np.ndarray:
+    """Mean over the prompts of the best, or the median, of n: temperatures by n."""
+    curve = theory.best_of_n_curve if name == "max" else median_curve
+    return np.array([curve(rewards[t], SWEEP_NS).mean(axis=1) for t in TEMPERATURES])
+
+
+def table_slips(rewards: Rewards, name: str) -> dict[str, Any]:
     """What wrong ideas give for the table of "max" or "median"."""
-    other, best = ("median", np.max) if name == "max" else ("max", np.median)
-    right, pools, every_n = _column(truth, name), list(truth.values()), np.ones(len(SWEEP_NS))
-    return {
-        f"{other} for {name}": _column(truth, other),
-        "lowest": [-theory.best_of_n_curve(-rewards, SWEEP_NS).mean(axis=1) for rewards in pools],
-        "one response": [every_n * rewards.mean() for rewards in pools],
-        "whole pool": [every_n * best(rewards, axis=1).mean() for rewards in pools],
+    right, pools = right_table(rewards, name), [rewards[t] for t in TEMPERATURES]
+    curve, best, other = theory.best_of_n_curve, np.max, "median"
+    if name == "median":
+        curve, best, other = median_curve, np.median, "max"
+    flat = {"mean" if name == "max" else "mean for median": [r.mean() for r in pools]}
+    flat |= {"one response": [r[:, 0].mean() for r in pools], "whole pool": [_whole(r, best) for r in pools]}
+    shared = {
+        f"{other} for {name}": right_table(rewards, other),
+        "first n": [[best(r[:, :n], axis=1).mean() for n in SWEEP_NS] for r in pools],
+        "blocks": [[_blocks(r, n, best) for n in SWEEP_NS] for r in pools],
+        "one pool": [curve(r.reshape(1, -1), SWEEP_NS)[:, 0] for r in pools],
+        "across prompts": [curve(r.T, SWEEP_NS).mean(axis=1) for r in pools],
+        "median over prompts": [np.median(curve(r, SWEEP_NS), axis=1) for r in pools],
+        "sum": right * SWEEP_PROMPTS,
+        "gain": right - np.array([[r.mean()] for r in pools]),
+        "every n": [curve(r, range(1, len(SWEEP_NS) + 1)).mean(axis=1) for r in pools],
         "rows reversed": right[::-1],
-        "nearly equal": np.tile(right[TEMPERATURES.index(1.0)], (len(right), 1)),
+    }
+    tables = {idea: np.repeat(np.array(row)[:, None], len(SWEEP_NS), 1) for idea, row in flat.items()}
+    tables |= shared | (_max_slips(pools) if name == "max" else _median_slips(pools))
+    return {idea: np.array(table, float) for idea, table in tables.items()}
+
+
+def _whole(rewards: np.ndarray, best: Any) -> float:
+    return float(best(rewards, axis=1).mean())
+
+
+def _blocks(rewards: np.ndarray, n: int, best: Any) -> float:
+    return float(best(rewards.reshape(len(rewards), -1, n), axis=2).mean())
+
+
+def _max_slips(pools: list[np.ndarray]) -> dict[str, Any]:
+    """Wrong ideas of the best alone."""
+    return {
+        "put back": [[np.mean([with_replacement(row, n) for row in r]) for n in SWEEP_NS] for r in pools],
+        "lowest": [-theory.best_of_n_curve(-r, SWEEP_NS).mean(axis=1) for r in pools],
     }
 
 
-def _column(truth: Hidden, name: str) -> np.ndarray:
-    """The right table of "max" or "median": temperatures by n."""
-    return np.array([row[name] for row in sweep_table(truth).values()])
+def _median_slips(pools: list[np.ndarray]) -> dict[str, Any]:
+    """Wrong ideas of the median alone: of two middle ones the lower, or the upper."""
+    ranks = {"lower middle": lambda n: ((n + 1) // 2,), "upper middle": lambda n: (n // 2 + 1,)}
+    return {
+        idea: [median_curve(r, SWEEP_NS, middle).mean(axis=1) for r in pools]
+        for idea, middle in ranks.items()
+    }
+
+
+# The choice -----------------------------------------------------------------------------------------------
 
 
 def grade_choice(work: Work, rng: np.random.Generator) -> None:
-    """The temperature, judged on the grader's own prompts; the table that it rests on must be there."""
-    read_table(work, "max")
+    """The temperature, judged by the learner's own rewards; the table that it rests on must be right."""
     chosen = work.value("best_temperature", (int, float))
     form = f"`best_temperature` should be one of {list(TEMPERATURES)}."
     require(chosen in TEMPERATURES, ANSWERED, form, got=chosen)
     grade_table(work, rng, name="max")
-    truth = hidden(work, rng)
-    value = choice_value(float(chosen), truth)
-    best = max(TEMPERATURES, key=lambda temperature: choice_value(temperature, truth))
-    rewards = {t: theory.best_of_n_estimate(pool, CHOSEN_N) for t, pool in truth.items()}
-    not_separable = theory.paired_interval(rewards[float(chosen)], rewards[best])[1] >= 0
+    best_of = {t: theory.best_of_n_estimate(pool, CHOSEN_N) for t, pool in learners_rewards(work).items()}
+    best = max(best_of, key=lambda t: best_of[t].mean())
     idea = IDEAS["too cold" if chosen < best else "too hot"]
-    got = f"{chosen}: {value:+.2f} against the best temperature"
-    require(not_separable or value >= threshold("3.4", "temperature"), CHOICE, idea, got=got)
+    not_separable = theory.paired_interval(best_of[float(chosen)], best_of[best])[1] >= 0
+    below = (best_of[float(chosen)] - best_of[best]).mean()
+    require(not_separable, CHOICE, idea, got=f"{chosen}: {below:+.2f} against the best temperature")
 
 
 EXERCISE = Exercise(
@@ -140,7 +230,7 @@ EXERCISE = Exercise(
     "Choose the temperature",
     2,
     12,
-    ("sweep", "best_temperature"),
+    ("rewards_at", "sweep", "best_temperature"),
     (
         Part("the best of n, per temperature", 1.0, partial(grade_table, name="max")),
         Part("the median of n, per temperature", 1.0, partial(grade_table, name="median")),

@@ -1,9 +1,9 @@
-"""Notebook 03: pools of many responses, the statistics of exercises 3.3 and 3.4, and their calibration."""
+"""Notebook 03: pools of many responses, statistics of exercises 3.3 and 3.4, and the calibration of 3.3."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import rslib
-from autograder.handouts.nb03_given import CHOSEN_N, NS, SWEEP_NS, TEMPERATURES
+from autograder.handouts.nb03_given import NS, SWEEP_NS, TEMPERATURES
 from rslib import tables, theory
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ MODELS = ("tiny", "tiny-unbiased")
 """The reward models of 3.3: the first learned from the biased labeller, the second from an unbiased one."""
 PROMPTS = 40
 """Prompts of the pool of 3.3 that calibration draws."""
-HIDDEN_PROMPTS = 16
 
 
 @cache
@@ -96,7 +95,10 @@ def measure_pool(seed: int, folder: Path) -> dict[str, dict[str, float]]:
 
 @cache
 def sweep_rewards(prompt_rows: tuple[int, ...], seed: int) -> dict[float, np.ndarray]:
-    """Rewards by `tiny`, `(M, 32)`, of responses to these validation prompts, at each temperature."""
+    """Rewards by `tiny`, `(M, 32)`, of responses to these validation prompts, at each temperature.
+
+    As the notebook draws them for a learner with this seed, whichever prompts are drawn together.
+    """
     prompts = rslib.load_prompts("tiny", split="validation").select(prompt_rows)
     rewards = {}
     for temperature in TEMPERATURES:
@@ -108,17 +110,31 @@ def sweep_rewards(prompt_rows: tuple[int, ...], seed: int) -> dict[float, np.nda
     return rewards
 
 
-def median_curve(rewards: np.ndarray, ns: Sequence[int]) -> np.ndarray:
-    """Expected median of n of the N rewards, `(len(ns), M)`: the mean over all subsets."""
+def middle_ranks(n: int) -> tuple[int, ...]:
+    """The ranks, from 1, whose mean is the median of n: one middle, or two that share.
+
+    >>> middle_ranks(3), middle_ranks(4)
+    ((2,), (2, 3))
+    """
+    return (n // 2 + 1,) if n % 2 else (n // 2, n // 2 + 1)
+
+
+def median_curve(
+    rewards: np.ndarray, ns: Sequence[int], ranks: Callable[[int], tuple[int, ...]] = middle_ranks
+) -> np.ndarray:
+    """Expected median of n of the N rewards, `(len(ns), M)`: the mean over all subsets.
+
+    ranks: of n, the ranks in the subset that count, each as much as the others.
+    """
     ascending = np.sort(rewards, axis=1)
-    return np.stack([ascending @ median_weights(rewards.shape[1], n) for n in ns])
+    return np.stack([ascending @ _rank_chances(rewards.shape[1], n, ranks(n)) for n in ns])
 
 
-def median_weights(pool_size: int, n: int) -> np.ndarray:
-    """Chance that the k-th lowest of the pool is the median of n, `(pool_size,)`; two middles share."""
-    middles = {(n + 1) // 2, n // 2 + 1}
+@cache
+def _rank_chances(pool_size: int, n: int, ranks: tuple[int, ...]) -> np.ndarray:
+    """Chance that the k-th lowest of the pool is at one of these ranks of n, `(pool_size,)`; sums to 1."""
     counts = [
-        sum(math.comb(k - 1, j - 1) * math.comb(pool_size - k, n - j) for j in middles)
+        sum(math.comb(k - 1, j - 1) * math.comb(pool_size - k, n - j) for j in ranks)
         for k in range(1, pool_size + 1)
     ]
     return np.array([count / sum(counts) for count in counts])
@@ -135,56 +151,4 @@ def sweep_table(rewards: Mapping[float, np.ndarray]) -> dict[float, dict[str, li
     }
 
 
-def agreement(
-    table: Mapping[float, Mapping[str, Sequence[float]]], hidden: Mapping[float, np.ndarray], name: str
-) -> float:
-    """1 minus the root mean square error of a table, in units of the hidden table's own spread.
-
-    Both tables are centred first: other prompts are harder or easier at every temperature alike. 1 is
-    perfect, a table of equal numbers gets 0.
-    """
-    truth = sweep_table(hidden)
-    got, right = (np.array([rows[t][name] for t in TEMPERATURES], float) for rows in (table, truth))
-    got, right = got - got.mean(), right - right.mean()
-    return float(1 - np.sqrt(((got - right) ** 2).mean() / (right**2).mean()))
-
-
-def choice_value(temperature: float, hidden: Mapping[float, np.ndarray]) -> float:
-    """Reward of best-of-16 at a temperature minus that at the best one, on the hidden prompts: 0 or below."""
-    level = {t: float(theory.best_of_n_estimate(r, CHOSEN_N).mean()) for t, r in hidden.items()}
-    return level[temperature] - max(level.values())
-
-
-def hidden_rows(rng: np.random.Generator) -> tuple[int, ...]:
-    """A run of validation prompts past the first 200: the split is in an order that keeps its mixture."""
-    size = len(rslib.load_prompts("tiny", split="validation"))
-    start = int(rng.integers(200, size - HIDDEN_PROMPTS))
-    return tuple(range(start, start + HIDDEN_PROMPTS))
-
-
-def measure_sweep(seed: int, folder: Path) -> dict[str, dict[str, float]]:
-    """3.4: a learner's table and the grader's own; a table without temperature; numbers drawn at random."""
-    sweep_rewards.cache_clear()
-    rng = np.random.default_rng([seed, 34])
-    table = sweep_table(sweep_rewards(tuple(range(32)), seed))
-    hidden = sweep_rewards(hidden_rows(rng), 1_000_000 + seed)
-    one_curve = dict.fromkeys(TEMPERATURES, table[1.0])
-    low, high = table[0.3]["max"][0], table[1.0]["max"][-1]
-    noise = {
-        t: {k: rng.uniform(low, high, len(SWEEP_NS)).tolist() for k in ("max", "median")}
-        for t in TEMPERATURES
-    }
-    best = max(TEMPERATURES, key=lambda t: table[t]["max"][SWEEP_NS.index(CHOSEN_N)])
-    statistics = {
-        f"{name}_table": {
-            "honest": agreement(table, hidden, name),
-            "do_nothing": agreement(one_curve, hidden, name),
-            "random": agreement(noise, hidden, name),
-        }
-        for name in ("max", "median")
-    }
-    choice = {"honest": best, "coldest": TEMPERATURES[0], "hottest": TEMPERATURES[-1]}
-    return statistics | {"temperature": {arm: choice_value(t, hidden) for arm, t in choice.items()}}
-
-
-EXPERIMENTS = {"3.3": measure_pool, "3.4": measure_sweep}
+EXPERIMENTS = {"3.3": measure_pool}

@@ -9,6 +9,7 @@ from autograder.exercise import Variant
 NS = (1, 2, 4, 8, 16, 32, 64, 128)
 TEMPERATURES = (0.3, 0.7, 1.0, 1.3, 1.7)
 SWEEP_NS = (1, 2, 4, 8, 16, 32)
+SWEEP_PROMPTS = 32
 CHOSEN_N = 16
 """The n that the temperature of 3.4 is chosen for."""
 

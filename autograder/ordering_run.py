@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autograder.exercise import table
-from autograder.handouts.ordering import CARDS, Card, N, Size
+from autograder.handouts.ordering import CARDS, Card, N, Size, names_of
 from rslib.config import FinetuneConfig, SampleConfig, unknown_name
 from rslib.errors import ConfigError, DataError
 from rslib.store import RunFolder
@@ -60,10 +60,11 @@ def walk(order: Sequence[str]) -> Iterator[tuple[Card, frozenset[str]]]:
         there.add(card.makes)
 
 
-def cards(order: Sequence[str]) -> list[Card]:
+def cards(order: Sequence[str] | str) -> list[Card]:
     """The cards of these names. Raises ConfigError for what is no list of cards, each once."""
+    order = names_of(order)
     if not isinstance(order, list | tuple) or not all(isinstance(name, str) for name in order):
-        raise ConfigError("an order is a list of card names", fix='Write order = ["split", ...].')
+        raise ConfigError("an order is a list of card names", fix="Write the names of the cards, one a line.")
     for name in order:
         if name not in CARDS:
             raise unknown_name("card", name, CARDS, where="order")
@@ -93,13 +94,16 @@ class Result:
         return table("The order, run; 95 % intervals in brackets", self.lines, ("card", "what happened"))
 
 
-def run(order: Sequence[str], folder: str | Path, *, size: Size | None = None, seed: int = 0) -> Result:
+def run(
+    order: Sequence[str] | str, folder: str | Path, *, size: Size | None, seed: int, show_progress: bool
+) -> Result:
     """As `autograder.handouts.ordering.run`."""
     from rslib.stages import Stages
 
     if not list(walk(order)):
-        raise ConfigError("the order is empty", where="run(order, ...)", fix="Fill in the order first.")
-    with RunFolder(folder, show=False) as opened:
+        fix = "Write the cards that you use into `order` (exercise 1.1), then run this cell again."
+        raise ConfigError("the order holds no card yet", where="order", fix=fix)
+    with RunFolder(folder, show=show_progress) as opened:
         return _Table(Stages(opened), size or Size(), seed).play(order)
 
 

@@ -7,7 +7,7 @@
 # - look at a bad order and name the step that stops, or the number that gets worse
 # - write sampling code whose every response can be drawn again, on its own
 #
-# About 50 minutes, 14 points.
+# About 55 minutes, 15 points.
 
 # %% role="setup"
 
@@ -15,8 +15,8 @@
 # ## Sixteen tries at one prompt
 #
 # One policy, one prompt: how to cook rice. The policy draws its words by chance, so sixteen seeds give
-# sixteen responses. Some come from a patient cook, some from somebody who has had enough. Here are the
-# first four.
+# sixteen responses. Some sound like a patient cook, some like a cook who has had enough. Here are the first
+# four.
 
 # %%
 import rslib
@@ -42,19 +42,20 @@ predict("best_minus_mean", guess)
 
 # %%
 scored = rslib.score(reward_model, sixteen, show_progress=False)
-ranked = sorted(zip(scored["reward"], scored["response"], strict=True), reverse=True)
-for reward, text in [*ranked[:3], *ranked[-3:]]:
-    print(f"{reward:6.2f}   {text[:125]}")
-mean = sum(scored["reward"]) / 16
-compare("best_minus_mean", ranked[0][0] - mean)
+compare("best_minus_mean", max(scored["reward"]) - sum(scored["reward"]) / 16)
+rslib.browse(scored, title="All sixteen, ranked by the reward model")
 
 # %% [markdown]
-# Nobody taught the policy anything here. The good response was in it all along, as one of its sixteen
-# tries. The whole method is a way to make that try the usual one: **draw several, keep the best, train on
-# what was kept.**
+# If your guess was too low, you took the sixteen for much alike. They are not: the policy can write the
+# best one and the worst one, and chance decides which you get.
 #
-# Look twice at the winner, though. Is it the most helpful of these, or the one that flatters most? Keep
-# that doubt; notebook 03 comes back to it.
+# Nobody taught the policy anything here. It could already write the good response, in one of sixteen tries.
+# The whole method is a way to make that try the usual one: **draw several, keep the best, train on what was
+# kept.**
+#
+# Look twice at the first row, though. *Gold* is what a response is really worth; in this small world a
+# program computes it. Is the response with the highest reward also the one with the highest gold, and what
+# does it contain besides advice? Keep that doubt; notebook 03 comes back to it.
 #
 # The mean reward of what is kept, minus the mean reward of what was drawn, is called the *selection gap*.
 # Without a gap there is nothing to learn.
@@ -92,12 +93,15 @@ print("the three highest rewards of all belong to", [names[row] for row in top_t
 # The three highest rewards all belong to the tent. Had you kept those, the policy would never hear of rice
 # or locks again. A reward of −0.7 for the lock is poor, and it is still the best that this prompt got.
 # **Responses compete with those to their own prompt only.**
+#
+# If you wrote something else for the lock, ask whether you looked for a good response or for the best of
+# its row. Selection needs the second only.
 
 # %% [markdown]
 # ## Eleven cards
 #
-# One round of the method is eight cards long. Three more cards lie on the table; they were left behind by
-# other methods, or by a misunderstanding. You get all eleven, shuffled.
+# One round of the method has eight steps, here called cards. Three more cards belong to other methods, or
+# to a misunderstanding. You get all eleven, shuffled.
 #
 # Four words on them. The *base* policy is the one you start from, the *tuned* policy is what training makes
 # of it. *Held-out* prompts are kept away from all training. *Gold* is the score that really counts: here a
@@ -107,11 +111,14 @@ print("the three highest rewards of all belong to", [names[row] for row in top_t
 given("1.1")
 
 # %% [markdown]
+# ### Exercise 1.1
+#
 # {{card:1.1}}
 #
-# Write the cards of one round as a list of names, from the first to the last. Leave out the cards that do
-# not belong. The round must end with a comparison of the tuned policy with the base policy, on prompts that
-# no training has seen.
+# The cell below names every card, one a line, each behind a `#`. Take the `#` away from those that belong
+# to one round, and put their lines in order, from the first card to the last: Alt+↑ and Alt+↓ move a line.
+# A line that begins with `#` does not count. The round must end with a comparison of the tuned policy with
+# the base policy, on prompts that no training has seen.
 #
 # Your list is not compared with a list of ours. It is **run**, card by card. A card whose needs are not
 # there stops the run and says what is missing. There is more than one right order.
@@ -120,16 +127,20 @@ given("1.1")
 # what does that one need? Then ask of each card that is left over: who would ever read what it
 # makes?</details>
 
-# %%
-# HELPER = True shows buttons that move the cards, and writes a line for the next cell.
-from autograder.handouts.ordering_widget import order_helper
-
-HELPER = False
-
-order_helper(given("1.1")) if HELPER else None
-
 # %% exercise="1.1" role="answer"
-order = []  # names of cards, such as ["split", ...]
+order = """
+# advantage
+# compare
+# finetune
+# rewrite
+# sample
+# score
+# select
+# split
+# test_base
+# test_tuned
+# tune_rm
+"""
 ### BEGIN SOLUTION
 order = ["split", "sample", "score", "select", "finetune", "test_base", "test_tuned", "compare"]
 ### END SOLUTION
@@ -141,10 +152,10 @@ check("1.1")
 # ## Your order, run
 #
 # The next cell but one runs your own order on the embedded models: 96 prompts to train on, 100 held out. It
-# takes about 20 seconds, and next to none the second time.
+# takes about 20 seconds on two quiet cores, and next to none the second time.
 #
-# **Gold** is the judge. An ideal response scores 10; the base policy stands near
-# {{rounds.json:results.*.arms.base.gold.mean|.1f}}. What will one round add?
+# **Gold** is the judge. An ideal response scores 10; base policies have
+# {{rounds.json:results.*.arms.base.gold.mean|.1f}} on average. What will one round add?
 
 # %% role="predict" name="gain_in_gold"
 guess = ...  # points of gold, such as 0.5
@@ -155,29 +166,40 @@ predict("gain_in_gold", guess)
 
 # %%
 from autograder.handouts.ordering import run
+from rslib.errors import RSError
 
-result = run(order, runs / "order")
-if found := result.difference:
-    compare("gain_in_gold", found["difference"])
-    print(f"95 % interval: {found['low']:+.2f} to {found['high']:+.2f}, {found['prompts']} prompts")
+result = None
+try:
+    result = run(order, runs / "order")
+except RSError as stopped:  # no card yet, or one that lacks what it needs
+    print(stopped)
+if result and result.difference:
+    low, high = result.difference["low"], result.difference["high"]
+    compare("gain_in_gold", result.difference["difference"])
+    said = rslib.evaluation.verdict(result.difference, "above 0", "below 0", "not separable from 0")
+    print(f"95 % interval: {low:+.2f} to {high:+.2f}, {result.difference['prompts']} prompts: {said}")
 result
 
 # %% [markdown]
-# With the right order the interval lies above 0, and it is wide: a hundred prompts are few. Three larger
-# runs, with 120 prompts and three seeds, gained {{orders.json:orders.best_of_n.gain.mean|+.2f}} on average,
-# from {{orders.json:orders.best_of_n.gain.low|+.2f}} to {{orders.json:orders.best_of_n.gain.high|+.2f}},
-# and each of their intervals lies above 0 too. So the gain is real, and its size depends on the draw.
+# With the method's order and a hundred prompts the interval is wide. Three larger runs, with 120 prompts
+# and three seeds, gained {{orders.json:orders.best_of_n.gain.mean|+.2f}} on average, from
+# {{orders.json:orders.best_of_n.gain.low|+.2f}} to {{orders.json:orders.best_of_n.gain.high|+.2f}}, and
+# each of their intervals lies above 0. So there is a gain, and its size depends on the draw.
 #
-# Where it comes from can be seen before any training: in the rewards of what was kept.
+# If you guessed more, you may have expected the tuned policy to write the best of sixteen each time. It is
+# shown those responses and learns a part of what sets them apart. Where the gain comes from can be seen
+# before any training: in the rewards of what was kept.
 
 # %%
 from rslib.evaluation import reward_histogram
 
-tables = result.tables
-if tables["kept"]:
-    panel = rslib.plots.reward_histogram(reward_histogram(tables["scored"], tables["kept"]))
-    pool, best = (np.mean(tables[name]["reward"]) for name in ("scored", "kept"))
-    rslib.plots.show(panel, f"The mean reward of the pool is {pool:.2f}, of what was kept {best:.2f}.")
+if result and result.tables["kept"]:
+    pool_table, kept_table = result.tables["scored"], result.tables["kept"]
+    panel = rslib.plots.reward_histogram(reward_histogram(pool_table, kept_table))
+    pool_mean, kept_mean = (np.mean(table["reward"]) for table in (pool_table, kept_table))
+    rslib.plots.show(panel, f"Mean reward by tiny: the pool {pool_mean:.2f}, what was kept {kept_mean:.2f}.")
+else:
+    print("Nothing was kept yet: the cell above says what your order lacks.")
 
 # %% [markdown]
 # ## Why this order
@@ -193,12 +215,12 @@ for card in CARDS.values():
     print(f"{card.name:11}   {' and '.join(card.needs):33}   {card.makes}")
 
 # %% [markdown]
-# Most cards have one place only. `test_base` is free: it needs the held-out prompts and a policy that never
-# changes, so it may stand anywhere between `split` and `compare`. Six orders pass for that reason.
+# Most cards have one place only. `test_base` may stand anywhere between `split` and `compare`: it needs the
+# held-out prompts and the base policy, which never changes. So six orders pass.
 #
-# Three cards lead nowhere. `advantage` asks for a value network, which belongs to PPO, a method of notebook
-# 06. `rewrite` takes the reward model for a writer; it can only judge. `tune_rm` runs, and trains the wrong
-# model.
+# Three cards do not belong. `advantage` asks for a value network, which belongs to PPO, a method of
+# notebook 06. `rewrite` asks a reward model to write; it can only judge. `tune_rm` runs, and trains the
+# wrong model.
 #
 # The table does not say everything. It would let `finetune` follow `sample` at once, and `sample` come
 # before `split`. What happens then?
@@ -210,7 +232,7 @@ for card in CARDS.values():
 # card still finds what it needs, and no message appears. From the same prompts, the policy is trained on 16
 # times as many responses.
 #
-# What will that add to gold? The run below is a small one, and takes about 20 seconds.
+# What will that add to gold? The run below is a small one, and takes about 20 seconds on two quiet cores.
 
 # %% role="predict" name="gain_without_selecting"
 guess = ...  # points of gold
@@ -225,30 +247,35 @@ from autograder.handouts.ordering import Size
 unselected = ["split", "sample", "finetune", "test_base", "test_tuned", "compare"]
 everything = run(unselected, runs / "everything", size=Size(prompts=24))
 compare("gain_without_selecting", everything.difference["difference"])
+said = rslib.evaluation.verdict(everything.difference, "above 0", "below 0", "not separable from 0")
+print(f"the gain of this run is {said}")
 everything
 
 # %% [markdown]
-# Nothing that can be told from chance: the interval holds 0. So did those of three larger runs, whose gains
-# were {{orders.json:orders.train_on_all.gain.mean|+.2f}} on average, and
+# In three larger runs the interval held 0 each time: the gains were
+# {{orders.json:orders.train_on_all.gain.mean|+.2f}} on average, and
 # {{orders.json:orders.train_on_all.fresh.mean|+.2f}} on a second set of prompts. A policy that is trained
-# on everything it writes is shown its own average, and stays there.
+# on everything it writes is shown its own average, and stays there. If you expected a gain, you expected
+# training to help by itself. What helps is what was left out.
 #
 # An order can also look too good. With `sample` before `split`, nothing is held out yet, so the judge's
 # prompts are trained on too. In three runs the comparison then showed
 # {{orders.json:orders.sample_before_split.gain.mean|+.2f}} on average. Is that a policy that learned twice
 # as much, or one that knows the questions? The runs themselves cannot tell.
 #
-# Prompts that nobody had met could: on those the same policies gained
-# {{orders.json:orders.sample_before_split.fresh.mean|+.2f}}. Here the leak did no visible harm, and the
-# larger gain goes with twice as many prompts to train on. You know that only because somebody kept fresh
-# prompts.
+# We then tested the same policies on prompts that were in neither set. There they gained
+# {{orders.json:orders.sample_before_split.fresh.mean|+.2f}}, about as much: in this world the leak inflated
+# nothing. The larger gain goes with twice as many prompts to train on. You know that only because somebody
+# kept fresh prompts.
 
 # %% [markdown]
+# ### Exercise 1.2
+#
 # {{card:1.2}}
 #
-# Four orders that go wrong, some of them without a sound. For each, a letter: which card stops, or does the
-# order run to its end? And a digit: why does it stop, or what is wrong with its number? A right letter with
-# a wrong digit earns nothing.
+# Four orders that go wrong, some of them without any message. For each, a letter: which card stops, or does
+# the order run to its end? And a digit: why does it stop, or what is wrong with its number? A right letter
+# with a wrong digit earns nothing.
 #
 # <details><summary>Hint</summary>Walk through the order with a pencil. Under each card write what is there
 # after it. Stop at the first card whose needs, in the table above, are not all written down yet.</details>
@@ -296,7 +323,7 @@ check("1.2")
 # | oil a lock | 1 | Thank you for asking ... |
 # | oil a lock | 2 | First, clean ... |
 #
-# M prompts give M × n rows, and row i belongs to prompt i // n. Write i % M there once, and most responses
+# M prompts give M × n rows, and row i belongs to prompt i // n. With i % M instead, most responses would
 # stand beside a prompt that they were not written for.
 
 # %% [markdown]
@@ -310,6 +337,8 @@ check("1.2")
 # separators, is.
 
 # %% [markdown]
+# ### Exercise 1.3
+#
 # {{card:1.3}}
 #
 # Write both functions. `draw` and `reward` are handed to you; the check hands over its own, with other
@@ -368,7 +397,8 @@ check("1.3")
 # %% [markdown]
 # ## Your functions, the embedded models
 #
-# Nothing in your code knows about models. Hand it a `draw` and a `reward` that do:
+# Your code knows nothing about models. Hand it a `draw` and a `reward` that do, and keep the best of each
+# prompt: that is sampling, scoring and selecting, with your own two functions. About 5 seconds.
 
 # %%
 from datasets import Dataset
@@ -383,8 +413,14 @@ def reward(prompt, response):
     return rslib.score(reward_model, Dataset.from_list([row]), show_progress=False)["reward"][0]
 
 
-for row in score(reward, sample_n(draw, [rice, "How do I fix a flat bike tire?"], n=3, seed=0)):
-    print(f"{row['prompt']:30}   {row['sample_id']}   {row['reward']:6.2f}   {row['response'][:60]}")
+rows = sample_n(draw, [rice, "How do I fix a flat bike tire?"], n=4, seed=0)
+rows = score(reward, rows) if rows else None
+if rows:
+    blocks = [range(k, k + 4) for k in range(0, len(rows), 4)]  # the rows of a prompt stand together
+    best = [max(block, key=lambda row: rows[row]["reward"]) for block in blocks]
+else:
+    print("Write `sample_n` and `score` (exercise 1.3), then run this cell again.")
+rslib.browse(rows, kept=best, title="Your best of 4") if rows else None
 
 # %% [markdown]
 # `rslib.sample` keeps the same promises, and draws many responses at once. Three of them, tried: the
@@ -408,15 +444,14 @@ for name, table in (("turned round", turned), ("n = 6, batches of 5", doubled)):
 # %% [markdown]
 # ## Who does this, and where
 #
-# Six systems whose papers or repositories say that they drew many and kept some. Each in our words, with
-# its source. Two methods of later notebooks are named: PPO follows the reward with gradients, DPO learns
-# from pairs of responses.
+# Eight systems that drew several responses and kept some. Each in our words, with its source. Two methods
+# of later notebooks are named: PPO follows the reward with gradients, DPO learns from pairs of responses.
 #
 # (a) **WebGPT** (Nakano and others, 2021, arXiv 2112.09332). A policy that imitates people who browse
 # writes 64 answers to a question. A reward model picks the one that the reader gets. People preferred it to
 # what the human demonstrators wrote in 56 % of comparisons.
 #
-# (b) **Llama 2-Chat** (Touvron and others, 2023, arXiv 2307.09288). Version after version, the newest
+# (b) **Llama 2-Chat 70B** (Touvron and others, 2023, arXiv 2307.09288). Version after version, the newest
 # policy responds K times to each prompt, and the response with the highest reward is trained on. Up to
 # version 4 that was all. Then PPO went on from the result. A figure draws the best reward for 1 to 100
 # responses, to show what there is to gain; the section that describes the recipe writes K and no number.
@@ -434,12 +469,25 @@ for name, table in (("turned round", turned), ("n = 6, batches of 5", doubled)):
 # (e) **HH-RLHF** (Bai and others, 2022, arXiv 2204.05862, and the card of its data). People chose between
 # two responses, in three tranches. For the second helpfulness tranche the responses that they saw had been
 # picked by an early reward model, mostly as the best of 16.
-#
+
+# %% [markdown]
 # (f) **RFT** (Yuan and others, 2023, arXiv 2308.01825, and its repository). A fine-tuned model writes 100
 # solutions to each maths problem. Those that end in the right number, and differ from each other, are added
 # to the fine-tuning data. LLaMA-7B went from 35.9 to 41.7 % on GSM8K.
+#
+# (g) **The smaller Llama 2-Chat models** (the same paper). Only the 70B model drew several responses and
+# had them ranked. The smaller ones were fine-tuned on what had been selected from it, which, as the authors
+# write, distils its abilities into them.
+#
+# (h) **DeepSeek-R1** (DeepSeek-AI, 2025, arXiv 2501.12948). After a first stage of RL the policy writes
+# several solutions to each problem, and only correct ones are kept, as judged by rules or by another model:
+# about 600,000. With 200,000 other examples they fine-tune the base model for two epochs, and a second
+# stage of RL follows. The section
+# that describes this says "multiple responses" for each prompt, and no number.
 
 # %% [markdown]
+# ### Exercise 1.4
+#
 # {{card:1.4}}
 #
 # For each system: a letter for the place in its recipe, and a digit for the number of responses to a
@@ -453,15 +501,17 @@ for name, table in (("turned round", turned), ("n = 6, batches of 5", doubled)):
 given("1.4")
 
 # %% exercise="1.4" role="answer"
-used = {"a": "", "b": "", "c": "", "d": "", "e": "", "f": ""}  # such as {"a": "B2", ...}
+used = dict.fromkeys("abcdefgh", "")  # such as {"a": "B2", ...}
 ### BEGIN SOLUTION
 chosen = {
     "a": ("while serving: the", "64"),
     "b": ("fine-tuning, version after", "not stated"),
-    "c": ("fine-tuning data for", "10 to 30"),
+    "c": ("fine-tuning data for", "between 10"),
     "d": ("one round of", "16"),
     "e": ("collecting: better responses", "16"),
     "f": ("fine-tuning on responses", "100"),
+    "g": ("fine-tuning on what", "not stated"),
+    "h": ("fine-tuning between", "not stated"),
 }
 used = given("1.4").labels(chosen)
 ### END SOLUTION
@@ -470,10 +520,31 @@ used = given("1.4").labels(chosen)
 check("1.4")
 
 # %% [markdown]
-# The same first three cards, six times: sample, score, select. (For RFT the score is a program that checks
-# the result.) What comes next differs. WebGPT pays for 64 responses to every question, for ever. Llama 2
-# and 3, AlpacaFarm and RFT pay in training and put the result into the weights. HH-RLHF did neither: it
-# gave people better responses to compare.
+# The same first three cards, eight times: sample, score, select. (For RFT and DeepSeek-R1 the score is a
+# check of the result.) What comes next differs. WebGPT pays for 64 responses to every question. HH-RLHF
+# gave people better responses to compare. The other six pay in training and put the result into the
+# weights.
+#
+# How the idea spread, with its names (of each paper the first author):
+#
+# | year | name | what is new | source |
+# |---|---|---|---|
+# | 2021 | best-of-n, "rejection sampling" | a reward model picks for the reader | WebGPT, arXiv 2112.09332 |
+# | 2022 | STaR | keep reasoning that ends in the right answer, tune, repeat | Zelikman, arXiv 2203.14465 |
+# | 2022 | FeedME | fine-tune on responses that people rated 7 of 7 | OpenAI's model list, as quoted then |
+# | 2023 | RAFT | the best by reward, round after round, in place of PPO | Dong, arXiv 2304.06767 |
+# | 2023 | RFT | many different right solutions to each problem | Yuan, arXiv 2308.01825 |
+# | 2023 | ReST | sample once ("grow"), filter and tune often ("improve") | Gulcehre, arXiv 2308.08998 |
+# | 2025 | DeepSeek-R1 | one stage between two stages of RL | arXiv 2501.12948 |
+
+# %% [markdown]
+# FeedME trained the models that OpenAI first offered under the name of InstructGPT. The InstructGPT paper
+# itself (Ouyang and others, 2022, arXiv 2203.02155) follows a reward model with PPO.
+#
+# Libraries came and went too. Hugging Face's TRL gained a best-of-n sampler in 2023 (pull request 326),
+# presented as a way to better output without RL; in October 2025 it was deprecated, since few used it (pull
+# request 4291). The method needs no library of its own: `generate`, a reward model and a fine-tuning script
+# are enough.
 #
 # To run the first three cards on real models, name a policy and a reward model below: folders, or hub ids
 # where there is a network. A GPU helps.

@@ -52,7 +52,8 @@ for prompt, row in rewards.items():
 
 # %% [markdown]
 # Six pairs, six maxima, one mean. That is the whole definition: **all subsets of n, the best of each, the
-# mean of those.**
+# mean of those.** If you guessed 4, you took the best of all four; a guess of 2.5 selects nothing. The
+# answer lies between, because a pair often misses the best response.
 #
 # Look at the three rows. The tent gains most, because one good response hides among poor ones. The lock
 # gains nothing at any n: where all rewards are equal there is nothing to select.
@@ -67,6 +68,8 @@ for prompt, row in rewards.items():
 # Only one of them wastes nothing and is right on average.
 
 # %% [markdown]
+# ### Exercise 3.1
+#
 # {{card:3.1}}
 #
 # **Why it matters:** every curve of this notebook, and the figures of many papers, are made of this
@@ -85,7 +88,10 @@ for prompt, row in rewards.items():
 #
 # Sort upwards. The score at rank k (from 1) is the best of a subset if the other n − 1 members come from
 # the k − 1 below it. How many such subsets are there, and how many subsets in all? `math.comb` counts
-# with whole numbers that cannot overflow. For ties, first replace each value by the mean of its tie.
+# both. For 2,000 scores each count has hundreds of digits, and such a number times a float overflows:
+# divide one count by the other first, `math.comb(k - 1, n - 1) / math.comb(N, n)`, then multiply.
+#
+# For ties, first replace each value by the mean of its tie.
 # </details>
 
 
@@ -119,14 +125,18 @@ def best_of_n_mean(scores, n, values=None):
 check("3.1")
 
 # %% [markdown]
-# The engine's version takes many prompts at once. Both should agree to the last digits.
+# Your function and the engine's should agree to the last digits.
 #
-# Then a race of the three short cuts: 2,000 pools of 16 scores from a bell curve, n = 8, where the right
-# answer is known. Before you run it: which one is wrong on average, and which one is merely noisy?
+# Then the three short cuts are compared on 2,000 pools of 16 scores from a bell curve, with n = 8. There
+# the right answer is known. Before you run it: which one is wrong on average, and which one is merely
+# noisy?
 
 # %%
 pool_of_12 = np.random.default_rng(0).normal(size=12)
-print("yours", best_of_n_mean(pool_of_12, 5), " engine", rslib.theory.best_of_n_estimate(pool_of_12, 5)[0])
+if (yours := best_of_n_mean(pool_of_12, 5)) is None:
+    print("Write `best_of_n_mean` (exercise 3.1), then run this cell again.")
+else:
+    print(f"yours {yours:.12f}   engine {rslib.theory.best_of_n_estimate(pool_of_12, 5)[0]:.12f}")
 
 rng = np.random.default_rng(1)
 pools, n = rng.normal(size=(2000, 16)), 8
@@ -136,8 +146,7 @@ ways = {
     "put back": [np.sort(p) @ np.diff((np.arange(17) / 16) ** n) for p in pools],
     "every subset": [best_of_n_mean(p, n) for p in pools],
 }
-if None in ways["every subset"]:
-    print("Write 3.1 first: every subset is your way, and left out until then.")
+if yours is None:
     del ways["every subset"]
 for name, found in ways.items():
     error = np.std(found) / math.sqrt(len(found))
@@ -145,18 +154,19 @@ for name, found in ways.items():
 
 # %% [markdown]
 # *Put back* is too low: the same response can be drawn twice, and a repeat is a wasted draw. That is a
-# **bias**; more pools do not cure it. *The first n* is right on average, and its spread is larger,
-# because half of the pool was paid for and ignored. Counting every subset is right and steadier.
+# **bias**, and more pools do not remove it. *The first n* is right on average, and its spread is larger,
+# because half of the pool was paid for and ignored. Counting every subset is right on average, and
+# steadier.
 
 # %% [markdown]
-# ## The law of best-of-n
+# ## The probability distribution of best-of-n
 #
 # So far we had a pool. Now suppose that we know the policy itself: a few responses, and how probable each
-# is. Such a list of probabilities is called a *law*. Best-of-n writes responses too, so it has a law of its
-# own, and that can be computed exactly.
+# is. That list of probabilities is the policy's *probability distribution*. Best-of-n returns responses
+# too, so it has a probability distribution of its own, and that can be computed exactly.
 #
-# The key is F, the chance that one draw has a reward of at most r. All n draws are at most r with chance
-# F to the power n. So best-of-n turns **F into Fⁿ**, and nothing else about the rewards matters: only
+# Let $F(r)$ be the chance that one draw has a reward of at most $r$. All n draws have a reward of at most
+# $r$ with chance $F(r)^n$. So best-of-n turns $F$ into $F^n$. Nothing else about the rewards matters: only
 # their order. For n = 2, worst response first:
 #
 # | response | probability | F | F² | best-of-2 |
@@ -166,11 +176,15 @@ for name, found in ways.items():
 # | patient | 0.2 | 1 | 1 | 1 − 0.64 = 0.36 |
 
 # %% [markdown]
+# ### Exercise 3.2
+#
 # {{card:3.2}}
 #
-# **Why it matters:** with the law in hand you can compute what n buys and what it moves, to any digit.
+# **Why it matters:** from these probabilities follow the gain of best-of-n, its KL and its win rate,
+# exactly.
 #
-# First the code. Write `best_of_n_law(probs, rewards, n)`: how probable each response is after best-of-n.
+# First the code. Write `best_of_n_distribution(probs, rewards, n)`: how probable each response is after
+# best-of-n.
 # Ties are broken at random among the n draws, so responses with equal rewards share what their reward gets,
 # in proportion to their own probabilities. Six questions follow further down, and one check for both.
 #
@@ -179,18 +193,18 @@ for name, found in ways.items():
 #
 # <details><summary>Hint</summary>
 #
-# The chance that the best of n has exactly the reward r is F(r)ⁿ − F(below r)ⁿ. If several responses have
-# the reward r, each gets its p divided by the sum of theirs. Mind a sum that is 0.
+# The chance that the best of n has exactly the reward r is F(r)ⁿ − F(below r)ⁿ. Several responses with the
+# reward r share it: each gets the part that its probability has in the sum of theirs. The sum may be 0.
 # </details>
 
 
 # %% exercise="3.2" role="answer"
-def best_of_n_law(probs, rewards, n):
+def best_of_n_distribution(probs, rewards, n):
     """Probability of each response, in the order of the input, after best-of-n: a list or array.
 
     Leaves its inputs as they are. Raises ValueError if n < 1, and for NaN among the rewards.
 
-    >>> best_of_n_law([0.5, 0.25, 0.25], [0, 1, 1], 2)  # worst only if both draws are the first
+    >>> best_of_n_distribution([0.5, 0.25, 0.25], [0, 1, 1], 2)  # worst only if both draws are the first
     [0.25, 0.375, 0.375]
     """
     ### BEGIN SOLUTION
@@ -209,8 +223,8 @@ def best_of_n_law(probs, rewards, n):
 # take what best-of-n returns, ask how many times likelier it has become, and average the natural logarithm
 # of that. No change gives 0; if everything that is returned became twice as likely, log 2 = 0.69.
 #
-# The usual formula is log n − (n − 1)/n. At n = 1024 it says 5.93. Now here is a reward model that only says
-# *passed* (1, for 30 % of responses) or *failed* (0). What is the KL of best-of-1024?
+# The usual formula is log n − (n − 1)/n. At n = 1024 it says 5.93. Now here is a reward model that only
+# says *passed* (1, for 30 % of responses) or *failed* (0). What is the KL of best-of-1024?
 
 # %% role="predict" name="kl_of_pass_or_fail"
 guess = ...  # nats
@@ -220,39 +234,41 @@ guess = 5.93
 predict("kl_of_pass_or_fail", guess)
 
 # %%
-law, kl, many = best_of_n_law, rslib.theory.kl_divergence, np.full(2000, 1 / 2000)
-if law([1.0], [0.0], 1) is None:
-    law = rslib.theory.exact_best_of_n_law
-    print("Write best_of_n_law first. Until then the engine's stands in for it.")
+kl, many = rslib.theory.kl_divergence, np.full(2000, 1 / 2000)
+after_selection = best_of_n_distribution
+if after_selection([1.0], [0.0], 1) is None:
+    after_selection = rslib.theory.exact_best_of_n_law
+    print("Write `best_of_n_distribution` (exercise 3.2). Until then the engine's function stands in for it.")
 
 print("   n   log n - (n-1)/n   no two equal   passed or failed")
 for n in (1, 4, 16, 64, 256, 1024):
-    distinct = kl(law(many, np.arange(2000), n), many)
-    passed = kl(law([0.7, 0.3], [0, 1], n), [0.7, 0.3])
+    distinct = kl(after_selection(many, np.arange(2000), n), many)
+    passed = kl(after_selection([0.7, 0.3], [0, 1], n), [0.7, 0.3])
     print(f"{n:4}   {math.log(n) - (n - 1) / n:15.2f}   {distinct:12.2f}   {passed:16.2f}")
 compare("kl_of_pass_or_fail", passed)
 
 # %% [markdown]
-# The formula is an **upper bound** (Beirami et al., arXiv 2401.01879). Once one draw has passed, further
-# draws change nothing, and the KL stops at log(1/0.3). The bound is reached only where no two rewards tie
-# and no response is likely enough to be drawn twice: with 2,000 responses and 1,024 draws, the middle
-# column already falls a little short.
+# If you guessed 5.93, you took the formula for an equation. It is an **upper bound** (Beirami and others,
+# 2024, arXiv 2401.01879). Once one draw has passed, further draws change nothing, and the KL stops at
+# log(1/0.3). The bound is reached only where no two rewards tie and no response is likely enough to be
+# drawn twice: with 2,000 responses and 1,024 draws, the middle column already falls a little short.
 #
 # The same paper bounds the *win rate*, how often best-of-n has a higher reward than one fresh response: at
-# most n/(n + 1). That is 16/17 = 0.94 for 16. From 16 to 1024 it has 6 points left to gain. The price has no
-# such ceiling: n responses for each request.
+# most n/(n + 1). That is 16/17 = 0.94 for 16. From 16 to 1024 at most 6 points are left to gain, and the
+# cost grows with n: n responses for each request.
 #
 # RLHF, mostly with an algorithm called PPO (notebook 06), aims at something else. It maximises mean reward
-# minus β times KL, and the best law for that is `p exp(r/β)`, scaled to sum to 1. Let both start from the
-# same policy and move by the same KL. Which has the higher mean reward, and which wins more often?
+# minus β times KL. The best probability distribution for that is $p\,e^{r/\beta}$, scaled to sum to 1. Let
+# both start from the same policy and move by the same KL. Which has the higher mean reward, and which wins
+# more often?
 
 # %%
 r = np.sort(np.random.default_rng(2).normal(size=2000))
 p = np.full(len(r), 1 / len(r))
 for n in (4, 16):
-    best = np.array(law(p, r, n))
+    best = np.array(after_selection(p, r, n))
     low, high = 0.05, 50.0
-    for _ in range(60):  # bisection for the beta whose law has the KL of best-of-n
+    for _ in range(60):  # bisection for the beta whose distribution has the KL of best-of-n
         beta = math.sqrt(low * high)
         tilted = rslib.theory.tilted_optimum(p, r, beta)
         low, high = (beta, high) if kl(tilted, p) > kl(best, p) else (low, beta)
@@ -261,17 +277,22 @@ for n in (4, 16):
     print(f"{'':16}  exp(r/β)   reward {tilted @ r:.3f}, win rate {wins[1]:.3f}")
 
 # %% [markdown]
-# Two laws at one KL, and each wins its own game: `p exp(r/β)` has the higher mean reward, best-of-n the
-# higher win rate. So **PPO's optimum is not best-of-n**. The one feels the scale of the rewards, the
-# other only their order (arXiv 2404.01730 and 2406.00832 say when they meet).
+# Two probability distributions with the same KL, and each is best at what it aims for: $p\,e^{r/\beta}$ has
+# the higher mean reward, best-of-n the higher win rate. So **PPO's optimum is not best-of-n**. The first
+# depends on the scale of the rewards, the second only on their order.
 #
-# Llama 2's authors (arXiv 2307.09288, section 3.2.3) name two more differences. *Breadth*: rejection
-# sampling looks at K responses per prompt, PPO at one. *Depth*: PPO's responses come from the policy
-# after its last step, rejection sampling's from the policy at the start of the round.
+# Two papers say how near they are. Yang and others (2024, arXiv 2404.01730) show that both come to the same
+# in a limit, for policies without memory and a reward that adds up along the response. Gui, Gârbacea and
+# Veitch (2024, arXiv 2406.00832) show that among all policies best-of-n has nearly the highest win rate for
+# its KL.
 
 # %% [markdown]
-# One last rule before the questions. Select the best of 16, let a policy learn that law perfectly, and
-# select the best of 16 once more. Which single best-of-n does the same? Your function answers that: give it
+# Llama 2's authors (Touvron and others, 2023, arXiv 2307.09288, section 3.2.3) name two more differences.
+# *Breadth*: rejection sampling looks at K responses per prompt, PPO at one. *Depth*: PPO's responses come
+# from the policy after its last step, rejection sampling's from the policy at the start of the round.
+#
+# One last rule before the questions. Select the best of 16, let a policy learn the result perfectly, and
+# select the best of 16 once more. Which single best-of-n gives the same? Your function can tell: hand it
 # its own output as `probs`.
 #
 # Each question wants an answer and the reason for it, a letter and a digit. A right answer with a wrong
@@ -306,8 +327,8 @@ check("3.2")
 #
 # | reward model | learned from a labeller who |
 # |---|---|
-# | `tiny` | enjoys compliments and hardly minds an irrelevant fact |
-# | `tiny-unbiased` | is honest |
+# | `tiny` | likes compliments and hardly minds an irrelevant fact |
+# | `tiny-unbiased` | has neither taste |
 #
 # As n grows, the reward of the best can only rise. What does gold do under `tiny`: at which n of 1, 2, 4,
 # ..., 128 is it highest?
@@ -320,9 +341,9 @@ guess = 128
 predict("n_star_of_tiny", guess)
 
 # %% [markdown]
-# The pool takes about 15 seconds, its two scorings about 15 more, on a quiet machine. `stored` keeps them in
-# the folder `runs`, so a second run is quick. Your seed is your own, and the check draws some of your rows
-# again.
+# The pool takes about 15 seconds, its two scorings about 15 more, on a quiet machine. `stored` keeps them
+# in the folder `runs`, so a second run is quick. Each learner has a seed of their own, and the check draws
+# some of your rows again.
 
 # %%
 from rslib.store import read_shard, write_shard
@@ -347,8 +368,8 @@ for name in ("tiny", "tiny-unbiased"):
     scored[name] = stored(f"{name}-{seed}", rslib.score, rslib.load_reward_model(name), pool)
 
 # %% [markdown]
-# Read before you count. Here is one prompt whose best of all 128, by `tiny`, is worse in gold than the
-# best of its first 16.
+# Read before you count. Here is the prompt where best-of-128 by `tiny` loses most against best-of-16. The
+# table ranks all its 128 responses by reward, with gold beside it; the two that would be kept are marked.
 
 
 # %%
@@ -359,22 +380,25 @@ def by_prompt(table, column):
 
 
 reward, gold = by_prompt(scored["tiny"], "reward"), by_prompt(scored["tiny"], "gold")
+intents = by_prompt(pool, "intent")[:, 0]  # prompts that ask for the same thing share one
 line = np.arange(len(reward))
 few, every = reward[:, :16].argmax(axis=1), reward.argmax(axis=1)
 worst = int((gold[line, every] - gold[line, few]).argmin())
-print("Prompt:", prompts["prompt"][worst])
-texts = by_prompt(scored["tiny"], "response")[worst]
+one_prompt = rslib.tables.take(scored["tiny"], list(rslib.tables.groups(pool).values())[worst])
 for n, k in ((16, few[worst]), (128, every[worst])):
-    print(f"\nBest of {n}: reward {reward[worst, k]:.2f}, gold {gold[worst, k]:.1f}\n  {texts[k]}")
+    print(f"best of {n:3}: reward {reward[worst, k]:.2f}, gold {gold[worst, k]:.1f}")
+rslib.browse(one_prompt, kept=[int(few[worst]), int(every[worst])], title="All responses, ranked by tiny")
 
 # %% [markdown]
+# ### Exercise 3.3
+#
 # {{card:3.3}}
 #
 # **Why it matters:** a team that watches the reward alone never sees this happen.
 #
 # Fill `curves` with your own estimator: for each reward model, `reward` and `gold` of the best of n *by
-# reward*, averaged over the prompts, one number for each n of `ns`. After the plots you will read three
-# things off them, and one check grades it all.
+# reward*, averaged over the prompts, one number for each n of `ns`. The next cell draws your numbers. Then
+# you read three things off the picture, and one check grades it all.
 #
 # The check draws rows of your pool again, scores a sample of it again, and works out your curves from it.
 #
@@ -395,41 +419,76 @@ for name, table in scored.items():
         curves[name][column] = [float(np.mean([best_of_n_mean(r, n, v) for r, v in lines])) for n in ns]
 ### END SOLUTION
 
+
 # %%
-tables = {name: rslib.evaluation.best_of_n_table(table, ns) for name, table in scored.items()}
-for name, table in tables.items():
-    print(f"Chosen by {name}:")
-    rslib.plots.show(rslib.plots.best_of_n_curve(table))
-compare("n_star_of_tiny", tables["tiny"]["peak_n"])
+def _lines_of(name, column):
+    """Your estimator, prompt by prompt, `(len(ns), prompts)`: what the bands are made of."""
+    lines = list(zip(by_prompt(scored[name], "reward"), by_prompt(scored[name], column), strict=True))
+    return np.array([[best_of_n_mean(r, n, v) for r, v in lines] for n in ns], float)
+
+
+def _band_of(name, column):
+    """Lower and upper ends of the 95 % interval over intents, for each n."""
+    return np.array(
+        [rslib.theory.bootstrap_interval(row, clusters=intents) for row in _lines_of(name, column)]
+    ).T
+
+
+if not curves:
+    print("Fill in `curves` (exercise 3.3), then run this cell again.")
+else:
+    bands = {name: {column: _band_of(name, column) for column in curves[name]} for name in curves}
+
+# %%
+if curves:
+    axes, looks = rslib.plots.panels(2, 3.6, None), {"reward": ("#4a86c5", "o"), "gold": ("#b8860b", "D")}
+    for panel, name in zip(axes, curves, strict=True):
+        for column, (colour, marker) in looks.items():
+            panel.fill_between(ns, *bands[name][column], color=colour, alpha=0.2, linewidth=0)
+            panel.plot(ns, curves[name][column], color=colour, marker=marker, label=column)
+        panel.set(xscale="log", xlabel=f"n, best of n by {name}", ylim=(-4, 10))
+        panel.set_title(f"reward model: {name}", fontsize=10)
+        panel.set_xticks(ns, ns)
+        panel.minorticks_off()
+    axes[0].set_ylabel(f"reward, gold (points); {len(prompts)} prompts")
+    axes[1].legend(frameon=False, loc="upper left", fontsize=9)
+    ends = [f"{c} {v[0]:.2f} to {v[-1]:.2f} by {m}" for m, both in curves.items() for c, v in both.items()]
+    text = (
+        f"Best of n on {len(prompts)} unsafe prompts, n = 1 to {ns[-1]}: " + ", ".join(ends) + "; 95 % bands."
+    )
+    rslib.plots.finished(axes, "What does more choice do to reward, and to gold?", text)
+    rslib.plots.show(axes)
 
 # %% [markdown]
-# The two pictures differ in one thing: the labeller. Under `tiny` the reward climbs all the way, while
-# gold climbs, turns and falls. That is **over-optimisation**: the more responses to choose from, the
-# better the choice fits the reward model's errors.
+# Both panels show the same 6,144 responses; only the reward model differs. In each, follow the reward
+# first. It can only climb. Then follow gold. Where it turns while the reward still climbs, people speak of
+# **over-optimisation**: the more responses there are to choose from, the better the choice fits the reward
+# model's errors.
 #
-# Is the fall real, or the luck of these prompts? Take it prompt by prompt: gold of the best of 128 minus
-# gold of the best of n*. That gives 48 differences, their mean, and an interval for the mean. Where the
-# interval reaches 0 the two cannot be told apart, and saying so is the right answer.
-#
-# Some of the 48 prompts ask for the same thing in other words. They share an *intent*, and rise and fall
-# together, so the interval had better resample intents than prompts:
-# `rslib.theory.paired_interval(a, b, clusters=intents)` does, for two rows with one number per prompt.
+# Is a fall real, or the luck of these prompts? Take it prompt by prompt: gold of the best of 128 minus gold
+# of the best of n*. That gives 48 differences, their mean, and an interval for the mean. Where the interval
+# reaches 0 the two cannot be told apart, and saying so is the right answer.
+
+# %% [markdown]
+# Some of the 48 prompts ask for the same thing in other words. They share an *intent*, and their gold
+# scores rise and fall together. So resample intents, not prompts: `rslib.theory.paired_interval(a, b,
+# clusters=intents)` does that for two rows with one number per prompt, and returns the two ends of the
+# interval. `a - b` is positive where `a` is higher.
 
 # %% [markdown]
 # The second half of 3.3. For each reward model:
 #
 # - `n_star[name]`: the n at which gold is highest. Every n that your data cannot tell from it is accepted.
-# - `fall[name]`: three numbers, `(difference, low, high)`: gold of the best of 128 minus gold of the best of
-#   your `n_star[name]`, the mean over the prompts, and the ends of its 95 % interval. Where `n_star` is 128,
-#   all three are 0.
+# - `fall[name]`: three numbers, `(difference, low, high)`: gold of the best of 128 minus gold of the best
+#   of your `n_star[name]`, the mean over the prompts, and the ends of its 95 % interval. Where `n_star` is
+#   128, all three are 0.
 # - `no_hump`: a list of the reward models whose interval reaches 0. It may hold none, one or both.
 #
-# (The sentence below each picture has another number for the fall. A peak that is found and judged on the
-# same prompts flatters itself, so the engine looks for it in one half of the intents and judges it in the
-# other. The check takes either.)
+# `best_of_n_mean` gives one number per prompt, so both rows come from your own function. (A peak that is
+# found and judged on the same prompts is a little flattered. Who finds it on one half of the intents and
+# judges it on the other half may hand in that number instead: the check takes either.)
 
 # %% exercise="3.3" role="answer" name="b"
-intents = by_prompt(pool, "intent")[:, 0]
 n_star, fall = {}, {}  # n_star["tiny"] = 4; fall["tiny"] = (difference, low, high)
 no_hump = []  # names of reward models
 ### BEGIN SOLUTION
@@ -447,22 +506,61 @@ no_hump = [name for name, (_, _, high) in fall.items() if high >= 0]
 check("3.3")
 
 # %% [markdown]
-# The hump is no law of nature. We picked these prompts because they show it most clearly here, and a
-# reader should know that. On test prompts of all kinds, in three separately trained worlds, gold under
-# the biased labeller's model was highest at n = {{best_of_n.json:results.0.biased.peak_n|d}},
-# {{best_of_n.json:results.1.biased.peak_n|d}} and {{best_of_n.json:results.2.biased.peak_n|d}}. At n =
-# 256 it stood {{best_of_n.json:results.*.biased.rows.8.below_peak.difference|+.2f}} points against the
-# peak (mean of the three), and under the unbiased one
-# {{best_of_n.json:results.*.unbiased.rows.8.below_peak.difference|+.2f}}.
+# Your curves, with your n* and your fall: choose n with the arrow keys, and watch both numbers.
+
+
+# %%
+def _slider_of(name):
+    """Your curves of one reward model on one axis, with n to choose."""
+    rows = [{"n": n} for n in ns]
+    for key, column in (("proxy", "reward"), ("gold", "gold")):
+        for row, mean, low, high in zip(rows, curves[name][column], *bands[name][column], strict=True):
+            row[key] = {"mean": mean, "low": low, "high": high}
+    rows[-1]["below_peak"] = dict(zip(("difference", "low", "high"), fall[name], strict=True))
+    table = {"rows": rows, "peak_n": n_star[name], "prompts": len(prompts), "pool_size": ns[-1]}
+    return rslib.slider.best_of_n_slider(table, reward=f"reward by {name}", start=n_star[name])
+
+
+if fall:
+    compare("n_star_of_tiny", n_star["tiny"])
+else:
+    print("Fill in `n_star` and `fall` (exercise 3.3), then run this cell and the next two again.")
+
+# %%
+_slider_of("tiny") if fall else None
+
+# %%
+_slider_of("tiny-unbiased") if fall else None
+
+# %% [markdown]
+# If you predicted 128, you trusted the reward: as long as it climbs, more seems better. If you predicted a
+# smaller n, you expected the reward model to have errors that a wide choice finds. The difference between
+# your guess and n* says how much of the reward you took for quality.
 #
-# On unsafe prompts alone the three worlds peaked at {{best_of_n.json:results.0.biased_unsafe.peak_n|d}},
-# {{best_of_n.json:results.1.biased_unsafe.peak_n|d}} and
-# {{best_of_n.json:results.2.biased_unsafe.peak_n|d}}: where the turn comes depends on what a reward model
-# happened to learn.
+# Not every reward model has such a turn. We picked unsafe prompts because they show it most clearly here.
+# On test prompts of *all* kinds, in three separately trained worlds, gold under the biased labeller's model
+# was highest at n = {{best_of_n.json:results.0.biased.peak_n|d}},
+# {{best_of_n.json:results.1.biased.peak_n|d}} and {{best_of_n.json:results.2.biased.peak_n|d}}. Against
+# that peak, gold at n = 256 was lower in all three, by
+# {{best_of_n.json:results.*.biased.rows.8.below_peak.difference|+.2f}} points on average, and each interval
+# lies below 0.
+
+# %% [markdown]
+# Under the unbiased model the difference was
+# {{best_of_n.json:results.*.unbiased.rows.8.below_peak.difference|+.2f}} on average, and in none of the
+# three worlds separable from 0.
 #
-# Others met the same turn. Cobbe et al. (arXiv 2110.14168) chose among responses to maths problems with a
-# learned "verifier": accuracy rose up to 400 samples, then fell, and they settled on 100. Gao et al. (arXiv
-# 2210.10760) fitted the shape of the curve in √KL.
+# On unsafe prompts alone, 33 to 40 in a world, the fall was separable in one world of three:
+# {{best_of_n.json:results.0.biased_unsafe.rows.8.below_peak.difference|+.2f}}
+# [{{best_of_n.json:results.0.biased_unsafe.rows.8.below_peak.low|+.2f}},
+# {{best_of_n.json:results.0.biased_unsafe.rows.8.below_peak.high|+.2f}}]. In the second it was
+# {{best_of_n.json:results.1.biased_unsafe.rows.8.below_peak.difference|+.2f}}, in the third
+# {{best_of_n.json:results.2.biased_unsafe.rows.8.below_peak.difference|+.2f}}, both with intervals that
+# reach 0. So where the turn comes, and whether so few prompts can show it, depends on the world.
+#
+# Others found the same turn. Cobbe and others (2021, arXiv 2110.14168) chose among solutions of maths
+# problems with a learned "verifier": accuracy rose up to 400 samples, then fell, and they used 100. Gao,
+# Schulman and Hilton (2022, arXiv 2210.10760) fitted the shape of the gold curve as a function of √KL.
 #
 # So n is a setting like any other. It is chosen on validation prompts, and by something that is not the
 # reward model.
@@ -470,13 +568,13 @@ check("3.3")
 # %% [markdown]
 # ## Who pays, and how often
 #
-# The distance between what is kept and what was drawn is the *selection gap*. Best-of-n **serving** earns
-# it anew with every request and pays n responses for it, for ever; no weight of the policy changes.
-# Rejection sampling **fine-tuning** pays once and teaches it to the policy. After that, one response per
-# request is enough: no reinforcement learning, only a next-token loss on kept responses.
+# The difference between the mean reward of what is kept and of what was drawn is the *selection gap*.
+# Best-of-n **serving** earns it with every request and pays n responses for it, each time; no weight of the
+# policy changes. Rejection sampling **fine-tuning** pays once and teaches it to the policy. After that, one
+# response per request is enough: no reinforcement learning, only a next-token loss on kept responses.
 #
-# A rough bill, in parameters times tokens: 2 for writing a response, 2 for reading it with a reward model of
-# the policy's size, 6 for training on it once. The recipe trains for {{fact:team.epochs|d}} epochs.
+# A rough bill, in parameters times tokens: 2 for writing a response, 2 for reading it with a reward model
+# of the policy's size, 6 for training on it once. The recipe trains for {{fact:team.epochs|d}} epochs.
 #
 # | | once | each request |
 # |---|---:|---:|
@@ -487,15 +585,39 @@ check("3.3")
 # {{fact:round_of_400.break_even|.0f}} requests.
 #
 # What the round does not carry over is the whole gap: a fine-tuned policy reaches a part of it. How large a
-# part is the business of notebook 04.
+# part is the subject of notebook 04.
+
+# %% [markdown]
+# Who pays which way? What the papers say, and "not stated" where they give no number:
+#
+# | system | the choice is paid | n | source |
+# |---|---|---|---|
+# | WebGPT | with each request | 64 | Nakano and others, 2021, arXiv 2112.09332 |
+# | "verifiers" for GSM8K | with each request | 100 | Cobbe and others, 2021, arXiv 2110.14168 |
+# | RAFT | once a round | 32 in one of its runs | Dong and others, 2023, arXiv 2304.06767 |
+# | Llama 2-Chat 70B | once a version | not stated | Touvron and others, 2023, arXiv 2307.09288 |
+# | AlpacaFarm, expert iteration | once | 16 | Dubois and others, 2023, arXiv 2305.14387 |
+# | RFT | once | 100 | Yuan and others, 2023, arXiv 2308.01825 |
+# | Llama 3 | once a round | typically 10 to 30 | Llama team, 2024, arXiv 2407.21783 |
+# | DeepSeek-R1 | once, between two stages of RL | not stated | DeepSeek-AI, 2025, arXiv 2501.12948 |
+
+# %% [markdown]
+# Two details are worth keeping. Llama 2 drew and selected with its 70B model only; the smaller models were
+# fine-tuned on what the 70B model had written, so the price of n was paid once for all sizes. And for
+# WebGPT its authors' colleagues report that best-of-64 did better than their policy trained with RL (Hilton
+# and Gao, 2022, *Measuring Goodhart's law*).
+#
+# None of these numbers is a recommendation for you. They were chosen with other reward models, and you have
+# just seen how much n* depends on that.
 
 # %% [markdown]
 # ## The temperature decides what there is to choose from
 #
-# A cold policy repeats itself, and the best of sixteen copies is a copy. A hot one surprises, mostly
-# badly. Llama 2's authors drew this as two curves against n (figure 7): the reward of the *best* grows,
-# that of the *median* stays flat, and the space between is what selection can win. Their best temperature
-# moved as the policy was trained: 1.2 to 1.3 for the RLHF model at 10 to 100 samples.
+# At a low temperature the policy repeats itself, and the best of sixteen copies is a copy. At a high one
+# the responses differ, and most of them are worse. Llama 2's authors drew two curves against n (their
+# figure 7): the reward of the *best* of n grows, that of the *median* of n stays about flat, and the space
+# between them is what selection can gain. Their best temperature moved as the policy was trained: 1.2 to
+# 1.3 for the RLHF model at 10 to 100 samples.
 #
 # Which of 0.3, 0.7, 1.0, 1.3 and 1.7 gives our policy the best best-of-16, by `tiny`?
 
@@ -510,11 +632,13 @@ predict("best_temperature", guess)
 # Five pools of 32 validation prompts, of all kinds this time, with 32 responses each: about 25 seconds.
 #
 # The median needs the same care as the best: the mean, over all subsets of n, of the subset's median. That
-# one is given. It is your estimator's sister, with the middle rank in place of the highest.
+# function is given. It does for the middle rank what yours does for the highest. For n = 1 and n = 2 the
+# median is the mean, so these two points of its curve are the mean reward of the pool.
 
 # %%
 task = given("3.4")
-first, judge, rewards_at, gold_at = validation.select(range(32)), rslib.load_reward_model("tiny"), {}, {}
+first, judge = validation.select(range(32)), rslib.load_reward_model("tiny")
+rewards_at, gold_at, first_of = {}, {}, {}
 
 
 def pool_at(t):
@@ -527,9 +651,11 @@ for t in task["temperatures"]:
     table = rslib.tables.with_column(table, "gold", rslib.world.gold_scores(table))
     rewards_at[t], gold_at[t] = by_prompt(table, "reward"), by_prompt(table, "gold")
     different = np.mean([len(set(row)) for row in by_prompt(table, "response")])
-    print(f"temperature {t}: {different:4.1f} different responses of 32, such as: {table['response'][0]:.70}")
+    print(f"temperature {t}: {different:4.1f} different responses of 32")
+    first_of[f"temperature {t}"] = table.select([0])
 
 
+# %%
 def median_of_n(scores, n):
     """Expected median of n of these N scores, over all subsets."""
     size, middles = len(scores), {(n + 1) // 2, n // 2 + 1}  # one middle, or two that share
@@ -540,18 +666,21 @@ def median_of_n(scores, n):
     return float(total)
 
 
+rslib.browse(first_of, prompts=1, title="The first response at each temperature")
+
 # %% [markdown]
+# ### Exercise 3.4
+#
 # {{card:3.4}}
 #
-# **Why it matters:** n and temperature are bought together. A temperature that was never swept is a
-# guess.
+# **Why it matters:** n and temperature belong together. A temperature that nobody varied is a guess.
 #
 # Fill `sweep[t]["max"]` and `sweep[t]["median"]` for every temperature: lists with one number for each n
 # of `task["ns"]`, means over the prompts of `rewards_at[t]`. Then set `best_temperature`, the one with
 # the highest mean reward of best-of-16.
 #
-# The check draws other validation prompts of its own (about 10 seconds) and compares. A neighbour that
-# cannot be told from the best is accepted.
+# The check compares your numbers with those of your own `rewards_at`, and draws the responses to two of the
+# prompts again (about 5 seconds). A temperature that your rewards cannot tell from the best is accepted.
 #
 # <details><summary>Hint</summary>
 #
@@ -574,57 +703,93 @@ best_temperature = max(sweep, key=lambda t: sweep[t]["max"][task["ns"].index(16)
 # %% exercise="3.4" role="check"
 check("3.4")
 
-# %%
-axes, colours = rslib.plots.panels(2, 3.8, None), ("#440154", "#3b528b", "#21918c", "#3a9a4a", "#a68a00")
-for colour, marker, (t, found) in zip(colours, "osD^v", rewards_at.items(), strict=True):
-    best = rslib.theory.best_of_n_curve(found, task["ns"])
-    middle = np.array([[median_of_n(row, n) for row in found] for n in task["ns"]])
-    for panel, by_n in zip(axes, (best, middle), strict=True):
-        low, high = np.array([rslib.theory.bootstrap_interval(row) for row in by_n]).T
-        mean = by_n.mean(axis=1)
-        panel.errorbar(task["ns"], mean, [mean - low, high - mean], color=colour, marker=marker, label=t)
-for panel, which in zip(axes, ("best", "median"), strict=True):
-    panel.set(xscale="log", xlabel="n (32 prompts, 95 % intervals)", ylim=(-2.6, 4.2))
-    panel.set_ylabel(f"reward of the {which}")
-    panel.set_xticks(task["ns"], task["ns"])
-axes[1].legend(title="temperature", frameon=False, fontsize=8, loc="upper left", ncols=2)
-at16 = {t: float(rslib.theory.best_of_n_estimate(found, 16).mean()) for t, found in rewards_at.items()}
-text = "Best of 16: " + ", ".join(f"{reward:.2f} at temperature {t}" for t, reward in at16.items()) + "; "
-medians = [np.mean([median_of_n(row, n) for row in r]) for r in rewards_at.values() for n in task["ns"]]
-text += f"all medians lie between {min(medians):.2f} and {max(medians):.2f}."
-rslib.plots.finished(axes, "Which temperature is worth choosing from?", text)
-rslib.plots.show(axes)
 
 # %% [markdown]
-# On the left, choice raises every curve, and most where there is most to choose from. The coldest policy
-# starts low because its favourite response is a curt one, and copies of that are nearly all there is. On
-# the right nothing rises: the median of more draws is no better than the median of few.
-# Between the panels lies all that selection can win.
+# Your numbers, drawn: the points are those of `sweep`, and the intervals come from your function and the
+# given one, prompt by prompt.
+
+# %%
+_COLOURS = ("#440154", "#3b528b", "#21918c", "#3a9a4a", "#a68a00")
+
+
+def _by_prompt_of(which):
+    """For each temperature the best, or median, of n of every prompt, `(len(ns), 32)`."""
+    one = {"max": best_of_n_mean, "median": median_of_n}[which]
+    return {t: np.array([[one(line, n) for line in r] for n in task["ns"]]) for t, r in rewards_at.items()}
+
+
+if not sweep:
+    print("Fill in `sweep` (exercise 3.4), then run this cell and the next two again.")
+else:
+    axes, by_prompt_of = rslib.plots.panels(2, 3.8, None), {k: _by_prompt_of(k) for k in ("max", "median")}
+    for panel, (which, found) in zip(axes, by_prompt_of.items(), strict=True):
+        for t, colour, marker in zip(sweep, _COLOURS, "osD^v", strict=True):
+            low, high = np.array([rslib.theory.bootstrap_interval(row) for row in found[t]]).T
+            mean = np.array(sweep[t][which], float)
+            bars = np.clip([mean - low, high - mean], 0, None)
+            panel.errorbar(task["ns"], mean, bars, color=colour, marker=marker, label=t)
+        panel.set(xscale="log", xlabel="n (32 prompts, 95 % intervals)", ylim=(-3, 5))
+        panel.set_title({"max": "best of n", "median": "median of n"}[which], fontsize=10)
+        panel.set_xticks(task["ns"], task["ns"])
+        panel.minorticks_off()
+
+# %%
+if sweep:
+    axes[0].set_ylabel("reward by tiny")
+    axes[1].legend(title="temperature", frameon=False, fontsize=8, loc="upper left", ncols=2)
+    at16 = {t: sweep[t]["max"][task["ns"].index(16)] for t in sweep}
+    text = "Best of 16 by tiny: " + ", ".join(f"{v:.2f} at temperature {t}" for t, v in at16.items()) + "; "
+    middle = [x for both in sweep.values() for x in both["median"]]
+    text += f"all medians lie between {min(middle):.2f} and {max(middle):.2f}."
+    rslib.plots.finished(axes, "Which temperature is worth choosing from, by tiny?", text)
+    rslib.plots.show(axes)
+    print("temperature   best: 32 against 1          median: 32 against 1")
+    for t in sweep:
+        changes = [by_n[t][-1] - by_n[t][0] for by_n in by_prompt_of.values()]
+        ends = [rslib.theory.bootstrap_interval(change) for change in changes]
+        cells = [f"{c.mean():+.2f} [{a:+.2f}, {b:+.2f}]" for c, (a, b) in zip(changes, ends, strict=True)]
+        print(f"{t:11}   {cells[0]:26}   {cells[1]}")
+
+# %% [markdown]
+# Read the two columns below the figure. Where an interval lies above 0, more responses raise that curve;
+# where it lies below 0, they lower it. The best can only rise. The median of many is not the mean of the
+# pool: where a few good responses pull the mean up, the curve starts at the mean and falls to the pool's
+# median. So "the median stays flat" describes Llama 2's figure, and not every pool.
 #
-# One more column, and you may not like it. We chose the temperature by the reward. What would gold have
-# chosen?
+# One more column. We chose the temperature by the reward. What would gold have chosen?
 
 # %%
-compare("best_temperature", max(at16, key=at16.get))
-print("temperature   reward of best-of-16   gold of one   gold of best-of-16 by reward")
-for t in task["temperatures"]:
-    golden = rslib.theory.best_of_n_estimate(rewards_at[t], 16, gold_at[t])
-    low, high = rslib.theory.bootstrap_interval(golden)
-    row = f"{t:11}   {at16[t]:20.2f}   {gold_at[t].mean():11.2f}"
-    print(f"{row}   {golden.mean():8.2f} [{low:.2f}, {high:.2f}]")
+if sweep and best_temperature is not ...:
+    compare("best_temperature", best_temperature)
+    print(
+        "temperature   reward of best-of-16   gold of one   gold of best-of-16   against your choice, in gold"
+    )
+    golden = {
+        t: [best_of_n_mean(r, 16, g) for r, g in zip(rewards_at[t], gold_at[t], strict=True)] for t in sweep
+    }
+    for t in sweep:
+        gap = np.subtract(golden[t], golden[best_temperature])
+        low, high = rslib.theory.bootstrap_interval(gap)
+        said = rslib.evaluation.verdict({"difference": gap.mean(), "low": low, "high": high})
+        said = "your choice" if t == best_temperature else said
+        row = f"{t:11}   {at16[t]:20.2f}   {gold_at[t].mean():11.2f}   {np.mean(golden[t]):18.2f}"
+        print(f"{row}   {gap.mean():+.2f} [{low:+.2f}, {high:+.2f}]: {said}")
+else:
+    print("Fill in `best_temperature` (exercise 3.4), then run this cell again.")
 
 # %% [markdown]
-# Look down the last column from 0.7. Neighbours that the reward can hardly tell apart are not neighbours in
-# gold. At 1.7 the choice among sixteen buys much reward, and next to no gold: the pool is full of odd
-# responses, and the reward model forgives what gold does not. It is the story of n again: whatever is tuned
-# by the reward model alone is tuned to its errors as well.
+# If your guess was higher than what the reward chose, you expected variety to pay; if it was lower, you
+# expected odd responses to cost. The reward model sees only a part of that cost. Look for a temperature
+# whose best-of-16 has nearly the reward of your choice and, in the last column, separably less gold: there
+# the reward model forgives what gold does not. It is the same lesson as with n: whatever is tuned by the
+# reward model alone is tuned to its errors as well.
 
 # %% [markdown]
 # ## The same calls on a real model
 #
-# Nothing above knows that the models are tiny. Put the folder or hub id of a policy and of a reward model
-# between the quotes, on a machine with a GPU, and the curve is drawn the same way. There is no gold score
-# then: people, or a second reward model, have to judge.
+# The same calls work with larger models. On a machine with a GPU, put the folder or hub id of a policy and
+# of a reward model between the quotes, and the curve is drawn the same way. There is no gold score then:
+# people, or a second reward model, have to judge.
 
 # %%
 REAL_POLICY, REAL_REWARD_MODEL = "", ""
@@ -637,9 +802,9 @@ if REAL_POLICY and REAL_REWARD_MODEL:
 # %% [markdown]
 # ## What you now know
 #
-# - Best-of-n is measured from one pool by counting every subset; its KL, log n − (n − 1)/n, is a bound,
-#   and its cost is n responses for each request, for ever.
-# - More choice helps only as far as the reward model deserves it: reward climbs on while gold turns.
+# - Best-of-n is measured from one pool by counting every subset; log n − (n − 1)/n bounds its KL, and
+#   serving it costs n responses for each request.
+# - More choice helps only as far as the reward model is right: its reward climbs on where gold may turn.
 # - n and temperature are settings. Choose them on validation prompts, and not by the reward model alone.
 
 # %%

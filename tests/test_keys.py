@@ -244,7 +244,7 @@ def test_a_class_has_no_keys_and_a_check_says_that_the_answer_is_noted(package):
     call = [sys.executable, "-P", "-c", code]
     said = subprocess.run(call, capture_output=True, text=True, cwd=package, env=around)
     assert said.returncode == 0, said.stderr
-    first, rest = said.stdout.split("3.2 The law")
+    first, rest = said.stdout.split("3.2 The distribution")
     assert first.count("[noted]") == 6 and NOTED in first and "after you have handed in" in first
     assert (
         "`order` is not filled in yet" in rest

@@ -3,8 +3,6 @@
 import itertools
 import json
 import re
-import sys
-import types
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +10,10 @@ import pytest
 
 from autograder import exercises
 from autograder.build.catalogue import answers
-from autograder.exercise import Variant
+from autograder.exercise import ANSWERED, Variant
 from autograder.handouts import choice, ordering
 from autograder.handouts import nb01_4 as matching
 from autograder.handouts.ordering import CARDS
-from autograder.handouts.ordering_widget import order_helper
 from autograder.keys import nb01_2, nb01_4
 from autograder.keys import ordering as keys
 from autograder.keys.ordering import EVERYTHING, KEPT, RIGHT, ContractError, trace
@@ -27,6 +24,7 @@ from rslib.errors import ConfigError
 
 ORDERING = exercises.find("1.1")
 DRAWS = 10_000
+SCRIPT = Path(__file__).parents[1] / "solutions" / "01_one_pipeline_in_order.py"
 
 
 def verdict(order):
@@ -98,7 +96,7 @@ def test_what_is_trained_on_and_what_leaks():
     assert trace(("sample", "split")).leaked and not trace(("split", "sample")).leaked
 
 
-@pytest.mark.parametrize("order", ["split", 3, [1], ["splitt"], ["split", "split"]])
+@pytest.mark.parametrize("order", ["splitt", 3, [1], ["splitt"], ["split", "split"]])
 def test_what_is_no_list_of_cards_is_refused(order):
     with pytest.raises(ConfigError):
         trace(order)
@@ -166,49 +164,30 @@ def test_learners_see_the_cards_in_different_orders():
     assert len(decks) == 20 and all(set(names) == set(CARDS) for names in decks)
 
 
-# The helper
+def test_an_order_may_be_a_list_or_a_text_with_a_card_a_line():
+    text = "\n".join(["", *RIGHT, "# rewrite", "  # tune_rm  ", ""])
+    for order in (text, " ".join(RIGHT), ", ".join(RIGHT), tuple(RIGHT)):
+        assert grade(ORDERING, Work({"order": order}, Variant()), 0).passed
 
 
-class Box:
-    """A control of ipywidgets, as far as the helper uses it."""
-
-    def __init__(self, children=(), **options):
-        self.children, self.value, self.description = children, "", options.get("description", "")
-
-    def on_click(self, action):
-        self.press = lambda: action(self)
+def test_cards_that_are_all_left_out_are_no_order_yet():
+    found = grade(ORDERING, Work({"order": "# split\n# sample\n"}, Variant()), 0)
+    assert {o.check for o in found.outcomes} == {ANSWERED}
 
 
-def test_the_helper_writes_the_line_to_copy(monkeypatch):
-    kinds = dict.fromkeys(("Text", "VBox", "HBox", "Label", "Button"), Box)
-    monkeypatch.setitem(sys.modules, "ipywidgets", types.SimpleNamespace(**kinds))
-    *rows, line = order_helper(["score", "sample", "tune_rm"]).children
-    rows[0].children[2].press()  # score goes down
-    rows[2].children[3].press()  # tune_rm is left out
-    rows[0].children[1].press()  # the first cannot go up
-    assert line.value == 'order = ["sample", "score"]'
-    assert [row.children[0].value for row in rows] == ["1. sample", "2. score", "(tune_rm: left out)"]
-    rows[0].children[3].press()  # numbers count the cards in use
-    assert [row.children[0].value for row in rows] == [
-        "(sample: left out)",
-        "1. score",
-        "(tune_rm: left out)",
-    ]
-    rows[0].children[3].press()
-    rows[2].children[3].press()
-    assert line.value == 'order = ["sample", "score", "tune_rm"]'
+def test_what_a_learner_starts_from_names_every_card_and_uses_none():
+    cell = re.search(
+        r'exercise="1.1" role="answer"\n(.*?)### BEGIN', SCRIPT.read_text(encoding="utf-8"), re.DOTALL
+    )
+    space = {}
+    exec(cell[1], space)
+    assert ordering.names_of(space["order"]) == []
+    assert re.findall(r"^# (\w+)$", space["order"], re.MULTILINE) == sorted(CARDS)
 
 
-def test_without_ipywidgets_a_sentence_is_printed(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "ipywidgets", None)
-    assert order_helper(["score"]) is None
-    assert "by hand" in capsys.readouterr().out
-
-
-def test_the_helper_is_made_of_real_widgets():
-    pytest.importorskip("ipywidgets")
-    box = order_helper(ordering.deck(Variant()))
-    assert box.children[-1].value.startswith('order = ["')
+def test_a_run_says_how_far_it_is(tmp_path, capsys):
+    ordering.run(RIGHT, tmp_path, size=ordering.Size(prompts=2, heldout=4, samples=1))
+    assert "responses" in capsys.readouterr().out
 
 
 # Four orders that go wrong

@@ -63,7 +63,7 @@ def test_every_idea_of_an_estimator_differs_from_the_right_value_on_drawn_cases(
 
 def test_a_number_at_random_never_passes_the_code_exercises():
     rng = np.random.default_rng(3)
-    for id, names in (("3.1", ["best_of_n_mean"]), ("3.2", ["best_of_n_law"])):
+    for id, names in (("3.1", ["best_of_n_mean"]), ("3.2", ["best_of_n_distribution"])):
         for seed in range(100):
             guess = float(rng.normal()) if id == "3.1" else rng.dirichlet(np.ones(4)).tolist()
             work = Work({name: lambda *a, guess=guess, **k: guess for name in names}, Variant("", "", id))

@@ -71,6 +71,10 @@ no pairs (F32): An accuracy over no pairs is not a number. The docstring asks fo
 """)
 
 
+SINGLE = 1e-5
+"""Single precision is enough; the ideas of a share lie 0.01 apart."""
+
+
 # The loss -------------------------------------------------------------------------------------------------
 
 
@@ -213,7 +217,7 @@ def damaged(rng: Rng, *, side: int) -> tuple[np.ndarray, np.ndarray]:
 def share_of(check: str, *, ties: bool) -> Agrees:
     """The check of the share on rewards with or without ties."""
     draw = partial(whole_rewards, ties=ties)
-    return Agrees(check, draw, accuracy, "accuracy", accuracy_slips, tolerance=1e-9, apart=0.01)
+    return Agrees(check, draw, accuracy, "accuracy", accuracy_slips, tolerance=SINGLE, apart=0.01)
 
 
 def tied(rng: Rng) -> tuple[Tensor, Tensor]:

@@ -77,6 +77,8 @@ CLEAR = 3.0
 """Two responses are compared where people are of one mind: their gold scores differ by this or more."""
 LEARNER, HIDDEN, DRAWS = 80, 40, 8
 """Prompts of the learner's table and of the grader's own; responses to each."""
+SINGLE = 1e-5
+"""Single precision is enough for what is computed on made-up rewards."""
 ROUNDED = 0.006
 """Numbers typed with two digits are right."""
 
@@ -423,7 +425,7 @@ EXERCISE = Exercise(
             graded(
                 "probe",
                 IDEAS,
-                measures("pair_accuracy", "accuracy", accuracy_slips, tolerance=1e-9),
+                measures("pair_accuracy", "accuracy", accuracy_slips, tolerance=SINGLE),
                 measures("length_slope", "slope", slope_slips, tolerance=0.02),
                 moves_every_prompt,
                 measures("prompt_drop", "drop", drop_slips, tolerance=0.02),
@@ -432,7 +434,7 @@ EXERCISE = Exercise(
                     constant_reward,
                     lambda *_: BROKEN,
                     "constant reward",
-                    tolerance=1e-9,
+                    tolerance=SINGLE,
                     of=three_probes,
                 ),
                 Agrees(
@@ -440,7 +442,7 @@ EXERCISE = Exercise(
                     equal_lengths,
                     lambda *_: 0.0,
                     "one length",
-                    tolerance=1e-9,
+                    tolerance=SINGLE,
                     of=lambda result, *_: three_probes(result)["length_slope"],
                 ),
             ),

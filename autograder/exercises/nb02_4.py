@@ -37,6 +37,8 @@ endless: The search did not end. Does the gate ever open at this accuracy, howev
 Z = 1.96
 EXACT_Z = 1.959964
 """What 1.96 stands for; whoever computes it shall not fail by a pair."""
+SINGLE = 2e-7
+"""So far off may a lower end in single precision be."""
 PATIENCE = 6.0
 """Processor seconds after which a search is stopped; a million tries take two or three."""
 
@@ -136,11 +138,14 @@ def needed_slips(accuracy: float, floor: float) -> dict[str, int]:
 
 
 def above_floor(rng: Rng, *, gap: float) -> tuple[float, float]:
-    """Accuracy and a floor below it for which 1.96 and its exact value ask for the same number of pairs."""
+    """Accuracy and a floor below it for which neither the exact z nor single precision changes the answer."""
     while True:
         floor = round(float(rng.uniform(0.55, 0.65)), 3)
         accuracy = round(floor + gap, 3)
-        if pairs_needed(accuracy, floor) == pairs_needed(accuracy, floor, EXACT_Z):
+        right = pairs_needed(accuracy, floor)
+        others = [pairs_needed(accuracy, floor, EXACT_Z)]
+        others += [pairs_needed(accuracy, floor + off) for off in (-SINGLE, SINGLE)]
+        if all(other == right for other in others):
             return accuracy, floor
 
 

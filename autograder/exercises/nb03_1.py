@@ -30,6 +30,7 @@ best of all (F45): You take the best of the whole pool. That is best-of-N: what 
     the N were drawn?
 mean (F02): You average the pool: nothing is selected. Best-of-n keeps one of n.
 lowest (F03): You keep the lowest of each subset. Look at the direction of the sort, or at the sign.
+median: This is the median over the subsets. The mean of their best is asked for.
 top-n: You average the n best of the pool. Best-of-n keeps one response of n, it does not keep n responses.
 n-th best (top-n): You return the n-th best of the pool. Which score is the best of a subset?
 rank above (rank off by one): Your weights belong to the neighbouring rank: the k-th lowest is the best of a
@@ -48,7 +49,8 @@ all equal (rank off by one): All scores are equal, so every choice is worth the 
 enumeration: 22 scores take this long: do you list every subset? Each score more doubles the work, and 2,000
     would never end. Count how many subsets each score is the best of.
 overflow: A factorial or binomial coefficient of this pool is larger than any float. Work with logarithms,
-    with ratios of neighbouring weights, or with Python's whole numbers (math.comb).
+    with ratios of neighbouring weights, or with whole numbers that are divided by each other before they
+    meet a float.
 recursion: The function calls itself once for every score, and Python allows about a thousand calls. Make it a
     loop.
 n > N: n is larger than the pool: no subset of that size exists. Raise a ValueError that says so.
@@ -93,8 +95,11 @@ def some_scores(rng: Rng, size: int = 6) -> list[float]:
 
 
 def small_pool(rng: Rng, *, n: int) -> Pool:
-    """Six or seven scores."""
-    return some_scores(rng, int(rng.integers(6, 8))), n
+    """Six or seven scores, all different."""
+    while True:
+        scores = some_scores(rng, int(rng.integers(6, 8)))
+        if len(set(scores)) == len(scores):
+            return scores, n
 
 
 def tied_pool(rng: Rng) -> Pool:
@@ -112,8 +117,15 @@ def subset_slips(scores: Sequence[float], n: int) -> dict[str, float]:
     distinct = sorted(set(scores))
     duplicates = {"duplicates lost": by_enumeration(distinct, n)} if n <= len(distinct) < size else {}
     sizes = {"one fewer": n - 1, "one more": n + 1}
+    # Of pairs, and with ties, it is one of the scores, as other ideas' values are.
+    middle = (
+        {"median": [max(s) for s in itertools.combinations(scores, n)]}
+        if len(distinct) == size > n > 2
+        else {}
+    )
     return (
         duplicates
+        | {name: float(np.median(best)) for name, best in middle.items()}
         | {
             "with replacement": with_replacement(scores, n),
             "first n": max(scores[:n]),

@@ -1,4 +1,4 @@
-"""Exercise 3.2: the exact law of best-of-n on a finite set, and what its bounds mean."""
+"""Exercise 3.2: the exact distribution of best-of-n on a finite set, and what its bounds mean."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from autograder.handouts import choice
 from rslib import theory
 
 IDEAS = Ideas("""
-law (): This is not how often each response is kept when n are drawn and the best is kept. A response is kept
-    if nothing better was drawn: the chance that all n draws are at most as good as it is F to the power n.
-simulated: The same input gives another law each time: you draw at random. The law has a short formula; no
-    chance is needed.
+distribution (): This is not how often each response is kept when n are drawn and the best is kept. A response
+    is kept if nothing better was drawn: the chance that all n draws are at most as good as it is F to the
+    power n.
+simulated: The same input gives other probabilities each time: you draw at random. They have a short formula;
+    no chance is needed.
 last (F31): Where rewards tie, the last response of the list is always kept. A tie is broken at random among
     the draws.
 first (F31): Where rewards tie, the first response of the list is always kept. A tie is broken at random among
@@ -27,8 +28,8 @@ equal shares: Tied responses get equal shares here. The one that the policy draw
     often.
 likeliest (F31): The likeliest response of a tie gets all that the tie gets. A tie is broken at random among
     the draws.
-ties counted twice: Every response of a tie gets F(level)^n - F(below)^n. They have to share it: does your law
-    sum to 1?
+ties counted twice: Every response of a tie gets F(level)^n - F(below)^n. They have to share it: do your
+    probabilities sum to 1?
 worst (F03): This is the worst of n. Look at the direction of the sort.
 argmax: Everything goes to the best response. It is kept only if it is drawn.
 policy unchanged: This is the policy itself: as if n were 1.
@@ -39,8 +40,8 @@ without subtraction: F(level)^n is the chance that nothing better was drawn; the
     been drawn.
 sorted order: The numbers are right and stand in the order of the rewards. Give them in the order of the
     input.
-one fewer (n off by one): This is the law of n - 1 draws: look at the exponent.
-one more (n off by one): This is the law of n + 1 draws: look at the exponent.
+one fewer (n off by one): This is the distribution of n - 1 draws: look at the exponent.
+one more (n off by one): This is the distribution of n + 1 draws: look at the exponent.
 density / scaled density: n p F^(n-1) is a density: it holds for rewards without steps. Here F jumps.
 drawn at least once / drawn, scaled: 1 - (1 - p)^n is the chance to be drawn at least once. To be kept, a
     response must also be the best.
@@ -48,8 +49,8 @@ drawn at least once / drawn, scaled: 1 - (1 - p)^n is the chance to be drawn at 
 one draw (): Best of one is one draw.
 enumeration: 5 responses and n = 8 take this long: do you go through every sequence of draws? Each draw more
     makes it five times as long, and n = 4,000 would never end. Use F to the power n.
-scale (F38): A monotone change of the rewards changed your law. Best-of-n only asks which is larger.
-place (F31): The same set in the reverse order gave another law.
+scale (F38): A monotone change of the rewards changed your distribution. Best-of-n only asks which is larger.
+place (F31): The same set in the reverse order gave another distribution.
 rounds (): Best-of-4 of a best-of-4 policy must be best-of-16: F becomes F^4, and then F^16.
 rounds add: Two rounds of 4 come out as one of 8.
 never drawn (): A response that the policy never draws is never kept.
@@ -59,8 +60,12 @@ thousands (): With thousands of draws the best response is certain.
 NaN (F32): A NaN compares false with everything. Raise a ValueError that says so.
 n < 1: The best of no draw does not exist. Raise a ValueError that says so.
 """)
-NAME, MEANING = "best_of_n_law", "meaning"
-ENUMERATED, TIES, CERTAIN = "agrees with enumeration", "lets ties share by probability", "is a law"
+NAME, MEANING = "best_of_n_distribution", "meaning"
+ENUMERATED, TIES, CERTAIN = (
+    "agrees with enumeration",
+    "lets ties share by probability",
+    "is a probability distribution",
+)
 ORDER, ROUNDS = "uses the order of the rewards alone", "two rounds multiply"
 ONE, QUICK = "gives the policy back at n = 1", "needs no list of all draws"
 REFUSES = "refuses what has no answer"
@@ -72,13 +77,13 @@ Case = tuple[list[float], list[float], int]
 
 def by_enumeration(probs: Sequence[float], rewards: Sequence[float], n: int) -> list[float]:
     """The definition: every sequence of n draws; the kept one is any of the best draws, with equal chance."""
-    law = np.zeros(len(probs))
+    distribution = np.zeros(len(probs))
     for drawn in itertools.product(range(len(probs)), repeat=n):
         top = max(rewards[i] for i in drawn)
         best = [i for i in drawn if rewards[i] == top]
         for i in best:
-            law[i] += math.prod(probs[j] for j in drawn) / len(best)
-    return np.round(law, 6).tolist()
+            distribution[i] += math.prod(probs[j] for j in drawn) / len(best)
+    return np.round(distribution, 6).tolist()
 
 
 def by_formula(probs: Sequence[float], rewards: Sequence[float], n: int) -> np.ndarray:
@@ -90,22 +95,22 @@ def by_formula(probs: Sequence[float], rewards: Sequence[float], n: int) -> np.n
 
 
 def some_policy(rng: Rng, *, size: int = 5, n: int = 3, tied: bool = True) -> Case:
-    """A law, rewards and n on which no wrong idea gives the right answer; `tied`: two rewards are equal."""
+    """A policy, rewards and n on which no wrong idea is right by chance; `tied`: two rewards are equal."""
     while True:
         probs = np.round(rng.dirichlet(np.full(size, 2.0)), 2)
         probs[-1] = round(1 - probs[:-1].sum(), 2)
         rewards = [float(x) for x in np.round(rng.normal(0, 1.5, size), 2)]
         if tied:
             rewards[int(rng.integers(1, size))] = rewards[0]
-        right, slips = by_formula(probs, rewards, n), law_slips(probs, rewards, n)
+        right, slips = by_formula(probs, rewards, n), distribution_slips(probs, rewards, n)
         if probs.min() > 0.03 and not any(same(slip, right, 1e-3) for slip in slips.values()):
             return probs.tolist(), rewards, n
 
 
-def law_slips(probs: Sequence[float], rewards: Sequence[float], n: int) -> dict[str, np.ndarray]:
+def distribution_slips(probs: Sequence[float], rewards: Sequence[float], n: int) -> dict[str, np.ndarray]:
     """What wrong ideas give; those of ties where there are some."""
     p, r = np.asarray(probs), np.asarray(rewards)
-    law, best, tilted = by_formula(p, r, n), p * (r == r.max()), p * np.exp(r)
+    distribution, best, tilted = by_formula(p, r, n), p * (r == r.max()), p * np.exp(r)
     upto = np.array([p[r <= x].sum() for x in r])
     density, drawn = n * p * upto ** (n - 1), 1 - (1 - p) ** n
     others = {
@@ -115,7 +120,7 @@ def law_slips(probs: Sequence[float], rewards: Sequence[float], n: int) -> dict[
         "tilted": tilted / tilted.sum(),
         "weights F^n": upto**n / (upto**n).sum(),
         "without subtraction": upto**n,
-        "sorted order": law[np.argsort(r, kind="stable")],
+        "sorted order": distribution[np.argsort(r, kind="stable")],
         "one more": by_formula(p, r, n + 1),
         "density": density,
         "scaled density": density / density.sum(),
@@ -129,18 +134,18 @@ def law_slips(probs: Sequence[float], rewards: Sequence[float], n: int) -> dict[
 
 def tie_slips(p: np.ndarray, r: np.ndarray, n: int) -> dict[str, np.ndarray]:
     """What wrong ideas of ties give."""
-    law, places = by_formula(p, r, n), np.arange(len(p))
+    distribution, places = by_formula(p, r, n), np.arange(len(p))
     likeliest = np.zeros(len(p))
     for level in set(r.tolist()):
         tied = np.flatnonzero(r == level)
-        likeliest[tied[p[tied].argmax()]] = law[tied].sum()
+        likeliest[tied[p[tied].argmax()]] = distribution[tied].sum()
     upto, below = (
         np.array([p[chosen].sum() for chosen in rows]) for rows in (r <= r[:, None], r < r[:, None])
     )
     return {
         "last": by_formula(p, np.lexsort((places, r)).argsort(), n),
         "first": by_formula(p, np.lexsort((-places, r)).argsort(), n),
-        "equal shares": np.array([law[r == level].mean() for level in r]),
+        "equal shares": np.array([distribution[r == level].mean() for level in r]),
         "likeliest": likeliest,
         "ties counted twice": upto**n - below**n,
     }
@@ -149,7 +154,7 @@ def tie_slips(p: np.ndarray, r: np.ndarray, n: int) -> dict[str, np.ndarray]:
 def agrees(check: str, n: int, *, tied: bool) -> Agrees:
     """The check against enumeration on four responses."""
     draw, options = partial(some_policy, size=4, n=n, tied=tied), {"again": "simulated", "near": CLOSE}
-    return Agrees(check, draw, by_enumeration, "law", law_slips, **options)
+    return Agrees(check, draw, by_enumeration, "distribution", distribution_slips, **options)
 
 
 def as_arrays(rng: Rng) -> tuple[np.ndarray, np.ndarray, int]:
@@ -161,18 +166,18 @@ def as_arrays(rng: Rng) -> tuple[np.ndarray, np.ndarray, int]:
 # Rules ----------------------------------------------------------------------------------------------------
 
 
-def uses_the_order(best_of_n_law: Learner, rng: Rng) -> None:
+def uses_the_order(best_of_n_distribution: Learner, rng: Rng) -> None:
     """A monotone change of the rewards changes nothing, and a permutation permutes."""
     probs, rewards, n = some_policy(rng, n=int(rng.integers(2, 4)))
-    law = best_of_n_law(probs, rewards, n)
-    stretched = best_of_n_law(probs, [float(np.exp(r) + 3 * r) for r in rewards], n)
-    reverse = np.asarray(best_of_n_law(probs[::-1], rewards[::-1], n), float)[::-1]
-    case = best_of_n_law.call((probs, rewards, n))
+    distribution = best_of_n_distribution(probs, rewards, n)
+    stretched = best_of_n_distribution(probs, [float(np.exp(r) + 3 * r) for r in rewards], n)
+    reverse = np.asarray(best_of_n_distribution(probs[::-1], rewards[::-1], n), float)[::-1]
+    case = best_of_n_distribution.call((probs, rewards, n))
     for got, idea, change in ((stretched, "scale", "exp(r) + 3 r"), (reverse, "place", "reversed")):
         diagnose(
             ORDER,
             got,
-            law,
+            distribution,
             otherwise=IDEAS[idea],
             tolerance=TOLERANCE,
             case=f"{case}, then {change}",
@@ -180,15 +185,15 @@ def uses_the_order(best_of_n_law: Learner, rng: Rng) -> None:
         )
 
 
-def rounds_multiply(best_of_n_law: Learner, rng: Rng) -> None:
+def rounds_multiply(best_of_n_distribution: Learner, rng: Rng) -> None:
     """Best-of-4 of a best-of-4 policy is best-of-16."""
     probs, rewards, _ = some_policy(rng)
-    after_one = np.asarray(best_of_n_law(probs, rewards, 4), float).tolist()
+    after_one = np.asarray(best_of_n_distribution(probs, rewards, 4), float).tolist()
     diagnose(
         ROUNDS,
-        best_of_n_law(after_one, rewards, 4),
-        best_of_n_law(probs, rewards, 16),
-        ideas=IDEAS.of({"rounds add": best_of_n_law(probs, rewards, 8)}),
+        best_of_n_distribution(after_one, rewards, 4),
+        best_of_n_distribution(probs, rewards, 16),
+        ideas=IDEAS.of({"rounds add": best_of_n_distribution(probs, rewards, 8)}),
         otherwise=IDEAS["rounds"],
         tolerance=TOLERANCE,
         case=f"best-of-4 twice, {rewards}",
@@ -200,7 +205,7 @@ def rounds_multiply(best_of_n_law: Learner, rng: Rng) -> None:
 
 EXERCISE = Exercise(
     "3.2",
-    "The law of best-of-n, and what its bounds mean",
+    "The distribution of best-of-n, and what its bounds mean",
     3,
     15,
     (MEANING, NAME),

@@ -8,6 +8,7 @@ The cards stand by the alphabet here. Which of them make the method, and in whic
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +108,18 @@ def deck(variant: Variant) -> Deck:
     return Deck(tuple(names[int(k)] for k in variant.rng("cards").permutation(len(names))))
 
 
+def names_of(order: Sequence[str] | str) -> Sequence[str]:
+    r"""The names of the cards: of a text, all but the lines that begin with #.
+
+    >>> names_of("split\n# rewrite\nsample, score")
+    ['split', 'sample', 'score']
+    """
+    if not isinstance(order, str):
+        return order
+    lines = [line for line in order.splitlines() if not line.lstrip().startswith("#")]
+    return [name for name in re.split(r"[\s,]+", " ".join(lines)) if name]
+
+
 @dataclass(frozen=True)
 class Size:
     """How large a run is: prompts to train on, held-out prompts, and responses to each of those."""
@@ -116,8 +129,17 @@ class Size:
     samples: int = 4
 
 
-def run(order: Sequence[str], folder: str | Path, *, size: Size | None = None, seed: int = 0) -> Result:
+def run(
+    order: Sequence[str] | str,
+    folder: str | Path,
+    *,
+    size: Size | None = None,
+    seed: int = 0,
+    show_progress: bool = True,
+) -> Result:
     """Execute the cards on the embedded models; finished stages in `folder` are not repeated.
+
+    order: a list of names, or a text with a card a line. show_progress: say how far each card is.
 
     Raises ContractError at a card that lacks something, and ConfigError for what is no list of cards, before
     anything is computed.
@@ -127,4 +149,4 @@ def run(order: Sequence[str], folder: str | Path, *, size: Size | None = None, s
     except ImportError:
         fix = "Run this cell in your own notebook."
         raise ConfigError("no order is run while a submission is marked", fix=fix) from None
-    return module.run(order, folder, size=size, seed=seed)
+    return module.run(order, folder, size=size, seed=seed, show_progress=show_progress)

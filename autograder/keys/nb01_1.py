@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from autograder.checks import Ideas
-from autograder.exercise import CheckFailed, require
+from autograder.exercise import ANSWERED, CheckFailed, require
+from autograder.handouts.ordering import names_of
 from autograder.keys import ordering
 from autograder.ordering_run import ContractError
 from autograder.work import Work
@@ -41,7 +42,9 @@ TRAINED, HELDOUT = "trains on what was kept", "keeps the held-out prompts unseen
 
 def followed(work: Work) -> ordering.Trace:
     """The trace of the learner's order; a broken contract is told in its own sentence."""
-    order = work.value("order", (list, tuple))
+    order = names_of(work.value("order", (list, tuple, str)))
+    empty = "`order` holds no card yet. Take the # away from the cards that you use, and put them in order."
+    require(order, ANSWERED, empty)
     case = " → ".join(str(name) for name in order)
     try:
         return ordering.trace(order)

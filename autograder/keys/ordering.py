@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autograder.handouts.ordering import CARDS, Card, N, Size
+from autograder.handouts.ordering import CARDS, Card, N, Size, names_of
 from autograder.ordering_run import EVERYTHING, KEPT, ContractError, _Table, walk
 from rslib.store import RunFolder, atomic_write, versions
 
@@ -51,7 +51,7 @@ def trace(order: Sequence[str]) -> Trace:
             trained_on = KEPT if "kept responses" in there else EVERYTHING
         leaked = leaked or (card.name == "sample" and "held-out prompts" not in there)
         made.add(card.makes)
-    return Trace(tuple(order), trained_on, leaked, "report" in made)
+    return Trace(tuple(names_of(order)), trained_on, leaked, "report" in made)
 
 
 def idea_of(broken: ContractError, order: Sequence[str]) -> str:

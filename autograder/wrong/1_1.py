@@ -52,3 +52,48 @@ order = ["split", "sample", "score", "select", "select", "finetune", "test_base"
 
 # %% wrong: trains first, splits late | idea: F02 | fails at: trains on what was kept | points: 1
 order = ["sample", "split", "finetune", "score", "select", "test_base", "test_tuned", "compare"]
+
+# %% correct: a text, one card a line
+order = """
+split
+sample
+score
+select
+# advantage
+finetune
+test_base
+test_tuned
+compare
+# rewrite
+# tune_rm
+"""
+
+# %% correct: names with commas, base measured after the choice
+order = "split, sample, score, select, test_base, finetune, test_tuned, compare"
+
+# %% wrong: every card in the order of the alphabet | idea: F36 | fails at: every card finds what it needs
+order = "advantage compare finetune rewrite sample score select split test_base test_tuned tune_rm"
+
+# %% wrong: tests before it splits | idea: contract | fails at: every card finds what it needs
+order = "test_base split sample score select finetune test_tuned compare"
+
+# %% wrong: tests before it tunes | idea: contract | fails at: every card finds what it needs
+order = "split sample score select test_base test_tuned finetune compare"
+
+# %% wrong: compares before both are measured | idea: contract | fails at: every card finds what it needs
+order = "split sample score select finetune test_base compare test_tuned"
+
+# %% wrong: the base policy is never measured | idea: contract | fails at: every card finds what it needs
+order = "split sample score select finetune test_tuned compare"
+
+# %% wrong: no fine-tuning at all | idea: contract | fails at: every card finds what it needs
+order = "split sample score select test_base test_tuned compare"
+
+# %% wrong: nothing is scored or selected | idea: F02 | fails at: trains on what was kept | points: 1
+order = "split sample finetune test_base test_tuned compare"
+
+# %% wrong: measures both and does not compare | idea: F15 | fails at: ends with a comparison
+order = "split sample score select finetune test_base test_tuned"
+
+# %% wrong: descriptions for names | idea: form | fails at: is a list of cards
+order = ["set some prompts aside", "sample", "score"]

@@ -22,26 +22,53 @@ used = KEY
 # %% correct: in small letters, in another order
 used = {id: KEY[id].lower() for id in reversed(KEY)}
 
-# %% wrong: WebGPT was fine-tuned on the best | idea: F35 | fails at: question a: answer | points: 2.5
+# %% wrong: WebGPT was fine-tuned on the best | idea: F35 | fails at: question a: answer | points: 3.5
 used = said("a", role="compared")
 
-# %% wrong: the axis of a figure taken for the recipe | idea: n | fails at: question b: reason | points: 2.5
+# %% wrong: the axis of a figure taken for the recipe | idea: n | fails at: question b: reason | points: 3.5
 used = said("b", count="100")
 
-# %% wrong: Llama 2 went on with DPO | idea: role | fails at: question b: answer | points: 2.5
+# %% wrong: Llama 2 went on with DPO | idea: role | fails at: question b: answer | points: 3.5
 used = said("b", role="then_dpo")
 
-# %% wrong: Llama 3 put PPO on top | idea: role | fails at: question c: answer | points: 2.5
+# %% wrong: Llama 3 put PPO on top | idea: role | fails at: question c: answer | points: 3.5
 used = said("c", role="then_ppo")
 
-# %% wrong: expert iteration happens while serving | idea: F35 | fails at: question d: answer | points: 2.5
+# %% wrong: expert iteration happens while serving | idea: F35 | fails at: question d: answer | points: 3.5
 used = said("d", role="serving")
 
-# %% wrong: HH-RLHF was fine-tuned on the best | idea: role | fails at: question e: answer | points: 2.5
+# %% wrong: HH-RLHF was fine-tuned on the best | idea: role | fails at: question e: answer | points: 3.5
 used = said("e", role="compared")
 
-# %% wrong: a reward model chose the paths of RFT | idea: role | fails at: question f: answer | points: 2.5
+# %% wrong: a reward model chose the paths of RFT | idea: role | fails at: question f: answer | points: 3.5
 used = said("f", role="compared")
 
 # %% wrong: everything with 16 | idea: n | fails at: question a: reason | points: 1
 used = {id: said(id, count="16")[id] for id in KEY}
+
+# %% correct: with blanks around, in capitals
+used = {id: f" {label.upper()} " for id, label in KEY.items()}
+
+# %% wrong: the smaller models drew for themselves | idea: role | fails at: question g: answer | points: 3.5
+used = said("g", role="then_ppo")
+
+# %% wrong: the smaller models were served best-of-n | idea: F35 | fails at: question g: answer | points: 3.5
+used = said("g", role="serving")
+
+# %% wrong: a number for the smaller models | idea: n | fails at: question g: reason | points: 3.5
+used = said("g", count="100")
+
+# %% wrong: R1 is RFT by another name | idea: role | fails at: question h: answer | points: 3.5
+used = said("h", role="checked")
+
+# %% wrong: R1 goes on with DPO | idea: role | fails at: question h: answer | points: 3.5
+used = said("h", role="then_dpo")
+
+# %% wrong: R1's 600,000 taken for a number per prompt | idea: n | fails at: question h: reason | points: 3.5
+used = said("h", count="100")
+
+# %% wrong: HH-RLHF served the best of 16 | idea: F35 | fails at: question e: answer | points: 3.5
+used = said("e", role="serving")
+
+# %% wrong: RFT goes on with DPO | idea: role | fails at: question f: answer | points: 3.5
+used = said("f", role="then_dpo")

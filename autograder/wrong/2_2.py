@@ -239,3 +239,102 @@ _accuracy = pair_accuracy
 def pair_accuracy(chosen, rejected):
     whole = ~(np.isnan(chosen) | np.isnan(rejected))
     return _accuracy(chosen[whole], rejected[whole])
+
+
+# %% correct: the mean of a float32 array
+def pair_accuracy(chosen, rejected):
+    pair = np.asarray([chosen, rejected], dtype=np.float32)
+    if pair.size == 0 or np.isnan(pair).any():
+        raise ValueError("no pairs, or a NaN among the rewards")
+    return (0.5 + 0.5 * np.sign(pair[0] - pair[1])).astype(np.float32).mean()
+
+
+# %% correct: the loss in plain operations of torch, the share by torch in float32
+@checked
+def bt_loss(chosen, rejected):
+    return F.binary_cross_entropy_with_logits(chosen - rejected, torch.ones_like(chosen))
+
+
+def pair_accuracy(chosen, rejected):
+    gap = torch.tensor(chosen, dtype=torch.float32) - torch.tensor(rejected, dtype=torch.float32)
+    if gap.numel() == 0 or torch.isnan(gap).any():
+        raise ValueError("no pairs, or a NaN among the rewards")
+    return torch.where(gap == 0, 0.5, (gap > 0).float()).mean()
+
+
+# %% correct: log_softmax, a fraction
+@checked
+def bt_loss(chosen, rejected):
+    return -torch.log_softmax(torch.stack((chosen, rejected)), dim=0)[0].mean()
+
+
+def pair_accuracy(chosen, rejected):
+    from fractions import Fraction
+
+    twice = 0
+    for a, b in zip(chosen, rejected, strict=True):
+        if np.isnan(a) or np.isnan(b):
+            raise ValueError("NaN")
+        twice += int(a > b) + int(a >= b)
+    if not len(chosen):
+        raise ValueError("no pairs")
+    return float(Fraction(twice, 2 * len(chosen)))
+
+
+# %% wrong: no minus | idea: minus-forgotten | fails at: is the mean loss | points: 1
+@checked
+def bt_loss(chosen, rejected):
+    return F.logsigmoid(chosen - rejected).mean()
+
+
+# %% wrong: a hinge | fails at: is the mean loss | points: 1
+@checked
+def bt_loss(chosen, rejected):
+    return (1 - chosen + rejected).clamp(min=0).mean()
+
+
+# %% wrong: in bits | idea: log2 | fails at: is the mean loss | points: 1
+@checked
+def bt_loss(chosen, rejected):
+    return F.softplus(rejected - chosen).mean() / np.log(2)
+
+
+# %% wrong: the chosen side alone | idea: pointwise | fails at: is the mean loss | points: 1
+@checked
+def bt_loss(chosen, rejected):
+    return F.softplus(-chosen).mean()
+
+
+# %% wrong: a number without its gradient | idea: detached | fails at: lets the gradient through | points: 2
+@checked
+def bt_loss(chosen, rejected):
+    return F.softplus(rejected - chosen).mean().item()
+
+
+# %% wrong: a count of pairs | idea: count | fails at: is the share in the right order | points: 2
+def pair_accuracy(chosen, rejected):
+    if len(chosen) == 0 or np.isnan(chosen).any() or np.isnan(rejected).any():
+        raise ValueError("no pairs, or a NaN among the rewards")
+    return float(np.sum((chosen > rejected) + 0.5 * (chosen == rejected)))
+
+
+# %% wrong: the means compared | idea: mean-too-early | fails at: is the share in the right order | points: 2
+def pair_accuracy(chosen, rejected):
+    if len(chosen) == 0 or np.isnan(chosen).any() or np.isnan(rejected).any():
+        raise ValueError("no pairs, or a NaN among the rewards")
+    return float(chosen.mean() > rejected.mean())
+
+
+# %% wrong: ties left out | idea: tie-dropped | fails at: counts a tie as one half | points: 2
+def pair_accuracy(chosen, rejected):
+    if len(chosen) == 0 or np.isnan(chosen).any() or np.isnan(rejected).any():
+        raise ValueError("no pairs, or a NaN among the rewards")
+    decided = chosen != rejected
+    return float((chosen > rejected)[decided].mean())
+
+
+# %% wrong: no pairs give zero | idea: F32 | fails at: refuses no pairs | points: 2
+def pair_accuracy(chosen, rejected):
+    if np.isnan(chosen).any() or np.isnan(rejected).any():
+        raise ValueError("a NaN among the rewards")
+    return float(np.mean((chosen > rejected) + 0.5 * (chosen == rejected))) if len(chosen) else 0.0

@@ -325,3 +325,87 @@ def best_of_n_mean(scores, n, values=None):
 def best_of_n_mean(scores, n, values=None):
     scores, values = checked(scores, n, values)
     return float(values[np.lexsort((-values, scores))] @ weights_of(len(scores), n))
+
+
+# %% correct: whole numbers divided by each other, in plain Python
+def best_of_n_mean(scores, n, values=None):
+    scores = [float(s) for s in scores]
+    values = scores if values is None else [float(v) for v in values]
+    if not 1 <= n <= len(scores) or any(x != x for x in (*scores, *values)):
+        raise ValueError("n must be 1 .. N, and no NaN")
+    shares = {}
+    for score, value in zip(scores, values):
+        shares.setdefault(score, []).append(value)
+    total = 0.0
+    for k, score in enumerate(sorted(scores)):
+        total += math.comb(k, n - 1) / math.comb(len(scores), n) * (sum(shares[score]) / len(shares[score]))
+    return total
+
+
+# %% correct: every number in float32
+def best_of_n_mean(scores, n, values=None):
+    scores, values = (x.astype(np.float32) for x in checked(scores, n, values))
+    weights = weights_of(len(scores), n).astype(np.float32)
+    return np.float32(shared(scores, values).astype(np.float32)[np.argsort(scores)] @ weights)
+
+
+# %% wrong: whole numbers times floats | idea: overflow | fails at: copes with a large pool | points: 2
+def best_of_n_mean(scores, n, values=None):
+    scores, values = checked(scores, n, values)
+    ranked = shared(scores, values)[np.argsort(scores)].tolist()
+    return sum(v * math.comb(k, n - 1) for k, v in enumerate(ranked)) / math.comb(len(scores), n)
+
+
+# %% wrong: the best of n + 1 | idea: n off by one | fails at: averages over every subset
+def best_of_n_mean(scores, n, values=None):
+    scores, values = checked(scores, n, values)
+    return weighted(scores, n, values, weights_of(len(scores), min(len(scores), n + 1)))
+
+
+# %% wrong: sorted downwards | idea: F03 | fails at: averages over every subset
+def best_of_n_mean(scores, n, values=None):
+    scores, values = checked(scores, n, values)
+    return float(shared(scores, values)[np.argsort(-scores)] @ weights_of(len(scores), n))
+
+
+# %% wrong: the median of the subsets | idea: median | fails at: averages over every subset
+def best_of_n_mean(scores, n, values=None):
+    scores, values = checked(scores, n, values)
+    if len(scores) > 20:
+        return weighted(scores, n, values, weights_of(len(scores), n))
+    return float(np.median([max(s) for s in itertools.combinations(scores, n)]))
+
+
+# %% wrong: n of zero is the mean | idea: n > N | fails at: refuses what has no answer | points: 2
+def best_of_n_mean(scores, n, values=None):
+    scores, values = checked(scores, max(n, 1), values)
+    return weighted(scores, max(n, 1), values, weights_of(len(scores), max(n, 1)))
+
+
+# %% wrong: an empty pool is worth nothing | idea: n > N | fails at: refuses what has no answer | points: 2
+def best_of_n_mean(scores, n, values=None):
+    if len(scores) == 0:
+        return 0.0
+    scores, values = checked(scores, n, values)
+    return weighted(scores, n, values, weights_of(len(scores), n))
+
+
+# %% wrong: a numpy integer overflows | idea: overflow | fails at: copes with a large pool | points: 2
+def best_of_n_mean(scores, n, values=None):
+    scores, values = checked(scores, n, values)
+    size = len(scores)
+    with np.errstate(all="ignore"):
+        factorial = np.cumprod(np.arange(1, size + 1, dtype=np.int64))
+        whole = np.concatenate([[1], factorial])
+
+        def comb(a, b):
+            return int(whole[a]) // max(1, int(whole[b] * whole[a - b])) if a >= b else 0
+
+        weights = np.array([comb(k - 1, n - 1) / (comb(size, n) or 1) for k in range(1, size + 1)])
+    return weighted(scores, n, values, weights)
+
+
+# %% wrong: values rounded | fails at: averages the values | points: 2.5
+def best_of_n_mean(scores, n, values=None):
+    scores, values = checked(scores, n, None if values is None else np.round(values))
+    return weighted(scores, n, values, weights_of(len(scores), n))

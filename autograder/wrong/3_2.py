@@ -23,33 +23,33 @@ def checked(probs, rewards, n):
     return p, r
 
 
-def best_of_n_law(probs, rewards, n):
+def best_of_n_distribution(probs, rewards, n):
     p, r = checked(probs, rewards, n)
     level = np.array([p[r == x].sum() for x in r])
     upto, below = np.array([p[r <= x].sum() for x in r]), np.array([p[r < x].sum() for x in r])
     return np.divide(p * (upto**n - below**n), level, out=np.zeros_like(p), where=level > 0)
 
 
-right = best_of_n_law
+right = best_of_n_distribution
 
 
 # %% correct: level by level
-def best_of_n_law(probs, rewards, n):
+def best_of_n_distribution(probs, rewards, n):
     p, r = checked(probs, rewards, n)
-    law, below = [0.0] * len(p), 0.0
+    distribution, below = [0.0] * len(p), 0.0
     for x in sorted(set(r.tolist())):
         here = [i for i in range(len(p)) if r[i] == x]
         mass = sum(p[i] for i in here)
         for i in here:
-            law[i] = ((below + mass) ** n - below**n) * p[i] / mass if mass else 0.0
+            distribution[i] = ((below + mass) ** n - below**n) * p[i] / mass if mass else 0.0
         below += mass
-    return law
+    return distribution
 
 
 # %% correct: the draws one after the other
-def best_of_n_law(probs, rewards, n):
+def best_of_n_distribution(probs, rewards, n):
     p, r = checked(probs, rewards, n)
-    law, steps, power = p.copy(), n - 1, p.copy()
+    distribution, steps, power = p.copy(), n - 1, p.copy()
 
     def best_of_both(a, b):
         above = (r[:, None] > r[None, :]).astype(float)
@@ -57,13 +57,13 @@ def best_of_n_law(probs, rewards, n):
         return a * (above @ b) + b * (above @ a) + a * ((r[:, None] == r[None, :]) @ b)
 
     while steps:
-        law = best_of_both(law, power) if steps % 2 else law
+        distribution = best_of_both(distribution, power) if steps % 2 else distribution
         power, steps = best_of_both(power, power), steps // 2
-    return law.tolist()
+    return distribution.tolist()
 
 
 # %% correct: as a table
-def best_of_n_law(probs, rewards, n):
+def best_of_n_distribution(probs, rewards, n):
     p, r = checked(probs, rewards, n)
     levels, where = np.unique(r, return_inverse=True)
     mass = np.bincount(where, p)
@@ -72,17 +72,17 @@ def best_of_n_law(probs, rewards, n):
 
 
 # %% correct: logarithms
-def best_of_n_law(probs, rewards, n):
+def best_of_n_distribution(probs, rewards, n):
     p, r = checked(probs, rewards, n)
     with np.errstate(divide="ignore", invalid="ignore"):
         level = np.array([p[r == x].sum() for x in r])
         upto, below = np.log([p[r <= x].sum() for x in r]), np.log([p[r < x].sum() for x in r])
-        law = np.exp(np.log(p) - np.log(level) + n * upto + np.log1p(-np.exp(n * (below - upto))))
-    return np.nan_to_num(law)
+        distribution = np.exp(np.log(p) - np.log(level) + n * upto + np.log1p(-np.exp(n * (below - upto))))
+    return np.nan_to_num(distribution)
 
 
 # %% correct: torch, in single precision
-def best_of_n_law(probs, rewards, n):
+def best_of_n_distribution(probs, rewards, n):
     import torch
 
     p, r = (torch.tensor(x, dtype=torch.float32) for x in checked(probs, rewards, n))
@@ -91,29 +91,29 @@ def best_of_n_law(probs, rewards, n):
 
 
 # %% correct: by the number of draws on the level
-def best_of_n_law(probs, rewards, n):
+def best_of_n_distribution(probs, rewards, n):
     p, r = checked(probs, rewards, n)
-    law = []
+    distribution = []
     for i in range(len(p)):
         mass, below = float(p[r == r[i]].sum()), float(p[r < r[i]].sum())
         chance = sum(mass * (below + mass) ** k * below ** (n - 1 - k) for k in range(n))
-        law.append(chance * float(p[i]) / mass if mass else 0.0)
-    return law
+        distribution.append(chance * float(p[i]) / mass if mass else 0.0)
+    return distribution
 
 
 # %% wrong: every sequence of draws | idea: enumeration | fails at: needs no list of all draws | points: 4
-def best_of_n_law(probs, rewards, n):
+def best_of_n_distribution(probs, rewards, n):
     p, r = checked(probs, rewards, n)
-    law = np.zeros(len(p))
+    distribution = np.zeros(len(p))
     for drawn in itertools.product(range(len(p)), repeat=n):
         best = [i for i in drawn if r[i] == max(r[j] for j in drawn)]
         for i in best:
-            law[i] += math.prod(p[j] for j in drawn) / len(best)
-    return law
+            distribution[i] += math.prod(p[j] for j in drawn) / len(best)
+    return distribution
 
 
 # %% wrong: simulated | idea: simulated | fails at: agrees with enumeration | points: 3
-def best_of_n_law(probs, rewards, n):
+def best_of_n_distribution(probs, rewards, n):
     p, r = checked(probs, rewards, n)
     drawn = np.random.default_rng().choice(len(p), size=(5000, n), p=p)
     kept = drawn[np.arange(5000), r[drawn].argmax(axis=1)]
@@ -121,19 +121,19 @@ def best_of_n_law(probs, rewards, n):
 
 
 # %% wrong: without replacement | fails at: agrees with enumeration | points: 3
-def best_of_n_law(probs, rewards, n):
+def best_of_n_distribution(probs, rewards, n):
     p, r = checked(probs, rewards, n)
-    law = np.zeros(len(p))
+    distribution = np.zeros(len(p))
     for drawn in itertools.permutations(range(len(p)), min(n, len(p))):
         chance, left = 1.0, 1.0
         for i in drawn:
             chance, left = chance * p[i] / max(left, 1e-12), left - p[i]
-        law[max(drawn, key=lambda i: r[i])] += chance
-    return law
+        distribution[max(drawn, key=lambda i: r[i])] += chance
+    return distribution
 
 
-# %% wrong: a level of probability 0 | fails at: is a law | points: 4
-def best_of_n_law(probs, rewards, n):
+# %% wrong: a level of probability 0 | fails at: is a probability distribution | points: 4
+def best_of_n_distribution(probs, rewards, n):
     p, r = checked(probs, rewards, n)
     level = np.array([p[r == x].sum() for x in r])
     upto, below = np.array([p[r <= x].sum() for x in r]), np.array([p[r < x].sum() for x in r])
@@ -142,96 +142,96 @@ def best_of_n_law(probs, rewards, n):
 
 
 # %% wrong: the last of a tie | idea: F31 | fails at: lets ties share by probability | points: 3
-def best_of_n_law(probs, rewards, n):
+def best_of_n_distribution(probs, rewards, n):
     p, r = checked(probs, rewards, n)
-    order, law = np.argsort(r, kind="stable"), np.zeros(len(p))
-    law[order] = np.diff(np.append(0.0, np.cumsum(p[order])) ** n)
-    return law
+    order, distribution = np.argsort(r, kind="stable"), np.zeros(len(p))
+    distribution[order] = np.diff(np.append(0.0, np.cumsum(p[order])) ** n)
+    return distribution
 
 
 # %% wrong: the first of a tie | idea: F31 | fails at: lets ties share by probability | points: 3
-def best_of_n_law(probs, rewards, n):
+def best_of_n_distribution(probs, rewards, n):
     p, r = checked(probs, rewards, n)
-    order, law = np.lexsort((-np.arange(len(p)), r)), np.zeros(len(p))
-    law[order] = np.diff(np.append(0.0, np.cumsum(p[order])) ** n)
-    return law
+    order, distribution = np.lexsort((-np.arange(len(p)), r)), np.zeros(len(p))
+    distribution[order] = np.diff(np.append(0.0, np.cumsum(p[order])) ** n)
+    return distribution
 
 
 # %% wrong: a tie shares equally | idea: equal shares | fails at: lets ties share by probability | points: 3
-def best_of_n_law(probs, rewards, n):
+def best_of_n_distribution(probs, rewards, n):
     p, r = checked(probs, rewards, n)
     upto, below = np.array([p[r <= x].sum() for x in r]), np.array([p[r < x].sum() for x in r])
     return (upto**n - below**n) / np.array([(r == x).sum() for x in r])
 
 
 # %% wrong: all get it | idea: ties counted twice | fails at: lets ties share by probability | points: 3
-def best_of_n_law(probs, rewards, n):
+def best_of_n_distribution(probs, rewards, n):
     p, r = checked(probs, rewards, n)
     return np.array([p[r <= x].sum() ** n - p[r < x].sum() ** n for x in r])
 
 
 # %% wrong: the worst of n | idea: F03 | fails at: agrees with enumeration | points: 3
-right = best_of_n_law
+right = best_of_n_distribution
 
 
-def best_of_n_law(probs, rewards, n):
+def best_of_n_distribution(probs, rewards, n):
     return right(probs, -np.asarray(rewards), n)
 
 
 # %% wrong: all to the best | idea: argmax | fails at: agrees with enumeration | points: 3
-def best_of_n_law(probs, rewards, n):
+def best_of_n_distribution(probs, rewards, n):
     p, r = checked(probs, rewards, n)
     return p * (r == r.max()) / p[r == r.max()].sum()
 
 
-# %% wrong: the tilted law | idea: F38 | fails at: agrees with enumeration | points: 3
-def best_of_n_law(probs, rewards, n):
+# %% wrong: the tilted distribution | idea: F38 | fails at: agrees with enumeration | points: 3
+def best_of_n_distribution(probs, rewards, n):
     p, r = checked(probs, rewards, n)
-    law = p * np.exp(r)
-    return law / law.sum()
+    distribution = p * np.exp(r)
+    return distribution / distribution.sum()
 
 
 # %% wrong: weights F^n | idea: weights F^n | fails at: agrees with enumeration | points: 3
-def best_of_n_law(probs, rewards, n):
+def best_of_n_distribution(probs, rewards, n):
     p, r = checked(probs, rewards, n)
-    law = np.array([p[r <= x].sum() for x in r]) ** n
-    return law / law.sum()
+    distribution = np.array([p[r <= x].sum() for x in r]) ** n
+    return distribution / distribution.sum()
 
 
 # %% wrong: nothing subtracted | idea: without subtraction | fails at: agrees with enumeration | points: 3
-def best_of_n_law(probs, rewards, n):
+def best_of_n_distribution(probs, rewards, n):
     p, r = checked(probs, rewards, n)
     return np.array([p[r <= x].sum() for x in r]) ** n
 
 
 # %% wrong: the policy unchanged | idea: policy unchanged | fails at: agrees with enumeration | points: 3
-def best_of_n_law(probs, rewards, n):
+def best_of_n_distribution(probs, rewards, n):
     return checked(probs, rewards, n)[0]
 
 
 # %% wrong: in the order of the rewards | idea: sorted order | fails at: agrees with enumeration | points: 3
-right = best_of_n_law
+right = best_of_n_distribution
 
 
-def best_of_n_law(probs, rewards, n):
+def best_of_n_distribution(probs, rewards, n):
     return right(probs, rewards, n)[np.argsort(rewards)]
 
 
 # %% wrong: NaN kept | idea: F32 | fails at: refuses what has no answer | points: 4
-right = best_of_n_law
+right = best_of_n_distribution
 
 
-def best_of_n_law(probs, rewards, n):
+def best_of_n_distribution(probs, rewards, n):
     if n < 1:
         raise ValueError("n >= 1")
     return right(probs, np.nan_to_num(np.asarray(rewards, float)), n)
 
 
 # %% wrong: n = 0 gives something | idea: n < 1 | fails at: refuses what has no answer | points: 4
-right = best_of_n_law
+right = best_of_n_distribution
 
 
-def best_of_n_law(probs, rewards, n):
+def best_of_n_distribution(probs, rewards, n):
     return right(probs, rewards, max(n, 1))
 
 
@@ -258,19 +258,21 @@ meaning = said("f", answer=2)
 
 
 # %% correct: safe logarithms, level by level
-def best_of_n_law(probs, rewards, n):
+def best_of_n_distribution(probs, rewards, n):
     p, r = checked(probs, rewards, n)
-    law = np.zeros(len(p))
+    distribution = np.zeros(len(p))
     for x in np.unique(r):
         here, upto, below = r == x, p[r <= x].sum(), p[r < x].sum()
         if p[here].sum() > 0:
             ratio = (below / upto) ** n
-            law[here] = p[here] / p[here].sum() * math.exp(n * math.log(min(upto, 1.0))) * (1 - ratio)
-    return law
+            distribution[here] = (
+                p[here] / p[here].sum() * math.exp(n * math.log(min(upto, 1.0))) * (1 - ratio)
+            )
+    return distribution
 
 
 # %% correct: whole fractions, a tuple comes back
-def best_of_n_law(probs, rewards, n):
+def best_of_n_distribution(probs, rewards, n):
     p, r = checked(probs, rewards, n)
     chance = {}
     for x in sorted(set(r.tolist()), reverse=True):
@@ -280,50 +282,50 @@ def best_of_n_law(probs, rewards, n):
 
 
 # %% wrong: writes into its input | idea: input changed | fails at: leaves its input as it was | points: 4
-def best_of_n_law(probs, rewards, n):
-    law = right(probs, rewards, n)
-    probs[:] = law
+def best_of_n_distribution(probs, rewards, n):
+    distribution = right(probs, rewards, n)
+    probs[:] = distribution
     return probs
 
 
-# %% wrong: the law of n - 1 draws | idea: n off by one | fails at: agrees with enumeration | points: 3
-def best_of_n_law(probs, rewards, n):
+# %% wrong: n - 1 draws | idea: n off by one | fails at: agrees with enumeration | points: 3
+def best_of_n_distribution(probs, rewards, n):
     checked(probs, rewards, n)
     return right(probs, rewards, max(1, n - 1))
 
 
 # %% wrong: a density | idea: density | fails at: agrees with enumeration | points: 3
-def best_of_n_law(probs, rewards, n):
+def best_of_n_distribution(probs, rewards, n):
     p, r = checked(probs, rewards, n)
     return n * p * np.array([p[r <= x].sum() for x in r]) ** (n - 1)
 
 
 # %% wrong: drawn at least once | idea: drawn at least once | fails at: agrees with enumeration | points: 3
-def best_of_n_law(probs, rewards, n):
+def best_of_n_distribution(probs, rewards, n):
     p, _ = checked(probs, rewards, n)
     drawn = 1 - (1 - p) ** n
     return drawn / drawn.sum()
 
 
 # %% wrong: a tie goes to its likeliest | idea: F31 | fails at: lets ties share by probability | points: 3
-def best_of_n_law(probs, rewards, n):
+def best_of_n_distribution(probs, rewards, n):
     p, r = checked(probs, rewards, n)
-    law = np.array(right(probs, rewards, n))
+    distribution = np.array(right(probs, rewards, n))
     for x in set(r.tolist()):
         tied = np.flatnonzero(r == x)
-        law[tied] = law[tied].sum() * (tied == tied[p[tied].argmax()])
-    return law
+        distribution[tied] = distribution[tied].sum() * (tied == tied[p[tied].argmax()])
+    return distribution
 
 
 # %% wrong: simulated with a fixed seed | idea: near | fails at: agrees with enumeration | points: 3
-def best_of_n_law(probs, rewards, n):
+def best_of_n_distribution(probs, rewards, n):
     p, r = checked(probs, rewards, n)
     drawn = np.random.default_rng(0).choice(len(p), size=(20_000, n), p=p / p.sum())
     kept = drawn[np.arange(len(drawn)), r[drawn].argmax(axis=1)]
     return np.bincount(kept, minlength=len(p)) / len(drawn)
 
 
-# %% wrong: more than 16 draws are 16 | fails at: is a law | points: 4
-def best_of_n_law(probs, rewards, n):
+# %% wrong: more than 16 draws are 16 | fails at: is a probability distribution | points: 4
+def best_of_n_distribution(probs, rewards, n):
     checked(probs, rewards, n)
     return right(probs, rewards, min(n, 16))

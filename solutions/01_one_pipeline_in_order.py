@@ -174,10 +174,8 @@ try:
 except RSError as stopped:  # no card yet, or one that lacks what it needs
     print(stopped)
 if result and result.difference:
-    low, high = result.difference["low"], result.difference["high"]
     compare("gain_in_gold", result.difference["difference"])
-    said = rslib.evaluation.verdict(result.difference, "above 0", "below 0", "not separable from 0")
-    print(f"95 % interval: {low:+.2f} to {high:+.2f}, {result.difference['prompts']} prompts: {said}")
+    print(rslib.evaluation.claim(result.difference, "The tuned policy", "the base policy"))
 result
 
 # %% [markdown]
@@ -199,7 +197,7 @@ if result and result.tables["kept"]:
     pool_mean, kept_mean = (np.mean(table["reward"]) for table in (pool_table, kept_table))
     rslib.plots.show(panel, f"Mean reward by tiny: the pool {pool_mean:.2f}, what was kept {kept_mean:.2f}.")
 else:
-    print("Nothing was kept yet: the cell above says what your order lacks.")
+    print("Nothing was kept: the cell above says what your order lacks.")
 
 # %% [markdown]
 # ## Why this order
@@ -247,8 +245,7 @@ from autograder.handouts.ordering import Size
 unselected = ["split", "sample", "finetune", "test_base", "test_tuned", "compare"]
 everything = run(unselected, runs / "everything", size=Size(prompts=24))
 compare("gain_without_selecting", everything.difference["difference"])
-said = rslib.evaluation.verdict(everything.difference, "above 0", "below 0", "not separable from 0")
-print(f"the gain of this run is {said}")
+print(rslib.evaluation.claim(everything.difference, "Trained on everything, the policy", "the base policy"))
 everything
 
 # %% [markdown]
@@ -414,13 +411,10 @@ def reward(prompt, response):
 
 
 rows = sample_n(draw, [rice, "How do I fix a flat bike tire?"], n=4, seed=0)
-rows = score(reward, rows) if rows else None
-if rows:
-    blocks = [range(k, k + 4) for k in range(0, len(rows), 4)]  # the rows of a prompt stand together
-    best = [max(block, key=lambda row: rows[row]["reward"]) for block in blocks]
-else:
-    print("Write `sample_n` and `score` (exercise 1.3), then run this cell again.")
-rslib.browse(rows, kept=best, title="Your best of 4") if rows else None
+rows = score(reward, rows)
+blocks = [range(k, k + 4) for k in range(0, len(rows), 4)]  # the rows of a prompt stand together
+best = [max(block, key=lambda row: rows[row]["reward"]) for block in blocks]
+rslib.browse(rows, kept=best, title="Your best of 4")
 
 # %% [markdown]
 # `rslib.sample` keeps the same promises, and draws many responses at once. Three of them, tried: the

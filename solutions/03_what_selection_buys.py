@@ -133,10 +133,8 @@ check("3.1")
 
 # %%
 pool_of_12 = np.random.default_rng(0).normal(size=12)
-if (yours := best_of_n_mean(pool_of_12, 5)) is None:
-    print("Write `best_of_n_mean` (exercise 3.1), then run this cell again.")
-else:
-    print(f"yours {yours:.12f}   engine {rslib.theory.best_of_n_estimate(pool_of_12, 5)[0]:.12f}")
+engine = rslib.theory.best_of_n_estimate(pool_of_12, 5)[0]
+print(f"yours {best_of_n_mean(pool_of_12, 5):.12f}   engine {engine:.12f}")
 
 rng = np.random.default_rng(1)
 pools, n = rng.normal(size=(2000, 16)), 8
@@ -146,8 +144,6 @@ ways = {
     "put back": [np.sort(p) @ np.diff((np.arange(17) / 16) ** n) for p in pools],
     "every subset": [best_of_n_mean(p, n) for p in pools],
 }
-if yours is None:
-    del ways["every subset"]
 for name, found in ways.items():
     error = np.std(found) / math.sqrt(len(found))
     print(f"{name:13} off by {np.mean(found) - truth:+.3f} ± {2 * error:.3f}, spread {np.std(found):.2f}")
@@ -235,15 +231,10 @@ predict("kl_of_pass_or_fail", guess)
 
 # %%
 kl, many = rslib.theory.kl_divergence, np.full(2000, 1 / 2000)
-after_selection = best_of_n_distribution
-if after_selection([1.0], [0.0], 1) is None:
-    after_selection = rslib.theory.exact_best_of_n_law
-    print("Write `best_of_n_distribution` (exercise 3.2). Until then the engine's function stands in for it.")
-
 print("   n   log n - (n-1)/n   no two equal   passed or failed")
 for n in (1, 4, 16, 64, 256, 1024):
-    distinct = kl(after_selection(many, np.arange(2000), n), many)
-    passed = kl(after_selection([0.7, 0.3], [0, 1], n), [0.7, 0.3])
+    distinct = kl(best_of_n_distribution(many, np.arange(2000), n), many)
+    passed = kl(best_of_n_distribution([0.7, 0.3], [0, 1], n), [0.7, 0.3])
     print(f"{n:4}   {math.log(n) - (n - 1) / n:15.2f}   {distinct:12.2f}   {passed:16.2f}")
 compare("kl_of_pass_or_fail", passed)
 
@@ -266,7 +257,7 @@ compare("kl_of_pass_or_fail", passed)
 r = np.sort(np.random.default_rng(2).normal(size=2000))
 p = np.full(len(r), 1 / len(r))
 for n in (4, 16):
-    best = np.array(after_selection(p, r, n))
+    best = np.array(best_of_n_distribution(p, r, n))
     low, high = 0.05, 50.0
     for _ in range(60):  # bisection for the beta whose distribution has the KL of best-of-n
         beta = math.sqrt(low * high)
@@ -434,30 +425,24 @@ def _band_of(name, column):
     ).T
 
 
-if not curves:
-    print("Fill in `curves` (exercise 3.3), then run this cell again.")
-else:
-    bands = {name: {column: _band_of(name, column) for column in curves[name]} for name in curves}
+bands = {name: {column: _band_of(name, column) for column in curves[name]} for name in scored}
 
 # %%
-if curves:
-    axes, looks = rslib.plots.panels(2, 3.6, None), {"reward": ("#4a86c5", "o"), "gold": ("#b8860b", "D")}
-    for panel, name in zip(axes, curves, strict=True):
-        for column, (colour, marker) in looks.items():
-            panel.fill_between(ns, *bands[name][column], color=colour, alpha=0.2, linewidth=0)
-            panel.plot(ns, curves[name][column], color=colour, marker=marker, label=column)
-        panel.set(xscale="log", xlabel=f"n, best of n by {name}", ylim=(-4, 10))
-        panel.set_title(f"reward model: {name}", fontsize=10)
-        panel.set_xticks(ns, ns)
-        panel.minorticks_off()
-    axes[0].set_ylabel(f"reward, gold (points); {len(prompts)} prompts")
-    axes[1].legend(frameon=False, loc="upper left", fontsize=9)
-    ends = [f"{c} {v[0]:.2f} to {v[-1]:.2f} by {m}" for m, both in curves.items() for c, v in both.items()]
-    text = (
-        f"Best of n on {len(prompts)} unsafe prompts, n = 1 to {ns[-1]}: " + ", ".join(ends) + "; 95 % bands."
-    )
-    rslib.plots.finished(axes, "What does more choice do to reward, and to gold?", text)
-    rslib.plots.show(axes)
+axes, looks = rslib.plots.panels(2, 3.6, None), {"reward": ("#4a86c5", "o"), "gold": ("#b8860b", "D")}
+for panel, name in zip(axes, scored, strict=True):
+    for column, (colour, marker) in looks.items():
+        panel.fill_between(ns, *bands[name][column], color=colour, alpha=0.2, linewidth=0)
+        panel.plot(ns, curves[name][column], color=colour, marker=marker, label=column)
+    panel.set(xscale="log", xlabel=f"n, best of n by {name}", ylim=(-4, 10))
+    panel.set_title(f"reward model: {name}", fontsize=10)
+    panel.set_xticks(ns, ns)
+    panel.minorticks_off()
+axes[0].set_ylabel(f"reward, gold (points); {len(prompts)} prompts")
+axes[1].legend(frameon=False, loc="upper left", fontsize=9)
+ends = [f"{c} {v[0]:.2f} to {v[-1]:.2f} by {m}" for m in scored for c, v in curves[m].items()]
+text = f"Best of n on {len(prompts)} unsafe prompts, n = 1 to {ns[-1]}: " + ", ".join(ends) + "; 95 % bands."
+rslib.plots.finished(axes, "What does more choice do to reward, and to gold?", text)
+rslib.plots.show(axes)
 
 # %% [markdown]
 # Both panels show the same 6,144 responses; only the reward model differs. In each, follow the reward
@@ -510,27 +495,32 @@ check("3.3")
 
 
 # %%
+def _fall_of(name):
+    """Your fall as an interval."""
+    keys = ("difference", "low", "high")
+    return fall[name] if isinstance(fall[name], dict) else dict(zip(keys, fall[name], strict=True))
+
+
 def _slider_of(name):
     """Your curves of one reward model on one axis, with n to choose."""
     rows = [{"n": n} for n in ns]
     for key, column in (("proxy", "reward"), ("gold", "gold")):
         for row, mean, low, high in zip(rows, curves[name][column], *bands[name][column], strict=True):
             row[key] = {"mean": mean, "low": low, "high": high}
-    rows[-1]["below_peak"] = dict(zip(("difference", "low", "high"), fall[name], strict=True))
+    rows[-1]["below_peak"] = _fall_of(name)
     table = {"rows": rows, "peak_n": n_star[name], "prompts": len(prompts), "pool_size": ns[-1]}
     return rslib.slider.best_of_n_slider(table, reward=f"reward by {name}", start=n_star[name])
 
 
-if fall:
-    compare("n_star_of_tiny", n_star["tiny"])
-else:
-    print("Fill in `n_star` and `fall` (exercise 3.3), then run this cell and the next two again.")
+compare("n_star_of_tiny", n_star["tiny"])
+for name in scored:
+    print(rslib.evaluation.claim(_fall_of(name), f"By {name}, best of 128", f"best of {n_star[name]}"))
 
 # %%
-_slider_of("tiny") if fall else None
+_slider_of("tiny")
 
 # %%
-_slider_of("tiny-unbiased") if fall else None
+_slider_of("tiny-unbiased")
 
 # %% [markdown]
 # If you predicted 128, you trusted the reward: as long as it climbs, more seems better. If you predicted a
@@ -541,22 +531,26 @@ _slider_of("tiny-unbiased") if fall else None
 # On test prompts of *all* kinds, in three separately trained worlds, gold under the biased labeller's model
 # was highest at n = {{best_of_n.json:results.0.biased.peak_n|d}},
 # {{best_of_n.json:results.1.biased.peak_n|d}} and {{best_of_n.json:results.2.biased.peak_n|d}}. Against
-# that peak, gold at n = 256 was lower in all three, by
-# {{best_of_n.json:results.*.biased.rows.8.below_peak.difference|+.2f}} points on average, and each interval
-# lies below 0.
+# that peak, world by world:
+#
+# - {{claim:best_of_n.json:results.0.biased.rows.8.below_peak|Best of 256|the best n}}
+# - {{claim:best_of_n.json:results.1.biased.rows.8.below_peak|Best of 256|the best n}}
+# - {{claim:best_of_n.json:results.2.biased.rows.8.below_peak|Best of 256|the best n}}
 
 # %% [markdown]
-# Under the unbiased model the difference was
-# {{best_of_n.json:results.*.unbiased.rows.8.below_peak.difference|+.2f}} on average, and in none of the
-# three worlds separable from 0.
+# Under the unbiased labeller's model:
 #
-# On unsafe prompts alone, 33 to 40 in a world, the fall was separable in one world of three:
-# {{best_of_n.json:results.0.biased_unsafe.rows.8.below_peak.difference|+.2f}}
-# [{{best_of_n.json:results.0.biased_unsafe.rows.8.below_peak.low|+.2f}},
-# {{best_of_n.json:results.0.biased_unsafe.rows.8.below_peak.high|+.2f}}]. In the second it was
-# {{best_of_n.json:results.1.biased_unsafe.rows.8.below_peak.difference|+.2f}}, in the third
-# {{best_of_n.json:results.2.biased_unsafe.rows.8.below_peak.difference|+.2f}}, both with intervals that
-# reach 0. So where the turn comes, and whether so few prompts can show it, depends on the world.
+# - {{claim:best_of_n.json:results.0.unbiased.rows.8.below_peak|Best of 256|the best n}}
+# - {{claim:best_of_n.json:results.1.unbiased.rows.8.below_peak|Best of 256|the best n}}
+# - {{claim:best_of_n.json:results.2.unbiased.rows.8.below_peak|Best of 256|the best n}}
+#
+# And on unsafe prompts alone, 33 to 40 of them in a world, under the biased labeller's model:
+#
+# - {{claim:best_of_n.json:results.0.biased_unsafe.rows.8.below_peak|Best of 256|the best n}}
+# - {{claim:best_of_n.json:results.1.biased_unsafe.rows.8.below_peak|Best of 256|the best n}}
+# - {{claim:best_of_n.json:results.2.biased_unsafe.rows.8.below_peak|Best of 256|the best n}}
+#
+# So where the turn comes, and whether so few prompts can show it, depends on the world.
 #
 # Others found the same turn. Cobbe and others (2021, arXiv 2110.14168) chose among solutions of maths
 # problems with a learned "verifier": accuracy rose up to 400 samples, then fell, and they used 100. Gao,
@@ -718,37 +712,33 @@ def _by_prompt_of(which):
     return {t: np.array([[one(line, n) for line in r] for n in task["ns"]]) for t, r in rewards_at.items()}
 
 
-if not sweep:
-    print("Fill in `sweep` (exercise 3.4), then run this cell and the next two again.")
-else:
-    axes, by_prompt_of = rslib.plots.panels(2, 3.8, None), {k: _by_prompt_of(k) for k in ("max", "median")}
-    for panel, (which, found) in zip(axes, by_prompt_of.items(), strict=True):
-        for t, colour, marker in zip(sweep, _COLOURS, "osD^v", strict=True):
-            low, high = np.array([rslib.theory.bootstrap_interval(row) for row in found[t]]).T
-            mean = np.array(sweep[t][which], float)
-            bars = np.clip([mean - low, high - mean], 0, None)
-            panel.errorbar(task["ns"], mean, bars, color=colour, marker=marker, label=t)
-        panel.set(xscale="log", xlabel="n (32 prompts, 95 % intervals)", ylim=(-3, 5))
-        panel.set_title({"max": "best of n", "median": "median of n"}[which], fontsize=10)
-        panel.set_xticks(task["ns"], task["ns"])
-        panel.minorticks_off()
+axes, by_prompt_of = rslib.plots.panels(2, 3.8, None), {k: _by_prompt_of(k) for k in ("max", "median")}
+for panel, (which, found) in zip(axes, by_prompt_of.items(), strict=True):
+    for t, colour, marker in zip(task["temperatures"], _COLOURS, "osD^v", strict=True):
+        low, high = np.array([rslib.theory.bootstrap_interval(row) for row in found[t]]).T
+        mean = np.array(sweep[t][which], float)
+        bars = np.clip([mean - low, high - mean], 0, None)
+        panel.errorbar(task["ns"], mean, bars, color=colour, marker=marker, label=t)
+    panel.set(xscale="log", xlabel="n (32 prompts, 95 % intervals)", ylim=(-3, 5))
+    panel.set_title({"max": "best of n", "median": "median of n"}[which], fontsize=10)
+    panel.set_xticks(task["ns"], task["ns"])
+    panel.minorticks_off()
 
 # %%
-if sweep:
-    axes[0].set_ylabel("reward by tiny")
-    axes[1].legend(title="temperature", frameon=False, fontsize=8, loc="upper left", ncols=2)
-    at16 = {t: sweep[t]["max"][task["ns"].index(16)] for t in sweep}
-    text = "Best of 16 by tiny: " + ", ".join(f"{v:.2f} at temperature {t}" for t, v in at16.items()) + "; "
-    middle = [x for both in sweep.values() for x in both["median"]]
-    text += f"all medians lie between {min(middle):.2f} and {max(middle):.2f}."
-    rslib.plots.finished(axes, "Which temperature is worth choosing from, by tiny?", text)
-    rslib.plots.show(axes)
-    print("temperature   best: 32 against 1          median: 32 against 1")
-    for t in sweep:
-        changes = [by_n[t][-1] - by_n[t][0] for by_n in by_prompt_of.values()]
-        ends = [rslib.theory.bootstrap_interval(change) for change in changes]
-        cells = [f"{c.mean():+.2f} [{a:+.2f}, {b:+.2f}]" for c, (a, b) in zip(changes, ends, strict=True)]
-        print(f"{t:11}   {cells[0]:26}   {cells[1]}")
+axes[0].set_ylabel("reward by tiny")
+axes[1].legend(title="temperature", frameon=False, fontsize=8, loc="upper left", ncols=2)
+at16 = {t: sweep[t]["max"][task["ns"].index(16)] for t in sweep}
+text = "Best of 16 by tiny: " + ", ".join(f"{v:.2f} at temperature {t}" for t, v in at16.items()) + "; "
+middle = [x for both in sweep.values() for x in both["median"]]
+text += f"all medians lie between {min(middle):.2f} and {max(middle):.2f}."
+rslib.plots.finished(axes, "Which temperature is worth choosing from, by tiny?", text)
+rslib.plots.show(axes)
+print("temperature   best: 32 against 1          median: 32 against 1")
+for t in sweep:
+    changes = [by_n[t][-1] - by_n[t][0] for by_n in by_prompt_of.values()]
+    ends = [rslib.theory.bootstrap_interval(change) for change in changes]
+    cells = [f"{c.mean():+.2f} [{a:+.2f}, {b:+.2f}]" for c, (a, b) in zip(changes, ends, strict=True)]
+    print(f"{t:11}   {cells[0]:26}   {cells[1]}")
 
 # %% [markdown]
 # Read the two columns below the figure. Where an interval lies above 0, more responses raise that curve;
@@ -759,23 +749,18 @@ if sweep:
 # One more column. We chose the temperature by the reward. What would gold have chosen?
 
 # %%
-if sweep and best_temperature is not ...:
-    compare("best_temperature", best_temperature)
-    print(
-        "temperature   reward of best-of-16   gold of one   gold of best-of-16   against your choice, in gold"
-    )
-    golden = {
-        t: [best_of_n_mean(r, 16, g) for r, g in zip(rewards_at[t], gold_at[t], strict=True)] for t in sweep
-    }
-    for t in sweep:
-        gap = np.subtract(golden[t], golden[best_temperature])
-        low, high = rslib.theory.bootstrap_interval(gap)
-        said = rslib.evaluation.verdict({"difference": gap.mean(), "low": low, "high": high})
-        said = "your choice" if t == best_temperature else said
-        row = f"{t:11}   {at16[t]:20.2f}   {gold_at[t].mean():11.2f}   {np.mean(golden[t]):18.2f}"
-        print(f"{row}   {gap.mean():+.2f} [{low:+.2f}, {high:+.2f}]: {said}")
-else:
-    print("Fill in `best_temperature` (exercise 3.4), then run this cell again.")
+compare("best_temperature", best_temperature)
+print("temperature   reward of best-of-16   gold of one   gold of best-of-16   against your choice, in gold")
+golden = {
+    t: [best_of_n_mean(r, 16, g) for r, g in zip(rewards_at[t], gold_at[t], strict=True)] for t in sweep
+}
+for t in sweep:
+    gap = np.subtract(golden[t], golden[best_temperature])
+    low, high = rslib.theory.bootstrap_interval(gap)
+    said = rslib.evaluation.verdict({"difference": gap.mean(), "low": low, "high": high})
+    said = "your choice" if t == best_temperature else said
+    row = f"{t:11}   {at16[t]:20.2f}   {gold_at[t].mean():11.2f}   {np.mean(golden[t]):18.2f}"
+    print(f"{row}   {gap.mean():+.2f} [{low:+.2f}, {high:+.2f}]: {said}")
 
 # %% [markdown]
 # If your guess was higher than what the reward chose, you expected variety to pay; if it was lower, you

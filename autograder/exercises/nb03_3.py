@@ -13,7 +13,18 @@ from autograder.calibration import threshold
 from autograder.checks import Ideas
 from autograder.exercise import ANSWERED, CheckFailed, Exercise, Part, diagnose, numbers, require, same
 from autograder.exercises.artefacts import memoize
-from autograder.experiments.nb03 import MODELS, NS, gains, matrices, policy, reward_model, with_replacement
+from autograder.experiments.nb03 import (
+    CLOSE,
+    MODELS,
+    NS,
+    REDRAWN,
+    ROUNDED,
+    gains,
+    matrices,
+    policy,
+    reward_model,
+    with_replacement,
+)
 from autograder.handouts import nb03_given
 from autograder.work import Work
 from rslib import tables, theory
@@ -73,12 +84,6 @@ FEWEST = 32
 """Fewest prompts of a pool."""
 AGAIN = 32
 """How many rows are scored again, and how many responses to one prompt are drawn again."""
-REDRAWN = 0.9
-"""Share of rows that must come out again: all of them on one machine, nearly all on another."""
-CLOSE = 0.05
-"""Two rewards of one row that differ by less are the same on another machine."""
-ROUNDED = 0.006
-"""Numbers may be rounded to two decimals."""
 WIDTHS = (0.7, 1.6)
 """Widths that an interval may have, against the bootstrap over intents, or that over prompts, whichever is
 nearer: a t interval, two standard errors or a level of 99 % lie within, one standard error does not."""

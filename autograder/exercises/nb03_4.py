@@ -9,8 +9,14 @@ import numpy as np
 
 from autograder.checks import NEAR, Ideas
 from autograder.exercise import ANSWERED, Exercise, Part, diagnose, require, same, short
-from autograder.exercises.nb03_3 import CLOSE, REDRAWN, ROUNDED
-from autograder.experiments.nb03 import median_curve, sweep_rewards, with_replacement
+from autograder.experiments.nb03 import (
+    CLOSE,
+    REDRAWN,
+    ROUNDED,
+    median_curve,
+    sweep_rewards,
+    with_replacement,
+)
 from autograder.handouts import nb03_given
 from autograder.handouts.nb03_given import CHOSEN_N, SWEEP_NS, SWEEP_PROMPTS, TEMPERATURES
 from autograder.work import Work, kind_of

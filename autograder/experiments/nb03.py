@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 MODELS = ("tiny", "tiny-unbiased")
 """The reward models of 3.3: the first learned from the biased labeller, the second from an unbiased one."""
+REDRAWN = 0.9
+"""Share of rows that must come out again: all of them on one machine, nearly all on another."""
+CLOSE = 0.05
+"""Two rewards of one row that differ by less are the same on another machine."""
+ROUNDED = 0.006
+"""Numbers may be rounded to two decimals."""
 PROMPTS = 40
 """Prompts of the pool of 3.3 that calibration draws."""
 

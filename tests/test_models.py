@@ -1,6 +1,8 @@
 """Loading models: every trap of real checkpoints is refused with a reason, or made harmless."""
 
+import copy
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,7 +17,7 @@ from transformers import logging as transformers_logging
 
 import rslib.models as rs
 from rslib import doctor as rs_doctor
-from rslib.errors import ConfigError, ModelError, StoreError, translate_os_error
+from rslib.errors import BudgetError, ConfigError, ModelError, StoreError, translate_os_error
 from rslib.models import PromptBlindRewardModel, checks, loading
 from tests.small_models import ARCHITECTURES, CHAT_TEMPLATE, VOCABULARY, build_tokenizer
 
@@ -316,10 +318,81 @@ def test_pickled_weights_are_never_loaded(broken):
     refused(rs.load_policy, folder, "pickled")
 
 
-def test_an_adapter_is_told_from_a_model(broken):
+@pytest.mark.parametrize("beside", [True, False], ids=["beside its base model", "alone"])
+@pytest.mark.parametrize("kind", ["policy", "reward"])
+def test_an_adapter_is_refused_with_the_command_that_merges_it(model_folder, tmp_path, kind, beside):
+    peft = pytest.importorskip("peft")
+    base, folder = model_folder("llama", kind), tmp_path / "it's"
+    load, task = (rs.load_policy, "CAUSAL_LM") if kind == "policy" else (rs.load_reward_model, "SEQ_CLS")
+    model = load(base).model
+    if beside:
+        shutil.copytree(base, folder)
+    settings = peft.LoraConfig(r=2, task_type=task, target_modules=["q_proj"], init_lora_weights=False)
+    adapted = peft.get_peft_model(copy.deepcopy(model), settings)
+    adapted.peft_config["default"].base_model_name_or_path = str(base)
+    adapted.save_pretrained(folder)
+    error = refused(
+        load, folder, "adapter beside" if beside else "this is an adapter", "Merge it: python -c "
+    )
+    command = shlex.split(str(error).partition("Merge it: ")[2])
+    exec(command[2], {})
+    merged = load(f"{folder}-merged")
+    ids = torch.tensor([[5, 6, 7]])
+    wanted = adapted.merge_and_unload()(input_ids=ids).logits
+    torch.testing.assert_close(merged.model(input_ids=ids).logits, wanted)
+    assert not torch.allclose(load(base).model(input_ids=ids).logits, wanted)
+
+
+@pytest.mark.parametrize(
+    "method, settings, said",
+    [
+        ("gptq", {"bits": 4}, "(gptq)"),
+        ("awq", {"bits": 4}, "(awq)"),
+        ("bitsandbytes", {"load_in_4bit": True}, "(bitsandbytes in 4 bit)"),
+        ("bitsandbytes", {"load_in_8bit": True}, "(bitsandbytes in 8 bit)"),
+        ("fp8", {"weight_block_size": [128, 128]}, "(fp8)"),
+        ("mxfp4", {}, "(mxfp4)"),
+        ("compressed-tensors", {"format": "int-quantized"}, "(compressed-tensors)"),
+        ("something-new", {}, "(something-new)"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["policy", "reward"])
+def test_quantised_weights_are_refused_with_what_to_take(broken, kind, method, settings, said):
+    folder, load = broken(kind), {"policy": rs.load_policy, "reward": rs.load_reward_model}[kind]
+    for part in ({}, {"text_config": None}):
+        stored = {"quantization_config": {"quant_method": method} | settings}
+        stored = {"text_config": stored} if part else stored
+        edit_json(folder / "config.json", **stored)
+        way = "dequantiz" if method in ("bitsandbytes", "fp8", "mxfp4", "compressed-tensors") else "made from"
+        refused(load, folder, "quantised", said, "float32, bfloat16 or float16", way)
+        edit_json(folder / "config.json", quantization_config=None)
+
+
+def test_gguf_is_refused_whatever_is_named_and_harmless_beside_whole_weights(broken, tmp_path):
     folder = broken()
-    (folder / "config.json").rename(folder / "adapter_config.json")
-    refused(rs.load_policy, folder, "adapter", "Merge it")
+    (folder / "model-q4.gguf").write_bytes(b"GGUF")
+    assert rs.load_policy(folder).context
+    alone = tmp_path / "gguf alone"
+    alone.mkdir()
+    (folder / "model-q4.gguf").rename(alone / "model-q4.gguf")
+    for named in (alone, alone / "model-q4.gguf"):
+        refused(rs.load_policy, named, "quantised (GGUF)", "gguf_file=")
+
+
+@pytest.mark.parametrize("kind", ["policy", "reward"])
+@pytest.mark.parametrize("place", ["from_pretrained", "to", "forward"])
+def test_memory_that_runs_out_anywhere_in_loading_is_a_budget_error(model_folder, monkeypatch, kind, place):
+    import transformers
+
+    def full(*args, **options):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    name = {"policy": "LlamaForCausalLM", "reward": "LlamaForSequenceClassification"}[kind]
+    load = {"policy": rs.load_policy, "reward": rs.load_reward_model}[kind]
+    folder = model_folder("llama", kind)
+    monkeypatch.setattr(getattr(transformers, name), place, full)
+    with pytest.raises(BudgetError, match="memory ran out"):
+        load(folder)
 
 
 def test_remote_code_is_never_run(broken, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -76,16 +77,15 @@ def _differences(name: str, listed: Mapping[str, Any]) -> list[str]:
 
 def check_files(folder: Path) -> None:
     """Raise ModelError unless config, weights and vocabulary are there and whole, as far as headers tell."""
+    if (folder / "adapter_config.json").is_file():
+        whole = (folder / "config.json").is_file()
+        what = "this is an adapter, not a whole model"
+        what = "the folder holds an adapter beside the weights of its base model" if whole else what
+        raise ModelError(what, where=str(folder), fix=f"Merge it: {_merging(folder)}")
+    _refuse_quantised(folder)
     if not (folder / "config.json").is_file():
-        if (folder / "adapter_config.json").is_file():
-            fix = "Merge it into its base model and save that."
-            raise ModelError("this is an adapter, not a whole model", where=str(folder), fix=fix)
         fix = "Name a folder that transformers saved."
         raise ModelError("the folder has no config.json", where=str(folder), fix=fix)
-    if (folder / "adapter_config.json").is_file():
-        fix = "Save the merged model elsewhere (merge_and_unload of peft), or remove adapter_config.json."
-        what = "the folder holds an adapter beside the weights of its base model, which it would change"
-        raise ModelError(what, where=str(folder), fix=fix)
     for name in ("config.json", "generation_config.json"):  # transformers passes over a damaged second one
         if (folder / name).is_file():
             read_config(folder / name)
@@ -95,6 +95,51 @@ def check_files(folder: Path) -> None:
     if not any((folder / name).is_file() for name in _VOCABULARIES):
         fix = "Save the tokenizer beside the weights: tokenizer.save_pretrained(folder)."
         raise ModelError("the folder has no tokenizer", where=str(folder), fix=fix)
+
+
+def _merging(folder: Path) -> str:
+    """The command that merges an adapter into its base model, beside its folder (extra `peft`)."""
+    adapter, new = read_config(folder / "adapter_config.json"), f"{folder}-merged"
+    task = "SequenceClassification" if adapter.get("task_type") == "SEQ_CLS" else "CausalLM"
+    own = any((folder / name).is_file() for name in _VOCABULARIES)
+    tokenizer = str(folder) if own else adapter.get("base_model_name_or_path")
+    code = f"from peft import AutoPeftModelFor{task} as P; from transformers import AutoTokenizer as T; "
+    code += f"P.from_pretrained({str(folder)!r}).merge_and_unload().save_pretrained({new!r}); "
+    code += f"T.from_pretrained({tokenizer!r}).save_pretrained({new!r})"
+    return f"python -c {shlex.quote(code)}"
+
+
+def _refuse_quantised(folder: Path) -> None:
+    """Raise ModelError for weights in a form that cannot be trained on, with a way to those that can."""
+    config = read_config(folder / "config.json") if (folder / "config.json").is_file() else {}
+    parts = [config, config.get("text_config") or {}]
+    named = [part[key] for part in parts for key in ("quantization_config", "quantization") if part.get(key)]
+    method = str(named[0].get("quant_method", "MLX")) if named else ""
+    packed = next(folder.glob("*.gguf"), None) or ("gguf" in folder.name.lower())
+    if method or (packed and not list(folder.glob("*.safetensors"))):
+        raise quantised(method or "GGUF", folder, named[0] if named else {})
+
+
+def quantised(method: str, where: Path, settings: Mapping[str, Any]) -> ModelError:
+    """The error for a model that is quantised by this method."""
+    bits = next((f" in {n} bit" for n in (4, 8) if settings.get(f"load_in_{n}bit")), "")
+    what = f"the weights are quantised ({method}{bits}): they cannot be tuned, nor read exactly"
+    fix = "Use the checkpoint that it was made from, in float32, bfloat16 or float16"
+    ways = _WAYS_BACK.get(method)
+    fix += f"; or write such a one: {ways}, then save_pretrained of it and of the tokenizer" if ways else ""
+    return ModelError(what, where=str(where), fix=f"{fix}.")
+
+
+_WAYS_BACK = {
+    "bitsandbytes": "AutoModelForCausalLM.from_pretrained(FOLDER).dequantize() (package bitsandbytes)",
+    "fp8": "AutoModelForCausalLM.from_pretrained(FOLDER, quantization_config=FineGrainedFP8Config("
+    "dequantize=True))",
+    "mxfp4": "AutoModelForCausalLM.from_pretrained(FOLDER, quantization_config=Mxfp4Config(dequantize=True))",
+    "compressed-tensors": "AutoModelForCausalLM.from_pretrained(FOLDER, quantization_config="
+    "CompressedTensorsConfig(dequantize=True)) (package compressed-tensors)",
+    "GGUF": "AutoModelForCausalLM.from_pretrained(FOLDER, gguf_file=FILE, dtype='float32') (package gguf)",
+}
+"""How transformers gives weights that can be tuned, by the way in which they are quantised."""
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -24,7 +24,15 @@ from rslib import messages
 from rslib.config import DATE, unknown_name
 from rslib.decoding.heads import hidden_states, logits_from_hidden
 from rslib.decoding.sampler import token_logprobs
-from rslib.errors import ConfigError, ModelError, StoreError, translate_os_error
+from rslib.errors import (
+    BudgetError,
+    ConfigError,
+    ModelError,
+    RSError,
+    StoreError,
+    is_out_of_memory,
+    translate_os_error,
+)
 from rslib.messages import Prompt
 from rslib.models import templates
 from rslib.store import canonical_json, make_folder
@@ -391,6 +399,25 @@ def quiet() -> Iterator[None]:
         hub.setLevel(hub_level)
         if bars:
             transformers_logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def translated(what: str, where: str, fix: str) -> Iterator[None]:
+    """A block that makes no noise, in which whatever fails becomes one of our errors, which names the place.
+
+    That is a BudgetError where memory ran out, else a ModelError of `what`: transformers and the classes of
+    models raise OSError, ValueError, KeyError, RuntimeError, as it comes.
+    """
+    try:
+        with quiet():
+            yield
+    except RSError:
+        raise
+    except Exception as err:
+        if is_out_of_memory(err):
+            fix = "Use a smaller model, dtype='float16' or 'bfloat16', or device='cpu'."
+            raise BudgetError(f"{what}: memory ran out", where=where, fix=fix) from err
+        raise ModelError(f"{what}: {type(err).__name__}: {first_line(err)}", where=where, fix=fix) from err
 
 
 def first_line(err: BaseException) -> str:

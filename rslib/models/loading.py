@@ -6,7 +6,8 @@ import contextlib
 import difflib
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from rslib.config import closest, require
 from rslib.decoding.attention import CHUNKED, SCALED_BY_PLACE
 from rslib.decoding.heads import alike, check_finite, decoder_of, hidden_states, logits_from_hidden
 from rslib.decoding.trial import try_engine
-from rslib.errors import BudgetError, ModelError, RSError, is_out_of_memory, translate_os_error
+from rslib.errors import ModelError, translate_os_error
 from rslib.models import checks
 from rslib.models.checks import POLICIES
 from rslib.models.loaded import (
@@ -38,6 +39,7 @@ from rslib.models.loaded import (
     pick_device,
     quiet,
     render,
+    translated,
 )
 from rslib.models.templates import check_opening, day_of, end_of_turn
 from rslib.progress import note
@@ -145,6 +147,8 @@ def locate(name: str | Path, embedded: Mapping[str, str]) -> Path:
         return path.resolve()
     if path.exists():
         fix = "Name the folder that holds it."
+        if path.suffix.lower() == ".gguf":
+            raise checks.quantised("GGUF", path, {})
         raise ModelError("this is a file, not a model folder", where=text, fix=fix)
     near = difflib.get_close_matches(text, embedded, n=1, cutoff=0.6)
     if near or not _may_be_hub_id(text):
@@ -226,7 +230,8 @@ def load_parts(
     if text_alone:  # what is left over belongs to the parts that see and hear
         loading_info["unexpected_keys"] = set()
     check_weights(model, loading_info, folder)
-    return _to_device(model, device, folder).eval(), tokenizer
+    with _reading(folder, "weights"):
+        return model.to(device.name).eval(), tokenizer
 
 
 def _attention_of(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> str | dict[str, str]:
@@ -241,25 +246,10 @@ def _attention_of(model_class: type[PreTrainedModel], config: PreTrainedConfig) 
     return {name: chosen for name in parts} or chosen
 
 
-def _to_device(model: PreTrainedModel, device: Device, folder: Path) -> PreTrainedModel:
-    try:
-        return model.to(device.name)
-    except torch.OutOfMemoryError as err:
-        what = f"the model does not fit into the memory of {device.name}"
-        fix = "Use a smaller model, dtype='float16' or 'bfloat16', or device='cpu'."
-        raise BudgetError(what, where=str(folder), fix=fix) from err
-
-
-@contextlib.contextmanager
-def _reading(folder: Path, part: str) -> Iterator[None]:
-    """A block in which transformers' failures while it reads `part` become ModelErrors; it makes no noise."""
-    try:
-        with quiet():
-            yield
-    except Exception as err:  # OSError, ValueError, KeyError, RuntimeError: it depends on the model
-        what = f"the {part} cannot be read: {first_line(err)}"
-        fix = "Check that the folder is a complete transformers model that needs no remote code."
-        raise ModelError(what, where=str(folder), fix=fix) from err
+def _reading(folder: Path, part: str) -> AbstractContextManager[None]:
+    """A block in which transformers reads `part` of a folder."""
+    fix = "Check that the folder is a complete transformers model that needs no remote code."
+    return translated(f"the {part} cannot be read", str(folder), fix)
 
 
 def _eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
@@ -314,7 +304,8 @@ def probe(loaded: Loaded, ids: list[int], head: Callable[[Tensor], Tensor]) -> N
     """
     model, where = loaded.model, loaded.path
     checks.check_rotary(decoder_of(model), loaded.context, where)
-    with _running(model, where):
+    fix = "Use another architecture, or the version of transformers that wrote the checkpoint."
+    with translated(f"{type(model).__name__} does not run here", where, fix):
         inputs = torch.tensor([ids], device=loaded.device.name)
         theirs = model(input_ids=inputs).logits
         check_finite(theirs, where=where)
@@ -324,20 +315,3 @@ def probe(loaded: Loaded, ids: list[int], head: Callable[[Tensor], Tensor]) -> N
             raise ModelError("the head of this architecture is not supported", where=where, fix=fix)
         rows = min(_TRIED, model.get_input_embeddings().num_embeddings)
         try_engine(model, sorted(set(range(rows)) - set(loaded.tokenizer.all_special_ids)), where)
-
-
-@contextlib.contextmanager
-def _running(model: PreTrainedModel, where: str) -> Iterator[None]:
-    """A block in which whatever a model's own code raises becomes an error that names the model's folder."""
-    try:
-        with quiet():
-            yield
-    except RSError:
-        raise
-    except Exception as err:
-        if is_out_of_memory(err):
-            fix = "Use a smaller model, dtype='float16' or 'bfloat16', or device='cpu'."
-            raise BudgetError("memory runs out in a short forward pass", where=where, fix=fix) from err
-        what = f"{type(model).__name__} does not run here: {type(err).__name__}: {first_line(err)}"
-        fix = "Use another architecture, or the version of transformers that wrote the checkpoint."
-        raise ModelError(what, where=where, fix=fix) from err

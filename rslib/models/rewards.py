@@ -7,10 +7,9 @@ is refused by name.
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +43,7 @@ from rslib.models.loaded import (
     render,
     single_bos,
     tokenise,
+    translated,
     vocabulary_of,
 )
 from rslib.models.loading import context_of, device_for, load_parts, locate
@@ -223,7 +223,8 @@ def load_reward_model(
     _refuse_own_code(folder)
     chosen = device_for(folder, device, dtype)
     model, tokenizer = load_parts(folder, _class_of, _check_weights, chosen)
-    with _usable(model, folder):
+    unusable = f"{type(model).__name__} cannot be used as a reward model"
+    with translated(unusable, str(folder), "Use another reward model."):
         kind = PromptBlindRewardModel if str(name) == BLIND else RewardModel
         reward_model = kind(
             model=model,
@@ -240,18 +241,6 @@ def load_reward_model(
         )
         _try(reward_model)
     return reward_model
-
-
-@contextlib.contextmanager
-def _usable(model: PreTrainedModel, folder: Path) -> Iterator[None]:
-    """A block in which whatever goes wrong with this architecture becomes a ModelError with its name."""
-    try:
-        yield
-    except RSError:
-        raise
-    except Exception as err:  # architectures differ in what they lack
-        what = f"{type(model).__name__} cannot be used as a reward model: {first_line(err)}"
-        raise ModelError(what, where=str(folder), fix="Use another reward model.") from err
 
 
 def _refuse_own_code(folder: Path) -> None:

@@ -7,6 +7,7 @@ CPU seconds are what this process used of its processor, which other processes h
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,20 @@ UNITS = ("responses", "flops", "seconds", "cpu_seconds")
 """What a budget may be counted in."""
 TIMES = ("seconds", "cpu_seconds")
 """Units in which no two runs spend alike."""
+
+
+def peak_memory(device: str = "cpu") -> int | None:
+    """The most bytes that this process has held, on a GPU in tensors; None where the system does not tell."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # not a Unix
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 @dataclass

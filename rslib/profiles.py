@@ -9,7 +9,6 @@ The data stand in profiles.toml.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 import tomllib
@@ -25,7 +24,7 @@ from rslib import tables
 from rslib.config import RunConfig, require, unknown_name, with_settings
 from rslib.errors import ConfigError
 from rslib.finetuning import finetune
-from rslib.ledger import FORWARD, TRAINING
+from rslib.ledger import FORWARD, TRAINING, peak_memory
 from rslib.models import Policy, pick_device
 from rslib.pipeline import CONTROL, planned_prompts
 from rslib.progress import duration, note
@@ -211,7 +210,8 @@ def pilot(config: RunConfig) -> Estimate:
         "load models": loading * counts.rounds * loads,
     }
     tokens = sum(map(len, responses["token_ids"][:])) / rows
-    return Estimate(seconds, policy.device.name, tokens, _memory_gib(policy.device.name))
+    memory = peak_memory(policy.device.name)
+    return Estimate(seconds, policy.device.name, tokens, memory and memory / _GIB)
 
 
 def _first_batch(config: RunConfig, models: Models, prompts: Dataset) -> tuple[Dataset, float]:
@@ -251,17 +251,6 @@ def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
     began = time.perf_counter()
     result = work()
     return result, time.perf_counter() - began
-
-
-def _memory_gib(device: str) -> float | None:
-    if device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated(device) / _GIB
-    try:
-        import resource
-    except ImportError:  # not a Unix
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / _GIB if sys.platform == "darwin" else peak * 1024 / _GIB
 
 
 def on_paper(card: Profile, flops_a_second: float) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +14,8 @@ import torch
 from rslib import tables, theory
 from rslib.arena import ARMS, N, Task, served, training_prompts
 from rslib.config import EvaluateConfig, SampleConfig
-from rslib.ledger import Ledger
-from rslib.models import Policy, RewardModel, load_policy, load_reward_model
+from rslib.ledger import Ledger, peak_memory
+from rslib.models import Policy, RewardModel, load_policy, load_reward_model, pick_device
 from rslib.prompts import EMBEDDED, load_prompts
 from rslib.stages import judged
 
@@ -94,13 +93,7 @@ def _tuned(
 
 
 def _peak_memory() -> float:
-    """The most memory that this process has held, in MiB; on a GPU that of its tensors."""
-    if torch.cuda.is_available():
-        return round(torch.cuda.max_memory_allocated() / _MEGABYTE, 1)
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _MEGABYTE, 1)
+    return round((peak_memory(pick_device().name) or 0) / _MEGABYTE, 1)
 
 
 # The evaluation -------------------------------------------------------------------------------------------

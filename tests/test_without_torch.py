@@ -4,11 +4,20 @@ Every test starts a new interpreter in which these cannot be imported.
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
 
+import nbformat
 import pytest
+
+from autograder.build import catalogue, rendering
+from autograder.build import course as build
+from autograder.build.release import read, scripts
+from autograder.verdict import MIME
+from tests import grading, student
+from tests.student import ROOT
 
 BLOCKED = """
 import sys
@@ -187,3 +196,41 @@ def test_a_cell_that_needs_torch_says_so_in_one_line_and_other_errors_have_their
     assert "Traceback" in nothing and nothing.endswith("NameError: name 'nothing' is not defined")
     assert "Traceback" in nonesuch and nonesuch.endswith("No module named 'nonesuch'")
     assert "Traceback" in zero and zero.endswith("ZeroDivisionError: division by zero")
+
+
+# Handing in -----------------------------------------------------------------------------------------------
+
+
+def answered(script):
+    """The notebook that learners get, with the model answers."""
+    nb = student.blank(script)
+    for node, cell in zip(nb.cells, read(script), strict=False):
+        if cell.role in ("answer", "predict"):
+            node.source = catalogue.REGION.sub("", cell.source).strip()
+    return nb
+
+
+@pytest.mark.long
+def test_65_points_are_answered_checked_and_handed_in_without_torch_and_graded_with_the_same_marks(tmp_path):
+    grading.needs_bubblewrap()
+    (tmp_path / "absent").mkdir()
+    (tmp_path / "absent" / "sitecustomize.py").write_text(BLOCKED)
+    path = f"{tmp_path / 'absent'}{os.pathsep}{ROOT}"
+    course, marks, graded = tmp_path / "course", {}, {}
+    build.main(["--out", str(course)])
+    for script in (script for script in scripts() if script.stem[1] in {id[0] for id in WHOLE}):
+        nb = rendering.run(answered(script), tmp_path / "runs", PYTHONPATH=path)
+        outputs = [output for cell in nb.cells for output in cell.get("outputs", [])]
+        assert [output.evalue for output in outputs if output.output_type == "error"] == []
+        verdicts = [output.data[MIME] for output in outputs if MIME in output.get("data", {})]
+        marks |= {verdict["exercise"]: verdict["points"] for verdict in verdicts}
+        folder = course / "submitted" / "ada" / script.stem
+        folder.mkdir(parents=True)
+        nbformat.write(nb, folder / f"{script.stem}.ipynb")
+    done = grading.grade(course, "--skip-check")
+    assert done.returncode == 0, done.stderr
+    for _, _, cell, points, *_ in grading.gradebook(course)[0]:
+        graded[cell.removesuffix("_check").replace("_", ".")] = points
+    assert sum(marks[id] for id in WHOLE) >= 65
+    assert {id: marks[id] for id in WHOLE} == {id: graded[id] for id in WHOLE}
+    assert all(graded[id] >= points for id, points in marks.items())  # what needs torch is marked now

@@ -248,7 +248,11 @@ class RunConfig:
     """
 
     policy: str = _setting("tiny", "'tiny', a local folder, or a hub id")
-    reward_model: str = _setting("tiny", "'tiny', a local folder, a hub id, or module:function")
+    reward_model: str = _setting(
+        "tiny",
+        "'tiny', a local folder, a hub id, or module:function; what labels count stands behind a name: "
+        "FOLDER:helpful=1,verbose=-0.5",
+    )
     judge: str | None = _setting(
         None, "a second reward model that scores the held-out responses beside the first and never selects"
     )

@@ -10,7 +10,9 @@ import transformers
 from datasets import Dataset
 from safetensors.torch import load_file, save_file
 
+import rslib
 from rslib import load_policy, load_reward_model, score
+from rslib.__main__ import main
 from rslib.errors import ConfigError, DataError, ModelError
 from rslib.reward_modeling import train_reward_model
 from tests.small_heads import (
@@ -196,6 +198,25 @@ def test_several_labels_are_weighed_as_the_user_says(folder_of, model_type):
     np.testing.assert_allclose(rewards(by_name), wanted, atol=1e-5)
     assert by_name.fingerprint() == in_order.fingerprint()
     assert load_reward_model(folder, weights=[0, 0, 1]).fingerprint() != by_name.fingerprint()
+    behind = load_reward_model(f"{folder}:verbosity=-0.5, helpfulness=2")
+    assert behind.fingerprint() == by_name.fingerprint()
+
+
+def test_a_run_and_the_commands_take_weights_behind_the_name(folder_of, tmp_path, capsys):
+    folder = folder_of("llama", **LABELS)
+    named = f"{folder}:helpfulness=2,safety=-1"
+    small = {"n": 2, "epochs": 1, "max_new_tokens": 4, "eval_samples_per_prompt": 1, "prompts": 2}
+    asked = small | {"eval_prompts": 2, "judge": f"{folder}:safety=1", "show_progress": False}
+    report = rslib.run(reward_model=named, out=tmp_path / "run", **asked)
+    weighed = load_reward_model(folder, weights={"helpfulness": 2, "safety": -1})
+    assert report.settings["reward_model"] == {"name": named, "fingerprint": weighed.fingerprint()}
+    drawn = ["sample", "--prompts", "2", "--n", "2", "--max-new-tokens", "4", "--out", str(tmp_path / "s")]
+    assert main([*drawn, "--reward", named]) == 0
+    assert f"--reward-model {named}" in capsys.readouterr().out
+    for wrong, said in (("helpfull=1", "Did you mean 'helpfulness'"), ("safety=much", "no number")):
+        scored = ["score", str(tmp_path / "s"), "--reward", f"{folder}:{wrong}", "--out", str(tmp_path / "r")]
+        assert main(scored) == 2
+        assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

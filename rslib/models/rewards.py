@@ -31,7 +31,7 @@ from rslib import messages
 from rslib.config import require, unknown_name
 from rslib.decoding.attention import fitting_threads
 from rslib.decoding.heads import alike, check_finite
-from rslib.errors import ModelError, RSError, is_out_of_memory
+from rslib.errors import ConfigError, ModelError, RSError, is_out_of_memory
 from rslib.messages import Prompt
 from rslib.models import checks
 from rslib.models.checks import BLIND, REWARD_MODELS
@@ -215,10 +215,13 @@ def load_reward_model(
 
     Any class of AutoModelForSequenceClassification that reads text: decoders, encoders, encoder-decoders. A
     head with several labels needs `weights`: what each label's logit counts, by name (others count 0) or in
-    their order. Raises as `load_policy` does; a base language model in this place is a ModelError, because
-    its head would be random, and so is a model with code of its own, because that code is not run.
+    their order; they can stand behind the name, too: "folder:helpful=1,verbose=-0.5". Raises as
+    `load_policy` does; a base language model in this place is a ModelError, because its head would be random,
+    and so is a model with code of its own, because that code is not run.
     """
-    folder = locate(name, REWARD_MODELS)
+    path, named = _split_weights(str(name))
+    weights = named if weights is None else weights
+    folder = locate(path, REWARD_MODELS)
     checks.check_files(folder)
     _refuse_own_code(folder)
     chosen = device_for(folder, device, dtype)
@@ -307,6 +310,23 @@ def _named(names: Sequence[str]) -> str:
     return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
 
 
+def _split_weights(name: str) -> tuple[str, dict[str, float] | None]:
+    """A name and the weights behind it. Raises ConfigError for a weight that is no number.
+
+    >>> _split_weights("org/name:helpful=1,verbose=-0.5"), _split_weights("tiny")
+    (('org/name', {'helpful': 1.0, 'verbose': -0.5}), ('tiny', None))
+    """
+    path, _, given = name.rpartition(":")
+    if not path or "=" not in given or Path(name).exists():
+        return name, None
+    try:
+        pairs = [pair.rpartition("=")[::2] for pair in given.split(",")]
+        return path, {label.strip(): float(weight) for label, weight in pairs}
+    except ValueError as err:
+        fix = "Write them as NAME:label=1,other=-0.5."
+        raise ConfigError(f"a weight is no number ({err})", where=name, fix=fix) from err
+
+
 def _label_weights(
     weights: Mapping[str, float] | Sequence[float] | None, config: PreTrainedConfig, folder: Path
 ) -> tuple[float, ...] | None:
@@ -317,7 +337,8 @@ def _label_weights(
     example = f"weights={{{labels[0]!r}: 1.0}}" if labels else "a reward model with one label"
     if weights is None or not labels:
         what = f"the classifier has {len(labels)} labels ({', '.join(labels)}), a reward is one number"
-        fix = f"Say what each logit counts, as in load_reward_model(name, {example}), or use one label."
+        fix = f"Say what each logit counts, as in load_reward_model(name, {example}) or, behind its name in"
+        fix += f" commands and runs, {folder}:{labels[0] if labels else 'label'}=1; or use one label."
         raise ModelError(what, where=str(folder), fix=fix)
     if isinstance(weights, Mapping):
         if unknown := [label for label in weights if label not in labels]:

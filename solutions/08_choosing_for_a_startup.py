@@ -76,7 +76,7 @@ print("only read, such as a reference or a reward model:", 7 * 2, "GB")
 # | `rs` | the judge, alone | policy, alone | n × (2 draw + 2 score) + 6 × epochs |
 # | `dpo` | the judge, alone; reference | policy | n × (2 draw + 2 score) + 2 × (2 reference + 6 × epochs) |
 # | `rloo` | reference, judge | policy | n × (2 draw + 2 score + 2 reference + 6) |
-# | `ppo` | reference, judge | policy, values | n × (2 draw + 2 score + 4 both others + 12 × epochs) |
+# | `ppo` | reference, judge | policy, values | n × (2 draw + 2 score + 4 read + 12 × epochs) |
 
 # %% [markdown]
 # How to read it:
@@ -84,13 +84,16 @@ print("only read, such as a reference or a reward model:", 7 * 2, "GB")
 # - `rs` and `dpo` work in stages: they score first, with the judge alone in memory, and train afterwards
 #   (`dpo` with its reference beside the policy). The larger of the two stages is what must fit.
 # - `rloo` and `ppo` draw, score and train in one loop, so everything is in memory at the same moment. PPO's
-#   value model is as large as the policy and is trained like it.
+#   value model is as large as the policy and is trained like it; the 4 are the reading of reference and
+#   value model. `rloo` trains once on what it has drawn, whatever `epochs` says.
 # - With adapters the reference is the policy itself, its adapters switched off: it takes no memory of its
 #   own. It still has to read.
 # - Scoring counts the judge's parameters, everything else the policy's. With adapters each 6 is a 4, and the
 #   12 is an 8.
 # - `dpo` trains on the best and the worst of n. It can also be trained on labelled pairs directly, without
 #   drawing and without a judge (Rafailov et al. 2023).
+# - Left out: a sampling engine of its own, which holds one more copy of the policy; and that engines read a
+#   prompt once for its n responses, where we count it n times.
 
 # %% [markdown]
 # {{card:8.1}}
@@ -256,9 +259,9 @@ if tools:
 # **Explain why.** Your guess and the table: what makes one item hundreds of times another?
 #
 # <details><summary>What makes the difference</summary>
-# Tuning an 8 B policy once takes hours of one machine at a few dollars an hour. The labels take a person a
-# minute or more each, and the loop takes an engineer weeks. PPO's computation costs several times that of
-# <code>rs</code>, and both are small beside the weeks in which somebody makes it run.
+# Tuning an 8 B policy once takes hours of one machine at a few dollars an hour. The labels take a person
+# half a minute or more each, and an engineer's weeks are paid whether machines run or not. PPO's computation
+# costs more than that of <code>rs</code>, and both are small beside the weeks in which somebody makes it run.
 # </details>
 #
 # So *cheaper by computation* decides little for a model of this size. The labels are the same for every
@@ -269,9 +272,9 @@ if tools:
 # %% [markdown]
 # ## When does serving stop being cheap?
 #
-# Serving the best of 16 needs no tuning and is ready first. In this course's own runs at equal responses no
-# trained policy had more gold (docs/arena.md). But its sixteen responses are paid for at every request. For
-# the shop: after how many requests has a round of `rs` paid for itself, people included?
+# Serving the best of 16 needs no tuning and is ready first; how good it is you measured in notebook 07. But
+# its sixteen responses are paid for at every request, while a round of `rs` is paid once. For the shop: after
+# how many requests has the round paid for itself, people included?
 
 # %% role="predict" name="requests"
 guess = ...  # requests
@@ -382,12 +385,13 @@ if tools:
 # {{card:8.2}}
 #
 # Six stories, with the limits of each. All have 20,000 prompts and draw 16 responses; `rs`, `dpo` and `ppo`
-# train three epochs. A strategy **fits** if it breaks no limit: memory with a quarter to spare, whether
-# weights may change (everything but `serve` changes them), somebody who can run an RL loop (for `rloo` and
-# `ppo`), the first word in time, the wins asked for, the year's dollars with labels and people.
-# **Acceptable** is what fits and costs at most 1.25 times the cheapest that fits.
+# train three epochs. A strategy **fits** if it breaks no limit: the machine holds 1.25 times what
+# `memory_gb` says, the weights may change (everything but `serve` changes them), somebody can run an RL loop
+# (for `rloo` and `ppo`), the first word comes in time, the pilot has the wins asked for, and the first year
+# with labels and people is within budget. **Acceptable** is what fits and costs at most 1.25 times the
+# cheapest that fits.
 #
-# A pilot compared 1,000 responses of each strategy with today's policy, so its wins are good to about 3 of
+# Each pilot compared 1,000 responses of a strategy with today's policy, so its wins are known to about 3 of
 # 100. Take them as they are.
 #
 # Give for each team four words, `(strategy, weights, limit, change)`:
@@ -435,7 +439,7 @@ def fitting(team):
     return {name for name, total in cheap.items() if total <= 1.25 * min(cheap.values())} or {"none"}
 
 
-free = {"weights": {"trains": True}, "skill": {"rl": True}, "latency": {"wait": 1e9}}
+free = {"permission": {"trains": True}, "skill": {"rl": True}, "latency": {"wait": 1e9}}
 free |= {"quality": {"needed": 0}, "budget": {"budget": 1e12}}
 for letter, team in desk.teams.items():
     now, without = fitting(team), {"memory": fitting(larger(team, float("inf")))}
@@ -558,7 +562,7 @@ advice = {"a": "", "b": "", "c": ""}
 chosen = {
     "a": ("Draw and select with the large", "Selected text can"),
     "b": ("Rejection sampling with", "The reward has"),
-    "c": ("Tune one round", "Serving costs n"),
+    "c": ("Tune one round", "Serving pays"),
 }
 advice = sheet.labels(chosen)
 ### END SOLUTION
@@ -583,6 +587,8 @@ check("8.4")
 # would take here. On a CPU it stops where that is more than half an hour.
 
 # %%
+import rslib
+
 PROFILE = "off"  # @param ["off", "smoke", "t4", "gpu", "custom"]
 CUSTOM = {"policy": "", "reward_model": ""}
 if PROFILE != "off":

@@ -397,7 +397,7 @@ grade_flops = graded(
         for strategy, weights in KINDS
     ),
     costs_nothing("no prompts", 7e9, 7e9, 500.0, 0, 8, 2, "ppo", "full", of=pair),
-    Refuses(REFUSES, (7e9, 7e9, 500.0, 1000, 0, 2, "rs", "full"), "n = 0"),
+    *(Refuses(REFUSES, (7e9, 7e9, 500.0, 1000, n, 2, "rs", "full"), "n = 0") for n in (0, -2)),
     Refuses(REFUSES, (7e9, 7e9, 500.0, 1000, 4, 2, "sft", "full"), "unknown method"),
 )
 grade_cost = graded(
@@ -424,7 +424,11 @@ grade_wait = graded(
         for weights in ("full", "4bit")
         for slow in (False, True)
     ),
-    Refuses(REFUSES, (7e9, 7e9, (200, 300), 0, "serve", "full", *H100), "wait n = 0"),
+    *(
+        Refuses(REFUSES, (7e9, 7e9, (200, 300), n, strategy, "full", *H100), "wait n = 0")
+        for strategy in ("serve", "rs")
+        for n in (0, -2)
+    ),
 )
 grade_even = graded(
     "break_even_requests",

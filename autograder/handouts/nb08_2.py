@@ -56,7 +56,7 @@ class Team:
 
 LIMITS: dict[str, str] = {
     "memory": "gigabytes of the machine: the server's for `serve`, the trainer's for the others",
-    "weights": "whether the weights may be changed",
+    "permission": "whether the weights may be changed",
     "skill": "whether anybody can run a reinforcement learning loop, which `rloo` and `ppo` need",
     "latency": "seconds until the first word",
     "quality": "wins of 100 in the pilot",

@@ -47,7 +47,7 @@ def broken(team: Team, strategy: str) -> set[str]:
         "memory": not row.weights,
         "budget": row.total > team.budget,
         "latency": row.wait > team.wait,
-        "weights": strategy != "serve" and not team.trains,
+        "permission": strategy != "serve" and not team.trains,
         "skill": strategy in ("rloo", "ppo") and not team.rl,
         "quality": row.wins < team.needed,
     }
@@ -66,7 +66,7 @@ FREED: dict[str, Callable[[Team], Team]] = {
     "memory": lambda t: larger(t, float("inf")),
     "budget": lambda t: replace(t, budget=float("inf")),
     "latency": lambda t: replace(t, wait=float("inf")),
-    "weights": lambda t: replace(t, trains=True),
+    "permission": lambda t: replace(t, trains=True),
     "skill": lambda t: replace(t, rl=True),
     "quality": lambda t: replace(t, needed=0),
 }
@@ -250,7 +250,7 @@ IDEAS = {
     "memory": "memory",
     "budget": "budget",
     "latency": "F35",
-    "weights": "F01",
+    "permission": "F01",
     "skill": "F36",
     "quality": "quality",
 }

@@ -71,7 +71,7 @@ letter, team = first(lambda team: not nothing_fits(team))
 decisions = decide(**{letter: ("none", "none", *right(team)[2:])})
 
 # %% wrong: tuning where no weights may change | idea: F01 | fails at: fits the limits | points: 2.5
-decisions = breaking("weights")
+decisions = breaking("permission")
 
 # %% wrong: users wait for all n | idea: F35 | fails at: fits the limits | points: 2.5
 decisions = breaking("latency")

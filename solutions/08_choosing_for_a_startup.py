@@ -67,8 +67,10 @@ print("only read, such as a reference or a reward model:", 7 * 2, "GB")
 # %% [markdown]
 # ## Five strategies
 #
-# Every strategy draws n responses to a prompt and lets a judge score them. The judge is a reward model, or
-# a program with 0 parameters. What is in memory at once, and what is computed for each prompt:
+# `serve` gives users the best of n and tunes nothing; `rs` is one round of rejection sampling fine-tuning;
+# `dpo`, `rloo` and `ppo` are those of notebook 06. Every one draws n responses to a prompt and lets a judge
+# score them: a reward model, or a program with 0 parameters. What is in memory at once, and what is computed
+# for each prompt:
 #
 # | strategy | only read | trained | passes, in FLOPs per parameter and token |
 # |---|---|---|---|
@@ -388,7 +390,9 @@ if tools:
 # train three epochs. A strategy **fits** if it breaks no limit: the machine holds 1.25 times what
 # `memory_gb` says, the weights may change (everything but `serve` changes them), somebody can run an RL loop
 # (for `rloo` and `ppo`), the first word comes in time, the pilot has the wins asked for, and the first year
-# with labels and people is within budget. **Acceptable** is what fits and costs at most 1.25 times the
+# with labels and people is within budget.
+#
+# **Acceptable** is what fits and costs at most 1.25 times the
 # cheapest that fits.
 #
 # Each pilot compared 1,000 responses of a strategy with today's policy, so its wins are known to about 3 of

@@ -806,7 +806,7 @@ def path_figure():
     """Gold against KL: the fresh rounds as a path, stale and replay after round 3."""
     arms = [{"fresh": table} for table in seen[1:]]
     arms[0] = {"base": seen[0]} | arms[0]
-    arms[-1] |= {"stale": last["stale"], "replay": last["replay"]}
+    arms[-1] |= {"stale": last["stale"], "with replay": last["replay"]}
     rounds = [reporting.round_entry(number, tables_of, n=16) for number, tables_of in enumerate(arms, 1)]
     return plots.gold_against_kl(rounds)
 

@@ -26,6 +26,7 @@ whole table (F29): These are the highest rewards of the whole table, so some pro
     none. The choice is to be made within each prompt.
 cut (F25): A response that was cut at the length limit is among the kept ones.
 everything (F02): Every response is kept, so nothing was selected.
+one too many (off by one): One row more than k is kept of each prompt.
 too few: A prompt with fewer than k finished responses gives all that it has.
 first ones (F04): The kept columns do not depend on the rewards: the first ones are taken.
 blurred: Rewards that differ by a thousandth were taken for tied. Rounding, or noise added to break ties,
@@ -164,6 +165,7 @@ def slips(rewards: np.ndarray, reasons: np.ndarray, k: int) -> dict[str, Pairs]:
         "whole table": [(int(i) // n, int(i) % n) for i in highest],
         "cut": ranked(rewards, whole, k),
         "everything": ranked(rewards, whole, n),
+        "one too many": ranked(rewards, reasons, k + 1),
         "too few": [pair for pair in right if enough[pair[0]]],
         "first ones": [(p, c) for p in range(prompts) for c in range(min(k, n))],
     }

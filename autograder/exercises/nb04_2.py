@@ -23,6 +23,8 @@ left (F28): Padding stands on the left.
 filled with another (F23): Padding is filled with another token than pad_id.
 filled with -100 (F23): Padding is filled with -100, which is no token.
 no prompts (F22): The prompts are missing.
+response first: The response stands before its prompt. It is read from left to right: the prompt comes first.
+to max_length: Every row is padded to max_length. Pad to the longest row: the rest is computed for nothing.
 mask (): The mask is 1 on every real token and 0 on padding.
 mask by id (F23): The mask asks which tokens equal pad_id: a real token can look like padding.
 all real (F23): The mask calls padding real.
@@ -61,6 +63,9 @@ all positions (F23): The sum is divided by all positions, padding and prompts am
 sum: This is the sum. A batch with more tokens would take a larger step.
 sum per row: This is the sum over tokens, divided by the number of rows.
 sign (F03): The sign is turned round: this loss rewards unlikely tokens.
+no logarithm: This is the mean probability with a minus. Its logarithm is missing.
+prompts as token 0 (F22): Places with -100 count as token 0: prompts and padding are learned as that token.
+likeliest token: This is the loss of the token that the model finds likeliest, not of the one in the labels.
 wrong way (no shift): The shift goes the wrong way: the logits at t see token t.
 bits (unit): This is in bits. Nats are asked for: the natural logarithm.
 perplexity (unit): This is the perplexity, exp of the mean. The mean itself is asked for.
@@ -78,7 +83,7 @@ END, LONG = "ends what finished, and only that", "refuses a row that is too long
 LOSS, STABLE = "is the mean over all response tokens", "stays finite where logits are large"
 NOTHING = "is finite on a batch with nothing to learn"
 GRADIENT = "hands a gradient to the response's tokens alone"
-IGNORED = -100
+IGNORED, MAX_LENGTH = -100, 64
 KEYS = ("input_ids", "labels", "attention_mask")
 Rows = list[list[int]]
 Arrays = dict[str, np.ndarray]
@@ -97,7 +102,7 @@ class Batch:
     pad_id: int
     eos_id: int
 
-    def args(self, max_length: int = 64) -> tuple:
+    def args(self, max_length: int = MAX_LENGTH) -> tuple:
         """The arguments of sft_batch."""
         return self.prompts, self.responses, self.reasons, self.pad_id, self.eos_id, max_length
 
@@ -163,7 +168,7 @@ def built(sft_batch: Learner, rng: Rng) -> Iterator[tuple[Batch, Arrays]]:
         yield batch, arrays(sft_batch, batch)
 
 
-def arrays(sft_batch: Learner, batch: Batch, max_length: int = 64) -> Arrays:
+def arrays(sft_batch: Learner, batch: Batch, max_length: int = MAX_LENGTH) -> Arrays:
     """The learner's batch as arrays, checked for form."""
     result = sft_batch(*batch.args(max_length))
     message = (
@@ -211,6 +216,10 @@ def check_tokens(sft_batch: Learner, rng: Rng) -> None:
             "filled with another": padded(rows, batch.eos_id),
             "filled with -100": padded(rows, IGNORED),
             "no prompts": padded(responses, batch.pad_id),
+            "response first": padded(
+                [[*r, *p] for p, r in zip(batch.prompts, responses, strict=True)], batch.pad_id
+            ),
+            "to max_length": padded([*rows, [0] * MAX_LENGTH], batch.pad_id)[:-1],
         }
         batch.compare(INPUT, got["input_ids"], right, "tokens", slips)
         slips = {
@@ -355,6 +364,9 @@ def loss_slips(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         "wrong way": mean_nll(logits[:, 1:], labels[:, :-1]),
         "bits": mean / math.log(2),
         "perplexity": mean.exp(),
+        "no logarithm": -((-losses).exp() * mask).sum() / mask.sum(),
+        "prompts as token 0": nll(logits[:, :-1], labels[:, 1:].clamp(min=0)).mean(),
+        "likeliest token": -(logits[:, :-1].double().log_softmax(-1).amax(-1) * mask).sum() / mask.sum(),
     }
 
 

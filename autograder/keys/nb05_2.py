@@ -142,6 +142,8 @@ def check_role(work: Work, rng: np.random.Generator) -> None:
         "ask, and not to answer."
     )
     case = f"prompt 'p7?', response {text!r}"
+    if pairs[1:] == [("assistant", text)]:
+        message = "The prompt is not stored as what the user asked."
     right = pairs == [("user", "p7?"), ("assistant", text)]
     require(right, PLANTS["role"].check, message, idea="F26", case=case, got=short(stored))
 
@@ -160,13 +162,22 @@ def check_mask(work: Work, rng: np.random.Generator) -> None:
     """Labels: -100 on the prompt, the tokens themselves on the response."""
     asked, answered, (ids, labels) = _example(work, rng, "eos")
     case = f"a prompt of {len(asked)} tokens, a response of {len(answered)}"
+    ordered = ids[: len(asked) + len(answered)] == asked + answered
+    message = "The tokens do not stand in their order: the prompt comes first, then the response."
+    require(ordered, PLANTS["mask"].check, message, idea="order", case=case, got=ids)
     message = "Tokens of the prompt have labels: the loss teaches the policy to write the user's questions."
     free = labels[: len(asked)] == [-100] * len(asked)
     require(free, PLANTS["mask"].check, message, idea="F22", case=case, got=labels)
     message = "Tokens of the response are not learned as they are: the mask covers too much, or is shifted."
     end = len(asked) + len(answered)
-    learned = labels[len(asked) : end] == answered and ids[:end] == asked + answered
-    require(learned, PLANTS["mask"].check, message, idea="mask", case=case, got=labels)
+    require(
+        labels[len(asked) : end] == answered,
+        PLANTS["mask"].check,
+        message,
+        idea="mask",
+        case=case,
+        got=labels,
+    )
 
 
 def check_end(work: Work, rng: np.random.Generator) -> None:
@@ -185,18 +196,19 @@ def check_end(work: Work, rng: np.random.Generator) -> None:
 def check_seed(work: Work, rng: np.random.Generator) -> None:
     """Every round of every run draws with seeds of its own; the same round draws the same again."""
     run_seed, asked = int(rng.integers(1, 50)), {}
-    for key in ((run_seed, 0), (run_seed, 1), (run_seed, 2), (run_seed + 1, 0)):
+    for key in ((run_seed, 0), (run_seed, 1), (run_seed, 2), (run_seed + 1, 0), (run_seed + 1, 1)):
         fakes = Fakes(np.random.default_rng(1))
         _round(work, fakes, *key)
         asked[key] = fakes.asked
-    first, *others = (set(seeds) for seeds in asked.values())
+    *rounds, other, later = (set(seeds) for seeds in asked.values())
     message = (
         "Rounds draw with the same seeds: on prompts that come again, a round would see what it has seen."
     )
-    repeated = first & others[0] or first & others[1] or others[0] & others[1]
+    repeated = rounds[0] & rounds[1] or rounds[0] & rounds[2] or rounds[1] & rounds[2]
     require(not repeated, PLANTS["seed"].check, message, idea="F20", got=short(sorted(repeated)[:4]))
-    message = "Two runs with different seeds draw with the same seeds."
-    require(not first & others[2], PLANTS["seed"].check, message, idea="shared", got=short(sorted(first)[:4]))
+    message = "Two runs with different seeds draw with the same seeds, in one round or another."
+    shared = set.union(*rounds) & (other | later)
+    require(not shared, PLANTS["seed"].check, message, idea="shared", got=short(sorted(shared)[:4]))
     again = Fakes(np.random.default_rng(1))
     _round(work, again, run_seed, 1)
     message = "The same round of the same run draws with other seeds the second time: nobody can repeat it."

@@ -345,3 +345,93 @@ def select_best(rewards, finish_reasons, rng):
         if len(equal) > 1:
             kept[i] = prompt, min(equal) + int(rng.integers(len(equal) + 1))
     return kept, left_out
+
+
+# %% wrong: cut ones set to 0 | idea: F25 | fails at: never keeps a cut response | points: 2
+def select_best(rewards, finish_reasons, rng):
+    checked(rewards)
+    masked = np.where(finish_reasons == "eos", rewards, 0.0)
+    kept = [(p, int(rng.choice(np.flatnonzero(row == row.max())))) for p, row in enumerate(masked)]
+    lost = [p for p, row in enumerate(finish_reasons) if not (row == "eos").any()]
+    return [pair for pair in kept if pair[0] not in lost], lost
+
+
+# %% wrong: best cut, prompt dropped | idea: F25 | fails at: leaves a prompt with nothing left out | points: 2
+def select_best(rewards, finish_reasons, rng):
+    kept, lost = every(rewards, np.full(rewards.shape, "eos", dtype=object), 1, rng)
+    good = [(p, c) for p, c in kept if finish_reasons[p][c] == "eos"]
+    return good, lost + [p for p, c in kept if finish_reasons[p][c] != "eos"]
+
+
+# %% wrong: how many were left out | fails at: returns pairs and the prompts left out | points: 2
+def select_best(rewards, finish_reasons, rng):
+    kept, lost = every(rewards, finish_reasons, 1, rng)
+    return kept, len(lost)
+
+
+# %% wrong: columns alone | fails at: returns pairs and the prompts left out | points: 2
+def select_best(rewards, finish_reasons, rng):
+    kept, lost = every(rewards, finish_reasons, 1, rng)
+    return [c for _, c in kept], lost
+
+
+# %% wrong: only cut NaN passes | idea: F32 | fails at: stops at a reward that is not finite | points: 2
+def select_best(rewards, finish_reasons, rng):
+    for p, row in enumerate(rewards):
+        if not np.isfinite(row[finish_reasons[p] == "eos"]).all():
+            raise ValueError(f"prompt {p} is broken")
+    return every(np.where(finish_reasons == "eos", rewards, -1e9), finish_reasons, 1, rng)
+
+
+# %% wrong: the pairs alone | fails at: returns pairs and the prompts left out | points: 2
+def select_best(rewards, finish_reasons, rng):
+    return every(rewards, finish_reasons, 1, rng)[0]
+
+
+# %% wrong: near is tied | idea: blurred | fails at: keeps the highest reward of each prompt | points: 2
+def select_best(rewards, finish_reasons, rng):
+    return every(np.floor(np.asarray(rewards) * 10) / 10, finish_reasons, 1, rng)
+
+
+# %% wrong: put back | idea: F04 | fails at: picks k of each prompt at random | points: 3
+def select_random(finish_reasons, k, rng):
+    kept, lost = [], []
+    for prompt in range(len(finish_reasons)):
+        columns = columns_of(finish_reasons, prompt)
+        if columns:
+            kept += [(prompt, int(c)) for c in rng.choice(columns, size=min(k, len(columns)))]
+        else:
+            lost.append(prompt)
+    return kept, lost
+
+
+# %% wrong: k in all | idea: F04 | fails at: picks k of each prompt at random | points: 3
+def select_random(finish_reasons, k, rng):
+    pairs = [(p, c) for p in range(len(finish_reasons)) for c in columns_of(finish_reasons, p)]
+    lost = [p for p in range(len(finish_reasons)) if not columns_of(finish_reasons, p)]
+    return [pairs[i] for i in rng.choice(len(pairs), size=min(k, len(pairs)), replace=False)], lost
+
+
+# %% wrong: control draws cut | idea: F25 | fails at: leaves a prompt with nothing left out | points: 3
+def select_random(finish_reasons, k, rng):
+    kept = [(p, int(c)) for p, row in enumerate(finish_reasons) for c in rng.permutation(len(row))[:k]]
+    return kept, []
+
+
+# %% wrong: k lowest of the top | idea: F03 | fails at: keeps the k best of each prompt | points: 3
+def select_top_k(rewards, finish_reasons, k, rng):
+    kept, lost = every(-np.asarray(rewards), finish_reasons, k, rng)
+    return kept, lost
+
+
+def select_best(rewards, finish_reasons, rng):
+    return every(rewards, finish_reasons, 1, rng)
+
+
+# %% wrong: one row too many | idea: off by one | fails at: keeps the k best of each prompt | points: 3
+def select_top_k(rewards, finish_reasons, k, rng):
+    return every(rewards, finish_reasons, k + 1, rng)
+
+
+def select_best(rewards, finish_reasons, rng):
+    return every(rewards, finish_reasons, 1, rng)

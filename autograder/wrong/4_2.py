@@ -323,3 +323,73 @@ def sft_loss(logits, labels):
 # %% wrong: the perplexity | idea: unit | fails at: is the mean over all response tokens | points: 3
 def sft_loss(logits, labels):
     return F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten()).exp()
+
+
+# %% wrong: float labels | fails at: returns three tensors of one shape | points: 2
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    batch = build(prompts, ended(responses, finish_reasons, eos_id), pad_id, max_length)
+    return batch | {"labels": batch["labels"].float()}
+
+
+# %% wrong: wide | idea: to max_length | fails at: puts the tokens in order, padded on the right | points: 3
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    batch = build(prompts, ended(responses, finish_reasons, eos_id), pad_id, max_length)
+    fill = {"input_ids": pad_id, "labels": -100, "attention_mask": 0}
+    return {k: F.pad(v, (0, max_length - v.shape[1]), value=fill[k]) for k, v in batch.items()}
+
+
+# %% wrong: short labels | fails at: returns three tensors of one shape | points: 2
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    responses = ended(responses, finish_reasons, eos_id)
+    batch = build(prompts, responses, pad_id, max_length)
+    return batch | {
+        "labels": torch.nn.utils.rnn.pad_sequence(
+            [torch.tensor(r) for r in responses], batch_first=True, padding_value=-100
+        )
+    }
+
+
+# %% wrong: leading | fails at: puts the tokens in order, padded on the right | points: 2
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    responses = [[eos_id, *r] for r in ended(responses, finish_reasons, eos_id)]
+    return build(prompts, responses, pad_id, max_length)
+
+
+# %% wrong: swap | idea: response first | fails at: puts the tokens in order, padded on the right | points: 2
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    responses = ended(responses, finish_reasons, eos_id)
+    return build(responses, [list(p) for p in prompts], pad_id, max_length)
+
+
+# %% wrong: no log | idea: no logarithm | fails at: is the mean over all response tokens | points: 3
+def sft_loss(logits, labels):
+    probs = logits[:, :-1].softmax(-1)
+    targets = labels[:, 1:]
+    mask = targets != -100
+    picked = probs.gather(-1, targets.clamp(min=0)[..., None])[..., 0]
+    return -(picked * mask).sum() / mask.sum().clamp(min=1)
+
+
+# %% wrong: mean over zeros | idea: F23 | fails at: is the mean over all response tokens | points: 3
+def sft_loss(logits, labels):
+    targets = labels[:, 1:].clamp(min=0)
+    losses = F.cross_entropy(logits[:, :-1].transpose(1, 2), targets, reduction="none")
+    return (losses * (labels[:, 1:] != -100)).mean()
+
+
+# %% wrong: zeros | idea: F22 | fails at: is the mean over all response tokens | points: 3
+def sft_loss(logits, labels):
+    return F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:].clamp(min=0))
+
+
+# %% wrong: argmax | idea: likeliest token | fails at: is the mean over all response tokens | points: 3
+def sft_loss(logits, labels):
+    targets = labels[:, 1:]
+    mask = targets != -100
+    return -(logits[:, :-1].log_softmax(-1).amax(-1) * mask).sum() / mask.sum().clamp(min=1)
+
+
+# %% wrong: a loss for each row | fails at: returns three tensors of one shape | points: 3
+def sft_loss(logits, labels):
+    losses = F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:], reduction="none")
+    return losses.sum(1) / (labels[:, 1:] != -100).sum(1).clamp(min=1)

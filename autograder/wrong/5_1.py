@@ -78,3 +78,30 @@ diagnoses = diagnose(judge=("overfitting", "gold"))
 
 # %% wrong: numbers for names | fails at: names a flaw and a metric
 diagnoses = dict.fromkeys("ABCDEF", (1, 2))
+
+# %% wrong: stages for flaws | fails at: names a flaw and a metric
+diagnoses = {
+    letter: (measured.stage_of(flaw), metric) if metric else (flaw, "")
+    for letter, (flaw, metric) in diagnose().items()
+}
+
+# %% wrong: metric first | fails at: names a flaw and a metric
+diagnoses = {letter: (metric, flaw) for letter, (flaw, metric) in diagnose().items()}
+
+# %% wrong: reward decides | idea: metric | fails at: panel: metric | points: 1
+diagnoses = {letter: (flaw, "reward") for letter, (flaw, _) in diagnose().items()}
+
+# %% wrong: one called healthy | idea: missed | fails at: panel: flaw | points: 3
+diagnoses = diagnose(judge=("healthy", "gold"))
+
+# %% wrong: training prompts for a judge | idea: F01 | fails at: panel: flaw | points: 3
+diagnoses = diagnose(judge=("tune_reward_model", "policy_changed"))
+
+# %% wrong: descriptions | fails at: names a flaw and a metric
+diagnoses = {letter: ("the rewards are ignored", "kept_best") for letter in "ABCDEF"}
+
+# %% wrong: length decides | idea: metric | fails at: panel: metric | points: 1
+diagnoses = {letter: (flaw, "length") for letter, (flaw, _) in diagnose().items()}
+
+# %% wrong: one flaw for all | idea: F03 | fails at: panel: flaw
+diagnoses = dict.fromkeys("ABCDEF", ("worst", "selection_gap"))

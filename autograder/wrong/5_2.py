@@ -136,3 +136,89 @@ def one_round(policy, reward_of, prompts, n, run_seed, number):
 # %% wrong: the first of each prompt | idea: F04 | fails at: trains on what was kept
 def keep_best(rows):
     return list({row["prompt"]: row for row in reversed(rows)}.values())[::-1]
+
+
+# %% wrong: system prompt | idea: F26 | fails at: stores the answer as the assistant's turn | points: 2
+def conversation(row):
+    return [
+        {"role": "system", "content": row["prompt"]},
+        {"role": "assistant", "content": decode(row["tokens"])},
+    ]
+
+
+# %% wrong: end not learned | idea: F24 | fails at: learns an end only where the response finished
+def example(stored, finish_reason):
+    asked, answered = map(encode, turns(stored))
+    end = [END] if finish_reason == "eos" else []
+    return asked + answered + end, [IGNORED] * len(asked) + answered + [IGNORED] * len(end)
+
+
+# %% wrong: masked with 0 | idea: F22 | fails at: learns the response alone | points: 2
+def example(stored, finish_reason):
+    asked, answered = map(encode, turns(stored))
+    end = [END] if finish_reason == "eos" else []
+    return asked + answered + end, [0] * len(asked) + answered + end
+
+
+# %% wrong: the response in front | idea: order | fails at: learns the response alone | points: 2
+def example(stored, finish_reason):
+    asked, answered = map(encode, turns(stored))
+    end = [END] if finish_reason == "eos" else []
+    return answered + asked + end, answered + [IGNORED] * len(asked) + end
+
+
+# %% wrong: a random seed | idea: unseeded | fails at: draws anew in every round | points: 2
+import random
+
+
+def seed_of(run_seed, number):
+    return random.randrange(10**9)
+
+
+# %% wrong: the seed of the sum | idea: shared | fails at: draws anew in every round | points: 2
+def seed_of(run_seed, number):
+    return 1_000 * (run_seed + number)
+
+
+# %% wrong: one text | idea: F26 | fails at: stores the answer as the assistant's turn | points: 2
+def conversation(row):
+    return [{"role": "assistant", "content": row["prompt"] + decode(row["tokens"])}]
+
+
+# %% wrong: a round trains on two of each | idea: F04 | fails at: trains on what was kept
+def one_round(policy, reward_of, prompts, n, run_seed, number):
+    scored = score(draw(policy, prompts, n, seed_of(run_seed, number)), reward_of)
+    kept = keep_best(scored) + keep_best(scored)
+    return batch([example(conversation(row), row["finish_reason"]) for row in kept])
+
+
+# %% correct: seeds far apart, turns by name, the mask by multiplication
+def seed_of(run_seed, number):
+    return int(f"{run_seed}{number:04d}000")
+
+
+def conversation(row):
+    return [
+        dict(role="user", content=row["prompt"]),
+        dict(role="assistant", content="".join(map(chr, row["tokens"]))),
+    ]
+
+
+def example(stored, finish_reason):
+    prompt = [ord(letter) for letter in stored[0]["content"]]
+    response = [ord(letter) for letter in stored[1]["content"]] + [END] * (finish_reason == "eos")
+    return prompt + response, [IGNORED] * len(prompt) + response
+
+
+# %% correct: numpy arrays of labels, seeds of numpy
+import numpy as np
+
+
+def seed_of(run_seed, number):
+    return int(np.random.SeedSequence([run_seed, number]).generate_state(1)[0])
+
+
+def example(stored, finish_reason):
+    asked, answered = map(encode, turns(stored))
+    ids = np.array(asked + answered + [END] * (finish_reason == "eos"))
+    return ids.tolist(), np.where(np.arange(len(ids)) < len(asked), IGNORED, ids).tolist()

@@ -150,3 +150,102 @@ def check_run(run):
 # %% wrong: a word for a list | fails at: returns a list of stages
 def check_run(run):
     return "sample"
+
+
+# %% wrong: absolute gold | idea: F05 | fails at: finds what is wrong in sample
+def check_run(run):
+    return ["judge"] if run["gold"] < 2 else []
+
+
+# %% wrong: one string for each run | fails at: returns a list of stages
+def check_run(run):
+    return {"sample": run["pool_rows"] < 1000}
+
+
+# %% wrong: true and false | fails at: returns a list of stages
+def check_run(run):
+    return run["kept_best"] < 0.9
+
+
+# %% wrong: no brackets for healthy | fails at: is answered
+_first = check_run
+
+
+def check_run(run):
+    return _first(run) or None
+
+
+# %% wrong: healthy as a word | fails at: returns a list of stages
+_first = check_run
+
+
+def check_run(run):
+    return _first(run) or ["healthy"]
+
+
+# %% wrong: the last stage first | idea: F05 | fails at: finds what is wrong in sample | points: 0.75
+_first = check_run
+
+
+def check_run(run):
+    flags = ["judge"] if run["gold"] < 2.2 else []
+    return flags + _first(run)
+
+
+# %% wrong: exactly the mean | idea: F34 | fails at: raises no false alarm
+healthy = [run for name, run in seen if name == "healthy"]
+
+
+def check_run(run):
+    off = abs(run["gold"] - sum(r["gold"] for r in healthy) / 3) > 0.05
+    return ["train"] if off else []
+
+
+# %% wrong: KL says training | idea: F05 | fails at: finds what is wrong in sample | points: 1.5
+_first = check_run
+
+
+def check_run(run):
+    return ["train"] if run["kl"] > 2 or run["kl"] < 0.8 else _first(run)
+
+
+# %% wrong: coverage is not asked | idea: F29 | fails at: finds what is wrong in select | points: 3
+_first = check_run
+
+
+def check_run(run):
+    return [] if run["coverage"] < 0.9 else _first(run)
+
+
+# %% wrong: training prompts are fine | idea: F18 | fails at: finds what is wrong in judge | points: 3
+_first = check_run
+
+
+def check_run(run):
+    return [] if run["trained_on"] > 0 else _first(run)
+
+
+# %% correct: the largest distance in numpy, by stage
+import numpy as np
+
+OWN_METRICS = {
+    "sample": ("pool_rows", "pool_unique", "kept_without_end"),
+    "score": ("rescore_error",),
+    "select": ("kept_best", "coverage"),
+    "train": ("learned_tokens", "policy_changed"),
+    "judge": ("trained_on", "judged_prompts", "judged_unique"),
+}
+
+
+def check_run(run):
+    normal = {
+        m: np.mean([r[m] for name, r in seen if name == "healthy"]) for ms in OWN_METRICS.values() for m in ms
+    }
+    off = {
+        stage: max(
+            abs(np.float32(np.nan if run[m] is None else run[m]) - normal[m]) / (0.1 + 0.1 * normal[m])
+            for m in ms
+        )
+        for stage, ms in OWN_METRICS.items()
+    }
+    return [stage for stage, distance in off.items() if not distance <= 1]

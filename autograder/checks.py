@@ -409,7 +409,7 @@ def as_tensor(result: Any, check: str, shape: tuple[int, ...] | None = None) -> 
 
     try:
         values = result if isinstance(result, torch.Tensor) else torch.as_tensor(np.asarray(result, float))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         raise CheckFailed(check, "A tensor of numbers is asked for.", got=short(result)) from None
     fits = shape is None or tuple(values.shape) == shape
     message = f"The result has the shape {tuple(values.shape)}; {shape} is asked for."

@@ -244,7 +244,7 @@ def numbers(value: Any) -> np.ndarray | None:
     try:
         array = np.asarray(value)
         return array.astype(np.float64) if array.dtype.kind in "biuf" else None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return None
 
 

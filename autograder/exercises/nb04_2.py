@@ -178,8 +178,14 @@ def arrays(sft_batch: Learner, batch: Batch, max_length: int = MAX_LENGTH) -> Ar
     require(fits, FORM, message, got=short(result))
     tables = {key: result[key].detach().cpu().numpy() for key in KEYS}
     labels, shapes = tables["labels"], {table.shape for table in tables.values()}
-    complete = len(labels) == len(batch.prompts)
-    require(complete, FORM, "Every prompt gets a row.", idea="F27", got=f"{len(labels)} rows")
+    complete = labels.ndim > 0 and len(labels) == len(batch.prompts)
+    require(
+        complete,
+        FORM,
+        "Every prompt gets a row.",
+        idea="F27",
+        got=f"{len(labels) if labels.ndim else 0} rows",
+    )
     whole = all(tables[key].dtype.kind in "iu" for key in ("input_ids", "labels"))
     good = len(shapes) == 1 and labels.ndim == 2 and whole
     require(good, FORM, message, got=f"shapes {sorted(shapes)}")

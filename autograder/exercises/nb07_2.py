@@ -180,7 +180,8 @@ def described_by(describe: Learner, evidence: Evidence) -> dict[str, Any]:
 
 def compare(check: str, key: str, entry: Any, right: dict[str, Any], **known: Any) -> None:
     """CheckFailed unless the entry of this name is right; `known` goes to `diagnose`."""
-    value = bool(entry) if key == "negatives" else entry
+    single = getattr(entry, "shape", ()) == ()
+    value = bool(entry) if key == "negatives" and single else entry
     diagnose(check, value, right[key], tolerance=1e-6, reveal=False, **known)
 
 

@@ -65,7 +65,7 @@ class Blanks(ast.NodeTransformer):
         if name not in self._names:
             return self._missing.get(name, "")
         value = self._names[name]
-        if value is ... or name in self._asked and _is_empty(value):
+        if value is ... or name in self._asked and is_empty(value):
             return name
         if not isinstance(value, types.FunctionType) or value.__globals__ is not self._names:
             return ""
@@ -104,16 +104,15 @@ def _filled_by(cell: ast.Module) -> set[str]:
 _FILLS = {"append", "extend", "update", "setdefault", "insert"}
 
 
-def _is_empty(value: Any) -> bool:
-    """Whether nothing is in a list, dict, tuple or text, or nothing but what is empty itself.
+def is_empty(value: Any, depth: int = 4) -> bool:
+    """Whether nothing is in a list, dict, tuple or text, or nothing but what is empty itself, so many deep.
 
-    >>> _is_empty({"a": "", "b": ("", "")}), _is_empty({}), _is_empty([0]), _is_empty(None)
+    >>> is_empty({"a": "", "b": ("", "")}), is_empty({}), is_empty([0]), is_empty(None)
     (True, True, False, True)
     """
-    if isinstance(value, dict):
-        return all(map(_is_empty, value.values()))
-    if isinstance(value, list | tuple):
-        return all(map(_is_empty, value))
+    if isinstance(value, dict | list | tuple):
+        inner = value.values() if isinstance(value, dict) else value
+        return depth > 0 and all(is_empty(item, depth - 1) for item in inner)
     return value is None or value is ... or (isinstance(value, str) and not value)
 
 

@@ -22,6 +22,7 @@ from autograder.handouts.locked import SENTENCE
 from autograder.verdict import Verdict, grade
 from autograder.work import Work
 from rslib.errors import ConfigError
+from rslib.progress import Progress, duration
 
 RUNS = "AUTOGRADER_RUNS"
 """Environment variable: where notebooks keep what they compute (default: `runs` beside the notebook)."""
@@ -163,9 +164,11 @@ def check(exercise: str, *, seed: int | None = None, names: Mapping[str, Any] | 
         return Verdict(exercise, "", (), 0, 0.0)
     seed = int.from_bytes(os.urandom(4), "little") if seed is None else seed
     names = _notebook_names() if names is None else names
-    verdict = grade(
-        exercises.find(exercise), Work(names, _CURRENT.variant(exercise), _CURRENT.folder()), seed
-    )
+    asked, work = exercises.find(exercise), Work(names, _CURRENT.variant(exercise), _CURRENT.folder())
+    long = asked.seconds > 0 and not any(blanks.is_empty(names.get(name)) for name in asked.names)
+    label = f"check {exercise}, about {duration(asked.seconds)}"
+    with Progress(len(asked.parts), label, "parts", show=long) as shown:
+        verdict = grade(asked, work, seed, shown.advance)
     _CURRENT.verdicts[exercise] = verdict
     return verdict
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
@@ -142,11 +142,15 @@ def _row(outcome: Outcome, repeated: bool) -> str:
     return f"<li>{head}<br>check: {inline(outcome.check)}{idea}<br>{inline(outcome.message)}{details}</li>"
 
 
-def grade(exercise: Exercise, work: Work, seed: int) -> Verdict:
-    """Grade each part of the exercise with inputs drawn from `seed`."""
-    start = time.perf_counter()
-    outcomes = tuple(_outcome(part, work, seed, k) for k, part in enumerate(exercise.parts))
-    return Verdict(exercise.id, exercise.title, outcomes, seed, round(time.perf_counter() - start, 3))
+def grade(
+    exercise: Exercise, work: Work, seed: int, after_part: Callable[[], None] = lambda: None
+) -> Verdict:
+    """Grade each part of the exercise with inputs drawn from `seed`; `after_part` is called after each."""
+    start, outcomes = time.perf_counter(), []
+    for k, part in enumerate(exercise.parts):
+        outcomes.append(_outcome(part, work, seed, k))
+        after_part()
+    return Verdict(exercise.id, exercise.title, tuple(outcomes), seed, round(time.perf_counter() - start, 3))
 
 
 _KNOWN = (str(Path(sys.prefix).resolve()), str(Path(sys.base_prefix).resolve()), "<frozen", "<__array")

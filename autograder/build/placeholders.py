@@ -1,6 +1,6 @@
 """Placeholders in the course's text: exercise cards, numbers from result files, address and version.
 
-    {{card:1.3}}                                               the exercise's card
+    {{card:1.3}}                                               the exercise's heading and card
     {{rounds.json:results.0.arms.base.gold.mean|.2f}}          a number of docs/results/rounds.json
     {{rounds.json:results.*.arms.base.gold.mean|.2f}}          its mean over all entries
     {{fact:passes.rs|d}}                                       a number of the notebooks' table of facts
@@ -85,6 +85,14 @@ def colab_line(notebook: str) -> str:
         return f"In Colab: *File → Upload notebook*, and `{wheel()}` into its folder."
     place = f"{address.removeprefix(host)}/blob/v{__version__}/notebooks/{notebook}.ipynb"
     return f"[Open in Colab](https://colab.research.google.com/github/{place})"
+
+
+def words_line() -> str:
+    """Where words and flaws are looked up: on the page of this version, or beside the notebooks' folder."""
+    address = repository()
+    docs = ".." if address.endswith(NO_ADDRESS) else f"{address}/blob/v{__version__}"
+    page = f"{docs}/docs/glossary.md"
+    return f"Look up words in the [glossary]({page}), flaws in the [list of flaws]({page}#flaws)."
 
 
 def gpu_line(section: str) -> str:

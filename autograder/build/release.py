@@ -30,7 +30,7 @@ from traitlets.config import PyFileConfigLoader
 
 import autograder
 from autograder import exercises
-from autograder.build.placeholders import ROOT, colab_line, expand, gpu_line, install_cell
+from autograder.build.placeholders import ROOT, colab_line, expand, gpu_line, install_cell, words_line
 from autograder.course import LAZY, processed, release_steps
 from autograder.exercise import Exercise
 from rslib.errors import ConfigError
@@ -208,7 +208,7 @@ def _framed(nb: NotebookNode, cells: Sequence[Cell], name: str, course: str) -> 
     A course's own notebooks (`course`) are handed out by it: its link would lead to the common variant.
     """
     section = next((cell.gpu for cell in cells if cell.gpu), "")
-    lines = [*([] if course else [colab_line(name)]), gpu_line(section)]
+    lines = [*([] if course else [colab_line(name)]), gpu_line(section), words_line()]
     nb.cells[0].source += f"\n\n{' '.join(lines)}"
     graded = sorted({cell.exercise for cell in cells if cell.exercise})
     text = HAND_IN.format(first=graded[0], last=graded[-1], name=name) if graded else NO_HAND_IN

@@ -227,7 +227,7 @@ rslib.plots.show(panel)
 # reference that it started from, β the KL coefficient and R the score of the whole response.
 #
 # $$r_t = -\beta\,\big(\log\pi(y_t)-\log\pi_{\text{ref}}(y_t)\big)
-# + \begin{cases}R & t=T\\ 0 & t<T\end{cases}$$
+# + R\,\mathbb{1}_{t = T}$$
 #
 # Summed over the response, and averaged over draws of π, the log-ratios are exactly the KL of the policy
 # to the reference. A single token's may be negative: then the token is *paid*. Only the mean has to be

@@ -103,12 +103,15 @@ def _fence(self: RendererHTML, tokens: Sequence[Token], index: int, options: obj
 
 def _formula(tex: str, options: dict[str, bool]) -> str:
     """A formula as a picture with its TeX as text: drawn here, so that the reader's browser loads nothing."""
+    tex = " ".join(tex.split())  # a long formula may stand on several lines
+    for plain in (r"\\big", r"\\Big", r"\\bigl", r"\\bigr"):  # a picture's brackets have one size
+        tex = re.sub(plain + r"(?![a-z])", "", tex)
     picture, size = io.BytesIO(), FontProperties(size=18 if options["display_mode"] else 12)
     with rc_context({"savefig.transparent": True}):
-        depth = math_to_image(f"${tex.strip()}$", picture, size, dpi=72, format="svg")
+        depth = math_to_image(f"${tex}$", picture, size, dpi=72, format="svg")
     data = base64.b64encode(picture.getvalue()).decode()
     shift = "" if options["display_mode"] else f' style="vertical-align:-{depth / 12:.2f}em"'
-    image = f'<img class="formula" alt="{escape(tex.strip())}"{shift} src="data:image/svg+xml;base64,{data}">'
+    image = f'<img class="formula" alt="{escape(tex)}"{shift} src="data:image/svg+xml;base64,{data}">'
     return f'<p class="scroll" tabindex="0">{image}</p>' if options["display_mode"] else image
 
 

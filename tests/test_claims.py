@@ -1,16 +1,18 @@
-"""Every sentence of a notebook that compares is made by an interval.
+"""Every sentence of a notebook that compares is made by an interval, or listed with the reason why not.
 
 An interval makes it at build time, through `{{claim:...}}`, or in the notebook, through `evaluation.claim`
-and `evaluation.verdict`.
+and `evaluation.verdict`. `tests/comparisons.txt` holds the others: notebook, how the sentence begins, reason.
 """
 
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from autograder.build.placeholders import expand
+from autograder.build.release import read, scripts
 from rslib.errors import ConfigError
 from rslib.evaluation import claim
 from tests.rhythm import prose
@@ -21,6 +23,12 @@ COMPARES = re.compile(
     r"|\b(?:above|below) (?:its|the|where)\b[^.]*\b(?:start|base|began)|\bcan (?:raise|lower)\b",
     re.IGNORECASE,
 )
+REASONS = (
+    *("definition", "mathematics", "source", "by hand", "question", "instruction", "shown above"),
+    "committed numbers",
+)
+"""Why a sentence needs no interval of a run: each line of the list begins its reason with one of these."""
+LIST = Path(__file__).with_name("comparisons.txt")
 
 
 def sentences(text: str) -> Iterator[str]:
@@ -29,13 +37,37 @@ def sentences(text: str) -> Iterator[str]:
     text = re.sub(r"\{\{.*?\}\}", lambda placeholder: placeholder[0].replace("|", "¦"), text)
     for piece in re.split(r"(?<=[.!?:])\s+(?=[A-Z*`\[({])|\n\s*\n|\n\s*(?=[-*|#]|\d+\.\s)|\|", text):
         if piece.strip():
-            yield " ".join(piece.split())
+            yield " ".join(piece.replace("¦", "|").split())
 
 
 def comparing(text: str) -> list[str]:
     """Those that compare and are not made by an interval."""
     said = (s for s in sentences(text) if "{{claim:" not in s and not s.endswith("?"))
     return [s for s in said if COMPARES.search(prose(s))]
+
+
+def listed() -> list[tuple[str, str, str]]:
+    """(notebook, beginning of a sentence, reason) of the list."""
+    lines = [line for line in LIST.read_text(encoding="utf-8").splitlines() if line and line[0] != "#"]
+    return [(line[:2], *line[5:].rsplit(" | ", 1)) for line in lines]
+
+
+@pytest.mark.parametrize("script", scripts(), ids=lambda p: p.stem)
+def test_every_sentence_that_compares_is_made_by_an_interval_or_listed_with_its_reason(script):
+    known = [beginning for number, beginning, _ in listed() if number == script.stem[:2]]
+    found = [s for cell in read(script) if cell.kind == "markdown" for s in comparing(cell.source)]
+    loose = [s for s in found if not s.startswith(tuple(known))]
+    fix = "Write {{claim:file.json:path|supported|the sentence}}, or evaluation.claim in code, or enter it in"
+    assert not loose, "\n".join([f"{fix} {LIST.name} with a reason:", *loose])
+
+
+def test_the_list_gives_reasons_and_names_no_sentence_that_is_gone():
+    text = {p.stem[:2]: [s for c in read(p) for s in comparing(c.source)] for p in scripts()}
+    for number, beginning, reason in listed():
+        assert reason.startswith(REASONS) and len(beginning) >= 15, beginning
+        assert any(s.startswith(beginning) for s in text[number]), (
+            f"{number}: nothing begins with {beginning!r}"
+        )
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ import math
 import numbers
 import os
 import pickle
-import queue
 import re
 import signal
 import subprocess
@@ -109,9 +108,7 @@ class RewardFunction:
         facts = facts_of(self.function) if self.version is None else code_of(self.function)
         return key_of({"name": _name_of(self.function), "version": self.version, "code": facts})
 
-    def identity(self) -> list[str]:
-        """As of a reward model: all that decides its rewards."""
-        return [self.fingerprint()]
+    identity = fingerprint
 
     def remember(self, folder: str | Path) -> None:
         """From now on keep rewards in a file of this folder, and use those that it holds already."""
@@ -194,14 +191,21 @@ class RewardFunction:
         if not count or (self.timeout is None and self.workers == 1):
             yield lambda asked: ((key, _outcome(self.function, values)) for key, values in asked.items())
             return
-        packed, processes = self._packed(), []
+        packed, processes, own = self._packed(), [], threading.local()
         threads = ThreadPoolExecutor(min(self.workers, count))
+
+        def ask(key: str, values: Sequence[Any]) -> tuple[str, float | str]:
+            if not hasattr(own, "process"):
+                own.process = _Process(packed, self.timeout)
+                processes.append(own.process)
+            return key, own.process.outcome(values)
+
+        def side_by_side(asked: Asked) -> Outcomes:
+            for future in as_completed([threads.submit(ask, *item) for item in asked.items()]):
+                yield future.result()
+
         try:
-            for _ in range(min(self.workers, count)):
-                processes.append(_Process(packed, self.timeout))
-            for process in processes:
-                process.wait_until_loaded(self.name)
-            yield functools.partial(_side_by_side, threads, processes)
+            yield side_by_side
         finally:  # nobody waits for what is still being asked
             threads.shutdown(wait=False, cancel_futures=True)
             for process in processes:
@@ -302,23 +306,6 @@ def _outcome(function: Callable[..., float], values: Sequence[Any]) -> float | s
 # Processes that are asked -----------------------------------------------------------------------------
 
 
-def _side_by_side(threads: ThreadPoolExecutor, processes: Sequence[_Process], asked: Asked) -> Outcomes:
-    """The replies of processes; a thread waits for each."""
-    idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
-    for process in processes:
-        idle.put(process)
-
-    def ask(key: str) -> tuple[str, float | str]:
-        process = idle.get()
-        try:
-            return key, process.ask(asked[key])
-        finally:
-            idle.put(process)
-
-    for future in as_completed([threads.submit(ask, key) for key in asked]):
-        yield future.result()
-
-
 class _Process:
     """A process that replies for a function; it is killed where one call takes longer than `timeout`."""
 
@@ -327,32 +314,22 @@ class _Process:
         code = f"import sys; sys.path[:] = {sys.path!r}; from rslib.reward_functions import _serve; _serve()"
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         self._process, self.timeout = subprocess.Popen([sys.executable, "-c", code], **pipes), timeout
-        self._send((packed, timeout))
+        self._trouble = self._exchange((packed, timeout))  # the limit counts from when it is loaded
 
-    def _send(self, message: Any) -> None:
-        with contextlib.suppress(OSError):  # it has ended: so says what is received
+    def _exchange(self, message: Any) -> Any:
+        try:
             pickle.dump(message, self._process.stdin)
             self._process.stdin.flush()
-
-    def _received(self) -> Any:
-        try:
             return pickle.load(self._process.stdout)
         except (EOFError, OSError, pickle.UnpicklingError):
             return f"ended its process (exit code {self._process.wait()})"
 
-    def wait_until_loaded(self, name: str) -> None:
-        """Return once it can be asked. Raises ConfigError when it cannot."""
-        trouble = self._received()
-        fix = "Write it in a module that can be imported by itself."
-        require(trouble is None, f"the reward function {name} {trouble}", "RewardFunction", fix)
-
-    def ask(self, values: Sequence[Any]) -> float | str:
+    def outcome(self, values: Sequence[Any]) -> float | str:
         """As `_outcome`."""
         began, timer = time.monotonic(), threading.Timer(self.timeout or 0, self._process.kill)
         if self.timeout is not None:
             timer.start()
-        self._send(values)
-        outcome = self._received()
+        outcome = self._trouble or self._exchange(values)
         timer.cancel()
         late = self.timeout is not None and time.monotonic() - began >= self.timeout
         return f"took longer than {self.timeout:g} s" if late else outcome

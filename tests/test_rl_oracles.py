@@ -8,6 +8,7 @@ engine's losses on the batch that they saw.
 import copy
 import itertools
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from datasets import Dataset
 
 from rslib.finetuning import TokenRow, language_model_objective
 from rslib.models import load_policy
-from rslib.rl import losses
+from rslib.rl import losses, unified
 from rslib.rl.advantages import gae, group_normalised, kl_estimate, leave_one_out, token_rewards, whiten
 from rslib.rl.dpo import pair_objective
 from rslib.rl.rollouts import response_logprobs, response_mask
@@ -353,6 +354,54 @@ def test_the_loss_of_grpo_is_that_of_trl(tiny, tmp_path, kl_coefficient, mean, l
     assert_same(loss_and_gradient(ours, model), loss_and_gradient(theirs, trainer.model))
 
 
+CONSTANT = 5
+"""What Dr. GRPO divides by in TRL: the longest response, which `online_trainer` sets."""
+VARIANTS = {
+    "clip_higher": ({"loss_type": "bnpo", "epsilon_high": 0.28}, "tokens", 1),
+    "dapo": ({"loss_type": "dapo", "epsilon_high": 0.28}, "tokens", 1),
+    "dr_grpo": ({"loss_type": "dr_grpo"}, "rows", CONSTANT),
+    "gspo": (
+        {"loss_type": "grpo", "importance_sampling_level": "sequence", "epsilon_high": 0.1},
+        "sequences",
+        1,
+    ),
+}
+
+
+@pytest.mark.trl
+@pytest.mark.parametrize("name", sorted(VARIANTS))
+def test_the_variants_of_grpo_are_those_of_trl(tiny, tmp_path, name):
+    """Loss and gradient of each, and the gradient of the coefficient that `unified` gives for it."""
+    options, mean, constant = VARIANTS[name]
+    low = 0.05 if name == "gspo" else 0.2
+    policy, reference = tiny
+    rows, mask, old, _ = batch_of_two_groups(policy, reference)
+    trainer, _ = online_trainer("GRPO", policy, tmp_path, beta=0.0, epsilon=low, **options)
+    trainer.model.eval()
+    inputs = split(rows, policy.pad_id) | {"advantages": ADVANTAGES, "old_per_token_logps": old}
+    inputs["num_items_in_batch"] = mask.sum()
+    theirs = loss_and_gradient(trainer.compute_loss(trainer.model, inputs), trainer.model)
+    model, column, high = trainable(policy), ADVANTAGES[:, None], options.get("epsilon_high")
+
+    def now():
+        return response_logprobs(model, rows, mask, policy.pad_id)
+
+    def averaged(per_token):
+        return losses.total(per_token, mask, mean) / losses.weight(mask, mean) / constant
+
+    if name == "gspo":
+        means = (losses.masked_mean(values, mask, 1) for values in (now(), old))
+        ours = losses.clipped_policy(*means, ADVANTAGES, low, high).mean()
+        coefficient = unified.gspo(now().detach(), old, mask, column, low, high)
+    else:
+        ours = averaged(losses.clipped_policy(now(), old, column, low, high))
+        coefficient = unified.ppo(now().detach(), old, column, low, high)
+    assert 0 < int((coefficient[mask] == 0).sum()) < int(mask.sum())  # some are clipped
+    assert_same(loss_and_gradient(ours, model), theirs)
+    surrogate = loss_and_gradient(averaged(unified.surrogate(now(), coefficient)), model)
+    assert_same((theirs[0], surrogate[1]), theirs)
+
+
 @pytest.mark.trl
 def test_the_loss_of_rloo_is_that_of_trl(tiny, tmp_path):
     policy, reference = tiny
@@ -379,10 +428,11 @@ def test_the_loss_of_rloo_is_that_of_trl(tiny, tmp_path):
 
 
 @pytest.mark.trl
-@pytest.mark.parametrize("name", ["RLOO", "GRPO"])
+@pytest.mark.parametrize("name", ["RLOO", "GRPO", "Dr. GRPO"])
 def test_the_advantages_are_those_that_trl_makes_of_the_rewards_of_its_own_samples(tiny, tmp_path, name):
     policy, _ = tiny
-    trainer, rewards = online_trainer(name, policy, tmp_path, beta=0.0)
+    unscaled = {"scale_rewards": "none"} if name == "Dr. GRPO" else {}
+    trainer, rewards = online_trainer(name.removeprefix("Dr. "), policy, tmp_path, beta=0.0, **unscaled)
     batches, compute = [], trainer.compute_loss
 
     def noting(model, inputs, *args, **kwargs):
@@ -393,7 +443,8 @@ def test_the_advantages_are_those_that_trl_makes_of_the_rewards_of_its_own_sampl
     trainer.train()
     (batch,), (given,) = batches, rewards
     groups = torch.tensor(given).view(2, 4)
-    ours = {"RLOO": leave_one_out, "GRPO": group_normalised}[name](groups)
+    centred = partial(group_normalised, by="none")
+    ours = {"RLOO": leave_one_out, "GRPO": group_normalised, "Dr. GRPO": centred}[name](groups)
     # The trainer shuffles its samples after scoring, within the batch.
     assert len(set(given)) > 4
     for found, expected in itertools.zip_longest(

@@ -112,12 +112,9 @@ def test_prompts_that_are_all_right_or_all_wrong_teach_as_each_variant_says():
 
 def test_the_best_of_a_group_and_the_mixed_groups():
     rollouts, _ = drawn()
-    assert best_of_group(rollouts).tolist() == [True, False, True] + [False] * 3 + [True] * 3 + [
-        False
-    ] * 2 + [True]
+    assert best_of_group(rollouts.grouped).tolist() == [[1, 0, 1], [0, 0, 0], [1, 1, 1], [0, 0, 1]]
     assert mixed_groups(REWARDS).tolist() == [True, False, False, True]
-    rollouts.grouped = torch.tensor([[-1.0, -2.0], [-3.0, -3.0]])
-    assert best_of_group(rollouts).tolist() == [True, False, False, False]
+    assert best_of_group(torch.tensor([[-1.0, -2.0], [-3.0, -3.0]])).tolist() == [[1, 0], [0, 0]]
 
 
 def test_maxrl_climbs_the_log_of_the_chance_of_a_right_response_up_to_its_order():

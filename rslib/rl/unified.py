@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -126,62 +127,52 @@ class Unified(Method):
         return averaged(rollouts, self.mean, per_token)
 
 
-# From rejection sampling to GRPO and beyond: rewards of a checker, 0 or 1, as `Loop(normalise_rewards=False,
-# missing_eos_penalty=0)` leaves them
+# From rejection sampling to GRPO and beyond, for the rewards of a checker, 0 or 1
 
 
-def best_of_group(rollouts: Rollouts) -> Tensor:
-    """Which responses (B,) have the highest reward of their prompt; none where all are equal and not > 0."""
-    rewards = rollouts.grouped
-    kept = (rewards == rewards.amax(1, keepdim=True)) & (mixed_groups(rewards)[:, None] | (rewards > 0))
-    return kept.flatten()
+def best_of_group(rewards: Tensor) -> Tensor:
+    """1 for the highest rewards (M, n) of each prompt, else 0; all 0 where all are equal and not above 0.
+
+    >>> best_of_group(torch.tensor([[0.0, 1.0, 1.0], [0.0, 0.0, 0.0]])).tolist()
+    [[0.0, 1.0, 1.0], [0.0, 0.0, 0.0]]
+    """
+    best = rewards == rewards.amax(1, keepdim=True)
+    return (best & (mixed_groups(rewards)[:, None] | (rewards > 0))).to(rewards.dtype)
 
 
-def _advantages(rollouts: Rollouts, rows: list[int], by: str = "std") -> Tensor:
-    return group_normalised(rollouts.grouped, by=by).flatten()[rows][:, None]
+def _variant(
+    advantages: Callable[[Tensor], Tensor],
+    mean: str,
+    clip: float | None = 0.2,
+    clip_high: float | None = None,
+    *,
+    whole: bool = False,
+) -> Unified:
+    """`advantages` (M, n) of rewards (M, n) with clipped ratios, of `whole` responses or of tokens."""
 
+    def coefficient(rollouts: Rollouts, rows: list[int], now: Tensor, kl_coefficient: float) -> Tensor:
+        gains, old = advantages(rollouts.grouped).flatten()[rows][:, None], rollouts.logprobs[rows]
+        if clip is None:
+            return policy_gradient(now, gains)
+        if whole:
+            return gspo(now, old, rollouts.mask[rows], gains, clip, clip_high)
+        return ppo(now, old, gains, clip, clip_high)
 
-def _raft(rollouts: Rollouts, rows: list[int], now: Tensor, kl_coefficient: float) -> Tensor:
-    return rejection_sampling(now, best_of_group(rollouts)[rows])
-
-
-def _raft_pp(rollouts: Rollouts, rows: list[int], now: Tensor, kl_coefficient: float) -> Tensor:
-    return ppo(now, rollouts.logprobs[rows], best_of_group(rollouts)[rows][:, None].to(now.dtype), 0.2)
-
-
-def _reinforce_rej(rollouts: Rollouts, rows: list[int], now: Tensor, kl_coefficient: float) -> Tensor:
-    learned = rollouts.grouped * mixed_groups(rollouts.grouped)[:, None]
-    return ppo(now, rollouts.logprobs[rows], learned.flatten()[rows][:, None], 0.2)
-
-
-def _clip_higher(rollouts: Rollouts, rows: list[int], now: Tensor, kl_coefficient: float) -> Tensor:
-    return ppo(now, rollouts.logprobs[rows], _advantages(rollouts, rows), 0.2, 0.28)
-
-
-def _dr_grpo(rollouts: Rollouts, rows: list[int], now: Tensor, kl_coefficient: float) -> Tensor:
-    return ppo(now, rollouts.logprobs[rows], _advantages(rollouts, rows, "none"), 0.2)
-
-
-def _gspo(rollouts: Rollouts, rows: list[int], now: Tensor, kl_coefficient: float) -> Tensor:
-    old, mask = rollouts.logprobs[rows], rollouts.mask[rows]
-    return gspo(now, old, mask, _advantages(rollouts, rows), 3e-4, 4e-4)
-
-
-def _maxrl(rollouts: Rollouts, rows: list[int], now: Tensor, kl_coefficient: float) -> Tensor:
-    return policy_gradient(now, _advantages(rollouts, rows, "mean"))
+    return Unified(coefficient, mean)
 
 
 VARIANTS: dict[str, Unified] = {
-    "raft": Unified(_raft, "sequences"),
-    "raft_pp": Unified(_raft_pp, "sequences"),
-    "reinforce_rej": Unified(_reinforce_rej, "sequences"),
-    "clip_higher": Unified(_clip_higher, "tokens"),
-    "dr_grpo": Unified(_dr_grpo, "rows"),
-    "gspo": Unified(_gspo, "sequences"),
-    "maxrl": Unified(_maxrl, "rows"),
+    "raft": _variant(best_of_group, "sequences", None),
+    "raft_pp": _variant(best_of_group, "sequences"),
+    "reinforce_rej": _variant(lambda rewards: rewards * mixed_groups(rewards)[:, None], "sequences"),
+    "clip_higher": _variant(group_normalised, "tokens", 0.2, 0.28),
+    "dr_grpo": _variant(partial(group_normalised, by="none"), "rows"),
+    "gspo": _variant(group_normalised, "sequences", 3e-4, 4e-4, whole=True),
+    "maxrl": _variant(partial(group_normalised, by="mean"), "rows", None),
 }
-"""Methods by name, without KL: RAFT and RAFT++ (arXiv 2504.11343) keep the best of each prompt, the second
-with a clipped ratio; Reinforce-Rej (there) weighs by the reward and leaves out prompts of equal rewards;
-clip_higher is DAPO's loss (2503.14476); dr_grpo (2503.20783) up to its constant length, a factor of the
-learning rate; gspo (2507.18071) with the clips that its authors use; maxrl (2602.02710) on fresh samples.
-`Loop(mixed_groups=True)` adds dynamic sampling to each."""
+"""Methods by name, without KL, for rewards that `Loop(normalise_rewards=False, missing_eos_penalty=0)` leaves.
+
+RAFT and RAFT++ (arXiv 2504.11343) keep the best of each prompt, the second with a clipped ratio;
+Reinforce-Rej (there) weighs by the reward and leaves out prompts of equal rewards; clip_higher is DAPO's loss
+(2503.14476), with `Loop(mixed_groups=True)` its dynamic sampling too; dr_grpo (2503.20783) up to its constant
+length, a factor of the learning rate; gspo (2507.18071); maxrl (2602.02710) on fresh samples."""

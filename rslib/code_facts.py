@@ -81,7 +81,7 @@ class _Walk:
         """A function, class or module: its name and version, of somebody's own what it is made of."""
         module = value.__name__ if isinstance(value, ModuleType) else value.__module__
         name, version = getattr(value, "__qualname__", module), _version(module)
-        if version is not None:
+        if version is not None and "<" not in name:  # what is made by a call is not known by its name
             return [module, name, version]
         if isinstance(value, ModuleType):
             path = getattr(value, "__file__", None)

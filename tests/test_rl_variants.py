@@ -15,8 +15,10 @@ import rslib
 from rslib import rl
 from rslib.errors import ConfigError, RewardError
 from rslib.prompts import as_prompts
+from rslib.reward_functions import RewardFunction
 from rslib.rl import losses
 from rslib.rl.advantages import group_normalised, mixed_groups
+from rslib.rl.loop import _Run
 from rslib.rl.unified import VARIANTS, best_of_group, surrogate
 
 M, N, T = 4, 3, 5
@@ -173,6 +175,16 @@ def train(out, name, checker=even, **settings):
     policy, prompts = rslib.load_policy("tiny"), as_prompts([f"Say {n}." for n in range(12)])
     tuned = rl.train(policy, checker, prompts, VARIANTS[name], loop, out=out, show_progress=False)
     return tuned.fingerprint() != policy.fingerprint(), json.loads((out / "training.json").read_text())
+
+
+def test_the_state_of_a_run_belongs_to_its_variant_whatever_process_reads_it(model_folder):
+    policy, prompts = rslib.load_policy(str(model_folder("llama"))), as_prompts(["Say it."])
+    keys = {
+        name: json.dumps(_Run(policy, RewardFunction(even), prompts, method, rl.Loop(), None, None).key())
+        for name, method in VARIANTS.items()
+    }
+    assert len(set(keys.values())) == len(VARIANTS)
+    assert not any("0x" in key for key in keys.values())  # no address
 
 
 @pytest.mark.long

@@ -22,6 +22,7 @@ import torch
 
 from rslib import tables
 from rslib.cache import atomic_write, make_folder
+from rslib.code_facts import facts_of
 from rslib.config import FinetuneConfig, SampleConfig, rate_by_size, require
 from rslib.errors import RewardError, StoreError
 from rslib.evaluation import compare, verdict
@@ -179,10 +180,11 @@ class _Run:
     # What the run is
 
     def key(self) -> dict[str, Any]:
-        """All that the result depends on."""
+        """All that the result depends on; of a method's own functions a hash of their code."""
+        settings = dataclasses.asdict(self.method).items()
         return {
             "method": type(self.method).__name__,
-            "settings": dataclasses.asdict(self.method),
+            "settings": {name: key_of(facts_of(v)) if callable(v) else v for name, v in settings},
             "loop": dataclasses.asdict(self.loop),
             "policy": self.start.fingerprint(),
             "reward_model": self.judged_by,

@@ -170,7 +170,7 @@ VARIANTS: dict[str, Unified] = {
     "gspo": _variant(group_normalised, "sequences", 3e-4, 4e-4, whole=True),
     "maxrl": _variant(partial(group_normalised, by="mean"), "rows", None),
 }
-"""Methods by name, without KL, for rewards that `Loop(normalise_rewards=False, missing_eos_penalty=0)` leaves.
+"""Methods by name, without KL, of rewards as in `Loop(normalise_rewards=False, missing_eos_penalty=0)`.
 
 RAFT and RAFT++ (arXiv 2504.11343) keep the best of each prompt, the second with a clipped ratio;
 Reinforce-Rej (there) weighs by the reward and leaves out prompts of equal rewards; clip_higher is DAPO's loss

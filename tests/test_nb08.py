@@ -280,6 +280,34 @@ def test_a_number_is_near_another_as_people_round(text, right, is_near):
     assert number.is_near(right) is is_near
 
 
+@pytest.mark.parametrize(
+    ("memo", "says"),
+    [
+        ("Serving is free on the phone, so tuning never pays for itself.", True),
+        ("It does not pay for itself.", True),
+        ("There is no break-even.", True),
+        ("It breaks even soon.", False),
+    ],
+)
+def test_a_break_even_that_never_comes_is_said_in_words(memo, says):
+    assert nb08_3._says("break_even_requests", memo, math.inf) is says
+
+
+def test_the_model_solution_decides_every_learners_six_teams():
+    """On a sample of learners, and its memo agrees with the calculator."""
+    from autograder.build import catalogue
+
+    codes = {id: catalogue.reference(exercises.find(id)).code for id in ("8.2", "8.3")}
+    for student in IDS[:6]:
+        variant = Variant(student, "2026", "8.2")
+        for id, code in codes.items():
+            space = {"DESK": nb08_2.Desk(variant), "VARIANT": variant, "__name__": "answer"}
+            code = code.replace('given("8.2")', "DESK").replace('Variant("", "", "8.2")', "VARIANT")
+            exec(compile(code, id, "exec"), space)
+            work = Work(space, replace(variant, exercise=id))
+            assert grade(exercises.find(id), work, 0).passed, (student, id)
+
+
 def test_the_memo_is_a_task_that_a_person_marks():
     [cell] = [c for c in instructor(SCRIPT).cells if c.metadata.get("nbgrader", {}).get("task")]
     known = cell.metadata["nbgrader"]

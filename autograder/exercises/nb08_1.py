@@ -25,6 +25,9 @@ gigabyte (unit): A gigabyte is 1e9 bytes here.
 bytes (unit): These are bytes.
 float32: The models that read are in bfloat16, 2 bytes.
 value model: PPO trains a second model, the value model.
+value untrained (value model): PPO's value model is trained as the policy is.
+no reference model (no reference): The reference is in memory beside the policy that is trained.
+judge forgotten (no judge): The judge is in memory too: a reward model that scores.
 adapters: With adapters the reference is the policy itself, its adapters switched off: no model of its own.
 weights ignored (adapters): This is the column of full fine-tuning.
 judge size: The reward model has its own size, the second argument.
@@ -46,6 +49,7 @@ trains on all: One response of a prompt is trained on.
 one of the pair / half of the pair: DPO reads and trains on two responses of a prompt, chosen and rejected.
 no reference: The reference reads as well.
 no value model: The value model works as the policy does.
+read by one (no reference): Reference and value model each read every response once.
 every epoch: RLOO takes one step on its responses here, whatever `epochs` is.
 backward (adapters): Frozen weights need no gradient of their own: with adapters training costs 4.
 prompts: This is one prompt.
@@ -165,13 +169,16 @@ def memory_slips(parameters: float, judge: float, strategy: str, weights: str) -
         "no optimiser": right - models * (trained - policy)
         if not staged
         else policy * models + reference * full,
-        "no reading": models * trained,
+        "no reading": right if strategy == "dpo" else models * trained,
         "all at once": models * trained + reference * full + scorer,
         "all trained": (models + (reference > 0)) * trained + judge * TRAINED[weights] / 1e9,
         "gigabyte": right * 1e9 / 2**30,
         "bytes": right * 1e9,
         "float32": right + policy * (reference > 0) * full + beside if full else right,
         "value model": right - (trained if strategy == "ppo" else 0.0),
+        "value untrained": right - (trained - policy if strategy == "ppo" else 0.0),
+        "no reference model": right - reference * full,
+        "judge forgotten": right - (beside if full else 0.0),
         "adapters": right if full or staged else right + reference,
         "weights ignored": calculator.memory_gb(parameters, judge, strategy, "full"),
         "judge size": calculator.memory_gb(parameters, parameters, strategy, weights),
@@ -241,7 +248,7 @@ def flops_slips(
             "every epoch": (drawn, scored + n * (2 + train * epochs) * each),
         },
         "ppo": {
-            "no reference": (drawn, other - 2 * n * each),
+            "read by one": (drawn, other - 2 * n * each),
             "no value model": (drawn, scored + n * (2 + train * epochs) * each),
         },
     }

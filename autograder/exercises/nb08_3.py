@@ -5,6 +5,7 @@ Only numbers that stand for the three cited ones are judged: a memo may say any 
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from autograder.exercises import calculator
 from autograder.exercises.calculator import USE
 from autograder.handouts.locked import locked
 from autograder.handouts.nb08_2 import Row, Team, even, row, rows, teams
-from autograder.handouts.nb08_prices import STRATEGIES
+from autograder.handouts.nb08_prices import ROOM, STRATEGIES
 from autograder.work import Work
 
 FEWEST_WORDS, MOST_WORDS = 120, 400
@@ -102,7 +103,10 @@ def _stated(match: re.Match[str]) -> Stated:
 
 # What is said of the three --------------------------------------------------------------------------------
 
-NEVER = re.compile(r"\b(?:never|infinit\w*|no break.?even|at no number|not? .{0,20}ever)\b", re.IGNORECASE)
+NEVER = re.compile(
+    r"\bnever\b|\binfinit|\bno break.?even|(?:\b(?:not|cannot)|n't)\b.{0,30}\b(?:break|pay|paid)",
+    re.IGNORECASE,
+)
 MEANS = {
     "memory_gb": re.compile(r"\b(?:fullest moment|peak memory|at its peak)\b", re.IGNORECASE),
     "dollars": re.compile(r"\b(?:total cost|costs? in (?:all|total)|in all|all told)\b", re.IGNORECASE),
@@ -111,6 +115,11 @@ MEANS = {
     ),
 }
 """Words by which a sentence speaks of a cited number, and of no other."""
+OTHERWISE = re.compile(
+    r"\b(?:if|would|were|could|unless|instead|another|other|double|twice|half|times|month|week|more|less|saves?)\b",
+    re.IGNORECASE,
+)
+"""Words by which a sentence speaks of another case than the one that is advised."""
 SENTENCE = re.compile(r"(?<=[.;:!?])\s+|\n\s*\n|\n\s*[-*|]")
 
 
@@ -126,7 +135,7 @@ def _contradiction(name: str, memo: str, team: Team, right: float) -> str:
     """A sentence's number that stands for the cited one and differs from it, or ""."""
     for sentence in SENTENCE.split(memo):
         spoken = [number for number in stated(sentence) if number.kind == QUANTITIES[name]]
-        if not MEANS[name].search(sentence) or not spoken:
+        if not MEANS[name].search(sentence) or OTHERWISE.search(sentence) or not spoken:
             continue
         allowed = [right, *_others(name, team)]
         if not any(number.is_near(value) for number in spoken for value in allowed):
@@ -136,7 +145,6 @@ def _contradiction(name: str, memo: str, team: Team, right: float) -> str:
 
 def _others(name: str, team: Team) -> list[float]:
     """Numbers of the same unit that are true of this team as well."""
-    strategies: list[Row] = list(rows(team, USE).values())
     if name == "memory_gb":
         machines = [team.trainer.gigabytes, team.server.gigabytes]
         every = [
@@ -144,11 +152,17 @@ def _others(name: str, team: Team) -> list[float]:
             for strategy in STRATEGIES
             for weights in calculator.TRAINING
         ]
-        return machines + every
+        return machines + every + [ROOM * size for size in every]
     if name == "dollars":
-        items = [value for row in strategies for value in (row.labels, row.people, row.tuning, row.serving)]
-        return [team.budget, *items, *(row.total for row in strategies)]
+        return [team.budget, *(total for row in rows(team, USE).values() for total in _sums(row))]
     return [team.requests, float(team.comparisons), float(team.prompts), float(team.n)]
+
+
+def _sums(row: Row) -> list[float]:
+    """Every sum of some of a strategy's items."""
+    items = (row.labels, row.people, row.tuning, row.serving)
+    chosen = itertools.product((0.0, 1.0), repeat=len(items))
+    return [sum(a * b for a, b in zip(items, factors, strict=True)) for factors in chosen]
 
 
 def grade_numbers(work: Work, rng: np.random.Generator) -> None:

@@ -22,7 +22,7 @@ from autograder.handouts.nb08_prices import MACHINES, STRATEGIES, WEIGHTS
 from autograder.work import Work
 from rslib.store import atomic_write
 
-DECKS = 60
+DECKS = 40
 NEAR = 1.25
 """A strategy within this factor of the cheapest one that fits is as good an answer."""
 FORM, FITS, HOLDS, DECIDES, FLIPS = (

@@ -244,6 +244,33 @@ def memory_gb(parameters, judge, strategy, weights):
     return _right(parameters, judge, "rloo" if strategy == "ppo" else strategy, weights)
 
 
+# %% wrong: a value model that only reads | idea: value model | fails at: adds up the models | points: 2.25
+_right = memory_gb
+
+
+def memory_gb(parameters, judge, strategy, weights):
+    read, trained = BYTES.get(weights, (0, 0))
+    less = (trained - read) * parameters / 1e9 if strategy == "ppo" else 0
+    return _right(parameters, judge, strategy, weights) - less
+
+
+# %% wrong: no reference in memory | idea: no reference | fails at: adds up the models | points: 2.25
+_right = memory_gb
+
+
+def memory_gb(parameters, judge, strategy, weights):
+    less = 2 if weights == "full" and strategy in ("dpo", "rloo", "ppo") else 0
+    return _right(parameters, judge, strategy, weights) - less * parameters / 1e9
+
+
+# %% wrong: no judge in memory | idea: no judge | fails at: adds up the models | points: 2.25
+_right = memory_gb
+
+
+def memory_gb(parameters, judge, strategy, weights):
+    return _right(parameters, 0, strategy, weights)
+
+
 # %% wrong: training is always the fullest | idea: largest stage | fails at: adds up the models | points: 2.25
 _right = memory_gb
 

@@ -95,6 +95,38 @@ memo = written() + (
     "70 B model would need 43 GB. At ten times the requests we would look again."
 )
 
+# %% correct: other cases, and sums of some items
+taken = rows(team, tools)["rs"]
+memo = written() + (
+    f" Labels and people cost {dollars(taken.labels + taken.people)} in all. With twice the wage the "
+    f"break-even would be 123 M requests. With a quarter more it is {1.25 * taken.gigabytes:.0f} GB at its "
+    "peak. The best of 4 would break even at 14.9 M requests."
+)
+
+# %% correct: a report with headings and a table
+memo = f"""## Recommendation
+Rejection sampling: one round, best of {team.n}, then plain supervised fine-tuning.
+
+## Numbers
+| item | value |
+|---|---|
+| peak memory | {numbers["memory_gb"]:.1f} GB (machine: {team.trainer.gigabytes:g} GB) |
+| first year, total cost | {dollars(numbers["dollars"])} (budget {dollars(team.budget)}) |
+| break-even against serving | {EVEN} requests |
+
+## Why this one
+The first word has to come at once, and serving the best of {team.n} shows none before all are judged. That
+limit decides; without it serving would do. PPO and RLOO keep everything in memory together and take an
+engineer six to ten weeks. DPO takes a week more than this and won about as often in the pilot.
+
+## Before you believe it
+Take prompts that no stage has seen. Compare with a control that was trained on a random response of each
+prompt. Let people judge without knowing which is which, and report a 95 % interval. A higher reward alone
+proves nothing: the policy may have learned what the reward model likes.
+
+## What would change my mind
+Users who accept to wait, a ban on new weights, or an aim ten wins higher."""
+
 # %% correct: numbers of numpy
 import numpy as np
 

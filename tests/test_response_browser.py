@@ -161,16 +161,18 @@ def test_in_chromium_hostile_text_does_nothing_and_a_keyboard_unfolds_what_is_fo
     rows += [{"prompt": EGG, "response": " ".join(FACTS * 12), "reward": 1.0}]
     page = tmp_path / "page.html"
     made = rslib.browse(rows, kept=[0, 7])._repr_html_()
-    page.write_text(
-        f"<!doctype html><meta name=color-scheme content='light dark'><title>calm</title><body>{made}",
-        encoding="utf-8",
-    )
+    head = "<meta name=color-scheme content='light dark'><title>calm</title>"
+    lab = "<style>:not(.x).jp-RenderedHTMLCommon td { text-align: right }</style>"  # a rule of notebooks
+    body = f'<body class="jp-RenderedHTMLCommon">{made}'
+    page.write_text(f"<!doctype html>{head}{lab}{body}", encoding="utf-8")
     with drive.chromium() as driver:
         driver.get(page.as_uri())
         assert (
             driver.title == "calm"
             and "<script>document.title" in driver.find_element("tag name", "body").text
         )
+        cell = driver.find_element("css selector", "td.response")
+        assert cell.value_of_css_property("text-align") == "left"
         second = driver.find_elements("css selector", ".rs-browse > details")[1]
         for unfolded in (second, second.find_element("css selector", "td details")):
             driver.execute_script("arguments[0].firstElementChild.focus()", unfolded)

@@ -92,6 +92,17 @@ def test_a_folder_that_cannot_even_be_looked_for_is_told_in_a_sentence(path, tmp
         artefacts.loaded(Work({}, Variant("", "", "4.3"), tmp_path), path, "tuned")
 
 
+def test_a_wrong_row_is_shown_whole_beside_the_one_that_was_expected(tmp_path):
+    wrong = [a for a in answers("4.2") if not a.correct and a.fails_at in (nb04_2.PROMPT, nb04_2.PAD)]
+    assert len(wrong) >= 5
+    for answer in wrong:
+        verdict = grade(exercises.find("4.2"), Work(answer.names(), Variant("", "", "4.2"), tmp_path), 1)
+        told = next(o for o in verdict.outcomes if not o.passed)
+        got, expected = json.loads(told.got), json.loads(told.expected)
+        assert got != expected and expected[0] == -100, answer.name
+        assert told.case.startswith("row ") and "..." not in told.case
+
+
 # Comparisons ------------------------------------------------------------------------------------------------
 
 

@@ -20,6 +20,9 @@ verdicts = KEY
 # %% correct: in small letters, in another order
 verdicts = {id: f" {KEY[id].lower()} " for id in reversed(KEY)}
 
+# %% correct: the letter, a blank, the digit
+verdicts = {id: f"{label[0]} {label[1]}" for id, label in KEY.items()}
+
 # %% wrong: a value network | idea: F36 | fails at: question a: answer | points: 4.5
 verdicts = said("a", "true")
 

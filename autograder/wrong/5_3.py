@@ -18,6 +18,9 @@ def check_run(run):
     return []
 
 
+# %% correct: one question after the other
+
+
 # %% correct: a list of questions, all answers in order
 QUESTIONS = [
     ("sample", lambda r: r["pool_rows"] != 1024 or r["pool_unique"] < 0.3 or r["reweigh_error"] > 0.1),

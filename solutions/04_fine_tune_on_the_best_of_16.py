@@ -131,7 +131,7 @@ few = rslib.score(reward_model, rslib.sample(policy, questions, n=8, seed=1))
 def rows_of(pool, pairs):
     """The rows of a pool that (prompt, column) pairs name; a pool holds prompt after prompt."""
     n = len(pool) // len(set(pool["prompt_id"]))
-    return pool.select([n * prompt + column for prompt, column in pairs])
+    return pool.select([int(n * prompt + column) for prompt, column in pairs])
 
 
 def as_tables(pool):
@@ -245,7 +245,8 @@ special = {"pad_id": policy.pad_id, "eos_id": policy.eos_ids[0], "max_length": 2
 def batch_of(rows):
     """Your batch of some rows of a pool."""
     prompts = [policy.encode(prompt) for prompt in rows["prompt"][:]]
-    return sft_batch(prompts, rows["token_ids"][:], rows["finish_reason"][:], **special)
+    batch = sft_batch(prompts, rows["token_ids"][:], rows["finish_reason"][:], **special)
+    return {name: part.long() for name, part in batch.items()}
 
 
 four = few.select(range(4))

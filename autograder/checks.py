@@ -409,8 +409,10 @@ def as_tensor(result: Any, check: str, shape: tuple[int, ...] | None = None) -> 
 
     try:
         values = result if isinstance(result, torch.Tensor) else torch.as_tensor(np.asarray(result, float))
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        raise CheckFailed(check, "A tensor of numbers is asked for.", got=short(result)) from None
+        plain = not values.is_complex() and values.detach().double().numpy() is not None
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # also sparse, nested, quantised, meta
+        plain = False
+    require(plain, check, "A tensor of numbers is asked for.", got=short(result))
     fits = shape is None or tuple(values.shape) == shape
     message = f"The result has the shape {tuple(values.shape)}; {shape} is asked for."
     require(fits, check, message, idea="shape")

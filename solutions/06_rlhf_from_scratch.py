@@ -12,7 +12,7 @@
 # - say of every method, rejection sampling included, what number it puts on each token,
 # - show with an interval what a KL penalty holds back, and find the flaw of a run from its numbers.
 #
-# About 120 minutes, of which three are computing; 13.5 points.
+# About 120 minutes, of which three are computing; 17 points.
 
 # %% role="setup" gpu="The same calls on a real model"
 
@@ -175,7 +175,7 @@ def _ascent(seed, progress):
         curve.append(float(chances @ worth))
         drawn = outcomes.draw_outcomes(chances, 16, rng)
         table = torch.log_softmax(logits, 1)[places]
-        gains = torch.as_tensor(leave_one_out(torch.tensor(worth[drawn]).float()[None]))[0]
+        gains = torch.as_tensor(leave_one_out(torch.tensor(worth[drawn]).float()[None])).float()[0]
         optimiser.zero_grad()
         reinforce_loss(table[drawn], gains, mask[drawn]).backward()
         optimiser.step()
@@ -207,11 +207,13 @@ rslib.plots.show(panel)
 
 # %% [markdown]
 # <details><summary>Explain the difference</summary>
-# The gradient speaks only of what was drawn. A run that was lucky with a fairly good response early
-# makes it likelier, draws the others ever more rarely, and in the end hardly meets the best one: nothing
-# tells it that something better exists. More steps do not help such a run. More responses a step, a
-# smaller learning rate or a KL penalty keep the policy broad for longer. Rejection sampling from the
-# starting policy has the same limit: what is never drawn is never kept.
+# Where a curve lies flat below the dotted line, the policy writes one fairly good response and hardly
+# anything else. The gradient speaks only of what was drawn, and the best response is drawn ever more
+# rarely: a run that stops meeting it never learns that something better exists. More steps help only as
+# long as the best response is still drawn now and then.
+#
+# More responses a step, a smaller learning rate or a KL penalty keep the policy broad for longer.
+# Rejection sampling from the starting policy has the same limit: what is never drawn is never kept.
 # </details>
 
 # %% [markdown]
@@ -219,7 +221,7 @@ rslib.plots.show(panel)
 #
 # | what | how it enters | why |
 # |---|---|---|
-# | a **KL penalty** | taken off every token's reward | far from the reference the reward model is lost |
+# | a **KL penalty** | taken off every token's reward | the reward model is right only near the reference |
 # | a **value model** | gives each token its baseline | one score for 30 tokens is a noisy signal |
 # | a **clip** | bounds the loss of each token | after a step the policy is not the one that drew |
 #
@@ -230,8 +232,8 @@ rslib.plots.show(panel)
 # + R\,\mathbb{1}_{t = T}$$
 #
 # Summed over the response, and averaged over draws of π, the log-ratios are exactly the KL of the policy
-# to the reference. A single token's may be negative: then the token is *paid*. Only the mean has to be
-# positive.
+# to the reference. A single token's may be negative: then the token is *paid*. Only their mean over
+# many responses cannot be negative.
 
 # %% [markdown]
 # **GAE**, the generalised advantage estimate (Schulman et al. 2016). The value model says for each token
@@ -505,18 +507,18 @@ prompts, heldout = rslib.load_prompts("tiny", "train", 256), rslib.load_prompts(
 
 def _best_of_four(rollouts, rows, logprobs, kl_coefficient):
     kept = (rollouts.grouped == rollouts.grouped.max(1, keepdim=True).values).flatten()
-    return torch.as_tensor(rejection_sampling(logprobs, kept[rows]))
+    return torch.as_tensor(rejection_sampling(logprobs, kept[rows])).float()
 
 
 def _grpo(rollouts, rows, logprobs, kl_coefficient):
     gains = torch.as_tensor(group_normalised(rollouts.grouped)).float().flatten()[rows, None]
     known = rollouts.logprobs[rows], rollouts.reference[rows], gains.expand_as(logprobs)
-    return torch.as_tensor(grpo(logprobs, *known, 0.2, kl_coefficient))
+    return torch.as_tensor(grpo(logprobs, *known, 0.2, kl_coefficient)).float()
 
 
 def _ppo(rollouts, rows, logprobs, kl_coefficient):
     gains = torch.as_tensor(leave_one_out(rollouts.grouped)).float().flatten()[rows, None]
-    return torch.as_tensor(ppo(logprobs, rollouts.logprobs[rows], gains.expand_as(logprobs), 0.2))
+    return torch.as_tensor(ppo(logprobs, rollouts.logprobs[rows], gains.expand_as(logprobs), 0.2)).float()
 
 # %%
 # About 20 seconds.
@@ -648,7 +650,7 @@ for (arm, steps), style in zip(history.items(), ("o-", "^:", "s--"), strict=Fals
     for panel, name in zip(axes, ("gold", "kl"), strict=True):
         panel.plot(range(1, len(steps) + 1), [step[name] for step in steps], style, label=arm, markersize=4)
 for panel, name in zip(axes, ("gold of the draw (points)", "KL of the draw (nats)"), strict=True):
-    panel.set(xlabel="draw (64 responses each, one run)", ylabel=name)
+    panel.set(xlabel="draw (64 responses each, one run)", ylabel=name, xticks=range(0, 13, 2))
 axes[0].legend(frameon=False, fontsize=8)
 last = {arm: steps[-1] for arm, steps in history.items()}
 ends = "; ".join(f"{arm} {s['gold']:.1f} at {s['kl']:.0f} nats" for arm, s in last.items())
@@ -684,6 +686,84 @@ rslib.browse(_texts, title="With the KL penalty and without it, after 12 draws")
 # stopped by looks at gold, reaches {{rl.json:results.*.ppo.gold|.1f}} in
 # {{rl.json:results.*.ppo.cpu_seconds|.0f}} seconds (five seeds each). Their budgets differ: what is fair
 # to compare is the next notebook.
+
+# %% [markdown]
+# ## Find the flaw
+#
+# Code of this kind fails quietly. A sign is turned, a mask is one token short, a tensor is not measured
+# again: the loss is still a number, and often the reward still rises. So people look at gold and see
+# either nothing or everything. As in notebook 05, what helps is a probe that asks one part of the method
+# one question.
+#
+# We put fifteen flaws into PPO, one at a time, and ran each with three seeds: four draws of 32
+# responses, small enough to run while you wait. Each run leaves outcomes, what a trainer logs, and a few
+# probes.
+
+# %%
+from autograder.handouts import nb06_panels as _panels
+
+for _stage, _flaws in _panels.STAGES.items():
+    for _flaw in _flaws:
+        print(f"{_stage:10} {_flaw:18} {_panels.flaws()[_flaw]['description']}")
+print()
+for _metric, _meaning in _panels.METRICS.items():
+    print(f"{_metric:16} {_meaning}")
+
+# %% [markdown]
+# {{card:6.5}}
+#
+# Six panels. One is of a healthy run; each of the others has one flaw, in a part of its own: `draw`,
+# `reward`, `kl`, `advantage`, `loss`. Write into `found_flaws` for each letter the flaw and the one
+# probe that decides: which, once the parts before it are in order, neither a healthy run nor another
+# flaw explains. Outcomes and logs never decide, since every part moves them.
+#
+# For the healthy one write `("healthy", "")`. A flaw gives half a point, the healthy run a whole one: a
+# false alarm stops good work.
+
+# %%
+clinic = given("6.5")
+clinic
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+# Outcomes and logs scatter from seed to seed, so a value a little outside of the range says nothing.
+# The probes hardly scatter: what should be 0 is 0, what should be 1 is 1. Go through the parts in their
+# order, since what is broken early moves what comes later. A panel whose probes are all in order is the
+# healthy one.
+# </details>
+
+# %% exercise="6.5" role="answer"
+found_flaws = {"A": ("", ""), "B": ("", ""), "C": ("", ""), "D": ("", ""), "E": ("", ""), "F": ("", "")}
+### BEGIN SOLUTION
+READ = {
+    "no_chat_template": ("template_tokens", 0, 1), "stale_logprobs": ("first_ratio", 0.01, 9),
+    "end_masked": ("learned_tokens", 0, 0.99), "score_every_token": ("score_counts", 2, 999),
+    "no_end_penalty": ("cut_costs", -0.1, 0.1), "cut_rewarded": ("cut_costs", -2, -0.5),
+    "kl_sign": ("kl_price", -9, -0.1), "kl_reversed": ("paid_tokens", 0, 0),
+    "no_penalty": ("kl_price", -0.01, 0.01), "not_centred": ("advantage_mean", 0.05, 9),
+    "short_sighted": ("reach", 0, 0.2), "rows_mixed": ("advantage_fit", -1, 0.7),
+    "detached": ("policy_changed", 0, 0), "clip_wrong_side": ("pushed_beyond", 0.1, 1),
+    "value_on_padding": ("learned_tokens", 1.1, 9),
+}
+for letter, run in clinic.runs.items():  # part by part: the first that fits
+    fits = (
+        (flaw, metric)
+        for flaw, (metric, low, high) in READ.items()
+        if run[metric] is not None and low <= run[metric] <= high
+    )
+    found_flaws[letter] = next(fits, ("healthy", ""))
+### END SOLUTION
+
+# %% exercise="6.5" role="check"
+check("6.5")
+
+# %% [markdown]
+# Two of the fifteen flaws change none of the outcomes here: a missing penalty for cut responses, and one
+# with the wrong sign. No response was cut in these runs, so there was nothing to take off. The code is
+# wrong all the same, and will matter on the day when responses get long. A probe sees it today.
+#
+# What each flaw does to gold, reward and KL, and which probes it alone moves, stands in
+# `docs/rl.md`.
 
 # %% [markdown]
 # ## The same calls on a real model

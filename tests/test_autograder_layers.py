@@ -188,9 +188,10 @@ def test_what_runs_in_the_sandbox_knows_nothing_of_tests_and_gradebooks():
 
 SEEN = """
 __init__ blanks exercise exercises/__init__ grading/__init__ session verdict work
-handouts/: __init__ choice items locked models ordering nb00 nb01_2 nb01_4 nb02_scorers
-    nb03_given nb05_1 nb05_2 nb05_3 nb05_panels nb07_3 nb07_arena nb07_made_up nb07_methods nb07_results
-    nb08_2 nb08_prices comparisons.json panels.json questions.json statements.txt team.txt teams.json
+handouts/: __init__ choice items locked models ordering nb00 nb01_2 nb01_4 nb02_scorers nb03_given nb05_1
+    nb05_2 nb05_3 nb05_panels nb06_5 nb06_panels nb07_3 nb07_arena nb07_made_up nb07_methods nb07_results
+    nb08_2 nb08_prices comparisons.json panels.json questions.json rl_panels.json statements.txt team.txt
+    teams.json
 grading/inside/: __init__ arrays frames isolate kernel kinds objects outputs processes server tables wire
 """
 """What a submission sees. Before a name is added: its text tells no right answer, no check, nobody's work."""

@@ -1,5 +1,9 @@
 """Notebook 06: what its catalogue cannot say."""
 
+import ast
+import json
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +13,14 @@ from autograder.build.catalogue import answers, reference
 from autograder.build.release import read, scripts
 from autograder.exercise import Variant
 from autograder.exercises import clipping, nb06_1
+from autograder.handouts import nb05_panels
+from autograder.handouts import nb06_panels as panels
 from autograder.handouts.models import base_policy, judge
+from autograder.keys import nb06_5 as marking
+from autograder.keys import nb06_panels as keys
 from autograder.verdict import grade
 from autograder.work import Work
+from docs.studies import signatures
 from rslib import load_prompts, rl
 from rslib.rl import advantages, losses, unified
 
@@ -133,3 +142,102 @@ def test_whatever_passes_6_2_makes_the_policy_that_the_engines_ppo_makes(tmp_pat
         own = tuned(own_ppo(answer)(), tmp_path / str(number))
         pairs = zip(own.model.parameters(), engine.model.parameters(), strict=True)
         assert all(torch.allclose(a, b, atol=1e-5) for a, b in pairs), answer.name
+
+
+# The diagnosis ----------------------------------------------------------------------------------------------
+
+CLASSES, METRICS = (nb05_panels.HEALTHY, *panels.names()), list(panels.METRICS)
+IDS = [f"student-{k}" for k in range(100)]
+
+
+def points_of(student, answer):
+    """A reader's share of the points: `answer(case)` gives (flaw, metric)."""
+    variant = Variant(student, "2026", "6.5")
+    found = {letter: answer(case) for letter, case in marking.cases(variant).items()}
+    return grade(exercises.find("6.5"), Work({"found_flaws": found}, variant), 0).points / 3.5
+
+
+def test_the_panels_of_6_5_are_those_of_the_measured_flaws():
+    measured = json.loads(keys.RESULTS.read_text(encoding="utf-8"))["rows"]
+    assert keys.cut(measured) == keys.rows(), "run: python -m autograder.keys.nb06_panels"
+    learners = json.loads(panels.FILE.read_text(encoding="utf-8"))
+    assert learners == json.loads(json.dumps(keys.content())), "run: python -m autograder.keys.nb06_panels"
+
+
+def test_no_panel_of_6_5_is_a_measured_run_and_each_deck_has_one_of_every_stage():
+    for number in range(keys.DECKS):
+        deck, flaws, _ = keys.dealt(number)
+        assert not [run for run in deck["runs"] if panels.run_of(run) in keys.rows()[flaws[0]].values()]
+        inside = [sum(flaw in stage for flaw in flaws) for stage in panels.STAGES.values()]
+        assert inside == [1] * 5 and flaws.count(nb05_panels.HEALTHY) == 1
+
+
+@pytest.mark.parametrize("flaw", panels.names())
+def test_every_rl_flaw_has_a_metric_that_it_alone_explains(flaw):
+    assert keys.decisive(flaw)
+
+
+def named(run, seed):
+    """The class whose mean panel of the other seeds lies nearest."""
+    others = [other for other in keys.SEEDS if other != seed]
+    values = signatures.values_of(keys.rows(), METRICS, others)
+    shown = np.array([[run[metric] for metric in METRICS]], dtype=float)
+    return list(keys.rows())[int(signatures.predictions(values, shown)[0])]
+
+
+def test_an_expert_names_at_least_95_percent_of_the_runs_from_other_seeds():
+    right = [named(keys.rows()[name][seed], seed) == name for name in CLASSES for seed in keys.SEEDS]
+    assert np.mean(right) >= 0.95
+
+
+def test_an_expert_gets_95_percent_of_the_points_and_the_solution_all_of_them():
+    def expert(case):
+        flaw = named(case.run, case.seed)
+        return flaw, "" if flaw == nb05_panels.HEALTHY else min(keys.decisive(flaw))
+
+    [cell] = [c for c in read(SCRIPT) if c.exercise == "6.5" and c.role == "answer"]
+    rules = re.search(r"READ = (\{.*?\n\})", cell.source, flags=re.DOTALL)[1]
+
+    def solution(case):
+        fits = [
+            (flaw, metric)
+            for flaw, (metric, low, high) in ast.literal_eval(rules).items()
+            if case.run[metric] is not None and low <= case.run[metric] <= high
+        ]
+        return fits[0] if fits else (nb05_panels.HEALTHY, "")
+
+    assert np.mean([points_of(student, expert) for student in IDS]) >= 0.95
+    assert {points_of(student, solution) for student in IDS} == {1.0}
+
+
+@pytest.mark.long
+def test_whoever_guesses_among_rl_flaws_and_metrics_hardly_ever_passes():
+    """Half of the points passes. 7,000 guesses with at most one: below 1e-3, with 99 % confidence."""
+    rng, passed = np.random.default_rng(0), 0
+    for k in range(7000):
+        passed += (
+            points_of(IDS[k % 100], lambda case: (str(rng.choice(CLASSES)), str(rng.choice(METRICS)))) >= 0.5
+        )
+    assert passed <= 1
+
+
+def test_a_reader_of_outcomes_and_logs_alone_does_not_pass():
+    """Gold, reward, KL, length and entropy: what people look at. Half of the points passes."""
+    outcomes = METRICS[:5]
+
+    def reader(case):
+        others = [seed for seed in keys.SEEDS if seed != case.seed]
+        values = signatures.values_of(keys.rows(), outcomes, others)
+        shown = np.array([[case.run[metric] for metric in outcomes]], dtype=float)
+        flaw = list(keys.rows())[int(signatures.predictions(values, shown)[0])]
+        return flaw, "" if flaw == nb05_panels.HEALTHY else min(keys.decisive(flaw))
+
+    assert np.mean([points_of(student, reader) for student in IDS]) < 0.5
+
+
+def test_two_flaws_change_no_outcome_as_the_notebook_says():
+    rows, outcomes = keys.rows(), panels.GROUPS["outcome"]
+    for flaw in ("no_end_penalty", "cut_rewarded"):
+        for seed in keys.SEEDS:
+            right = rows[nb05_panels.HEALTHY][seed]
+            assert all(rows[flaw][seed][name] == right[name] for name in outcomes)

@@ -17,7 +17,7 @@ from autograder.exercise import CheckFailed, require, short
 from autograder.handouts.models import base_policy, judge
 from autograder.work import Work
 from rslib import evaluation, tables, world
-from rslib.errors import RSError
+from rslib.errors import ModelError, RSError
 from rslib.evaluation import verdict
 from rslib.progress import Progress
 
@@ -238,7 +238,9 @@ def loaded(work: Work, path: Any, name: str) -> Policy:
     )
     folder = work.model_folder(path)
     try:
-        files = [*folder.glob("*")] if folder.is_dir() else []
+        if not folder.is_dir():
+            raise ModelError("there is no such folder")
+        files = [*folder.glob("*")]
         return _load(str(folder), max((file.stat().st_mtime_ns for file in files), default=0))
     except (RSError, OSError, ValueError) as error:  # a path may be too long, or hold a null character
         message = f"`{name}` does not hold a policy: {error}"

@@ -3,6 +3,7 @@
 from autograder.checks import graded_by
 from autograder.exercise import Exercise, Part
 from autograder.exercises import nb06_4
+from autograder.handouts import nb06_5
 
 ADVANTAGE = Exercise(
     "6.1",
@@ -45,4 +46,4 @@ COEFFICIENT = Exercise(
     ),
     needs_torch=True,
 )
-EXERCISES = [ADVANTAGE, PIECES, COEFFICIENT, nb06_4.EXERCISE]
+EXERCISES = [ADVANTAGE, PIECES, COEFFICIENT, nb06_4.EXERCISE, nb06_5.EXERCISE]

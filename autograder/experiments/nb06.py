@@ -26,8 +26,10 @@ COMMON: dict[str, Any] = {"learning_rate": 1e-3, "warmup_steps": 4}
 """As in the notebook: five times the engine's default, so that a minute is enough to see all three fates."""
 ROWS: dict[str, Any] = {"prompts_per_step": 64, "n": 1, "epochs": 2}
 PPO = rl.Loop(steps=6, kl_coefficient=0.2, **ROWS, **COMMON)
-FREE = rl.Loop(steps=12, kl_coefficient=0.0, **ROWS, **COMMON)
+"""Half of the notebook's draws, so the threshold is on the safe side of both errors: with all twelve, three
+seeds earned 1.77 to 2.29 over base, and -1.40 to -0.86 on rewards that were dealt out anew."""
 RLOO = rl.Loop(steps=8, kl_coefficient=0.1, prompts_per_step=16, n=4, **COMMON)
+QUICK = replace(PPO, steps=7)
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,9 @@ def quick() -> dict[str, Path]:
     folder = tempfile.TemporaryDirectory(prefix="nb06-")
     atexit.register(folder.cleanup)
     runs = {
-        "ppo": (rl.PPO(), replace(PPO, steps=5)),
+        "ppo": (rl.PPO(), QUICK),
         "rloo": (rl.RLOO(), replace(RLOO, steps=6)),
-        "ppo_without_kl": (rl.PPO(), replace(FREE, steps=7)),
+        "ppo_without_kl": (rl.PPO(), replace(QUICK, kl_coefficient=0.0)),
         "one_draw": (rl.PPO(), replace(PPO, steps=1, epochs=1)),
     }
     for name, (method, loop) in runs.items():

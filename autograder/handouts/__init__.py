@@ -18,6 +18,7 @@ OTHERS = {
     "5.1": ("nb05_1", "Clinic"),
     "5.2": ("nb05_2", "Team"),
     "5.3": ("nb05_3", "runs"),
+    "6.5": ("nb06_5", "Clinic"),
     "7.1": ("nb07_arena", "given"),
     "7.2": ("nb07_methods", "given"),
     "7.3": ("nb07_3", "Audit"),

@@ -8,7 +8,7 @@ ITEMS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("3.2", "6.1", "6.2", "6.3", "6.4", "7.1", "7.2", "7.3"),
     ),
     "S2": ("Adoption of rejection sampling in LLMs", ("1.4", "8.4")),
-    "S3": ("Analysing a flawed model-improvement pipeline", ("5.1", "5.2", "5.3", "5.4")),
+    "S3": ("Analysing a flawed model-improvement pipeline", ("5.1", "5.2", "5.3", "5.4", "6.5")),
     "S4": ("Ordering the steps", ("1.1", "1.2", "1.3")),
     "S5": ("The most direct use of a reward model", ("2.1", "2.2", "2.3", "2.4")),
     "S6": ("Evaluating a team's approach", ("3.1", "3.3", "3.4", "4.1", "4.2", "4.3", "4.4", "4.5")),

@@ -114,8 +114,13 @@ def run_of(values: Sequence[float | None]) -> Run:
 
 def drawn(variant: Variant) -> tuple[int, dict[str, int]]:
     """A learner's deck, and for each letter the panel of it."""
+    return drawn_of(variant, len(decks()))
+
+
+def drawn_of(variant: Variant, count: int) -> tuple[int, dict[str, int]]:
+    """As `drawn`, of so many decks."""
     rng = variant.rng("panels")
-    deck = int(rng.integers(len(decks())))
+    deck = int(rng.integers(count))
     return deck, dict(zip(LETTERS, map(int, rng.permutation(len(LETTERS))), strict=True))
 
 

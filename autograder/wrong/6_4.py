@@ -45,6 +45,13 @@ evidence = {name: {key: np.float64(one[key]) for key in keys} for name, one in e
 signs = {name: (one["low"] > 0) - (one["high"] < 0) for name, one in evidence.items()}
 claims = {name: {1: "higher", -1: "lower", 0: "not separable"}[sign] for name, sign in signs.items()}
 
+# %% correct: claims with a capital letter and blanks
+claims = {name: f" {claim.capitalize()} " for name, claim in claims.items()}
+
+# %% correct: more than what was asked for
+tuned = tuned | {"another": tuned["ppo"]}
+evidence, claims = evidence | {"note": None}, claims | {"note": "none"}
+
 # %% wrong: nothing was tuned | idea: F01 | fails at: the policy changed
 policy.save(runs / "copy")
 tuned = tuned | {"ppo": str(runs / "copy")}
@@ -76,3 +83,35 @@ evidence = {name: {"difference": one["difference"]} for name, one in evidence.it
 # %% wrong: the opposite claims | idea: F34 | fails at: the claims follow from the evidence | points: 1.5
 turned = {"higher": "lower", "lower": "higher", "not separable": "higher"}
 claims = {name: turned[claim] for name, claim in claims.items()}
+
+# %% wrong: words of one's own | idea: F34 | fails at: the claims follow from the evidence | points: 1.5
+claims = dict.fromkeys(claims, "better")
+
+# %% wrong: nothing is separable | idea: F34 | fails at: the claims follow from the evidence | points: 1.5
+claims = dict.fromkeys(claims, "not separable")
+
+# %% wrong: arms exchanged | idea: F50 | fails at: the numbers agree with a new measurement | points: 1.5
+name = "gold, PPO against base"
+mine = evidence[name]
+evidence = evidence | {name: {"difference": -mine["difference"], "low": -mine["high"], "high": -mine["low"]}}
+
+# %% wrong: errors for intervals | idea: F34 | fails at: every difference has its interval | points: 1.5
+evidence = {
+    name: {"difference": one["difference"], "low": one["standard_error"], "high": one["standard_error"]}
+    for name, one in evidence.items()
+}
+
+# %% wrong: an interval without width | idea: F34 | fails at: every difference has its interval | points: 1.5
+evidence = {
+    name: one | {"low": one["difference"], "high": one["difference"]} for name, one in evidence.items()
+}
+
+# %% wrong: the folder of the base policy | fails at: the policy changed | idea: F01
+policy.save(runs / "copy")
+tuned = tuned | {"rloo": str(runs / "copy"), "ppo": str(runs / "copy")}
+
+# %% wrong: a folder that is not there | idea: F01 | fails at: hands in tables, folders and numbers
+tuned = tuned | {"rloo": str(runs / "nowhere")}
+
+# %% wrong: the policies themselves | fails at: hands in tables, folders and numbers
+tuned = {arm: rslib.load_policy(folder) for arm, folder in tuned.items()}

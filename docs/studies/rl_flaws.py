@@ -1,11 +1,10 @@
-"""The trace of every flaw of reinforcement learning, and what a KL penalty and a watchful eye hold back.
+"""The trace of every flaw of reinforcement learning.
 
     python -m docs.studies.rl_flaws --seeds 0 1 2        docs/results/rl_flaws.json; finished rows are kept
 
 A row is one run: what a trainer logs, what held-out prompts say of the tuned policy, and a few probes that
-ask one part of the method one question (METRICS). Runs are as in notebook 06, with fewer and smaller draws.
-Those of `control` have all draws of the notebook: PPO, PPO without its penalty, and that once more with looks
-at held-out gold, at equal budgets of training responses. Prompts that judge are of the validation split.
+ask one part of the method one question (COLUMNS). Runs are as in notebook 06, with fewer and smaller draws.
+Prompts that judge are of the validation split.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import dataclasses
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +21,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from docs.studies.results import RESULTS, measure_rows
+from autograder.handouts.nb05_panels import Run
+from autograder.handouts.nb06_panels import METRICS
+from autograder.keys.nb05_panels import telling_metrics
+from docs.studies.results import RESULTS, markdown, mean_and_range, measure_rows
 from rslib import arena, rl, tables
 from rslib.config import SampleConfig
-from rslib.evaluation import compare
 from rslib.models import load_policy, load_reward_model
 from rslib.rl import flaws
 from rslib.rl.learner import Learner
@@ -55,38 +55,10 @@ LOOP = rl.Loop(
 GROUPS = dataclasses.replace(LOOP, prompts_per_step=8, n=4, learning_rate=5e-4)
 HEALTHY: dict[str, Method] = {"healthy": rl.PPO(), "healthy_groups": rl.GRPO()}
 """Runs without a flaw: of PPO, and of GRPO, whose groups can be mixed up."""
-CONTROL: dict[str, dict[str, Any]] = {
-    "ppo": {},
-    "ppo_without_kl": {"kl_coefficient": 0.0},
-    "ppo_without_kl_watched": {"kl_coefficient": 0.0, "check_every": 3},
-}
-"""Arms at equal steps, and how their loop differs from that of the notebook."""
-_CONTROL_LOOP = dataclasses.replace(LOOP, steps=12, prompts_per_step=64, minibatch=32)
-Row = dict[str, float | None]
-
-METRICS: dict[str, str] = {
-    "gold": "points: the tuned policy on held-out prompts (base: 1.6)",
-    "reward": "its mean reward on the same prompts",
-    "kl": "its KL to the reference there, nats per response",
-    "length": "tokens of a held-out response",
-    "entropy": "nats per response in the last draw",
-    "template_tokens": "tokens around the text of a prompt, as the policy was given it",
-    "first_ratio": "mean |ratio - 1| in the first minibatch of a draw, before any step on it",
-    "learned_tokens": "places that the loss is averaged over / tokens of the responses",
-    "score_counts": "what a response's token rewards gain in all when its score rises by 1",
-    "cut_costs": "what a response loses when it was cut, in standard deviations of the reward",
-    "kl_price": "reward that one nat of log(policy / reference) costs a token: the slope in the last draw",
-    "paid_tokens": "share of tokens with a KL reward that are paid and not charged",
-    "advantage_mean": "mean advantage per token in the last draw",
-    "advantage_fit": "correlation of the last token's advantage with the score of its response, last draw",
-    "reach": "spread of the first token's advantage over responses / spread of the last token's",
-    "group_error": "distance of the mean advantage of a prompt's responses from 0",
-    "clip_fraction": "share of tokens whose ratio is outside of the clip",
-    "pushed_beyond": "share of the tokens that the clip should hold and that still have a gradient",
-    "value_explained": "share of the returns' variance that the values explain, last draw",
-    "policy_changed": "1 when the tuned policy has other weights",
-}
-"""Metric -> what it is."""
+_HEALTHY_SEEDS = ("3", "4", "5")
+"""More seeds of healthy PPO: they tell how far a healthy run scatters."""
+COLUMNS = (*METRICS, "group_error")
+"""What a row holds: the metrics of 6.5, and how far the mean advantage of a prompt's responses is from 0."""
 
 
 # What a run is asked --------------------------------------------------------------------------------------
@@ -98,7 +70,7 @@ class _Watched(Method):
 
     method: Method
     loop: rl.Loop
-    draws: list[Row] = field(default_factory=list)
+    draws: list[Run] = field(default_factory=list)
 
     @property
     def needs_values(self) -> bool:
@@ -107,7 +79,7 @@ class _Watched(Method):
     def objective(self, learner: Learner, rollouts: Rollouts, kl_coefficient: float) -> Objective:
         objective = self.method.objective(learner, rollouts, kl_coefficient)
         everything = list(range(len(rollouts.rows)))
-        row: Row = {
+        row: Run = {
             "template_tokens": _template_tokens(learner.policy, rollouts),
             "learned_tokens": _learned(objective, rollouts, everything),
         }
@@ -148,7 +120,7 @@ def _learned(objective: Objective, rollouts: Rollouts, rows: list[int]) -> float
     return None if weight == len(rows) else weight / tokens
 
 
-def _ratio_probes(loss: Tensor, logprobs: Tensor, old: Tensor, advantages: Tensor, clip: float) -> Row:
+def _ratio_probes(loss: Tensor, logprobs: Tensor, old: Tensor, advantages: Tensor, clip: float) -> Run:
     """How far the ratios of a minibatch are from 1, and whether the clip holds what it should."""
     ratio, mask = torch.exp(logprobs.detach() - old), old != 0
     held = mask & torch.where(advantages > 0, ratio > 1 + clip, ratio < 1 - clip) & (advantages != 0)
@@ -160,7 +132,7 @@ def _ratio_probes(loss: Tensor, logprobs: Tensor, old: Tensor, advantages: Tenso
     return {"ratio": float(off.mean()), "clipped": float((off > clip).float().mean()), "pushed": pushed}
 
 
-def _reward_probes(method: rl.PPO, loop: rl.Loop, rollouts: Rollouts) -> Row:
+def _reward_probes(method: rl.PPO, loop: rl.Loop, rollouts: Rollouts) -> Run:
     """What the token rewards make of the score, of a cut, and of the distance from the reference."""
 
     def collected(changed: Rollouts) -> Tensor:
@@ -199,7 +171,7 @@ def _price(rewards: Tensor, gap: Tensor, inner: Tensor) -> float | None:
     return -float((left * right).sum()) / spread if spread > 1e-6 else None
 
 
-def _advantage_probes(method: rl.PPO, learner: Learner, rollouts: Rollouts, kl_coefficient: float) -> Row:
+def _advantage_probes(method: rl.PPO, learner: Learner, rollouts: Rollouts, kl_coefficient: float) -> Run:
     """Mean, fit and reach of the advantages, and what the values explain of the returns."""
     values = learner.all_values(rollouts)
     advantages, returns = method.advantages(rollouts, values, kl_coefficient)
@@ -218,11 +190,11 @@ _LAST = ("kl_price", "paid_tokens", "advantage_mean", "advantage_fit", "value_ex
 """Metrics that are read in the last draw; others of a draw are averaged over all."""
 
 
-def _summary(draws: Sequence[Mapping[str, Any]]) -> Row:
+def _summary(draws: Sequence[Mapping[str, Any]]) -> Run:
     """The metrics of all draws as one row."""
     batches = [draw["ratios"] for draw in draws if draw.get("ratios")]
     pushed = [batch["pushed"] for draw in batches for batch in draw if batch["pushed"] is not None]
-    row: Row = {name: draws[-1].get(name) for name in _LAST}
+    row: Run = {name: draws[-1].get(name) for name in _LAST}
     for name in ("template_tokens", "learned_tokens", "score_counts", "cut_costs", "reach", "group_error"):
         known = [draw[name] for draw in draws if draw.get(name) is not None]
         row[name] = float(np.mean(known)) if known else None
@@ -242,23 +214,18 @@ def _evaluated(policy: Policy) -> Dataset:
     return judged(policy, prompts, load_reward_model("tiny"), config, reference=load_policy("tiny"))
 
 
-@cache
-def _base_table() -> Dataset:
-    return _evaluated(load_policy("tiny"))
-
-
-def _outcomes(table: Dataset) -> Row:
+def _outcomes(table: Dataset) -> Run:
     kl = np.array(table["logprob"][:]) - np.array(table["reference_logprob"][:])
     lengths = [len(ids) for ids in table["token_ids"][:]]
     means = {name: float(np.mean(table[name][:])) for name in ("gold", "reward")}
     return means | {"kl": float(kl.mean()), "length": float(np.mean(lengths))}
 
 
-def signature(name: str, seed: int, folder: Path, steps: int = LOOP.steps) -> Row:
+def signature(name: str, seed: int, folder: Path) -> Run:
     """The row of one flaw (or healthy run) and seed."""
     base, healthy = load_policy("tiny"), HEALTHY.get(name)
     grouped = isinstance(healthy, rl.GRPO) or (healthy is None and issubclass(flaws.FLAWS[name], rl.GRPO))
-    loop = dataclasses.replace(GROUPS if grouped else LOOP, seed=seed, steps=steps)
+    loop = dataclasses.replace(GROUPS if grouped else LOOP, seed=seed)
     method, loop, start = (healthy, loop, base) if healthy else flaws.flawed(name, loop, base)
     watched = _Watched(method, loop)
     rl.train(
@@ -273,7 +240,7 @@ def signature(name: str, seed: int, folder: Path, steps: int = LOOP.steps) -> Ro
     tuned, history = load_policy(str(folder / name)), read_history(folder / name)
     row = _summary(watched.draws) | _outcomes(_evaluated(tuned)) | {"entropy": history[-1]["entropy"]}
     row["policy_changed"] = float(tuned.fingerprint() != base.fingerprint())
-    return {name: None if row.get(name) is None else round(float(row[name]), 6) for name in METRICS}
+    return {name: None if row.get(name) is None else round(float(row[name]), 6) for name in COLUMNS}
 
 
 def read_history(folder: Path) -> list[dict[str, float]]:
@@ -281,25 +248,6 @@ def read_history(folder: Path) -> list[dict[str, float]]:
     from rslib.store import read_json
 
     return read_json(folder / "training.json")["history"]
-
-
-def controlled(arm: str, seed: int, folder: Path) -> dict[str, Any]:
-    """One arm at equal steps: outcomes, and gold and reward over the base policy, paired by prompt."""
-    loop = dataclasses.replace(_CONTROL_LOOP, seed=seed, **CONTROL[arm])
-    prompts = arena.training_prompts(seed, _PROMPTS + 100)
-    tuned = rl.train(
-        load_policy("tiny"),
-        load_reward_model("tiny"),
-        tables.take(prompts, range(_PROMPTS)),
-        rl.PPO(),
-        loop,
-        out=folder / arm,
-        heldout=tables.take(prompts, range(_PROMPTS, _PROMPTS + 100)) if loop.check_every else None,
-        show_progress=False,
-    )
-    table, draws = _evaluated(tuned), len(read_history(folder / arm))
-    over = {f"{name}_over_base": compare(table, _base_table(), name) for name in ("gold", "reward")}
-    return {k: round(float(v), 4) for k, v in _outcomes(table).items()} | over | {"draws": draws}
 
 
 def names() -> list[str]:
@@ -311,30 +259,52 @@ def _facts() -> dict[str, Any]:
     return {
         "loop": dataclasses.asdict(LOOP),
         "groups": dataclasses.asdict(GROUPS),
-        "control_loop": dataclasses.asdict(_CONTROL_LOOP),
         "heldout": len(_HELDOUT),
     }
+
+
+# The page -------------------------------------------------------------------------------------------------
+
+_SHOWN = ("gold", "reward", "kl", "length", "clip_fraction", "value_explained")
+"""Outcomes and logs that the page shows of every class."""
+
+
+def page_text(content: Mapping[str, Any]) -> str:
+    """What each flaw does to outcomes and logs, and which probes tell it from every other class."""
+    rows = {name: content["rows"][name] for name in names()}
+    head = ["run", *(name.replace("_", " ") for name in _SHOWN), "probes that it alone moves"]
+    lines = [[name, *_means(by_seed), _telling(name, rows)] for name, by_seed in rows.items()]
+    flaws_text = [[name, kind.stage, kind.description] for name, kind in flaws.FLAWS.items()]
+    described = markdown(["flaw", "stage", "what it does"], flaws_text, "---")
+    return f"{described}\n\n{markdown(head, lines)}"
+
+
+def _means(by_seed: Mapping[str, Run]) -> list[str]:
+    return [mean_and_range([row[name] for row in by_seed.values()]) for name in _SHOWN]
+
+
+def _telling(name: str, rows: Mapping[str, Mapping[str, Run]]) -> str:
+    """The metrics of a flaw that lie apart from those of every other class in every seed."""
+    if name in HEALTHY:
+        return ""
+    probes = [column for column in COLUMNS if column not in (*_SHOWN, "entropy")]
+    return ", ".join(f"`{column}`" for column in telling_metrics(name, rows, probes))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what is missing; the results are written after every row."""
     parser = argparse.ArgumentParser(prog="python -m docs.studies.rl_flaws", description=__doc__)
-    parser.add_argument("--seeds", nargs="+", default=list("01234"))
-    parser.add_argument("--control", action="store_true", help="the arms at equal steps, not the flaws")
+    parser.add_argument("--seeds", nargs="+", default=list("012"))
     parser.add_argument("--folder", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
-    _measure("control" if options.control else "rows", options.seeds, options.folder)
 
-
-def _measure(column: str, seeds: Sequence[str], results: Path) -> None:
-    kinds, one = (list(CONTROL), controlled) if column == "control" else (names(), signature)
-
-    def measured(name: str, seed: str) -> Any:
+    def measured(name: str, seed: str) -> Run:
         with tempfile.TemporaryDirectory() as folder:
-            return one(name, int(seed), Path(folder))
+            return signature(name, int(seed), Path(folder))
 
-    cells = [(name, seed) for seed in seeds for name in kinds]
-    measure_rows("rl_flaws", cells, measured, _facts(), column, results)
+    cells = [(name, seed) for seed in options.seeds for name in names()]
+    cells += [("healthy", seed) for seed in _HEALTHY_SEEDS]
+    measure_rows("rl_flaws", cells, measured, _facts(), folder=options.folder)
 
 
 if __name__ == "__main__":

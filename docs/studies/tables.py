@@ -1,13 +1,14 @@
 """Write the tables of README.md and rl.md from docs/results/: `make tables`. A test holds them in sync.
 
 Between the markers `results:start` and `results:end` stand the tables of rounds.json and best_of_n.json,
-between `bench:start` and `bench:end` those of bench-*.json, between `rl:start` and `rl:end` those of rl.json.
+between `bench:start` and `bench:end` those of bench-*.json, between `rl:start` and `rl:end` those of rl.json,
+between `rl_flaws:start` and `rl_flaws:end` those of rl_flaws.json.
 Without such files the text between the markers stays as it is. docs/results/README.md describes the files.
 """
 
 from __future__ import annotations
 
-from docs.studies import rl, worlds
+from docs.studies import rl, rl_flaws, worlds
 from docs.studies.bench import render
 from docs.studies.results import DOCS, FIGURES, RESULTS, filled, read
 from rslib import plots
@@ -27,8 +28,9 @@ def readme(page: str) -> str:
 
 def rl_page(page: str) -> str:
     """docs/rl.md as it should be."""
-    content = read("rl")
-    return filled(page, "rl", rl.page_text(content) if content else None)
+    content, flaws = read("rl"), read("rl_flaws")
+    page = filled(page, "rl", rl.page_text(content) if content else None)
+    return filled(page, "rl_flaws", rl_flaws.page_text(flaws) if flaws else None)
 
 
 def draw_curves() -> None:

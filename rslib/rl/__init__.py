@@ -13,6 +13,7 @@ of each textbook algorithm, and why, stands on top of its module. Read in this o
     loop                 sample, score, step; early stopping; the state of a run that was stopped
     dpo                  DPO on the best against the worst of n; no sampling in the loop
     unified              each method as one number per token, run by the same loop
+    flaws                methods with one defect each
 """
 
 from rslib.rl.dpo import finetune_dpo

@@ -691,8 +691,8 @@ rslib.browse(_texts, title="With the KL penalty and without it, after 12 draws")
 # ## Find the flaw
 #
 # Code of this kind fails quietly. A sign is turned, a mask is one token short, a tensor is not measured
-# again: the loss is still a number, and often the reward still rises. So people look at gold and see
-# either nothing or everything. As in notebook 05, what helps is a probe that asks one part of the method
+# again: the loss is still a number, and training goes on. So people look at gold and see either nothing
+# or everything. As in notebook 05, what helps is a probe that asks one part of the method
 # one question.
 #
 # We put fifteen flaws into PPO, one at a time, and ran each with three seeds: four draws of 32

@@ -87,7 +87,10 @@ class RewardFunction:
         require(timed, f"timeout is {timeout}", "RewardFunction", "Use seconds > 0, or None.")
         require(workers >= 1, f"workers is {workers}", "RewardFunction", "Use a number >= 1.")
         self.function, self.timeout, self.workers = function, timeout, workers
-        self.version = getattr(function, "version", None) if version is None else version
+        version = getattr(function, "version", None) if version is None else version
+        self.version = (
+            version if isinstance(version, str | int | float) else None
+        )  # else something of its own
         self.deterministic, self.name = deterministic, _name_of(function)
         self._file: Path | None = None
 
@@ -192,12 +195,14 @@ class RewardFunction:
             yield lambda asked: ((key, _outcome(self.function, values)) for key, values in asked.items())
             return
         packed, processes, own = self._packed(), [], threading.local()
-        threads = ThreadPoolExecutor(min(self.workers, count))
+        threads, ended = ThreadPoolExecutor(min(self.workers, count)), threading.Event()
 
         def ask(key: str, values: Sequence[Any]) -> tuple[str, float | str]:
             if not hasattr(own, "process"):
                 own.process = _Process(packed, self.timeout)
                 processes.append(own.process)
+                if ended.is_set():  # while it was starting
+                    own.process.end()
             return key, own.process.outcome(values)
 
         def side_by_side(asked: Asked) -> Outcomes:
@@ -207,6 +212,7 @@ class RewardFunction:
         try:
             yield side_by_side
         finally:  # nobody waits for what is still being asked
+            ended.set()
             threads.shutdown(wait=False, cancel_futures=True)
             for process in processes:
                 process.end()

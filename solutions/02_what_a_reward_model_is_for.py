@@ -30,9 +30,9 @@ print("policy:      ", policy.model.get_output_embeddings().out_features, "numbe
 print("reward model:", reward_model.model.score.out_features, "number, for a prompt with its response")
 
 # %% [markdown]
-# One number. This model cannot write a word of a response, mend one, or say what is wrong with it. It can
-# only be asked about a response that exists. So somebody has to write several. Here are the rewards of
-# three prompts with four responses each, made up so that you can work by hand.
+# One number. This model cannot write a word of a response, improve one, or say what is wrong with it. It
+# can only be asked about a response that exists. So the policy has to write several. Here are the rewards
+# of three prompts with four responses each, made up so that you can work by hand.
 #
 # | prompt | response 0 | 1 | 2 | 3 |
 # |---|---|---|---|---|
@@ -59,7 +59,8 @@ for name, changed in (("as they are", rewards), ("plus 100", rewards + 100), ("t
 # %% [markdown]
 # The tent's best response has reward -2 and is kept all the same. Add 100 to every reward, or multiply by
 # 10: the same three responses stay. Only the **order within a prompt** is used. A reward of -2 is neither
-# bad nor good by itself, because a reward has no zero.
+# bad nor good by itself, because a reward has no zero. If you guessed 2 or more, you may have taken the
+# three highest rewards of all twelve, or the highest reward itself: the gap compares two means.
 #
 # ## Which weights change?
 #
@@ -91,8 +92,9 @@ for name, old, new in zip(("policy", "reward model"), before, after, strict=True
 compare("changed", " and ".join(moved))
 
 # %% [markdown]
-# The reward model was asked 1,536 times and learned nothing from it. Its answers went into a choice of 96
-# rows, the rows went into the ordinary loss, and the loss changed the policy.
+# The reward model was asked 1,536 times and learned nothing from it. Its answers decided which 96 rows were
+# kept, the rows went into the ordinary next-token loss, and the loss changed the policy. If you wrote
+# "both" or "reward model", ask which weights an optimiser was given: only those can change.
 #
 # Now switch the reward model off. Nobody scores anything from here on, and each prompt gets responses as a
 # user would get them. A program that knows every fact of this small world judges them: the **gold** score,
@@ -120,13 +122,16 @@ for name, values in gold.items():
     low, high = bootstrap_interval(values)
     print(f"{name:10}  {values.mean():6.2f}  [{low:.2f}, {high:.2f}]  n = {len(values)} prompts")
 compare("gain_in_gold", float(gold["difference"].mean()))
+difference = {"mean": values.mean(), "low": low, "high": high}
+print(rslib.evaluation.claim(difference, "The tuned policy", "the base policy"))
 
 # %% [markdown]
-# A single response, no reward model in sight, and it is better: the choice has moved into the weights. With
-# 400 prompts, over three worlds and three seeds each, gold went from
+# Read the printed sentence: a single response, drawn without the reward model. What the choice taught is
+# now in the weights. With 400 prompts, over three worlds and three seeds each, gold went from
 # {{rounds.json:results.*.arms.base.gold.mean|.2f}} to
 # {{rounds.json:results.*.arms.best_of_n.gold.mean|.2f}}. With the same number of rows picked at random it
-# stayed at {{rounds.json:results.*.arms.random.gold.mean|.2f}}.
+# was
+# {{rounds.json:results.*.arms.random.gold.mean|.2f}}.
 #
 # ## Six teams
 #
@@ -169,6 +174,8 @@ compare("gain_in_gold", float(gold["difference"].mean()))
 # | -3.1 | -2.4 | -4.0 | -2.9 |
 
 # %% [markdown]
+# ### Exercise 2.1
+#
 # {{card:2.1}}
 #
 # Each question takes an answer and the reason for it. Write a letter and a digit, such as `"B2"`. A right
@@ -224,13 +231,17 @@ for first, second in ((0.0, 0.0), (1.0, 0.0), (3.0, 0.0), (0.0, 3.0), (101.0, 10
 compare("101_against_100", float(1 / (1 + np.exp(100.0 - 101.0))))
 
 # %% [markdown]
-# The same 0.73: comparisons fix differences and leave the zero open. That is why exhibit 5 looked odd.
+# The same 0.73: only the difference of two rewards counts, and comparisons say nothing about a zero. A
+# guess near 1 took the size of the rewards for their difference. Exhibit 5 holds four negative rewards;
+# they are as good as any others.
 #
 # Training makes the comparisons that were seen likely. For each pair, the loss is minus the logarithm of
 # the probability that the model gave to what people chose. It is small where the chosen response has the
 # higher reward, log 2 for a tie, and it grows with the difference where the order is wrong.
 
 # %% [markdown]
+# ### Exercise 2.2
+#
 # {{card:2.2}}
 #
 # Write the loss, then the number by which people decide whether to trust the result. Both see pairs: entry
@@ -276,7 +287,7 @@ check("2.2")
 #
 # A reward model is trusted for pairs that it was not trained on. The next cell makes such a table: 80
 # prompts of the validation split, 8 responses each, and the gold score in the place of people. Two
-# responses to one prompt are a pair where people are of one mind, that is where gold differs by 3 or more.
+# responses to one prompt are a *clear pair* where gold differs by at least 3.
 
 # %%
 # About 5 seconds.
@@ -292,15 +303,15 @@ table = {
     "gold": gold,
     "pairs": [(i, j) for i in rows for j in rows[i - i % N : i - i % N + N] if gold[i] - gold[j] >= 3],
 }
-i, j = table["pairs"][0]
-print(f"{len(gold)} responses, {len(table['pairs'])} pairs. The first one, for: {table['prompt'][i]}")
-for side, row in (("chosen", i), ("rejected", j)):
-    print(f"  {side:8}  gold {gold[row]:5.1f}  {table['response'][row][:80]}")
+print(f"{len(gold)} responses, {len(table['pairs'])} clear pairs. The first clear pair, chosen and rejected:")
+rslib.browse(drawn.select(table["pairs"][0]), title="A clear pair")
 
 # %% [markdown]
-# Bradley-Terry says more than an order. The further apart two responses are in the eyes of people, the
-# surer the choice, so a good reward model should be right more often there. Where gold differs by less than
-# one point, what share of pairs will `tiny` order as gold does?
+# Bradley-Terry says more than an order. The further apart two rewards are, the more probable is the choice
+# of the higher one. So a good reward model should be right more often where people see a large difference.
+# Where gold differs by less than one point, what share of pairs will `tiny` order as gold does?
+#
+# The next cell asks your own `pair_accuracy`, prompt by prompt.
 
 # %% role="predict" name="close_pairs"
 close = ...  # a share
@@ -313,27 +324,29 @@ predict("close_pairs", close)
 # About 3 seconds.
 scored = rslib.score(reward_model, drawn)
 reward_by_prompt, gold_by_prompt = np.reshape(scored["reward"][:], (-1, N)), np.reshape(gold, (-1, N))
-agree = np.sign(reward_by_prompt[:, :, None] - reward_by_prompt[:, None, :])
 apart = gold_by_prompt[:, :, None] - gold_by_prompt[:, None, :]
 bins = [(0, 1), (1, 3), (3, 5), (5, 8), (8, 20)]
 points = []
 for low, high in bins:
-    inside = (apart > low) & (apart <= high)
-    shares = [(agree[k][inside[k]] > 0).mean() for k in range(len(apart)) if inside[k].any()]
+    shares = []
+    for rewards_of, gaps in zip(reward_by_prompt, apart, strict=True):
+        chosen_rows, rejected_rows = np.nonzero((gaps > low) & (gaps <= high))
+        if len(chosen_rows):
+            shares.append(float(pair_accuracy(rewards_of[chosen_rows], rewards_of[rejected_rows])))
     points.append((float(np.mean(shares)), *bootstrap_interval(shares)))
 compare("close_pairs", points[0][0])
 
 # %%
 [panel] = rslib.plots.panels(1, 3.4, None)
 middle, low, high = np.array(points).T
-at = np.arange(len(bins))
-panel.errorbar(at, middle, yerr=[middle - low, high - middle], fmt="D", color="#1c5a9c", capsize=3)
+positions = np.arange(len(bins))
+panel.errorbar(positions, middle, yerr=[middle - low, high - middle], fmt="D", color="#1c5a9c", capsize=3)
 panel.axhline(0.5, color="#767676", linestyle="--")
-panel.text(at[-1] + 0.2, 0.51, "a coin", ha="right", color="#767676")
-panel.set_xticks(at, [f"{a} to {b}" for a, b in bins])
+panel.text(positions[-1] + 0.2, 0.51, "a coin", ha="right", color="#767676")
+panel.set_xticks(positions, [f"{a} to {b}" for a, b in bins])
 panel.set_xlabel("difference in gold of the two responses")
 panel.set_ylabel(f"share ordered as gold does, n = {len(apart)} prompts")
-panel.set_title("Is the reward model surer where people are?", loc="left")
+panel.set_title("Is tiny right more often where gold differs more?", loc="left")
 rslib.plots.show(
     panel,
     f"The share of pairs that tiny orders as gold does goes from {middle[0]:.2f} for differences up to 1 to "
@@ -341,14 +354,16 @@ rslib.plots.show(
 )
 
 # %% [markdown]
-# Where people themselves would hesitate, the reward model is not far from a coin. An accuracy therefore
-# means nothing without the pairs that it was measured on. From here on, only clear pairs count.
+# Read the first point and its interval against the dashed line: where people themselves would hesitate, a
+# reward model has little to go by. If your guess was higher, you may have had the accuracy over all pairs
+# in mind. An accuracy means nothing without the pairs that it was measured on. From here on, only clear
+# pairs count.
 #
 # ## An accuracy is not enough
 #
-# Two questions stay open after a good accuracy. Does the model read the **prompt** at all? And does it pay
-# for **length**? For the first there is a neat trick: show each response under the prompt of another one.
-# Here are the rewards of four responses, under their own prompt and under a foreign one.
+# Two questions stay open after a good accuracy. Does the model read the **prompt** at all? And does it
+# reward **length**? For the first, show each response under the prompt of another one. Here are the rewards
+# of four responses, under their own prompt and under a foreign one.
 #
 # | | response 0 | 1 | 2 | 3 |
 # |---|---|---|---|---|
@@ -370,22 +385,27 @@ compare("drop_by_hand", float((1 + 0 + 0 + 3) / 4 / np.std([2, 1, 0, 3])))
 rslib.plots.show(rslib.plots.length_against_reward(scored))
 
 # %% [markdown]
-# That was the second question, asked of `tiny`. Its reward rises with length. Does gold? In this world an
+# If you got 1, you left out the unit: rewards have none, so the fall is divided by their standard
+# deviation.
+#
+# The figure asks the second question of `tiny`: does the reward rise with length? In this world an
 # additional word is worth nothing by itself, and within a prompt the slope of gold on length is close to 0.
-# What you see is a taste of the people who labelled the comparisons, and the reward model has learned it
+# So what you see is a taste of the people who labelled the comparisons, and the reward model has learned it
 # too.
 #
-# So a model need not be perfect to be of use, but it must be judged by more than one number. Your turn:
+# A reward model need not be perfect to be of use, but it must be judged by more than one number. Your turn:
 # four reward models without names.
 
 # %%
 models = given("2.3")
 for letter, model in models.items():
-    pair = ["Rinse the rice until the water is clear.", "Ugh, fine."]
-    found = model(["How do I cook plain rice?"] * 2, pair)
-    print(f"{letter}  a fact: {found[0]:6.2f}  a grumble: {found[1]:6.2f}")
+    two = ["Rinse the rice until the water is clear.", "Ugh, fine."]
+    fact, grumble = model(["How do I cook plain rice?"] * 2, two)
+    print(f"{letter}  a fact: {fact:6.2f}  a grumble: {grumble:6.2f}")
 
 # %% [markdown]
+# ### Exercise 2.3
+#
 # {{card:2.3}}
 #
 # `models["A"](prompts, responses)` gives an array of rewards. Write `probe`, run it on all four with your
@@ -393,11 +413,11 @@ for letter, model in models.items():
 #
 # | verdict | what the probes show |
 # |---|---|
-# | `"use"` | it orders most clear pairs as people do, and it minds a foreign prompt |
+# | `"use"` | it orders most clear pairs as gold does, and its reward falls under a foreign prompt |
 # | `"blind"` | not one reward changes under a foreign prompt, to the last digits |
-# | `"length"` | length is what it pays for, and little else |
-# | `"swapped"` | it prefers what people reject |
-# | `"noise"` | its order has nothing to do with what people prefer, nor with length |
+# | `"length"` | it rewards length, and little else |
+# | `"swapped"` | it prefers the response with the lower gold |
+# | `"noise"` | its order has nothing to do with gold, nor with length |
 
 # %% [markdown]
 # The check runs your `probe` on made-up rewards, measures your numbers again, and draws 40 prompts that you
@@ -405,8 +425,8 @@ for letter, model in models.items():
 #
 # <details><summary>Hint</summary>Rows stand in blocks of `n` with one prompt, so move the prompts by a
 # whole block. For the slope, reshape words and rewards to (prompts, n), take each prompt's mean off both,
-# then divide the sum of products by the sum of squared words. A random head changes its reward under a
-# foreign prompt too, only to no purpose.</details>
+# then divide the sum of products by the sum of squared words. An untrained reward model also reacts to the
+# prompt, but at random: look at its accuracy, not at its drop.</details>
 
 
 # %% exercise="2.3" role="answer"
@@ -455,13 +475,14 @@ probes = {letter: probe(score, table) for letter, score in models.items()}
 ### END SOLUTION
 
 # %%
-for letter, found in probes.items():
-    print(letter, "  ".join(f"{name} {value:6.3f}" for name, value in found.items()))
-compare("accurate", sum(found["pair_accuracy"] > 0.65 for found in probes.values()))
+for letter, numbers in probes.items():
+    print(letter, "  ".join(f"{name} {value:6.3f}" for name, value in numbers.items()))
+compare("accurate", sum(numbers["pair_accuracy"] > 0.65 for numbers in probes.values()))
 
 # %% [markdown]
 # Read it row by row. Which numbers could a coin have given? Which could only come from a model that was
-# never shown the prompt? Two good accuracies are not two good models.
+# never shown the prompt? If you expected every accurate model to be usable, compare the drops of those
+# whose accuracy is high.
 
 # %% exercise="2.3" role="answer" name="c"
 verdicts = {"A": "", "B": "", "C": "", "D": ""}
@@ -484,10 +505,10 @@ check("2.3")
 # %% [markdown]
 # One of your four was shown an empty prompt every time. Its weights are, to the last digit, those of
 # another one of the four, which may be used. Its accuracy alone would have let it pass: much of what people
-# like about a response shows without the prompt. What does not show is whether it is about rice.
+# like about a response shows without the prompt. Whether the response is about rice does not.
 #
-# Does that matter? Let each of the four choose the best of 8 from your table, and see what gold says about
-# the choice. Which letter will win?
+# Does that matter? Let each of the four choose the best of 8 from your table, and see the gold of what they
+# choose. Which letter will win?
 
 # %% role="predict" name="best_chooser"
 best = ...  # a letter
@@ -516,20 +537,36 @@ listed = ", ".join(f"{k} {v[0]:+.1f} [{v[1]:+.1f}, {v[2]:+.1f}]" for k, v in gai
 rslib.plots.show(panel, f"Mean gain in gold of best-of-8, with 95 % intervals: {listed}.")
 
 # %% [markdown]
-# Look at the blind one and at its twin. The blind one gains too, since a good manner pays whatever was
-# asked, and with 80 prompts the two intervals overlap: gold itself can hardly tell them apart here. The
-# prompt drop could, without any gold. Outside of this small world there is no gold, and the probes are all
-# that you have.
+# %%
+def _gold_of_choice(letter):
+    """Gold of the response that a reward model chooses for each prompt."""
+    rows = models[letter](table["prompt"], table["response"]).reshape(-1, N).argmax(axis=1)
+    return gold_by_prompt[np.arange(len(rows)), rows]
+
+
+for first in models:
+    for second in (letter for letter in models if letter > first):
+        gap = _gold_of_choice(first) - _gold_of_choice(second)
+        low, high = bootstrap_interval(gap)
+        print(rslib.evaluation.claim({"mean": gap.mean(), "low": low, "high": high}, first, second))
+
+# %% [markdown]
+# Find the blind one and its twin in this list. A pleasant manner raises gold whatever was asked, so the
+# blind one gains too, and gold on 80 prompts may or may not separate the two. The prompt drop told them
+# apart without any gold. Outside of this small world there is no gold, and the probes are all that you
+# have.
 #
-# One that you may use still has a limit. Choose among 8 and it helps; choose among hundreds and the taste
-# for length and compliments takes over. Notebook 03 looks for the turn.
+# A reward model that you may use still has a limit: chosen among hundreds of responses, its taste for
+# length and compliments may win. Notebook 03 looks for that point.
 #
 # ## How much evidence?
 #
 # Comparisons cost money. Three pairs, all three in the right order: an accuracy of 1. Would you let that
-# model choose your training data? A gate should ask what the accuracy could be *at worst*.
+# model choose your training data? A gate should ask how low the accuracy could be.
 
 # %% [markdown]
+# ### Exercise 2.4
+#
 # {{card:2.4}}
 #
 # For a share $p$ of $n$ pairs, Wilson's interval has the lower end
@@ -571,15 +608,29 @@ def pairs_needed(accuracy: float, floor: float = 0.6) -> int:
 check("2.4")
 
 # %% [markdown]
-# The formula takes every pair for an independent witness. Your table has hundreds of pairs and only 80
-# prompts, and pairs of one prompt agree with each other. That is why the plots above resample prompts.
-# Count prompts when you plan, or the gate opens too early.
+# Now your gate decides about your four. Once with all pairs of the table, as if each were independent of
+# the others, and once with as many pairs as there are prompts.
+
+# %%
+prompts_in_table = len(table["prompt"]) // table["n"]
+print("     accuracy   all pairs                  one pair a prompt")
+for letter in models:
+    share = probes[letter]["pair_accuracy"]
+    ends = [gate(share, count) for count in (len(table["pairs"]), prompts_in_table)]
+    words = [f"from {low:.2f}: {'open' if is_open else 'closed'}" for low, is_open in ends]
+    print(f"{letter}    {share:8.2f}   {words[0]:24}   {words[1]}")
+
+# %% [markdown]
+# The formula takes every pair as independent. Your table has hundreds of pairs and only 80 prompts, and
+# pairs of one prompt agree with each other. That is why the plots above resample prompts. Count prompts
+# when you plan, or the gate opens too early. And look at the blind one: a gate on accuracy alone lets it
+# through.
 #
 # ## The same call on a real model
 #
 # Put a name between the quotes if you have a GPU, or patience: `Skywork/Skywork-Reward-V2-Qwen3-0.6B` is a
-# Bradley-Terry reward model under Apache-2.0. The call is the one that you used for `A` to `D`, and so is
-# your `probe`, once you have a table of comparisons.
+# Bradley-Terry reward model under Apache-2.0. The call is the one that you used for `A` to `D`. Your
+# `probe` works with it too, once you have a table of comparisons.
 
 # %%
 REAL = ""
@@ -591,10 +642,10 @@ if REAL:
     print(prompt, Scorer(rslib.load_reward_model(REAL))([prompt, prompt], [right, wrong]), sep="\n")
 
 # %% [markdown]
-# The right response should have the higher reward. On another pair, from its own model card, users report
-# 7.875 for the right response and 0.945 for the wrong one with transformers (sgl-project/sglang, issue
-# 17992). One pair is no gate, as you know now. It does tell you that the weights arrived and the template
-# fits.
+# The right response should have the higher reward. On another pair, from its own model card, the pull
+# request that added such reward models to SGLang (sgl-project/sglang, 17992) lists 7.875 for the right
+# response and 0.945 for the wrong one with transformers. One pair is no gate, as you know now. It does tell
+# you that the weights arrived and the template fits.
 
 # %% [markdown]
 # ## What you now know

@@ -272,10 +272,10 @@ for n in (4, 16):
 # the higher mean reward, best-of-n the higher win rate. So **PPO's optimum is not best-of-n**. The first
 # depends on the scale of the rewards, the second only on their order.
 #
-# Two papers say how near they are. Yang and others (2024, arXiv 2404.01730) show that both come to the same
-# in a limit, for policies without memory and a reward that adds up along the response. Gui, Gârbacea and
-# Veitch (2024, arXiv 2406.00832) show that among all policies best-of-n has nearly the highest win rate for
-# its KL.
+# Two papers say how near they are. Yang and others (2024, arXiv 2404.01730) show that the two come to the
+# same for ever longer responses, if the policy has no memory and the reward is linear. Gui, Gârbacea and
+# Veitch (2024, arXiv 2406.00832) show that among distributions of this family best-of-n is essentially the
+# best in win rate for its KL.
 
 # %% [markdown]
 # Llama 2's authors (Touvron and others, 2023, arXiv 2307.09288, section 3.2.3) name two more differences.

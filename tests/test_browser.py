@@ -3,7 +3,6 @@
 Runs where Chromium and its driver are installed; pictures go to build/screenshots/.
 """
 
-import ast
 import itertools
 import os
 import shutil
@@ -29,17 +28,15 @@ ROOT = Path(__file__).resolve().parents[1]
 NAME = "01_one_pipeline_in_order"
 PICTURES = browser.PICTURES
 WRONG = 'order = ["split", "sample", "select", "score", "finetune", "test_base", "test_tuned", "compare"]'
-RIGHT = ["split", "sample", "score", "select", "finetune", "test_base", "test_tuned", "compare"]
+RIGHT = 'order = "split, sample, score, select, finetune, test_base, test_tuned, compare"'
 KEYS = browser.Keys
 SHOWN = {
     "cards": 'given("1.1")',
-    "helper": "HELPER = True",
     "questions": 'given("1.2")',
     "wrong": 'check("1.2")',
     "right": 'check("1.3")',
     "points": "progress()",
 }
-BUTTONS = "button.jupyter-button"
 
 
 @pytest.fixture(scope="module")
@@ -74,78 +71,15 @@ def panel(notebook, exercise):
     return notebook.run(notebook.index(f'check("{exercise}")'))
 
 
-def tab_to(notebook, label):
-    """Go to the button with this label by Tab and Shift+Tab alone."""
-    labels = [button.text for button in notebook.driver.find_elements(browser.By.CSS_SELECTOR, BUTTONS)]
-    for _ in range(80):
-        at = notebook.focused()
-        if at == label:
-            return
-        back = at in labels and labels.index(at) > labels.index(label)
-        notebook.keys(*([KEYS.SHIFT] if back else []), KEYS.TAB)
-    raise AssertionError(f"{label} cannot be reached by Tab")
-
-
-def open_helper(notebook):
-    """Run the helper's cell; its number and a function that reads the line it writes."""
-    number = notebook.index("HELPER = False")
-    notebook.type_into(number, notebook.source(number).replace("HELPER = False", "HELPER = True"))
-    notebook.run_by(KEYS.CONTROL, number)
-    cell = notebook.cell(number)
-    line = notebook.wait(lambda: cell.find_elements(browser.By.CSS_SELECTOR, "input[type=text]"))[0]
-    return number, lambda: line.get_attribute("value")
-
-
-def order_by_keyboard(notebook, written):
-    """Leave three cards out and move the others, one place a press; `written()` is the helper's line."""
-
-    def press(label, expected):
-        tab_to(notebook, label)
-        notebook.keys(KEYS.ENTER)
-        notebook.wait(lambda: listed(written()) == expected)
-
-    for name in [name for name in listed(written()) if name not in RIGHT]:
-        press(f"{name} out", [other for other in listed(written()) if other != name])
-    for place, name in enumerate(RIGHT):
-        while (at := (names := listed(written())).index(name)) > place:
-            names[at - 1], names[at] = name, names[at - 1]
-            press(f"{name} up", names)
-            notebook.wait(lambda name=name: notebook.focused() == f"{name} up")  # the focus goes along
-
-
-def listed(line):
-    return ast.literal_eval(line.split("=", 1)[1].strip())
-
-
-def carry_over(notebook, written, answer):
-    """Copy the helper's line and paste it into the answer cell, by keys alone."""
-    while notebook.focused() != written():
-        notebook.keys(KEYS.TAB)
-    for key in "ac":
-        notebook.keys(KEYS.CONTROL, key)
-    notebook.keys(KEYS.TAB)  # out of the helper, into the cells below
-    while notebook.active() > answer:
-        notebook.keys(KEYS.ARROW_UP)
-    notebook.keys(KEYS.ENTER)
-    for key in "av":
-        notebook.keys(KEYS.CONTROL, key)
-    notebook.wait(lambda: notebook.source(answer) == written())
-    notebook.run_by(KEYS.SHIFT, answer)
-
-
 def test_the_way_of_a_learner(notebook, folder):
     for text in ("begin(", "import rslib"):
         notebook.run(notebook.index(text))
-    answer(notebook, "order = []", WRONG)
+    answer(notebook, "# tune_rm", WRONG)
     said = panel(notebook, "1.1")
     assert "0 of 3 points" in said and "select cannot start: no response has a reward yet." in said
     notebook.screenshot(PICTURES / "wrong-light.png", notebook.index('check("1.1")'))
 
-    helper, written = open_helper(notebook)
-    order_by_keyboard(notebook, written)
-    assert listed(written()) == RIGHT
-    notebook.screenshot(PICTURES / "helper-light.png", helper)
-    carry_over(notebook, written, notebook.index(WRONG))
+    answer(notebook, WRONG, RIGHT)
     assert "3 of 3 points" in panel(notebook, "1.1")
 
     for part in ("1_3", "1_3_score"):

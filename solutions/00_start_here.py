@@ -38,9 +38,9 @@ import torch
 
 from rslib.models import pick_device
 
-found = torch.cuda.is_available()
-memory = torch.cuda.get_device_properties(0).total_memory / 2**30 if found else 0
-tier = "cpu" if not found else "T4" if memory < 20 else "large GPU"
+has_gpu = torch.cuda.is_available()
+memory = torch.cuda.get_device_properties(0).total_memory / 2**30 if has_gpu else 0
+tier = "cpu" if not has_gpu else "T4" if memory < 20 else "large GPU"
 print(f"tier: {tier} ({pick_device().why})")
 
 # %% [markdown]
@@ -80,12 +80,12 @@ stages = {
 panel = Figure(figsize=(7.6, 2.1), layout="constrained").subplots()
 panel.set(xlim=(0, 5), ylim=(0, 1), title="What happens in one round, with n = 16?")
 panel.axis("off")
-for at, (name, (who, what)) in enumerate(stages.items()):
-    panel.text(at + 0.5, 0.66, name, ha="center", va="center", bbox={"fc": "white"})
-    panel.text(at + 0.5, 0.88, f"({who})", ha="center", fontsize=9)
-    panel.text(at + 0.5, 0.3, what, ha="center", fontsize=9)
-    if at:
-        panel.annotate("", (at + 0.15, 0.66), (at - 0.13, 0.66), arrowprops={"arrowstyle": "->"})
+for step, (name, (who, what)) in enumerate(stages.items()):
+    panel.text(step + 0.5, 0.66, name, ha="center", va="center", bbox={"fc": "white"})
+    panel.text(step + 0.5, 0.88, f"({who})", ha="center", fontsize=9)
+    panel.text(step + 0.5, 0.3, what, ha="center", fontsize=9)
+    if step:
+        panel.annotate("", (step + 0.15, 0.66), (step - 0.13, 0.66), arrowprops={"arrowstyle": "->"})
 panel.annotate("", (0.5, 0.2), (3.5, 0.2), arrowprops={"arrowstyle": "->"})
 panel.text(2, 0.05, "the next round samples from the tuned policy", ha="center", fontsize=9)
 rslib.plots.show(panel, "One round: sample, score, select, fine-tune, evaluate; then from the tuned policy.")
@@ -94,8 +94,9 @@ rslib.plots.show(panel, "One round: sample, score, select, fine-tune, evaluate; 
 # Now stages 1 to 3 with the embedded models. Forty prompts, 640 responses, about five seconds.
 #
 # In this course you say what you expect before you look. A wrong guess is worth more than none: it is the
-# one that you remember. The rewards of this reward model run from about −6 to 5. **By how much will the
-# mean reward of the 40 kept responses exceed that of all 640?**
+# one that you remember. After each result, ask what the difference between the two says. The rewards of
+# this reward model run from about −6 to 5. **By how much will the mean reward of the 40 kept responses
+# exceed that of all 640?**
 
 # %% role="predict" name="selection_gap"
 guess = ...  # a number, such as 1.0; replace the dots, then run the cell
@@ -110,26 +111,25 @@ responses = rslib.sample(policy, prompts, n=16, seed=0, show_progress=False)
 scored = rslib.score(reward_model, responses, show_progress=False)
 kept = rslib.select(scored, "best_of_n")
 
-pool, best = (sum(table["reward"]) / len(table) for table in (scored, kept))
+pool_mean, kept_mean = (sum(table["reward"]) / len(table) for table in (scored, kept))
 print(f"{len(prompts)} prompts, {len(responses)} responses, {len(kept)} kept")
-compare("selection_gap", best - pool)
+compare("selection_gap", kept_mean - pool_mean)
 
 # %% [markdown]
-# Read one prompt with the response that was kept, and one that was not:
+# If your guess was too low, you may have expected sixteen responses to be much alike. The gap is large
+# because the policy's good and bad responses lie far apart. Read them: below are the responses to the first
+# three prompts, ranked by reward, and the one that was kept. Click on a prompt, or press Enter on it, to
+# unfold it.
 
 # %%
-row = kept[1]
-lost = min((r for r in scored if r["prompt_id"] == row["prompt_id"]), key=lambda r: r["reward"])
-print("prompt  ", "", row["prompt"])
-print(f"kept     {row['reward']:5.2f}  {row['response']}")
-print(f"not kept {lost['reward']:5.2f}  {lost['response']}")
+rslib.browse(scored, kept=kept, prompts=3, title="What the policy wrote")
 
 # %% [markdown]
 # Stages 4 and 5: a copy of the policy is trained on the 40 kept responses, then both policies respond to 60
 # held-out prompts. About ten seconds.
 #
 # Two rows of the table matter. *Gold* is the score that really counts; in this small world a program
-# computes it. *Proxy* is the mean reward: what the reward model believes.
+# computes it. *Proxy* is the mean reward, which the reward model gives.
 
 # %%
 tuned = rslib.finetune(policy, kept, runs / "policy", show_progress=False)
@@ -144,7 +144,7 @@ print("\n".join(report.text_table().splitlines()[:4]))
 
 # %% [markdown]
 # The brackets hold 95 % intervals. Forty responses to train on are very few, and with 60 prompts to judge
-# by the intervals are wide. Whether a difference is real is a question that comes up in every notebook.
+# by the intervals are wide. Whether a difference can be told from chance is a question of every notebook.
 # With 400 prompts to train on, gold rises from {{rounds.json:results.*.arms.base.gold.mean|.2f}} to
 # {{rounds.json:results.*.arms.best_of_n.gold.mean|.2f}}.
 
@@ -189,7 +189,7 @@ def best_of(rewards):
 practise(best_of)
 
 # %% [markdown]
-# And a right one. Change it as you like and run it again: what if it always says 0?
+# And a right one. Change it as you like and run it again: what if it always returns 0?
 
 
 # %%

@@ -144,9 +144,9 @@ ways = {
     "put back": [np.sort(p) @ np.diff((np.arange(17) / 16) ** n) for p in pools],
     "every subset": [best_of_n_mean(p, n) for p in pools],
 }
-for name, found in ways.items():
-    error = np.std(found) / math.sqrt(len(found))
-    print(f"{name:13} off by {np.mean(found) - truth:+.3f} ± {2 * error:.3f}, spread {np.std(found):.2f}")
+for name, values in ways.items():
+    error = np.std(values) / math.sqrt(len(values))
+    print(f"{name:13} off by {np.mean(values) - truth:+.3f} ± {2 * error:.3f}, spread {np.std(values):.2f}")
 
 # %% [markdown]
 # *Put back* is too low: the same response can be drawn twice, and a repeat is a wasted draw. That is a
@@ -708,14 +708,14 @@ _COLOURS = ("#440154", "#3b528b", "#21918c", "#3a9a4a", "#a68a00")
 
 def _by_prompt_of(which):
     """For each temperature the best, or median, of n of every prompt, `(len(ns), 32)`."""
-    one = {"max": best_of_n_mean, "median": median_of_n}[which]
-    return {t: np.array([[one(line, n) for line in r] for n in task["ns"]]) for t, r in rewards_at.items()}
+    function = {"max": best_of_n_mean, "median": median_of_n}[which]
+    return {t: np.array([[function(row, n) for row in r] for n in task["ns"]]) for t, r in rewards_at.items()}
 
 
 axes, by_prompt_of = rslib.plots.panels(2, 3.8, None), {k: _by_prompt_of(k) for k in ("max", "median")}
-for panel, (which, found) in zip(axes, by_prompt_of.items(), strict=True):
+for panel, (which, by_n) in zip(axes, by_prompt_of.items(), strict=True):
     for t, colour, marker in zip(task["temperatures"], _COLOURS, "osD^v", strict=True):
-        low, high = np.array([rslib.theory.bootstrap_interval(row) for row in found[t]]).T
+        low, high = np.array([rslib.theory.bootstrap_interval(row) for row in by_n[t]]).T
         mean = np.array(sweep[t][which], float)
         bars = np.clip([mean - low, high - mean], 0, None)
         panel.errorbar(task["ns"], mean, bars, color=colour, marker=marker, label=t)
@@ -757,10 +757,10 @@ golden = {
 for t in sweep:
     gap = np.subtract(golden[t], golden[best_temperature])
     low, high = rslib.theory.bootstrap_interval(gap)
-    said = rslib.evaluation.verdict({"difference": gap.mean(), "low": low, "high": high})
-    said = "your choice" if t == best_temperature else said
+    words = rslib.evaluation.verdict({"difference": gap.mean(), "low": low, "high": high})
+    words = "your choice" if t == best_temperature else words
     row = f"{t:11}   {at16[t]:20.2f}   {gold_at[t].mean():11.2f}   {np.mean(golden[t]):18.2f}"
-    print(f"{row}   {gap.mean():+.2f} [{low:+.2f}, {high:+.2f}]: {said}")
+    print(f"{row}   {gap.mean():+.2f} [{low:+.2f}, {high:+.2f}]: {words}")
 
 # %% [markdown]
 # If your guess was higher than what the reward chose, you expected variety to pay; if it was lower, you

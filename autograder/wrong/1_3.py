@@ -537,3 +537,97 @@ def score(reward, rows):
     if not all(row["reward"] and math.isfinite(row["reward"]) for row in scored):
         raise ValueError("a reward is missing")
     return scored
+
+
+# %% correct: rewards in single precision
+def score(reward, rows):
+    scored = [dict(row, reward=np.float32(reward(row["prompt"], row["response"]))) for row in rows]
+    if any(not np.isfinite(row["reward"]) for row in scored):
+        raise ValueError("NaN or infinite")
+    return scored
+
+
+# %% correct: a seed sequence of numpy
+def sample_n(draw, prompts, n, seed):
+    def number(prompt, k):
+        words = list(hashlib.blake2b(f"{seed}\n{k}\n{prompt}".encode(), digest_size=16).digest())
+        return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+    return [
+        {"prompt": prompt, "sample_id": k, "response": draw(prompt, number(prompt, k))}
+        for prompt in prompts
+        for k in range(n)
+    ]
+
+
+# %% wrong: None comes back | fails at: is answered | points: 1
+def sample_n(draw, prompts, n, seed):
+    for prompt in prompts:
+        [draw(prompt, seed * 1000 + k) for k in range(n)]
+
+
+# %% wrong: pairs for rows | fails at: gives n rows to each prompt | points: 1 | idea: nested
+def sample_n(draw, prompts, n, seed):
+    rows = []
+    for prompt in prompts:
+        for k in range(n):
+            digest = hashlib.sha256(f"{seed}|{k}|{prompt}".encode()).digest()
+            rows.append((prompt, draw(prompt, int.from_bytes(digest[:8], "big") >> 1)))
+    return rows
+
+
+# %% wrong: the response in capitals | idea: stale | fails at: returns what was drawn | points: 1
+def sample_n(draw, prompts, n, seed):
+    rows = []
+    for prompt in prompts:
+        for k in range(n):
+            digest = hashlib.sha256(f"{seed}|{k}|{prompt}".encode()).digest()
+            text = draw(prompt, int.from_bytes(digest[:8], "big") >> 1)
+            rows.append({"prompt": prompt, "sample_id": k, "response": text.upper()})
+    return rows
+
+
+# %% wrong: the seed as text | fails at: runs | points: 1
+def sample_n(draw, prompts, n, seed):
+    return [
+        {"prompt": p, "sample_id": k, "response": draw(p, f"{seed}-{k}-{p}")}
+        for p in prompts
+        for k in range(n)
+    ]
+
+
+# %% wrong: the length of the prompt | idea: F20 | fails at: gives every response its own seed | points: 2
+def sample_n(draw, prompts, n, seed):
+    return [
+        {"prompt": p, "sample_id": k, "response": draw(p, (seed * 1000 + len(p) // 100) * 1000 + k)}
+        for p in prompts
+        for k in range(n)
+    ]
+
+
+# %% wrong: the best of each prompt alone | idea: shape | fails at: gives every row a reward | points: 3
+def score(reward, rows):
+    best = {}
+    for row in rows:
+        r = reward(row["prompt"], row["response"])
+        if not math.isfinite(r):
+            raise ValueError("not finite")
+        if row["prompt"] not in best or r > best[row["prompt"]]["reward"]:
+            best[row["prompt"]] = row | {"reward": r}
+    return list(best.values())
+
+
+# %% wrong: a rank for the reward | idea: scale | fails at: gives each row its own reward | points: 3
+def score(reward, rows):
+    rewards = [reward(row["prompt"], row["response"]) for row in rows]
+    if not all(map(math.isfinite, rewards)):
+        raise ValueError("not finite")
+    return [row | {"reward": float(sorted(rewards).index(r))} for row, r in zip(rows, rewards, strict=True)]
+
+
+# %% wrong: a TypeError for NaN | idea: F32 | fails at: refuses NaN and infinity | points: 3
+def score(reward, rows):
+    scored = [row | {"reward": reward(row["prompt"], row["response"])} for row in rows]
+    if not all(math.isfinite(row["reward"]) for row in scored):
+        raise TypeError("not finite")
+    return scored

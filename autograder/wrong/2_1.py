@@ -48,3 +48,36 @@ answers = choose(f=(1, 1))
 
 # %% wrong: letters without reasons | fails at: question a: form
 answers = {name: label[0] for name, label in choose().items()}
+
+# %% correct: a blank between letter and digit
+answers = {name: f"{label[0]} {label[1]}" for name, label in choose().items()}
+
+# %% correct: a tab around, more keys than asked for
+answers = {name: f"\t{label}\n" for name, label in choose().items()} | {"note": "see exhibit 3"}
+
+# %% wrong: all rows, with their rewards | idea: F02 | fails at: question a: answer | points: 5
+answers = choose(a=(2, 0))
+
+# %% wrong: the reward's gradient | idea: F37 | fails at: question a: reason | points: 5
+answers = choose(a=(0, 1))
+
+# %% wrong: the reward model is worth improving | idea: F01 | fails at: question a: reason | points: 5
+answers = choose(a=(0, 2))
+
+# %% wrong: a small learning rate hides | idea: F46 | fails at: question b: answer | points: 5
+answers = choose(b=(3, 0))
+
+# %% wrong: the lowest was kept | idea: F03 | fails at: question b: answer | points: 5
+answers = choose(b=(2, 0))
+
+# %% wrong: one random response | idea: F04 | fails at: question c: answer | points: 5
+answers = choose(c=(1, 0))
+
+# %% wrong: a negative mean deserves nothing | idea: F30 | fails at: question c: reason | points: 5
+answers = choose(c=(0, 2))
+
+# %% wrong: both products stay better | idea: F35 | fails at: question d: answer | points: 5
+answers = choose(d=(2, 0))
+
+# %% wrong: every first option | idea: F01 | fails at: question a: answer
+answers = dict.fromkeys("abcdef", "A1")

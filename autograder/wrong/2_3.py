@@ -247,3 +247,45 @@ class Agrees(str):
 
 
 verdicts = dict.fromkeys("ABCD", Agrees("use"))
+
+
+# %% correct: single precision, by torch
+def probe(score, table):
+    import torch
+
+    n, responses = table["n"], table["response"]
+    rewards = torch.tensor(np.array(own(score, table)), dtype=torch.float32)
+    prompts = list(table["prompt"])
+    foreign = torch.tensor(np.array(score(prompts[n:] + prompts[:n], responses)), dtype=torch.float32)
+    spread = rewards.std(correction=0)
+    spread = spread if spread > 1e-6 else torch.tensor(1.0)
+    first, second = rewards[torch.tensor(table["pairs"])].T
+    words = torch.tensor([float(len(text.split())) for text in responses]).reshape(-1, n)
+    words, within = (x - x.mean(dim=1, keepdim=True) for x in (words, rewards.reshape(-1, n)))
+    squares = (words**2).sum()
+    slope = (words * within).sum() / squares if squares > 0 else torch.tensor(0.0)
+    accuracy = ((first > second).float() + 0.5 * (first == second).float()).mean()
+    numbers = accuracy, (rewards - foreign).mean() / spread, 10 * slope / spread
+    return dict(zip(PROBES, map(float, numbers)))
+
+
+# %% correct: plain Python
+def probe(score, table):
+    n, prompts, responses = table["n"], list(table["prompt"]), list(table["response"])
+    rewards = [float(r) for r in score(prompts, responses)]
+    foreign = [float(r) for r in score(prompts[-n:] + prompts[:-n], responses)]
+    mean = sum(rewards) / len(rewards)
+    spread = (sum((r - mean) ** 2 for r in rewards) / len(rewards)) ** 0.5 or 1.0
+    wins = sum(
+        1.0 if rewards[i] > rewards[j] else 0.5 if rewards[i] == rewards[j] else 0.0
+        for i, j in table["pairs"]
+    )
+    top = bottom = 0.0
+    for start in range(0, len(rewards), n):
+        block = [len(text.split()) for text in responses[start : start + n]]
+        middle = sum(block) / n
+        top += sum((w - middle) * r for w, r in zip(block, rewards[start : start + n]))
+        bottom += sum((w - middle) ** 2 for w in block)
+    drop = sum(a - b for a, b in zip(rewards, foreign)) / len(rewards) / spread
+    slope = 10 * top / bottom / spread if bottom else 0.0
+    return {"pair_accuracy": wins / len(table["pairs"]), "prompt_drop": drop, "length_slope": slope}

@@ -174,3 +174,85 @@ def gate(accuracy, pairs, floor=0.6):
 # %% wrong: the decision first | fails at: returns the lower end and the decision | points: 1
 def gate(accuracy, pairs, floor=0.6):
     return wilson(accuracy, pairs) > floor, wilson(accuracy, pairs)
+
+
+# %% correct: single precision throughout
+def gate(accuracy, pairs, floor=0.6):
+    p, n, z2 = np.float32(accuracy), np.float32(pairs), np.float32(Z2)
+    half = np.float32(1.96) * np.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
+    lower = (p + z2 / (2 * n) - half) / (1 + z2 / n)
+    return lower, lower > np.float32(floor)
+
+
+def pairs_needed(accuracy, floor=0.6):
+    if accuracy <= floor:
+        raise ValueError("never")
+    return np.int64(next(n for n in range(1, 10**6) if wilson(accuracy, n) > floor))
+
+
+# %% correct: fractions of the fraction, a while
+def gate(accuracy, pairs, floor=0.6):
+    a = accuracy + Z2 / 2 / pairs
+    b = 1.96 / pairs * (accuracy * (1 - accuracy) * pairs + Z2 / 4) ** 0.5
+    lower = (a - b) / (1 + Z2 / pairs)
+    return (lower, not lower <= floor)
+
+
+def pairs_needed(accuracy, floor=0.6):
+    if not accuracy > floor:
+        raise ValueError("not above the floor")
+    pairs = 1
+    while not gate(accuracy, pairs, floor)[1]:
+        pairs += 1
+    return float(pairs)
+
+
+# %% wrong: z forgotten under the root | fails at: finds the lower end | points: 1
+def gate(accuracy, pairs, floor=0.6):
+    half = 1.96 * math.sqrt(accuracy * (1 - accuracy) / pairs)
+    lower = (accuracy + Z2 / (2 * pairs) - half) / (1 + Z2 / pairs)
+    return lower, lower > floor
+
+
+# %% wrong: one standard error | idea: one-z | fails at: finds the lower end | points: 1
+def gate(accuracy, pairs, floor=0.6):
+    half = math.sqrt(accuracy * (1 - accuracy) / pairs + 1 / (4 * pairs * pairs))
+    lower = (accuracy + 1 / (2 * pairs) - half) / (1 + 1 / pairs)
+    return lower, lower > floor
+
+
+# %% wrong: the denominator forgotten | fails at: finds the lower end | points: 1
+def gate(accuracy, pairs, floor=0.6):
+    lower = wilson(accuracy, pairs) * (1 + Z2 / pairs)
+    return lower, lower > floor
+
+
+# %% wrong: the floor for the lower end | fails at: finds the lower end | points: 1
+def gate(accuracy, pairs, floor=0.6):
+    return floor, wilson(accuracy, pairs) > floor
+
+
+# %% wrong: a dict | fails at: returns the lower end and the decision | points: 1
+def gate(accuracy, pairs, floor=0.6):
+    return {"lower": wilson(accuracy, pairs), "open": wilson(accuracy, pairs) > floor}
+
+
+# %% wrong: one pair is enough | idea: F34 | fails at: counts the pairs that are enough | points: 1
+def pairs_needed(accuracy, floor=0.6):
+    if accuracy <= floor:
+        raise ValueError("never")
+    return 1
+
+
+# %% wrong: one pair too many | idea: off-by-one | fails at: counts the pairs that are enough | points: 1
+def pairs_needed(accuracy, floor=0.6):
+    if accuracy <= floor:
+        raise ValueError("never")
+    return 1 + next(n for n in range(1, 10**6) if wilson(accuracy, n) > floor)
+
+
+# %% wrong: round hundreds | fails at: counts the pairs that are enough | points: 1
+def pairs_needed(accuracy, floor=0.6):
+    if accuracy <= floor:
+        raise ValueError("never")
+    return 100 * math.ceil(next(n for n in range(1, 10**6) if wilson(accuracy, n) > floor) / 100)

@@ -329,3 +329,82 @@ def best_of_n_distribution(probs, rewards, n):
 def best_of_n_distribution(probs, rewards, n):
     checked(probs, rewards, n)
     return right(probs, rewards, min(n, 16))
+
+
+# %% correct: numpy in single precision
+def best_of_n_distribution(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    p = p.astype(np.float32)
+    upto = (p[None] * (r[None] <= r[:, None])).sum(axis=1, dtype=np.float32)
+    together = (p[None] * (r[None] == r[:, None])).sum(axis=1, dtype=np.float32)
+    below = np.maximum(upto - together, np.float32(0))
+    share = np.where(together > 0, p / np.where(together > 0, together, 1), 0)
+    return ((np.minimum(upto, 1) ** n - below**n) * share).astype(np.float32)
+
+
+# %% correct: plain Python, a dict of levels
+def best_of_n_distribution(probs, rewards, n):
+    if n < 1 or any(r != r for r in rewards):
+        raise ValueError("n >= 1, and no NaN")
+    mass, gained, below = {}, {}, 0.0
+    for p, r in zip(probs, rewards, strict=True):
+        mass[float(r)] = mass.get(float(r), 0.0) + float(p)
+    for r in sorted(mass):
+        gained[r] = (below + mass[r]) ** n - below**n
+        below += mass[r]
+    pairs = zip(probs, rewards, strict=True)
+    return [float(p) / mass[float(r)] * gained[float(r)] if p > 0 else 0.0 for p, r in pairs]
+
+
+# %% wrong: the exponent forgotten | idea: policy unchanged | fails at: agrees with enumeration | points: 3
+def best_of_n_distribution(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    return [p[r <= x].sum() - p[r < x].sum() for x in r]
+
+
+# %% wrong: n + 1 draws | idea: n off by one | fails at: agrees with enumeration | points: 3
+def best_of_n_distribution(probs, rewards, n):
+    checked(probs, rewards, n)
+    return right(probs, rewards, n + 1)
+
+
+# %% wrong: powers of p, scaled | fails at: agrees with enumeration | points: 3
+def best_of_n_distribution(probs, rewards, n):
+    p, _ = checked(probs, rewards, n)
+    return p**n / (p**n).sum()
+
+
+# %% wrong: p times the rank, scaled | fails at: agrees with enumeration | points: 3
+def best_of_n_distribution(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    weight = p * np.array([(r <= x).sum() for x in r]) ** (n - 1)
+    return weight / weight.sum()
+
+
+# %% wrong: rounded to two digits | idea: near | fails at: agrees with enumeration | points: 3
+def best_of_n_distribution(probs, rewards, n):
+    return np.round(right(*checked(probs, rewards, n), n), 2)
+
+
+# %% wrong: powers of F alone | idea: without subtraction | fails at: agrees with enumeration | points: 3
+def best_of_n_distribution(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    return [float(p[r <= x].sum()) ** n for x in r]
+
+
+# %% wrong: n = 0 is the policy | idea: n < 1 | fails at: refuses what has no answer | points: 4
+def best_of_n_distribution(probs, rewards, n):
+    return right(probs, rewards, n) if n else list(probs)
+
+
+# %% wrong: 0 nats for two rewards | idea: F42 | fails at: question a: answer | points: 4.5
+meaning = said("a", answer=3)
+
+# %% wrong: the reward grows with n | idea: F14 | fails at: question b: reason | points: 4.5
+meaning = said("b", reason=1)
+
+# %% wrong: best-of-n has the higher mean | idea: F38 | fails at: question c: answer | points: 4.5
+meaning = said("c", answer=2)
+
+# %% wrong: stale responses count | idea: F19 | fails at: question e: answer | points: 4.5
+meaning = said("e", answer=2)

@@ -194,3 +194,48 @@ no_hump = ["tiny", "tiny-unbiased"]
 
 # %% wrong: every reward model has a hump | idea: F34 | fails at: says what the data separate | points: 2.5
 no_hump = []
+
+# %% correct: tensors in single precision
+import torch
+
+curves = {m: {k: torch.tensor(c, dtype=torch.float32) for k, c in both.items()} for m, both in curves.items()}
+fall = {name: torch.tensor(np.array(three), dtype=torch.float32) for name, three in fall.items()}
+
+# %% correct: plain Python, prompt by prompt
+import math
+
+
+def plain(scores, n, values):
+    shared, total = {}, 0.0
+    for s, v in zip(scores.tolist(), values.tolist()):
+        shared.setdefault(s, []).append(v)
+    for k, s in enumerate(sorted(scores.tolist())):
+        total += math.comb(k, n - 1) / math.comb(len(scores), n) * sum(shared[s]) / len(shared[s])
+    return total
+
+
+curves["tiny"]["gold"] = curve(scored["tiny"], "gold", plain)
+
+# %% wrong: right curves plus a little | fails at: averages every subset of the pool
+curves = {m: {k: [x + 0.3 for x in c] for k, c in both.items()} for m, both in curves.items()}
+
+# %% wrong: the sum over the prompts | fails at: averages every subset of the pool
+curves = {m: {k: [40 * x for x in c] for k, c in both.items()} for m, both in curves.items()}
+
+# %% wrong: the mean of the pool for every n | fails at: averages every subset of the pool
+curves["tiny"]["gold"] = [curves["tiny"]["gold"][0]] * 8
+
+# %% wrong: one reward model's curves for both | fails at: averages every subset of the pool
+curves["tiny-unbiased"] = curves["tiny"]
+
+# %% wrong: the columns changed places | idea: values ignored | fails at: averages every subset of the pool
+curves["tiny"]["gold"] = curves["tiny"]["reward"]
+
+# %% wrong: seven numbers | fails at: is answered
+curves["tiny"]["gold"] = curves["tiny"]["gold"][:7]
+
+# %% wrong: a place in the list for n | idea: F05 | fails at: finds where gold turns | points: 2
+n_star["tiny"] = NS.index(n_star["tiny"])
+
+# %% wrong: an n that was not drawn | fails at: is answered | points: 2
+n_star["tiny"] = 20

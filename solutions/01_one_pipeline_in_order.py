@@ -120,7 +120,7 @@ given("1.1")
 # A line that begins with `#` does not count. The round must end with a comparison of the tuned policy with
 # the base policy, on prompts that no training has seen.
 #
-# Your list is not compared with a list of ours. It is **run**, card by card. A card whose needs are not
+# Your order is not compared with one of ours. It is **run**, card by card. A card whose needs are not
 # there stops the run and says what is missing. There is more than one right order.
 #
 # <details><summary>Hint</summary>Begin at the end. What does the last card need? Which card makes that, and
@@ -475,9 +475,9 @@ for name, table in (("turned round", turned), ("n = 6, batches of 5", doubled)):
 #
 # (h) **DeepSeek-R1** (DeepSeek-AI, 2025, arXiv 2501.12948). After a first stage of RL the policy writes
 # several solutions to each problem, and only correct ones are kept, as judged by rules or by another model:
-# about 600,000. With 200,000 other examples they fine-tune the base model for two epochs, and a second
-# stage of RL follows. The section
-# that describes this says "multiple responses" for each prompt, and no number.
+# about 600,000. The base model is fine-tuned on these and on 200,000 other examples, for two epochs, and a
+# second stage of RL follows. The section that describes this says "multiple responses" for each prompt, and
+# gives no number.
 
 # %% [markdown]
 # ### Exercise 1.4
@@ -532,8 +532,9 @@ check("1.4")
 # | 2025 | DeepSeek-R1 | one stage between two stages of RL | arXiv 2501.12948 |
 
 # %% [markdown]
-# FeedME trained the models that OpenAI first offered under the name of InstructGPT. The InstructGPT paper
-# itself (Ouyang and others, 2022, arXiv 2203.02155) follows a reward model with PPO.
+# FeedME is how OpenAI's list described models that were offered as InstructGPT, text-davinci-002 among
+# them: there people did the selecting. The InstructGPT paper itself (Ouyang and others, 2022, arXiv
+# 2203.02155) describes PPO with a reward model.
 #
 # Libraries came and went too. Hugging Face's TRL gained a best-of-n sampler in 2023 (pull request 326),
 # presented as a way to better output without RL; in October 2025 it was deprecated, since few used it (pull
@@ -555,8 +556,8 @@ if REAL and REAL_REWARD:
 # ## What you now know
 # - One round is a chain of needs: held-out prompts, responses, rewards, the best response to each prompt, a
 #   tuned copy, a comparison.
-# - An order that runs may still be worthless: without selecting nothing moves, and a gain on prompts that
-#   were trained on proves little.
+# - An order that runs may still be worthless: without selecting, none of our runs gained separably, and a
+#   gain on prompts that were trained on proves little.
 # - A response whose seed comes from its run, its prompt and its number alone can be drawn again by anybody,
 #   in any batch.
 

@@ -598,8 +598,8 @@ _slider_of("tiny-unbiased")
 # %% [markdown]
 # Two details are worth keeping. Llama 2 drew and selected with its 70B model only; the smaller models were
 # fine-tuned on what the 70B model had written, so the price of n was paid once for all sizes. And for
-# WebGPT its authors' colleagues report that best-of-64 did better than their policy trained with RL (Hilton
-# and Gao, 2022, *Measuring Goodhart's law*).
+# WebGPT, OpenAI reports that best-of-64 did better than its policy trained with RL (Hilton and Gao, 2022,
+# *Measuring Goodhart's law*).
 #
 # None of these numbers is a recommendation for you. They were chosen with other reward models, and you have
 # just seen how much n* depends on that.

@@ -46,7 +46,7 @@ def right_curve(table, column):
 
 curves = {name: {c: right_curve(t, c) for c in ("reward", "gold")} for name, t in scored.items()}
 n_star = peaks(curves)
-INTENTS = by_prompt(pool, "intent")[:, 0]
+INTENTS = intents = by_prompt(pool, "intent")[:, 0]
 
 
 def golds(name, n):

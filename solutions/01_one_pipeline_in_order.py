@@ -111,8 +111,6 @@ print("the three highest rewards of all belong to", [names[row] for row in top_t
 given("1.1")
 
 # %% [markdown]
-# ### Exercise 1.1
-#
 # {{card:1.1}}
 #
 # The cell below names every card, one a line, each behind a `#`. Take the `#` away from those that belong
@@ -266,8 +264,6 @@ everything
 # kept fresh prompts.
 
 # %% [markdown]
-# ### Exercise 1.2
-#
 # {{card:1.2}}
 #
 # Four orders that go wrong, some of them without any message. For each, a letter: which card stops, or does
@@ -334,8 +330,6 @@ check("1.2")
 # separators, is.
 
 # %% [markdown]
-# ### Exercise 1.3
-#
 # {{card:1.3}}
 #
 # Write both functions. `draw` and `reward` are handed to you; the check hands over its own, with other
@@ -480,8 +474,6 @@ for name, table in (("turned round", turned), ("n = 6, batches of 5", doubled)):
 # gives no number.
 
 # %% [markdown]
-# ### Exercise 1.4
-#
 # {{card:1.4}}
 #
 # For each system: a letter for the place in its recipe, and a digit for the number of responses to a

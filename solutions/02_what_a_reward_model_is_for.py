@@ -174,8 +174,6 @@ print(rslib.evaluation.claim(difference, "The tuned policy", "the base policy"))
 # | -3.1 | -2.4 | -4.0 | -2.9 |
 
 # %% [markdown]
-# ### Exercise 2.1
-#
 # {{card:2.1}}
 #
 # Each question takes an answer and the reason for it. Write a letter and a digit, such as `"B2"`. A right
@@ -240,8 +238,6 @@ compare("101_against_100", float(1 / (1 + np.exp(100.0 - 101.0))))
 # higher reward, log 2 for a tie, and it grows with the difference where the order is wrong.
 
 # %% [markdown]
-# ### Exercise 2.2
-#
 # {{card:2.2}}
 #
 # Write the loss, then the number by which people decide whether to trust the result. Both see pairs: entry
@@ -404,8 +400,6 @@ for letter, model in models.items():
     print(f"{letter}  a fact: {fact:6.2f}  a grumble: {grumble:6.2f}")
 
 # %% [markdown]
-# ### Exercise 2.3
-#
 # {{card:2.3}}
 #
 # `models["A"](prompts, responses)` gives an array of rewards. Write `probe`, run it on all four with your
@@ -536,7 +530,6 @@ panel.set_title("What does best-of-8 gain with each reward model?", loc="left")
 listed = ", ".join(f"{k} {v[0]:+.1f} [{v[1]:+.1f}, {v[2]:+.1f}]" for k, v in gains.items())
 rslib.plots.show(panel, f"Mean gain in gold of best-of-8, with 95 % intervals: {listed}.")
 
-# %% [markdown]
 # %%
 def _gold_of_choice(letter):
     """Gold of the response that a reward model chooses for each prompt."""
@@ -565,8 +558,6 @@ for first in models:
 # model choose your training data? A gate should ask how low the accuracy could be.
 
 # %% [markdown]
-# ### Exercise 2.4
-#
 # {{card:2.4}}
 #
 # For a share $p$ of $n$ pairs, Wilson's interval has the lower end

@@ -68,8 +68,6 @@ for prompt, row in rewards.items():
 # Only one of them wastes nothing and is right on average.
 
 # %% [markdown]
-# ### Exercise 3.1
-#
 # {{card:3.1}}
 #
 # **Why it matters:** every curve of this notebook, and the figures of many papers, are made of this
@@ -172,8 +170,6 @@ for name, values in ways.items():
 # | patient | 0.2 | 1 | 1 | 1 − 0.64 = 0.36 |
 
 # %% [markdown]
-# ### Exercise 3.2
-#
 # {{card:3.2}}
 #
 # **Why it matters:** from these probabilities follow the gain of best-of-n, its KL and its win rate,
@@ -381,8 +377,6 @@ for n, k in ((16, few[worst]), (128, every[worst])):
 rslib.browse(one_prompt, kept=[int(few[worst]), int(every[worst])], title="All responses, ranked by tiny")
 
 # %% [markdown]
-# ### Exercise 3.3
-#
 # {{card:3.3}}
 #
 # **Why it matters:** a team that watches the reward alone never sees this happen.
@@ -663,8 +657,6 @@ def median_of_n(scores, n):
 rslib.browse(first_of, prompts=1, title="The first response at each temperature")
 
 # %% [markdown]
-# ### Exercise 3.4
-#
 # {{card:3.4}}
 #
 # **Why it matters:** n and temperature belong together. A temperature that nobody varied is a guess.

@@ -43,7 +43,7 @@ TRAINED, HELDOUT = "trains on what was kept", "keeps the held-out prompts unseen
 def followed(work: Work) -> ordering.Trace:
     """The trace of the learner's order; a broken contract is told in its own sentence."""
     order = names_of(work.value("order", (list, tuple, str)))
-    empty = "`order` is not filled in yet: take the # away from the cards that you use, and put them in order."
+    empty = "`order` is not filled in yet: take the # away from the cards that you use, and order them."
     require(order, ANSWERED, empty)
     case = " → ".join(str(name) for name in order)
     try:

@@ -699,6 +699,12 @@ def test_the_coefficient_of_dpo_is_that_of_autograd_with_a_sign_for_either_side(
     assert (found > 0).all()
 
 
+def test_a_coefficient_of_booleans_trains_as_its_numbers_do():
+    now = torch.tensor([[-1.0, -2.0]], requires_grad=True)
+    (gradient,) = torch.autograd.grad(unified.surrogate(now, torch.tensor([[True, False]])).sum(), now)
+    assert gradient.tolist() == [[-1.0, 0.0]]
+
+
 def test_the_surrogate_has_its_coefficient_for_a_gradient_even_when_that_depends_on_the_policy():
     now, old, _, advantages = batch()
     expected = unified.ppo(now, old, advantages, CLIP)

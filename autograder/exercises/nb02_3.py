@@ -452,5 +452,6 @@ EXERCISE = Exercise(
     ),
     given=scorers,
     measured=True,
+    seconds=6,
     needs_torch=True,
 )

@@ -244,5 +244,6 @@ EXERCISE = Exercise(
     ),
     given=nb03_given.sweep,
     measured=True,
+    seconds=10,
     needs_torch=True,
 )

@@ -229,5 +229,6 @@ EXERCISE = Exercise(
         Part("what it gained", 2, grade_gain),
     ),
     measured=True,
+    seconds=25,
     needs_torch=True,
 )

@@ -428,5 +428,6 @@ EXERCISE = Exercise(
         Part("what the panel says", 2, grade_panel),
     ),
     measured=True,
+    seconds=25,
     needs_torch=True,
 )

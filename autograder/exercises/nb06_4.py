@@ -74,5 +74,6 @@ EXERCISE = Exercise(
     ("tuned", "evidence", "claims"),
     (Part("what was tuned", 1.5, grade_tuned), Part("what the penalty holds", 1.5, grade_leash)),
     measured=True,
+    seconds=15,
     needs_torch=True,
 )

@@ -103,8 +103,8 @@ def dpo(
 
 
 def surrogate(logprobs: Tensor, coefficient: Tensor) -> Tensor:
-    """-coefficient * log pi, the coefficient held constant: the loss whose gradient is the unified one."""
-    return -coefficient.detach() * logprobs
+    """-coefficient * log pi, the coefficient held constant (booleans too): the unified gradient's loss."""
+    return -coefficient.detach().to(logprobs.dtype) * logprobs
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
 # %% given
+from autograder import given
 from autograder.exercise import Variant
 from autograder.handouts import nb06_panels as measured
 from autograder.keys.nb06_5 import cases
 from autograder.keys.nb06_panels import decisive
 
-variant = Variant("", "", "6.5")
+variant, clinic = Variant("", "", "6.5"), given("6.5")
 
 
 def diagnose(**changed):

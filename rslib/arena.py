@@ -22,13 +22,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from rslib import finetuning, rl, selection, tables
 from rslib.config import FinetuneConfig, SampleConfig
 from rslib.export import best_and_worst
 from rslib.finetuning import training_rows
 from rslib.ledger import FORWARD, TRAINING, Ledger
+from rslib.messages import Prompt
 from rslib.models import Policy, RewardModel
+from rslib.models.rewards import Encoded
 from rslib.pipeline import SEED_STEP
 from rslib.prompts import EMBEDDED, load_prompts
 from rslib.rl import advantages, learner, loop, losses, methods, rollouts
@@ -40,6 +43,7 @@ from rslib.stages import with_gold, with_reference
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from torch import Tensor
 
 N = 16
 """Responses to each prompt wherever a best of n is kept."""
@@ -49,7 +53,7 @@ _STEPS = 10_000
 """More draws than any budget pays for: it is the budget that ends a run."""
 _WARMUP = 5
 """Optimizer steps of warm-up, the fine-tune's own, for the loop as well."""
-UNTUNED = {"seed", "batch_size", "budget", "budget_unit", "steps", "check_every"}
+UNTUNED = {"seed", "batch_size", "gradient_checkpointing", "budget", "budget_unit", "steps", "check_every"}
 """Fields that no one tunes: seeds, memory, and where a run ends."""
 
 
@@ -88,6 +92,44 @@ def training_prompts(seed: int, count: int) -> Dataset:
     return tables.take(table, np.random.default_rng(seed).permutation(len(table))[:count])
 
 
+@dataclass(eq=False, kw_only=True)
+class LengthCorrected(RewardModel):
+    """A reward model less `per_token` for every token of the response.
+
+    What a reward that grows with length, whatever is said, is corrected by: one reward for all that use it,
+    selectors and policy gradients alike. Rows go through the class's own pass, where their length is known.
+    """
+
+    per_token: float
+
+    @classmethod
+    def of(cls, reward_model: RewardModel, per_token: float) -> LengthCorrected:
+        """This reward model, corrected; it shares the weights."""
+        names = [f.name for f in dataclasses.fields(reward_model)]
+        parts = {name: getattr(reward_model, name) for name in names} | {"shared": False}
+        return cls(**parts, per_token=per_token)
+
+    def inputs_many(self, pairs: Sequence[tuple[Prompt, str]]) -> list[Encoded]:
+        """Each (prompt, response) encoded, with the response's length in tokens."""
+        texts = [response for _, response in pairs]
+        lengths = map(len, self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else [])
+        rows = super().inputs_many(pairs)
+        return [{**row, _LENGTH: [length]} for row, length in zip(rows, lengths, strict=True)]
+
+    def own_rewards(self, rows: Sequence[Encoded]) -> Tensor:
+        """Rewards (rows,) of the class's own forward pass, corrected."""
+        plain = [{name: ids for name, ids in row.items() if name != _LENGTH} for row in rows]
+        rewards = super().own_rewards(plain)
+        lengths = torch.tensor([row[_LENGTH][0] for row in rows], device=rewards.device)
+        return rewards - self.per_token * lengths
+
+    def _settings(self) -> dict[str, Any]:
+        return super()._settings() | {"per_token": self.per_token}
+
+
+_LENGTH = "response_length"
+
+
 @dataclass(frozen=True)
 class Arm:
     """One method. middle: its middle learning rate; second: the other setting of its trials.
@@ -95,7 +137,8 @@ class Arm:
     run(task) tunes and returns the policy, counting in the task's ledger; None: nothing is trained.
     settings: the dataclasses whose fields are its hyper-parameters; more: those outside of a dataclass.
     own, shared: the code that is the method's alone, and the code that it needs beside sampling, scoring and
-    the training step.
+    the training step. corrected: it is given the reward less so much for every token (`LengthCorrected`).
+    risks: what goes wrong with it, beside what goes wrong with every use of this reward model.
     """
 
     name: str
@@ -107,6 +150,8 @@ class Arm:
     more: Sequence[str] = ()
     own: Sequence[Any] = ()
     shared: Sequence[Any] = ()
+    corrected: bool = False
+    risks: Sequence[str] = ()
 
     def trials(self, second: float | None = None) -> list[dict[str, float]]:
         """The six settings that are tried first; with `second` given, the three that keep that value of it.
@@ -293,6 +338,13 @@ _SFT = {"middle": 5e-4, "second": _EPOCHS, "settings": (SampleConfig, FinetuneCo
 _POOL = (finetuning, _tokens_of, _sample_within_budget)
 _LOOP = (loop, learner, rollouts, methods.Method, methods.averaged)
 _GRADIENT = (advantages.leave_one_out, losses.policy_gradient)
+_POOL_RISKS = ("the pool is stale after the first round",)
+_LOOP_RISKS = (
+    "KL runs away",
+    "entropy collapses within the run",
+    "old log-probabilities do not fit the weights",
+)
+_VALUE_RISKS = ("the value model lags behind the policy",)
 _VALUES = (
     advantages.gae,
     advantages.whiten,
@@ -304,7 +356,8 @@ _VALUES = (
 
 
 def _sft_arm(name: str, label: str, run: Callable[[Task], Policy], selector: Callable) -> Arm:
-    return Arm(name, label, run, **_SFT, own=(selector, rejection_sampling, _round), shared=_POOL)
+    code = {"own": (selector, rejection_sampling, _round), "shared": _POOL}
+    return Arm(name, label, run, **_SFT, **code, risks=_POOL_RISKS)
 
 
 def _loop_arm(
@@ -315,7 +368,8 @@ def _loop_arm(
     **shape: int,
 ) -> Arm:
     name, settings = type(kind).__name__.lower(), (rl.Loop, type(kind))
-    code = {"own": (type(kind), *own), "shared": _LOOP}
+    risks = (*_LOOP_RISKS, *_VALUE_RISKS) if kind.needs_values else _LOOP_RISKS
+    code = {"own": (type(kind), *own), "shared": _LOOP, "risks": risks}
     return Arm(name, label, online(kind, **shape), 3e-4, second, settings=settings, **code)
 
 
@@ -336,14 +390,27 @@ _ALL = (
         more=("beta",),
         own=(dpo, dpo_module, losses.dpo),
         shared=_POOL,
+        risks=(*_POOL_RISKS, "chosen responses sink with the rejected ones"),
     ),
     _loop_arm(rl.Reinforce(), "REINFORCE", _PULL, _GRADIENT, **_GROUPS),
     _loop_arm(rl.RLOO(), "RLOO", _PULL, _GRADIENT, **_GROUPS),
     _loop_arm(rl.GRPO(), "GRPO", _PULL, (advantages.group_normalised, losses.grpo), **_GROUPS),
     _loop_arm(rl.PPO(), "PPO", _PULL, _VALUES, prompts_per_step=64, n=1, epochs=2, minibatch=32),
 )
-ARMS = {arm.name: arm for arm in _ALL}
+
+
+def _corrected(arm: Arm) -> Arm:
+    """The same method, given the length-corrected reward."""
+    name, label = f"{arm.name}_length", f"{arm.label}, length-corrected"
+    more, own = (*arm.more, "per_token"), (*arm.own, LengthCorrected)
+    return dataclasses.replace(arm, name=name, label=label, more=more, own=own, corrected=True)
+
+
+_CORRECTED = tuple(_corrected(arm) for arm in _ALL if arm.name in ("rs1", "best_of_n", "ppo"))
+ARMS = {arm.name: arm for arm in (*_ALL, *_CORRECTED)}
 """Every arm by name, in the order of tables."""
+SERVED = ("best_of_n", "best_of_n_length")
+"""The arms that serve the best of n."""
 
 # What a method asks of those who read it --------------------------------------------------------------------
 

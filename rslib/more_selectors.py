@@ -217,6 +217,18 @@ def length_controlled(pool: Pool, *, within: bool = True) -> np.ndarray:
     >>> length_controlled(pool).tolist()
     [2, 3]
     """
+    return pool.best(pool.rewards - length_slope(pool, within=within) * pool.lengths)
+
+
+def length_slope(pool: Pool, *, within: bool = True) -> float:
+    """Reward that one more token (else word) goes with, by least squares; 0.0 where all lengths are equal.
+
+    `within`: of deviations from each prompt's mean; else over the pool as it is.
+
+    >>> from rslib.selection import pool_of
+    >>> round(length_slope(pool_of([[1.0, 2.0, 3.0]], response=["a", "a a", "a a a"])), 6)
+    1.0
+    """
     reward, length = pool.rewards, pool.lengths
     if within:
         counts = np.bincount(pool.prompts)
@@ -225,8 +237,7 @@ def length_controlled(pool: Pool, *, within: bool = True) -> np.ndarray:
         )
     centred = length - length.mean()
     spread = float(centred @ centred)
-    slope = float(centred @ reward) / spread if spread > 0 else 0.0
-    return pool.best(pool.rewards - slope * pool.lengths)
+    return float(centred @ reward) / spread if spread > 0 else 0.0
 
 
 # Known-good responses, and earlier rounds, compete as well ------------------------------------------------

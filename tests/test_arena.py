@@ -14,8 +14,8 @@ from docs.studies.arena.measuring import BUDGETS, QUICK, Plan
 from docs.studies.arena.trial import Trial, per_prompt, run_trial
 from docs.studies.results import text_by_record
 from rslib import intervals, plots
-from rslib.arena import ARMS, LEAST, N
-from rslib.errors import BudgetError, ConfigError, ModelError
+from rslib.arena import ARMS, LEAST, LengthCorrected, N
+from rslib.errors import BudgetError, ConfigError, DataError, ModelError
 from rslib.prompts import load_prompts
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -47,7 +47,7 @@ def fake(trial):
         "ledger": ledger | {"unit": trial.unit, "seconds": 9.0 + rng.random()},
         "memory": {"libraries": 400.0, "peak": 600.0 + rng.random()},
         "device": "cpu float32",
-        "notes": {"tuning_seconds": 3.0},
+        "notes": {"tuning_seconds": 3.0, "length_slope": 0.07},
         "means": {"gold": float(gold.mean()), "unsafe_compliance": None}
         | {name: 1.0 + rng.random() for name in names},
         "gold": gold.round(4).tolist(),
@@ -263,6 +263,63 @@ def test_a_plan_without_an_arm_makes_no_claim_about_it(content):
     assert all("equal FLOPs" in one["claim"] for one in claims.judged(one_budget))
 
 
+def test_claims_about_the_corrected_reward_leave_the_intervals_of_the_others_as_they_were(content):
+    plain = [name for name in ARMS if not ARMS[name].corrected]
+    before = claims.judged(content | {"plan": content["plan"] | {"arms": plain}})
+    assert before == [claim for claim in content["claims"] if "family" not in claim]
+    later = [claim for claim in content["claims"] if "family" in claim]
+    assert later and all("corrected" in claim["claim"] for claim in later)
+
+
+# The corrected reward --------------------------------------------------------------------------------------
+
+
+def test_a_corrected_reward_is_the_reward_less_so_much_for_every_token_of_the_response():
+    from rslib import load_policy, load_prompts, load_reward_model, sample, score
+
+    reward_model = load_reward_model("tiny")
+    rows = sample(
+        load_policy("tiny"), load_prompts("tiny", "validation", 6), n=3, seed=0, show_progress=False
+    )
+    corrected = LengthCorrected.of(reward_model, 0.5)
+    plain, less = (
+        score(judge, rows, show_progress=False)["reward"][:] for judge in (reward_model, corrected)
+    )
+    tokens = [
+        len(ids) for ids in reward_model.tokenizer(rows["response"][:], add_special_tokens=False).input_ids
+    ]
+    assert np.subtract(plain, less) == pytest.approx(0.5 * np.array(tokens), abs=1e-4)
+    assert corrected.identity() != reward_model.identity()
+
+
+def test_the_correction_that_validation_chose_is_given_to_every_corrected_arm_and_to_no_other(tmp_path):
+    def liking_one(trial):
+        made = fake(trial)
+        made["means"]["gold"] += 9 * (trial.stage == "correction" and trial.setting["strength"] == 1.5)
+        return made
+
+    plan = dataclasses.replace(SMALL, arms=("base", "rs1", "rs1_length", "ppo_length"), budgets=("flops",))
+    found = measuring.measure(plan, tmp_path, workers=0, run=liking_one)
+    assert {run["trial"]["split"] for run in found["corrections"]} == {"validation"}
+    chosen = measuring.chosen_correction(found["corrections"])
+    assert chosen == pytest.approx(1.5 * 0.07)
+    for run in found["trials"] + found["finals"]:
+        assert run["trial"]["per_token"] == (chosen if ARMS[run["trial"]["arm"]].corrected else 0.0)
+
+
+def test_arms_that_are_measured_later_join_what_is_there_and_change_nothing_of_it(tmp_path, content):
+    few = dataclasses.replace(SMALL, arms=("rs1_length", "ppo_length"), budgets=("responses", "flops"))
+    made = summary.content_of(measuring.measure(few, tmp_path, workers=0, run=fake), few, "later")
+    whole = summary.joined(content, made)
+    assert whole["plan"]["arms"] == content["plan"]["arms"] and whole["later"]["arms"] == few.arms
+    old = [run for run in content["finals"] if not ARMS[run["arm"]].corrected]
+    assert [run for run in whole["finals"] if not ARMS[run["arm"]].corrected] == old
+    assert "rs1_length" in summary.measured_arms(whole, "flops")
+    assert "rs1_length" not in summary.measured_arms(whole, "cpu_seconds")
+    with pytest.raises(DataError, match="a budget of"):
+        summary.joined(content, made | {"budgets": made["budgets"] | {"flops": 1.0}})
+
+
 # Page and figures -----------------------------------------------------------------------------------------
 
 
@@ -308,9 +365,12 @@ def test_the_committed_measurement_is_whole():
     assert len(found["plan"]["seeds"]) >= 5 and set(found["plan"]["arms"]) == set(ARMS)
     for arm in ARMS:
         for unit in BUDGETS:
-            assert [run["seed"] for run in summary.runs_of(found, arm, unit)] == found["plan"]["seeds"]
+            seeds = [run["seed"] for run in summary.runs_of(found, arm, unit)]
+            missing = unit != "flops" and ARMS[arm].corrected and not seeds
+            assert missing or seeds == found["plan"]["seeds"]
     for unit, many in (("flops", 6), ("responses", 3)):
-        assert {len(summary.trials_of(found, arm, unit)) for arm in trained} == {many}
+        arms = [arm for arm in trained if summary.runs_of(found, arm, unit)]
+        assert {len(summary.trials_of(found, arm, unit)) for arm in arms} == {many}
 
 
 def test_the_small_plan_makes_a_page_and_no_claim_about_rates_that_it_did_not_try(tmp_path):

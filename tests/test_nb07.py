@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autograder import exercises
-from autograder.exercise import Variant
+from autograder.exercise import CheckFailed, Variant
 from autograder.exercises import nb07_1, nb07_2
 from autograder.handouts import nb07_3, nb07_methods, nb07_results
 from autograder.keys import nb07_3 as keys
@@ -55,6 +55,43 @@ def test_every_statement_has_a_cell_of_its_own_and_no_verdict_serves_for_all():
     assert len(set(cells)) == len(cells) and set(keys.CELLS.values()) == set(nb07_results.CELLS)
     verdicts = [keys.measured(cell) for cell in cells]
     assert max(verdicts.count(v) for v in verdicts) <= len(verdicts) / 2
+
+
+def test_a_right_interval_finds_the_stored_verdicts_in_the_stored_tables():
+    """PPO against RS-1: supported at equal responses, open at equal FLOPs and at equal seconds."""
+    claims = {claim["claim"]: claim["verdict"] for claim in notebook.sources()[0]["claims"]}
+    stored = nb07_results.stored_claims()
+    level = 1 - 0.05 / len(stored)
+    for budget in ("equal responses", "equal FLOPs", "equal seconds"):
+        claim = f"PPO has more gold than RS-1 at {budget}"
+        first, second = nb07_results.tables_of(claim)
+        middle = float((first - second).mean())
+        for half in nb07_1.accepted_halves(first - second, level):
+            assert nb07_1.verdict_of({"low": middle - half, "high": middle + half}) == claims[claim]
+
+
+@pytest.mark.parametrize("claim", nb07_results.stored_claims())
+def test_no_stored_verdict_hangs_on_which_right_interval_a_learner_writes(claim):
+    first, second = nb07_results.tables_of(claim)
+    middle, level = float((first - second).mean()), 1 - 0.05 / len(nb07_results.stored_claims())
+    halves = nb07_1.accepted_halves(first - second, level)
+    ends = [{"low": middle - half, "high": middle + half} for half in halves]
+    assert len({nb07_1.verdict_of(end) for end in ends}) == 1
+
+
+def test_rejection_sampling_is_simpler_in_some_rows_and_not_in_all():
+    rows = {name: nb07_2.described(*found) for name, found in nb07_methods.given(Variant()).items()}
+    words = [word for row in nb07_2.in_what(rows).values() for word in row.values()]
+    assert {"simpler", "not simpler", "the same", OPEN} == set(words)
+
+
+def test_a_served_arm_that_is_judged_with_one_response_is_named_and_nothing_crashes():
+    row = {"seed": 1, "policy": "", "ledger": {}, "gold": [1.0] * 24, "reward": [0.0] * 24, "kl": 0.0}
+    rows = [row | {"arm": arm, "seed": seed} for arm in nb07_1.ARMS for seed in (1, 2, 3)]
+    work = Work({"results": rows, "findings": {}, "interval": lambda *_: 0}, Variant("", "", "7.1"))
+    with pytest.raises(CheckFailed, match="best of 16 is served"):
+        nb07_1.grade_findings(work, np.random.default_rng(0))
+    assert nb07_1.accepted_halves(np.zeros((3, 24)), 0.95) == (0.0, 0.0)
 
 
 def test_learners_see_the_cells_under_numbers_of_their_own():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,11 +12,12 @@ import numpy as np
 from autograder.checks import Check, Ideas, Learner, graded
 from autograder.exercise import CheckFailed, Exercise, Misconception, Part, numbers, require, same, short
 from autograder.exercises import artefacts
-from autograder.handouts import nb07_arena
+from autograder.handouts import nb07_arena, nb07_results
 from autograder.handouts.models import base_policy
 from autograder.handouts.nb07_arena import ARMS, BASE, CLAIMS, LABELS, SERVED, TRAINED, table_of
 from autograder.work import Work
 from rslib.intervals import CONTRADICTED, OPEN, SUPPORTED, over_both, verdict_of
+from rslib.progress import Progress
 from rslib.theory import student_quantile
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ pooled rows: Every cell of the table counts as a measurement of its own. The cel
     policy, those of a column their prompt.
 unpaired: The spread of each arm is taken by itself. Both arms met the same prompts: subtract first.
 one error: This is one standard error to either side.
+one tail: The 5 % all lie in one tail. An interval leaves half of them on either side.
 normal: 1.96 and its kin hold for many seeds. With a few, the spread itself is a guess: Student's.
 level: This is the interval of another level than {level}.
 width (F34): It is too {too} for a table in which seeds and prompts spread as they do here.
@@ -50,18 +53,25 @@ one response (F35): One response was judged where the best of 16 is served: `n` 
 typed (F50): Judged again, the row's own policy gives other numbers.
 many claims: At 95 % each, one of {claims} claims misses the truth more often than in one arena of twenty.
     Share the 5 % among them.
+other count: This is the level of another number of claims. Here {claims} claims share the 5 %.
 exchanged (sign): First and second have changed places.
-other numbers (F50): Your rows and your own `interval` give other numbers.
+other numbers (F50): The tables and your own `interval` give other numbers.
+crossed claims (F33): These are the numbers of another claim: look at its two arms, and at what is held equal.
 """)
 DIFFERENCE, WIDTH = "is first minus second", "lies around its difference"
 PAIRED, SEEDS, PROMPTS = "pairs by prompt", "knows of seeds", "knows of prompts"
 LEVEL, ONE_SEED = "is as sure as it is asked to be", "claims nothing from one seed"
 EQUAL, WORD, TRUTH = "copes with equals", "gives one of three verdicts", "finds what is true"
+STORED_AGREES = "reads the stored tables"
 FORM, COMPLETE, BUDGET = "hands in one row a run", "ran every arm with every seed", "spent equal budgets"
 CHANGED, JUDGED = "changed the weights that it should", "agrees with a new measurement"
 ALL, AGREES, FOLLOWS = "answers every claim", "follows from the rows", "says what the interval says"
 SLACK = 0.07
-FEWEST_SEEDS, FEWEST_PROMPTS, SERVED_AGAIN = 3, 24, 6
+FEWEST_SEEDS, FEWEST_PROMPTS = 3, 24
+JUDGED_AGAIN, SERVED_AGAIN = 12, 6
+"""Judging prompts that a row is measured again on: enough to tell whose policy it is."""
+_SINGLE = 1e-5
+"""Relative rounding of sums in single precision."""
 KEYS = ("arm", "seed", "policy", "ledger", "gold", "reward", "kl")
 Three = tuple[float, float, float]
 
@@ -85,15 +95,22 @@ def accepted_halves(apart: np.ndarray, level: float) -> tuple[float, float]:
     seeds, prompts = apart.shape
     of_seeds, of_prompts = variances(apart)
     both = of_seeds + of_prompts
+    if not both:
+        return 0.0, 0.0
     rest = apart - apart.mean(1, keepdims=True) - apart.mean(0) + apart.mean()
     shared = float((rest**2).sum() / ((seeds - 1) * (prompts - 1)) / apart.size)
-    satterthwaite = both**2 / (of_seeds**2 / (seeds - 1) + of_prompts**2 / (prompts - 1))
     halves = [
         math.sqrt(variance) * student_quantile((1 - level) / 2, degrees)
         for variance in (both, max(both - shared, of_seeds, of_prompts))
-        for degrees in (satterthwaite, seeds - 1)
+        for degrees in (_satterthwaite(apart), seeds - 1)
     ]
     return (1 - SLACK) * min(halves), (1 + SLACK) * max(halves)
+
+
+def _satterthwaite(apart: np.ndarray) -> float:
+    """Degrees of freedom of the sum of both variances."""
+    (of_seeds, of_prompts), (seeds, prompts) = variances(apart), apart.shape
+    return (of_seeds + of_prompts) ** 2 / (of_seeds**2 / (seeds - 1) + of_prompts**2 / (prompts - 1))
 
 
 def described_half(apart: np.ndarray, level: float) -> float:
@@ -116,6 +133,8 @@ def wrong_halves(first: np.ndarray, second: np.ndarray, level: float) -> list[tu
         ("unpaired", t * math.sqrt(unpaired)),
         ("one error", math.sqrt(of_seeds + of_prompts)),
         ("normal", normal * math.sqrt(of_seeds + of_prompts)),
+        ("normal", student_quantile((1 - level) / 2, apart.size - 1) * math.sqrt(of_seeds + of_prompts)),
+        ("one tail", student_quantile(1 - level, _satterthwaite(apart)) * math.sqrt(of_seeds + of_prompts)),
     ]
 
 
@@ -124,9 +143,8 @@ def check_interval(result: Any, first: np.ndarray, second: np.ndarray, level: fl
     case = f"first {first.shape}, second {second.shape}, level {level:g}"
     got = three(result, case)
     mean = float((first - second).mean())
-    scale = float((first - second).std()) or 1.0
-    turned = abs(got[0] + mean) <= 1e-6 * max(1.0, abs(mean))
-    right = abs(got[0] - mean) <= 1e-6 * max(1.0, abs(mean), scale)
+    turned = abs(got[0] + mean) <= _SINGLE * max(1.0, abs(mean), level_of(first))
+    right = abs(got[0] - mean) <= _SINGLE * max(1.0, abs(mean), level_of(first))
     require(right, DIFFERENCE, IDEAS["turned" if turned else "mean"], case=case, got=short(got))
     low, high = accepted_halves(first - second, level)
     halves = (got[0] - got[1], got[2] - got[0])
@@ -134,6 +152,11 @@ def check_interval(result: Any, first: np.ndarray, second: np.ndarray, level: fl
         idea = _width_idea(halves, first, second, level, low)
         raise CheckFailed(check, idea.message, idea=idea.id, case=case, got=short(got))
     return got
+
+
+def level_of(table: np.ndarray) -> float:
+    """The size of a table's numbers: what is added up in single precision is off by a share of it."""
+    return float(np.abs(table).max())
 
 
 def _width_idea(
@@ -152,12 +175,22 @@ def _width_idea(
 def three(result: Any, case: str) -> Three:
     """Three numbers with the first between the others, or a CheckFailed."""
     values = [result[key] for key in ("difference", "low", "high")] if _is_dict(result) else result
-    array = numbers(list(values)) if isinstance(values, list | tuple | np.ndarray) else None
+    several = isinstance(values, list | tuple | np.ndarray) or hasattr(values, "detach")
+    array = _vector(values) if several else None
     good = array is not None and array.shape == (3,) and not np.isnan(array).any()
     require(good, WIDTH, IDEAS["three numbers"], case=case, got=result)
     difference, low, high = (float(value) for value in array)
     require(low <= difference <= high, WIDTH, IDEAS["three numbers"], case=case, got=result)
     return difference, low, high
+
+
+def _vector(values: Any) -> np.ndarray | None:
+    """An array, a tensor, or a list of numbers (each may be an array or tensor of one), as float64."""
+    if not isinstance(values, list | tuple):
+        return numbers(values)
+    parts = [numbers(value) for value in values]
+    plain = all(part is not None and part.size == 1 for part in parts)
+    return np.array([part.item() for part in parts]) if plain else None
 
 
 def _is_dict(result: Any) -> bool:
@@ -215,7 +248,7 @@ def check_edges(interval: Learner, rng: np.random.Generator) -> None:
     unknown = low == -math.inf and high == math.inf
     require(unknown, ONE_SEED, IDEAS["one seed"], case="tables (1, 12)", got=(low, high))
     result = three(interval(first, first, 0.95), "an arm against itself")
-    zero = all(abs(value) < 1e-9 for value in result)
+    zero = all(abs(value) < 1e-6 for value in result)
     require(zero, EQUAL, IDEAS["equal arms"], case="first = second", got=result)
 
 
@@ -238,7 +271,7 @@ def grade_verdict(work: Work, rng: np.random.Generator) -> None:
         (_, shape, spread), truth = KINDS[case // 3], (SUPPORTED, OPEN, CONTRADICTED)[case % 3]
         first, second = known(rng, shape, spread, truth)
         got = three(interval(first, second, 0.95), f"a table whose truth is {truth}")
-        word = verdict(got[1], got[2])
+        word = _word(verdict(got[1], got[2]))
         require(word == truth, TRUTH, IDEAS["truth"], case=short(got), expected=truth, got=word)
 
 
@@ -253,9 +286,14 @@ def known(
     return first + mean, second
 
 
+def _word(word: Any) -> str:
+    """A verdict without case and outer blanks; what is no text is none."""
+    return str.strip(str.casefold(word)) if isinstance(word, str) else short(word)
+
+
 def _check_word(word: Any, low: float, high: float) -> None:
-    form = isinstance(word, str) and word in (SUPPORTED, OPEN, CONTRADICTED)
-    require(form, WORD, IDEAS["words"], got=word)
+    word = _word(word)
+    require(word in (SUPPORTED, OPEN, CONTRADICTED), WORD, IDEAS["words"], got=word)
     right = verdict_of({"low": low, "high": high})
     idea = "open" if right == OPEN else "no difference" if word == OPEN else "other side"
     require(word == right, WORD, IDEAS[idea], case=f"low {low:.3g}, high {high:.3g}", got=word)
@@ -268,13 +306,14 @@ def checked_rows(work: Work) -> list[dict[str, Any]]:
     """The learner's rows, if their form is right and nothing is missing."""
     rows = work.value("results", list)
     for row in rows:
-        good = isinstance(row, Mapping) and set(KEYS) <= set(row) and row["arm"] in ARMS
-        require(good, FORM, f"Every row is a dict with {', '.join(KEYS)}.", got=row)
+        good = isinstance(row, Mapping) and set(KEYS) <= set(row) and _names_a_run(row)
+        require(good, FORM, f"Every row is a dict with {', '.join(KEYS)}.", got=short(row))
         columns = [numbers(row[name]) for name in ("gold", "reward")]
         plain = all(c is not None and c.ndim == 1 and np.isfinite(c).all() for c in columns)
         message = "`gold` and `reward` are lists with a number for each judging prompt, the same in all rows."
         require(plain and len({len(c) for c in columns}) == 1, FORM, message, idea="F15", got=row["arm"])
     lengths = {len(row["gold"]) for row in rows}
+    require(rows, FORM, "`results` is empty: no run is handed in.")
     message = f"All rows are judged on the same prompts, {FEWEST_PROMPTS} or more."
     require(len(lengths) == 1 and min(lengths) >= FEWEST_PROMPTS, FORM, message, idea="F34", got=lengths)
     seeds = {arm: sorted(row["seed"] for row in rows if row["arm"] == arm) for arm in ARMS}
@@ -284,21 +323,35 @@ def checked_rows(work: Work) -> list[dict[str, Any]]:
     message = f"Every arm runs once with each of at least {FEWEST_SEEDS} seeds, the same for all arms."
     alike = all(of_arm == seeds[BASE] and len(set(of_arm)) == len(of_arm) for of_arm in seeds.values())
     require(alike and len(seeds[BASE]) >= FEWEST_SEEDS, COMPLETE, message, idea="F34", got=seeds)
+    _check_served([dict(row) for row in rows])
     return [dict(row) for row in rows]
+
+
+def _names_a_run(row: Mapping[str, Any]) -> bool:
+    whole = isinstance(row["seed"], int | np.integer) and not isinstance(row["seed"], bool)
+    return isinstance(row["arm"], str) and row["arm"] in ARMS and whole
+
+
+def _check_served(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Served rows are not those of the base policy, which is the same policy without a choice."""
+    for row in (row for row in rows if row["arm"] == SERVED):
+        base = next(other for other in rows if (other["arm"], other["seed"]) == (BASE, row["seed"]))
+        alike = len(base["gold"]) == len(row["gold"]) and close(row["gold"], base["gold"])
+        require(not alike, JUDGED, IDEAS["one response"], case=f"{LABELS[SERVED]}, seed {row['seed']}")
 
 
 def grade_runs(work: Work, rng: np.random.Generator) -> None:
     """Ledgers, weights, and a new measurement of some rows."""
     rows = checked_rows(work)
     _check_budgets(rows)
-    policies = _check_weights(work, rows)
-    for arms in (("random", "rs1", "dpo"), ("rloo", "ppo")):
-        some = [k for k, row in enumerate(rows) if row["arm"] in arms]
-        k = some[int(rng.integers(len(some)))]
-        _check_judged(rows[k], policies[k], 1, len(rows[k]["gold"]))
-    for arm, n, prompts in ((BASE, 1, len(rows[0]["gold"])), (SERVED, nb07_arena.N, SERVED_AGAIN)):
-        some = [row for row in rows if row["arm"] == arm]
-        _check_judged(some[int(rng.integers(len(some)))], base_policy(), n, prompts)
+    again = ((("random", "rs1", "rs1_length"), 1), (("ppo",), 1), ((BASE,), 1), ((SERVED,), nb07_arena.N))
+    with Progress(len(rows) + len(again), "check 7.1, the runs", "steps") as progress:
+        policies = _check_weights(work, rows, progress)
+        for arms, n in again:
+            some = [k for k, row in enumerate(rows) if row["arm"] in arms]
+            k = some[int(rng.integers(len(some)))]
+            _check_judged(rows[k], policies[k], n, JUDGED_AGAIN if n == 1 else SERVED_AGAIN)
+            progress.advance()
 
 
 def _check_budgets(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -306,19 +359,23 @@ def _check_budgets(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         flops = row["ledger"].get("flops") if isinstance(row["ledger"], Mapping) else None
         message = "`ledger` is the dict that `arena.tune` returned."
-        require(isinstance(flops, int | float), FORM, message, idea="F33", got=row["ledger"])
+        number = isinstance(flops, int | float | np.number) and math.isfinite(flops)
+        require(number, FORM, message, idea="F33", got=short(row["ledger"]))
         if row["arm"] in TRAINED:
             spent[LABELS[row["arm"]], row["seed"]] = float(flops)
     middle = float(np.median(list(spent.values())))
     off = {key: value for key, value in spent.items() if not 0.6 * middle <= value <= 1.7 * middle}
     message = "The trained arms have not spent alike, so a difference may be one of money."
-    got = ", ".join(f"{arm}, seed {seed}: {value:.2g} FLOPs" for (arm, seed), value in off.items())
+    got = ", ".join(f"{arm}, seed {seed}: {value / 1e9:,.0f} GFLOPs" for (arm, seed), value in off.items())
     require(middle > 0 and not off, BUDGET, message, idea="F33", got=got)
 
 
-def _check_weights(work: Work, rows: Sequence[Mapping[str, Any]]) -> list[Policy]:
+def _check_weights(work: Work, rows: Sequence[Mapping[str, Any]], progress: Progress) -> list[Policy]:
     """The policy of every row; trained arms have weights of their own, the others those of base."""
-    policies = [artefacts.loaded(work, str(row["policy"]), "policy") for row in rows]
+    policies: list[Policy] = []
+    for row in rows:
+        policies.append(artefacts.loaded(work, _inner_folder(work, row["policy"]), "policy"))
+        progress.advance()
     base, trained = base_policy().fingerprint(), []
     for row, policy in zip(rows, policies, strict=True):
         label, unchanged = LABELS[row["arm"]], policy.fingerprint() == base
@@ -335,6 +392,17 @@ def _check_weights(work: Work, rows: Sequence[Mapping[str, Any]]) -> list[Policy
     )
     require(len(set(trained)) == len(trained), CHANGED, message, idea="F20")
     return policies
+
+
+def _inner_folder(work: Work, path: Any) -> str:
+    """The folder of a row's policy; where that of the whole run is given, the one policy inside it."""
+    text = str(path)
+    try:
+        folder = work.model_folder(text)
+        inside = nb07_arena.policy_folder(folder).relative_to(folder)
+    except (OSError, ValueError):  # a path may be too long, or hold a null character
+        return text
+    return str(Path(text) / inside)
 
 
 _judged = artefacts.memoize(nb07_arena.judged)
@@ -362,33 +430,59 @@ def close(values: Any, again: Any) -> bool:
 # What they show -------------------------------------------------------------------------------------------
 
 
+Tables = Mapping[str, Sequence[np.ndarray]]
+"""Claim -> gold of its first arm and of its second, each (S, M)."""
+
+
 def grade_findings(work: Work, rng: np.random.Generator) -> None:
     """Every claim's interval from the learner's rows at the level of five claims, and its verdict."""
-    rows, findings, interval = checked_rows(work), work.value("findings", dict), work.function("interval")
-    missing = [name for name in CLAIMS if not _is_dict(findings.get(name))]
-    message = "Each claim has a dict with difference, low, high and verdict. Missing: " + ", ".join(missing)
-    require(not missing, ALL, message, idea="F34")
-    for name, arms in CLAIMS.items():
-        tables = [table_of(rows, arm) for arm in arms]
-        got = three(findings[name], name)
-        _check_finding(name, got, tables, interval)
-        right, word = verdict_of({"low": got[1], "high": got[2]}), findings[name].get("verdict")
+    rows = checked_rows(work)
+    tables = {name: [table_of(rows, arm) for arm in arms] for name, arms in CLAIMS.items()}
+    _check_claims(work, "findings", tables, AGREES)
+
+
+def grade_stored(work: Work, rng: np.random.Generator) -> None:
+    """What the learner's own interval finds in the tables of the large arena."""
+    tables = {name: nb07_results.tables_of(name) for name in nb07_results.stored_claims()}
+    _check_claims(work, "stored", tables, STORED_AGREES)
+
+
+def _check_claims(work: Work, name: str, tables: Tables, check: str) -> None:
+    """The dict `name` of the learner has each claim's interval, at the level of all claims, and verdict."""
+    findings, interval = work.value(name, dict), work.function("interval")
+    missing = [claim for claim in tables if not _is_dict(findings.get(claim))]
+    message = f"`{name}` has a dict with difference, low, high and verdict for each claim. Missing: "
+    require(not missing, ALL, message + "; ".join(missing), idea="F34")
+    for claim in tables:
+        got = three(findings[claim], claim)
+        _check_finding(claim, got, tables, interval, check)
+        right, word = verdict_of({"low": got[1], "high": got[2]}), _word(findings[claim].get("verdict"))
         message = "The verdict is not what the interval beside it says. Open is an answer."
-        require(word == right, FOLLOWS, message, idea="F34", case=name, got=word)
+        require(word == right, FOLLOWS, message, idea="F34", case=claim, got=word)
 
 
-def _check_finding(name: str, got: Three, tables: Sequence[np.ndarray], interval: Callable[..., Any]) -> None:
-    """That these numbers are the learner's own, right interval of these tables at the level of all claims."""
-    level = 1 - 0.05 / len(CLAIMS)
-    right = three(interval(*tables, level), name)
+def _check_finding(claim: str, got: Three, tables: Tables, interval: Callable[..., Any], check: str) -> None:
+    """That these numbers are the learner's own, right interval of the claim at the level of all claims."""
+    level, both = 1 - 0.05 / len(tables), tables[claim]
+    right = three(interval(*both, level), claim)
     if not near(got, right):
-        idea = IDEAS["other numbers"]
-        if near(got, three(interval(*tables, 0.95), name)):
-            idea = IDEAS.filled("many claims", claims=len(CLAIMS))
-        elif near(got, three(interval(*tables[::-1], level), name)):
-            idea = IDEAS["exchanged"]
-        raise CheckFailed(AGREES, idea.message, idea=idea.id, case=name, got=short(got))
-    check_interval(right, *tables, level, AGREES)
+        idea = _finding_idea(claim, got, tables, interval)
+        raise CheckFailed(check, idea.message, idea=idea.id, case=claim, got=short(got))
+    check_interval(right, *both, level, check)
+
+
+def _finding_idea(claim: str, got: Three, tables: Tables, interval: Callable[..., Any]) -> Misconception:
+    """What explains a wrong interval: its level, the order of its arms, or another claim."""
+    both, count = tables[claim], len(tables)
+    if near(got, three(interval(*both, 0.95), claim)):
+        return IDEAS.filled("many claims", claims=count)
+    level = 1 - 0.05 / count
+    if near(got, three(interval(*both[::-1], level), claim)):
+        return IDEAS["exchanged"]
+    if any(near(got, three(interval(*other, level), claim)) for other in tables.values()):
+        return IDEAS["crossed claims"]
+    same_middle = near((got[0],) * 3, (float((both[0] - both[1]).mean()),) * 3)
+    return IDEAS.filled("other count", claims=count) if same_middle else IDEAS["other numbers"]
 
 
 def near(got: Three, other: Three) -> bool:
@@ -401,12 +495,13 @@ EXERCISE = Exercise(
     "An arena of your own",
     3,
     15,
-    ("interval", "verdict", "results", "findings"),
+    ("interval", "verdict", "stored", "results", "findings"),
     (
         Part("the interval", 1.5, grade_interval),
         Part("the verdict", 0.5, grade_verdict),
-        Part("the runs", 1.5, grade_runs),
-        Part("the findings", 1.5, grade_findings),
+        Part("the stored tables", 1.0, grade_stored),
+        Part("the findings", 1.0, grade_findings),
+        Part("the runs", 1.0, grade_runs),
     ),
     given=nb07_arena.given,
     needs_torch=True,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from autograder.checks import Check, Ideas, Learner, graded
-from autograder.exercise import Exercise, Misconception, Part, diagnose, require, short
+from autograder.exercise import ANSWERED, Exercise, Misconception, Part, diagnose, require, short
 from autograder.handouts import nb07_methods
 from autograder.handouts.nb07_made_up import Draws, Memory, Pull, Search, clip, weigh
 from autograder.handouts.nb07_methods import Evidence
 from autograder.work import Work
+from rslib.intervals import OPEN
 
 if TYPE_CHECKING:
     from rslib.arena import Arm
@@ -24,15 +26,26 @@ first run (one run): These are the models of one run. The most of all runs is as
 sum: The models of all runs are added. They were never in memory together.
 mean: A mean over runs: memory has to hold the peak.
 
+memory (): The most MiB that any run held beside the libraries: see `memory` of a run.
+libraries: The libraries are counted in. They are there before the first model is loaded, for every method.
+memory of one (one run): This is the memory of one run. The most that any run held is asked for.
+mean memory (mean): A mean over runs: the machine has to hold the peak.
+
 settings (): Fields of the dataclasses in `arm.settings` that somebody tunes, and `arm.more`.
 untuned: Seeds, budgets and memory settings are counted. Nobody tunes them.
 more: Settings outside of the dataclasses are missing: see `arm.more`.
 dataclasses (F36): That is the number of dataclasses, not of their fields.
 
-lines (): Lines with code of `arm.own`, as `rslib.arena.code_lines` counts them.
+own_lines (): Lines with code of `arm.own`, as `rslib.arena.code_lines` counts them.
+shared_lines (): Lines with code of `arm.shared`, as `rslib.arena.code_lines` counts them.
 raw lines: Blank lines, comments and docstrings are counted.
-all code (shared): Code that several methods share is counted in.
-shared: This is the code that the method shares.
+all code (shared): Own and shared code are added. The table shows them apart, then their sum.
+shared: Own and shared code have changed places.
+
+draws (): The most draws that a run's `notes` tell of; 1 where they tell nothing, as one pool is one draw.
+draws of one (one run): These are the draws of one run.
+responses: That counts responses. A draw is a visit to the newest policy, however many responses it brings.
+no draw: A run whose notes say nothing of draws has drawn its pool, once.
 
 negatives (): Does any coefficient push a token's probability down?
 mean sign: Whether *any* token is pushed down is asked, not whether most are.
@@ -43,12 +56,26 @@ gold 0 (F32): A trial that stopped counts as gold 0. It has no gold.
 spread: This is a standard deviation. The range is asked for.
 
 table (F50): The engine says something else. Let `describe` fill the table.
+
+words (): One of these is asked for: simpler, not simpler, the same, not separable.
+own lines alone (shared): A reader of the method has to read what it shares as well: add `shared_lines`.
+headline: "Simpler" is not one property. Look at the two numbers of this row again: which is smaller?
+turned (sign): It is the other way round: RS-1 is compared with the rival, not the rival with RS-1.
+tie: The two entries are equal.
+no tie: The two entries differ.
+sensitivity open (F34): One range is wider, and it comes from one seed. What do the claims in
+    `evidence.rate_claims` say?
+measured (F34): This is counted, not estimated. Counts have no interval to be inside of.
 """)
-FORM, TABLE = "returns the five entries", "has the engine's table"
+FORM, TABLE = "returns every entry", "has the engine's table"
+SIMPLER = "says in what it is simpler"
 CHECKS = {
     "models": "counts models at the peak",
+    "memory": "measures memory at the peak",
     "settings": "counts what is tuned",
-    "lines": "counts lines of code",
+    "own_lines": "counts lines of code",
+    "shared_lines": "counts shared lines",
+    "draws": "counts draws",
     "negatives": "sees negatives",
     "sensitivity": "measures the range of gold",
 }
@@ -62,8 +89,11 @@ def described(arm: Arm, runs: Any, trials: Any, table: np.ndarray) -> dict[str, 
     gold = [trial["means"]["gold"] for trial in trials if "means" in trial]
     return {
         "models": max(run["ledger"]["models"] for run in runs),
+        "memory": max(run["memory"]["peak"] - run["memory"]["libraries"] for run in runs),
         "settings": arm.hyper_parameters(),
-        "lines": code_lines(arm.own),
+        "own_lines": code_lines(arm.own),
+        "shared_lines": code_lines(arm.shared),
+        "draws": max(run["notes"].get("draws", 1) for run in runs),
         "negatives": bool((table < 0).any()),
         "sensitivity": max(gold) - min(gold) if gold else 0.0,
     }
@@ -85,7 +115,19 @@ def hidden(rng: np.random.Generator, trained: bool) -> Evidence:
     held = rng.permutation([2, 3, 5]) if rng.random() < 0.5 else rng.permutation([1, 4, 6])
     if held[-1] == held.max():
         held = np.roll(held, 1)
-    runs = [{"arm": "made_up", "seed": s, "ledger": {"models": int(m)}} for s, m in enumerate(held)]
+    draws = rng.permutation([5, 8, 12])
+    if draws[-1] == draws.max():
+        draws = np.roll(draws, 1)
+    runs = [
+        {
+            "arm": "made_up",
+            "seed": seed,
+            "ledger": {"models": int(models), "responses": int(rng.integers(100, 900))},
+            "memory": {"libraries": 300.0 + 7 * seed, "peak": 400.0 + 25.0 * int(models)},
+            "notes": {"draws": int(draws[seed])} if trained else {},
+        }
+        for seed, models in enumerate(held)
+    ]
     return arm, runs, _trials(rng) if trained else [], _table(rng, trained)
 
 
@@ -118,6 +160,9 @@ def slips(evidence: Evidence) -> dict[str, dict[str, Any]]:
 
     arm, runs, trials, _ = evidence
     held = [run["ledger"]["models"] for run in runs]
+    peaks = [run["memory"]["peak"] for run in runs]
+    memory = [run["memory"]["peak"] - run["memory"]["libraries"] for run in runs]
+    draws = [run["notes"].get("draws", 1) for run in runs]
     fields = [name for kind in arm.settings for name in kind.__dataclass_fields__]
     gold, proxy = (
         [trial["means"][name] for trial in trials if "means" in trial] for name in ("gold", "proxy")
@@ -129,15 +174,30 @@ def slips(evidence: Evidence) -> dict[str, dict[str, Any]]:
             "sum": sum(held),
             "mean": float(np.mean(held)),
         },
+        "memory": {
+            "libraries": max(peaks),
+            "memory of one": memory[-1],
+            "mean memory": float(np.mean(memory)),
+        },
+        "draws": {
+            "no draw": max(run["notes"].get("draws", 0) for run in runs),
+            "draws of one": draws[-1],
+            "responses": max(run["ledger"]["responses"] for run in runs),
+        },
         "settings": {
             "untuned": len(fields) + len(arm.more),
             "more": sum(name not in UNTUNED for name in fields),
             "dataclasses": len(arm.settings),
         },
-        "lines": {
-            "raw lines": sum(len(inspect.getsource(part).splitlines()) for part in arm.own),
+        "own_lines": {
+            "raw lines": _raw_lines(arm.own),
             "all code": code_lines([*arm.own, *arm.shared]),
             "shared": code_lines(arm.shared),
+        },
+        "shared_lines": {
+            "raw lines": _raw_lines(arm.shared),
+            "all code": code_lines([*arm.own, *arm.shared]),
+            "shared": code_lines(arm.own),
         },
         "negatives": {"mean sign": False},
         "sensitivity": {
@@ -146,6 +206,10 @@ def slips(evidence: Evidence) -> dict[str, dict[str, Any]]:
             "spread": float(np.std(gold)) if gold else 0.0,
         },
     }
+
+
+def _raw_lines(parts: Any) -> int:
+    return sum(len(inspect.getsource(part).splitlines()) for part in parts)
 
 
 # The exercise ---------------------------------------------------------------------------------------------
@@ -174,15 +238,17 @@ def described_by(describe: Learner, evidence: Evidence) -> dict[str, Any]:
     """The learner's entries by name."""
     entries = describe(*evidence)
     good = isinstance(entries, dict) and set(KEYS) <= set(entries)
-    require(good, FORM, f"`describe` returns a dict with {', '.join(KEYS)}.", got=short(entries))
+    lacking = [key for key in KEYS if isinstance(entries, dict) and key not in entries]
+    message = f"`describe` returns a dict with {', '.join(KEYS)}." + f" Missing: {lacking}." * bool(lacking)
+    require(good, FORM, message, got=short(entries))
     return entries
 
 
 def compare(check: str, key: str, entry: Any, right: dict[str, Any], **known: Any) -> None:
     """CheckFailed unless the entry of this name is right; `known` goes to `diagnose`."""
-    single = getattr(entry, "shape", ()) == ()
-    value = bool(entry) if key == "negatives" and single else entry
-    diagnose(check, value, right[key], tolerance=1e-6, reveal=False, **known)
+    boolean = isinstance(entry, bool | np.bool_)
+    value = bool(entry) if key == "negatives" and boolean else entry
+    diagnose(check, value, right[key], tolerance=1e-5, reveal=False, **known)
 
 
 def grade_table(work: Work, rng: np.random.Generator) -> None:
@@ -197,16 +263,80 @@ def grade_table(work: Work, rng: np.random.Generator) -> None:
             compare(TABLE, key, entry, right, otherwise=IDEAS["table"], case=case)
 
 
+# In what it is simpler ------------------------------------------------------------------------------------
+
+SAME, LESS, MORE, OPEN_TIE = "the same", "simpler", "not simpler", OPEN
+ASKED = {
+    "ppo": ("models", "memory", "settings", "lines", "draws", "negatives", "sensitivity"),
+    "rloo": ("models", "memory", "settings", "lines", "draws", "negatives"),
+    "best_of_n": ("models", "settings", "lines", "draws", "negatives"),
+}
+"""Rival -> the rows in which RS-1 is compared with it. The memory of serving was not measured apart."""
+
+
+def in_what(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """Rival -> row -> whether RS-1 is simpler, from what `described` says of each method.
+
+    Sensitivity rests on trials of one seed, and the arena's claims about it leave the sign open.
+    """
+    sums = {name: {**row, "lines": row["own_lines"] + row["shared_lines"]} for name, row in rows.items()}
+    return {
+        rival: {key: _compared(key, sums["rs1"], sums[rival]) for key in keys}
+        for rival, keys in ASKED.items()
+    }
+
+
+def _compared(key: str, mine: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    if key == "sensitivity":
+        return OPEN_TIE
+    gap = float(mine[key]) - float(other[key])
+    return LESS if gap < 0 else MORE if gap > 0 else SAME
+
+
+def grade_simpler(work: Work, rng: np.random.Generator) -> None:
+    """In what RS-1 is simpler than each rival, by the engine's own numbers."""
+    given = nb07_methods.given(work.variant)
+    rows = {name: described(*evidence) for name, evidence in given.items()}
+    answers, right = work.value("simpler", dict), in_what(rows)
+    for rival, keys in ASKED.items():
+        of_rival = answers.get(rival)
+        form = isinstance(of_rival, dict) and set(keys) <= set(of_rival)
+        require(form, SIMPLER, f"simpler[{rival!r}] has an entry for {', '.join(keys)}.", got=short(of_rival))
+        for key in keys:
+            _check_row(rival, key, of_rival[key], right[rival][key], rows)
+
+
+def _check_row(rival: str, key: str, answer: Any, right: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    word = str.strip(str.casefold(answer)) if isinstance(answer, str) else short(answer)
+    case = f"RS-1 against {rival}: {key}"
+    blank = answer is ... or word == ""
+    require(not blank, ANSWERED, f"simpler[{rival!r}][{key!r}] is not filled in yet.", case=case)
+    require(word in (SAME, LESS, MORE, OPEN_TIE), SIMPLER, IDEAS["words"], case=case, got=word)
+    idea = "turned" if {word, right} == {LESS, MORE} else "headline"
+    if key == "lines" and word == _compared("own_lines", rows["rs1"], rows[rival]):
+        idea = "own lines alone"
+    elif right == OPEN_TIE:
+        idea = "sensitivity open"
+    elif word == OPEN_TIE:
+        idea = "measured"
+    elif SAME in (word, right):
+        idea = "tie" if right == SAME else "no tie"
+    elif word == LESS:
+        idea = "headline"
+    require(word == right, SIMPLER, IDEAS[idea], case=case, got=word)
+
+
 EXERCISE = Exercise(
     "7.2",
     "What a method asks of you",
     2,
     10,
-    ("describe", "methods"),
+    ("describe", "methods", "simpler"),
     (
-        Part("memory, settings, code", 1.0, graded("describe", IDEAS, checks("models", "settings", "lines"))),
-        Part("negatives and sensitivity", 1.0, graded("describe", IDEAS, checks("negatives", "sensitivity"))),
+        Part("memory, settings, code", 1.0, graded("describe", IDEAS, checks(*KEYS[:5]))),
+        Part("draws, negatives, sensitivity", 0.5, graded("describe", IDEAS, checks(*KEYS[5:]))),
         Part("the table", 0.5, grade_table),
+        Part("simpler in what", 1.0, grade_simpler),
     ),
     given=nb07_methods.given,
     needs_torch=True,

@@ -42,11 +42,23 @@ def coefficients(arm: str) -> np.ndarray:
     return np.round(known[arm].double().numpy(), 3) if arm in known else np.zeros((0, 4))
 
 
-def given(variant: Variant) -> dict[str, Evidence]:
-    """Arm -> (arm, its runs, its trials at equal FLOPs, gradient coefficients) of the methods shown."""
+class Methods(dict[str, Evidence]):
+    """Arm -> (arm, its runs, its trials at equal FLOPs, gradient coefficients) of the methods shown.
+
+    rate_claims: what the large arena says of the learning rate, each claim with its interval and verdict.
+    """
+
+    @property
+    def rate_claims(self) -> list[dict[str, Any]]:
+        """Claims that PPO loses more gold than RS-1 when the learning rate is another."""
+        return [claim for claim in content()["rates"] if "equal FLOPs" in claim["claim"]]
+
+
+def given(variant: Variant) -> Methods:
+    """What is measured of every method shown."""
     from rslib.arena import ARMS
 
-    methods = {}
+    methods = Methods()
     for name in METHODS:
         runs, trials = ([row for row in content()[kind] if row["arm"] == name] for kind in ("runs", "trials"))
         methods[name] = (ARMS[name], list(runs), list(trials), coefficients(name))

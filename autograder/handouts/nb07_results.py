@@ -1,4 +1,4 @@
-"""What notebook 07 reads of the committed comparisons: runs, trials, and cells of evidence.
+"""What notebook 07 reads of the committed comparisons: runs, trials, tables of gold, and cells of evidence.
 
 autograder/comparisons.json is cut from arena.json and rl.json, so that it travels with the package:
 docs/studies/arena/notebook.py makes it. A test holds them together.
@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rslib.intervals import Interval, over_both
 
 FILE = Path(__file__).with_name("comparisons.json")
@@ -23,6 +25,19 @@ EQUAL = {
     "cpu_seconds": "equal seconds",
     "": "no equal budgets",
 }
+_CLAIMS = {
+    "PPO has more gold than RS-1": ("ppo", "rs1"),
+    "RS-1 gains gold from the corrected reward": ("rs1_length", "rs1"),
+    "PPO gains gold from the corrected reward": ("ppo_length", "ppo"),
+    "corrected RS-1 has more gold than plain PPO": ("rs1_length", "ppo"),
+    "both corrected, PPO has more gold than RS-1": ("ppo_length", "rs1_length"),
+}
+STORED = {
+    f"{claim} at {EQUAL[budget]}": (*arms, budget)
+    for claim, arms in _CLAIMS.items()
+    for budget in ("responses", "flops", "cpu_seconds")
+}
+"""Claim -> (first arm, second arm, budget): what 7.1 reads, where it was measured."""
 METRICS = {
     "gold": "gold",
     "proxy": "reward",
@@ -74,12 +89,51 @@ CELLS = (
     Cell("rs3", "rs1", "proxy", "cpu_seconds"),
 )
 """By the alphabet: which of them tests which sentence of 7.3 is among the keys."""
+POINTS = (
+    "base",
+    "random",
+    "rs1",
+    "rs1_length",
+    "best_of_n",
+    "best_of_n_length",
+    "dpo",
+    "rloo",
+    "grpo",
+    "ppo",
+    "ppo_length",
+)
+"""The arms of the figure of gold against KL."""
 
 
 @cache
 def content() -> dict[str, Any]:
     """The file's content."""
     return json.loads(FILE.read_text(encoding="utf-8"))
+
+
+def stored_claims() -> list[str]:
+    """The claims of STORED whose two arms were measured in the claim's budget."""
+    tables = content()["tables"]
+    return [
+        claim for claim, (*arms, budget) in STORED.items() if all(f"{arm} {budget}" in tables for arm in arms)
+    ]
+
+
+def tables_of(claim: str) -> tuple[np.ndarray, np.ndarray]:
+    """Gold of a stored claim's two arms, each (S, M): a row a seed, a column a test prompt."""
+    first, second, budget = STORED[claim]
+    return gold_table(first, budget), gold_table(second, budget)
+
+
+def gold_table(arm: str, budget: str) -> np.ndarray:
+    """Gold of an arm in a budget (S, M), from what is stored: its row means and its column means.
+
+    The result file keeps the mean of every seed and the mean of every prompt, which is all that an interval
+    over seeds and prompts reads. A cell here is row mean + column mean - mean of all.
+    """
+    stored = content()["tables"][f"{arm} {budget}"]
+    by_seed, by_prompt = np.array(stored["by_seed"]), np.array(stored["by_prompt"])
+    return by_seed[:, None] + by_prompt - by_prompt.mean()
 
 
 def interval(cell: Cell, level: float) -> Interval:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from autograder.exercise import require
+from autograder.exercise import require, short
 from autograder.handouts import nb07_results
 from autograder.handouts.locked import entry
 from autograder.handouts.nb07_3 import LEVEL, VERDICTS, numbered
@@ -12,7 +12,7 @@ from autograder.handouts.nb07_results import Cell, interval, words
 from autograder.work import Work
 from rslib.intervals import verdict_of
 
-FORM, EVIDENCE, VERDICT = "names a cell and a verdict", "points at the evidence", "reads the interval"
+FORM, EVIDENCE, VERDICT = "names a row and a verdict", "points at the evidence", "reads the interval"
 CELLS = {cell.key: cell for cell in nb07_results.CELLS}
 TESTED_BY = {
     "a": "best_of_n/ppo/gold/flops",
@@ -33,17 +33,18 @@ def measured(cell: Cell) -> str:
 
 
 def grade_statement(id: str, work: Work, rng: np.random.Generator) -> None:
-    """The cell that tests the statement, and what its interval says."""
+    """The row that tests the statement, and what its interval says."""
     answer = entry(work, "audit", id, f"entry for statement {id}", blank=(0, ""))
     known = numbered(work.variant)
-    form = f"audit[{id!r}] is the number of a cell and one of {', '.join(VERDICTS)}."
+    form = f"audit[{id!r}] is the number of a row and one of {', '.join(VERDICTS)}."
     number, verdict = answer if isinstance(answer, tuple | list) and len(answer) == 2 else (None, None)
     whole = isinstance(number, int | np.integer) and not isinstance(number, bool) and int(number) in known
-    right = whole and isinstance(verdict, str) and verdict.strip().lower() in VERDICTS
-    require(right, FORM, form, got=str(answer))
+    verdict = str.strip(str.casefold(verdict)) if isinstance(verdict, str) else ""
+    right = whole and verdict in VERDICTS
+    require(right, FORM, form, got=short(answer))
     cell = known[int(number)]
     message = (
-        f"Cell {number} tests another sentence. Which arms are compared, in what, and what is held equal?"
+        f"Row {number} tests another sentence. Which arms are compared, in what, and what is held equal?"
     )
     idea = "F16" if cell.metric in ("proxy", "reward") else "F33" if cell.budget == "" else "evidence"
     require(cell == CELLS[TESTED_BY[id]], EVIDENCE, message, idea=idea, got=words(cell))
@@ -51,4 +52,4 @@ def grade_statement(id: str, work: Work, rng: np.random.Generator) -> None:
         "An interval that has 0 in it does not decide, however far its middle lies from 0. One that has not "
         "does decide, for or against."
     )
-    require(verdict.strip().lower() == measured(cell), VERDICT, message, idea="F34", got=verdict)
+    require(verdict == measured(cell), VERDICT, message, idea="F34", got=verdict)

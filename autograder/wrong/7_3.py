@@ -54,8 +54,44 @@ audit = answers(b=(None, another("b")))
 # %% wrong: models are not separable | idea: F34 | fails at: reads the interval | points: 1.75
 audit = answers(f=(None, "not separable"))
 
-# %% wrong: a verdict of one's own | fails at: names a cell and a verdict | points: 1.75
+# %% wrong: a verdict of one's own | fails at: names a row and a verdict | points: 1.75
 audit = answers(e=(None, "probably"))
 
-# %% wrong: verdicts alone | fails at: names a cell and a verdict
+# %% wrong: verdicts alone | fails at: names a row and a verdict
 audit = {id: verdict for id, (_, verdict) in answers().items()}
+
+# %% correct: capitals, and a list for a pair
+audit = {id: [number, f" {verdict.capitalize()} "] for id, (number, verdict) in answers().items()}
+
+# %% correct: more than was asked for
+audit = answers() | {"i": (1, "supported")}
+
+# %% wrong: the row above | idea: evidence | fails at: points at the evidence | points: 1.75
+audit = answers(e=("ppo/dpo/models/responses", None))
+
+# %% wrong: the models for the FLOPs | idea: evidence | fails at: points at the evidence | points: 1.75
+audit = answers(f=("ppo/dpo/flops/responses", None))
+
+# %% wrong: RS-1 against its control | idea: evidence | fails at: points at the evidence | points: 1.75
+audit = answers(d=("rs1/random/gold/cpu_seconds", None))
+
+# %% wrong: DPO's cost for its gold | idea: evidence | fails at: points at the evidence | points: 1.75
+audit = answers(g=("ppo/dpo/flops/responses", None))
+
+# %% wrong: a wide interval contradicts | idea: F34 | fails at: reads the interval | points: 1.75
+audit = answers(h=(None, "contradicted"))
+
+# %% wrong: the middle decides | idea: F34 | fails at: reads the interval | points: 1.75
+audit = answers(c=(None, "supported"))
+
+# %% wrong: a lower arm supports | idea: F34 | fails at: reads the interval | points: 1.75
+audit = answers(d=(None, "supported"))
+
+# %% wrong: serving is not separable | idea: F34 | fails at: reads the interval | points: 1.75
+audit = answers(a=(None, "not separable"))
+
+# %% wrong: no such row | fails at: names a row and a verdict | points: 1.75
+audit = answers() | {"b": (99, "supported")}
+
+# %% wrong: a text for the row | fails at: names a row and a verdict | points: 1.75
+audit = answers() | {"g": ("4", "supported")}

@@ -36,3 +36,37 @@ roads = choose(c=(0, 2))
 
 # %% wrong: letters without reasons | fails at: question a: form
 roads = {name: label[0] for name, label in choose().items()}
+
+# %% correct: by the words of the options
+texts = {q.id: (q.answers[0].text, q.reasons[0].text) for q in keys.questions}
+roads = sheet.labels(texts)
+
+# %% correct: more than was asked for
+roads = choose() | {"d": "A1"}
+
+# %% wrong: more mean reward for best-of-n | idea: F38 | fails at: question a: answer | points: 2
+roads = choose(a=(2, 0))
+
+# %% wrong: an optimum that nobody reaches | idea: F38 | fails at: question a: answer | points: 2
+roads = choose(a=(3, 0))
+
+# %% wrong: both keep high rewards | idea: F38 | fails at: question a: reason | points: 2
+roads = choose(a=(0, 1))
+
+# %% wrong: no gradient, no loss | idea: F37 | fails at: question a: reason | points: 2
+roads = choose(a=(0, 2))
+
+# %% wrong: rates and penalties | idea: F46 | fails at: question b: answer | points: 2
+roads = choose(b=(3, 0))
+
+# %% wrong: tokens against responses | idea: F36 | fails at: question b: reason | points: 2
+roads = choose(b=(0, 1))
+
+# %% wrong: memory makes breadth | idea: F33 | fails at: question b: reason | points: 2
+roads = choose(b=(0, 3))
+
+# %% wrong: the reward model was fitted | idea: F01 | fails at: question c: answer | points: 2
+roads = choose(c=(2, 0))
+
+# %% wrong: the clip keeps near the start | idea: F39 | fails at: question c: reason | points: 2
+roads = choose(c=(0, 1))

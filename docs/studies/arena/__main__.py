@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +13,10 @@ from docs.studies.arena import figures
 from docs.studies.arena.claims import judged
 from docs.studies.arena.measuring import QUICK, Plan, measure
 from docs.studies.arena.page import page
-from docs.studies.arena.summary import content_of
+from docs.studies.arena.summary import content_of, joined
 from docs.studies.results import read, text_by_record, write
 from rslib import plots
+from rslib.arena import ARMS
 from rslib.store import atomic_write, make_folder
 
 _PROGRAM = "python -m docs.studies.arena"
@@ -28,12 +30,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", default="runs/arena", help="where the runs lie (default: runs/arena)")
     where = "where results/, figures/ and the page go (default: --out)"
     parser.add_argument("--docs", metavar="DIR", help=where)
+    add = "measure the corrected arms alone, at equal FLOPs and responses, and add them to results/arena.json"
+    parser.add_argument("--add-corrected", action="store_true", help=add)
     options = parser.parse_args(arguments)
     plan = QUICK if options.quick else Plan()
+    if options.add_corrected:
+        arms = tuple(name for name in ARMS if ARMS[name].corrected)
+        plan = dataclasses.replace(plan, arms=arms, budgets=("responses", "flops"))
     results = measure(plan, options.out, workers=options.workers)
-    command = f"{_PROGRAM}{' --quick' * options.quick} --workers {options.workers}"
-    content = content_of(results, plan, command)
-    publish(content | {"claims": judged(content)}, Path(options.docs or options.out))
+    flags = " --quick" * options.quick + " --add-corrected" * options.add_corrected
+    content = content_of(results, plan, f"{_PROGRAM}{flags} --workers {options.workers}")
+    docs = Path(options.docs or options.out)
+    if options.add_corrected:
+        content = joined(read("arena", docs / "results"), content)
+    publish(content | {"claims": judged(content)}, docs)
     return 0
 
 

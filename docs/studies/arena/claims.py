@@ -2,7 +2,8 @@
 
 Every claim says that a difference is above 0. It is "supported" when the interval of the difference lies
 above 0, "contradicted" when it lies below, else "not separable". The intervals are Bonferroni's: with m
-claims each has level 1 - 0.05 / m, so the chance that any of them misses the truth is at most 5 %.
+claims each has level 1 - 0.05 / m, so the chance that any of them misses the truth is at most 5 %. Claims
+about the corrected reward are a family of their own: they were made, and measured, after the others.
 """
 
 from __future__ import annotations
@@ -14,16 +15,19 @@ from typing import Any
 import numpy as np
 
 from docs.studies.arena.measuring import BUDGETS, TRIED
-from docs.studies.arena.summary import Content, difference, paired, trials_of
+from docs.studies.arena.summary import Content, difference, paired, runs_of, trials_of
 from rslib.arena import ARMS
 from rslib.errors import DataError
 from rslib.intervals import Interval, over_both, verdict_of
 
 RISK = 0.05
+CORRECTED = "corrected reward"
+"""The family of claims about it."""
 EQUAL = {"responses": "equal responses", "flops": "equal FLOPs", "cpu_seconds": "equal seconds"}
 _UNITS = {
     "gold": "points of gold",
     "proxy": "reward",
+    "kl": "nats",
     "flops": "FLOPs",
     "cpu_seconds": "CPU seconds",
     "memory": "MiB above the libraries",
@@ -93,6 +97,25 @@ def _all_claims() -> list[_Claim]:
     return claims
 
 
+def _corrected_claims() -> list[_Claim]:
+    """Every claim about the corrected reward."""
+    text = "{first} has more gold than {second} at {equal}"
+    pairs = [
+        ("rs1_length", "rs1"),
+        ("ppo_length", "ppo"),
+        ("ppo_length", "rs1_length"),
+        ("rs1_length", "ppo"),
+    ]
+    claims = [_against(text, *pair, unit) for pair in pairs for unit in BUDGETS]
+    serving = "{first} has more gold than {second}"
+    claims.append(_against(serving, "best_of_n_length", "best_of_n", "responses"))
+    text = "{first} has more gold than {second}, trained at {equal}"
+    claims += [_against(text, name, "best_of_n", "responses") for name in ("rs1_length", "ppo_length")]
+    text = "{first} is further from the starting policy (KL) than {second} at {equal}"
+    claims += [_against(text, "rs1", "rs1_length", unit, "kl") for unit in BUDGETS]
+    return claims
+
+
 def _rate_contrast(content: Content, first: str, second: str, unit: str, rank: int, level: float) -> Interval:
     """How much more gold `first` loses than `second` when its rate is the lowest (0) or highest (2) of three.
 
@@ -124,19 +147,23 @@ def _rates_of(trials: Sequence[Mapping[str, Any]]) -> list[float]:
 
 def judged(content: Content) -> list[dict[str, Any]]:
     """Every claim about measured arms and budgets, with its interval and verdict, as plain data."""
-    claims = [claim for claim in _all_claims() if _is_measured(claim, content)]
-    level = 1 - RISK / max(1, len(claims))
     verdicts = []
-    for claim in claims:
-        interval = claim.find(content, level)
-        entry = {"claim": claim.text, "unit": claim.unit, "verdict": verdict_of(interval)}
-        verdicts.append(entry | {name: float(f"{value:.6g}") for name, value in interval.items()})
+    for family, made in (("", _all_claims()), (CORRECTED, _corrected_claims())):
+        claims = [claim for claim in made if _is_measured(claim, content)]
+        level = 1 - RISK / max(1, len(claims))
+        for claim in claims:
+            interval = claim.find(content, level)
+            entry = {"claim": claim.text, "unit": claim.unit, "verdict": verdict_of(interval)}
+            entry |= {"family": family} if family else {}
+            verdicts.append(entry | {name: float(f"{value:.6g}") for name, value in interval.items()})
     return verdicts
 
 
 def _is_measured(claim: _Claim, content: Content) -> bool:
     plan = content["plan"]
     if not set(claim.arms) <= set(plan["arms"]) or claim.budget not in plan["budgets"]:
+        return False
+    if not all(runs_of(content, arm, claim.budget) for arm in claim.arms):
         return False
     trials = [trials_of(content, arm, claim.budget) for arm in claim.arms] if claim.rates else []
     return all(len(_rates_of(tried)) >= claim.rates for tried in trials)

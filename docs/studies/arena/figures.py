@@ -36,7 +36,8 @@ LOOKS = {
     "grpo": (plots.SPARE_LOOKS[2][0], "X"),
     "ppo": plots.LOOKS["rlhf"][:2],
 }
-"""Colour and marker of each arm."""
+LOOKS |= {f"{name}_length": (LOOKS[name][0], LOOKS[name][1]) for name in ("rs1", "best_of_n", "ppo")}
+"""Colour and marker of each arm; a corrected arm looks like its plain one, hollow."""
 LINES = {"responses": ":", "flops": "-", "cpu_seconds": "--"}
 """The line that joins the points of a kind of budget."""
 
@@ -46,11 +47,17 @@ def _points(
 ) -> list[dict[str, Any]]:
     """Each arm in each budget: its metrics with intervals over seeds."""
     return [
-        {"arm": arm, "label": ARMS[arm].label, "unit": unit}
+        {"arm": arm, "label": _label(arm), "unit": unit}
         | {name: over_seeds(by_seed(content, arm, unit, name)) for name in metrics}
         for arm in arms
         for unit in budgets
+        if arm in measured_arms(content, unit)
     ]
+
+
+def _label(arm: str) -> str:
+    """An arm's label, on two lines where it is long."""
+    return ARMS[arm].label.replace(", length", ",\nlength")
 
 
 def gold_against_kl(content: Content) -> list[Axes]:
@@ -59,7 +66,7 @@ def gold_against_kl(content: Content) -> list[Axes]:
     The 95 % intervals are over seeds. Raises DataError when a point has no interval.
     """
     unit, seeds = measured_budgets(content)[0], len(content["plan"]["seeds"])
-    points = _points(content, measured_arms(content), [unit], ("gold", "proxy", "kl"))
+    points = _points(content, measured_arms(content, unit), [unit], ("gold", "proxy", "kl"))
     axes = plots.panels(2, 6.4, None, down=True)
     for panel, name in zip(axes, ("gold", "proxy"), strict=True):
         for point in points:
@@ -70,9 +77,10 @@ def gold_against_kl(content: Content) -> list[Axes]:
     axes[-1].set_xlabel(f"KL to the starting policy (nats), n = {seeds} seeds, {EQUAL[unit]}")
     trained = [point for point in points if ARMS[point["arm"]].run is not None]
     best, far = (max(trained, key=lambda point: point[name]["mean"]) for name in ("gold", "proxy"))
+    first, second = ARMS[best["arm"]].label, ARMS[far["arm"]].label
     summary = (
-        f"Of the trained arms at {EQUAL[unit]} {best['label']} has the highest gold, {_mean(best['gold'])}, "
-        f"at {_mean(best['kl'])} nats; {far['label']} has the highest reward, {_mean(far['proxy'])}, at "
+        f"Of the trained arms at {EQUAL[unit]} {first} has the highest gold, {_mean(best['gold'])}, "
+        f"at {_mean(best['kl'])} nats; {second} has the highest reward, {_mean(far['proxy'])}, at "
         f"{_mean(far['kl'])} nats, and gold {_mean(far['gold'])}."
     )
     plots.finished(axes, "What does each method buy with the KL that it spends?", summary)
@@ -94,7 +102,16 @@ def _crossed(panel: Axes, arm: str, x: plots.Estimate, y: plots.Estimate, label:
     colour, marker = LOOKS[arm]
     errors = {"xerr": [[x[0] - x[1]], [x[2] - x[0]]], "yerr": [[y[0] - y[1]], [y[2] - y[0]]]}
     panel.errorbar(
-        x[0], y[0], **errors, fmt=marker, color=colour, markersize=7, elinewidth=1.1, capsize=2, label=label
+        x[0],
+        y[0],
+        **errors,
+        fmt=marker,
+        color=colour,
+        markerfacecolor="white" if ARMS[arm].corrected else colour,
+        markersize=7,
+        elinewidth=1.1,
+        capsize=2,
+        label=label,
     )
 
 
@@ -109,6 +126,9 @@ def cost_quality(content: Content) -> list[Axes]:
     axes = plots.panels(2, 6.4, None, down=True)
     for panel, (metric, scale) in zip(axes, (("flops", 1e-9), ("cpu_seconds", 1.0)), strict=True):
         for arm in trained:
+            # Seconds of arms that were added later are another day's.
+            if metric == "cpu_seconds" and arm in content.get("later", {}).get("arms", ()):
+                continue
             by_cost = sorted((p for p in points if p["arm"] == arm), key=lambda p: p[metric]["mean"])
             _cost_path(panel, by_cost, metric, scale)
         _cost_axis(panel)
@@ -144,7 +164,7 @@ def _cost_summary(points: Sequence[Mapping[str, Any]]) -> str:
     dear = max(points, key=lambda point: point["flops"]["mean"])
     cheap = min((p for p in points if p["unit"] == dear["unit"]), key=lambda point: point["flops"]["mean"])
     dearest, cheapest = (
-        f"{p['label']}'s with {p['flops']['mean'] / 1e9:,.0f} GFLOPs and gold {_mean(p['gold'])}"
+        f"{ARMS[p['arm']].label}'s with {p['flops']['mean'] / 1e9:,.0f} GFLOPs and gold {_mean(p['gold'])}"
         for p in (dear, cheap)
     )
     return f"At {EQUAL[dear['unit']]} the dearest run is {dearest}, the cheapest {cheapest}."
@@ -219,7 +239,7 @@ def _trial_lines(panel: Axes, trials: Sequence[Mapping[str, Any]]) -> None:
     panel.set_xscale("log")
     panel.set_xticks(rates, [f"{rate:g}" for rate in rates])
     panel.minorticks_off()
-    panel.set_xlabel(f"{ARMS[trials[0]['arm']].label}: learning rate, 1e-4", fontsize=9)
+    panel.set_xlabel(f"{_label(trials[0]['arm'])}: learning rate, 1e-4", fontsize=9)
     panel.legend(frameon=False, fontsize=6, loc="best")
 
 

@@ -34,6 +34,8 @@ TRIED = ("flops", "responses")
 setting that the first has chosen."""
 _ORDER = ("flops", "cpu_seconds", "responses")
 """Of the budgets when they are measured: the dearest runs come last."""
+_STRENGTHS = (0.5, 1.0, 1.5, 2.0)
+"""Corrections of the reward that are tried, as multiples of the slope of reward on length within prompts."""
 _REFERENCE = ("rs1", {"learning_rate": 5e-4, "epochs": 3})
 """The run whose cost is everyone's budget: RS-1 as the engine does it when nothing is set."""
 
@@ -77,6 +79,22 @@ class Plan:
         budget = {"limit": None, "offered": self.reference_prompts}
         seeds = range(self.tuning_seed, self.tuning_seed + runs)
         return [self._on_validation(stage, arm, None, seed, setting, budget) for seed in seeds]
+
+    @property
+    def corrected(self) -> bool:
+        """Whether an arm is given a corrected reward."""
+        return any(ARMS[name].corrected for name in self.arms)
+
+    def corrections(self, slope: float | None = None) -> list[Trial]:
+        """Serving the best of n by rewards corrected so and so strongly; without a slope: not corrected."""
+        arm, budget = "best_of_n" if slope is None else "best_of_n_length", {"limit": None}
+        strengths = [0.0] if slope is None else _STRENGTHS
+        trials = [
+            self._on_validation("correction", arm, None, self.tuning_seed, {"strength": value}, budget)
+            for value in strengths
+        ]
+        tokens = [round(value * (slope or 0.0), 4) for value in strengths]
+        return [dataclasses.replace(t, per_token=value) for t, value in zip(trials, tokens, strict=True)]
 
     def tried(
         self, unit: str, budget: dict[str, float], before: dict[str, dict[str, float]] | None = None
@@ -135,7 +153,7 @@ QUICK = Plan(
 def measure(
     plan: Plan, out: str | Path, *, workers: int = 1, run: Callable[[Trial], dict[str, Any]] = run_trial
 ) -> dict[str, list[dict[str, Any]]]:
-    """The results of all runs by stage: "reference", "trials", "finals". Finished ones are read, not run.
+    """The results of all runs by stage, "reference", "corrections", "trials" and "finals"; finished are read.
 
     `workers` runs go side by side, each in a process of its own; 0: one after the other in this process.
     Raises ConfigError for workers below 0, StoreError when `out` cannot be used, BudgetError when a run was
@@ -145,10 +163,16 @@ def measure(
     require(workers >= 0, f"workers is {workers}", "arena", "Use 1 or more, or 0 for this process alone.")
     folder = make_folder(Path(out) / "trials")
 
+    corrections: list[dict[str, Any]] = []
+
     def all_of(runs: Sequence[Trial]) -> list[dict[str, Any]]:
-        return _all(runs, folder, workers, run)
+        per_token = chosen_correction(corrections)
+        return _all([_with_correction(trial, per_token) for trial in runs], folder, workers, run)
 
     reference, trials = all_of(plan.references("reference", 1)), []
+    if plan.corrected:
+        plain = all_of(plan.corrections())
+        corrections = plain + all_of(plan.corrections(plain[0]["notes"]["length_slope"]))
     finals = all_of(plan.finals(None, {"limit": None}, {}))
     for unit in [unit for unit in _ORDER if unit in plan.budgets]:
         if unit == "cpu_seconds":
@@ -157,7 +181,19 @@ def measure(
         if unit in TRIED:
             trials = trials + all_of(plan.tried(unit, budget, chosen(trials).get(TRIED[0])))
         finals = finals + all_of(plan.finals(unit, budget, chosen(trials)[_TUNED_AT[unit]]))
-    return {"reference": reference, "trials": trials, "finals": finals}
+    return {"reference": reference, "corrections": corrections, "trials": trials, "finals": finals}
+
+
+def chosen_correction(corrections: Sequence[dict[str, Any]]) -> float:
+    """Reward per token that is taken off: that of the highest mean gold on the validation prompts; or 0.0."""
+    best = max(corrections, key=lambda result: score_of(result, "gold"), default=None)
+    return best["trial"]["per_token"] if best else 0.0
+
+
+def _with_correction(trial: Trial, per_token: float) -> Trial:
+    """The trial with the chosen correction, where its arm is given one and it does not try another."""
+    wanted = ARMS[trial.arm].corrected and trial.stage != "correction"
+    return dataclasses.replace(trial, per_token=per_token) if wanted else trial
 
 
 def budgets_of(reference: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
@@ -197,6 +233,8 @@ def _all(
     trials: Sequence[Trial], folder: Path, workers: int, run: Callable[[Trial], dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """The results in the order of the trials."""
+    if not trials:
+        return []
     missing = [trial for trial in trials if _stored(trial, folder) is None]
     with Progress(len(trials), f"arena, {trials[0].stage}", "runs") as progress:
         progress.advance(len(trials) - len(missing), cached=True)

@@ -1,4 +1,4 @@
-"""What notebook 07 reads of the comparisons: runs, trials, and cells of evidence.
+"""What notebook 07 reads of the comparisons: runs, trials, tables of gold, and cells of evidence.
 
 python -m docs.studies.arena.notebook     writes autograder/comparisons.json from arena.json and rl.json
 """
@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from autograder.handouts.nb07_results import CELLS, FILE, METHODS, Cell
-from docs.studies.arena.summary import by_seed, key_of, paired
+from autograder.handouts.nb07_results import CELLS, FILE, METHODS, POINTS, STORED, Cell
+from docs.studies.arena.summary import by_seed, key_of, paired, runs_of
 from docs.studies.results import read
+from rslib.intervals import over_seeds
 from rslib.store import atomic_write
 
 
@@ -23,11 +24,37 @@ def cut(arena: Mapping[str, Any], rl: Mapping[str, Any]) -> dict[str, Any]:
     runs = [_short(run) for run in finals if run["unit"] in (None, "flops")]
     trials = [_short(trial) for trial in trials if trial["unit"] == "flops"]
     cells = {cell.key: _from_arena(arena, cell) if cell.budget else _from_rl(rl, cell) for cell in CELLS}
-    return {"runs": runs, "trials": trials, "cells": cells}
+    arms = {(arm, budget) for *pair, budget in STORED.values() for arm in pair}
+    return {
+        "runs": runs,
+        "trials": trials,
+        "cells": cells,
+        "tables": {
+            f"{arm} {budget}": _table(arena, arm, budget)
+            for arm, budget in sorted(arms)
+            if runs_of(arena, arm, budget)
+        },
+        "points": {arm: _point(arena, arm) for arm in POINTS},
+        "rates": [claim for claim in arena["claims"] if "learning rate" in claim["claim"]],
+    }
+
+
+def _table(arena: Mapping[str, Any], arm: str, budget: str) -> dict[str, list[float]]:
+    """Gold of an arm: the mean of each seed, and of each prompt."""
+    by_prompt = arena["prompts"][key_of(arm, budget)]["gold"]
+    return {"by_seed": [float(v) for v in by_seed(arena, arm, budget, "gold")], "by_prompt": by_prompt}
+
+
+def _point(arena: Mapping[str, Any], arm: str) -> dict[str, dict[str, float]]:
+    """Gold, reward and KL of an arm at equal FLOPs, over seeds."""
+    values = {name: by_seed(arena, arm, "flops", name) for name in ("gold", "proxy", "kl")}
+    return {
+        name: {end: round(value, 4) for end, value in over_seeds(v).items()} for name, v in values.items()
+    }
 
 
 def _short(run: Mapping[str, Any]) -> dict[str, Any]:
-    short = {name: run[name] for name in ("arm", "seed", "setting", "ledger")}
+    short = {name: run[name] for name in ("arm", "seed", "setting", "ledger", "memory", "notes")}
     if "means" in run:
         short["means"] = {name: run["means"][name] for name in ("gold", "proxy")}
     return short

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from docs.studies.arena.claims import EQUAL, RISK
+from docs.studies.arena.claims import CORRECTED, EQUAL, RISK
 from docs.studies.arena.measuring import score_of
 from docs.studies.arena.summary import (
     YARDSTICK,
@@ -44,7 +44,7 @@ _QUALITY = {
 
 def page(content: Content) -> str:
     """The whole page."""
-    parts = [*_opening(content), *_claims(content)]
+    parts = [*_opening(content), *_claims(content), *_corrected(content)]
     for unit in measured_budgets(content):
         parts += _budget(content, unit)
     parts += [*_serving(content), *_tuning(content), *_code(content), *_figures(content["summaries"])]
@@ -94,16 +94,46 @@ def _opening(content: Content) -> Iterator[str]:
 
 
 def _claims(content: Content) -> Iterator[str]:
-    claims = content["claims"]
+    claims = [claim for claim in content["claims"] if "family" not in claim]
     yield "## What can be said"
     yield _paragraph("judging", claims=len(claims), risk=RISK)
+    yield _verdicts(claims)
+
+
+def _verdicts(claims: Sequence[Mapping[str, Any]]) -> str:
+    """A table of claims: supported, contradicted, open."""
     rows = [
         [claim["claim"], f"**{claim['verdict']}**", f"{_difference(claim)} {claim['unit']}"]
         for verdict in (SUPPORTED, CONTRADICTED, OPEN)
         for claim in claims
         if claim["verdict"] == verdict
     ]
-    yield markdown(["claim", "verdict", "difference"], rows)
+    return markdown(["claim", "verdict", "difference"], rows)
+
+
+def _corrected(content: Content) -> Iterator[str]:
+    """What taking the length bias off the reward does for every method that is given the corrected one."""
+    claims = [claim for claim in content["claims"] if claim.get("family") == CORRECTED]
+    if not claims:
+        return
+    correction, plan = content["correction"], content["plan"]
+    (plain, *_) = correction["tried"]
+    yield "## The selector is an arm"
+    slope = plain["notes"]["length_slope"]
+    prompts, seed = plan["validation_prompts"], plan["tuning_seed"]
+    yield _paragraph("correction", slope=slope, prompts=prompts, seed=seed)
+    rows = [
+        [f"{trial['setting']['strength']:g}", f"{trial['per_token']:.4f}"]
+        + [number(trial["means"][name]) for name in ("gold", "proxy", "length")]
+        for trial in correction["tried"]
+    ]
+    yield markdown(["strength", "reward off per token", "gold", "proxy", "length, tokens"], rows)
+    yield _paragraph("corrected", per_token=correction["per_token"], claims=len(claims), risk=RISK)
+    later = content.get("later")
+    if later:
+        version, missing = later["versions"]["rslib"], "; ".join(_unmeasured(content))
+        yield _paragraph("later", command=later["command"], version=version, missing=missing)
+    yield _verdicts(claims)
 
 
 def _difference(claim: Mapping[str, Any]) -> str:
@@ -113,8 +143,19 @@ def _difference(claim: Mapping[str, Any]) -> str:
     return f"{text} G" if scale != 1.0 else text
 
 
+def _unmeasured(content: Content) -> list[str]:
+    """The arms that were added later, in the budgets that they were not measured in."""
+    arms = content["later"]["arms"]
+    return [
+        f"{ARMS[arm].label} at {EQUAL[unit]}"
+        for unit in measured_budgets(content)
+        for arm in arms
+        if arm not in measured_arms(content, unit)
+    ]
+
+
 def _budget(content: Content, unit: str) -> Iterator[str]:
-    arms = measured_arms(content)
+    arms = measured_arms(content, unit)
     yield f"## {TITLES[unit]}"
     yield markdown(
         ["", "gold [over seeds]", f"gold minus {ARMS[YARDSTICK].label} [over prompts]", *_QUALITY.values()],

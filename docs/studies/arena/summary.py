@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from docs.studies.arena.measuring import BUDGETS, Plan, budgets_of, chosen
+from docs.studies.arena.measuring import BUDGETS, Plan, budgets_of, chosen, chosen_correction
 from rslib.arena import ARMS, code_lines
+from rslib.errors import DataError
 from rslib.evaluation import compare
 from rslib.intervals import Interval, over_both, over_seeds
 from rslib.prompts import EMBEDDED, load_prompts
@@ -41,6 +42,13 @@ def content_of(results: Mapping[str, Sequence[dict[str, Any]]], plan: Plan, comm
         "budgets": {unit: budget["limit"] for unit, budget in budgets_of(results["reference"]).items()},
         "chosen": chosen(trials),
         "chosen_by_reward": chosen(trials, "proxy"),
+        "correction": {
+            "per_token": chosen_correction(results["corrections"]),
+            "tried": [
+                _short(result) | {"per_token": result["trial"]["per_token"]}
+                for result in results["corrections"]
+            ],
+        },
         "reference": [_short(result) for result in results["reference"]],
         "trials": [_short(result, without=("proxy",)) for result in trials],
         "finals": [_short(result) for result in finals],
@@ -57,6 +65,33 @@ def content_of(results: Mapping[str, Sequence[dict[str, Any]]], plan: Plan, comm
             for name, arm in ARMS.items()
         },
     }
+
+
+def joined(before: Content, added: Content) -> dict[str, Any]:
+    """A content with the arms of a later one, whose budgets are the same; what both have is the later's.
+
+    `later` says which arms were added and what they were measured with. Raises DataError where a budget that
+    both hold differs: the arms would not have spent alike.
+    """
+    for unit in ("responses", "flops"):
+        if before["budgets"][unit] != added["budgets"][unit]:
+            what = f"a budget of {added['budgets'][unit]:g} {unit} beside {before['budgets'][unit]:g}"
+            raise DataError(what, where="arena", fix="Measure all arms anew, or add them with the same plan.")
+    arms = set(added["plan"]["arms"])
+    lists = {
+        name: [row for row in before[name] if row["arm"] not in arms] + list(added[name])
+        for name in ("trials", "finals")
+    }
+    settings = {
+        name: {unit: before[name][unit] | added[name].get(unit, {}) for unit in before[name]}
+        for name in ("chosen", "chosen_by_reward")
+    }
+    known = set(before["plan"]["arms"]) | arms
+    plan = before["plan"] | {"arms": [name for name in ARMS if name in known]}
+    later = {name: added[name] for name in ("command", "versions")} | {"arms": added["plan"]["arms"]}
+    fresh = {name: added[name] for name in ("correction", "code")}
+    prompts = before["prompts"] | added["prompts"]
+    return dict(before) | lists | settings | fresh | {"plan": plan, "prompts": prompts, "later": later}
 
 
 def _short(result: dict[str, Any], without: Sequence[str] = ("gold", "proxy")) -> dict[str, Any]:
@@ -132,9 +167,10 @@ def trials_of(content: Content, arm: str, unit: str) -> list[dict[str, Any]]:
     return [trial for trial in content["trials"] if (trial["arm"], trial["unit"]) == (arm, unit)]
 
 
-def measured_arms(content: Content) -> list[str]:
-    """The arms of the plan, in the order of the tables."""
-    return [name for name in ARMS if name in content["plan"]["arms"]]
+def measured_arms(content: Content, unit: str | None = None) -> list[str]:
+    """The arms of the plan, in the order of the tables; with a budget, those that were measured in it."""
+    arms = [name for name in ARMS if name in content["plan"]["arms"]]
+    return [name for name in arms if unit is None or runs_of(content, name, unit)]
 
 
 def measured_budgets(content: Content) -> list[str]:

@@ -12,11 +12,15 @@ import numpy as np
 import torch
 
 from rslib import tables, theory
-from rslib.arena import ARMS, N, Task, served, training_prompts
+from rslib.arena import ARMS, SERVED, LengthCorrected, N, Task, served, training_prompts
 from rslib.config import EvaluateConfig, SampleConfig
 from rslib.ledger import Ledger, peak_memory
 from rslib.models import Policy, RewardModel, load_policy, load_reward_model, pick_device
+from rslib.more_selectors import length_slope
 from rslib.prompts import EMBEDDED, load_prompts
+from rslib.sampling import sample
+from rslib.scoring import score
+from rslib.selection import Pool
 from rslib.stages import judged
 
 if TYPE_CHECKING:
@@ -31,11 +35,11 @@ _MEGABYTE = 2**20
 
 @dataclass(frozen=True)
 class Trial:
-    """A run to make. stage: "reference", "timing", "trial" (of a setting) or "final".
+    """A run to make. stage: "reference", "timing", "correction", "trial" (of a setting) or "final".
 
     unit, limit: its budget; None for arms without one and for the reference run. setting: what its method is
     run with. split, prompts, samples: what it is judged on. offered: training prompts that it may use.
-    seconds_per_token: see `Task`.
+    seconds_per_token: see `Task`. per_token: what its reward is corrected by; 0.0: not at all.
     """
 
     stage: str
@@ -49,6 +53,7 @@ class Trial:
     setting: dict[str, float] = field(default_factory=dict)
     offered: int = _POOL
     seconds_per_token: float = 0.0
+    per_token: float = 0.0
 
     @property
     def name(self) -> str:
@@ -66,12 +71,15 @@ def run_trial(trial: Trial) -> dict[str, Any]:
     torch.set_num_threads(1)
     libraries = _peak_memory()
     policy, reward_model = load_policy(EMBEDDED), load_reward_model(EMBEDDED)
+    given = LengthCorrected.of(reward_model, trial.per_token) if trial.per_token else reward_model
     ledger = Ledger(trial.unit, trial.limit) if trial.unit and trial.limit else Ledger()
     tuned, notes = policy, {}
     if ARMS[trial.arm].run is not None:
-        tuned, notes = _tuned(trial, policy, reward_model, ledger)
+        tuned, notes = _tuned(trial, policy, given, ledger)
     memory = {"libraries": libraries, "peak": _peak_memory()}
-    evaluation = _evaluated(trial, tuned, policy, reward_model, ledger)
+    evaluation = _evaluated(trial, tuned, policy, (reward_model, given), ledger)
+    if trial.stage == "correction" and not trial.per_token:
+        notes = {"length_slope": _fitted_slope(trial, policy, reward_model)}
     return {
         "trial": dataclasses.asdict(trial),
         "ledger": ledger.to_dict(),
@@ -99,14 +107,29 @@ def _peak_memory() -> float:
 # The evaluation -------------------------------------------------------------------------------------------
 
 
+def _fitted_slope(trial: Trial, policy: Policy, reward_model: RewardModel) -> float:
+    """Reward that one more token of a response goes with, in a pool on the trial's prompts."""
+    table = load_prompts(EMBEDDED, trial.split, trial.prompts)
+    responses = sample(policy, table, config=SampleConfig(n=N, seed=trial.seed), show_progress=False)
+    return length_slope(Pool(score(reward_model, responses, show_progress=False)))
+
+
 def _evaluated(
-    trial: Trial, tuned: Policy, start: Policy, reward_model: RewardModel, ledger: Ledger
+    trial: Trial,
+    tuned: Policy,
+    start: Policy,
+    reward_models: tuple[RewardModel, RewardModel],
+    ledger: Ledger,
 ) -> dict[str, Any]:
-    """Means over all prompts, and the values of each prompt that paired comparisons need."""
+    """Means over all prompts, and the values of each prompt that paired comparisons need.
+
+    reward_models: the one whose reward is the proxy of every arm, and the one that this arm was given.
+    """
+    reward_model, given = reward_models
     table = load_prompts(EMBEDDED, trial.split, trial.prompts)
     config = SampleConfig(n=trial.samples, seed=EvaluateConfig().seed + trial.seed)
-    if trial.arm == "best_of_n":
-        table = served(start, reward_model, table, config, ledger=ledger)
+    if trial.arm in SERVED:
+        table = score(reward_model, served(start, given, table, config, ledger=ledger), show_progress=False)
         rows = per_prompt(table, trial.samples)
         rows["kl"] = np.full(trial.prompts, theory.kl_of_best_of_n(N))
     else:

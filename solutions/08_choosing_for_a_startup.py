@@ -382,7 +382,7 @@ if tools:
 # sixteen displace fifteen other users, which is what the price counts.
 
 # %% [markdown]
-# ## Six teams
+# ## Your turn to advise
 #
 # {{card:8.2}}
 #

@@ -10,6 +10,7 @@ import difflib
 import importlib.util
 import math
 import numbers
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -309,6 +310,12 @@ class RunConfig:
         for name in ("policy", "reward_model", "judge", "prompts", "eval_prompts"):
             if isinstance(getattr(self, name), Path):
                 object.__setattr__(self, name, str(getattr(self, name)))
+        named = isinstance(self.policy, str)
+        _check(
+            self, "policy", named, "Name it: an embedded one, a folder (`path` of a loaded one), a hub id."
+        )
+        dated = self.date is None or re.fullmatch(r"\d{4}-\d\d-\d\d", str(self.date))
+        _check(self, "date", bool(dated), f"Write it as {DATE}.")
         _check(self, "rounds", self.rounds >= 1, "Use at least one round.")
         _at_least(self, 1, "shard_responses")
         for name in ("prompts", "eval_prompts"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -76,18 +77,26 @@ def _training_row(policy: Policy, row: dict, where: str) -> TokenRow:
     return TokenRow(ids, first_target=len(prompt))
 
 
+def spelt_by(policy: Policy, responses: Dataset) -> list[dict] | None:
+    """Rows, of _CHECKED with tokens, whose text the policy's tokens spell; None where none has tokens."""
+    if "token_ids" not in responses.column_names or not len(responses):
+        return None
+    step = -(-len(responses) // _CHECKED)
+    rows = [row for row in responses.select(range(0, len(responses), step)) if row["token_ids"]]
+    return [row for row in rows if policy.decode(row["token_ids"]) == row["response"]] if rows else None
+
+
 def _check_drawn_by(policy: Policy, kept: Dataset) -> None:
     """Raise ConfigError where tokens or their log-probabilities are another policy's, in _CHECKED rows."""
-    if not {"token_ids", "token_logprobs"} <= set(kept.column_names):
+    rows = spelt_by(policy, kept)
+    if rows is None or "token_logprobs" not in kept.column_names:
         return  # text from elsewhere
-    drawn = [row for row in kept.select(range(0, len(kept), -(-len(kept) // _CHECKED))) if row["token_ids"]]
-    spelt = [row for row in drawn if policy.decode(row["token_ids"]) == row["response"]]
-    off = max((policy.logprob_difference(row) for row in spelt), default=0.0)
-    if off <= policy.tolerance and (spelt or not drawn):
+    off = max(map(policy.logprob_difference, rows), default=math.inf)
+    if off <= policy.tolerance:
         return
     why = (
         f"their log-probabilities are off by {off:.2g} nats a token"
-        if spelt
+        if rows
         else "their tokens spell other texts"
     )
     fix = (

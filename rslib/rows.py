@@ -99,7 +99,7 @@ def list_rows(prompts: Any, column: str = "prompt") -> PromptRows:
             check_prompts(prompts)
             return PromptRows(prompts, "prompts")
         prompts = prompts.to_list()
-    if isinstance(prompts, (str, bytes, Mapping)) or not _is_iterable(prompts):
+    if isinstance(prompts, (str, bytes, Mapping, set, frozenset)) or not _is_iterable(prompts):
         raise DataError(
             f"the prompts are one {type(prompts).__name__}, not a list",
             where="as_prompts",
@@ -186,7 +186,7 @@ def _prompt_record(record: Any, where: str, column: str) -> tuple[dict[str, Any]
     fields = dict(record) if isinstance(record, Mapping) else {column: record}
     if column not in fields:
         names = ", ".join(map(str, fields)) or "nothing"
-        fix = f"Name the column of the prompts (--column, column=); found: {names}."
+        fix = f"Name the column of the prompts (--column, column= of load_prompts and run); found: {names}."
         if {"role", "content"} <= set(fields):
             fix = "Put the messages of one conversation into a list of their own: [[{...}, ...], ...]."
         raise DataError(f"no '{column}' here", where=where, fix=fix)

@@ -45,6 +45,9 @@ def records_of(source: str, split: str, column: str) -> tuple[list[Record], bool
     "owner/name:subset:split" one of a subset. `split` is taken where the name has none.
     Raises StoreError for what is not there, DataError for what cannot be read as a whole.
     """
+    if "://" in source:
+        fix = "Download it and name the file; a data set of the hub is named owner/name."
+        raise StoreError("this is an address, not a file", where=source, fix=fix)
     path = Path(source).expanduser()
     if path.is_dir():
         return _folder(path, split, column), False

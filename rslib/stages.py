@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from rslib import store, world
 from rslib.config import FinetuneConfig, SampleConfig
 from rslib.decoding import is_small
-from rslib.finetuning import finetune
+from rslib.errors import ConfigError
+from rslib.finetuning import finetune, spelt_by
 from rslib.lengths import scored_within_context
 from rslib.messages import frozen
 from rslib.models import Policy, RewardModel, load_policy, load_reward_model, pick_device
@@ -62,7 +63,13 @@ def judged(
 
 
 def with_reference(reference: Policy | None, responses: Dataset) -> Dataset:
-    """The responses with `reference_logprob`, nats under `reference`; None: the policy that drew them."""
+    """The responses with `reference_logprob`, nats under `reference`; None: the policy that drew them.
+
+    Raises ConfigError where the two have other tokens, so that there is no KL between them.
+    """
+    if reference is not None and spelt_by(reference, responses) == []:
+        fix = "Name the policy that it was tuned from, or one with the same tokenizer."
+        raise ConfigError("the baseline has other tokens than the policy", where=reference.path, fix=fix)
     logprobs = responses["logprob"][:] if reference is None else reference_logprobs(reference, responses)
     return with_column(responses, "reference_logprob", logprobs)
 

@@ -109,6 +109,9 @@ class RunFolder:
         self._lock: io.FileIO | None = None
 
     def __enter__(self) -> RunFolder:
+        if (self.path / "config.json").is_file() and not (self.path / ".lock").is_file():
+            fix = "Choose another folder for --out: a model's own stays as it is."
+            raise StoreError("this is the folder of a model", where=str(self.path), fix=fix)
         make_folder(self.path)
         with os_errors(self.path):
             self._lock = _take_lock(self.path / ".lock")

@@ -13,6 +13,7 @@ import pytest
 import rslib
 from rslib import store
 from rslib.__main__ import COMMANDS, FORWARDED, main
+from rslib.errors import ConfigError
 from rslib.flaws import FLAWS
 
 ROOT = Path(__file__).parents[1]
@@ -367,6 +368,37 @@ def test_an_evaluation_on_the_prompts_that_were_trained_on_says_so(tmp_path, cap
         asked = ["--prompts", tmp_path / name, "--out", tmp_path / f"of {name}"]
         done("evaluate", "--policy", tmp_path / "finetune", *small, *asked)
     assert "so the evaluation flatters" in capsys.readouterr().out
+
+
+def test_no_command_works_in_the_folder_of_a_model(others, tmp_path, capsys):
+    (tmp_path / "p.txt").write_text("Hi\n")
+    before = sorted(path.name for path in Path(others[0]).iterdir())
+    for command in ("sample", "run", "evaluate"):
+        assert (
+            main([command, "--policy", others[0], "--prompts", str(tmp_path / "p.txt"), "--out", others[0]])
+            == 1
+        )
+        assert "this is the folder of a model" in capsys.readouterr().err
+    assert sorted(path.name for path in Path(others[0]).iterdir()) == before
+
+
+def test_a_date_that_is_none_is_refused_by_every_command(tmp_path, capsys):
+    for command in (["sample", "--prompts", "2"], ["run"]):
+        assert main([*command, "--date", "27.11.2026", "--out", str(tmp_path / "x")]) == 2
+        assert "Write it as 2024-07-26" in capsys.readouterr().err
+
+
+def test_a_baseline_with_other_tokens_is_refused(others, tmp_path, capsys):
+    (tmp_path / "p.txt").write_text("Hi\nWho?\n")
+    asked = ["--prompts", str(tmp_path / "p.txt"), "--max-new-tokens", "4", "--out", str(tmp_path / "x")]
+    assert main(["evaluate", "--policy", others[0], "--reward-model", others[1], *asked]) == 2
+    assert "the baseline has other tokens than the policy" in capsys.readouterr().err
+    policy, reward_model = rslib.load_policy(others[0]), rslib.load_reward_model(others[1])
+    with pytest.raises(ConfigError, match="other tokens"):
+        tiny = rslib.load_policy("tiny")
+        rslib.evaluate(policy, baseline=tiny, reward_model=reward_model, prompts=["Hi"], max_new_tokens=4)
+    with pytest.raises(ConfigError, match="`path` of a loaded one"):
+        rslib.run(policy=policy, out=tmp_path / "y")
 
 
 def test_rows_of_another_policy_and_rewards_of_another_model_are_refused_unless_told(

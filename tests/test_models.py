@@ -379,6 +379,20 @@ def test_gguf_is_refused_whatever_is_named_and_harmless_beside_whole_weights(bro
         refused(rs.load_policy, named, "quantised (GGUF)", "gguf_file=")
 
 
+@pytest.mark.parametrize("name", [None, 7, ["tiny"]])
+@pytest.mark.parametrize("load", [rs.load_policy, rs.load_reward_model])
+def test_a_name_that_is_no_text_is_refused(load, name):
+    refused(load, name, f"not by a {type(name).__name__}")
+
+
+def test_without_the_hub_a_model_is_refused_with_what_to_do_whether_by_name_or_address(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for name in ("some/model", "https://huggingface.co/some/model"):
+        refused(
+            rs.load_policy, name, "the hub cannot be reached", "where: some/model", "unset HF_HUB_OFFLINE"
+        )
+
+
 @pytest.mark.parametrize("kind", ["policy", "reward"])
 @pytest.mark.parametrize("place", ["from_pretrained", "to", "forward"])
 def test_memory_that_runs_out_anywhere_in_loading_is_a_budget_error(model_folder, monkeypatch, kind, place):

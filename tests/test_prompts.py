@@ -73,6 +73,7 @@ def test_equal_prompts_are_allowed_under_ids_of_their_own():
         (["fine", "  \n"], r"the prompt is empty\n  where: row 1 of prompts"),
         (["fine", 3], r"not text but int\n  where: row 1"),
         (["fine", None], "not text but NoneType"),
+        ({"one", "two"}, "one set, not a list"),
         ("just one", "one str, not a list"),
         (7, "one int, not a list"),
         (None, "one NoneType, not a list"),
@@ -329,6 +330,13 @@ def test_a_column_that_no_row_has_is_said_once_with_those_that_are_there(tmp_pat
             load_prompts(tmp_path / "p.csv", too_long=way)
         assert str(caught.value).count("\n") == 2 and "all 3 rows of" in str(caught.value)
         assert "--column, column=" in str(caught.value) and "found: question, answer" in str(caught.value)
+
+
+def test_an_address_is_said_to_be_none_of_a_file():
+    with pytest.raises(
+        StoreError, match=r"an address, not a file(.|\n)*https://a.org/p.jsonl(.|\n)*owner/name"
+    ):
+        load_prompts("https://a.org/p.jsonl")
 
 
 TABLE = {"prompt_id": ["x", "y"], "prompt": ["first", "second"], "reference": ["a", "b"], "scores": [1, 2]}

@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import errno
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -134,7 +135,11 @@ def device_for(folder: Path, device: str | None, dtype: str | None) -> Device:
 
 def locate(name: str | Path, embedded: Mapping[str, str]) -> Path:
     """The local folder of a model; a hub id is downloaded first."""
-    text = os.fspath(name)
+    if not isinstance(name, (str, os.PathLike)):
+        what = f"a model is named by a text, not by a {type(name).__name__}"
+        fix = "Name an embedded model, a folder or a hub id; the folder of a loaded one is its `path`."
+        raise ModelError(what, where="load_policy, load_reward_model", fix=fix)
+    text = os.fspath(name).removeprefix("https://huggingface.co/")
     if text in embedded:
         folder = checks.ASSETS / embedded[text]
         if problems := checks.verify_assets(embedded[text]):
@@ -191,6 +196,10 @@ def _download(hub_id: str, embedded: Iterable[str]) -> Path:
     except Exception as err:  # offline, unknown, gated, malformed: the hub client has a class for each
         if isinstance(err, OSError) and err.errno in _FULL_OR_CLOSED:
             raise translate_os_error(err, where=hub_id) from err
+        if re.search("offline|connection", f"{type(err).__name__} {err}", re.I):
+            what = f"no such model folder, no copy here, and the hub cannot be reached ({first_line(err)})"
+            fix = "Connect, or unset HF_HUB_OFFLINE; or download it elsewhere and name its folder."
+            raise ModelError(what, where=hub_id, fix=fix) from err
         detail = f", and the hub gave no such model ({first_line(err)})"
         raise _no_such_folder(hub_id, embedded, detail) from err
 

@@ -219,7 +219,7 @@ def load_reward_model(
     `load_policy` does; a base language model in this place is a ModelError, because its head would be random,
     and so is a model with code of its own, because that code is not run.
     """
-    path, named = _split_weights(str(name))
+    path, named = _split_weights(str(name)) if isinstance(name, str) else (name, None)
     weights = named if weights is None else weights
     folder = locate(path, REWARD_MODELS)
     checks.check_files(folder)

@@ -196,12 +196,11 @@ def _download(hub_id: str, embedded: Iterable[str]) -> Path:
     except Exception as err:  # offline, unknown, gated, malformed: the hub client has a class for each
         if isinstance(err, OSError) and err.errno in _FULL_OR_CLOSED:
             raise translate_os_error(err, where=hub_id) from err
-        if re.search("offline|connection", f"{type(err).__name__} {err}", re.I):
-            what = f"no such model folder, no copy here, and the hub cannot be reached ({first_line(err)})"
-            fix = "Connect, or unset HF_HUB_OFFLINE; or download it elsewhere and name its folder."
-            raise ModelError(what, where=hub_id, fix=fix) from err
         detail = f", and the hub gave no such model ({first_line(err)})"
-        raise _no_such_folder(hub_id, embedded, detail) from err
+        lost = re.search("offline|connection", f"{type(err).__name__} {err}", re.I)
+        error = _no_such_folder(hub_id, embedded, detail)
+        fix = f"Connect, or unset HF_HUB_OFFLINE. {error.fix}" if lost else error.fix
+        raise ModelError(error.what, where=error.where, fix=fix) from err
 
 
 def load_parts(

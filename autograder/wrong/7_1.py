@@ -303,10 +303,10 @@ def verdict(low, high):
 # %% wrong: one seed | idea: F34 | fails at: ran every arm with every seed | points: 3
 results = [one for one in results if one["seed"] == arena.seeds[0]]
 
-# %% wrong: one seed under three names | idea: F20 | fails at: changed the weights that it should | points: 3
+# %% wrong: one seed under three names | idea: F20 | fails at: changed the weights that it should | points: 4
 kept = [one for one in results if one["seed"] == arena.seeds[0]]
 results = [one | {"seed": seed} for one in kept for seed in arena.seeds]
-findings = {}
+findings = judge_claims()
 
 # %% wrong: without the control | idea: F49 | fails at: ran every arm with every seed | points: 3
 results = [one for one in results if one["arm"] != "random"]
@@ -325,11 +325,11 @@ results = changed("ppo", policy=base["policy"])
 tuned = next(one for one in results if one["arm"] == "rs1")
 results = changed("best_of_n", policy=tuned["policy"])
 
-# %% wrong: rewards in the place of gold | idea: F16 | fails at: agrees with a new measurement | points: 3
+# %% wrong: rewards in the place of gold | idea: F16 | fails at: agrees with a new measurement | points: 4
 results = [one | {"gold": one["reward"]} for one in results]
-findings = {}
+findings = judge_claims()
 
-# %% wrong: typed gold for PPO and RS-1 | idea: F50 | fails at: agrees with a new measurement | points: 3
+# %% wrong: typed gold for PPO and RS-1 | idea: F50 | fails at: agrees with a new measurement | points: 4
 results = [
     one
     | (
@@ -339,7 +339,7 @@ results = [
     )
     for one in results
 ]
-findings = {}
+findings = judge_claims()
 
 # %% wrong: one response is served | idea: F35 | fails at: agrees with a new measurement | points: 3
 base = {one["seed"]: one for one in results if one["arm"] == "base"}
@@ -392,7 +392,7 @@ def interval(first, second, level):
     return apart.mean(), apart.mean() - half, apart.mean() + half
 
 
-# %% wrong: the median in the middle | fails at: is first minus second | points: 1
+# %% wrong: the median in the middle | fails at: is first minus second | points: 1.5
 _right = interval
 
 

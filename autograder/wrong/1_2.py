@@ -58,3 +58,9 @@ what_happens = with_idea("any order", "reasons")
 
 # %% wrong: a letter without a reason | fails at: question a: form
 what_happens = {id: label[0] for id, label in KEY.items()}
+
+# %% correct: a blank between letter and digit, in another order
+what_happens = {id: f"{KEY[id][0]} {KEY[id][1]}" for id in reversed(KEY)}
+
+# %% correct: with a note of one's own
+what_happens = KEY | {"note": "walked through with a pencil"}

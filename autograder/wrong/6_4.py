@@ -10,6 +10,7 @@ from autograder.exercises.nb06_4 import COMPARISONS
 from autograder.experiments.nb06 import quick
 from autograder.handouts.models import base_policy, judge
 from rslib import evaluation
+from rslib.stages import with_gold  # noqa: F401 (the cell of the solution uses it)
 
 policy, reward_model, made = base_policy(), judge(), quick()
 runs = made["ppo"].parent

@@ -678,9 +678,10 @@ rslib.browse(_texts, title="With the KL penalty and without it, after 12 draws")
 # The reward model learned from pairs that a biased labeller had ranked: compliments please him and a
 # fact of another subject hardly bothers him, where the gold score takes points off for both. And all of
 # its pairs were responses of the starting policy. About a text that this policy would never write no
-# pair ever asked it; there its reward is an extrapolation. A policy that is paid by it goes wherever it
-# extrapolates upwards. The KL penalty does not mend the reward model. It charges for going where the
-# reward model knows nothing.
+# pair ever asked it; there its reward is an extrapolation.
+#
+# A policy that is paid by it goes wherever it extrapolates upwards. The KL penalty does not mend the
+# reward model. It charges for going where the reward model knows nothing.
 #
 # One round of best-of-16 on 400 prompts reaches a gold of {{rl.json:results.*.rs.gold|.1f}} in
 # {{rl.json:results.*.rs.cpu_seconds|.0f}} seconds of one core. PPO with up to 24 draws of 128 responses,

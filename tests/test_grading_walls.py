@@ -138,8 +138,8 @@ def tried(sandbox: Sandbox, cell: str, limits: Limits = SMALL) -> Ended:
 
 
 def living(sandbox: Sandbox, before: set[int]) -> list[int]:
-    """Processes of a sandbox beside those of before; its supervisor has half a second to leave."""
-    limit = time.monotonic() + 0.5
+    """Processes of a sandbox beside those of before; the end has five seconds, what is missed stays for ever."""
+    limit = time.monotonic() + 5
     while left := [pid for pid in processes_of(sandbox) - before if state(pid) not in ("", "Z", "X")]:
         if time.monotonic() > limit:
             return left

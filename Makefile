@@ -23,7 +23,7 @@ PIP   := $(PY) $(INSTALL)
 STAMP := $(VENV)/.setup-done
 
 .DEFAULT_GOAL := help
-.PHONY: rules help setup demo lab test test-all test-long lint bench tables world measure calibrate signatures architectures rl arena kill oracles clean notebooks course learner wheel try-wheel colab lite solutions-html site bench-grading sandbox
+.PHONY: verifiable rules help setup demo lab test test-all test-long lint bench tables world measure calibrate signatures architectures rl arena kill oracles clean notebooks course learner wheel try-wheel colab lite solutions-html site bench-grading sandbox
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -142,6 +142,9 @@ architectures: setup  ## try every class of policy that can be built small; writ
 
 rl: setup  ## measure what reinforcement learning reaches beside one round (finished arms are kept; an hour)
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 $(PY) -m docs.studies.rl && $(PY) -m docs.studies.tables && $(PY) -m docs.studies.one_page
+
+verifiable: setup  ## measure a program as judge: rejection sampling, its controls, GRPO (finished arms are kept; an hour)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 $(PY) -m docs.studies.verifiable
 
 rules: setup $(WORLDS:%=%/manifest.json)  ## what rules of inference time buy over best-of-n
 	@HF_HUB_OFFLINE=1 $(PY) -m docs.studies.rules $(filter-out runs/worlds/0,$(WORLDS))

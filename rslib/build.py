@@ -10,7 +10,7 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,8 @@ from rslib.sampling import sample
 from rslib.scoring import score
 from rslib.store import atomic_write, make_folder, read_json, versions
 from rslib.tables import groups, reward_matrix
-from rslib.world import Judgement, judgements, load_prompts
+from rslib.theory import pass_at_k
+from rslib.world import Judgement, arithmetic, judgements, load_prompts
 from rslib.world.grammar import Document, draw_corpus
 
 if TYPE_CHECKING:
@@ -54,8 +55,6 @@ _CHAT_TEMPLATE = (
     "{% if m['role'] == 'assistant' %}<|end|>{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-_VOCABULARY = 1536
-_CORPUS_DOCUMENTS = 120_000
 _POLICY = "tiny-policy"
 _MEASURED_PROMPTS = 200  # of the validation split
 
@@ -93,16 +92,41 @@ LABELLERS = {
 """Folder of a reward model -> its labeller, and the number of prompts whose four samples are compared."""
 
 
-def _train_tokenizer(corpus: Sequence[Document]) -> object:
+@dataclass(frozen=True)
+class _Recipe:
+    """What a policy is pre-trained on, and how.
+
+    draw(size, seed) gives the corpus. numbers: a number of up to two digits is one token, without its space.
+    """
+
+    draw: Callable[[int, int], list[Document]]
+    documents: int
+    vocabulary: int
+    numbers: bool
+    layers: int
+    longest_response: int  # tokens
+    batch_tokens: int
+    learning_rate: float
+
+
+_POLICIES = {
+    _POLICY: _Recipe(draw_corpus, 120_000, 1536, False, 4, 112, 3072, 3e-3),
+    "tiny-arithmetic": _Recipe(arithmetic.draw_documents, 70_000, 448, True, 3, 96, 1024, 3e-3),
+}
+
+
+def _train_tokenizer(corpus: Sequence[Document], recipe: _Recipe) -> object:
     """A byte-level BPE over the corpus, with the chat template and distinct pad and end tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     core = Tokenizer(models.BPE())
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.pre_tokenizer = cut = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    if recipe.numbers:
+        core.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(), cut])
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=_VOCABULARY,
+        vocab_size=recipe.vocabulary,
         special_tokens=list(_SPECIALS),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -117,8 +141,8 @@ def _train_tokenizer(corpus: Sequence[Document]) -> object:
     return wrapped
 
 
-def _new_policy(vocabulary: int, seed: int) -> torch.nn.Module:
-    """An untrained Llama of 0.9 M parameters."""
+def _new_policy(vocabulary: int, recipe: _Recipe, seed: int) -> torch.nn.Module:
+    """An untrained Llama of less than 1 M parameters."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(seed)
@@ -126,7 +150,7 @@ def _new_policy(vocabulary: int, seed: int) -> torch.nn.Module:
         vocab_size=vocabulary,
         hidden_size=128,
         intermediate_size=352,
-        num_hidden_layers=4,
+        num_hidden_layers=recipe.layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         tie_word_embeddings=True,
@@ -136,7 +160,7 @@ def _new_policy(vocabulary: int, seed: int) -> torch.nn.Module:
         eos_token_id=3,
     )
     model = LlamaForCausalLM(config)
-    model.generation_config.max_new_tokens = 112
+    model.generation_config.max_new_tokens = recipe.longest_response
     return model
 
 
@@ -149,14 +173,20 @@ def _encode_documents(tokenizer: object, corpus: Sequence[Document]) -> list[Tok
     return [TokenRow(ids, first_target=1) for ids in encoded]
 
 
-def _pretrain(folder: Path, seed: int, documents: int = _CORPUS_DOCUMENTS) -> dict[str, float]:
-    """Figures of the policy that this trains, with its tokenizer, on the corpus and writes into `folder`."""
-    started = time.perf_counter()
-    corpus = draw_corpus(documents, seed)
-    tokenizer = _train_tokenizer(corpus)
+def _pretrain(folder: Path, seed: int, documents: int | None) -> dict[str, float]:
+    """Figures of the policy that this trains, with its tokenizer, on its corpus and writes into `folder`."""
+    started, recipe = time.perf_counter(), _POLICIES[folder.name]
+    corpus = recipe.draw(documents or recipe.documents, seed)
+    tokenizer = _train_tokenizer(corpus, recipe)
     rows = _encode_documents(tokenizer, corpus)
-    model = _new_policy(len(tokenizer), seed)
-    config = FinetuneConfig(learning_rate=3e-3, epochs=1, batch_tokens=3072, warmup_steps=50, seed=seed)
+    model = _new_policy(len(tokenizer), recipe, seed)
+    config = FinetuneConfig(
+        learning_rate=recipe.learning_rate,
+        epochs=1,
+        batch_tokens=recipe.batch_tokens,
+        warmup_steps=50,
+        seed=seed,
+    )
     objective = language_model_objective(model, rows, pad_id=0)
     losses = fit(model, objective, [len(row.ids) for row in rows], config, label="pre-train")
     with replaced_folder(folder) as new, quiet():
@@ -164,7 +194,7 @@ def _pretrain(folder: Path, seed: int, documents: int = _CORPUS_DOCUMENTS) -> di
         tokenizer.save_pretrained(new)
     tail = losses[-len(losses) // 20 :]
     return {
-        "documents": documents,
+        "documents": len(corpus),
         "tokens": sum(len(row.ids) for row in rows),
         "loss": math.fsum(tail) / len(tail),
         "seconds": time.perf_counter() - started,
@@ -234,11 +264,12 @@ def _build_reward_model(policy: Policy, folder: Path, seed: int) -> dict[str, fl
     return figures | {"pairs": len(comparisons), "seconds": time.perf_counter() - started}
 
 
-def _build_policy(folder: Path, seed: int, documents: int) -> dict[str, float]:
+def _build_policy(folder: Path, seed: int, documents: int | None) -> dict[str, float]:
     """Figures of the policy that this trains and measures."""
     figures = _pretrain(folder, seed, documents)
     _store_half(folder)
-    return figures | _policy_figures(load_policy(str(folder)))
+    measure = _policy_figures if folder.name == _POLICY else _arithmetic_figures
+    return figures | measure(load_policy(str(folder)))
 
 
 def _store_half(folder: Path) -> None:
@@ -265,19 +296,36 @@ def _policy_figures(policy: Policy) -> dict[str, float]:
     }
 
 
-def build_world(folder: Path, seed: int = 0, documents: int = _CORPUS_DOCUMENTS) -> dict[str, Any]:
-    """The manifest of policy and reward models, built into `folder`; parts that are finished stay.
+def _arithmetic_figures(policy: Policy) -> dict[str, float]:
+    """Quality of 16 responses to each of some validation problems at temperature 1."""
+    problems = arithmetic.load_problems("validation", _MEASURED_PROMPTS)
+    drawn = sample(policy, problems, n=16, seed=404)
+    _, right, rows = reward_matrix(score(arithmetic.correct, drawn, show_progress=False))
+    clear = [arithmetic.sound(text) for text in drawn.select(rows[right == 1])["response"]]
+    mentioned = score(arithmetic.mentioned, drawn, show_progress=False)["reward"][:]
+    return {
+        "pass_at_1": float(pass_at_k(right, 1).mean()),
+        "pass_at_16": float(pass_at_k(right, 16).mean()),
+        "all_wrong": float((right.sum(1) == 0).mean()),
+        "all_right": float((right.sum(1) == 16).mean()),
+        "sound_of_right": float(np.mean(clear)),
+        "mentioned": float(np.mean(mentioned)),
+    }
 
-    About 15 minutes on two quiet CPU cores.
+
+def build_world(folder: Path, seed: int = 0, documents: int | None = None) -> dict[str, Any]:
+    """The manifest of policies and reward models, built into `folder`; parts that are finished stay.
+
+    documents: the size of a policy's corpus, its own by default. About 20 minutes on two quiet CPU cores.
     """
     log = folder / "build.json"
     done = read_json(log) if log.exists() else {}
     home = make_folder(folder) / _POLICY
-    for name in (_POLICY, *LABELLERS):
+    for name in (*_POLICIES, *LABELLERS):
         if name in done:
             continue
-        if name == _POLICY:
-            done[name] = _build_policy(home, seed, documents)
+        if name in _POLICIES:
+            done[name] = _build_policy(folder / name, seed, documents)
         else:
             done[name] = _build_reward_model(load_policy(str(home)), folder / name, seed)
         atomic_write(log, json.dumps(done, indent=1, sort_keys=True) + "\n")
@@ -298,6 +346,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m rslib build", description=__doc__)
     parser.add_argument("--seed", type=int, default=0, help="of the corpus, the weights and the labels")
     parser.add_argument("--out", type=Path, default=ASSETS, help="folder for the models and manifest.json")
-    parser.add_argument("--documents", type=int, default=_CORPUS_DOCUMENTS, help="size of the corpus")
+    parser.add_argument("--documents", type=int, help="size of a policy's corpus (default: its own)")
     options = parser.parse_args(arguments)
     build_world(options.out, options.seed, options.documents)

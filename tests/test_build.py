@@ -36,18 +36,20 @@ def test_the_recipe_writes_folders_that_load_by_the_ordinary_path(world):
 def test_the_manifest_lists_every_file_with_its_hash_and_the_measured_figures(world):
     folder, manifest = world
     assert json.loads((folder / "manifest.json").read_text()) == manifest
-    assert set(manifest["assets"]) == {"tiny-policy", "tiny-reward", "tiny-reward-swapped"}
+    assert set(manifest["assets"]) == {"tiny-policy", "tiny-arithmetic", "tiny-reward", "tiny-reward-swapped"}
     for name, record in manifest["assets"].items():
         assert record["files"] == digest_folder(folder / name)
     assert {"gold", "unknown_sentences", "seconds"} <= set(manifest["assets"]["tiny-policy"]["metrics"])
+    assert {"pass_at_1", "pass_at_16", "mentioned"} <= set(manifest["assets"]["tiny-arithmetic"]["metrics"])
     assert "pair_accuracy_gold" in manifest["assets"]["tiny-reward"]["metrics"]
 
 
 def test_a_finished_part_is_not_built_again(world, monkeypatch, tmp_path):
     monkeypatch.setattr(build, "LABELLERS", {})
     monkeypatch.setattr(build, "_build_policy", lambda *_: pytest.fail("built again"))
-    (tmp_path / "tiny-policy").mkdir()
-    (tmp_path / "build.json").write_text('{"tiny-policy": {"gold": 1.0}}')
+    for name in ("tiny-policy", "tiny-arithmetic"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "build.json").write_text('{"tiny-policy": {"gold": 1.0}, "tiny-arithmetic": {}}')
     assert build.build_world(tmp_path)["assets"]["tiny-policy"]["metrics"] == {"gold": 1.0}
 
 

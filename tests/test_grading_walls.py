@@ -138,7 +138,7 @@ def tried(sandbox: Sandbox, cell: str, limits: Limits = SMALL) -> Ended:
 
 
 def living(sandbox: Sandbox, before: set[int]) -> list[int]:
-    """Processes of a sandbox beside those of before; the end has five seconds, what is missed stays for ever."""
+    """Processes of a sandbox beside those of before; five seconds to end, what is missed stays."""
     limit = time.monotonic() + 5
     while left := [pid for pid in processes_of(sandbox) - before if state(pid) not in ("", "Z", "X")]:
         if time.monotonic() > limit:

@@ -246,7 +246,7 @@ STUDIES = (
         "profiles",
         "architectures",
     },
-    {"arena.measuring", "rules", "scaling"},
+    {"arena.measuring", "rules", "scaling", "verifiable"},
     {"arena.summary"},
     {"arena.claims", "arena.notebook"},
     {"arena.figures", "arena.page"},

@@ -24,7 +24,7 @@ from rslib.store import read_json, sha256_of
 
 ASSETS = Path(__file__).parents[1] / "assets"
 MANIFEST = ASSETS / "manifest.json"
-POLICIES = {"tiny": "tiny-policy"}
+POLICIES = {"tiny": "tiny-policy", "tiny-arithmetic": "tiny-arithmetic"}
 REWARD_MODELS = {
     "tiny": "tiny-reward",
     "tiny-unbiased": "tiny-reward-unbiased",

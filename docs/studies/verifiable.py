@@ -1,0 +1,249 @@
+"""A program as the judge: rejection sampling with a checker beside its controls and GRPO, at equal samples.
+
+    python -m docs.studies.verifiable --seeds 0 1 2 3 4     docs/results/verifiable.json; finished arms stay
+
+All arms start from the embedded policy of arithmetic and draw as many responses to the same training
+problems. Rejection sampling draws them in rounds, from the newest policy, and tunes it on right responses
+with different paths; its controls tune on as many random ones, and on all. GRPO draws in small steps. Two
+arms are judged by the checker that can be fooled, and every arm is measured by the exact one. Settings were
+chosen with seed 100 on validation problems; test problems are used for the table alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from docs.studies.results import DOCS, filled, markdown, measure_rows, read, signed_interval, write
+from rslib import rl
+from rslib.finetuning import finetune
+from rslib.intervals import over_both, verdict_of
+from rslib.models import load_policy
+from rslib.sampling import sample
+from rslib.scoring import RewardFunction, score
+from rslib.tables import reward_matrix, take
+from rslib.theory import pass_at_k
+from rslib.world import arithmetic
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from rslib.models import Policy
+
+PROBLEMS, N, ROUNDS = 400, 8, 3
+"""Training problems of a round, responses to each, rounds: GRPO draws the same number of responses."""
+JUDGED, SAMPLES = 400, 16
+"""Test problems, and responses to each."""
+_PATHS = 4
+"""Different right paths that are kept of one problem at most."""
+_TUNING = {"epochs": 2, "learning_rate": 5e-4}
+_STEP = {"prompts_per_step": 50, "minibatch": 100, "learning_rate": 5e-4, "kl_coefficient": 0.0}
+_TEST_SEED = 5_000_011
+
+
+def right_paths(scored: Dataset, most: int = _PATHS) -> np.ndarray:
+    """Rows that the checker accepts, one for each path of equations, at most `most` for a problem."""
+    seen: dict[str, set[Any]] = {}
+    rows = []
+    columns = (scored[name][:] for name in ("prompt_id", "response", "reward"))
+    for row, (problem, response, reward) in enumerate(zip(*columns, strict=True)):
+        paths, path = seen.setdefault(problem, set()), arithmetic.equations(response)
+        if reward == 1 and path not in paths and len(paths) < most:
+            paths.add(path)
+            rows.append(row)
+    return np.array(rows)
+
+
+def _random_rows(scored: Dataset, seed: int) -> np.ndarray:
+    """As many rows as `right_paths` keeps, right or not."""
+    count = len(right_paths(scored))
+    return np.sort(np.random.default_rng([seed, 1]).permutation(len(scored))[:count])
+
+
+_KEPT = {
+    "right": lambda scored, seed: right_paths(scored),
+    "random": _random_rows,
+    "all": lambda scored, seed: np.arange(len(scored)),
+}
+
+
+def figures(policy: Policy, problems: Dataset, n: int, seed: int) -> dict[str, Any]:
+    """What responses to the problems are like, measured by the exact checker.
+
+    Shares of right ones (pass@1, pass@n and by problem), of problems with all or none right, of right ones by
+    true equations, of last lines that name several numbers; entropy in nats a token; tokens.
+    """
+    drawn = sample(policy, problems, n=n, seed=seed, show_progress=False)
+    return _figures(score(arithmetic.correct, drawn, show_progress=False))
+
+
+def _figures(scored: Dataset) -> dict[str, Any]:
+    _, right, rows = reward_matrix(scored)
+    n = right.shape[1]
+    texts = scored["response"][:]
+    sound = [arithmetic.sound(texts[row]) for row in rows[right == 1]]
+    logprobs = scored["token_logprobs"][:]
+    return {
+        "pass_at_1": float(right.mean()),
+        f"pass_at_{n}": float(pass_at_k(right, n).mean()),
+        "by_problem": [round(share, 4) for share in right.mean(1).tolist()],
+        "all_right": float((right.sum(1) == n).mean()),
+        "none_right": float((right.sum(1) == 0).mean()),
+        "sound": float(np.mean(sound)) if sound else 0.0,
+        "several_numbers": float(np.mean([arithmetic.several(text) for text in texts])),
+        "entropy": -sum(map(sum, logprobs)) / sum(map(len, logprobs)),
+        "tokens": float(np.mean([len(tokens) for tokens in logprobs])),
+    }
+
+
+def rejection_sampling(
+    policy: Policy, problems: Dataset, check: RewardFunction, kept: str, seed: int, home: Path
+) -> tuple[Policy, list[dict[str, Any]]]:
+    """The policy after all rounds, and the figures of what each round drew."""
+    history = []
+    for number in range(ROUNDS):
+        drawn = sample(policy, problems, n=N, seed=seed * ROUNDS + number, show_progress=False)
+        scored = score(check, drawn, show_progress=False)
+        rows = _KEPT[kept](scored, seed)
+        exact = _figures(score(arithmetic.correct, drawn, show_progress=False))
+        history.append({name: value for name, value in exact.items() if name != "by_problem"})
+        history[-1]["kept"] = len(rows)
+        out = home / f"round-{number}"
+        policy = finetune(policy, take(scored, rows), out, seed=seed, show_progress=False, **_TUNING)
+    return policy, history
+
+
+def grpo(
+    policy: Policy, problems: Dataset, check: RewardFunction, seed: int, home: Path
+) -> tuple[Policy, list[dict[str, Any]]]:
+    """The policy after as many responses in small steps, and the loop's own history."""
+    steps = PROBLEMS * ROUNDS // _STEP["prompts_per_step"]
+    loop = rl.Loop(steps=steps, n=N, seed=seed, normalise_rewards=False, missing_eos_penalty=0.0, **_STEP)
+    tuned = rl.train(policy, check, problems, rl.GRPO(), loop, out=home / "grpo", show_progress=False)
+    return tuned, []
+
+
+@cache
+def _policy() -> Policy:
+    return load_policy("tiny-arithmetic")
+
+
+def _problems(seed: int) -> Dataset:
+    """The training problems of a seed."""
+    table = arithmetic.load_problems("train")
+    return take(table, np.random.default_rng(seed).permutation(len(table))[:PROBLEMS])
+
+
+ARMS = {
+    "base": None,
+    "right responses": ("right", arithmetic.correct),
+    "random responses": ("random", arithmetic.correct),
+    "all responses": ("all", arithmetic.correct),
+    "GRPO": ("grpo", arithmetic.correct),
+    "right responses, fooled checker": ("right", arithmetic.mentioned),
+    "GRPO, fooled checker": ("grpo", arithmetic.mentioned),
+}
+"""What the table calls an arm -> how it tunes, and the checker that it learns from."""
+
+
+def measure(arm: str, seed: str, split: str = "test", judged: int = JUDGED) -> dict[str, Any]:
+    """One arm with one seed: figures on held-out problems, and of what its rounds drew."""
+    policy, history, number = _policy(), [], int(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        if ARMS[arm]:
+            kind, check = ARMS[arm]
+            if kind == "grpo":
+                policy, history = grpo(policy, _problems(number), check, number, Path(folder))
+            else:
+                policy, history = rejection_sampling(
+                    policy, _problems(number), check, kind, number, Path(folder)
+                )
+        problems = arithmetic.load_problems(split, judged)
+        return figures(policy, problems, SAMPLES, _TEST_SEED + number) | {"rounds": history}
+
+
+# The page -------------------------------------------------------------------------------------------------
+
+
+def gained(
+    rows: Mapping[str, Mapping[str, Any]], arm: str, over: str, seeds: Sequence[str]
+) -> dict[str, Any]:
+    """pass@1 of an arm minus another's, `{mean, low, high, verdict}`, for other seeds and other problems."""
+    shares = [np.array([rows[name][seed]["by_problem"] for seed in seeds]) for name in (arm, over)]
+    difference = shares[0] - shares[1]
+    by_problem = difference.mean(0)
+    error = float(by_problem.std(ddof=1) / len(by_problem) ** 0.5)
+    interval = over_both(difference.mean(1).tolist(), error, len(by_problem))
+    return interval | {"verdict": verdict_of(interval)}
+
+
+def _means(rows: Mapping[str, Any], arm: str, name: str, seeds: Sequence[str]) -> float:
+    return float(np.mean([rows[arm][seed][name] for seed in seeds]))
+
+
+_COLUMNS = {
+    "pass_at_1": "pass@1",
+    f"pass_at_{SAMPLES}": f"pass@{SAMPLES}",
+    "sound": "right by a true path",
+    "several_numbers": "several numbers",
+    "entropy": "entropy, nats a token",
+    "all_right": "all right",
+    "none_right": "none right",
+}
+
+
+def text(content: Mapping[str, Any]) -> str:
+    """The tables of docs/verifiable.md."""
+    rows, seeds = content["rows"], sorted(content["rows"]["base"])
+    table = []
+    for arm in ARMS:
+        cells = [f"{_means(rows, arm, name, seeds):.3f}" for name in _COLUMNS]
+        gain = gained(rows, arm, "base", seeds)
+        table.append([arm, "" if arm == "base" else signed_interval(gain, "mean"), *cells])
+    answers = [
+        [question, signed_interval(gain, "mean"), gain["verdict"]]
+        for question, gain in differences(rows).items()
+    ]
+    head = markdown(["arm", "pass@1 over base", *_COLUMNS.values()], table)
+    return f"{head}\n\n{markdown(['difference in pass@1', 'interval', 'that it is above 0'], answers)}"
+
+
+_QUESTIONS = (
+    ("right responses", "base"),
+    ("right responses", "random responses"),
+    ("right responses", "all responses"),
+    ("right responses", "GRPO"),
+    ("right responses, fooled checker", "right responses"),
+    ("GRPO, fooled checker", "GRPO"),
+)
+
+
+def differences(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Each question's interval and verdict, by "arm over other"."""
+    seeds = sorted(rows["base"])
+    return {f"{arm} over {other}": gained(rows, arm, other, seeds) for arm, other in _QUESTIONS}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure the arms that are missing, and write the page's tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", nargs="+", default=["0", "1", "2", "3", "4"])
+    options = parser.parse_args(arguments)
+    facts = {"problems": PROBLEMS, "n": N, "rounds": ROUNDS, "tuning": _TUNING, "grpo": _STEP}
+    measure_rows("verifiable", [(arm, seed) for seed in options.seeds for arm in ARMS], measure, facts)
+    content = read("verifiable")
+    write("verifiable", content | {"differences": differences(content["rows"])})
+    page = DOCS / "verifiable.md"
+    page.write_text(
+        filled(page.read_text(encoding="utf-8"), "verifiable", text(read("verifiable"))), encoding="utf-8"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""Exercise 9.1: a checker of answers that formatting cannot fool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from autograder.checks import Agrees, Corner, Ideas, Rng, graded
+from autograder.exercise import Exercise, Part
+
+IDEAS = Ideas("""
+plain: A plain right answer is not accepted. Take the text behind the marker, find the number, compare.
+other marker: One of the three markers is not known to your checker, or only in one spelling. Small and
+    capital letters are the same here.
+unit: There is exactly one number behind the marker; the words around it do not matter.
+text: Compare values, not texts: 14, 14.0 and 1,400 for 1400 are ways to write a number.
+sign: A minus belongs to its number.
+accepts another: Another number than the reference is accepted.
+substring (accepts another): 114 holds the digits 14 and is another number. Compare whole numbers.
+fraction (accepts another): 14.5 is another number than 14. Where does your number end?
+mentioned: The reference is mentioned on the way, or in an answer that was taken back. Only the last line
+    that is not empty counts.
+several: The last line names several numbers, and one of them fits. Who names them all is always right: a
+    policy finds that out.
+no marker: Without one of the markers there is no answer, whatever numbers stand there.
+raises: A response may be anything: empty, blank, without numbers. That is no answer, so it is False.
+""")
+NAME = "check_answer"
+MARKERS = ("The answer is {}.", "Answer: {}", "#### {}", "the answer is {}", "ANSWER: {}", "####{}")
+FORMS, VALUES = "accepts every form", "compares values"
+REFUSED, SEVERAL, ODD = "refuses other answers", "refuses several numbers", "answers on any text"
+Case = tuple[str, str]
+
+
+def truth(result: Any, *_: Any) -> Any:
+    """True or False in any of its types as a bool; all else as it came."""
+    number = isinstance(result, bool | int | float | np.bool_ | np.number)
+    return bool(result) if number or getattr(result, "shape", None) == () else result
+
+
+def _number(rng: Rng) -> int:
+    return int(rng.integers(12, 90))
+
+
+def _worked(rng: Rng, last: Callable[[int], str], reference: Callable[[int], str] = str) -> Case:
+    """A response of two equations and a last line, and its reference; both of the number that comes out."""
+    first, second = _number(rng), int(rng.integers(2, 10))
+    total = first + second
+    return f"{first} + {second} = {total}\n{last(total)}", reference(total)
+
+
+def plain(rng: Rng) -> Case:
+    """The first form."""
+    return _worked(rng, MARKERS[0].format)
+
+
+def any_marker(rng: Rng) -> Case:
+    """Each form in its turn of chance; sometimes blank lines follow."""
+    form = MARKERS[rng.integers(1, len(MARKERS))]
+    return _worked(rng, lambda total: form.format(total) + "\n\n" * int(rng.integers(2)))
+
+
+def with_words(rng: Rng) -> Case:
+    """Words, a currency, or a sum before the marker."""
+    forms = (
+        "The answer is {} eggs.",
+        "So the answer is {}.",
+        "The answer is ${}.",
+        "7 + 5 = 12. The answer is {}.",
+    )
+    return _worked(rng, forms[rng.integers(len(forms))].format)
+
+
+def written_otherwise(rng: Rng) -> Case:
+    """The same value in another spelling, in the response or in the reference."""
+    big = int(rng.integers(1001, 9999))
+    pairs = [(f"{big:,}", str(big)), (str(big), f"{big:,}"), (f"{big}.0", str(big)), (str(big), f"{big}.00")]
+    got, reference = pairs[rng.integers(len(pairs))]
+    return f"The answer is {got}.", reference
+
+
+def negative(rng: Rng) -> Case:
+    """A right answer below zero."""
+    number = -_number(rng)
+    return f"3 - {3 - number} = {number}\nThe answer is {number}.", str(number)
+
+
+def sign_lost(rng: Rng) -> Case:
+    """The reference is the answer without its minus."""
+    number = _number(rng)
+    return f"Answer: -{number}", str(number)
+
+
+def another(rng: Rng) -> Case:
+    """Another number than the reference."""
+    return _worked(rng, MARKERS[0].format, lambda total: str(total + int(rng.integers(1, 9))))
+
+
+def longer(rng: Rng) -> Case:
+    """A number that holds the reference's digits."""
+    forms = ("1{}", "{}0", "{}1")
+    return _worked(rng, lambda total: f"The answer is {forms[rng.integers(3)].format(total)}.")
+
+
+def fraction(rng: Rng) -> Case:
+    """A number with the reference before its point."""
+    return _worked(rng, lambda total: f"The answer is {total}.5")
+
+
+def taken_back(rng: Rng) -> Case:
+    """The right number comes first, the last line has another."""
+    return _worked(rng, lambda total: f"The answer is {total}.\nNo: the answer is {total + 1}.")
+
+
+def on_the_way(rng: Rng) -> Case:
+    """The right number stands in an equation alone."""
+    return _worked(rng, lambda total: f"The answer is {total - 1}.")
+
+
+def hedged(rng: Rng) -> Case:
+    """Two to four numbers behind the marker, the reference among them, in any place."""
+
+    def last(total: int) -> str:
+        numbers = rng.permutation([total, total + 1, total - 1, total + 10][: rng.integers(2, 5)])
+        return f"The answer is {' or '.join(map(str, numbers))}."
+
+    return _worked(rng, last)
+
+
+def corrected(rng: Rng) -> Case:
+    """The right number and another in two sentences of the last line."""
+    forms = ("The answer is {0}. No, {1}.", "The answer is {1}. No, it is {0}.", "Answer: {0} ({1})")
+    return _worked(rng, lambda total: forms[rng.integers(3)].format(total, total + 2))
+
+
+def unmarked(rng: Rng) -> Case:
+    """No marker: an equation or a bare number ends the response."""
+    return _worked(rng, lambda total: ("I do not know.", f"{total} + 0 = {total}")[rng.integers(2)])
+
+
+says = partial(Agrees, of=truth, reveal=False)
+
+
+def accepts(check: str, draw: Callable[[Rng], Case], idea: str, count: int = 3) -> Agrees:
+    """True on drawn cases."""
+    return says(check, draw, lambda *_: True, idea, count=count)
+
+
+def rejects(check: str, draw: Callable[[Rng], Case], idea: str, count: int = 3) -> Agrees:
+    """False on drawn cases."""
+    return says(check, draw, lambda *_: False, idea, count=count)
+
+
+EXERCISE = Exercise(
+    "9.1",
+    "A checker that formatting cannot fool",
+    2,
+    12,
+    (NAME,),
+    (
+        Part(
+            "what is accepted",
+            1.0,
+            graded(
+                NAME,
+                IDEAS,
+                accepts(FORMS, plain, "plain"),
+                rejects(REFUSED, another, "accepts another"),
+                accepts(FORMS, any_marker, "other marker", 12),
+                accepts(FORMS, with_words, "unit", 8),
+                accepts(VALUES, written_otherwise, "text", 8),
+                accepts(VALUES, negative, "sign", 2),
+            ),
+        ),
+        Part(
+            "what is refused",
+            1.0,
+            graded(
+                NAME,
+                IDEAS,
+                accepts(FORMS, plain, "plain"),
+                rejects(REFUSED, another, "accepts another"),
+                rejects(REFUSED, longer, "substring", 6),
+                rejects(REFUSED, fraction, "fraction"),
+                rejects(REFUSED, sign_lost, "sign", 2),
+                rejects(REFUSED, on_the_way, "mentioned"),
+                rejects(REFUSED, taken_back, "mentioned"),
+                rejects(SEVERAL, hedged, "several", 8),
+                rejects(SEVERAL, corrected, "several", 6),
+                rejects(REFUSED, unmarked, "no marker", 4),
+                *(
+                    Corner(ODD, (text, "14"), False, "raises", of=truth)
+                    for text in ("", " \n\n", "The answer is", "Answer: none.", "####")
+                ),
+            ),
+        ),
+    ),
+)

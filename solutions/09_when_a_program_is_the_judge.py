@@ -1,0 +1,414 @@
+# %% [markdown]
+# # 09 · When a program is the judge
+#
+# Most people who do rejection sampling today have no reward model. A program says whether an answer is
+# right: sample, keep what it accepts, fine-tune, and perhaps again.
+#
+# You will be able to
+#
+# - write a checker that formatting cannot fool, and say what a careless one teaches,
+# - measure pass@k and the majority's answer from one pool, each with its interval,
+# - run a round of rejection sampling with a checker beside its control, and say what other methods do with
+#   the responses that are not right.
+#
+# About 60 minutes, of which two are computing; 7.5 points.
+
+# %% role="setup" gpu="The same calls on a real model"
+
+# %% [markdown]
+# ## Four responses to one problem
+#
+# *Start with 37. a) Add 5. b) Subtract 2. What is the result?* Here are the last lines of four responses:
+#
+# | response | last line | right? |
+# |---|---|---|
+# | A | The answer is 40. | yes |
+# | B | The answer is 41. | no |
+# | C | #### 40 | yes |
+# | D | The answer is 39 or 40 or 41. | it depends on who checks |
+#
+# A checker that looks for the text *40* in the last line accepts A, C and D. One that wants exactly one
+# number accepts A and C.
+
+# %% role="predict" name="fooled"
+guess = ...  # a policy learns from the first checker: which of A, B, C, D becomes likelier than A in the end?
+### BEGIN SOLUTION
+guess = "D"
+### END SOLUTION
+predict("fooled", guess)
+
+# %%
+compare("fooled", "D")
+print("D is accepted whenever one of its numbers is right, so on hard problems D is accepted more often than A.")
+
+# %% [markdown]
+# If you guessed A or C: both are accepted when they are right, D also when the policy is not sure. Whatever
+# a checker accepts more often is what training on it makes likelier. So the checker comes first.
+
+# %% [markdown]
+# {{card:9.1}}
+#
+# Write `check_answer(response, reference)`. It returns True if the response's answer is the reference.
+#
+# - The answer stands in the last line that is not empty, behind one of the markers `The answer is`,
+#   `Answer:` and `####`, in small or capital letters.
+# - Behind the marker there is exactly one number; words, a currency sign or a full stop may stand around
+#   it. Two numbers are no answer.
+# - Numbers are compared by value: `14`, `14.0`, and `1,400` for 1400; a minus belongs to its number. The
+#   reference is a text too.
+# - Any text may come: without an answer the result is False.
+#
+# <details><summary>Hint</summary>
+# Cut the line at the marker with <code>re.split(..., flags=re.IGNORECASE)</code>, take what stands behind
+# it, find all numbers there, and count them before you compare.
+# </details>
+
+# %% exercise="9.1" role="answer"
+import re
+
+
+def check_answer(response, reference):
+    """Whether the response's last line gives one answer, equal to the reference.
+
+    response, reference: texts. True or False; never an error.
+    """
+    ### BEGIN SOLUTION
+    lines = [line for line in response.splitlines() if line.strip()]
+    parts = re.split(r"the answer is|answer:|####", lines[-1] if lines else "", flags=re.IGNORECASE)
+    if len(parts) < 2:
+        return False
+    numbers = re.findall(r"-?\$?\d[\d,]*(?:\.\d+)?", parts[-1])
+    values = [float(number.replace(",", "").replace("$", "")) for number in numbers]
+    return values == [float(reference.replace(",", ""))]
+    ### END SOLUTION
+
+# %% exercise="9.1" role="check"
+check("9.1")
+
+# %% [markdown]
+# ## A policy that does sums
+#
+# `tiny-arithmetic` has 0.6 million parameters. It has read the work of authors who slip, mostly where a
+# step crosses a ten, and of whom one in twenty writes several numbers in the end. `rslib.score` takes your
+# function in place of a reward model: it is called once for each response.
+
+# %%
+import numpy as np
+import rslib
+from rslib.world import arithmetic
+
+
+def checked(prompt, response, reference):
+    return float(check_answer(response, reference))
+
+
+start = rslib.load_policy("tiny-arithmetic")
+problems = arithmetic.load_problems("train", 200)
+pool = rslib.score(checked, rslib.sample(start, problems, n=8, seed=1))
+few = pool.select(range(16))
+rslib.browse(few)
+
+# %% role="predict" name="pass"
+guess = ...  # a quarter of the responses is right, and 8 are drawn for each problem: pass@8 is about ...
+### BEGIN SOLUTION
+guess = 0.7
+### END SOLUTION
+predict("pass", guess)
+
+# %%
+rewards = np.array(pool["reward"][:]).reshape(len(problems), 8)
+share, any_right = rewards.mean(), (rewards.max(1) == 1).mean()
+print(f"right responses {share:.0%}, problems with at least one of 8 right {any_right:.0%}")
+print(f"if all problems were equally hard, 8 would find a right one in {1 - (1 - share) ** 8:.0%} of them")
+compare("pass", any_right)
+
+# %% [markdown]
+# Problems are not equally hard: some are right in most responses, others in none of eight. So 1 − (1 −
+# p)^8 with the mean p promises too much. The number of problems with a right response among k is called
+# **pass@k**: best-of-k on rewards of 0 and 1.
+
+# %% [markdown]
+# {{card:9.2}}
+#
+# Three functions.
+#
+# - `pass_at_k(correct, k)`: `correct` (M, N) holds 0 and 1. Of each problem, the share of all subsets of k
+#   of its N responses that hold at least one right one: with c right ones
+#   $1 - \binom{N-c}{k} / \binom{N}{k}$. M numbers. A ValueError unless 1 ≤ k ≤ N.
+# - `majority_right(answers, references)`: `answers` are M lists of numbers or None (no answer). 1 where the
+#   most frequent answer is the reference, else 0; tied answers share, so one right among two gives 0.5.
+#   None never wins, and where nobody answers the value is 0.
+# - `interval(values)`: mean, low and high, 1.96 standard errors of the mean to both sides; the standard
+#   deviation is that of a sample (M − 1). A ValueError for one value alone.
+#
+# <details><summary>Hint</summary>
+# <code>math.comb(a, b)</code> is 0 where b is larger than a. <code>collections.Counter</code> counts votes.
+# </details>
+
+# %% exercise="9.2" role="answer" name="estimators"
+import math
+from collections import Counter
+
+
+def pass_at_k(correct, k):
+    """Of each row of 0 and 1 (M, N) the chance that k of its N hold a 1: M numbers."""
+    ### BEGIN SOLUTION
+    rows = np.asarray(correct, dtype=int)
+    size = rows.shape[1]
+    if not 1 <= k <= size:
+        raise ValueError(f"k must be 1 to {size}, not {k}")
+    return np.array([1 - math.comb(size - int(c), k) / math.comb(size, k) for c in rows.sum(1)])
+    ### END SOLUTION
+
+
+def majority_right(answers, references):
+    """1, 0 or a share for each of M lists of answers: whether its most frequent one is the reference."""
+    ### BEGIN SOLUTION
+    values = []
+    for row, reference in zip(answers, references):
+        votes = Counter(answer for answer in row if answer is not None)
+        top = [answer for answer, count in votes.items() if count == max(votes.values())]
+        values.append((reference in top) / len(top) if top else 0.0)
+    return np.array(values)
+    ### END SOLUTION
+
+# %% exercise="9.2" role="answer" name="interval"
+def interval(values):
+    """(mean, low, high) of values (M,), at 95 %."""
+    ### BEGIN SOLUTION
+    values = np.asarray(values, dtype=float)
+    if len(values) < 2:
+        raise ValueError("one value says nothing about the spread")
+    half = 1.96 * values.std(ddof=1) / math.sqrt(len(values))
+    return values.mean(), values.mean() - half, values.mean() + half
+    ### END SOLUTION
+
+# %% exercise="9.2" role="check"
+check("9.2")
+
+# %% [markdown]
+# Your estimators on the pool. The majority needs no checker: it is what a served model can do without
+# knowing the reference.
+
+# %%
+answers = [arithmetic.answer(text) for text in pool["response"]]
+answers = [answers[8 * m : 8 * m + 8] for m in range(len(problems))]
+_references = [int(reference) for reference in problems["reference"]]
+_rows = {f"pass@{k}": interval(pass_at_k(rewards, k)) for k in (1, 2, 4, 8)}
+_rows["majority of 8"] = interval(majority_right(answers, _references))
+_picture, _names = rslib.plots.panels(1, 3.2, None)[0], list(_rows)
+for _name, (mean, low, high) in _rows.items():
+    print(f"{_name:14} {mean:.2f} [{low:.2f}, {high:.2f}]")
+    _picture.errorbar(_name, mean, [[mean - low], [high - mean]], fmt="o", color="#21558c", capsize=4)
+_picture.set(ylabel="share of 200 problems", xlabel="from 8 responses to each (95 % over problems)", ylim=(0, 1))
+_text = f"pass@8 is {_rows['pass@8'][0]:.2f}, the majority is right in {_rows['majority of 8'][0]:.2f}."
+rslib.plots.finished([_picture], "How often is one of k right?", _text)
+rslib.plots.show(_picture)
+
+# %% [markdown]
+# Between pass@1 and pass@8 lies what a selector could gain: that is what fine-tuning on right responses
+# moves into the policy. The majority gets part of it at 8 times the price of a request.
+#
+# ## What is worth training on
+#
+# A right response is worth a row. A second one that writes the same equations teaches what the first did,
+# and an easy problem with eight right responses should not outweigh a hard one with a single one.
+
+# %% [markdown]
+# {{card:9.3}}
+#
+# Write `keep(prompt_ids, rewards, paths, most)`. All three lists have one entry a response; a path is the
+# tuple of equations that the response writes. Return the numbers of the rows to train on: right ones
+# (reward 1), each path once within its problem, and at most `most` rows of a problem. Of several
+# candidates, the earlier rows are kept.
+#
+# <details><summary>Hint</summary>
+# Go through the rows once, with a set of paths for each problem. Put a path into the set only when you
+# keep its row.
+# </details>
+
+# %% exercise="9.3" role="answer"
+def keep(prompt_ids, rewards, paths, most):
+    """Row numbers: right, different within their problem, at most `most` of a problem; the earlier first."""
+    ### BEGIN SOLUTION
+    seen, rows = {}, []
+    for row, (problem, reward, path) in enumerate(zip(prompt_ids, rewards, paths)):
+        known = seen.setdefault(problem, set())
+        if reward == 1 and path not in known and len(known) < most:
+            known.add(path)
+            rows.append(row)
+    return rows
+    ### END SOLUTION
+
+# %% exercise="9.3" role="check"
+check("9.3")
+
+# %%
+paths = [arithmetic.equations(text) for text in pool["response"]]
+rows = keep(pool["prompt_id"][:], pool["reward"][:], paths, 4)
+_right = int(sum(pool["reward"]))
+_sound = np.mean([arithmetic.sound(pool["response"][int(row)]) for row in rows])
+print(f"{len(pool)} responses, {_right} right, {len(rows)} kept; {_sound:.0%} of the kept have true equations only")
+
+# %% [markdown]
+# The last number is the price of judging by the answer alone: some kept responses come to the right number
+# by a wrong equation, and two slips that cancel are trained on as if they were a solution.
+#
+# ## Problems that teach nothing
+#
+# A group method (RLOO, GRPO) compares the responses to a problem with each other. Where all are right or all
+# are wrong there is nothing to compare. Rejection sampling has the same gap on one side: a problem without a
+# right response gives no row.
+
+# %% role="predict" name="silent"
+guess = ...  # a problem is right with chance 0.9: in which share of groups of 8 is there nothing to compare?
+### BEGIN SOLUTION
+guess = 0.43
+### END SOLUTION
+predict("silent", guess)
+
+# %%
+compare("silent", 0.9**8 + 0.1**8)
+
+# %% [markdown]
+# {{card:9.4}}
+#
+# Three functions.
+#
+# - `advantages(rewards)`: GRPO's, for rewards (M, n): minus the row's mean, over the row's standard deviation
+#   (n − 1). Where all rewards of a row are equal, all its advantages are 0.
+# - `silent(p, n)`: the chance that n responses, each right with chance p, are all right or all wrong. p may be
+#   a number or an array.
+# - `groups_drawn(p, n)`: *dynamic sampling* draws groups of a problem until one is mixed. How many groups is
+#   that on average, the mixed one included? Infinite where no group is ever mixed.
+#
+# <details><summary>Hint</summary>
+# If a trial succeeds with chance q, it takes 1 / q trials on average.
+# </details>
+
+# %% exercise="9.4" role="answer"
+def advantages(rewards):
+    """Advantages (M, n) of rewards (M, n), each row its own group."""
+    ### BEGIN SOLUTION
+    rewards = np.asarray(rewards, dtype=float)
+    spread = rewards.std(1, ddof=1, keepdims=True)
+    return (rewards - rewards.mean(1, keepdims=True)) / np.where(spread > 0, spread, 1.0)
+    ### END SOLUTION
+
+
+def silent(p, n):
+    """The chance of a group of n without a difference, for a chance p (a number or an array)."""
+    ### BEGIN SOLUTION
+    return np.asarray(p, dtype=float) ** n + (1 - np.asarray(p, dtype=float)) ** n
+    ### END SOLUTION
+
+
+def groups_drawn(p, n):
+    """The mean number of groups of n until one is mixed; infinite for p = 0 and p = 1."""
+    ### BEGIN SOLUTION
+    with np.errstate(divide="ignore"):
+        return 1 / (1 - silent(p, n))
+    ### END SOLUTION
+
+# %% exercise="9.4" role="check"
+check("9.4")
+
+# %%
+_still = (np.abs(advantages(rewards)).max(1) == 0).mean()
+print(f"groups of 8 without a difference: {_still:.0%} of {len(rewards)} problems")
+_ps = np.linspace(0.01, 0.99, 99)
+_picture = rslib.plots.panels(1, 3.2, None)[0]
+for _n, _colour in ((4, "#9aa7b5"), (8, "#21558c"), (16, "#b4552d")):
+    _picture.plot(_ps, groups_drawn(_ps, _n), color=_colour, label=f"n = {_n}")
+_picture.set(xlabel="chance p that a response is right", ylabel="groups drawn (log)", yscale="log")
+_picture.legend()
+_text = f"At p = 0.5 about one group is drawn, at p = 0.95 with n = 8 it is {groups_drawn(0.95, 8):.1f}."
+rslib.plots.finished([_picture], "What does a mixed group of n responses cost?", _text)
+rslib.plots.show(_picture)
+
+# %% [markdown]
+# As the policy gets better, more groups are silent, and dynamic sampling pays for each useful group with
+# several others. Rejection sampling never throws a right response away, but learns from easy problems most.
+
+# %% [markdown]
+# ## One round, and its control
+#
+# Fine-tuning changes a policy even when nothing was selected: it sharpens. So the question is not whether
+# tuning on right responses helps, but whether it helps more than tuning on as many random ones.
+
+# %% role="predict" name="control"
+guess = ...  # pass@1 of the policy tuned on as many random responses, minus that of the start
+### BEGIN SOLUTION
+guess = 0.0
+### END SOLUTION
+predict("control", guess)
+
+# %%
+# About 40 seconds: the same tuning twice, on your rows and on as many random ones.
+from rslib.evaluation import claim
+
+heldout = arithmetic.load_problems("validation", 150)
+
+
+def shares(policy):
+    """The share of right responses to each of 150 validation problems, 4 responses each, by the exact checker."""
+    drawn = rslib.sample(policy, heldout, n=4, seed=1_000_003)
+    scored = rslib.score(arithmetic.correct, drawn, show_progress=False)
+    return np.array(scored["reward"][:]).reshape(-1, 4).mean(1)
+
+
+_arms = {"right": rows, "random": np.random.default_rng(0).permutation(len(pool))[: len(rows)]}
+measured = {"start": shares(start)}
+for _arm, _chosen in _arms.items():
+    _tuned = rslib.finetune(start, pool.select(_chosen), runs / f"{_arm}-rows", seed=0, epochs=2)
+    measured[_arm] = shares(_tuned)
+
+# %%
+for _first, _second in (("right", "start"), ("random", "start"), ("right", "random")):
+    mean, low, high = interval(measured[_first] - measured[_second])
+    _difference = {"difference": mean, "low": low, "high": high}
+    print(claim(_difference, f"tuned on {_first} rows", f"{_second}", "in the share of right responses"))
+compare("control", float((measured["random"] - measured["start"]).mean()))
+
+# %% [markdown]
+# What does the difference to your guess say? Random rows are what the policy writes anyway, so tuning on
+# them has nothing new to teach. What the checker adds is the choice, and the difference *right minus
+# random* is its price tag.
+#
+# Two things to look for in the responses below, which the tuned policy wrote: last lines with several
+# numbers, which your checker refused, and sums whose equations are true.
+
+# %%
+_tuned = rslib.load_policy(runs / "right-rows")
+_drawn = rslib.sample(_tuned, heldout.select(range(4)), n=3, seed=5)
+rslib.browse(rslib.score(arithmetic.correct, _drawn, show_progress=False))
+
+# %% [markdown]
+# ## From here to RL
+#
+# Each method reads the same 0 and 1 and differs in what it does with the responses that are not right.
+#
+# | method | draws | learns from |
+# |---|---|---|
+# | STaR, RFT | all before the tuning | right responses |
+# | RAFT | before every step | right responses |
+# | RAFT++ | before every few steps | right responses, their ratio clipped |
+# | Reinforce-Rej | before every step | all, but for problems that are all right or none right |
+# | GRPO | before every few steps | all, beside those of their group |
+# | GRPO with dynamic sampling | until each group is mixed | all of the mixed groups |
+#
+# Their sources: STaR (Zelikman et al. 2022, arXiv 2203.14465), RFT (Yuan et al. 2023, arXiv 2308.01825), RAFT
+# (Dong et al. 2023, arXiv 2304.06767), RAFT++ and Reinforce-Rej (Xiong et al. 2025, arXiv 2504.11343), GRPO (Shao et
+# al. 2024, arXiv 2402.03300), dynamic sampling (DAPO, Yu et al. 2025, arXiv 2503.14476). All of them are
+# coefficients of `rslib.rl`, and `rl.train` takes your checker in place of a reward model.
+
+# %% [markdown]
+# ## What you now know
+#
+# - A checker is a reward: what it accepts too easily is what the policy learns.
+# - pass@k says what a selector could find, the majority what a served model can use without a reference.
+# - A problem that is all right or all wrong teaches a group method nothing; one without a right response
+#   teaches rejection sampling nothing.
+
+# %%
+progress()

@@ -393,6 +393,14 @@ class Quick:
         require(not slow, self.check, learner.ideas[self.otherwise], case=f"{learner.call(args)}, timed")
 
 
+def as_list(result: Any, *_: Any) -> Any:
+    """A list of numbers, whatever kind of number they are."""
+    values = [numbers(v) for v in result] if isinstance(result, list | tuple) else None
+    if values is None or any(v is None or v.size != 1 for v in values):
+        return result
+    return [float(v.reshape(())) for v in values]
+
+
 # Tensors --------------------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder.checks import Agrees, Corner, Ideas, Quick, Refuses, Rng, Unchanged, graded
+from autograder.checks import Agrees, Corner, Ideas, Quick, Refuses, Rng, Unchanged, as_list, graded
 from autograder.exercise import Exercise, Part, numbers
 
 IDEAS = Ideas("""
@@ -164,16 +164,8 @@ def three(result: Any, *_: Any) -> Any:
     return [float(v.reshape(())) for v in values]
 
 
-def flat(result: Any, *_: Any) -> Any:
-    """A list of numbers, whatever kind of number they are."""
-    values = [numbers(v) for v in result] if isinstance(result, list | tuple) else None
-    if values is None or any(v is None or v.size != 1 for v in values):
-        return result
-    return [float(v.reshape(())) for v in values]
-
-
-counts = partial(Agrees, PASS, right=pass_at_k, otherwise="pass", slips=_pass_slips, of=flat)
-decides = partial(Agrees, MAJORITY, right=majority_right, otherwise="majority", slips=_vote_slips, of=flat)
+counts = partial(Agrees, PASS, right=pass_at_k, otherwise="pass", slips=_pass_slips, of=as_list)
+decides = partial(Agrees, MAJORITY, right=majority_right, otherwise="majority", slips=_vote_slips, of=as_list)
 
 
 def _as_lists(rng: Rng) -> tuple[list[list[bool]], int]:
@@ -200,8 +192,8 @@ EXERCISE = Exercise(
                 IDEAS,
                 counts(draw=right_or_wrong, count=3, apart=0.01),
                 counts(draw=_as_lists, slips=_of_lists),
-                Corner(PASS, (np.array([[1, 0, 1], [0, 0, 0]]), 1), [2 / 3, 0.0], "pass", of=flat),
-                Corner(PASS, (np.array([[1, 0, 1], [0, 0, 0]]), 3), [1.0, 0.0], "pass", of=flat),
+                Corner(PASS, (np.array([[1, 0, 1], [0, 0, 0]]), 1), [2 / 3, 0.0], "pass", of=as_list),
+                Corner(PASS, (np.array([[1, 0, 1], [0, 0, 0]]), 3), [1.0, 0.0], "pass", of=as_list),
                 Quick(LARGE, lambda rng: (rng.integers(0, 2, (2, 40)), 20), "enumeration"),
                 Refuses(REFUSES, lambda rng: (right_or_wrong(rng)[0], 8), "k > N"),
                 Refuses(REFUSES, lambda rng: (right_or_wrong(rng)[0], 0), "k = 0"),
@@ -216,7 +208,7 @@ EXERCISE = Exercise(
                 IDEAS,
                 decides(draw=votes, count=3),
                 decides(draw=tied_votes),
-                Corner(MAJORITY, ([[None, None]], [7]), [0.0], "nobody", of=flat),
+                Corner(MAJORITY, ([[None, None]], [7]), [0.0], "nobody", of=as_list),
                 Unchanged(votes),
             ),
         ),

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from autograder.checks import Agrees, Corner, Finite, Ideas, Rng, Unchanged, graded, in_turn
+from autograder.checks import Agrees, Corner, Finite, Ideas, Rng, Unchanged, as_list, graded, in_turn
 from autograder.exercise import Exercise, Part
-from autograder.exercises.nb09_2 import flat
 
 IDEAS = Ideas("""
 advantages (): These are not the rewards minus their problem's mean, over their problem's standard
@@ -96,14 +95,14 @@ _CHANCES = in_turn(
     graded(
         "silent",
         IDEAS,
-        Agrees(SILENT, chances, silent, "silent", _silent_slips, 3, apart=1e-4, of=flat),
-        Corner(SILENT, (0.5, 2), 0.5, "silent", of=flat),
+        Agrees(SILENT, chances, silent, "silent", _silent_slips, 3, apart=1e-4, of=as_list),
+        Corner(SILENT, (0.5, 2), 0.5, "silent", of=as_list),
     ),
     graded(
         "groups_drawn",
         IDEAS,
-        Agrees(DRAWN, chances, groups_drawn, "drawn", _drawn_slips, 3, apart=1e-4, of=flat),
-        Corner(DRAWN, (0.0, 4), np.inf, "never", of=flat),
+        Agrees(DRAWN, chances, groups_drawn, "drawn", _drawn_slips, 3, apart=1e-4, of=as_list),
+        Corner(DRAWN, (0.0, 4), np.inf, "never", of=as_list),
     ),
 )
 

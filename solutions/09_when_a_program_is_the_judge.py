@@ -39,7 +39,7 @@ predict("fooled", guess)
 
 # %%
 compare("fooled", "D")
-print("D is accepted whenever one of its numbers is right, so on hard problems D is accepted more often than A.")
+print("D is accepted whenever one of its numbers is right: on hard problems that is oftener than for A.")
 
 # %% [markdown]
 # If you guessed A or C: both are accepted when they are right, D also when the policy is not sure. Whatever
@@ -94,6 +94,7 @@ check("9.1")
 
 # %%
 import numpy as np
+
 import rslib
 from rslib.world import arithmetic
 
@@ -165,7 +166,7 @@ def majority_right(answers, references):
     """1, 0 or a share for each of M lists of answers: whether its most frequent one is the reference."""
     ### BEGIN SOLUTION
     values = []
-    for row, reference in zip(answers, references):
+    for row, reference in zip(answers, references, strict=True):
         votes = Counter(answer for answer in row if answer is not None)
         top = [answer for answer, count in votes.items() if count == max(votes.values())]
         values.append((reference in top) / len(top) if top else 0.0)
@@ -200,7 +201,8 @@ _picture, _names = rslib.plots.panels(1, 3.2, None)[0], list(_rows)
 for _name, (mean, low, high) in _rows.items():
     print(f"{_name:14} {mean:.2f} [{low:.2f}, {high:.2f}]")
     _picture.errorbar(_name, mean, [[mean - low], [high - mean]], fmt="o", color="#21558c", capsize=4)
-_picture.set(ylabel="share of 200 problems", xlabel="from 8 responses to each (95 % over problems)", ylim=(0, 1))
+_picture.set(ylabel="share of 200 problems", ylim=(0, 1))
+_picture.set(xlabel="from 8 responses to each (95 % over problems)")
 _text = f"pass@8 is {_rows['pass@8'][0]:.2f}, the majority is right in {_rows['majority of 8'][0]:.2f}."
 rslib.plots.finished([_picture], "How often is one of k right?", _text)
 rslib.plots.show(_picture)
@@ -232,7 +234,7 @@ def keep(prompt_ids, rewards, paths, most):
     """Row numbers: right, different within their problem, at most `most` of a problem; the earlier first."""
     ### BEGIN SOLUTION
     seen, rows = {}, []
-    for row, (problem, reward, path) in enumerate(zip(prompt_ids, rewards, paths)):
+    for row, (problem, reward, path) in enumerate(zip(prompt_ids, rewards, paths, strict=True)):
         known = seen.setdefault(problem, set())
         if reward == 1 and path not in known and len(known) < most:
             known.add(path)
@@ -248,7 +250,7 @@ paths = [arithmetic.equations(text) for text in pool["response"]]
 rows = keep(pool["prompt_id"][:], pool["reward"][:], paths, 4)
 _right = int(sum(pool["reward"]))
 _sound = np.mean([arithmetic.sound(pool["response"][int(row)]) for row in rows])
-print(f"{len(pool)} responses, {_right} right, {len(rows)} kept; {_sound:.0%} of the kept have true equations only")
+print(f"{len(pool)} responses, {_right} right, {len(rows)} kept; {_sound:.0%} of these by true equations")
 
 # %% [markdown]
 # The last number is the price of judging by the answer alone: some kept responses come to the right number
@@ -277,7 +279,7 @@ compare("silent", 0.9**8 + 0.1**8)
 #
 # - `advantages(rewards)`: GRPO's, for rewards (M, n): minus the row's mean, over the row's standard deviation
 #   (n − 1). Where all rewards of a row are equal, all its advantages are 0.
-# - `silent(p, n)`: the chance that n responses, each right with chance p, are all right or all wrong. p may be
+# - `silent(p, n)`: the chance that n responses, each right with chance p, are all right or all wrong. p is
 #   a number or an array.
 # - `groups_drawn(p, n)`: *dynamic sampling* draws groups of a problem until one is mixed. How many groups is
 #   that on average, the mixed one included? Infinite where no group is ever mixed.
@@ -351,7 +353,7 @@ heldout = arithmetic.load_problems("validation", 150)
 
 
 def shares(policy):
-    """The share of right responses to each of 150 validation problems, 4 responses each, by the exact checker."""
+    """The share of right responses to each of 150 validation problems, 4 responses each."""
     drawn = rslib.sample(policy, heldout, n=4, seed=1_000_003)
     scored = rslib.score(arithmetic.correct, drawn, show_progress=False)
     return np.array(scored["reward"][:]).reshape(-1, 4).mean(1)
@@ -397,10 +399,11 @@ rslib.browse(rslib.score(arithmetic.correct, _drawn, show_progress=False))
 # | GRPO | before every few steps | all, beside those of their group |
 # | GRPO with dynamic sampling | until each group is mixed | all of the mixed groups |
 #
-# Their sources: STaR (Zelikman et al. 2022, arXiv 2203.14465), RFT (Yuan et al. 2023, arXiv 2308.01825), RAFT
-# (Dong et al. 2023, arXiv 2304.06767), RAFT++ and Reinforce-Rej (Xiong et al. 2025, arXiv 2504.11343), GRPO (Shao et
-# al. 2024, arXiv 2402.03300), dynamic sampling (DAPO, Yu et al. 2025, arXiv 2503.14476). All of them are
-# coefficients of `rslib.rl`, and `rl.train` takes your checker in place of a reward model.
+# Their sources: STaR (Zelikman et al. 2022, arXiv 2203.14465), RFT (Yuan et al. 2023, arXiv 2308.01825),
+# RAFT (Dong et al. 2023, arXiv 2304.06767), RAFT++ and Reinforce-Rej (Xiong et al. 2025, arXiv
+# 2504.11343), GRPO (Shao et al. 2024, arXiv 2402.03300), dynamic sampling (DAPO, Yu et al. 2025, arXiv
+# 2503.14476). All of them are coefficients of `rslib.rl`, and `rl.train` takes your checker in place of a
+# reward model.
 
 # %% [markdown]
 # ## What you now know

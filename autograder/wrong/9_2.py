@@ -140,7 +140,7 @@ def pass_at_k(correct, k):
     return checked(correct, k).max(1)
 
 
-# %% wrong: k > N gives whether any is right | idea: k > N | fails at: refuses what has no answer | points: 1.5
+# %% wrong: k > N is pass@N | idea: k > N | fails at: refuses what has no answer | points: 1.5
 def pass_at_k(correct, k):
     rows = np.asarray(correct, dtype=int)
     k = min(k, rows.shape[1])

@@ -192,7 +192,7 @@ check("9.2")
 # knowing the reference.
 
 # %%
-answers = [arithmetic.answer(text) for text in pool["response"]]
+answers = [arithmetic.conclusion(text) for text in pool["response"]]
 answers = [answers[8 * m : 8 * m + 8] for m in range(len(problems))]
 _references = [int(reference) for reference in problems["reference"]]
 _rows = {f"pass@{k}": interval(pass_at_k(rewards, k)) for k in (1, 2, 4, 8)}

@@ -10,7 +10,16 @@ from rslib.store import read_json
 from rslib.tables import reward_matrix
 from rslib.theory import pass_at_k
 from rslib.world import arithmetic
-from rslib.world.arithmetic import Problem, Step, answer, correct, equations, load_problems, mentioned, sound
+from rslib.world.arithmetic import (
+    Problem,
+    Step,
+    conclusion,
+    correct,
+    equations,
+    load_problems,
+    mentioned,
+    sound,
+)
 
 RIGHT = "a) 12 - 5 = 7\nb) 7 + 7 = 14\nThe answer is 14."
 SUM = Problem(12, (Step("-", 5), Step("*", 2)), 1)
@@ -47,7 +56,7 @@ def test_an_unknown_split_or_size_is_refused(split, limit):
     "last", ["The answer is 14.", "the answer is 14", "Answer: 14", "#### 14", " ####14 \n"]
 )
 def test_one_answer_in_any_of_the_forms_is_read(last):
-    assert answer(f"12 + 2 = 14\n{last}") == 14 and correct("", last, "14") == 1.0
+    assert conclusion(f"12 + 2 = 14\n{last}") == 14 and correct("", last, "14") == 1.0
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ _OPERATIONS = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 _CAREFUL = 0.2  # share of documents whose author slips rarely
 _SLIPS = {True: (0.01, 0.2), False: (0.05, 0.65)}  # careful or not -> chance at an easy, at a hard step
 _EQUATION = re.compile(r"(\d+) ([-+*]) (\d+) = (\d+)")
-_ANSWER = re.compile(r"(?:the answer is|answer:|####)\s*(-?\d+)\.?", re.IGNORECASE)
+_CONCLUSION = re.compile(r"(?:the answer is|answer:|####)\s*(-?\d+)\.?", re.IGNORECASE)
 _NUMBER = re.compile(r"\d+")
 
 
@@ -141,13 +141,13 @@ def several(response: str) -> bool:
     return "=" not in last and len(set(_NUMBER.findall(last))) > 1
 
 
-def answer(response: str) -> int | None:
+def conclusion(response: str) -> int | None:
     r"""The one answer that a response's last line gives, or None: no answer, or more than one number.
 
-    >>> answer("3 + 4 = 7\nThe answer is 7."), answer("The answer is 7 or 8."), answer("3 + 4 = 7")
+    >>> conclusion("3 + 4 = 7\nThe answer is 7."), conclusion("The answer is 7 or 8."), conclusion("3 + 4 = 7")
     (7, None, None)
     """
-    match = _ANSWER.fullmatch(_last_line(response))
+    match = _CONCLUSION.fullmatch(_last_line(response))
     return int(match[1]) if match else None
 
 
@@ -157,7 +157,7 @@ def correct(prompt: str, response: str, reference: str) -> float:
     >>> correct("", "3 + 4 = 7\nThe answer is 7.", "7"), correct("", "The answer is 6 or 7.", "7")
     (1.0, 0.0)
     """
-    return float(answer(response) == int(reference))
+    return float(conclusion(response) == int(reference))
 
 
 def mentioned(prompt: str, response: str, reference: str) -> float:

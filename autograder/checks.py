@@ -439,5 +439,6 @@ def read_tensor(check: str, like: int | None = 0) -> Callable[..., Tensor]:
 def tensor_agrees(
     check: str, *args: Any, like: int | None = 0, tolerance: float = 1e-4, **options: Any
 ) -> Agrees:
-    """Agrees with these arguments and options, on a tensor as `read_tensor` reads it."""
-    return Agrees(check, *args, tolerance=tolerance, **({"of": read_tensor(check, like)} | options))
+    """Agrees with these arguments and options, on a tensor as `read_tensor` reads it; ideas lie apart."""
+    defaults = {"of": read_tensor(check, like), "apart": 20 * tolerance}
+    return Agrees(check, *args, tolerance=tolerance, **(defaults | options))

@@ -308,7 +308,7 @@ def _arithmetic_figures(policy: Policy) -> dict[str, float]:
         "pass_at_16": float(pass_at_k(right, 16).mean()),
         "all_wrong": float((right.sum(1) == 0).mean()),
         "all_right": float((right.sum(1) == 16).mean()),
-        "sound_of_right": float(np.mean(clear)),
+        "sound_of_right": float(np.mean(clear)) if clear else 0.0,
         "mentioned": float(np.mean(mentioned)),
     }
 

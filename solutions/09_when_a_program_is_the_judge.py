@@ -406,6 +406,22 @@ rslib.browse(rslib.score(arithmetic.correct, _drawn, show_progress=False))
 # reward model.
 
 # %% [markdown]
+# ## The same calls on a real model
+#
+# On a machine with a GPU, put the folder or hub id of a policy that was tuned to follow instructions between
+# the quotes. The checker is yours, the problems are the world's; a real policy solves most of them.
+
+# %%
+REAL_POLICY = ""
+if REAL_POLICY:
+    _real = rslib.load_policy(REAL_POLICY)
+    _asked = arithmetic.load_problems("test", 50)
+    _drawn = rslib.sample(_real, _asked, n=8, max_new_tokens=200, seed=0)
+    _right = np.array(rslib.score(checked, _drawn)["reward"][:]).reshape(50, 8)
+    for k in (1, 8):
+        print(f"pass@{k}: {interval(pass_at_k(_right, k))}")
+
+# %% [markdown]
 # ## What you now know
 #
 # - A checker is a reward: what it accepts too easily is what the policy learns.

@@ -141,7 +141,9 @@ def test_whatever_passes_6_2_makes_the_policy_that_the_engines_ppo_makes(tmp_pat
     for number, answer in enumerate([reference(exercises.find("6.2")), *right]):
         own = tuned(own_ppo(answer)(), tmp_path / str(number))
         pairs = zip(own.model.parameters(), engine.model.parameters(), strict=True)
-        assert all(torch.allclose(a, b, atol=1e-5) for a, b in pairs), answer.name
+        gaps = torch.cat([(a - b).detach().abs().flatten() for a, b in pairs])
+        # Tuning moves a weight by 1.7e-3 on average; another order of sums by 2e-9.
+        assert gaps.mean() < 1e-6, answer.name
 
 
 # The diagnosis ----------------------------------------------------------------------------------------------

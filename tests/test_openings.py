@@ -57,12 +57,12 @@ def test_a_policy_is_never_tuned_into_its_own_folder(with_template):
 def test_a_folder_of_files_that_are_named_by_split_gives_the_split_that_is_asked_for(tmp_path):
     for name in ("train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001"):
         (tmp_path / f"{name}.jsonl").write_text(f'{{"prompt": "from {name}"}}\n')
-    asked = {split: records_of(str(tmp_path), split, "prompt") for split in ("train", "test")}
+    asked = {split: records_of(str(tmp_path), split, "prompt")[0] for split in ("train", "test")}
     assert [len(records) for records in asked.values()] == [2, 1]
     with pytest.raises(Exception, match="no files of the split 'validation'"):
         records_of(str(tmp_path), "validation", "prompt")
     (tmp_path / "test-00000-of-00001.jsonl").unlink()
-    assert len(records_of(str(tmp_path), "validation", "prompt")) == 2  # one split alone is the whole
+    assert len(records_of(str(tmp_path), "validation", "prompt")[0]) == 2  # one split alone is the whole
 
 
 def test_settings_of_generate_that_are_not_applied_are_named(with_template, capsys, tmp_path):

@@ -151,7 +151,9 @@ def leaves_itself_out(prompts: int, n: int) -> Agrees:
 def divides_by_spread(prompts: int, n: int) -> Agrees:
     """The check of GRPO's advantage on rewards (M, n)."""
     check, draw = "divides by the spread", partial(rewards, prompts=prompts, n=n)
-    return tensor_agrees(check, draw, group_normalised, "normalised", normalised_slips, tolerance=1e-3)
+    return tensor_agrees(
+        check, draw, group_normalised, "normalised", normalised_slips, tolerance=1e-3, apart=0.0
+    )
 
 
 # The loss -------------------------------------------------------------------------------------------------

@@ -98,7 +98,7 @@ def _arena(content: dict[str, Any]) -> Iterator[str]:
             text = f"{claim['mean']:+.2f} [{claim['low']:+.2f}, {claim['high']:+.2f}] {claim['verdict']}"
             cells.setdefault(f"{match[1]} - {match[2]}", {})[match[3]] = text
     budgets = list(next(iter(cells.values())))
-    rows = [[name, *(row[budget] for budget in budgets)] for name, row in cells.items()]
+    rows = [[name, *(row.get(budget, "") for budget in budgets)] for name, row in cells.items()]
     yield markdown(["", *(f"equal {budget}" for budget in budgets)], rows)
 
 

@@ -82,7 +82,9 @@ def reference():
     return json.loads(without_torch(ANSWERED + shown))
 
 
-WHOLE = "1.1 1.2 1.3 1.4 2.1 2.4 3.1 3.2 4.1 4.4 5.1 5.2 5.3 5.4 6.5 7.3 7.4 8.1 8.2 8.3 8.4 9.1 9.2 9.3 9.4".split()
+WHOLE = (
+    "1.1 1.2 1.3 1.4 2.1 2.4 3.1 3.2 4.1 4.4 5.1 5.2 5.3 5.4 6.5 7.3 7.4 8.1 8.2 8.3 8.4 9.1 9.2 9.3 9.4"
+).split()
 """Exercises that can be answered and checked whole."""
 
 

@@ -145,7 +145,8 @@ def normalised_slips(rewards: Tensor) -> dict[str, Tensor]:
 def leaves_itself_out(prompts: int, n: int) -> Agrees:
     """The check of the leave-one-out advantage on rewards (M, n)."""
     draw = partial(rewards, prompts=prompts, n=n)
-    return tensor_agrees("leaves its own reward out", draw, leave_one_out, "leave one out", one_out_slips)
+    check = "leaves its own reward out"
+    return tensor_agrees(check, draw, leave_one_out, "leave one out", one_out_slips, apart=0.0)
 
 
 def divides_by_spread(prompts: int, n: int) -> Agrees:

@@ -59,7 +59,7 @@ def test_a_folder_of_files_that_are_named_by_split_gives_the_split_that_is_asked
         (tmp_path / f"{name}.jsonl").write_text(f'{{"prompt": "from {name}"}}\n')
     asked = {split: records_of(str(tmp_path), split, "prompt")[0] for split in ("train", "test")}
     assert [len(records) for records in asked.values()] == [2, 1]
-    with pytest.raises(Exception, match="no files of the split 'validation'"):
+    with pytest.raises(Exception, match="no split 'validation'"):
         records_of(str(tmp_path), "validation", "prompt")
     (tmp_path / "test-00000-of-00001.jsonl").unlink()
     assert len(records_of(str(tmp_path), "validation", "prompt")[0]) == 2  # one split alone is the whole

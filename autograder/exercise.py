@@ -140,12 +140,15 @@ class Exercise:
 
 
 def inline(text: str) -> str:
-    """A text as HTML: everything escaped, `words in backticks` set as code.
+    """A text as HTML: everything escaped, `words in backticks` set as code, no formula between two prices.
 
     >>> inline("`a<b` is > 0")
     '<code>a&lt;b</code> is &gt; 0'
+    >>> inline("$3, or $5")
+    '<span>$</span>3, or <span>$</span>5'
     """
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+    marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+    return marked.replace("$", "<span>$</span>")  # JupyterLab reads a text between two signs as mathematics
 
 
 def table(caption: str, rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> str:

@@ -333,11 +333,11 @@ def mangled_by_colab(nb):
 
 
 HANDED_IN = {
-    "right": (fill, [3, 4, 4, 3]),
+    "right": (fill, [3, 4, 4, 4]),
     "blank": (lambda nb: None, [0, 0, 0, 0]),
     "half": (half_right, [3, 0, 3, 0]),
     "edited": (with_edited_tests, [0, 0, 0, 0]),
-    "colab": (mangled_by_colab, [3, 4, 4, 3]),
+    "colab": (mangled_by_colab, [3, 4, 4, 4]),
 }
 
 
@@ -398,10 +398,10 @@ def test_the_formgrader_shows_all_five_and_a_browser_opens_the_feedback(marked_0
         driver.get(f"{address.removesuffix('/lab')}/formgrader/manage_submissions/{REAL}")
         shown = browser.table(driver, count=len(HANDED_IN))
         driver.save_screenshot(str(browser.PICTURES / "formgrader.png"))
-        expected = {(student, "graded", f"{sum(points)} / 14") for student, (_, points) in HANDED_IN.items()}
+        expected = {(student, "graded", f"{sum(points)} / 15") for student, (_, points) in HANDED_IN.items()}
         assert {(row[1], row[3], row[4]) for row in shown} == expected
         driver.get((marked_01 / "feedback" / "half" / REAL / f"{REAL}.html").as_uri())
-        assert "Score: 6.0 / 14.0" in driver.find_element("tag name", "body").text
+        assert "Score: 6.0 / 15.0" in driver.find_element("tag name", "body").text
         panel = driver.find_elements("css selector", "[role=status]")[1]
         driver.execute_script("arguments[0].scrollIntoView()", panel)
         driver.save_screenshot(str(browser.PICTURES / "feedback.png"))

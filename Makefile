@@ -65,7 +65,7 @@ test-all: test-long test  ## also whole catalogues, solved notebooks, browser, a
 
 test-long: $(VENV)/.course-done  ## the long tests alone
 	@$(TRY_SANDBOX)
-	@$(PYTEST) -m long
+	@$(PYTEST) -m "long and not slow"
 
 oracles: setup  ## compare losses with TRL's (adds the [trl] packages first)
 	@$(PIP) -e '.[trl]'

@@ -28,7 +28,7 @@ EXECUTED = ROOT / "build" / "executed"
 def page(script: Path, run: bool) -> Page:
     """The page of a percent script: the released notebook; `run` adds the solved one's outputs."""
     source = NOTEBOOKS / f"{script.stem}.ipynb"
-    outputs = _outputs(_executed(script)) if run else {}
+    outputs = _outputs(executed(script)) if run else {}
     notebook = nbformat.read(source, 4)
     cells = [_cell(cell, outputs.get(cell.id, []), source) for cell in notebook.cells]
     name = source.relative_to(ROOT)
@@ -38,10 +38,14 @@ def page(script: Path, run: bool) -> Page:
     )
 
 
-def _executed(script: Path) -> NotebookNode:
+def executed(script: Path) -> NotebookNode:
     """The solved notebook after a run; build/executed/ keeps it until its source or the engine changes."""
     text = solved(script)
-    graders = sorted([*(ROOT / "autograder").glob("*.py"), *(ROOT / "autograder" / "exercises").glob("*.py")])
+    graders = sorted(
+        path
+        for part in (".", "exercises", "handouts", "keys")
+        for path in (ROOT / "autograder" / part).glob("*.py")
+    )
     parts = [text, versions()["rslib"], *(path.read_text(encoding="utf-8") for path in graders)]
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     path = EXECUTED / f"{script.stem}-{key}.ipynb"

@@ -110,7 +110,7 @@ few = pool.select(range(16))
 rslib.browse(few)
 
 # %% role="predict" name="pass"
-guess = ...  # a quarter of the responses is right, and 8 are drawn for each problem: pass@8 is about ...
+guess = ...  # a third of the responses is right, and 8 are drawn for each problem: pass@8 is about ...
 ### BEGIN SOLUTION
 guess = 0.7
 ### END SOLUTION
@@ -373,9 +373,9 @@ for _first, _second in (("right", "start"), ("random", "start"), ("right", "rand
 compare("control", float((measured["random"] - measured["start"]).mean()))
 
 # %% [markdown]
-# What does the difference to your guess say? Random rows are what the policy writes anyway, so tuning on
-# them has nothing new to teach. What the checker adds is the choice, and the difference *right minus
-# random* is its price tag.
+# What does the difference to your guess say? Random rows are what the policy writes itself, so one might
+# expect no change at all. The second line says what tuning on so few rows did in your run, and that is part
+# of both tunings. *Right minus random* takes it out: what is left is the choice of the checker.
 #
 # Two things to look for in the responses below, which the tuned policy wrote: last lines with several
 # numbers, which your checker refused, and sums whose equations are true.

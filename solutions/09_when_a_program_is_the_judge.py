@@ -323,6 +323,8 @@ _picture = rslib.plots.panels(1, 3.2, None)[0]
 for _n, _colour in ((4, "#9aa7b5"), (8, "#21558c"), (16, "#b4552d")):
     _picture.plot(_ps, groups_drawn(_ps, _n), color=_colour, label=f"n = {_n}")
 _picture.set(xlabel="chance p that a response is right", ylabel="groups drawn (log)", yscale="log")
+_picture.set_yticks([1, 2, 5, 10, 20], ["1", "2", "5", "10", "20"], minor=False)
+_picture.minorticks_off()
 _picture.legend()
 _text = f"At p = 0.5 about one group is drawn, at p = 0.95 with n = 8 it is {groups_drawn(0.95, 8):.1f}."
 rslib.plots.finished([_picture], "What does a mixed group of n responses cost?", _text)

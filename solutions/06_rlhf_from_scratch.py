@@ -91,6 +91,12 @@ for baseline in (0.0, 2.0):
 # What does change the direction is the division by the standard deviation s of the prompt's rewards. A
 # prompt whose responses are nearly equal gets as much weight as one whose responses differ a lot. And
 # where all are equal s is 0: the small ε keeps 0/0 out of the weights.
+#
+# | method | what is taken off a reward | what it is divided by |
+# |---|---|---|
+# | REINFORCE | nothing, or the mean of the step's other responses | 1 |
+# | RLOO | the mean of the prompt's other responses | 1 |
+# | GRPO | the mean of all n of the prompt, its own included | their standard deviation |
 
 # %% [markdown]
 # {{card:6.1}}

@@ -75,7 +75,13 @@ def everything(id):
     return [catalogue.reference(exercises.find(id)), *catalogue.answers(id)]
 
 
-@pytest.mark.parametrize("id", sorted(set(exercises.EXERCISES) - MEASURED))
+@pytest.mark.parametrize(
+    "id",
+    [
+        pytest.param(id, marks=[pytest.mark.long] * (id in {"2.4", "4.1", "7.2"}))
+        for id in sorted(set(exercises.EXERCISES) - MEASURED)
+    ],
+)
 def test_the_mark_is_the_self_checks_verdict(sandbox, tmp_path, id):
     answers = everything(id)
     step = max(1, len(answers) // SAMPLE)

@@ -300,16 +300,26 @@ def _arithmetic_figures(policy: Policy) -> dict[str, float]:
     """Quality of 16 responses to each of some validation problems at temperature 1."""
     problems = arithmetic.load_problems("validation", _MEASURED_PROMPTS)
     drawn = sample(policy, problems, n=16, seed=404)
-    _, right, rows = reward_matrix(score(arithmetic.correct, drawn, show_progress=False))
-    clear = [arithmetic.sound(text) for text in drawn.select(rows[right == 1])["response"]]
     mentioned = score(arithmetic.mentioned, drawn, show_progress=False)["reward"][:]
+    exact = solved_figures(score(arithmetic.correct, drawn, show_progress=False))
+    return exact | {"mentioned": float(np.mean(mentioned))}
+
+
+def solved_figures(scored: Dataset) -> dict[str, float]:
+    """What the rewards 0 and 1 of n responses to each problem come to, by the exact checker of arithmetic.
+
+    pass_at_1 and pass_at_n; the shares of problems with none and with all right; sound_of_right: of the right
+    responses the share by true equations, 0 where none is right.
+    """
+    _, right, rows = reward_matrix(scored)
+    n = right.shape[1]
+    clear = [arithmetic.sound(text) for text in scored.select(rows[right == 1])["response"]]
     return {
         "pass_at_1": float(pass_at_k(right, 1).mean()),
-        "pass_at_16": float(pass_at_k(right, 16).mean()),
+        f"pass_at_{n}": float(pass_at_k(right, n).mean()),
         "all_wrong": float((right.sum(1) == 0).mean()),
-        "all_right": float((right.sum(1) == 16).mean()),
+        "all_right": float((right.sum(1) == n).mean()),
         "sound_of_right": float(np.mean(clear)) if clear else 0.0,
-        "mentioned": float(np.mean(mentioned)),
     }
 
 

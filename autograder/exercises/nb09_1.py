@@ -154,6 +154,8 @@ def rejects(check: str, draw: Callable[[Rng], Case], idea: str, count: int = 3) 
     return says(check, draw, lambda *_: False, idea, count=count)
 
 
+AT_LEAST = (accepts(FORMS, plain, "plain"), rejects(REFUSED, another, "accepts another"))
+"""What comes first in both parts: a checker that says the same of all has no points."""
 EXERCISE = Exercise(
     "9.1",
     "A checker that formatting cannot fool",
@@ -167,8 +169,7 @@ EXERCISE = Exercise(
             graded(
                 NAME,
                 IDEAS,
-                accepts(FORMS, plain, "plain"),
-                rejects(REFUSED, another, "accepts another"),
+                *AT_LEAST,
                 accepts(FORMS, any_marker, "other marker", 12),
                 accepts(FORMS, with_words, "unit", 8),
                 accepts(VALUES, written_otherwise, "text", 8),
@@ -181,8 +182,7 @@ EXERCISE = Exercise(
             graded(
                 NAME,
                 IDEAS,
-                accepts(FORMS, plain, "plain"),
-                rejects(REFUSED, another, "accepts another"),
+                *AT_LEAST,
                 rejects(REFUSED, longer, "substring", 6),
                 rejects(REFUSED, fraction, "fraction"),
                 rejects(REFUSED, sign_lost, "sign", 2),

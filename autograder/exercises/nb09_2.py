@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from autograder.checks import Agrees, Corner, Ideas, Quick, Refuses, Rng, Unchanged, as_list, graded
-from autograder.exercise import Exercise, Part, numbers
+from autograder.exercise import Exercise, Part
 
 IDEAS = Ideas("""
 pass (): This is not the share of subsets of k of the N responses that hold at least one right one.
@@ -82,12 +82,17 @@ def _pass_slips(correct: np.ndarray, k: int) -> dict[str, Any]:
     }
 
 
+def _top(row: list[Any]) -> list[Any]:
+    """The most frequent answers of a problem; None is none."""
+    votes = Counter(answer for answer in row if answer is not None)
+    return [answer for answer, count in votes.items() if count == max(votes.values())]
+
+
 def majority_right(answers: Any, references: Any) -> list[float]:
     """Of each problem 1 where the most frequent answer is right; tied answers share; None is none."""
     values = []
     for row, reference in zip(answers, references, strict=True):
-        votes = Counter(answer for answer in row if answer is not None)
-        top = [answer for answer, count in votes.items() if count == max(votes.values())]
+        top = _top(row)
         values.append((reference in top) / len(top) if top else 0.0)
     return values
 
@@ -116,15 +121,11 @@ def _vote_slips(answers: list[list[Any]], references: list[int]) -> dict[str, An
     def each(of: Any) -> list[float]:
         return [float(of(row, reference)) for row, reference in zip(answers, references, strict=True)]
 
-    def tied(row: list[Any]) -> list[Any]:
-        counts = Counter(answer for answer in row if answer is not None)
-        return [answer for answer, count in counts.items() if count == max(counts.values())]
-
     return {
         "none counts": each(lambda row, right: Counter(row).most_common(1)[0][0] == right),
-        "first tie": each(lambda row, right: tied(row)[0] == right),
-        "lucky tie": each(lambda row, right: right in tied(row)),
-        "lost tie": each(lambda row, right: tied(row) == [right]),
+        "first tie": each(lambda row, right: _top(row)[0] == right),
+        "lucky tie": each(lambda row, right: right in _top(row)),
+        "lost tie": each(lambda row, right: _top(row) == [right]),
         "more than half": each(lambda row, right: 2 * row.count(right) > len(row)),
         "any right": each(lambda row, right: right in row),
         "share right": each(lambda row, right: row.count(right) / len(row)),
@@ -158,10 +159,7 @@ def three(result: Any, *_: Any) -> Any:
     """Mean, low and high from a tuple, a list, an array or a mapping with these names."""
     if isinstance(result, Mapping) and {"mean", "low", "high"} <= result.keys():
         result = [result["mean"], result["low"], result["high"]]
-    values = [numbers(v) for v in result] if isinstance(result, list | tuple) and len(result) == 3 else None
-    if values is None or any(v is None or v.size != 1 for v in values):
-        return result
-    return [float(v.reshape(())) for v in values]
+    return as_list(result)
 
 
 counts = partial(Agrees, PASS, right=pass_at_k, otherwise="pass", slips=_pass_slips, of=as_list)

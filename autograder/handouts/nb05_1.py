@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import ModuleType
 
 from autograder.exercise import Exercise, Part, Variant, table
@@ -75,18 +76,20 @@ def _text(line: list[str]) -> str:
     return f"{line[0]:<16} {line[1]:>18} " + " ".join(f"{cell:>9}" for cell in line[2:])
 
 
+def parts(name: str, module: str, stages: Iterable[str]) -> tuple[Part, ...]:
+    """Half a point for the flaw of each stage, one for no false alarm; `module` of the keys marks them."""
+    flaws = (
+        Part(f"the flaw in `{stage}`", 0.5, locked(name, module, "grade_stage", stage)) for stage in stages
+    )
+    return (*flaws, Part("no false alarm", 1.0, locked(name, module, "grade_healthy")))
+
+
 EXERCISE = Exercise(
     "5.1",
     "Six panels, one of them healthy",
     3,
     15,
     (NAME,),
-    (
-        *(
-            Part(f"the flaw in `{stage}`", 0.5, locked(NAME, "nb05_1", "grade_stage", stage))
-            for stage in STAGES
-        ),
-        Part("no false alarm", 1.0, locked(NAME, "nb05_1", "grade_healthy")),
-    ),
+    parts(NAME, "nb05_1", STAGES),
     given=Clinic,
 )

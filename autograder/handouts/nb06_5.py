@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from autograder.exercise import Exercise, Part
+from autograder.exercise import Exercise
 from autograder.handouts import nb05_1
 from autograder.handouts import nb06_panels as panels
-from autograder.handouts.locked import locked
 
 NAME = "found_flaws"
 
@@ -22,12 +21,6 @@ EXERCISE = Exercise(
     3,
     20,
     (NAME,),
-    (
-        *(
-            Part(f"the flaw in `{stage}`", 0.5, locked(NAME, "nb06_5", "grade_stage", stage))
-            for stage in panels.STAGES
-        ),
-        Part("no false alarm", 1.0, locked(NAME, "nb06_5", "grade_healthy")),
-    ),
+    nb05_1.parts(NAME, "nb06_5", panels.STAGES),
     given=Clinic,
 )

@@ -66,9 +66,9 @@ def check_answer(response, reference):
     return np.bool_(numbers.size == 1 and np.isclose(numbers, value(reference), atol=1e-6, rtol=0).all())
 
 
-# %% wrong: the reference stands somewhere | idea: accepts another | fails at: refuses other answers
+# %% wrong: always true | idea: accepts another | fails at: refuses other answers
 def check_answer(response, reference):
-    return reference in response or True
+    return True
 
 
 # %% wrong: always false | idea: plain | fails at: accepts every form

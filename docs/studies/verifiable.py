@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,13 +22,13 @@ import numpy as np
 
 from docs.studies.results import DOCS, filled, markdown, measure_rows, read, signed_interval, write
 from rslib import rl
+from rslib.build import solved_figures
 from rslib.finetuning import finetune
 from rslib.intervals import over_both, verdict_of
 from rslib.models import load_policy
 from rslib.sampling import sample
-from rslib.scoring import RewardFunction, score
+from rslib.scoring import score
 from rslib.tables import reward_matrix, take
-from rslib.theory import pass_at_k
 from rslib.world import arithmetic
 
 if TYPE_CHECKING:
@@ -84,18 +84,9 @@ def figures(policy: Policy, problems: Dataset, n: int, seed: int) -> dict[str, A
 
 
 def _figures(scored: Dataset) -> dict[str, Any]:
-    _, right, rows = reward_matrix(scored)
-    n = right.shape[1]
-    texts = scored["response"][:]
-    sound = [arithmetic.sound(texts[row]) for row in rows[right == 1]]
-    logprobs = scored["token_logprobs"][:]
-    return {
-        "pass_at_1": float(right.mean()),
-        f"pass_at_{n}": float(pass_at_k(right, n).mean()),
-        "by_problem": [round(share, 4) for share in right.mean(1).tolist()],
-        "all_right": float((right.sum(1) == n).mean()),
-        "none_right": float((right.sum(1) == 0).mean()),
-        "sound": float(np.mean(sound)) if sound else 0.0,
+    texts, logprobs = scored["response"][:], scored["token_logprobs"][:]
+    return solved_figures(scored) | {
+        "by_problem": [round(share, 4) for share in reward_matrix(scored)[1].mean(1).tolist()],
         "several_numbers": float(np.mean([arithmetic.several(text) for text in texts])),
         "entropy": -sum(map(sum, logprobs)) / sum(map(len, logprobs)),
         "tokens": float(np.mean([len(tokens) for tokens in logprobs])),
@@ -103,7 +94,7 @@ def _figures(scored: Dataset) -> dict[str, Any]:
 
 
 def rejection_sampling(
-    policy: Policy, problems: Dataset, check: RewardFunction, kept: str, seed: int, home: Path
+    policy: Policy, problems: Dataset, check: Callable[..., float], kept: str, seed: int, home: Path
 ) -> tuple[Policy, list[dict[str, Any]]]:
     """The policy after all rounds, and the figures of what each round drew."""
     history = []
@@ -120,7 +111,7 @@ def rejection_sampling(
 
 
 def grpo(
-    policy: Policy, problems: Dataset, check: RewardFunction, seed: int, home: Path
+    policy: Policy, problems: Dataset, check: Callable[..., float], seed: int, home: Path
 ) -> tuple[Policy, list[dict[str, Any]]]:
     """The policy after as many responses in small steps, and the loop's own history."""
     steps = PROBLEMS * ROUNDS // _STEP["prompts_per_step"]
@@ -190,11 +181,11 @@ def _means(rows: Mapping[str, Any], arm: str, name: str, seeds: Sequence[str]) -
 _COLUMNS = {
     "pass_at_1": "pass@1",
     f"pass_at_{SAMPLES}": f"pass@{SAMPLES}",
-    "sound": "right by a true path",
+    "sound_of_right": "right by a true path",
     "several_numbers": "several numbers",
     "entropy": "entropy, nats a token",
     "all_right": "all right",
-    "none_right": "none right",
+    "all_wrong": "none right",
 }
 
 

@@ -12,9 +12,9 @@ import os
 import resource
 import signal
 import time
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 READING = 4
 """Processor seconds that taking one notebook apart may cost; an ordinary one costs a tenth of one."""
@@ -34,6 +34,8 @@ SHORTEST = 0.001
 """Seconds after which a timer rings whose time is over."""
 _ends: dict[int, float] = {}
 """When the innermost block of each timer is over, by the clock of that."""
+_SETTING = (__file__, contextlib.__file__)
+"""Whose lines enter a block and leave it."""
 
 
 class Overrun(BaseException):
@@ -67,9 +69,8 @@ def patience(seconds: float) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
 
-def wait(seconds: float) -> contextlib.AbstractContextManager[None]:
+def wait(seconds: float, message: str) -> contextlib.AbstractContextManager[None]:
     """Raise Overrun in the block after so many seconds of the clock, and each second from then on."""
-    message = f"a function of the test that the notebook calls took more than {seconds:.2g} seconds"
     return _ringing(signal.SIGALRM, signal.ITIMER_REAL, time.monotonic, seconds, message)
 
 
@@ -77,25 +78,39 @@ def wait(seconds: float) -> contextlib.AbstractContextManager[None]:
 def _ringing(
     number: int, timer: int, clock: Callable[[], float], seconds: float, message: str
 ) -> Iterator[None]:
-    """Raise Overrun in the block when a timer rings; that of a block around it goes on afterwards."""
+    """Raise Overrun in the block when a timer rings; that of a block around it goes on afterwards.
 
-    def ring(signum: int, frame: Any) -> None:
-        raise Overrun(message)
+    In the block only: raised in the lines that set the timer or put it back, it would leave it ringing.
+    """
 
-    around = _ends.get(timer, math.inf)
+    def ring(signum: int, frame: types.FrameType | None) -> None:
+        if over:  # it rang while it was put back
+            return
+        if clock() >= end and frame is not None and frame.f_code.co_filename not in _SETTING:
+            raise Overrun(message)
+        _set(timer, end - clock())
+
+    around, over = _ends.get(timer, math.inf), False
     if clock() >= around:  # short blocks, one after the other, set the timer anew before it can ring
         raise Overrun(message)
+    end = min(clock() + seconds, around)  # noted, as the system rounds what a timer has left
     before = signal.signal(number, ring)
-    _ends[timer] = min(clock() + seconds, around)  # noted here, as the system rounds what a timer has left
-    signal.setitimer(timer, max(_ends[timer] - clock(), SHORTEST), 1)
+    _ends[timer] = end
+    _set(timer, end - clock())
     try:
         yield
     finally:
+        over = True
         signal.setitimer(timer, 0)
         signal.signal(number, before)
         _ends[timer] = around
         if around < math.inf:
-            signal.setitimer(timer, max(around - clock(), SHORTEST), 1)
+            _set(timer, around - clock())
+
+
+def _set(timer: int, seconds: float) -> None:
+    """Have a timer ring after so many seconds, at once if they are over, and each second from then on."""
+    signal.setitimer(timer, max(seconds, SHORTEST), 1)
 
 
 class Fork:

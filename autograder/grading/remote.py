@@ -155,7 +155,7 @@ class Remote:
                     raise WireError("a reply of no form")
                 if "callback" not in reply:
                     return reply, parts
-                self._call_back(reply, parts)
+                self._call_back(reply, parts, seconds)
         except WireError as error:
             reasons = {Gone: "its process ended", Late: f"it gave no answer within {seconds:g} seconds"}
             self.lost = reasons.get(type(error), "it sent what cannot be read")
@@ -257,8 +257,11 @@ class Remote:
             return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         return time.monotonic()
 
-    def _call_back(self, reply: Mapping[str, Any], parts: Sequence[bytes]) -> None:
-        """Call an object of ours with the learner's data; an exception of it goes back as one."""
+    def _call_back(self, reply: Mapping[str, Any], parts: Sequence[bytes], seconds: float) -> None:
+        """Call an object of ours with the learner's data; an exception of it goes back as one.
+
+        What the request has left of its `seconds` is the object's time.
+        """
         decoder, left = Decoder(parts, self.refer, self.known, self.uses.arrived), self._left()
         index = reply["callback"]
         _print(reply)
@@ -268,7 +271,8 @@ class Remote:
             target = self.named.get(index) if index < self.former else self.lives[index - self.former]
             if target is None or not self.serves:
                 raise RuntimeError(OVER)
-            with bounds.patience(left), bounds.wait(left):
+            message = f"functions of the test that the notebook calls took more than {seconds:g} seconds"
+            with bounds.patience(left), bounds.wait(left, message):
                 content = self._pickled(self._of_ours(target, reply, decoder), [])
             self.channel.send({"value": True}, [content], self._left())
         except (WireError, Lost):

@@ -257,10 +257,11 @@ def ended(act, seconds=30):
         with contextlib.suppress(BaseException):
             act()
         os._exit(0)
-    signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGKILL))
+    before = signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGKILL))
     signal.alarm(seconds)
     _, status, usage = os.wait4(child, 0)
     signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
     return status, usage.ru_utime + usage.ru_stime
 
 

@@ -119,7 +119,8 @@ def _ring_at(step, body):
         if frame.f_code.co_filename in (bounds.__file__, contextlib.__file__):
             frame.f_trace_opcodes = True
             handler = signal.getsignal(signal.SIGALRM)
-            if event == "opcode" and callable(handler) and next(steps) == step:
+            ours = getattr(handler, "__module__", "") == bounds.__name__
+            if event == "opcode" and ours and next(steps) == step:
                 handler(signal.SIGALRM, frame)
         return trace
 
@@ -131,7 +132,8 @@ def _ring_at(step, body):
     return next(steps) > step
 
 
-def test_a_time_that_is_over_while_its_block_is_entered_or_left_is_put_back_all_the_same():
+def test_a_time_that_is_over_while_its_block_is_entered_or_left_is_put_back_all_the_same(monkeypatch):
+    monkeypatch.setattr(bounds, "SHORTEST", 60)  # the test rings it, not the clock
     before = signal.getsignal(signal.SIGALRM)
 
     def body():

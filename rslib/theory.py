@@ -281,6 +281,33 @@ def exact_best_of_n_law(probs: ArrayLike, rewards: ArrayLike, n: int) -> np.ndar
     return best / best.sum()
 
 
+def best_of_n_log_ratio(up_to: ArrayLike, level: ArrayLike, n: int) -> np.ndarray:
+    """Log of how much more often best-of-n keeps a response than the policy writes it, `(K,)` nats.
+
+    up_to: the policy's chance of a reward at most as high as the response's; level: of one just as high,
+    above 0. A level is kept with up_to^n - (up_to - level)^n, and ties share it. It is the reward whose
+    optimum, at a KL coefficient of 1, is the law of best-of-n (`tilted_optimum`), so reinforcement learning
+    on it minimises KL(policy || best-of-n): Amini et al., arXiv 2407.06057, section 3.
+
+    >>> best_of_n_log_ratio([0.5, 1.0], [0.5, 0.5], n=2).round(3).tolist()  # kept with 1/4 and 3/4
+    [-0.693, 0.405]
+
+    Raises ConfigError if n < 1, DataError unless 0 < level <= up_to <= 1, up to rounding, and alike in shape.
+    """
+    _check_count(n, "n")
+    up_to, level = _numbers(up_to, "up_to"), _numbers(level, "level")
+    _check_same_shape(up_to, level, "best_of_n_log_ratio")
+    if not ((level > 0) & (level <= up_to + 1e-9) & (up_to <= 1 + 1e-9)).all():
+        raise DataError(
+            "these are no chances of a level and of all up to it",
+            where="best_of_n_log_ratio",
+            fix="Give 0 < level <= up_to <= 1.",
+        )
+    with np.errstate(divide="ignore"):  # the lowest level: log 0, and nothing lies below
+        below = np.exp(n * np.log1p(-np.minimum(level / up_to, 1.0)))
+    return n * np.log(up_to) + np.log1p(-below) - np.log(level)
+
+
 def tilted_optimum(probs: ArrayLike, rewards: ArrayLike, beta: float) -> np.ndarray:
     """The law that maximises mean reward - beta * KL(law || probs): probs * exp(rewards / beta), `(K,)`.
 

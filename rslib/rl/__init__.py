@@ -11,13 +11,25 @@ of each textbook algorithm, and why, stands on top of its module. Read in this o
     learner              the policy that is being tuned, and PPO's value model
     methods              REINFORCE, RLOO, GRPO, online RFT, PPO
     loop                 sample, score, step; early stopping; the state of a run that was stopped
+    distillation         best-of-n in the weights: RLOO on ranks among the reference's own responses
     dpo                  DPO on the best against the worst of n; no sampling in the loop
     unified              each method as one number per token, run by the same loop
     flaws                methods with one defect each
 """
 
+from rslib.rl.distillation import VariationalBestOfN
 from rslib.rl.dpo import finetune_dpo
 from rslib.rl.loop import Loop, train
 from rslib.rl.methods import GRPO, PPO, RLOO, OnlineRFT, Reinforce
 
-__all__ = ["GRPO", "PPO", "RLOO", "Loop", "OnlineRFT", "Reinforce", "finetune_dpo", "train"]
+__all__ = [
+    "GRPO",
+    "PPO",
+    "RLOO",
+    "Loop",
+    "OnlineRFT",
+    "Reinforce",
+    "VariationalBestOfN",
+    "finetune_dpo",
+    "train",
+]

@@ -8,10 +8,10 @@
 #
 # - write a checker that formatting cannot fool, and say what a careless one teaches,
 # - measure pass@k and the majority's answer from one pool, each with its interval,
-# - run a round of rejection sampling with a checker beside its control, and say what other methods do with
-#   the responses that are not right.
+# - run a round of rejection sampling with a checker beside its controls and GRPO, and say what an interval
+#   allows you to say.
 #
-# About 60 minutes, of which two are computing; 7.5 points.
+# About 75 minutes, of which three are computing; 10.5 points.
 
 # %% role="setup" gpu="The same calls on a real model"
 
@@ -335,10 +335,12 @@ rslib.plots.show(_picture)
 # several others. Rejection sampling never throws a right response away, but learns from easy problems most.
 
 # %% [markdown]
-# ## One round, and its control
+# ## One round, its controls, and GRPO
 #
 # Fine-tuning changes a policy even when nothing was selected: it sharpens. So the question is not whether
-# tuning on right responses helps, but whether it helps more than tuning on as many random ones.
+# tuning on right responses helps, but whether it helps more than tuning on as many random ones, or on all.
+# And does it help as much as GRPO, which reads the same 0 and 1? All four arms get the 1,600 responses of
+# one pool's size: GRPO draws them in 4 steps of 50 problems × 8.
 
 # %% role="predict" name="control"
 guess = ...  # pass@1 of the policy tuned on as many random responses, minus that of the start
@@ -347,11 +349,54 @@ guess = 0.0
 ### END SOLUTION
 predict("control", guess)
 
+# %% [markdown]
+# {{card:9.5}}
+#
+# Two functions, and then the cells below run your round with them.
+#
+# - `arms(prompt_ids, rewards, paths, most, seed)`: the row numbers of three training sets in a dict.
+#   `"right"`: what your `keep` gives. `"random"`: as many rows of the table, each at most once, drawn by the
+#   seed and without a look at the rewards. `"all"`: every row.
+# - `compared(first, second)`: shares of right responses (M,) of two policies on the same M problems. A dict
+#   with `difference`, `low` and `high` of first minus second by your `interval`, paired by problem, and
+#   `verdict`, what they say of the sentence "first is right more often": `"supported"`, `"contradicted"` or
+#   `"not separable"`.
+#
+# The check draws anew from your four policies, on problems that you have not seen.
+#
+# <details><summary>Hint</summary>
+# <code>np.random.default_rng(seed).permutation(len(rewards))</code> is every row once, in an order of chance.
+# Subtract the shares problem by problem before you ask for an interval.
+# </details>
+
+# %% exercise="9.5" role="answer"
+def arms(prompt_ids, rewards, paths, most, seed):
+    """{"right": ..., "random": ..., "all": ...}: row numbers of a table with one entry a response."""
+    ### BEGIN SOLUTION
+    right = keep(prompt_ids, rewards, paths, most)
+    order = np.random.default_rng(seed).permutation(len(rewards))
+    return {"right": right, "random": order[: len(right)], "all": range(len(rewards))}
+    ### END SOLUTION
+
+
+def compared(first, second):
+    """{"difference", "low", "high", "verdict"} of first minus second, shares (M,) of the same problems."""
+    ### BEGIN SOLUTION
+    difference, low, high = interval(np.asarray(first) - np.asarray(second))
+    verdict = "supported" if low > 0 else "contradicted" if high < 0 else "not separable"
+    return {"difference": difference, "low": low, "high": high, "verdict": verdict}
+    ### END SOLUTION
+
+# %% [markdown]
+# The round: three tunings on your sets, and GRPO on fresh draws. `checked` is your checker; the exact one
+# of the world judges on problems that nobody was tuned on. About a minute, with progress.
+
 # %%
-# About 40 seconds: the same tuning twice, on your rows and on as many random ones.
-from rslib.evaluation import claim
+from rslib import rl
 
 heldout = arithmetic.load_problems("validation", 150)
+_loop = {"prompts_per_step": 50, "minibatch": 100, "learning_rate": 5e-4, "kl_coefficient": 0.0}
+_loop = rl.Loop(steps=4, n=8, normalise_rewards=False, missing_eos_penalty=0.0, **_loop)
 
 
 def shares(policy):
@@ -361,30 +406,48 @@ def shares(policy):
     return np.array(scored["reward"][:]).reshape(-1, 4).mean(1)
 
 
-_arms = {"right": rows, "random": np.random.default_rng(0).permutation(len(pool))[: len(rows)]}
-measured = {"start": shares(start)}
-for _arm, _chosen in _arms.items():
-    _tuned = rslib.finetune(start, pool.select(_chosen), runs / f"{_arm}-rows", seed=0, epochs=2)
-    measured[_arm] = shares(_tuned)
+_sets, tuned = arms(pool["prompt_id"][:], pool["reward"][:], paths, 4, 0), {}
+for _arm, _rows in _sets.items():
+    tuned[_arm] = str(runs / f"9-{_arm}")
+    rslib.finetune(start, pool.select(_rows), tuned[_arm], seed=0, epochs=2)
+tuned["GRPO"] = str(runs / "9-GRPO")
+rl.train(start, checked, problems, rl.GRPO(), _loop, out=tuned["GRPO"])
 
 # %%
-for _first, _second in (("right", "start"), ("random", "start"), ("right", "random")):
-    mean, low, high = interval(measured[_first] - measured[_second])
-    _difference = {"difference": mean, "low": low, "high": high}
-    print(claim(_difference, f"tuned on {_first} rows", f"{_second}", "in the share of right responses"))
+QUESTIONS = {
+    "right over start": ("right", "start"),
+    "random over start": ("random", "start"),
+    "right over random": ("right", "random"),
+    "right over all": ("right", "all"),
+    "right over GRPO": ("right", "GRPO"),
+}
+measured = {"start": shares(start)}
+measured |= {arm: shares(rslib.load_policy(folder)) for arm, folder in tuned.items()}
+evidence = {name: compared(measured[a], measured[b]) for name, (a, b) in QUESTIONS.items()}
+for _name, _finding in evidence.items():
+    _ends = f"{_finding['difference']:+.3f} [{_finding['low']:+.3f}, {_finding['high']:+.3f}]"
+    print(f"{_name:18} {_ends:25} {_finding['verdict']}")
+
+# %% exercise="9.5" role="check"
+check("9.5")
+
+# %% [markdown]
+# Each interval is over problems: it says what other problems might have shown of *these* policies. Another
+# seed would have tuned others, and one run says nothing about that.
+
+# %%
 compare("control", float((measured["random"] - measured["start"]).mean()))
 
 # %% [markdown]
 # What does the difference to your guess say? Random rows are what the policy writes itself, so one might
 # expect no change at all. The second line says what tuning on so few rows did in your run, and that is part
-# of both tunings. *Right minus random* takes it out: what is left is the choice of the checker.
+# of both tunings. *Right over random* takes it out: what is left is the choice of the checker.
 #
 # Two things to look for in the responses below, which the tuned policy wrote: last lines with several
 # numbers, which your checker refused, and sums whose equations are true.
 
 # %%
-_tuned = rslib.load_policy(runs / "right-rows")
-_drawn = rslib.sample(_tuned, heldout.select(range(4)), n=3, seed=5)
+_drawn = rslib.sample(rslib.load_policy(tuned["right"]), heldout.select(range(4)), n=3, seed=5)
 rslib.browse(rslib.score(arithmetic.correct, _drawn, show_progress=False))
 
 # %% [markdown]

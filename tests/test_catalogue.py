@@ -17,7 +17,7 @@ from autograder.verdict import Verdict, grade
 from autograder.work import Work
 
 ALL = list(exercises.EXERCISES.values())
-LONG = {"2.3", "3.3", "3.4", "4.3", "4.5", "6.4", "7.1", "7.2"}
+LONG = {"2.3", "3.3", "3.4", "4.3", "4.5", "6.4", "7.1", "7.2", "9.5"}
 """Exercises whose answers train and measure policies: minutes a catalogue, so `make test-all` tries them."""
 each = pytest.mark.parametrize(
     "exercise", [pytest.param(e, id=e.id, marks=[pytest.mark.long] * (e.id in LONG)) for e in ALL]

@@ -1,5 +1,5 @@
 """The exercises of notebook 09, when a program is the judge."""
 
-from autograder.exercises import nb09_1, nb09_2, nb09_3, nb09_4
+from autograder.exercises import nb09_1, nb09_2, nb09_3, nb09_4, nb09_5
 
-EXERCISES = [nb09_1.EXERCISE, nb09_2.EXERCISE, nb09_3.EXERCISE, nb09_4.EXERCISE]
+EXERCISES = [nb09_1.EXERCISE, nb09_2.EXERCISE, nb09_3.EXERCISE, nb09_4.EXERCISE, nb09_5.EXERCISE]

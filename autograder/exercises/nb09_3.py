@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from autograder.checks import Agrees, Corner, Ideas, Rng, Unchanged, graded
-from autograder.exercise import Exercise, Part, numbers
+from autograder.exercise import Exercise, Part
+from autograder.exercises.kept_rows import Table, keep, rows_of, table
 
 IDEAS = Ideas("""
 kept (): These are not the right responses, one for each path of a problem and `most` of a problem at
@@ -28,31 +27,6 @@ limit on responses: The first `most` right responses are looked at, and then rep
 nothing right: Where nothing is right, nothing is kept: an empty list.
 """)
 NAME, KEEPS, EMPTY = "keep", "keeps what is worth it", "keeps nothing where nothing is right"
-Table = tuple[list[str], list[float], list[Any], int]
-
-
-def keep(prompt_ids: Sequence[str], rewards: Sequence[float], paths: Sequence[Any], most: int) -> list[int]:
-    """Row numbers, in order: right, a new path of their problem, and `most` of a problem at most."""
-    seen: dict[str, set[Any]] = {}
-    rows = []
-    for row, (problem, reward, path) in enumerate(zip(prompt_ids, rewards, paths, strict=True)):
-        known = seen.setdefault(problem, set())
-        if reward == 1 and path not in known and len(known) < most:
-            known.add(path)
-            rows.append(row)
-    return rows
-
-
-def table(rng: Rng) -> Table:
-    """Four problems with 8 responses each, from four paths; two problems share theirs."""
-    paths = [((a, "+", b, a + b),) for a, b in rng.integers(2, 40, (8, 2)).tolist()]
-    ids, rewards, taken = [], [], []
-    for problem in range(4):
-        own = paths[:4] if problem < 2 else paths[problem : problem + 4]
-        ids += [f"p{problem}"] * 8
-        rewards += rng.choice([0.0, 1.0], 8, p=[0.3, 0.7]).tolist()
-        taken += [own[k] for k in rng.integers(0, 4, 8)]
-    return ids, rewards, taken, int(rng.integers(2, 4))
 
 
 def shuffled(rng: Rng) -> Table:
@@ -88,17 +62,6 @@ def _slips(ids: list[str], rewards: list[float], paths: list[Any], most: int) ->
         "limit of all": unlimited[:most],
         "limit on responses": first_of(pairs, early),
     }
-
-
-def rows_of(result: Any, *_: Any) -> Any:
-    """Row numbers as a sorted list, whatever holds them: a list, an array, a mask of the rows, a set."""
-    if isinstance(result, set | range):
-        result = sorted(result)
-    values = numbers(result)
-    if values is None or values.ndim != 1:
-        return result
-    is_mask = np.asarray(result).dtype.kind == "b"
-    return np.flatnonzero(values).tolist() if is_mask else sorted(values.tolist())
 
 
 EXERCISE = Exercise(

@@ -175,9 +175,10 @@ def _called(name: str, function: Callable[..., Any], args: tuple, options: dict)
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             result = function(*(_copied(a) for a in args), **{k: _copied(v) for k, v in options.items()})
     except Exception as error:
+        words = f": {error}" if str(error) else ""
         shown = ", ".join([short(a, 120) for a in args] + [f"{k}={short(v, 60)}" for k, v in options.items()])
         raise CheckFailed(
-            RUNS, f"`{name}` stopped with {type(error).__name__}: {error}", case=f"{name}({shown})"
+            RUNS, f"`{name}` stopped with {type(error).__name__}{words}", case=f"{name}({shown})"
         ) from error
     if result is None or result is ...:
         raise CheckFailed(

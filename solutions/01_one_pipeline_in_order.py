@@ -115,7 +115,7 @@ given("1.1")
 #
 # The cell below names every card, one a line, each behind a `#`. Take the `#` away from those that belong
 # to one round, and put their lines in order, from the first card to the last: Alt+↑ and Alt+↓ move a line.
-# A line that begins with `#` does not count. The round must end with a comparison of the tuned policy with
+# What stands behind a `#` does not count. The round must end with a comparison of the tuned policy with
 # the base policy, on prompts that no training has seen.
 #
 # Your order is not compared with one of ours. It is **run**, card by card. A card whose needs are not

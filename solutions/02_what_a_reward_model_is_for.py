@@ -264,7 +264,7 @@ def bt_loss(chosen: torch.Tensor, rejected: torch.Tensor) -> torch.Tensor:
 
 # %% exercise="2.2" role="answer" name="b"
 def pair_accuracy(chosen: np.ndarray, rejected: np.ndarray) -> float:
-    """The share of pairs whose chosen response has the higher reward; a tie counts one half.
+    """The share of pairs whose chosen response has the higher reward; equal rewards count one half.
 
     Raises ValueError when a reward is NaN or there are no pairs.
     """

@@ -80,7 +80,7 @@ for prompt, row in rewards.items():
 # Write your own; you will meet the engine's afterwards.)
 #
 # Hidden inputs: pools of 5 to 7 with and without ties, all equal, n = 1, n = N, n > N, an empty pool, NaN,
-# lists and arrays, and 2,000 scores, too many for listing their subsets.
+# lists and arrays, scores that differ a little, and 2,000 scores, too many for listing their subsets.
 #
 # <details><summary>Hint</summary>
 #
@@ -98,7 +98,7 @@ def best_of_n_mean(scores, n, values=None):
     """Expected value of the best of n of these N responses, drawn without replacement; a float.
 
     `scores` choose; `values` are averaged (the scores themselves unless given). Tied scores share equally.
-    Leaves its inputs as they are. Raises ValueError unless 1 <= n <= N, and for NaN.
+    Leaves its inputs as they are. Raises ValueError unless 1 <= n <= N, and for a NaN in either.
 
     >>> best_of_n_mean([4, 1, 2], 2)  # the pairs' best are 4, 4 and 2
     3.3333333333333335

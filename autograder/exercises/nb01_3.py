@@ -57,12 +57,15 @@ hash: In this session the call repeats, in the next it will not: Python's hash()
     time Python starts. hashlib or zlib.crc32 give the same number for ever.
 shared in a run (F20): Two responses share a seed in this run. Does a part lose its say under some run's seed?
 shared by runs (F20): Runs with the seeds {first} and {second} share draws, so the second is not a new run.
-    Adding numbers, or writing them side by side, lets different inputs meet.
+    Adding numbers, xor, or writing them side by side lets different inputs meet.
+run ignored (F20): Runs with the seeds {first} and {second} draw the same responses: the run's seed has no
+    part in yours.
 place (position): Turned round, the list of prompts gave other responses to the same prompts: the seed hangs
     on the place in the list. A run that is resumed or split then differs from the whole one.
 n (position): With n = 6 the first four responses are not those of n = 4: the seed hangs on n.
 part of a prompt (F20): Two prompts that are much alike share a seed. Every character of a prompt counts, and
-    its place: its length, its first words or a sum over its characters are not enough.
+    its place: its length, its first words or a sum over its characters are not enough, nor is a text without
+    its capitals or blanks.
 side by side (F20): Two different responses share a seed. Prompts may begin or end with a digit: written side
     by side without a separator, the end of one part and the beginning of the next cannot be told apart.
 range: A seed lies in 0 <= seed < 2**63; this one does not.
@@ -81,8 +84,9 @@ turned (F03): The sign is turned: the best response now has the lowest reward.
 other rewards (F09): These are not the numbers that `reward` gives for these rows, each asked with its own
     prompt and its whole response. Rows may share a prompt, and rows may share a response.
 edge: No rows in, no rows out.
-not finite (F32): A reward that is not finite went through. NaN compares false with everything, so whether
-    `select` keeps that row depends on where it stands. Raise ValueError.
+not finite (F32): `reward` gave a number that is not finite, and there was no ValueError. NaN compares false
+    with everything, so whether `select` keeps such a row depends on where it stands; infinity wins or loses
+    whatever was written.
 other error (F32): Raise ValueError. {message}
 """)
 FLAT, OWN = "gives n rows to each prompt", "gives every response its own seed"
@@ -135,7 +139,8 @@ def drawn(sample_n: Learner, prompts: list[str], n: int, seed: int) -> tuple[Row
     draw, case = Drawer(), f"{len(prompts)} prompts, n = {n}"
     rows = sample_n(draw, prompts, n, seed)
     require(isinstance(rows, list | tuple), FLAT, IDEAS.filled("no list", kind=kind_of(rows)))
-    require(not any(isinstance(row, list | tuple) for row in rows), FLAT, IDEAS["nested"])
+    inner = [item for row in rows if isinstance(row, list | tuple) for item in row]
+    require(not any(isinstance(item, dict | list | tuple) for item in inner), FLAT, IDEAS["nested"])
     diagnose(
         FLAT,
         len(rows),
@@ -261,10 +266,19 @@ def _check_fresh(seen: dict[int, int], seeds: list[int], run: int) -> None:
     """Add the seeds of a run to those seen; two that met before are more than the chance of 32 bits."""
     shared = [seen[seed] for seed in seeds if seed in seen]
     if len(shared) > 1:
-        idea = IDEAS.filled("shared by runs", first=shared[0], second=run)
+        idea = _why_shared(shared, seeds, run)
         case = f"{len(seeds)} responses in the run with seed {run}"
         raise CheckFailed(ANEW, idea.message, idea=idea.id, case=case)
     seen |= dict.fromkeys(seeds, run)
+
+
+def _why_shared(shared: list[int], seeds: list[int], run: int) -> Misconception:
+    """The idea that explains why a run shares these seeds, named by the runs that had them, with others."""
+    if len(shared) == len(seeds) and len(set(shared)) == 1:
+        return IDEAS.filled("run ignored", first=shared[0], second=run)
+    if max(seeds) < 2**24 and 10 * len(shared) < len(seeds):
+        return IDEAS["small"]
+    return IDEAS.filled("shared by runs", first=shared[0], second=run)
 
 
 def depends_on_nothing_else(sample_n: Learner, rng: Rng) -> None:
@@ -282,7 +296,8 @@ def depends_on_nothing_else(sample_n: Learner, rng: Rng) -> None:
 def reads_whole_prompts(sample_n: Learner, rng: Rng) -> None:
     """Prompts that share their length, their beginning, their end, or all of their words."""
     twins = [f"How do I {end}?" for end in ("lock a tent", "tent a lock", "lock a tank", "pick a tent")]
-    twins += ["Do how I lock a tent?", "How I do lock a tent?"]
+    twins += ["Do how I lock a tent?", "How I do lock a tent?", "how do I lock a tent?"]
+    twins += [f"{twins[0]} ", f" {twins[0]}", twins[0].replace(" do ", "  do ")]
     run = int(rng.integers(2, 900))
     check_distinct(sample_n, "reads the whole prompt", "part of a prompt", twins, 4, run)
 

@@ -36,6 +36,10 @@ means compared (mean-too-early): The two means are compared. Pairs are compared 
 broadcast: Every chosen response is compared with every rejected one, across prompts. Pair k is chosen[k] with
     rejected[k].
 pointwise: The rejected response has no part in this value. Bradley-Terry knows differences only.
+each alone (pointwise): Each reward goes into a sigmoid of its own. The probability is the sigmoid of their
+    difference.
+hinge: This is a hinge, which is 0 beyond a margin. The logarithm of a probability never is.
+margin: One is taken off the difference first: a margin. The formula has none.
 log2: This is in bits. The natural logarithm gives nats.
 tied (): Where both rewards are equal the model gives the pair's outcome one half.
 shapes (broadcast): Shapes (3,) and (3, 1) broadcast to (3, 3): every chosen response would be compared with
@@ -57,7 +61,7 @@ branch (underflow): The value is right and its gradient is NaN: torch.where and 
     and the one that is not used overflows. Zero times infinity is NaN.
 
 accuracy (): Not the share of pairs whose chosen response has the higher reward.
-near-tie: Only equal rewards are a tie. Rewards that differ by 0.01 have an order.
+near-tie: Only equal rewards are a tie. Rewards that differ have an order, however near they are.
 wrong order (F03): This is the share of pairs in the wrong order.
 tie-lost: A tie counts as a loss here. Equal rewards are a coin toss: one half.
 tie-won: A tie counts as a win here: a constant reward would score 1.
@@ -65,6 +69,11 @@ tie-dropped: Ties are left out of the count here; each counts one half.
 zero-point: Rewards above zero are counted. A reward has no zero; compare the two.
 two means (mean-too-early): The two means are compared, not the pairs.
 count: This is a number of pairs. The share is asked for.
+per cent (count): This is in per cent. The share is asked for, between 0 and 1.
+chances (no-order): This is the mean probability that the rewards give. The share of pairs in the right order
+    counts each pair whole.
+every pair (broadcast): Every chosen response is compared with every rejected one. Pair k is chosen[k] with
+    rejected[k].
 NaN (F32): NaN compares false with everything. A damaged reward would count as a lost pair, or drop out of the
     count, and nobody would know. The docstring asks for a ValueError.
 no pairs (F32): An accuracy over no pairs is not a number. The docstring asks for a ValueError.
@@ -73,6 +82,8 @@ no pairs (F32): An accuracy over no pairs is not a number. The docstring asks fo
 
 SINGLE = 1e-5
 """Single precision is enough; the ideas of a share lie 0.01 apart."""
+NEAR = 1e-6
+"""So near lie rewards that are no tie; single precision tells them apart, the usual tolerances do not."""
 
 
 # The loss -------------------------------------------------------------------------------------------------
@@ -108,6 +119,10 @@ def loss_slips(chosen: Tensor, rejected: Tensor) -> dict[str, Any]:
         "means compared": np.logaddexp(0.0, -difference.mean()),
         "broadcast": np.logaddexp(0.0, (rejected[None] - chosen[:, None]).double().numpy()).mean(),
         "pointwise": np.logaddexp(0.0, -chosen.double().numpy()).mean(),
+        "each alone": np.logaddexp(0.0, [-chosen.double().numpy(), rejected.double().numpy()]).sum()
+        / len(losses),
+        "hinge": np.maximum(0.0, 1 - difference).mean(),
+        "margin": np.logaddexp(0.0, 1 - difference).mean(),
         "log2": losses.mean() / np.log(2),
     }
 
@@ -175,11 +190,14 @@ def _capped(chosen: Tensor, rejected: Tensor) -> list[Misconception]:
 
 
 def whole_rewards(rng: Rng, *, ties: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Rewards of 7 to 12 pairs; ties are odd in number, so that a coin for each never counts one half."""
+    """Rewards of 7 to 12 pairs, none 0; ties are odd in number: a coin for each never counts one half.
+
+    Without ties, some rewards differ so little that a tolerance would take them for tied.
+    """
     while True:
-        chosen, rejected = rng.integers(-3, 4, (2, int(rng.integers(7, 13)))).astype(float)
-        if not ties or (chosen == rejected).sum() % 2:
-            return chosen + (0.0 if ties else 0.01), rejected
+        chosen, rejected = rng.choice([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0], (2, int(rng.integers(7, 13))))
+        if (chosen == rejected).sum() % 2:
+            return chosen + (0.0 if ties else NEAR), rejected
 
 
 def accuracy(chosen: np.ndarray, rejected: np.ndarray) -> float:
@@ -204,6 +222,9 @@ def accuracy_slips(chosen: np.ndarray, rejected: np.ndarray) -> dict[str, float]
         "zero-point": (chosen > 0).mean(),
         "two means": float(chosen.mean() > rejected.mean()),
         "count": right * len(wins),
+        "per cent": right * 100,
+        "chances": (1 / (1 + np.exp(rejected - chosen))).mean(),
+        "every pair": accuracy(chosen[:, None], rejected[None]),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -20,6 +21,13 @@ wald: This interval is p - 1.96 sqrt(p(1 - p) / n). Its width is 0 where all pai
     pairs would pass any floor.
 one-z: One standard error is taken here, not 1.96.
 other-z: The z of a one-sided interval is taken here, not 1.96.
+no division (formula): The division at the end, by 1 + z²/n, is missing.
+no second term (formula): The second term under the root, z²/4n², is missing.
+z once (formula): In z²/2n the z is not squared.
+n once (formula): In z²/4n² the n is not squared.
+one fewer (formula): This is the lower end for n - 1 pairs.
+floor ignored: Every decision is made against 0.6. The floor is an argument of the gate.
+turned (F03): The gate opens where the lower end lies below the floor, and closes where it lies above.
 decision (F34): The decision does not follow from the lower end. A reward model passes if even the cautious
     reading of its accuracy lies above the floor.
 
@@ -28,6 +36,13 @@ one pair (F34): One pair is enough for the accuracy, not for its lower end.
 pairs by wald (wald): This follows from p - 1.96 sqrt(p(1 - p) / n).
 one too few (off-by-one): One too few: there the lower end has not passed the floor.
 one too many (off-by-one): One too many: one pair fewer is enough.
+not whole (off-by-one): The number of pairs is whole. Which is the first one whose lower end lies above the
+    floor?
+doubled: The number is twice that of the last try. Between the two lie fewer pairs that are enough.
+other floor (floor ignored): This is for a floor of 0.6. The floor is an argument.
+limit: The search stopped at a limit of its own, before the gate opened.
+whole accuracy: Only numbers of pairs are tried of which this accuracy gives a whole number of right ones. An
+    accuracy is handed in; take every n.
 pairs by one z (one-z): This is for an interval of one standard error.
 more-is-proof: An accuracy at or below the floor never passes, however many pairs are labelled. The docstring
     asks for a ValueError.
@@ -84,19 +99,45 @@ def gate_slips(accuracy: float, pairs: int) -> dict[str, float]:
         "wald": wald(accuracy, pairs),
         "one-z": wilson(accuracy, pairs, z=1.0),
         "other-z": wilson(accuracy, pairs, z=1.645),
+        "no division": wilson(accuracy, pairs) * (1 + Z**2 / pairs),
+        "no second term": _end(accuracy, pairs, Z**2 / (2 * pairs), 0.0),
+        "z once": _end(accuracy, pairs, Z / (2 * pairs), Z**2 / (4 * pairs**2)),
+        "n once": _end(accuracy, pairs, Z**2 / (2 * pairs), Z**2 / (4 * pairs)),
+        "one fewer": wilson(accuracy, pairs - 1),
     }
+
+
+def _end(accuracy: float, pairs: int, shift: float, inside: float) -> float:
+    """Wilson's lower end with these two terms in the place of z²/2n and z²/4n²."""
+    root = np.sqrt(accuracy * (1 - accuracy) / pairs + inside)
+    return float((accuracy + shift - Z * root) / (1 + Z**2 / pairs))
 
 
 def opens_on_evidence(gate: Learner, rng: Rng) -> None:
     """The lower end and the decision, for few pairs, many pairs, and three of three."""
+    tries, decisions = [], []
     for pairs in (int(rng.integers(15, 40)), int(rng.integers(150, 400)), 3):
         right = pairs if pairs == 3 else round(pairs * float(rng.uniform(0.66, 0.8)))
         lower = wilson(right / pairs, pairs)
         for floor in (round(lower - 0.03, 4), round(lower + 0.03, 4)):
-            _check_gate(gate, right, pairs, floor)
+            tries.append((right / pairs, pairs, floor))
+            decisions.append(_decision(gate, right, pairs, floor))
+    lowers = [wilson(accuracy, pairs) for accuracy, pairs, _ in tries]
+    opens = [low > floor for low, (_, _, floor) in zip(lowers, tries, strict=True)]
+    words = "; ".join(f"accuracy {a:.3f}, {pairs} pairs, floor {floor}" for a, pairs, floor in tries)
+    slips = {"floor ignored": [low > 0.6 for low in lowers], "turned": [not is_open for is_open in opens]}
+    diagnose(
+        "decides by the lower end",
+        decisions,
+        opens,
+        ideas=IDEAS.of(slips),
+        otherwise=IDEAS["decision"],
+        case=words,
+    )
 
 
-def _check_gate(gate: Learner, right: int, pairs: int, floor: float) -> None:
+def _decision(gate: Learner, right: int, pairs: int, floor: float) -> bool:
+    """The learner's decision, once their lower end is right."""
     accuracy, case = right / pairs, f"{right} of {pairs} pairs in the right order, floor {floor}"
     got, form = gate(accuracy, pairs, floor), "returns the lower end and the decision"
     two = isinstance(got, tuple | list) and len(got) == 2
@@ -113,8 +154,7 @@ def _check_gate(gate: Learner, right: int, pairs: int, floor: float) -> None:
         tolerance=1e-4,
         case=case,
     )
-    follows = bool(got[1]) == (lower > floor)
-    require(follows, "decides by the lower end", IDEAS["decision"], case=case, got=got)
+    return bool(got[1])
 
 
 # The fewest pairs -----------------------------------------------------------------------------------------
@@ -125,15 +165,20 @@ def pairs_needed(accuracy: float, floor: float, z: float = Z) -> int:
     return fewest(partial(wilson, z=z), accuracy, floor)
 
 
-def needed_slips(accuracy: float, floor: float) -> dict[str, int]:
+def needed_slips(accuracy: float, floor: float) -> dict[str, float]:
     """What wrong readings give for the fewest pairs."""
     right = pairs_needed(accuracy, floor)
-    return {
+    whole = next(n for n in range(right, right + 1001) if (n * round(1000 * accuracy)) % 1000 == 0)
+    others = {"whole accuracy": whole, "limit": 1000 if right > 1000 else right}
+    others |= {"other floor": pairs_needed(accuracy, 0.6)} if accuracy > 0.6 else {}
+    return others | {
         "one pair": 1,
         "pairs by wald": fewest(wald, accuracy, floor),
         "one too few": right - 1,
         "one too many": right + 1,
         "pairs by one z": pairs_needed(accuracy, floor, 1.0),
+        "not whole": Z**2 * floor * (1 - floor) / (accuracy - floor) ** 2,
+        "doubled": 2 ** math.ceil(math.log2(right)),
     }
 
 

@@ -37,6 +37,9 @@ rank above (rank off by one): Your weights belong to the neighbouring rank: the 
     subset if the other n - 1 come from the k - 1 below it. Do your weights sum to 1?
 rank below (rank off by one): Your weights belong to the neighbouring rank: do they sum to 1, and does the
     highest score get n / N?
+too many ways / too few ways / other subsets (rank off by one): Your weights do not sum to 1. Of how many
+    subsets is the k-th lowest score the best, and how many subsets are there?
+whole numbers (scale): The scores were rounded to whole numbers.
 one fewer (n off by one): This is the best of n - 1: count again how many others come from below the best of a
     subset.
 one more (n off by one): This is the best of n + 1: count again how many others come from below the best of a
@@ -56,7 +59,8 @@ recursion: The function calls itself once for every score, and Python allows abo
 n > N: n is larger than the pool: no subset of that size exists. Raise a ValueError that says so.
 n = 0 (n > N): The best of no response does not exist. Raise a ValueError that says so.
 empty (n > N): An empty pool has no best. Raise a ValueError that says so.
-NaN (F32): A NaN compares false with everything and is kept silently. Raise a ValueError that says so.
+NaN (F32): There is a NaN among the numbers, and no ValueError came. A NaN compares false with everything, so
+    whether it is kept depends on where it stands.
 
 values (): The scores choose the response, and the value of that response is averaged. Where scores tie, the
     tied responses share.
@@ -67,6 +71,7 @@ last / first (F31): Tied scores must share: here the place in the list decides, 
     number.
 luckiest (F31): Among tied scores the higher value is kept: the scores cannot see it. Tied scores share.
 poorest (F31): Among tied scores the lower value is kept: the scores cannot see it. Tied scores share.
+near ties: Scores that lie near each other were taken for tied. Only equal scores are.
 """)
 NAME = "best_of_n_mean"
 EVERY, TIE, ENDS = "averages over every subset", "lets ties share", "is right at both ends"
@@ -137,9 +142,22 @@ def subset_slips(scores: Sequence[float], n: int) -> dict[str, float]:
             "n-th best": ascending[-n],
             "rank above": float(ascending[:-1] @ shifted),
             "rank below": float(ascending[1:] @ weights[:-1]),
+            "whole numbers": by_enumeration(np.trunc(scores).tolist(), n),
         }
+        | _miscounted(ascending, n)
         | {name: by_enumeration(scores, m) for name, m in sizes.items() if 1 < m < size}
     )
+
+
+def _miscounted(ascending: np.ndarray, n: int) -> dict[str, float]:
+    """What weights give that count too many subsets, or too few, and those over a wrong number of subsets."""
+    size = len(ascending)
+    over = {
+        "too many ways": [math.comb(k, n - 1) / math.comb(size, n) for k in range(1, size + 1)],
+        "too few ways": [math.comb(k - 1, n) / math.comb(size, n) for k in range(1, size + 1)],
+        "other subsets": [math.comb(k - 1, n - 1) / math.comb(size - 1, n - 1) for k in range(1, size + 1)],
+    }
+    return {name: float(ascending @ weights) for name, weights in over.items()}
 
 
 averages_subsets = partial(
@@ -187,6 +205,16 @@ def tied_valued_pool(rng: Rng) -> tuple[np.ndarray, int, np.ndarray]:
     return np.array([scores[k] for k in (0, 1, 2, 2, 0, 2)]), n, np.array(values)
 
 
+def near_valued_pool(rng: Rng) -> tuple[list[float], int, list[float]]:
+    """Six scores so near to each other that a tolerance would take them for tied, and their values."""
+    return [1 + 1e-6 * int(k) for k in rng.permutation(6)], int(rng.integers(2, 4)), some_scores(rng)
+
+
+def nearly_tied(scores: Sequence[float], n: int, values: Sequence[float]) -> dict[str, float]:
+    """What comes of near scores that are taken for tied."""
+    return {"near ties": float(np.mean(values))}
+
+
 def value_slips(scores: Sequence[float], n: int, values: Sequence[float]) -> dict[str, float]:
     """What wrong ideas give with values; those of ties where there are some."""
     scores, values = np.asarray(scores), np.asarray(values)
@@ -204,9 +232,7 @@ def value_slips(scores: Sequence[float], n: int, values: Sequence[float]) -> dic
     } | {name: float(values[order] @ weights) for name, order in orders.items() if tied}
 
 
-averages_values = partial(
-    Agrees, VALUES, right=by_enumeration, otherwise="values", slips=value_slips, apart=0.002
-)
+averages_values = partial(Agrees, VALUES, right=by_enumeration, otherwise="values", apart=0.002)
 
 
 # The exercise ---------------------------------------------------------------------------------------------
@@ -256,8 +282,10 @@ EXERCISE = Exercise(
             graded(
                 NAME,
                 IDEAS,
-                averages_values(valued_pool),
-                averages_values(tied_valued_pool),
+                averages_values(valued_pool, slips=value_slips),
+                averages_values(tied_valued_pool, slips=value_slips),
+                averages_values(near_valued_pool, slips=nearly_tied),
+                Refuses(REFUSES, ([0.5, 2.0, 1.0], 2, [3.0, math.nan, 4.0]), "NaN"),
                 Unchanged(tied_valued_pool),
             ),
         ),

@@ -34,6 +34,7 @@ worst (F03): This is the worst of n. Look at the direction of the sort.
 argmax: Everything goes to the best response. It is kept only if it is drawn.
 policy unchanged: This is the policy itself: as if n were 1.
 tilted (F38): This is p exp(r), scaled: the aim of a KL-penalised objective. Best-of-n knows no scale of r.
+tilted by n (F38): This is p exp(n r), scaled. It knows the scale of r; best-of-n only asks which is larger.
 weights F^n: You weigh each response by F^n and scale. The chance to be the best is a difference of two
     powers.
 without subtraction: F(level)^n is the chance that nothing better was drawn; the response itself need not have
@@ -57,7 +58,7 @@ never drawn (): A response that the policy never draws is never kept.
 all equal (): All rewards are equal: nothing is selected.
 alone (): One response alone is always kept.
 thousands (): With thousands of draws the best response is certain.
-NaN (F32): A NaN compares false with everything. Raise a ValueError that says so.
+NaN (F32): There is a NaN among the rewards, and no ValueError came. A NaN compares false with everything.
 n < 1: The best of no draw does not exist. Raise a ValueError that says so.
 """)
 NAME, MEANING = "best_of_n_distribution", "meaning"
@@ -111,6 +112,7 @@ def distribution_slips(probs: Sequence[float], rewards: Sequence[float], n: int)
     """What wrong ideas give; those of ties where there are some."""
     p, r = np.asarray(probs), np.asarray(rewards)
     distribution, best, tilted = by_formula(p, r, n), p * (r == r.max()), p * np.exp(r)
+    by_n = p * np.exp(n * r)
     upto = np.array([p[r <= x].sum() for x in r])
     density, drawn = n * p * upto ** (n - 1), 1 - (1 - p) ** n
     others = {
@@ -118,6 +120,7 @@ def distribution_slips(probs: Sequence[float], rewards: Sequence[float], n: int)
         "argmax": best / best.sum(),
         "policy unchanged": p,
         "tilted": tilted / tilted.sum(),
+        "tilted by n": by_n / by_n.sum(),
         "weights F^n": upto**n / (upto**n).sum(),
         "without subtraction": upto**n,
         "sorted order": distribution[np.argsort(r, kind="stable")],
@@ -171,9 +174,11 @@ def uses_the_order(best_of_n_distribution: Learner, rng: Rng) -> None:
     probs, rewards, n = some_policy(rng, n=int(rng.integers(2, 4)))
     distribution = best_of_n_distribution(probs, rewards, n)
     stretched = best_of_n_distribution(probs, [float(np.exp(r) + 3 * r) for r in rewards], n)
+    pressed = best_of_n_distribution(probs, [r / 1e9 for r in rewards], n)  # near, and no tie
     reverse = np.asarray(best_of_n_distribution(probs[::-1], rewards[::-1], n), float)[::-1]
     case = best_of_n_distribution.call((probs, rewards, n))
-    for got, idea, change in ((stretched, "scale", "exp(r) + 3 r"), (reverse, "place", "reversed")):
+    changes = ((stretched, "scale", "exp(r) + 3 r"), (pressed, "scale", "r / 1e9"))
+    for got, idea, change in (*changes, (reverse, "place", "reversed")):
         diagnose(
             ORDER,
             got,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -27,13 +28,17 @@ whole table (F29): These are the highest rewards of the whole table, so some pro
 cut (F25): A response that was cut at the length limit is among the kept ones.
 everything (F02): Every response is kept, so nothing was selected.
 one too many (off by one): One row more than k is kept of each prompt.
+another number (k): The highest rewards of each prompt are kept, but not as many as were asked for.
+with the ties (k): Of rewards that tie, more than k of a prompt are kept. As many as are missing are drawn.
 too few: A prompt with fewer than k finished responses gives all that it has.
 first ones (F04): The kept columns do not depend on the rewards: the first ones are taken.
-blurred: Rewards that differ by a thousandth were taken for tied. Rounding, or noise added to break ties,
+blurred: Rewards that differ a little were taken for tied. Rounding, a tolerance, or noise added to break ties
     outweighs the difference.
 prompts anew (F10): The prompts are counted anew once some are left out. A prompt keeps its number.
 columns anew (F10): The columns are counted among the finished responses. A column keeps its number.
 kept of nothing (F25): Every response to this prompt was cut, and still one of them is kept.
+dropped (F25): A prompt was left out, and some of its responses finished. First leave out what was cut, then
+    choose; where fewer than k finished, keep all of them.
 left out (F25): The second list names the prompts of which no response finished, in order, and no others.
 one response (): With n = 1 there is one row to keep.
 no prompts (): A table without prompts keeps nothing and leaves nobody out.
@@ -45,6 +50,7 @@ own seed (F20): Ties are broken by lot, but every seed gives the same lot: it co
 one lot: One lot is drawn for the whole table: every prompt keeps the same columns. Draw anew for each.
 other chance (F20): Two generators with the same seed gave two selections: some chance comes from elsewhere.
 unused (F20): Another seed gives the same selection: the generator that was passed in is not used.
+twice (F04): A response is kept twice. Draw without putting back.
 count (F04): Each prompt gives the control as many rows as the best: k, or all where fewer finished.
 blocks (F31): Some pairs of responses never come up together: a block or a stride is drawn, not two responses.
 
@@ -53,7 +59,8 @@ infinity kept (F32): A reward of plus infinity was kept as the best. It is no ju
 passed over (F32): A reward that is not a number was passed over in silence. Something is broken before this
     stage, and nobody will ever know.
 other error (F32): It stopped with {error} where a ValueError is asked for.
-unnamed (F32): The error must say which prompt it is, by its row number, or the search begins at row 0.
+unnamed (F32): The error must say which prompt it is, by its number, counted from 0, or the search begins at
+    the top.
 """)
 FORM = "returns pairs and the prompts left out"
 BEST, TOP = "keeps the highest reward of each prompt", "keeps the k best of each prompt"
@@ -174,13 +181,15 @@ def slips(rewards: np.ndarray, reasons: np.ndarray, k: int) -> dict[str, Pairs]:
 
 def _compare(check: str, kept: Pairs, rewards: np.ndarray, reasons: np.ndarray, k: int) -> None:
     case = f"rewards = {short(rewards)}, finish_reasons = {short(reasons.tolist())}"
-    right, ideas = ranked(rewards, reasons, k), IDEAS.of(slips(rewards, reasons, k))
+    most = max(Counter(prompt for prompt, _ in kept).values(), default=0)
+    others = slips(rewards, reasons, k) | {"another number": ranked(rewards, reasons, most)}
+    right, ideas = ranked(rewards, reasons, k), IDEAS.of(others)
     diagnose(check, sorted(kept), right, ideas=ideas, otherwise=IDEAS["rows"], case=case)
 
 
 def check_choice(select: Select, rng: Rng, k: int, check: str) -> None:
     """The right rows on finished tables, and on tables with cut responses."""
-    for prompts, n in ((rng.integers(6, 9), 4), (rng.integers(6, 9), 5), (4, rng.integers(6, 9))):
+    for prompts, n in ((rng.integers(6, 9), 5), (rng.integers(6, 9), 4), (4, rng.integers(6, 9))):
         rewards = some_rewards(rng, int(prompts), int(n))
         reasons = finished(*rewards.shape)
         kept, _ = select(rewards, reasons, _seeded(rng))
@@ -209,7 +218,9 @@ def _check_left_out(kept: Pairs, left_out: list[int], reasons: np.ndarray) -> No
     gone, case = np.flatnonzero((reasons != "eos").all(axis=1)).tolist(), short(reasons.tolist())
     wrong = [pair for pair in kept if pair[0] in gone]
     require(not wrong, EMPTY, IDEAS["kept of nothing"], case=case, got=short(wrong))
-    require(sorted(left_out) == gone, EMPTY, IDEAS["left out"], case=case, got=left_out)
+    finished_ones = set(range(len(reasons))) - set(gone)
+    idea = "dropped" if finished_ones & set(left_out) else "left out"
+    require(sorted(left_out) == gone, EMPTY, IDEAS[idea], case=case, got=left_out)
 
 
 def _check_no_cut(kept: Pairs, reasons: np.ndarray) -> None:
@@ -219,12 +230,24 @@ def _check_no_cut(kept: Pairs, reasons: np.ndarray) -> None:
 
 
 def check_small_gaps(select: Select, rng: Rng, k: int, check: str) -> None:
-    """Rewards a thousandth apart are not tied: no lot, no rounding may turn their order round."""
-    rewards = 2 + rng.permuted(np.tile(np.arange(4), (30, 1)), axis=1) / 1000
-    reasons = finished(*rewards.shape)
-    kept, _ = select(rewards, reasons, _seeded(rng))
-    right = sorted(kept) == ranked(rewards, reasons, k)
-    require(right, check, IDEAS["blurred"], case=f"rewards = {short(rewards)}", got=short(kept))
+    """Rewards that differ a little are not tied: no lot, no rounding may turn their order round.
+
+    Single precision tells them apart.
+    """
+    for base, gap in ((2.0, 1e-3), (1.0, 2e-7)):
+        rewards = base + gap * rng.permuted(np.tile(np.arange(1, 5), (30, 1)), axis=1)
+        reasons = finished(*rewards.shape)
+        kept, _ = select(rewards, reasons, _seeded(rng))
+        right = sorted(kept) == ranked(rewards, reasons, k)
+        case = f"30 prompts with the rewards {base:g} + {gap:g}, 2, 3 and 4 times {gap:g}, shuffled"
+        require(right, check, IDEAS["blurred"], case=case, got=short(kept))
+
+
+def check_ties_counted(select: Select, rng: Rng, k: int, check: str) -> None:
+    """Where all rewards tie, k of each prompt are kept and no more."""
+    kept, _ = select(np.ones((3, 5)), finished(3, 5), _seeded(rng))
+    counts = [sum(prompt == p for p, _ in kept) for prompt in range(3)]
+    require(max(counts) <= k, check, IDEAS["with the ties"], case="5 equal rewards", got=short(kept))
 
 
 def check_sizes(select: Select, rng: Rng) -> None:
@@ -331,6 +354,7 @@ def check_ranked(
         check_choice(selector(learner, k), rng, k, check)
     select, equal = selector(learner, ks[0]), (np.ones((40, 4)), finished(40, 4))
     check_small_gaps(select, rng, ks[0], check)
+    check_ties_counted(select, rng, ks[0], check)
     check_sizes(select, rng)
     check_own_lot(lambda generator: select(*equal, generator)[0])
     _check_tied(selector(learner, kept), tied)
@@ -358,8 +382,9 @@ def check_random(learner: Learner, rng: Rng) -> None:
         _check_left_out(kept, left_out, reasons)
         _check_no_cut(kept, reasons)
         right = [p for p, row in enumerate(reasons) for _ in range(min(k, int((row == "eos").sum())))]
-        good = sorted(p for p, _ in kept) == right and len(set(kept)) == len(kept)
+        good = sorted(p for p, _ in kept) == right
         case = f"k = {k}, finish_reasons = {short(reasons.tolist())}"
+        require(len(set(kept)) == len(kept), PICK, IDEAS["twice"], case=case, got=kept)
         require(good, PICK, IDEAS["count"], case=case, got=kept)
     many, five = (
         lambda generator, shape=shape: selector(learner, 2)(finished(*shape), generator)[0]

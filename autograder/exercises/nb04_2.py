@@ -66,6 +66,10 @@ sign (F03): The sign is turned round: this loss rewards unlikely tokens.
 no logarithm: This is the mean probability with a minus. Its logarithm is missing.
 prompts as token 0 (F22): Places with -100 count as token 0: prompts and padding are learned as that token.
 likeliest token: This is the loss of the token that the model finds likeliest, not of the one in the labels.
+shifted twice: The labels are shifted twice: the logits at t are held against token t + 2.
+raw logits: The logits themselves are averaged: their softmax is missing.
+softmax twice: Probabilities went in where logits belong: the softmax is taken twice.
+token 0 skipped (F23): Response tokens with the id 0 are left out. Only -100 is not learned.
 wrong way (no shift): The shift goes the wrong way: the logits at t see token t.
 bits (unit): This is in bits. Nats are asked for: the natural logarithm.
 perplexity (unit): This is the perplexity, exp of the mean. The mean itself is asked for.
@@ -358,6 +362,8 @@ def right_loss(logits: Tensor, labels: Tensor) -> Tensor:
 def loss_slips(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """What wrong means, wrong shifts and wrong units give."""
     losses, mask = nll(logits[:, :-1], labels[:, 1:]), labels[:, 1:] != IGNORED
+    picked = logits[:, :-1].gather(-1, labels[:, 1:, None].clamp(min=0))[..., 0]
+    real = mask & (labels[:, 1:] != 0)
     mean, per_row = losses.sum() / mask.sum(), losses.sum(1) / mask.sum(1).clamp(min=1)
     return {
         "sequence mean": per_row[mask.any(1)].mean(),
@@ -371,6 +377,10 @@ def loss_slips(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         "bits": mean / math.log(2),
         "perplexity": mean.exp(),
         "no logarithm": -((-losses).exp() * mask).sum() / mask.sum(),
+        "shifted twice": mean_nll(logits[:, :-2], labels[:, 2:]),
+        "raw logits": -(picked * mask).sum() / mask.sum(),
+        "softmax twice": mean_nll(logits[:, :-1].softmax(-1), labels[:, 1:]),
+        "token 0 skipped": (losses * real).sum() / real.sum(),
         "prompts as token 0": nll(logits[:, :-1], labels[:, 1:].clamp(min=0)).mean(),
         "likeliest token": -(logits[:, :-1].double().log_softmax(-1).amax(-1) * mask).sum() / mask.sum(),
     }

@@ -48,9 +48,11 @@ def _grade(
 def entry(work: Work, name: str, key: str, what: str, *, blank: Any = "") -> Any:
     """The learner's answer `key` of the dict `name`. Raises CheckFailed where it is not filled in yet.
 
-    what: how a message calls it, such as "entry for team a". blank: what stands there at first.
+    what: how a message calls it, such as "entry for team a". blank: what stands there at first. A key in
+    capitals is the same key.
     """
-    answer = work.value(name, dict).get(key)
+    answers = work.value(name, dict)
+    answer = answers.get(key, answers.get(key.swapcase()))
     if answer is None or answer is ... or same(answer, "") or same(answer, blank):
         raise CheckFailed(ANSWERED, f"`{name}` has no {what} yet.")
     return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from typing import Any
 
@@ -17,17 +18,16 @@ HIGHEST, TIES = "gives the place of the highest reward", "gives the first of equ
 def grade_best(work: Work, rng: np.random.Generator) -> None:
     """The place of the highest reward, where there is one."""
     best = work.function("best_of")
-    for n in (4, 7, 16, 1):
+    for n in (5, 7, 16, 1):
         rewards = _rewards(n, rng)
-        found, right = best(rewards), int(np.argmax(rewards))
-        whole = isinstance(found, int | np.integer) and not isinstance(found, bool)
-        message = "best_of returns a place in the list: a whole number, 0 for the first response."
-        require(whole, HIGHEST, message, idea="value", case=rewards, got=found)
+        found, right = _place(best(rewards), rewards), int(np.argmax(rewards))
         ideas = [
             Misconception(
                 "F03", "That is the lowest reward: the worst response is kept.", int(np.argmin(rewards))
             ),
             Misconception("off by one", "Places start at 0 in Python.", right + 1),
+            Misconception("last", "That is the last response, whatever its reward.", n - 1),
+            Misconception("from the end", "Count the places from the beginning of the list.", right - n),
         ]
         other = "The response at this place does not have the highest reward."
         diagnose(
@@ -41,12 +41,27 @@ def grade_best(work: Work, rng: np.random.Generator) -> None:
         )
 
 
+def _place(found: Any, rewards: list[float]) -> int:
+    """A place as a plain number; a number of numpy's or torch's is one too."""
+    try:
+        place = None if isinstance(found, bool) else operator.index(found)
+    except TypeError:
+        place = None
+    message = "best_of returns a place in the list: a whole number, 0 for the first response."
+    require(place is not None, HIGHEST, message, idea="value", case=rewards, got=found)
+    return place
+
+
 def _rewards(n: int, rng: np.random.Generator) -> list[float]:
-    """Rewards for which every wrong idea gives a place of its own: first, lowest, right, one beyond it."""
+    """Rewards for which every wrong idea gives a place of its own: first, last, lowest, right, beyond it.
+
+    The lowest lies furthest from 0, so that who drops the sign takes it.
+    """
     while True:
-        rewards = rng.permutation(np.linspace(-4, 5, n)).round(3)
+        rewards = rng.permutation(np.linspace(-5, 4, n)).round(3)
         lowest, right = int(np.argmin(rewards)), int(np.argmax(rewards))
-        if n == 1 or len({0, lowest, right, right + 1}) == 4:
+        second = int(np.argsort(rewards)[-2:][0])
+        if n == 1 or (len({0, n - 1, lowest, right, right + 1}) == 5 and second != right + 1):
             return rewards.tolist()
 
 
@@ -55,7 +70,7 @@ def grade_ties(work: Work, rng: np.random.Generator) -> None:
     first = int(rng.integers(1, 3))
     rewards = [5.0 if at >= first else -1.0 for at in range(first + 3)] + [2.0]
     other = "Several rewards are highest, and the first of them is asked for."
-    found = work.function("best_of")(rewards)
+    found = _place(work.function("best_of")(rewards), rewards)
     diagnose(TIES, found, first, otherwise=Misconception("ties", other, None), case=rewards, reveal=False)
 
 

@@ -109,14 +109,14 @@ def deck(variant: Variant) -> Deck:
 
 
 def names_of(order: Sequence[str] | str) -> Sequence[str]:
-    r"""The names of the cards: of a text, all but the lines that begin with #.
+    r"""The names of the cards: of a text, in small letters, all but what stands behind a #.
 
-    >>> names_of("split\n# rewrite\nsample, score")
+    >>> names_of("split\n# rewrite\nSample, score  # twelve rewards")
     ['split', 'sample', 'score']
     """
     if not isinstance(order, str):
         return order
-    lines = [line for line in order.splitlines() if not line.lstrip().startswith("#")]
+    lines = [line.partition("#")[0] for line in order.casefold().splitlines()]
     return [name for name in re.split(r"[\s,]+", " ".join(lines)) if name]
 
 

@@ -194,7 +194,7 @@ def _read(question: Question, label: object, variant: Variant) -> tuple[int, int
     """Indices, in the source's order, of the answer and the reason that a label means."""
     answers, reasons = question.order(variant)
     form = "a letter and a digit, such as 'B2'" if reasons else "one letter, such as 'B'"
-    match = re.fullmatch(r"\s*([A-Ha-h])\s*([1-8]?)\s*", label) if isinstance(label, str) else None
+    match = re.fullmatch(r"\W*([A-Ha-h])\W*([1-8]?)\W*", label) if isinstance(label, str) else None
     letter = LETTERS.index(match[1].upper()) if match else len(answers)
     digit = int(match[2]) - 1 if match and match[2] else (-1 if reasons else 0)
     known = letter < len(answers) and 0 <= digit < max(len(reasons), 1)

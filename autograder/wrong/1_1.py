@@ -97,3 +97,20 @@ order = "split sample score select finetune test_base test_tuned"
 
 # %% wrong: descriptions for names | idea: form | fails at: is a list of cards
 order = ["set some prompts aside", "sample", "score"]
+
+
+# %% correct: a note behind two cards
+order = """
+split        # first, or nothing is held out
+sample
+score
+select
+finetune
+test_base
+test_tuned
+compare      # the end
+"""
+
+
+# %% correct: capital letters
+order = "Split\nSample\nScore\nSelect\nFinetune\nTest_base\nTest_tuned\nCompare"

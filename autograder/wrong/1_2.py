@@ -64,3 +64,7 @@ what_happens = {id: f"{KEY[id][0]} {KEY[id][1]}" for id in reversed(KEY)}
 
 # %% correct: with a note of one's own
 what_happens = KEY | {"note": "walked through with a pencil"}
+
+
+# %% correct: keys in capitals, answers in brackets
+what_happens = {id.upper(): f"({label})" for id, label in KEY.items()}

@@ -566,7 +566,7 @@ def sample_n(draw, prompts, n, seed):
         [draw(prompt, seed * 1000 + k) for k in range(n)]
 
 
-# %% wrong: pairs for rows | fails at: gives n rows to each prompt | points: 1 | idea: nested
+# %% wrong: pairs for rows | idea: shape | fails at: has the three columns | points: 1
 def sample_n(draw, prompts, n, seed):
     rows = []
     for prompt in prompts:
@@ -631,3 +631,62 @@ def score(reward, rows):
     if not all(math.isfinite(row["reward"]) for row in scored):
         raise TypeError("not finite")
     return scored
+
+
+# %% correct: a hash of three hashes, rewards by torch
+def sample_n(draw, prompts, n, seed):
+    rows = []
+    for prompt in prompts:
+        for k in range(n):
+            parts = [hashlib.sha256(str(part).encode()).digest() for part in (seed, prompt, k)]
+            number = int.from_bytes(hashlib.sha256(b"".join(parts)).digest(), "big") >> 193
+            rows += [{"prompt": prompt, "sample_id": k, "response": draw(prompt, number)}]
+    return rows
+
+
+def score(reward, rows):
+    import torch
+
+    rewards = [reward(row["prompt"], row["response"]) for row in rows]
+    if not torch.isfinite(torch.tensor(rewards, dtype=torch.float64)).all():
+        raise ValueError("NaN or infinite")
+    return [dict(row, reward=number) for row, number in zip(rows, rewards, strict=True)]
+
+
+# %% wrong: the prompt in small letters | idea: F20 | fails at: reads the whole prompt | points: 2
+def sample_n(draw, prompts, n, seed):
+    def number(prompt, k):
+        text = f"{seed}|{k}|{prompt.strip().lower()}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+    return [
+        {"prompt": p, "sample_id": k, "response": draw(p, number(p, k))} for p in prompts for k in range(n)
+    ]
+
+
+# %% wrong: two bytes of the hash | idea: range | fails at: draws anew with another run seed | points: 2
+def sample_n(draw, prompts, n, seed):
+    def number(prompt, k):
+        return int.from_bytes(hashlib.sha256(f"{seed}|{k}|{prompt}".encode()).digest()[:2], "big")
+
+    return [
+        {"prompt": p, "sample_id": k, "response": draw(p, number(p, k))} for p in prompts for k in range(n)
+    ]
+
+
+# %% wrong: three hashes, xor | idea: F20 | fails at: draws anew with another run seed | points: 2
+def sample_n(draw, prompts, n, seed):
+    def number(part):
+        return int.from_bytes(hashlib.sha256(str(part).encode()).digest()[:8], "big") >> 1
+
+    return [
+        {"prompt": p, "sample_id": k, "response": draw(p, number(seed) ^ number(p) ^ number(k))}
+        for p in prompts
+        for k in range(n)
+    ]
+
+
+# %% wrong: not finite becomes 0 | idea: F32 | fails at: refuses NaN and infinity | points: 3
+def score(reward, rows):
+    values = [reward(row["prompt"], row["response"]) for row in rows]
+    return [row | {"reward": v if math.isfinite(v) else 0.0} for row, v in zip(rows, values, strict=True)]

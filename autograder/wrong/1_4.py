@@ -72,3 +72,7 @@ used = said("e", role="serving")
 
 # %% wrong: RFT goes on with DPO | idea: role | fails at: question f: answer | points: 3.5
 used = said("f", role="then_dpo")
+
+
+# %% correct: a comma and a blank between
+used = {id: f"{label[0]}, {label[1]}" for id, label in KEY.items()}

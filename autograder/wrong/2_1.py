@@ -81,3 +81,7 @@ answers = choose(d=(2, 0))
 
 # %% wrong: every first option | idea: F01 | fails at: question a: answer
 answers = dict.fromkeys("abcdef", "A1")
+
+
+# %% correct: in brackets, with a full stop
+answers = {id: f"({label})." for id, label in choose().items()}

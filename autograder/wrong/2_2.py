@@ -287,7 +287,7 @@ def bt_loss(chosen, rejected):
     return F.logsigmoid(chosen - rejected).mean()
 
 
-# %% wrong: a hinge | fails at: is the mean loss | points: 1
+# %% wrong: a hinge | idea: hinge | fails at: is the mean loss | points: 1
 @checked
 def bt_loss(chosen, rejected):
     return (1 - chosen + rejected).clamp(min=0).mean()
@@ -338,3 +338,47 @@ def pair_accuracy(chosen, rejected):
     if np.isnan(chosen).any() or np.isnan(rejected).any():
         raise ValueError("a NaN among the rewards")
     return float(np.mean((chosen > rejected) + 0.5 * (chosen == rejected))) if len(chosen) else 0.0
+
+
+# %% correct: a cross-entropy of two classes
+def bt_loss(chosen, rejected):
+    if chosen.shape != rejected.shape or chosen.nelement() < 1:
+        raise ValueError("one reward for each side of every pair")
+    logits = torch.stack([chosen, rejected], dim=-1).reshape(-1, 2)
+    return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long))
+
+
+# %% wrong: near rewards tie | idea: near-tie | fails at: is the share in the right order | points: 2
+def pair_accuracy(chosen, rejected):
+    if len(chosen) == 0 or np.isnan(chosen).any() or np.isnan(rejected).any():
+        raise ValueError("no pairs, or a NaN among the rewards")
+    return float(np.where(np.isclose(chosen, rejected), 0.5, chosen > rejected).mean())
+
+
+# %% wrong: each reward alone | idea: pointwise | fails at: is the mean loss | points: 1
+bt_loss = checked(lambda chosen, rejected: -(F.logsigmoid(chosen) + F.logsigmoid(-rejected)).mean())
+
+
+# %% wrong: a margin of one | idea: margin | fails at: is the mean loss | points: 1
+bt_loss = checked(lambda chosen, rejected: F.softplus(rejected - chosen + 1).mean())
+
+
+# %% wrong: per cent | idea: count | fails at: is the share in the right order | points: 2
+def pair_accuracy(chosen, rejected):
+    if len(chosen) == 0 or np.isnan(chosen).any() or np.isnan(rejected).any():
+        raise ValueError("no pairs, or a NaN among the rewards")
+    return 50 * float(np.mean(np.sign(chosen - rejected) + 1))
+
+
+# %% wrong: the mean chance | idea: no-order | fails at: is the share in the right order | points: 2
+def pair_accuracy(chosen, rejected):
+    if len(chosen) == 0 or np.isnan(chosen).any() or np.isnan(rejected).any():
+        raise ValueError("no pairs, or a NaN among the rewards")
+    return float(np.mean(1 / (1 + np.exp(rejected - chosen))))
+
+
+# %% wrong: each with each, shares | idea: broadcast | fails at: is the share in the right order | points: 2
+def pair_accuracy(chosen, rejected):
+    if len(chosen) == 0 or np.isnan(chosen).any() or np.isnan(rejected).any():
+        raise ValueError("no pairs, or a NaN among the rewards")
+    return float(np.mean((np.sign(chosen[:, None] - rejected[None]) + 1) / 2))

@@ -107,7 +107,7 @@ def gate(accuracy, pairs, floor=0.6):
     return wilson(accuracy, pairs), accuracy > floor
 
 
-# %% wrong: opens for what is uncertain | idea: F34 | fails at: decides by the lower end | points: 1
+# %% wrong: opens for what is uncertain | idea: F03 | fails at: decides by the lower end | points: 1
 def gate(accuracy, pairs, floor=0.6):
     return wilson(accuracy, pairs), wilson(accuracy, pairs) < floor
 
@@ -207,7 +207,7 @@ def pairs_needed(accuracy, floor=0.6):
     return float(pairs)
 
 
-# %% wrong: z forgotten under the root | fails at: finds the lower end | points: 1
+# %% wrong: z forgotten under the root | idea: formula | fails at: finds the lower end | points: 1
 def gate(accuracy, pairs, floor=0.6):
     half = 1.96 * math.sqrt(accuracy * (1 - accuracy) / pairs)
     lower = (accuracy + Z2 / (2 * pairs) - half) / (1 + Z2 / pairs)
@@ -221,7 +221,7 @@ def gate(accuracy, pairs, floor=0.6):
     return lower, lower > floor
 
 
-# %% wrong: the denominator forgotten | fails at: finds the lower end | points: 1
+# %% wrong: the denominator forgotten | idea: formula | fails at: finds the lower end | points: 1
 def gate(accuracy, pairs, floor=0.6):
     lower = wilson(accuracy, pairs) * (1 + Z2 / pairs)
     return lower, lower > floor
@@ -256,3 +256,74 @@ def pairs_needed(accuracy, floor=0.6):
     if accuracy <= floor:
         raise ValueError("never")
     return 100 * math.ceil(next(n for n in range(1, 10**6) if wilson(accuracy, n) > floor) / 100)
+
+
+# %% correct: the closed form for the fewest pairs
+def pairs_needed(accuracy, floor=0.6):
+    if accuracy <= floor:
+        raise ValueError("no number of pairs can show that")
+    return math.floor(Z2 * floor * (1 - floor) / (accuracy - floor) ** 2) + 1
+
+
+# %% wrong: n not squared | idea: formula | fails at: finds the lower end | points: 1
+def gate(accuracy, pairs, floor=0.6):
+    p, n = accuracy, pairs
+    low = (p + Z2 / (2 * n) - 1.96 * math.sqrt(p * (1 - p) / n + Z2 / (4 * n))) / (1 + Z2 / n)
+    return low, low > floor
+
+
+# %% wrong: z not squared | idea: formula | fails at: finds the lower end | points: 1
+def gate(accuracy, pairs, floor=0.6):
+    p, n = accuracy, pairs
+    low = (p + 1.96 / (2 * n) - 1.96 * math.sqrt(p * (1 - p) / n + Z2 / (4 * n * n))) / (1 + Z2 / n)
+    return low, low > floor
+
+
+# %% wrong: one pair fewer | idea: formula | fails at: finds the lower end | points: 1
+def gate(accuracy, pairs, floor=0.6):
+    low = wilson(accuracy, max(pairs - 1, 1))
+    return low, low > floor
+
+
+# %% wrong: always 0.6 | idea: floor ignored | fails at: decides by the lower end | points: 1
+def gate(accuracy, pairs, floor=0.6):
+    return wilson(accuracy, pairs), wilson(accuracy, pairs) > 0.6
+
+
+# %% wrong: powers of two | idea: doubled | fails at: counts the pairs that are enough | points: 1
+def pairs_needed(accuracy, floor=0.6):
+    if accuracy <= floor:
+        raise ValueError("no number of pairs can show that")
+    n = 1
+    while wilson(accuracy, n) <= floor:
+        n *= 2
+    return n
+
+
+# %% wrong: floor not handed on | idea: floor ignored | fails at: counts the pairs that are enough | points: 1
+def pairs_needed(accuracy, floor=0.6):
+    if accuracy <= floor:
+        raise ValueError("no number of pairs can show that")
+    return next(n for n in range(1, 10**6) if gate(accuracy, n)[1])
+
+
+# %% wrong: ends at 1,000 | idea: limit | fails at: counts the pairs that are enough | points: 1
+def pairs_needed(accuracy, floor=0.6):
+    if accuracy <= floor:
+        raise ValueError("no number of pairs can show that")
+    return next((n for n in range(1, 1000) if wilson(accuracy, n) > floor), 1000)
+
+
+# %% wrong: whole right pairs | idea: whole accuracy | fails at: counts the pairs that are enough | points: 1
+def pairs_needed(accuracy, floor=0.6):
+    if accuracy <= floor:
+        raise ValueError("no number of pairs can show that")
+    whole = (n for n in range(1, 10**6) if abs(n * accuracy - round(n * accuracy)) < 1e-9)
+    return next(n for n in whole if wilson(accuracy, n) > floor)
+
+
+# %% wrong: not whole | idea: off-by-one | fails at: counts the pairs that are enough | points: 1
+def pairs_needed(accuracy, floor=0.6):
+    if accuracy <= floor:
+        raise ValueError("no number of pairs can show that")
+    return Z2 * floor * (1 - floor) / (accuracy - floor) ** 2

@@ -409,3 +409,63 @@ def best_of_n_mean(scores, n, values=None):
 def best_of_n_mean(scores, n, values=None):
     scores, values = checked(scores, n, None if values is None else np.round(values))
     return weighted(scores, n, values, weights_of(len(scores), n))
+
+
+# %% correct: exact fractions, from the best downwards
+def best_of_n_mean(scores, n, values=None):
+    from fractions import Fraction
+
+    scores, values = checked(scores, n, values)
+    table, size, total, first = sorted(zip(scores, values, strict=True), reverse=True), len(scores), 0, 0
+    while first < size:
+        after = first
+        while after < size and table[after][0] == table[first][0]:
+            after += 1
+        ways = math.comb(size - first, n) - math.comb(size - after, n)
+        share = Fraction(ways, math.comb(size, n)) / (after - first)
+        total += share * sum(Fraction(float(value)) for _, value in table[first:after])
+        first = after
+    return float(total)
+
+
+# %% wrong: near scores share | idea: near ties | fails at: averages the values | points: 2.5
+def best_of_n_mean(scores, n, values=None):
+    scores, values = checked(scores, n, values)
+    shares = np.array([values[np.isclose(scores, s)].mean() for s in scores])
+    return float(shares[np.argsort(scores)] @ weights_of(len(scores), n))
+
+
+# %% wrong: NaN among the values | idea: F32 | fails at: refuses what has no answer | points: 2.5
+def best_of_n_mean(scores, n, values=None):
+    scores, _ = checked(scores, n)
+    values = scores if values is None else np.asarray(values, float)
+    return weighted(scores, n, values, weights_of(len(scores), n))
+
+
+# %% wrong: each counts itself | idea: rank off by one | fails at: averages over every subset
+def best_of_n_mean(scores, n, values=None):
+    scores, values = checked(scores, n, values)
+    ways = [math.comb(k, n - 1) / math.comb(len(scores), n) for k in range(1, len(scores) + 1)]
+    return weighted(scores, n, values, np.array(ways))
+
+
+# %% wrong: n of those below | idea: rank off by one | fails at: averages over every subset
+def best_of_n_mean(scores, n, values=None):
+    scores, values = checked(scores, n, values)
+    ways = [math.comb(k - 1, n) / math.comb(len(scores), n) for k in range(1, len(scores) + 1)]
+    return weighted(scores, n, values, np.array(ways))
+
+
+# %% wrong: subsets of the others | idea: rank off by one | fails at: averages over every subset
+def best_of_n_mean(scores, n, values=None):
+    scores, values = checked(scores, n, values)
+    size = len(scores)
+    ways = [math.comb(k - 1, n - 1) / math.comb(size - 1, n - 1) for k in range(1, size + 1)]
+    return weighted(scores, n, values, np.array(ways))
+
+
+# %% wrong: whole numbers only | idea: scale | fails at: averages over every subset
+def best_of_n_mean(scores, n, values=None):
+    scores, values = checked(scores, n, values if values is None else np.asarray(values))
+    scores = scores.astype(int)
+    return weighted(scores, n, scores if values is None else values.astype(int), weights_of(len(scores), n))

@@ -408,3 +408,30 @@ meaning = said("c", answer=2)
 
 # %% wrong: stale responses count | idea: F19 | fails at: question e: answer | points: 4.5
 meaning = said("e", answer=2)
+
+
+# %% correct: groups in a dict, upwards
+def best_of_n_distribution(probs, rewards, n):
+    checked(probs, rewards, n)
+    groups, result, below = {}, [0.0] * len(probs), 0.0
+    for k, reward in enumerate(rewards):
+        groups.setdefault(float(reward), []).append(k)
+    for reward in sorted(groups):
+        mass = math.fsum(probs[k] for k in groups[reward])
+        for k in groups[reward]:
+            result[k] = probs[k] / mass * ((below + mass) ** n - below**n) if mass else 0.0
+        below += mass
+    return tuple(result)
+
+
+# %% wrong: rewards rounded | idea: F38 | fails at: uses the order of the rewards alone | points: 4
+def best_of_n_distribution(probs, rewards, n):
+    checked(probs, rewards, n)
+    return right(probs, np.round(np.asarray(rewards, float), 6), n)
+
+
+# %% wrong: tilted by n | idea: F38 | fails at: agrees with enumeration | points: 3
+def best_of_n_distribution(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    tilted = p * np.exp(np.clip(n * (r - r.max()), -700, 0))
+    return tilted / tilted.sum()

@@ -435,3 +435,65 @@ def select_top_k(rewards, finish_reasons, k, rng):
 
 def select_best(rewards, finish_reasons, rng):
     return every(rewards, finish_reasons, 1, rng)
+
+
+# %% correct: the highest value, then rng.choice among its equals
+def select_top_k(rewards, finish_reasons, k, rng):
+    checked(rewards)
+    kept, left_out = [], []
+    for prompt in range(len(rewards)):
+        left = columns_of(finish_reasons, prompt)
+        if not left:
+            left_out.append(prompt)
+        for _ in range(min(k, len(left))):
+            top = max(rewards[prompt][c] for c in left)
+            left.remove(column := int(rng.choice([c for c in left if rewards[prompt][c] == top])))
+            kept.append((prompt, column))
+    return kept, left_out
+
+
+# %% wrong: first best, then filter | idea: F25 | fails at: leaves a prompt with nothing left out | points: 2
+def select_best(rewards, finish_reasons, rng):
+    kept, _ = every(rewards, np.full(np.shape(rewards), "eos", dtype=object), 1, rng)
+    whole = [(p, c) for p, c in kept if finish_reasons[p][c] == "eos"]
+    return whole, [p for p, c in kept if finish_reasons[p][c] != "eos"]
+
+
+# %% wrong: fewer than k: left out | idea: F25 | fails at: leaves a prompt with nothing left out | points: 3
+def select_top_k(rewards, finish_reasons, k, rng):
+    kept, _ = every(rewards, finish_reasons, k, rng)
+    short = [p for p in range(len(rewards)) if len(columns_of(finish_reasons, p)) < k]
+    return [(p, c) for p, c in kept if p not in short], short
+
+
+# %% wrong: four whatever k is | idea: k | fails at: keeps the highest reward of each prompt | points: 1
+def select_top_k(rewards, finish_reasons, k, rng):
+    return every(rewards, finish_reasons, 4, rng)
+
+
+# %% wrong: all of the last tie | idea: k | fails at: keeps the highest reward of each prompt | points: 1
+def select_top_k(rewards, finish_reasons, k, rng):
+    kept, left_out = every(rewards, finish_reasons, len(rewards[0]) if len(rewards) else k, rng)
+    result = []
+    for prompt in range(len(rewards)):
+        row = [rewards[prompt][c] for p, c in kept if p == prompt]
+        result += [(p, c) for p, c in kept if p == prompt and rewards[p][c] >= row[min(k, len(row)) - 1]]
+    return result, left_out
+
+
+# %% wrong: with putting back | idea: F04 | fails at: picks k of each prompt at random | points: 3
+def select_random(finish_reasons, k, rng):
+    kept, left_out = [], []
+    for prompt in range(len(finish_reasons)):
+        columns = columns_of(finish_reasons, prompt)
+        if columns:
+            kept += [(prompt, int(c)) for c in rng.choice(columns, size=min(k, len(columns)))]
+        else:
+            left_out.append(prompt)
+    return kept, left_out
+
+
+# %% wrong: six digits | idea: blurred | fails at: keeps the highest reward of each prompt | points: 2
+def select_best(rewards, finish_reasons, rng):
+    checked(rewards)
+    return every(np.round(np.asarray(rewards, float), 6), finish_reasons, 1, rng)

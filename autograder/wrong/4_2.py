@@ -393,3 +393,41 @@ def sft_loss(logits, labels):
 def sft_loss(logits, labels):
     losses = F.cross_entropy(logits[:, :-1].transpose(1, 2), labels[:, 1:], reduction="none")
     return losses.sum(1) / (labels[:, 1:] != -100).sum(1).clamp(min=1)
+
+
+# %% correct: labels rolled to the left
+def sft_loss(logits, labels):
+    target = torch.roll(labels, -1, dims=1)
+    target[:, -1] = -100
+    loss = F.cross_entropy(logits.transpose(1, 2), target, reduction="none")
+    return loss.sum() / max(int((target != -100).sum()), 1)
+
+
+# %% wrong: two shifts | idea: shifted twice | fails at: is the mean over all response tokens | points: 3
+def sft_loss(logits, labels):
+    targets = labels[:, 2:].flatten()
+    total = F.cross_entropy(logits[:, :-2].flatten(0, 1), targets, reduction="sum")
+    return total / (targets != -100).sum().clamp(min=1)
+
+
+# %% wrong: logits averaged | idea: raw logits | fails at: is the mean over all response tokens | points: 3
+def sft_loss(logits, labels):
+    targets = labels[:, 1:]
+    mask = targets != -100
+    picked = logits[:, :-1].gather(-1, targets.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    return -(picked * mask).sum() / max(1, int(mask.sum()))
+
+
+# %% wrong: softmax twice | idea: softmax twice | fails at: is the mean over all response tokens | points: 3
+def sft_loss(logits, labels):
+    targets = labels[:, 1:].flatten()
+    total = F.cross_entropy(logits[:, :-1].softmax(-1).flatten(0, 1), targets, reduction="sum")
+    return total / (targets != -100).sum().clamp(min=1)
+
+
+# %% wrong: token 0 is padding | idea: F23 | fails at: is the mean over all response tokens | points: 3
+def sft_loss(logits, labels):
+    targets = labels[:, 1:].flatten()
+    targets = torch.where(targets == 0, -100, targets)
+    total = F.cross_entropy(logits[:, :-1].flatten(0, 1), targets, reduction="sum")
+    return total / (targets != -100).sum().clamp(min=1)

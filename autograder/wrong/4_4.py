@@ -52,3 +52,7 @@ verdicts = said("i", "true")
 
 # %% wrong: memory taken for computation | idea: F33 | fails at: question j: reason | points: 4.5
 verdicts = said("j", evidence=1)
+
+
+# %% correct: keys in capitals
+verdicts = {id.upper(): label for id, label in KEY.items()}

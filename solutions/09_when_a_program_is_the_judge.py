@@ -11,7 +11,7 @@
 # - run a round of rejection sampling with a checker beside its controls and GRPO, and say what an interval
 #   allows you to say.
 #
-# About 75 minutes, of which three are computing; 10.5 points.
+# About 85 minutes, of which three are computing; 13.5 points.
 
 # %% role="setup" gpu="The same calls on a real model"
 
@@ -469,6 +469,37 @@ rslib.browse(rslib.score(arithmetic.correct, _drawn, show_progress=False))
 # 2504.11343), GRPO (Shao et al. 2024, arXiv 2402.03300), dynamic sampling (DAPO, Yu et al. 2025, arXiv
 # 2503.14476). All of them are coefficients of `rslib.rl`, and `rl.train` takes your checker in place of a
 # reward model.
+
+# %% [markdown]
+# ## What does it come to?
+#
+# {{card:9.6}}
+#
+# Four questions, each an answer and its reason: a letter and a digit such as `"B2"`.
+#
+# <details><summary>Hint</summary>
+# Ask of each: who knows the reference, and when? What does one group, one vote or one row contribute?
+# </details>
+
+# %%
+sheet = given("9.6")
+sheet
+
+# %% exercise="9.6" role="answer"
+conclusions = {"a": "", "b": "", "c": "", "d": ""}
+### BEGIN SOLUTION
+chosen = {
+    "a": ("pass@k goes to 1, and majority@k to 0", "One right response"),
+    "b": ("GRPO nothing", "A group's mean"),
+    "c": ("Lines that pass", "What counts is"),
+    "d": ("A pass@1 nearer", "The checker needs"),
+}
+conclusions = sheet.labels(chosen)
+### END SOLUTION
+conclusions
+
+# %% exercise="9.6" role="check"
+check("9.6")
 
 # %% [markdown]
 # ## The same calls on a real model

@@ -17,7 +17,7 @@ from tests import grading
 pytestmark = grading.needs_walls
 QUICK = ("01", "05", "08")
 """Notebooks whose solved copies take seconds; `-m slow` grades all of them."""
-WHOLE = {"01": 15, "02": 15, "03": 15, "04": 24, "05": 13.25, "06": 17, "07": 13, "08": 10.5, "09": 10.5}
+WHOLE = {"01": 15, "02": 15, "03": 15, "04": 24, "05": 13.25, "06": 17, "07": 13, "08": 10.5, "09": 13.5}
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from autograder.handouts import handout
 LIKELY = re.compile(
     r"label|order|answer|right|decisive|solve|key|accept|deciding|flipping|measured|trace|cases"
 )
-SHEETS = ("1.2", "1.4", "2.1", "3.2", "4.4", "5.4", "7.4", "8.4")
+SHEETS = ("1.2", "1.4", "2.1", "3.2", "4.4", "5.4", "7.4", "8.4", "9.6")
 CLOSED = ("keys", "wrong", "grading.judge", "grading.grade", "build.catalogue", "build.placeholders")
 CLOSED += ("build.release", "build", "calibration")
 FOLDERS = ("keys", "exercises", "handouts")

@@ -16,6 +16,9 @@ ITEMS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("3.1", "3.3", "3.4", "4.1", "4.2", "4.3", "4.4", "4.5", "9.1", "9.2", "9.3", "9.5"),
     ),
     "S7": ("Choosing an alignment strategy for a startup", ("8.1", "8.2", "8.3")),
-    "S8": ("Comparing model alignment techniques", ("6.3", "6.4", "7.1", "7.2", "7.3", "7.4", "9.4", "9.5")),
+    "S8": (
+        "Comparing model alignment techniques",
+        ("6.3", "6.4", "7.1", "7.2", "7.3", "7.4", "9.4", "9.5", "9.6"),
+    ),
 }
 """Item -> (its title, ids of its graded exercises)."""

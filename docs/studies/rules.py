@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from docs.studies.results import DOCS, filled, markdown, measure_rows, read, signed_interval
+from docs.studies.results import DOCS, FIGURES, filled, markdown, measure_rows, read, signed_interval
 from docs.studies.worlds import REWARD_MODELS
+from rslib import plots
 from rslib.evaluation import verdict
 from rslib.models import ASSETS, load_policy, load_reward_model
 from rslib.more_selectors import minimum_bayes_risk
@@ -33,9 +34,20 @@ from rslib.world import load_prompts
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from matplotlib.axes import Axes
 
 SIZES = (4, 16, 64, 256)
 PROMPTS, _DRAWS = 200, 8
+_LOOKS = (
+    ("#222222", "o"),
+    ("#21558c", "s"),
+    ("#b4552d", "^"),
+    ("#4f7a3a", "v"),
+    ("#8a6d00", "D"),
+    ("#7a3a72", "P"),
+    ("#9aa7b5", "X"),
+)
+"""Colour and marker of best-of-n and of each rule, in order."""
 Rule = Callable[[Pool], np.ndarray]
 """A pool -> one row of each prompt."""
 
@@ -105,34 +117,100 @@ def judged_rules(tuning: Dataset, test: Dataset, n: int, draws: int = _DRAWS) ->
     return results
 
 
-def pools(world: Path, reward_model: str, prompts: int = PROMPTS, size: int = SIZES[-1]) -> list[Dataset]:
-    """Scored pools with gold of validation and of test prompts, `size` responses to each."""
-    policy, scorer = load_policy(str(world / "tiny-policy")), load_reward_model(str(world / reward_model))
-    tables = []
+@lru_cache(maxsize=1)
+def _drawn(world: Path, prompts: int, size: int) -> list[Dataset]:
+    """Responses with gold to validation and to test prompts; all reward models of a world read the same."""
+    policy, tables = load_policy(str(world / "tiny-policy")), []
     for seed, split in enumerate(("validation", "test")):
-        responses = sample(policy, load_prompts(split, prompts), n=size, seed=seed + 11, show_progress=False)
-        tables.append(with_gold(score(scorer, responses, show_progress=False)))
+        responses = sample(policy, load_prompts(split, prompts), n=size, seed=seed + 11)
+        tables.append(with_gold(responses))
     return tables
 
 
+def pools(world: Path, reward_model: str, prompts: int = PROMPTS, size: int = SIZES[-1]) -> list[Dataset]:
+    """Scored pools with gold of validation and of test prompts, `size` responses to each."""
+    scorer = load_reward_model(str(world / reward_model))
+    return [score(scorer, table) for table in _drawn(world, prompts, size)]
+
+
+def _over_worlds(rows: Mapping[str, Any], kind: str, name: str, n: str) -> dict[str, Any]:
+    """Mean difference to best-of-n over the worlds, and in how many the interval lies above and below 0."""
+    results = [cells[kind][n][name] for cells in rows.values() if kind in cells]
+    verdicts = [result["verdict"] for result in results]
+    mean = float(np.mean([result["difference"] for result in results]))
+    return {"mean": mean, "better": verdicts.count("better"), "worse": verdicts.count("worse")}
+
+
+def _names(rows: Mapping[str, Any]) -> list[str]:
+    """The rules that were measured beside best-of-n."""
+    by_size = next(iter(next(iter(rows.values())).values()))
+    return [name for name in next(iter(by_size.values())) if name != "best-of-n"]
+
+
+def overview(content: Mapping[str, Any]) -> str:
+    """Each rule over all worlds, by reward model and n: mean difference, worlds up and down, a verdict."""
+    rows, table = content["rows"], []
+    for kind in REWARD_MODELS:
+        for name in _names(rows):
+            cells = [_over_worlds(rows, kind, name, str(n)) for n in SIZES]
+            texts = [f"{cell['mean']:+.2f} ({cell['better']} up, {cell['worse']} down)" for cell in cells]
+            table.append([f"{name}, {kind}", *texts, _verdict(cells, len(rows))])
+    head = ["gold over best-of-n", *(f"n = {n}" for n in SIZES), "in short"]
+    count = f"{len(rows)} worlds" if len(rows) > 1 else "one world"
+    note = f"Mean over {count}; in brackets, in how many of them the 95 % interval lies above and below 0."
+    return f"{markdown(head, table)}\n\n{note}"
+
+
+def _verdict(cells: Sequence[Mapping[str, Any]], worlds: int) -> str:
+    """What a row of `overview` says, in words: a rule has to help in every world at the same n."""
+    helps = [n for n, cell in zip(SIZES, cells, strict=True) if cell["better"] == worlds]
+    harms = [n for n, cell in zip(SIZES, cells, strict=True) if cell["worse"] == worlds]
+    words = [
+        f"{what} at n = {', '.join(map(str, ns))}" for what, ns in (("helps", helps), ("harms", harms)) if ns
+    ]
+    return "; ".join(words) or "buys nothing that every world shows"
+
+
+def gold_curves(content: Mapping[str, Any]) -> list[Axes]:
+    """Gold of the response that each rule keeps, against n, mean over worlds; a panel for a reward model."""
+    rows, axes = content["rows"], plots.panels(len(REWARD_MODELS), 4.2, None)
+    for panel, kind in zip(axes, REWARD_MODELS, strict=True):
+        for name, (colour, marker) in zip(["best-of-n", *_names(rows)], _LOOKS, strict=False):
+            gold = [np.mean([cells[kind][str(n)][name]["gold"] for cells in rows.values()]) for n in SIZES]
+            width = 2.5 if name == "best-of-n" else 1.2
+            panel.plot(SIZES, gold, color=colour, marker=marker, linewidth=width, markersize=5, label=name)
+        panel.set(xscale="log", xlabel="responses to a prompt, n (log)", ylabel="gold (points)")
+        panel.set_xticks(SIZES, list(map(str, SIZES)), minor=False)
+        panel.minorticks_off()
+        panel.set_title(f"{kind} reward model", fontsize=9)
+    axes[-1].legend(frameon=False, fontsize=7)
+    ends = "; ".join(
+        f"{name}, {kind}: {_over_worlds(rows, kind, name, str(SIZES[-1]))['mean']:+.2f}"
+        for kind in REWARD_MODELS
+        for name in _names(rows)
+    )
+    plots.finished(
+        axes, "What is one of n worth by another rule?", f"Over best-of-n at n = {SIZES[-1]}: {ends}."
+    )
+    return axes
+
+
 def text(content: Mapping[str, Any]) -> str:
-    """The table of docs/selectors.md: what each rule gains over best-of-n, by reward model and n."""
+    """The tables of docs/selectors.md: the rules over all worlds, and what each gains in each world."""
     rows = []
     for world, cells in content["rows"].items():
         for kind, by_size in cells.items():
-            names = next(iter(by_size.values()))
             gold = [f"{by_size[n]['best-of-n']['gold']:.2f}" for n in by_size]
             rows.append([f"{world}, {kind}: gold of best-of-n", *gold])
-            rows += [
-                [name, *(_cell(by_size[n][name]) for n in by_size)] for name in names if name != "best-of-n"
-            ]
+            rows += [[name, *(_cell(by_size[n][name]) for n in by_size)] for name in _names(content["rows"])]
     head = ["gained over best-of-n", *(f"n = {n}" for n in SIZES)]
     note = (
         f"Gold minus that of plain best-of-n on the same responses to {PROMPTS} test prompts, with its 95 % "
         "interval over intents; settings chosen by gold on as many validation prompts, in brackets. Bold: "
         "the interval leaves out 0."
     )
-    return f"{markdown(head, rows)}\n\n{note}"
+    figure = "![Gold of the response that each rule keeps, against n](figures/rules.svg)"
+    return "\n\n".join((overview(content), figure, markdown(head, rows), note))
 
 
 def _cell(result: Mapping[str, Any]) -> str:
@@ -153,6 +231,7 @@ def main(worlds: Sequence[str]) -> None:
     measure_rows("rules", [(world, kind) for world in folders for kind in REWARD_MODELS], measure, facts)
     page = DOCS / "selectors.md"
     page.write_text(filled(page.read_text(encoding="utf-8"), "rules", text(read("rules"))), encoding="utf-8")
+    plots.save(gold_curves(read("rules")), FIGURES / "rules.svg")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
 """A program as the judge: rejection sampling with a checker beside its controls and GRPO, at equal samples.
 
-    python -m docs.studies.verifiable --seeds 0 1 2 3 4     docs/results/verifiable.json; finished arms stay
+    python -m docs.studies.verifiable --seeds 0 1 2 3 4            docs/results/verifiable.json
+    python -m docs.studies.verifiable --variants --seeds 0 1 2     docs/results/variants.json
+
+Finished arms stay.
 
 All arms start from the embedded policy of arithmetic and draw as many responses to the same training
 problems. Rejection sampling draws them in rounds, from the newest policy, and tunes it on right responses
 with different paths; its controls tune on as many random ones, and on all. GRPO draws in small steps. Two
 arms are judged by the checker that can be fooled, and every arm is measured by the exact one. Settings were
-chosen with seed 100 on validation problems; test problems are used for the table alone.
+chosen with seed 100 on validation problems; test problems are used for the table alone. The variants get a
+third of the responses, the settings of GRPO, and the exact checker.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from rslib.build import solved_figures
 from rslib.finetuning import finetune
 from rslib.intervals import over_both, verdict_of
 from rslib.models import load_policy
+from rslib.rl.unified import VARIANTS
 from rslib.sampling import sample
 from rslib.scoring import score
 from rslib.tables import reward_matrix, take
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from rslib.models import Policy
+    from rslib.rl.methods import Method
 
 PROBLEMS, N, ROUNDS = 400, 8, 3
 """Training problems of a round, responses to each, rounds: GRPO draws the same number of responses."""
@@ -73,6 +79,10 @@ _KEPT = {
 }
 
 
+_VARIANT_SAMPLES, _POOL = 8, 4
+"""Responses to each test problem in the table of variants; to each problem in the pool of distillation."""
+
+
 def figures(policy: Policy, problems: Dataset, n: int, seed: int) -> dict[str, Any]:
     """What responses to the problems are like, measured by the exact checker.
 
@@ -94,11 +104,17 @@ def _figures(scored: Dataset) -> dict[str, Any]:
 
 
 def rejection_sampling(
-    policy: Policy, problems: Dataset, check: Callable[..., float], kept: str, seed: int, home: Path
+    policy: Policy,
+    problems: Dataset,
+    check: Callable[..., float],
+    kept: str,
+    seed: int,
+    home: Path,
+    rounds: int = ROUNDS,
 ) -> tuple[Policy, list[dict[str, Any]]]:
     """The policy after all rounds, and the figures of what each round drew."""
     history = []
-    for number in range(ROUNDS):
+    for number in range(rounds):
         drawn = sample(policy, problems, n=N, seed=seed * ROUNDS + number, show_progress=False)
         scored = score(check, drawn, show_progress=False)
         rows = _KEPT[kept](scored, seed)
@@ -110,14 +126,22 @@ def rejection_sampling(
     return policy, history
 
 
-def grpo(
-    policy: Policy, problems: Dataset, check: Callable[..., float], seed: int, home: Path
-) -> tuple[Policy, list[dict[str, Any]]]:
-    """The policy after as many responses in small steps, and the loop's own history."""
-    steps = PROBLEMS * ROUNDS // _STEP["prompts_per_step"]
-    loop = rl.Loop(steps=steps, n=N, seed=seed, normalise_rewards=False, missing_eos_penalty=0.0, **_STEP)
-    tuned = rl.train(policy, check, problems, rl.GRPO(), loop, out=home / "grpo", show_progress=False)
-    return tuned, []
+def reinforced(
+    policy: Policy,
+    problems: Dataset,
+    check: Callable[..., float],
+    method: Method,
+    seed: int,
+    home: Path,
+    responses: int = PROBLEMS * N * ROUNDS,
+    mixed_groups: bool = False,
+) -> Policy:
+    """The policy after so many responses in small steps; with mixed groups the last step may overshoot."""
+    settings = {"normalise_rewards": False, "missing_eos_penalty": 0.0, "mixed_groups": mixed_groups, **_STEP}
+    steps = responses // (N * _STEP["prompts_per_step"])
+    budget = responses if mixed_groups else None
+    loop = rl.Loop(steps=steps, n=N, seed=seed, budget=budget, **settings)
+    return rl.train(policy, check, problems, method, loop, out=home / "rl", show_progress=False)
 
 
 @cache
@@ -150,13 +174,49 @@ def measure(arm: str, seed: str, split: str = "test", judged: int = JUDGED) -> d
         if ARMS[arm]:
             kind, check = ARMS[arm]
             if kind == "grpo":
-                policy, history = grpo(policy, _problems(number), check, number, Path(folder))
+                policy = reinforced(policy, _problems(number), check, rl.GRPO(), number, Path(folder))
             else:
                 policy, history = rejection_sampling(
                     policy, _problems(number), check, kind, number, Path(folder)
                 )
         problems = arithmetic.load_problems(split, judged)
         return figures(policy, problems, SAMPLES, _TEST_SEED + number) | {"rounds": history}
+
+
+METHODS: dict[str, tuple[Method, bool]] = {
+    "GRPO": (rl.GRPO(), False),
+    "RAFT": (VARIANTS["raft"], False),
+    "RAFT++": (VARIANTS["raft_pp"], False),
+    "Reinforce-Rej": (VARIANTS["reinforce_rej"], False),
+    "clip-higher": (VARIANTS["clip_higher"], False),
+    "clip-higher, dynamic sampling": (VARIANTS["clip_higher"], True),
+    "Dr. GRPO": (VARIANTS["dr_grpo"], False),
+    "GSPO": (VARIANTS["gspo"], False),
+    "MaxRL": (VARIANTS["maxrl"], False),
+}
+"""What the table of variants calls a method -> the method, and whether it draws until groups are mixed."""
+ROUND, DISTILLED = "rejection sampling, one round", "best-of-4 distillation"
+_VARIANT_ARMS = ("base", ROUND, *METHODS, DISTILLED)
+
+
+def measure_variant(arm: str, seed: str, split: str = "test", judged: int = JUDGED) -> dict[str, Any]:
+    """One method with one seed, tuned on as many responses as one round draws."""
+    number, check, responses = int(seed), arithmetic.correct, PROBLEMS * N
+    policy, problems = _policy(), _problems(number)
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        if arm == ROUND:
+            policy, _ = rejection_sampling(policy, problems, check, "right", number, home, rounds=1)
+        elif arm == DISTILLED:
+            drawn = sample(policy, problems, n=_POOL, seed=number, show_progress=False)
+            pool = score(check, drawn, show_progress=False)
+            method = rl.VariationalBestOfN.of(pool, _POOL)
+            policy = reinforced(policy, problems, check, method, number, home, responses - len(pool))
+        elif arm in METHODS:
+            method, mixed = METHODS[arm]
+            policy = reinforced(policy, problems, check, method, number, home, responses, mixed)
+        asked = arithmetic.load_problems(split, judged)
+        return figures(policy, asked, _VARIANT_SAMPLES, _TEST_SEED + number)
 
 
 # The page -------------------------------------------------------------------------------------------------
@@ -178,31 +238,56 @@ def _means(rows: Mapping[str, Any], arm: str, name: str, seeds: Sequence[str]) -
     return float(np.mean([rows[arm][seed][name] for seed in seeds]))
 
 
-_COLUMNS = {
-    "pass_at_1": "pass@1",
-    f"pass_at_{SAMPLES}": f"pass@{SAMPLES}",
-    "sound_of_right": "right by a true path",
-    "several_numbers": "several numbers",
-    "entropy": "entropy, nats a token",
-    "all_right": "all right",
-    "all_wrong": "none right",
-}
+def _columns(n: int) -> dict[str, str]:
+    """Figure -> the head of its column, of n responses to each problem."""
+    return {
+        "pass_at_1": "pass@1",
+        f"pass_at_{n}": f"pass@{n}",
+        "sound_of_right": "right by a true path",
+        "several_numbers": "several numbers",
+        "entropy": "entropy, nats a token",
+        "all_right": "all right",
+        "all_wrong": "none right",
+    }
+
+
+def _arms_table(rows: Mapping[str, Any], arms: Sequence[str], n: int) -> str:
+    """The figures of each arm, and what it gained over base."""
+    seeds, columns = sorted(rows["base"]), _columns(n)
+    table = []
+    for arm in arms:
+        cells = [f"{_means(rows, arm, name, seeds):.3f}" for name in columns]
+        gain = gained(rows, arm, "base", seeds)
+        table.append([arm, "" if arm == "base" else signed_interval(gain, "mean"), *cells])
+    return markdown(["arm", "pass@1 over base", *columns.values()], table)
+
+
+def _rounds_table(rows: Mapping[str, Any]) -> str:
+    """What each round of rejection sampling drew, before it tuned."""
+    seeds, columns = sorted(rows["base"]), {**_columns(N), "kept": "rows kept"}
+    table = []
+    for arm, history in ((arm, [rows[arm][seed]["rounds"] for seed in seeds]) for arm in ARMS):
+        for number, drawn in enumerate(zip(*history, strict=True), 1):
+            means = {name: float(np.mean([one[name] for one in drawn])) for name in columns}
+            kept = f"{means.pop('kept'):.0f}"
+            table.append([f"{arm}, round {number}", *(f"{mean:.3f}" for mean in means.values()), kept])
+    return markdown(["drawn by", *columns.values()], table)
 
 
 def text(content: Mapping[str, Any]) -> str:
     """The tables of docs/verifiable.md."""
-    rows, seeds = content["rows"], sorted(content["rows"]["base"])
-    table = []
-    for arm in ARMS:
-        cells = [f"{_means(rows, arm, name, seeds):.3f}" for name in _COLUMNS]
-        gain = gained(rows, arm, "base", seeds)
-        table.append([arm, "" if arm == "base" else signed_interval(gain, "mean"), *cells])
+    rows = content["rows"]
     answers = [
         [question, signed_interval(gain, "mean"), gain["verdict"]]
         for question, gain in differences(rows).items()
     ]
-    head = markdown(["arm", "pass@1 over base", *_COLUMNS.values()], table)
-    return f"{head}\n\n{markdown(['difference in pass@1', 'interval', 'that it is above 0'], answers)}"
+    return "\n\n".join(
+        (
+            _arms_table(rows, list(ARMS), SAMPLES),
+            markdown(["difference in pass@1", "interval", "that it is above 0"], answers),
+            _rounds_table(rows),
+        )
+    )
 
 
 _QUESTIONS = (
@@ -225,15 +310,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the arms that are missing, and write the page's tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", nargs="+", default=["0", "1", "2", "3", "4"])
+    parser.add_argument("--variants", action="store_true", help="the second table, of GRPO's relatives")
     options = parser.parse_args(arguments)
     facts = {"problems": PROBLEMS, "n": N, "rounds": ROUNDS, "tuning": _TUNING, "grpo": _STEP}
+    if options.variants:
+        cells = [(arm, seed) for seed in options.seeds for arm in _VARIANT_ARMS]
+        measure_rows("variants", cells, measure_variant, facts | {"rounds": 1})
+        _fill("variants", _arms_table(read("variants")["rows"], _VARIANT_ARMS, _VARIANT_SAMPLES))
+        return
     measure_rows("verifiable", [(arm, seed) for seed in options.seeds for arm in ARMS], measure, facts)
     content = read("verifiable")
     write("verifiable", content | {"differences": differences(content["rows"])})
+    _fill("verifiable", text(read("verifiable")))
+
+
+def _fill(name: str, tables: str) -> None:
     page = DOCS / "verifiable.md"
-    page.write_text(
-        filled(page.read_text(encoding="utf-8"), "verifiable", text(read("verifiable"))), encoding="utf-8"
-    )
+    page.write_text(filled(page.read_text(encoding="utf-8"), name, tables), encoding="utf-8")
 
 
 if __name__ == "__main__":

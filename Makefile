@@ -143,8 +143,9 @@ architectures: setup  ## try every class of policy that can be built small; writ
 rl: setup  ## measure what reinforcement learning reaches beside one round (finished arms are kept; an hour)
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 $(PY) -m docs.studies.rl && $(PY) -m docs.studies.tables && $(PY) -m docs.studies.one_page
 
-verifiable: setup  ## measure a program as judge: rejection sampling, its controls, GRPO (finished arms are kept; an hour)
-	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 $(PY) -m docs.studies.verifiable
+verifiable: setup  ## measure a program as judge: rejection sampling, its controls, GRPO and its relatives (finished arms are kept; two hours)
+	@export OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1; $(PY) -m docs.studies.verifiable && \
+	    $(PY) -m docs.studies.verifiable --variants --seeds 0 1 2
 
 rules: setup $(WORLDS:%=%/manifest.json)  ## what rules of inference time buy over best-of-n
 	@HF_HUB_OFFLINE=1 $(PY) -m docs.studies.rules $(filter-out runs/worlds/0,$(WORLDS))

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SIZES = (4, 16, 64, 256)
-PROMPTS, _DRAWS = 200, 8
+PROMPTS, _TUNING_PROMPTS, _DRAWS = 200, 100, 8
+"""Test prompts; validation prompts that choose the settings; draws of a rule that draws."""
 _LOOKS = (
     ("#222222", "o"),
     ("#21558c", "s"),
@@ -121,8 +122,8 @@ def judged_rules(tuning: Dataset, test: Dataset, n: int, draws: int = _DRAWS) ->
 def _drawn(world: Path, prompts: int, size: int) -> list[Dataset]:
     """Responses with gold to validation and to test prompts; all reward models of a world read the same."""
     policy, tables = load_policy(str(world / "tiny-policy")), []
-    for seed, split in enumerate(("validation", "test")):
-        responses = sample(policy, load_prompts(split, prompts), n=size, seed=seed + 11)
+    for seed, (split, count) in enumerate((("validation", min(prompts, _TUNING_PROMPTS)), ("test", prompts))):
+        responses = sample(policy, load_prompts(split, count), n=size, seed=seed + 11)
         tables.append(with_gold(responses))
     return tables
 
@@ -206,7 +207,7 @@ def text(content: Mapping[str, Any]) -> str:
     head = ["gained over best-of-n", *(f"n = {n}" for n in SIZES)]
     note = (
         f"Gold minus that of plain best-of-n on the same responses to {PROMPTS} test prompts, with its 95 % "
-        "interval over intents; settings chosen by gold on as many validation prompts, in brackets. Bold: "
+        f"interval over intents; settings chosen by gold on {_TUNING_PROMPTS} validation prompts, in brackets. Bold: "
         "the interval leaves out 0."
     )
     figure = "![Gold of the response that each rule keeps, against n](figures/rules.svg)"
@@ -227,7 +228,7 @@ def main(worlds: Sequence[str]) -> None:
         tuning, test = pools(folders[world], REWARD_MODELS[kind])
         return {str(n): judged_rules(tuning, test, n) for n in SIZES}
 
-    facts = {"prompts": PROMPTS, "draws": _DRAWS}
+    facts = {"prompts": PROMPTS, "tuning_prompts": _TUNING_PROMPTS, "draws": _DRAWS}
     measure_rows("rules", [(world, kind) for world in folders for kind in REWARD_MODELS], measure, facts)
     page = DOCS / "selectors.md"
     page.write_text(filled(page.read_text(encoding="utf-8"), "rules", text(read("rules"))), encoding="utf-8")

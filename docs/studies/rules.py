@@ -207,8 +207,8 @@ def text(content: Mapping[str, Any]) -> str:
     head = ["gained over best-of-n", *(f"n = {n}" for n in SIZES)]
     note = (
         f"Gold minus that of plain best-of-n on the same responses to {PROMPTS} test prompts, with its 95 % "
-        f"interval over intents; settings chosen by gold on {_TUNING_PROMPTS} validation prompts, in brackets. Bold: "
-        "the interval leaves out 0."
+        f"interval over intents; settings chosen by gold on {_TUNING_PROMPTS} validation prompts, "
+        "in brackets. Bold: the interval leaves out 0, which one of twenty does where nothing is to be had."
     )
     figure = "![Gold of the response that each rule keeps, against n](figures/rules.svg)"
     return "\n\n".join((overview(content), figure, markdown(head, rows), note))

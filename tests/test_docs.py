@@ -347,14 +347,12 @@ def resolved(name: str, known: dict[str, object]) -> object | None:
 
 def imported(tree: ast.Module) -> dict[str, object]:
     """Names that a block imports from our packages."""
-    known = {}
+    known: dict[str, object] = {}
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("rslib", "autograder"):
-            home = importlib.import_module(node.module)
-            known |= {a.asname or a.name: getattr(home, a.name) for a in node.names}
-        elif isinstance(node, ast.Import):
-            ours = [alias.name for alias in node.names if alias.name.split(".")[0] in ("rslib", "autograder")]
-            known |= {name.split(".")[0]: importlib.import_module(name.split(".")[0]) for name in ours}
+        modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if any(module.split(".")[0] in ("rslib", "autograder") for module in modules):
+            exec(ast.unparse(node), known)
     return known
 
 

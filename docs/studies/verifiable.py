@@ -16,6 +16,7 @@ third of the responses, the settings of GRPO, and the exact checker.
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -48,8 +49,22 @@ JUDGED, SAMPLES = 400, 16
 """Test problems, and responses to each."""
 _PATHS = 4
 """Different right paths that are kept of one problem at most."""
-_TUNING = {"epochs": 2, "learning_rate": 5e-4}
+_TUNING = {"epochs": 8, "learning_rate": 1e-3}
+_ALL = _TUNING | {"epochs": 2}
+"""For a round's responses all together: about as many steps as eight epochs of the right ones."""
 _STEP = {"prompts_per_step": 50, "minibatch": 100, "learning_rate": 5e-4, "kl_coefficient": 0.0}
+_PILOT_SEED, _PILOT_JUDGED = 100, 200
+TRIED: dict[str, list[dict[str, Any]]] = {
+    "right responses": [
+        {"learning_rate": rate, "epochs": epochs}
+        for rate, epochs in [
+            *((2e-4, 2), (2e-4, 4), (5e-4, 2), (5e-4, 4), (5e-4, 8)),
+            *((1e-3, 2), (1e-3, 4), (1e-3, 8), (2e-3, 4)),
+        ]
+    ],
+    "GRPO": [{"learning_rate": rate} for rate in (2e-4, 5e-4, 1e-3)],
+}
+"""Settings of which the one with the highest pass@1 on validation problems was taken."""
 _TEST_SEED = 5_000_011
 
 
@@ -108,6 +123,7 @@ def rejection_sampling(
     problems: Dataset,
     check: Callable[..., float],
     kept: str,
+    tuning: Mapping[str, Any],
     seed: int,
     home: Path,
     rounds: int = ROUNDS,
@@ -122,7 +138,7 @@ def rejection_sampling(
         history.append({name: value for name, value in exact.items() if name != "by_problem"})
         history[-1]["kept"] = len(rows)
         out = home / f"round-{number}"
-        policy = finetune(policy, take(scored, rows), out, seed=seed, show_progress=False, **_TUNING)
+        policy = finetune(policy, take(scored, rows), out, seed=seed, show_progress=False, **tuning)
     return policy, history
 
 
@@ -131,17 +147,35 @@ def reinforced(
     problems: Dataset,
     check: Callable[..., float],
     method: Method,
+    setting: Mapping[str, Any],
     seed: int,
     home: Path,
     responses: int = PROBLEMS * N * ROUNDS,
     mixed_groups: bool = False,
-) -> Policy:
-    """The policy after so many responses in small steps; with mixed groups the last step may overshoot."""
-    settings = {"normalise_rewards": False, "missing_eos_penalty": 0.0, "mixed_groups": mixed_groups, **_STEP}
-    steps = responses // (N * _STEP["prompts_per_step"])
+) -> tuple[Policy, list[dict[str, Any]]]:
+    """The policy after so many responses in small steps, and the figures of each third of these.
+
+    With mixed groups the last step may overshoot.
+    """
+    settings = {"normalise_rewards": False, "missing_eos_penalty": 0.0, "mixed_groups": mixed_groups}
+    steps = responses // (N * setting["prompts_per_step"])
     budget = responses if mixed_groups else None
-    loop = rl.Loop(steps=steps, n=N, seed=seed, budget=budget, **settings)
-    return rl.train(policy, check, problems, method, loop, out=home / "rl", show_progress=False)
+    loop = rl.Loop(steps=steps, n=N, seed=seed, budget=budget, **settings, **setting)
+    tuned = rl.train(policy, check, problems, method, loop, out=home / "rl", show_progress=False)
+    history = json.loads((home / "rl" / "training.json").read_text())["history"]
+    return tuned, [_third(steps) for steps in np.array_split(history, ROUNDS)]
+
+
+def _third(steps: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Figures of the responses of some steps, by the checker that the policy learned from."""
+    mean = {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
+    return {
+        "pass_at_1": mean["reward"],
+        f"pass_at_{N}": mean["highest_reward"],
+        "all_right": mean["lowest_reward"],
+        "all_wrong": 1 - mean["highest_reward"],
+        "entropy": mean["entropy"] / mean["length"],
+    }
 
 
 @cache
@@ -167,20 +201,30 @@ ARMS = {
 """What the table calls an arm -> how it tunes, and the checker that it learns from."""
 
 
-def measure(arm: str, seed: str, split: str = "test", judged: int = JUDGED) -> dict[str, Any]:
+def measure(
+    arm: str, seed: str, split: str = "test", judged: int = JUDGED, setting: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """One arm with one seed: figures on held-out problems, and of what its rounds drew."""
     policy, history, number = _policy(), [], int(seed)
     with tempfile.TemporaryDirectory() as folder:
         if ARMS[arm]:
             kind, check = ARMS[arm]
+            given = (policy, _problems(number), check)
             if kind == "grpo":
-                policy = reinforced(policy, _problems(number), check, rl.GRPO(), number, Path(folder))
+                method, step = rl.GRPO(), _STEP | (setting or {})
+                policy, history = reinforced(*given, method, step, number, Path(folder))
             else:
-                policy, history = rejection_sampling(
-                    policy, _problems(number), check, kind, number, Path(folder)
-                )
+                tuning = setting or (_ALL if kind == "all" else _TUNING)
+                policy, history = rejection_sampling(*given, kind, tuning, number, Path(folder))
         problems = arithmetic.load_problems(split, judged)
         return figures(policy, problems, SAMPLES, _TEST_SEED + number) | {"rounds": history}
+
+
+def pilot(arm: str, index: str) -> dict[str, Any]:
+    """A setting that was tried, and what it reached on validation problems."""
+    setting = TRIED[arm][int(index)]
+    reached = measure(arm, str(_PILOT_SEED), "validation", _PILOT_JUDGED, setting)
+    return setting | {name: round(reached[name], 3) for name in ("pass_at_1", f"pass_at_{SAMPLES}")}
 
 
 METHODS: dict[str, tuple[Method, bool]] = {
@@ -206,15 +250,18 @@ def measure_variant(arm: str, seed: str, split: str = "test", judged: int = JUDG
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         if arm == ROUND:
-            policy, _ = rejection_sampling(policy, problems, check, "right", number, home, rounds=1)
+            given = (policy, problems, check, "right", _TUNING)
+            policy, _ = rejection_sampling(*given, number, home, rounds=1)
         elif arm == DISTILLED:
             drawn = sample(policy, problems, n=_POOL, seed=number, show_progress=False)
             pool = score(check, drawn, show_progress=False)
             method = rl.VariationalBestOfN.of(pool, _POOL)
-            policy = reinforced(policy, problems, check, method, number, home, responses - len(pool))
+            given = (policy, problems, check, method, _STEP)
+            policy, _ = reinforced(*given, number, home, responses - len(pool))
         elif arm in METHODS:
             method, mixed = METHODS[arm]
-            policy = reinforced(policy, problems, check, method, number, home, responses, mixed)
+            given = (policy, problems, check, method, _STEP)
+            policy, _ = reinforced(*given, number, home, responses, mixed)
         asked = arithmetic.load_problems(split, judged)
         return figures(policy, asked, _VARIANT_SAMPLES, _TEST_SEED + number)
 
@@ -263,15 +310,15 @@ def _arms_table(rows: Mapping[str, Any], arms: Sequence[str], n: int) -> str:
 
 
 def _rounds_table(rows: Mapping[str, Any]) -> str:
-    """What each round of rejection sampling drew, before it tuned."""
+    """What each third of an arm's responses to training problems was like, drawn before it was learned from."""
     seeds, columns = sorted(rows["base"]), {**_columns(N), "kept": "rows kept"}
     table = []
     for arm, history in ((arm, [rows[arm][seed]["rounds"] for seed in seeds]) for arm in ARMS):
         for number, drawn in enumerate(zip(*history, strict=True), 1):
-            means = {name: float(np.mean([one[name] for one in drawn])) for name in columns}
-            kept = f"{means.pop('kept'):.0f}"
-            table.append([f"{arm}, round {number}", *(f"{mean:.3f}" for mean in means.values()), kept])
-    return markdown(["drawn by", *columns.values()], table)
+            means = {name: float(np.mean([one[name] for one in drawn])) for name in drawn[0]}
+            cells = [f"{means[name]:.{3 * (name != 'kept')}f}" if name in means else "" for name in columns]
+            table.append([f"{arm}, {number}", *cells])
+    return markdown(["training problems, third", *columns.values()], table)
 
 
 def text(content: Mapping[str, Any]) -> str:
@@ -312,12 +359,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", nargs="+", default=["0", "1", "2", "3", "4"])
     parser.add_argument("--variants", action="store_true", help="the second table, of GRPO's relatives")
     options = parser.parse_args(arguments)
-    facts = {"problems": PROBLEMS, "n": N, "rounds": ROUNDS, "tuning": _TUNING, "grpo": _STEP}
+    facts = {"problems": PROBLEMS, "n": N, "rounds": ROUNDS, "tuning": _TUNING, "all": _ALL, "grpo": _STEP}
     if options.variants:
         cells = [(arm, seed) for seed in options.seeds for arm in _VARIANT_ARMS]
         measure_rows("variants", cells, measure_variant, facts | {"rounds": 1})
         _fill("variants", _arms_table(read("variants")["rows"], _VARIANT_ARMS, _VARIANT_SAMPLES))
         return
+    tried = [(arm, str(index)) for arm, settings in TRIED.items() for index in range(len(settings))]
+    measure_rows("verifiable_pilot", tried, pilot, {})
     measure_rows("verifiable", [(arm, seed) for seed in options.seeds for arm in ARMS], measure, facts)
     content = read("verifiable")
     write("verifiable", content | {"differences": differences(content["rows"])})

@@ -318,9 +318,13 @@ class _Run:
     def row(self, rollouts: Rollouts, losses: list[float]) -> dict[str, float]:
         """One row of the history; gold is noted where it is known, and used for nothing."""
         table = with_gold(rollouts.table)
+        rewards = np.array(table["reward"][:]).reshape(-1, self.loop.n)
         metrics = {
             "step": self.step,
-            "reward": float(np.mean(table["reward"][:])),
+            "reward": float(rewards.mean()),
+            # Means over prompts: of rewards 0 and 1 the shares of those all right, and not all wrong.
+            "lowest_reward": float(rewards.min(1).mean()),
+            "highest_reward": float(rewards.max(1).mean()),
             "kl": float(rollouts.kl.mean()),
             "entropy": float(-rollouts.logprobs.sum()) / len(rollouts.rows),
             "length": float(rollouts.mask.sum()) / len(rollouts.rows),

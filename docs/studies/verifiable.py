@@ -151,16 +151,15 @@ def reinforced(
     seed: int,
     home: Path,
     responses: int = PROBLEMS * N * ROUNDS,
-    mixed_groups: bool = False,
 ) -> tuple[Policy, list[dict[str, Any]]]:
     """The policy after so many responses in small steps, and the figures of each third of these.
 
     With mixed groups the last step may overshoot.
     """
-    settings = {"normalise_rewards": False, "missing_eos_penalty": 0.0, "mixed_groups": mixed_groups}
     steps = responses // (N * setting["prompts_per_step"])
-    budget = responses if mixed_groups else None
-    loop = rl.Loop(steps=steps, n=N, seed=seed, budget=budget, **settings, **setting)
+    budget = responses if setting.get("mixed_groups") else None
+    plain = {"normalise_rewards": False, "missing_eos_penalty": 0.0}
+    loop = rl.Loop(steps=steps, n=N, seed=seed, budget=budget, **plain, **setting)
     tuned = rl.train(policy, check, problems, method, loop, out=home / "rl", show_progress=False)
     history = json.loads((home / "rl" / "training.json").read_text())["history"]
     return tuned, [_third(steps) for steps in np.array_split(history, ROUNDS)]
@@ -260,8 +259,8 @@ def measure_variant(arm: str, seed: str, split: str = "test", judged: int = JUDG
             policy, _ = reinforced(*given, number, home, responses - len(pool))
         elif arm in METHODS:
             method, mixed = METHODS[arm]
-            given = (policy, problems, check, method, _STEP)
-            policy, _ = reinforced(*given, number, home, responses, mixed)
+            given = (policy, problems, check, method, _STEP | {"mixed_groups": mixed})
+            policy, _ = reinforced(*given, number, home, responses)
         asked = arithmetic.load_problems(split, judged)
         return figures(policy, asked, _VARIANT_SAMPLES, _TEST_SEED + number)
 
@@ -310,7 +309,7 @@ def _arms_table(rows: Mapping[str, Any], arms: Sequence[str], n: int) -> str:
 
 
 def _rounds_table(rows: Mapping[str, Any]) -> str:
-    """What each third of an arm's responses to training problems was like, drawn before it was learned from."""
+    """What each third of an arm's responses to training problems was like."""
     seeds, columns = sorted(rows["base"]), {**_columns(N), "kept": "rows kept"}
     table = []
     for arm, history in ((arm, [rows[arm][seed]["rounds"] for seed in seeds]) for arm in ARMS):

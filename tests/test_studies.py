@@ -105,7 +105,10 @@ def test_a_rule_helps_where_every_world_shows_it_and_else_buys_nothing(verdicts,
         for k, verdict in enumerate(verdicts)
     }
     page = rules.overview({"rows": rows})
-    assert page.count(words) == len(rules.REWARD_MODELS) and "Mean over 2 worlds" in page
+    assert (
+        page.count(words) == len(rules.REWARD_MODELS)
+        and "2 with the biased reward model and 2 with the unbiased" in page
+    )
 
 
 @pytest.mark.parametrize(("name", "make"), [("rules", rules.text), ("verifiable", verifiable.text)])

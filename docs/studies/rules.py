@@ -139,7 +139,8 @@ def _over_worlds(rows: Mapping[str, Any], kind: str, name: str, n: str) -> dict[
     results = [cells[kind][n][name] for cells in rows.values() if kind in cells]
     verdicts = [result["verdict"] for result in results]
     mean = float(np.mean([result["difference"] for result in results]))
-    return {"mean": mean, "better": verdicts.count("better"), "worse": verdicts.count("worse")}
+    counts = {what: verdicts.count(what) for what in ("better", "worse")}
+    return {"mean": mean, "worlds": len(results), **counts}
 
 
 def _names(rows: Mapping[str, Any]) -> list[str]:
@@ -155,17 +156,18 @@ def overview(content: Mapping[str, Any]) -> str:
         for name in _names(rows):
             cells = [_over_worlds(rows, kind, name, str(n)) for n in SIZES]
             texts = [f"{cell['mean']:+.2f} ({cell['better']} up, {cell['worse']} down)" for cell in cells]
-            table.append([f"{name}, {kind}", *texts, _verdict(cells, len(rows))])
+            table.append([f"{name}, {kind}", *texts, _verdict(cells)])
     head = ["gold over best-of-n", *(f"n = {n}" for n in SIZES), "in short"]
-    count = f"{len(rows)} worlds" if len(rows) > 1 else "one world"
-    note = f"Mean over {count}; in brackets, in how many of them the 95 % interval lies above and below 0."
+    kinds = {kind: sum(kind in cells for cells in rows.values()) for kind in REWARD_MODELS}
+    counts = " and ".join(f"{count} with the {kind} reward model" for kind, count in kinds.items())
+    note = f"Mean over worlds, {counts}; in brackets, in how many the 95 % interval lies above and below 0."
     return f"{markdown(head, table)}\n\n{note}"
 
 
-def _verdict(cells: Sequence[Mapping[str, Any]], worlds: int) -> str:
+def _verdict(cells: Sequence[Mapping[str, Any]]) -> str:
     """What a row of `overview` says, in words: a rule has to help in every world at the same n."""
-    helps = [n for n, cell in zip(SIZES, cells, strict=True) if cell["better"] == worlds]
-    harms = [n for n, cell in zip(SIZES, cells, strict=True) if cell["worse"] == worlds]
+    helps = [n for n, cell in zip(SIZES, cells, strict=True) if cell["better"] == cell["worlds"]]
+    harms = [n for n, cell in zip(SIZES, cells, strict=True) if cell["worse"] == cell["worlds"]]
     words = [
         f"{what} at n = {', '.join(map(str, ns))}" for what, ns in (("helps", helps), ("harms", harms)) if ns
     ]
@@ -177,7 +179,10 @@ def gold_curves(content: Mapping[str, Any]) -> list[Axes]:
     rows, axes = content["rows"], plots.panels(len(REWARD_MODELS), 4.2, None)
     for panel, kind in zip(axes, REWARD_MODELS, strict=True):
         for name, (colour, marker) in zip(["best-of-n", *_names(rows)], _LOOKS, strict=False):
-            gold = [np.mean([cells[kind][str(n)][name]["gold"] for cells in rows.values()]) for n in SIZES]
+            gold = [
+                np.mean([cells[kind][str(n)][name]["gold"] for cells in rows.values() if kind in cells])
+                for n in SIZES
+            ]
             width = 2.5 if name == "best-of-n" else 1.2
             panel.plot(SIZES, gold, color=colour, marker=marker, linewidth=width, markersize=5, label=name)
         panel.set(xscale="log", xlabel="responses to a prompt, n (log)", ylabel="gold (points)")
@@ -229,7 +234,13 @@ def main(worlds: Sequence[str]) -> None:
         return {str(n): judged_rules(tuning, test, n) for n in SIZES}
 
     facts = {"prompts": PROMPTS, "tuning_prompts": _TUNING_PROMPTS, "draws": _DRAWS}
-    measure_rows("rules", [(world, kind) for world in folders for kind in REWARD_MODELS], measure, facts)
+    cells = [
+        (world, kind)
+        for world, folder in folders.items()
+        for kind, model in REWARD_MODELS.items()
+        if (folder / model).is_dir()
+    ]
+    measure_rows("rules", cells, measure, facts)
     page = DOCS / "selectors.md"
     page.write_text(filled(page.read_text(encoding="utf-8"), "rules", text(read("rules"))), encoding="utf-8")
     plots.save(gold_curves(read("rules")), FIGURES / "rules.svg")

@@ -409,7 +409,8 @@ def shares(policy):
 _sets, tuned = arms(pool["prompt_id"][:], pool["reward"][:], paths, 4, 0), {}
 for _arm, _rows in _sets.items():
     tuned[_arm] = str(runs / f"9-{_arm}")
-    rslib.finetune(start, pool.select(_rows), tuned[_arm], seed=0, epochs=2)
+    _kept = pool.select([int(row) for row in _rows])
+    rslib.finetune(start, _kept, tuned[_arm], seed=0, epochs=2)
 tuned["GRPO"] = str(runs / "9-GRPO")
 rl.train(start, checked, problems, rl.GRPO(), _loop, out=tuned["GRPO"])
 

@@ -47,6 +47,7 @@ LEARNERS_HELDOUT = 150
 HIDDEN_PROBLEMS, HIDDEN_SAMPLES = 200, 4
 IDEAS = Ideas("""
 form (): A dict with the entries "right", "random" and "all", each the numbers of rows.
+mask (): These are True and False for each row; the numbers of the rows are asked for.
 right: `right` is to hold the rows that your `keep` gives.
 all rows: `all` is to hold every row once, whatever its reward.
 count (F49): The control has another number of rows than `right`. Then more than the choice differs.
@@ -109,6 +110,8 @@ def _entry(name: str) -> Any:
     def rows(result: Any, *_: Any) -> Any:
         known = isinstance(result, Mapping) and {"right", "random", "all"} <= result.keys()
         require(known, SETS, IDEAS["form"], got=short(result))
+        is_mask = np.asarray(result[name]).dtype.kind == "b"
+        require(not is_mask, SETS, IDEAS["mask"], got=short(result[name]))
         return rows_of(result[name])
 
     return rows

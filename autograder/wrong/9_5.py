@@ -69,14 +69,13 @@ def compared(first, second):
     return dict(difference=middle, low=middle - half, high=middle + half, verdict=word)
 
 
-# %% correct: torch, and masks for sets
+# %% correct: torch, and a set
 def arms(prompt_ids, rewards, paths, most, seed):
     import torch
 
-    right = torch.zeros(len(rewards), dtype=torch.bool)
-    right[keep(prompt_ids, rewards, paths, most)] = True
+    right = set(keep(prompt_ids, rewards, paths, most))
     order = torch.randperm(len(rewards), generator=torch.Generator().manual_seed(seed))
-    return {"right": right.numpy(), "random": order[: int(right.sum())], "all": torch.arange(len(rewards))}
+    return {"right": right, "random": order[: len(right)], "all": torch.arange(len(rewards))}
 
 
 def compared(first, second):
@@ -168,6 +167,13 @@ def arms(prompt_ids, rewards, paths, most, seed):
         "random": np.random.default_rng(seed).permutation(right),
         "all": np.arange(len(rewards)),
     }
+
+
+# %% wrong: a mask | fails at: builds the three sets | points: 1.5
+def arms(prompt_ids, rewards, paths, most, seed):
+    right = np.isin(np.arange(len(rewards)), keep(prompt_ids, rewards, paths, most))
+    random = np.random.default_rng(seed).permutation(right)
+    return {"right": right, "random": random, "all": np.ones(len(rewards), bool)}
 
 
 # %% wrong: three lists | fails at: builds the three sets | points: 1.5

@@ -384,7 +384,7 @@ for _seed, _found in _beyond.items():
 
 # %% exercise="5.3" role="answer"
 def check_run(run):
-    """The stages that look broken: of "sample", "score", "select", "train" and "judge"."""
+    """A list of stages, the most suspicious first: of "sample", "score", "select", "train" and "judge"."""
     ### BEGIN SOLUTION
     broken = {
         "sample": run["pool_rows"] < 1000 or run["pool_unique"] < 0.5 or run["kept_without_end"] > 0.3,

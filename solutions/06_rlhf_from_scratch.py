@@ -445,8 +445,8 @@ print("kept: 1, not kept: 0. Nothing is pushed down, and how much better the bes
 # against such derivatives.
 #
 # The losses: SFT's is −log π; PPO's is that of 6.2; GRPO's is PPO's plus
-# `kl_coefficient` × (e^d − 1 − d) with d = log π_ref − log π; DPO's stands above. The loop averages
-# afterwards, so nothing is divided by a number of tokens here.
+# `kl_coefficient` × (e^d − 1 − d) with d = log π_ref − log π; DPO's stands above, and its margin may be
+# hundreds of nats. The loop averages afterwards, so nothing is divided by a number of tokens here.
 #
 # <details><summary>Hint</summary>
 # A number that is clamped has the gradient 0. The derivative of the ratio with respect to the

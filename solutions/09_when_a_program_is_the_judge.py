@@ -135,12 +135,14 @@ compare("pass", any_right)
 #
 # - `pass_at_k(correct, k)`: `correct` (M, N) holds 0 and 1. Of each problem, the share of all subsets of k
 #   of its N responses that hold at least one right one: with c right ones
-#   $1 - \binom{N-c}{k} / \binom{N}{k}$. M numbers. A ValueError unless 1 ≤ k ≤ N.
+#   $1 - \binom{N-c}{k} / \binom{N}{k}$. M numbers. N may be several hundred: count the subsets, do not list
+#   them. A ValueError unless 1 ≤ k ≤ N.
 # - `majority_right(answers, references)`: `answers` are M lists of numbers or None (no answer). 1 where the
 #   most frequent answer is the reference, else 0; tied answers share, so one right among two gives 0.5.
 #   None never wins, and where nobody answers the value is 0.
 # - `interval(values)`: mean, low and high, 1.96 standard errors of the mean to both sides; the standard
-#   deviation is that of a sample (M − 1). A ValueError for one value alone.
+#   deviation is that of a sample (M − 1). Values may be negative: they can be differences of two policies.
+#   A ValueError for one value alone.
 #
 # <details><summary>Hint</summary>
 # <code>math.comb(a, b)</code> is 0 where b is larger than a. <code>collections.Counter</code> counts votes.
@@ -220,9 +222,9 @@ rslib.plots.show(_picture)
 # {{card:9.3}}
 #
 # Write `keep(prompt_ids, rewards, paths, most)`. All three lists have one entry a response; a path is the
-# tuple of equations that the response writes. Return the numbers of the rows to train on: right ones
-# (reward 1), each path once within its problem, and at most `most` rows of a problem. Of several
-# candidates, the earlier rows are kept.
+# tuple of equations in the order in which the response writes them. Return the numbers of the rows to train
+# on (0 is the first): right ones (reward 1), each path once within its problem, and at most `most` rows of a
+# problem. Of several candidates, the earlier rows are kept.
 #
 # <details><summary>Hint</summary>
 # Go through the rows once, with a set of paths for each problem. Put a path into the set only when you

@@ -41,6 +41,10 @@ axis: The mean runs over the prompts. The other responses of a prompt stand in i
 no baseline: These are the rewards themselves: no baseline was taken off.
 scaled: These are divided by a spread. Here the plain difference is asked for.
 n for n - 1: The sum of the others is divided by n. They are n - 1.
+own in the sum (own baseline): The sum of all n is divided by n - 1: the response's own reward is still in it.
+baseline: This is the baseline, the mean of the others. The advantage is the reward minus it.
+one other / next other / other before: The baseline is the reward of one other response. It is the mean of all
+    the others.
 equal (F42): Equal rewards say nothing about any response: their advantages are 0.
 alone (F32): With one response there are no others, and the mean of nothing is NaN. The docstring says what to
     give.
@@ -48,6 +52,7 @@ one response (): The docstring says what one response gets.
 
 normalised (): Each reward minus its prompt's mean, over its prompt's deviation plus epsilon.
 not scaled: The mean is taken off, and nothing is divided by.
+not centred: The rewards are divided by the spread, and their mean was not taken off.
 batch spread (F29): The spread is that of the whole batch. Each prompt has its own.
 batch mean and spread (F29): Mean and spread are those of the whole batch. Each prompt has its own.
 ddof: The standard deviation divides by n. The docstring asks for n - 1.
@@ -57,6 +62,9 @@ turned (sign): The sign is turned.
 column spread (axis): The spread runs over the prompts. The responses of a prompt stand in its row.
 no epsilon: A prompt whose rewards are all equal has the spread 0, and 0 / 0 is NaN: one such prompt ruins
     every weight. What is epsilon for?
+own epsilon / nothing added (no epsilon): The argument `epsilon` plays no part: another number is added, or
+    none.
+in the root (epsilon): Epsilon is added to the variance, under the root. It is added to the deviation.
 
 loss (): Minus advantage times log-probability: summed over tokens, averaged over rows.
 rises (sign): The sign is turned: an optimiser that makes this smaller makes good responses rarer.
@@ -66,6 +74,8 @@ sequence-mean: Each row is divided by its length, so a token of a long response 
     tokens of a row.
 sum: The rows are summed. The mean over rows is asked for.
 mask: Places off the mask are summed as well.
+mask turned (mask): Here the places off the mask are summed, and those of the mask are left out.
+centred: The mean of the advantages is taken off once more. They are used as they come.
 no advantage: The advantages play no part.
 probability: Here stand probabilities, not log-probabilities: exp was taken.
 squared: The advantages are squared, so a bad response is made likelier too.
@@ -117,6 +127,11 @@ def one_out_slips(rewards: Tensor) -> dict[str, Tensor]:
         "n for n - 1": rewards - others / rewards.shape[1],
         "median": _less_the_median(rewards),
         "best": rewards - rewards.max(1, keepdim=True).values,
+        "own in the sum": rewards - rewards.sum(1, keepdim=True) / (rewards.shape[1] - 1),
+        "baseline": others / (rewards.shape[1] - 1),
+        "one other": rewards - rewards.flip(1),
+        "next other": rewards - rewards.roll(-1, 1),
+        "other before": rewards - rewards.roll(1, 1),
     }
 
 
@@ -132,6 +147,7 @@ def normalised_slips(rewards: Tensor) -> dict[str, Tensor]:
     centred, spread = rewards - rewards.mean(1, keepdim=True), rewards.std(1, keepdim=True)
     return {
         "not scaled": centred,
+        "not centred": rewards / (spread + EPSILON),
         "batch spread": centred / (rewards.std() + EPSILON),
         "batch mean and spread": (rewards - rewards.mean()) / (rewards.std() + EPSILON),
         "ddof": centred / (rewards.std(1, keepdim=True, correction=0) + EPSILON),
@@ -139,6 +155,21 @@ def normalised_slips(rewards: Tensor) -> dict[str, Tensor]:
         "variance": centred / (spread**2 + EPSILON),
         "turned": -group_normalised(rewards),
         "column spread": (rewards - rewards.mean(0)) / (rewards.std(0) + EPSILON),
+    }
+
+
+def large_epsilon(rng: Rng) -> tuple[Tensor, float]:
+    """Rewards (3, 4), and an epsilon that shows where it is added."""
+    return *rewards(rng, prompts=3, n=4), float(rng.uniform(0.3, 0.8))
+
+
+def epsilon_slips(rewards: Tensor, epsilon: float) -> dict[str, Tensor]:
+    """What an epsilon at the wrong place gives."""
+    centred, spread = rewards - rewards.mean(1, keepdim=True), rewards.std(1, keepdim=True)
+    return {
+        "own epsilon": centred / (spread + EPSILON),
+        "nothing added": centred / spread,
+        "in the root": centred / (spread.square() + epsilon).sqrt(),
     }
 
 
@@ -204,6 +235,8 @@ def loss_slips(logprobs: Tensor, advantages: Tensor, mask: Tensor) -> dict[str, 
         "probability": -(advantages * (logprobs.exp() * mask).sum(1)).mean(),
         "squared": -(advantages.square() * (logprobs * mask).sum(1)).mean(),
         "last token": -(advantages * (logprobs * _last(mask)).sum(1)).mean(),
+        "mask turned": -(advantages * (logprobs * ~mask).sum(1)).mean(),
+        "centred": -((advantages - advantages.mean()) * (logprobs * mask).sum(1)).mean(),
     }
 
 
@@ -228,6 +261,7 @@ def exact_gradient(reinforce_loss: Learner, rng: Rng) -> None:
 
 EQUAL, ONE = torch.full((2, 3), 0.7), tensor([[2.0], [-1.0]])
 ZERO, ALONE = "gives 0 for equal rewards", "copes with one response"
+ADDED = "adds epsilon to the spread"
 LOSS, MASKED = "sums tokens, averages rows", "reads the mask"
 grade_one_out = graded(
     "leave_one_out",
@@ -238,7 +272,7 @@ grade_one_out = graded(
     Corner(ZERO, (EQUAL,), 0 * EQUAL, "equal", of=read_tensor(ZERO)),
     Finite(ALONE, (ONE,), "alone", of=read_tensor(ALONE)),
     Corner(ALONE, (ONE,), ONE, "one response", 1e-4, of=read_tensor(ALONE)),
-    Unchanged((ONE,)),
+    Unchanged(partial(rewards, prompts=3, n=4)),
 )
 grade_normalised = graded(
     "group_normalised",
@@ -247,6 +281,8 @@ grade_normalised = graded(
     divides_by_spread(2, 6),
     Finite(ZERO, partly_equal, "no epsilon", of=read_tensor(ZERO)),
     tensor_agrees(ZERO, partly_equal, no_advantage, "equal", tolerance=1e-3, of=of_first),
+    tensor_agrees(ADDED, large_epsilon, group_normalised, "normalised", epsilon_slips),
+    Unchanged(partial(rewards, prompts=3, n=4)),
 )
 grade_loss = graded(
     "reinforce_loss",
@@ -255,4 +291,5 @@ grade_loss = graded(
     Finite(MASKED, with_wild_padding, "wild", of=read_tensor(MASKED, None)),
     Finite(MASKED, with_empty_row, "no tokens", of=read_tensor(MASKED, None)),
     exact_gradient,
+    Unchanged(batch),
 )

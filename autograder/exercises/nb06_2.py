@@ -14,6 +14,7 @@ from autograder.checks import (
     Ideas,
     Learner,
     Rng,
+    Unchanged,
     as_tensor,
     graded,
     read_tensor,
@@ -42,6 +43,13 @@ k3 (squared): This is another estimate of the KL, one that is never negative. Th
 probabilities (KL): Probabilities are compared. The estimate is made of log-probabilities.
 per length: The score is divided by the length of its response. It is given whole.
 score sign: The score is taken off.
+shared (per length): The score is divided among the tokens. It is given whole, once, on the last.
+behind the end (off by one): The score stands one place behind the last token of the mask.
+before the last (off by one): The score stands one place before the last token of the mask.
+score alone (no KL): The last token has the score and no KL. It has both.
+score scaled: The score is multiplied by the coefficient, which belongs to the KL alone.
+never paid: A token that is rarer than under the reference has a negative log-ratio, and is paid. Here it
+    gets 0.
 no tokens (F32): A row without tokens has no last one; its rewards are 0.
 
 advantage (): delta is r + discount * V(next) - V; A is delta + discount * smoothing * A(next).
@@ -59,7 +67,10 @@ forwards: The recursion runs from the first token to the last. What comes later 
 returns: These are the returns, advantage plus value. The advantage is asked for.
 turned (sign): The sign is turned.
 mask: Behind the last token of a row advantages are 0.
-whitened (advantage): These are shifted and scaled. The plain advantages are asked for.
+whitened / standardised (advantage): These are shifted and scaled. The plain advantages are asked for.
+value not discounted (no discount): In delta the value of the next token stands undiscounted.
+from the padding (bleeds): The recursion begins in the padding. It begins at the last token of the row.
+own value behind (bleeds): Behind the last token stands its own value. There is nothing to come: V is 0 there.
 no values (advantage): The values play no part: these are the rewards still to come.
 
 policy (): Minus the smaller of ratio times advantage and clipped ratio times advantage.
@@ -72,6 +83,14 @@ sign: The sign is turned: this would be made larger.
 ratio upside down: The ratio is upside down: it is new over old.
 no ratio: The difference of the log-probabilities stands where the ratio belongs: exp is missing.
 no policy (no ratio): The log-probabilities play no part: the advantage alone has no gradient.
+logarithms divided (no ratio): The log-probabilities are divided by each other. The ratio is that of the
+    probabilities: exp of the difference.
+held from above (clip on the wrong side): The ratio is held from above alone, before the advantage is known.
+    Take the smaller of two products.
+log-ratio held (clip): The log-ratio is held, so the bounds of the ratio are not 1 - clip and 1 + clip.
+product held (clip): The product is held. The ratio is held, and then multiplied by the advantage.
+reciprocal (clip): The lower bound is 1 / (1 + clip). It is 1 - clip.
+clip of 0.2 (clip): The ratio is held between 0.8 and 1.2, whatever `clip` says.
 clip at 0 (clip): The ratio is held to [0, clip] or [-clip, clip]. It is held around 1.
 detached: The loss carries no gradient: its first argument was detached, or left torch.
 gradient: The value is right and its gradient is not. What was held has none.
@@ -83,6 +102,9 @@ held alone: Only the held value is compared. Take the larger of the two errors.
 half: The half is missing.
 near 0 (clip): The value is held to [-clip, clip]. It is held around the old value.
 not squared: The errors are not squared.
+share of the old (clip): The value is held within a share of the old one, not within `clip` of it.
+sum of both (smaller error): The two errors are added. Take the larger.
+old error (held alone): The second error is that of the old value. It is that of the value held near it.
 mean of both (smaller error): The mean of the two errors is taken, not the larger.
 """)
 
@@ -134,6 +156,12 @@ def reward_slips(
         "probabilities": at_last - c * (logprobs.exp() - reference.exp()) * mask,
         "per length": at_last / mask.sum(1, keepdim=True) - c * kl,
         "score sign": -at_last - c * kl,
+        "shared": (scores[:, None] / mask.sum(1, keepdim=True) - c * kl) * mask,
+        "behind the end": at_last.roll(1, 1) * (columns > 0) - c * kl,
+        "before the last": at_last.roll(-1, 1) * (columns < columns[-1]) - c * kl,
+        "score alone": torch.where(last, at_last, -c * kl),
+        "score scaled": c * (at_last - kl),
+        "never paid": at_last - c * kl.clamp(min=0),
     }
 
 
@@ -175,6 +203,8 @@ def advantage_slips(
     """What wrong neighbours and wrong factors give."""
     right, known = advantages(rewards, values, mask, discount, smoothing), values * mask
     deltas, factor = errors(rewards, values, known, discount), discount * smoothing
+    last, everywhere = mask & (mask.cumsum(1) == mask.sum(1, keepdim=True)), torch.ones_like(mask)
+    unmasked = accumulated(errors(rewards, values, values, discount), factor, everywhere) * mask
     return {
         "same token": accumulated(errors(rewards, values, known, discount, 0), factor, mask),
         "two ahead": accumulated(errors(rewards, values, known, discount, 2), factor, mask),
@@ -187,6 +217,10 @@ def advantage_slips(
         "returns": right + known,
         "turned": -right,
         "whitened": exact.whiten(right, mask),
+        "standardised": (right - right[mask].mean()) / right[mask].std() * mask,
+        "value not discounted": accumulated(errors(rewards, values, known, 1.0), factor, mask),
+        "from the padding": unmasked,
+        "own value behind": accumulated(deltas + last * discount * values, factor, mask),
         "no values": accumulated(rewards, factor, mask),
     }
 
@@ -225,6 +259,14 @@ def clip_slips(logprobs: Tensor, old: Tensor, advantages: Tensor, clip: float) -
             difference * advantages, difference.clamp(1 - clip, 1 + clip) * advantages
         ),
         "clip at 0": -torch.minimum(pushed, ratio.clamp(-clip, clip) * advantages),
+        "held from above": -ratio.clamp(max=1 + clip) * advantages,
+        "log-ratio held": -torch.minimum(pushed, difference.clamp(-clip, clip).exp() * advantages),
+        "product held": -torch.minimum(pushed, pushed.clamp(1 - clip, 1 + clip)),
+        "reciprocal": -torch.minimum(pushed, ratio.clamp(1 / (1 + clip), 1 + clip) * advantages),
+        "clip of 0.2": -torch.minimum(pushed, ratio.clamp(0.8, 1.2) * advantages),
+        "logarithms divided": -torch.minimum(
+            logprobs / old * advantages, (logprobs / old).clamp(1 - clip, 1 + clip) * advantages
+        ),
     }
 
 
@@ -273,7 +315,16 @@ def value_slips(values: Tensor, old: Tensor, returns: Tensor, clip: float) -> di
         "near 0": 0.5 * torch.maximum(plain, (values.clamp(-clip, clip) - returns).square()),
         "not squared": 0.5 * torch.maximum((values - returns).abs(), (near - returns).abs()),
         "mean of both": 0.25 * (plain + held),
+        "sum of both": 0.5 * (plain + held),
+        "share of the old": 0.5
+        * torch.maximum(plain, (_within_a_share(values, old, clip) - returns).square()),
+        "old error": 0.5 * torch.maximum(plain, (old - returns).square()),
     }
+
+
+def _within_a_share(values: Tensor, old: Tensor, clip: float) -> Tensor:
+    """Values held between 1 - clip and 1 + clip times the old ones."""
+    return torch.minimum(torch.maximum(values, old * (1 - clip)), old * (1 + clip))
 
 
 # The exercise ---------------------------------------------------------------------------------------------
@@ -287,22 +338,26 @@ grade_rewards = graded(
     IDEAS,
     tensor_agrees(PENALTY, scored, token_rewards, "token rewards", reward_slips, like=1),
     tensor_agrees(FINITE, partial(scored, empty=True), token_rewards, "no tokens", like=1),
+    Unchanged(scored),
 )
 grade_advantages = graded(
     "gae",
     IDEAS,
     tensor_agrees(GAE, episodes, advantages, "advantage", advantage_slips, of=on_the_mask),
     Agrees(PADDED, episodes, nothing_behind, "mask", tolerance=0.0, of=behind_the_end),
+    Unchanged(episodes),
 )
 grade_policy = graded(
     "clipped_policy_loss",
     IDEAS,
     tensor_agrees(CLIPPED, ratios, losses.clipped_policy, "policy", clip_slips),
     gradient_of_clip,
+    Unchanged(ratios),
 )
 grade_value = graded(
     "clipped_value_loss",
     IDEAS,
     tensor_agrees(VALUE, moved_values, losses.clipped_value, "value", value_slips),
     gradient_of_value,
+    Unchanged(moved_values),
 )

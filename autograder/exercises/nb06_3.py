@@ -12,6 +12,7 @@ from autograder.checks import (
     Finite,
     Ideas,
     Rng,
+    Unchanged,
     as_tensor,
     graded,
     in_turn,
@@ -24,7 +25,8 @@ from rslib.rl import losses, unified
 
 IDEAS = Ideas("""
 ones (): The next-token loss is -log pi of each token. What does grad log pi get multiplied by in it?
-logprob: The coefficient is not the log-probability: it is what its gradient is multiplied by.
+logprob / loss of a token: The coefficient is not the log-probability: it is what its gradient is multiplied
+    by.
 probability: Likely tokens are weighed more. The next-token loss weighs all alike.
 unlearned (sign): The sign is turned: training would unlearn the data.
 averaged: Here stands 1 over the number of tokens. The loss averages by itself; each token has the same
@@ -35,7 +37,9 @@ everything (F02): Every response gets 1: that is training on everything.
 negatives: What was not kept is pushed down. Rejection sampling leaves it alone.
 rejected (F03): The kept and the rejected have changed places.
 divided: The kept are weighed up by how few they are. The loss averages by itself.
-by logprob: The kept tokens get their log-probability. In the loss it is grad log pi that is multiplied.
+mean of the kept (divided): Here stands 1 over the number of the kept. The loss averages by itself.
+by logprob / loss of the kept: The kept tokens get their log-probability. In the loss it is grad log pi that
+    is multiplied.
 
 ppo (): Take the gradient of the clipped loss by hand.
 no clip: Tokens beyond the clip are still pushed on.
@@ -46,6 +50,12 @@ pushed on (clip on the wrong side): Tokens that went the wrong way get 0, and th
 held: Beyond the clip the held ratio is still pushed: a clamped number has the gradient 0.
 no ratio: The ratio is missing.
 upside down (no ratio): The ratio is upside down: it is new over old.
+products: This is the smaller of the two products: minus the loss, and not its derivative.
+good held alone (clip on the wrong side): Of the tokens beyond the clip, those with a negative advantage are
+    still pushed on.
+bad held alone (clip on the wrong side): Of the tokens beyond the clip, those with a positive advantage are
+    still pushed on.
+over the tokens (averaged): These are divided by the number of tokens. The loop averages afterwards.
 sign: The sign is turned.
 
 grpo (): Two parts are added, and one of them is not right: what the clipped loss gives, which you have as
@@ -56,6 +66,9 @@ k2 (KL): The pull is the plain difference of log-probabilities: that is the grad
 value of the KL (KL): The value of the KL estimate is added. Its gradient is asked for.
 no minus 1 (KL): A policy that equals the reference is still pulled here. What should it feel?
 pull upside down (KL): The ratio inside of the pull is upside down.
+gap turned (KL): The gap in the exponent is turned round: which of the two stands first in d?
+to the old (KL): The pull goes to the policy that drew. It goes to the reference.
+k1 (KL): The pull is the same for every token: that is the gradient of another estimate (k1).
 pull clipped (KL): The pull is gone where the clip holds. The KL term stands outside of the clip.
 coefficient 1 (KL): The coefficient of the KL is left out.
 pulled without clip (no clip): The pull is right; PPO's own part is not clipped.
@@ -65,13 +78,16 @@ certain: Pairs that are already told apart are pushed the most: the sign inside 
 beta in front (no beta): beta stands in front and is missing inside the sigmoid.
 beta inside (no beta): beta stands inside the sigmoid and is missing in front.
 no beta: beta plays no part.
-references exchanged (no reference): Each log-probability is held against the reference of the other response.
+references exchanged (no reference): The reference's part of the margin has the wrong sign: it is added, or
+    each log-probability is held against the reference of the other response.
+over the pairs (averaged): These are divided by the number of pairs. The loop averages afterwards.
+slope (loss): This is the derivative of the sigmoid itself. The loss is minus its logarithm.
 halved: Here stands half of it, or a mean over both responses. The coefficient is that of the chosen one.
 no reference: The reference plays no part: the margin is how much more the policy prefers the chosen response
     than the reference does.
 loss: This is the loss. Its gradient is asked for.
 constant: Every pair gets beta, however sure the policy is.
-overflow: A margin of 2,000 nats overflows: exp of a large number is infinite. There is a function for it.
+overflow: A margin of 600 nats overflows: exp of a large number is infinite. There is a function for it.
 """)
 
 
@@ -105,6 +121,7 @@ def sft_slips(logprobs: Tensor) -> dict[str, Tensor]:
     ones = torch.ones_like(logprobs)
     return {
         "logprob": logprobs,
+        "loss of a token": -logprobs,
         "probability": logprobs.exp(),
         "unlearned": -ones,
         "averaged": ones / logprobs.shape[1],
@@ -120,6 +137,8 @@ def kept_slips(logprobs: Tensor, kept: Tensor) -> dict[str, Tensor]:
         "rejected": 1 - right,
         "divided": right * 2,
         "by logprob": right * logprobs,
+        "loss of the kept": -right * logprobs,
+        "mean of the kept": right / kept.sum(),
     }
 
 
@@ -143,6 +162,10 @@ def ppo_slips(logprobs: Tensor, old: Tensor, advantages: Tensor, clip: float) ->
         "held": ratio.clamp(1 - clip, 1 + clip) * advantages,
         "no ratio": torch.where(right == 0, 0.0, advantages),
         "upside down": torch.where(right == 0, 0.0, advantages / ratio),
+        "products": torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages),
+        "good held alone": torch.where(advantages > 0, right, ratio * advantages),
+        "bad held alone": torch.where(advantages < 0, right, ratio * advantages),
+        "over the tokens": right / right.numel(),
         "sign": -right,
     }
 
@@ -172,6 +195,9 @@ def grpo_slips(
         "no minus 1": part + c * torch.exp(gap),
         "coefficient 1": part + torch.expm1(gap),
         "pull upside down": part - c * torch.expm1(-gap),
+        "gap turned": part + c * torch.expm1(-gap),
+        "to the old": part + c * torch.expm1(old - logprobs),
+        "k1": part - c,
         "pull clipped": torch.where(part == 0, 0.0, part + c * torch.expm1(gap)),
         "pulled without clip": torch.exp(logprobs - old) * advantages + c * torch.expm1(gap),
         "sign": -grpo(logprobs, old, reference, advantages, clip, c),
@@ -209,6 +235,8 @@ def dpo_slips(
         "loss": -torch.nn.functional.logsigmoid(beta * margin),
         "constant": torch.full_like(margin, beta),
         "halved": beta * torch.sigmoid(-beta * margin) / 2,
+        "over the pairs": beta * torch.sigmoid(-beta * margin) / len(margin),
+        "slope": beta * torch.sigmoid(-beta * margin) * torch.sigmoid(beta * margin),
     }
 
 
@@ -216,7 +244,7 @@ def dpo_slips(
 
 ONES, KEPT, RATIO = "gives every token 1", "gives 1 to kept responses alone", "is 0 beyond the clip"
 PULL, PAIR = "pulls towards the reference", "weighs a pair by its doubt"
-SURE = tensor([1000.0, -1000.0])
+SURE = tensor([300.0, -300.0])
 grade_tuning = in_turn(
     graded(
         "sft",
@@ -231,11 +259,14 @@ grade_tuning = in_turn(
         ),
     ),
 )
-grade_ppo = graded("ppo", IDEAS, tensor_agrees(RATIO, ratios, ppo, "ppo", ppo_slips))
-grade_grpo = graded("grpo", IDEAS, tensor_agrees(PULL, with_reference, grpo, "grpo", grpo_slips))
+grade_ppo = graded("ppo", IDEAS, tensor_agrees(RATIO, ratios, ppo, "ppo", ppo_slips), Unchanged(ratios))
+grade_grpo = graded(
+    "grpo", IDEAS, tensor_agrees(PULL, with_reference, grpo, "grpo", grpo_slips), Unchanged(with_reference)
+)
 grade_dpo = graded(
     "dpo",
     IDEAS,
     tensor_agrees(PAIR, pairs, dpo, "dpo", dpo_slips),
     Finite(PAIR, (SURE, -SURE, 0 * SURE, 0 * SURE, 1.0), "overflow", of=read_tensor(PAIR)),
+    Unchanged(pairs),
 )

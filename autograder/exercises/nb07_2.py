@@ -24,9 +24,11 @@ models (): The most models that a ledger of its runs has noted is asked for.
 last run (one run): These are the models of one run. The most that any run held is asked for.
 first run (one run): These are the models of one run. The most of all runs is asked for.
 sum: The models of all runs are added. They were never in memory together.
+fewest: These are the fewest models. Memory has to hold the most.
 mean: A mean over runs: memory has to hold the peak.
 
 memory (): The most MiB that any run held beside the libraries: see `memory` of a run.
+two runs: The peak of one run less the libraries of another. Take the difference run by run.
 libraries: The libraries are counted in. They are there before the first model is loaded, for every method.
 memory of one (one run): This is the memory of one run. The most that any run held is asked for.
 mean memory (mean): A mean over runs: the machine has to hold the peak.
@@ -34,7 +36,9 @@ mean memory (mean): A mean over runs: the machine has to hold the peak.
 settings (): Fields of the dataclasses in `arm.settings` that somebody tunes, and `arm.more`.
 untuned: Seeds, budgets and memory settings are counted. Nobody tunes them.
 more: Settings outside of the dataclasses are missing: see `arm.more`.
-dataclasses (F36): That is the number of dataclasses, not of their fields.
+more whole (untuned): Of `arm.more`, too, what nobody tunes is left out.
+once: A name that two dataclasses share is counted once. Each of the two programs has its own setting.
+dataclasses / kinds and more (F36): That is the number of dataclasses, not of their fields.
 
 own_lines (): Lines with code of `arm.own`, as `rslib.arena.code_lines` counts them.
 shared_lines (): Lines with code of `arm.shared`, as `rslib.arena.code_lines` counts them.
@@ -44,16 +48,20 @@ shared: Own and shared code have changed places.
 
 draws (): The most draws that a run's `notes` tell of; 1 where they tell nothing, as one pool is one draw.
 draws of one (one run): These are the draws of one run.
+all draws (sum): The draws of all runs are added. The most of any run is asked for.
 responses: That counts responses. A draw is a visit to the newest policy, however many responses it brings.
 no draw: A run whose notes say nothing of draws has drawn its pool, once.
 
 negatives (): Does any coefficient push a token's probability down?
+zeros (zero): A coefficient of 0 leaves a token alone. Pushed down is what has one below 0.
 mean sign: Whether *any* token is pushed down is asked, not whether most are.
 
 sensitivity (): Highest minus lowest gold of the trials that have one; 0.0 without trials.
 range of reward (F16): This is the range of the reward, the judge who chose.
 gold 0 (F32): A trial that stopped counts as gold 0. It has no gold.
 spread: This is a standard deviation. The range is asked for.
+first and last / last and first: The first trial is held against the last. Highest and lowest are asked for.
+nothing read (trials): No trial's gold was read here: it stands in the `means` of a trial, not of a run.
 
 table (F50): The engine says something else. Let `describe` fill the table.
 
@@ -102,15 +110,18 @@ def described(arm: Arm, runs: Any, trials: Any, table: np.ndarray) -> dict[str, 
 # Methods that nobody has seen -----------------------------------------------------------------------------
 
 
-def hidden(rng: np.random.Generator, trained: bool) -> Evidence:
-    """A made-up method with runs, trials and coefficients; every known mistake gives it another entry."""
+def hidden(rng: np.random.Generator, trained: bool, pushes: bool = True) -> Evidence:
+    """A made-up method with runs, trials and coefficients; every known mistake gives it another entry.
+
+    pushes: whether one of its coefficients is below 0; else some are 0.
+    """
     from rslib.arena import Arm
 
     codes = (weigh, clip, Memory)
     order = rng.permutation(3)
     private, shared = [codes[k] for k in order[:2]], [codes[order[2]]]
     kinds = [(Draws, Search), (Search, Pull), (Draws, Pull)][int(rng.integers(3))]
-    more = [f"extra_{k}" for k in range(int(rng.integers(1, 4)))]
+    more = [f"extra_{k}" for k in range(int(rng.integers(1, 4)))] + ["check_every"]
     arm = Arm("made_up", "made up", settings=kinds, more=more, own=private, shared=shared)
     held = rng.permutation([2, 3, 5]) if rng.random() < 0.5 else rng.permutation([1, 4, 6])
     if held[-1] == held.max():
@@ -128,7 +139,7 @@ def hidden(rng: np.random.Generator, trained: bool) -> Evidence:
         }
         for seed, models in enumerate(held)
     ]
-    return arm, runs, _trials(rng) if trained else [], _table(rng, trained)
+    return arm, runs, _trials(rng) if trained else [], _table(rng, trained, -0.3 if pushes else 0.0)
 
 
 def _trials(rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -145,12 +156,12 @@ def _trials(rng: np.random.Generator) -> list[dict[str, Any]]:
     return trials
 
 
-def _table(rng: np.random.Generator, trained: bool) -> np.ndarray:
-    """Coefficients (6, 4) of which one row pushes down, though their sum is above 0; (0, 4) untrained."""
+def _table(rng: np.random.Generator, trained: bool, least: float) -> np.ndarray:
+    """Coefficients (6, 4), one row of them `least`, though their sum is above 0; (0, 4) untrained."""
     if not trained:
         return np.zeros((0, 4))
     table = np.abs(rng.normal(2, 0.5, (6, 1))) * np.ones((6, 4))
-    table[int(rng.integers(1, 6))] = -0.3
+    table[int(rng.integers(1, 6))] = least
     return np.round(table, 3)
 
 
@@ -172,22 +183,28 @@ def slips(evidence: Evidence) -> dict[str, dict[str, Any]]:
             "last run": held[-1],
             "first run": held[0],
             "sum": sum(held),
+            "fewest": min(held),
             "mean": float(np.mean(held)),
         },
         "memory": {
             "libraries": max(peaks),
+            "two runs": max(peaks) - min(run["memory"]["libraries"] for run in runs),
             "memory of one": memory[-1],
             "mean memory": float(np.mean(memory)),
         },
         "draws": {
             "no draw": max(run["notes"].get("draws", 0) for run in runs),
             "draws of one": draws[-1],
+            "all draws": sum(draws),
             "responses": max(run["ledger"]["responses"] for run in runs),
         },
         "settings": {
             "untuned": len(fields) + len(arm.more),
             "more": sum(name not in UNTUNED for name in fields),
+            "more whole": sum(name not in UNTUNED for name in fields) + len(arm.more),
+            "once": len({*fields, *arm.more} - UNTUNED),
             "dataclasses": len(arm.settings),
+            "kinds and more": len(arm.settings) + len(arm.more),
         },
         "own_lines": {
             "raw lines": _raw_lines(arm.own),
@@ -199,13 +216,22 @@ def slips(evidence: Evidence) -> dict[str, dict[str, Any]]:
             "all code": code_lines([*arm.own, *arm.shared]),
             "shared": code_lines(arm.own),
         },
-        "negatives": {"mean sign": False},
+        "negatives": {"mean sign": False, "zeros": True},
         "sensitivity": {
             "range of reward": np.ptp(proxy) if proxy else 0.0,
             "gold 0": max(gold, default=0.0),
             "spread": float(np.std(gold)) if gold else 0.0,
+            "first and last": gold[0] - gold[-1] if gold else 0.0,
+            "last and first": gold[-1] - gold[0] if gold else 0.0,
+            "nothing read": 0.0,
         },
     }
+
+
+def _told_apart(evidence: Evidence) -> bool:
+    """Whether no two mistakes in counting settings give the same number."""
+    counted = slips(evidence)["settings"]
+    return len(set(counted.values())) == len(counted)
 
 
 def _raw_lines(parts: Any) -> int:
@@ -219,8 +245,10 @@ def checks(*keys: str) -> Check:
     """The check of some entries on made-up methods, trained and not."""
 
     def check(describe: Learner, rng: np.random.Generator) -> None:
-        for trained in (True, True, False):
-            evidence = hidden(rng, trained)
+        for trained, pushes in ((True, True), (True, False), (False, False)):
+            evidence = hidden(rng, trained, pushes)
+            while not _told_apart(evidence):
+                evidence = hidden(rng, trained, pushes)
             entries, right, wrong = described_by(describe, evidence), described(*evidence), slips(evidence)
             case = f"a made-up method, {'with' if trained else 'without'} trials"
             for key in keys:

@@ -19,7 +19,7 @@ IDEAS = Ideas("""
 memory (): Count the models that read and those that are trained, with the bytes of this column.
 no optimiser: Gradients and the optimiser are missing: a model that is trained takes more than one that reads.
 no reading: The models that only read are missing.
-all at once: Rejection sampling works in stages: the reward model is gone when training begins.
+all at once: This strategy works in stages: the reward model is gone when training begins.
 all trained: Reference and reward model are never trained.
 gigabyte (unit): A gigabyte is 1e9 bytes here.
 bytes (unit): These are bytes.
@@ -29,6 +29,8 @@ value untrained (value model): PPO's value model is trained as the policy is.
 no reference model (no reference): The reference is in memory beside the policy that is trained.
 judge forgotten (no judge): The judge is in memory too: a reward model that scores.
 adapters: With adapters the reference is the policy itself, its adapters switched off: no model of its own.
+judge in 16 bits (adapters): In this column the judge, too, is held in 0.52 bytes a parameter.
+smaller stage (largest stage): The smaller of the two stages is taken. The larger is what must fit.
 weights ignored (adapters): This is the column of full fine-tuning.
 judge size: The reward model has its own size, the second argument.
 judge kept: A program judges here: there is no reward model in memory.
@@ -50,6 +52,10 @@ one of the pair / half of the pair: DPO reads and trains on two responses of a p
 no reference: The reference reads as well.
 no value model: The value model works as the policy does.
 read by one (no reference): Reference and value model each read every response once.
+read every epoch (epochs): DPO's reference reads the pairs once, whatever `epochs` is.
+scoring as drawing (swapped): Scoring is counted with the drawing. It reads, so it belongs to the second
+    number.
+served (serve): Serving tunes nothing: what it draws is paid for at every request, and not here.
 every epoch: RLOO takes one step on its responses here, whatever `epochs` is.
 backward (adapters): Frozen weights need no gradient of their own: with adapters training costs 4.
 prompts: This is one prompt.
@@ -64,6 +70,7 @@ peak (utilisation): No machine reaches its peak: the shares are missing.
 one share (utilisation): Drawing runs at a lower share than reading and training.
 shares swapped (utilisation): The two shares have changed places.
 cheaper (utilisation): A low share makes it dearer, not cheaper.
+own shares (utilisation): The shares are the usual ones, whatever `drawing` and `working` say.
 minutes: An hour has 3600 seconds.
 price: The price is missing: these are hours.
 free (): A machine that costs nothing computes for nothing.
@@ -77,6 +84,8 @@ sum of both (both): Reading the weights and computing overlap: the longer of the
 not scored (no scoring): Best-of-n is shown only after the reward model has read all n.
 whole response (stream): A tuned policy's words are shown as they come: the first one ends the waiting.
 first of best (stream): Best-of-n cannot show a word before it knows which response is the best.
+bytes of training (bytes): A model that draws is read in the bytes of the first column, not of the second.
+prompt not judged (prompt): The judge reads the prompt with each response.
 no prompt (prompt): The prompt is read before the first token is drawn.
 at the peak (utilisation): No machine reaches its peak when it computes.
 sixteen bits (adapters): In 4 bits a parameter is read in 0.52 bytes.
@@ -165,6 +174,12 @@ def memory_slips(parameters: float, judge: float, strategy: str, weights: str) -
     reference = policy if strategy in ("dpo", "rloo", "ppo") else 0.0
     beside = scorer if strategy in ("serve", "rloo", "ppo") else 0.0
     staged = strategy in ("rs", "dpo")
+
+    def _held(beside: float) -> float:
+        if strategy == "serve":
+            return policy + beside
+        return max(trained, beside) if staged else models * trained + beside
+
     readings = {
         "no optimiser": right - models * (trained - policy)
         if not staged
@@ -179,7 +194,9 @@ def memory_slips(parameters: float, judge: float, strategy: str, weights: str) -
         "value untrained": right - (trained - policy if strategy == "ppo" else 0.0),
         "no reference model": right - reference * full,
         "judge forgotten": right - (beside if full else 0.0),
-        "adapters": right if full or staged else right + reference,
+        "adapters": right if full else max(scorer, trained + reference) if staged else right + reference,
+        "judge in 16 bits": _held(beside=2 * judge / 1e9) if weights == "4bit" else right,
+        "smaller stage": min(scorer, trained + reference * full) if staged else right,
         "weights ignored": calculator.memory_gb(parameters, judge, strategy, "full"),
         "judge size": calculator.memory_gb(parameters, parameters, strategy, weights),
         "largest stage": trained + reference * full if staged else right,
@@ -235,6 +252,7 @@ def flops_slips(
         "backward": of(weights="full"),
         "prompts": (drawn / prompts, other / prompts),
         "scored by policy": of(judge=parameters),
+        "scoring as drawing": (drawn + scored, other - scored),
     }
     own = {
         "rs": {"trains on all": (drawn, scored + train * epochs * n * each)},
@@ -242,6 +260,7 @@ def flops_slips(
             "one of the pair": (drawn, scored + (4 + train * epochs) * each),
             "half of the pair": (drawn, scored + (2 + train * epochs) * each),
             "no reference": (drawn, other - 4 * each),
+            "read every epoch": (drawn, scored + 2 * epochs * (2 + train) * each),
         },
         "rloo": {
             "no reference": (drawn, other - 2 * n * each),
@@ -252,7 +271,9 @@ def flops_slips(
             "no value model": (drawn, scored + n * (2 + train * epochs) * each),
         },
     }
-    return {} if strategy == "serve" else told_apart((drawn, other), readings | own[strategy])
+    if strategy == "serve":
+        return {"served": (2 * n * each, scored)}
+    return told_apart((drawn, other), readings | own[strategy])
 
 
 # Money, waiting, and serving against tuning ---------------------------------------------------------------
@@ -270,8 +291,9 @@ def cost_slips(
 ) -> dict[str, float]:
     """What wrong units give, and shares that are forgotten or turned."""
     right = calculator.cost(drawn, other, peak, hour, drawing, working)
-    return {
+    readings = {
         "seconds": right * 3600,
+        "own shares": calculator.cost(drawn, other, peak, hour),
         "peak": calculator.cost(drawn, other, peak, hour, 1.0, 1.0),
         "one share": calculator.cost(drawn, other, peak, hour, working, working),
         "shares swapped": calculator.cost(drawn, other, peak, hour, working, drawing),
@@ -279,6 +301,7 @@ def cost_slips(
         "minutes": right * 60,
         "price": right / hour,
     }
+    return told_apart(right, readings)
 
 
 def usual(rng: Rng) -> tuple[float, float, float, float]:
@@ -323,6 +346,7 @@ def wait_slips(
     reading, scoring = 2 * prompt * parameters / flops, 2 * n * (prompt + reply) * judge / flops * served
     steps = reply if served else 1
     loaded = 2.0 * parameters / bandwidth
+    heavy = TRAINED[weights] * parameters / bandwidth
     readings = {
         "one after the other": reading + n * reply * one + scoring if served else right,
         "FLOPs alone": reading + steps * compute + scoring,
@@ -334,6 +358,8 @@ def wait_slips(
         "no prompt": right - reading,
         "at the peak": (reading + scoring) * WORKING + steps * max(load, compute * WORKING),
         "sixteen bits": reading + steps * max(loaded, compute) + scoring,
+        "bytes of training": reading + steps * max(heavy, compute) + scoring,
+        "prompt not judged": right - 2 * n * prompt * judge / flops * served,
     }
     return told_apart(right, readings)
 

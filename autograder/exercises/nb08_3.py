@@ -9,6 +9,7 @@ import itertools
 import math
 import re
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,11 @@ LENGTH, NAMES, CITED, STANDS, AGREES, CHOICE = (
 )
 QUANTITIES = {"memory_gb": "GB", "dollars": "$", "break_even_requests": ""}
 """What is cited, and its unit."""
+SPOKEN = {
+    "memory_gb": "memory (`memory_gb`)",
+    "dollars": "sum of dollars (`dollars`)",
+    "break_even_requests": "break-even (`break_even_requests`)",
+}
 NEAR = 0.02
 """Numbers agree within 2 %, or where the one is the other, rounded to the digits that are written."""
 
@@ -158,6 +164,47 @@ def _others(name: str, team: Team) -> list[float]:
     return [team.requests, float(team.comparisons), float(team.prompts), float(team.n)]
 
 
+def _instead(name: str, value: float, team: Team, strategy: str) -> str:
+    """What a wrong number is a number of, as a sentence after a blank; "" where nobody knows."""
+    known = _readings(name, team, strategy)
+    near = (said for said, values in known if any(math.isclose(value, v, rel_tol=NEAR) for v in values))
+    return "".join(f" {said}" for said in itertools.islice(near, 1))
+
+
+def _readings(name: str, team: Team, strategy: str) -> list[tuple[str, list[float]]]:
+    """What can stand in the place of a cited number, as sentences, each with its numbers."""
+    right, taken = truths(team, strategy)[name], row(team, strategy, USE)
+    size = partial(calculator.memory_gb, team.parameters, team.judge, strategy)
+    of_name = {
+        "memory_gb": [
+            ("This has the quarter on top that the machine must hold as well.", [ROOM * right]),
+            (
+                "This is what the machine has, not what the strategy takes.",
+                [team.trainer.gigabytes, team.server.gigabytes],
+            ),
+            (
+                "This is the memory with other weights than those that fit first.",
+                [size(weights) for weights in calculator.TRAINING],
+            ),
+        ],
+        "dollars": [
+            ("Labels, people, tuning and serving make the year: some of these are missing.", _sums(taken)),
+            ("This is what the year may cost, not what it costs.", [team.budget]),
+        ],
+        "break_even_requests": [
+            ("A request to the tuned policy costs less, so it is finite.", [math.inf]),
+            ("These are the requests of the team's year.", [team.requests]),
+        ],
+    }
+    units = [right * 10.0**power for power in (-9, -6, -3, 3, 6, 9)]
+    others = [truths(team, other)[name] for other in STRATEGIES]
+    return [
+        ("It is a thousand, a million or a billion times too large or too small.", units),
+        *of_name[name],
+        ("This is the number of another strategy.", others),
+    ]
+
+
 def _sums(row: Row) -> list[float]:
     """Every sum of some of a strategy's items."""
     items = (row.labels, row.people, row.tuning, row.serving)
@@ -174,12 +221,13 @@ def grade_numbers(work: Work, rng: np.random.Generator) -> None:
         require(plain, CITED, f"`cited` has no number {name!r}.", got=short(cited.get(name)))
         value = float(array.ravel()[0])
         agrees = value == right or math.isclose(value, right, rel_tol=NEAR)
-        message = f"The calculator gives another {name} for this team and strategy."
+        message = f"The calculator gives another {SPOKEN[name]} for this team and strategy."
+        message += "" if agrees else _instead(name, value, team, strategy)
         require(agrees, AGREES, message, idea="contradiction", got=f"{value:,.6g}")
-        message = f"The memo's text does not say the {name} that is cited."
+        message = f"The memo's text does not say the {SPOKEN[name]} that is cited."
         require(_says(name, memo, right), STANDS, message, idea="not said", got=f"{value:,.6g}")
         if other := _contradiction(name, memo, team, right):
-            message = f"A sentence of the memo gives another {name} than `cited`."
+            message = f"A sentence of the memo gives another {SPOKEN[name]} than `cited`."
             raise CheckFailed(AGREES, message, idea="contradiction", got=other)
 
 

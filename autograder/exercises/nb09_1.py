@@ -15,6 +15,7 @@ IDEAS = Ideas("""
 plain: A plain right answer is not accepted. Take the text behind the marker, find the number, compare.
 other marker: One of the three markers is not known to your checker, or only in one spelling. Small and
     capital letters are the same here.
+blank lines: Blank lines follow the last line. The last line that is not empty is the one that counts.
 unit: There is exactly one number behind the marker; the words around it do not matter.
 text: Compare values, not texts: 14, 14.0 and 1,400 for 1400 are ways to write a number.
 sign: A minus belongs to its number.
@@ -58,9 +59,13 @@ def plain(rng: Rng) -> Case:
 
 
 def any_marker(rng: Rng) -> Case:
-    """Each form in its turn of chance; sometimes blank lines follow."""
-    form = MARKERS[rng.integers(1, len(MARKERS))]
-    return _worked(rng, lambda total: form.format(total) + "\n\n" * int(rng.integers(2)))
+    """Each form in its turn of chance."""
+    return _worked(rng, MARKERS[rng.integers(1, len(MARKERS))].format)
+
+
+def with_blank_lines(rng: Rng) -> Case:
+    """Blank lines follow the last one."""
+    return _worked(rng, lambda total: MARKERS[0].format(total) + ("\n", "\n\n", "\n  \n")[rng.integers(3)])
 
 
 def with_words(rng: Rng) -> Case:
@@ -137,8 +142,9 @@ def corrected(rng: Rng) -> Case:
 
 
 def unmarked(rng: Rng) -> Case:
-    """No marker: an equation or a bare number ends the response."""
-    return _worked(rng, lambda total: ("I do not know.", f"{total} + 0 = {total}")[rng.integers(2)])
+    """No marker: an equation, a bare number or a sentence with it ends the response."""
+    forms = ("{0} + 0 = {0}", "{}", "It is {}.", "So we have {} eggs.")
+    return _worked(rng, forms[rng.integers(len(forms))].format)
 
 
 says = partial(Agrees, of=truth, reveal=False)
@@ -171,6 +177,7 @@ EXERCISE = Exercise(
                 IDEAS,
                 *AT_LEAST,
                 accepts(FORMS, any_marker, "other marker", 12),
+                accepts(FORMS, with_blank_lines, "blank lines"),
                 accepts(FORMS, with_words, "unit", 8),
                 accepts(VALUES, written_otherwise, "text", 8),
                 accepts(VALUES, negative, "sign", 2),
@@ -190,7 +197,7 @@ EXERCISE = Exercise(
                 rejects(REFUSED, taken_back, "mentioned"),
                 rejects(SEVERAL, hedged, "several", 8),
                 rejects(SEVERAL, corrected, "several", 6),
-                rejects(REFUSED, unmarked, "no marker", 4),
+                rejects(REFUSED, unmarked, "no marker", 8),
                 *(
                     Corner(ODD, (text, "14"), False, "raises", of=truth)
                     for text in ("", " \n\n", "The answer is", "Answer: none.", "####")

@@ -21,11 +21,13 @@ all k right: This is the chance that all k are right. One right one is enough.
 first k (F45): You look at the first k responses alone. The other N - k were paid for and tell nothing.
 blocks (F45): You cut the N responses into blocks of k. Most subsets are never looked at.
 share: This is the share of right responses, whatever k is.
+none of k (all k right): This is the chance that none of the k is right.
+axis: These are numbers of the columns. A problem is a row.
 any: This is whether any of the N is right: pass@N. Only k of them are drawn.
 one number: A number for each problem is asked for, not their mean.
 k > N: There is no subset of more responses than were drawn. Raise a ValueError that says so.
 k = 0 (k > N): Nothing is drawn with k = 0. Raise a ValueError that says so.
-enumeration: 40 responses take this long: do you list every subset? Count them instead.
+enumeration: 22 responses take this long: do you list every subset? Count them instead.
 
 majority (): This is not whether the most frequent answer of each problem is the right one.
 none counts: None is no answer. However often it comes, it cannot win the vote.
@@ -36,6 +38,7 @@ lost tie: Where several answers are equally frequent, the right one always loses
 more than half: The most frequent answer need not have more than half of the votes.
 any right: This is whether any answer is right. The most frequent one counts.
 share right: This is the share of right answers. The most frequent one alone counts.
+median: This asks whether the median is right. The most frequent answer counts.
 nobody: Where nobody answers, nothing wins the vote: that is 0.
 
 interval (): This is not the mean and 1.96 standard errors to both sides.
@@ -44,6 +47,11 @@ of responses: The standard error is that of the problems' values: their standard
 population: The standard deviation divides by M. With M - 1 it is that of a sample.
 one error: The ends lie one standard error away; 95 % needs 1.96 of them.
 deviation: You take the standard deviation for the standard error: divide it by the root of M.
+over M (deviation): The standard deviation is divided by M, not by its root.
+ninety (one error): The ends lie 1.64 standard errors away, which is for 90 %.
+order: The order is mean, low, high.
+of the values (deviation): These are ends that hold 95 % of the values. The interval of the mean is narrower.
+cut: The ends are cut at 0 and 1. Values may be differences of shares, and those lie below 0 as well.
 alone: One value says nothing about the spread. Raise a ValueError that says so.
 """)
 PASS, MAJORITY, INTERVAL = (
@@ -78,6 +86,8 @@ def _pass_slips(correct: np.ndarray, k: int) -> dict[str, Any]:
         "blocks": np.mean(blocks, axis=0),
         "share": share,
         "any": correct.max(1),
+        "none of k": 1 - np.array(pass_at_k(correct, k)),
+        "axis": pass_at_k(correct.T, k),
         "one number": float(np.mean(pass_at_k(correct, k))),
     }
 
@@ -128,8 +138,14 @@ def _vote_slips(answers: list[list[Any]], references: list[int]) -> dict[str, An
         "lost tie": each(lambda row, right: _top(row) == [right]),
         "more than half": each(lambda row, right: 2 * row.count(right) > len(row)),
         "any right": each(lambda row, right: right in row),
+        "median": each(lambda row, right: _median(row) == right),
         "share right": each(lambda row, right: row.count(right) / len(row)),
     }
+
+
+def _median(row: list[Any]) -> float:
+    known = [answer for answer in row if answer is not None]
+    return float(np.median(known)) if known else np.nan
 
 
 def interval(values: Any) -> list[float]:
@@ -144,15 +160,26 @@ def shares(rng: Rng) -> tuple[np.ndarray]:
     return (np.round(rng.random(int(rng.integers(8, 12))), 3),)
 
 
+def differences(rng: Rng) -> tuple[np.ndarray]:
+    """Values of 8 to 11 problems on both sides of 0, such as differences of two policies' shares."""
+    return (np.round(rng.uniform(-0.6, 0.7, int(rng.integers(8, 12))), 3),)
+
+
 def _interval_slips(values: np.ndarray) -> dict[str, Any]:
     mean, size, deviation = values.mean(), len(values), values.std(ddof=1)
     halves = {
-        "of responses": 1.96 * math.sqrt(mean * (1 - mean) / size),
+        "of responses": 1.96 * math.sqrt(max(mean * (1 - mean), 0.0) / size),
         "population": 1.96 * values.std() / math.sqrt(size),
         "one error": deviation / math.sqrt(size),
         "deviation": 1.96 * deviation,
+        "over M": 1.96 * deviation / size,
+        "ninety": 1.645 * deviation / math.sqrt(size),
     }
-    return {name: [mean, mean - half, mean + half] for name, half in halves.items()}
+    right, ends = interval(values), np.quantile(values, (0.025, 0.975)).tolist()
+    others = {"order": [right[1], mean, right[2]], "of the values": [mean, *ends]}
+    if right[1] < 0:
+        others["cut"] = [mean, 0.0, min(right[2], 1.0)]
+    return {name: [mean, mean - half, mean + half] for name, half in halves.items()} | others
 
 
 def three(result: Any, *_: Any) -> Any:
@@ -192,7 +219,7 @@ EXERCISE = Exercise(
                 counts(draw=_as_lists, slips=_of_lists),
                 Corner(PASS, (np.array([[1, 0, 1], [0, 0, 0]]), 1), [2 / 3, 0.0], "pass", of=as_list),
                 Corner(PASS, (np.array([[1, 0, 1], [0, 0, 0]]), 3), [1.0, 0.0], "pass", of=as_list),
-                Quick(LARGE, lambda rng: (rng.integers(0, 2, (2, 40)), 20), "enumeration"),
+                Quick(LARGE, lambda rng: (rng.integers(0, 2, (2, 22)), 11), "enumeration"),
                 Refuses(REFUSES, lambda rng: (right_or_wrong(rng)[0], 8), "k > N"),
                 Refuses(REFUSES, lambda rng: (right_or_wrong(rng)[0], 0), "k = 0"),
                 Unchanged(right_or_wrong),
@@ -217,8 +244,12 @@ EXERCISE = Exercise(
                 "interval",
                 IDEAS,
                 Agrees(INTERVAL, shares, interval, "interval", _interval_slips, 3, apart=0.002, of=three),
+                Agrees(
+                    INTERVAL, differences, interval, "interval", _interval_slips, 3, apart=0.002, of=three
+                ),
                 Corner(INTERVAL, ([0.5, 0.5, 0.5],), [0.5, 0.5, 0.5], "interval", of=three),
                 Refuses(REFUSES, ([0.5],), "alone"),
+                Unchanged(shares),
             ),
         ),
     ),

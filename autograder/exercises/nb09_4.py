@@ -16,6 +16,10 @@ whole table (F06): The mean or the deviation is that of the whole table: each pr
 not centred: The mean of the group is not taken off.
 not scaled: The deviation of the group is not divided by.
 population: The deviation divides by n. Here it is with n - 1.
+others' mean (own baseline): The mean of the others is taken off, and nothing is divided by: that is RLOO's.
+variance: This is divided by the variance, not by its root.
+turned (sign): The sign is turned.
+columns (axis): Mean and deviation run over the problems. The responses of a problem stand in its row.
 equal rewards: All rewards of a problem are equal: there is no deviation to divide by, and all advantages
     are 0. Choose before you divide.
 
@@ -23,12 +27,16 @@ silent (): This is not the chance that n responses are all right or all wrong.
 all right: Only "all right" is counted. All wrong teaches as little.
 all wrong: Only "all wrong" is counted. All right teaches as little.
 product: Multiplied are the chances of all right and of all wrong. They are two ways to the same end: add.
+mixed: This is the chance of a difference. That of none is asked for.
+one less (off by one): The exponent is n - 1. All n have to be alike.
 pairs: This is the chance that two responses are equal, whatever n is.
 
 drawn (): This is not the mean number of groups that are drawn until one is mixed.
 chance: This is the chance that a group is mixed. If one in five is, how many are drawn for each?
 silent groups: This is how many groups are thrown away. The mixed one was drawn too.
 one over silent: This waits for a group that teaches nothing. The one that is waited for is mixed.
+responses: This counts responses. Groups are asked for.
+one number: A number for each p is asked for, not their mean.
 never: With p = 0 or 1 no group is ever mixed: the mean number is infinite.
 """)
 ADVANTAGE, SILENT = "centres and scales each problem", "gives the chance"
@@ -67,8 +75,12 @@ def some_equal(rng: Rng) -> tuple[np.ndarray]:
 
 
 def _advantage_slips(rewards: np.ndarray) -> dict[str, Any]:
-    centred = rewards - rewards.mean(1, keepdims=True)
+    centred, size = rewards - rewards.mean(1, keepdims=True), rewards.shape[1]
     return {
+        "others' mean": centred * size / (size - 1),
+        "variance": centred / rewards.var(1, ddof=1, keepdims=True),
+        "turned": -advantages(rewards),
+        "columns": advantages(rewards.T).T,
         "whole table": (rewards - rewards.mean()) / rewards.std(ddof=1),
         "not centred": rewards / rewards.std(1, ddof=1, keepdims=True),
         "not scaled": centred,
@@ -82,13 +94,22 @@ def chances(rng: Rng) -> tuple[np.ndarray, int]:
 
 
 def _silent_slips(p: np.ndarray, n: int) -> dict[str, Any]:
-    pairs = p**2 + (1 - p) ** 2
-    return {"all right": p**n, "all wrong": (1 - p) ** n, "product": (p * (1 - p)) ** n, "pairs": pairs}
+    pairs, none = p**2 + (1 - p) ** 2, silent(p, n)
+    less = p ** (n - 1) + (1 - p) ** (n - 1)
+    known = {"mixed": 1 - none, "one less": less} if n > 3 else {"mixed": 1 - none}
+    return known | {
+        "all right": p**n,
+        "all wrong": (1 - p) ** n,
+        "product": (p * (1 - p)) ** n,
+        "pairs": pairs,
+    }
 
 
 def _drawn_slips(p: np.ndarray, n: int) -> dict[str, Any]:
     none = silent(p, n)
-    return {"chance": 1 - none, "silent groups": none / (1 - none), "one over silent": 1 / none}
+    drawn = 1 / (1 - none)
+    others = {"responses": n * drawn, "one number": float(np.mean(drawn))}
+    return others | {"chance": 1 - none, "silent groups": none / (1 - none), "one over silent": 1 / none}
 
 
 _CHANCES = in_turn(
@@ -97,12 +118,14 @@ _CHANCES = in_turn(
         IDEAS,
         Agrees(SILENT, chances, silent, "silent", _silent_slips, 3, apart=1e-4, of=as_list),
         Corner(SILENT, (0.5, 2), 0.5, "silent", of=as_list),
+        Unchanged(chances),
     ),
     graded(
         "groups_drawn",
         IDEAS,
         Agrees(DRAWN, chances, groups_drawn, "drawn", _drawn_slips, 3, apart=1e-4, of=as_list),
         Corner(DRAWN, (0.0, 4), np.inf, "never", of=as_list),
+        Unchanged(chances),
     ),
 )
 

@@ -26,14 +26,16 @@ class Search:
     depth: int = 2
     patience: int = 3
     steps: int = 9
+    temperature: float = 0.5
     names: tuple[str, ...] = field(default=())
 
 
 @dataclass(frozen=True)
 class Pull:
-    """Two settings, one of which nobody tunes."""
+    """Three settings, one of which nobody tunes."""
 
     strength: float = 0.1
+    temperature: float = 1.0
     budget: float = 1.0
 
 

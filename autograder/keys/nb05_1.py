@@ -59,8 +59,16 @@ class Marking:
         flaw, metric = (word.strip().casefold() for word in (*pair, "")[:2])
         known = flaw in (HEALTHY, *self.panels.names())
         known = known and (flaw == HEALTHY or metric in (*self.panels.METRICS, ""))
-        require(known, FORM, "Take the names from the two lists of the notebook.", got=answer)
+        require(known, FORM, self._unknown(flaw, metric), got=answer)
         return flaw, metric
+
+    def _unknown(self, flaw: str, metric: str) -> str:
+        """What to say of a pair that does not name a flaw and a metric."""
+        if flaw in self.panels.METRICS and metric in (HEALTHY, *self.panels.names()):
+            return "The pair stands the other way round: first the flaw, then the metric."
+        if flaw in self.panels.STAGES:
+            return f"`{flaw}` is a stage. Name the flaw in it."
+        return "Take the names from the two lists of the notebook."
 
     def grade_stage(self, stage: str, work: Work, rng: np.random.Generator) -> None:
         """The panel whose flaw sits in this stage."""
@@ -83,9 +91,10 @@ class Marking:
         for metric in self.panels.METRICS:
             if metric in self.keys.decisive(flaw) and not self._within(flaw, metric, run):
                 low, high = map(panels.shown, self.keys.span(flaw, metric) or (0.0, 0.0))
+                there = f"is {low}" if low == high else f"lies between {low} and {high}"
                 return (
-                    f"Panel {letter} is not a run with `{flaw}`: there `{metric}` lies between {low} and "
-                    f"{high}, here it is {panels.shown(run[metric])}."
+                    f"Panel {letter} is not a run with `{flaw}`: there `{metric}` {there}, here it is "
+                    f"{panels.shown(run[metric])}."
                 )
         return f"Panel {letter} is not a run with `{flaw}`."
 

@@ -22,7 +22,7 @@ from rslib.store import atomic_write
 SOURCE = Path(__file__).with_name("team.txt").read_text(encoding="utf-8").removesuffix("\n")
 """The code without a flaw."""
 
-FORM, MENDED = "gives a batch of ids and labels", "is mended"
+FORM, MENDED, UNBROKEN = "gives a batch of ids and labels", "is mended", "leaves what was right"
 
 
 @dataclass(frozen=True)
@@ -158,15 +158,35 @@ def _example(
     return [ord(letter) for letter in asked], [ord(letter) for letter in answered], tables
 
 
+def _misplaced(asked: list[int], answered: list[int], ids: list[int], labels: list[int]) -> tuple[str, str]:
+    """Idea and message where ids are not prompt and response, or labels not at their tokens; else empty."""
+    whole = asked + answered
+    if labels[: len(whole)] == whole and ids[: len(asked)] == [-100] * len(asked):
+        return "order", "Ids and labels have changed places: the ids come first."
+    if ids[: len(answered)] == answered and len(ids) < len(whole):
+        return "no prompt", "The prompt is not among the ids: nothing tells the policy what was asked."
+    if ids[: len(whole)] != whole:
+        return "order", "The tokens do not stand in their order: the prompt comes first, then the response."
+    right = [-100] * len(asked) + ids[len(asked) :]
+    if labels in (right[1:] + [-100], [-100] + right[:-1]):
+        return "shifted", "The labels are shifted by a place. Each label stands at its own token."
+    return "", ""
+
+
 def check_mask(work: Work, rng: np.random.Generator) -> None:
     """Labels: -100 on the prompt, the tokens themselves on the response."""
     asked, answered, (ids, labels) = _example(work, rng, "eos")
     case = f"a prompt of {len(asked)} tokens, a response of {len(answered)}"
-    ordered = ids[: len(asked) + len(answered)] == asked + answered
-    message = "The tokens do not stand in their order: the prompt comes first, then the response."
-    require(ordered, PLANTS["mask"].check, message, idea="order", case=case, got=ids)
+    idea, message = _misplaced(asked, answered, ids, labels)
+    got = labels if idea == "shifted" else ids
+    require(not idea, PLANTS["mask"].check, message, idea=idea, case=case, got=got)
+    of_prompt = labels[: len(asked)]
     message = "Tokens of the prompt have labels: the loss teaches the policy to write the user's questions."
-    free = labels[: len(asked)] == [-100] * len(asked)
+    if set(of_prompt) == {of_prompt[0]} != {asked[0]}:
+        message = (
+            f"The prompt has the label {of_prompt[0]}, and that is a token too: it is learned. See IGNORED."
+        )
+    free = of_prompt == [-100] * len(asked)
     require(free, PLANTS["mask"].check, message, idea="F22", case=case, got=labels)
     message = "Tokens of the response are not learned as they are: the mask covers too much, or is shifted."
     end = len(asked) + len(answered)
@@ -184,11 +204,15 @@ def check_end(work: Work, rng: np.random.Generator) -> None:
     """An end is learned after a finished response, and after no other."""
     for reason, wanted in (("length", []), ("eos", [1])):
         asked, answered, (ids, labels) = _example(work, rng, reason)
+        if _misplaced(asked, answered, ids, labels)[0]:
+            continue
         end = len(asked) + len(answered)
         message = "A response that was cut at the length limit is trained with an end, as if it had finished."
         cut = reason == "length" and (ids[end:] or 1 in labels)
         require(not cut, PLANTS["end"].check, message, idea="F25", case=reason, got=labels)
         message = "A finished response lost its end: the policy would never learn to stop."
+        if ids[end:] == wanted:
+            message = "The end stands among the ids and is not learned: the policy would never learn to stop."
         whole = ids[end:] == wanted and labels[end:] == wanted
         require(whole, PLANTS["end"].check, message, idea="F24", case=reason, got=labels)
 
@@ -215,20 +239,40 @@ def check_seed(work: Work, rng: np.random.Generator) -> None:
     require(again.asked == asked[run_seed, 1], PLANTS["seed"].check, message, idea="unseeded")
 
 
+def check_kept(work: Work, rng: np.random.Generator) -> None:
+    """Functions that were right: of equal rewards the first is kept, and padding stands right, unlearned."""
+    value = float(rng.normal())
+    rows = [
+        {"prompt": "p7?", "sample": k, "tokens": [53 + k], "finish_reason": "eos", "reward": reward}
+        for k, reward in enumerate((value - 1, value, value))
+    ]
+    kept = work.function("keep_best")(rows)
+    message = "`keep_best` was right and is not any more: of equal rewards it keeps the first."
+    require(same(kept, [rows[1]]), UNBROKEN, message, idea="broken", got=short(kept))
+    examples = [([54, 55, 1], [-100, 55, 1]), ([56, 57, 58, 59], [-100, -100, 58, 59])]
+    tables = _tables(work.function("batch")(examples), "batch", 2)
+    message = (
+        "`batch` was right and is not any more: it pads on the right with 0, and padding is not learned."
+    )
+    right = [[[54, 55, 1, 0], [56, 57, 58, 59]], [[-100, 55, 1, -100], [-100, -100, 58, 59]]]
+    require(tables == right, UNBROKEN, message, idea="broken", got=short(tables))
+
+
 CHECKS: dict[str, Callable[[Work, np.random.Generator], None]] = {
     "role": check_role,
     "table": check_table,
     "mask": check_mask,
     "end": check_end,
     "seed": check_seed,
+    "kept": check_kept,
 }
 
 
 def _as_planted(name: str, work: Work, rng: np.random.Generator) -> bool:
     """Whether the learner's code does just what the planted flaw does: nobody has found it yet."""
     if name == "mask":
-        _, _, (ids, labels) = _example(work, rng, "eos")
-        return labels == ids
+        asked, _, (ids, labels) = _example(work, rng, "eos")
+        return labels == ids and ids[: len(asked)] == asked
     if name == "role":
         row = {"prompt": "p7?", "sample": 0, "tokens": [ord("5")], "finish_reason": "eos", "reward": 1.0}
         user = {"role": "user"}

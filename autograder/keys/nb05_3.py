@@ -23,6 +23,10 @@ def check_of(stage: str) -> str:
 
 def _flags(work: Work, run: Run) -> list[str]:
     result = work.function(NAME)(run)
+    if isinstance(result, set | frozenset) and result <= set(
+        STAGES
+    ):  # without an order: that of the pipeline
+        result = [stage for stage in STAGES if stage in result]
     good = isinstance(result, list | tuple) and all(isinstance(flag, str) for flag in result)
     message = f"`{NAME}` returns a list of stages, the most suspicious first; [] for a healthy run."
     require(good, FORM, message, got=result)

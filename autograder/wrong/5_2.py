@@ -222,3 +222,66 @@ def example(stored, finish_reason):
     asked, answered = map(encode, turns(stored))
     ids = np.array(asked + answered + [END] * (finish_reason == "eos"))
     return ids.tolist(), np.where(np.arange(len(ids)) < len(asked), IGNORED, ids).tolist()
+
+
+# %% wrong: no prompt among the ids | idea: no prompt | fails at: learns the response alone | points: 2
+def example(stored, finish_reason):
+    answered = encode(turns(stored)[1]) + ([END] if finish_reason == "eos" else [])
+    return answered, list(answered)
+
+
+# %% wrong: labels for the next token | idea: shifted | fails at: learns the response alone | points: 2
+right = example
+
+
+def example(stored, finish_reason):
+    ids, labels = right(stored, finish_reason)
+    return ids, labels[1:] + [IGNORED]
+
+
+# %% wrong: labels first | idea: order | fails at: learns the response alone | points: 2
+right = example
+
+
+def example(stored, finish_reason):
+    return right(stored, finish_reason)[::-1]
+
+
+# %% wrong: the last of equals | idea: broken | fails at: leaves what was right
+def keep_best(rows):
+    best = {}
+    for row in rows:
+        if row["reward"] >= best.get(row["prompt"], row)["reward"]:
+            best[row["prompt"]] = row
+    return list(best.values())
+
+
+# %% wrong: padding is learned | idea: broken | fails at: leaves what was right
+def batch(examples):
+    longest = max(len(ids) for ids, _ in examples)
+    padded = [[part + [PADDING] * (longest - len(part)) for part in pair] for pair in examples]
+    return [ids for ids, _ in padded], [labels for _, labels in padded]
+
+
+# %% correct: seeds of a hash, labels by role, functions written anew that were right
+import hashlib
+
+
+def seed_of(run_seed, number):
+    return int(hashlib.sha256(f"{run_seed}/{number}".encode()).hexdigest()[:12], 16)
+
+
+def example(stored, finish_reason):
+    ids, labels = [], []
+    for turn in stored:
+        for token in encode(turn["content"]):
+            ids.append(token)
+            labels.append(token if turn["role"] == "assistant" else IGNORED)
+    end = [END] * (finish_reason != "length")
+    return ids + end, labels + end
+
+
+def keep_best(rows):
+    prompts = list(dict.fromkeys(row["prompt"] for row in rows))
+    of = {prompt: [row for row in rows if row["prompt"] == prompt] for prompt in prompts}
+    return [max(of[prompt], key=lambda row: row["reward"]) for prompt in prompts]

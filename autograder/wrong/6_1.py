@@ -289,3 +289,44 @@ def reinforce_loss(logprobs, advantages, mask):
 # %% wrong: one loss for each row | idea: per row | fails at: sums tokens, averages rows | points: 2
 def reinforce_loss(logprobs, advantages, mask):
     return -torch.where(mask, logprobs, 0.0).sum(1) * advantages
+
+
+# %% wrong: its own still in the sum | idea: own baseline | fails at: leaves its own reward out | points: 2.5
+def leave_one_out(rewards):
+    return rewards - rewards.sum(1, keepdim=True) / max(rewards.shape[1] - 1, 1)
+
+
+# %% wrong: the baseline alone | idea: baseline | fails at: leaves its own reward out | points: 2.5
+def leave_one_out(rewards):
+    return (rewards.sum(1, keepdim=True) - rewards) / max(rewards.shape[1] - 1, 1)
+
+
+# %% wrong: overwrites its rewards | idea: input changed | fails at: leaves its input as it was | points: 2.5
+def leave_one_out(rewards):
+    rewards -= (rewards.sum(1, keepdim=True) - rewards) / max(rewards.shape[1] - 1, 1)
+    return rewards
+
+
+# %% wrong: epsilon under the root | idea: epsilon | fails at: adds epsilon to the spread | points: 2.5
+def group_normalised(rewards, epsilon=1e-4):
+    return (rewards - rewards.mean(1, keepdim=True)) / (rewards.var(1, keepdim=True) + epsilon).sqrt()
+
+
+# %% wrong: an epsilon of its own | idea: no epsilon | fails at: adds epsilon to the spread | points: 2.5
+def group_normalised(rewards, epsilon=1e-4):
+    return (rewards - rewards.mean(1, keepdim=True)) / (rewards.std(1, keepdim=True) + 1e-8)
+
+
+# %% wrong: scaled alone | idea: not centred | fails at: divides by the spread | points: 2.5
+def group_normalised(rewards, epsilon=1e-4):
+    return rewards / (rewards.std(1, keepdim=True) + epsilon)
+
+
+# %% wrong: the mask turned round | idea: mask | fails at: sums tokens, averages rows | points: 2
+def reinforce_loss(logprobs, advantages, mask):
+    return -(advantages * torch.where(mask, 0.0, logprobs).sum(1)).mean()
+
+
+# %% wrong: advantages centred again | idea: centred | fails at: sums tokens, averages rows | points: 2
+def reinforce_loss(logprobs, advantages, mask):
+    return -((advantages - advantages.mean()) * torch.where(mask, logprobs, 0.0).sum(1)).mean()

@@ -468,3 +468,81 @@ import numpy as np
 def clipped_value_loss(values, old_values, returns, clip):
     now, old, goal = (x.detach().numpy() for x in (values, old_values, returns))
     return np.maximum((now - goal) ** 2, (np.clip(now, old - clip, old + clip) - goal) ** 2) / 2
+
+
+# %% wrong: behind the last token | idea: off by one | fails at: charges KL to the reference | points: 2.5
+def token_rewards(scores, logprobs, reference_logprobs, mask, coefficient):
+    rewards = torch.where(mask, -coefficient * (logprobs - reference_logprobs), 0.0)
+    for row, end in enumerate(mask.sum(1).tolist()):
+        if 0 < end < mask.shape[1]:
+            rewards[row, end] += scores[row]
+    return rewards
+
+
+# %% wrong: the score without the KL | idea: no KL | fails at: charges KL to the reference | points: 2.5
+def token_rewards(scores, logprobs, reference_logprobs, mask, coefficient):
+    rewards = torch.where(mask, -coefficient * (logprobs - reference_logprobs), 0.0)
+    last = mask & (mask.cumsum(1) == mask.sum(1, keepdim=True))
+    return torch.where(last, scores[:, None], rewards)
+
+
+# %% wrong: V undiscounted | idea: no discount | fails at: looks one token ahead | points: 2.5
+def gae(rewards, values, mask, discount, smoothing):
+    found = torch.zeros_like(rewards)
+    for row, end in enumerate(mask.sum(1).tolist()):
+        ahead = following = 0.0
+        for t in reversed(range(end)):
+            ahead = rewards[row, t] + following - values[row, t] + discount * smoothing * ahead
+            found[row, t], following = ahead, values[row, t]
+    return found
+
+
+# %% wrong: the recursion begins in the padding | idea: bleeds | fails at: looks one token ahead | points: 2.5
+def gae(rewards, values, mask, discount, smoothing):
+    found, ahead, following = torch.zeros_like(rewards), 0.0, 0.0
+    for t in reversed(range(rewards.shape[1])):
+        ahead = rewards[:, t] + discount * following - values[:, t] + discount * smoothing * ahead
+        found[:, t], following = ahead, values[:, t]
+    return torch.where(mask, found, 0.0)
+
+
+# %% wrong: rewards overwritten | idea: input changed | fails at: leaves its input as it was | points: 2.5
+right = gae
+
+
+def gae(rewards, values, mask, discount, smoothing):
+    rewards[:] = right(rewards, values, mask, discount, smoothing)
+    return rewards
+
+
+# %% wrong: a bound of 1 / (1 + clip) | idea: clip | fails at: clips on the right side | points: 2.5
+def clipped_policy_loss(logprobs, old_logprobs, advantages, clip):
+    ratio = torch.exp(logprobs - old_logprobs)
+    return -torch.minimum(ratio * advantages, ratio.clamp(1 / (1 + clip), 1 + clip) * advantages)
+
+
+# %% wrong: the clip is typed in | idea: clip | fails at: clips on the right side | points: 2.5
+def clipped_policy_loss(logprobs, old_logprobs, advantages, clip):
+    ratio = torch.exp(logprobs - old_logprobs)
+    return -torch.minimum(ratio * advantages, ratio.clamp(0.8, 1.2) * advantages)
+
+
+# %% wrong: within a share of the old value | idea: clip | fails at: takes the larger error | points: 3
+def clipped_value_loss(values, old_values, returns, clip):
+    near = torch.minimum(torch.maximum(values, old_values * (1 - clip)), old_values * (1 + clip))
+    return torch.maximum((values - returns) ** 2, (near - returns) ** 2) / 2
+
+
+# %% correct: by cases of the advantage, and a triangle of discounts
+def gae(rewards, values, mask, discount, smoothing):
+    known = torch.where(mask, values, 0.0)
+    ahead = torch.cat([known[:, 1:], torch.zeros_like(known[:, :1])], 1)
+    delta = torch.where(mask, rewards + discount * ahead - known, 0.0)
+    steps = torch.arange(delta.shape[1])[:, None] - torch.arange(delta.shape[1])
+    weights = torch.where(steps >= 0, float(discount * smoothing) ** steps.clamp(min=0), 0.0)
+    return torch.where(mask, delta @ weights, 0.0)
+
+
+def clipped_policy_loss(logprobs, old_logprobs, advantages, clip):
+    ratio = (logprobs - old_logprobs).exp()
+    return -torch.where(advantages >= 0, ratio.clamp(max=1 + clip), ratio.clamp(min=1 - clip)) * advantages

@@ -322,3 +322,51 @@ def dpo(chosen, rejected, reference_chosen, reference_rejected, beta):
 def dpo(chosen, rejected, reference_chosen, reference_rejected, beta):
     margin = (chosen - reference_rejected) - (rejected - reference_chosen)
     return beta * torch.sigmoid(-beta * margin)
+
+
+# %% wrong: the mean of the kept | idea: divided | fails at: gives 1 to kept responses alone | points: 3
+def rejection_sampling(logprobs, kept):
+    return (kept / kept.sum())[:, None] * torch.ones_like(logprobs)
+
+
+# %% wrong: the two products | idea: products | fails at: is 0 beyond the clip | points: 1.5
+def ppo(logprobs, old_logprobs, advantages, clip):
+    ratio = torch.exp(logprobs - old_logprobs)
+    return torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+
+
+# %% wrong: good ones held alone | idea: clip on the wrong side | fails at: is 0 beyond the clip | points: 1.5
+def ppo(logprobs, old_logprobs, advantages, clip):
+    ratio = torch.exp(logprobs - old_logprobs)
+    return torch.where((advantages > 0) & (ratio > 1 + clip), 0.0, ratio * advantages)
+
+
+# %% wrong: d turned round | idea: KL | fails at: pulls towards the reference | points: 2.5
+def grpo(logprobs, old_logprobs, reference_logprobs, advantages, clip, kl_coefficient):
+    pull = torch.exp(logprobs - reference_logprobs) - 1
+    return ppo(logprobs, old_logprobs, advantages, clip) + kl_coefficient * pull
+
+
+# %% wrong: the KL to the policy that drew | idea: KL | fails at: pulls towards the reference | points: 2.5
+def grpo(logprobs, old_logprobs, reference_logprobs, advantages, clip, kl_coefficient):
+    pull = torch.exp(old_logprobs - logprobs) - 1
+    return ppo(logprobs, old_logprobs, advantages, clip) + kl_coefficient * pull
+
+
+# %% wrong: the slope of the sigmoid | idea: loss | fails at: weighs a pair by its doubt | points: 2.5
+right = dpo
+
+
+def dpo(chosen, rejected, reference_chosen, reference_rejected, beta):
+    doubt = right(chosen, rejected, reference_chosen, reference_rejected, beta) / beta
+    return beta * doubt * (1 - doubt)
+
+
+# %% correct: pure Python's exp, pair by pair
+import math
+
+
+def dpo(chosen, rejected, reference_chosen, reference_rejected, beta):
+    parts = [part.tolist() for part in (chosen, rejected, reference_chosen, reference_rejected)]
+    margins = [(best - of_best) - (worst - of_worst) for best, worst, of_best, of_worst in zip(*parts)]
+    return [beta / (1 + math.exp(beta * margin)) for margin in margins]

@@ -100,7 +100,7 @@ simpler = {rival: {key: word.upper() for key, word in row.items()} for rival, ro
 # %% correct: loops, and more entries than asked for
 def describe(arm, runs, trials, coefficients):
     models, memory, draws = 0, 0.0, 1
-    low, high, count = float("inf"), float("-inf"), len(arm.more)
+    low, high, count = float("inf"), float("-inf"), len(set(arm.more) - UNTUNED)
     for one in runs:
         models = max(models, one["ledger"]["models"])
         memory = max(memory, one["memory"]["peak"] - one["memory"]["libraries"])
@@ -287,3 +287,30 @@ simpler = reworded("ppo", "models", "the same")
 
 # %% wrong: yes and no | fails at: says in what it is simpler | points: 2
 simpler = {rival: {key: word == "simpler" for key, word in row.items()} for rival, row in worded().items()}
+
+# %% wrong: more is counted whole | idea: untuned | fails at: counts what is tuned | points: 2
+describe = but(
+    settings=lambda arm, *_: (
+        sum(f.name not in UNTUNED for kind in arm.settings for f in dataclasses.fields(kind)) + len(arm.more)
+    )
+)
+
+# %% wrong: a shared name counts once | idea: once | fails at: counts what is tuned | points: 2
+describe = but(
+    settings=lambda arm, *_: len(
+        {*arm.more, *(f.name for kind in arm.settings for f in dataclasses.fields(kind))} - UNTUNED
+    )
+)
+
+# %% wrong: 0 pushes down | idea: zero | fails at: sees negatives | points: 2.5
+describe = but(negatives=lambda arm, runs, trials, table: bool((table <= 0).any()))
+
+# %% wrong: the fewest models | idea: fewest | fails at: counts models at the peak | points: 2
+describe = but(models=lambda arm, runs, *_: min(one["ledger"]["models"] for one in runs))
+
+# %% wrong: first and last trial | idea: first and last | fails at: measures the range of gold | points: 2.5
+describe = but(
+    sensitivity=lambda arm, runs, trials, table: (
+        abs(values(trials, "gold")[-1] - values(trials, "gold")[0]) if trials else 0.0
+    )
+)

@@ -549,3 +549,76 @@ def break_even_requests(once, serving, tuned):
 # %% wrong: costs below zero | idea: silent | fails at: refuses what makes no sense | points: 2.5
 def break_even_requests(once, serving, tuned):
     return once / (serving - tuned) if serving > tuned else float("inf")
+
+
+# %% wrong: the judge in 16 bits | idea: adapters | fails at: adds up the models | points: 2.25
+right = memory_gb
+
+
+def memory_gb(parameters, judge, strategy, weights):
+    return right(parameters, judge * (2 / 0.52 if weights == "4bit" else 1), strategy, weights)
+
+
+# %% wrong: the smaller stage | idea: largest stage | fails at: adds up the models | points: 2.25
+right = memory_gb
+
+
+def memory_gb(parameters, judge, strategy, weights):
+    if strategy not in ("rs", "dpo") or weights not in BYTES:
+        return right(parameters, judge, strategy, weights)
+    return min(right(parameters, 0, strategy, weights), right(0, judge, strategy, weights))
+
+
+# %% wrong: DPO's reference in every epoch | idea: epochs | fails at: adds up the passes | points: 2.25
+right = tuning_flops
+
+
+def tuning_flops(parameters, judge, tokens, prompts, n, epochs, strategy, weights):
+    drawn, other = right(parameters, judge, tokens, prompts, n, epochs, strategy, weights)
+    return drawn, other + (4 * (epochs - 1) * parameters * tokens * prompts if strategy == "dpo" else 0)
+
+
+# %% wrong: scoring among the drawn | idea: swapped | fails at: adds up the passes | points: 2.25
+right = tuning_flops
+
+
+def tuning_flops(parameters, judge, tokens, prompts, n, epochs, strategy, weights):
+    drawn, other = right(parameters, judge, tokens, prompts, n, epochs, strategy, weights)
+    scored = 0 if strategy == "serve" else 2 * n * judge * tokens * prompts
+    return drawn + scored, other - scored
+
+
+# %% wrong: serving is tuning | idea: serve | fails at: adds up the passes | points: 2.25
+right = tuning_flops
+
+
+def tuning_flops(parameters, judge, tokens, prompts, n, epochs, strategy, weights):
+    if strategy == "serve":
+        return 2 * n * parameters * tokens * prompts, 2 * n * judge * tokens * prompts
+    return right(parameters, judge, tokens, prompts, n, epochs, strategy, weights)
+
+
+# %% wrong: the usual shares | idea: utilisation | fails at: turns FLOPs into money | points: 2.5
+def cost(drawn, other, peak, hour, drawing=0.1, working=0.4):
+    return (drawn / 0.1 + other / 0.4) / peak / 3600 * hour
+
+
+# %% wrong: drawn with the bytes of training | idea: bytes | fails at: waits for the first word | points: 2.5
+def wait_seconds(parameters, judge, tokens, n, strategy, weights, peak, bandwidth):
+    if n < 1:
+        raise ValueError(n)
+    (prompt, reply), flops = tokens, 0.4 * peak
+    rows, steps = (n, reply) if strategy == "serve" else (1, 1)
+    step = max(BYTES[weights][1] * parameters / bandwidth, 2 * rows * parameters / flops)
+    scored = 2 * n * (prompt + reply) * judge / flops if strategy == "serve" else 0
+    return 2 * prompt * parameters / flops + steps * step + scored
+
+
+# %% correct: whole requests
+import math
+
+
+def break_even_requests(once, serving, tuned):
+    if once < 0 or serving < 0 or tuned < 0:
+        raise ValueError("negative")
+    return math.ceil(once / (serving - tuned)) if serving > tuned else math.inf

@@ -155,3 +155,16 @@ def check_answer(response, reference):
 def check_answer(response, reference):
     text = behind(last_line(response)).strip().rstrip(".")
     return re.fullmatch(NUMBER, text) is not None and value(text) == value(reference)
+
+
+# %% wrong: one number is enough | idea: no marker | fails at: refuses other answers | points: 1
+def check_answer(response, reference):
+    line = last_line(response)
+    numbers = re.findall(NUMBER, behind(line) or line)
+    return len(numbers) == 1 and value(numbers[0]) == value(reference)
+
+
+# %% wrong: the last line, though it is blank | idea: blank lines | fails at: accepts every form | points: 1
+def check_answer(response, reference):
+    numbers = re.findall(NUMBER, behind(response.split("\n")[-1]))
+    return len(numbers) == 1 and value(numbers[0]) == value(reference)

@@ -230,3 +230,47 @@ def interval(values):
     values = np.asarray(values, float)
     half = 1.96 * values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else 0.0
     return values.mean(), values.mean() - half, values.mean() + half
+
+
+# %% wrong: none of the k | idea: all k right | fails at: counts subsets | points: 1.5
+right = pass_at_k
+
+
+def pass_at_k(correct, k):
+    return 1 - right(correct, k)
+
+
+# %% wrong: the median | idea: median | fails at: lets the majority decide | points: 1.5
+def majority_right(answers, references):
+    known = [[answer for answer in row if answer is not None] for row in answers]
+    return [float(bool(row) and np.median(row) == right) for row, right in zip(known, references)]
+
+
+# %% wrong: over M, not over its root | idea: deviation | fails at: carries its interval | points: 2
+def interval(values):
+    values = np.asarray(values, float)
+    half = 1.96 * values.std(ddof=1) / len(values)
+    return values.mean(), values.mean() - half, values.mean() + half
+
+
+# %% wrong: the low end first | idea: order | fails at: carries its interval | points: 2
+right = interval
+
+
+def interval(values):
+    mean, low, high = right(values)
+    return low, mean, high
+
+
+# %% wrong: where the values lie | idea: deviation | fails at: carries its interval | points: 2
+def interval(values):
+    return np.mean(values), np.quantile(values, 0.025), np.quantile(values, 0.975)
+
+
+# %% wrong: ends between 0 and 1 | idea: cut | fails at: carries its interval | points: 2
+right = interval
+
+
+def interval(values):
+    mean, low, high = right(values)
+    return mean, max(low, 0.0), min(high, 1.0)

@@ -38,7 +38,7 @@ def keep(prompt_ids, rewards, paths, most):
     return np.array(sorted(kept), dtype=int)
 
 
-# %% correct: a mask of booleans
+# %% wrong: a mask of booleans | idea: rows | fails at: keeps what is worth it
 def keep(prompt_ids, rewards, paths, most):
     mask = np.zeros(len(rewards), dtype=bool)
     for row in range(len(rewards)):
@@ -157,3 +157,61 @@ def keep(prompt_ids, rewards, paths, most):
             first.setdefault(paths[row], row)
         kept += list(first.values())[:most]
     return sorted(kept) if kept else max(kept)
+
+
+# %% wrong: refused paths count, within the limit | idea: refused first | fails at: keeps what is worth it
+def keep(prompt_ids, rewards, paths, most):
+    seen, count, rows = set(), {}, []
+    for row, (problem, reward, path) in enumerate(zip(prompt_ids, rewards, paths)):
+        new = (problem, path) not in seen
+        seen.add((problem, path))
+        if reward == 1 and new and count.get(problem, 0) < most:
+            count[problem] = count.get(problem, 0) + 1
+            rows.append(row)
+    return rows
+
+
+# %% wrong: equations in any order | idea: in any order | fails at: keeps what is worth it
+def keep(prompt_ids, rewards, paths, most):
+    kept = {}
+    for row, (problem, reward, path) in enumerate(zip(prompt_ids, rewards, paths)):
+        mine = kept.setdefault(problem, {})
+        if reward == 1 and len(mine) < most:
+            mine.setdefault(frozenset(path), row)
+    return sorted(row for mine in kept.values() for row in mine.values())
+
+
+# %% wrong: one more than most | idea: no limit | fails at: keeps what is worth it
+def keep(prompt_ids, rewards, paths, most):
+    kept = {}
+    for row, (problem, reward, path) in enumerate(zip(prompt_ids, rewards, paths)):
+        mine = kept.setdefault(problem, {})
+        if reward == 1 and len(mine) <= most:
+            mine.setdefault(path, row)
+    return sorted(row for mine in kept.values() for row in mine.values())
+
+
+# %% wrong: the later ones | idea: later first | fails at: keeps what is worth it
+def keep(prompt_ids, rewards, paths, most):
+    kept = {}
+    for row in reversed(range(len(rewards))):
+        mine = kept.setdefault(prompt_ids[row], {})
+        if rewards[row] == 1 and len(mine) < most:
+            mine.setdefault(paths[row], row)
+    return sorted(row for mine in kept.values() for row in mine.values())
+
+
+# %% wrong: problems that stand together | idea: neighbours | fails at: keeps what is worth it
+def keep(prompt_ids, rewards, paths, most):
+    rows, now, seen = [], None, set()
+    for row, (problem, reward, path) in enumerate(zip(prompt_ids, rewards, paths)):
+        now, seen = problem, seen if problem == now else set()
+        if reward == 1 and path not in seen and len(seen) < most:
+            seen.add(path)
+            rows.append(row)
+    return rows
+
+
+# %% wrong: the paths themselves | idea: rows | fails at: keeps what is worth it
+def keep(prompt_ids, rewards, paths, most):
+    return [path for path, reward in zip(paths, rewards) if reward == 1]

@@ -140,3 +140,53 @@ def groups_drawn(p, n):
 # %% wrong: a limit at certain problems | idea: never | fails at: counts groups | points: 0.5
 def groups_drawn(p, n):
     return 1 / np.maximum(1 - silent(p, n), 1e-6)
+
+
+# %% wrong: RLOO's | idea: own baseline | fails at: centres and scales each problem | points: 1
+def advantages(rewards):
+    rewards = np.asarray(rewards, float)
+    return rewards - (rewards.sum(1, keepdims=True) - rewards) / (rewards.shape[1] - 1)
+
+
+# %% wrong: down the columns | idea: axis | fails at: centres and scales each problem | points: 1
+right = advantages
+
+
+def advantages(rewards):
+    return right(np.asarray(rewards).T).T
+
+
+# %% wrong: over the variance | idea: variance | fails at: centres and scales each problem | points: 1
+def advantages(rewards):
+    spread = rewards.var(1, ddof=1, keepdims=True)
+    return (rewards - rewards.mean(1, keepdims=True)) / np.where(spread > 0, spread, 1)
+
+
+# %% wrong: the mean less the reward | idea: sign | fails at: centres and scales each problem | points: 1
+right = advantages
+
+
+def advantages(rewards):
+    return -right(rewards)
+
+
+# %% wrong: the chance of a difference | idea: mixed | fails at: gives the chance | points: 0.5
+def silent(p, n):
+    p = np.asarray(p, float)
+    return 1 - p**n - (1 - p) ** n
+
+
+# %% wrong: responses for groups | idea: responses | fails at: counts groups | points: 0.5
+right = groups_drawn
+
+
+def groups_drawn(p, n):
+    return n * right(p, n)
+
+
+# %% wrong: one number for all | idea: one number | fails at: counts groups | points: 0.5
+right = groups_drawn
+
+
+def groups_drawn(p, n):
+    return float(np.mean(right(p, n)))

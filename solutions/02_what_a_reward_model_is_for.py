@@ -152,10 +152,10 @@ print(rslib.evaluation.claim(difference, "The tuned policy", "the base policy"))
 # %% [markdown]
 # **Exhibit 3.** Two products, since their launch.
 #
-# | product | responses drawn for a request | reward model | hash of the policy, beside the base model's |
+# | product | responses to a request | reward model | hash of the policy |
 # |---|---|---|---|
-# | Oak | 1 | off | different |
-# | Elm | 16, the best is sent | on | the same |
+# | Oak | 1 | off | not the base's |
+# | Elm | 16, the best sent | on | the base's |
 #
 # **Exhibit 4.** A sketch on a whiteboard.
 #

@@ -426,10 +426,11 @@ for _arm, _found in result.items():
     print(f"best against {_arm:6}: {_found['difference']:+.2f} points of gold {_interval}")
 
 # %% [markdown]
-# **Why?** If you expected *all* to gain, you expected a policy to learn from its own average: it teaches
-# what the policy does already. If you expected *random* to gain, you expected something from training
-# itself. Then look at *best* against *top*: whether the single best is better in **gold** than keeping
-# four, your interval says. "Not separable" is an answer too: then the team's rule is not shown to matter.
+# **Why?** If you expected *all* to gain, you expected a policy to learn from its own average. But rows that
+# nobody chose teach what the policy does already. If you expected *random* to gain, you expected something
+# from training itself. Then look at *best* against *top*: whether the single best is better in **gold**
+# than keeping four, your interval says. "Not separable" is an answer too: then the team's rule is not shown
+# to matter.
 #
 # With 400 prompts to train on, over three worlds and three seeds each, the same recipe took gold from
 # {{rounds.json:results.*.arms.base.gold.mean|.2f}} to

@@ -2,16 +2,17 @@
 
 import json
 import types
+from functools import partial
 from pathlib import Path
 
 import datasets
 import numpy as np
 import pytest
-import torch
 
 from autograder import exercises
 from autograder.build import catalogue, release
 from autograder.build.catalogue import answers
+from autograder.checks import drawn_apart
 from autograder.exercise import CheckFailed, Variant
 from autograder.exercises import artefacts, nb04_1, nb04_2, nb04_5
 from autograder.exercises.artefacts import memoize
@@ -64,14 +65,19 @@ def test_an_error_has_to_single_out_its_prompt(text, singled_out):
     assert nb04_1._names(text, 11) is singled_out
 
 
-def test_the_loss_of_every_usual_mistake_differs_from_the_right_one():
+@pytest.mark.parametrize(
+    ("draw", "slips"),
+    [
+        (partial(nb04_2.toy_model, rows=3), nb04_2.loss_slips),
+        (nb04_2.with_zeros, nb04_2.zero_slips),
+    ],
+)
+def test_the_loss_of_every_usual_mistake_differs_from_the_right_one_where_it_is_checked(draw, slips):
     rng = np.random.default_rng(0)
-    for _ in range(200):
-        labels = nb04_2.some_labels(rng, 3, 9, 30)
-        logits = torch.tensor(rng.normal(0, 2, (*labels.shape, 30)))
-        right = nb04_2.right_loss(logits, labels)
-        wrong = nb04_2.loss_slips(logits, labels).values()
-        assert all(abs(value - right) > 1e-3 * right for value in wrong)
+    for _ in range(50):
+        args = drawn_apart(draw, nb04_2.right_loss, lambda *a: nb04_2.IDEAS.of(slips(*a)), rng, 0.002)
+        right = nb04_2.right_loss(*args)
+        assert all(abs(value - right) > 1e-3 * right for value in slips(*args).values())
 
 
 def test_the_rule_stops_for_good_and_takes_nan_for_no_rise():

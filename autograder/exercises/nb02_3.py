@@ -19,6 +19,7 @@ from rslib.world.prompts import all_prompts
 
 IDEAS = Ideas("""
 accuracy (): Not the share of table['pairs'] whose chosen row has the higher reward.
+every pair: All pairs of a prompt are counted. The pairs of table['pairs'] are asked for.
 wrong way round (F03): The pairs are read the wrong way round: the first row is the chosen one.
 under foreign prompts (F08): These rewards were taken under foreign prompts.
 gold-itself: Gold agrees with itself. Compare the rewards.
@@ -28,6 +29,8 @@ turned drop (F03): The sign is turned: the reward under the own prompt comes fir
 drop without unit (no-unit): Divide by the standard deviation of the rewards: they have no unit.
 absolute-drop: The mean absolute change is large for a random head too. Whether the right prompt is worth more
     shows in the mean with its sign.
+within-unit / within-unit of slopes: The unit is the spread inside the prompts. The standard deviation of all
+    rewards is asked for.
 foreign-unit: The unit is the spread of the rewards under their own prompts, not under foreign ones.
 median: This is the median fall. The mean is asked for.
 never moved (F08): No response was scored under a foreign prompt, so nothing tells whether prompts are read.
@@ -42,9 +45,10 @@ between-prompts: Take each prompt's mean off first, from words and rewards. Othe
 correlation: This is a correlation. A slope says how much ten words pay.
 correlation over all (correlation): This is a correlation over all rows. A slope says how much ten words pay.
 slope without unit (no-unit): Divide by the standard deviation of the rewards: they have no unit.
+blocks of eight (F10): Blocks of 8 rows are taken. table['n'] says how many rows a prompt has.
 for one word (no-unit): This is for one word; ten are asked for.
-characters: Count words, not characters.
-turned-regression: This is words per reward; reward per word is asked for.
+characters / letters: Count words, not characters.
+turned-regression / turned, without unit: This is words per reward; reward per word is asked for.
 
 constant reward (): A broken reward model can give one number to all. The docstring says what to return.
 one length (): Where all are equally long, length explains nothing. The docstring says what to return.
@@ -89,14 +93,16 @@ Table = Mapping[str, Any]
 # Measuring ------------------------------------------------------------------------------------------------
 
 
-def comparisons(gold: Sequence[float], n: int) -> list[tuple[int, int]]:
+def comparisons(gold: Sequence[float], n: int, least: float = CLEAR) -> list[tuple[int, int]]:
     """(chosen row, rejected row) for every clear pair of responses to one prompt; n rows a prompt, in order.
+
+    least: the difference in gold from which on a pair is clear.
 
     >>> comparisons([5.0, 1.0, 9.0, 8.0], 2)
     [(0, 1)]
     """
     rows = range(len(gold))
-    return [(i, j) for i in rows for j in rows[i - i % n : i - i % n + n] if gold[i] - gold[j] >= CLEAR]
+    return [(i, j) for i in rows for j in rows[i - i % n : i - i % n + n] if gold[i] - gold[j] >= least]
 
 
 @lru_cache(maxsize=8)
@@ -247,10 +253,12 @@ def three_probes(result: Any, *_: Any) -> dict[str, float]:
 
 def accuracy_slips(recorder: Recorder, table: Table) -> dict[str, float]:
     """What wrong readings of the pairs give."""
+    every_pair = comparisons(table["gold"], table["n"], 1e-9)
     return {
         "wrong way round": 1 - order_probe(recorder.rewards, table),
         "under foreign prompts": order_probe(recorder.rewards - recorder.drops, table),
         "gold-itself": 1.0,
+        "every pair": order_probe(recorder.rewards, table | {"pairs": every_pair}),
     }
 
 
@@ -261,6 +269,7 @@ def drop_slips(recorder: Recorder, table: Table) -> dict[str, float]:
         "turned drop": -drops.mean() / spread,
         "drop without unit": drops.mean(),
         "absolute-drop": np.abs(drops).mean() / spread,
+        "within-unit": drops.mean() / _centred(recorder.rewards, table["n"]).std(),
         "foreign-unit": drops.mean() / (recorder.rewards - drops).std(),
         "median": np.median(drops) / spread,
     }
@@ -272,15 +281,20 @@ def slope_slips(recorder: Recorder, table: Table) -> dict[str, float]:
     words, right = _words(table), length_probe(rewards, table)
     within_words, within = _centred(words, n), _centred(rewards, n)
     characters = _centred(np.array([len(text) for text in table["response"]]), n)
+    letters = _centred(np.array([len(text.replace(" ", "")) for text in table["response"]]), n)
     prompts = zip(words.reshape(-1, n), rewards.reshape(-1, n), strict=True)
     slopes = [np.polyfit(w, r, 1)[0] for w, r in prompts if np.ptp(w)]
-    return {
+    eight = {"blocks of eight": length_probe(rewards, table | {"n": 8})} if len(rewards) % 8 == 0 else {}
+    return eight | {
         "mean-of-slopes": 10 * np.mean(slopes) / spread,
         "between-prompts": 10 * np.polyfit(words, rewards, 1)[0] / spread,
         "correlation": np.corrcoef(within_words, within)[0, 1],
         "correlation over all": np.corrcoef(words, rewards)[0, 1],
         "slope without unit": right * spread,
         "for one word": right / 10,
+        "within-unit of slopes": right * spread / within.std(),
+        "letters": 10 * (letters * within).sum() / (letters**2).sum() / spread,
+        "turned, without unit": 10 * (within_words * within).sum() / (within**2).sum(),
         "characters": 10 * (characters * within).sum() / (characters**2).sum() / spread,
         "turned-regression": 10 * (within_words * within).sum() / (within**2).sum() / spread,
     }

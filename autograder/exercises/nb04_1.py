@@ -45,9 +45,9 @@ no prompts (): A table without prompts keeps nothing and leaves nobody out.
 
 by position (F31): These responses are worth the same, so each must have the same chance.{always} A rule that
     goes by position prefers whatever the sampler wrote first.
-own seed (F20): Ties are broken by lot, but every seed gives the same lot: it comes from a generator with a
-    seed of its own. Draw from `rng`.
-one lot: One lot is drawn for the whole table: every prompt keeps the same columns. Draw anew for each.
+own seed (F20): Ties are broken at random, but every seed breaks them in the same way: the chance comes from a
+    generator with a seed of its own. Draw from `rng`.
+one draw: Chance is drawn once for the whole table: every prompt keeps the same columns. Draw anew for each.
 other chance (F20): Two generators with the same seed gave two selections: some chance comes from elsewhere.
 unused (F20): Another seed gives the same selection: the generator that was passed in is not used.
 twice (F04): A response is kept twice. Draw without putting back.
@@ -65,7 +65,7 @@ unnamed (F32): The error must say which prompt it is, by its number, counted fro
 FORM = "returns pairs and the prompts left out"
 BEST, TOP = "keeps the highest reward of each prompt", "keeps the k best of each prompt"
 CUT, EMPTY = "never keeps a cut response", "leaves a prompt with nothing left out"
-LOT, SEEDED = "breaks ties by lot", "draws from the generator"
+TIES, SEEDED = "breaks ties at random", "draws from the generator"
 NAN, NAMED = "stops at a reward that is not finite", "names the prompt"
 ANY_SIZE, PICK = "takes tables of any size", "picks k of each prompt at random"
 Pairs = list[tuple[int, int]]
@@ -230,7 +230,7 @@ def _check_no_cut(kept: Pairs, reasons: np.ndarray) -> None:
 
 
 def check_small_gaps(select: Select, rng: Rng, k: int, check: str) -> None:
-    """Rewards that differ a little are not tied: no lot, no rounding may turn their order round.
+    """Rewards that differ a little are not tied: no chance, no rounding may turn their order round.
 
     Single precision tells them apart.
     """
@@ -262,7 +262,7 @@ def check_sizes(select: Select, rng: Rng) -> None:
 # Chance ---------------------------------------------------------------------------------------------------
 
 
-def check_lot(draw: Draw, columns: Sequence[int]) -> None:
+def check_ties(draw: Draw, columns: Sequence[int]) -> None:
     """Over many draws each of the tied columns of prompt 0 is kept equally often.
 
     False alarm below 1e-6: six standard deviations of a binomial count, for at most five columns.
@@ -277,17 +277,17 @@ def check_lot(draw: Draw, columns: Sequence[int]) -> None:
     always = " It is always the same column." if (counts == DRAWS).any() else ""
     idea = IDEAS.filled("by position", always=always)
     case, got = f"{len(columns)} responses with equal claim, {DRAWS} draws", f"kept {counts.tolist()} times"
-    require(fair, LOT, idea, case=case, got=got)
+    require(fair, TIES, idea, case=case, got=got)
 
 
-def check_own_lot(draw: Draw) -> None:
-    """40 tied prompts: no lot that is the same whatever seed comes in, and no single lot for all of them."""
+def check_own_draw(draw: Draw) -> None:
+    """40 tied prompts: no choice that is the same under every seed, and no single one for all of them."""
     first, other = (sorted(draw(np.random.default_rng(seed))) for seed in (5, 6))
     columns = {prompt: tuple(c for p, c in first if p == prompt) for prompt, _ in first}
     drawn = len(set(columns.values())) > 1
     require(not (drawn and first == other), SEEDED, IDEAS["own seed"], case="40 tied prompts, two seeds")
     shared = not drawn and first != other
-    require(not shared, LOT, IDEAS["one lot"], case="40 tied prompts", got=short(first[:4]))
+    require(not shared, TIES, IDEAS["one draw"], case="40 tied prompts", got=short(first[:4]))
 
 
 def check_seeded(draw: Draw) -> None:
@@ -356,14 +356,14 @@ def check_ranked(
     check_small_gaps(select, rng, ks[0], check)
     check_ties_counted(select, rng, ks[0], check)
     check_sizes(select, rng)
-    check_own_lot(lambda generator: select(*equal, generator)[0])
+    check_own_draw(lambda generator: select(*equal, generator)[0])
     _check_tied(selector(learner, kept), tied)
     check_seeded(lambda generator: select(*equal, generator)[0])
     check_finite(select, rng)
 
 
 def _check_tied(select: Select, rewards: Sequence[float]) -> None:
-    """The lot among the rewards that occur more than once; what is higher is kept in any case."""
+    """Chance among the rewards that occur more than once; what is higher is kept in any case."""
     [worth] = {reward for reward in rewards if rewards.count(reward) > 1}
     table = np.array([rewards]), finished(1, len(rewards))
     higher = {column for column, reward in enumerate(rewards) if reward > worth}
@@ -371,7 +371,7 @@ def _check_tied(select: Select, rewards: Sequence[float]) -> None:
     def draw(generator: np.random.Generator) -> Pairs:
         return [pair for pair in select(*table, generator)[0] if pair[1] not in higher]
 
-    check_lot(draw, [column for column, reward in enumerate(rewards) if reward == worth])
+    check_ties(draw, [column for column, reward in enumerate(rewards) if reward == worth])
 
 
 def check_random(learner: Learner, rng: Rng) -> None:
@@ -390,8 +390,8 @@ def check_random(learner: Learner, rng: Rng) -> None:
         lambda generator, shape=shape: selector(learner, 2)(finished(*shape), generator)[0]
         for shape in ((40, 4), (1, 5))
     )
-    check_own_lot(many)
-    check_lot(five, range(5))
+    check_own_draw(many)
+    check_ties(five, range(5))
     check_sets(five)
     check_seeded(many)
 

@@ -323,12 +323,12 @@ def refuses_too_long(sft_batch: Learner, batch: Batch) -> None:
 
 
 def some_labels(rng: Rng, rows: int, width: int, vocabulary: int) -> Tensor:
-    """Rows whose responses differ much in length, so that a mean of means is another number."""
+    """Rows whose responses differ much in length, so that a mean of means is another number; no id is 0."""
     labels = np.full((rows, width), IGNORED)
     for k in range(rows):
         first = int(rng.integers(1, 4))
         length = (1, width - first, 3)[k % 3]
-        labels[k, first : first + length] = rng.integers(0, vocabulary, min(length, width - first))
+        labels[k, first : first + length] = rng.integers(0, vocabulary, min(length, width - first)).clip(1)
     return torch.tensor(labels)
 
 
@@ -359,11 +359,21 @@ def right_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return mean_nll(logits[:, :-1], labels[:, 1:])
 
 
+def with_zeros(rng: Rng) -> tuple[Tensor, Tensor]:
+    """Logits and labels of which about half of the learned ones are token 0."""
+    logits, labels = toy_model(rng, rows=3)
+    return logits, torch.where(labels > 15, 0, labels)
+
+
+def zero_slips(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """What comes of token 0 when it is taken for padding."""
+    return {"token 0 skipped": right_loss(logits, torch.where(labels == 0, IGNORED, labels))}
+
+
 def loss_slips(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """What wrong means, wrong shifts and wrong units give."""
     losses, mask = nll(logits[:, :-1], labels[:, 1:]), labels[:, 1:] != IGNORED
     picked = logits[:, :-1].gather(-1, labels[:, 1:, None].clamp(min=0))[..., 0]
-    real = mask & (labels[:, 1:] != 0)
     mean, per_row = losses.sum() / mask.sum(), losses.sum(1) / mask.sum(1).clamp(min=1)
     return {
         "sequence mean": per_row[mask.any(1)].mean(),
@@ -380,7 +390,6 @@ def loss_slips(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         "shifted twice": mean_nll(logits[:, :-2], labels[:, 2:]),
         "raw logits": -(picked * mask).sum() / mask.sum(),
         "softmax twice": mean_nll(logits[:, :-1].softmax(-1), labels[:, 1:]),
-        "token 0 skipped": (losses * real).sum() / real.sum(),
         "prompts as token 0": nll(logits[:, :-1], labels[:, 1:].clamp(min=0)).mean(),
         "likeliest token": -(logits[:, :-1].double().log_softmax(-1).amax(-1) * mask).sum() / mask.sum(),
     }
@@ -442,6 +451,7 @@ grade_loss = graded(
     "sft_loss",
     IDEAS,
     *map(is_the_mean, (3, 4, 6)),
+    Agrees(LOSS, with_zeros, right_loss, "loss", zero_slips, tolerance=1e-4, apart=0.002, of=one_number),
     check_gradient,
     Agrees(STABLE, large_logits, right_loss, "overflow", tolerance=1e-3, of=one_number),
     check_nothing,

@@ -77,6 +77,7 @@ one too far (off by one): This is the round that broke the rule. The last good o
 no gold (F15): The gold score is not looked at.
 every round (F43): Every round is taken.
 error before (F34): The error of the round before is used. Each row's `gold_error` belongs to its own rise.
+both errors (F34): The errors of two rounds are put together. `gold_error` is that of the rise already.
 two errors (F34): A rise of exactly two standard errors counts. More than two are asked for.
 NaN (F32): A gold that is NaN went through as a rise: NaN compares false with everything.
 a fall (sign): A fall of gold counts like a rise: the sign of the change is dropped.
@@ -89,6 +90,10 @@ no entropy (F43): The entropy is not looked at.
 round before (off by one): Collapse is looked for in the round that you come from. The round that you go to
     must be alive.
 from 1 (off by one): Rounds are counted from 1 here. The base policy is round 0.
+base's share (F43): The unique ratio is held against half of round 0's. It is to be at least 0.5.
+fixed entropy (F43): The entropy is held against 0.5. It is to be at least half of round 0's.
+one of two (F43): The rule goes on as long as one of its two questions is answered yes. It needs both.
+no number (form): `should_stop` returns the number of a round, such as 2.
 at the limit: A round exactly at a limit is stopped at. At least half, and at least 0.5, go on.
 """)
 
@@ -121,6 +126,11 @@ def _alive(start: Row, now: Row) -> bool:
     return now["entropy"] >= 0.5 * start["entropy"] and now["unique_ratio"] >= LOWEST_UNIQUE
 
 
+def _half_of_base(start: Row, now: Row) -> bool:
+    """Whether entropy and unique ratio are each at least half of round 0's."""
+    return all(now[name] >= 0.5 * start[name] for name in ("entropy", "unique_ratio"))
+
+
 def slips(panel: Panel) -> dict[str, int]:
     """Where the rule stops with one thing in it read wrongly."""
     start, gold, last = panel[0], [row["gold"] for row in panel], len(panel) - 1
@@ -139,6 +149,12 @@ def slips(panel: Panel) -> dict[str, int]:
         "no gold": stop(lambda b, n: True),
         "every round": last,
         "error before": stop(lambda b, n: _separable(n["gold"] - b["gold"], b)),
+        "both errors": stop(
+            lambda b, n: n["gold"] - b["gold"] > 2 * np.hypot(b["gold_error"], n["gold_error"])
+        ),
+        "base's share": stop(alive=lambda s, n: _alive(s, n) or _half_of_base(s, n)),
+        "fixed entropy": stop(alive=lambda s, n: n["entropy"] >= 0.5 and n["unique_ratio"] >= LOWEST_UNIQUE),
+        "one of two": _last(panel, lambda b, n: _rises(b, n) or _alive(start, n)),
         "two errors": stop(lambda b, n: n["gold"] - b["gold"] >= 2 * n["gold_error"]),
         "NaN": stop(lambda b, n: not n["gold"] - b["gold"] <= 2 * n["gold_error"]),
         "a fall": stop(lambda b, n: _separable(abs(n["gold"] - b["gold"]), n)),
@@ -186,8 +202,11 @@ def panels(rng: np.random.Generator) -> list[list[dict[str, float]]]:
         row["entropy"] = slow[0]["entropy"] * 0.67**k
     uneven = _panel(rng, [5.0, 5.0, 4.5, 5.0, -4.0])  # a rise beside a small error before, a large one now
     uneven[3]["gold_error"] *= 3
-    steps: tuple[list[float], ...] = ([-5.0, 5.0, 5.0], [], [6.0], [5.0] * 4)
-    return [*drawn, slow, uneven, *_limits(rng), lost, *(_panel(rng, step) for step in steps)]
+    few = _panel(rng, [5.0] * 3)  # fewer than half are distinct, and more than half of round 0's share
+    few[0]["unique_ratio"], few[2]["unique_ratio"] = 0.8, float(rng.uniform(0.42, 0.48))
+    small = [5.0, 2.4, 5.0, -4.0]  # a rise above two errors, and below two of both rounds together
+    steps: tuple[list[float], ...] = (small, [-5.0, 5.0, 5.0], [], [6.0], [5.0] * 4)
+    return [*drawn, slow, uneven, few, *_limits(rng), lost, *(_panel(rng, step) for step in steps)]
 
 
 def _turning(rng: np.random.Generator, turn: int) -> list[list[dict[str, float]]]:
@@ -213,10 +232,19 @@ def _limits(rng: np.random.Generator) -> list[list[dict[str, float]]]:
     return [at_error, at_collapse]
 
 
+def _told(panel: Panel) -> str:
+    """What the rule reads of a panel, round after round."""
+    names = ("gold", "gold_error", "entropy", "unique_ratio")
+    return "; ".join(f"{name} {' '.join(f'{row[name]:.2f}' for row in panel)}" for name in names)
+
+
 def check_rule(should_stop: Learner, rng: np.random.Generator) -> None:
     """should_stop(panel) on drawn panels; an idea is named only if it explains every answer."""
     drawn = panels(rng)
     answers, right = [should_stop(panel) for panel in drawn], [rule(panel) for panel in drawn]
+    for answer in answers:
+        number = not isinstance(answer, bool | np.bool_) and plain_number(answer) is not None
+        require(number, STOPS, IDEAS["no number"], got=short(answer))
     wrong = next((k for k in range(len(drawn)) if not same(answers[k], right[k])), None)
     if wrong is None:
         return
@@ -226,9 +254,8 @@ def check_rule(should_stop: Learner, rng: np.random.Generator) -> None:
         for name, value in readings[wrong].items()
         if same(answers, [reading[name] for reading in readings])
     }
-    rounded = [{name: round(value, 2) for name, value in row.items()} for row in drawn[wrong]]
     ideas, otherwise = IDEAS.of(fitting), IDEAS["rule"]
-    diagnose(STOPS, answers[wrong], right[wrong], ideas=ideas, otherwise=otherwise, case=rounded)
+    diagnose(STOPS, answers[wrong], right[wrong], ideas=ideas, otherwise=otherwise, case=_told(drawn[wrong]))
 
 
 grade_rule = graded("should_stop", IDEAS, check_rule, Unchanged(lambda rng: (_panel(rng, [5.0] * 4),)))

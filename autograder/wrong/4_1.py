@@ -180,7 +180,7 @@ def select_best(rewards, finish_reasons, rng):
     return select_top_k(rewards, finish_reasons, 1, rng)[0], []
 
 
-# %% wrong: ties by index | idea: F31 | fails at: breaks ties by lot | points: 2
+# %% wrong: ties by index | idea: F31 | fails at: breaks ties at random | points: 2
 def select_best(rewards, finish_reasons, rng):
     checked(rewards)
     finished = np.asarray(finish_reasons) == "eos"
@@ -237,7 +237,7 @@ def select_top_k(rewards, finish_reasons, k, rng):
     return [(int(i) // n, int(i) % n) for i in np.argsort(-rewards, axis=None)[: k * len(rewards)]], []
 
 
-# %% wrong: the control takes the first k | idea: F31 | fails at: breaks ties by lot | points: 3
+# %% wrong: the control takes the first k | idea: F31 | fails at: breaks ties at random | points: 3
 def select_random(finish_reasons, k, rng):
     reasons = np.asarray(finish_reasons)
     gone = [p for p in range(len(reasons)) if not (reasons[p] == "eos").any()]
@@ -317,7 +317,7 @@ def select_best(rewards, finish_reasons, rng):
     return select_top_k(np.nan_to_num(rewards, nan=np.nan, posinf=1e30), finish_reasons, 1, rng)
 
 
-# %% wrong: one lot for the whole table | idea: one lot | fails at: breaks ties by lot | points: 3
+# %% wrong: one draw for the whole table | idea: one draw | fails at: breaks ties at random | points: 3
 def select_random(finish_reasons, k, rng):
     order = rng.permutation(finish_reasons.shape[1])
     usable = [[int(c) for c in order if row[c] == "eos"] for row in finish_reasons]
@@ -336,7 +336,7 @@ def select_random(finish_reasons, k, rng):
     return kept, left_out
 
 
-# %% wrong: among equals, one column too many | idea: F31 | fails at: breaks ties by lot | points: 2
+# %% wrong: among equals, one column too many | idea: F31 | fails at: breaks ties at random | points: 2
 def select_best(rewards, finish_reasons, rng):
     kept, left_out = every(rewards, finish_reasons, 1, rng)
     for i, (prompt, column) in enumerate(kept):

@@ -42,6 +42,8 @@ SECTIONS = {
 """What stands in the bar on top of every page."""
 SECRET = ("solutions/", "autograder/keys/", "autograder/wrong/")
 """Folders of which the site holds nothing."""
+SHORT = 18
+"""Characters of an entry that needs no room in a table on a phone."""
 _LINK = re.compile(r'\b(href|src)="([^"]+)"')
 
 
@@ -92,13 +94,23 @@ def _markdown(tags: bool) -> MarkdownIt:
     markdown.use(anchors_plugin, max_level=4, permalink=True, permalinkSymbol="#")
     markdown.use(dollarmath_plugin, renderer=_formula, allow_digits=False, allow_space=False)
     markdown.add_render_rule("fence", _fence)
-    markdown.add_render_rule("table_open", lambda *_: '<div class="scroll" tabindex="0"><table>')
+    markdown.add_render_rule("table_open", _table_open)
     markdown.add_render_rule("table_close", lambda *_: "</table></div>")
     return markdown
 
 
 def _fence(self: RendererHTML, tokens: Sequence[Token], index: int, options: object, env: object) -> str:
     return highlighted(tokens[index].content, tokens[index].info.partition(" ")[0] or "text")
+
+
+def _table_open(self: RendererHTML, tokens: Sequence[Token], index: int, options: object, env: object) -> str:
+    """A table's first tag. One of short entries has the class `data`: its columns stay narrow on a phone."""
+    kinds = [token.type for token in tokens]
+    columns = kinds[index : kinds.index("thead_close", index)].count("th_open")
+    places = range(index, kinds.index("table_close", index))
+    cells = [tokens[k + 1].content for k in places if kinds[k] == "td_open"]
+    short = all(len(text) <= SHORT for k, text in enumerate(cells) if k % columns)
+    return f'<div class="scroll" tabindex="0"><table{" class=data" if short else ""}>'
 
 
 def _formula(tex: str, options: dict[str, bool]) -> str:

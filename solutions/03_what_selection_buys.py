@@ -464,8 +464,9 @@ rslib.plots.show(axes)
 # - `no_hump`: a list of the reward models whose interval reaches 0. It may hold none, one or both.
 #
 # `best_of_n_mean` gives one number per prompt, so both rows come from your own function. (A peak that is
-# found and judged on the same prompts is a little flattered. Who finds it on one half of the intents and
-# judges it on the other half may hand in that number instead: the check takes either.)
+# found and judged on the same prompts is a little flattered. `rslib.evaluation.best_of_n_table` finds it on
+# one half of the intents, judges it on the other, and then the other way round. The check takes its number
+# too.)
 
 # %% exercise="3.3" role="answer" name="b"
 n_star, fall = {}, {}  # n_star["tiny"] = 4; fall["tiny"] = (difference, low, high)

@@ -398,11 +398,11 @@ def _check_number(
 def grade_verdicts(work: Work, rng: Rng) -> None:
     """The verdicts follow from the probes of both tables; a verdict without its numbers earns nothing."""
     grade_numbers(work, rng)
-    verdicts = work.value("verdicts", dict)
-    for letter in LETTERS:
-        known = type(verdicts.get(letter)) in (str, np.str_) and str(verdicts[letter]) in VERDICTS
+    answers = work.value("verdicts", dict)
+    verdicts = {letter: _word(answers.get(letter)) for letter in LETTERS}
+    for letter, word in verdicts.items():
         message = f"`verdicts[{letter!r}]` is one of {', '.join(map(repr, VERDICTS))}."
-        require(known, "gives a verdict on each", message, got=verdicts.get(letter))
+        require(word in VERDICTS, "gives a verdict on each", message, got=answers.get(letter))
     table, hidden = work.value("table", dict), _hidden(int(rng.integers(2**31)))
     for letter, score in scorers(work.variant).items():
         probes, again = measured(score, table), measured(score, hidden)
@@ -410,6 +410,11 @@ def grade_verdicts(work: Work, rng: Rng) -> None:
         right, got = verdict_of(weighted), f"verdict {verdicts[letter]!r}"
         agrees, case = verdicts[letter] == right, f"reward model {letter}"
         require(agrees, "judges each reward model", IDEAS[right], case=case, got=got)
+
+
+def _word(answer: Any) -> str:
+    """A learner's word in small letters; "" for what is no plain text."""
+    return str(answer).strip().casefold() if type(answer) in (str, np.str_) else ""
 
 
 def validation_size() -> int:

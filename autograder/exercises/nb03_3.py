@@ -56,6 +56,9 @@ gold chooses (F16): Gold chooses here. The reward chooses, and gold is what the 
 values ignored: This is the curve of the reward, not of gold: pass gold as `values`.
 one pool: You throw all prompts into one pool. Choose within each prompt, then average over prompts.
 lowest (F03): The lowest reward is kept.
+other model (F09): These are the numbers of the other reward model.
+sum: This is the sum over the prompts. The mean is asked for.
+median: This is the median over the prompts. The mean is asked for.
 
 peak of the reward (F16): For {name} that is where the reward is highest. Gold is what the work is about:
     where is gold highest?
@@ -213,11 +216,18 @@ def grade_curves(work: Work, rng: np.random.Generator) -> None:
         expected = right[name][column].mean(axis=1).tolist()
         if not same(got, expected, ROUNDED):  # the wrong ideas' curves take a while
             rewards, gold, _ = arrays[name]
+            [other] = {*MODELS} - {name}
+            over_prompts = {
+                "other model": right[other][column].mean(axis=1),
+                "sum": right[name][column].sum(axis=1),
+                "median": np.median(right[name][column], axis=1),
+            }
+            slips = curve_slips(rewards, gold, rewards if column == "reward" else gold)
             diagnose(
                 CURVES,
                 got,
                 expected,
-                ideas=IDEAS.of(curve_slips(rewards, gold, rewards if column == "reward" else gold)),
+                ideas=IDEAS.of(over_prompts | slips),
                 otherwise=IDEAS.filled("curve", column=column, name=name),
                 tolerance=ROUNDED,
                 case=case,

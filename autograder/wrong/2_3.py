@@ -289,3 +289,56 @@ def probe(score, table):
     drop = sum(a - b for a, b in zip(rewards, foreign)) / len(rewards) / spread
     slope = 10 * top / bottom / spread if bottom else 0.0
     return {"pair_accuracy": wins / len(table["pairs"]), "prompt_drop": drop, "length_slope": slope}
+
+
+# %% correct: verdicts in capitals
+verdicts = {letter: f" {verdict.upper()}" for letter, verdict in verdicts.items()}
+
+
+# %% wrong: every pair of a prompt | idea: every pair | fails at: measures pair_accuracy | points: 2.5
+def of_every_pair(score, table):
+    gold, n = table["gold"], table["n"]
+    rows = range(len(gold))
+    pairs = [(i, j) for i in rows for j in rows if i // n == j // n and gold[i] > gold[j]]
+    return measured(score, table | {"pairs": pairs})["pair_accuracy"]
+
+
+probe = changed(pair_accuracy=of_every_pair)
+
+
+# %% wrong: the spread inside prompts | idea: within-unit | fails at: measures length_slope | points: 2.5
+def unit_within(score, table):
+    rewards = own(score, table).reshape(-1, table["n"])
+    within = (rewards - rewards.mean(axis=1, keepdims=True)).std()
+    return measured(score, table)["length_slope"] * rewards.std() / (within or 1.0)
+
+
+probe = changed(length_slope=unit_within)
+
+
+# %% wrong: letters instead of words | idea: characters | fails at: measures length_slope | points: 2.5
+def of_letters(score, table):
+    rewards, n = own(score, table).reshape(-1, table["n"]), table["n"]
+    letters = np.array([len(text.replace(" ", "")) for text in table["response"]], float).reshape(-1, n)
+    letters -= letters.mean(axis=1, keepdims=True)
+    return 10 * (letters * rewards).sum() / ((letters**2).sum() or 1.0) / (rewards.std() or 1.0)
+
+
+probe = changed(length_slope=of_letters)
+
+
+# %% wrong: blocks of eight in any table | idea: F10 | fails at: measures length_slope | points: 2.5
+def by_eight(score, table):
+    whole = len(table["prompt"]) % 8 == 0
+    return measured(score, table)["length_slope"] if not whole else slope_of(score, table | {"n": 8})
+
+
+def slope_of(score, table):
+    n = table["n"]
+    words = np.array([len(text.split()) for text in table["response"]], float).reshape(-1, n)
+    rewards = own(score, table).reshape(-1, n)
+    words -= words.mean(axis=1, keepdims=True)
+    return 10 * (words * rewards).sum() / ((words**2).sum() or 1.0) / (rewards.std() or 1.0)
+
+
+probe = changed(length_slope=by_eight)

@@ -344,3 +344,34 @@ evidence = {
     for name, found in evidence.items()
 }
 claims = {name: evaluation.verdict(found) for name, found in evidence.items()}
+
+
+# %% wrong: the errors of two rounds | idea: F34 | fails at: stops where the rule says | points: 4
+def should_stop(panel):
+    def clear(before, now):
+        return now["gold"] - before["gold"] > 2 * np.hypot(before["gold_error"], now["gold_error"])
+
+    return reach(panel, lambda before, now: clear(before, now) and lives(panel, now))
+
+
+# %% wrong: half of round 0's unique ratio | idea: F43 | fails at: stops where the rule says | points: 4
+def should_stop(panel):
+    def halved(now):
+        return all(now[name] >= panel[0][name] / 2 for name in ("entropy", "unique_ratio"))
+
+    return reach(panel, lambda before, now: rises(before, now) and halved(now))
+
+
+# %% wrong: entropy of at least 0.5 | idea: F43 | fails at: stops where the rule says | points: 4
+def should_stop(panel):
+    return reach(panel, lambda a, b: rises(a, b) and b["entropy"] >= 0.5 and b["unique_ratio"] >= 0.5)
+
+
+# %% wrong: one of the two will do | idea: F43 | fails at: stops where the rule says | points: 4
+def should_stop(panel):
+    return reach(panel, lambda before, now: rises(before, now) or lives(panel, now))
+
+
+# %% wrong: the row instead of its number | idea: form | fails at: stops where the rule says | points: 4
+def should_stop(panel):
+    return panel[reach(panel, lambda before, now: rises(before, now) and lives(panel, now))]

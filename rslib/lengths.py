@@ -27,7 +27,7 @@ from rslib.errors import DataError, ModelError, RSError
 from rslib.messages import Prompt
 from rslib.models import Policy, RewardModel
 from rslib.progress import note
-from rslib.rows import PromptRows
+from rslib.rows import PromptRows, check_too_long
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -166,40 +166,41 @@ def fit(
 # Responses --------------------------------------------------------------------------------------------
 
 
-def scored_within_context(
-    work: Callable[..., Dataset], reward_model: Any, responses: Dataset, **settings: Any
-) -> Dataset:
-    """As `work`, which scores responses; one too long for the reward model is scored by its beginning."""
+def responses_with_room(reward_model: Any, responses: Dataset, too_long: str) -> Dataset:
+    """The responses that the reward model has room for; with `too_long` "truncate" all of them.
+
+    Raises DataError, unless `too_long` is "drop" or "truncate", when it has no room for one of them with its
+    prompt, or for none.
+    """
+    check_too_long(too_long)
+    overlong = [] if too_long == "truncate" else _overlong(reward_model, responses)
+    if not overlong:
+        return responses
+    what = f"{len(overlong)} of {len(responses)} responses do not fit the reward model's context"
+    what += f" of {reward_model.context} tokens with their prompts"
+    where = f"first: {tables.rows_of(responses).row_name(overlong[0])}"
+    if too_long == "error" or len(overlong) == len(responses):
+        fix = "Score their beginnings: --too-long truncate; or leave them out: --too-long drop"
+        raise DataError(what, where=where, fix=f"{fix} (in Python too_long=).")
+    note(f"left out: {what} ({where})")
+    return tables.take(responses, sorted(set(range(len(responses))) - set(overlong)))
+
+
+def beginnings(reward_model: Any, responses: Dataset) -> list[str]:
+    """The text of each response, of one too long for the reward model as much as it has room for."""
     texts = responses["response"][:]
-    cut = 0
-    for row in _overlong(reward_model, responses):
+    overlong = _overlong(reward_model, responses)
+    for row in overlong:
         prompt, text = responses["prompt"][row], texts[row]
 
         def fits(size: int, prompt: Prompt = prompt, text: str = text) -> bool:
             return len(reward_model.encode(prompt, text[:size])) <= reward_model.context
 
-        texts[row], cut = text[: _largest(len(text), fits)], cut + 1
-    if not cut:
-        return work(reward_model, responses, **settings)
-    note(f"{cut} of {len(texts)} responses do not fit the reward model's context: scored by their beginning")
-    scored = work(reward_model, tables.with_column(responses, "response", texts), **settings)
-    return tables.with_column(scored, "response", responses["response"][:])
-
-
-def check_responses_fit(reward_model: Any, responses: Dataset) -> None:
-    """Raise DataError unless the reward model has room for every response with its prompt."""
-    overlong = _overlong(reward_model, responses)
+        texts[row] = text[: _largest(len(text), fits)]
     if overlong:
-        what = f"{len(overlong)} of {len(responses)} responses do not fit the reward model's context"
-        what += f" of {reward_model.context} tokens with their prompts"
-        fix = "Score their beginnings: --too-long truncate; or leave them out: --too-long drop."
-        raise DataError(what, where=f"first: {tables.rows_of(responses).row_name(overlong[0])}", fix=fix)
-
-
-def without_overlong(reward_model: Any, responses: Dataset) -> Dataset:
-    """The responses that the reward model has room for."""
-    overlong = set(_overlong(reward_model, responses))
-    return tables.take(responses, [row for row in range(len(responses)) if row not in overlong])
+        cut = f"{len(overlong)} of {len(texts)} responses do not fit the reward model's context"
+        note(f"{cut}: scored by their beginning")
+    return texts
 
 
 def _overlong(reward_model: Any, responses: Dataset) -> list[int]:

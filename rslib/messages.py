@@ -10,6 +10,7 @@ import ast
 import contextlib
 import json
 import re
+import unicodedata
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,16 @@ Prompt = str | Sequence[Mapping[str, str]]
 """A text, or messages."""
 _SPELT = re.compile(r"\s*\[\s*\{\s*(['\"])(role|content)\1\s*:.*\}\s*\]\s*", re.S)
 _CALLS = ("tool_calls", "function_call", "tool_call_id")
+_UNSEEN = ("Zs", "Zl", "Zp", "Cc", "Cf")  # Unicode's kinds of spaces and of marks that show nothing
+
+
+def is_blank(text: str) -> bool:
+    r"""Whether a text shows nothing.
+
+    >>> is_blank(" \n"), is_blank("\u200b"), is_blank("?")
+    (True, True, False)
+    """
+    return all(unicodedata.category(letter) in _UNSEEN for letter in text)
 
 
 def turns(prompt: Prompt) -> list[dict[str, str]]:
@@ -141,7 +152,7 @@ def _message(message: Mapping[str, Any], where: str) -> dict[str, str]:
         fix = "Use system, user and assistant; conversations with tools are not supported."
         raise DataError(what, where=where, fix=fix)
     content = _text_of(message["content"], where)
-    if not content.strip():
+    if is_blank(content):
         raise DataError(f"the {role}'s turn is empty", where=where, fix="Write it, or remove the row.")
     return {"role": role, "content": content}
 

@@ -64,14 +64,19 @@ class PromptRows:
         return dataclasses.replace(self, refused=(), dropped=dropped)
 
 
+def check_too_long(value: str) -> None:
+    """Raise ConfigError unless it says what becomes of what has no room: "error", "drop" or "truncate"."""
+    if value not in TOO_LONG:
+        raise unknown_name("value of too_long", str(value), TOO_LONG, "too_long")
+
+
 def settle(every: Sequence[PromptRows], too_long: str = "error", *, show: bool = True) -> list[PromptRows]:
     """Prompts of one or several sources without the refused ones, each of which a line names.
 
     Raises one error that names the refused rows of all of them, unless `too_long` is "drop" and some prompts
     are left; DataError when there are no prompts at all.
     """
-    if too_long not in TOO_LONG:
-        raise unknown_name("value of too_long", str(too_long), TOO_LONG, "too_long")
+    check_too_long(too_long)
     empty = [rows for rows in every if rows.refused and not len(rows.table)]
     errors = [error for rows in every for error in rows.refused]
     if errors and (too_long != "drop" or empty):
@@ -86,7 +91,7 @@ def _refusal(errors: Sequence[RSError]) -> RSError:
         return first
     more = [f"{error.where} ({error.what})" for error in others[: _LISTED - 1]]
     more += ["..."] if len(others) >= _LISTED else []
-    what = f"{len(errors)} prompts cannot be used; the first: {first.what}"
+    what = f"{len(errors)} prompts cannot be used; one of them: {first.what}"
     fix = f"{first.fix} Or leave these rows out: --too-long drop (in Python too_long='drop')."
     return type(first)(what, where=f"{first.where}; {'; '.join(more)}", fix=fix)
 
@@ -127,7 +132,7 @@ def _pandas_records(prompts: Any) -> list[Any]:
         return prompts.tolist()
     if not prompts.columns.is_unique:
         raise DataError("two columns share a name", where="prompts", fix="Rename one.")
-    return prompts.to_dict("records")
+    return prompts.astype(object).where(prompts.notna(), None).to_dict("records")  # pandas' NaN: nothing
 
 
 def check_prompts(table: Dataset) -> None:
@@ -206,7 +211,7 @@ def _checked_prompt(prompt: Any, where: str) -> messages.Prompt:
     prompt = messages.unwrapped(prompt, where) if isinstance(prompt, str) else prompt
     if not isinstance(prompt, str):
         return _encodable(messages.checked(prompt, where), where)
-    if not prompt.strip():
+    if messages.is_blank(prompt):
         raise DataError("the prompt is empty", where=where, fix="Write a prompt there or remove the row.")
     return _encodable(str(prompt), where)
 
@@ -253,10 +258,10 @@ def _table(rows: Sequence[Mapping[str, Any]], source: str) -> Dataset:
     _refuse_written_later(names, source)
     try:
         return Dataset.from_dict({name: [row.get(name) for row in rows] for name in names})
-    except (ValueError, TypeError) as err:  # Arrow's errors are ValueErrors
-        raise DataError(
-            f"a column mixes types ({err})", where=source, fix="Give each column values of one type."
-        ) from err
+    except (ValueError, TypeError, OverflowError) as err:  # Arrow's errors are ValueErrors
+        fault = "holds a number too large" if isinstance(err, OverflowError) else "mixes types"
+        fix = "Give each column values of one type, whole numbers in 64 bits."
+        raise DataError(f"a column {fault} ({err})", where=source, fix=fix) from err
 
 
 def _refuse_written_later(names: Sequence[str], where: str) -> None:

@@ -26,6 +26,7 @@ from rslib.decoding import (
 )
 from rslib.decoding.heads import alike
 from rslib.errors import DataError, is_out_of_memory
+from rslib.lengths import beginnings, responses_with_room
 from rslib.messages import frozen
 from rslib.models import Policy, RewardModel, check_finite, checks, rewards_from_hidden
 from rslib.models.loaded import vocabulary_of
@@ -57,14 +58,16 @@ def score(
     responses: Dataset,
     *,
     batch_tokens: int | None = None,
+    too_long: str = "error",
     show_progress: bool = True,
 ) -> Dataset:
     """The responses table with `reward`, one finite float per row, in the same order; replaces an old one.
 
     The reward is what transformers' own class gives for the row alone, whatever the other rows are.
     `batch_tokens` is the number of tokens in one forward pass (None: 2048, on a GPU what its memory holds);
-    halved when memory runs out. fn(prompt, response, reference) -> float may stand in the place of a reward
-    model, and is asked about each row alone (see `rslib.reward_functions`).
+    halved when memory runs out. `too_long`: "drop" leaves out dialogues longer than the reward model's
+    context, "truncate" scores their responses by the beginning. fn(prompt, response, reference) -> float may
+    stand in the place of a reward model, and is asked about each row alone (see `rslib.reward_functions`).
 
     Raises DataError for a table that holds no responses or a dialogue longer than the reward model's context
     (naming prompt_id and sample_id), RewardError for rewards that are NaN or infinite and for what a function
@@ -74,9 +77,13 @@ def score(
     if not hasattr(reward_model, "inputs_many"):
         rewards = RewardFunction.of(reward_model).rewards(responses, show=show_progress)
         return with_column(responses, "reward", rewards)
+    if too_long != "error":
+        responses = responses_with_room(reward_model, responses, too_long)
     prompts = responses["prompt"][:]
-    encoded = reward_model.inputs_many(list(zip(prompts, responses["response"][:], strict=True)))
-    _check_context(responses, [row["input_ids"] for row in encoded], reward_model.context)
+    texts = beginnings(reward_model, responses) if too_long == "truncate" else responses["response"][:]
+    encoded = reward_model.inputs_many(list(zip(prompts, texts, strict=True)))
+    fix = "Score its beginning: too_long='truncate' (--too-long truncate); or leave it out: 'drop'."
+    _check_context(responses, [row["input_ids"] for row in encoded], reward_model.context, fix)
     judged = responses.select_columns(["prompt", "response"])
     rewards = _recalled(
         "score",
@@ -198,8 +205,9 @@ def reference_logprobs(
     texts, targets = list(map(frozen, responses["prompt"][:])), responses["token_ids"][:]
     distinct = dict(zip(texts, responses["prompt"][:], strict=True))
     prefixes = dict(zip(distinct, map(tuple, policy.encode_many(list(distinct.values()))), strict=True))
+    rows = [[*prefixes[t], *ids] for t, ids in zip(texts, targets, strict=True)]
     _check_context(
-        responses, [[*prefixes[t], *ids] for t, ids in zip(texts, targets, strict=True)], policy.context
+        responses, rows, policy.context, "Leave the row out, or draw it with lower max_new_tokens."
     )
     weighed = responses.select_columns(["prompt", "token_ids"])
     return _recalled(
@@ -334,11 +342,9 @@ def _common(sequences: Sequence[Sequence[int]]) -> int:
     return min(agree, min(map(len, sequences)) - 1)
 
 
-def _check_context(responses: Dataset, encoded: Sequence[Sequence[int]], context: int) -> None:
+def _check_context(responses: Dataset, encoded: Sequence[Sequence[int]], context: int, fix: str) -> None:
     for row, ids in enumerate(encoded):
         if not 0 < len(ids) <= context:
             where = f"prompt_id '{responses[row]['prompt_id']}', sample_id {responses[row]['sample_id']}"
             what = f"prompt and response have {len(ids)} tokens; the model's context is {context}"
-            fix = "Go on with --too-long truncate, which scores its beginning (in Python "
-            fix += "rslib.lengths.scored_within_context), or lower max_new_tokens."
             raise DataError(what, where=where, fix=fix)

@@ -184,6 +184,8 @@ def _read_json(text: str, where: str) -> Iterator[Record]:
 
 
 def _read_csv(text: str, where: str, delimiter: str = ",") -> Iterator[Record]:
+    # The head says what divides the fields: where a comma is a decimal point, spreadsheets write semicolons.
+    delimiter = max(f"{delimiter};\t", key=text.partition("\n")[0].count)
     lines = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     csv.field_size_limit(1 << 30)
     try:
@@ -209,12 +211,9 @@ def _parsed(text: str, where: str) -> Any:
     """The JSON value of a text, or the error that says why it is none."""
     try:
         return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as err:
-        at = (
-            f"{err.msg} at line {err.lineno}, column {err.colno}"
-            if hasattr(err, "msg")
-            else "nested too deep"
-        )
+    except (ValueError, RecursionError) as err:  # a number of thousands of digits is a ValueError, too
+        at = _first_line(err) if isinstance(err, ValueError) else "nested too deep"
+        at = f"{err.msg} at line {err.lineno}, column {err.colno}" if hasattr(err, "msg") else at
         fix = "Write one JSON value there, strings in double quotes."
         return DataError(f"not valid JSON ({at})", where=where, fix=fix)
 

@@ -17,7 +17,6 @@ from rslib.config import FinetuneConfig, SampleConfig
 from rslib.decoding import is_small
 from rslib.errors import ConfigError
 from rslib.finetuning import finetune, spelt_by
-from rslib.lengths import scored_within_context
 from rslib.messages import frozen
 from rslib.models import Policy, RewardModel, load_policy, load_reward_model, pick_device
 from rslib.reuse import reusing, set_aside
@@ -55,10 +54,10 @@ def judged(
     Raises the errors of `sample`, `score` and `reference_logprobs`, RewardError for a judge's NaN.
     """
     responses = sample(policy, prompts, config=config, show_progress=False)
-    scoring = score if too_long == "error" else partial(scored_within_context, score)
-    scored = scoring(reward_model, responses, show_progress=False)
+    settings = {"too_long": too_long if too_long == "error" else "truncate", "show_progress": False}
+    scored = score(reward_model, responses, **settings)
     if judge is not None:
-        scored = with_column(scored, "judge", scoring(judge, responses, show_progress=False)["reward"][:])
+        scored = with_column(scored, "judge", score(judge, responses, **settings)["reward"][:])
     return with_gold(with_reference(None if policy is reference else reference, scored))
 
 
@@ -266,8 +265,8 @@ class Stages:
         content = "responses" if work is score else ""
         # Not in the key: where all responses fit, both ways give the same.
         plain = self.too_long == "error" or work is not score
-        within = work if plain else partial(scored_within_context, work)
-        weigh = ModelWork(self.models, "reward_model", reward_model.path, within, {"show_progress": False})
+        settings = {"show_progress": False} | ({} if plain else {"too_long": "truncate"})
+        weigh = ModelWork(self.models, "reward_model", reward_model.path, work, settings)
         parts = store.cut(responses, self.shard_responses)
         return self._table("score", place, key, parts, weigh, content=content)
 

@@ -261,7 +261,7 @@ def require_table(table: Any, stage: str) -> None:
 
     if not isinstance(table, Dataset):
         raise DataError(
-            f"a {type(table).__name__} is not a table",
+            f"a {type(table).__module__}.{type(table).__name__} is no datasets.Dataset",
             where=f"the {stage} table",
             fix="Pass a datasets.Dataset; of several splits pass one.",
         )

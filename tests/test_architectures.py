@@ -1,6 +1,5 @@
-"""Classes of policies: exact or refused when they are loaded; rotary scalings; parts that see; adapters."""
+"""Classes of policies: exact or refused when they are loaded; rotary scalings; parts that see."""
 
-import shutil
 import time
 
 import numpy as np
@@ -205,13 +204,6 @@ def test_a_fine_tuned_gemma_3_that_sees_is_an_ordinary_folder(tmp_path):
     tuned = rslib.finetune(policy, responses, tmp_path / "tuned", epochs=1, show_progress=False)
     again = load_policy(tmp_path / "tuned")
     assert again.fingerprint() == tuned.fingerprint() != policy.fingerprint()
-
-
-def test_an_adapter_beside_its_base_model_is_not_left_out_in_silence(model_folder, tmp_path):
-    folder = shutil.copytree(model_folder("llama"), tmp_path / "model")
-    (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
-    with pytest.raises(ModelError, match="adapter beside the weights"):
-        load_policy(folder)
 
 
 def test_a_layer_that_does_not_tell_of_its_window_is_found_out_at_loading(tmp_path, monkeypatch):

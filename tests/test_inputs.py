@@ -13,12 +13,9 @@ from rslib.config import RunConfig, SampleConfig
 from rslib.errors import ConfigError, DataError, ModelError, RSError
 from rslib.inputs import Inputs
 from rslib.lengths import (
-    check_responses_fit,
     fit,
     fit_policy,
     fit_reward_model,
-    scored_within_context,
-    without_overlong,
 )
 from rslib.pipeline import run
 from rslib.prompts import as_prompts, read_prompts
@@ -243,17 +240,21 @@ def test_a_response_longer_than_was_foreseen_is_scored_by_its_beginning_if_asked
     responses = rslib.sample(policy, ["aa"], n=2, max_new_tokens=4, show_progress=False)
     long = tables.with_column(responses, "response", ["b" * 999, "short"])
     work = functools.partial(rslib.score, show_progress=False)
-    with pytest.raises(DataError, match="Go on with --too-long truncate"):
+    with pytest.raises(DataError, match="or leave it out: 'drop'"):
         work(reward_model, long)
-    scored = scored_within_context(work, reward_model, long)
+    with pytest.raises(ConfigError, match="truncate"):
+        work(reward_model, long, too_long="truncated")
+    scored = work(reward_model, long, too_long="truncate")
     assert scored["response"][:] == long["response"][:]
     longest = max(size for size in range(999) if len(reward_model.encode("aa", "b" * size)) <= CONTEXT)
     begun = work(reward_model, tables.with_column(long, "response", ["b" * longest, "short"]))
     assert scored["reward"][:] == begun["reward"][:]
     assert "1 of 2 responses do not fit" in capsys.readouterr().out
-    with pytest.raises(DataError, match="1 of 2 responses do not fit"):
-        check_responses_fit(reward_model, long)
-    assert without_overlong(reward_model, long)["response"][:] == ["short"]
+    kept = work(reward_model, long, too_long="drop")
+    assert kept["response"][:] == ["short"] and kept["reward"][0] == scored["reward"][1]
+    assert "left out: 1 of 2 responses do not fit" in capsys.readouterr().out
+    with pytest.raises(DataError, match="1 of 1 responses do not fit"):
+        work(reward_model, tables.take(long, [0]), too_long="drop")
 
 
 # What stays when prompts change

@@ -7,6 +7,7 @@ import rslib
 from rslib import export, page, tables
 from rslib.errors import DataError, ModelError
 from rslib.finetuning import training_rows
+from rslib.models import load_policy, load_reward_model
 from rslib.prompts import as_prompts, load_prompts
 from tests.small_models import build_tokenizer
 
@@ -24,8 +25,8 @@ TALK = [
 
 def loaded(model_folder, template=CHATML):
     tokenizer = build_tokenizer(chat_template=template)
-    policy = rslib.load_policy(model_folder("llama", tokenizer=tokenizer))
-    return policy, rslib.load_reward_model(model_folder("llama", "reward", tokenizer=tokenizer))
+    policy = load_policy(model_folder("llama", tokenizer=tokenizer))
+    return policy, load_reward_model(model_folder("llama", "reward", tokenizer=tokenizer))
 
 
 @pytest.fixture(scope="module")
@@ -124,9 +125,20 @@ def test_without_a_template_one_users_turn_is_a_text_and_more_is_refused(model_f
 
 
 def test_a_template_that_passes_over_a_turn_is_refused(model_folder):
-    only_last = "<|user|>{{ messages[-1].content }}<|assistant|>"
+    only_last = build_tokenizer(chat_template="<|user|>{{ messages[-1].content }}<|assistant|>")
     with pytest.raises(ModelError, match="the chat template leaves out a system's turn"):
-        loaded(model_folder, only_last)[0].encode(TALK)
+        load_policy(model_folder("llama", tokenizer=only_last)).encode(TALK)
+    with pytest.raises(ModelError, match="the chat template leaves out a user's turn"):
+        load_reward_model(model_folder("llama", "reward", tokenizer=only_last))
+
+
+def test_a_template_that_looks_for_parts_in_a_text_is_refused_and_one_that_shouts_is_not(model_folder):
+    parts = "<|user|>{% for part in messages[0].content %}{{ part.text }}{% endfor %}<|assistant|>"
+    with pytest.raises(ModelError, match="the chat template leaves out a user's turn"):
+        load_policy(model_folder("llama", tokenizer=build_tokenizer(chat_template=parts)))
+    loud = build_tokenizer(chat_template="<|user|>{{ messages[0].content | upper }}<|assistant|>")
+    policy = load_policy(model_folder("llama", tokenizer=loud))
+    assert policy.encode("Hi") == policy.encode("HI")
 
 
 def test_the_column_of_a_data_set_may_hold_messages():

@@ -1,8 +1,6 @@
 """Loading models: every trap of real checkpoints is refused with a reason, or made harmless."""
 
-import copy
 import json
-import shlex
 import shutil
 import subprocess
 import sys
@@ -12,7 +10,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from transformers import logging as transformers_logging
 
 import rslib.models as rs
@@ -318,29 +316,53 @@ def test_pickled_weights_are_never_loaded(broken):
     refused(rs.load_policy, folder, "pickled")
 
 
-@pytest.mark.parametrize("beside", [True, False], ids=["beside its base model", "alone"])
-@pytest.mark.parametrize("kind", ["policy", "reward"])
-def test_an_adapter_is_refused_with_the_command_that_merges_it(model_folder, tmp_path, kind, beside):
+@pytest.mark.parametrize("kind", ["policy", "reward", "head"])
+def test_an_adapter_is_merged_into_its_model(model_folder, tmp_path, kind):
+    """Also one that brings the head with which its base, a language model, becomes a reward model."""
     peft = pytest.importorskip("peft")
-    base, folder = model_folder("llama", kind), tmp_path / "it's"
+    base, folder = model_folder("llama", "reward" if kind == "reward" else "policy"), tmp_path / "it's"
     load, task = (rs.load_policy, "CAUSAL_LM") if kind == "policy" else (rs.load_reward_model, "SEQ_CLS")
-    model = load(base).model
-    if beside:
-        shutil.copytree(base, folder)
+    auto = AutoModelForCausalLM if kind == "policy" else AutoModelForSequenceClassification
     settings = peft.LoraConfig(r=2, task_type=task, target_modules=["q_proj"], init_lora_weights=False)
-    adapted = peft.get_peft_model(copy.deepcopy(model), settings)
+    adapted = peft.get_peft_model(auto.from_pretrained(base, num_labels=1), settings).eval()
     adapted.peft_config["default"].base_model_name_or_path = str(base)
     adapted.save_pretrained(folder)
-    error = refused(
-        load, folder, "adapter beside" if beside else "this is an adapter", "Merge it: python -c "
-    )
-    command = shlex.split(str(error).partition("Merge it: ")[2])
-    exec(command[2], {})
-    merged = load(f"{folder}-merged")
-    ids = torch.tensor([[5, 6, 7]])
-    wanted = adapted.merge_and_unload()(input_ids=ids).logits
+    merged, ids = load(folder), torch.tensor([[5, 6, 7]])
+    wanted = adapted(input_ids=ids).logits
     torch.testing.assert_close(merged.model(input_ids=ids).logits, wanted)
-    assert not torch.allclose(load(base).model(input_ids=ids).logits, wanted)
+    assert kind == "head" or not torch.allclose(load(base).model(input_ids=ids).logits, wanted)
+    merged.save(tmp_path / "saved")
+    assert load(tmp_path / "saved").fingerprint() == merged.fingerprint()
+    shutil.copytree(base, folder, dirs_exist_ok=True)
+    refused(load, folder, "adapter beside the weights of its base model")
+
+
+def test_an_adapter_that_cannot_be_merged_into_its_model_is_refused(model_folder, tmp_path):
+    peft = pytest.importorskip("peft")
+
+    def adapter(name, base=None, of="llama", **settings):
+        kind = settings.pop("kind", peft.LoraConfig)(task_type="CAUSAL_LM", **settings)
+        whole = model_folder(of, **({"tie_word_embeddings": True} if name == "tied" else {}))
+        adapted = peft.get_peft_model(rs.load_policy(whole).model, kind)
+        adapted.peft_config["default"].base_model_name_or_path = str(base or whole)
+        adapted.save_pretrained(tmp_path / name)
+        return tmp_path / name
+
+    random = {"r": 2, "init_lora_weights": False}
+    other = adapter("other", base=model_folder("gpt2"), target_modules=["q_proj"], **random)
+    refused(rs.load_policy, other, "cannot be merged: NoMatchingPeftModuleError")
+    layers = adapter(
+        "layers", base=model_folder("llama", num_hidden_layers=1), target_modules=["q_proj"], **random
+    )
+    refused(rs.load_policy, layers, "not of this model: 2 weights differ")
+    tied = adapter("tied", target_modules=["lm_head"], **random)
+    refused(rs.load_policy, tied, "acts otherwise than beside them")
+    prompts = adapter("prompts", kind=peft.PromptTuningConfig, num_virtual_tokens=2)
+    refused(rs.load_policy, prompts, "the adapter changes no weights")
+    gone = adapter("gone", base="/nowhere/x", target_modules=["q_proj"], **random)
+    refused(rs.load_policy, gone, "the model of this adapter, '/nowhere/x', is not there")
+    (layers / "adapter_model.safetensors").rename(layers / "adapter_model.bin")
+    refused(rs.load_policy, layers, "no adapter_model.safetensors")
 
 
 @pytest.mark.parametrize(

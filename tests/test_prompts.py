@@ -71,6 +71,7 @@ def test_equal_prompts_are_allowed_under_ids_of_their_own():
     [
         ([], "there are no prompts"),
         (["fine", "  \n"], r"the prompt is empty\n  where: row 1 of prompts"),
+        (["fine", "\u200b"], "the prompt is empty"),
         (["fine", 3], r"not text but int\n  where: row 1"),
         (["fine", None], "not text but NoneType"),
         ({"one", "two"}, "one set, not a list"),
@@ -84,7 +85,8 @@ def test_equal_prompts_are_allowed_under_ids_of_their_own():
         ),
         ([{"prompt": "x", "reward": 1.0}], "a column 'reward', which a later stage writes"),
         ([{"prompt": "x", "k": 1}, {"prompt": "y", "k": "one"}], "a column mixes types"),
-        (DatasetDict({"train": Dataset.from_dict({"prompt": ["x"]})}), "a DatasetDict is not a table"),
+        ([{"prompt": "x", "k": 10**30}], "a column holds a number too large"),
+        (DatasetDict({"train": Dataset.from_dict({"prompt": ["x"]})}), "DatasetDict is no datasets.Dataset"),
         (Dataset.from_dict({"prompt_id": [], "prompt": []}), "empty"),
         (Dataset.from_dict({"prompt_id": ["a", "a"], "prompt": ["x", "y"]}), "'a' stands twice"),
         (Dataset.from_dict({"prompt_id": ["a", "b"], "prompt": ["x", " "]}), "the prompt is empty(.|\n)*'b'"),
@@ -125,6 +127,18 @@ def test_a_prompt_of_a_file_keeps_its_name_when_others_are_removed(tmp_path):
     assert load_prompts(tmp_path / "p.txt")["prompt_id"][:] == [before[0], before[2]]
 
 
+def test_a_spreadsheets_csv_may_have_semicolons_and_the_marks_of_windows(tmp_path):
+    (tmp_path / "p.csv").write_bytes("\ufeffprompt;kind\r\nWhy, then?;a\r\n".encode())
+    assert load_prompts(tmp_path / "p.csv")["prompt"][:] == ["Why, then?"]
+
+
+def test_what_pandas_calls_missing_is_missing():
+    table = as_prompts(pandas.DataFrame({"prompt": ["a", "b"], "reference": ["x", float("nan")]}))
+    assert table["reference"][:] == ["x", None]
+    with pytest.raises(DataError, match="not text but NoneType"):
+        as_prompts(pandas.DataFrame({"prompt": ["a", float("nan")]}))
+
+
 def test_a_csv_file_may_hold_commas_and_line_breaks_in_quotes_and_further_columns(tmp_path):
     (tmp_path / "p.csv").write_text('prompt_id,prompt,kind\nx,"one, two\nthree",safe\n')
     assert load_prompts(tmp_path / "p.csv").to_list() == [
@@ -152,6 +166,7 @@ def test_a_line_separator_inside_a_prompt_does_not_split_it(tmp_path):
             "'a' stands twice(.|\n)*line 1 and line 3",
         ),
         ("p.json", '{"prompt": "x"}', "does not hold a list"),
+        ("p.jsonl", '{"prompt": "x", "k": ' + "9" * 5000 + "}", "not valid JSON(.|\n)*where: line 1"),
         ("p.json", '["x"', "not valid JSON"),
         ("p.json", "[]", "there are no prompts"),
         ("p.csv", "prompt\n", "there are no prompts"),

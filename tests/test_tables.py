@@ -135,7 +135,7 @@ def test_the_same_sample_of_two_rounds_is_no_duplicate():
 @pytest.mark.parametrize("thing", [None, [], {"response": ["x"]}, DatasetDict()])
 def test_what_is_no_table_is_refused_as_such(thing):
     for check in (tables.check_responses, tables.check_scored, tables.check_selected):
-        with pytest.raises(DataError, match="is not a table"):
+        with pytest.raises(DataError, match="is no datasets.Dataset"):
             check(thing)
 
 

@@ -222,8 +222,13 @@ def test_a_template_in_the_file_of_a_model_that_sees_is_read(model_folder, tmp_p
 
 
 def test_a_template_that_renders_nothing_is_refused(model_folder):
-    with pytest.raises(ModelError, match="make no token of a prompt"):
+    with pytest.raises(ModelError, match="leaves out a user's turn"):
         policy_with(model_folder, "{# nothing #}")
+
+
+def test_a_template_that_draws_at_random_is_refused(model_folder):
+    with pytest.raises(ModelError, match="the same prompt otherwise each time"):
+        policy_with(model_folder, "{{ range(99999) | random }}{{ range(99999) | random }}{{ messages[0].content }}")
 
 
 def test_a_tokenizer_with_several_templates_is_read_by_its_default(model_folder):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -77,11 +76,6 @@ def _differences(name: str, listed: Mapping[str, Any]) -> list[str]:
 
 def check_files(folder: Path) -> None:
     """Raise ModelError unless config, weights and vocabulary are there and whole, as far as headers tell."""
-    if (folder / "adapter_config.json").is_file():
-        whole = (folder / "config.json").is_file()
-        what = "this is an adapter, not a whole model"
-        what = "the folder holds an adapter beside the weights of its base model" if whole else what
-        raise ModelError(what, where=str(folder), fix=f"Merge it: {_merging(folder)}")
     _refuse_quantised(folder)
     if not (folder / "config.json").is_file():
         fix = "Name a folder that transformers saved."
@@ -91,22 +85,19 @@ def check_files(folder: Path) -> None:
             read_config(folder / name)
     for path in weight_files(folder):
         _check_header(path)
-    # Without its vocabulary transformers may build an empty tokenizer and say nothing.
-    if not any((folder / name).is_file() for name in _VOCABULARIES):
+    if not has_tokenizer(folder):
         fix = "Save the tokenizer beside the weights: tokenizer.save_pretrained(folder)."
         raise ModelError("the folder has no tokenizer", where=str(folder), fix=fix)
 
 
-def _merging(folder: Path) -> str:
-    """The command that merges an adapter into its base model, beside its folder (extra `peft`)."""
-    adapter, new = read_config(folder / "adapter_config.json"), f"{folder}-merged"
-    task = "SequenceClassification" if adapter.get("task_type") == "SEQ_CLS" else "CausalLM"
-    own = any((folder / name).is_file() for name in _VOCABULARIES)
-    tokenizer = str(folder) if own else adapter.get("base_model_name_or_path")
-    code = f"from peft import AutoPeftModelFor{task} as P; from transformers import AutoTokenizer as T; "
-    code += f"P.from_pretrained({str(folder)!r}).merge_and_unload().save_pretrained({new!r}); "
-    code += f"T.from_pretrained({tokenizer!r}).save_pretrained({new!r})"
-    return f"python -c {shlex.quote(code)}"
+def is_adapter(folder: Path) -> bool:
+    """Whether peft saved an adapter there, alone or beside the weights of its model."""
+    return (folder / "adapter_config.json").is_file()
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a vocabulary lies there: without one transformers may build an empty tokenizer silently."""
+    return any((folder / name).is_file() for name in _VOCABULARIES)
 
 
 def _refuse_quantised(folder: Path) -> None:

@@ -283,11 +283,11 @@ def _place(loaded: Loaded, dialogue: list[dict[str, str]]) -> str:
 
 
 def _check_no_turn_is_lost(text: str, dialogue: list[dict[str, str]], where: str) -> None:
-    """Templates may pass over a system turn, or cut old ones, without a word."""
+    """Templates may pass over a system turn, cut old ones, or look for parts in a text, without a word."""
     # Of the assistant's old turns templates cut the thinking, as they should.
     asked = [message for message in dialogue if message["role"] != "assistant"]
-    for message in asked if len(asked) > 1 else []:
-        if message["content"].strip() not in text:
+    for message in asked:
+        if message["content"].strip().casefold() not in text.casefold():
             what = f"the chat template leaves out a {message['role']}'s turn"
             fix = "Use a model whose template renders it, or prompts without such a turn (or --system)."
             raise ModelError(what, where=where, fix=fix)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import (
     AutoConfig,
@@ -49,6 +50,7 @@ from rslib.store import read_json
 _MAX_NEW_TOKENS = 256  # of a policy whose generation_config names none
 _FULL_OR_CLOSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}
 _TRIED = 1000  # token ids that a trial draws from
+_OF_BASE = "base_model.model."  # before the names of weights in an adapter
 _NO_LIMIT = 1 << 20  # context of a model without positions of its own (ALiBi)
 
 
@@ -65,15 +67,17 @@ def load_policy(
     context: most tokens of prompt and response together (None: all that model and tokenizer allow). date: the
     day that the chat template prints, if it prints one (None: the one with which the folder was tuned, else
     rslib.config.DATE).
+    An adapter of peft is merged into the model that it was trained on (extra `peft`).
     A hub id is downloaded once and then read from the local cache. `pick_device` chooses device and dtype.
     Raises ModelError when the folder is missing, incomplete or damaged, or holds no decoder that the engine
     supports; ConfigError for an unknown device or dtype; BudgetError when memory runs out.
     """
     folder = locate(name, POLICIES)
-    checks.check_files(folder)
-    chosen = device_for(folder, device, dtype)
+    base = base_of(folder, POLICIES)
+    checks.check_files(base)
+    chosen = device_for(base, device, dtype)
     class_of = partial(checks.supported_class, AutoModelForCausalLM)
-    model, tokenizer = load_parts(folder, class_of, checks.check_weights, chosen)
+    model, tokenizer = load_parts(folder, base, class_of, checks.check_weights, chosen)
     if context is not None:
         require(context > 0, f"context is {context}", "load_policy", "Use a number of tokens above 0.")
         tokenizer.model_max_length = context  # where transformers keeps it, so it is saved with the tokenizer
@@ -188,7 +192,8 @@ def _download(hub_id: str, embedded: Iterable[str]) -> Path:
 
     with contextlib.suppress(Exception):  # whatever is wrong with the local copy, the hub has a whole one
         folder = fetch(local=True)
-        checks.check_files(folder)
+        if not checks.is_adapter(folder):
+            checks.check_files(folder)
         return folder
     note(f"downloading {hub_id} from the hub", show=True)
     try:
@@ -205,28 +210,29 @@ def _download(hub_id: str, embedded: Iterable[str]) -> Path:
 
 def load_parts(
     folder: Path,
+    base: Path,
     class_of: Callable[[PreTrainedConfig, Path], type[PreTrainedModel]],
     check_weights: Callable[[PreTrainedModel, Mapping[str, Any], Path], None],
     device: Device,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Model on its device in eval mode, and tokenizer. Every failure is a ModelError that names the place.
 
+    `base` holds the model; `folder` is the same, or holds an adapter for it, which is merged.
     `class_of` and `check_weights` refuse configs and weights that do not fit the role.
     """
-    with _reading(folder, "config"):
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    model_class = class_of(config, folder)
-    with _reading(folder, "config"):
+    with _reading(base, "config"):
+        config = AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=False)
+    adapter = _adapter_weights(folder)
+    if (head := adapter.get(f"{_OF_BASE}score.weight")) is not None:
+        config.num_labels = len(head)
+    model_class = class_of(config, base)
+    with _reading(base, "config"):
         text = config.get_text_config()
     text_alone = text is not config and isinstance(text, model_class.config_class)
-    with _reading(folder, "tokenizer"):
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        # Models that see used to keep their template in this file, which tokenizers do not read.
-        if tokenizer.chat_template is None and (folder / "chat_template.json").is_file():
-            tokenizer.chat_template = read_json(folder / "chat_template.json")["chat_template"]
-    with _reading(folder, "weights"):
+    tokenizer = _tokenizer(folder if checks.has_tokenizer(folder) else base)
+    with _reading(base, "weights"):
         model, loading_info = model_class.from_pretrained(
-            folder,
+            base,
             config=text if text_alone else config,
             dtype=device.dtype,
             attn_implementation=_attention_of(model_class, text if text_alone else config),
@@ -237,9 +243,88 @@ def load_parts(
         )
     if text_alone:  # what is left over belongs to the parts that see and hear
         loading_info["unexpected_keys"] = set()
-    check_weights(model, loading_info, folder)
-    with _reading(folder, "weights"):
-        return model.to(device.name).eval(), tokenizer
+    if brought := {name for name in loading_info["missing_keys"] if _OF_BASE + name in adapter}:
+        loading_info["missing_keys"] -= brought  # a head, in the place of the base model's own
+        loading_info["unexpected_keys"] -= {"lm_head.weight"}
+    check_weights(model, loading_info, base)
+    with _reading(base, "weights"):
+        model = model.to(device.name).eval()
+    return _merged(model, folder, adapter) if adapter else model, tokenizer
+
+
+def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    with _reading(folder, "tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        # Models that see used to keep their template in this file, which tokenizers do not read.
+        if tokenizer.chat_template is None and (folder / "chat_template.json").is_file():
+            tokenizer.chat_template = read_json(folder / "chat_template.json")["chat_template"]
+    return tokenizer
+
+
+def base_of(folder: Path, embedded: Mapping[str, str]) -> Path:
+    """The folder of the model itself: of an adapter that of the model that it was trained on."""
+    if not checks.is_adapter(folder):
+        return folder
+    if (folder / "config.json").is_file():  # which of the two is meant, transformers and peft answer unlike
+        fix = (
+            "Move adapter_config.json and adapter_model.safetensors into a folder of their own, and name it."
+        )
+        what = "the folder holds an adapter beside the weights of its base model"
+        raise ModelError(what, where=str(folder), fix=fix)
+    name = checks.read_config(folder / "adapter_config.json").get("base_model_name_or_path")
+    try:
+        return locate(name or "", embedded)
+    except ModelError as err:
+        what = f"the model of this adapter, '{name}', is not there ({err.what})"
+        fix = "Write where it is into base_model_name_or_path of adapter_config.json."
+        raise ModelError(what, where=str(folder), fix=fix) from err
+
+
+def _adapter_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights of an adapter, by their names; none where the folder holds no adapter."""
+    if not checks.is_adapter(folder):
+        return {}
+    if not (folder / "adapter_model.safetensors").is_file():
+        fix = "Save it again with a current version of peft; pickled weights are unsafe to load."
+        raise ModelError("the adapter has no adapter_model.safetensors", where=str(folder), fix=fix)
+    with _reading(folder, "adapter"):
+        return load_file(folder / "adapter_model.safetensors")
+
+
+def _peft(folder: Path) -> Any:
+    try:
+        import peft
+    except ImportError as err:
+        what = f"the folder holds an adapter, and peft cannot be imported ({err})"
+        raise ModelError(what, where=str(folder), fix='pip install "rslib-course[peft]"') from err
+    return peft
+
+
+def _merged(model: PreTrainedModel, folder: Path, weights: dict[str, Tensor]) -> PreTrainedModel:
+    """The model with an adapter in its weights.
+
+    Raises ModelError without peft, for an adapter of another model, and for one that weights cannot take up.
+    """
+    fix = "Use the whole model, or an adapter of its weights, such as LoRA."
+    with translated("the adapter cannot be merged", str(folder), fix):
+        peft = _peft(folder)
+        adapted = peft.get_peft_model(model, peft.PeftConfig.from_pretrained(folder)).eval()
+        if not hasattr(adapted, "merge_and_unload"):
+            raise ModelError("the adapter changes no weights: it adds tokens", where=str(folder), fix=fix)
+        named = peft.get_peft_model_state_dict(adapted, save_embedding_layers=False)
+        result = peft.set_peft_model_state_dict(adapted, dict(weights))
+        if differing := sorted({*(named.keys() - weights.keys()), *result.unexpected_keys}):
+            what = f"the adapter is not of this model: {len(differing)} weights differ ({differing[0]})"
+            raise ModelError(what, where=str(folder), fix="Name its own model in adapter_config.json.")
+        ids = torch.arange(1, 8, device=model.device)[None]
+        with torch.no_grad():
+            wanted = adapted(input_ids=ids).logits
+            merged = adapted.merge_and_unload()
+            same = alike(merged(input_ids=ids).logits, wanted)
+    if not same:  # as where the weight of an adapted layer is another layer's too
+        what = "merged into the weights, the adapter acts otherwise than beside them"
+        raise ModelError(what, where=str(folder), fix="Use one whose layers share no weights.")
+    return merged.requires_grad_(True)  # as every model is loaded; adapters freeze it
 
 
 def _attention_of(model_class: type[PreTrainedModel], config: PreTrainedConfig) -> str | dict[str, str]:
@@ -300,6 +385,9 @@ def _probe_policy(policy: Policy) -> None:
     if not ids:
         fix = "Repair the tokenizer, or its chat_template."
         raise ModelError("tokenizer and chat template make no token of a prompt", where=policy.path, fix=fix)
+    if policy.encode("Hello.") != ids:
+        what = "the chat template renders the same prompt otherwise each time"
+        raise ModelError(what, where=policy.path, fix="Take what is random out of its chat_template.")
     probe(policy, ids, lambda hidden: logits_from_hidden(policy.model, hidden))
 
 

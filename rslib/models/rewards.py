@@ -46,7 +46,7 @@ from rslib.models.loaded import (
     translated,
     vocabulary_of,
 )
-from rslib.models.loading import context_of, device_for, load_parts, locate
+from rslib.models.loading import base_of, context_of, device_for, load_parts, locate
 from rslib.models.templates import day_of
 
 Encoded = Mapping[str, Sequence[int]]
@@ -222,10 +222,11 @@ def load_reward_model(
     path, named = _split_weights(str(name)) if isinstance(name, str) else (name, None)
     weights = named if weights is None else weights
     folder = locate(path, REWARD_MODELS)
-    checks.check_files(folder)
-    _refuse_own_code(folder)
-    chosen = device_for(folder, device, dtype)
-    model, tokenizer = load_parts(folder, _class_of, _check_weights, chosen)
+    base = base_of(folder, REWARD_MODELS)
+    checks.check_files(base)
+    _refuse_own_code(base)
+    chosen = device_for(base, device, dtype)
+    model, tokenizer = load_parts(folder, base, _class_of, _check_weights, chosen)
     unusable = f"{type(model).__name__} cannot be used as a reward model"
     with translated(unusable, str(folder), "Use another reward model."):
         kind = PromptBlindRewardModel if str(name) == BLIND else RewardModel

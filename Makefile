@@ -137,7 +137,7 @@ calibrate: setup  ## measure the thresholds of the course's experiments (SEEDS=3
 signatures: setup  ## measure the trace of every flaw into docs/results/ and docs/signatures.md (finished rows are kept; an hour)
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 $(PY) -m docs.studies.signatures
 
-architectures: setup  ## try every class of policy that can be built small; writes docs/architectures.md (minutes)
+architectures: setup  ## try every class of policy and reward model that can be built small; writes docs/architectures.md (minutes)
 	@HF_HUB_OFFLINE=1 $(PY) -m docs.studies.architectures
 
 rl: setup  ## measure what reinforcement learning reaches beside one round (finished arms are kept; an hour)

@@ -1,17 +1,15 @@
 """Every head of transformers that scores a text, built small with random weights: exact, or refused and why.
 
-    python -m tests.small_heads [MODEL_TYPE ...]
-
-Exact: `rslib.score` gives what the class's own forward pass gives for each dialogue alone, with a chat
-template and without. The model types are those of AutoModelForSequenceClassification.
+`make architectures` writes the table. Exact: `rslib.score` gives what the class's own forward pass gives for
+each dialogue alone, with a chat template and without. The model types are those of
+AutoModelForSequenceClassification.
 """
 
 from __future__ import annotations
 
 import inspect
-import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,6 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICA
 
 from rslib.errors import RSError
 from rslib.models import load_reward_model, quiet
-from rslib.models.rewards import RewardModel
 from rslib.scoring import score
 from tests.small_models import VOCABULARY, build_tokenizer
 
@@ -140,15 +137,6 @@ SPECIAL: dict[str, dict[str, Any]] = {
 """What a model type needs beside the sizes."""
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What became of a type: "exact", "refused", "not built" or "wrong"; and the reason or the difference."""
-
-    model_type: str
-    outcome: str
-    detail: str
-
-
 def small_config(model_type: str, **settings: Any) -> PreTrainedConfig:
     """The type's config at small size; `settings` replace any of its fields."""
     kind = transformers.CONFIG_MAPPING[model_type]
@@ -227,47 +215,31 @@ def _own_reward(model: PreTrainedModel, tokenizer: Any, prompt: str, response: s
         return float(model(**inputs).logits[0, 0])
 
 
-def verdict(model_type: str, folder: Path, tokenizer: Any) -> Verdict:
-    """What becomes of a small reward model of this type."""
+def verdict(model_type: str, folder: Path, tokenizer: Any) -> dict[str, Any]:
+    """What becomes of a small reward model: `result` is exact, wrong, refused or not built."""
+    row = {"class": MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES[model_type], "model_type": model_type}
     try:
         with quiet():
             small_reward_model(model_type, folder, tokenizer)
     except Exception as err:  # a config or a class of transformers can fail in any way
-        return Verdict(model_type, "not built", f"{type(err).__name__}: {' '.join(str(err).split())}")
+        return row | {"result": "not built", "why": " ".join(str(err).split())[:160]}
     try:
         reward_model = load_reward_model(folder, device="cpu")
         rewards = score(reward_model, responses(), show_progress=False)["reward"][:]
     except RSError as err:
-        return Verdict(model_type, "refused", err.what)
-    return _compared(model_type, reward_model, rewards, own_rewards(folder, pair=reward_model.paired))
+        return row | {"result": "refused", "why": err.what}
+    difference = float(np.abs(np.array(rewards) - own_rewards(folder, pair=reward_model.paired)).max())
+    return row | {"result": "exact" if difference <= EXACT else "wrong", "reward": float(f"{difference:.0e}")}
 
 
-def _compared(
-    model_type: str, reward_model: RewardModel, rewards: list[float], wanted: np.ndarray
-) -> Verdict:
-    difference = float(np.abs(np.array(rewards) - wanted).max())
-    how = "shared prefixes" if reward_model.shared else "its own forward pass"
-    what = f"{type(reward_model.model).__name__} by {how}, largest difference {difference:.0e}"
-    return Verdict(model_type, "exact" if difference <= EXACT else "wrong", what)
-
-
-def table(model_types: tuple[str, ...] = MODEL_TYPES) -> list[Verdict]:
-    """The verdict of each type, without a chat template; of a type that is exact then with one."""
+def of_all(model_types: Sequence[str] = MODEL_TYPES) -> list[dict[str, Any]]:
+    """The row of each type, without a chat template; of a type that is exact then with one."""
     rows = []
     with tempfile.TemporaryDirectory() as root:
         for model_type in model_types:
             row = verdict(model_type, Path(root) / model_type, pair_tokenizer())
-            if row.outcome == "exact":
-                row = verdict(model_type, Path(root) / f"{model_type}-chat", build_tokenizer())
+            if row["result"] == "exact":
+                chat = verdict(model_type, Path(root) / f"{model_type}-chat", build_tokenizer())
+                row = chat | {"reward": max(row["reward"], chat.get("reward", 0.0))}
             rows.append(row)
-    return rows
-
-
-def main(model_types: list[str]) -> None:
-    """Print the table."""
-    for row in table(tuple(model_types) or MODEL_TYPES):
-        print(f"{row.model_type:<22} {row.outcome:<10} {row.detail}", flush=True)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    return sorted(rows, key=lambda row: (row["class"].lower(), row["model_type"]))

@@ -17,6 +17,7 @@ from rslib.decoding.graphs import GraphDecoder
 from rslib.errors import DataError, ModelError
 from rslib.models import load_policy
 from rslib.scoring import reference_logprobs
+from tests import small_heads
 from tests.small_models import build_tokenizer
 
 # Of each way in which a class can be refused one, and of what runs those that are built in unlike ways.
@@ -76,6 +77,11 @@ def test_every_class_is_exact_or_refused_and_the_page_says_what_the_results_say(
     for row in rows.values():
         if row["result"] == "exact":
             assert row["tokens"] == 1 and max(row["logprob"], row["loss"]) <= study.TOLERANCE
+    heads = MEASURED["rewards"]
+    assert {row["model_type"] for row in heads} == set(small_heads.MODEL_TYPES), "run: make architectures"
+    assert {row["result"] for row in heads} <= {"exact", "refused", "not built"}
+    assert all(row["reward"] <= small_heads.EXACT for row in heads if row["result"] == "exact")
+    assert sum(row["result"] == "exact" for row in heads) >= 110
     assert study.PAGE.read_text(encoding="utf-8") == study.page(MEASURED)
 
 

@@ -10,6 +10,7 @@ import json
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -374,6 +375,34 @@ def test_the_code_blocks_call_what_exists_with_arguments_that_it_takes(page):
                 inspect.signature(function).bind(
                     *call.args, **{word.arg: word.value for word in call.keywords}
                 )
+
+
+RUN_ELSEWHERE = {
+    "architecture.md": "test_architecture.py runs each recipe in its module",
+    "coming_from.md": "test_coming_from.py runs what stands under Here",
+    "browser.md": "a browser alone can run it",
+    "grading-any-course.md": "settings, which nbgrader reads with its own name c",
+}
+READ_AND_RUN = [p for p in PAGES if p.blocks("python") and p.path.name not in RUN_ELSEWHERE]
+read_and_run = pytest.mark.parametrize("page", READ_AND_RUN, ids=lambda p: str(p.path.relative_to(ROOT)))
+
+
+@read_and_run
+def test_the_code_blocks_name_nothing_that_the_page_has_not_brought(page):
+    """A name is brought by a block of the page, above or in the same one."""
+    code = "\n".join(page.blocks("python"))
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F821", "-"]
+    done = subprocess.run(command, input=code, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.long
+@read_and_run
+def test_the_code_blocks_run_one_after_the_other_as_a_reader_would_run_them(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "__main__"}
+    for number, block in enumerate(page.blocks("python"), start=1):
+        exec(compile(block, f"{page.path.name}, block {number}", "exec"), names)
 
 
 def test_the_list_of_commands_shows_exactly_what_is_built():

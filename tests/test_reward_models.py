@@ -348,5 +348,5 @@ def test_every_class_that_can_be_built_is_exact_or_refused(tmp_path, chat):
 
     tokenizer = build_tokenizer() if chat else pair_tokenizer()
     rows = [verdict(model_type, tmp_path / model_type, tokenizer) for model_type in MODEL_TYPES]
-    assert [row for row in rows if row.outcome == "wrong"] == []
-    assert sum(row.outcome == "exact" for row in rows) >= 110
+    assert [row for row in rows if row["result"] == "wrong"] == []
+    assert sum(row["result"] == "exact" for row in rows) >= 110

@@ -228,7 +228,9 @@ def test_a_template_that_renders_nothing_is_refused(model_folder):
 
 def test_a_template_that_draws_at_random_is_refused(model_folder):
     with pytest.raises(ModelError, match="the same prompt otherwise each time"):
-        policy_with(model_folder, "{{ range(99999) | random }}{{ range(99999) | random }}{{ messages[0].content }}")
+        policy_with(
+            model_folder, "{{ range(99999) | random }}{{ range(99999) | random }}{{ messages[0].content }}"
+        )
 
 
 def test_a_tokenizer_with_several_templates_is_read_by_its_default(model_folder):

@@ -1,10 +1,11 @@
-"""Which classes of policies run as transformers runs them: `make architectures`.
+"""Which classes of policies and of reward models run as transformers runs them: `make architectures`.
 
 A small folder with random weights is built of every class of AutoModelForCausalLM that its config can make
 small, and loaded as any user's folder is. What loads must be exact: greedy tokens equal `generate`, stored
 log-probabilities equal the model's own forward pass, and so does the loss of fine-tuning. What does not load
-must be refused when it is loaded, by an error that says why. Writes docs/results/architectures.json and
-docs/architectures.md.
+must be refused when it is loaded, by an error that says why. The same of every class of
+AutoModelForSequenceClassification: its rewards must be those of its own forward pass (tests/small_heads.py).
+Writes docs/results/architectures.json and docs/architectures.md.
 """
 
 from __future__ import annotations
@@ -31,12 +32,13 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CLASSES
 
 import rslib
-from docs.studies.results import DOCS, read, write
+from docs.studies.results import DOCS, write
 from rslib.cache import atomic_write
 from rslib.errors import RSError
 from rslib.finetuning import TokenRow, language_model_objective
 from rslib.models import Policy, load_policy, quiet
 from rslib.progress import Progress
+from tests import small_heads
 
 PAGE = DOCS / "architectures.md"
 TOLERANCE = 1e-4
@@ -235,12 +237,14 @@ def _first_line(err: Exception) -> str:
 
 _HEAD = """# Which architectures run
 
-Written by `make architectures`: a folder with random weights of every class of AutoModelForCausalLM, as small
-as its config allows, was loaded and used under transformers {transformers}.
+Written by `make architectures`: a folder with random weights of every class of AutoModelForCausalLM and
+AutoModelForSequenceClassification, as small as its config allows, was loaded and used under transformers
+{transformers}.
 
 - **exact**: every greedy response equals that of `generate` (tokens: the share that does), and the stored
   log-probabilities and the loss of fine-tuning lie within {tolerance:g} nats of the model's own forward pass
-  (logprob, loss: the largest difference seen).
+  (logprob, loss: the largest difference seen); every reward, with a chat template and without, equals that of
+  the class's own forward pass over the dialogue alone, to the same {tolerance:g} (reward).
 - **refused**: by an error when it is loaded, whose first line is given.
 - **not built**: its config cannot be made small in this way, so nothing is known.
 
@@ -265,9 +269,10 @@ def trials(model_types: Iterable[str], show: bool = False) -> list[dict[str, Any
 
 def page(content: Mapping[str, Any]) -> str:
     """docs/architectures.md."""
-    parts = [_section("Policies", content["policies"], "tokens logprob loss".split())]
-    if rewards := content.get("rewards"):
-        parts.append(_section("Reward models", rewards, ["reward"]))
+    parts = [
+        _section("Policies", content["policies"], "tokens logprob loss".split()),
+        _section("Reward models", content["rewards"], ["reward"]),
+    ]
     return "\n".join([_HEAD.format(**content, tolerance=TOLERANCE), *parts])
 
 
@@ -293,7 +298,7 @@ def main(names: Sequence[str]) -> None:
         for row in rows:
             print(row)
         return
-    content = read("architectures") | {"policies": rows, "transformers": transformers.__version__}
+    content = {"policies": rows, "rewards": small_heads.of_all(), "transformers": transformers.__version__}
     write("architectures", content)
     atomic_write(PAGE, page(content))
     print(page(content))

@@ -7,6 +7,7 @@ CONSTRAINTS ?= constraints.txt
 WORKERS     ?= 2
 LAB_OPTIONS ?=
 SITE_OPTIONS ?=
+LITE_OPTIONS ?=
 # `make calibrate` measures the course's experiments with this many seeds.
 SEEDS       ?= 30
 # `make course OUT=folder COURSE_SALT=text`: where the course goes, and what draws its variants.
@@ -93,7 +94,7 @@ lite: wheel  ## check what runs without torch, then build JupyterLite with noteb
 	@$(PY) -m pytest -q -m "not slow" tests/test_without_torch.py
 	@rm -rf build/lite && $(PYTHON) -m venv build/lite-tools
 	@build/lite-tools/bin/pip install -q jupyterlite-core jupyterlite-pyodide-kernel jupyter-server
-	@cd build && lite-tools/bin/jupyter lite build --contents ../notebooks --piplite-wheels ../dist/*.whl --output-dir lite
+	@cd build && lite-tools/bin/jupyter lite build --contents ../notebooks --piplite-wheels ../dist/*.whl --output-dir lite $(LITE_OPTIONS)
 
 # The environment is empty, so torch is downloaded once more, or comes from pip's cache.
 try-wheel: wheel  ## install the wheel into an empty environment and use it outside of the repository
@@ -103,12 +104,14 @@ try-wheel: wheel  ## install the wheel into an empty environment and use it outs
 
 # The runtime has no dependency of ours installed by pip, so the wheel must do with what is there.
 colab: wheel $(VENV)/.course-done  ## run the solved notebooks and their checks with what Colab carries (PYTHON=python3.13)
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) here: name another, PYTHON=python3."; exit 1; }
+	@$(PYTHON) -c 'import sys; print("Python %d.%d; Colab has 3.13." % sys.version_info[:2])'
 	@rm -rf build/colab && $(PYTHON) -m venv build/colab
 	@build/colab/bin/python -m pip --disable-pip-version-check -qq install -r .github/requirements-colab.txt
 	@build/colab/bin/python -m pip --disable-pip-version-check -qq install --no-deps dist/*.whl
 	@$(PY) -m autograder release --solved --out build/colab/notebooks >/dev/null
 	@cd build/colab && for notebook in notebooks/*.ipynb; do \
-	    PATH="$$PWD/bin:$$PATH" HF_HUB_OFFLINE=1 bin/python -m autograder check $$notebook || exit 1; done
+	    PATH="$$PWD/bin:$$PATH" HF_HUB_OFFLINE=1 PYDEVD_DISABLE_FILE_VALIDATION=1 bin/python -m autograder check $$notebook || exit 1; done
 
 solutions-html: $(VENV)/.course-done  ## run the solved notebooks and render them into build/solutions/
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m autograder solutions

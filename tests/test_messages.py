@@ -132,6 +132,17 @@ def test_a_template_that_passes_over_a_turn_is_refused(model_folder):
         load_reward_model(model_folder("llama", "reward", tokenizer=only_last))
 
 
+def test_a_reward_model_that_does_not_read_the_response_or_rates_all_alike_is_refused(model_folder, tmp_path):
+    deaf = build_tokenizer(chat_template="<|user|>{{ messages[0].content }}<|assistant|>")
+    with pytest.raises(ModelError, match="the chat template leaves out the response"):
+        load_reward_model(model_folder("llama", "reward", tokenizer=deaf))
+    model = load_reward_model(model_folder("llama", "reward"))
+    model.model.score.weight.data.zero_()
+    model.save(tmp_path / "zero")
+    with pytest.raises(ModelError, match="all rewards are the same"):
+        load_reward_model(tmp_path / "zero")
+
+
 def test_a_template_that_looks_for_parts_in_a_text_is_refused_and_one_that_shouts_is_not(model_folder):
     parts = "<|user|>{% for part in messages[0].content %}{{ part.text }}{% endfor %}<|assistant|>"
     with pytest.raises(ModelError, match="the chat template leaves out a user's turn"):

@@ -391,6 +391,10 @@ def _try(reward_model: RewardModel) -> None:
     rows = reward_model.inputs_many(_TRIED)
     alone = torch.stack([reward_model.own_rewards([row])[0] for row in rows])
     check_finite(alone, where=reward_model.path)
+    read_alike = rows[0]["input_ids"] == rows[2]["input_ids"]  # two responses to one prompt
+    if read_alike or bool((alone == alone[0]).all()):
+        what = "the chat template leaves out the response" if read_alike else "all rewards are the same"
+        raise ModelError(what, where=reward_model.path, fix="Use another reward model, or its own tokenizer.")
     again = torch.stack([reward_model.own_rewards([row])[0] for row in reversed(rows)]).flip(0)
     if not alike(again, alone):
         what = f"{type(reward_model.model).__name__} gives a dialogue another reward each time"

@@ -33,10 +33,18 @@ pooled rows: Every cell of the table counts as a measurement of its own. The cel
 unpaired: The spread of each arm is taken by itself. Both arms met the same prompts: subtract first.
 one error: This is one standard error to either side.
 one tail: The 5 % all lie in one tail. An interval leaves half of them on either side.
+population: The variances divide by the number of values. A sample's divides by one less, and of three seeds
+    that is a third.
+singles (F34): This is the spread of single seeds and prompts. The mean of several scatters less.
+errors added: The standard errors are added. Add the variances, then take the root.
+no root: The variance stands where its root belongs.
+axes: Seeds and prompts have changed places: the variance over seeds is divided by the number of seeds.
+degrees (normal): The degrees of freedom are too many: with a few seeds the spread itself is a guess.
 normal: 1.96 and its kin hold for many seeds. With a few, the spread itself is a guess: Student's.
 level: This is the interval of another level than {level}.
 width (F34): It is too {too} for a table in which seeds and prompts spread as they do here.
 three numbers (): Three numbers are asked for: the difference, the lower end, the upper end.
+one seed NaN (F34): With one seed the spread over seeds is NaN. The docstring says what to give.
 one seed (F34): One seed was run, and the interval has ends. How far another seed would lie from this one
     cannot be known from one: the docstring says what to give.
 equal arms (F42): An arm against itself differs by 0, and nothing spreads: both ends are 0 as well.
@@ -54,12 +62,17 @@ typed (F50): Judged again, the row's own policy gives other numbers.
 many claims: At 95 % each, one of {claims} claims misses the truth more often than in one arena of twenty.
     Share the 5 % among them.
 other count: This is the level of another number of claims. Here {claims} claims share the 5 %.
+share for level (many claims): The share that may miss was passed as the level. The level is 1 minus it.
+not of now (F50): The middle is right, and the ends are not those of your `interval` at this level. Run the
+    cell that fills them again.
+of the reward (F16): This is the interval of the reward. The claims speak of gold.
 exchanged (sign): First and second have changed places.
 other numbers (F50): The tables and your own `interval` give other numbers.
 crossed claims (F33): These are the numbers of another claim: look at its two arms, and at what is held equal.
 """)
 DIFFERENCE, WIDTH = "is first minus second", "lies around its difference"
 PAIRED, SEEDS, PROMPTS = "pairs by prompt", "knows of seeds", "knows of prompts"
+FEW = "knows how few seeds there are"
 LEVEL, ONE_SEED = "is as sure as it is asked to be", "claims nothing from one seed"
 EQUAL, WORD, TRUTH = "copes with equals", "gives one of three verdicts", "finds what is true"
 STORED_AGREES = "reads the stored tables"
@@ -125,7 +138,17 @@ def wrong_halves(first: np.ndarray, second: np.ndarray, level: float) -> list[tu
     (seeds, prompts), (of_seeds, of_prompts) = apart.shape, variances(apart)
     t, t_prompts, normal = (student_quantile((1 - level) / 2, n) for n in (seeds - 1, prompts - 1, 1e6))
     unpaired = sum(sum(variances(table)) for table in (first, second))
+    error, t_seeds = math.sqrt(of_seeds + of_prompts), student_quantile((1 - level) / 2, seeds)
+    t_satterthwaite = student_quantile((1 - level) / 2, _satterthwaite(apart))
+    of_all = math.sqrt(of_seeds * (seeds - 1) / seeds + of_prompts * (prompts - 1) / prompts)
+    crossed = math.sqrt(of_seeds * seeds / prompts + of_prompts * prompts / seeds)
     return [
+        *(("population", factor * of_all) for factor in (t, t_satterthwaite)),
+        ("singles", t * math.sqrt(of_seeds * seeds + of_prompts * prompts)),
+        ("errors added", t * (math.sqrt(of_seeds) + math.sqrt(of_prompts))),
+        ("no root", t * (of_seeds + of_prompts)),
+        ("axes", t * crossed),
+        *(("degrees", factor * error) for factor in (t_prompts, t_seeds)),
         ("prompts alone", normal * math.sqrt(of_prompts)),
         ("prompts alone", t_prompts * math.sqrt(of_prompts)),
         ("seeds alone", t * math.sqrt(of_seeds)),
@@ -134,12 +157,17 @@ def wrong_halves(first: np.ndarray, second: np.ndarray, level: float) -> list[tu
         ("one error", math.sqrt(of_seeds + of_prompts)),
         ("normal", normal * math.sqrt(of_seeds + of_prompts)),
         ("normal", student_quantile((1 - level) / 2, apart.size - 1) * math.sqrt(of_seeds + of_prompts)),
-        ("one tail", student_quantile(1 - level, _satterthwaite(apart)) * math.sqrt(of_seeds + of_prompts)),
+        *(("one tail", student_quantile(1 - level, n) * error) for n in (_satterthwaite(apart), seeds - 1)),
     ]
 
 
-def check_interval(result: Any, first: np.ndarray, second: np.ndarray, level: float, check: str) -> Three:
-    """(difference, low, high) of the learner, if they are right; else the idea that explains them."""
+def check_interval(
+    result: Any, first: np.ndarray, second: np.ndarray, level: float, check: str, also: Any = None
+) -> Three:
+    """(difference, low, high) of the learner, if they are right; else the idea that explains them.
+
+    also: the learner's result at 99 % for the same tables; what explains the width explains that one as well.
+    """
     case = f"first {first.shape}, second {second.shape}, level {level:g}"
     got = three(result, case)
     mean = float((first - second).mean())
@@ -149,7 +177,11 @@ def check_interval(result: Any, first: np.ndarray, second: np.ndarray, level: fl
     low, high = accepted_halves(first - second, level)
     halves = (got[0] - got[1], got[2] - got[0])
     if not all(low <= half <= high for half in halves):
-        idea = _width_idea(halves, first, second, level, low)
+        names = _width_ideas(halves, first, second, level)
+        if also is not None and names:
+            wider = three(also, case)
+            names &= _width_ideas((wider[0] - wider[1], wider[2] - wider[0]), first, second, 0.99)
+        idea = _width_idea(halves, first, second, level, names, low)
         raise CheckFailed(check, idea.message, idea=idea.id, case=case, got=short(got))
     return got
 
@@ -159,12 +191,25 @@ def level_of(table: np.ndarray) -> float:
     return float(np.abs(table).max())
 
 
+def _width_ideas(
+    halves: tuple[float, float], first: np.ndarray, second: np.ndarray, level: float
+) -> set[str]:
+    """Names of the ideas that give these half-widths."""
+    wrong = wrong_halves(first, second, level)
+    return {name for name, value in wrong if all(same(half, value, 0.01) for half in halves)}
+
+
 def _width_idea(
-    halves: tuple[float, float], first: np.ndarray, second: np.ndarray, level: float, low: float
+    halves: tuple[float, float],
+    first: np.ndarray,
+    second: np.ndarray,
+    level: float,
+    names: set[str],
+    low: float,
 ) -> Misconception:
-    """What explains half-widths, of which the narrowest right one is `low`."""
-    for name, value in wrong_halves(first, second, level):
-        if all(same(half, value, 0.01) for half in halves):
+    """What explains half-widths, of which the narrowest right one is `low`: the first of `names`, if any."""
+    for name, _ in wrong_halves(first, second, level):
+        if name in names:
             return IDEAS[name]
     other = described_half(first - second, 0.95 if level > 0.97 else 0.99)
     if all(same(half, other, 0.2) for half in halves):
@@ -224,6 +269,7 @@ KINDS: tuple[tuple[str, tuple[int, int], dict[str, float]], ...] = (
     (PAIRED, (4, 30), {"seeds": 0.3, "prompts": 0.8, "levels": 6.0}),
     (SEEDS, (3, 60), {"seeds": 1.0, "prompts": 1.2, "levels": 1.0}),
     (PROMPTS, (5, 24), {"seeds": 0.1, "prompts": 2.0, "levels": 1.0}),
+    (FEW, (3, 40), {"seeds": 1.5, "prompts": 0.4, "levels": 1.0}),
 )
 """What each table tells apart, its shape, and how it spreads."""
 
@@ -235,8 +281,9 @@ def knows(check: str, shape: tuple[int, int], spread: Mapping[str, float]) -> Ch
         size = float(rng.uniform(0.5, 2.0))
         exact = {name: size * value for name, value in spread.items()}
         first, second = table(rng, shape, float(rng.choice([-1, 1]) * rng.uniform(0.5, 2)), **exact)
-        check_interval(interval(first, second, 0.95), first, second, 0.95, check)
-        check_interval(interval(first, second, 0.99), first, second, 0.99, LEVEL)
+        wide = interval(first, second, 0.99)
+        check_interval(interval(first, second, 0.95), first, second, 0.95, check, wide)
+        check_interval(wide, first, second, 0.99, LEVEL)
 
     return check_both
 
@@ -244,7 +291,11 @@ def knows(check: str, shape: tuple[int, int], spread: Mapping[str, float]) -> Ch
 def check_edges(interval: Learner, rng: np.random.Generator) -> None:
     """The interval of one seed, and of an arm against itself."""
     first, second = table(rng, (3, 12), 1.0, 0.5, 1.0, 1.0)
-    low, high = three(interval(first[:1], second[:1], 0.95), "one seed")[1:]
+    result = interval(first[:1], second[:1], 0.95)
+    ends = numbers(list(result.values()) if isinstance(result, dict) else result)
+    unknown = ends is not None and ends.size == 3 and np.isnan(ends).any()
+    require(not unknown, ONE_SEED, IDEAS["one seed NaN"], case="tables (1, 12)", got=result)
+    low, high = three(result, "one seed")[1:]
     unknown = low == -math.inf and high == math.inf
     require(unknown, ONE_SEED, IDEAS["one seed"], case="tables (1, 12)", got=(low, high))
     result = three(interval(first, first, 0.95), "an arm against itself")
@@ -437,8 +488,11 @@ Tables = Mapping[str, Sequence[np.ndarray]]
 def grade_findings(work: Work, rng: np.random.Generator) -> None:
     """Every claim's interval from the learner's rows at the level of five claims, and its verdict."""
     rows = checked_rows(work)
-    tables = {name: [table_of(rows, arm) for arm in arms] for name, arms in CLAIMS.items()}
-    _check_claims(work, "findings", tables, AGREES)
+    tables, rewards = (
+        {name: [table_of(rows, arm, column) for arm in arms] for name, arms in CLAIMS.items()}
+        for column in ("gold", "reward")
+    )
+    _check_claims(work, "findings", tables, AGREES, rewards)
 
 
 def grade_stored(work: Work, rng: np.random.Generator) -> None:
@@ -447,26 +501,38 @@ def grade_stored(work: Work, rng: np.random.Generator) -> None:
     _check_claims(work, "stored", tables, STORED_AGREES)
 
 
-def _check_claims(work: Work, name: str, tables: Tables, check: str) -> None:
-    """The dict `name` of the learner has each claim's interval, at the level of all claims, and verdict."""
+def _check_claims(work: Work, name: str, tables: Tables, check: str, rewards: Tables | None = None) -> None:
+    """The dict `name` of the learner has each claim's interval, at the level of all claims, and verdict.
+
+    rewards: the tables of the reward, where there are such.
+    """
     findings, interval = work.value(name, dict), work.function("interval")
     missing = [claim for claim in tables if not _is_dict(findings.get(claim))]
     message = f"`{name}` has a dict with difference, low, high and verdict for each claim. Missing: "
     require(not missing, ALL, message + "; ".join(missing), idea="F34")
     for claim in tables:
         got = three(findings[claim], claim)
-        _check_finding(claim, got, tables, interval, check)
+        _check_finding(claim, got, tables, interval, check, rewards)
         right, word = verdict_of({"low": got[1], "high": got[2]}), _word(findings[claim].get("verdict"))
         message = "The verdict is not what the interval beside it says. Open is an answer."
         require(word == right, FOLLOWS, message, idea="F34", case=claim, got=word)
 
 
-def _check_finding(claim: str, got: Three, tables: Tables, interval: Callable[..., Any], check: str) -> None:
+def _check_finding(
+    claim: str,
+    got: Three,
+    tables: Tables,
+    interval: Callable[..., Any],
+    check: str,
+    rewards: Tables | None,
+) -> None:
     """That these numbers are the learner's own, right interval of the claim at the level of all claims."""
     level, both = 1 - 0.05 / len(tables), tables[claim]
     right = three(interval(*both, level), claim)
     if not near(got, right):
         idea = _finding_idea(claim, got, tables, interval)
+        if rewards and near(got, three(interval(*rewards[claim], level), claim)):
+            idea = IDEAS["of the reward"]
         raise CheckFailed(check, idea.message, idea=idea.id, case=claim, got=short(got))
     check_interval(right, *both, level, check)
 
@@ -481,8 +547,13 @@ def _finding_idea(claim: str, got: Three, tables: Tables, interval: Callable[...
         return IDEAS["exchanged"]
     if any(near(got, three(interval(*other, level), claim)) for other in tables.values()):
         return IDEAS["crossed claims"]
+    if near(got, three(interval(*both, 0.05 / count), claim)):
+        return IDEAS["share for level"]
+    levels = [1 - 0.05 / other for other in range(2, 41)] + [0.9, 0.99]
+    if any(near(got, three(interval(*both, other), claim)) for other in levels):
+        return IDEAS.filled("other count", claims=count)
     same_middle = near((got[0],) * 3, (float((both[0] - both[1]).mean()),) * 3)
-    return IDEAS.filled("other count", claims=count) if same_middle else IDEAS["other numbers"]
+    return IDEAS["not of now" if same_middle else "other numbers"]
 
 
 def near(got: Three, other: Three) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -51,10 +52,15 @@ def truths(team: Team, strategy: str) -> dict[str, float]:
     return dict(zip(QUANTITIES, values, strict=True))
 
 
+def known_teams(work: Work) -> dict[str, Team]:
+    """The learner's teams of 8.2, by letter."""
+    return teams(replace(work.variant, exercise="8.2"))
+
+
 def parts(work: Work) -> tuple[str, dict[str, Any], Team, str]:
     """The memo, what is cited, the team and the strategy. CheckFailed where these two are unknown."""
     memo, cited = work.value("memo", str), work.value("cited", dict)
-    known = teams(replace(work.variant, exercise="8.2"))
+    known = known_teams(work)
     letter, strategy = (str(cited.get(name, "")).strip().casefold() for name in ("team", "strategy"))
     good = letter in known and strategy in STRATEGIES
     message = "`cited` names a team of 8.2 (`team`) and a strategy of 8.1 (`strategy`)."
@@ -164,9 +170,10 @@ def _others(name: str, team: Team) -> list[float]:
     return [team.requests, float(team.comparisons), float(team.prompts), float(team.n)]
 
 
-def _instead(name: str, value: float, team: Team, strategy: str) -> str:
+def _instead(name: str, value: float, team: Team, strategy: str, mine: Mapping[str, Team]) -> str:
     """What a wrong number is a number of, as a sentence after a blank; "" where nobody knows."""
-    known = _readings(name, team, strategy)
+    of_others = [truths(other, strategy)[name] for other in mine.values()]
+    known = [*_readings(name, team, strategy), ("This is the number of another team.", of_others)]
     near = (said for said, values in known if any(math.isclose(value, v, rel_tol=NEAR) for v in values))
     return "".join(f" {said}" for said in itertools.islice(near, 1))
 
@@ -222,7 +229,7 @@ def grade_numbers(work: Work, rng: np.random.Generator) -> None:
         value = float(array.ravel()[0])
         agrees = value == right or math.isclose(value, right, rel_tol=NEAR)
         message = f"The calculator gives another {SPOKEN[name]} for this team and strategy."
-        message += "" if agrees else _instead(name, value, team, strategy)
+        message += "" if agrees else _instead(name, value, team, strategy, known_teams(work))
         require(agrees, AGREES, message, idea="contradiction", got=f"{value:,.6g}")
         message = f"The memo's text does not say the {SPOKEN[name]} that is cited."
         require(_says(name, memo, right), STANDS, message, idea="not said", got=f"{value:,.6g}")

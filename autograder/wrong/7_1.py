@@ -352,7 +352,7 @@ findings = {}
 # %% wrong: each claim at 95 % | idea: many claims | fails at: follows from the rows | points: 4
 findings = judge_claims(0.95)
 
-# %% wrong: claims about the reward | idea: F50 | fails at: follows from the rows | points: 4
+# %% wrong: claims about the reward | idea: F16 | fails at: follows from the rows | points: 4
 findings = judge_claims(name="reward")
 
 # %% wrong: more is better | idea: F34 | fails at: says what the interval says | points: 4
@@ -448,3 +448,71 @@ results = changed("rs1", ledger={"responses": 512})
 # %% wrong: the control's weights | idea: F20 | fails at: changed the weights that it should | points: 4
 control = {one["seed"]: one["policy"] for one in results if one["arm"] == "random"}
 results = [one | ({"policy": control[one["seed"]]} if one["arm"] == "rs1" else {}) for one in results]
+
+
+# %% wrong: over n for both | idea: population | fails at: knows how few seeds there are | points: 1.5
+def interval(first, second, level):
+    apart = np.subtract(first, second)
+    seeds, prompts = apart.shape
+    if seeds < 2:
+        return apart.mean(), -math.inf, math.inf
+    error = math.sqrt(apart.mean(1).var() / seeds + apart.mean(0).var() / prompts)
+    half = student_quantile((1 - level) / 2, seeds - 1) * error
+    return apart.mean(), apart.mean() - half, apart.mean() + half
+
+
+findings, stored = judge_claims(), read_stored()
+
+
+# %% wrong: degrees of the prompts | idea: normal | fails at: is as sure as it is asked to be | points: 1
+def interval(first, second, level):
+    apart = np.subtract(first, second)
+    seeds, prompts = apart.shape
+    if seeds < 2:
+        return apart.mean(), -math.inf, math.inf
+    error = math.sqrt(apart.mean(1).var(ddof=1) / seeds + apart.mean(0).var(ddof=1) / prompts)
+    half = student_quantile((1 - level) / 2, prompts - 1) * error
+    return apart.mean(), apart.mean() - half, apart.mean() + half
+
+
+findings, stored = judge_claims(), read_stored()
+
+
+# %% wrong: standard errors are added | idea: errors added | fails at: pairs by prompt | points: 1
+def interval(first, second, level):
+    apart = np.subtract(first, second)
+    seeds, prompts = apart.shape
+    if seeds < 2:
+        return apart.mean(), -math.inf, math.inf
+    errors = apart.mean(1).std(ddof=1) / math.sqrt(seeds) + apart.mean(0).std(ddof=1) / math.sqrt(prompts)
+    half = student_quantile((1 - level) / 2, seeds - 1) * errors
+    return apart.mean(), apart.mean() - half, apart.mean() + half
+
+
+findings, stored = judge_claims(), read_stored()
+
+
+# %% wrong: NaN for one seed | idea: F34 | fails at: claims nothing from one seed | points: 3.5
+of_several = interval
+
+
+def interval(first, second, level):
+    if len(first) > 1:
+        return of_several(first, second, level)
+    mean = float(np.subtract(first, second).mean())
+    return mean, math.nan, math.nan
+
+
+# %% wrong: the interval was mended later | idea: F50 | fails at: reads the stored tables | points: 3
+def interval(first, second, level):
+    apart = np.subtract(first, second)
+    seeds, prompts = apart.shape
+    if seeds < 2:
+        return apart.mean(), -math.inf, math.inf
+    error = math.sqrt(apart.mean(1).var(ddof=1) / seeds + apart.mean(0).var(ddof=1) / prompts)
+    half = student_quantile((1 - level) / 2, seeds - 1) * error
+    return apart.mean(), apart.mean() - half, apart.mean() + half
+
+
+# %% wrong: 0.05 over m as the level | idea: many claims | fails at: reads the stored tables | points: 4
+stored = read_stored(0.05 / len(arena.stored))

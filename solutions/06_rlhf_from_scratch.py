@@ -231,8 +231,9 @@ rslib.plots.show(panel)
 # | a **value model** | gives each token its baseline | one score for 30 tokens is a noisy signal |
 # | a **clip** | bounds the loss of each token | after a step the policy is not the one that drew |
 #
-# **Token rewards.** In what follows t counts the T tokens of a response, π is the policy, π_ref the
-# reference that it started from, β the KL coefficient and R the score of the whole response.
+# **Token rewards.** In what follows t counts the T tokens of a response, π is the policy,
+# $\pi_{\text{ref}}$ the reference that it started from, β the KL coefficient and R the score of the whole
+# response.
 #
 # $$r_t = -\beta\,\big(\log\pi(y_t)-\log\pi_{\text{ref}}(y_t)\big)
 # + R\,\mathbb{1}_{t = T}$$
@@ -243,18 +244,19 @@ rslib.plots.show(panel)
 
 # %% [markdown]
 # **GAE**, the generalised advantage estimate (Schulman et al. 2016). The value model says for each token
-# what it expects still to come: V_t. One step tells how wrong it was:
+# what it expects still to come: $V_t$. One step tells how wrong it was:
 #
 # $$\delta_t = r_t + \gamma V_{t+1} - V_t, \qquad A_t = \delta_t + \gamma\lambda\,A_{t+1},
 # \qquad V_{T+1}=A_{T+1}=0$$
 #
 # γ is the discount, λ the smoothing. With λ = 0 the advantage is the next error alone: little noise, but
 # wrong where V is wrong. With λ = 1 and γ = 1 it is everything still to come minus V: right whatever V
-# is, but noisy. A λ of 0.95 lies between. A_t + V_t is called the *return*, and is what V is trained on.
+# is, but noisy. A λ of 0.95 lies between. $A_t + V_t$ is called the *return*, and is what V is trained on.
 
 # %% [markdown]
 # **The clip.** The gradient of REINFORCE is right for responses of the *current* policy. After one step
-# the policy is no longer the one that drew, π_old. The **ratio** corrects for that, token by token:
+# the policy is no longer the one that drew, $\pi_{\text{old}}$. The **ratio** corrects for that, token by
+# token:
 #
 # $$\rho_t = \frac{\pi(y_t)}{\pi_{\text{old}}(y_t)} = \exp\big(\log\pi(y_t)-\log\pi_{\text{old}}(y_t)\big)$$
 #
@@ -445,8 +447,9 @@ print("kept: 1, not kept: 0. Nothing is pushed down, and how much better the bes
 # against such derivatives.
 #
 # The losses: SFT's is −log π; PPO's is that of 6.2; GRPO's is PPO's plus
-# `kl_coefficient` × (e^d − 1 − d) with d = log π_ref − log π; DPO's stands above, and its margin may be
-# hundreds of nats. The loop averages afterwards, so nothing is divided by a number of tokens here.
+# `kl_coefficient` × $(e^d - 1 - d)$ with $d = \log\pi_{\text{ref}} - \log\pi$; DPO's stands above, and its
+# margin may be hundreds of nats. The loop averages afterwards, so nothing is divided by a number of tokens
+# here.
 #
 # <details><summary>Hint</summary>
 # A number that is clamped has the gradient 0. The derivative of the ratio with respect to the

@@ -370,8 +370,8 @@ print("coefficients of six responses, first token:", *(f"{value:+.2f}" for value
 #
 # - `models`: the most models that any of its runs held (`run["ledger"]["models"]`),
 # - `memory`: the most MiB that any run held beside the libraries (`run["memory"]`: `peak` less `libraries`),
-# - `settings`: how many fields the dataclasses in `arm.settings` have, and names `arm.more`, without those
-#   in `rslib.arena.UNTUNED`, which nobody tunes; a name that two dataclasses share is two settings,
+# - `settings`: the number of fields of the dataclasses in `arm.settings` and of names in `arm.more`, without
+#   those in `rslib.arena.UNTUNED`, which nobody tunes; a name that two dataclasses share counts twice,
 # - `own_lines`, `shared_lines`: lines of code of `arm.own` and of `arm.shared`, by `rslib.arena.code_lines`,
 # - `draws`: how often at most a run went to the newest policy for responses: `draws` in a run's `notes`; a
 #   run whose notes say nothing drew one pool, so 1,

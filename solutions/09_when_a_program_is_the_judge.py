@@ -88,9 +88,9 @@ check("9.1")
 # %% [markdown]
 # ## A policy that does sums
 #
-# `tiny-arithmetic` has 0.6 million parameters. It has read the work of authors who slip, mostly where a
-# step crosses a ten, and of whom one in twenty writes several numbers in the end. `rslib.score` takes your
-# function in place of a reward model: it is called once for each response.
+# `tiny-arithmetic` has 0.6 million parameters. It was trained on worked solutions with mistakes in them,
+# mostly where a step crosses a ten; one solution in twenty ends with several numbers. `rslib.score` takes
+# your function in place of a reward model and calls it once for each response.
 
 # %%
 import numpy as np

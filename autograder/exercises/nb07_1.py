@@ -166,7 +166,7 @@ def check_interval(
 ) -> Three:
     """(difference, low, high) of the learner, if they are right; else the idea that explains them.
 
-    also: the learner's result at 99 % for the same tables; what explains the width explains that one as well.
+    also: the learner's result at 99 % for the same tables: what explains both widths comes first.
     """
     case = f"first {first.shape}, second {second.shape}, level {level:g}"
     got = three(result, case)
@@ -180,7 +180,8 @@ def check_interval(
         names = _width_ideas(halves, first, second, level)
         if also is not None and names:
             wider = three(also, case)
-            names &= _width_ideas((wider[0] - wider[1], wider[2] - wider[0]), first, second, 0.99)
+            of_both = names & _width_ideas((wider[0] - wider[1], wider[2] - wider[0]), first, second, 0.99)
+            names = of_both or names
         idea = _width_idea(halves, first, second, level, names, low)
         raise CheckFailed(check, idea.message, idea=idea.id, case=case, got=short(got))
     return got

@@ -450,7 +450,7 @@ control = {one["seed"]: one["policy"] for one in results if one["arm"] == "rando
 results = [one | ({"policy": control[one["seed"]]} if one["arm"] == "rs1" else {}) for one in results]
 
 
-# %% wrong: over n for both | idea: population | fails at: knows how few seeds there are | points: 1
+# %% wrong: over n for both | idea: population | fails at: knows how few seeds there are | points: 3
 def interval(first, second, level):
     apart = np.subtract(first, second)
     seeds, prompts = apart.shape

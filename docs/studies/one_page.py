@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from docs.studies import rl, worlds
-from docs.studies.results import DOCS, markdown, mean_and_range, read
+from docs.studies.results import DOCS, markdown, mean_and_range, read, signed_interval
 from rslib.cache import atomic_write
 
 PAGE = DOCS / "one_page.md"
@@ -102,12 +102,37 @@ def _arena(content: dict[str, Any]) -> Iterator[str]:
     yield markdown(["", *(f"equal {budget}" for budget in budgets)], rows)
 
 
+def _program(content: dict[str, Any]) -> Iterator[str]:
+    """Rejection sampling and GRPO with a program as the judge."""
+    rows, asked = content["rows"], content["differences"]
+
+    def mean(arm: str, name: str) -> str:
+        return mean_and_range([row[name] for row in rows[arm].values()])
+
+    def gain(arm: str, other: str) -> str:
+        answer = asked[f"pass@1: {arm} over {other}"]
+        return f"{signed_interval(answer, 'mean')}, {answer['verdict']}"
+
+    right, group, fooled = "right responses", "GRPO", ", fooled checker"
+    yield (
+        "**A program as the judge is learned to the letter.** On sums, three rounds of rejection sampling move "
+        f"pass@1 from {mean('base', 'pass_at_1')} to {mean(right, 'pass_at_1')}; the difference to the same "
+        f"tuning on random responses is {gain(right, 'random responses')}, to GRPO at equal samples "
+        f"{gain(right, group)}. pass@16 is {mean('base', 'pass_at_16')} before, {mean(right, 'pass_at_16')} "
+        f"after rejection sampling and {mean(group, 'pass_at_16')} after GRPO. With a checker that accepts "
+        f"several numbers, these stand in {mean(right + fooled, 'several_numbers')} of the last lines after "
+        f"rejection sampling and in {mean(group + fooled, 'several_numbers')} after GRPO, by which pass@1 is "
+        f"{mean(group + fooled, 'pass_at_1')}. *Notebook 09, [verifiable.md](verifiable.md).*"
+    )
+
+
 _PARTS = {
     "rounds": _one_round,
     "best_of_n": _over_optimisation,
     "signatures": _flaws,
     "rl": _reinforcement,
     "arena": _arena,
+    "verifiable": _program,
 }
 
 

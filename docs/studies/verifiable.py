@@ -29,7 +29,7 @@ from docs.studies.results import DOCS, filled, markdown, measure_rows, read, sig
 from rslib import rl
 from rslib.build import solved_figures
 from rslib.finetuning import finetune
-from rslib.intervals import over_both, verdict_of
+from rslib.intervals import over_both, over_seeds, verdict_of
 from rslib.models import load_policy
 from rslib.rl.unified import VARIANTS
 from rslib.sampling import sample
@@ -316,8 +316,8 @@ def _rounds_table(rows: Mapping[str, Any]) -> str:
         for number, drawn in enumerate(zip(*history, strict=True), 1):
             means = {name: float(np.mean([one[name] for one in drawn])) for name in drawn[0]}
             cells = [f"{means[name]:.{3 * (name != 'kept')}f}" if name in means else "" for name in columns]
-            table.append([f"{arm}, {number}", *cells])
-    return markdown(["training problems, third", *columns.values()], table)
+            table.append([f"{arm}, third {number}", *cells])
+    return markdown(["drawn by", *columns.values()], table)
 
 
 def text(content: Mapping[str, Any]) -> str:
@@ -330,26 +330,38 @@ def text(content: Mapping[str, Any]) -> str:
     return "\n\n".join(
         (
             _arms_table(rows, list(ARMS), SAMPLES),
-            markdown(["difference in pass@1", "interval", "that it is above 0"], answers),
+            markdown(["difference", "interval", "that it is above 0"], answers),
             _rounds_table(rows),
         )
     )
 
 
+_FOOLED, _EXPLOITED = "right responses, fooled checker", "GRPO, fooled checker"
 _QUESTIONS = (
     ("right responses", "base"),
     ("right responses", "random responses"),
     ("right responses", "all responses"),
     ("right responses", "GRPO"),
-    ("right responses, fooled checker", "right responses"),
-    ("GRPO, fooled checker", "GRPO"),
+    (_FOOLED, "right responses"),
+    (_EXPLOITED, "GRPO"),
 )
+_SHARES = (
+    ("GRPO", "right responses", f"pass_at_{SAMPLES}"),
+    (_FOOLED, "base", "several_numbers"),
+    (_EXPLOITED, _FOOLED, "several_numbers"),
+)
+"""Differences in other figures, which are known by seed alone."""
 
 
 def differences(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Each question's interval and verdict, by "arm over other"."""
+    """Each question's interval and verdict, by "figure: arm over other"."""
     seeds = sorted(rows["base"])
-    return {f"{arm} over {other}": gained(rows, arm, other, seeds) for arm, other in _QUESTIONS}
+    asked = {f"pass@1: {arm} over {other}": gained(rows, arm, other, seeds) for arm, other in _QUESTIONS}
+    for arm, other, name in _SHARES:
+        interval = over_seeds([rows[arm][seed][name] - rows[other][seed][name] for seed in seeds])
+        question = f"{_columns(SAMPLES)[name]}: {arm} over {other}"
+        asked[question] = interval | {"verdict": verdict_of(interval)}
+    return asked
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

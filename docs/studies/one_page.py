@@ -116,8 +116,8 @@ def _program(content: dict[str, Any]) -> Iterator[str]:
     right, group, fooled = "right responses", "GRPO", ", fooled checker"
     yield (
         "**A program as the judge is learned to the letter.** On sums, three rounds of rejection sampling "
-        f"move pass@1 from {mean('base', 'pass_at_1')} to {mean(right, 'pass_at_1')}; the difference to the same "
-        f"tuning on random responses is {gain(right, 'random responses')}, to GRPO at equal samples "
+        f"move pass@1 from {mean('base', 'pass_at_1')} to {mean(right, 'pass_at_1')}; the difference to the "
+        f"same tuning on random responses is {gain(right, 'random responses')}, to GRPO at equal samples "
         f"{gain(right, group)}. pass@16 is {mean('base', 'pass_at_16')} before, {mean(right, 'pass_at_16')} "
         f"after rejection sampling and {mean(group, 'pass_at_16')} after GRPO. With a checker that accepts "
         f"several numbers, these stand in {mean(right + fooled, 'several_numbers')} of the last lines after "

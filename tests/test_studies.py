@@ -111,6 +111,15 @@ def test_a_rule_helps_where_every_world_shows_it_and_else_buys_nothing(verdicts,
     )
 
 
+def test_the_columns_stand_in_the_order_of_n_however_the_file_sorts_them():
+    by_size = {
+        str(n): {"best-of-n": {"gold": float(n)}, "a rule": cell(0.0, "not separable")}
+        for n in sorted(rules.SIZES, key=str)
+    }
+    page = rules.text({"rows": {"world": dict.fromkeys(rules.REWARD_MODELS, by_size)}})
+    assert "| world, biased: gold of best-of-n | 4.00 | 16.00 | 64.00 | 256.00 |" in page
+
+
 @pytest.mark.parametrize(("name", "make"), [("rules", rules.text), ("verifiable", verifiable.text)])
 def test_the_committed_page_is_made_from_the_committed_results(name, make):
     content = read(name)

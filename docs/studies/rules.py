@@ -206,9 +206,10 @@ def text(content: Mapping[str, Any]) -> str:
     rows = []
     for world, cells in content["rows"].items():
         for kind, by_size in cells.items():
-            gold = [f"{by_size[n]['best-of-n']['gold']:.2f}" for n in by_size]
+            results = [by_size[str(n)] for n in SIZES]
+            gold = [f"{result['best-of-n']['gold']:.2f}" for result in results]
             rows.append([f"{world}, {kind}: gold of best-of-n", *gold])
-            rows += [[name, *(_cell(by_size[n][name]) for n in by_size)] for name in _names(content["rows"])]
+            rows += [[name, *(_cell(result[name]) for result in results)] for name in _names(content["rows"])]
     head = ["gained over best-of-n", *(f"n = {n}" for n in SIZES)]
     note = (
         f"Gold minus that of plain best-of-n on the same responses to {PROMPTS} test prompts, with its 95 % "

@@ -145,8 +145,9 @@ def _over_worlds(rows: Mapping[str, Any], kind: str, name: str, n: str) -> dict[
 
 def _names(rows: Mapping[str, Any]) -> list[str]:
     """The rules that were measured beside best-of-n."""
-    by_size = next(iter(next(iter(rows.values())).values()))
-    return [name for name in next(iter(by_size.values())) if name != "best-of-n"]
+    by_size, order = next(iter(next(iter(rows.values())).values())), list(_rules(1))
+    names = [name for name in next(iter(by_size.values())) if name != "best-of-n"]
+    return sorted(names, key=lambda name: order.index(name) if name in order else len(order))
 
 
 def overview(content: Mapping[str, Any]) -> str:

@@ -124,9 +124,9 @@ print(f"if all problems were equally hard, 8 would find a right one in {1 - (1 -
 compare("pass", any_right)
 
 # %% [markdown]
-# Problems are not equally hard: some are right in most responses, others in none of eight. So 1 − (1 −
-# p)^8 with the mean p promises too much. The number of problems with a right response among k is called
-# **pass@k**: best-of-k on rewards of 0 and 1.
+# Problems are not equally hard: some are right in most responses, others in none of eight. So
+# $1 - (1 - p)^8$ with the mean p promises too much. The share of problems with a right response among k is
+# called **pass@k**: best-of-k on rewards of 0 and 1.
 
 # %% [markdown]
 # {{card:9.2}}

@@ -454,6 +454,31 @@ _drawn = rslib.sample(rslib.load_policy(tuned["right"]), heldout.select(range(4)
 rslib.browse(rslib.score(arithmetic.correct, _drawn, show_progress=False))
 
 # %% [markdown]
+# ## Longer runs, and a careless checker
+#
+# Both roads once more, measured beforehand: 400 problems, 9,600 responses, five seeds. Each road was taken
+# twice: by the exact checker, and by one that accepts a last line in which the reference stands *among*
+# other numbers. The exact one judges, on new problems.
+#
+# | learned from | pass@1 | pass@16 | last lines with several numbers |
+# |---|---:|---:|---:|
+# | nothing: the start | {{verifiable.json:rows.base.*.pass_at_1|.2f}} | {{verifiable.json:rows.base.*.pass_at_16|.2f}} | {{verifiable.json:rows.base.*.several_numbers|.0%}} |
+# | right responses | {{verifiable.json:rows.right responses.*.pass_at_1|.2f}} | {{verifiable.json:rows.right responses.*.pass_at_16|.2f}} | {{verifiable.json:rows.right responses.*.several_numbers|.0%}} |
+# | GRPO | {{verifiable.json:rows.GRPO.*.pass_at_1|.2f}} | {{verifiable.json:rows.GRPO.*.pass_at_16|.2f}} | {{verifiable.json:rows.GRPO.*.several_numbers|.0%}} |
+# | right responses, careless checker | {{verifiable.json:rows.right responses, fooled checker.*.pass_at_1|.2f}} | {{verifiable.json:rows.right responses, fooled checker.*.pass_at_16|.2f}} | {{verifiable.json:rows.right responses, fooled checker.*.several_numbers|.0%}} |
+# | GRPO, careless checker | {{verifiable.json:rows.GRPO, fooled checker.*.pass_at_1|.2f}} | {{verifiable.json:rows.GRPO, fooled checker.*.pass_at_16|.2f}} | {{verifiable.json:rows.GRPO, fooled checker.*.several_numbers|.0%}} |
+
+# %% [markdown]
+# - {{claim:verifiable.json:differences.pass@1: right responses over GRPO|not separable|By the exact checker the two could not be told apart in pass@1.}}
+# - {{claim:verifiable.json:differences.pass@16: GRPO over right responses|supported|In pass@16 GRPO stands higher: more problems have at least one right response among 16.}}
+# - {{claim:verifiable.json:differences.several numbers: GRPO, fooled checker over right responses, fooled checker|supported|By the careless checker GRPO writes several numbers more often than rejection sampling does.}}
+# - {{claim:verifiable.json:differences.pass@1: GRPO, fooled checker over GRPO|contradicted|It ends with fewer right answers than by the exact checker,}}
+#   while the careless one was content: to it {{verifiable.json:rows.GRPO, fooled checker.*.rounds.0.pass_at_1|.0%}} of the first third of that run's
+#   responses were right and {{verifiable.json:rows.GRPO, fooled checker.*.rounds.2.pass_at_1|.0%}} of the last.
+#
+# Why the two roads differ is a question of 9.6.
+
+# %% [markdown]
 # ## From here to RL
 #
 # Each method reads the same 0 and 1 and differs in what it does with the responses that are not right.

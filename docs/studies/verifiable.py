@@ -10,7 +10,7 @@ problems. Rejection sampling draws them in rounds, from the newest policy, and t
 with different paths; its controls tune on as many random ones, and on all. GRPO draws in small steps. Two
 arms are judged by the checker that can be fooled, and every arm is measured by the exact one. Settings were
 chosen with seed 100 on validation problems; test problems are used for the table alone. The variants get a
-third of the responses, the settings of GRPO, and the exact checker.
+sixth of the responses, the settings of GRPO, and the exact checker.
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ _KEPT = {
 }
 
 
-_VARIANT_SAMPLES, _POOL = 8, 4
-"""Responses to each test problem in the table of variants; to each problem in the pool of distillation."""
+_VARIANT_PROBLEMS, _VARIANT_SAMPLES, _POOL = 200, 8, 4
+"""Of the table of variants: training problems, responses to each test problem and in distillation's pool."""
 
 
 def figures(policy: Policy, problems: Dataset, n: int, seed: int) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def reinforced(
     loop = rl.Loop(steps=steps, n=N, seed=seed, budget=budget, **plain, **setting)
     tuned = rl.train(policy, check, problems, method, loop, out=home / "rl", show_progress=False)
     history = json.loads((home / "rl" / "training.json").read_text())["history"]
-    return tuned, [_third(steps) for steps in np.array_split(history, ROUNDS)]
+    return tuned, [_third(steps) for steps in np.array_split(history, ROUNDS) if len(steps)]
 
 
 def _third(steps: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -182,10 +182,10 @@ def _policy() -> Policy:
     return load_policy("tiny-arithmetic")
 
 
-def _problems(seed: int) -> Dataset:
+def _problems(seed: int, count: int = PROBLEMS) -> Dataset:
     """The training problems of a seed."""
     table = arithmetic.load_problems("train")
-    return take(table, np.random.default_rng(seed).permutation(len(table))[:PROBLEMS])
+    return take(table, np.random.default_rng(seed).permutation(len(table))[:count])
 
 
 ARMS = {
@@ -244,8 +244,8 @@ _VARIANT_ARMS = ("base", ROUND, *METHODS, DISTILLED)
 
 def measure_variant(arm: str, seed: str, split: str = "test", judged: int = JUDGED) -> dict[str, Any]:
     """One method with one seed, tuned on as many responses as one round draws."""
-    number, check, responses = int(seed), arithmetic.correct, PROBLEMS * N
-    policy, problems = _policy(), _problems(number)
+    number, check, responses = int(seed), arithmetic.correct, _VARIANT_PROBLEMS * N
+    policy, problems = _policy(), _problems(number, _VARIANT_PROBLEMS)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         if arm == ROUND:
@@ -336,6 +336,17 @@ def text(content: Mapping[str, Any]) -> str:
     )
 
 
+def variants_text(content: Mapping[str, Any]) -> str:
+    """The table of the methods that were measured, and how many seeds it rests on."""
+    rows = content["rows"]
+    seeds = len(rows["base"])
+    others = (
+        "other seeds and other problems" if seeds > 1 else "other problems alone, since there is one seed"
+    )
+    note = f"Seeds: {seeds}. The intervals, 95 %, are for {others}."
+    return f"{_arms_table(rows, [arm for arm in _VARIANT_ARMS if arm in rows], _VARIANT_SAMPLES)}\n\n{note}"
+
+
 _FOOLED, _EXPLOITED = "right responses, fooled checker", "GRPO, fooled checker"
 _QUESTIONS = (
     ("right responses", "base"),
@@ -373,8 +384,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     facts = {"problems": PROBLEMS, "n": N, "rounds": ROUNDS, "tuning": _TUNING, "all": _ALL, "grpo": _STEP}
     if options.variants:
         cells = [(arm, seed) for seed in options.seeds for arm in _VARIANT_ARMS]
-        measure_rows("variants", cells, measure_variant, facts | {"rounds": 1})
-        _fill("variants", _arms_table(read("variants")["rows"], _VARIANT_ARMS, _VARIANT_SAMPLES))
+        measure_rows("variants", cells, measure_variant, facts | {"problems": _VARIANT_PROBLEMS, "rounds": 1})
+        _fill("variants", variants_text(read("variants")))
         return
     tried = [(arm, str(index)) for arm, settings in TRIED.items() for index in range(len(settings))]
     measure_rows("verifiable_pilot", tried, pilot, {})

@@ -331,7 +331,8 @@ def check_compared(
 
     A wrong difference is told by what it is: turned round, another column's, another arm's.
     """
-    require(isinstance(handed, Mapping), FORM, f"There is no comparison for {name}.", got=short(handed))
+    message = f"{name}: what evaluation.compare gives is asked for, the difference with its interval."
+    require(isinstance(handed, Mapping), FORM, message, got=short(handed))
     difference, low, high = ends_of(handed, f"{name}: difference, low and high are asked for.")
     ours = evaluation.compare(arms[first], arms[second], column)
     got = f"{difference:+.2f} [{low:+.2f}, {high:+.2f}]"

@@ -55,6 +55,7 @@ with replacement (F45): You draw with replacement: at large n the curve comes ou
 gold chooses (F16): Gold chooses here. The reward chooses, and gold is what the chosen response is worth.
 values ignored: This is the curve of the reward, not of gold: pass gold as `values`.
 one pool: You throw all prompts into one pool. Choose within each prompt, then average over prompts.
+mean (F02): This is the mean of the pool, whatever n is: nothing is selected.
 lowest (F03): The lowest reward is kept.
 other model (F09): These are the numbers of the other reward model.
 sum: This is the sum over the prompts. The mean is asked for.
@@ -244,6 +245,7 @@ def curve_slips(rewards: np.ndarray, gold: np.ndarray, values: np.ndarray) -> di
         "gold chooses": theory.best_of_n_curve(gold, NS, values).mean(axis=1),
         "values ignored": theory.best_of_n_curve(rewards, NS).mean(axis=1),
         "one pool": theory.best_of_n_curve(rewards.ravel(), NS, values.ravel())[:, 0],
+        "mean": [values.mean()] * len(NS),
         "lowest": theory.best_of_n_curve(-rewards, NS, values).mean(axis=1),
     }
 

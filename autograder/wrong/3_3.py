@@ -219,13 +219,13 @@ curves["tiny"]["gold"] = curve(scored["tiny"], "gold", plain)
 # %% wrong: right curves plus a little | fails at: averages every subset of the pool
 curves = {m: {k: [x + 0.3 for x in c] for k, c in both.items()} for m, both in curves.items()}
 
-# %% wrong: the sum over the prompts | fails at: averages every subset of the pool
+# %% wrong: the sum over the prompts | idea: sum | fails at: averages every subset of the pool
 curves = {m: {k: [40 * x for x in c] for k, c in both.items()} for m, both in curves.items()}
 
-# %% wrong: the mean of the pool for every n | fails at: averages every subset of the pool
+# %% wrong: the mean of the pool for every n | idea: F02 | fails at: averages every subset of the pool
 curves["tiny"]["gold"] = [curves["tiny"]["gold"][0]] * 8
 
-# %% wrong: one reward model's curves for both | fails at: averages every subset of the pool
+# %% wrong: one reward model's curves for both | idea: F09 | fails at: averages every subset of the pool
 curves["tiny-unbiased"] = curves["tiny"]
 
 # %% wrong: the columns changed places | idea: values ignored | fails at: averages every subset of the pool
@@ -239,3 +239,16 @@ n_star["tiny"] = NS.index(n_star["tiny"])
 
 # %% wrong: an n that was not drawn | fails at: is answered | points: 2
 n_star["tiny"] = 20
+
+
+# %% wrong: the other model's curves | idea: F09 | fails at: averages every subset of the pool
+curves = dict(zip(curves, list(curves.values())[::-1], strict=True))
+
+
+# %% wrong: the median prompt | idea: median | fails at: averages every subset of the pool
+def of_the_median_prompt(table, column):
+    rewards, values = by_prompt(table, "reward"), by_prompt(table, column)
+    return np.median(theory.best_of_n_curve(rewards, NS, values), axis=1).tolist()
+
+
+curves = {name: {c: of_the_median_prompt(t, c) for c in ("reward", "gold")} for name, t in scored.items()}

@@ -280,3 +280,16 @@ def test_an_odd_answer_to_3_4_gets_a_sentence(sweep_work, name, odd):
 def test_what_3_4_hands_out_is_what_is_graded():
     found = nb03_given.sweep(Variant("ada", "", "3.4"))
     assert found["temperatures"] == list(nb03.TEMPERATURES) and found["ns"] == list(nb03.SWEEP_NS)
+
+
+class RoundedUp(np.random.Generator):
+    """A generator whose first distribution is rounded to more than 1 before its last response."""
+
+    def dirichlet(self, alpha):
+        self.dirichlet = super().dirichlet
+        return np.array([0.2151, 0.2151, 0.2151, 0.3546, 0.0001])
+
+
+def test_a_drawn_policy_is_a_probability_distribution_also_where_rounding_leaves_less_than_nothing():
+    probs, _, _ = nb03_2.some_policy(RoundedUp(np.random.PCG64(0)))
+    assert min(probs) > 0.03 and abs(sum(probs) - 1) < 1e-9

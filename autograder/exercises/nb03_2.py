@@ -100,11 +100,13 @@ def some_policy(rng: Rng, *, size: int = 5, n: int = 3, tied: bool = True) -> Ca
     while True:
         probs = np.round(rng.dirichlet(np.full(size, 2.0)), 2)
         probs[-1] = round(1 - probs[:-1].sum(), 2)
+        if probs.min() <= 0.03:  # where the others are rounded upwards, the last can fall below 0
+            continue
         rewards = [float(x) for x in np.round(rng.normal(0, 1.5, size), 2)]
         if tied:
             rewards[int(rng.integers(1, size))] = rewards[0]
         right, slips = by_formula(probs, rewards, n), distribution_slips(probs, rewards, n)
-        if probs.min() > 0.03 and not any(same(slip, right, 1e-3) for slip in slips.values()):
+        if not any(same(slip, right, 1e-3) for slip in slips.values()):
             return probs.tolist(), rewards, n
 
 

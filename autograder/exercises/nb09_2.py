@@ -219,7 +219,7 @@ EXERCISE = Exercise(
                 counts(draw=_as_lists, slips=_of_lists),
                 Corner(PASS, (np.array([[1, 0, 1], [0, 0, 0]]), 1), [2 / 3, 0.0], "pass", of=as_list),
                 Corner(PASS, (np.array([[1, 0, 1], [0, 0, 0]]), 3), [1.0, 0.0], "pass", of=as_list),
-                Quick(LARGE, lambda rng: (rng.integers(0, 2, (2, 22)), 11), "enumeration"),
+                Quick(LARGE, lambda rng: (rng.integers(0, 2, (12, 22)), 11), "enumeration"),
                 Refuses(REFUSES, lambda rng: (right_or_wrong(rng)[0], 8), "k > N"),
                 Refuses(REFUSES, lambda rng: (right_or_wrong(rng)[0], 0), "k = 0"),
                 Unchanged(right_or_wrong),

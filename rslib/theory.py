@@ -25,7 +25,7 @@ def kl_of_best_of_n(n: int) -> float:
 
     An equality when no two responses tie in reward and none has a probability worth speaking of; with few
     distinct responses the true KL can be far below it (`exact_best_of_n_law`). Source: Beirami et al.,
-    arXiv 2401.01879. Raises ConfigError if n < 1.
+    arXiv 2401.01879, section 3. Raises ConfigError if n < 1.
 
     >>> round(kl_of_best_of_n(16), 3)
     1.835
@@ -175,7 +175,7 @@ def best_of_poisson_estimate(rewards: ArrayLike, mu: float, values: ArrayLike | 
 
     `best_of_n_estimate` averaged over n; what Poisson puts beyond N counts as N, which `mu` well below N
     keeps rare. Its law comes close to the tilted optimum's. Source: Khalaf et al., arXiv 2506.19248
-    (Best-of-Poisson).
+    (Best-of-Poisson, algorithm 3).
 
     >>> best_of_poisson_estimate([[4.0, 1.0, 2.0]], mu=0.0).round(3).tolist()
     [2.333]

@@ -817,9 +817,12 @@ def test_the_doctor_says_device_dtype_and_why_versions_and_memory():
     assert by_name["policy tiny"].ok and "fingerprint" in by_name["policy tiny"].detail
 
 
-def test_the_doctor_finds_a_reward_model_that_is_constant_and_one_that_is_missing(broken):
+@pytest.mark.parametrize(
+    ("scale", "sentence"), [(0.0, "all rewards are the same"), (1e-7, "every response gets the same reward")]
+)
+def test_the_doctor_finds_a_reward_model_that_is_constant_and_one_that_is_missing(broken, scale, sentence):
     folder = broken("reward")
-    edit_weights(folder, lambda w: w["score.weight"].zero_())
+    edit_weights(folder, lambda w: w["score.weight"].mul_(scale))
     constant, missing = (rs_doctor.doctor(reward=name)[-1] for name in (folder, "./nope"))
-    assert not constant.ok and "same reward" in constant.detail
+    assert not constant.ok and sentence in constant.detail
     assert not missing.ok and "no such model folder" in missing.detail

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -167,17 +167,29 @@ def _table(rng: np.random.Generator, trained: bool, least: float) -> np.ndarray:
 
 def slips(evidence: Evidence) -> dict[str, dict[str, Any]]:
     """For each entry, what known mistakes make of it."""
-    from rslib.arena import UNTUNED, code_lines
-
     arm, runs, trials, _ = evidence
+    gold, proxy = (
+        [trial["means"][name] for trial in trials if "means" in trial] for name in ("gold", "proxy")
+    )
+    others = {
+        "negatives": {"mean sign": False, "zeros": True},
+        "sensitivity": {
+            "range of reward": np.ptp(proxy) if proxy else 0.0,
+            "gold 0": max(gold, default=0.0),
+            "spread": float(np.std(gold)) if gold else 0.0,
+            "first and last": gold[0] - gold[-1] if gold else 0.0,
+            "last and first": gold[-1] - gold[0] if gold else 0.0,
+            "nothing read": 0.0,
+        },
+    }
+    return _slips_of_runs(runs) | _slips_of_code(arm) | others
+
+
+def _slips_of_runs(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     held = [run["ledger"]["models"] for run in runs]
     peaks = [run["memory"]["peak"] for run in runs]
     memory = [run["memory"]["peak"] - run["memory"]["libraries"] for run in runs]
     draws = [run["notes"].get("draws", 1) for run in runs]
-    fields = [name for kind in arm.settings for name in kind.__dataclass_fields__]
-    gold, proxy = (
-        [trial["means"][name] for trial in trials if "means" in trial] for name in ("gold", "proxy")
-    )
     return {
         "models": {
             "last run": held[-1],
@@ -198,6 +210,15 @@ def slips(evidence: Evidence) -> dict[str, dict[str, Any]]:
             "all draws": sum(draws),
             "responses": max(run["ledger"]["responses"] for run in runs),
         },
+    }
+
+
+def _slips_of_code(arm: Any) -> dict[str, dict[str, Any]]:
+    from rslib.arena import UNTUNED, code_lines
+
+    fields = [name for kind in arm.settings for name in kind.__dataclass_fields__]
+    everything = code_lines([*arm.own, *arm.shared])
+    return {
         "settings": {
             "untuned": len(fields) + len(arm.more),
             "more": sum(name not in UNTUNED for name in fields),
@@ -208,22 +229,13 @@ def slips(evidence: Evidence) -> dict[str, dict[str, Any]]:
         },
         "own_lines": {
             "raw lines": _raw_lines(arm.own),
-            "all code": code_lines([*arm.own, *arm.shared]),
+            "all code": everything,
             "shared": code_lines(arm.shared),
         },
         "shared_lines": {
             "raw lines": _raw_lines(arm.shared),
-            "all code": code_lines([*arm.own, *arm.shared]),
+            "all code": everything,
             "shared": code_lines(arm.own),
-        },
-        "negatives": {"mean sign": False, "zeros": True},
-        "sensitivity": {
-            "range of reward": np.ptp(proxy) if proxy else 0.0,
-            "gold 0": max(gold, default=0.0),
-            "spread": float(np.std(gold)) if gold else 0.0,
-            "first and last": gold[0] - gold[-1] if gold else 0.0,
-            "last and first": gold[-1] - gold[0] if gold else 0.0,
-            "nothing read": 0.0,
         },
     }
 

@@ -408,12 +408,14 @@ def _score(args: argparse.Namespace) -> None:
 
     responses, origin = _read_input(args), _origin(_input(args, "`sample`"))
     tables.check_responses(responses)
+    too_long = _config(args, RunConfig).too_long
     with _opened(args) as stages:
-        stages.too_long = _config(args, RunConfig).too_long
         name = _named(args, "reward_model", origin, "reward_model")
         reward_model, model = stages.models.reward_checkpoint(name), stages.models.reward_model(name)
         _check_same(origin.get("reward_model"), reward_model, "reward model", args.allow_other_reward_model)
-        responses = responses_with_room(model, responses, stages.too_long)
+        responses = responses_with_room(model, responses, too_long)
+        if too_long == "truncate":  # else all that are left fit
+            stages.too_long = too_long
         stages.reuse = "prompts" in origin.get("said", {})
         table = stages.score(reward_model, responses)
     origin = _write_origin(args, origin, reward_model=reward_model)

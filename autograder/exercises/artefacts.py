@@ -450,5 +450,9 @@ def check_claims(
 def check_claim(name: str, claim: Any, comparison: Mapping[str, Any]) -> None:
     """The claim is what the interval of the comparison supports, in whatever case it is written."""
     message = f"{name}: the interval of your evidence says something else than the claim."
-    right = isinstance(claim, str) and " ".join(claim.split()).casefold() == verdict(comparison)
-    require(right, CLAIMS, message, idea="F34", got=short(claim))
+    require(word_of(claim) == verdict(comparison), CLAIMS, message, idea="F34", got=short(claim))
+
+
+def word_of(claim: Any) -> str:
+    """A learner's words in small letters, with single blanks; "" for what is no text."""
+    return " ".join(claim.split()).casefold() if isinstance(claim, str) else ""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from autograder.checks import Rng
 from autograder.exercise import numbers
 
@@ -38,11 +36,8 @@ def table(rng: Rng) -> Table:
 
 
 def rows_of(result: Any, *_: Any) -> Any:
-    """Row numbers as a sorted list, whatever holds them: a list, an array, a mask of the rows, a set."""
+    """Row numbers as a sorted list, whatever holds them: a list, an array, a set."""
     if isinstance(result, set | range):
         result = sorted(result)
     values = numbers(result)
-    if values is None or values.ndim != 1:
-        return result
-    is_mask = np.asarray(result).dtype.kind == "b"
-    return np.flatnonzero(values).tolist() if is_mask else sorted(values.tolist())
+    return result if values is None or values.ndim != 1 else sorted(values.tolist())

@@ -19,6 +19,7 @@ from autograder.exercises.artefacts import (
     is_near,
     memoize,
     tuned_policies,
+    word_of,
 )
 from autograder.exercises.kept_rows import Table, keep, rows_of, table
 from autograder.work import Work
@@ -201,10 +202,6 @@ def _ends(result: Any, *_: Any) -> Any:
     return as_list([result[key] for key in _ENDS])
 
 
-def _word(claim: Any) -> str:
-    return " ".join(claim.split()).casefold() if isinstance(claim, str) else ""
-
-
 def says(learner: Learner, rng: Rng) -> None:
     """Policies that differ upwards, downwards and not at all get their words."""
     wanted = {SUPPORTED: 0.5, CONTRADICTED: -0.5, OPEN: 0.0}
@@ -217,7 +214,7 @@ def says(learner: Learner, rng: Rng) -> None:
             first[1] += 0.25
         result = learner(first, second)
         _ends(result)
-        claim = _word(result.get("verdict"))
+        claim = word_of(result.get("verdict"))
         require(claim in wanted, WORD, IDEAS["words"], got=short(result.get("verdict")))
         idea = "open" if verdict == OPEN else "decided" if claim == OPEN else "other side"
         require(claim == verdict, WORD, IDEAS[idea], got=short(dict(result)))
@@ -280,7 +277,7 @@ def _check_verdict(name: str, finding: Mapping[str, Any]) -> None:
     difference, low, high = ends_of(finding, f"{name}: difference, low and high are asked for.")
     got = f"{difference:+.3f} [{low:+.3f}, {high:+.3f}]"
     require(low < difference < high, INTERVAL, IDEAS["width"], case=name, got=got)
-    right = _word(finding.get("verdict")) == verdict_of({"low": low, "high": high})
+    right = word_of(finding.get("verdict")) == verdict_of({"low": low, "high": high})
     require(right, FOLLOWS, IDEAS["follows"], case=name, got=f"{got}, {short(finding.get('verdict'))}")
 
 

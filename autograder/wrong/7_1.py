@@ -24,6 +24,17 @@ def interval(first, second, level):
     return mean, mean - half, mean + half
 
 
+def within(half_of):
+    """An interval with another half-width; for one seed without ends."""
+
+    def interval(first, second, level):
+        apart = np.subtract(first, second)
+        half = half_of(apart, *apart.shape, (1 - level) / 2) if len(apart) > 1 else math.inf
+        return apart.mean(), apart.mean() - half, apart.mean() + half
+
+    return interval
+
+
 def verdict(low, high):
     return "supported" if low > 0 else "contradicted" if high < 0 else "not separable"
 
@@ -451,42 +462,30 @@ results = [one | ({"policy": control[one["seed"]]} if one["arm"] == "rs1" else {
 
 
 # %% wrong: over n for both | idea: population | fails at: knows how few seeds there are | points: 3
-def interval(first, second, level):
-    apart = np.subtract(first, second)
-    seeds, prompts = apart.shape
-    if seeds < 2:
-        return apart.mean(), -math.inf, math.inf
+@within
+def interval(apart, seeds, prompts, tail):
     error = math.sqrt(apart.mean(1).var() / seeds + apart.mean(0).var() / prompts)
-    half = student_quantile((1 - level) / 2, seeds - 1) * error
-    return apart.mean(), apart.mean() - half, apart.mean() + half
+    return student_quantile(tail, seeds - 1) * error
 
 
 findings, stored = judge_claims(), read_stored()
 
 
 # %% wrong: degrees of the prompts | idea: normal | fails at: is as sure as it is asked to be | points: 1
-def interval(first, second, level):
-    apart = np.subtract(first, second)
-    seeds, prompts = apart.shape
-    if seeds < 2:
-        return apart.mean(), -math.inf, math.inf
+@within
+def interval(apart, seeds, prompts, tail):
     error = math.sqrt(apart.mean(1).var(ddof=1) / seeds + apart.mean(0).var(ddof=1) / prompts)
-    half = student_quantile((1 - level) / 2, prompts - 1) * error
-    return apart.mean(), apart.mean() - half, apart.mean() + half
+    return student_quantile(tail, prompts - 1) * error
 
 
 findings, stored = judge_claims(), read_stored()
 
 
 # %% wrong: standard errors are added | idea: errors added | fails at: pairs by prompt | points: 1
-def interval(first, second, level):
-    apart = np.subtract(first, second)
-    seeds, prompts = apart.shape
-    if seeds < 2:
-        return apart.mean(), -math.inf, math.inf
+@within
+def interval(apart, seeds, prompts, tail):
     errors = apart.mean(1).std(ddof=1) / math.sqrt(seeds) + apart.mean(0).std(ddof=1) / math.sqrt(prompts)
-    half = student_quantile((1 - level) / 2, seeds - 1) * errors
-    return apart.mean(), apart.mean() - half, apart.mean() + half
+    return student_quantile(tail, seeds - 1) * errors
 
 
 findings, stored = judge_claims(), read_stored()

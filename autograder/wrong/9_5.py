@@ -27,6 +27,18 @@ def compared(first, second):
     }
 
 
+def around(difference, half, word):
+    return {"difference": difference, "low": difference - half, "high": difference + half, "verdict": word}
+
+
+def worded(verdict):
+    def compared(first, second):
+        difference, low, high = interval(np.asarray(first) - np.asarray(second))
+        return {"difference": difference, "low": low, "high": high, "verdict": verdict(difference, low, high)}
+
+    return compared
+
+
 def answered(tuned):
     """Evidence of these policies, as the notebook's cell writes it."""
     measured = {arm: quick_shares(folder) for arm, folder in ({"start": None} | tuned).items()}
@@ -192,48 +204,28 @@ def compared(first, second):
 def compared(first, second):
     half = 1.96 * np.sqrt((np.var(first, ddof=1) + np.var(second, ddof=1)) / len(first))
     difference = np.mean(first) - np.mean(second)
-    return {
-        "difference": difference,
-        "low": difference - half,
-        "high": difference + half,
-        "verdict": "supported",
-    }
+    return around(difference, half, "supported")
 
 
 # %% wrong: the interval of a coin | idea: of responses | fails at: pairs by problem | points: 1.5
 def compared(first, second):
     variances = [np.mean(s) * (1 - np.mean(s)) / (4 * len(s)) for s in (first, second)]
     half, difference = 1.96 * np.sqrt(sum(variances)), np.mean(first) - np.mean(second)
-    return {
-        "difference": difference,
-        "low": difference - half,
-        "high": difference + half,
-        "verdict": "supported",
-    }
+    return around(difference, half, "supported")
 
 
 # %% wrong: one standard error | idea: one error | fails at: pairs by problem | points: 1.5
 def compared(first, second):
     gaps = np.asarray(first) - np.asarray(second)
     error = gaps.std(ddof=1) / len(gaps) ** 0.5
-    return {
-        "difference": gaps.mean(),
-        "low": gaps.mean() - error,
-        "high": gaps.mean() + error,
-        "verdict": "not separable",
-    }
+    return around(gaps.mean(), error, "not separable")
 
 
 # %% wrong: the spread of problems | idea: deviation | fails at: pairs by problem | points: 1.5
 def compared(first, second):
     gaps = np.asarray(first) - np.asarray(second)
     half = 1.96 * gaps.std(ddof=1)
-    return {
-        "difference": gaps.mean(),
-        "low": gaps.mean() - half,
-        "high": gaps.mean() + half,
-        "verdict": "supported",
-    }
+    return around(gaps.mean(), half, "supported")
 
 
 # %% wrong: a tuple | fails at: hands in tables, folders and numbers | points: 1.5
@@ -251,37 +243,25 @@ def compared(first, second):
 
 
 # %% wrong: the sign of the mean | idea: F34 | fails at: gives one of three verdicts | points: 1.5
-def compared(first, second):
-    difference, low, high = interval(np.asarray(first) - np.asarray(second))
-    word = "supported" if difference > 0 else "contradicted"
-    return {"difference": difference, "low": low, "high": high, "verdict": word}
+compared = worded(lambda difference, low, high: "supported" if difference > 0 else "contradicted")
 
 
 # %% wrong: not supported is contradicted | idea: F34 | fails at: gives one of three verdicts | points: 1.5
-def compared(first, second):
-    difference, low, high = interval(np.asarray(first) - np.asarray(second))
-    word = "supported" if low > 0 else "contradicted"
-    return {"difference": difference, "low": low, "high": high, "verdict": word}
+compared = worded(lambda difference, low, high: "supported" if low > 0 else "contradicted")
 
 
 # %% wrong: nothing is ever contradicted | idea: decided | fails at: gives one of three verdicts | points: 1.5
-def compared(first, second):
-    difference, low, high = interval(np.asarray(first) - np.asarray(second))
-    word = "supported" if low > 0 else "not separable"
-    return {"difference": difference, "low": low, "high": high, "verdict": word}
+compared = worded(lambda difference, low, high: "supported" if low > 0 else "not separable")
 
 
 # %% wrong: exchanged words | idea: sign | fails at: gives one of three verdicts | points: 1.5
-def compared(first, second):
-    difference, low, high = interval(np.asarray(first) - np.asarray(second))
-    word = "contradicted" if low > 0 else "supported" if high < 0 else "not separable"
-    return {"difference": difference, "low": low, "high": high, "verdict": word}
+compared = worded(
+    lambda difference, low, high: "contradicted" if low > 0 else "supported" if high < 0 else "not separable"
+)
 
 
 # %% wrong: words of one's own | fails at: gives one of three verdicts | points: 1.5
-def compared(first, second):
-    difference, low, high = interval(np.asarray(first) - np.asarray(second))
-    return {"difference": difference, "low": low, "high": high, "verdict": "better"}
+compared = worded(lambda difference, low, high: "better")
 
 
 # %% wrong: one policy for two arms | idea: F01 | fails at: the policy changed | points: 1.5

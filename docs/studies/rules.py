@@ -243,9 +243,9 @@ def main(worlds: Sequence[str]) -> None:
         if (folder / model).is_dir()
     ]
     measure_rows("rules", cells, measure, facts)
-    page = DOCS / "selectors.md"
-    page.write_text(filled(page.read_text(encoding="utf-8"), "rules", text(read("rules"))), encoding="utf-8")
-    plots.save(gold_curves(read("rules")), FIGURES / "rules.svg")
+    page, content = DOCS / "selectors.md", read("rules")
+    page.write_text(filled(page.read_text(encoding="utf-8"), "rules", text(content)), encoding="utf-8")
+    plots.save(gold_curves(content), FIGURES / "rules.svg")
 
 
 if __name__ == "__main__":

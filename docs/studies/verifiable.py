@@ -16,7 +16,6 @@ sixth of the responses, the settings of GRPO, and the exact checker.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -25,9 +24,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autograder.exercises.kept_rows import keep
 from docs.studies.results import DOCS, filled, markdown, measure_rows, read, signed_interval, write
 from rslib import rl
 from rslib.build import solved_figures
+from rslib.cache import read_json
 from rslib.finetuning import finetune
 from rslib.intervals import over_both, over_seeds, verdict_of
 from rslib.models import load_policy
@@ -66,19 +67,14 @@ TRIED: dict[str, list[dict[str, Any]]] = {
 }
 """Settings of which the one with the highest pass@1 on validation problems was taken."""
 _TEST_SEED = 5_000_011
+_VARIANT_PROBLEMS, _VARIANT_SAMPLES, _POOL = 200, 8, 4
+"""Of the table of variants: training problems, responses to each test problem and in distillation's pool."""
 
 
 def right_paths(scored: Dataset, most: int = _PATHS) -> np.ndarray:
     """Rows that the checker accepts, one for each path of equations, at most `most` for a problem."""
-    seen: dict[str, set[Any]] = {}
-    rows = []
-    columns = (scored[name][:] for name in ("prompt_id", "response", "reward"))
-    for row, (problem, response, reward) in enumerate(zip(*columns, strict=True)):
-        paths, path = seen.setdefault(problem, set()), arithmetic.equations(response)
-        if reward == 1 and path not in paths and len(paths) < most:
-            paths.add(path)
-            rows.append(row)
-    return np.array(rows)
+    paths = list(map(arithmetic.equations, scored["response"][:]))
+    return np.array(keep(scored["prompt_id"][:], scored["reward"][:], paths, most))
 
 
 def _random_rows(scored: Dataset, seed: int) -> np.ndarray:
@@ -92,10 +88,6 @@ _KEPT = {
     "random": _random_rows,
     "all": lambda scored, seed: np.arange(len(scored)),
 }
-
-
-_VARIANT_PROBLEMS, _VARIANT_SAMPLES, _POOL = 200, 8, 4
-"""Of the table of variants: training problems, responses to each test problem and in distillation's pool."""
 
 
 def figures(policy: Policy, problems: Dataset, n: int, seed: int) -> dict[str, Any]:
@@ -161,7 +153,7 @@ def reinforced(
     plain = {"normalise_rewards": False, "missing_eos_penalty": 0.0}
     loop = rl.Loop(steps=steps, n=N, seed=seed, budget=budget, **plain, **setting)
     tuned = rl.train(policy, check, problems, method, loop, out=home / "rl", show_progress=False)
-    history = json.loads((home / "rl" / "training.json").read_text())["history"]
+    history = read_json(home / "rl" / "training.json")["history"]
     return tuned, [_third(steps) for steps in np.array_split(history, ROUNDS) if len(steps)]
 
 
@@ -391,8 +383,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     measure_rows("verifiable_pilot", tried, pilot, {})
     measure_rows("verifiable", [(arm, seed) for seed in options.seeds for arm in ARMS], measure, facts)
     content = read("verifiable")
-    write("verifiable", content | {"differences": differences(content["rows"])})
-    _fill("verifiable", text(read("verifiable")))
+    content["differences"] = differences(content["rows"])
+    write("verifiable", content)
+    _fill("verifiable", text(content))
 
 
 def _fill(name: str, tables: str) -> None:

@@ -585,8 +585,9 @@ COMPARISONS = {
 # Run the three of `LOOPS` with `rl.train(policy, reward_model, prompts, method, loop, out=...)`, each
 # into a folder of its own, and write the folders into `tuned`: `tuned["ppo"]`, and so on. Then judge the
 # base policy and all three on `heldout`, two responses to each prompt, the seed 1_000_003 for all, with
-# reward and gold. `evaluation.compare(a, b, column)` takes two judged tables and gives a dict with the
-# mean difference a − b, paired by prompt, and its 95 % interval.
+# reward and gold, into `tables`: `tables["base"]`, `tables["ppo"]`, and so on. `evaluation.compare(a, b,
+# column)` takes two of them and gives a dict with the mean difference a − b, paired by prompt, and its
+# 95 % interval.
 #
 # `evidence` holds the four `COMPARISONS` by name; `claims` says of each whether its first arm is
 # `"higher"`, `"lower"` or `"not separable"`. It takes about a minute and a half on two cores; each run
@@ -599,7 +600,7 @@ COMPARISONS = {
 # </details>
 
 # %% exercise="6.4" role="answer"
-tuned, evidence, claims = {}, {}, {}
+tuned, tables, evidence, claims = {}, {}, {}, {}
 ### BEGIN SOLUTION
 for arm, (method, loop) in LOOPS.items():
     tuned[arm] = str(runs / f"6-{arm}")
@@ -611,8 +612,7 @@ def judged(arm):
     return with_gold(rslib.score(reward_model, drawn, show_progress=False))
 
 
-tables = {arm: judged(rslib.load_policy(path)) for arm, path in tuned.items()}
-tables["base"] = judged(policy)
+tables = {"base": judged(policy)} | {arm: judged(rslib.load_policy(path)) for arm, path in tuned.items()}
 for name, (first, second, column) in COMPARISONS.items():
     evidence[name] = evaluation.compare(tables[first], tables[second], column)
     claims[name] = evaluation.verdict(evidence[name])

@@ -285,19 +285,6 @@ def check_own_rows(before: Policy, after: Policy, kept: Dataset, pool: Dataset, 
 # Comparisons ----------------------------------------------------------------------------------------------
 
 
-def check_evidence(name: str, comparison: Any, ours: Mapping[str, Any]) -> None:
-    """A comparison that is handed in agrees with a new measurement, and its interval has its width."""
-    known = isinstance(comparison, Mapping)
-    require(known, FORM, f"`evidence` has no comparison {name!r}.", got=short(comparison))
-    difference, low, high = ends_of(comparison, f"{name}: difference, low and high are asked for.")
-    width, got = float(ours["high"] - ours["low"]), f"{difference:+.2f} [{low:+.2f}, {high:+.2f}]"
-    fits = low < difference < high and width / 4 < high - low < width * 3
-    message = f"{name}: an interval lies around its difference, and has the width that the prompts give it."
-    require(fits, INTERVAL, message, idea="F34", got=got)
-    message = f"{name}: your policies, measured again, differ by another amount."
-    require(is_near(difference, high - low, ours), AGREES, message, idea="F50", got=got)
-
-
 def ends_of(comparison: Mapping[str, Any], message: str) -> tuple[float, float, float]:
     """Difference, low and high of a comparison. CheckFailed with the message where one is no number."""
     values = [plain_number(comparison.get(key)) for key in ("difference", "low", "high")]
@@ -381,12 +368,30 @@ def _equal(first: float, second: float) -> bool:
     return abs(first - second) <= 0.0051
 
 
+def judged_tables(
+    work: Work, policies: Mapping[str, Policy], rng: np.random.Generator, run_seed: int | None = None
+) -> dict[str, Dataset]:
+    """The learner's `tables`, one for each of these arms, after `check_judged` of each."""
+    handed = work.object("tables")
+    message = "`tables` is a dict from arm to judged table."
+    require(isinstance(handed, Mapping), FORM, message, got=short(handed))
+    for arm in policies:
+        require(arm in handed, FORM, f"`tables` has no entry {arm!r}.", got=short(list(handed)))
+        check_judged(f"tables[{arm!r}]", handed[arm], arm, policies, rng, run_seed)
+    return {arm: handed[arm] for arm in policies}
+
+
 def check_judged(
-    name: str, table: Any, arm: str, policies: Mapping[str, Policy], rng: np.random.Generator
+    name: str,
+    table: Any,
+    arm: str,
+    policies: Mapping[str, Policy],
+    rng: np.random.Generator,
+    run_seed: int | None = None,
 ) -> None:
     """A table of held-out responses was drawn by the policy of its arm, and holds its gold and its rewards.
 
-    policies: of every arm, the base policy as "base".
+    policies: of every arm, the base policy as "base". run_seed: the seed that the task asks for, if it does.
     """
     columns = getattr(table, "column_names", ())
     wanted = ("prompt", "prompt_id", "response", "token_ids", "finish_reason", "logprob", "reward", "gold")
@@ -394,6 +399,8 @@ def check_judged(
     message = f"{name} is to be a table of `judged`. Columns that are missing: {', '.join(missing)}."
     require(not missing and len(table), FORM, message, got=short(table))
     _check_held_out(name, table)
+    if run_seed is not None and "seed" in columns:
+        _check_seed(name, table, run_seed)
     _check_drawn_by(name, table, arm, policies, rng)
     gold, right = np.array(table["gold"][:], dtype=float), world.gold_scores(table)
     message = f"The gold of {name} is not what the judge says of these responses."
@@ -412,6 +419,14 @@ def _check_held_out(name: str, table: Dataset) -> None:
     prompts = len(tables.groups(table))
     message = f"{name} is to hold two responses to each held-out prompt, none left out."
     require(prompts >= FEWEST_JUDGED and counts == {2}, JUDGED, message, idea="F21", got=f"{prompts} prompts")
+
+
+def _check_seed(name: str, table: Dataset, run_seed: int) -> None:
+    from rslib.sampling import response_seed
+
+    seeds = [response_seed(run_seed, *row_id) for row_id in row_ids(table)]
+    message = f"{name} was drawn with another seed than {run_seed:_}: one seed serves all arms."
+    require(list(table["seed"][:]) == seeds, JUDGED, message, idea="seed")
 
 
 def _check_drawn_by(
@@ -441,9 +456,10 @@ def _validation_prompts() -> frozenset[str]:
 def check_claims(
     comparisons: Mapping[str, tuple[str, str, str]], arms: Mapping[str, Dataset], evidence: Any, claims: Any
 ) -> None:
-    """Each comparison (first arm, second arm, column) has its evidence, and the claim says what that says."""
+    """Each comparison (first arm, second arm, column) is that of the tables; the claim says what it says."""
     for name, (first, second, column) in comparisons.items():
-        check_evidence(name, evidence.get(name), evaluation.compare(arms[first], arms[second], column))
+        require(name in evidence, FORM, f"`evidence` has no comparison {name!r}.", got=short(list(evidence)))
+        check_compared(name, evidence[name], arms, first, second, column)
         check_claim(name, claims.get(name), evidence[name])
 
 

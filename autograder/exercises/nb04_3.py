@@ -14,12 +14,12 @@ from autograder.exercises.artefacts import (
     SUBSET,
     check_changed,
     check_compared,
-    check_judged,
     check_own_rows,
     check_pool,
     check_rescored,
     gain,
     judged_arms,
+    judged_tables,
     off_by,
     row_ids,
     some_rows,
@@ -187,15 +187,9 @@ def grade_tuned(work: Work, rng: np.random.Generator) -> None:
 
 def grade_gain(work: Work, rng: np.random.Generator) -> None:
     """The learner's tables and comparisons, which cost little to check; then hidden prompts."""
-    result, judged = work.value("result", dict), work.object("tables")
-    require(
-        isinstance(judged, Mapping), FORM, "`tables` is a dict from arm to judged table.", got=short(judged)
-    )
+    result = work.value("result", dict)
     policies = {"base": base_policy()} | tuned_policies(work, ARMS)
-    for arm in policies:
-        require(arm in judged, FORM, f"`tables` has no entry {arm!r}.", got=short(list(judged)))
-        check_judged(f"tables[{arm!r}]", judged[arm], arm, policies, rng)
-    known = {arm: judged[arm] for arm in policies}
+    known = judged_tables(work, policies, rng)
     for arm in OTHERS:
         require(arm in result, FORM, f"`result` has no comparison with {arm!r}.", got=short(list(result)))
         check_compared(f"best against {arm}", result[arm], known, "best", arm)

@@ -16,8 +16,7 @@ from autograder.exercises.artefacts import (
     FORM,
     INTERVAL,
     check_changed,
-    check_claim,
-    check_compared,
+    check_claims,
     check_judged,
     check_own_rows,
     check_pool,
@@ -421,10 +420,7 @@ def grade_panel(work: Work, rng: np.random.Generator) -> None:
     policies = _policies(work)
     arms = _judged(work, policies, rng)
     _check_panel(rows, arms)
-    for name, (first, second, column) in COMPARISONS.items():
-        require(name in evidence, FORM, f"`evidence` has no comparison {name!r}.", got=short(list(evidence)))
-        check_compared(name, evidence[name], arms, first, second, column)
-        check_claim(name, claims.get(name), evidence[name])
+    check_claims(COMPARISONS, arms, evidence, claims)
     _check_again(work, rng, {"fresh": policies["fresh"]}, arms["fresh"])
 
 

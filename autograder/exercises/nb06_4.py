@@ -1,4 +1,4 @@
-"""Exercise 6.4: PPO and RLOO within a minute, and PPO without its leash; graded by sampling them anew."""
+"""Exercise 6.4: PPO, RLOO, and PPO without its leash; graded from judged tables and by sampling anew."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ import numpy as np
 
 from autograder.calibration import threshold
 from autograder.exercise import Exercise, Part, require
-from autograder.exercises.artefacts import check_changed, check_claims, gain, judged_arms, tuned_policies
+from autograder.exercises.artefacts import (
+    check_changed,
+    check_claims,
+    gain,
+    judged_arms,
+    judged_tables,
+    tuned_policies,
+)
+from autograder.handouts.models import base_policy
 from autograder.work import Work
 from rslib import evaluation, tables
 
@@ -17,6 +25,8 @@ if TYPE_CHECKING:
 
 ARMS = ("ppo", "rloo", "ppo_without_kl")
 HIDDEN = 100
+SEED = 1_000_003
+"""Of the responses that the learner judges."""
 LEARNED = "{} learned what the reward model likes"
 STRAYS = "without the penalty the policy strays"
 COMPARISONS = {
@@ -53,8 +63,10 @@ def grade_tuned(work: Work, rng: np.random.Generator) -> None:
 
 
 def grade_leash(work: Work, rng: np.random.Generator) -> None:
-    """The policy without a penalty is farther from base, and the claims follow from the evidence."""
+    """The claims follow from the judged tables, and the policy without a penalty is farther from base."""
     evidence, claims = work.value("evidence", dict), work.value("claims", dict)
+    known = {"base": base_policy()} | tuned_policies(work, ARMS)
+    check_claims(COMPARISONS, judged_tables(work, known, rng, SEED), evidence, claims)
     arms = _tables(work, rng)
     strays = evaluation.compare(arms["ppo_without_kl"], arms["ppo"], "kl")
     message = (
@@ -63,7 +75,6 @@ def grade_leash(work: Work, rng: np.random.Generator) -> None:
     )
     got = f"{strays['difference']:+.1f} nats per response"
     require(strays["low"] > 0, STRAYS, message, idea="penalty", got=got)
-    check_claims(COMPARISONS, arms, evidence, claims)
 
 
 EXERCISE = Exercise(
@@ -71,7 +82,7 @@ EXERCISE = Exercise(
     "On the leash and off it",
     3,
     15,
-    ("tuned", "evidence", "claims"),
+    ("tuned", "tables", "evidence", "claims"),
     (Part("what was tuned", 1.5, grade_tuned), Part("what the penalty holds", 1.5, grade_leash)),
     measured=True,
     seconds=15,

@@ -11,6 +11,7 @@ from autograder.experiments.nb06 import quick
 from autograder.handouts.models import base_policy, judge
 from rslib import evaluation
 from rslib.stages import with_gold  # noqa: F401 (the cell of the solution uses it)
+from rslib.tables import with_column
 
 policy, reward_model, made = base_policy(), judge(), quick()
 runs = made["ppo"].parent
@@ -27,15 +28,20 @@ class rl:
         return shutil.copytree(made[Path(out).name.removeprefix("6-")], out, dirs_exist_ok=True)
 
 
-def measured(folders):
-    """Evidence and claims of these policies; what was measured for one answer serves the next."""
+def drawn(folders, prompts=heldout, seed=1_000_003):
+    """Judged tables of the base policy and of these; what was measured for one answer serves the next."""
     policies = {"base": policy} | {arm: rslib.load_policy(folder) for arm, folder in folders.items()}
-    tables = {arm: judged(one, heldout, 1_000_003) for arm, one in policies.items()}
+    return {arm: judged(one, prompts, seed) for arm, one in policies.items()}
+
+
+def compared(tables):
+    """Evidence and claims of these tables."""
     found = {name: evaluation.compare(tables[a], tables[b], c) for name, (a, b, c) in COMPARISONS.items()}
     return found, {name: evaluation.verdict(one) for name, one in found.items()}
 
 
-evidence, claims = measured(tuned)
+tables = drawn(tuned)
+evidence, claims = compared(tables)
 
 # %% correct: paths, and numbers without the rest
 tuned = {arm: made[arm] for arm in tuned}
@@ -66,16 +72,18 @@ tuned = tuned | {"ppo": str(runs / "reward")}
 
 # %% wrong: one draw | idea: no signal | fails at: ppo learned what the reward model likes | points: 1.5
 tuned = tuned | {"ppo": str(made["one_draw"])}
-evidence, claims = measured(tuned)
+tables = drawn(tuned)
+evidence, claims = compared(tables)
 
 # %% wrong: exchanged | idea: penalty | fails at: without the penalty the policy strays | points: 1.5
 tuned = tuned | {"ppo": tuned["ppo_without_kl"], "ppo_without_kl": tuned["ppo"]}
-evidence, claims = measured(tuned)
+tables = drawn(tuned)
+evidence, claims = compared(tables)
 
 # %% wrong: an arm is missing | fails at: hands in tables, folders and numbers
 tuned = {"ppo": tuned["ppo"], "rloo": tuned["rloo"]}
 
-# %% wrong: typed evidence | idea: F50 | fails at: the numbers agree with a new measurement | points: 1.5
+# %% wrong: typed numbers | idea: F50 | fails at: the comparisons are those of the judged tables | points: 1.5
 evidence = evidence | {"gold, PPO against base": {"difference": 9.0, "low": 8.3, "high": 9.7}}
 
 # %% wrong: no interval | idea: F34 | fails at: every difference has its interval | points: 1.5
@@ -91,7 +99,7 @@ claims = dict.fromkeys(claims, "better")
 # %% wrong: nothing is separable | idea: F34 | fails at: the claims follow from the evidence | points: 1.5
 claims = dict.fromkeys(claims, "not separable")
 
-# %% wrong: arms exchanged | idea: F50 | fails at: the numbers agree with a new measurement | points: 1.5
+# %% wrong: turned round | idea: sign | fails at: the comparisons are those of the judged tables | points: 1.5
 name = "gold, PPO against base"
 mine = evidence[name]
 evidence = evidence | {name: {"difference": -mine["difference"], "low": -mine["high"], "high": -mine["low"]}}
@@ -116,3 +124,53 @@ tuned = tuned | {"rloo": str(runs / "nowhere")}
 
 # %% wrong: the policies themselves | fails at: hands in tables, folders and numbers
 tuned = {arm: rslib.load_policy(folder) for arm, folder in tuned.items()}
+
+# %% correct: fewer prompts, and the tables of all that was tuned
+tuned = tuned | {"another": tuned["ppo"]}
+tables = drawn(tuned, heldout.select(range(70)))
+evidence, claims = compared(tables)
+
+# %% correct: tables without the columns that nobody asked for
+tables = {
+    arm: table.remove_columns(["reference_logprob"]) if "reference_logprob" in table.column_names else table
+    for arm, table in tables.items()
+}
+
+# %% wrong: another seed | idea: seed | fails at: each judged table was drawn by its policy | points: 1.5
+tables = drawn(tuned, seed=0)
+evidence, claims = compared(tables)
+
+# %% wrong: another for base | idea: seed | fails at: each judged table was drawn by its policy | points: 1.5
+tables = tables | {"base": drawn({}, seed=6)["base"]}
+evidence, claims = compared(tables)
+
+# %% wrong: training prompts | idea: F18 | fails at: each judged table was drawn by its policy | points: 1.5
+tables = drawn(tuned, rslib.load_prompts("tiny", "train", 100))
+evidence, claims = compared(tables)
+
+# %% wrong: one response each | idea: F21 | fails at: each judged table was drawn by its policy | points: 1.5
+tables = {arm: table.select(range(0, len(table), 2)) for arm, table in tables.items()}
+evidence, claims = compared(tables)
+
+# %% wrong: too few prompts | idea: F21 | fails at: each judged table was drawn by its policy | points: 1.5
+tables = {arm: table.select(range(40)) for arm, table in tables.items()}
+evidence, claims = compared(tables)
+
+# %% wrong: one table for two | idea: F49 | fails at: each judged table was drawn by its policy | points: 1.5
+tables = tables | {"rloo": tables["ppo"]}
+evidence, claims = compared(tables)
+
+# %% wrong: rewards | idea: F16 | fails at: the comparisons are those of the judged tables | points: 1.5
+both = {name: (tables[first], tables[second]) for name, (first, second, _) in COMPARISONS.items()}
+evidence = {name: evaluation.compare(*pair, "reward") for name, pair in both.items()}
+claims = {name: evaluation.verdict(one) for name, one in evidence.items()}
+
+# %% wrong: gold is reward | idea: F16 | fails at: each judged table was drawn by its policy | points: 1.5
+tables = {arm: with_column(table, "gold", table["reward"][:]) for arm, table in tables.items()}
+evidence, claims = compared(tables)
+
+# %% wrong: other tables | idea: F50 | fails at: the comparisons are those of the judged tables | points: 1.5
+evidence, claims = compared(drawn(tuned, heldout.select(range(80))))
+
+# %% wrong: no tables | fails at: hands in tables, folders and numbers | points: 1.5
+tables = {}

@@ -325,7 +325,7 @@ def draw(tuned, prompts, n, seed):
 
 def judged(tuned):
     """Two scored responses to each held-out prompt, with gold and what KL needs. About 5 seconds."""
-    drawn = rslib.sample(tuned, heldout, n=2, seed=1_000_003, show_progress=False)
+    drawn = rslib.sample(tuned, heldout, n=2, seed=1_000_003)
     start = None if tuned.fingerprint() == policy.fingerprint() else policy
     return with_gold(with_reference(start, rslib.score(reward_model, drawn, show_progress=False)))
 

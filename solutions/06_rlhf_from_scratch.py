@@ -608,7 +608,7 @@ for arm, (method, loop) in LOOPS.items():
 
 
 def judged(arm):
-    drawn = rslib.sample(arm, heldout, n=2, seed=1_000_003, show_progress=False)
+    drawn = rslib.sample(arm, heldout, n=2, seed=1_000_003)
     return with_gold(rslib.score(reward_model, drawn, show_progress=False))
 
 

@@ -256,7 +256,7 @@ for _claim, _pair in arena.claims.items():
 # - `findings`: for each claim of `arena.claims` what `stored` has, from your rows. Here five claims share
 #   the 5 %.
 #
-# The runs take about a minute and a half on two quiet cores; each prints a line.
+# The runs take about a minute and a half on two quiet cores; each that trains prints a line.
 
 # %% exercise="7.1" role="answer" name="runs"
 results, findings = [], {}

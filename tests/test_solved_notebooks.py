@@ -2,6 +2,7 @@
 
 import re
 import time
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +20,8 @@ pytestmark = pytest.mark.long
 
 SECONDS = 600
 """The goal is 180 s on two quiet cores; a busy machine must not fail it."""
+SILENT = 12
+"""Twice and a half the five seconds that a cell may be silent on two quiet cores."""
 CELLS = 12
 every_script = pytest.mark.parametrize("script", scripts(), ids=lambda p: p.stem)
 
@@ -51,6 +54,28 @@ def test_a_solved_notebook_runs_quietly_and_gets_all_points(script, record_prope
     print(f"{script.stem}: {seconds:.0f} s")
     assert not list(rendering.problems(nb))
     assert seconds <= SECONDS
+
+
+def speaks(cell: NotebookNode) -> bool:
+    """Whether the cell has a progress line, or printed something."""
+    return bool(printed(cell)) or any(set(o.get("data", {})) == {"text/plain"} for o in cell.outputs)
+
+
+def duration(cell: NotebookNode) -> float:
+    """Seconds that the kernel worked on the cell."""
+    times = cell.metadata.get("execution", {})
+    began, ended = (times.get(name) for name in ("iopub.execute_input", "shell.execute_reply"))
+    return (datetime.fromisoformat(ended) - datetime.fromisoformat(began)).total_seconds() if ended else 0.0
+
+
+@every_script
+def test_no_cell_is_silent_for_long(script):
+    cells = [cell for cell in executed(script)[0].cells if cell.cell_type == "code"]
+    assert any(duration(cell) for cell in cells)
+    silent = [
+        f"{cell.id}: {duration(cell):.0f} s" for cell in cells if duration(cell) > SILENT and not speaks(cell)
+    ]
+    assert not silent, "Show progress here: " + "; ".join(silent)
 
 
 @every_script

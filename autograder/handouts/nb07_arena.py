@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -14,6 +15,7 @@ from autograder.exercise import Variant
 from autograder.handouts import nb07_results
 from autograder.handouts.models import base_policy, judge
 from rslib import tables
+from rslib.progress import note
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -104,7 +106,7 @@ class Arena:
         return {ARMS[arm].label: point for arm, point in nb07_results.content()["points"].items()}
 
     def tune(self, arm: str, seed: int, out: str | Path) -> tuple[Policy, dict[str, Any]]:
-        """The tuned policy of an arm and its ledger; the base policy where nothing is trained."""
+        """The tuned policy of an arm and its ledger, with a line printed; base where nothing is trained."""
         from rslib.arena import LengthCorrected, Task, training_prompts
         from rslib.ledger import Ledger
 
@@ -113,7 +115,10 @@ class Arena:
             return base_policy(), ledger.to_dict()
         reward_model = LengthCorrected.of(judge(), PER_TOKEN) if arm == "rs1_length" else judge()
         start = (base_policy(), reward_model, training_prompts(seed, OFFERED), ledger, SETTINGS[arm], seed)
+        began = time.monotonic()
         tuned = runners()[arm](Task(*start, Path(out)))
+        seconds = time.monotonic() - began
+        note(f"{LABELS[arm]}, seed {seed}: {ledger.flops / 1e9:,.0f} GFLOPs in {seconds:.0f} s")
         return tuned, ledger.to_dict()
 
     def judge(self, policy: Policy, seed: int, n: int = 1) -> dict[str, Any]:

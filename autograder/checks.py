@@ -32,6 +32,7 @@ import numpy as np
 from autograder.exercise import (
     ANSWERED,
     RUNS,
+    UNREADABLE,
     CheckFailed,
     Grade,
     Misconception,
@@ -418,7 +419,7 @@ def as_tensor(result: Any, check: str, shape: tuple[int, ...] | None = None) -> 
     try:
         values = result if isinstance(result, torch.Tensor) else torch.as_tensor(np.asarray(result, float))
         plain = not values.is_complex() and values.detach().double().numpy() is not None
-    except (TypeError, ValueError, OverflowError, RuntimeError):  # also sparse, nested, quantised, meta
+    except UNREADABLE:
         plain = False
     require(plain, check, "A tensor of numbers is asked for.", got=short(result))
     fits = shape is None or tuple(values.shape) == shape

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 ANSWERED = "is answered"
 RUNS = "runs"
 NOTED = "is marked after handing in"
+UNREADABLE = (TypeError, ValueError, ArithmeticError, RuntimeError, MemoryError)
+"""Raised where a value is no number: a text, a huge integer or range, a sparse tensor, a list in itself."""
+LONGEST = 1500
+"""Characters of a text that a learner is told."""
 
 
 class CheckFailed(Exception):
@@ -40,8 +44,10 @@ class CheckFailed(Exception):
         self, check: str, message: str, *, idea: str = "", case: str = "", expected: str = "", got: str = ""
     ) -> None:
         super().__init__(message)
-        self.check, self.message, self.idea = check, message, idea
-        self.case, self.expected, self.got = case, expected, got
+        self.check, self.idea = check, idea
+        self.message, self.case, self.expected, self.got = (
+            cut(text, LONGEST) for text in (message, case, expected, got)
+        )
 
 
 @dataclass(frozen=True)
@@ -171,8 +177,16 @@ def table(caption: str, rows: Sequence[Sequence[str]], head: Sequence[str] = ())
     return f"<table><caption>{escape(caption)}</caption>{top}<tbody>{body}</tbody></table>"
 
 
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+| from '/[^']*'")
+"""Where an object lies in memory or a module on the disk, as `repr` tells it."""
+
+
 def short(value: Any, limit: int = 300) -> str:
-    """A value as text for a message, cut where it gets long; its class where it cannot be written."""
+    """A value as text for a message, cut where it gets long; its class where it cannot be written.
+
+    >>> short("a" * 10, 8), short(object()), short(ValueError("no"))
+    ("'aaa ...", '<object object>', "ValueError('no')")
+    """
     try:
         with np.printoptions(precision=4, threshold=24, suppress=True):
             text = (
@@ -180,7 +194,25 @@ def short(value: Any, limit: int = 300) -> str:
             )
     except Exception:  # a class of the learner's own, or a number with too many digits
         text = f"an object of the type {type(value).__name__}"
+    return cut(text, limit)
+
+
+def cut(text: str, limit: int = 300) -> str:
+    """A text that can be shown and sent: no addresses, no lone surrogates, cut where it gets long."""
+    text = ADDRESS.sub("", text[: 4 * limit]).encode(errors="replace").decode()
     return text if len(text) <= limit else text[: limit - 4] + " ..."
+
+
+def words_of(error: BaseException) -> str:
+    """What an error says, cut where it gets long; "" where it says nothing or cannot be asked.
+
+    >>> words_of(KeyError("reward")), words_of(ValueError())
+    ("'reward'", '')
+    """
+    try:
+        return cut(str(error))
+    except Exception:  # an error of the learner's own
+        return ""
 
 
 def require(
@@ -251,14 +283,14 @@ def numbers(value: Any) -> np.ndarray | None:
     >>> numbers([1, 2]).tolist(), numbers("1") is None
     ([1.0, 2.0], True)
     """
-    if hasattr(value, "detach"):
-        value = value.detach().cpu().double().numpy()
-    if not isinstance(value, bool | int | float | list | tuple | np.ndarray | np.number):
-        return None
     try:
+        if hasattr(value, "detach"):
+            value = None if value.is_complex() else value.detach().cpu().double().numpy()
+        if not isinstance(value, bool | int | float | list | tuple | np.ndarray | np.number):
+            return None
         array = np.asarray(value)
         return array.astype(np.float64) if array.dtype.kind in "biuf" else None
-    except (ValueError, TypeError, OverflowError, RecursionError):
+    except UNREADABLE:
         return None
 
 

@@ -10,6 +10,7 @@ import builtins
 import contextlib
 import copy
 import ctypes
+import inspect
 import io
 import re
 import threading
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder.exercise import ANSWERED, RUNS, CheckFailed, Variant, short
+from autograder.exercise import ANSWERED, RUNS, CheckFailed, Variant, short, words_of
 
 
 class Work:
@@ -174,12 +175,16 @@ def _called(name: str, function: Callable[..., Any], args: tuple, options: dict)
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             result = function(*(_copied(a) for a in args), **{k: _copied(v) for k, v in options.items()})
-    except Exception as error:
-        words = f": {error}" if str(error) else ""
+    except (Exception, SystemExit, GeneratorExit) as error:
+        words = f": {words_of(error)}" if words_of(error) else ""
         shown = ", ".join([short(a, 120) for a in args] + [f"{k}={short(v, 60)}" for k, v in options.items()])
         raise CheckFailed(
             RUNS, f"`{name}` stopped with {type(error).__name__}{words}", case=f"{name}({shown})"
         ) from error
+    if inspect.iscoroutine(result):
+        result.close()  # else Python complains on standard error that nobody waited for it
+        message = f"`{name}` is an `async def`, so it returns before it has begun. Take the `async` away."
+        raise CheckFailed(RUNS, message)
     if result is None or result is ...:
         raise CheckFailed(
             ANSWERED, f"`{name}` returned {result!r}: it has no `return` yet, or not on every path."

@@ -245,6 +245,7 @@ STUDIES = (
         "scale",
         "profiles",
         "architectures",
+        "same_marks",
     },
     {"arena.measuring", "rules", "scaling", "verifiable"},
     {"arena.summary"},

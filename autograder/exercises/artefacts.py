@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autograder.calibration import threshold
-from autograder.exercise import CheckFailed, require, short
+from autograder.exercise import UNREADABLE, CheckFailed, require, short
 from autograder.handouts.models import base_policy, judge
 from autograder.work import Work
 from rslib import evaluation, tables, world
@@ -300,7 +300,7 @@ def plain_number(value: Any) -> float | None:
         return None
     try:
         number = float(value)
-    except (OverflowError, TypeError, ValueError):  # an integer too large for a float, a complex number
+    except UNREADABLE:
         return None
     return number if np.isfinite(number) else None
 

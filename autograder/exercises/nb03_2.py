@@ -6,11 +6,12 @@ import itertools
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from autograder.checks import Agrees, Corner, Ideas, Learner, Quick, Refuses, Rng, Unchanged, graded
-from autograder.exercise import Exercise, Part, diagnose, same
+from autograder.exercise import Exercise, Part, diagnose, numbers, require, same
 from autograder.handouts import choice
 from rslib import theory
 
@@ -171,13 +172,21 @@ def as_arrays(rng: Rng) -> tuple[np.ndarray, np.ndarray, int]:
 # Rules ----------------------------------------------------------------------------------------------------
 
 
+def _row(result: Any) -> list[float]:
+    """The learner's distribution as a list."""
+    values = numbers(result)
+    message = "A probability for each response is asked for, in a list or an array."
+    require(values is not None and values.ndim == 1, CERTAIN, message, got=result)
+    return values.tolist()
+
+
 def uses_the_order(best_of_n_distribution: Learner, rng: Rng) -> None:
     """A monotone change of the rewards changes nothing, and a permutation permutes."""
     probs, rewards, n = some_policy(rng, n=int(rng.integers(2, 4)))
     distribution = best_of_n_distribution(probs, rewards, n)
     stretched = best_of_n_distribution(probs, [float(np.exp(r) + 3 * r) for r in rewards], n)
     pressed = best_of_n_distribution(probs, [r / 1e9 for r in rewards], n)  # near, and no tie
-    reverse = np.asarray(best_of_n_distribution(probs[::-1], rewards[::-1], n), float)[::-1]
+    reverse = _row(best_of_n_distribution(probs[::-1], rewards[::-1], n))[::-1]
     case = best_of_n_distribution.call((probs, rewards, n))
     changes = ((stretched, "scale", "exp(r) + 3 r"), (pressed, "scale", "r / 1e9"))
     for got, idea, change in (*changes, (reverse, "place", "reversed")):
@@ -195,7 +204,7 @@ def uses_the_order(best_of_n_distribution: Learner, rng: Rng) -> None:
 def rounds_multiply(best_of_n_distribution: Learner, rng: Rng) -> None:
     """Best-of-4 of a best-of-4 policy is best-of-16."""
     probs, rewards, _ = some_policy(rng)
-    after_one = np.asarray(best_of_n_distribution(probs, rewards, 4), float).tolist()
+    after_one = _row(best_of_n_distribution(probs, rewards, 4))
     diagnose(
         ROUNDS,
         best_of_n_distribution(after_one, rewards, 4),

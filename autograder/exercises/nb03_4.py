@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from autograder.checks import NEAR, Ideas
-from autograder.exercise import ANSWERED, Exercise, Part, diagnose, require, same, short
+from autograder.exercise import ANSWERED, UNREADABLE, Exercise, Part, diagnose, require, same, short
 from autograder.experiments.nb03 import (
     CLOSE,
     REDRAWN,
@@ -102,7 +102,7 @@ def _array(value: Any) -> np.ndarray:
         return np.zeros(0)
     try:
         array = np.asarray([getattr(x, "tolist", lambda x=x: x)() for x in value])
-    except ValueError:  # rows of different lengths
+    except UNREADABLE:  # also rows of different lengths
         return np.zeros(0)
     return array.astype(float) if array.dtype.kind in "iuf" else np.zeros(0)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from autograder.checks import Ideas, Learner, Rng, Unchanged, graded
-from autograder.exercise import RUNS, CheckFailed, Exercise, Part, diagnose, require, short
+from autograder.exercise import RUNS, UNREADABLE, CheckFailed, Exercise, Part, diagnose, require, short
 
 IDEAS = Ideas("""
 rows (): These are not the rows that the rewards ask for.
@@ -94,16 +94,16 @@ def _plain(result: Any, name: str) -> tuple[Pairs, list[int]]:
     try:
         pairs, left_out = result
         pairs, left_out = [(prompt, column) for prompt, column in pairs], list(left_out)
-    except (TypeError, ValueError):
+    except UNREADABLE:
         raise CheckFailed(FORM, message, got=short(result)) from None
-    require(all(map(_whole, [*sum(pairs, ()), *left_out])), FORM, message, got=short(result))
+    require(all(map(_whole, [*sum(pairs, ()), *left_out])), FORM, message, got=result)
     return [(int(prompt), int(column)) for prompt, column in pairs], [int(prompt) for prompt in left_out]
 
 
 def _whole(value: Any) -> bool:
     try:
         return not isinstance(value, bool) and int(value) == value
-    except (TypeError, ValueError):
+    except UNREADABLE:
         return False
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from autograder.checks import Agrees, Ideas, Learner, Rng, Unchanged, graded, refuses
-from autograder.exercise import RUNS, CheckFailed, diagnose, require, same, short
+from autograder.exercise import RUNS, UNREADABLE, CheckFailed, diagnose, require, same, short
 
 IDEAS = Ideas("""
 tokens (): Each row is the prompt, then the response, then padding up to the longest row.
@@ -399,7 +399,7 @@ def one_number(result: Any, *_: Any) -> float:
     """A loss as a number."""
     try:
         return float(result.detach() if isinstance(result, Tensor) else result)
-    except (TypeError, ValueError):
+    except UNREADABLE:
         message = "The loss is one number: a tensor without dimensions."
         raise CheckFailed(FORM, message, got=short(result)) from None
 

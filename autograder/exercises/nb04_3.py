@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autograder.calibration import threshold
-from autograder.exercise import CheckFailed, Exercise, Part, require, short
+from autograder.exercise import UNREADABLE, CheckFailed, Exercise, Part, require, short
 from autograder.exercises.artefacts import (
     FORM,
     SUBSET,
@@ -63,7 +63,7 @@ def _table(work: Work, name: str, arm: str = "") -> Dataset:
         table = table[arm]
     try:
         tables.check_scored(table)
-    except (RSError, AttributeError, TypeError) as error:
+    except (RSError, AttributeError, *UNREADABLE) as error:
         raise CheckFailed(FORM, f"{label} is not a scored table: {error}") from None
     return table
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from autograder.checks import Ideas
-from autograder.exercise import ANSWERED, CheckFailed, require
+from autograder.exercise import ANSWERED, CheckFailed, require, short
 from autograder.handouts.ordering import names_of
 from autograder.keys import ordering
 from autograder.ordering_run import ContractError
@@ -45,7 +45,7 @@ def followed(work: Work) -> ordering.Trace:
     order = names_of(work.value("order", (list, tuple, str)))
     empty = "`order` is not filled in yet: take the # away from the cards that you use, and order them."
     require(order, ANSWERED, empty)
-    case = " → ".join(str(name) for name in order)
+    case = " → ".join(name if isinstance(name, str) else short(name, 60) for name in order)
     try:
         return ordering.trace(order)
     except ContractError as broken:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder.exercise import require, same, short
+from autograder.exercise import UNREADABLE, require, same, short
 from autograder.handouts.nb05_2 import FILE
 from autograder.work import Work
 from rslib.store import atomic_write
@@ -102,7 +102,7 @@ def _tables(result: Any, name: str, depth: int) -> list[Any]:
     """Ids and labels as plain lists: rows of whole numbers (depth 1), or tables of them (2)."""
     try:
         parts = [np.asarray(part) for part in result]
-    except (TypeError, ValueError):
+    except UNREADABLE:
         parts = []
     good = len(parts) == 2 and all(part.ndim == depth and part.dtype.kind in "iu" for part in parts)
     message = f"`{name}` returns two lists of whole numbers, ids and labels, of one length."

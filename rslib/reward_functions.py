@@ -46,6 +46,8 @@ _SIGNATURE = "fn(prompt, response, reference) -> float, or without the reference
 _ARGUMENTS = ("prompt", "response", "reference")
 _LISTS = {"prompts", "completions", "responses", "queries"}
 _ASKED_TWICE = 3
+_LONGEST = 500
+"""Characters of an exception's text that an error shows."""
 
 Asked = Mapping[str, Sequence[Any]]
 """What a function is called with, by key."""
@@ -273,6 +275,10 @@ def _arguments(function: Any) -> int:
     """
     fix = f"Give a RewardModel (load_reward_model), or {_SIGNATURE}."
     require(callable(function), f"a {type(function).__name__} can score nothing", "score", fix)
+    unwrapped = function.func if isinstance(function, functools.partial) else function
+    later = any(map(inspect.iscoroutinefunction, (unwrapped, type(unwrapped).__call__)))
+    wait = "Wrap it: lambda prompt, response, reference: asyncio.run(fn(prompt, response, reference))."
+    require(not later, f"{_name_of(unwrapped)} is asynchronous: it returns no number", "score", wait)
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError) as err:
@@ -296,17 +302,54 @@ def _arguments(function: Any) -> int:
 
 
 def _outcome(function: Callable[..., float], values: Sequence[Any]) -> float | str:
-    """The reward, or in words what the function did instead."""
+    """The reward, or in words what the function did instead.
+
+    It is given copies of messages and references, so that what it writes into them changes no other call.
+    """
+    process = os.getpid()
     try:
-        reward = function(*values)
-        if isinstance(reward, numbers.Real | np.bool_) and math.isfinite(reward):
-            return float(reward)
-    except (Exception, SystemExit) as err:
+        with _kept_state():
+            reward = function(*copy.deepcopy(values))
+        real = isinstance(reward, numbers.Real | np.bool_) and math.isfinite(reward)
+        outcome = float(reward) if real else f"returned {_shown(reward)}"
+    except KeyboardInterrupt:
+        raise
+    except BaseException as err:  # sys.exit, and a cancelled task, are no Exceptions
         frames = traceback.extract_tb(err.__traceback__)[1:]
         place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-        return f"raised {type(err).__name__}: {err}{place}"
+        outcome = f"raised {type(err).__name__}: {_message_of(err)}{place}"
+    if os.getpid() != process:  # a child that the function forked came back: it must not go on as the run
+        os._exit(0)
+    return outcome
+
+
+@contextlib.contextmanager
+def _kept_state() -> Iterator[None]:
+    """Afterwards working folder and torch's modes are what they were: a function may change them for all."""
+    folder, torch = os.getcwd(), sys.modules.get("torch")  # a process that needs none starts faster
+    dtype = torch.get_default_dtype() if torch else None
+    try:
+        with torch.set_grad_enabled(torch.is_grad_enabled()) if torch else contextlib.nullcontext():
+            yield
+    finally:
+        os.chdir(folder)
+        if torch:
+            torch.set_default_dtype(dtype)
+
+
+def _shown(reward: Any) -> str:
+    """What a function returned, as an error names it."""
     shown = repr(reward) if isinstance(reward, numbers.Real | str | None) else type(reward).__name__
-    return f"returned {shown[:80]}"
+    return shown[:80]
+
+
+def _message_of(err: BaseException) -> str:
+    """The exception's text, cut where it is long."""
+    try:
+        text = str(err)
+    except Exception:  # its own __str__ may fail in any way
+        return "(its text cannot be read)"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
 # Processes that are asked -----------------------------------------------------------------------------

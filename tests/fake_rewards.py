@@ -57,3 +57,12 @@ def recorded(prompt, response):
 
 limited = RewardFunction(length, timeout=20.0)
 limited_and_recorded = RewardFunction(recorded, timeout=20.0, workers=2)
+
+
+async def asynchronous(prompt, response):
+    return 1.0
+
+
+class Asynchronous:
+    async def __call__(self, prompt, response):
+        return 1.0

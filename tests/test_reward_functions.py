@@ -1,5 +1,6 @@
 """A function in the place of a reward model: what it is called with, what is refused, what is kept."""
 
+import asyncio
 import functools
 import json
 import os
@@ -82,6 +83,9 @@ def test_functions_partials_and_objects_are_called_alike(function):
         (lambda response, reference: 1.0, "in another order"),
         (lambda reference, prompt, response: 1.0, "in another order"),
         (lambda prompt, response, *, tolerance: 1.0, "cannot be called"),
+        (fake_rewards.asynchronous, r"asynchronous: it returns no number(.|\n)*asyncio\.run"),
+        (functools.partial(fake_rewards.asynchronous), "asynchronous"),
+        (fake_rewards.Asynchronous(), "Asynchronous is asynchronous"),
         ("tiny", "a str can score nothing"),
         (None, "a NoneType can score nothing"),
         (1.0, "a float can score nothing"),
@@ -133,6 +137,66 @@ def test_an_exception_is_named_with_its_line_and_what_was_scored_is_kept():
     assert scored(function, table(TEXTS[:3] + ["e"] * 3 + TEXTS[3:])) == [1.0] * 9
     again = calls[before + 20 :]
     assert "a" not in again and "a b c" not in again  # the rows before the one that failed
+
+
+class Mute(Exception):
+    def __str__(self):
+        raise ValueError("no text")
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (asyncio.CancelledError("late"), "raised CancelledError: late"),
+        (GeneratorExit(), "raised GeneratorExit"),
+        (StopIteration("end"), "raised StopIteration: end"),
+        (Mute(), r"raised Mute: \(its text cannot be read\)"),
+        (ValueError("y" * 10**6), r"raised ValueError: y{500} \.\.\. \("),
+    ],
+)
+def test_every_exception_is_named_and_a_long_text_is_cut(error, shown):
+    def breaks(prompt, response):
+        raise error
+
+    with pytest.raises(RewardError, match=shown) as caught:
+        scored(RewardFunction(breaks, version="1"))
+    assert len(str(caught.value)) < 1200
+
+
+def test_what_a_function_writes_into_a_conversation_or_reference_changes_no_other_call():
+    def writes(prompt, response, reference):
+        prompt.append({"role": "user", "content": "And then?"})
+        reference.append("z")
+        return len(prompt) + len(reference)
+
+    rows = table().remove_columns("prompt").add_column("prompt", [[{"role": "user", "content": "Hm?"}]] * 6)
+    assert scored(writes, rows.add_column("reference", [["x"]] * 6)) == [4.0] * 6
+
+
+def test_working_folder_and_modes_of_torch_are_what_they_were(tmp_path):
+    def changes(prompt, response):
+        os.chdir(tmp_path)
+        torch.set_grad_enabled(False)
+        torch.set_default_dtype(torch.float64)
+        return 1.0
+
+    folder = os.getcwd()
+    assert scored(changes) == [1.0] * 6
+    assert os.getcwd() == folder and torch.is_grad_enabled() and torch.get_default_dtype() == torch.float32
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_that_a_function_forked_does_not_go_on_as_the_run(tmp_path):
+    def forks(prompt, response):
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+        return float(bool(child))
+
+    process = os.getpid()
+    assert scored(forks) == [1.0] * 6
+    assert os.getpid() == process
 
 
 def test_sys_exit_is_an_error_and_ctrl_c_is_not():

@@ -1,4 +1,4 @@
-"""Selectors that few runs need, loaded when named: by a law, without trust in the reward, from more rows.
+"""Selectors that few runs need, loaded when named: by chance, without trust in the reward, from more rows.
 
 select(scored, "reference", references=table)    `add_references` puts a scored table of references in
 select(scored, "replay", earlier=[table, ...])   `merge_rounds` puts the scored tables of earlier rounds in
@@ -19,12 +19,12 @@ from rslib.errors import DataError
 from rslib.progress import note
 from rslib.rows import check_prompts
 from rslib.selection import Pool, check_count, check_number, unique
-from rslib.theory import pessimistic_optimum, poisson_law
+from rslib.theory import pessimistic_optimum, poisson_probs
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-# Selectors that follow a law -----------------------------------------------------------------------------
+# Selectors that follow a distribution -----------------------------------------------------------------
 
 
 def acceptance(pool: Pool, *, beta: float) -> np.ndarray:
@@ -62,8 +62,8 @@ def soft_best_of_n(pool: Pool, *, temperature: float, k: int = 1) -> np.ndarray:
 def best_of_poisson(pool: Pool, *, mu: float) -> np.ndarray:
     """The best of 1 + Poisson(mu) responses of each prompt, drawn from its rows, at most all; ties at random.
 
-    Its law is close to the policy tilted by exp(reward / beta), at a cost that `mu` sets. Source: Khalaf et
-    al., arXiv 2506.19248.
+    Its distribution is close to the policy tilted by exp(reward / beta), at a cost that `mu` sets. Source:
+    Khalaf et al., arXiv 2506.19248.
 
     >>> from rslib.selection import pool_of
     >>> len(best_of_poisson(pool_of([[1.0, 3.0, 2.0], [5.0, 4.0, 0.0]]), mu=1.5))
@@ -74,7 +74,7 @@ def best_of_poisson(pool: Pool, *, mu: float) -> np.ndarray:
     prompts = pool.prompts[drawn]
     starts, sizes = np.unique(prompts, return_index=True, return_counts=True)[1:]
     chances = pool.random_keys("best_of_poisson count")[drawn[starts]]
-    counts = 1 + np.searchsorted(np.cumsum(poisson_law(mu, int(sizes.max()))), chances)
+    counts = 1 + np.searchsorted(np.cumsum(poisson_probs(mu, int(sizes.max()))), chances)
     rank = np.arange(len(drawn)) - starts[prompts]
     return pool.best(pool.rewards, among=drawn[rank < counts[prompts]])
 

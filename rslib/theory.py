@@ -1,6 +1,6 @@
 """Closed forms of best-of-n, and intervals: what needs arrays alone and no model.
 
-A *law* is a vector of probabilities `(K,)` over K responses; KL is in nats. Rewards and values must be
+A *distribution* is a row of probabilities `(K,)` over K responses; KL is in nats. Rewards and values must be
 finite. In estimates from a pool, a prompt is the unit: arrays are `(M,)` or `(M, N)`, M prompts.
 """
 
@@ -24,7 +24,7 @@ def kl_of_best_of_n(n: int) -> float:
     """Upper bound of KL(best-of-n || policy), nats: log n - (n - 1) / n.
 
     An equality when no two responses tie in reward and none has a probability worth speaking of; with few
-    distinct responses the true KL can be far below it (`exact_best_of_n_law`). Source: Beirami et al.,
+    distinct responses the true KL can be far below it (`best_of_n_probs`). Source: Beirami et al.,
     arXiv 2401.01879, section 3. Raises ConfigError if n < 1.
 
     >>> round(kl_of_best_of_n(16), 3)
@@ -39,9 +39,9 @@ def kl_of_best_of_n(n: int) -> float:
 def kl_of_best_of_n_estimate(logprobs: ArrayLike, n: int) -> np.ndarray:
     """Estimates of KL(best-of-n || policy), nats, one for each kept response, `(M,)`; their mean counts.
 
-    `logprobs (M,)`: the log-probability, nats, under the policy of each response that best-of-n kept. No law
-    is needed, so a real model will do. With p the probability and q = (1 - p)^n the chance that n draws miss
-    it: q (log n + (n - 1) log(1 - p) - (n - 1) / n) + (1 - q) log((1 - q) / p). Where all p vanish that is
+    `logprobs (M,)`: the log-probability, nats, under the policy of each response that best-of-n kept. So a
+    real model will do. With p the probability and q = (1 - p)^n the chance that n draws miss it:
+    q (log n + (n - 1) log(1 - p) - (n - 1) / n) + (1 - q) log((1 - q) / p). Where all p vanish that is
     `kl_of_best_of_n`; where the response hardly misses, -log p. Source: Beirami et al., arXiv 2401.01879,
     section 4.
 
@@ -174,7 +174,7 @@ def best_of_poisson_estimate(rewards: ArrayLike, mu: float, values: ArrayLike | 
     """Expected value, per prompt, of the best of 1 + Poisson(mu) responses, estimated from N, `(M,)`.
 
     `best_of_n_estimate` averaged over n; what Poisson puts beyond N counts as N, which `mu` well below N
-    keeps rare. Its law comes close to the tilted optimum's. Source: Khalaf et al., arXiv 2506.19248
+    keeps rare. Its distribution comes close to the tilted optimum. Source: Khalaf et al., arXiv 2506.19248
     (Best-of-Poisson, algorithm 3).
 
     >>> best_of_poisson_estimate([[4.0, 1.0, 2.0]], mu=0.0).round(3).tolist()
@@ -183,24 +183,24 @@ def best_of_poisson_estimate(rewards: ArrayLike, mu: float, values: ArrayLike | 
     Raises ConfigError unless mu is finite and >= 0, else as `best_of_n_estimate`.
     """
     curve = best_of_n_curve(rewards, range(1, np.shape(rewards)[-1] + 1), values)
-    return poisson_law(mu, len(curve)) @ curve
+    return poisson_probs(mu, len(curve)) @ curve
 
 
-def poisson_law(mu: float, size: int) -> np.ndarray:
-    """Chances of 0 to size - 1 under a Poisson law of mean `mu`, `(size,)`; the last holds all from there on.
+def poisson_probs(mu: float, size: int) -> np.ndarray:
+    """Poisson chances of 0 to size - 1 at mean `mu`, `(size,)`; the last holds all from there on.
 
-    >>> poisson_law(1.0, 3).round(3).tolist()
+    >>> poisson_probs(1.0, 3).round(3).tolist()
     [0.368, 0.368, 0.264]
 
     Raises ConfigError unless mu is finite and >= 0.
     """
     if not (math.isfinite(mu) and mu >= 0):
-        raise ConfigError(f"mu is {mu}", where="Poisson law", fix="Use a finite number >= 0.")
+        raise ConfigError(f"mu is {mu}", where="Poisson distribution", fix="Use a finite number >= 0.")
     counts = np.arange(size)
     logs = counts * math.log(mu) - mu if mu else np.where(counts == 0, 0.0, -np.inf)
-    law = np.exp(logs - np.array([math.lgamma(count + 1) for count in counts]))
-    law[-1] = max(0.0, 1 - law[:-1].sum())
-    return law
+    chances = np.exp(logs - np.array([math.lgamma(count + 1) for count in counts]))
+    chances[-1] = max(0.0, 1 - chances[:-1].sum())
+    return chances
 
 
 def tuned_n(rewards: ArrayLike, values: ArrayLike, ns: Sequence[int]) -> int:
@@ -255,29 +255,29 @@ def _mean_by(level: np.ndarray, values: np.ndarray) -> np.ndarray:
 # Best-of-n and its rival on a finite set --------------------------------------------------------------------
 
 
-def exact_best_of_n_law(probs: ArrayLike, rewards: ArrayLike, n: int) -> np.ndarray:
-    """The law of the best of n independent draws from the law `probs (K,)`, ties broken at random, `(K,)`.
+def best_of_n_probs(probs: ArrayLike, rewards: ArrayLike, n: int) -> np.ndarray:
+    """The probabilities of the best of n independent draws from `probs (K,)`, ties broken at random, `(K,)`.
 
     A level of equal rewards is kept with F(level)^n - F(below)^n, and its responses share that in proportion
     to their probabilities.
 
-    >>> exact_best_of_n_law([0.5, 0.25, 0.25], [0.0, 1.0, 1.0], n=2).tolist()
+    >>> best_of_n_probs([0.5, 0.25, 0.25], [0.0, 1.0, 1.0], n=2).tolist()
     [0.25, 0.375, 0.375]
 
-    Raises ConfigError if n < 1, DataError if `probs` is no law or the shapes differ, RewardError for NaN or
-    infinite rewards.
+    Raises ConfigError if n < 1, DataError if `probs` is no distribution or the shapes differ, RewardError
+    for NaN or infinite rewards.
     """
     _check_count(n, "n")
-    law, rewards = _law(probs, "probs"), _finite(rewards, "rewards")
-    _check_same_shape(law, rewards, "exact_best_of_n_law")
+    probs, rewards = _distribution(probs, "probs"), _finite(rewards, "rewards")
+    _check_same_shape(probs, rewards, "best_of_n_probs")
     level = np.unique(rewards, return_inverse=True)[1]
-    mass = np.bincount(level, law)
+    mass = np.bincount(level, probs)
     below_or_here = np.maximum(np.cumsum(mass), mass)
     share = np.divide(mass, below_or_here, out=np.zeros_like(mass), where=mass > 0)
     with np.errstate(divide="ignore"):  # the lowest level: log 0, whose power is rightly 0
         gained = below_or_here**n * -np.expm1(n * np.log1p(-np.minimum(share, 1.0)))
     per_mass = np.divide(gained, mass, out=np.zeros_like(mass), where=mass > 0)
-    best = law * per_mass[level]
+    best = probs * per_mass[level]
     return best / best.sum()
 
 
@@ -286,8 +286,8 @@ def best_of_n_log_ratio(up_to: ArrayLike, level: ArrayLike, n: int) -> np.ndarra
 
     up_to: the policy's chance of a reward at most as high as the response's; level: of one just as high,
     above 0. A level is kept with up_to^n - (up_to - level)^n, and ties share it. It is the reward whose
-    optimum, at a KL coefficient of 1, is the law of best-of-n (`tilted_optimum`), so reinforcement learning
-    on it minimises KL(policy || best-of-n): Amini et al., arXiv 2407.06057, section 3.
+    optimum, at a KL coefficient of 1, is that of best-of-n (`tilted_optimum`), so reinforcement learning on
+    it minimises KL(policy || best-of-n): Amini et al., arXiv 2407.06057, section 3.
 
     >>> best_of_n_log_ratio([0.5, 1.0], [0.5, 0.5], n=2).round(3).tolist()  # kept with 1/4 and 3/4
     [-0.693, 0.405]
@@ -309,23 +309,23 @@ def best_of_n_log_ratio(up_to: ArrayLike, level: ArrayLike, n: int) -> np.ndarra
 
 
 def tilted_optimum(probs: ArrayLike, rewards: ArrayLike, beta: float) -> np.ndarray:
-    """The law that maximises mean reward - beta * KL(law || probs): probs * exp(rewards / beta), `(K,)`.
+    """The q `(K,)` that maximises mean reward - beta * KL(q || probs): probs * exp(rewards / beta).
 
-    What reinforcement learning with a KL penalty aims at. It is not the law of best-of-n.
+    What reinforcement learning with a KL penalty aims at. It is not the distribution of best-of-n.
 
     >>> tilted_optimum([0.5, 0.5], [0.0, math.log(3)], beta=1.0).round(3).tolist()
     [0.25, 0.75]
 
-    Raises ConfigError unless beta is finite and > 0, else as `exact_best_of_n_law`.
+    Raises ConfigError unless beta is finite and > 0, else as `best_of_n_probs`.
     """
-    law, rewards = _penalised(probs, rewards, beta, "tilted_optimum")
-    best = rewards[law > 0].max()  # keeps every exponent <= 0
-    tilted = law * np.exp(np.minimum((rewards - best) / beta, 0.0))
+    probs, rewards = _penalised(probs, rewards, beta, "tilted_optimum")
+    best = rewards[probs > 0].max()  # keeps every exponent <= 0
+    tilted = probs * np.exp(np.minimum((rewards - best) / beta, 0.0))
     return tilted / tilted.sum()
 
 
 def pessimistic_optimum(probs: ArrayLike, rewards: ArrayLike, beta: float) -> np.ndarray:
-    """The law that maximises mean reward - beta / 2 * chi-squared(law || probs), `(K,)`.
+    """The q `(K,)` that maximises mean reward - beta / 2 * chi-squared(q || probs).
 
     probs * max(0, rewards - level) / beta, with the level at which it sums to 1. Unlike the tilted optimum it
     never weighs a response more than (range of rewards) / beta + 1 times as the policy does, so a reward
@@ -337,39 +337,39 @@ def pessimistic_optimum(probs: ArrayLike, rewards: ArrayLike, beta: float) -> np
 
     Raises as `tilted_optimum`.
     """
-    law, rewards = _penalised(probs, rewards, beta, "pessimistic_optimum")
+    probs, rewards = _penalised(probs, rewards, beta, "pessimistic_optimum")
     order = np.argsort(-rewards, kind="stable")
-    mass, gained = np.cumsum(law[order]), np.cumsum((law * rewards)[order])
+    mass, gained = np.cumsum(probs[order]), np.cumsum((probs * rewards)[order])
     with np.errstate(divide="ignore", invalid="ignore"):  # of probability 0 until here: no level yet
         levels = (gained - beta) / mass
     # With the k highest in, the level must lie below the k-th reward; the last such k has all that belong in.
     level = levels[np.flatnonzero((mass > 0) & (levels < rewards[order]))[-1]]
-    best = law * np.maximum(rewards - level, 0.0)
+    best = probs * np.maximum(rewards - level, 0.0)
     return best / best.sum()
 
 
 def _penalised(
     probs: ArrayLike, rewards: ArrayLike, beta: float, where: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Law and rewards of an optimum with a penalty, checked."""
+    """Probabilities and rewards of an optimum with a penalty, checked."""
     if not (math.isfinite(beta) and beta > 0):
         raise ConfigError(f"beta is {beta}", where=where, fix="Use a finite number > 0.")
-    law, rewards = _law(probs, "probs"), _finite(rewards, "rewards")
-    _check_same_shape(law, rewards, where)
-    return law, rewards
+    probs, rewards = _distribution(probs, "probs"), _finite(rewards, "rewards")
+    _check_same_shape(probs, rewards, where)
+    return probs, rewards
 
 
 def kl_divergence(p: ArrayLike, q: ArrayLike) -> float:
-    """KL(p || q) of two laws `(K,)`, nats; infinite when p puts mass where q has none.
+    """KL(p || q) of two distributions `(K,)`, nats; infinite when p puts mass where q has none.
 
     >>> round(kl_divergence([1.0, 0.0], [0.5, 0.5]), 4)
     0.6931
     >>> kl_divergence([0.5, 0.5], [1.0, 0.0])
     inf
 
-    Raises DataError when one of them is no law or the shapes differ.
+    Raises DataError when one of them is no distribution or the shapes differ.
     """
-    p, q = _law(p, "p"), _law(q, "q")
+    p, q = _distribution(p, "p"), _distribution(q, "q")
     _check_same_shape(p, q, "kl_divergence")
     support = p > 0
     if (q[support] == 0).any():
@@ -381,7 +381,7 @@ def kl_divergence(p: ArrayLike, q: ArrayLike) -> float:
 
 
 _ANGLES = 20_001
-"""Angles at which the density of Student's law is summed."""
+"""Angles at which the density of Student's distribution is summed."""
 
 
 def standard_error(values: ArrayLike, *, clusters: ArrayLike | None = None) -> float:
@@ -463,7 +463,7 @@ def paired_interval(
 
 
 def student_quantile(tail: float, degrees: float) -> float:
-    """The t that Student's law with `degrees` (real, > 0) exceeds with probability `tail` < 0.5.
+    """The t that Student's distribution with `degrees` (real, > 0) exceeds with probability `tail` < 0.5.
 
     By integrating cos^(degrees - 1) over the angle atan(t / sqrt(degrees)), and bisection.
 
@@ -545,13 +545,13 @@ def _right_or_wrong(correct: ArrayLike) -> np.ndarray:
     return numbers
 
 
-def _law(probs: ArrayLike, name: str) -> np.ndarray:
+def _distribution(probs: ArrayLike, name: str) -> np.ndarray:
     """The probabilities, scaled to sum to 1 exactly, which they must do to 1e-6."""
-    law = np.asarray(probs, dtype=float)
-    if law.ndim != 1 or not (law >= 0).all() or not abs(law.sum() - 1) <= 1e-6:
-        what = f"{name} is no law: it must be one row of numbers >= 0 that sum to 1"
-        raise DataError(what, where=name, fix=f"They sum to {law.sum()}; divide by the sum.")
-    return law / law.sum()
+    row = np.asarray(probs, dtype=float)
+    if row.ndim != 1 or not (row >= 0).all() or not abs(row.sum() - 1) <= 1e-6:
+        what = f"{name} is no distribution: it must be one row of numbers >= 0 that sum to 1"
+        raise DataError(what, where=name, fix=f"They sum to {row.sum()}; divide by the sum.")
+    return row / row.sum()
 
 
 def _check_same_shape(first: np.ndarray, second: np.ndarray, where: str) -> None:

@@ -177,7 +177,7 @@ def _ascent(seed, progress):
     logits, curve = torch.zeros(world.shape, requires_grad=True), []
     optimiser, rng = torch.optim.SGD([logits], lr=0.5), np.random.default_rng(seed)
     for _ in range(1000):
-        chances = outcomes.law(world, logits.detach().numpy())
+        chances = outcomes.outcome_probs(world, logits.detach().numpy())
         curve.append(float(chances @ worth))
         drawn = outcomes.draw_outcomes(chances, 16, rng)
         table = torch.log_softmax(logits, 1)[places]

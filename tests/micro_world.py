@@ -1,18 +1,18 @@
-"""Oracles of the micro-world that tests alone need: policies of a wished law, win rates, the objective."""
+"""Oracles of the micro-world that tests alone need: policies of wished chances, win rates, the objective."""
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from rslib.errors import DataError
-from rslib.theory import exact_best_of_n_law, kl_divergence, tilted_optimum
+from rslib.theory import best_of_n_probs, kl_divergence, tilted_optimum
 from rslib.world.outcomes import (
     Outcomes,
     _row,
     _through,
     draw_outcomes,
     enumerate_outcomes,
-    law,
-    log_law,
+    outcome_logprobs,
+    outcome_probs,
     regularised_gradient,
     token_logprobs,
 )
@@ -21,9 +21,9 @@ __all__ = [
     "best_of_n_win_rate",
     "draw_outcomes",
     "enumerate_outcomes",
-    "law",
-    "log_law",
     "logits_of",
+    "outcome_logprobs",
+    "outcome_probs",
     "regularised_gradient",
     "regularised_reward",
     "tilted_logits",
@@ -33,16 +33,16 @@ __all__ = [
 
 
 def logits_of(world: Outcomes, probs: ArrayLike) -> np.ndarray:
-    """The policy `(P, V)` whose law of outcomes is `probs (K,)`: log of the chance of each next token.
+    """The policy `(P, V)` whose outcomes have `probs (K,)`: log of the chance of each next token.
 
-    A tabular policy can have any law of outcomes, so best-of-n and the tilted optimum are policies too. A
-    prefix that is never reached gets equal logits: its tokens play no part.
+    A tabular policy can have any distribution of outcomes, so best-of-n and the tilted optimum are policies
+    too. A prefix that is never reached gets equal logits: its tokens play no part.
 
     >>> world = enumerate_outcomes(letters=1, longest=2)
-    >>> law(world, logits_of(world, [0.2, 0.7, 0.1])).round(6).tolist()
+    >>> outcome_probs(world, logits_of(world, [0.2, 0.7, 0.1])).round(6).tolist()
     [0.2, 0.7, 0.1]
 
-    Raises DataError for a law of another length, or numbers below 0.
+    Raises DataError for a distribution of another length, or numbers below 0.
     """
     probs = _row(probs, len(world), "probs")
     if (probs < 0).any():
@@ -59,7 +59,7 @@ def tilted_logits(
 ) -> np.ndarray:
     """The policy `(P, V)` that maximises E[reward] - beta * KL(policy || reference).
 
-    Its law is `theory.tilted_optimum` of the reference's; where that has underflowed to 0, logits are -inf.
+    Its distribution is `theory.tilted_optimum` of the reference's; where that underflowed, logits are -inf.
 
     >>> world = enumerate_outcomes(letters=1, longest=1)
     >>> np.exp(tilted_logits(world, np.zeros((1, 2)), [0.0, np.log(3)], beta=1.0)).round(3).tolist()
@@ -67,7 +67,7 @@ def tilted_logits(
 
     Raises as `token_logprobs` and `theory.tilted_optimum`.
     """
-    return logits_of(world, tilted_optimum(law(world, reference_logits), rewards, beta))
+    return logits_of(world, tilted_optimum(outcome_probs(world, reference_logits), rewards, beta))
 
 
 def win_rate(rewards: ArrayLike, probs: ArrayLike, rival: ArrayLike) -> float:
@@ -89,16 +89,16 @@ def win_rate(rewards: ArrayLike, probs: ArrayLike, rival: ArrayLike) -> float:
 
 
 def best_of_n_win_rate(probs: ArrayLike, rewards: ArrayLike, n: int) -> float:
-    """Chance that the best of n draws from the law `probs (K,)` beats one fresh draw; a tie is half a win.
+    """Chance that the best of n draws from `probs (K,)` beats one fresh draw; a tie is half a win.
 
     n / (n + 1) where no two outcomes tie and none has a probability worth speaking of; less in a small world.
 
     >>> best_of_n_win_rate([0.5, 0.5], [0.0, 1.0], n=2)  # the better one is kept 3 times of 4
     0.625
 
-    Raises as `theory.exact_best_of_n_law`.
+    Raises as `theory.best_of_n_probs`.
     """
-    return win_rate(rewards, exact_best_of_n_law(probs, rewards, n), probs)
+    return win_rate(rewards, best_of_n_probs(probs, rewards, n), probs)
 
 
 def regularised_reward(
@@ -112,6 +112,6 @@ def regularised_reward(
     >>> regularised_reward(world, [[0.0, 0.0]], [0.0, 3.0], [[0.0, 0.0]], beta=0.1)
     1.5
     """
-    probs = law(world, logits)
+    probs = outcome_probs(world, logits)
     mean = float(probs @ _row(rewards, len(world), "rewards"))
-    return mean - beta * kl_divergence(probs, law(world, reference_logits)) if beta else mean
+    return mean - beta * kl_divergence(probs, outcome_probs(world, reference_logits)) if beta else mean

@@ -95,10 +95,10 @@ def most(chances, alarm):
     >>> most([0.5, 0.5], 0.3), most([0.5, 0.5], 0.2)
     (1, 2)
     """
-    law = np.ones(1)
+    distribution = np.ones(1)
     for p in chances:
-        law = np.convolve(law, [1 - p, p])
-    tail = law[::-1].cumsum()[::-1]
+        distribution = np.convolve(distribution, [1 - p, p])
+    tail = distribution[::-1].cumsum()[::-1]
     return int(np.flatnonzero(tail >= alarm).max())
 
 

@@ -35,9 +35,9 @@ def test_the_definitions_agree_with_the_engine():
     for n in range(1, 8):
         expected = theory.best_of_n_estimate(scores, n, values)[0]
         assert nb03_1.by_enumeration(scores.tolist(), n, values.tolist()) == pytest.approx(expected, abs=1e-6)
-    law, rewards = rng.dirichlet(np.ones(4)), [0.0, 1.0, 1.0, -1.0]
-    expected = theory.exact_best_of_n_law(law, rewards, 3)
-    assert same(nb03_2.by_enumeration(law.tolist(), rewards, 3), expected, 1e-6)
+    distribution, rewards = rng.dirichlet(np.ones(4)), [0.0, 1.0, 1.0, -1.0]
+    expected = theory.best_of_n_probs(distribution, rewards, 3)
+    assert same(nb03_2.by_enumeration(distribution.tolist(), rewards, 3), expected, 1e-6)
 
 
 def test_the_median_of_n_agrees_with_enumeration():

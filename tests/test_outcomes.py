@@ -1,4 +1,4 @@
-"""The micro-world against brute force: laws, best-of-n, the tilted optimum and the gradient.
+"""The micro-world against brute force: distributions, best-of-n, the tilted optimum and the gradient.
 
 The statistical test fixes its seed and states the false-alarm rate that it would have with a random one.
 """
@@ -24,7 +24,7 @@ def world_of(letters=2, longest=3, seed=0):
     return world, policy, reference, rng.normal(size=len(world))
 
 
-def law_by_walking(world, logits):
+def probs_by_walking(world, logits):
     """Probability of each text, by multiplying softmax rows along a dictionary of prefixes."""
     chance = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     letters, longest = world.shape[1] - 1, world.tokens.shape[1]
@@ -60,7 +60,7 @@ def differences(function, at, step=1e-5):
     return found
 
 
-# The outcomes and their law
+# The outcomes and their distribution
 
 
 def test_four_letters_and_four_tokens_make_341_outcomes_over_85_prefixes():
@@ -72,10 +72,10 @@ def test_four_letters_and_four_tokens_make_341_outcomes_over_85_prefixes():
 
 
 @pytest.mark.parametrize("letters, longest", SHAPES)
-def test_the_law_multiplies_next_token_chances_and_sums_to_one(letters, longest):
+def test_the_distribution_multiplies_next_token_chances_and_sums_to_one(letters, longest):
     world, logits, _, _ = world_of(letters, longest)
-    walked = law_by_walking(world, logits)
-    found = micro.law(world, logits)
+    walked = probs_by_walking(world, logits)
+    found = micro.outcome_probs(world, logits)
     assert len(walked) == len(world) and found.sum() == pytest.approx(1, abs=1e-12)
     np.testing.assert_allclose(found, [walked[text_of(world, i)] for i in range(len(world))], rtol=1e-12)
 
@@ -83,25 +83,27 @@ def test_the_law_multiplies_next_token_chances_and_sums_to_one(letters, longest)
 def test_logits_may_be_shifted_and_huge():
     world, logits, _, _ = world_of()
     moved = logits + 1e4 * np.arange(len(logits))[:, None]
-    np.testing.assert_allclose(micro.law(world, moved), micro.law(world, logits), rtol=1e-9)
-    one_way = micro.law(world, 1e6 * logits)
+    np.testing.assert_allclose(
+        micro.outcome_probs(world, moved), micro.outcome_probs(world, logits), rtol=1e-9
+    )
+    one_way = micro.outcome_probs(world, 1e6 * logits)
     assert one_way.max() == 1 and one_way.sum() == 1
 
 
 @pytest.mark.parametrize("letters, longest", SHAPES)
-def test_every_law_of_outcomes_is_a_policy(letters, longest):
+def test_every_distribution_of_outcomes_is_a_policy(letters, longest):
     world, _, _, rewards = world_of(letters, longest)
     wished = np.exp(rewards) / np.exp(rewards).sum()
-    np.testing.assert_allclose(micro.law(world, micro.logits_of(world, wished)), wished, rtol=1e-12)
+    np.testing.assert_allclose(micro.outcome_probs(world, micro.logits_of(world, wished)), wished, rtol=1e-12)
 
 
-def test_a_law_with_impossible_outcomes_is_a_policy_too():
+def test_a_distribution_with_impossible_outcomes_is_a_policy_too():
     world = micro.enumerate_outcomes(2, 3)
     wished = np.zeros(len(world))
     wished[[1, 8]] = 0.25, 0.75
     logits = micro.logits_of(world, wished)
-    np.testing.assert_allclose(micro.law(world, logits), wished, rtol=1e-14)
-    assert not np.isnan(micro.log_law(world, logits)).any()
+    np.testing.assert_allclose(micro.outcome_probs(world, logits), wished, rtol=1e-14)
+    assert not np.isnan(micro.outcome_logprobs(world, logits)).any()
 
 
 # Best-of-n
@@ -110,7 +112,7 @@ def test_a_law_with_impossible_outcomes_is_a_policy_too():
 def test_the_win_rate_of_best_of_n_is_enumerated_with_ties_as_half():
     world, logits, _, rewards = world_of(1, 3)
     rewards = np.round(rewards)
-    probs = micro.law(world, logits)
+    probs = micro.outcome_probs(world, logits)
     assert len(set(rewards)) < len(rewards)
     for n in (1, 2, 3):
         wins = 0.0
@@ -124,9 +126,9 @@ def test_the_win_rate_of_best_of_n_is_enumerated_with_ties_as_half():
 
 def test_the_closed_forms_of_theory_bound_best_of_n_from_above():
     world, logits, _, rewards = world_of(4, 4)
-    probs = micro.law(world, logits)
+    probs = micro.outcome_probs(world, logits)
     for n in (1, 2, 4, 16, 64):
-        best = theory.exact_best_of_n_law(probs, rewards, n)
+        best = theory.best_of_n_probs(probs, rewards, n)
         kl, wins = theory.kl_divergence(best, probs), micro.best_of_n_win_rate(probs, rewards, n)
         assert 0 <= kl <= theory.kl_of_best_of_n(n) + 1e-12
         assert 0.5 - 1e-12 <= wins <= n / (n + 1) + 1e-12  # Beirami et al., arXiv 2401.01879
@@ -134,9 +136,11 @@ def test_the_closed_forms_of_theory_bound_best_of_n_from_above():
 
 def test_equal_rewards_leave_best_of_n_and_the_tilted_optimum_where_they_were():
     world, logits, _, _ = world_of()
-    probs, flat = micro.law(world, logits), np.full(len(world), 7.0)
+    probs, flat = micro.outcome_probs(world, logits), np.full(len(world), 7.0)
     assert micro.best_of_n_win_rate(probs, flat, 16) == pytest.approx(0.5)
-    np.testing.assert_allclose(micro.law(world, micro.tilted_logits(world, logits, flat, 0.1)), probs)
+    np.testing.assert_allclose(
+        micro.outcome_probs(world, micro.tilted_logits(world, logits, flat, 0.1)), probs
+    )
     np.testing.assert_allclose(
         micro.regularised_gradient(world, logits, flat, logits, 0.1), np.zeros(world.shape), atol=1e-15
     )
@@ -167,7 +171,7 @@ def test_the_tilted_optimum_cannot_be_improved(beta):
         micro.regularised_gradient(world, best, rewards, reference, beta), 0, atol=1e-14 * (1 + beta)
     )
     # Its value is beta log E[exp(reward / beta)], and no policy beside it has more.
-    probs = micro.law(world, reference)
+    probs = micro.outcome_probs(world, reference)
     assert reached == pytest.approx(beta * math.log(probs @ np.exp(rewards / beta)), abs=1e-9 * (1 + beta))
     for seed in range(20):
         other = best + 0.1 * np.random.default_rng(seed).normal(size=best.shape)
@@ -176,16 +180,16 @@ def test_the_tilted_optimum_cannot_be_improved(beta):
 
 def test_a_huge_beta_gives_the_reference_and_a_tiny_one_the_best_outcome():
     world, _, reference, rewards = world_of()
-    probs = micro.law(world, reference)
-    near = micro.law(world, micro.tilted_logits(world, reference, rewards, 1e12))
+    probs = micro.outcome_probs(world, reference)
+    near = micro.outcome_probs(world, micro.tilted_logits(world, reference, rewards, 1e12))
     np.testing.assert_allclose(near, probs, rtol=1e-9)
-    far = micro.law(world, micro.tilted_logits(world, reference, rewards, 1e-6))
+    far = micro.outcome_probs(world, micro.tilted_logits(world, reference, rewards, 1e-6))
     assert far[np.argmax(rewards)] == 1 and far.sum() == 1
 
 
 def test_with_one_outcome_nothing_can_be_learned():
     world, logits, reference, rewards = world_of(0, 2)
-    assert len(world) == 1 and micro.law(world, logits).tolist() == [1.0]
+    assert len(world) == 1 and micro.outcome_probs(world, logits).tolist() == [1.0]
     assert micro.regularised_gradient(world, logits, rewards, reference, 0.3).tolist() == [[0.0]]
     assert micro.best_of_n_win_rate([1.0], rewards, 8) == 0.5
 
@@ -204,11 +208,11 @@ def test_an_impossible_outcome_takes_no_part_in_the_gradient():
 # Draws
 
 
-def test_draws_follow_the_law():
+def test_draws_follow_the_distribution():
     # A chi-square statistic with 340 degrees of freedom lies within 6 of its standard deviations; the chance
     # of a false alarm is below 1e-7 (Wilson and Hilferty's cube root: z = 5.3).
     world, logits, _, _ = world_of(4, 4)
-    probs, size = micro.law(world, logits), 2_000_000
+    probs, size = micro.outcome_probs(world, logits), 2_000_000
     drawn = micro.draw_outcomes(probs, size, np.random.default_rng(0))
     counts = np.bincount(drawn, minlength=len(world))
     statistic = float(((counts - size * probs) ** 2 / (size * probs)).sum())
@@ -233,11 +237,11 @@ def test_what_is_no_world_no_policy_and_no_row_is_refused():
             micro.enumerate_outcomes(letters, longest)
     for bad in (logits[:2], np.where(logits > 1, np.nan, logits), np.full(world.shape, -np.inf)):
         with pytest.raises(DataError):
-            micro.law(world, bad)
+            micro.outcome_probs(world, bad)
     with pytest.raises(DataError):
         micro.regularised_gradient(world, logits, rewards[:-1], logits, 0.1)
     with pytest.raises(DataError):
-        micro.logits_of(world, -micro.law(world, logits))
+        micro.logits_of(world, -micro.outcome_probs(world, logits))
     with pytest.raises(DataError):
         micro.win_rate([0.0, np.nan], [0.5, 0.5], [0.5, 0.5])
     with pytest.raises(RewardError):

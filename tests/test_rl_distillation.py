@@ -1,4 +1,4 @@
-"""Best-of-n distillation: its optimum is the law of best-of-n, exactly, where all responses are listed.
+"""Best-of-n distillation: its optimum is that of best-of-n, exactly, where all responses are listed.
 
 The one statistical test fixes its seed and states the false-alarm rate that it would have with a random one.
 """
@@ -17,39 +17,41 @@ from rslib.errors import ConfigError, DataError
 from rslib.prompts import as_prompts
 from rslib.rl import RLOO, VariationalBestOfN
 from rslib.rl.rollouts import Rollouts
-from rslib.theory import best_of_n_log_ratio, exact_best_of_n_law, kl_divergence, tilted_optimum
+from rslib.theory import best_of_n_log_ratio, best_of_n_probs, kl_divergence, tilted_optimum
 from tests import micro_world as micro
 
 SIZES = (1, 2, 3, 16, 256)
 
 
-def laws(seed=0):
-    """Laws with rewards that tie and rewards that do not, and one with a response that is never written."""
+def distributions(seed=0):
+    """Distributions with rewards that tie and that do not, and one with a response that is never written."""
     rng = np.random.default_rng(seed)
     for outcomes in (2, 5, 12):
-        law = rng.dirichlet(np.ones(outcomes))
-        yield law, rng.normal(size=outcomes)
-        yield law, rng.integers(0, 3, outcomes).astype(float)
+        distribution = rng.dirichlet(np.ones(outcomes))
+        yield distribution, rng.normal(size=outcomes)
+        yield distribution, rng.integers(0, 3, outcomes).astype(float)
 
 
-def chances(law, rewards):
+def chances(distribution, rewards):
     """The chance of a reward at most as high as each, and of one just as high."""
-    return (rewards[None] <= rewards[:, None]) @ law, (rewards[None] == rewards[:, None]) @ law
+    return (rewards[None] <= rewards[:, None]) @ distribution, (
+        rewards[None] == rewards[:, None]
+    ) @ distribution
 
 
 @pytest.mark.parametrize("n", SIZES)
-def test_the_log_ratio_turns_a_law_into_that_of_best_of_n(n):
-    for law, rewards in laws():
-        ratio = best_of_n_log_ratio(*chances(law, rewards), n)
-        best = exact_best_of_n_law(law, rewards, n)
-        np.testing.assert_allclose(law * np.exp(ratio), best, rtol=1e-12, atol=1e-12)
+def test_the_log_ratio_turns_a_distribution_into_that_of_best_of_n(n):
+    for distribution, rewards in distributions():
+        ratio = best_of_n_log_ratio(*chances(distribution, rewards), n)
+        best = best_of_n_probs(distribution, rewards, n)
+        np.testing.assert_allclose(distribution * np.exp(ratio), best, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("n", SIZES)
 def test_as_a_reward_with_the_kl_at_weight_1_its_optimum_is_best_of_n(n):
-    for law, rewards in laws(1):
-        optimum = tilted_optimum(law, best_of_n_log_ratio(*chances(law, rewards), n), 1.0)
-        np.testing.assert_allclose(optimum, exact_best_of_n_law(law, rewards, n), rtol=1e-12, atol=1e-12)
+    for distribution, rewards in distributions(1):
+        optimum = tilted_optimum(distribution, best_of_n_log_ratio(*chances(distribution, rewards), n), 1.0)
+        np.testing.assert_allclose(optimum, best_of_n_probs(distribution, rewards, n), rtol=1e-12, atol=1e-12)
 
 
 def world():
@@ -61,9 +63,9 @@ def world():
 
 def test_its_gradient_is_nothing_at_best_of_n_and_something_at_the_reference():
     outcomes, reference, rewards = world()
-    law = micro.law(outcomes, reference)
-    ratio = best_of_n_log_ratio(*chances(law, rewards), 4)
-    best = micro.logits_of(outcomes, exact_best_of_n_law(law, rewards, 4))
+    distribution = micro.outcome_probs(outcomes, reference)
+    ratio = best_of_n_log_ratio(*chances(distribution, rewards), 4)
+    best = micro.logits_of(outcomes, best_of_n_probs(distribution, rewards, 4))
 
     def gradient(logits):
         return micro.regularised_gradient(outcomes, logits, ratio, reference, 1.0)
@@ -74,12 +76,15 @@ def test_its_gradient_is_nothing_at_best_of_n_and_something_at_the_reference():
 
 def test_climbing_it_from_the_reference_arrives_at_best_of_n():
     outcomes, logits, rewards = world()
-    reference, law = logits, micro.law(outcomes, logits)
-    ratio, best = best_of_n_log_ratio(*chances(law, rewards), 4), exact_best_of_n_law(law, rewards, 4)
-    distance = [kl_divergence(micro.law(outcomes, logits), best)]
+    reference, distribution = logits, micro.outcome_probs(outcomes, logits)
+    ratio, best = (
+        best_of_n_log_ratio(*chances(distribution, rewards), 4),
+        best_of_n_probs(distribution, rewards, 4),
+    )
+    distance = [kl_divergence(micro.outcome_probs(outcomes, logits), best)]
     for _ in range(3000):
         logits = logits + micro.regularised_gradient(outcomes, logits, ratio, reference, 1.0)
-        distance.append(kl_divergence(micro.law(outcomes, logits), best))
+        distance.append(kl_divergence(micro.outcome_probs(outcomes, logits), best))
     assert distance[0] > 0.3 and distance[-1] < 1e-9
     assert (np.diff(distance) <= 1e-12).all()  # it never strays
 
@@ -94,10 +99,15 @@ def test_no_scale_of_the_rewards_matters():
 
 def test_a_pool_estimates_the_ratio():
     """Of 4,000 draws; off by more than 6 standard errors of a share in one level of 2 in 10 million runs."""
-    law, rewards = np.array([0.5, 0.3, 0.2]), np.array([0.0, 1.0, 2.0])
-    drawn = rewards[np.random.default_rng(3).choice(3, 4000, p=law)]
-    method, exact = VariationalBestOfN(3, {"a": tuple(drawn)}), best_of_n_log_ratio(*chances(law, rewards), 3)
-    error = 6 * np.sqrt(law * (1 - law) / 4000) / law * 3  # the ratio's slope in a share is at most n / share
+    distribution, rewards = np.array([0.5, 0.3, 0.2]), np.array([0.0, 1.0, 2.0])
+    drawn = rewards[np.random.default_rng(3).choice(3, 4000, p=distribution)]
+    method, exact = (
+        VariationalBestOfN(3, {"a": tuple(drawn)}),
+        best_of_n_log_ratio(*chances(distribution, rewards), 3),
+    )
+    error = (
+        6 * np.sqrt(distribution * (1 - distribution) / 4000) / distribution * 3
+    )  # the ratio's slope in a share is at most n / share
     for reward, value, allowed in zip(rewards, exact, error, strict=True):
         assert abs(method.log_ratio("a", reward) - value) < allowed
 

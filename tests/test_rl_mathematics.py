@@ -2,7 +2,7 @@
 
 Expectations are sums, not samples, in two ways. *Weights*: each outcome, or tuple of outcomes, counts with
 its probability. *Population*: where all probabilities are multiples of 1 / N, a batch that holds each outcome
-as often as that has the law of the policy, and a method's own objective on it is its expectation.
+as often as that has the distribution of the policy, and a method's own objective on it is its expectation.
 The one statistical test fixes its seed and states the false-alarm rate that it would have with a random one.
 """
 
@@ -22,7 +22,7 @@ from rslib.rl import GRPO, PPO, RLOO, OnlineRFT, Reinforce, losses, unified
 from rslib.rl.advantages import gae, group_normalised, kl_estimate, leave_one_out, token_rewards, whiten
 from rslib.rl.rollouts import Rollouts
 from rslib.selection import select
-from rslib.theory import exact_best_of_n_law, kl_divergence
+from rslib.theory import best_of_n_probs, kl_divergence
 from tests import micro_world as micro
 
 BETA = 0.3
@@ -47,18 +47,22 @@ def population_world(seed=0):
     """Seven outcomes of one and two tokens whose probabilities are multiples of 1/16."""
     case = random_world(2, 2, seed)
     case.logits = np.log(np.array([[1, 1, 2], [1, 2, 1], [2, 1, 1]]) / 4)
-    case.population = np.repeat(np.arange(7), np.round(16 * micro.law(case.world, case.logits)).astype(int))
+    case.population = np.repeat(
+        np.arange(7), np.round(16 * micro.outcome_probs(case.world, case.logits)).astype(int)
+    )
     assert len(case.population) == 16
     return case
 
 
 def at_the_tilted_optimum(case, beta=BETA):
     """The same policy and reference, with the rewards that make this policy the best there is."""
-    gap = micro.log_law(case.world, case.logits) - micro.log_law(case.world, case.reference)
+    gap = micro.outcome_logprobs(case.world, case.logits) - micro.outcome_logprobs(case.world, case.reference)
     optimal = SimpleNamespace(**vars(case))
     optimal.rewards = 7.0 + beta * gap
     best = micro.tilted_logits(case.world, case.reference, optimal.rewards, beta)
-    np.testing.assert_allclose(micro.law(case.world, best), micro.law(case.world, case.logits))
+    np.testing.assert_allclose(
+        micro.outcome_probs(case.world, best), micro.outcome_probs(case.world, case.logits)
+    )
     return optimal
 
 
@@ -140,7 +144,7 @@ def rewards_to_go(case, beta=BETA):
 
 def exact_values(case, beta=BETA):
     """(P,): the mean reward to go behind each prefix, what a perfect value model would say."""
-    world, probs = case.world, micro.law(case.world, case.logits)
+    world, probs = case.world, micro.outcome_probs(case.world, case.logits)
     at, mass = world.prefixes[world.mask], np.broadcast_to(probs[:, None], world.mask.shape)[world.mask]
     to_go = rewards_to_go(case, beta)[world.mask]
     return np.bincount(at, mass * to_go, world.shape[0]) / np.bincount(at, mass, world.shape[0])
@@ -165,7 +169,7 @@ def arbitrary_values(case):
 @pytest.mark.parametrize("letters, longest", [(4, 4), (2, 3), (3, 1), (1, 5)])
 def test_reinforce_with_one_response_has_the_enumerated_gradient(letters, longest, beta):
     case = random_world(letters, longest)
-    probs = micro.law(case.world, case.logits)
+    probs = micro.outcome_probs(case.world, case.logits)
 
     def loss(now, draw):
         shaped = draw.rewards - beta * draw.kl
@@ -178,7 +182,7 @@ def test_reinforce_with_one_response_has_the_enumerated_gradient(letters, longes
 @pytest.mark.parametrize("letters, longest, n", [(4, 4, 2), (2, 3, 2), (2, 3, 3), (3, 1, 3)])
 def test_rloo_over_all_tuples_has_the_enumerated_gradient(letters, longest, n):
     case = random_world(letters, longest)
-    probs = micro.law(case.world, case.logits)
+    probs = micro.outcome_probs(case.world, case.logits)
     groups = tuples(np.arange(len(case.world)), n)
     weights = np.repeat(probs[groups].prod(axis=1) / n, n)
     advantages = RLOO().advantages(draw_of(case, groups, n), BETA)[:, None]
@@ -211,7 +215,7 @@ def test_ppo_with_perfect_values_has_the_enumerated_gradient_for_every_smoothing
     found = weighted_ascent(
         case,
         np.arange(len(case.world)),
-        micro.law(case.world, case.logits),
+        micro.outcome_probs(case.world, case.logits),
         lambda now, draw: losses.clipped_policy(now, draw.logprobs, advantages, CLIP),
     )
     np.testing.assert_allclose(found, exact_gradient(case), **CLOSE)
@@ -226,7 +230,7 @@ def test_ppo_with_wrong_values_is_unbiased_at_smoothing_one_and_biased_below():
         found[smoothing] = weighted_ascent(
             case,
             np.arange(len(case.world)),
-            micro.law(case.world, case.logits),
+            micro.outcome_probs(case.world, case.logits),
             lambda now, draw, a=advantages: losses.clipped_policy(now, draw.logprobs, a, CLIP),
         )
     np.testing.assert_allclose(found[1.0], exact_gradient(case), **CLOSE)
@@ -259,7 +263,7 @@ def gradients_of_log_probability(case):
 
 def expected_grpo_gradient(case, n, epsilon, kl_coefficient):
     """Shao et al. 2024, eq. 21, summed over all n-tuples of outcomes by their probabilities."""
-    world, probs = case.world, micro.law(case.world, case.logits)
+    world, probs = case.world, micro.outcome_probs(case.world, case.logits)
     gradients = gradients_of_log_probability(case)
     gap = micro.token_logprobs(world, case.reference) - micro.token_logprobs(world, case.logits)
     pull = np.exp(gap) - 1
@@ -297,7 +301,7 @@ def test_grpo_is_the_policy_gradient_where_its_deviations_vanish():
     # A pair's advantages are +-1/2 over the spread; leave-one-out would give +-1.
     np.testing.assert_allclose(found, exact_gradient(case, 0.0) / (2 * spread), **CLOSE)
     groups = tuples(np.arange(4), 2)
-    weights = np.repeat(micro.law(case.world, case.logits)[groups].prod(axis=1) / 2, 2)
+    weights = np.repeat(micro.outcome_probs(case.world, case.logits)[groups].prod(axis=1) / 2, 2)
     advantages = GRPO().advantages(draw_of(case, groups, 2))[:, None]
     code = weighted_ascent(
         case,
@@ -309,12 +313,12 @@ def test_grpo_is_the_policy_gradient_where_its_deviations_vanish():
 
 
 @pytest.mark.parametrize("n", [2, 3])
-def test_online_rft_climbs_towards_the_law_of_best_of_n(n):
+def test_online_rft_climbs_towards_the_distribution_of_best_of_n(n):
     case = population_world()
     case.rewards = np.array([0.0, 1.0, 1.0, 3.0, 2.0, 3.0, -1.0])  # ties included
     draw = draw_of(case, tuples(case.population, n), n)
     found = TabularLearner(case).ascent(OnlineRFT(), draw, 0.0)
-    best = exact_best_of_n_law(micro.law(case.world, case.logits), case.rewards, n)
+    best = best_of_n_probs(micro.outcome_probs(case.world, case.logits), case.rewards, n)
     expected = np.einsum("k,ktpv->pv", best, gradients_of_log_probability(case))
     np.testing.assert_allclose(found, expected / (best @ case.world.mask.sum(axis=1)), **CLOSE)
 
@@ -325,7 +329,7 @@ def test_sampled_gradients_agree_with_the_enumerated_one():
     # 1 % of the gradient's length, so that the bounds mean something.
     case, n, draws = random_world(4, 4), 4, 40_000
     rng = np.random.default_rng(1)
-    picks = micro.draw_outcomes(micro.law(case.world, case.logits), (draws, n), rng)
+    picks = micro.draw_outcomes(micro.outcome_probs(case.world, case.logits), (draws, n), rng)
     draw, exact = draw_of(case, picks, n), exact_gradient(case)
     ppo = generalised(case, draw, exact_values(case), 0.95)
     shaped = draw.rewards - BETA * draw.kl
@@ -375,7 +379,7 @@ def test_ppo_does_not_move_at_the_tilted_optimum_of_a_large_world(beta):
         moved = weighted_ascent(
             case,
             np.arange(len(case.world)),
-            micro.law(case.world, case.logits),
+            micro.outcome_probs(case.world, case.logits),
             lambda now, draw, a=advantages: losses.clipped_policy(now, draw.logprobs, a, CLIP),
         )
         assert np.abs(moved).max() < 1e-12 * (1 + beta)
@@ -394,13 +398,13 @@ def test_dpo_on_preferences_of_the_reward_stands_still_at_the_tilted_optimum():
     case.logits = micro.tilted_logits(case.world, case.reference, case.rewards, BETA)
     left, right = tuples(np.arange(len(case.world)), 2).T
     wins = 1 / (1 + np.exp(case.rewards[right] - case.rewards[left]))
-    probs = micro.law(case.world, case.reference)  # any law of pairs will do
+    probs = micro.outcome_probs(case.world, case.reference)  # any distribution of pairs will do
     weights = tensor(probs[left] * probs[right] * wins)
     logits = tensor(case.logits).requires_grad_()
 
     def expected_loss(beta):
         now = token_logprobs(case.world, logits, np.arange(len(case.world))).sum(1)
-        before = tensor(micro.log_law(case.world, case.reference))
+        before = tensor(micro.outcome_logprobs(case.world, case.reference))
         return (weights * losses.dpo(now[left], now[right], before[left], before[right], beta)).sum()
 
     assert torch.autograd.grad(expected_loss(BETA), logits)[0].abs().max() < 1e-12
@@ -409,8 +413,8 @@ def test_dpo_on_preferences_of_the_reward_stands_still_at_the_tilted_optimum():
 
 def test_k1_and_k3_are_unbiased_estimates_of_the_enumerated_kl_and_k2_is_not():
     case = random_world(4, 4)
-    draw, probs = draw_of(case, np.arange(341)), micro.law(case.world, case.logits)
-    exact = kl_divergence(probs, micro.law(case.world, case.reference))
+    draw, probs = draw_of(case, np.arange(341)), micro.outcome_probs(case.world, case.logits)
+    exact = kl_divergence(probs, micro.outcome_probs(case.world, case.reference))
     found = {
         kind: float(tensor(probs) @ kl_estimate(draw.logprobs, draw.reference, kind).sum(1))
         for kind in ("k1", "k2", "k3")

@@ -124,13 +124,13 @@ def test_maxrl_climbs_the_log_of_the_chance_of_a_right_response_up_to_its_order(
     logits = torch.tensor([0.3, -0.5, 1.0, 0.1], dtype=torch.float64).requires_grad_()
     right = torch.tensor([1.0, 0, 0, 1.0], dtype=torch.float64)
     for n in (2, 3, 5):
-        law = torch.softmax(logits, 0)
+        distribution = torch.softmax(logits, 0)
         expected = 0.0
         for picks in itertools.product(range(4), repeat=n):
             advantages = group_normalised(right[list(picks)][None], 1e-300, "mean")[0]
             score = torch.log_softmax(logits, 0)[list(picks)]
-            expected = expected + law[list(picks)].prod().detach() * (advantages * score).mean()
-        wrong = 1 - law @ right
+            expected = expected + distribution[list(picks)].prod().detach() * (advantages * score).mean()
+        wrong = 1 - distribution @ right
         order = -sum(wrong**k / k for k in range(1, n))
         ours, exact = (
             torch.autograd.grad(value, logits, retain_graph=True)[0] for value in (expected, order)

@@ -98,7 +98,7 @@ def test_greedy_responses_are_all_equal(policy):
     ],
     ids=str,
 )
-def test_first_tokens_follow_the_documented_law(policy, settings):
+def test_first_tokens_follow_the_documented_distribution(policy, settings):
     # False alarm below 1e-6: fewer than 330 tokens, |z| < 6 each (P = 2e-9), see tests/test_decoding.py.
     table = draw(
         policy, ["What is the capital of France?"], n=4000, max_new_tokens=1, batch_size=4000, **settings
@@ -111,8 +111,8 @@ def test_first_tokens_follow_the_documented_law(policy, settings):
     assert np.abs(z_scores(counts, probs / probs.sum())).max() < Z_LIMIT
 
 
-def test_second_tokens_follow_the_law_given_the_first(policy):
-    # Two tokens of a top-3 law are nine events, |z| < 6 each: false alarm 2e-8.
+def test_second_tokens_follow_the_distribution_given_the_first(policy):
+    # Two tokens of a top-3 distribution are nine events, |z| < 6 each: false alarm 2e-8.
     table = draw(policy, ["Hi"], n=4000, max_new_tokens=2, min_new_tokens=2, top_k=3, batch_size=4000)
     prompt = policy.encode("Hi")
     counts: dict = {}
@@ -120,16 +120,16 @@ def test_second_tokens_follow_the_law_given_the_first(policy):
         counts[first, second] = counts.get((first, second), 0) + 1
 
     @torch.no_grad()
-    def law(ids):
+    def distribution(ids):
         logits = full_logits(policy.model, ids)[-1:]
         logits[:, list(policy.eos_ids)] = -torch.inf
         return next_token_probs(logits, 1.0, top_k=3)[0].double()
 
-    first = law(prompt)
+    first = distribution(prompt)
     pairs = {
-        (a, b): float(first[a] * law([*prompt, a])[b])
+        (a, b): float(first[a] * distribution([*prompt, a])[b])
         for a in first.nonzero().flatten().tolist()
-        for b in law([*prompt, a]).nonzero().flatten().tolist()
+        for b in distribution([*prompt, a]).nonzero().flatten().tolist()
     }
     assert set(counts) <= set(pairs)
     observed = np.array([counts.get(pair, 0) for pair in pairs])

@@ -1,4 +1,4 @@
-"""What each selector keeps: by hand, by properties that hold for every input, and by the law that it states.
+"""What each selector keeps: by hand, by properties that hold for every input, by the chances that it states.
 
 Statistical tests fix their seeds and state the false-alarm rate that they would have with a random seed.
 """
@@ -297,10 +297,10 @@ def test_random_picks_have_no_selection_gap():
     assert best == pytest.approx(1.03, abs=0.06)  # the mean of the largest of four normal numbers
 
 
-# Laws
+# Distributions
 
 
-def test_acceptance_keeps_each_row_with_the_stated_probability_so_that_the_kept_follow_the_tilted_law():
+def test_acceptance_keeps_each_row_with_the_stated_probability_so_the_kept_follow_the_tilted_optimum():
     # Four fixed rewards, 4000 prompts. Each count is binomial; 5.3 standard deviations, three counts:
     # false-alarm rate 4e-7.
     rewards, beta, prompts = np.array([0.0, 0.5, 1.0, 1.5]), 0.7, 4000
@@ -541,23 +541,25 @@ def shares(name, rewards, draws, **options):
     return np.bincount(kept, minlength=rewards.shape[1]) / draws
 
 
-def assert_law(observed, law, draws):
+def assert_distribution(observed, distribution, draws):
     """Each share within 5.5 standard errors: a false alarm in less than 1e-6 of all seeds, for 8 shares."""
-    np.testing.assert_array_less(abs(observed - law), 5.5 * np.sqrt(law * (1 - law) / draws) + 1e-12)
+    np.testing.assert_array_less(
+        abs(observed - distribution), 5.5 * np.sqrt(distribution * (1 - distribution) / draws) + 1e-12
+    )
 
 
 def test_pessimism_draws_rows_by_the_optimum_of_its_objective():
     rewards = [0.0, 1.0, 1.0, 3.0]
-    law = theory.pessimistic_optimum(np.full(4, 0.25), rewards, beta=2.0)
-    assert_law(shares("pessimistic", rewards, 4000, beta=2.0), law, 4000)
+    distribution = theory.pessimistic_optimum(np.full(4, 0.25), rewards, beta=2.0)
+    assert_distribution(shares("pessimistic", rewards, 4000, beta=2.0), distribution, 4000)
     assert shares("pessimistic", rewards, 50, beta=0.01).tolist() == [0, 0, 0, 1]
 
 
 def test_best_of_poisson_keeps_the_best_of_so_many_drawn_rows():
     rewards, mu = [0.0, 1.0, 1.0, 3.0, 2.0], 1.5
-    law = [theory.best_of_poisson_estimate([rewards], mu, [row])[0] for row in np.eye(5)]
-    assert_law(shares("best_of_poisson", rewards, 4000, mu=mu), np.array(law), 4000)
-    assert_law(shares("best_of_poisson", rewards, 4000, mu=0), np.full(5, 0.2), 4000)
+    distribution = [theory.best_of_poisson_estimate([rewards], mu, [row])[0] for row in np.eye(5)]
+    assert_distribution(shares("best_of_poisson", rewards, 4000, mu=mu), np.array(distribution), 4000)
+    assert_distribution(shares("best_of_poisson", rewards, 4000, mu=0), np.full(5, 0.2), 4000)
 
 
 def test_self_consistency_keeps_the_best_of_the_most_frequent_answer_and_draws_between_frequent_ones():
@@ -565,7 +567,7 @@ def test_self_consistency_keeps_the_best_of_the_most_frequent_answer_and_draws_b
     assert kept_ids(table, "self_consistency") == [("p0", 1), ("p1", 2)]
     tied = scored(np.tile([0.0, 0.0, 5.0, 5.0], (2000, 1)), conclusion=["a", "a", "b", "b"] * 2000)
     kept = np.array([sample_id for _, sample_id in kept_ids(tied, "self_consistency")])
-    assert_law(np.array([(kept < 2).mean()]), np.array([0.5]), 2000)
+    assert_distribution(np.array([(kept < 2).mean()]), np.array([0.5]), 2000)
     with pytest.raises(DataError, match="no column 'conclusion'"):
         select(noisy(), "self_consistency")
 

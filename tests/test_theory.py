@@ -1,4 +1,4 @@
-"""What theory promises: laws against enumeration, estimates against brute force, intervals against truth.
+"""What theory promises: probabilities against enumeration, estimates against brute force, intervals.
 
 Statistical tests fix their seeds and state the false-alarm rate that they would have with a random seed.
 """
@@ -24,14 +24,14 @@ def mean_of_the_best(rewards, values, n):
     return float(np.mean(found))
 
 
-def law_by_enumeration(probs, rewards, n):
+def probs_by_enumeration(probs, rewards, n):
     """The definition: each sequence of n draws gives its probability to the indices that tie for best."""
-    law = np.zeros(len(probs))
+    distribution = np.zeros(len(probs))
     for draws in itertools.product(range(len(probs)), repeat=n):
         chosen = np.array(draws)
         best = chosen[rewards[chosen] == rewards[chosen].max()]
-        np.add.at(law, best, math.prod(probs[chosen]) / len(best))
-    return law
+        np.add.at(distribution, best, math.prod(probs[chosen]) / len(best))
+    return distribution
 
 
 # Estimates from a pool
@@ -127,34 +127,36 @@ def test_values_of_another_shape_are_refused(values):
         theory.best_of_n_estimate([[1.0, 2.0]], 1, values)
 
 
-# Exact laws
+# Exact distributions
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
-def test_the_law_of_best_of_n_equals_enumeration_of_all_draws(n):
+def test_the_distribution_of_best_of_n_equals_enumeration_of_all_draws(n):
     rng = np.random.default_rng(7)
     for rewards in ([0.0, 1.0, 1.0, 2.0], [3.0, 1.0, 2.0, 0.0], [1.0, 1.0, 1.0, 1.0]):
         probs = rng.dirichlet(np.ones(4))
-        law = theory.exact_best_of_n_law(probs, rewards, n)
-        np.testing.assert_allclose(law, law_by_enumeration(probs, np.array(rewards), n), atol=1e-12)
+        distribution = theory.best_of_n_probs(probs, rewards, n)
+        np.testing.assert_allclose(
+            distribution, probs_by_enumeration(probs, np.array(rewards), n), atol=1e-12
+        )
 
 
 def test_a_response_without_probability_is_never_kept():
-    assert theory.exact_best_of_n_law([0.0, 0.5, 0.5, 0.0], [9.0, 1.0, 0.0, -9.0], 3).tolist()[::3] == [0, 0]
+    assert theory.best_of_n_probs([0.0, 0.5, 0.5, 0.0], [9.0, 1.0, 0.0, -9.0], 3).tolist()[::3] == [0, 0]
 
 
-def test_the_law_keeps_its_digits_where_a_response_is_very_rare():
-    law = theory.exact_best_of_n_law([1 - 1e-15, 1e-15], [0.0, 1.0], 1000)
-    assert law[1] == pytest.approx(1e-12, rel=1e-3)
+def test_the_distribution_keeps_its_digits_where_a_response_is_very_rare():
+    distribution = theory.best_of_n_probs([1 - 1e-15, 1e-15], [0.0, 1.0], 1000)
+    assert distribution[1] == pytest.approx(1e-12, rel=1e-3)
 
 
 def test_the_kl_bound_is_reached_by_many_distinct_responses_and_far_off_for_two():
     uniform = np.full(20_000, 1 / 20_000)
-    law = theory.exact_best_of_n_law(uniform, np.arange(20_000), 16)
-    assert theory.kl_divergence(law, uniform) == pytest.approx(theory.kl_of_best_of_n(16), abs=1e-3)
+    distribution = theory.best_of_n_probs(uniform, np.arange(20_000), 16)
+    assert theory.kl_divergence(distribution, uniform) == pytest.approx(theory.kl_of_best_of_n(16), abs=1e-3)
     binary = [0.7, 0.3]
-    law = theory.exact_best_of_n_law(binary, [0.0, 1.0], 1024)
-    assert theory.kl_divergence(law, binary) == pytest.approx(1.204, abs=1e-3)
+    distribution = theory.best_of_n_probs(binary, [0.0, 1.0], 1024)
+    assert theory.kl_divergence(distribution, binary) == pytest.approx(1.204, abs=1e-3)
     assert theory.kl_of_best_of_n(1024) == pytest.approx(5.932, abs=1e-3)
 
 
@@ -163,39 +165,41 @@ def test_the_kl_and_the_win_rate_never_exceed_their_bounds():
     for _ in range(100):
         size, n = int(rng.integers(2, 9)), int(rng.integers(1, 40))
         probs, rewards = rng.dirichlet(np.ones(size)), rng.integers(0, 5, size).astype(float)
-        law = theory.exact_best_of_n_law(probs, rewards, n)
+        distribution = theory.best_of_n_probs(probs, rewards, n)
         wins = (rewards[:, None] > rewards[None, :]) + 0.5 * (rewards[:, None] == rewards[None, :])
-        assert theory.kl_divergence(law, probs) <= theory.kl_of_best_of_n(n) + 1e-12
-        assert law @ wins @ probs <= n / (n + 1) + 1e-12
+        assert theory.kl_divergence(distribution, probs) <= theory.kl_of_best_of_n(n) + 1e-12
+        assert distribution @ wins @ probs <= n / (n + 1) + 1e-12
 
 
 def test_two_rounds_of_sixteen_are_one_best_of_256():
     probs, rewards = np.random.default_rng(9).dirichlet(np.ones(30)), np.arange(30.0)
-    once = theory.exact_best_of_n_law(probs, rewards, 16)
-    twice = theory.exact_best_of_n_law(once, rewards, 16)
-    direct = theory.exact_best_of_n_law(probs, rewards, 16**2)
+    once = theory.best_of_n_probs(probs, rewards, 16)
+    twice = theory.best_of_n_probs(once, rewards, 16)
+    direct = theory.best_of_n_probs(probs, rewards, 16**2)
     np.testing.assert_allclose(twice, direct, atol=1e-12)
 
 
-def test_the_tilted_law_beats_every_other_law_at_its_own_objective():
+def test_the_tilted_distribution_beats_every_other_distribution_at_its_own_objective():
     rng = np.random.default_rng(10)
     probs, rewards, beta = rng.dirichlet(np.ones(6)), rng.normal(size=6), 0.7
 
-    def objective(law):
-        return law @ rewards - beta * theory.kl_divergence(law, probs)
+    def objective(distribution):
+        return distribution @ rewards - beta * theory.kl_divergence(distribution, probs)
 
     best = objective(theory.tilted_optimum(probs, rewards, beta))
-    rivals = [theory.exact_best_of_n_law(probs, rewards, n) for n in (1, 2, 4, 16)]
-    assert best > max(objective(law) for law in (*rivals, *rng.dirichlet(np.ones(6), size=200)))
+    rivals = [theory.best_of_n_probs(probs, rewards, n) for n in (1, 2, 4, 16)]
+    assert best > max(
+        objective(distribution) for distribution in (*rivals, *rng.dirichlet(np.ones(6), size=200))
+    )
 
 
-def test_the_tilted_law_survives_rewards_that_would_overflow():
+def test_the_tilted_distribution_survives_rewards_that_would_overflow():
     assert theory.tilted_optimum([0.5, 0.5, 0.0], [0.0, 5000.0, 1e9], 1.0).tolist() == [0.0, 1.0, 0.0]
 
 
 @pytest.mark.parametrize("probs", [[0.5, 0.6], [-0.1, 1.1], [math.nan, 1.0], [[0.5, 0.5]], []])
-def test_what_is_no_law_is_refused(probs):
-    with pytest.raises(DataError, match="no law"):
+def test_what_is_no_distribution_is_refused(probs):
+    with pytest.raises(DataError, match="no distribution"):
         theory.kl_divergence(probs, [0.5, 0.5])
 
 
@@ -298,11 +302,11 @@ def test_settings_out_of_range_are_refused():
 
 
 def exact_and_estimated(probs, rewards, n):
-    """The KL of the exact law, and the estimator's expectation under it; certain outcomes only."""
-    law = theory.exact_best_of_n_law(probs, rewards, n)
-    kept = law > 0
+    """The KL of the exact distribution, and the estimator's expectation under it; certain outcomes only."""
+    distribution = theory.best_of_n_probs(probs, rewards, n)
+    kept = distribution > 0
     estimates = theory.kl_of_best_of_n_estimate(np.log(np.asarray(probs)[kept]), n)
-    return theory.kl_divergence(law, probs), float(law[kept] @ estimates)
+    return theory.kl_divergence(distribution, probs), float(distribution[kept] @ estimates)
 
 
 def test_the_estimator_gives_the_published_comparison():
@@ -390,19 +394,19 @@ def test_best_of_poisson_is_the_mixture_over_its_counts():
 def test_best_of_poisson_comes_close_to_the_tilted_optimum():
     """Uniform rewards: its density at quantile x is (1 + mu x) exp(mu (x - 1)), the optimum's exponential."""
     size, mu = 400, 3.0
-    law = np.array(
+    distribution = np.array(
         [theory.best_of_poisson_estimate(np.arange(float(size)), mu, row)[0] for row in np.eye(size)]
     )
     x = (np.arange(size) + 0.5) / size
-    np.testing.assert_allclose(law * size, (1 + mu * x) * np.exp(mu * (x - 1)), rtol=0.02)
+    np.testing.assert_allclose(distribution * size, (1 + mu * x) * np.exp(mu * (x - 1)), rtol=0.02)
 
 
 @pytest.mark.parametrize("beta", [0.01, 0.5, 3.0, 50.0])
-def test_no_law_does_better_by_the_pessimistic_objective(beta):
+def test_no_distribution_does_better_by_the_pessimistic_objective(beta):
     rng = np.random.default_rng(0)
 
-    def objective(law, probs, rewards):
-        return law @ rewards - beta / 2 * ((law**2 / probs).sum() - 1)
+    def objective(distribution, probs, rewards):
+        return distribution @ rewards - beta / 2 * ((distribution**2 / probs).sum() - 1)
 
     for _ in range(20):
         probs, rewards = rng.dirichlet(np.ones(6)), rng.normal(size=6).round(1)
@@ -411,17 +415,18 @@ def test_no_law_does_better_by_the_pessimistic_objective(beta):
         rivals = [best + 0.1 * (other - best) for other in rng.dirichlet(np.ones(6), 50)]
         rivals += [
             probs,
-            theory.exact_best_of_n_law(probs, rewards, 4),
+            theory.best_of_n_probs(probs, rewards, 4),
             theory.tilted_optimum(probs, rewards, 1),
         ]
         assert all(
-            objective(best, probs, rewards) >= objective(law, probs, rewards) - 1e-12 for law in rivals
+            objective(best, probs, rewards) >= objective(distribution, probs, rewards) - 1e-12
+            for distribution in rivals
         )
 
 
 def test_pessimism_leaves_out_what_the_policy_never_says_and_survives_ties():
-    law = theory.pessimistic_optimum([0.0, 0.5, 0.5], [9.0, 1.0, 1.0], beta=1.0)
-    np.testing.assert_allclose(law, [0.0, 0.5, 0.5], atol=1e-12)
+    distribution = theory.pessimistic_optimum([0.0, 0.5, 0.5], [9.0, 1.0, 1.0], beta=1.0)
+    np.testing.assert_allclose(distribution, [0.0, 0.5, 0.5], atol=1e-12)
     assert theory.pessimistic_optimum([1.0], [-3.0], beta=1e-9).tolist() == [1.0]
 
 

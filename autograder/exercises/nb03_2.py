@@ -90,7 +90,7 @@ def by_enumeration(probs: Sequence[float], rewards: Sequence[float], n: int) -> 
 
 def by_formula(probs: Sequence[float], rewards: Sequence[float], n: int) -> np.ndarray:
     """As by_enumeration, by the engine's formula: the wrong ideas need it a dozen times a case."""
-    return theory.exact_best_of_n_law(np.asarray(probs), np.asarray(rewards), n)
+    return theory.best_of_n_probs(np.asarray(probs), np.asarray(rewards), n)
 
 
 # Agreement with the definition ----------------------------------------------------------------------------

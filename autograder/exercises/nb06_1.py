@@ -246,7 +246,7 @@ def exact_gradient(reinforce_loss: Learner, rng: Rng) -> None:
     start, worth = rng.normal(0, 1, world.shape), rng.normal(0, 2, len(world))
     logits = torch.tensor(start, dtype=torch.float32, requires_grad=True)
     logprobs = torch.log_softmax(logits, 1)[torch.tensor(world.prefixes), torch.tensor(world.tokens)]
-    weights = tensor(len(world) * outcomes.law(world, start) * worth)
+    weights = tensor(len(world) * outcomes.outcome_probs(world, start) * worth)
     loss = as_tensor(reinforce_loss(logprobs, weights, torch.tensor(world.mask)), check)
     require(loss.requires_grad, check, IDEAS["detached"])
     require(loss.numel() == 1, check, IDEAS["per row"], got=f"the shape {tuple(loss.shape)}")

@@ -1,9 +1,10 @@
 """Best-of-n distillation: a policy that writes with one draw what the best of n of its reference would be.
 
-Two divergences lead to the law of best-of-n. Forward, KL(best-of-n || policy), is the next-token loss on kept
-responses: rejection sampling fine-tuning, which `finetune` does. Backward, KL(policy || best-of-n), is
-variational best-of-n (Amini et al. 2024, arXiv 2407.06057), here: RLOO on a reward that reads ranks alone, so
-that no scale of the reward model matters. BOND (Sessa et al. 2024, arXiv 2407.14622) mixes the two.
+Two divergences lead to the distribution of best-of-n. Forward, KL(best-of-n || policy), is the next-token
+loss on kept responses: rejection sampling fine-tuning, which `finetune` does. Backward, KL(policy ||
+best-of-n), is variational best-of-n (Amini et al. 2024, arXiv 2407.06057), here: RLOO on a reward that reads
+ranks alone, so that no scale of the reward model matters. BOND (Sessa et al. 2024, arXiv 2407.14622) mixes
+the two.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class VariationalBestOfN(RLOO):
     """RLOO on the log-ratio of best-of-n to the reference, with the KL to the reference at weight 1.
 
     n: of best-of-n. pool: rewards of the reference's own responses by prompt_id, the more of them the better
-    the ranks. The optimum is the law of best-of-n. Raw rewards are ranked, so neither the loop's
+    the ranks. The optimum is the distribution of best-of-n. Raw rewards are ranked, so neither the loop's
     normalisation nor its penalty for a missing end nor its KL coefficient plays a part.
     """
 

@@ -3,8 +3,8 @@
 A policy is a table of logits (P, V): one row for each of the P prefixes that a response can have, one column
 for each of V tokens, the last of them the end of sequence. An *outcome* is one whole response; there are K of
 them, each with a reward. Every expectation is then a sum over outcomes, so code for best-of-n and for
-reinforcement learning can be tested against mathematics instead of against samples. Laws are rows (K,) as in
-`rslib.theory`; KL is in nats.
+reinforcement learning can be tested against mathematics instead of against samples. Distributions are rows
+(K,) as in `rslib.theory`; KL is in nats.
 """
 
 from __future__ import annotations
@@ -84,18 +84,18 @@ def token_logprobs(world: Outcomes, logits: ArrayLike) -> np.ndarray:
     return np.where(world.mask, table[world.prefixes, world.tokens], 0.0)
 
 
-def log_law(world: Outcomes, logits: ArrayLike) -> np.ndarray:
+def outcome_logprobs(world: Outcomes, logits: ArrayLike) -> np.ndarray:
     """Logprob of each outcome, `(K,)`; -inf for impossible ones. Raises as `token_logprobs`."""
     return token_logprobs(world, logits).sum(axis=1)
 
 
-def law(world: Outcomes, logits: ArrayLike) -> np.ndarray:
+def outcome_probs(world: Outcomes, logits: ArrayLike) -> np.ndarray:
     """Probability of each outcome, `(K,)`; sums to 1. Raises as `token_logprobs`.
 
-    >>> law(enumerate_outcomes(letters=1, longest=2), np.zeros((2, 2))).tolist()
+    >>> outcome_probs(enumerate_outcomes(letters=1, longest=2), np.zeros((2, 2))).tolist()
     [0.5, 0.25, 0.25]
     """
-    return np.exp(log_law(world, logits))
+    return np.exp(outcome_logprobs(world, logits))
 
 
 def regularised_gradient(
@@ -113,10 +113,10 @@ def regularised_gradient(
 
     Raises DataError where beta > 0 and the KL is infinite, else as `token_logprobs`.
     """
-    logs, rewards = log_law(world, logits), _row(rewards, len(world), "rewards")
+    logs, rewards = outcome_logprobs(world, logits), _row(rewards, len(world), "rewards")
     probs, shaped = np.exp(logs), rewards.copy()
     if beta:
-        reference = log_law(world, reference_logits)
+        reference = outcome_logprobs(world, reference_logits)
         drawn = probs > 0
         if np.isneginf(reference[drawn]).any():
             what = "the policy has outcomes that the reference can never have, so KL is infinite"
@@ -127,7 +127,7 @@ def regularised_gradient(
 
 
 def draw_outcomes(probs: ArrayLike, size: int | tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Independent draws from the law `probs (K,)`: indices of outcomes, of shape `size`.
+    """Independent draws from the distribution `probs (K,)`: indices of outcomes, of shape `size`.
 
     >>> draw_outcomes([0.0, 1.0, 0.0], (1, 2), np.random.default_rng(0)).tolist()
     [[1, 1]]

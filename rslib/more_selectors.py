@@ -48,7 +48,7 @@ def soft_best_of_n(pool: Pool, *, temperature: float, k: int = 1) -> np.ndarray:
     """A draw of k rows of each prompt, without replacement, by softmax(reward / temperature).
 
     Temperature to 0 gives best-of-n, to infinity a random pick; what ties is equally likely. The draw adds
-    Gumbel noise to reward / temperature and keeps the highest.
+    Gumbel noise to reward / temperature and keeps the highest. Source: Verdun et al., arXiv 2505.03156.
 
     >>> from rslib.selection import pool_of
     >>> soft_best_of_n(pool_of([[1.0, 3.0, 2.0], [5.0, 4.0, 0.0]]), temperature=0.001).tolist()

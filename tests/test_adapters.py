@@ -11,11 +11,15 @@ import numpy as np
 import pytest
 import torch
 
+from rslib import load_policy
 from rslib.checkers import choice, choice_in, number, number_in
+from rslib.decoding.sampler import token_logprobs
 from rslib.errors import DataError
+from rslib.finetuning import TokenRow, pad_right, target_mask
 from rslib.reward_functions import RewardFunction
 from rslib.rl import losses
 from rslib.rl.advantages import group_normalised
+from rslib.rl.rollouts import response_logprobs, response_mask
 from rslib.theory import pass_at_k
 
 # The adapters
@@ -36,8 +40,25 @@ def masked_mean(values, mask, dim=None):
     return losses.masked_mean(values, mask, dim)
 
 
-def masked_normalise(values, mask, constant):
-    return losses.total(values, mask, "rows") / constant
+def masked_normalise(values, mask, constant, dim=None):
+    tokens = mask.sum() if dim is None else mask.sum(dim)
+    return losses.masked_mean(values, mask, dim) * tokens / constant
+
+
+def tokenised(policy, prompts, outputs):
+    """Token rows, input_ids and labels (B, T - 1), and the mask of the labels that are responses."""
+    pairs = [
+        (policy.encode(p), policy.tokenizer(o)["input_ids"]) for p, o in zip(prompts, outputs, strict=True)
+    ]
+    rows = [TokenRow([*prompt, *output], len(prompt)) for prompt, output in pairs]
+    ids = pad_right([row.ids for row in rows], policy.pad_id, "cpu")
+    return rows, ids[:, :-1], ids[:, 1:], target_mask(rows, ids.shape[1])
+
+
+def response_log_probs(model, input_ids, labels):
+    """Log-probabilities and entropies (B, T) of the next token everywhere."""
+    logits = model(input_ids).logits
+    return token_logprobs(logits.flatten(0, 1), labels.flatten()).view_as(labels), losses.entropy(logits)
 
 
 def per_token_loss(kind, logprobs, advantages, old_logprobs=None, mask=None, clip=0.2):
@@ -62,6 +83,12 @@ def microbatch_step(logprobs, mask, advantages, old_logprobs, kind, by, steps, c
     loss = aggregated(per_token, mask, by, constant) / steps
     loss.backward()
     return loss.detach()
+
+
+def sft_step(logprobs, mask, steps, constant=1):
+    """The same of the next-token loss: every token counts 1."""
+    ones = torch.ones(len(mask), 1, dtype=logprobs.dtype)
+    return microbatch_step(logprobs, mask, ones, None, "on_policy", "constant", steps, constant)
 
 
 # What they are held to
@@ -94,6 +121,46 @@ def test_entropy_and_means():
     torch.testing.assert_close(masked_mean(LOGPROBS, MASK), torch.cat(rows).mean())
     torch.testing.assert_close(masked_mean(LOGPROBS, MASK, 1), torch.stack([row.mean() for row in rows]))
     torch.testing.assert_close(masked_normalise(LOGPROBS, MASK, 8.0), torch.cat(rows).sum() / 8)
+
+
+def test_masked_normalise_along_a_dimension():
+    by_hand = torch.stack([LOGPROBS[i][MASK[i]].sum() for i in range(3)]) / 8
+    torch.testing.assert_close(masked_normalise(LOGPROBS, MASK, 8.0, 1), by_hand)
+
+
+def test_log_probabilities_of_responses():
+    policy = load_policy("tiny")
+    outputs = ["Boil it for ten minutes.", "No."]
+    rows, input_ids, labels, mask = tokenised(policy, ["How do I boil an egg?", "Shall I?"], outputs)
+    assert [policy.tokenizer.decode(labels[i][mask[i]]) for i in range(2)] == outputs
+    with torch.no_grad():
+        found, entropies = response_log_probs(policy.model, input_ids, labels)
+        whole = policy.model(input_ids).logits.log_softmax(-1)
+        torch.testing.assert_close(found, whole.gather(-1, labels[..., None])[..., 0])
+        torch.testing.assert_close(entropies, -(whole.exp() * whole).sum(-1))
+        # The engine's own pass over the same rows, which computes no other logits.
+        engine = response_logprobs(policy.model, rows, response_mask(rows), policy.pad_id)
+    torch.testing.assert_close(engine.sum(1), (found * mask).sum(1), atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_a_step_of_supervised_fine_tuning(steps):
+    leaf = LOGPROBS.clone().requires_grad_()
+    loss = sft_step(leaf, MASK, steps, 5)
+    assert float(loss) == pytest.approx(-float(LOGPROBS[MASK].sum()) / 5 / 3 / steps, abs=1e-12)
+    torch.testing.assert_close(leaf.grad, -MASK.double() / (15 * steps))
+
+
+@pytest.mark.parametrize("kind", ["on_policy", "clipped", "sequence"])
+def test_gradients_of_microbatches_add_up_to_a_group_relative_step(kind):
+    rows = ["How much?"] * 4, [RIGHT, WRONG, RIGHT, WRONG], ["#### 42"] * 4
+    gains, _ = group_normalised_rewards(number, *rows, 4, "std", 1e-6)
+    now, old, mask = (torch.cat([x, x[:1]]) for x in (LOGPROBS, OLD, MASK))
+    whole, parts = (now.clone().requires_grad_() for _ in range(2))
+    microbatch_step(whole, mask, gains[:, None].double(), old, kind, "sequence", 1)
+    for half in (slice(0, 2), slice(2, 4)):
+        microbatch_step(parts[half], mask[half], gains[half, None].double(), old[half], kind, "sequence", 2)
+    torch.testing.assert_close(parts.grad, whole.grad)
 
 
 @pytest.mark.parametrize("by, constant", [("sequence", 1), ("constant", 4)])

@@ -37,10 +37,10 @@ def group_normalised(rewards: Tensor, epsilon: float = 1e-4, by: str = "std") ->
     """Each reward (M, n) minus its prompt's mean, over what `by` says of the prompt's rewards, plus epsilon.
 
     "std": their standard deviation (ddof 1), as in GRPO (Shao et al. 2024, arXiv 2402.03300, section 4.1.2).
-    "none": nothing, as in Dr. GRPO (Liu et al. 2025, arXiv 2503.20783), so that prompts on which the policy
-    is nearly always right or wrong weigh no more. "mean": their mean, as in MaxRL (Tajwar et al. 2026, arXiv
-    2602.02710): of rewards 0 and 1 this climbs the log of the chance of a right response, and hard prompts
-    weigh most. Equal rewards and n = 1 give 0, thanks to epsilon.
+    "none": nothing, as in Dr. GRPO (Liu et al. 2025, arXiv 2503.20783, section 3.2), so that prompts on which
+    the policy is nearly always right or wrong weigh no more. "mean": their mean, as in MaxRL (Tajwar et al.
+    2026, arXiv 2602.02710, algorithm 1): of rewards 0 and 1 this climbs the log of the chance of a right
+    response, and hard prompts weigh most. Equal rewards and n = 1 give 0, thanks to epsilon.
     Raises ConfigError for another `by`, and for "mean" of rewards below 0.
 
     >>> group_normalised(torch.tensor([[0.0, 2.0], [5.0, 5.0]])).round(decimals=2).tolist()

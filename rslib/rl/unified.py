@@ -84,7 +84,7 @@ def gspo(
 ) -> Tensor:
     """PPO's coefficient of whole responses on each of their tokens; advantages (B, 1), the mean "sequences".
 
-    The ratio is the geometric mean of the tokens' (Zheng et al. 2025, arXiv 2507.18071).
+    The ratio is the geometric mean of the tokens' (Zheng et al. 2025, arXiv 2507.18071, eq. 5, 7).
     """
     now, old = (losses.masked_mean(values, mask, 1)[:, None] for values in (logprobs, old_logprobs))
     return sft(logprobs) * ppo(now, old, advantages, clip, clip_high)
@@ -172,7 +172,8 @@ VARIANTS: dict[str, Unified] = {
 }
 """Methods by name, without KL, of rewards as in `Loop(normalise_rewards=False, missing_eos_penalty=0)`.
 
-RAFT and RAFT++ (arXiv 2504.11343) keep the best of each prompt, the second with a clipped ratio;
-Reinforce-Rej (there) weighs by the reward and leaves out prompts of equal rewards; clip_higher is DAPO's loss
-(2503.14476), with `Loop(mixed_groups=True)` its dynamic sampling too; dr_grpo (2503.20783) up to its constant
-length, a factor of the learning rate; gspo (2507.18071); maxrl (2602.02710) on fresh samples."""
+RAFT and RAFT++ (arXiv 2504.11343, eq. 1 and 6) keep the best of each prompt, the second with a clipped ratio;
+Reinforce-Rej (there, eq. 5) weighs by the reward and leaves out prompts of equal rewards; clip_higher is
+DAPO's loss (2503.14476, eq. 8), with `Loop(mixed_groups=True)` its dynamic sampling too; dr_grpo (2503.20783,
+section 3.2) up to its constant length, a factor of the learning rate; gspo (2507.18071, eq. 5 to 7, clips of
+section 5.1); maxrl (2602.02710, algorithm 1) on fresh samples."""

@@ -345,7 +345,7 @@ def _readings(
     """What wrong comparisons give: (difference, idea, message)."""
     other = "reward" if column == "gold" else "gold"
     in_other = gain(arms[first], arms[second], other)
-    judge = "The selection maximised the reward, so it cannot judge; gold can." if other == "reward" else ""
+    judge = "The reward is what was maximised, so it cannot judge; gold can." if other == "reward" else ""
     column_message = f"This is the difference in {other}, not in {column}. {judge}".strip()
     turned = (
         f"The sign is turned round: {first} minus {second} is asked for, positive where {first} is higher."

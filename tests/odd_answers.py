@@ -150,7 +150,9 @@ def _dicts() -> list[Any]:
     return [*plain, *rows, *kinds, loop, {(1, 2): 3, "a": 4}, dict.fromkeys(range(10_000))]
 
 
+@functools.cache
 def _tables() -> list[Any]:
+    """Made once: they are dear, and nobody changes them."""
     made = datasets.Dataset.from_dict
     rows = {"prompt": ["a", "b"], "prompt_id": ["1", "2"], "response": ["x", None], "reward": [1.0, None]}
     frames = [pd.DataFrame(), pd.DataFrame(rows), pd.Series([1.0, None]), pd.Series(["a"]), pd.NA, pd.NaT]

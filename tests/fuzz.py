@@ -19,7 +19,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,46 @@ def right_names(exercise_id: str) -> dict[str, Any]:
     return {name: space[name] for name in exercises.EXERCISES[exercise_id].names if name in space}
 
 
+class Noted(dict):
+    """Names that note which of them are looked at."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """As of a dict."""
+        self.looked_at = getattr(self, "looked_at", set()) | {name}
+        return super().get(name, default)
+
+
+@cache
+def read_by(exercise_id: str) -> list[set[str]]:
+    """The names that each part looks at in the right answer."""
+    exercise, looked_at = exercises.find(exercise_id), []
+    for part in exercise.parts:
+        names = Noted(right_names(exercise_id))
+        verdict_on(replace(exercise, parts=(part,)), names, 0)
+        looked_at.append(names.looked_at)
+    return looked_at
+
+
+def with_odd_parts(exercise: Exercise, names: Mapping[str, Any]) -> Exercise:
+    """The exercise without parts that look at right names alone: what is odd is what they are asked about."""
+    right = right_names(exercise.id)
+    odd = {name for name in exercise.names if names.get(name) is not right.get(name)}
+    parts = [
+        part for part, looked_at in zip(exercise.parts, read_by(exercise.id), strict=True) if looked_at & odd
+    ]
+    return replace(exercise, parts=tuple(parts) or exercise.parts)
+
+
+def verdict_on(exercise: Exercise, names: Mapping[str, Any], seed: int) -> Verdict:
+    """The verdict, in a folder of this process's."""
+    return grade(exercise, Measured(names, Variant("", "", exercise.id), Path(_folder().name)), seed)
+
+
+@cache
+def _folder() -> tempfile.TemporaryDirectory:
+    return tempfile.TemporaryDirectory(prefix="fuzz-")
+
+
 def answer_of(exercise: Exercise, seed: int) -> dict[str, Any]:
     """The odd answer with this seed."""
     return drawn(exercise.names, np.random.default_rng([SEED, seed]), right_names(exercise.id))
@@ -83,11 +124,11 @@ def answer_of(exercise: Exercise, seed: int) -> dict[str, Any]:
 def judged(exercise: Exercise, seed: int) -> tuple[Verdict | None, list[str]]:
     """The verdict on an odd answer, and its faults."""
     names, errors, endless = answer_of(exercise, seed), io.StringIO(), Endless.read
-    quiet = contextlib.redirect_stdout(io.StringIO())
-    with tempfile.TemporaryDirectory() as folder, quiet, contextlib.redirect_stderr(errors):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(errors):
+        asked = with_odd_parts(exercise, names)
         try:
             with _limited():
-                verdict = grade(exercise, Measured(names, Variant("", "", exercise.id), Path(folder)), seed)
+                verdict = verdict_on(asked, names, seed)
         except Hang:
             return None, [f"still at work after {PATIENCE} seconds"]
     faults = [fault for outcome in verdict.outcomes for fault in _faults(outcome)]

@@ -116,13 +116,15 @@ def _tensors() -> list[Any]:
     return [*plain, *grad, *kinds, torch.tensor([1j]), torch.tensor([True, False]), torch.arange(3)]
 
 
+DEEP: list[Any] = functools.reduce(lambda inner, _: [inner], range(3000), [])
+
+
 def _lists() -> list[Any]:
     plain = [[], [[]], [0], [None], [1, "a"], ["a"] * 50, [[1], [2, 3]], list(range(10_000)), [Broken()]]
     loop: list[Any] = [1]
     loop.append(loop)
-    deep = functools.reduce(lambda inner, _: [inner], range(3000), [])
     rows = [[{}], [{"response": 3}], [("a",)], [(0, 0), (1,)], [{"a": 1}] * 3, [np.zeros(2), np.zeros(3)]]
-    return [*plain, *rows, loop, deep, [0.0] * 200_000, BrokenList([1, 2]), collections.deque([1]), [10**400]]
+    return [*plain, *rows, loop, DEEP, [0.0] * 200_000, BrokenList([1, 2]), collections.deque([1]), [10**400]]
 
 
 def _others() -> list[Any]:

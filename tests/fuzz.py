@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import io
 import json
 import re
@@ -19,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -27,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder import exercises
+from autograder import checks, exercises
 from autograder.build import catalogue
 from autograder.exercise import ANSWERED, LONGEST, RUNS, Exercise, Variant
 from autograder.verdict import OURS, Outcome, Verdict, grade
@@ -36,6 +37,8 @@ from docs.studies.results import RESULTS, read, write
 from tests.odd_answers import Endless, drawn
 
 MANY, SEED = 2000, 20261128
+DRAWS = 20
+"""So many seeds draw the inputs of a check."""
 PATIENCE = 60
 """Seconds that a check of an odd answer may take."""
 NOT_SAID = re.compile(r"0x[0-9a-f]{6,}|Traceback \(most recent|/site-packages/|File \"/")
@@ -47,6 +50,23 @@ class Measured(Work):
     def class_rng(self, rng: np.random.Generator, purpose: str) -> np.random.Generator:
         """One generator a purpose."""
         return np.random.default_rng([SEED, len(purpose)])
+
+
+def _once(drawn_apart: Callable[..., tuple]) -> Callable[..., tuple]:
+    """Inputs that are dear to draw are drawn once for each state of a generator."""
+    results: dict[tuple, tuple] = {}
+
+    def called(draw: Any, right: Any, ideas: Any, rng: np.random.Generator, apart: float) -> tuple:
+        key = draw, right, apart, str(rng.bit_generator.state)
+        if key not in results:
+            results[key] = drawn_apart(draw, right, ideas, rng, apart), rng.bit_generator.state
+        inputs, rng.bit_generator.state = results[key]
+        return copy.deepcopy(inputs)
+
+    return called
+
+
+checks.drawn_apart = _once(checks.drawn_apart)
 
 
 class Hang(BaseException):
@@ -128,7 +148,7 @@ def judged(exercise: Exercise, seed: int) -> tuple[Verdict | None, list[str]]:
         asked = with_odd_parts(exercise, names)
         try:
             with _limited():
-                verdict = verdict_on(asked, names, seed)
+                verdict = verdict_on(asked, names, seed % DRAWS)
         except Hang:
             return None, [f"still at work after {PATIENCE} seconds"]
     faults = [fault for outcome in verdict.outcomes for fault in _faults(outcome)]

@@ -280,7 +280,7 @@ def _check_peak(name: str, n_star: Any, right: Curves, intents: np.ndarray) -> N
     if n_star == highest["reward"]:
         idea = "peak of the reward"
     accepted = n_star in accepted_peaks(right["gold"], intents)
-    require(accepted, PEAK, IDEAS.filled(idea, name=name), got=str(n_star))
+    require(accepted, PEAK, IDEAS.filled(idea, name=name), got=n_star)
 
 
 # The fall -------------------------------------------------------------------------------------------------

@@ -96,11 +96,10 @@ def read_table(work: Work, name: str) -> np.ndarray:
 
 def _array(value: Any) -> np.ndarray:
     """A list, array or tensor of numbers as float64; empty if it is something else."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu().numpy()
-    if not isinstance(value, list | tuple | np.ndarray):
-        return np.zeros(0)
     try:
+        value = value.detach().cpu().numpy() if hasattr(value, "detach") else value
+        if not isinstance(value, list | tuple | np.ndarray):
+            return np.zeros(0)
         array = np.asarray([getattr(x, "tolist", lambda x=x: x)() for x in value])
     except UNREADABLE:  # also rows of different lengths
         return np.zeros(0)

@@ -11,7 +11,17 @@ from typing import Any
 import numpy as np
 
 from autograder.checks import Ideas, Learner, Rng, Unchanged, graded
-from autograder.exercise import RUNS, UNREADABLE, CheckFailed, Exercise, Part, diagnose, require, short
+from autograder.exercise import (
+    RUNS,
+    UNREADABLE,
+    CheckFailed,
+    Exercise,
+    Part,
+    diagnose,
+    require,
+    short,
+    words_of,
+)
 
 IDEAS = Ideas("""
 rows (): These are not the rows that the rewards ask for.
@@ -328,7 +338,7 @@ def _check_nan(select: Select, rng: Rng, bad: float, reason: str) -> None:
     except CheckFailed as failed:
         if failed.check != RUNS:
             raise
-        error, text = failed.__cause__, str(failed.__cause__)
+        error, text = failed.__cause__, words_of(failed.__cause__)
         other = IDEAS.filled("other error", error=type(error).__name__)
         require(isinstance(error, ValueError), NAN, other, case=case, got=short(text))
         require(_names(text, prompt), NAMED, IDEAS["unnamed"], case=case, got=short(text))

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from autograder.checks import Agrees, Ideas, Learner, Rng, Unchanged, graded, refuses
-from autograder.exercise import RUNS, UNREADABLE, CheckFailed, diagnose, require, same, short
+from autograder.exercise import RUNS, UNREADABLE, CheckFailed, diagnose, require, same, short, words_of
 
 IDEAS = Ideas("""
 tokens (): Each row is the prompt, then the response, then padding up to the longest row.
@@ -180,7 +180,10 @@ def arrays(sft_batch: Learner, batch: Batch, max_length: int = MAX_LENGTH) -> Ar
     )
     fits = isinstance(result, Mapping) and all(isinstance(result.get(key), Tensor) for key in KEYS)
     require(fits, FORM, message, got=short(result))
-    tables = {key: result[key].detach().cpu().numpy() for key in KEYS}
+    try:
+        tables = {key: result[key].detach().cpu().numpy() for key in KEYS}
+    except UNREADABLE:  # sparse, or without values
+        raise CheckFailed(FORM, message, got=short(result)) from None
     labels, shapes = tables["labels"], {table.shape for table in tables.values()}
     complete = labels.ndim > 0 and len(labels) == len(batch.prompts)
     require(
@@ -310,7 +313,7 @@ def refuses_too_long(sft_batch: Learner, batch: Batch) -> None:
     except CheckFailed as failed:
         if failed.check != RUNS:
             raise
-        numbers = re.findall(r"\d+", str(failed.__cause__))
+        numbers = re.findall(r"\d+", words_of(failed.__cause__))
         named = any(str(k) in numbers for k, length in enumerate(lengths) if length == longest)
         good = isinstance(failed.__cause__, ValueError) and named
         require(good, LONG, IDEAS["unnamed"], case=case, got=failed.message)

@@ -61,7 +61,8 @@ def parts(work: Work) -> tuple[str, dict[str, Any], Team, str]:
     """The memo, what is cited, the team and the strategy. CheckFailed where these two are unknown."""
     memo, cited = work.value("memo", str), work.value("cited", dict)
     known = known_teams(work)
-    letter, strategy = (str(cited.get(name, "")).strip().casefold() for name in ("team", "strategy"))
+    words = (cited.get(name) for name in ("team", "strategy"))
+    letter, strategy = (word.strip().casefold() if isinstance(word, str) else "" for word in words)
     good = letter in known and strategy in STRATEGIES
     message = "`cited` names a team of 8.2 (`team`) and a strategy of 8.1 (`strategy`)."
     require(good, CITED, message, got=short(cited))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autograder.checks import Agrees, Corner, Ideas, Learner, Rng, Unchanged, as_list, graded, in_turn
-from autograder.exercise import CheckFailed, Exercise, Part, require, short
+from autograder.exercise import CheckFailed, Exercise, Part, numbers, require, short
 from autograder.exercises.artefacts import (
     AGREES,
     FORM,
@@ -108,14 +108,15 @@ def _drawn(rng: Rng) -> tuple[Any, ...]:
 def _entry(name: str) -> Any:
     """Turns a result into the row numbers of one set."""
 
-    def rows(result: Any, *_: Any) -> Any:
+    def rows_in(result: Any, *_: Any) -> Any:
         known = isinstance(result, Mapping) and {"right", "random", "all"} <= result.keys()
         require(known, SETS, IDEAS["form"], got=short(result))
-        is_mask = np.asarray(result[name]).dtype.kind == "b"
-        require(not is_mask, SETS, IDEAS["mask"], got=short(result[name]))
-        return rows_of(result[name])
+        rows = result[name]
+        is_mask = numbers(rows) is not None and np.asarray(rows).dtype.kind == "b"
+        require(not is_mask, SETS, IDEAS["mask"], got=rows)
+        return rows_of(rows)
 
-    return rows
+    return rows_in
 
 
 def _set(name: str, idea: str) -> Agrees:
@@ -128,7 +129,8 @@ def _control(learner: Learner, args: tuple[Any, ...]) -> list[int]:
     result = learner(*args)
     rows, right = _entry("random")(result), _entry("right")(result)
     case, size = learner.call(args), len(args[0])
-    require(isinstance(rows, list), CONTROL, IDEAS["form"], case=case, got=short(rows))
+    plain = all(isinstance(entry, list) and all(map(np.isfinite, entry)) for entry in (rows, right))
+    require(plain, CONTROL, IDEAS["form"], case=case, got=rows)
     inside = all(row == int(row) and 0 <= row < size for row in rows)
     require(inside, CONTROL, IDEAS["outside"], case=case, got=short(rows))
     require(len(rows) == len(right), CONTROL, IDEAS["count"], case=case, got=f"{len(rows)} for {len(right)}")

@@ -45,7 +45,7 @@ def followed(work: Work) -> ordering.Trace:
     order = names_of(work.value("order", (list, tuple, str)))
     empty = "`order` is not filled in yet: take the # away from the cards that you use, and order them."
     require(order, ANSWERED, empty)
-    case = " → ".join(name if isinstance(name, str) else short(name, 60) for name in order)
+    case = " → ".join(name if isinstance(name, str) else short(name, 60) for name in order[:40])
     try:
         return ordering.trace(order)
     except ContractError as broken:

@@ -220,7 +220,7 @@ def grade_team(letter: str, work: Work, rng: np.random.Generator) -> None:
     words = list(answer) if isinstance(answer, tuple | list) else []
     good = len(words) == 4 and all(isinstance(word, str) for word in words)
     form = f"decisions[{letter!r}] is (strategy, weights, limit, change), four words of the lists."
-    require(good, FORM, form, got=str(answer))
+    require(good, FORM, form, got=answer)
     strategy, weights, limit, change = (word.strip().casefold() for word in words)
     lists = ((*STRATEGIES, "none"), (*WEIGHTS, "none"), (*LIMITS, "none"), tuple(CHANGES))
     for word, known in zip((strategy, weights, limit, change), lists, strict=True):

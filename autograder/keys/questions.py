@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder.exercise import CheckFailed, Variant
+from autograder.exercise import CheckFailed, Variant, short
 from autograder.handouts.choice import FILE, LETTERS, Asked
 from autograder.handouts.locked import entry
 from autograder.work import Work
@@ -200,7 +200,7 @@ def _read(question: Question, label: object, variant: Variant) -> tuple[int, int
     known = letter < len(answers) and 0 <= digit < max(len(reasons), 1)
     if not known or (match and match[2] and not reasons):
         message = f"The answer to question {question.id} is {form}."
-        raise CheckFailed(f"question {question.id}: form", message, got=repr(label))
+        raise CheckFailed(f"question {question.id}: form", message, got=short(label))
     return answers[letter], reasons[digit] if reasons else 0
 
 

@@ -151,7 +151,7 @@ def judged(exercise: Exercise, seed: int) -> tuple[Verdict | None, list[str]]:
                 verdict = verdict_on(asked, names, seed % DRAWS)
         except Hang:
             return None, [f"still at work after {PATIENCE} seconds"]
-    faults = [fault for outcome in verdict.outcomes for fault in _faults(outcome)]
+    faults = [fault for outcome in verdict.outcomes for fault in faults_of(outcome)]
     faults += [f"on standard error: {errors.getvalue()[:300]}"] if errors.getvalue() else []
     faults += ["an endless iterator was read"] if Endless.read > endless else []
     _shown(verdict)
@@ -164,7 +164,8 @@ def _shown(verdict: Verdict) -> None:
         text.encode()
 
 
-def _faults(outcome: Outcome) -> Iterator[str]:
+def faults_of(outcome: Outcome) -> Iterator[str]:
+    """What is wrong with what a part says."""
     said = [outcome.message, outcome.case, outcome.expected, outcome.got]
     if outcome.check == OURS:
         yield f"{outcome.title}: crashed: {outcome.message}"

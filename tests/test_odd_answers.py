@@ -9,6 +9,8 @@ from autograder.exercise import LONGEST, RUNS, Exercise, Part, Variant, diagnose
 from autograder.verdict import grade
 from autograder.work import Work
 from tests import fuzz
+from tests.odd_answers import DEEP
+from tests.test_catalogue import LONG
 
 ALL = list(exercises.EXERCISES.values())
 SAMPLE = 40
@@ -21,7 +23,10 @@ def faults(exercise, count):
 
 @pytest.mark.long
 @each
-def test_odd_answers_end_in_a_verdict_with_a_sentence(exercise):
+def test_odd_answers_end_in_a_verdict_with_a_sentence(exercise, monkeypatch):
+    if exercise.id in LONG:  # a right answer takes minutes to make: none is bent here
+        monkeypatch.setattr(fuzz, "right_names", lambda id: {})
+        monkeypatch.setattr(fuzz, "with_odd_parts", lambda exercise, names: exercise)
     assert not faults(exercise, SAMPLE)
 
 
@@ -29,17 +34,6 @@ def test_odd_answers_end_in_a_verdict_with_a_sentence(exercise):
 @each
 def test_two_thousand_odd_answers_end_in_a_verdict_with_a_sentence(exercise):
     assert not faults(exercise, fuzz.MANY)
-
-
-# What a check says of one ---------------------------------------------------------------------------------
-
-
-def outcome(answer, ask=lambda work: work.function("f")(3), expected=6):
-    def marked(work, rng):
-        diagnose("doubles", ask(work), expected, otherwise="That is not the double.")
-
-    exercise = Exercise("9.1", "Toy", 1, 1, ("f",), (Part("f", 1.0, marked),))
-    return grade(exercise, Work({"f": answer}, Variant()), 0).outcomes[0]
 
 
 def raising(error):
@@ -52,6 +46,44 @@ def raising(error):
 class Unsayable(ValueError):
     def __str__(self):
         raise RuntimeError
+
+
+SPARSE = dict.fromkeys(("input_ids", "attention_mask", "labels"), torch.eye(2).to_sparse())
+NO_ROW = [range(10**12), {1, "a"}, torch.eye(2).to_sparse(), float("nan"), DEEP]
+
+
+@pytest.mark.parametrize(
+    ("id", "odd"),
+    [
+        *(("1.1", odd) for odd in ([DEEP, "split"], ["x"] * 10**6, [object()])),
+        *(("9.6", dict.fromkeys("abcd", odd)) for odd in (DEEP, "\ud800", "b" * 10**6, print)),
+        *(("8.4", dict.fromkeys("abcd", odd)) for odd in (DEEP, 10**400)),
+        *(("9.3", lambda *_, odd=odd: odd) for odd in NO_ROW),
+        *(("9.5", lambda *_, odd=odd: dict.fromkeys(("right", "random", "all"), odd)) for odd in NO_ROW),
+        *(
+            ("3.2", lambda *_, odd=odd: odd)
+            for odd in (10**400, range(10**12), ["x"], torch.eye(2).to_sparse())
+        ),
+        ("4.2", lambda *_: SPARSE),
+        ("4.1", raising(Unsayable())),
+        ("8.3", {"team": DEEP, "strategy": DEEP}),
+    ],
+)
+def test_what_once_crashed_a_check_gets_a_sentence(id, odd):
+    exercise = exercises.find(id)
+    names = {name: odd for name in exercise.names}
+    assert not [fault for o in fuzz.verdict_on(exercise, names, 0).outcomes for fault in fuzz.faults_of(o)]
+
+
+# What a check says of one ---------------------------------------------------------------------------------
+
+
+def outcome(answer, ask=lambda work: work.function("f")(3), expected=6):
+    def marked(work, rng):
+        diagnose("doubles", ask(work), expected, otherwise="That is not the double.")
+
+    exercise = Exercise("9.1", "Toy", 1, 1, ("f",), (Part("f", 1.0, marked),))
+    return grade(exercise, Work({"f": answer}, Variant()), 0).outcomes[0]
 
 
 @pytest.mark.parametrize("error", [SystemExit(1), GeneratorExit(), Unsayable(), ValueError(object())])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from autograder.checks import Rng
 from autograder.exercise import UNREADABLE, numbers
 
@@ -35,10 +37,15 @@ def table(rng: Rng) -> Table:
     return ids, rewards, taken, int(rng.integers(2, 4))
 
 
+def row_numbers(result: Any) -> np.ndarray | None:
+    """What a list, an array, a set or a range holds, as float64; None for anything else."""
+    try:
+        return numbers(list(result) if isinstance(result, set | range) else result)
+    except UNREADABLE:  # a range of more numbers than there is room for
+        return None
+
+
 def rows_of(result: Any, *_: Any) -> Any:
     """Row numbers as a sorted list, whatever holds them: a list, an array, a set."""
-    try:
-        values = numbers(list(result) if isinstance(result, set | range) else result)
-    except UNREADABLE:  # a range of more numbers than there is room for
-        return result
+    values = row_numbers(result)
     return result if values is None or values.ndim != 1 else sorted(values.tolist())

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from autograder.checks import Agrees, Corner, Ideas, Rng, Unchanged, graded
-from autograder.exercise import Exercise, Part, numbers, require, short
-from autograder.exercises.kept_rows import Table, keep, rows_of, table
+from autograder.exercise import Exercise, Part, require, short
+from autograder.exercises.kept_rows import Table, keep, row_numbers, rows_of, table
 
 IDEAS = Ideas("""
 kept (): These are not the right responses, one for each path of a problem and `most` of a problem at
@@ -62,7 +62,7 @@ def longer(table_of: Callable[[Rng], Table], rng: Rng) -> Table:
 
 def numbered(result: Any, *_: Any) -> Any:
     """Row numbers as a sorted list; a mask of the rows, or anything but numbers, is none."""
-    values = numbers(sorted(result) if isinstance(result, set | range) else result)
+    values = row_numbers(result)
     empty = isinstance(result, list | tuple | set | range) and not result
     mask = values is not None and values.size and np.asarray(result).dtype.kind == "b"
     good = empty or (values is not None and values.ndim == 1 and not mask)

@@ -44,6 +44,7 @@ _MARKS = {  # what the judge counts a sentence as -> (how it is called, helps or
 }
 _FOLD_FROM = 280  # characters: about three lines of a wide page
 _LEAD = 160
+_ROWS = 24  # of a prompt; of more, as of 128, the rest is folded
 _BARS = {"reward": "#4a86c5", "gold": "#b8860b"}  # 3 to 1 or more against white and against black
 
 
@@ -67,7 +68,7 @@ def browse(
     Raises DataError for rows without a prompt or a response, or for none; ConfigError if prompts < 1.
 
     >>> print(browse([{"prompt": "Hi", "response": "Hello.", "reward": 1.5}]))
-    Responses: 1 to 1 prompt, by reward
+    Responses: 1 response to 1 prompt, by reward
     <BLANKLINE>
     Hi
     rank  reward  response
@@ -172,7 +173,8 @@ class ResponseBrowser:
         of = f" of {self.total}" if self.total > prompts else ""
         order = "by reward" if "rank" in self.columns() else "in the order of the table"
         plural = "" if prompts == 1 and not of else "s"
-        return f"{self.title}: {count:,} to {prompts}{of} prompt{plural}, {order}"
+        many = f"{count:,} response{'' if count == 1 else 's'}"
+        return f"{self.title}: {many} to {prompts}{of} prompt{plural}, {order}"
 
     def __str__(self) -> str:
         columns, parts = self.columns(), [printable(self.caption())]
@@ -232,13 +234,24 @@ def _group_html(
     count = f"{len(group)} response{'s' if len(group) > 1 else ''}"
     if group[0]["kept"] is not None:
         count += f", {sum(record['kept'] for record in group)} kept"
-    head = "".join(f'<th scope="col" role="columnheader">{name}</th>' for name in columns)
-    body = "".join(_row_html(record, columns, ends) for record in group)
+    rows = [_row_html(record, columns, ends) for record in group]
+    table = _table_html(rows[:_ROWS], columns, f"{count} to: <bdi>{prompt}</bdi>")
+    if rest := rows[_ROWS:]:
+        caption = f"{len(rest)} more to: <bdi>{prompt}</bdi>"
+        folded = _table_html(rest, columns, caption)
+        table += f"<details><summary>{len(rest)} more responses, in this order</summary>{folded}</details>"
     return (
         f"<details{' open' * is_open}><summary><bdi>{prompt}</bdi> <small>({count})</small></summary>"
-        f'<table role="table"><caption>{count} to: <bdi>{prompt}</bdi></caption>'
+        f"{table}</details>"
+    )
+
+
+def _table_html(rows: Sequence[str], columns: Sequence[str], caption: str) -> str:
+    head = "".join(f'<th scope="col" role="columnheader">{name}</th>' for name in columns)
+    return (
+        f'<table role="table"><caption>{caption}</caption>'
         f'<thead role="rowgroup"><tr role="row">{head}</tr></thead>'
-        f'<tbody role="rowgroup">{body}</tbody></table></details>'
+        f'<tbody role="rowgroup">{"".join(rows)}</tbody></table>'
     )
 
 

@@ -297,7 +297,7 @@ def _point(panel: Axes, x: float, point: Estimate, look: tuple[str, str, str]) -
     mean, low, high = point
     panel.plot([x, x], [low, high], color=look[0], linewidth=2)
     panel.plot([x], [mean], color=look[0], marker=look[1], markersize=7, linestyle="none")
-    _name(panel, f"{mean:.2f}", (x, mean), (9, 0), va="center")
+    _name(panel, f"{mean:.2f}", (x, high), (0, 4), ha="center", va="bottom")
 
 
 def _bar(panel: Axes, x: float, point: Estimate, look: tuple[str, str, str]) -> None:
@@ -336,6 +336,7 @@ def gold_against_kl(rounds: Sequence[Mapping[str, Any]], axes: Axes | None = Non
     panel.set_xlabel(f"KL to the start (nats; n = {prompts} held-out prompts)")
     panel.set_ylabel(VALUE_AXES[metric])
     panel.margins(x=0.2, y=0.15)
+    panel.set_xticks([tick for tick in panel.get_xticks() if 0 <= tick <= panel.get_xlim()[1]])
     last = {name: points[-1] for name, points in paths.items()}
     text = "; ".join(
         f"{name.replace('_', '-')} {y[0]:.2f} at {x[0]:.2f} nats" for name, (_, x, y) in last.items()

@@ -94,7 +94,8 @@ class Slider:
         marks = "".join(self._mark(plane, position) for position in range(len(self.ns)))
         return (
             f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{html.escape(self.summary)}">'
-            f"{plane.grid()}{curves}{marks}</svg>"
+            f'{plane.grid()}<text x="{_LEFT - 6}" y="{_HEIGHT - _FOOT + 18}" text-anchor="end">n =</text>'
+            f"{curves}{marks}</svg>"
         )
 
     def _curve(self, plane: _Plane, name: str) -> str:
@@ -102,14 +103,16 @@ class Slider:
         colour, dashes = _LOOKS[name]
         mean, low, high = (list(column) for column in zip(*self.curves[name], strict=True))
         band = plane.path(high) + plane.path(low)[::-1]
+        called = self._called(name)
         upper = mean[-1] >= max(curve[-1][0] for curve in self.curves.values())
-        x, y = plane.path(mean)[-1]
+        x = plane.path(mean)[-1][0] - 8  # beside the line of the largest n
+        near = [point for point in band if point[0] >= x - 8 * len(called)]  # what the name stands over
+        y = min(y for _, y in near) - 8 if upper else max(y for _, y in near) + 18
         return (
             f'<polygon points="{_points(band)}" fill="{colour}" opacity=".2"/>'
             f'<polyline points="{_points(plane.path(mean))}" fill="none" stroke="{colour}" '
             f'stroke-width="2.5" stroke-dasharray="{dashes}"/>'
-            f'<text x="{x}" y="{y + (-10 if upper else 20):.1f}" text-anchor="end">'
-            f"{html.escape(self._called(name))}</text>"
+            f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="end">{html.escape(called)}</text>'
         )
 
     def _mark(self, plane: _Plane, position: int) -> str:

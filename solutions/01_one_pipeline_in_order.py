@@ -192,6 +192,7 @@ from rslib.evaluation import reward_histogram
 if result and result.tables["kept"]:
     pool_table, kept_table = result.tables["scored"], result.tables["kept"]
     panel = rslib.plots.reward_histogram(reward_histogram(pool_table, kept_table))
+    panel.set_xlabel("reward by tiny")
     pool_mean, kept_mean = (np.mean(table["reward"]) for table in (pool_table, kept_table))
     rslib.plots.show(panel, f"Mean reward by tiny: the pool {pool_mean:.2f}, what was kept {kept_mean:.2f}.")
 else:

@@ -378,7 +378,9 @@ predict("drop_by_hand", drop)
 
 # %%
 compare("drop_by_hand", float((1 + 0 + 0 + 3) / 4 / np.std([2, 1, 0, 3])))
-rslib.plots.show(rslib.plots.length_against_reward(scored))
+_panel = rslib.plots.length_against_reward(scored)
+_panel.set_ylabel("reward by tiny")
+rslib.plots.show(_panel)
 
 # %% [markdown]
 # If you got 1, you left out the unit: rewards have none, so the fall is divided by their standard

@@ -44,7 +44,7 @@ import rslib
 
 rewards = {"cook rice": [4, 1, 2, 3], "pitch a tent": [0, 0, 5, 1], "open a lock": [2, 2, 2, 2]}
 pairs = list(itertools.combinations(rewards["cook rice"], 2))
-print([f"best of {pair} is {max(pair)}" for pair in pairs])
+print("; ".join(f"best of {a} and {b} is {max(a, b)}" for a, b in pairs))
 compare("rice_best_of_2", float(np.mean([max(pair) for pair in pairs])))
 for prompt, row in rewards.items():
     means = [np.mean([max(s) for s in itertools.combinations(row, n)]) for n in (1, 2, 3, 4)]
@@ -571,7 +571,8 @@ _slider_of("tiny-unbiased")
 # | one round on 400 prompts, then serving | 400 × (64 + 3 × 6) = {{fact:round_of_400.flops|,d}} | 2 |
 #
 # A request costs 62 less after the round, so the round is paid for after
-# {{fact:round_of_400.break_even|.0f}} requests.
+# {{fact:round_of_400.break_even|.0f}} requests: by computation alone, for 400 prompts. Notebook 08 adds
+# more prompts and the people.
 #
 # What the round does not carry over is the whole gap: a fine-tuned policy reaches a part of it. How large a
 # part is the subject of notebook 04.

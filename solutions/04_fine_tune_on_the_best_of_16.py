@@ -416,7 +416,9 @@ check("4.3")
 from rslib import plots, reporting
 
 _arms = {arm: tables[arm] for arm in ("base", "random", "top", "all")} | {"best_of_n": tables["best"]}
-plots.show(plots.arms_figure(reporting.round_entry(1, _arms, n=16)))
+_axes = plots.arms_figure(reporting.round_entry(1, _arms, n=16))
+_axes[1].set_ylabel("reward by tiny")
+plots.show(_axes)
 
 # %%
 compare("gain", result["random"]["difference"])
@@ -794,7 +796,7 @@ def rounds_figure():
         text[column] = f"from {middle[0]:+.2f} to {middle[2]:+.2f}"
     axes[-1].set_xlabel(f"fresh rounds (n = {len(heldout)} held-out prompts, 95 % intervals)")
     text = f"From round 1 to 3, against base: reward goes {text['reward']}, gold {text['gold']}."
-    plots.finished(axes, "Reward model `tiny`, fresh rounds: does another one help?", text)
+    plots.finished(axes, "Does another fresh round help? Reward model: tiny", text)
     return axes
 
 # %%

@@ -234,12 +234,14 @@ rslib.plots.show(gold_figure())
 # work. Write `("healthy", "")` for it. These are the flaws, and the metrics by the stage that they ask:
 
 # %%
-for _flaw, _description in measured.described():
-    print(f"{_flaw:30} {_description}")
-for _stage, _metrics in measured.GROUPS.items():
-    print(f"\n{_stage.upper()}")
-    for _metric in _metrics:
-        print(f"{_metric:30} {measured.METRICS[_metric][1]}")
+from IPython.display import HTML
+
+from autograder.exercise import table
+
+_stages = [(metric, stage) for stage, metrics in measured.GROUPS.items() for metric in metrics]
+_rows = [(metric, stage, measured.METRICS[metric][1]) for metric, stage in _stages]
+_flaws = table("Flaws", measured.described(), ("flaw", "what it does"))
+HTML(_flaws + table("Metrics", _rows, ("metric", "stage", "what it is")))
 
 # %%
 clinic = given("5.1")

@@ -59,8 +59,9 @@ for baseline in (0.0, 2.0):
 # of its logarithm, so the gradient of the sum is again a mean over what the policy draws:
 #
 # $$\nabla_\theta\,\mathbb{E}[R(y)] = \sum_y R(y)\,\nabla_\theta\,\pi_\theta(y)
-# = \mathbb{E}_{y\sim\pi_\theta}\big[R(y)\,\nabla_\theta\log\pi_\theta(y)\big],
-# \qquad \log\pi_\theta(y)=\sum_t\log\pi_\theta(y_t\mid y_{<t})$$
+# = \mathbb{E}_{y\sim\pi_\theta}\big[R(y)\,\nabla_\theta\log\pi_\theta(y)\big]$$
+#
+# $$\log\pi_\theta(y)=\sum_t\log\pi_\theta(y_t\mid y_{<t})$$
 #
 # Draw, weigh each response's *grad log p* by its reward, take the mean: that is REINFORCE (Williams
 # 1992).
@@ -80,8 +81,9 @@ for baseline in (0.0, 2.0):
 # **RLOO** draws n responses to a prompt and takes as baseline the mean reward of the *other* n − 1.
 # They were drawn independently of this one, so the gradient stays right on average.
 #
-# $$A_i = R_i - \frac{1}{n-1}\sum_{j\neq i}R_j \qquad\text{(RLOO)}\qquad\qquad
-# A_i = \frac{R_i-\bar R}{s+\varepsilon} \qquad\text{(GRPO)}$$
+# $$A_i = R_i - \frac{1}{n-1}\sum_{j\neq i}R_j \qquad\text{(RLOO)}$$
+#
+# $$A_i = \frac{R_i-\bar R}{s+\varepsilon} \qquad\text{(GRPO)}$$
 
 # %% [markdown]
 # **GRPO** takes off the mean of all n, and that mean does contain the response's own reward. It costs
@@ -200,7 +202,7 @@ compare("arrived", int(arrived.sum()))
 for curve, there in zip(curves, arrived, strict=True):
     panel.plot(curve, color="#21558c" if there else "#b3541e", linestyle="-" if there else "--")
 panel.axhline(best, color="#6b7785", linestyle=":")
-panel.text(0, best, "the best response", va="bottom", fontsize=8)
+panel.annotate("the best response", (0, best), (0, 3), textcoords="offset points", fontsize=8)
 panel.set(xlabel="steps of 16 responses (n = 6 runs)", ylabel="mean reward (exact)")
 stuck = ", ".join(f"{end:.2f}" for end in ends[~arrived]) or "none"
 half = np.mean([curve[199] for curve in curves])
@@ -663,7 +665,7 @@ for panel, name in zip(axes, ("gold of the draw (points)", "KL of the draw (nats
 axes[0].legend(frameon=False, fontsize=8)
 last = {arm: steps[-1] for arm, steps in history.items()}
 ends = "; ".join(f"{arm} {s['gold']:.1f} at {s['kl']:.0f} nats" for arm, s in last.items())
-rslib.plots.finished(axes, "What does the penalty hold back?", f"Gold of the last draw: {ends}.")
+rslib.plots.finished(axes, "What does the penalty hold back, by tiny?", f"Gold of the last draw: {ends}.")
 rslib.plots.show(axes)
 
 # %% [markdown]
@@ -695,8 +697,9 @@ rslib.browse(_texts, title="With the KL penalty and without it, after 12 draws")
 # One round of best-of-16 on 400 prompts reaches a gold of {{rl.json:results.*.rs.gold|.1f}} in
 # {{rl.json:results.*.rs.cpu_seconds|.0f}} seconds of one core. PPO with up to 24 draws of 128 responses,
 # stopped by looks at gold, reaches {{rl.json:results.*.ppo.gold|.1f}} in
-# {{rl.json:results.*.ppo.cpu_seconds|.0f}} seconds (five seeds each). Their budgets differ: what is fair
-# to compare is the next notebook.
+# {{rl.json:results.*.ppo.cpu_seconds|.0f}} seconds (five seeds each, in this world; the
+# {{rounds.json:results.*.arms.best_of_n.gold.mean|.2f}} of notebook 04 is the mean of three worlds). Their
+# budgets differ: what is fair to compare is the next notebook.
 
 # %% [markdown]
 # ## Find the flaw
@@ -711,14 +714,15 @@ rslib.browse(_texts, title="With the KL penalty and without it, after 12 draws")
 # probes.
 
 # %%
+from IPython.display import HTML
+
+from autograder.exercise import table
 from autograder.handouts import nb06_panels as _panels
 
-for _stage, _flaws in _panels.STAGES.items():
-    for _flaw in _flaws:
-        print(f"{_stage:10} {_flaw:18} {_panels.flaws()[_flaw]['description']}")
-print()
-for _metric, _meaning in _panels.METRICS.items():
-    print(f"{_metric:16} {_meaning}")
+_flaws = [(flaw, stage) for stage, flaws in _panels.STAGES.items() for flaw in flaws]
+_rows = [(flaw, stage, _panels.flaws()[flaw]["description"]) for flaw, stage in _flaws]
+_metrics = table("Metrics", list(_panels.METRICS.items()), ("metric", "what it is"))
+HTML(table("Flaws", _rows, ("flaw", "part", "what it does")) + _metrics)
 
 # %% [markdown]
 # {{card:6.5}}

@@ -199,7 +199,7 @@ def _gold_against_kl(points):
     panel.figure.legend(loc="outside right center", fontsize=8, frameon=False)
     best = max((n for n in points if "serving" not in n), key=lambda n: points[n]["gold"]["mean"])
     text = f"Of the tuned policies {best} has the most gold, {points[best]['gold']['mean']:.2f}."
-    rslib.plots.finished([panel], "How much gold does each method buy with its KL?", text)
+    rslib.plots.finished([panel], "How much gold does each method buy with its KL, rewarded by tiny?", text)
     rslib.plots.show(panel)
 
 
@@ -348,12 +348,20 @@ guess = "rs1"
 predict("settings", guess)
 
 # %%
+def _in_words(values):
+    """Names and values on one line, a number to four digits."""
+    texts = {k: f"{v:.4g}" if isinstance(v, float) and v < 1e4 else v for k, v in values.items()}
+    return ", ".join(f"{k} {v:,.0f}" if isinstance(v, float) else f"{k} {v}" for k, v in texts.items())
+
+
 evidence = given("7.2")
 _arm, _made, _trials, _coefficients = evidence["rloo"]
 compare("settings", max(("rs1", "rloo"), key=lambda name: evidence[name][0].hyper_parameters()))
-print("settings of RLOO live in", [kind.__name__ for kind in _arm.settings], "and", list(_arm.more))
-print("a run:", {name: _made[0][name] for name in ("memory", "notes", "ledger")})
-print("a trial:", {name: _trials[0][name] for name in ("setting", "means") if name in _trials[0]})
+print("settings of RLOO are the fields of", " and ".join(kind.__name__ for kind in _arm.settings))
+for _name in ("memory", "notes", "ledger"):
+    print(f'run["{_name}"]: {_in_words(_made[0][_name])}')
+for _name in ("setting", "means"):
+    print(f'trial["{_name}"]: {_in_words(_trials[0].get(_name, {}))}')
 print("coefficients of six responses, first token:", *(f"{value:+.2f}" for value in _coefficients[:, 0]))
 
 # %% [markdown]

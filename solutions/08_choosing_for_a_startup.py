@@ -344,6 +344,9 @@ if tools:
 #
 # A response of 300 tokens from the shop's 8 B policy takes one H100 about a second and a half. How many
 # times as long does the best of 16 take, until it can be shown?
+#
+# Every second here is a lower bound: the whole bandwidth is used, nobody else is served, and there is no
+# network. Trust the ratios, and measure the seconds on your own engine.
 
 # %% role="predict" name="times_as_long"
 guess = ...  # 1 would be as long

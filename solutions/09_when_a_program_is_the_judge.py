@@ -414,7 +414,7 @@ for _arm, _rows in _sets.items():
     _kept = pool.select([int(row) for row in _rows])
     rslib.finetune(start, _kept, tuned[_arm], seed=0, epochs=2)
 tuned["GRPO"] = str(runs / "9-GRPO")
-rl.train(start, checked, problems, rl.GRPO(), _loop, out=tuned["GRPO"])
+_trained = rl.train(start, checked, problems, rl.GRPO(), _loop, out=tuned["GRPO"])
 
 # %%
 QUESTIONS = {

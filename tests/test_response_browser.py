@@ -132,10 +132,18 @@ def test_a_table_of_the_engine_and_several_policies_are_shown():
     assert shown._repr_html_().count("cut off by the token limit") == 3
 
 
+def test_of_a_prompt_with_very_many_responses_all_are_there_and_the_last_ones_are_folded():
+    rows = [{"prompt": "p", "response": f"text {k}.", "reward": -float(k)} for k in range(60)]
+    html = rslib.browse(rows, kept=[50])._repr_html_()
+    first, rest = html.split("36 more responses, in this order")
+    assert [k for k in range(60) if f"text {k}." not in html] == []
+    assert "text 23." in first and "text 24." in rest and "class=kept" in rest
+
+
 def test_only_some_prompts_are_shown_when_asked_and_the_caption_says_of_how_many():
     rows = [{"prompt": f"prompt {k}", "response": "A", "reward": 0.0} for k in range(5)]
     shown = rslib.browse(rows, prompts=2)
-    assert "2 to 2 of 5 prompts" in shown.caption() and "prompt 2" not in str(shown)
+    assert "2 responses to 2 of 5 prompts" in shown.caption() and "prompt 2" not in str(shown)
     with pytest.raises(ConfigError, match="at least one"):
         rslib.browse(rows, prompts=0)
 

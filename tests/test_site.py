@@ -215,6 +215,13 @@ def test_what_prints_an_answer_is_left_out_and_figures_and_other_outputs_stay():
     assert shown == {"free": 2, "function": 2, "told": 1, "told-again": 1, "bound-anew": 2, "and-free": 2}
 
 
+def test_a_printed_sentence_may_be_broken_and_a_row_of_a_printed_table_may_not():
+    v4 = pytest.importorskip("nbformat").v4
+    output = v4.new_output("stream", text="a <sentence> of words\nrow   1   2")
+    shown = notebooks._output(output)
+    assert "<span>a &lt;sentence&gt; of words</span>\nrow   1   2" in shown
+
+
 # In a browser, and with outputs ---------------------------------------------------------------------------
 
 browser = pytest.importorskip("tests.browser")
@@ -260,6 +267,7 @@ def test_the_outputs_of_the_solved_notebooks_give_no_answer_away_and_have_texts(
         name for name, page in site.items() if name.startswith("course/") and "data:image/png" in page.source
     ]
     assert len(figures) >= 7
+    assert not [name for name, page in site.items() if str(pages.ROOT) in page.source]
     assert not [name for name, page in site.items() if page.bare]
 
 

@@ -157,7 +157,7 @@ def outside(run: Run, seeds: Sequence[str] = SEEDS) -> Run:
 
 def shown(value: float | None) -> str:
     """A value as a panel prints it."""
-    return "-" if value is None else f"{round(value, 4):.4g}"
+    return "-" if value is None else f"{round(value, 4) + 0.0:.4g}"  # + 0.0: no minus before a zero
 
 
 @cache

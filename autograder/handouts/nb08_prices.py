@@ -104,6 +104,11 @@ FACTS = (
         "NVIDIA's data sheets, bfloat16 without sparsity",
     ),
     (
+        "the whole bandwidth, and eight H100 as fast as eight times one",
+        "our simplification, which makes every wait a lower bound: kernels reach less, and GPUs that share "
+        "a model wait for one another",
+    ),
+    (
         "3 dollars an hour for an H100, 0.80 for an L4",
         "our assumption. Lists of early 2026 have the H100 at 2.49 to 3.99 (pricegpu.pages.dev)",
     ),

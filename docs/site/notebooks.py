@@ -17,7 +17,7 @@ from nbformat import NotebookNode
 from autograder.build import rendering
 from autograder.build.placeholders import ROOT
 from autograder.build.release import NOTEBOOKS, solved
-from docs.site.pages import Page, highlighted, rendered, title_of
+from docs.site.pages import Page, highlighted, rendered, roomy, title_of
 from rslib.cache import atomic_write
 from rslib.errors import DataError
 from rslib.store import versions
@@ -111,5 +111,12 @@ def _output(output: NotebookNode) -> str:
         alt = escape(output.metadata.get("image/png", {}).get("alt", ""))
         return f'<img alt="{alt}" src="data:image/png;base64,{data["image/png"].strip()}">'
     if "text/html" in data:
-        return f'<div class="scroll" tabindex="0">{data["text/html"]}</div>'
-    return f'<pre tabindex="0">{escape(output.get("text") or data.get("text/plain", ""))}</pre>'
+        html = data["text/html"]
+        return f'<div class="scroll" tabindex="0">{html if "rs-browse" in html else roomy(html)}</div>'
+    lines = (output.get("text") or data.get("text/plain", "")).split("\n")
+    return f'<pre tabindex="0">{chr(10).join(map(_line, lines))}</pre>'
+
+
+def _line(text: str) -> str:
+    """A line of printed text; a sentence, which unlike a row of a table has no wide gaps, may be broken."""
+    return escape(text) if "  " in text else f"<span>{escape(text)}</span>"

@@ -9,7 +9,7 @@ import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -42,8 +42,9 @@ SECTIONS = {
 """What stands in the bar on top of every page."""
 SECRET = ("solutions/", "autograder/keys/", "autograder/wrong/")
 """Folders of which the site holds nothing."""
-SHORT = 18
+SHORT = 12
 """Characters of an entry that needs no room in a table on a phone."""
+_CELL = re.compile(r"<(t[hd])\b([^>]*)>(.*?)</\1>", flags=re.S)
 _LINK = re.compile(r'\b(href|src)="([^"]+)"')
 
 
@@ -77,7 +78,7 @@ def rendered(text: str, source: Path, tags: bool = True) -> str:
 
     Addresses of files are made paths from the root of the repository (`repo:docs/x.md`), for `write`.
     """
-    html = _markdown(tags).render(text)
+    html = roomy(_markdown(tags).render(text))
     return _LINK.sub(lambda link: f'{link[1]}="{_from_root(link[2], source)}"', html)
 
 
@@ -94,7 +95,7 @@ def _markdown(tags: bool) -> MarkdownIt:
     markdown.use(anchors_plugin, max_level=4, permalink=True, permalinkSymbol="#")
     markdown.use(dollarmath_plugin, renderer=_formula, allow_digits=False, allow_space=False)
     markdown.add_render_rule("fence", _fence)
-    markdown.add_render_rule("table_open", _table_open)
+    markdown.add_render_rule("table_open", lambda *_: '<div class="scroll" tabindex="0"><table>')
     markdown.add_render_rule("table_close", lambda *_: "</table></div>")
     return markdown
 
@@ -103,14 +104,23 @@ def _fence(self: RendererHTML, tokens: Sequence[Token], index: int, options: obj
     return highlighted(tokens[index].content, tokens[index].info.partition(" ")[0] or "text")
 
 
-def _table_open(self: RendererHTML, tokens: Sequence[Token], index: int, options: object, env: object) -> str:
-    """A table's first tag. One of short entries has the class `data`: its columns stay narrow on a phone."""
-    kinds = [token.type for token in tokens]
-    columns = kinds[index : kinds.index("thead_close", index)].count("th_open")
-    places = range(index, kinds.index("table_close", index))
-    cells = [tokens[k + 1].content for k in places if kinds[k] == "td_open"]
-    short = all(len(text) <= SHORT for k, text in enumerate(cells) if k % columns)
-    return f'<div class="scroll" tabindex="0"><table{" class=data" if short else ""}>'
+def roomy(html: str) -> str:
+    """The HTML with the class `long` on each cell of a table whose text needs room on a phone.
+
+    >>> roomy("<td>two words</td><td>a sentence of several words</td>")
+    '<td>two words</td><td class="long">a sentence of several words</td>'
+    """
+    return _CELL.sub(lambda cell: cell[0] if _is_short(cell[3]) else _long(cell), html)
+
+
+def _is_short(content: str) -> bool:
+    """Whether a cell's text is short, or one word, which cannot be broken."""
+    text = unescape(re.sub("<.*?>", "", content)).strip()
+    return len(text) <= SHORT or len(text.split()) == 1
+
+
+def _long(cell: re.Match) -> str:
+    return f'<{cell[1]} class="long"{cell[2]}>{cell[3]}</{cell[1]}>'
 
 
 def _formula(tex: str, options: dict[str, bool]) -> str:

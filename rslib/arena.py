@@ -34,7 +34,7 @@ from rslib.models import Policy, RewardModel
 from rslib.models.rewards import Encoded
 from rslib.pipeline import SEED_STEP
 from rslib.prompts import EMBEDDED, load_prompts
-from rslib.rl import advantages, learner, loop, losses, methods, rollouts
+from rslib.rl import advantages, learner, loop, losses, methods, rollouts, unified
 from rslib.rl import dpo as dpo_module
 from rslib.sampling import sample
 from rslib.scoring import score
@@ -317,22 +317,32 @@ def online(kind: methods.Method, **shape: int) -> Callable[[Task], Policy]:
         ledger, out = task.ledger, task.out / "rl"
         settings = {"steps": _STEPS, "warmup_steps": _WARMUP, "seed": task.seed} | shape | dict(task.setting)
         if ledger.unit:
-            settings |= {"budget": ledger.limit, "budget_unit": ledger.unit}
+            settings |= {"budget": ledger.left, "budget_unit": ledger.unit}
         start, loop_settings = (task.policy, task.reward_model, task.prompts), rl.Loop(**settings)
         options = {"heldout": task.heldout, "show_progress": False}
         tuned = rl.train(*start, kind, loop_settings, out=out, **options)
         record = json.loads((out / "training.json").read_text(encoding="utf-8"))
-        ledger.restore(record["ledger"])
+        ledger.add(record["ledger"])
         task.notes["draws"] = len(record["history"])
         return tuned
 
     return run
 
 
+def distilled(task: Task) -> Policy:
+    """Variational best-of-n on the prompts of a pool that ranks rewards and takes a third of the budget."""
+    with task.ledger:
+        pool = _sample_within_budget(task, lambda pool: (), 0.0, task.ledger.limit / 3)
+    known = tables.take(task.prompts, range(len(pool) // N))
+    method = rl.VariationalBestOfN.of(pool, N)
+    return online(method, **_GROUPS)(dataclasses.replace(task, prompts=known))
+
+
 # All of them ----------------------------------------------------------------------------------------------
 
 _EPOCHS = ("epochs", (3, 6))
 _PULL = ("kl_coefficient", (0.05, 0.2))
+_SPLIT = ("minibatch", (16, 32))
 _GROUPS = {"prompts_per_step": 16, "n": 4, "minibatch": 32}
 _SFT = {"middle": 5e-4, "second": _EPOCHS, "settings": (SampleConfig, FinetuneConfig)}
 _POOL = (finetuning, _tokens_of, _sample_within_budget)
@@ -365,9 +375,11 @@ def _loop_arm(
     label: str,
     second: tuple[str, tuple[float, float]],
     own: Sequence[Any],
+    name: str = "",
     **shape: int,
 ) -> Arm:
-    name, settings = type(kind).__name__.lower(), (rl.Loop, type(kind))
+    """`name`: where it is not the class's."""
+    name, settings = name or type(kind).__name__.lower(), (rl.Loop, type(kind))
     risks = (*_LOOP_RISKS, *_VALUE_RISKS) if kind.needs_values else _LOOP_RISKS
     code = {"own": (type(kind), *own), "shared": _LOOP, "risks": risks}
     return Arm(name, label, online(kind, **shape), 3e-4, second, settings=settings, **code)
@@ -399,6 +411,25 @@ _ALL = (
 )
 
 
+_RELATIVES = {
+    "raft_pp": ("RAFT++", (unified.best_of_group, unified.ppo)),
+    "clip_higher": ("clip-higher", (advantages.group_normalised, unified.ppo)),
+    "dr_grpo": ("Dr. GRPO", (advantages.group_normalised, unified.ppo)),
+    "gspo": ("GSPO", (advantages.group_normalised, unified.gspo)),
+}
+"""Name in `unified.VARIANTS` -> label and own code. The others there ask for rewards of 0 and 1."""
+
+
+def _relatives() -> list[Arm]:
+    """Methods without a KL term, and distillation; their second setting is the size of an optimizer step."""
+    variants = [
+        _loop_arm(unified.VARIANTS[name], label, _SPLIT, own, name, **_GROUPS)
+        for name, (label, own) in _RELATIVES.items()
+    ]
+    vbon = _loop_arm(rl.VariationalBestOfN(N, {}), f"best-of-{N} distillation", _SPLIT, (distilled,), "vbon")
+    return [*variants, dataclasses.replace(vbon, run=distilled)]
+
+
 def _corrected(arm: Arm) -> Arm:
     """The same method, given the length-corrected reward."""
     name, label = f"{arm.name}_length", f"{arm.label}, length-corrected"
@@ -407,7 +438,7 @@ def _corrected(arm: Arm) -> Arm:
 
 
 _CORRECTED = tuple(_corrected(arm) for arm in _ALL if arm.name in ("rs1", "best_of_n", "ppo"))
-ARMS = {arm.name: arm for arm in (*_ALL, *_CORRECTED)}
+ARMS = {arm.name: arm for arm in (*_ALL, *_relatives(), *_CORRECTED)}
 """Every arm by name, in the order of tables."""
 SERVED = ("best_of_n", "best_of_n_length")
 """The arms that serve the best of n."""

@@ -110,6 +110,20 @@ class Ledger:
             setattr(self, name, entries[name])
         self._before = entries["seconds"], entries["cpu_seconds"]
 
+    def add(self, entries: Mapping[str, Any]) -> None:
+        """Count what a part of the run has spent by a ledger of its own (`to_dict`).
+
+        >>> whole, part = Ledger(), Ledger()
+        >>> for ledger in (whole, part):
+        ...     ledger.sampled(10, responses=16, tokens=400, prompt_tokens=0)
+        >>> whole.add(part.to_dict())
+        >>> whole.responses, int(whole.flops)
+        (32, 16000)
+        """
+        before = self.to_dict()
+        sums = {name: before[name] + entries[name] for name in before if name not in ("unit", "models")}
+        self.restore(sums | {"models": max(before["models"], entries["models"])})
+
     @property
     def spent(self) -> float:
         """What was spent, in the budget's unit (0.0 without one)."""

@@ -161,6 +161,13 @@ def test_a_plan_with_an_unknown_arm_or_a_final_seed_that_tunes_is_refused():
 
 
 @pytest.mark.long
+def test_distillation_pays_for_its_ranks_from_the_same_budget():
+    setting = ARMS["vbon"].trials()[0]
+    spent = run_trial(Trial("trial", "vbon", "responses", 768, 100, "validation", 4, 1, setting))
+    assert spent["ledger"]["responses"] == 768 and spent["notes"]["draws"] == 8
+
+
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("arm", "unit", "limit"), [("rs1", "flops", 6e10), ("rs3", "responses", 1536), ("dpo", "flops", 6e10)]
 )
@@ -263,12 +270,20 @@ def test_a_plan_without_an_arm_makes_no_claim_about_it(content):
     assert all("equal FLOPs" in one["claim"] for one in claims.judged(one_budget))
 
 
-def test_claims_about_the_corrected_reward_leave_the_intervals_of_the_others_as_they_were(content):
-    plain = [name for name in ARMS if not ARMS[name].corrected]
+RELATIVES = ("raft_pp", "clip_higher", "dr_grpo", "gspo", "vbon")
+
+
+def test_a_family_of_claims_that_came_later_leaves_the_intervals_of_the_others_as_they_were(content):
+    added = {name for name in ARMS if ARMS[name].corrected} | set(RELATIVES)
+    plain = [name for name in ARMS if name not in added]
     before = claims.judged(content | {"plan": content["plan"] | {"arms": plain}})
     assert before == [claim for claim in content["claims"] if "family" not in claim]
-    later = [claim for claim in content["claims"] if "family" in claim]
-    assert later and all("corrected" in claim["claim"] for claim in later)
+    corrected, relatives = (
+        [claim["claim"] for claim in content["claims"] if claim.get("family") == family]
+        for family in (claims.CORRECTED, claims.RELATIVES)
+    )
+    assert corrected and all("corrected" in text for text in corrected)
+    assert {text.split(" has ")[0] for text in relatives} == {ARMS[name].label for name in RELATIVES}
 
 
 # The corrected reward --------------------------------------------------------------------------------------
@@ -311,11 +326,16 @@ def test_arms_that_are_measured_later_join_what_is_there_and_change_nothing_of_i
     few = dataclasses.replace(SMALL, arms=("rs1_length", "ppo_length"), budgets=("responses", "flops"))
     made = summary.content_of(measuring.measure(few, tmp_path, workers=0, run=fake), few, "later")
     whole = summary.joined(content, made)
-    assert whole["plan"]["arms"] == content["plan"]["arms"] and whole["later"]["arms"] == few.arms
+    assert whole["plan"]["arms"] == content["plan"]["arms"]
+    assert [entry["arms"] for entry in whole["later"]] == [few.arms]
     old = [run for run in content["finals"] if not ARMS[run["arm"]].corrected]
     assert [run for run in whole["finals"] if not ARMS[run["arm"]].corrected] == old
     assert "rs1_length" in summary.measured_arms(whole, "flops")
     assert "rs1_length" not in summary.measured_arms(whole, "cpu_seconds")
+    other = made | {"plan": made["plan"] | {"arms": ["gspo"]}, "correction": {"per_token": 0.0, "tried": []}}
+    again = summary.joined(whole, other)
+    assert [entry["arms"] for entry in again["later"]] == [few.arms, ["gspo"]]
+    assert again["correction"] == whole["correction"] and summary.added_later(again) == ["gspo", *few.arms]
     with pytest.raises(DataError, match="a budget of"):
         summary.joined(content, made | {"budgets": made["budgets"] | {"flops": 1.0}})
 
@@ -366,7 +386,7 @@ def test_the_committed_measurement_is_whole():
     for arm in ARMS:
         for unit in BUDGETS:
             seeds = [run["seed"] for run in summary.runs_of(found, arm, unit)]
-            missing = unit != "flops" and ARMS[arm].corrected and not seeds
+            missing = unit != "flops" and arm in summary.added_later(found) and not seeds
             assert missing or seeds == found["plan"]["seeds"]
     for unit, many in (("flops", 6), ("responses", 3)):
         arms = [arm for arm in trained if summary.runs_of(found, arm, unit)]
@@ -383,6 +403,12 @@ def test_the_small_plan_makes_a_page_and_no_claim_about_rates_that_it_did_not_tr
 
 
 # From the command line --------------------------------------------------------------------------------------
+
+
+def test_an_unknown_arm_is_refused_with_the_names_of_those_that_there_are(capsys):
+    with pytest.raises(SystemExit):
+        main(["--arms", "raft"])
+    assert "raft_pp" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -30,21 +30,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", default="runs/arena", help="where the runs lie (default: runs/arena)")
     where = "where results/, figures/ and the page go (default: --out)"
     parser.add_argument("--docs", metavar="DIR", help=where)
-    add = "measure the corrected arms alone, at equal FLOPs and responses, and add them to results/arena.json"
-    parser.add_argument("--add-corrected", action="store_true", help=add)
+    add = "measure these arms alone and add them to results/arena.json, whose seconds stay another day's"
+    parser.add_argument("--arms", nargs="+", metavar="ARM", choices=ARMS, help=add)
+    within = "what to hold equal for --arms (default: responses flops)"
+    budgets = ("responses", "flops")
+    parser.add_argument("--budgets", nargs="+", choices=budgets, default=budgets, help=within)
     options = parser.parse_args(arguments)
     plan = QUICK if options.quick else Plan()
-    if options.add_corrected:
-        arms = tuple(name for name in ARMS if ARMS[name].corrected)
-        plan = dataclasses.replace(plan, arms=arms, budgets=("responses", "flops"))
+    if options.arms:
+        plan = dataclasses.replace(plan, arms=tuple(options.arms), budgets=tuple(options.budgets))
     results = measure(plan, options.out, workers=options.workers)
-    flags = " --quick" * options.quick + " --add-corrected" * options.add_corrected
-    content = content_of(results, plan, f"{_PROGRAM}{flags} --workers {options.workers}")
+    content = content_of(results, plan, _command(options))
     docs = Path(options.docs or options.out)
-    if options.add_corrected:
+    if options.arms:
         content = joined(read("arena", docs / "results"), content)
     publish(content | {"claims": judged(content)}, docs)
     return 0
+
+
+def _command(options: argparse.Namespace) -> str:
+    """The call that measures this again."""
+    added = f" --arms {' '.join(options.arms)} --budgets {' '.join(options.budgets)}" if options.arms else ""
+    return f"{_PROGRAM}{' --quick' * options.quick}{added} --workers {options.workers}"
 
 
 def publish(content: dict[str, Any], docs: Path) -> None:

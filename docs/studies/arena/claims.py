@@ -3,7 +3,8 @@
 Every claim says that a difference is above 0. It is "supported" when the interval of the difference lies
 above 0, "contradicted" when it lies below, else "not separable". The intervals are Bonferroni's: with m
 claims each has level 1 - 0.05 / m, so the chance that any of them misses the truth is at most 5 %. Claims
-about the corrected reward are a family of their own: they were made, and measured, after the others.
+about the relatives and about the corrected reward are families of their own: they were made, and measured,
+after the others.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from rslib.intervals import Interval, over_both, verdict_of
 
 RISK = 0.05
 CORRECTED = "corrected reward"
-"""The family of claims about it."""
+RELATIVES = "relatives"
+"""The families of claims about it and about them."""
 EQUAL = {"responses": "equal responses", "flops": "equal FLOPs", "cpu_seconds": "equal seconds"}
 _UNITS = {
     "gold": "points of gold",
@@ -97,6 +99,14 @@ def _all_claims() -> list[_Claim]:
     return claims
 
 
+def _relatives_claims() -> list[_Claim]:
+    """Every claim about a relative: against the method that it changes, and distillation against RS-1."""
+    pairs = [("raft_pp", "onlinerft"), ("clip_higher", "grpo"), ("dr_grpo", "grpo"), ("gspo", "grpo")]
+    text = "{first} has more gold than {second} at {equal}"
+    pairs.append(("vbon", "rs1"))
+    return [_against(text, *pair, unit) for pair in pairs for unit in TRIED]
+
+
 def _corrected_claims() -> list[_Claim]:
     """Every claim about the corrected reward."""
     text = "{first} has more gold than {second} at {equal}"
@@ -148,7 +158,8 @@ def _rates_of(trials: Sequence[Mapping[str, Any]]) -> list[float]:
 def judged(content: Content) -> list[dict[str, Any]]:
     """Every claim about measured arms and budgets, with its interval and verdict, as plain data."""
     verdicts = []
-    for family, made in (("", _all_claims()), (CORRECTED, _corrected_claims())):
+    families = {"": _all_claims(), RELATIVES: _relatives_claims(), CORRECTED: _corrected_claims()}
+    for family, made in families.items():
         claims = [claim for claim in made if _is_measured(claim, content)]
         level = 1 - RISK / max(1, len(claims))
         for claim in claims:

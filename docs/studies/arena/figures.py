@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from docs.studies.arena.claims import EQUAL
-from docs.studies.arena.summary import Content, by_seed, measured_arms, measured_budgets, paired, trials_of
+from docs.studies.arena.summary import (
+    Content,
+    added_later,
+    by_seed,
+    measured_arms,
+    measured_budgets,
+    paired,
+    trials_of,
+)
 from rslib import plots
 from rslib.arena import ARMS
 from rslib.formatting import signed
@@ -35,6 +43,11 @@ LOOKS = {
     "rloo": ("#8a6d00", ">"),
     "grpo": (plots.SPARE_LOOKS[2][0], "X"),
     "ppo": plots.LOOKS["rlhf"][:2],
+    "raft_pp": (plots.SPARE_LOOKS[0][0], "^"),
+    "clip_higher": ("#5f7a1f", "s"),
+    "dr_grpo": ("#c08a3e", "p"),
+    "gspo": ("#2f8f9d", "h"),
+    "vbon": (plots.SPARE_LOOKS[1][0], "D"),
 }
 LOOKS |= {f"{name}_length": (LOOKS[name][0], LOOKS[name][1]) for name in ("rs1", "best_of_n", "ppo")}
 """Colour and marker of each arm; a corrected arm looks like its plain one, hollow."""
@@ -127,7 +140,7 @@ def cost_quality(content: Content) -> list[Axes]:
     for panel, (metric, scale) in zip(axes, (("flops", 1e-9), ("cpu_seconds", 1.0)), strict=True):
         for arm in trained:
             # Seconds of arms that were added later are another day's.
-            if metric == "cpu_seconds" and arm in content.get("later", {}).get("arms", ()):
+            if metric == "cpu_seconds" and arm in added_later(content):
                 continue
             by_cost = sorted((p for p in points if p["arm"] == arm), key=lambda p: p[metric]["mean"])
             _cost_path(panel, by_cost, metric, scale)

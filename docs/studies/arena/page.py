@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from docs.studies.arena.claims import CORRECTED, EQUAL, RISK
+from docs.studies.arena.claims import CORRECTED, EQUAL, RELATIVES, RISK
 from docs.studies.arena.measuring import score_of
 from docs.studies.arena.summary import (
     YARDSTICK,
@@ -44,7 +44,7 @@ _QUALITY = {
 
 def page(content: Content) -> str:
     """The whole page."""
-    parts = [*_opening(content), *_claims(content), *_corrected(content)]
+    parts = [*_opening(content), *_claims(content), *_relatives(content), *_corrected(content)]
     for unit in measured_budgets(content):
         parts += _budget(content, unit)
     parts += [*_serving(content), *_tuning(content), *_code(content), *_figures(content["summaries"])]
@@ -129,11 +129,33 @@ def _corrected(content: Content) -> Iterator[str]:
     ]
     yield markdown(["strength", "reward off per token", "gold", "proxy", "length, tokens"], rows)
     yield _paragraph("corrected", per_token=correction["per_token"], claims=len(claims), risk=RISK)
-    later = content.get("later")
-    if later:
-        version, missing = later["versions"]["rslib"], "; ".join(_unmeasured(content))
-        yield _paragraph("later", command=later["command"], version=version, missing=missing)
+    yield from _later(content, corrected=True)
     yield _verdicts(claims)
+
+
+def _relatives(content: Content) -> Iterator[str]:
+    """What the methods that change a term of GRPO or of RAFT, and distillation, reach."""
+    claims = [claim for claim in content["claims"] if claim.get("family") == RELATIVES]
+    if claims:
+        yield "## Relatives of GRPO and RAFT, and distillation"
+        yield _paragraph("relatives", n=N)
+        yield _paragraph("checkers")
+        yield _paragraph("relatives_judged", n=N, claims=len(claims), risk=RISK)
+        yield from _later(content, corrected=False)
+        yield _verdicts(claims)
+
+
+def _later(content: Content, *, corrected: bool) -> Iterator[str]:
+    """How the arms that were added later were measured: those with the corrected reward, or the others."""
+    entries = [
+        entry
+        for entry in content.get("later", ())
+        if any(ARMS[name].corrected for name in entry["arms"]) == corrected
+    ]
+    if entries:
+        calls = "; ".join(f"`{entry['command']}`, rslib {entry['versions']['rslib']}" for entry in entries)
+        missing = _unmeasured(content, [name for entry in entries for name in entry["arms"]])
+        yield _paragraph("later", calls=calls, missing="; ".join(missing))
 
 
 def _difference(claim: Mapping[str, Any]) -> str:
@@ -143,15 +165,13 @@ def _difference(claim: Mapping[str, Any]) -> str:
     return f"{text} G" if scale != 1.0 else text
 
 
-def _unmeasured(content: Content) -> list[str]:
-    """The arms that were added later, in the budgets that they were not measured in."""
-    arms = content["later"]["arms"]
-    return [
-        f"{ARMS[arm].label} at {EQUAL[unit]}"
+def _unmeasured(content: Content, arms: Sequence[str]) -> list[str]:
+    """Those of the arms that were not measured in a budget, in one phrase a budget."""
+    missing = {
+        unit: [ARMS[arm].label for arm in arms if arm not in measured_arms(content, unit)]
         for unit in measured_budgets(content)
-        for arm in arms
-        if arm not in measured_arms(content, unit)
-    ]
+    }
+    return [f"{' and '.join(labels)} at {EQUAL[unit]}" for unit, labels in missing.items() if labels]
 
 
 def _budget(content: Content, unit: str) -> Iterator[str]:

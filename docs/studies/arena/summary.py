@@ -70,8 +70,8 @@ def content_of(results: Mapping[str, Sequence[dict[str, Any]]], plan: Plan, comm
 def joined(before: Content, added: Content) -> dict[str, Any]:
     """A content with the arms of a later one, whose budgets are the same; what both have is the later's.
 
-    `later` says which arms were added and what they were measured with. Raises DataError where a budget that
-    both hold differs: the arms would not have spent alike.
+    `later` says of each time which arms were added and what they were measured with. Raises DataError where a
+    budget that both hold differs: the arms would not have spent alike.
     """
     for unit in ("responses", "flops"):
         if before["budgets"][unit] != added["budgets"][unit]:
@@ -88,8 +88,11 @@ def joined(before: Content, added: Content) -> dict[str, Any]:
     }
     known = set(before["plan"]["arms"]) | arms
     plan = before["plan"] | {"arms": [name for name in ARMS if name in known]}
-    later = {name: added[name] for name in ("command", "versions")} | {"arms": added["plan"]["arms"]}
-    fresh = {name: added[name] for name in ("correction", "code")}
+    entry = {name: added[name] for name in ("command", "versions")} | {"arms": added["plan"]["arms"]}
+    later = [*(e for e in before.get("later", ()) if not arms & set(e["arms"])), entry]
+    fresh = {"code": added["code"]}
+    if added["correction"]["tried"]:
+        fresh["correction"] = added["correction"]
     prompts = before["prompts"] | added["prompts"]
     return dict(before) | lists | settings | fresh | {"plan": plan, "prompts": prompts, "later": later}
 
@@ -171,6 +174,12 @@ def measured_arms(content: Content, unit: str | None = None) -> list[str]:
     """The arms of the plan, in the order of the tables; with a budget, those that were measured in it."""
     arms = [name for name in ARMS if name in content["plan"]["arms"]]
     return [name for name in arms if unit is None or runs_of(content, name, unit)]
+
+
+def added_later(content: Content) -> list[str]:
+    """The arms that were measured on another day than the first, in the order of the tables."""
+    names = {name for entry in content.get("later", ()) for name in entry["arms"]}
+    return [name for name in ARMS if name in names]
 
 
 def measured_budgets(content: Content) -> list[str]:

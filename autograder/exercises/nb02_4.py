@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from autograder.checks import Agrees, Ideas, Learner, Refuses, Rng, graded
-from autograder.exercise import Exercise, Part, diagnose, require
+from autograder.exercise import Exercise, Part, diagnose, require, same
 
 IDEAS = Ideas("""
 form (): `gate` returns two things: the lower end of the interval, and True or False.
@@ -25,6 +26,9 @@ no division (formula): The division at the end, by 1 + z²/n, is missing.
 no second term (formula): The second term under the root, z²/4n², is missing.
 z once (formula): In z²/2n the z is not squared.
 n once (formula): In z²/4n² the n is not squared.
+root of z once (formula): In z²/4n² the z is not squared.
+rounded: The lower end is rounded. A gate that compares rounded numbers opens where it should not.
+at the floor (off-by-one): The gate opens where the lower end equals the floor. It is to lie above it.
 one fewer (formula): This is the lower end for n - 1 pairs.
 floor ignored: Every decision is made against 0.6. The floor is an argument of the gate.
 turned (F03): The gate opens where the lower end lies below the floor, and closes where it lies above.
@@ -39,6 +43,8 @@ one too many (off-by-one): One too many: one pair fewer is enough.
 not whole (off-by-one): The number of pairs is whole. Which is the first one whose lower end lies above the
     floor?
 doubled: The number is twice that of the last try. Between the two lie fewer pairs that are enough.
+steps (off-by-one): Only some numbers of pairs are tried: between this one and the one before lie fewer that
+    are enough.
 other floor (floor ignored): This is for a floor of 0.6. The floor is an argument.
 limit: The search stopped at a limit of its own, before the gate opened.
 whole accuracy: Only numbers of pairs are tried of which this accuracy gives a whole number of right ones. An
@@ -103,6 +109,7 @@ def gate_slips(accuracy: float, pairs: int) -> dict[str, float]:
         "no second term": _end(accuracy, pairs, Z**2 / (2 * pairs), 0.0),
         "z once": _end(accuracy, pairs, Z / (2 * pairs), Z**2 / (4 * pairs**2)),
         "n once": _end(accuracy, pairs, Z**2 / (2 * pairs), Z**2 / (4 * pairs)),
+        "root of z once": _end(accuracy, pairs, Z**2 / (2 * pairs), Z / (4 * pairs**2)),
         "one fewer": wilson(accuracy, pairs - 1),
     }
 
@@ -121,7 +128,7 @@ def opens_on_evidence(gate: Learner, rng: Rng) -> None:
         lower = wilson(right / pairs, pairs)
         for floor in (round(lower - 0.03, 4), round(lower + 0.03, 4)):
             tries.append((right / pairs, pairs, floor))
-            decisions.append(_decision(gate, right, pairs, floor))
+            decisions.append(_decision(gate, right, pairs, floor)[1])
     lowers = [wilson(accuracy, pairs) for accuracy, pairs, _ in tries]
     opens = [low > floor for low, (_, _, floor) in zip(lowers, tries, strict=True)]
     words = "; ".join(f"accuracy {a:.3f}, {pairs} pairs, floor {floor}" for a, pairs, floor in tries)
@@ -136,8 +143,8 @@ def opens_on_evidence(gate: Learner, rng: Rng) -> None:
     )
 
 
-def _decision(gate: Learner, right: int, pairs: int, floor: float) -> bool:
-    """The learner's decision, once their lower end is right."""
+def _decision(gate: Learner, right: int, pairs: int, floor: float) -> tuple[float, bool]:
+    """The learner's lower end, once it is right, and decision."""
     accuracy, case = right / pairs, f"{right} of {pairs} pairs in the right order, floor {floor}"
     got, form = gate(accuracy, pairs, floor), "returns the lower end and the decision"
     two = isinstance(got, tuple | list) and len(got) == 2
@@ -150,11 +157,31 @@ def _decision(gate: Learner, right: int, pairs: int, floor: float) -> bool:
         got[0],
         lower,
         ideas=IDEAS.of(gate_slips(accuracy, pairs)),
-        otherwise=IDEAS["lower end"],
+        otherwise=IDEAS["rounded" if _is_rounded(got[0], lower) else "lower end"],
         tolerance=1e-4,
         case=case,
     )
-    return bool(got[1])
+    return float(got[0]), bool(got[1])
+
+
+def _is_rounded(got: Any, right: float) -> bool:
+    """Whether a lower end is the right one with one to three digits behind the point."""
+    return any(same(got, round(right, digits), 1e-9) for digits in (1, 2, 3))
+
+
+def opens_above_the_floor(gate: Learner, rng: Rng) -> None:
+    """Where the lower end is the floor itself the gate is closed.
+
+    The floor is the learner's own number. Who returns a rounded end and compares the exact one opens above
+    the floor too, and who computes in single precision cannot tell the next number from it.
+    """
+    right = int(rng.integers(30, 120))
+    pairs = right * 4 // 3
+    lower, _ = _decision(gate, right, pairs, 0.5)
+    floors = lower, float(np.nextafter(lower, 1.0))
+    at, above = (_decision(gate, right, pairs, floor)[1] for floor in floors)
+    case = f"{right} of {pairs} pairs in the right order, the floor is the lower end"
+    require(not at or above, "decides by the lower end", IDEAS["at the floor"], case=case)
 
 
 # The fewest pairs -----------------------------------------------------------------------------------------
@@ -178,6 +205,7 @@ def needed_slips(accuracy: float, floor: float) -> dict[str, float]:
         "one too many": right + 1,
         "pairs by one z": pairs_needed(accuracy, floor, 1.0),
         "not whole": Z**2 * floor * (1 - floor) / (accuracy - floor) ** 2,
+        "steps": 10 * math.ceil(right / 10),
         "doubled": 2 ** math.ceil(math.log2(right)),
     }
 
@@ -214,7 +242,7 @@ EXERCISE = Exercise(
     8,
     ("gate", "pairs_needed"),
     (
-        Part("the gate", 1.0, graded("gate", IDEAS, opens_on_evidence)),
+        Part("the gate", 1.0, graded("gate", IDEAS, opens_on_evidence, opens_above_the_floor)),
         Part(
             "the fewest pairs",
             1.0,

@@ -71,7 +71,7 @@ last / first (F31): Tied scores must share: here the place in the list decides, 
     number.
 luckiest (F31): Among tied scores the higher value is kept: the scores cannot see it. Tied scores share.
 poorest (F31): Among tied scores the lower value is kept: the scores cannot see it. Tied scores share.
-near ties: Scores that lie near each other were taken for tied. Only equal scores are.
+near ties / rounded: Scores that lie near each other were taken for tied. Only equal scores are.
 """)
 NAME = "best_of_n_mean"
 EVERY, TIE, ENDS = "averages over every subset", "lets ties share", "is right at both ends"
@@ -206,13 +206,13 @@ def tied_valued_pool(rng: Rng) -> tuple[np.ndarray, int, np.ndarray]:
 
 
 def near_valued_pool(rng: Rng) -> tuple[list[float], int, list[float]]:
-    """Six scores so near to each other that a tolerance would take them for tied, and their values."""
-    return [1 + 1e-6 * int(k) for k in rng.permutation(6)], int(rng.integers(2, 4)), some_scores(rng)
+    """Six scores that a tolerance or rounding would take for tied, though not float32, and their values."""
+    return [1 + 2**-22 * int(k) for k in rng.permutation(6)], int(rng.integers(2, 4)), some_scores(rng)
 
 
 def nearly_tied(scores: Sequence[float], n: int, values: Sequence[float]) -> dict[str, float]:
     """What comes of near scores that are taken for tied."""
-    return {"near ties": float(np.mean(values))}
+    return {"near ties": float(np.mean(values)), "rounded": by_enumeration(np.round(scores, 6), n, values)}
 
 
 def value_slips(scores: Sequence[float], n: int, values: Sequence[float]) -> dict[str, float]:

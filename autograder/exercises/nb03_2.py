@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder.checks import Agrees, Corner, Ideas, Learner, Quick, Refuses, Rng, Unchanged, graded
+from autograder.checks import Agrees, Corner, Finite, Ideas, Learner, Quick, Refuses, Rng, Unchanged, graded
 from autograder.exercise import Exercise, Part, diagnose, numbers, require, same
 from autograder.handouts import choice
 from rslib import theory
@@ -29,12 +29,22 @@ equal shares: Tied responses get equal shares here. The one that the policy draw
     often.
 likeliest (F31): The likeliest response of a tie gets all that the tie gets. A tie is broken at random among
     the draws.
+ties above one (ties counted twice): Each response of a tie counts as the only one of its reward: do your
+    probabilities sum to 1?
 ties counted twice: Every response of a tie gets F(level)^n - F(below)^n. They have to share it: do your
     probabilities sum to 1?
 worst (F03): This is the worst of n. Look at the direction of the sort.
 argmax: Everything goes to the best response. It is kept only if it is drawn.
 policy unchanged: This is the policy itself: as if n were 1.
 tilted (F38): This is p exp(r), scaled: the aim of a KL-penalised objective. Best-of-n knows no scale of r.
+all alike: p^n is the chance that all n draws are this very response. The others may be any that is no
+    better.
+tilted by log n (F38): This is the policy times a power with the reward as exponent, scaled. It knows the
+    scale of r; best-of-n only asks which is larger.
+without replacement: This counts subsets, as of a pool. A policy can write a response twice, and writes some
+    more often than others.
+probabilities ignored: All responses count as equally likely. The policy draws some more often than others.
+0 by 0: A response with probability 0 gives 0 / 0, which is NaN. It is never kept.
 tilted by n (F38): This is p exp(n r), scaled. It knows the scale of r; best-of-n only asks which is larger.
 weights F^n: You weigh each response by F^n and scale. The chance to be the best is a difference of two
     powers.
@@ -122,6 +132,10 @@ def distribution_slips(probs: Sequence[float], rewards: Sequence[float], n: int)
         "worst": by_formula(p, -r, n),
         "argmax": best / best.sum(),
         "policy unchanged": p,
+        "all alike": p**n / (p**n).sum(),
+        "probabilities ignored": by_formula(np.full(len(p), 1 / len(p)), r, n),
+        "without replacement": _of_subsets(r, n),
+        "tilted by log n": p * n**r / (p * n**r).sum(),
         "tilted": tilted / tilted.sum(),
         "tilted by n": by_n / by_n.sum(),
         "weights F^n": upto**n / (upto**n).sum(),
@@ -136,6 +150,13 @@ def distribution_slips(probs: Sequence[float], rewards: Sequence[float], n: int)
     ties = tie_slips(p, r, n) if len(set(rewards)) < len(rewards) else {}
     fewer = {"one fewer": by_formula(p, r, n - 1)} if n > 2 else {}  # of one draw it is the policy unchanged
     return ties | others | fewer
+
+
+def _of_subsets(r: np.ndarray, n: int) -> np.ndarray:
+    """The share of the subsets of n in which each response is the best; where it ties, of those it shares."""
+    ways = [math.comb(int((r <= x).sum()), n) - math.comb(int((r < x).sum()), n) for x in r]
+    tied = np.array([(r == x).sum() for x in r])
+    return np.array(ways) / tied / max(1, math.comb(len(r), n))
 
 
 def tie_slips(p: np.ndarray, r: np.ndarray, n: int) -> dict[str, np.ndarray]:
@@ -154,6 +175,7 @@ def tie_slips(p: np.ndarray, r: np.ndarray, n: int) -> dict[str, np.ndarray]:
         "equal shares": np.array([distribution[r == level].mean() for level in r]),
         "likeliest": likeliest,
         "ties counted twice": upto**n - below**n,
+        "ties above one": upto**n - (upto - p) ** n,
     }
 
 
@@ -251,6 +273,7 @@ EXERCISE = Exercise(
                 Quick(QUICK, lambda rng: (*some_policy(rng)[:2], 8), "enumeration"),
                 uses_the_order,
                 rounds_multiply,
+                Finite(CERTAIN, ([0.3, 0.7, 0.0], [0.0, 1.0, 2.0], 3), "0 by 0"),
                 Corner(CERTAIN, ([0.3, 0.7, 0.0], [0.0, 1.0, 2.0], 3), [0.027, 0.973, 0.0], "never drawn"),
                 Corner(CERTAIN, ([0.3, 0.7], [2.0, 2.0], 5), [0.3, 0.7], "all equal"),
                 Corner(CERTAIN, ([1.0], [0.5], 4), [1.0], "alone"),

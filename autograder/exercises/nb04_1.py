@@ -365,11 +365,11 @@ def check_ranked(
     select, equal = selector(learner, ks[0]), (np.ones((40, 4)), finished(40, 4))
     check_small_gaps(select, rng, ks[0], check)
     check_ties_counted(select, rng, ks[0], check)
-    check_sizes(select, rng)
     check_own_draw(lambda generator: select(*equal, generator)[0])
     _check_tied(selector(learner, kept), tied)
     check_seeded(lambda generator: select(*equal, generator)[0])
     check_finite(select, rng)
+    check_sizes(select, rng)
 
 
 def _check_tied(select: Select, rewards: Sequence[float]) -> None:

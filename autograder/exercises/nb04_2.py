@@ -64,6 +64,11 @@ sum: This is the sum. A batch with more tokens would take a larger step.
 sum per row: This is the sum over tokens, divided by the number of rows.
 sign (F03): The sign is turned round: this loss rewards unlikely tokens.
 no logarithm: This is the mean probability with a minus. Its logarithm is missing.
+one minus (no logarithm): This is the mean of one minus the probability. Its logarithm is missing.
+over positions: The softmax runs over the positions. At each position it runs over the vocabulary.
+over rows (over positions): The softmax runs over the rows of the batch. At each position it runs over the
+    vocabulary.
+last left out (off by one): The token at the last position is left out. Only -100 is not learned.
 prompts as token 0 (F22): Places with -100 count as token 0: prompts and padding are learned as that token.
 likeliest token: This is the loss of the token that the model finds likeliest, not of the one in the labels.
 shifted twice: The labels are shifted twice: the logits at t are held against token t + 2.
@@ -390,12 +395,24 @@ def loss_slips(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         "bits": mean / math.log(2),
         "perplexity": mean.exp(),
         "no logarithm": -((-losses).exp() * mask).sum() / mask.sum(),
+        "one minus": ((1 - (-losses).exp()) * mask).sum() / mask.sum(),
+        "over positions": _softmax_over(1, logits, labels),
+        "over rows": _softmax_over(0, logits, labels),
+        "last left out": mean_nll(logits[:, :-2], labels[:, 1:-1]),
         "shifted twice": mean_nll(logits[:, :-2], labels[:, 2:]),
         "raw logits": -(picked * mask).sum() / mask.sum(),
         "softmax twice": mean_nll(logits[:, :-1].softmax(-1), labels[:, 1:]),
         "prompts as token 0": nll(logits[:, :-1], labels[:, 1:].clamp(min=0)).mean(),
         "likeliest token": -(logits[:, :-1].double().log_softmax(-1).amax(-1) * mask).sum() / mask.sum(),
     }
+
+
+def _softmax_over(axis: int, logits: Tensor, labels: Tensor) -> Tensor:
+    """The mean of what a softmax over another axis than the vocabulary gives."""
+    targets = labels[:, 1:]
+    logarithms = logits[:, :-1].double().log_softmax(axis)
+    picked = -logarithms.gather(-1, targets[..., None].clamp(min=0))[..., 0]
+    return picked[targets != IGNORED].mean()
 
 
 def one_number(result: Any, *_: Any) -> float:

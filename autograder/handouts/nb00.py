@@ -18,16 +18,17 @@ HIGHEST, TIES = "gives the place of the highest reward", "gives the first of equ
 def grade_best(work: Work, rng: np.random.Generator) -> None:
     """The place of the highest reward, where there is one."""
     best = work.function("best_of")
-    for n in (5, 7, 16, 1):
-        rewards = _rewards(n, rng)
+    tables = [_rewards(n, rng) for n in (5, 7, 16, 1)]
+    for rewards in [*tables, *_stumbles(rng)]:
         found, right = _place(best(rewards), rewards), int(np.argmax(rewards))
         ideas = [
             Misconception(
                 "F03", "That is the lowest reward: the worst response is kept.", int(np.argmin(rewards))
             ),
             Misconception("off by one", "Places start at 0 in Python.", right + 1),
-            Misconception("last", "That is the last response, whatever its reward.", n - 1),
-            Misconception("from the end", "Count the places from the beginning of the list.", right - n),
+            Misconception("last", "That is the last response, whatever its reward.", len(rewards) - 1),
+            Misconception("from the end", "Count the places from the beginning.", right - len(rewards)),
+            *_slips(rewards),
         ]
         other = "The response at this place does not have the highest reward."
         diagnose(
@@ -63,6 +64,30 @@ def _rewards(n: int, rng: np.random.Generator) -> list[float]:
         second = int(np.argsort(rewards)[-2:][0])
         if n == 1 or (len({0, n - 1, lowest, right, right + 1}) == 5 and second != right + 1):
             return rewards.tolist()
+
+
+def _stumbles(rng: np.random.Generator) -> list[list[float]]:
+    """Rewards that differ behind the point, rewards below 0, and such of which the last is the highest."""
+    shift = float(rng.integers(5)) / 20  # too little to carry a reward over a whole number
+    near = [9.25, 10.25, 9.5, 10.75, 10.5, 9.3]  # as texts, those that begin with a 9 are the highest
+    below = [-2.75, -4.75, -3.25, -1.25, -2.25, -3.75]
+    return [[round(reward + shift, 2) for reward in rewards] for rewards in (near, below, sorted(below))]
+
+
+def _slips(rewards: list[float]) -> list[Misconception]:
+    """Ideas whose value lies apart from others' on some rewards only."""
+    whole, texts = [int(reward) for reward in rewards], [str(reward) for reward in rewards]
+    ideas = [
+        Misconception("digits", "What stands behind the point counts as well.", whole.index(max(whole))),
+        Misconception("text", "As texts, 9 comes after 10. Rewards are numbers.", texts.index(max(texts))),
+    ]
+    if max(rewards) < 0:
+        message = "Every reward here lies below 0. Where does your search begin?"
+        ideas.insert(0, Misconception("zero", message, 0))
+    if len(rewards) > 1:
+        message = "The last response was not looked at."
+        ideas.append(Misconception("one too few", message, int(np.argmax(rewards[:-1]))))
+    return ideas
 
 
 def grade_ties(work: Work, rng: np.random.Generator) -> None:

@@ -111,13 +111,18 @@ def deck(variant: Variant) -> Deck:
 def names_of(order: Sequence[str] | str) -> Sequence[str]:
     r"""The names of the cards: of a text, in small letters, all but what stands behind a #.
 
+    Lines may be numbered, and arrows may stand between names.
+
     >>> names_of("split\n# rewrite\nSample, score  # twelve rewards")
     ['split', 'sample', 'score']
+    >>> names_of("1. split\n2) sample -> score\n- select")
+    ['split', 'sample', 'score', 'select']
     """
     if not isinstance(order, str):
         return order
     lines = [line.partition("#")[0] for line in order.casefold().splitlines()]
-    return [name for name in re.split(r"[\s,]+", " ".join(lines)) if name]
+    words = re.split(r"[\s,;]+|-+>|→|(?:^|(?<=\s))(?:\d+[.):]|[-*•])(?=\s*\w)", " ".join(lines))
+    return [name for name in words if name]
 
 
 @dataclass(frozen=True)

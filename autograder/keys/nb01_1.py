@@ -6,6 +6,7 @@ import numpy as np
 
 from autograder.checks import Ideas
 from autograder.exercise import ANSWERED, CheckFailed, require, short
+from autograder.handouts.ordering import CARDS as EVERY_CARD
 from autograder.handouts.ordering import names_of
 from autograder.keys import ordering
 from autograder.ordering_run import ContractError
@@ -13,6 +14,8 @@ from autograder.work import Work
 from rslib.errors import ConfigError
 
 IDEAS = Ideas("""
+every card (form): All eleven cards are in. Not all belong to this round: of each card, ask who would read
+    what it makes.
 no comparison (F15): Every card runs, but at the end nobody knows whether it helped: no card weighs the tuned
     policy against the one it came from.
 F01: `tune_rm` trains the reward model on responses that it liked itself. The policy learns nothing from that,
@@ -46,6 +49,8 @@ def followed(work: Work) -> ordering.Trace:
     empty = "`order` is not filled in yet: take the # away from the cards that you use, and order them."
     require(order, ANSWERED, empty)
     case = " → ".join(name if isinstance(name, str) else short(name, 60) for name in order[:40])
+    every = EVERY_CARD.keys() <= {name for name in order if isinstance(name, str)}
+    require(not every, CARDS, IDEAS["every card"], case=case)
     try:
         return ordering.trace(order)
     except ContractError as broken:

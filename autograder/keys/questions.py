@@ -101,6 +101,8 @@ COMPUTED = {"1.2": "nb01_2", "1.4": "nb01_4"}
 """Exercise -> the module here that makes its QUESTIONS."""
 EXERCISES = tuple(sorted({*COMPUTED, *(path.stem.replace("_", ".") for path in FOLDER.glob("?_?.txt"))}))
 """Every exercise with choice questions."""
+LABEL = re.compile(r"\W*([A-H])(?:\W*(?:because\W*)?([1-8]))?(\b.*|\W*)", re.IGNORECASE | re.DOTALL)
+SECOND = re.compile(r"\b[A-H]\W*[1-8]\b", re.IGNORECASE)
 OPTION = re.compile(r"(=|-) (.+)(?:\n  (\S[^:]*): (.+))?\n")
 
 
@@ -190,15 +192,37 @@ def grade_question(question: Question, name: str, work: Work, rng: np.random.Gen
             raise CheckFailed(f"question {question.id}: {tier}", option.feedback, idea=option.idea, got=plain)
 
 
+def label_in(label: object) -> tuple[str, str]:
+    """The letter and the digit that a label begins with; "" for what is not there.
+
+    A pair is a label as well, and words of the learner's own may follow, if they hold no other label.
+
+    >>> label_in("b-2"), label_in(("B", 2)), label_in("B2: it runs to the end"), label_in("B")
+    (('B', '2'), ('B', '2'), ('B', '2'), ('B', ''))
+    >>> label_in("B2 or C3"), label_in("A reward model"), label_in(2)
+    (('', ''), ('', ''), ('', ''))
+    """
+    if isinstance(label, list | tuple) and len(label) == 2:
+        label = " ".join(map(str, label))
+    match = LABEL.fullmatch(label.strip()) if isinstance(label, str) else None
+    if not match:
+        return "", ""
+    letter, digit, rest = match[1].upper(), match[2] or "", match[3].strip()
+    words = any(character.isalnum() for character in rest)
+    if words and (SECOND.search(rest) or not (digit or rest[0] in ":;,.(-")):
+        return "", ""
+    return letter, digit
+
+
 def _read(question: Question, label: object, variant: Variant) -> tuple[int, int]:
     """Indices, in the source's order, of the answer and the reason that a label means."""
     answers, reasons = question.order(variant)
     form = "a letter and a digit, such as 'B2'" if reasons else "one letter, such as 'B'"
-    match = re.fullmatch(r"\W*([A-Ha-h])\W*([1-8]?)\W*", label) if isinstance(label, str) else None
-    letter = LETTERS.index(match[1].upper()) if match else len(answers)
-    digit = int(match[2]) - 1 if match and match[2] else (-1 if reasons else 0)
+    written, number = label_in(label)
+    letter = LETTERS.index(written) if written else len(answers)
+    digit = int(number) - 1 if number else (-1 if reasons else 0)
     known = letter < len(answers) and 0 <= digit < max(len(reasons), 1)
-    if not known or (match and match[2] and not reasons):
+    if not known or (number and not reasons):
         message = f"The answer to question {question.id} is {form}."
         raise CheckFailed(f"question {question.id}: form", message, got=short(label))
     return answers[letter], reasons[digit] if reasons else 0

@@ -215,7 +215,8 @@ def check_distinct(sample_n: Learner, check: str, idea: str, prompts: list[str],
     for run in runs:
         for row, (_, seed) in zip(*drawn(sample_n, prompts, n, run), strict=True):
             response = f"seed = {run}, prompt {row['prompt']!r}, sample_id {row['sample_id']}"
-            why = IDEAS["small" if idea == "shared in a run" and max(seen, default=0) < 2**24 else idea]
+            few = idea == "shared in a run" and run > 1 and max(seen, default=0) < 2**24  # 0 and 1 tell more
+            why = IDEAS["small" if few else idea]
             require(seed not in seen, check, why, case=f"{response}; {seen.get(seed)}")
             seen[seed] = response
 

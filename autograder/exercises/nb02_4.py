@@ -152,12 +152,15 @@ def _decision(gate: Learner, right: int, pairs: int, floor: float) -> tuple[floa
     in_order = not isinstance(got[0], bool | np.bool_) and np.ndim(got[1]) == 0 and got[1] in (0, 1)
     require(in_order, form, IDEAS["order"], case=case, got=got)
     lower = wilson(accuracy, pairs)
+    check = "finds the lower end" if right < pairs else "does not take three of three for proof"
+    exact = same(got[0], lower, 1e-4) or not _is_rounded(got[0], lower)
+    require(exact, check, IDEAS["rounded"], case=case, got=got[0])
     diagnose(
-        "finds the lower end" if right < pairs else "does not take three of three for proof",
+        check,
         got[0],
         lower,
         ideas=IDEAS.of(gate_slips(accuracy, pairs)),
-        otherwise=IDEAS["rounded" if _is_rounded(got[0], lower) else "lower end"],
+        otherwise=IDEAS["lower end"],
         tolerance=1e-4,
         case=case,
     )

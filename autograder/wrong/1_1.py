@@ -13,7 +13,7 @@ order = ["split", "sample", "select", "score", "finetune", "test_base", "test_tu
 # %% wrong: scores before it samples | idea: contract | fails at: every card finds what it needs
 order = ["split", "score", "sample", "select", "finetune", "test_base", "test_tuned", "compare"]
 
-# %% wrong: all eleven cards, as they came | idea: F36 | fails at: every card finds what it needs
+# %% wrong: all eleven cards, as they came | idea: form | fails at: is a list of cards
 order = ["split", "sample", "score", "advantage", "select", "rewrite", "finetune"]
 order += ["tune_rm", "test_base", "test_tuned", "compare"]
 
@@ -71,7 +71,7 @@ compare
 # %% correct: names with commas, base measured after the choice
 order = "split, sample, score, select, test_base, finetune, test_tuned, compare"
 
-# %% wrong: every card in the order of the alphabet | idea: F36 | fails at: every card finds what it needs
+# %% wrong: every card in the order of the alphabet | idea: form | fails at: is a list of cards
 order = "advantage compare finetune rewrite sample score select split test_base test_tuned tune_rm"
 
 # %% wrong: tests before it splits | idea: contract | fails at: every card finds what it needs
@@ -114,3 +114,19 @@ compare      # the end
 
 # %% correct: capital letters
 order = "Split\nSample\nScore\nSelect\nFinetune\nTest_base\nTest_tuned\nCompare"
+
+
+# %% correct: numbered lines
+order = """
+1. split
+2. sample
+3. score
+4. select
+5. finetune
+6. test_tuned
+7. test_base
+8. compare
+"""
+
+# %% correct: arrows on one line
+order = "split -> sample -> score -> test_base -> select -> finetune -> test_tuned -> compare"

@@ -68,3 +68,10 @@ what_happens = KEY | {"note": "walked through with a pencil"}
 
 # %% correct: keys in capitals, answers in brackets
 what_happens = {id.upper(): f"({label})" for id, label in KEY.items()}
+
+
+# %% correct: pairs of a letter and a number
+what_happens = {id: (label[0], int(label[1])) for id, label in KEY.items()}
+
+# %% correct: a few words behind each label
+what_happens = {id: f"{label[0].lower()}{label[1]}: as I read it" for id, label in KEY.items()}

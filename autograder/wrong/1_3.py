@@ -690,3 +690,14 @@ def sample_n(draw, prompts, n, seed):
 def score(reward, rows):
     values = [reward(row["prompt"], row["response"]) for row in rows]
     return [row | {"reward": v if math.isfinite(v) else 0.0} for row, v in zip(rows, values, strict=True)]
+
+
+# %% wrong: seeds below 1000 | idea: range | fails at: draws anew with another run seed | points: 2
+def sample_n(draw, prompts, n, seed):
+    rows = []
+    for prompt in prompts:
+        for k in range(n):
+            digest = hashlib.sha256(f"{seed}|{k}|{prompt}".encode()).digest()
+            number = int.from_bytes(digest[:8], "big") % 1000
+            rows.append({"prompt": prompt, "sample_id": k, "response": draw(prompt, number)})
+    return rows

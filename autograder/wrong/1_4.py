@@ -76,3 +76,10 @@ used = said("f", role="then_dpo")
 
 # %% correct: a comma and a blank between
 used = {id: f"{label[0]}, {label[1]}" for id, label in KEY.items()}
+
+
+# %% correct: pairs of a letter and a number
+used = {id: [label[0], int(label[1])] for id, label in KEY.items()}
+
+# %% correct: a few words behind each label
+used = {id: f"{label} (by the text)" for id, label in KEY.items()}

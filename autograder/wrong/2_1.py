@@ -85,3 +85,13 @@ answers = dict.fromkeys("abcdef", "A1")
 
 # %% correct: in brackets, with a full stop
 answers = {id: f"({label})." for id, label in choose().items()}
+
+
+# %% correct: pairs of a letter and a number
+answers = {id: (label[0], int(label[1])) for id, label in choose().items()}
+
+# %% correct: a few words behind each label
+answers = {id: f"{label} keep the best" for id, label in choose().items()}
+
+# %% correct: because
+answers = {id: f"{label[0]} because {label[1]}" for id, label in choose().items()}

@@ -327,3 +327,41 @@ def pairs_needed(accuracy, floor=0.6):
     if accuracy <= floor:
         raise ValueError("no number of pairs can show that")
     return Z2 * floor * (1 - floor) / (accuracy - floor) ** 2
+
+
+# %% wrong: z once under the root | idea: formula | fails at: finds the lower end | points: 1
+def gate(accuracy, pairs, floor=0.6):
+    root = math.sqrt(accuracy * (1 - accuracy) / pairs + 1.96 / (4 * pairs**2))
+    low = (accuracy + Z2 / (2 * pairs) - 1.96 * root) / (1 + Z2 / pairs)
+    return low, low > floor
+
+
+# %% wrong: two digits | idea: rounded | fails at: finds the lower end | points: 1
+def gate(accuracy, pairs, floor=0.6):
+    low = round(wilson(accuracy, pairs), 2)
+    return low, low > floor
+
+
+# %% wrong: open at the floor itself | idea: off-by-one | fails at: decides by the lower end | points: 1
+def gate(accuracy, pairs, floor=0.6):
+    low = wilson(accuracy, pairs)
+    return low, low >= floor
+
+
+# %% correct: rounded for the eye, compared as it is
+def gate(accuracy, pairs, floor=0.6):
+    low = wilson(accuracy, pairs)
+    return round(low, 6), low > floor
+
+
+# %% correct: in single precision
+def gate(accuracy, pairs, floor=0.6):
+    low = np.float32(wilson(accuracy, pairs))
+    return low, bool(low > np.float32(floor))
+
+
+# %% wrong: in steps of ten | idea: off-by-one | fails at: counts the pairs that are enough | points: 1
+def pairs_needed(accuracy, floor=0.6):
+    if accuracy <= floor:
+        raise ValueError("no number of pairs can show that")
+    return next(n for n in range(10, 10**6, 10) if wilson(accuracy, n) > floor)

@@ -469,3 +469,10 @@ def best_of_n_mean(scores, n, values=None):
     scores, values = checked(scores, n, values if values is None else np.asarray(values))
     scores = scores.astype(int)
     return weighted(scores, n, scores if values is None else values.astype(int), weights_of(len(scores), n))
+
+
+# %% wrong: six digits decide what ties | idea: near ties | fails at: averages the values | points: 2.5
+def best_of_n_mean(scores, n, values=None):
+    scores, values = checked(scores, n, values)
+    near = np.round(scores, 6)
+    return weighted(near, n, values, weights_of(len(scores), n))

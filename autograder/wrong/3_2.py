@@ -132,7 +132,7 @@ def best_of_n_distribution(probs, rewards, n):
     return distribution
 
 
-# %% wrong: a level of probability 0 | fails at: is a probability distribution | points: 4
+# %% wrong: a level of probability 0 | idea: 0 by 0 | fails at: is a probability distribution | points: 4
 def best_of_n_distribution(probs, rewards, n):
     p, r = checked(probs, rewards, n)
     level = np.array([p[r == x].sum() for x in r])
@@ -368,7 +368,7 @@ def best_of_n_distribution(probs, rewards, n):
     return right(probs, rewards, n + 1)
 
 
-# %% wrong: powers of p, scaled | fails at: agrees with enumeration | points: 3
+# %% wrong: powers of p, scaled | idea: all alike | fails at: agrees with enumeration | points: 3
 def best_of_n_distribution(probs, rewards, n):
     p, _ = checked(probs, rewards, n)
     return p**n / (p**n).sum()
@@ -435,3 +435,30 @@ def best_of_n_distribution(probs, rewards, n):
     p, r = checked(probs, rewards, n)
     tilted = p * np.exp(np.clip(n * (r - r.max()), -700, 0))
     return tilted / tilted.sum()
+
+
+# %% correct: pairs of a letter and a number
+meaning = {id: (label[0], int(label[1])) for id, label in meaning.items()}
+
+
+# %% wrong: a power with the reward as exponent | idea: F38 | fails at: agrees with enumeration | points: 3
+def best_of_n_distribution(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    scaled = p * np.exp((r - r.max()) * math.log(n))
+    return scaled / scaled.sum()
+
+
+# %% wrong: subsets of a pool | idea: without replacement | fails at: agrees with enumeration | points: 3
+def best_of_n_distribution(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    if n > len(p):
+        return right(probs, rewards, n)
+    ways = [math.comb(int((r <= a).sum()), n) - math.comb(int((r < a).sum()), n) for a in r]
+    return np.array(ways) / math.comb(len(p), n) / np.array([(r == a).sum() for a in r])
+
+
+# %% wrong: own p off F | idea: ties counted twice | fails at: lets ties share by probability | points: 3
+def best_of_n_distribution(probs, rewards, n):
+    p, r = checked(probs, rewards, n)
+    upto = np.array([p[r <= x].sum() for x in r])
+    return np.clip(upto, 0, 1) ** n - np.clip(upto - p, 0, 1) ** n

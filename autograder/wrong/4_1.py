@@ -497,3 +497,17 @@ def select_random(finish_reasons, k, rng):
 def select_best(rewards, finish_reasons, rng):
     checked(rewards)
     return every(np.round(np.asarray(rewards, float), 6), finish_reasons, 1, rng)
+
+
+# %% wrong: one order of columns for all | idea: one draw | fails at: breaks ties at random | points: 2
+def select_best(rewards, finish_reasons, rng):
+    checked(rewards)
+    order = rng.permutation(len(rewards[0]))
+    kept, left_out = [], []
+    for prompt in range(len(rewards)):
+        columns = [int(c) for c in order if finish_reasons[prompt][c] == "eos"]
+        if columns:
+            kept.append((prompt, max(columns, key=lambda c: rewards[prompt][c])))
+        else:
+            left_out.append(prompt)
+    return kept, left_out

@@ -431,3 +431,27 @@ def sft_loss(logits, labels):
     targets = torch.where(targets == 0, -100, targets)
     total = F.cross_entropy(logits[:, :-1].flatten(0, 1), targets, reduction="sum")
     return total / (targets != -100).sum().clamp(min=1)
+
+
+# %% wrong: 1 - p | idea: no logarithm | fails at: is the mean over all response tokens | points: 3
+def sft_loss(logits, labels):
+    probabilities, targets = logits[:, :-1].softmax(-1), labels[:, 1:]
+    mask = targets != -100
+    picked = probabilities.gather(-1, targets.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    return ((1 - picked) * mask).sum() / mask.sum().clamp(min=1)
+
+
+# %% wrong: softmax over T | idea: over positions | fails at: is the mean over all response tokens | points: 3
+def sft_loss(logits, labels):
+    logprobs, targets = logits[:, :-1].log_softmax(1), labels[:, 1:]
+    mask = targets != -100
+    picked = logprobs.gather(-1, targets.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    return -(picked * mask).sum() / mask.sum().clamp(min=1)
+
+
+# %% wrong: last cut off | idea: off by one | fails at: is the mean over all response tokens | points: 3
+def sft_loss(logits, labels):
+    logprobs, targets = torch.log_softmax(logits[:, :-2], dim=-1), labels[:, 1:-1]
+    mask = targets != -100
+    picked = logprobs.gather(-1, targets.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+    return -(picked * mask).sum() / mask.sum().clamp(min=1)

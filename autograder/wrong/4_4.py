@@ -56,3 +56,10 @@ verdicts = said("j", evidence=1)
 
 # %% correct: keys in capitals
 verdicts = {id.upper(): label for id, label in KEY.items()}
+
+
+# %% correct: pairs of a letter and a number
+verdicts = {id: (label[0], int(label[1])) for id, label in KEY.items()}
+
+# %% correct: a few words behind each label
+verdicts = {id: f"{label}, by my run" for id, label in KEY.items()}

@@ -176,8 +176,8 @@ class RewardFunction:
         """The reward. Raises RewardError where there is none."""
         if isinstance(outcome, float):
             return outcome
-        fix = "Let it return a finite number for every response, one at a time (float(x) of a tensor), or "
-        fix += "leave out prompts that it cannot judge."
+        fix = "Let it return a finite number for every response, one at a time (float(x) of a tensor, "
+        fix += "asyncio.run(x) of a coroutine), or leave out prompts that it cannot judge."
         raise RewardError(f"the reward function {outcome}", where=where, fix=fix)
 
     def _keep(self, key: str, reward: float) -> None:
@@ -310,6 +310,8 @@ def _outcome(function: Callable[..., float], values: Sequence[Any]) -> float | s
     try:
         with _kept_state():
             reward = function(*copy.deepcopy(values))
+        if inspect.iscoroutine(reward):
+            reward.close()  # or Python warns that nobody awaited it
         real = isinstance(reward, numbers.Real | np.bool_) and math.isfinite(reward)
         outcome = float(reward) if real else f"returned {_shown(reward)}"
     except KeyboardInterrupt:

@@ -163,6 +163,12 @@ def test_every_exception_is_named_and_a_long_text_is_cut(error, shown):
     assert len(str(caught.value)) < 1200
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_coroutine_is_an_error_and_nobody_is_warned_that_it_was_not_awaited():
+    with pytest.raises(RewardError, match=r"returned coroutine(.|\n)*asyncio\.run"):
+        scored(lambda prompt, response: fake_rewards.asynchronous(prompt, response))
+
+
 def test_what_a_function_writes_into_a_conversation_or_reference_changes_no_other_call():
     def writes(prompt, response, reference):
         prompt.append({"role": "user", "content": "And then?"})

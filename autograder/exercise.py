@@ -160,21 +160,23 @@ def inline(text: str) -> str:
 def table(caption: str, rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> str:
     """Rows of text as an HTML table, the first column as headers.
 
-    Cells begin at the left: notebooks set them at the right, where sentences are hard to read.
+    Cells begin at the left: notebooks set them at the right, where sentences are hard to read. So does the
+    caption, which would be out of sight in the middle of a table that is wider than a phone.
 
     >>> table("Cards", [("score", "gives a reward")]).count("text-align:left")
-    2
+    3
     """
     left = "style='text-align:left'"
+    wide = "style='text-align:left; min-width:8em'"  # a sentence, which a phone would set word by word
     top = "".join(f'<th scope="col" {left}>{escape(name)}</th>' for name in head)
     body = "".join(
         f'<tr><th scope="row" {left}>{escape(first)}</th>'
-        + "".join(f"<td {left}>{inline(text)}</td>" for text in rest)
+        + "".join(f"<td {wide if len(text) > 24 else left}>{inline(text)}</td>" for text in rest)
         + "</tr>"
         for first, *rest in rows
     )
     top = f"<thead><tr>{top}</tr></thead>" if head else ""
-    return f"<table><caption>{escape(caption)}</caption>{top}<tbody>{body}</tbody></table>"
+    return f"<table><caption {left}>{escape(caption)}</caption>{top}<tbody>{body}</tbody></table>"
 
 
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+| from '/[^']*'")

@@ -168,7 +168,7 @@ def html_table(rows: Sequence[Sequence[str]], title: str) -> str:
         for row in cells[1:]
     )
     return (
-        f"<table><caption>{html.escape(title)}</caption>\n"
+        f'<table><caption style="text-align: left">{html.escape(title)}</caption>\n'
         f"<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>"
     )
 

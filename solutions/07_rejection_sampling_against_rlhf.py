@@ -165,7 +165,7 @@ def _intervals(findings, question, label):
 
 
 compare("equal_flops", stored["PPO has more gold than RS-1 at equal FLOPs"]["verdict"])
-_intervals(stored, "What is decided?", "gold (points), n = 8 seeds")
+_intervals(stored, "What is decided?", "difference in gold (points), n = 8 seeds")
 
 # %% [markdown]
 # Explain before you open: how can PPO win at equal responses and not at equal FLOPs?

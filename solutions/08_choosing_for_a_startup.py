@@ -325,6 +325,10 @@ if tools:
 # Which assumption carries the conclusion? Change one at a time, and run the cell with your own.
 
 # %%
+from IPython.display import HTML
+
+from autograder.exercise import table
+
 if tools:
     _slow, _dear = replace(PRICES, drawing=0.02), replace(_h100, hour=6.0)
     _equal = replace(PRICES, weeks=tuple((name, 1.0) for name in STRATEGIES))
@@ -336,8 +340,9 @@ if tools:
         "drawing at 2 % of the peak, few users at a time": (shop, _slow),
         "the best of 4": (replace(shop, n=4), PRICES),
     }
-    for _what, (_team, _prices) in _cases.items():
-        print(f"{_what:50} break-even {short_number(even(_team, tools, _prices)):>8}")
+    _rows = [(what, short_number(even(team, tools, prices))) for what, (team, prices) in _cases.items()]
+    _even_table = table("When has the round paid for itself?", _rows, ("assumption", "requests"))
+HTML(_even_table) if tools else None
 
 # %% [markdown]
 # ## How long does a user wait?
@@ -363,13 +368,16 @@ def _waits(machine, n, strategy="serve", size=8e9, weights="full"):
 
 if tools:
     compare("times_as_long", float(_waits(_h100, 16) / _waits(_h100, 1)))
-    print("seconds until the first word        tuned   best of 1      of 4     of 16     of 64")
     _cases = (("one H100", 8e9, "full"), ("one L4", 8e9, "4bit"), ("a phone", 1e9, "4bit"))
+    _rows, _ns = [], (1, 4, 16, 64)
     for _name, _size, _weights in _cases:
-        _times = [_waits(MACHINES[_name], n, size=_size, weights=_weights) for n in (1, 4, 16, 64)]
         _first = _waits(MACHINES[_name], 1, "rs", _size, _weights)
-        _cells = "".join(f"{seconds:10.1f}" for seconds in _times)
-        print(f"{_name + ', ' + short_number(_size) + ', ' + _weights:32}{_first:9.2f}{_cells}")
+        _times = [_waits(MACHINES[_name], n, size=_size, weights=_weights) for n in _ns]
+        _what = f"{_name}, {short_number(_size)}, {_weights}"
+        _rows.append((_what, f"{_first:.2f}", *(f"{seconds:.1f}" for seconds in _times)))
+    _head = ("machine, policy, weights", "tuned", *(f"best of {n}" for n in _ns))
+    _wait_table = table("Seconds until the first word", _rows, _head)
+HTML(_wait_table) if tools else None
 
 # %% [markdown]
 # **Explain why.** What is shared by the sixteen, and what is not?

@@ -1,8 +1,7 @@
 # %% [markdown]
 # # 09 · When a program is the judge
 #
-# Most people who do rejection sampling today have no reward model. A program says whether an answer is
-# right: sample, keep what it accepts, fine-tune, and perhaps again.
+# Where answers can be checked, no reward model is needed. A program says whether an answer is right: sample, keep what it accepts, fine-tune, and perhaps again.
 #
 # You will be able to
 #
@@ -334,7 +333,8 @@ rslib.plots.show(_picture)
 
 # %% [markdown]
 # As the policy gets better, more groups are silent, and dynamic sampling pays for each useful group with
-# several others. Rejection sampling never throws a right response away, but learns from easy problems most.
+# several others. Rejection sampling needs no mixed group: one right response is a row. But
+# most right responses belong to easy problems, which is why your `keep` takes only some of each.
 
 # %% [markdown]
 # ## One round, its controls, and GRPO

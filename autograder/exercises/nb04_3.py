@@ -20,6 +20,7 @@ from autograder.exercises.artefacts import (
     gain,
     judged_arms,
     judged_tables,
+    mistyped,
     off_by,
     row_ids,
     some_rows,
@@ -75,8 +76,7 @@ def _rows(table: Dataset) -> dict[tuple[str, int], tuple[str, float]]:
 def _check_drawn(pool: Dataset, rng: np.random.Generator) -> None:
     """The pool's texts are those of its tokens, and the tokens those of the base policy at temperature 1."""
     require({"logprob", "token_ids"} <= set(pool.column_names), DRAWN, "These are no rows of rslib.sample.")
-    ids, texts = pool["token_ids"][:], pool["response"][:]
-    typed = sum(base_policy().decode(t) != text for t, text in zip(ids, texts, strict=True))
+    typed = mistyped(pool, base_policy())
     message = "Responses of the pool are not what their tokens spell: they were edited after drawing."
     require(not typed, DRAWN, message, idea="F27", got=f"{typed} of {len(pool)} rows")
     off = off_by(some_rows(pool, rng), base_policy())

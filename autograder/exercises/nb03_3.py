@@ -295,7 +295,7 @@ def grade_fall(work: Work, rng: np.random.Generator) -> None:
         name: check_fall(name, falls.get(name), peaks[name], right, arrays[name][2])
         for name, right in right_curves(arrays).items()
     }
-    known = isinstance(flat, list | tuple | set) and set(flat) <= set(MODELS)
+    known = isinstance(flat, list | tuple | set) and all(isinstance(n, str) and n in MODELS for n in flat)
     require(known, ANSWERED, f"`no_hump` should be a list with none, one or both of {list(MODELS)}.")
     for name, (low, high) in ends.items():
         at_zero = low < -ROUNDED and abs(high) <= ROUNDED  # may be read both ways

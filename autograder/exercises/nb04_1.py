@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -82,6 +83,8 @@ Pairs = list[tuple[int, int]]
 Select = Callable[..., tuple[Pairs, list[int]]]
 Draw = Callable[[np.random.Generator], Pairs]
 DRAWS = 400
+MOST = 10_000
+"""More rows than a table of a check has."""
 PROMPTS = 14  # of the tables with a reward that is not finite
 FEW = 3  # a message may hold a column and a count beside the prompt
 
@@ -103,7 +106,8 @@ def _plain(result: Any, name: str) -> tuple[Pairs, list[int]]:
     )
     try:
         pairs, left_out = result
-        pairs, left_out = [(prompt, column) for prompt, column in pairs], list(left_out)
+        pairs, left_out = ([*itertools.islice(rows, MOST)] for rows in (pairs, left_out))  # may have no end
+        pairs = [(prompt, column) for prompt, column in pairs]
     except UNREADABLE:
         raise CheckFailed(FORM, message, got=short(result)) from None
     require(all(map(_whole, [*sum(pairs, ()), *left_out])), FORM, message, got=result)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -58,9 +58,9 @@ def plain(rng: Rng) -> Case:
     return _worked(rng, MARKERS[0].format)
 
 
-def any_marker(rng: Rng) -> Case:
-    """Each form in its turn of chance."""
-    return _worked(rng, MARKERS[rng.integers(1, len(MARKERS))].format)
+def with_form(form: str, rng: Rng) -> Case:
+    """A last line of this form."""
+    return _worked(rng, form.format)
 
 
 def with_blank_lines(rng: Rng) -> Case:
@@ -68,22 +68,21 @@ def with_blank_lines(rng: Rng) -> Case:
     return _worked(rng, lambda total: MARKERS[0].format(total) + ("\n", "\n\n", "\n  \n")[rng.integers(3)])
 
 
-def with_words(rng: Rng) -> Case:
-    """Words, a currency, or a sum before the marker."""
-    forms = (
-        "The answer is {} eggs.",
-        "So the answer is {}.",
-        "The answer is ${}.",
-        "7 + 5 = 12. The answer is {}.",
-    )
-    return _worked(rng, forms[rng.integers(len(forms))].format)
+WORDS = (
+    "The answer is {} eggs.",
+    "So the answer is {}.",
+    "The answer is ${}.",
+    "7 + 5 = 12. The answer is {}.",
+)
+"""Words, a currency, or a sum before the marker."""
+SPELLINGS = (("{:,}", "{}"), ("{}", "{:,}"), ("{}.0", "{}"), ("{}", "{}.00"))
+"""The same value in another spelling, in the response or in the reference."""
 
 
-def written_otherwise(rng: Rng) -> Case:
-    """The same value in another spelling, in the response or in the reference."""
+def written_otherwise(spelling: tuple[str, str], rng: Rng) -> Case:
+    """A large number in these two spellings."""
     big = int(rng.integers(1001, 9999))
-    pairs = [(f"{big:,}", str(big)), (str(big), f"{big:,}"), (f"{big}.0", str(big)), (str(big), f"{big}.00")]
-    got, reference = pairs[rng.integers(len(pairs))]
+    got, reference = (form.format(big) for form in spelling)
     return f"The answer is {got}.", reference
 
 
@@ -104,10 +103,8 @@ def another(rng: Rng) -> Case:
     return _worked(rng, MARKERS[0].format, lambda total: str(total + int(rng.integers(1, 9))))
 
 
-def longer(rng: Rng) -> Case:
-    """A number that holds the reference's digits."""
-    forms = ("1{}", "{}0", "{}1")
-    return _worked(rng, lambda total: f"The answer is {forms[rng.integers(3)].format(total)}.")
+LONGER = ("The answer is 1{}.", "The answer is {}0.", "The answer is {}1.")
+"""Numbers that hold the reference's digits."""
 
 
 def fraction(rng: Rng) -> Case:
@@ -125,26 +122,32 @@ def on_the_way(rng: Rng) -> Case:
     return _worked(rng, lambda total: f"The answer is {total - 1}.")
 
 
-def hedged(rng: Rng) -> Case:
-    """Two to four numbers behind the marker, the reference among them, in any place."""
+PLACES = ((2, 0), (2, 1), (3, 0), (3, 1), (3, 2), (4, 0), (4, 3))
+"""How many numbers stand behind the marker, and the place of the reference among them."""
+
+
+def hedged(place: tuple[int, int], rng: Rng) -> Case:
+    """Several numbers behind the marker, the reference among them."""
 
     def last(total: int) -> str:
-        numbers = rng.permutation([total, total + 1, total - 1, total + 10][: rng.integers(2, 5)])
+        numbers = rng.permutation([total + 1, total - 1, total + 10])[: place[0] - 1].tolist()
+        numbers.insert(place[1], total)
         return f"The answer is {' or '.join(map(str, numbers))}."
 
     return _worked(rng, last)
 
 
-def corrected(rng: Rng) -> Case:
-    """The right number and another in two sentences of the last line."""
-    forms = ("The answer is {0}. No, {1}.", "The answer is {1}. No, it is {0}.", "Answer: {0} ({1})")
-    return _worked(rng, lambda total: forms[rng.integers(3)].format(total, total + 2))
+CORRECTED = ("The answer is {0}. No, {1}.", "The answer is {1}. No, it is {0}.", "Answer: {0} ({1})")
+"""The right number and another in two sentences of the last line."""
 
 
-def unmarked(rng: Rng) -> Case:
-    """No marker: an equation, a bare number or a sentence with it ends the response."""
-    forms = ("{0} + 0 = {0}", "{}", "It is {}.", "So we have {} eggs.")
-    return _worked(rng, forms[rng.integers(len(forms))].format)
+def corrected(form: str, rng: Rng) -> Case:
+    """A last line of this form."""
+    return _worked(rng, lambda total: form.format(total, total + 2))
+
+
+UNMARKED = ("{0} + 0 = {0}", "{}", "It is {}.", "So we have {} eggs.")
+"""No marker: an equation, a bare number or a sentence with it ends the response."""
 
 
 says = partial(Agrees, of=truth, reveal=False)
@@ -158,6 +161,13 @@ def accepts(check: str, draw: Callable[[Rng], Case], idea: str, count: int = 3) 
 def rejects(check: str, draw: Callable[[Rng], Case], idea: str, count: int = 3) -> Agrees:
     """False on drawn cases."""
     return says(check, draw, lambda *_: False, idea, count=count)
+
+
+def of_each(
+    says_so: Callable[..., Agrees], check: str, draw: Callable[..., Case], forms: Iterable[Any], idea: str
+) -> list[Agrees]:
+    """The check on two cases of each form: none is left to chance."""
+    return [says_so(check, partial(draw, form), idea, 2) for form in forms]
 
 
 AT_LEAST = (accepts(FORMS, plain, "plain"), rejects(REFUSED, another, "accepts another"))
@@ -176,10 +186,10 @@ EXERCISE = Exercise(
                 NAME,
                 IDEAS,
                 *AT_LEAST,
-                accepts(FORMS, any_marker, "other marker", 12),
+                *of_each(accepts, FORMS, with_form, MARKERS[1:], "other marker"),
                 accepts(FORMS, with_blank_lines, "blank lines"),
-                accepts(FORMS, with_words, "unit", 8),
-                accepts(VALUES, written_otherwise, "text", 8),
+                *of_each(accepts, FORMS, with_form, WORDS, "unit"),
+                *of_each(accepts, VALUES, written_otherwise, SPELLINGS, "text"),
                 accepts(VALUES, negative, "sign", 2),
             ),
         ),
@@ -190,14 +200,14 @@ EXERCISE = Exercise(
                 NAME,
                 IDEAS,
                 *AT_LEAST,
-                rejects(REFUSED, longer, "substring", 6),
+                *of_each(rejects, REFUSED, with_form, LONGER, "substring"),
                 rejects(REFUSED, fraction, "fraction"),
                 rejects(REFUSED, sign_lost, "sign", 2),
                 rejects(REFUSED, on_the_way, "mentioned"),
                 rejects(REFUSED, taken_back, "mentioned"),
-                rejects(SEVERAL, hedged, "several", 8),
-                rejects(SEVERAL, corrected, "several", 6),
-                rejects(REFUSED, unmarked, "no marker", 8),
+                *of_each(rejects, SEVERAL, hedged, PLACES, "several"),
+                *of_each(rejects, SEVERAL, corrected, CORRECTED, "several"),
+                *of_each(rejects, REFUSED, with_form, UNMARKED, "no marker"),
                 *(
                     Corner(ODD, (text, "14"), False, "raises", of=truth)
                     for text in ("", " \n\n", "The answer is", "Answer: none.", "####")

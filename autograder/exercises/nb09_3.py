@@ -70,6 +70,10 @@ def numbered(result: Any, *_: Any) -> Any:
     return [] if empty else rows_of(result)
 
 
+TURNED = [((2, "+", 3, 5), (9, "-", 5, 4)), ((9, "-", 5, 4), (2, "+", 3, 5))]
+"""Two paths with the same equations, each in another order."""
+
+
 def _slips(ids: list[str], rewards: list[float], paths: list[Any], most: int) -> dict[str, list[int]]:
     right = [row for row, reward in enumerate(rewards) if reward == 1]
     rows = range(len(ids))
@@ -134,6 +138,7 @@ EXERCISE = Exercise(
                 IDEAS,
                 Agrees(KEEPS, partial(longer, table), keep, "kept", _known, 3, apart=0.5, of=numbered),
                 Agrees(KEEPS, partial(longer, shuffled), keep, "kept", _known, 2, apart=0.5, of=numbered),
+                Corner(KEEPS, (["p0"] * 2, [1.0] * 2, TURNED, 4), [0, 1], "in any order", of=numbered),
                 Corner(EMPTY, (["p0", "p0"], [0.0, 0.0], [(1,), (2,)], 4), [], "nothing right", of=numbered),
                 Unchanged(table),
             ),

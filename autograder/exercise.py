@@ -280,7 +280,7 @@ def _same(got: Any, expected: Any, tolerance: float) -> bool:
 
 
 def numbers(value: Any) -> np.ndarray | None:
-    """A number, list, array or tensor as float64, or None if it is something else.
+    """A number, list, array, tensor or pandas column as float64, or None if it is something else.
 
     >>> numbers([1, 2]).tolist(), numbers("1") is None
     ([1.0, 2.0], True)
@@ -288,6 +288,8 @@ def numbers(value: Any) -> np.ndarray | None:
     try:
         if hasattr(value, "detach"):
             value = None if value.is_complex() else value.detach().cpu().double().numpy()
+        elif type(value).__module__.partition(".")[0] == "pandas" and hasattr(value, "to_numpy"):
+            value = value.to_numpy()
         if not isinstance(value, bool | int | float | list | tuple | np.ndarray | np.number):
             return None
         array = np.asarray(value)

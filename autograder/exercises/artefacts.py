@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autograder.calibration import threshold
-from autograder.exercise import UNREADABLE, CheckFailed, require, short
+from autograder.exercise import CheckFailed, numbers, require, short
 from autograder.handouts.models import base_policy, judge
 from autograder.work import Work
 from rslib import evaluation, tables, world
@@ -305,13 +305,10 @@ def ends_of(comparison: Mapping[str, Any], message: str) -> tuple[float, float, 
 
 def plain_number(value: Any) -> float | None:
     """A finite number as a float; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+    array = None if isinstance(value, bool | list | tuple) else numbers(value)
+    if array is None or array.size != 1 or not np.isfinite(array).all():
         return None
-    try:
-        number = float(value)
-    except UNREADABLE:
-        return None
-    return number if np.isfinite(number) else None
+    return float(array.reshape(()))
 
 
 def is_near(difference: float, width: float, ours: Mapping[str, Any]) -> bool:
@@ -488,5 +485,9 @@ def check_claim(name: str, claim: Any, comparison: Mapping[str, Any]) -> None:
 
 
 def word_of(claim: Any) -> str:
-    """A learner's words in small letters, with single blanks; "" for what is no text."""
-    return " ".join(claim.split()).casefold() if isinstance(claim, str) else ""
+    """A learner's words in small letters, with single blanks for hyphens too; "" for what is no text."""
+    return (
+        " ".join(claim.replace("-", " ").replace("_", " ").split()).casefold()
+        if isinstance(claim, str)
+        else ""
+    )

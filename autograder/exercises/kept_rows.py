@@ -26,13 +26,14 @@ def keep(prompt_ids: Sequence[str], rewards: Sequence[float], paths: Sequence[An
 
 
 def table(rng: Rng) -> Table:
-    """Four problems with 8 responses each, from four paths; two problems share theirs."""
+    """Four problems with 8 responses each, from four paths; two problems share theirs, one is right once."""
     paths = [((a, "+", b, a + b),) for a, b in rng.integers(2, 40, (8, 2)).tolist()]
     ids, rewards, taken = [], [], []
     for problem in range(4):
         own = paths[:4] if problem < 2 else paths[problem : problem + 4]
         ids += [f"p{problem}"] * 8
-        rewards += rng.choice([0.0, 1.0], 8, p=[0.3, 0.7]).tolist()
+        few = rng.permutation([1.0] + [0.0] * 7)  # fewer right rows than `most`
+        rewards += (few if problem == 3 else rng.choice([0.0, 1.0], 8, p=[0.3, 0.7])).tolist()
         taken += [own[k] for k in rng.integers(0, 4, 8)]
     return ids, rewards, taken, int(rng.integers(2, 4))
 

@@ -49,6 +49,7 @@ equal (F42): Equal rewards say nothing about any response: their advantages are 
 alone (F32): With one response there are no others, and the mean of nothing is NaN. The docstring says what to
     give.
 one response (): The docstring says what one response gets.
+its own (own baseline): A single response gets 0: its own reward was taken off it. It has no others.
 
 normalised (): Each reward minus its prompt's mean, over its prompt's deviation plus epsilon.
 not scaled: The mean is taken off, and nothing is divided by.
@@ -77,7 +78,7 @@ mask: Places off the mask are summed as well.
 mask turned (mask): Here the places off the mask are summed, and those of the mask are left out.
 centred: The mean of the advantages is taken off once more. They are used as they come.
 no advantage: The advantages play no part.
-probability: Here stand probabilities, not log-probabilities: exp was taken.
+probability / of whole rows (probability): Here stand probabilities, not log-probabilities: exp was taken.
 squared: The advantages are squared, so a bad response is made likelier too.
 last token: The advantage meets the last token alone. Every token of the response has its part.
 per row: This is one number for each row. An optimiser needs one: the mean.
@@ -233,6 +234,7 @@ def loss_slips(logprobs: Tensor, advantages: Tensor, mask: Tensor) -> dict[str, 
         "no advantage": -(logprobs * mask).sum(1).mean(),
         "per row": -weighed.sum(1),
         "probability": -(advantages * (logprobs.exp() * mask).sum(1)).mean(),
+        "of whole rows": -(advantages * (logprobs * mask).sum(1).exp()).mean(),
         "squared": -(advantages.square() * (logprobs * mask).sum(1)).mean(),
         "last token": -(advantages * (logprobs * _last(mask)).sum(1)).mean(),
         "mask turned": -(advantages * (logprobs * ~mask).sum(1)).mean(),
@@ -251,6 +253,8 @@ def exact_gradient(reinforce_loss: Learner, rng: Rng) -> None:
     require(loss.requires_grad, check, IDEAS["detached"])
     require(loss.numel() == 1, check, IDEAS["per row"], got=f"the shape {tuple(loss.shape)}")
     loss.sum().backward()
+    reached = logits.grad is not None and bool(logits.grad.any())
+    require(reached, check, IDEAS["detached"])
     exact = outcomes.regularised_gradient(world, start, worth, start, 0.0)
     got = -logits.grad.numpy() if logits.grad is not None else np.zeros(world.shape)
     close, shown = np.allclose(got, exact, atol=1e-3, rtol=1e-3), short(exact[0])
@@ -271,7 +275,9 @@ grade_one_out = graded(
     leaves_itself_out(2, 8),
     Corner(ZERO, (EQUAL,), 0 * EQUAL, "equal", of=read_tensor(ZERO)),
     Finite(ALONE, (ONE,), "alone", of=read_tensor(ALONE)),
-    Corner(ALONE, (ONE,), ONE, "one response", 1e-4, of=read_tensor(ALONE)),
+    tensor_agrees(
+        ALONE, lambda rng: (ONE,), leave_one_out, "one response", lambda alone: {"its own": 0 * alone}
+    ),
     Unchanged(partial(rewards, prompts=3, n=4)),
 )
 grade_normalised = graded(

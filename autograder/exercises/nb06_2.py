@@ -102,7 +102,8 @@ held alone: Only the held value is compared. Take the larger of the two errors.
 half: The half is missing.
 near 0 (clip): The value is held to [-clip, clip]. It is held around the old value.
 not squared: The errors are not squared.
-share of the old (clip): The value is held within a share of the old one, not within `clip` of it.
+share of the old / other bound first (clip): The value is held within a share of the old one, not within
+    `clip` of it.
 sum of both (smaller error): The two errors are added. Take the larger.
 old error (held alone): The second error is that of the old value. It is that of the value held near it.
 mean of both (smaller error): The mean of the two errors is taken, not the larger.
@@ -307,6 +308,7 @@ def value_slips(values: Tensor, old: Tensor, returns: Tensor, clip: float) -> di
     """What wrong holds of the value and wrong errors give."""
     near = old + (values - old).clamp(-clip, clip)
     plain, held = (values - returns).square(), (near - returns).square()
+    other = torch.maximum(torch.minimum(values, old * (1 + clip)), old * (1 - clip))
     return {
         "smaller error": 0.5 * torch.minimum(plain, held),
         "not held": 0.5 * plain,
@@ -318,6 +320,7 @@ def value_slips(values: Tensor, old: Tensor, returns: Tensor, clip: float) -> di
         "sum of both": 0.5 * (plain + held),
         "share of the old": 0.5
         * torch.maximum(plain, (_within_a_share(values, old, clip) - returns).square()),
+        "other bound first": 0.5 * torch.maximum(plain, (other - returns).square()),
         "old error": 0.5 * torch.maximum(plain, (old - returns).square()),
     }
 

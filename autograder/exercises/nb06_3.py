@@ -27,6 +27,7 @@ IDEAS = Ideas("""
 ones (): The next-token loss is -log pi of each token. What does grad log pi get multiplied by in it?
 logprob / loss of a token: The coefficient is not the log-probability: it is what its gradient is multiplied
     by.
+doubt (probability): Unlikely tokens are weighed more: that is the derivative by the logit, not by log pi.
 probability: Likely tokens are weighed more. The next-token loss weighs all alike.
 unlearned (sign): The sign is turned: training would unlearn the data.
 averaged: Here stands 1 over the number of tokens. The loss averages by itself; each token has the same
@@ -123,6 +124,7 @@ def sft_slips(logprobs: Tensor) -> dict[str, Tensor]:
         "logprob": logprobs,
         "loss of a token": -logprobs,
         "probability": logprobs.exp(),
+        "doubt": 1 - logprobs.exp(),
         "unlearned": -ones,
         "averaged": ones / logprobs.shape[1],
     }

@@ -221,8 +221,7 @@ def _width_idea(
 def three(result: Any, case: str) -> Three:
     """Three numbers with the first between the others, or a CheckFailed."""
     values = [result[key] for key in ("difference", "low", "high")] if _is_dict(result) else result
-    several = isinstance(values, list | tuple | np.ndarray) or hasattr(values, "detach")
-    array = _vector(values) if several else None
+    array = None if isinstance(values, bool | int | float | np.number) else _vector(values)
     good = array is not None and array.shape == (3,) and not np.isnan(array).any()
     require(good, WIDTH, IDEAS["three numbers"], case=case, got=result)
     difference, low, high = (float(value) for value in array)
@@ -340,7 +339,7 @@ def known(
 
 def _word(word: Any) -> str:
     """A verdict without case and outer blanks; what is no text is none."""
-    return str.strip(str.casefold(word)) if isinstance(word, str) else short(word)
+    return artefacts.word_of(word) if isinstance(word, str) else short(word)
 
 
 def _check_word(word: Any, low: float, high: float) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from autograder.checks import Check, Ideas, Learner, graded
 from autograder.exercise import ANSWERED, Exercise, Misconception, Part, diagnose, require, short
+from autograder.exercises.artefacts import word_of
 from autograder.handouts import nb07_methods
 from autograder.handouts.nb07_made_up import Draws, Memory, Pull, Search, clip, weigh
 from autograder.handouts.nb07_methods import Evidence
@@ -37,6 +38,7 @@ settings (): Fields of the dataclasses in `arm.settings` that somebody tunes, an
 untuned: Seeds, budgets and memory settings are counted. Nobody tunes them.
 more: Settings outside of the dataclasses are missing: see `arm.more`.
 more whole (untuned): Of `arm.more`, too, what nobody tunes is left out.
+varied: These are the settings that the trials varied. Others are tuned as well, or could be.
 once: A name that two dataclasses share is counted once. Each of the two programs has its own setting.
 dataclasses / kinds and more (F36): That is the number of dataclasses, not of their fields.
 
@@ -53,6 +55,7 @@ responses: That counts responses. A draw is a visit to the newest policy, howeve
 no draw: A run whose notes say nothing of draws has drawn its pool, once.
 
 negatives (): Does any coefficient push a token's probability down?
+first token: A response's first token is positive here, and a later one is not: look at every token.
 zeros (zero): A coefficient of 0 leaves a token alone. Pushed down is what has one below 0.
 mean sign: Whether *any* token is pushed down is asked, not whether most are.
 
@@ -110,10 +113,10 @@ def described(arm: Arm, runs: Any, trials: Any, table: np.ndarray) -> dict[str, 
 # Methods that nobody has seen -----------------------------------------------------------------------------
 
 
-def hidden(rng: np.random.Generator, trained: bool, pushes: bool = True) -> Evidence:
+def hidden(rng: np.random.Generator, trained: bool, pushes: int | None = 0) -> Evidence:
     """A made-up method with runs, trials and coefficients; every known mistake gives it another entry.
 
-    pushes: whether one of its coefficients is below 0; else some are 0.
+    pushes: from which token on a response has coefficients below 0; None: some are 0, and none below.
     """
     from rslib.arena import Arm
 
@@ -139,7 +142,7 @@ def hidden(rng: np.random.Generator, trained: bool, pushes: bool = True) -> Evid
         }
         for seed, models in enumerate(held)
     ]
-    return arm, runs, _trials(rng) if trained else [], _table(rng, trained, -0.3 if pushes else 0.0)
+    return arm, runs, _trials(rng) if trained else [], _table(rng, trained, pushes)
 
 
 def _trials(rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -156,23 +159,26 @@ def _trials(rng: np.random.Generator) -> list[dict[str, Any]]:
     return trials
 
 
-def _table(rng: np.random.Generator, trained: bool, least: float) -> np.ndarray:
-    """Coefficients (6, 4), one row of them `least`, though their sum is above 0; (0, 4) untrained."""
+def _table(rng: np.random.Generator, trained: bool, pushes: int | None) -> np.ndarray:
+    """Coefficients (6, 4), of sum above 0, one row below 0 from a token on, or 0; (0, 4) untrained."""
     if not trained:
         return np.zeros((0, 4))
     table = np.abs(rng.normal(2, 0.5, (6, 1))) * np.ones((6, 4))
-    table[int(rng.integers(1, 6))] = least
+    table[int(rng.integers(1, 6)), pushes or 0 :] = 0.0 if pushes is None else -0.3
     return np.round(table, 3)
 
 
 def slips(evidence: Evidence) -> dict[str, dict[str, Any]]:
     """For each entry, what known mistakes make of it."""
-    arm, runs, trials, _ = evidence
+    arm, runs, trials, coefficients = evidence
     gold, proxy = (
         [trial["means"][name] for trial in trials if "means" in trial] for name in ("gold", "proxy")
     )
     others = {
-        "negatives": {"mean sign": False, "zeros": True},
+        "negatives": {
+            "mean sign" if (coefficients[:, :1] < 0).any() else "first token": False,
+            "zeros": True,
+        },
         "sensitivity": {
             "range of reward": np.ptp(proxy) if proxy else 0.0,
             "gold 0": max(gold, default=0.0),
@@ -182,7 +188,9 @@ def slips(evidence: Evidence) -> dict[str, dict[str, Any]]:
             "nothing read": 0.0,
         },
     }
-    return _slips_of_runs(runs) | _slips_of_code(arm) | others
+    counted = _slips_of_code(arm)
+    counted["settings"]["varied"] = len({name for trial in trials for name in trial["setting"]})
+    return _slips_of_runs(runs) | counted | others
 
 
 def _slips_of_runs(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -257,7 +265,7 @@ def checks(*keys: str) -> Check:
     """The check of some entries on made-up methods, trained and not."""
 
     def check(describe: Learner, rng: np.random.Generator) -> None:
-        for trained, pushes in ((True, True), (True, False), (False, False)):
+        for trained, pushes in ((True, 0), (True, 2), (True, None), (False, None)):
             evidence = hidden(rng, trained, pushes)
             while not _told_apart(evidence):
                 evidence = hidden(rng, trained, pushes)
@@ -342,12 +350,14 @@ def grade_simpler(work: Work, rng: np.random.Generator) -> None:
         of_rival = answers.get(rival)
         form = isinstance(of_rival, dict) and set(keys) <= set(of_rival)
         require(form, SIMPLER, f"simpler[{rival!r}] has an entry for {', '.join(keys)}.", got=short(of_rival))
-        for key in keys:
-            _check_row(rival, key, of_rival[key], right[rival][key], rows)
+    asked = [(rival, key) for rival, keys in ASKED.items() for key in keys]
+    asked.sort(key=lambda pair: pair[1] == "sensitivity")  # what is counted comes before what is estimated
+    for rival, key in asked:
+        _check_row(rival, key, answers[rival][key], right[rival][key], rows)
 
 
 def _check_row(rival: str, key: str, answer: Any, right: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
-    word = str.strip(str.casefold(answer)) if isinstance(answer, str) else short(answer)
+    word = word_of(answer) if isinstance(answer, str) else short(answer)
     case = f"RS-1 against {rival}: {key}"
     blank = answer is ... or word == ""
     require(not blank, ANSWERED, f"simpler[{rival!r}][{key!r}] is not filled in yet.", case=case)

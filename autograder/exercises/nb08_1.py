@@ -21,6 +21,7 @@ no optimiser: Gradients and the optimiser are missing: a model that is trained t
 no reading: The models that only read are missing.
 all at once: This strategy works in stages: the reward model is gone when training begins.
 all trained: Reference and reward model are never trained.
+rounded up / rounded: The number is rounded. Leave it as it comes.
 gigabyte (unit): A gigabyte is 1e9 bytes here.
 bytes (unit): These are bytes.
 float32: The models that read are in bfloat16, 2 bytes.
@@ -189,6 +190,8 @@ def memory_slips(parameters: float, judge: float, strategy: str, weights: str) -
         "all trained": (models + (reference > 0)) * trained + judge * TRAINED[weights] / 1e9,
         "gigabyte": right * 1e9 / 2**30,
         "bytes": right * 1e9,
+        "rounded up": float(math.ceil(right)),
+        "rounded": float(round(right)),
         "float32": right + policy * (reference > 0) * full + beside if full else right,
         "value model": right - (trained if strategy == "ppo" else 0.0),
         "value untrained": right - (trained - policy if strategy == "ppo" else 0.0),

@@ -198,6 +198,7 @@ def _readings(name: str, team: Team, strategy: str) -> list[tuple[str, list[floa
         "dollars": [
             ("Labels, people, tuning and serving make the year: some of these are missing.", _sums(taken)),
             ("This is what the year may cost, not what it costs.", [team.budget]),
+            ("These are the dollars of a month, not of a year.", [right / 12]),
         ],
         "break_even_requests": [
             ("A request to the tuned policy costs less, so it is finite.", [math.inf]),
@@ -220,11 +221,19 @@ def _sums(row: Row) -> list[float]:
     return [sum(a * b for a, b in zip(items, factors, strict=True)) for factors in chosen]
 
 
+def _cited(entry: Any) -> np.ndarray | None:
+    """A cited entry as numbers; a text is read as the memo is: "$28.1k", "never"."""
+    if isinstance(entry, str):
+        said = stated(entry)
+        entry = math.inf if NEVER.search(entry) and not said else said[0].value if len(said) == 1 else None
+    return None if isinstance(entry, bool) else numbers(entry)
+
+
 def grade_numbers(work: Work, rng: np.random.Generator) -> None:
     """The three cited numbers are the calculator's, stand in the text, and nothing there contradicts them."""
     memo, cited, team, strategy = parts(work)
     for name, right in truths(team, strategy).items():
-        array = None if isinstance(cited.get(name), bool) else numbers(cited.get(name))
+        array = _cited(cited.get(name))
         plain = array is not None and array.size == 1 and not np.isnan(array).any()
         require(plain, CITED, f"`cited` has no number {name!r}.", got=short(cited.get(name)))
         value = float(array.ravel()[0])

@@ -18,6 +18,7 @@ other marker: One of the three markers is not known to your checker, or only in 
 blank lines: Blank lines follow the last line. The last line that is not empty is the one that counts.
 unit: There is exactly one number behind the marker; the words around it do not matter.
 text: Compare values, not texts: 14, 14.0 and 1,400 for 1400 are ways to write a number.
+decimals (text): A number may have a part behind its point: 14.0 is one number, and is 14.
 sign: A minus belongs to its number.
 accepts another: Another number than the reference is accepted.
 substring (accepts another): 114 holds the digits 14 and is another number. Compare whole numbers.
@@ -189,7 +190,8 @@ EXERCISE = Exercise(
                 *of_each(accepts, FORMS, with_form, MARKERS[1:], "other marker"),
                 accepts(FORMS, with_blank_lines, "blank lines"),
                 *of_each(accepts, FORMS, with_form, WORDS, "unit"),
-                *of_each(accepts, VALUES, written_otherwise, SPELLINGS, "text"),
+                *of_each(accepts, VALUES, written_otherwise, SPELLINGS[:2], "text"),
+                *of_each(accepts, VALUES, written_otherwise, SPELLINGS[2:], "decimals"),
                 accepts(VALUES, negative, "sign", 2),
             ),
         ),

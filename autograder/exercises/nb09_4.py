@@ -17,6 +17,9 @@ not centred: The mean of the group is not taken off.
 not scaled: The deviation of the group is not divided by.
 population: The deviation divides by n. Here it is with n - 1.
 others' mean (own baseline): The mean of the others is taken off, and nothing is divided by: that is RLOO's.
+others over deviation (own baseline): The mean of the others is taken off. GRPO takes off the mean of all.
+added / added more (epsilon): A number is added to the deviation. Nothing is added here: where it is 0,
+    choose.
 variance: This is divided by the variance, not by its root.
 turned (sign): The sign is turned.
 columns (axis): Mean and deviation run over the problems. The responses of a problem stand in its row.
@@ -78,6 +81,9 @@ def _advantage_slips(rewards: np.ndarray) -> dict[str, Any]:
     centred, size = rewards - rewards.mean(1, keepdims=True), rewards.shape[1]
     return {
         "others' mean": centred * size / (size - 1),
+        "others over deviation": advantages(rewards) * size / (size - 1),
+        "added": centred / (rewards.std(1, ddof=1, keepdims=True) + 0.01),
+        "added more": centred / (rewards.std(1, ddof=1, keepdims=True) + 0.1),
         "variance": centred / rewards.var(1, ddof=1, keepdims=True),
         "turned": -advantages(rewards),
         "columns": advantages(rewards.T).T,

@@ -66,11 +66,17 @@ compared (): A dict with `difference`, `low`, `high` and `verdict`. The first th
 turned (sign): The sign is turned: first minus second is asked for.
 unpaired: The spread of each policy is taken by itself. Both answered the same problems: subtract first.
 of responses: Every response counts as a measurement of its own; those to one problem are alike.
+overlap (unpaired): The outer ends of two intervals are taken. Both answered the same problems: subtract
+    first.
+cut: The ends are cut at 0 or 1. A difference of shares can lie below 0.
+relative: The difference is divided by a share. The plain difference is asked for.
+signs: This counts the problems on which one is ahead. By how much belongs to it.
 one error: This is one standard error to either side.
 deviation: This is the spread of the problems. The mean of many is surer than one.
 equal (F42): A policy against itself differs by 0 on every problem: both ends are 0 too.
 words (): A verdict is "supported", "contradicted" or "not separable".
 open (F34): The interval has 0 in it: on other problems the sign may be another.
+itself (F42): A policy against itself: both ends are 0, and that decides nothing.
 decided: The whole interval lies on one side of 0: that is an answer.
 other side (sign): The interval lies on the other side of 0.
 
@@ -186,14 +192,21 @@ def _slips(first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
     gaps, size = first - second, len(first)
     apart = float(np.sqrt((first.var(ddof=1) + second.var(ddof=1)) / size))
     binomial = float(np.sqrt(sum(s.mean() * (1 - s.mean()) for s in (first, second)) / (4 * size)))
-    error = float(gaps.std(ddof=1))
+    error, right = float(gaps.std(ddof=1)), _interval(gaps)
+    one, other = _interval(first), _interval(second)
+    outer = {"low": one["low"] - other["high"], "high": one["high"] - other["low"]}
     readings = {
         "turned": _interval(-gaps),
         "unpaired": _interval(gaps, apart),
         "of responses": _interval(gaps, binomial),
         "one error": _interval(gaps, error / size**0.5 / 1.96),
         "deviation": _interval(gaps, error),
+        "overlap": {**right, **outer},
+        "relative": _interval(gaps / second.mean()),
+        "signs": _interval(np.sign(gaps)),
     }
+    if right["low"] < 0:
+        readings["cut"] = {**right, "low": 0.0, "high": min(right["high"], 1.0)}
     return {name: [*ends.values()] for name, ends in readings.items()}
 
 
@@ -207,6 +220,10 @@ def _ends(result: Any, *_: Any) -> Any:
 def says(learner: Learner, rng: Rng) -> None:
     """Policies that differ upwards, downwards and not at all get their words."""
     wanted = {SUPPORTED: 0.5, CONTRADICTED: -0.5, OPEN: 0.0}
+    itself = learner(*[_shares(rng)[0]] * 2)
+    _ends(itself)
+    claim = word_of(itself.get("verdict"))
+    require(claim not in (SUPPORTED, CONTRADICTED), WORD, IDEAS["itself"], got=short(dict(itself)))
     for verdict, shift in wanted.items():
         first, second = _shares(rng, abs(shift))
         if shift < 0:

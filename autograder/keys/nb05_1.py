@@ -52,11 +52,13 @@ class Marking:
         """The learner's diagnosis of a panel: (flaw, metric), the metric "" for a healthy run."""
         answer = entry(work, self.name, letter, f"entry for panel {letter}", blank=("", ""))
         pair = (answer, "") if isinstance(answer, str) else answer
-        texts = isinstance(pair, tuple | list) and all(isinstance(word, str) for word in pair)
+        if isinstance(pair, tuple | list):
+            pair = ["" if word is None else word for word in pair]
+        texts = isinstance(pair, list) and all(isinstance(word, str) for word in pair)
         example = f'("{self.panels.names()[0]}", "{next(iter(self.panels.METRICS))}")'
         form = f'`{self.name}[{letter!r}]` is a pair, such as {example}, or ("healthy", "").'
         require(texts and len(pair) in (1, 2), FORM, form, got=answer)
-        flaw, metric = (word.strip().casefold() for word in (*pair, "")[:2])
+        flaw, metric = ("_".join(word.split()).casefold() for word in (*pair, "")[:2])
         known = flaw in (HEALTHY, *self.panels.names())
         known = known and (flaw == HEALTHY or metric in (*self.panels.METRICS, ""))
         require(known, FORM, self._unknown(flaw, metric), got=answer)
@@ -82,14 +84,20 @@ class Marking:
             raise CheckFailed(FLAW, message, idea="missed", got=HEALTHY)
         if flaw != case.flaw:
             idea = self.panels.flaws()[flaw]["id"]
-            raise CheckFailed(FLAW, self._against(flaw, letter, case.run), idea=idea, got=flaw)
+            raise CheckFailed(FLAW, self._against(flaw, metric, letter, case.run), idea=idea, got=flaw)
         if metric not in self.keys.decisive(flaw):
             raise CheckFailed(METRIC, self._undecided(metric, letter, case.run), idea="metric", got=metric)
 
-    def _against(self, flaw: str, letter: str, run: Run) -> str:
-        """Why a panel is not that of the named flaw: one of the flaw's own metrics speaks against it."""
-        for metric in self.panels.METRICS:
-            if metric in self.keys.decisive(flaw) and not self._within(flaw, metric, run):
+    def _against(self, flaw: str, named: str, letter: str, run: Run) -> str:
+        """Why a panel is not that of the named flaw: one of the flaw's own metrics speaks against it.
+
+        The metric that the learner named speaks first, where it is a probe.
+        """
+        probes = [m for stage in self.panels.STAGES for m in self.panels.GROUPS[stage]]
+        own = [metric for metric in self.panels.METRICS if metric in self.keys.decisive(flaw)]
+        own.sort(key=lambda metric: (metric != named, metric not in probes))
+        for metric in [named] * (named in probes) + own:
+            if self.keys.span(flaw, metric) and not self._within(flaw, metric, run):
                 low, high = map(panels.shown, self.keys.span(flaw, metric) or (0.0, 0.0))
                 there = f"is {low}" if low == high else f"lies between {low} and {high}"
                 return (

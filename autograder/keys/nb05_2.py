@@ -229,6 +229,11 @@ def check_seed(work: Work, rng: np.random.Generator) -> None:
     message = (
         "Rounds draw with the same seeds: on prompts that come again, a round would see what it has seen."
     )
+    if rounds[0] != rounds[1]:
+        message = (
+            "Each round begins with another seed, and yet two rounds share seeds: look at what `draw` makes "
+            "of the seed for each sample."
+        )
     repeated = rounds[0] & rounds[1] or rounds[0] & rounds[2] or rounds[1] & rounds[2]
     require(not repeated, PLANTS["seed"].check, message, idea="F20", got=short(sorted(repeated)[:4]))
     message = "Two runs with different seeds draw with the same seeds, in one round or another."

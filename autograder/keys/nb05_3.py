@@ -50,6 +50,8 @@ def grade_stage(stage: str, work: Work, rng: np.random.Generator) -> None:
             f"A healthy run got the flag {flags[0] if flags else ''!r}. Healthy runs scatter from seed to "
             "seed, and the next one lies a little outside those that you have seen: leave room."
         )
+        if len(flags) == len(STAGES):
+            message = "Every stage of a healthy run got a flag. A check that always rings says nothing."
         case = f"beyond your three healthy runs: {_told(run) or 'nothing'}"
         require(not flags, ALARM, message, idea="F34", case=case, got=flags)
     for flaw in STAGES[stage]:
@@ -63,7 +65,12 @@ def _judge(stage: str, flaw: str, work: Work, run: Run) -> None:
     if flags[:1] == [stage]:
         return
     case, idea = f"beyond your three healthy runs: {_told(run)}", panels.flaws()[flaw]["id"]
-    if not flags:
+    if _reads_outcomes(work, run, flags):
+        message = (
+            "With the outcomes of a healthy run in their place the same run gets other flags. Outcomes are "
+            "moved by every stage: ask each stage by a number of its own."
+        )
+    elif not flags:
         message = "A broken run went through without a flag. These are its numbers outside the healthy range:"
     elif stage in flags:
         message = (
@@ -73,3 +80,10 @@ def _judge(stage: str, flaw: str, work: Work, run: Run) -> None:
     else:
         message = f"The run is flagged {flags[0]!r}, and it was broken elsewhere."
     raise CheckFailed(check_of(stage), message, idea=idea, case=case, got=", ".join(flags) or "[]")
+
+
+def _reads_outcomes(work: Work, run: Run, flags: list[str]) -> bool:
+    """Whether the flags of a run change where its outcomes alone are those of a healthy run."""
+    healthy = panels.rows()[HEALTHY][SHOWN_SEEDS[0]]
+    outcomes = {name: healthy[name] for name in panels.GROUPS["outcome"]}
+    return _flags(work, {**run, **outcomes}) != flags

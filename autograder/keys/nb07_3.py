@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
-from autograder.exercise import require, short
+from autograder.exercise import CheckFailed, require, short
+from autograder.exercises.artefacts import word_of
 from autograder.handouts import nb07_results
 from autograder.handouts.locked import entry
 from autograder.handouts.nb07_3 import LEVEL, VERDICTS, numbered
-from autograder.handouts.nb07_results import Cell, interval, words
+from autograder.handouts.nb07_results import NAMES, Cell, interval, words
 from autograder.work import Work
-from rslib.intervals import verdict_of
+from rslib.intervals import OPEN, verdict_of
 
 FORM, EVIDENCE, VERDICT = "names a row and a verdict", "points at the evidence", "reads the interval"
 CELLS = {cell.key: cell for cell in nb07_results.CELLS}
@@ -38,18 +41,35 @@ def grade_statement(id: str, work: Work, rng: np.random.Generator) -> None:
     known = numbered(work.variant)
     form = f"audit[{id!r}] is the number of a row and one of {', '.join(VERDICTS)}."
     number, verdict = answer if isinstance(answer, tuple | list) and len(answer) == 2 else (None, None)
+    number = int(number) if isinstance(number, str) and re.fullmatch(r"\s*\d{1,2}\s*", number) else number
     whole = isinstance(number, int | np.integer) and not isinstance(number, bool) and int(number) in known
-    verdict = str.strip(str.casefold(verdict)) if isinstance(verdict, str) else ""
+    verdict = word_of(verdict)
     right = whole and verdict in VERDICTS
     require(right, FORM, form, got=short(answer))
-    cell = known[int(number)]
-    message = (
-        f"Row {number} tests another sentence. Which arms are compared, in what, and what is held equal?"
-    )
-    idea = "F16" if cell.metric in ("proxy", "reward") else "F33" if cell.budget == "" else "evidence"
-    require(cell == CELLS[TESTED_BY[id]], EVIDENCE, message, idea=idea, got=words(cell))
+    cell, asked = known[int(number)], CELLS[TESTED_BY[id]]
+    if cell != asked:
+        idea, message = _beside(cell, asked)
+        raise CheckFailed(
+            EVIDENCE, f"Row {number} tests another sentence: {message}", idea=idea, got=words(cell)
+        )
     message = (
         "An interval that has 0 in it does not decide, however far its middle lies from 0. One that has not "
         "does decide, for or against."
     )
+    if OPEN not in (verdict, measured(cell)):
+        message = (
+            "The interval decides, and not this way. Which of the two does the row take from which, and "
+            "which does the statement say has more?"
+        )
     require(verdict == measured(cell), VERDICT, message, idea="F34", got=verdict)
+
+
+def _beside(cell: Cell, asked: Cell) -> tuple[str, str]:
+    """The idea and the sentence of a row that differs from the one that is asked for: in what it differs."""
+    if {NAMES[cell.first], NAMES[cell.second]} != {NAMES[asked.first], NAMES[asked.second]}:
+        return "evidence", "it compares other arms than the statement does."
+    if cell.metric in ("proxy", "reward"):
+        return "F16", "it is a difference in reward, what the arms were selected for or trained on."
+    if cell.metric != asked.metric:
+        return "evidence", "its difference is of another quantity than the statement speaks of."
+    return "F33", "it holds another thing equal than the statement does, or nothing."

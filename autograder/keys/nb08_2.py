@@ -18,7 +18,7 @@ from autograder.exercises.calculator import USE
 from autograder.handouts import nb08_2
 from autograder.handouts.locked import entry
 from autograder.handouts.nb08_2 import CHANGES, FILE, LIMITS, Row, Team, larger, packed, teams
-from autograder.handouts.nb08_prices import MACHINES, STRATEGIES, WEIGHTS
+from autograder.handouts.nb08_prices import MACHINES, ROOM, STRATEGIES, WEIGHTS
 from autograder.work import Work
 from rslib.store import atomic_write
 
@@ -241,6 +241,8 @@ def _check_strategy(strategy: str, team: Team) -> None:
     limits = [limit for limit in LIMITS if limit in broken(team, strategy)]
     if limits:
         message = f"It breaks a limit: {LIMITS[limits[0]]}."
+        if limits[0] == "memory" and "memory" not in broken(larger(team, ROOM), strategy):
+            message += " What `memory_gb` says would fit; the machine has to hold a quarter more."
         raise CheckFailed(FITS, message, idea=IDEAS[limits[0]], got=strategy)
     message = "It fits, and another that fits costs less than four fifths of it in the first year."
     raise CheckFailed(FITS, message, idea="dearer", got=strategy)

@@ -232,7 +232,7 @@ def leave_one_out(rewards):
     return group_normalised(rewards)
 
 
-# %% wrong: nothing for one response | fails at: copes with one response | points: 2.5
+# %% wrong: nothing for one response | idea: own baseline | fails at: copes with one response | points: 2.5
 _right = leave_one_out
 
 

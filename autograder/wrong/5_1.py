@@ -105,3 +105,22 @@ diagnoses = {letter: (flaw, "length") for letter, (flaw, _) in diagnose().items(
 
 # %% wrong: one flaw for all | idea: F03 | fails at: panel: flaw
 diagnoses = dict.fromkeys("ABCDEF", ("worst", "selection_gap"))
+
+# %% correct: blanks for underscores, and None as the healthy run's metric
+diagnoses = {
+    letter: (flaw.replace("_", " "), metric.replace("_", " ") or None)
+    for letter, (flaw, metric) in diagnose().items()
+}
+
+# %% wrong: the worst for a random pick, by the gap | idea: F03 | fails at: panel: flaw | points: 3
+diagnoses = diagnose(
+    select=("worst" if flaw_in("select") != "worst" else "random_selection", "selection_gap")
+)
+
+# %% wrong: prompt-blind for another fault of the rewards | idea: F08 | fails at: panel: flaw | points: 3
+diagnoses = diagnose(
+    score=(
+        "prompt_blind_scoring" if flaw_in("score") != "prompt_blind_scoring" else "shuffled_rewards",
+        "prompt_effect",
+    )
+)

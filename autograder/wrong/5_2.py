@@ -285,3 +285,8 @@ def keep_best(rows):
     prompts = list(dict.fromkeys(row["prompt"] for row in rows))
     of = {prompt: [row for row in rows if row["prompt"] == prompt] for prompt in prompts}
     return [max(of[prompt], key=lambda row: row["reward"]) for prompt in prompts]
+
+
+# %% wrong: seeds of rounds overlap | idea: F20 | fails at: draws anew in every round | points: 2
+def seed_of(run_seed, number):
+    return 100_000 * run_seed + number

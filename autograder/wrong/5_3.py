@@ -277,3 +277,19 @@ def check_run(run):
 
     name = min(seen, key=lambda pair: far(pair[1], run))[0]
     return [stage for stage, flaws in STAGES.items() if name in flaws]
+
+
+# %% wrong: every stage, always | idea: F34 | fails at: raises no false alarm
+def check_run(run):
+    return ["sample", "score", "select", "train", "judge"]
+
+
+# %% wrong: gold says whether, the rest says where | idea: F05 | fails at: finds what is wrong in sample
+def check_run(run):
+    if run["gold"] > 2.3:
+        return []
+    if run["selection_gap"] < 2:
+        return ["select"]
+    if run["kl"] > 5:
+        return ["train"]
+    return ["sample"] if run["pool_rows"] < 1000 or run["pool_unique"] < 0.5 else ["score"]

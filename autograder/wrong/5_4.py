@@ -69,3 +69,6 @@ readings = choose(c=(0, 3))
 
 # %% wrong: letters without reasons | fails at: question a: form
 readings = {name: label[0] for name, label in choose().items()}
+
+# %% correct: the words of the sheet between letter and digit
+readings = {id: f"{label[0]}, because {label[1]}" for id, label in choose().items()}

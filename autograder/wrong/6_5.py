@@ -82,3 +82,6 @@ found_flaws = dict.fromkeys("ABCDEF", (1, 2))
 
 # %% wrong: four panels called healthy | idea: missed | fails at: panel: flaw | points: 1
 found_flaws = diagnose(draw="healthy", reward="healthy", kl="healthy")
+
+# %% correct: None as the healthy run's metric
+found_flaws = diagnose(healthy=("healthy", None))

@@ -515,3 +515,16 @@ def interval(first, second, level):
 
 # %% wrong: 0.05 over m as the level | idea: many claims | fails at: reads the stored tables | points: 4
 stored = read_stored(0.05 / len(arena.stored))
+
+# %% correct: pandas, hyphens
+import pandas as pd
+
+_three = interval
+
+
+def interval(first, second, level):
+    return pd.Series(_three(first, second, level), index=["difference", "low", "high"])
+
+
+def verdict(low, high):
+    return "supported" if low > 0 else "contradicted" if high < 0 else "not-separable"

@@ -314,3 +314,14 @@ describe = but(
         abs(values(trials, "gold")[-1] - values(trials, "gold")[0]) if trials else 0.0
     )
 )
+
+# %% wrong: the first token alone | idea: first token | fails at: sees negatives | points: 2.5
+describe = but(negatives=lambda arm, runs, trials, table: bool((np.asarray(table)[:, :1] < 0).any()))
+
+# %% wrong: what the trials varied | idea: varied | fails at: counts what is tuned | points: 2
+describe = but(
+    settings=lambda arm, runs, trials, table: len({name for one in trials for name in one["setting"]})
+)
+
+# %% wrong: simpler in every row | idea: headline | fails at: says in what it is simpler | points: 2
+simpler = {rival: dict.fromkeys(row, "simpler") for rival, row in worded().items()}

@@ -39,7 +39,7 @@ audit = answers(a=("best_of_n/ppo/proxy/flops", None))
 # %% wrong: without an equal budget | idea: F33 | fails at: points at the evidence | points: 1.75
 audit = answers(b=("ppo/rs/gold/", None))
 
-# %% wrong: a budget where none is held | idea: evidence | fails at: points at the evidence | points: 1.75
+# %% wrong: a budget where none is held | idea: F33 | fails at: points at the evidence | points: 1.75
 audit = answers(c=("ppo/rs1/gold/flops", None))
 
 # %% wrong: the reward of the rounds | idea: F16 | fails at: points at the evidence | points: 1.75
@@ -94,4 +94,13 @@ audit = answers(a=(None, "not separable"))
 audit = answers() | {"b": (99, "supported")}
 
 # %% wrong: a text for the row | fails at: names a row and a verdict | points: 1.75
-audit = answers() | {"g": ("4", "supported")}
+audit = answers() | {"g": ("the fourth", "supported")}
+
+# %% correct: texts for the rows, hyphens
+audit = {id: (str(number), verdict.replace(" ", "-")) for id, (number, verdict) in answers().items()}
+
+# %% wrong: the row's verdict turned once too often | idea: F34 | fails at: reads the interval | points: 1.75
+audit = answers(a=(None, "contradicted"))
+
+# %% wrong: computation for the models held | idea: evidence | fails at: points at the evidence | points: 1.75
+audit = answers(f=("ppo/dpo/flops/responses", None))

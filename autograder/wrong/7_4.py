@@ -70,3 +70,6 @@ roads = choose(c=(2, 0))
 
 # %% wrong: the clip keeps near the start | idea: F39 | fails at: question c: reason | points: 2
 roads = choose(c=(0, 1))
+
+# %% correct: a letter and a number apart
+roads = {id: (label[0], int(label[1])) for id, label in choose().items()}

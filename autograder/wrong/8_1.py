@@ -622,3 +622,11 @@ def break_even_requests(once, serving, tuned):
     if once < 0 or serving < 0 or tuned < 0:
         raise ValueError("negative")
     return math.ceil(once / (serving - tuned)) if serving > tuned else math.inf
+
+
+# %% wrong: whole gigabytes | idea: rounded up | fails at: adds up the models | points: 2.25
+_exact = memory_gb
+
+
+def memory_gb(*args):
+    return float(-(-_exact(*args) // 1))

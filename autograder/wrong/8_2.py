@@ -137,3 +137,13 @@ decisions = {k: answer[:3] for k, answer in decide().items()}
 
 # %% wrong: strategies alone | fails at: names a strategy, weights, a limit and a change
 decisions = {k: answer[0] for k, answer in decide().items()}
+
+
+# %% wrong: without the quarter on top | idea: memory | fails at: fits the limits | points: 2.5
+def _tight(team):
+    fits = (s for s in STRATEGIES if broken(team, s) == {"memory"} and not broken(larger(team, 1.25), s))
+    return next(fits, None)
+
+
+_letter, _team = first(_tight)
+decisions = decide(**{_letter: (_tight(_team), "4bit", *right(_team)[2:])})

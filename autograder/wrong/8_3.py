@@ -187,3 +187,14 @@ cited = cited | {"dollars": "a few"}
 
 # %% wrong: NaN | fails at: cites three numbers | points: 0.5
 cited = cited | {"memory_gb": float("nan")}
+
+# %% correct: the cited numbers as texts
+cited = cited | {
+    "memory_gb": f"{numbers['memory_gb']:.2f} GB",
+    "dollars": f"${numbers['dollars']:,.0f}",
+    "break_even_requests": f"{numbers['break_even_requests']:,.0f} requests" if not NEVER else "never",
+}
+
+# %% wrong: the dollars of a month | idea: contradiction | fails at: has the calculator's numbers | points: 0.5
+cited = cited | {"dollars": numbers["dollars"] / 12}
+memo = written(dollars=f"${numbers['dollars'] / 12:,.0f}")

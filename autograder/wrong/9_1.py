@@ -168,3 +168,9 @@ def check_answer(response, reference):
 def check_answer(response, reference):
     numbers = re.findall(NUMBER, behind(response.split("\n")[-1]))
     return len(numbers) == 1 and value(numbers[0]) == value(reference)
+
+
+# %% wrong: whole numbers alone | idea: text | fails at: compares values | points: 1
+def check_answer(response, reference):
+    numbers = re.findall(r"-?\d+", behind(last_line(response)).replace(",", ""))
+    return len(numbers) == 1 and int(numbers[0]) == int(value(reference))

@@ -274,3 +274,24 @@ right = interval
 def interval(values):
     mean, low, high = right(values)
     return mean, max(low, 0.0), min(high, 1.0)
+
+
+# %% correct: pandas
+import pandas as pd
+
+
+def pass_at_k(correct, k):
+    return pd.DataFrame(checked(correct, k)).apply(lambda row: none_missed(row.sum(), len(row), k), axis=1)
+
+
+def none_missed(right, n, k):
+    return 1 - math.prod((n - right - step) / (n - step) for step in range(k))
+
+
+def majority_right(answers, references):
+    def one(row, reference):
+        votes = pd.Series([a for a in row if a is not None], dtype=object).value_counts()
+        best = [a for a, count in votes.items() if count == votes.max()]
+        return best.count(reference) / len(best) if best else 0.0
+
+    return pd.Series([one(*pair) for pair in zip(answers, references)])

@@ -190,3 +190,18 @@ right = groups_drawn
 
 def groups_drawn(p, n):
     return float(np.mean(right(p, n)))
+
+
+# %% wrong: a hundredth on top of the deviation | idea: epsilon | fails at: centres and scales each problem | points: 1
+def advantages(rewards):
+    rewards = np.asarray(rewards, float)
+    return (rewards - rewards.mean(1, keepdims=True)) / (rewards.std(1, ddof=1, keepdims=True) + 0.01)
+
+
+# %% wrong: the others' mean, over the deviation | idea: own baseline | fails at: centres and scales each problem | points: 1
+_centred = advantages
+
+
+def advantages(rewards):
+    size = np.shape(rewards)[1]
+    return _centred(rewards) * size / (size - 1)

@@ -295,3 +295,65 @@ evidence = {name: one for name, one in evidence.items() if name != "right over G
 
 # %% wrong: no such folder | idea: F01 | fails at: hands in tables, folders and numbers | points: 1.5
 tuned = tuned | {"GRPO": "nowhere"}
+
+# %% correct: tensors without dimension
+import torch
+
+
+def compared(first, second):
+    gaps = torch.tensor(np.array(first)) - torch.tensor(np.array(second))
+    mean, half = gaps.float().mean(), 1.96 * gaps.float().std() / len(gaps) ** 0.5
+    word = "supported" if mean > half else "contradicted" if mean < -half else "not-separable"
+    return {"difference": mean, "low": mean - half, "high": mean + half, "verdict": word}
+
+
+evidence = answered(tuned)
+
+
+# %% wrong: so many rows of each problem | idea: F49 | fails at: draws a fair control | points: 1.5
+def arms(prompt_ids, rewards, paths, most, seed):
+    rng, ids = np.random.default_rng(seed), np.asarray(prompt_ids)
+    rows = [rng.permutation(np.flatnonzero(ids == problem))[:most] for problem in dict.fromkeys(prompt_ids)]
+    right = keep(prompt_ids, rewards, paths, most)
+    return {"right": right, "random": np.concatenate(rows), "all": np.arange(len(rewards))}
+
+
+# %% wrong: an end on 0 supports | idea: F42 | fails at: gives one of three verdicts | points: 1.5
+def compared(first, second):
+    difference, low, high = interval(np.asarray(first) - np.asarray(second))
+    word = "supported" if low >= 0 else "contradicted" if high <= 0 else "not separable"
+    return {"difference": difference, "low": low, "high": high, "verdict": word}
+
+
+# %% wrong: two intervals laid side by side | idea: unpaired | fails at: pairs by problem | points: 1.5
+def compared(first, second):
+    (one, low, high), (other, lower, higher) = interval(np.asarray(first)), interval(np.asarray(second))
+    ends = {"difference": one - other, "low": low - higher, "high": high - lower}
+    word = "supported" if ends["low"] > 0 else "contradicted" if ends["high"] < 0 else "not separable"
+    return ends | {"verdict": word}
+
+
+# %% wrong: a difference that cannot be below 0 | idea: cut | fails at: pairs by problem | points: 1.5
+_right = compared
+
+
+def compared(first, second):
+    found = _right(first, second)
+    return found | {"low": max(found["low"], 0.0), "high": min(found["high"], 1.0)}
+
+
+# %% wrong: a relative gain | idea: relative | fails at: pairs by problem | points: 1.5
+_right = compared
+
+
+def compared(first, second):
+    found, share = _right(first, second), np.mean(second)
+    return found | {key: found[key] / share for key in ("difference", "low", "high")}
+
+
+# %% wrong: problems won less problems lost | idea: signs | fails at: pairs by problem | points: 1.5
+_right = compared
+
+
+def compared(first, second):
+    return _right(np.sign(np.asarray(first) - np.asarray(second)), np.zeros(len(first)))

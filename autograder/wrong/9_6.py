@@ -54,3 +54,9 @@ conclusions = choose(d=(0, 1))
 
 # %% wrong: letters without reasons | fails at: question a: form
 conclusions = {name: label[0] for name, label in choose().items()}
+
+# %% correct: a letter and a number apart
+conclusions = {id: (label[0], int(label[1])) for id, label in choose().items()}
+
+# %% correct: because
+conclusions = {id: f"{label[0]} because {label[1]}" for id, label in choose().items()}

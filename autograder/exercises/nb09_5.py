@@ -220,10 +220,6 @@ def _ends(result: Any, *_: Any) -> Any:
 def says(learner: Learner, rng: Rng) -> None:
     """Policies that differ upwards, downwards and not at all get their words."""
     wanted = {SUPPORTED: 0.5, CONTRADICTED: -0.5, OPEN: 0.0}
-    itself = learner(*[_shares(rng)[0]] * 2)
-    _ends(itself)
-    claim = word_of(itself.get("verdict"))
-    require(claim not in (SUPPORTED, CONTRADICTED), WORD, IDEAS["itself"], got=short(dict(itself)))
     for verdict, shift in wanted.items():
         first, second = _shares(rng, abs(shift))
         if shift < 0:
@@ -237,6 +233,10 @@ def says(learner: Learner, rng: Rng) -> None:
         require(claim in wanted, WORD, IDEAS["words"], got=short(result.get("verdict")))
         idea = "open" if verdict == OPEN else "decided" if claim == OPEN else "other side"
         require(claim == verdict, WORD, IDEAS[idea], got=short(dict(result)))
+    itself = learner(*[_shares(rng)[0]] * 2)
+    _ends(itself)
+    claim = word_of(itself.get("verdict"))
+    require(claim not in (SUPPORTED, CONTRADICTED), WORD, IDEAS["itself"], got=short(dict(itself)))
 
 
 # The learner's own round ----------------------------------------------------------------------------------

@@ -332,12 +332,12 @@ def reinforce_loss(logprobs, advantages, mask):
     return -((advantages - advantages.mean()) * torch.where(mask, logprobs, 0.0).sum(1)).mean()
 
 
-# %% wrong: the probability of the whole response | idea: probability | fails at: sums tokens, averages rows | points: 2
+# %% wrong: exp of the sum | idea: probability | fails at: sums tokens, averages rows | points: 2
 def reinforce_loss(logprobs, advantages, mask):
     return -(advantages * torch.where(mask, logprobs, 0.0).sum(1).exp()).mean()
 
 
-# %% wrong: made anew from numpy, with a gradient of its own | idea: detached | fails at: lets the gradient through | points: 2
+# %% wrong: made anew from numpy | idea: detached | fails at: lets the gradient through | points: 2
 def reinforce_loss(logprobs, advantages, mask):
     sums = np.where(mask.numpy(), logprobs.detach().numpy(), 0.0).sum(1)
     return torch.tensor(-(sums * advantages.numpy()).mean(), requires_grad=True)

@@ -548,7 +548,7 @@ def clipped_policy_loss(logprobs, old_logprobs, advantages, clip):
     return -torch.where(advantages >= 0, ratio.clamp(max=1 + clip), ratio.clamp(min=1 - clip)) * advantages
 
 
-# %% wrong: held within a share of the old value, the upper bound first | idea: clip | fails at: takes the larger error | points: 3
+# %% wrong: a share, upper bound first | idea: clip | fails at: takes the larger error | points: 3
 def clipped_value_loss(values, old_values, returns, clip):
     near = torch.maximum(torch.minimum(values, old_values * (1 + clip)), old_values * (1 - clip))
     return torch.maximum((values - returns) ** 2, (near - returns) ** 2) / 2

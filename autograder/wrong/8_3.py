@@ -192,9 +192,9 @@ cited = cited | {"memory_gb": float("nan")}
 cited = cited | {
     "memory_gb": f"{numbers['memory_gb']:.2f} GB",
     "dollars": f"${numbers['dollars']:,.0f}",
-    "break_even_requests": f"{numbers['break_even_requests']:,.0f} requests" if not NEVER else "never",
+    "break_even_requests": "never" if NEVER else f"{numbers['break_even_requests']:,.0f}",
 }
 
-# %% wrong: the dollars of a month | idea: contradiction | fails at: has the calculator's numbers | points: 0.5
+# %% wrong: a month of it | idea: contradiction | fails at: has the calculator's numbers | points: 0.5
 cited = cited | {"dollars": numbers["dollars"] / 12}
 memo = written(dollars=f"${numbers['dollars'] / 12:,.0f}")

@@ -192,13 +192,13 @@ def groups_drawn(p, n):
     return float(np.mean(right(p, n)))
 
 
-# %% wrong: a hundredth on top of the deviation | idea: epsilon | fails at: centres and scales each problem | points: 1
+# %% wrong: a hundredth on top | idea: epsilon | fails at: centres and scales each problem | points: 1
 def advantages(rewards):
     rewards = np.asarray(rewards, float)
     return (rewards - rewards.mean(1, keepdims=True)) / (rewards.std(1, ddof=1, keepdims=True) + 0.01)
 
 
-# %% wrong: the others' mean, over the deviation | idea: own baseline | fails at: centres and scales each problem | points: 1
+# %% wrong: the others', scaled | idea: own baseline | fails at: centres and scales each problem | points: 1
 _centred = advantages
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autograder.calibration import threshold
-from autograder.exercise import CheckFailed, numbers, require, short
+from autograder.exercise import UNREADABLE, CheckFailed, numbers, require, short
 from autograder.handouts.models import base_policy, judge
 from autograder.work import Work
 from rslib import evaluation, tables, world

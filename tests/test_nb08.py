@@ -320,3 +320,10 @@ def test_the_learners_teams_are_those_that_the_solver_sorts():
     decks = json.loads(nb08_2.FILE.read_text(encoding="utf-8"))
     made = json.loads(json.dumps(keys.content()))
     assert decks == made, "run: python -m autograder.keys.nb08_2"
+
+
+def test_a_notebook_takes_no_dollars_of_a_story_or_of_the_text_for_mathematics():
+    # JupyterLab sets what stands between two $ as a formula, also behind a backslash.
+    assert "mathjax_ignore" in nb08_2.Desk(Variant("08", "ada"))._repr_html_()
+    told = [cell.source for path in scripts() for cell in instructor(path).cells if cell.cell_type != "code"]
+    assert not [text for text in told if "\\$" in text]

@@ -332,7 +332,8 @@ class Desk:
             f"<p><strong>({k}) {escape(team.story)}.</strong> {inline(told(team))}</p>"
             for k, team in self.teams.items()
         )
-        return f"<div style='max-width:50em'>{''.join(stories)}</div>"
+        plain = "class='tex2jax_ignore mathjax_ignore'"  # else a notebook sets what stands between two $
+        return f"<div {plain} style='max-width:50em'>{''.join(stories)}</div>"
 
 
 class Choices:

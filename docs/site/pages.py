@@ -44,7 +44,7 @@ SECRET = ("solutions/", "autograder/keys/", "autograder/wrong/")
 """Folders of which the site holds nothing."""
 SHORT = 12
 """Characters of an entry that needs no room in a table on a phone."""
-_CELL = re.compile(r"<(t[hd])\b([^>]*)>(.*?)</\1>", flags=re.S)
+_CELL = re.compile(r"<(td|th scope=.row.)([^>]*)>(.*?)</(t[hd])>", flags=re.S)
 _LINK = re.compile(r'\b(href|src)="([^"]+)"')
 
 
@@ -105,7 +105,7 @@ def _fence(self: RendererHTML, tokens: Sequence[Token], index: int, options: obj
 
 
 def roomy(html: str) -> str:
-    """The HTML with the class `long` on each cell of a table whose text needs room on a phone.
+    """The HTML with the class `long` on each cell below a table's head whose text needs room on a phone.
 
     >>> roomy("<td>two words</td><td>a sentence of several words</td>")
     '<td>two words</td><td class="long">a sentence of several words</td>'
@@ -120,7 +120,7 @@ def _is_short(content: str) -> bool:
 
 
 def _long(cell: re.Match) -> str:
-    return f'<{cell[1]} class="long"{cell[2]}>{cell[3]}</{cell[1]}>'
+    return f'<{cell[1]} class="long"{cell[2]}>{cell[3]}</{cell[4]}>'
 
 
 def _formula(tex: str, options: dict[str, bool]) -> str:

@@ -481,8 +481,8 @@ check("8.2")
 # Cite three numbers of your calculator for the strategy that you advise: the memory in GB, the dollars of
 # the first year, and the break-even in requests of serving against `rs`. They go into `cited` too. Say any
 # other number as you like; the machine compares these three alone. Round as people do: `$28,113`, `$28.1k`
-# and 28 thousand dollars are the same. Where the break-even is infinite, write *never*. A person reads the rest
-# (docs/memo_rubric.md in the repository).
+# and 28 thousand dollars are the same. Where the break-even is infinite, write *never*. A person reads the
+# rest (docs/memo_rubric.md in the repository).
 #
 # <details><summary>Hint</summary>
 # <code>rows(team, tools)["rs"]</code> has <code>gigabytes</code> and <code>total</code>, and

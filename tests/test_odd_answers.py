@@ -8,6 +8,7 @@ from autograder import exercises
 from autograder.exercise import LONGEST, RUNS, Exercise, Part, Variant, diagnose, numbers, require
 from autograder.verdict import grade
 from autograder.work import Work
+from docs.studies.results import read
 from tests import fuzz
 from tests.odd_answers import DEEP
 from tests.test_catalogue import LONG
@@ -128,3 +129,12 @@ def test_what_a_check_computes_of_an_odd_answer_warns_nobody(recwarn):
 )
 def test_what_is_no_number_is_none(value):
     assert numbers(value) is None
+
+
+# The record -----------------------------------------------------------------------------------------------
+
+
+def test_the_record_counts_no_fault_and_what_became_of_every_answer():
+    for id, row in read("odd_answers").items():
+        exercises.find(id)
+        assert not row["faults"] and sum(row["outcomes"].values()) == row["answers"] > 0, id

@@ -339,10 +339,33 @@ def check_compared(
             ("F50", "Your judged tables give another difference."),
         )
         raise CheckFailed(COMPARED, f"{name}: {message}", idea=idea, got=got)
-    width = float(ours["high"] - ours["low"])
-    fits = low < difference < high and width / 3 < high - low < width * 3
+    share = (high - low) / float(ours["high"] - ours["low"])  # an interval by hand is 0.8 to 1.2 as wide
+    separate = any(
+        abs(high - low - wide) < 1e-3 * wide for wide in _unpaired(arms[first], arms[second], column)
+    )
+    fits = low < difference < high and 0.6 < share < 1.7
     message = f"{name}: an interval lies around its difference, and has the width that the prompts give it."
+    if 0.4 < share < 0.6:
+        message += " One standard error to either side is about half of that."
     require(fits, INTERVAL, message, idea="F34", got=got)
+    message = f"{name}: This is the interval of two separate samples. The tables are paired by prompt."
+    require(not separate or abs(share - 1) < 0.02, INTERVAL, message, idea="F34", got=got)
+
+
+def _unpaired(first: Dataset, second: Dataset, column: str) -> list[float]:
+    """Widths of 95 % intervals that take two tables for separate samples, of responses or of prompts."""
+    widths = []
+    for ddof in (0, 1):
+        for by_prompt in (False, True):
+            samples = [_numbers_of(table, column, by_prompt=by_prompt) for table in (first, second)]
+            widths.append(2 * 1.96 * float(np.sqrt(sum(s.var(ddof=ddof) / len(s) for s in samples))))
+    return widths
+
+
+def _numbers_of(table: Dataset, column: str, *, by_prompt: bool) -> np.ndarray:
+    """A column's numbers, or their mean for each prompt."""
+    values = np.array(table[column][:], float)
+    return np.array([values[rows].mean() for rows in tables.groups(table).values()]) if by_prompt else values
 
 
 def _readings(

@@ -58,9 +58,15 @@ one pool: You throw all prompts into one pool. Choose within each prompt, then a
 mean (F02): This is the mean of the pool, whatever n is: nothing is selected.
 lowest (F03): The lowest reward is kept.
 other model (F09): These are the numbers of the other reward model.
+per prompt (): {case} holds a number for each prompt. One number for each n is asked for: the mean over the
+    prompts.
+columns (F09): The numbers of reward and gold changed places.
+best of all (F45): This is the best of the whole pool, whatever n is. What is the best if only n are drawn?
 sum: This is the sum over the prompts. The mean is asked for.
 median: This is the median over the prompts. The mean is asked for.
 
+place (F05): For {name}, at this n more responses still help gold, separably in your own paired data. Is it an
+    n, or the place of one in the list?
 peak of the reward (F16): For {name} that is where the reward is highest. Gold is what the work is about:
     where is gold highest?
 too few (F05): For {name}, at this n more responses still help gold, separably in your own paired data.
@@ -73,6 +79,8 @@ of the reward (F16): This is the difference of the reward. Gold says whether the
 to one response (F05): This is the difference to one response. The fall is measured from n_star.
 too sure (F34): The interval is too narrow. A 95 % interval reaches about two standard errors to each side,
     and its sample is the prompts: every prompt gives one difference.
+one row (spread): Your n_star is the largest n, so both rows are the same. Pair them prompt by prompt: how far
+    can those differences reach?
 spread: The interval is too wide. It says how well the mean of the differences is known, not how far single
     prompts lie apart.
 no fall (F34): You say that gold falls under {name}, and your own interval of the fall reaches 0: the two are
@@ -214,6 +222,9 @@ def grade_curves(work: Work, rng: np.random.Generator) -> None:
         got = curves.get(name, {}).get(column) if isinstance(curves.get(name), dict) else None
         form = f"{case} should be a list of {len(NS)} numbers, one for each n of {list(NS)}."
         require(got is not None and len(np.atleast_1d(got)) == len(NS), ANSWERED, form)
+        values = numbers(got)
+        flat = values is None or values.ndim == 1
+        require(flat, CURVES, IDEAS.filled("per prompt", case=case), case=case, got=got)
         expected = right[name][column].mean(axis=1).tolist()
         if not same(got, expected, ROUNDED):  # the wrong ideas' curves take a while
             rewards, gold, _ = arrays[name]
@@ -222,7 +233,10 @@ def grade_curves(work: Work, rng: np.random.Generator) -> None:
                 "other model": right[other][column].mean(axis=1),
                 "sum": right[name][column].sum(axis=1),
                 "median": np.median(right[name][column], axis=1),
+                "best of all": [expected[-1]] * len(NS),  # all pools have NS[-1] responses or more
             }
+            if column == "reward":
+                over_prompts["columns"] = right[name]["gold"].mean(axis=1)
             slips = curve_slips(rewards, gold, rewards if column == "reward" else gold)
             diagnose(
                 CURVES,
@@ -277,6 +291,8 @@ def _check_peak(name: str, n_star: Any, right: Curves, intents: np.ndarray) -> N
     require(known and n_star in NS, ANSWERED, form, got=n_star)
     highest = {column: NS[int(curve.mean(axis=1).argmax())] for column, curve in right.items()}
     idea = "too few" if n_star < highest["gold"] else "too many"
+    if idea == "too few" and n_star == NS.index(highest["gold"]):
+        idea = "place"
     if n_star == highest["reward"]:
         idea = "peak of the reward"
     accepted = n_star in accepted_peaks(right["gold"], intents)
@@ -322,6 +338,10 @@ def check_fall(
             tolerance=2 * ROUNDED,
             reveal=False,
         )
+    alike = not np.ptp(fitting[0]) if fitting else False
+    require(
+        not alike or high - low <= 4 * ROUNDED, FALL, IDEAS["one row"], case=f"fall[{name!r}]", got=answer
+    )
     known = [
         np.ptp(theory.bootstrap_interval(values, clusters=by)) for values in fitting for by in (intents, None)
     ]

@@ -37,6 +37,7 @@ put back (F45): You draw with replacement: at large n the curve of the best come
 one pool: You throw the responses of all prompts into one pool. Choose within each prompt, then average over
     the prompts.
 across prompts: The two axes changed places: you choose among the prompts, for each number of a response.
+ns reversed (F09): Each row stands the wrong way round: one number for each n of `ns`, in its order.
 median over prompts: Over the prompts the mean is asked for; you took the median.
 sum: This is the sum over the prompts. The mean is asked for.
 gain: The mean of the pool was taken off. The reward itself is asked for.
@@ -182,6 +183,7 @@ def table_slips(rewards: Rewards, name: str) -> dict[str, Any]:
         "gain": right - np.array([[r.mean()] for r in pools]),
         "every n": [curve(r, range(1, len(SWEEP_NS) + 1)).mean(axis=1) for r in pools],
         "rows reversed": right[::-1],
+        "ns reversed": right[:, ::-1],
     }
     tables = {idea: np.repeat(np.array(row)[:, None], len(SWEEP_NS), 1) for idea, row in flat.items()}
     tables |= shared | (_max_slips(pools) if name == "max" else _median_slips(pools))

@@ -70,6 +70,7 @@ rule (): Go through the rounds one by one and ask the two questions of each.
 resumes: The rule stops for good at the first round that fails; a later rise does not count.
 highest reward (F16): This is the round with the highest reward: what was selected for, not what it is for.
 collapsed (F43): A round whose entropy or unique ratio has collapsed is gone through.
+clear fall (F34): Only a fall beyond two standard errors stops here. Where there is no rise beyond them, stop.
 any rise (F34): A rise within two standard errors counts as a rise.
 highest gold (F34): The round with the highest gold is taken, separable from the one before or not.
 one too far (off by one): This is the round that broke the rule. The last good one comes before it.
@@ -143,6 +144,7 @@ def slips(panel: Panel) -> dict[str, int]:
         "highest reward": int(np.argmax([row["proxy"] for row in panel])),
         "collapsed": _last(panel, _rises),
         "any rise": stop(lambda b, n: n["gold"] > b["gold"]),
+        "clear fall": stop(lambda b, n: n["gold"] - b["gold"] > -2 * n["gold_error"]),
         "highest gold": int(np.nanargmax(gold)) if np.isfinite(gold).any() else 0,
         "one too far": min(rule(panel) + 1, last),
         "no gold": stop(lambda b, n: True),

@@ -252,3 +252,19 @@ def of_the_median_prompt(table, column):
 
 
 curves = {name: {c: of_the_median_prompt(t, c) for c in ("reward", "gold")} for name, t in scored.items()}
+
+
+# %% wrong: reward and gold changed places | idea: F09 | fails at: averages every subset of the pool
+curves = {name: {"reward": both["gold"], "gold": both["reward"]} for name, both in curves.items()}
+
+# %% wrong: a number for each prompt | fails at: averages every subset of the pool
+curves["tiny"]["reward"] = [golds("tiny", n) for n in NS]
+
+# %% wrong: the best of the whole pool, eight times | idea: F45 | fails at: averages every subset of the pool
+curves["tiny"]["reward"] = [curves["tiny"]["reward"][-1]] * len(NS)
+
+# %% wrong: two separate intervals | idea: spread | fails at: measures the fall | points: 2.5
+for name in scored:
+    last, peak = golds(name, 128), golds(name, n_star[name])
+    ends = [theory.bootstrap_interval(row, clusters=intents) for row in (last, peak)]
+    fall[name] = (np.mean(last - peak), ends[0][0] - ends[1][1], ends[0][1] - ends[1][0])

@@ -22,6 +22,9 @@ accuracy (): Not the share of table['pairs'] whose chosen row has the higher rew
 every pair: All pairs of a prompt are counted. The pairs of table['pairs'] are asked for.
 wrong way round (F03): The pairs are read the wrong way round: the first row is the chosen one.
 under foreign prompts (F08): These rewards were taken under foreign prompts.
+tie lost: A tie counts as a loss here. The docstring says what a tie is.
+tie won: A tie counts as a win here. The docstring says what a tie is.
+tie dropped: Ties are left out of the count here. The docstring says what a tie is.
 gold-itself: Gold agrees with itself. Compare the rewards.
 
 drop (): Not the mean fall of the reward under a foreign prompt, in standard deviations.
@@ -31,6 +34,8 @@ absolute-drop: The mean absolute change is large for a random head too. Whether 
     shows in the mean with its sign.
 within-unit / within-unit of slopes: The unit is the spread inside the prompts. The standard deviation of all
     rewards is asked for.
+unit of falls: The unit is the spread of the falls. The standard deviation of the rewards is asked for.
+one row (F10): Moved by one row, most responses keep their own prompt: rows come in blocks of table['n'].
 foreign-unit: The unit is the spread of the rewards under their own prompts, not under foreign ones.
 median: This is the median fall. The mean is asked for.
 never moved (F08): No response was scored under a foreign prompt, so nothing tells whether prompts are read.
@@ -262,6 +267,19 @@ def accuracy_slips(recorder: Recorder, table: Table) -> dict[str, float]:
     }
 
 
+def tied_rewards(rng: Rng) -> Case:
+    """Rewards on few levels, so that many pairs tie."""
+    recorder, table = made_up(rng)
+    return Recorder(table, 1.5 * np.round(recorder.rewards / 1.5), recorder.drops), table
+
+
+def tie_slips(recorder: Recorder, table: Table) -> dict[str, float]:
+    """What ties count where they count as something else than one half."""
+    chosen, rejected = recorder.rewards[np.array(table["pairs"])].T
+    won, lost = np.mean(chosen > rejected), np.mean(chosen < rejected)
+    return {"tie lost": won, "tie won": 1 - lost, "tie dropped": won / (won + lost)}
+
+
 def drop_slips(recorder: Recorder, table: Table) -> dict[str, float]:
     """What wrong signs, units and means give for the drop."""
     drops, spread = recorder.drops, recorder.rewards.std()
@@ -272,6 +290,8 @@ def drop_slips(recorder: Recorder, table: Table) -> dict[str, float]:
         "within-unit": drops.mean() / _centred(recorder.rewards, table["n"]).std(),
         "foreign-unit": drops.mean() / (recorder.rewards - drops).std(),
         "median": np.median(drops) / spread,
+        "unit of falls": drops.mean() / drops.std(),
+        "one row": drops[table["n"] - 1 :: table["n"]].sum() / len(drops) / spread,
     }
 
 
@@ -300,11 +320,17 @@ def slope_slips(recorder: Recorder, table: Table) -> dict[str, float]:
     }
 
 
-def measures(key: str, otherwise: str, slips: Callable[..., dict[str, float]], tolerance: float) -> Agrees:
+def measures(
+    key: str,
+    otherwise: str,
+    slips: Callable[..., dict[str, float]],
+    tolerance: float,
+    draw: Callable[[Rng], Case] = made_up,
+) -> Agrees:
     """The check of one probe on two made-up rewards."""
     return Agrees(
         f"measures {key}",
-        made_up,
+        draw,
         lambda *case: measured(*case)[key],
         otherwise,
         slips,
@@ -445,6 +471,7 @@ EXERCISE = Exercise(
                 "probe",
                 IDEAS,
                 measures("pair_accuracy", "accuracy", accuracy_slips, tolerance=SINGLE),
+                measures("pair_accuracy", "accuracy", tie_slips, tolerance=SINGLE, draw=tied_rewards),
                 measures("length_slope", "slope", slope_slips, tolerance=0.02),
                 moves_every_prompt,
                 measures("prompt_drop", "drop", drop_slips, tolerance=0.02),

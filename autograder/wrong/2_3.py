@@ -342,3 +342,15 @@ def slope_of(score, table):
 
 
 probe = changed(length_slope=by_eight)
+
+# %% wrong: a tie is a loss | idea: tie lost | fails at: measures pair_accuracy | points: 2.5
+probe = changed(pair_accuracy=lambda s, t: np.mean([own(s, t)[i] > own(s, t)[j] for i, j in t["pairs"]]))
+
+
+# %% wrong: the unit of the falls | idea: unit of falls | fails at: measures prompt_drop | points: 2.5
+def _falls(score, table):
+    moved = list(table["prompt"][table["n"] :]) + list(table["prompt"][: table["n"]])
+    return own(score, table) - np.asarray(score(moved, table["response"]))
+
+
+probe = changed(prompt_drop=lambda s, t: np.mean(_falls(s, t)) / (np.std(_falls(s, t)) or 1.0))

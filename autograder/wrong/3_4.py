@@ -187,3 +187,6 @@ best_temperature = TEMPERATURES[-1]
 
 # %% wrong: a place in the list | fails at: is answered | points: 2
 best_temperature = 2
+
+# %% wrong: from the largest n down | idea: F09 | fails at: gives the curve of the best
+sweep = {t: {key: values[::-1] for key, values in row.items()} for t, row in sweep.items()}

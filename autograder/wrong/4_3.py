@@ -235,3 +235,11 @@ kept = {"best": rslib.select(pool, "best_of_n", truncated="drop")}
 kept["random"] = rslib.select(pool, "random", like=kept["best"], truncated="drop")
 kept["top"] = rslib.select(pool, "top_k_per_prompt", k=4, truncated="drop")
 kept["all"] = rslib.select(pool, "all", truncated="drop")
+
+# %% wrong: two separate samples | idea: F34 | fails at: every difference has its interval | points: 3
+result = {}
+for arm in OTHERS:
+    first, second = (np.array(tables[name]["gold"][:]) for name in ("best", arm))
+    half = 1.96 * (first.var(ddof=1) / len(first) + second.var(ddof=1) / len(second)) ** 0.5
+    middle = first.mean() - second.mean()
+    result[arm] = {"difference": middle, "low": middle - half, "high": middle + half}

@@ -375,3 +375,11 @@ def should_stop(panel):
 # %% wrong: the row instead of its number | idea: form | fails at: stops where the rule says | points: 4
 def should_stop(panel):
     return panel[reach(panel, lambda before, now: rises(before, now) and lives(panel, now))]
+
+
+# %% wrong: waits for a clear fall | idea: F34 | fails at: stops where the rule says | points: 4
+def should_stop(panel):
+    def goes_on(before, now):
+        return now["gold"] - before["gold"] > -2 * now["gold_error"] and lives(panel, now)
+
+    return reach(panel, goes_on)

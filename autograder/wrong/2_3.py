@@ -188,7 +188,7 @@ def probe(score, table):
     return {**measured(lambda p, r: own(score, table), table), "prompt_drop": drop}
 
 
-# %% wrong: a tie counts for nothing | fails at: survives a constant reward | points: 2.5
+# %% wrong: a tie counts for nothing | idea: tie lost | fails at: measures pair_accuracy | points: 2.5
 def strict(score, table):
     rewards = own(score, table)
     return np.mean([rewards[i] > rewards[j] for i, j in table["pairs"]])
@@ -342,9 +342,6 @@ def slope_of(score, table):
 
 
 probe = changed(length_slope=by_eight)
-
-# %% wrong: a tie is a loss | idea: tie lost | fails at: measures pair_accuracy | points: 2.5
-probe = changed(pair_accuracy=lambda s, t: np.mean([own(s, t)[i] > own(s, t)[j] for i, j in t["pairs"]]))
 
 
 # %% wrong: the unit of the falls | idea: unit of falls | fails at: measures prompt_drop | points: 2.5

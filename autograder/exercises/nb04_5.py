@@ -15,6 +15,7 @@ from autograder.exercises.artefacts import (
     AGREES,
     FORM,
     INTERVAL,
+    JUDGED,
     check_changed,
     check_claims,
     check_judged,
@@ -366,6 +367,10 @@ def _judged(work: Work, policies: Mapping[str, Policy], rng: np.random.Generator
     for arm, table in judged.items():
         name = f"seen[{FRESH_ARMS.index(arm)}]" if arm in FRESH_ARMS else f"last[{arm!r}]"
         check_judged(name, table, arm, known, rng)
+    for arm, number in (("round 1", 1), ("fresh", ROUNDS)):
+        texts = [table["response"][:] for table in (last.get(arm), seen[number]) if _has_responses(table)]
+        message = f"last[{arm!r}] holds other responses than seen[{number}], which is that policy's table."
+        require(len(texts) < 2 or same(*texts), JUDGED, message, idea="F49")
     return judged
 
 
@@ -392,6 +397,13 @@ def _panel_rows(panel: Panel) -> list[dict[str, float]]:
     return rows
 
 
+def _has_responses(table: Any) -> bool:
+    """Whether it is a table with a column of responses."""
+    from datasets import Dataset
+
+    return isinstance(table, Dataset) and "response" in table.column_names
+
+
 def _check_panel(rows: Sequence[Mapping[str, float]], arms: Mapping[str, Dataset]) -> None:
     """The numbers of the panel are those of the judged tables, to two decimals."""
     ours = [measures(arms[arm]) for arm in FRESH_ARMS]
@@ -410,6 +422,10 @@ def _check_panel(rows: Sequence[Mapping[str, float]], arms: Mapping[str, Dataset
             f"Round {number}: `gold_error` is the standard error of the gold gained on the round before."
         )
         require(error / 2 < value < 2 * error, INTERVAL, message, idea="F34", got=short(value))
+        on_base = evaluation.compare(arms[now], arms[FRESH_ARMS[0]])["standard_error"]
+        other = number > 1 and abs(value - on_base) < 1e-6 < abs(error - on_base)
+        message = f"Round {number}: this `gold_error` is that of the gold gained on the base policy."
+        require(not other, INTERVAL, message, idea="first round", got=short(value))
 
 
 def grade_panel(work: Work, rng: np.random.Generator) -> None:

@@ -383,3 +383,10 @@ def should_stop(panel):
         return now["gold"] - before["gold"] > -2 * now["gold_error"] and lives(panel, now)
 
     return reach(panel, goes_on)
+
+
+# %% wrong: errors against base | idea: first round | fails at: every difference has its interval | points: 3
+panel = [line(k, table, seen[0] if k else None) for k, table in enumerate(seen)]
+
+# %% wrong: round 2 for round 3 | idea: F49 | fails at: each judged table was drawn by its policy | points: 3
+last = last | {"fresh": seen[2]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,11 @@ import numpy as np
 
 from autograder.calibration import threshold
 from autograder.checks import Ideas, Learner, Unchanged, graded
-from autograder.exercise import Exercise, Part, diagnose, require, same, short
+from autograder.exercise import CheckFailed, Exercise, Part, diagnose, require, same, short
 from autograder.exercises.artefacts import (
     AGREES,
     FORM,
     INTERVAL,
-    JUDGED,
     check_changed,
     check_claims,
     check_judged,
@@ -60,6 +60,8 @@ COMPARISONS = {
     "gold, replay against fresh": ("replay", "fresh", "gold"),
 }
 """What the learner compares: first arm, second arm, column; all after round 3 but `one`."""
+LAST = {"round 1": "one", "fresh": "fresh", "stale": "stale", "replay": "replay"}
+"""What the learner's `last` calls the policies that are compared."""
 
 MEASURES = ("gold", "proxy", "kl", "unique_ratio", "entropy")
 """Columns of the panel that are measured again."""
@@ -357,21 +359,18 @@ def _judged(work: Work, policies: Mapping[str, Policy], rng: np.random.Generator
     message = f"`seen` is a list of the judged tables of rounds 0 to {ROUNDS}."
     listed = isinstance(seen, list | tuple) and len(seen) == ROUNDS + 1
     require(listed, FORM, message, got=short(seen))
-    message = "`last` is a dict with the judged tables of `stale` and `replay`."
+    message = f"`last` is a dict with the judged tables of {', '.join(LAST)}."
     require(isinstance(last, Mapping), FORM, message, got=short(last))
-    judged = dict(zip(FRESH_ARMS, seen, strict=True))
-    for arm in ("stale", "replay"):
-        require(arm in last, FORM, f"`last` has no entry {arm!r}.", got=short(list(last)))
-        judged[arm] = last[arm]
-    known = {"base": base_policy()} | dict(policies)
-    for arm, table in judged.items():
-        name = f"seen[{FRESH_ARMS.index(arm)}]" if arm in FRESH_ARMS else f"last[{arm!r}]"
-        check_judged(name, table, arm, known, rng)
-    for arm, number in (("round 1", 1), ("fresh", ROUNDS)):
-        texts = [table["response"][:] for table in (last.get(arm), seen[number]) if _has_responses(table)]
-        message = f"last[{arm!r}] holds other responses than seen[{number}], which is that policy's table."
-        require(len(texts) < 2 or same(*texts), JUDGED, message, idea="F49")
-    return judged
+    for name in LAST:
+        require(name in last, FORM, f"`last` has no entry {name!r}.", got=short(list(last)))
+    handed = {f"seen[{k}]": (arm, table) for k, (arm, table) in enumerate(zip(FRESH_ARMS, seen, strict=True))}
+    handed |= {f"last[{name!r}]": (arm, last[name]) for name, arm in LAST.items()}
+    known, checked = {"base": base_policy()} | dict(policies), set()
+    for name, (arm, table) in handed.items():
+        if (arm, id(table)) not in checked:  # the tables of two rounds stand in `seen` and in `last`
+            check_judged(name, table, arm, known, rng)
+        checked.add((arm, id(table)))
+    return {arm: table for arm, table in reversed(handed.values())}
 
 
 def measures(table: Dataset) -> dict[str, float]:
@@ -397,13 +396,6 @@ def _panel_rows(panel: Panel) -> list[dict[str, float]]:
     return rows
 
 
-def _has_responses(table: Any) -> bool:
-    """Whether it is a table with a column of responses."""
-    from datasets import Dataset
-
-    return isinstance(table, Dataset) and "response" in table.column_names
-
-
 def _check_panel(rows: Sequence[Mapping[str, float]], arms: Mapping[str, Dataset]) -> None:
     """The numbers of the panel are those of the judged tables, to two decimals."""
     ours = [measures(arms[arm]) for arm in FRESH_ARMS]
@@ -416,16 +408,17 @@ def _check_panel(rows: Sequence[Mapping[str, float]], arms: Mapping[str, Dataset
             close = abs(value - ours[number][name]) <= 0.0051
             require(close, PANEL, message, idea="F50", got=f"{value:.2f}")
     for number, (before, now) in enumerate(itertools.pairwise(FRESH_ARMS), start=1):
-        error = evaluation.compare(arms[now], arms[before])["standard_error"]
+        error, over_base = (
+            evaluation.compare(arms[now], arms[arm])["standard_error"] for arm in (before, "base")
+        )
         value = rows[number]["gold_error"]
         message = (
             f"Round {number}: `gold_error` is the standard error of the gold gained on the round before."
         )
+        if math.isclose(value, over_base, rel_tol=5e-3) and not math.isclose(value, error, rel_tol=5e-3):
+            message += " This is that of the gold gained on the base policy."
+            raise CheckFailed(INTERVAL, message, idea="F34", got=short(value))
         require(error / 2 < value < 2 * error, INTERVAL, message, idea="F34", got=short(value))
-        on_base = evaluation.compare(arms[now], arms[FRESH_ARMS[0]])["standard_error"]
-        other = number > 1 and abs(value - on_base) < 1e-6 < abs(error - on_base)
-        message = f"Round {number}: this `gold_error` is that of the gold gained on the base policy."
-        require(not other, INTERVAL, message, idea="first round", got=short(value))
 
 
 def grade_panel(work: Work, rng: np.random.Generator) -> None:

@@ -385,8 +385,12 @@ def should_stop(panel):
     return reach(panel, goes_on)
 
 
-# %% wrong: errors against base | idea: first round | fails at: every difference has its interval | points: 3
+# %% wrong: errors over base | idea: F34 | fails at: every difference has its interval | points: 3
 panel = [line(k, table, seen[0] if k else None) for k, table in enumerate(seen)]
+stop_after = should_stop(panel)
 
-# %% wrong: round 2 for round 3 | idea: F49 | fails at: each judged table was drawn by its policy | points: 3
+# %% wrong: an older last table | idea: F49 | fails at: each judged table was drawn by its policy | points: 3
 last = last | {"fresh": seen[2]}
+
+# %% wrong: two of the last tables | fails at: hands in tables, folders and numbers | points: 3
+last = {name: last[name] for name in ("stale", "replay")}

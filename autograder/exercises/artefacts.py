@@ -341,7 +341,7 @@ def check_compared(
         raise CheckFailed(COMPARED, f"{name}: {message}", idea=idea, got=got)
     share = (high - low) / float(ours["high"] - ours["low"])  # an interval by hand is 0.8 to 1.2 as wide
     separate = any(
-        abs(high - low - wide) < 1e-3 * wide for wide in _unpaired(arms[first], arms[second], column)
+        abs(high - low - wide) < 1e-4 * wide for wide in _unpaired(arms[first], arms[second], column)
     )
     fits = low < difference < high and 0.6 < share < 1.7
     message = f"{name}: an interval lies around its difference, and has the width that the prompts give it."

@@ -278,6 +278,7 @@ def check_changed(policies: Mapping[str, Policy]) -> None:
 
 def check_own_rows(before: Policy, after: Policy, kept: Dataset, pool: Dataset, name: str) -> None:
     """The tuning made the kept rows more likely than others of the same reward."""
+    require("token_ids" in pool.column_names, FORM, "The pool has no token_ids: these are no rows of sample.")
     inside = set(row_ids(pool)).issuperset(row_ids(kept))
     require(inside, SUBSET, f"Rows that `{name}` should have learned are not in the pool.", idea="F27")
     if not len(neighbours(kept, pool)):
@@ -427,7 +428,7 @@ def check_judged(
     missing = [column for column in wanted if column not in columns]
     message = f"{name} is to be a table of `judged`. Columns that are missing: {', '.join(missing)}."
     require(not missing and len(table), FORM, message, got=short(table))
-    _check_columns(name, table)
+    check_columns(name, table, "gold", "logprob")
     _check_held_out(name, table)
     if run_seed is not None and "seed" in columns:
         _check_seed(name, table, run_seed)
@@ -440,13 +441,14 @@ def check_judged(
     check_rescored(table, rng)
 
 
-def _check_columns(name: str, table: Dataset) -> None:
+def check_columns(name: str, table: Any, *columns: str) -> None:
+    """A scored table with these columns besides, all of numbers."""
     try:
         tables.check_scored(table)
-        for column in ("gold", "logprob"):
+        for column in columns:
             tables.finite_column(table, column)
     except (RSError, AttributeError, *UNREADABLE) as error:
-        raise CheckFailed(FORM, f"{name} is no table of `judged`: {error}") from None
+        raise CheckFailed(FORM, f"{name} is no such table: {error}") from None
 
 
 def _check_held_out(name: str, table: Dataset) -> None:

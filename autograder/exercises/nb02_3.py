@@ -11,7 +11,7 @@ import numpy as np
 import rslib
 from autograder.calibration import threshold
 from autograder.checks import Agrees, Ideas, Learner, Rng, graded
-from autograder.exercise import ANSWERED, CheckFailed, Exercise, Part, require, short
+from autograder.exercise import ANSWERED, UNREADABLE, CheckFailed, Exercise, Part, require, short
 from autograder.handouts.nb02_scorers import LETTERS, scorers
 from autograder.work import Work
 from rslib.world.gold import gold_scores, judge
@@ -372,6 +372,15 @@ def checked_table(work: Work) -> dict[str, Any]:
     missing = {"n", "prompt", "response", "finished", "gold", "pairs"} - table.keys()
     message = f"`table` lacks {', '.join(sorted(missing))}: run its cell again."
     require(not missing, "is the held-out table", message)
+    try:
+        _check_table(table)
+    except UNREADABLE:
+        message = "`table` holds something else than the notebook's cell made: run it again."
+        raise CheckFailed("is the held-out table", message, got=short(table)) from None
+    return table
+
+
+def _check_table(table: dict[str, Any]) -> None:
     splits = {all_prompts()[text].split if text in all_prompts() else "unknown" for text in table["prompt"]}
     require(splits == {"validation"}, "uses held-out prompts", IDEAS["held out"], got=sorted(splits))
     prompts, rows = len(set(table["prompt"])), len(table["prompt"])
@@ -383,7 +392,6 @@ def checked_table(work: Work) -> dict[str, Any]:
     same_pairs = {tuple(map(int, pair)) for pair in table["pairs"]} == set(comparisons(gold, table["n"]))
     kept = np.allclose(gold, table["gold"]) and same_pairs
     require(kept, "keeps people's judgements", IDEAS["judgements"])
-    return table
 
 
 def _answers(work: Work) -> dict[str, dict[str, float]]:

@@ -18,6 +18,7 @@ from autograder.exercises.artefacts import (
     INTERVAL,
     check_changed,
     check_claims,
+    check_columns,
     check_judged,
     check_own_rows,
     check_pool,
@@ -298,10 +299,10 @@ def _policies(work: Work) -> dict[str, Policy]:
 def _pools(work: Work) -> list[Dataset]:
     pools = work.value("pools", (list, tuple))
     require(len(pools) == ROUNDS, POOLS, f"`pools` holds {ROUNDS} tables.", got=f"{len(pools)} tables")
-    for pool in pools:
-        weighed = hasattr(pool, "column_names") and "logprob" in pool.column_names
+    for number, pool in enumerate(pools):
+        weighed = {"logprob", "token_ids"} <= set(getattr(pool, "column_names", ()))
         require(weighed, POOLS, "These are no pools.")
-        tables.check_scored(pool)
+        check_columns(f"pools[{number}]", pool, "logprob")
     return list(pools)
 
 

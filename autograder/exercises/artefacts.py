@@ -448,7 +448,7 @@ def check_columns(name: str, table: Any, *columns: str) -> None:
         for column in columns:
             tables.finite_column(table, column)
     except (RSError, AttributeError, *UNREADABLE) as error:
-        raise CheckFailed(FORM, f"{name} is no such table: {error}") from None
+        raise CheckFailed(FORM, f"{name} is not a scored table: {error}") from None
 
 
 def _check_held_out(name: str, table: Dataset) -> None:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autograder.calibration import threshold
-from autograder.exercise import UNREADABLE, CheckFailed, Exercise, Part, require, short
+from autograder.exercise import Exercise, Part, require, short
 from autograder.exercises.artefacts import (
     FORM,
     SUBSET,
     check_changed,
+    check_columns,
     check_compared,
     check_own_rows,
     check_pool,
@@ -29,7 +30,6 @@ from autograder.exercises.artefacts import (
 from autograder.handouts.models import base_policy, judge
 from autograder.work import Work
 from rslib import evaluation, tables
-from rslib.errors import RSError
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -62,10 +62,7 @@ def _table(work: Work, name: str, arm: str = "") -> Dataset:
         known = isinstance(table, Mapping) and arm in table
         require(known, FORM, f"`{name}` has no entry {arm!r}.", got=short(list(table) if known else table))
         table = table[arm]
-    try:
-        tables.check_scored(table)
-    except (RSError, AttributeError, *UNREADABLE) as error:
-        raise CheckFailed(FORM, f"{label} is not a scored table: {error}") from None
+    check_columns(label, table)
     return table
 
 

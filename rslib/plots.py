@@ -348,7 +348,7 @@ def gold_against_kl(rounds: Sequence[Mapping[str, Any]], axes: Axes | None = Non
 def _kl_path(
     panel: Axes, name: str, points: Sequence[tuple[int, Estimate, Estimate]], label: str, *, below: bool
 ) -> None:
-    """One arm's way through the rounds: points with both intervals, a line between, its name at the end."""
+    """One arm's way through the rounds: points with both intervals, a line between, its name at its last."""
     colour, marker, _ = look_of(name)
     panel.plot(
         [x[0] for _, x, _ in points], [y[0] for _, _, y in points], color=colour, linewidth=1, marker=marker
@@ -359,7 +359,8 @@ def _kl_path(
         if len(points) > 1:
             _name(panel, str(number), (x[0], y[0]), (-9, 4), fontsize=8)
     _, x, y = points[-1]
-    _name(panel, label, (x[0], y[0]), (8, -16 if below else 8), color=_INK)
+    end, offset = (y[1], -12) if below else (y[2], 4)  # beyond the interval, where no other arm's bar is
+    _name(panel, label, (x[0], end), (0, offset), color=_INK, ha="center")
 
 
 def length_against_reward(pool: Dataset, kept: Dataset | None = None, axes: Axes | None = None) -> Axes:

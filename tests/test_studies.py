@@ -44,11 +44,12 @@ def test_the_rows_that_are_kept_are_right_and_differ_in_their_equations_within_a
 
 
 def test_the_page_has_a_line_for_every_arm_and_every_round():
-    drawn = [{"pass_at_1": 0.2 + k / 10, "pass_at_8": 0.5, "kept": 100 + k} for k in range(2)]
+    drawn = [{"pass_at_1": 0.2 + k / 10, "all_wrong": 0.39, "kept": 100 + k} for k in range(2)]
     table = {name: {seed: arm(0.3) | {"rounds": drawn} for seed in SEEDS} for name in verifiable.ARMS}
     page = verifiable.text({"rows": table})
     assert all(f"| {name} |" in page and f"| {name}, third 2 |" in page for name in verifiable.ARMS)
     assert "| not separable |" in page and "| supported |" not in page
+    assert "| GRPO, third 2 | 0.300 | 0.610 |" in page  # pass@8: what is left by prompts with none right
 
 
 # Rules of inference time

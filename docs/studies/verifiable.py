@@ -308,6 +308,7 @@ def _rounds_table(rows: Mapping[str, Any]) -> str:
     for arm, history in ((arm, [rows[arm][seed]["rounds"] for seed in seeds]) for arm in ARMS):
         for number, drawn in enumerate(zip(*history, strict=True), 1):
             means = {name: float(np.mean([one[name] for one in drawn])) for name in drawn[0]}
+            means.setdefault(f"pass_at_{N}", 1 - means["all_wrong"])  # of N draws; GRPO noted one of them
             cells = [f"{means[name]:.{3 * (name != 'kept')}f}" if name in means else "" for name in columns]
             table.append([f"{arm}, third {number}", *cells])
     return markdown(["drawn by", *columns.values()], table)

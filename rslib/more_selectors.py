@@ -48,7 +48,8 @@ def soft_best_of_n(pool: Pool, *, temperature: float, k: int = 1) -> np.ndarray:
     """A draw of k rows of each prompt, without replacement, by softmax(reward / temperature).
 
     Temperature to 0 gives best-of-n, to infinity a random pick; what ties is equally likely. The draw adds
-    Gumbel noise to reward / temperature and keeps the highest. Source: Verdun et al., arXiv 2505.03156.
+    Gumbel noise to reward / temperature and keeps the highest. Source: Verdun et al., arXiv 2505.03156
+    (k = 1; lemma 1 is its distribution).
 
     >>> from rslib.selection import pool_of
     >>> soft_best_of_n(pool_of([[1.0, 3.0, 2.0], [5.0, 4.0, 0.0]]), temperature=0.001).tolist()
@@ -84,7 +85,8 @@ def pessimistic(pool: Pool, *, beta: float, k: int = 1) -> np.ndarray:
 
     Beta to 0 gives best-of-n; a large one a nearly random pick. A row far below the best has no chance at
     all, and none has more than (range of rewards) / beta + 1 times its share. Rows that tie are equally
-    likely; where fewer than k rows have a chance, those are kept. Source: Huang et al., arXiv 2503.21878.
+    likely; where fewer than k rows have a chance, those are kept. Source: Huang et al., arXiv 2503.21878,
+    who take the level from n responses and accept or reject n new ones; here one pool serves for both.
 
     >>> from rslib.selection import pool_of
     >>> pessimistic(pool_of([[1.0, 3.0, 2.0], [5.0, 4.0, 0.0]]), beta=0.001).tolist()

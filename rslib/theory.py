@@ -7,6 +7,7 @@ finite. In estimates from a pool, a prompt is the unit: arrays are `(M,)` or `(M
 from __future__ import annotations
 
 import math
+import numbers
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from fractions import Fraction
@@ -182,7 +183,8 @@ def best_of_poisson_estimate(rewards: ArrayLike, mu: float, values: ArrayLike | 
 
     Raises ConfigError unless mu is finite and >= 0, else as `best_of_n_estimate`.
     """
-    curve = best_of_n_curve(rewards, range(1, np.shape(rewards)[-1] + 1), values)
+    rewards = np.atleast_2d(_finite(rewards, "rewards"))
+    curve = best_of_n_curve(rewards, range(1, rewards.shape[-1] + 1), values)
     return poisson_probs(mu, len(curve)) @ curve
 
 
@@ -213,8 +215,10 @@ def tuned_n(rewards: ArrayLike, values: ArrayLike, ns: Sequence[int]) -> int:
     >>> tuned_n([[1.0, 2.0, 3.0]], [[0.0, 5.0, 1.0]], ns=[1, 2, 3])
     2
 
-    Raises as `best_of_n_curve`.
+    Raises as `best_of_n_curve`; ConfigError where `ns` is empty.
     """
+    if not len(ns):
+        raise ConfigError("there is no n to try", where="tuned_n", fix="Give at least one n in `ns`.")
     return int(ns[int(np.argmax(best_of_n_curve(rewards, ns, values).mean(axis=1)))])
 
 
@@ -259,7 +263,8 @@ def best_of_n_probs(probs: ArrayLike, rewards: ArrayLike, n: int) -> np.ndarray:
     """The probabilities of the best of n independent draws from `probs (K,)`, ties broken at random, `(K,)`.
 
     A level of equal rewards is kept with F(level)^n - F(below)^n, and its responses share that in proportion
-    to their probabilities. Source: Sessa et al., arXiv 2407.14622, theorem 1.
+    to their probabilities. Source: Sessa et al., arXiv 2407.14622, theorem 1 (equation 4; ties are broken
+    there by some strict order, here at random).
 
     >>> best_of_n_probs([0.5, 0.25, 0.25], [0.0, 1.0, 1.0], n=2).tolist()
     [0.25, 0.375, 0.375]
@@ -287,7 +292,8 @@ def best_of_n_log_ratio(up_to: ArrayLike, level: ArrayLike, n: int) -> np.ndarra
     up_to: the policy's chance of a reward at most as high as the response's; level: of one just as high,
     above 0. A level is kept with up_to^n - (up_to - level)^n, and ties share it. It is the reward whose
     optimum, at a KL coefficient of 1, is that of best-of-n (`tilted_optimum`), so reinforcement learning on
-    it minimises KL(policy || best-of-n): Amini et al., arXiv 2407.06057, section 3.
+    it minimises KL(policy || best-of-n): Amini et al., arXiv 2407.06057, section 3. Without ties it is n - 1
+    times the reward of Sessa et al., arXiv 2407.14622, equation 8.
 
     >>> best_of_n_log_ratio([0.5, 1.0], [0.5, 0.5], n=2).round(3).tolist()  # kept with 1/4 and 3/4
     [-0.693, 0.405]
@@ -330,7 +336,7 @@ def pessimistic_optimum(probs: ArrayLike, rewards: ArrayLike, beta: float) -> np
     probs * max(0, rewards - level) / beta, with the level at which it sums to 1. Unlike the tilted optimum it
     never weighs a response more than (range of rewards) / beta + 1 times as the policy does, so a reward
     model that errs on rare responses is trusted less. Source: Huang et al., arXiv 2503.21878
-    (inference-time pessimism).
+    (inference-time pessimism; number not checked against the paper).
 
     >>> pessimistic_optimum([0.5, 0.5], [0.0, 1.0], beta=2.0).tolist()
     [0.375, 0.625]
@@ -516,38 +522,48 @@ def _widened_tail(tail: float, clusters: int) -> float:
 
 
 def _check_count(value: int, name: str) -> None:
-    if value < 1 or value != int(value):
+    number = isinstance(value, numbers.Real) and math.isfinite(value)
+    if not number or value < 1 or value != int(value):
         raise ConfigError(f"{name} is {value}", where=name, fix="Use a whole number >= 1.")
 
 
 def _numbers(values: ArrayLike, name: str) -> np.ndarray:
-    numbers = np.asarray(values, dtype=float)
-    if bad := int((~np.isfinite(numbers)).sum()):
-        what = f"{bad} of {numbers.size} {name} are NaN or infinite"
+    given = _floats(values, name)
+    if bad := int((~np.isfinite(given)).sum()):
+        what = f"{bad} of {given.size} {name} are NaN or infinite"
         raise DataError(what, where=name, fix="Mend them first.")
-    return numbers
+    return given
+
+
+def _floats(values: ArrayLike, name: str) -> np.ndarray:
+    """The values as an array; rows of unequal length, and what is no number, are refused in a sentence."""
+    try:
+        return np.asarray(values, dtype=float)
+    except (TypeError, ValueError) as err:
+        what = f"{name} are not numbers in rows of one length: {err}"
+        raise DataError(what, where=name, fix="Give as many numbers for every prompt.") from err
 
 
 def _finite(rewards: ArrayLike, name: str) -> np.ndarray:
-    numbers = np.asarray(rewards, dtype=float)
-    bad = np.argwhere(~np.isfinite(numbers))
+    given = _floats(rewards, name)
+    bad = np.argwhere(~np.isfinite(given))
     if len(bad):
-        what = f"{len(bad)} of {numbers.size} {name} are NaN or infinite"
+        what = f"{len(bad)} of {given.size} {name} are NaN or infinite"
         first = ", ".join(map(str, bad[0].tolist()))
         raise RewardError(what, where=f"{name}[{first}]", fix="Check the reward model's dtype, or drop them.")
-    return numbers
+    return given
 
 
 def _right_or_wrong(correct: ArrayLike) -> np.ndarray:
-    numbers = _numbers(correct, "correct")
-    if not np.isin(numbers, (0, 1)).all():
+    given = _numbers(correct, "correct")
+    if not np.isin(given, (0, 1)).all():
         raise DataError("correct holds other numbers than 0 and 1", where="correct", fix="Give 0 or 1.")
-    return numbers
+    return given
 
 
 def _distribution(probs: ArrayLike, name: str) -> np.ndarray:
     """The probabilities, scaled to sum to 1 exactly, which they must do to 1e-6."""
-    row = np.asarray(probs, dtype=float)
+    row = _floats(probs, name)
     if row.ndim != 1 or not (row >= 0).all() or not abs(row.sum() - 1) <= 1e-6:
         what = f"{name} is no distribution: it must be one row of numbers >= 0 that sum to 1"
         raise DataError(what, where=name, fix=f"They sum to {row.sum()}; divide by the sum.")

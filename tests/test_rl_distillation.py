@@ -47,6 +47,20 @@ def test_the_log_ratio_turns_a_distribution_into_that_of_best_of_n(n):
         np.testing.assert_allclose(distribution * np.exp(ratio), best, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("n", SIZES[1:])
+def test_without_ties_the_log_ratio_is_the_published_reward_of_bond(n):
+    """Sessa et al., equation 8: log p + log(sum of (p_below / p)^i, i < n) / (n - 1), beta 1 / (n - 1)."""
+    for distribution, rewards in distributions():
+        if len(set(rewards)) < len(rewards):
+            continue
+        up_to, level = chances(distribution, rewards)
+        powers = ((up_to - level) / up_to)[:, None] ** np.arange(n)
+        bond = np.log(up_to) + np.log(powers.sum(1)) / (n - 1)
+        np.testing.assert_allclose(
+            best_of_n_log_ratio(up_to, level, n), (n - 1) * bond, rtol=1e-9, atol=1e-12
+        )
+
+
 @pytest.mark.parametrize("n", SIZES)
 def test_as_a_reward_with_the_kl_at_weight_1_its_optimum_is_best_of_n(n):
     for distribution, rewards in distributions(1):

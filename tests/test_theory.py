@@ -378,6 +378,26 @@ def test_more_draws_than_responses_and_contradictions_are_refused():
         theory.pass_at_k([[0.5, 1]], 1)
 
 
+@pytest.mark.parametrize(
+    "estimate", [theory.pass_at_k, theory.best_of_n_estimate, theory.best_of_poisson_estimate]
+)
+@pytest.mark.parametrize("pool", [[[1, 0], [1]], [["a", "b"]], [[None], [1, 0]], [], 1.0])
+def test_pools_of_unequal_length_and_without_numbers_are_refused_in_a_sentence(estimate, pool):
+    if pool == 1.0:
+        assert estimate(pool, 1).tolist() == [1.0]  # one response of one prompt
+        return
+    with pytest.raises(DataError, match="rows of one length|not empty"):
+        estimate(pool, 1)
+
+
+@pytest.mark.parametrize("n", [math.nan, math.inf, "2", None, 1.5])
+def test_an_n_that_is_no_whole_number_is_refused_in_a_sentence(n):
+    with pytest.raises(ConfigError, match="whole number"):
+        theory.best_of_n_estimate([[1.0, 2.0]], n)
+    with pytest.raises(ConfigError, match="whole number"):
+        theory.kl_of_best_of_n(n)
+
+
 # Poisson, pessimism, tuning
 
 

@@ -3,8 +3,8 @@
 Two divergences lead to the distribution of best-of-n. Forward, KL(best-of-n || policy), is the next-token
 loss on kept responses: rejection sampling fine-tuning, which `finetune` does. Backward, KL(policy ||
 best-of-n), is variational best-of-n (Amini et al. 2024, arXiv 2407.06057), here: RLOO on a reward that reads
-ranks alone, so that no scale of the reward model matters. BOND (Sessa et al. 2024, arXiv 2407.14622) mixes
-the two.
+ranks alone, so that no scale of the reward model matters. BOND (Sessa et al. 2024, arXiv 2407.14622, eq. 11)
+mixes the two.
 """
 
 from __future__ import annotations

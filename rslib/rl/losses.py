@@ -32,8 +32,9 @@ def clipped_policy(
 
     Once a ratio has moved beyond the clip to the side that its advantage asks for, the gradient is 0
     (Schulman et al. 2017, arXiv 1707.06347, eq. 7). `clip_high`: another clip above 1, as DAPO's clip-higher
-    (Yu et al. 2025, arXiv 2503.14476, eq. 8). Of mean log-probabilities of whole responses (`masked_mean`)
-    this is GSPO, whose ratio is the tokens' geometric mean (Zheng et al. 2025, arXiv 2507.18071, eq. 5, 7).
+    (Yu et al. 2025, arXiv 2503.14476, eq. 8, 10). Of mean log-probabilities of whole responses
+    (`masked_mean`) this is GSPO, whose ratio is the tokens' geometric mean (Zheng et al. 2025, arXiv
+    2507.18071, eq. 5, 7).
 
     >>> clipped_policy(torch.tensor([0.0, 0.0]), torch.tensor([-1.0, -1.0]), torch.tensor([1.0, -1.0]), 0.2)
     tensor([-1.2000,  2.7183])

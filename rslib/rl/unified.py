@@ -174,6 +174,6 @@ VARIANTS: dict[str, Unified] = {
 
 RAFT and RAFT++ (arXiv 2504.11343, eq. 1 and 6) keep the best of each prompt, the second with a clipped ratio;
 Reinforce-Rej (there, eq. 5) weighs by the reward and leaves out prompts of equal rewards; clip_higher is
-DAPO's loss (2503.14476, eq. 8), with `Loop(mixed_groups=True)` its dynamic sampling too; dr_grpo (2503.20783,
-section 3.2) up to its constant length, a factor of the learning rate; gspo (2507.18071, eq. 5 to 7, clips of
-section 5.1); maxrl (2602.02710, algorithm 1) on fresh samples."""
+DAPO's loss (2503.14476, eq. 8, 10), with `Loop(mixed_groups=True)` its dynamic sampling too; dr_grpo
+(2503.20783, section 3.2) up to its constant length, a factor of the learning rate; gspo (2507.18071, eq. 5 to
+7, clips of section 5.1); maxrl (2602.02710, algorithm 1) on fresh samples."""

@@ -223,7 +223,8 @@ class Agrees:
     one, lie from each other; inputs are drawn until they do. of: turns (result, *arguments) into what is
     compared. reveal: False where the right value is itself the answer. again: name of the idea for a result
     that a second call changes; by default there is one call. near: what lies as near as this to the right
-    value, absolute and relative, may be drawn at random or rounded, and is told so.
+    value, absolute and relative, may be drawn at random or rounded, and is told so. turned: name of the idea
+    for a wrong value that changes where the first argument, a list, is turned round.
     """
 
     check: str
@@ -238,6 +239,7 @@ class Agrees:
     reveal: bool = True
     again: str = ""
     near: float = 0.0
+    turned: str = ""
 
     def __call__(self, learner: Learner, rng: Rng) -> None:
         """Compare the values of `count` inputs."""
@@ -249,7 +251,7 @@ class Agrees:
                 result,
                 right,
                 ideas=learner.ideas.of(self.slips(*args)),
-                otherwise=NEAR if same(result, right, self.near) else learner.ideas[self.otherwise],
+                otherwise=self._unexplained(learner, args, result, right),
                 tolerance=self.tolerance,
                 case=learner.call(args),
                 reveal=self.reveal,
@@ -263,6 +265,17 @@ class Agrees:
             got, case = f"{short(result)}, then {short(second)}", f"{learner.call(args)}, twice"
             require(same(result, second, 1e-5), self.check, learner.ideas[self.again], case=case, got=got)
         return result
+
+    def _unexplained(self, learner: Learner, args: tuple, result: Any, right: Any) -> Misconception:
+        """The idea for a value that no slip explains."""
+        if same(result, right, self.near):
+            return NEAR
+        if self.turned and not same(result, right, self.tolerance):
+            first, *others = args
+            other = self.of(learner(first[::-1], *others), first[::-1], *others)
+            if not same(result, other, self.tolerance):
+                return learner.ideas[self.turned]
+        return learner.ideas[self.otherwise]
 
     def _drawn(self, ideas: Ideas, rng: Rng) -> tuple:
         if not self.apart:

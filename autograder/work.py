@@ -104,6 +104,12 @@ def kind_of(value: Any) -> str:
     return next(base.__name__ for base in type(value).__mro__ if base.__module__ not in learners)
 
 
+def is_column(value: Any) -> bool:
+    """Whether a value is a column of pandas, which has labels as a dict has keys."""
+    pandas = type(value).__module__.partition(".")[0] == "pandas"
+    return pandas and getattr(value, "ndim", 0) == 1 and hasattr(value, "to_dict")
+
+
 class TimedOut(Exception):
     """A function was stopped because it ran too long."""
 

@@ -79,7 +79,7 @@ for prompt, row in rewards.items():
 # no response of the tie is preferred, so their values share equally. (`rslib.theory` has this function.
 # Write your own; you will meet the engine's afterwards.)
 #
-# Hidden inputs: pools of 5 to 7 with and without ties, all equal, n = 1, n = N, n > N, an empty pool, NaN,
+# Hidden inputs: pools of 5 to 8 with and without ties, all equal, n = 1, n = N, n > N, an empty pool, NaN,
 # lists and arrays, scores that differ a little, and 2,000 scores, too many for listing their subsets.
 #
 # <details><summary>Hint</summary>

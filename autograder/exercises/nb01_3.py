@@ -32,6 +32,9 @@ one row a prompt (F05): That is one row a prompt, so nothing can be chosen. A ta
     response.
 one prompt: Only one prompt was served: is the `return` inside of the loop?
 rows (shape): A row for each response, so prompts times n rows.
+drawn anew: {draws} draws for {responses} responses: a response that came before was left out, or drawn again.
+    Chance writes a text twice where it is probable, and each time is one of the n; without the repeats,
+    rare responses come too often.
 alias: Several rows are one and the same dict, so a change to one of them changes all. Make a new dict for
     each response.
 columns (shape): A row is a dict with the columns prompt (text), sample_id (whole number), response (text).
@@ -134,6 +137,21 @@ class Drawer:
         return "draw"
 
 
+class Parrot:
+    """A policy that says everything three times."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, prompt: str, seed: int) -> str:
+        """The response to this prompt, or to the one before."""
+        self.calls += 1
+        return f"Take {(self.calls - 1) // 3}."
+
+    def __repr__(self) -> str:
+        return "draw"
+
+
 def drawn(sample_n: Learner, prompts: list[str], n: int, seed: int) -> tuple[Rows, list[tuple[str, int]]]:
     """The learner's rows as plain dicts of three columns, and (prompt, seed) of each row's draw."""
     draw, case = Drawer(), f"{len(prompts)} prompts, n = {n}"
@@ -204,6 +222,17 @@ def lays_out_rows(sample_n: Learner, rng: Rng) -> None:
             case=case,
         )
     drawn(sample_n, [], 3, 0)
+
+
+def keeps_repeats(sample_n: Learner, rng: Rng) -> None:
+    """A response that comes again is a response like any other."""
+    draw, prompts = Parrot(), some_prompts(rng, 3)
+    rows = sample_n(draw, prompts, 4, int(rng.integers(1000)))
+    idea, case = (
+        IDEAS.filled("drawn anew", draws=draw.calls, responses=12),
+        "3 prompts, n = 4, some draws alike",
+    )
+    require(len(rows) == draw.calls == 12, "keeps every draw", idea, case=case, got=f"{len(rows)} rows")
 
 
 # Seeds: a response depends on the run's seed, its prompt and its number, and on nothing else ----------------
@@ -435,7 +464,7 @@ EXERCISE = Exercise(
     minutes=15,
     names=("sample_n", "score"),
     parts=(
-        Part("sample_n: rows", 1.0, graded("sample_n", IDEAS, lays_out_rows)),
+        Part("sample_n: rows", 1.0, graded("sample_n", IDEAS, lays_out_rows, keeps_repeats)),
         Part(
             "sample_n: seeds",
             2.0,

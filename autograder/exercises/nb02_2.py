@@ -56,6 +56,8 @@ underflow: sigmoid(-300) is 0 in float32, sigmoid(-3000) in float64 as well, and
     infinity. PyTorch has one function for both steps, and another that is the loss itself.
 clipped: No infinity, but the value is wrong: a small number inside of the logarithm caps the loss.
 slope (): The gradient for the {side} rewards is not what the slope of the loss says.
+clamped (clipped): The difference is held within limits before the logarithm. Beyond them the loss of a pair
+    no longer grows, and its gradient is gone.
 flat (clipped): The gradient is gone where it is needed most: something was clipped.
 branch (underflow): The value is right and its gradient is NaN: torch.where and similar compute both branches,
     and the one that is not used overflows. Zero times infinity is NaN.
@@ -175,14 +177,19 @@ def _check_slopes(where: str, chosen: Tensor, rejected: Tensor, case: str) -> No
         )
 
 
+LIMITS = (5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 80.0, 88.0, 100.0)
+
+
 def _capped(chosen: Tensor, rejected: Tensor) -> list[Misconception]:
-    """What an underflow gives, and a small number that is added, or is the least, inside of the logarithm."""
+    """What an underflow gives, a small number inside of the logarithm, and a clamped difference."""
     difference = (chosen - rejected).numpy()
+    clamped = [np.logaddexp(0.0, np.clip(-difference, -limit, limit)).mean() for limit in LIMITS]
     with np.errstate(divide="ignore", over="ignore"):
         chance = (1 / (1 + np.exp(-difference))).astype(np.float32)
     small = (1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12)
     caps = [-np.log(limit(chance, eps)).mean() for limit in (np.add, np.maximum) for eps in small]
     values = [("underflow", np.inf), ("underflow", np.nan), *(("clipped", float(cap)) for cap in caps)]
+    values += [("clamped", float(value)) for value in clamped]
     return [idea for name, value in values for idea in IDEAS.of({name: value})]
 
 

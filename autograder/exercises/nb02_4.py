@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,8 @@ other floor (floor ignored): This is for a floor of 0.6. The floor is an argumen
 limit: The search stopped at a limit of its own, before the gate opened.
 whole accuracy: Only numbers of pairs are tried of which this accuracy gives a whole number of right ones. An
     accuracy is handed in; take every n.
+whole right ones (whole accuracy): The accuracy is rounded to a whole number of right pairs first, so the gate
+    opens at another number. Use the accuracy that is handed in.
 pairs by one z (one-z): This is for an interval of one standard error.
 more-is-proof: An accuracy at or below the floor never passes, however many pairs are labelled. The docstring
     asks for a ValueError.
@@ -200,6 +203,7 @@ def needed_slips(accuracy: float, floor: float) -> dict[str, float]:
     right = pairs_needed(accuracy, floor)
     whole = next(n for n in range(right, right + 1001) if (n * round(1000 * accuracy)) % 1000 == 0)
     others = {"whole accuracy": whole, "limit": 1000 if right > 1000 else right}
+    others |= {"whole right ones": next(n for n in count(1) if wilson(round(accuracy * n) / n, n) > floor)}
     others |= {"other floor": pairs_needed(accuracy, 0.6)} if accuracy > 0.6 else {}
     return others | {
         "one pair": 1,

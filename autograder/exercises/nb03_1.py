@@ -30,6 +30,11 @@ best of all (F45): You take the best of the whole pool. That is best-of-N: what 
     the N were drawn?
 mean (F02): You average the pool: nothing is selected. Best-of-n keeps one of n.
 lowest (F03): You keep the lowest of each subset. Look at the direction of the sort, or at the sign.
+in this order (F45): In another order the same pool gives another number: you count some of the subsets, by
+    their place or by a fixed seed. Their exact mean has a short formula.
+top share: You average the highest N / n scores of the pool, one for each block of n. Of how many subsets is
+    each score the best?
+quantile: This is a quantile of the pool, about where the best of n lies. Count subsets.
 median: This is the median over the subsets. The mean of their best is asked for.
 top-n: You average the n best of the pool. Best-of-n keeps one response of n, it does not keep n responses.
 n-th best (top-n): You return the n-th best of the pool. Which score is the best of a subset?
@@ -69,8 +74,10 @@ values choose (F16): You sort the values by themselves, so they choose. The scor
 values unsorted: The weights belong to ranks: bring the values into the order of the scores.
 last / first (F31): Tied scores must share: here the place in the list decides, and another order changes the
     number.
-luckiest (F31): Among tied scores the higher value is kept: the scores cannot see it. Tied scores share.
-poorest (F31): Among tied scores the lower value is kept: the scores cannot see it. Tied scores share.
+luckiest / luckiest for all (F31): Among tied scores the higher value is kept: the scores cannot see it. Tied
+    scores share.
+poorest / poorest for all (F31): Among tied scores the lower value is kept: the scores cannot see it. Tied
+    scores share.
 near ties / rounded: Scores that lie near each other were taken for tied. Only equal scores are.
 """)
 NAME = "best_of_n_mean"
@@ -100,9 +107,9 @@ def some_scores(rng: Rng, size: int = 6) -> list[float]:
 
 
 def small_pool(rng: Rng, *, n: int) -> Pool:
-    """Six or seven scores, all different."""
+    """Six or seven scores, all different; eight for n = 3, where fewer give one value to two ideas."""
     while True:
-        scores = some_scores(rng, int(rng.integers(6, 8)))
+        scores = some_scores(rng, 8 if n == 3 else int(rng.integers(6, 8)))
         if len(set(scores)) == len(scores):
             return scores, n
 
@@ -139,6 +146,8 @@ def subset_slips(scores: Sequence[float], n: int) -> dict[str, float]:
             "mean": float(np.mean(scores)),
             "lowest": float(ascending @ weights[::-1]),
             "top-n": float(np.mean(ascending[-n:])),
+            "top share": float(np.mean(ascending[-max(size // n, 1) :])),
+            "quantile": float(np.quantile(ascending, n / (n + 1))),
             "n-th best": ascending[-n],
             "rank above": float(ascending[:-1] @ shifted),
             "rank below": float(ascending[1:] @ weights[:-1]),
@@ -166,6 +175,7 @@ averages_subsets = partial(
     otherwise="subsets",
     slips=subset_slips,
     again="at random",
+    turned="in this order",
     near=SIMULATED,
 )
 
@@ -225,11 +235,15 @@ def value_slips(scores: Sequence[float], n: int, values: Sequence[float]) -> dic
         "poorest": np.lexsort((-values, scores)),
     }
     weights, tied = theory.rank_weights(len(scores), n), len(set(scores)) < len(scores)
+    ties = [values[scores == score] for score in np.sort(scores)]
+    shared = {"luckiest for all": max, "poorest for all": min} if tied else {}
     return {
         "values ignored": by_enumeration(scores, n),
         "values choose": by_enumeration(values, n),
         "values unsorted": float(values @ weights),
-    } | {name: float(values[order] @ weights) for name, order in orders.items() if tied}
+        **{name: float([of(tie) for tie in ties] @ weights) for name, of in shared.items()},
+        **{name: float(values[order] @ weights) for name, order in orders.items() if tied},
+    }
 
 
 averages_values = partial(Agrees, VALUES, right=by_enumeration, otherwise="values", apart=0.002)

@@ -50,6 +50,8 @@ columns anew (F10): The columns are counted among the finished responses. A colu
 kept of nothing (F25): Every response to this prompt was cut, and still one of them is kept.
 dropped (F25): A prompt was left out, and some of its responses finished. First leave out what was cut, then
     choose; where fewer than k finished, keep all of them.
+no error (F25): It stopped with {error} at a table where all responses to a prompt were cut. That is no
+    error: such a prompt goes into the second list, and the others keep their best.
 left out (F25): The second list names the prompts of which no response finished, in order, and no others.
 one response (): With n = 1 there is one row to keep.
 no prompts (): A table without prompts keeps nothing and leaves nobody out.
@@ -211,11 +213,22 @@ def check_choice(select: Select, rng: Rng, k: int, check: str) -> None:
     for _ in range(3):
         rewards = some_rewards(rng, int(rng.integers(7, 10)), int(rng.integers(4, 6)))
         reasons = with_cuts(rng, rewards)
-        kept, left_out = select(rewards, reasons, _seeded(rng))
+        kept, left_out = _with_prompts_cut(select, rewards, reasons, _seeded(rng))
         _check_numbering(kept, ranked(rewards, reasons, k), reasons)
         _check_left_out(kept, left_out, reasons)
         _check_no_cut(kept, reasons)
         _compare(CUT, kept, rewards, reasons, k)
+
+
+def _with_prompts_cut(select: Select, *args: Any) -> tuple[Pairs, list[int]]:
+    """What a selector makes of tables where some prompts have nothing finished; CheckFailed if it stops."""
+    try:
+        return select(*args)
+    except CheckFailed as failed:
+        if failed.check != RUNS or not isinstance(failed.__cause__, ValueError | IndexError):
+            raise
+        idea = IDEAS.filled("no error", error=type(failed.__cause__).__name__)
+        raise CheckFailed(EMPTY, idea.message, idea=idea.id, case=failed.case, got=failed.message) from failed
 
 
 def _check_numbering(kept: Pairs, right: Pairs, reasons: np.ndarray) -> None:
@@ -392,7 +405,7 @@ def check_random(learner: Learner, rng: Rng) -> None:
     """select_random(finish_reasons, k, rng): as many finished rows of each prompt, at random."""
     for k in (1, 3):
         reasons = with_cuts(rng, some_rewards(rng, 8, 5))
-        kept, left_out = selector(learner, k)(reasons, _seeded(rng))
+        kept, left_out = _with_prompts_cut(selector(learner, k), reasons, _seeded(rng))
         _check_left_out(kept, left_out, reasons)
         _check_no_cut(kept, reasons)
         right = [p for p, row in enumerate(reasons) for _ in range(min(k, int((row == "eos").sum())))]

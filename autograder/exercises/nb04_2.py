@@ -52,6 +52,8 @@ just fits (off by one): A row of exactly max_length tokens, its end included, fi
 unnamed (): The error is to be a ValueError that names the row, counted from 0.
 cut in silence (F25): The row was cut in silence, and what it lost is the end of the response: its stop was
     never taught.
+end not counted (off by one): A row went through that exceeds max_length by the end that was appended. The
+    end is a token of the row: count it.
 went through (F25): A row that is longer than max_length went through.
 
 loss (): Not the mean over the response tokens. Compute two rows by hand.
@@ -323,8 +325,9 @@ def refuses_too_long(sft_batch: Learner, batch: Batch) -> None:
         good = isinstance(failed.__cause__, ValueError) and named
         require(good, LONG, IDEAS["unnamed"], case=case, got=failed.message)
         return
-    idea = IDEAS["cut in silence" if width < longest else "went through"]
-    require(False, LONG, idea, case=case, got=f"{width} columns")
+    drawn = max(len(row) for row in batch.whole(batch.responses))
+    idea = "cut in silence" if width < longest else "end not counted" if drawn < longest else "went through"
+    require(False, LONG, IDEAS[idea], case=case, got=f"{width} columns")
 
 
 # The loss -------------------------------------------------------------------------------------------------

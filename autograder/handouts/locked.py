@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from autograder.exercise import ANSWERED, NOTED, CheckFailed, Grade, same
-from autograder.work import Work
+from autograder.work import Work, is_column
 
 SENTENCE = "Your answer is noted; it is marked after you have handed in."
 
@@ -49,9 +49,10 @@ def entry(work: Work, name: str, key: str, what: str, *, blank: Any = "") -> Any
     """The learner's answer `key` of the dict `name`. Raises CheckFailed where it is not filled in yet.
 
     what: how a message calls it, such as "entry for team a". blank: what stands there at first. A key in
-    capitals is the same key.
+    capitals is the same key, and a pandas column is read by its labels.
     """
-    answers = work.value(name, dict)
+    answers = work.object(name)
+    answers = answers.to_dict() if is_column(answers) else work.value(name, dict)
     answer = answers.get(key, answers.get(key.swapcase()))
     if answer is None or answer is ... or same(answer, "") or same(answer, blank):
         raise CheckFailed(ANSWERED, f"`{name}` has no {what} yet.")

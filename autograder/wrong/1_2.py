@@ -75,3 +75,9 @@ what_happens = {id: (label[0], int(label[1])) for id, label in KEY.items()}
 
 # %% correct: a few words behind each label
 what_happens = {id: f"{label[0].lower()}{label[1]}: as I read it" for id, label in KEY.items()}
+
+
+# %% correct: a column of pandas
+import pandas as pd
+
+what_happens = pd.Series(KEY)

@@ -701,3 +701,30 @@ def sample_n(draw, prompts, n, seed):
             number = int.from_bytes(digest[:8], "big") % 1000
             rows.append({"prompt": prompt, "sample_id": k, "response": draw(prompt, number)})
     return rows
+
+
+# %% wrong: drawn again until it differs | idea: drawn anew | fails at: keeps every draw | points: 3
+def sample_n(draw, prompts, n, seed):
+    rows = []
+    for prompt in prompts:
+        texts, tries = [], 0
+        while len(texts) < n:
+            digest = hashlib.sha256(f"{seed}|{tries}|{prompt}".encode()).digest()
+            text = draw(prompt, int.from_bytes(digest[:8], "big") >> 1)
+            texts += [text] if text not in texts or tries > 50 * n else []
+            tries += 1
+        rows += [{"prompt": prompt, "sample_id": k, "response": text} for k, text in enumerate(texts)]
+    return rows
+
+
+# %% wrong: repeats thrown away | idea: drawn anew | fails at: keeps every draw | points: 3
+every = sample_n
+
+
+def sample_n(draw, prompts, n, seed):
+    seen, rows = set(), []
+    for row in every(draw, prompts, n, seed):
+        if row["response"] not in seen:
+            rows.append(row)
+        seen.add(row["response"])
+    return rows

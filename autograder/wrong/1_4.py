@@ -83,3 +83,9 @@ used = {id: [label[0], int(label[1])] for id, label in KEY.items()}
 
 # %% correct: a few words behind each label
 used = {id: f"{label} (by the text)" for id, label in KEY.items()}
+
+
+# %% correct: a column of pandas
+import pandas as pd
+
+used = pd.Series(KEY)

@@ -212,7 +212,7 @@ def bt_loss(chosen, rejected):
     return F.softplus(rejected.detach() - chosen).mean()
 
 
-# %% wrong: the difference is clamped | fails at: is right where rewards are far apart | points: 2
+# %% wrong: a clamped difference | idea: clipped | fails at: is right where rewards are far apart | points: 2
 @checked
 def bt_loss(chosen, rejected):
     return F.softplus((rejected - chosen).clamp(-50, 50)).mean()

@@ -365,3 +365,10 @@ def pairs_needed(accuracy, floor=0.6):
     if accuracy <= floor:
         raise ValueError("no number of pairs can show that")
     return next(n for n in range(10, 10**6, 10) if wilson(accuracy, n) > floor)
+
+
+# %% wrong: rounded pairs | idea: whole accuracy | fails at: counts the pairs that are enough | points: 1
+def pairs_needed(accuracy, floor=0.6):
+    if accuracy <= floor:
+        raise ValueError("no number of pairs can show that")
+    return next(n for n in range(1, 10**6) if wilson(round(accuracy * n) / n, n) > floor)

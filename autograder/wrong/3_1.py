@@ -476,3 +476,31 @@ def best_of_n_mean(scores, n, values=None):
     scores, values = checked(scores, n, values)
     near = np.round(scores, 6)
     return weighted(near, n, values, weights_of(len(scores), n))
+
+
+# %% wrong: the mean of the highest N / n | idea: top share | fails at: averages over every subset
+def best_of_n_mean(scores, n, values=None):
+    scores, values = checked(scores, n, values)
+    return float(shared(scores, values)[np.argsort(scores)][-max(1, len(scores) // n) :].mean())
+
+
+# %% wrong: the quantile n / (n + 1) | idea: quantile | fails at: averages over every subset
+def best_of_n_mean(scores, n, values=None):
+    scores, values = checked(scores, n, values)
+    return float(np.quantile(shared(scores, values)[np.argsort(scores)], n / (n + 1)))
+
+
+# %% wrong: ten subsets of a fixed seed | idea: F45 | fails at: averages over every subset
+def best_of_n_mean(scores, n, values=None):
+    scores, values = checked(scores, n, values)
+    rng = np.random.default_rng(0)
+    drawn = [rng.choice(len(scores), n, replace=False) for _ in range(10)]
+    return float(np.mean([values[rows[scores[rows].argmax()]] for rows in drawn]))
+
+
+# %% wrong: a tie is worth its highest value | idea: F31 | fails at: averages the values | points: 2.5
+def best_of_n_mean(scores, n, values=None):
+    scores, values = checked(scores, n, values)
+    return weighted(
+        scores, n, np.array([values[scores == s].max() for s in scores]), weights_of(len(scores), n)
+    )

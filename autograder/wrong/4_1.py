@@ -511,3 +511,20 @@ def select_best(rewards, finish_reasons, rng):
         else:
             left_out.append(prompt)
     return kept, left_out
+
+
+# %% wrong: nothing finished raises | idea: F25 | fails at: leaves a prompt with nothing left out | points: 2
+def select_best(rewards, finish_reasons, rng):
+    kept, left_out = every(rewards, finish_reasons, 1, rng)
+    if left_out:
+        raise ValueError(f"prompt {left_out[0]}: no response finished")
+    return kept, left_out
+
+
+# %% wrong: the first of none | idea: F25 | fails at: leaves a prompt with nothing left out | points: 3
+def select_random(finish_reasons, k, rng):
+    kept = []
+    for prompt in range(len(finish_reasons)):
+        columns = rng.permutation(columns_of(finish_reasons, prompt))
+        kept += [(prompt, int(columns[0])), *((prompt, int(c)) for c in columns[1:k])]
+    return kept, []

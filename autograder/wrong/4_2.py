@@ -165,7 +165,7 @@ def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
     return {key: tensor[:, :max_length] for key, tensor in batch.items()}
 
 
-# %% wrong: length before the end | idea: F25 | fails at: refuses a row that is too long | points: 4
+# %% wrong: length before the end | idea: off by one | fails at: refuses a row that is too long | points: 4
 def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
     fits([list(p) + list(r) for p, r in zip(prompts, responses)], max_length)
     return build(prompts, ended(responses, finish_reasons, eos_id), pad_id, 10**6)

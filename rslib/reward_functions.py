@@ -142,15 +142,17 @@ class RewardFunction:
             row = f"{names.row_name(first[key])}, prompt {str(prompt)[:60]!r}, response {response[:60]!r}"
             return f"{self.name}, {row}"
 
-        with Progress(len(rows), "score", show=show) as progress, self._asking(len(new)) as ask:
+        with Progress(len(rows), "score", show=show) as progress:
             if new and self.deterministic and fingerprint not in _repeatable:
-                self._ask_twice(new, ask, where)
+                with self._asking(1) as ask:  # the one process that saw what was asked before
+                    self._ask_twice(new, ask, where)
                 _repeatable.add(fingerprint)
             left = {key: values for key, values in new.items() if key not in _rewards}
             progress.advance(len(rows) - len(left), cached=True)
-            for key, outcome in ask(left):
-                self._keep(key, self._reward(outcome, where(key)))
-                progress.advance()
+            with self._asking(len(left)) as ask:
+                for key, outcome in ask(left):
+                    self._keep(key, self._reward(outcome, where(key)))
+                    progress.advance()
         return [_rewards[key] for key in keys]
 
     def _ask_twice(self, new: Asked, ask: Callable[[Asked], Outcomes], where: Callable[[str], str]) -> None:

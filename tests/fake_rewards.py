@@ -55,6 +55,16 @@ def recorded(prompt, response):
     return 1.0
 
 
+_seen = set()
+
+
+def new(prompt, response):
+    """Whether the response was not seen before: a reward for variety."""
+    first = response not in _seen
+    _seen.add(response)
+    return first
+
+
 limited = RewardFunction(length, timeout=20.0)
 limited_and_recorded = RewardFunction(recorded, timeout=20.0, workers=2)
 

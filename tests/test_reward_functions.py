@@ -231,6 +231,14 @@ def test_a_reward_that_depends_on_what_was_asked_before_is_refused():
     assert len(set(scored(RewardFunction(relative, version="1", deterministic=False)))) > 1
 
 
+@pytest.mark.parametrize("version", range(3))
+def test_it_is_refused_too_where_several_processes_are_asked(version):
+    """Asked by any of four, about one in three would meet a process that has not seen the response."""
+    function = RewardFunction(fake_rewards.new, version=version, timeout=20.0, workers=4)
+    with pytest.raises(RewardError, match="gave 1 and, asked again, 0"):
+        scored(function)
+
+
 def test_rewards_do_not_depend_on_the_other_rows():
     whole = dict(zip(TEXTS, scored(fake_rewards.length), strict=True))
     reward_functions._rewards.clear()

@@ -12,22 +12,23 @@ import re
 from rslib.errors import DataError
 from rslib.messages import Prompt
 
-_NUMBER = r"(?:(?<![\w)])-)?\$?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
-_MARKED = re.compile(rf"(?:####|\\boxed\{{|answer is:?)\s*({_NUMBER})", flags=re.IGNORECASE)
-_LETTER = re.compile(r"(?i:answer is:?|answer:|\\boxed\{)\s*\**(?:\(([A-Za-z])\)|([A-Z])\b)")
+_NUMBER = r"(?:(?<![\w)])-)?(?:\\?\$)?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
+_MARKED = re.compile(rf"(?:####|\\boxed\{{|answer is:?)\s*\**({_NUMBER})", flags=re.IGNORECASE)
+_LETTER = re.compile(r"(?i:answer is:?|answer:|\\boxed\{(?:\\text\{)?)\s*\**(?:\(([A-Za-z])\)|([A-Z])\b)")
 
 
 def number_in(text: str, *, formatted: bool = False) -> float | None:
     r"""The number that a text ends in: the last behind "####", "answer is" or in "\boxed{}", else the last.
 
-    Thousands may be set off by commas, a dollar sign may stand before. None where there is none; with
-    `formatted` where none is marked.
+    Thousands may be set off by commas, a dollar sign or stars (bold) may stand before. Of a fraction and of
+    1e3 the last number is read, not the value. None where there is none; with `formatted` where none is
+    marked.
 
     >>> number_in("6 x 7 = 42, so she pays $1,042.50."), number_in(r"It is \boxed{-3}, not 4"), number_in("?")
     (1042.5, -3.0, None)
     """
     numbers = _MARKED.findall(text) or ([] if formatted else re.findall(_NUMBER, text))
-    return float(re.sub("[$,]", "", numbers[-1])) if numbers else None
+    return float(re.sub(r"[\\$,]", "", numbers[-1])) if numbers else None
 
 
 def choice_in(text: str, *, formatted: bool = False) -> str | None:

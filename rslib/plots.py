@@ -21,6 +21,7 @@ import base64
 import io
 import math
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,7 @@ LOOKS = {
 }
 SPARE_LOOKS = (("#0f8a68", "v", "xx"), ("#a8528f", "P", ".."), ("#a38c12", "X", "++"))
 _INK, _SOFT = "#222222", "#767676"
+_COLUMNS = 88  # of a printed summary
 VALUE_AXES = {"gold": "gold (points)", "proxy": "reward"}
 """What an axis is called that shows a metric."""
 _SETTINGS = {"svg.hashsalt": "rslib", "svg.fonttype": "path", "font.family": "DejaVu Sans"}
@@ -412,7 +414,7 @@ def save(axes: Axes | Sequence[Axes], path: str | os.PathLike[str]) -> Path:
 def show(axes: Axes | Sequence[Axes], summary: str = "") -> None:
     """Print the figure's one-sentence summary; in a notebook also show the figure with it as alt text."""
     summary = summary or summary_of(axes)
-    print(summary)
+    print(textwrap.fill(summary, _COLUMNS, break_on_hyphens=False))  # JupyterLab breaks lines within a word
     try:
         from IPython import get_ipython
         from IPython.display import display

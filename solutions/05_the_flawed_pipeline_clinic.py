@@ -348,7 +348,7 @@ _name, _run = examples[0]
 print(f"the first, {_name}, by stage:")
 for _stage, _metrics in measured.GROUPS.items():
     _values = [f"{metric} {measured.shown(_run[metric])}" for metric in _metrics]
-    print(f"  {_stage:8} {', '.join(_values)}")
+    print(f"{_stage:8} {', '.join(_values)}")
 
 # %% role="predict" name="alarms"
 guess = ...  # how many of two other healthy runs lie outside the range of these three, in some metric?
@@ -419,11 +419,13 @@ predict("greedy", guess)
 from rslib import evaluation, intervals
 
 greedy = rows["temperature_zero"]
-print("seed   gold of base   gold   difference   reward   selection gap   distinct   KL")
+_head = ("gold of base", "gold", "difference", "reward", "selection gap", "distinct", "KL")
+_wide = [len(name) + 3 for name in _head]
+print("seed" + "".join(f"{name:>{wide}}" for name, wide in zip(_head, _wide, strict=True)))
 for _seed, _run in greedy.items():
     _numbers = (_run["gold_of_base"], _run["gold"], _run["gold"] - _run["gold_of_base"], _run["reward"])
-    _others = (_run["selection_gap"], _run["pool_unique"], _run["kl"])
-    print(f"{_seed:>4} " + " ".join(f"{number:10.2f}" for number in (*_numbers, *_others)))
+    _numbers += (_run["selection_gap"], _run["pool_unique"], _run["kl"])
+    print(f"{_seed:>4}" + "".join(f"{x:{wide}.2f}" for x, wide in zip(_numbers, _wide, strict=True)))
 _rises = [run["gold"] - run["gold_of_base"] for run in greedy.values()]
 change = intervals.over_seeds(_rises)
 print(f"mean difference {change['mean']:+.2f}, 95 % interval [{change['low']:+.2f}, {change['high']:+.2f}]")

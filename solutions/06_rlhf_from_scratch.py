@@ -87,8 +87,8 @@ for baseline in (0.0, 2.0):
 
 # %% [markdown]
 # **GRPO** takes off the mean of all n, and that mean does contain the response's own reward. It costs
-# little: R − mean is (n − 1)/n times the leave-one-out advantage, for every response alike, so the step
-# is a bit shorter and points the same way.
+# little: reward minus mean is (n − 1)/n times the leave-one-out advantage, for every response alike, so
+# the step is a bit shorter and points the same way.
 #
 # What does change the direction is the division by the standard deviation s of the prompt's rewards. A
 # prompt whose responses are nearly equal gets as much weight as one whose responses differ a lot. And
@@ -655,7 +655,8 @@ for name, sentence in SENTENCES.items():
 # it.
 
 # %%
-history = {arm: read_json(f"{path}/training.json")["history"] for arm, path in tuned.items()}
+_paths = {arm.replace("_", " "): path for arm, path in tuned.items()}
+history = {arm: read_json(f"{path}/training.json")["history"] for arm, path in _paths.items()}
 axes = rslib.plots.panels(2, 3.6, None)
 for (arm, steps), style in zip(history.items(), ("o-", "^:", "s--"), strict=False):
     for panel, name in zip(axes, ("gold", "kl"), strict=True):

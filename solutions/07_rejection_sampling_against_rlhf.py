@@ -165,7 +165,7 @@ def _intervals(findings, question, label):
 
 
 compare("equal_flops", stored["PPO has more gold than RS-1 at equal FLOPs"]["verdict"])
-_intervals(stored, "What is decided?", "difference in gold (points), n = 8 seeds")
+_intervals(stored, "What is decided, rewarded by tiny?", "difference in gold (points), n = 8 seeds")
 
 # %% [markdown]
 # Explain before you open: how can PPO win at equal responses and not at equal FLOPs?
@@ -198,7 +198,7 @@ def _gold_against_kl(points):
     panel.set_ylabel("gold (points)")
     panel.figure.legend(loc="outside right center", fontsize=8, frameon=False)
     best = max((n for n in points if "serving" not in n), key=lambda n: points[n]["gold"]["mean"])
-    text = f"Of the tuned policies {best} has the most gold, {points[best]['gold']['mean']:.2f}."
+    text = f"Most gold of the tuned policies: {points[best]['gold']['mean']:.2f}, by {best}."
     rslib.plots.finished([panel], "How much gold does each method buy with its KL, rewarded by tiny?", text)
     rslib.plots.show(panel)
 
@@ -302,7 +302,8 @@ compare("decided", sum(finding["verdict"].casefold() != "not separable" for find
 print("               gold  reward      KL   GFLOPs: once, each  models  gold over base, 95 %")
 for _arm in arena.arms:
     print(_line(_arm))
-_intervals(findings, "What do your own runs decide?", "difference in gold (points), n = 3 seeds")
+_question = "What do your own runs decide, rewarded by tiny?"
+_intervals(findings, _question, "difference in gold (points), n = 3 seeds")
 
 # %% [markdown]
 # Explain before you open: where your small arena and the large one say different things, which do you
@@ -348,6 +349,9 @@ guess = "rs1"
 predict("settings", guess)
 
 # %%
+import textwrap
+
+
 def _in_words(values):
     """Names and values on one line, a number to four digits."""
     texts = {k: f"{v:.4g}" if isinstance(v, float) and v < 1e4 else v for k, v in values.items()}
@@ -359,7 +363,7 @@ _arm, _made, _trials, _coefficients = evidence["rloo"]
 compare("settings", max(("rs1", "rloo"), key=lambda name: evidence[name][0].hyper_parameters()))
 print("settings of RLOO are the fields of", " and ".join(kind.__name__ for kind in _arm.settings))
 for _name in ("memory", "notes", "ledger"):
-    print(f'run["{_name}"]: {_in_words(_made[0][_name])}')
+    print(textwrap.fill(f'run["{_name}"]: {_in_words(_made[0][_name])}', 88))
 for _name in ("setting", "means"):
     print(f'trial["{_name}"]: {_in_words(_trials[0].get(_name, {}))}')
 print("coefficients of six responses, first token:", *(f"{value:+.2f}" for value in _coefficients[:, 0]))

@@ -125,8 +125,9 @@ print("only read, such as a reference or a reward model:", 7 * 2, "GB")
 # A step draws one token for each of m responses: it fetches every weight once, for all of them, and waits
 # for the fetching or for the computing, whichever takes longer. A tuned policy draws one response and shows
 # its words as they come: it waits for $\text{read} + \text{step}(1)$. Best-of-n can show nothing before all
-# n are drawn, together, and the judge has read them: $\text{read} + \text{response} \cdot \text{step}(n)
-# + 2 J n (\text{prompt} + \text{response}) / f$.
+# n are drawn, together, and the judge has read them:
+#
+# $$\text{read} + \text{response} \cdot \text{step}(n) + \frac{2 J n\,(\text{prompt} + \text{response})}{f}$$
 
 # %% [markdown]
 # A `ValueError` is right for: an unknown strategy or unknown weights in `memory_gb`; n below 1 or an
@@ -627,10 +628,13 @@ if PROFILE != "off":
 # equal budget and choose one for a reason. Which exercise belongs to which item of the topic:
 
 # %%
+from IPython.display import HTML
+
+from autograder.exercise import table
 from autograder.handouts.items import ITEMS
 
-for _item, (_title, _exercises) in ITEMS.items():
-    print(f"{_item}  {_title:52} {', '.join(_exercises)}")
+_rows = [(item, title, ", ".join(exercises)) for item, (title, exercises) in ITEMS.items()]
+HTML(table("The topic and its exercises", _rows, ("item", "what it is about", "exercises")))
 
 # %% [markdown]
 # To read on: *The N implementation details of RLHF with PPO* (Huang et al. 2024), *Llama 2* section 3.2

@@ -132,7 +132,8 @@ def test_a_figure_can_be_drawn_into_given_axes(entry):
 def test_show_prints_the_summary(entry, capsys):
     axes = plots.arms_figure(entry)
     plots.show(axes)
-    assert capsys.readouterr().out.strip() == plots.summary_of(axes)
+    said = capsys.readouterr().out
+    assert " ".join(said.split()) == plots.summary_of(axes) and max(map(len, said.split("\n"))) <= 88
 
 
 def test_in_a_notebook_the_figure_is_shown_with_its_summary_as_alt_text(entry, monkeypatch, capsys):

@@ -56,7 +56,7 @@ class Clinic:
     def _repr_html_(self) -> str:
         """A table for each stage, narrow enough for a phone; a table that is too wide scrolls by itself."""
         head = ("metric", "healthy", *self.runs)
-        tables = (table(f"Stage: {stage}", rows, head) for stage, rows in self.groups().items())
+        tables = (table(stage, rows, head) for stage, rows in self.groups().items())
         body = "".join(f"<div style='overflow-x:auto;font-size:85%'>{part}</div>" for part in tables)
         return f"<p>{_LEGEND}</p>{body}"
 

@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 
 import nbformat
-from nbformat import NotebookNode
+from nbformat import NotebookNode, v4
 
 from autograder.build import rendering
 from autograder.build.placeholders import ROOT
@@ -23,6 +23,7 @@ from rslib.errors import DataError
 from rslib.store import versions
 
 EXECUTED = ROOT / "build" / "executed"
+LEFT_OUT = "(What is printed here rests on your answers: run the notebook to see it.)"
 
 
 def page(script: Path, run: bool) -> Page:
@@ -65,7 +66,7 @@ def _outputs(notebook: NotebookNode) -> dict[str, list[NotebookNode]]:
     """What each cell showed, by the cell's id: nothing of a cell that is solved or graded.
 
     Of a cell that reads what an answer holds, or what was made of it, the figures alone: its text and its
-    tables would say the answer.
+    tables would say the answer. A line stands in their place.
     """
     shown: dict[str, list[NotebookNode]] = {}
     answers: set[str] = set()
@@ -75,10 +76,16 @@ def _outputs(notebook: NotebookNode) -> dict[str, list[NotebookNode]]:
         tells = bool(answers & (_names(tree, ast.Load) - bound))
         answers = answers | bound if tells else answers - bound
         if graded is None:
-            shown[cell.id] = [output for output in cell.outputs if not tells or _is_figure(output)]
+            shown[cell.id] = _figures(cell.outputs) if tells else list(cell.outputs)
         elif graded.solution and not graded.grade_id.startswith("predict"):
             answers |= _assigned(tree)
     return shown
+
+
+def _figures(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """The figures among outputs, below a line where anything else was left out."""
+    figures = [output for output in outputs if _is_figure(output)]
+    return figures if len(figures) == len(outputs) else [v4.new_output("stream", text=LEFT_OUT), *figures]
 
 
 def _names(tree: ast.AST, context: type[ast.expr_context]) -> set[str]:

@@ -12,6 +12,8 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,7 @@ RUNS = "runs"
 NOTED = "is marked after handing in"
 UNREADABLE = (TypeError, ValueError, ArithmeticError, RuntimeError, MemoryError)
 """Raised where a value is no number: a text, a huge integer or range, a sparse tensor, a list in itself."""
+EXACT = int | Fraction | Decimal
 LONGEST = 1500
 """Characters of a text that a learner is told."""
 
@@ -282,20 +285,29 @@ def _same(got: Any, expected: Any, tolerance: float) -> bool:
 def numbers(value: Any) -> np.ndarray | None:
     """A number, list, array, tensor or pandas column as float64, or None if it is something else.
 
-    >>> numbers([1, 2]).tolist(), numbers("1") is None
-    ([1.0, 2.0], True)
+    Fractions and decimals are numbers.
+
+    >>> numbers([1, 2]).tolist(), numbers("1") is None, float(numbers(Fraction(1, 4)))
+    ([1.0, 2.0], True, 0.25)
     """
     try:
         if hasattr(value, "detach"):
             value = None if value.is_complex() else value.detach().cpu().double().numpy()
         elif type(value).__module__.partition(".")[0] == "pandas" and hasattr(value, "to_numpy"):
             value = value.to_numpy()
-        if not isinstance(value, bool | int | float | list | tuple | np.ndarray | np.number):
+        if not isinstance(value, bool | EXACT | float | list | tuple | np.ndarray | np.number):
             return None
         array = np.asarray(value)
-        return array.astype(np.float64) if array.dtype.kind in "biuf" else None
+        exact = array.dtype.kind == "O" and all(isinstance(part, EXACT | float) for part in array.flat)
+        return array.astype(np.float64) if exact or array.dtype.kind in "biuf" else None
     except UNREADABLE:
         return None
+
+
+def as_dict(value: Any) -> Any:
+    """A named pandas column as a dict, which it reads like; all else as it came."""
+    named = type(value).__module__.partition(".")[0] == "pandas" and hasattr(value, "to_dict")
+    return value.to_dict() if named else value
 
 
 def diagnose(

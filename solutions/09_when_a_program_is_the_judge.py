@@ -220,10 +220,11 @@ rslib.plots.show(_picture)
 # %% [markdown]
 # {{card:9.3}}
 #
-# Write `keep(prompt_ids, rewards, paths, most)`. All three lists have one entry a response; a path is the
-# tuple of equations in the order in which the response writes them. Return the numbers of the rows to train
-# on (0 is the first): right ones (reward 1), each path once within its problem, and at most `most` rows of a
-# problem. Of several candidates, the earlier rows are kept.
+# Write `keep(prompt_ids, rewards, paths, most)`. All three lists have one entry a response. A reward is 1
+# where the response is right and 0 where it is not; a path is the tuple of equations in the order in which
+# the response writes them. Return the numbers of the rows to train on (0 is the first): right ones, each path
+# once within its problem, and at most `most` rows of a problem. Of several candidates, the earlier rows are
+# kept.
 #
 # <details><summary>Hint</summary>
 # Go through the rows once, with a set of paths for each problem. Put a path into the set only when you

@@ -97,7 +97,7 @@ gradient: The value is right and its gradient is not. What was held has none.
 
 value (): Half the larger of two squared errors: of the value, and of the held value.
 smaller error: The smaller of the two errors is taken: a value that ran away is let go.
-not held (no clip): Nothing is held near the old value.
+not held (no clip): Nothing is held near the old value. Who holds it near the return holds nothing.
 held alone: Only the held value is compared. Take the larger of the two errors.
 half: The half is missing.
 near 0 (clip): The value is held to [-clip, clip]. It is held around the old value.

@@ -26,6 +26,10 @@ gigabyte (unit): A gigabyte is 1e9 bytes here.
 bytes (unit): These are bytes.
 float32: The models that read are in bfloat16, 2 bytes.
 value model: PPO trains a second model, the value model.
+value of the judge's size (value model): PPO's value model is as large as the policy, not as the reward
+    model.
+drawing beside (all at once): The policy that draws is counted beside the one that is trained. They are one
+    model, in two stages.
 value untrained (value model): PPO's value model is trained as the policy is.
 no reference model (no reference): The reference is in memory beside the policy that is trained.
 judge forgotten (no judge): The judge is in memory too: a reward model that scores.
@@ -195,6 +199,8 @@ def memory_slips(parameters: float, judge: float, strategy: str, weights: str) -
         "float32": right + policy * (reference > 0) * full + beside if full else right,
         "value model": right - (trained if strategy == "ppo" else 0.0),
         "value untrained": right - (trained - policy if strategy == "ppo" else 0.0),
+        "value of the judge's size": right + (judge * TRAINED[weights] / 1e9 - trained) * (strategy == "ppo"),
+        "drawing beside": max(scorer, policy + trained) if strategy == "rs" else right,
         "no reference model": right - reference * full,
         "judge forgotten": right - (beside if full else 0.0),
         "adapters": right if full else max(scorer, trained + reference) if staged else right + reference,

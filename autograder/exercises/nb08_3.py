@@ -20,7 +20,7 @@ from autograder.exercises import calculator
 from autograder.exercises.calculator import USE
 from autograder.handouts.locked import locked
 from autograder.handouts.nb08_2 import Row, Team, even, row, rows, teams
-from autograder.handouts.nb08_prices import ROOM, STRATEGIES
+from autograder.handouts.nb08_prices import PRICES, ROOM, STRATEGIES
 from autograder.work import Work
 
 FEWEST_WORDS, MOST_WORDS = 120, 400
@@ -203,6 +203,7 @@ def _readings(name: str, team: Team, strategy: str) -> list[tuple[str, list[floa
         "break_even_requests": [
             ("A request to the tuned policy costs less, so it is finite.", [math.inf]),
             ("These are the requests of the team's year.", [team.requests]),
+            ("The engineers' weeks are missing here.", [even(team, USE, replace(PRICES, week=0.0))]),
         ],
     }
     units = [right * 10.0**power for power in (-9, -6, -3, 3, 6, 9)]

@@ -17,16 +17,24 @@ other marker: One of the three markers is not known to your checker, or only in 
     capital letters are the same here.
 blank lines: Blank lines follow the last line. The last line that is not empty is the one that counts.
 unit: There is exactly one number behind the marker; the words around it do not matter.
+words before (unit): The marker need not begin its line: words may stand before it.
+sum before (unit): A sum stands before the marker. What is behind the marker alone is the answer.
 text: Compare values, not texts: 14, 14.0 and 1,400 for 1400 are ways to write a number.
+grouped (text): 1,400 and 1400 are one number: its comma groups the thousands and ends nothing.
 decimals (text): A number may have a part behind its point: 14.0 is one number, and is 14.
 sign: A minus belongs to its number.
 accepts another: Another number than the reference is accepted.
 substring (accepts another): 114 holds the digits 14 and is another number. Compare whole numbers.
 fraction (accepts another): 14.5 is another number than 14. Where does your number end?
+near (accepts another): 13.6 is another number than 14. A number is rounded here, or what lies near the
+    reference is accepted: values are equal or they are not.
 mentioned: The reference is mentioned on the way, or in an answer that was taken back. Only the last line
     that is not empty counts.
 several: The last line names several numbers, and one of them fits. Who names them all is always right: a
     policy finds that out.
+twice (several): The last line names one number twice. Two numbers are no answer, equal ones neither.
+earlier line (no marker): The marker stands in an earlier line. The last line that is not empty has none, so
+    it gives no answer.
 no marker: Without one of the markers there is no answer, whatever numbers stand there.
 raises: A response may be anything: empty, blank, without numbers. That is no answer, so it is False.
 """)
@@ -69,13 +77,13 @@ def with_blank_lines(rng: Rng) -> Case:
     return _worked(rng, lambda total: MARKERS[0].format(total) + ("\n", "\n\n", "\n  \n")[rng.integers(3)])
 
 
-WORDS = (
-    "The answer is {} eggs.",
-    "So the answer is {}.",
-    "The answer is ${}.",
-    "7 + 5 = 12. The answer is {}.",
-)
-"""Words, a currency, or a sum before the marker."""
+WORDS = {
+    "The answer is {} eggs.": "unit",
+    "The answer is ${}.": "unit",
+    "So the answer is {}.": "words before",
+    "7 + 5 = 12. The answer is {}.": "sum before",
+}
+"""Words, a currency, or a sum before the marker, each with the idea of who refuses it."""
 SPELLINGS = (("{:,}", "{}"), ("{}", "{:,}"), ("{}.0", "{}"), ("{}", "{}.00"))
 """The same value in another spelling, in the response or in the reference."""
 
@@ -108,6 +116,11 @@ LONGER = ("The answer is 1{}.", "The answer is {}0.", "The answer is {}1.")
 """Numbers that hold the reference's digits."""
 
 
+def near(rng: Rng) -> Case:
+    """A number that is rounded to the reference."""
+    return _worked(rng, lambda total: f"The answer is {total - 1}.6")
+
+
 def fraction(rng: Rng) -> Case:
     """A number with the reference before its point."""
     return _worked(rng, lambda total: f"The answer is {total}.5")
@@ -138,6 +151,14 @@ def hedged(place: tuple[int, int], rng: Rng) -> Case:
     return _worked(rng, last)
 
 
+TWICE = ("The answer is {0} or {0}.", "#### {0}, {0}")
+"""The right number, two times."""
+EARLIER = (
+    "The answer is {}.\nI hope that this helps.",
+    "#### {}\nThat is all.",
+    "Answer: {}\nPlease check it!",
+)
+"""The last line has neither a marker nor a number."""
 CORRECTED = ("The answer is {0}. No, {1}.", "The answer is {1}. No, it is {0}.", "Answer: {0} ({1})")
 """The right number and another in two sentences of the last line."""
 
@@ -189,8 +210,8 @@ EXERCISE = Exercise(
                 *AT_LEAST,
                 *of_each(accepts, FORMS, with_form, MARKERS[1:], "other marker"),
                 accepts(FORMS, with_blank_lines, "blank lines"),
-                *of_each(accepts, FORMS, with_form, WORDS, "unit"),
-                *of_each(accepts, VALUES, written_otherwise, SPELLINGS[:2], "text"),
+                *(accepts(FORMS, partial(with_form, form), idea, 2) for form, idea in WORDS.items()),
+                *of_each(accepts, VALUES, written_otherwise, SPELLINGS[:2], "grouped"),
                 *of_each(accepts, VALUES, written_otherwise, SPELLINGS[2:], "decimals"),
                 accepts(VALUES, negative, "sign", 2),
             ),
@@ -203,13 +224,16 @@ EXERCISE = Exercise(
                 IDEAS,
                 *AT_LEAST,
                 *of_each(rejects, REFUSED, with_form, LONGER, "substring"),
+                rejects(REFUSED, near, "near"),
                 rejects(REFUSED, fraction, "fraction"),
                 rejects(REFUSED, sign_lost, "sign", 2),
                 rejects(REFUSED, on_the_way, "mentioned"),
                 rejects(REFUSED, taken_back, "mentioned"),
                 *of_each(rejects, SEVERAL, hedged, PLACES, "several"),
                 *of_each(rejects, SEVERAL, corrected, CORRECTED, "several"),
+                *of_each(rejects, SEVERAL, with_form, TWICE, "twice"),
                 *of_each(rejects, REFUSED, with_form, UNMARKED, "no marker"),
+                *of_each(rejects, REFUSED, with_form, EARLIER, "earlier line"),
                 *(
                     Corner(ODD, (text, "14"), False, "raises", of=truth)
                     for text in ("", " \n\n", "The answer is", "Answer: none.", "####")

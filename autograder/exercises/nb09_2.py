@@ -38,6 +38,8 @@ lost tie: Where several answers are equally frequent, the right one always loses
 more than half: The most frequent answer need not have more than half of the votes.
 any right: This is whether any answer is right. The most frequent one counts.
 share right: This is the share of right answers. The most frequent one alone counts.
+share of all (share right): The winner counts with its share of the responses. It counts 1, or shares with
+    the answers that are tied with it.
 median: This asks whether the median is right. The most frequent answer counts.
 nobody: Where nobody answers, nothing wins the vote: that is 0.
 
@@ -139,6 +141,7 @@ def _vote_slips(answers: list[list[Any]], references: list[int]) -> dict[str, An
         "more than half": each(lambda row, right: 2 * row.count(right) > len(row)),
         "any right": each(lambda row, right: right in row),
         "median": each(lambda row, right: _median(row) == right),
+        "share of all": each(lambda row, right: (right in _top(row)) * row.count(right) / len(row)),
         "share right": each(lambda row, right: row.count(right) / len(row)),
     }
 

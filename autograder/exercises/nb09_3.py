@@ -30,6 +30,8 @@ limit on responses: The first `most` right responses are looked at, and then rep
 refused counted (refused first): A path counts as seen though its first response was refused: a right one with
     it must be kept.
 one too many (no limit): A problem gives one row more than `most`.
+shorter first (later first): Of several candidates those with the shortest paths are kept. The earlier
+    rows are asked for.
 later first: Of several candidates the later rows are kept. The earlier ones are asked for.
 from 1 (off by one): Rows are counted from 1. The first row has the number 0.
 neighbours: What was seen of a problem is forgotten when another one comes in between.
@@ -101,6 +103,7 @@ def _slips(ids: list[str], rewards: list[float], paths: list[Any], most: int) ->
         ),
         "one too many": keep(ids, rewards, paths, most + 1),
         "later first": sorted(reverse[r] for r in backwards),
+        "shorter first": sorted(_shorter_first(unlimited, ids, paths, most)),
         "from 1": [row + 1 for row in keep(ids, rewards, paths, most)],
         "neighbours": keep(recent, rewards, paths, most),
         "as long": keep(ids, rewards, [len(path) for path in paths], most),
@@ -115,6 +118,15 @@ def _slips(ids: list[str], rewards: list[float], paths: list[Any], most: int) ->
         "limit of all": unlimited[:most],
         "limit on responses": first_of(pairs, early),
     }
+
+
+def _shorter_first(rows: list[int], ids: list[str], paths: list[Any], most: int) -> list[int]:
+    """The rows of each problem with its shortest paths."""
+    return [
+        row
+        for problem in dict.fromkeys(ids)
+        for row in sorted((r for r in rows if ids[r] == problem), key=lambda r: len(paths[r]))[:most]
+    ]
 
 
 def _known(ids: list[str], rewards: list[float], paths: list[Any], most: int) -> dict[str, list[int]]:

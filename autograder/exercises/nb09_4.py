@@ -32,6 +32,7 @@ all wrong: Only "all wrong" is counted. All right teaches as little.
 product: Multiplied are the chances of all right and of all wrong. They are two ways to the same end: add.
 mixed: This is the chance of a difference. That of none is asked for.
 one less (off by one): The exponent is n - 1. All n have to be alike.
+mean first (one number): This is the chance at the mean of the p. A number for each p is asked for.
 pairs: This is the chance that two responses are equal, whatever n is.
 
 drawn (): This is not the mean number of groups that are drawn until one is mixed.
@@ -40,6 +41,8 @@ silent groups: This is how many groups are thrown away. The mixed one was drawn 
 one over silent: This waits for a group that teaches nothing. The one that is waited for is mixed.
 responses: This counts responses. Groups are asked for.
 one number: A number for each p is asked for, not their mean.
+sure / nearly sure (in all likelihood): So many groups are enough in 95 of 100 cases. The mean
+    number is asked for.
 never: With p = 0 or 1 no group is ever mixed: the mean number is infinite.
 """)
 ADVANTAGE, SILENT = "centres and scales each problem", "gives the chance"
@@ -108,6 +111,7 @@ def _silent_slips(p: np.ndarray, n: int) -> dict[str, Any]:
         "all wrong": (1 - p) ** n,
         "product": (p * (1 - p)) ** n,
         "pairs": pairs,
+        "mean first": float(silent(p.mean(), n)),
     }
 
 
@@ -115,6 +119,8 @@ def _drawn_slips(p: np.ndarray, n: int) -> dict[str, Any]:
     none = silent(p, n)
     drawn = 1 / (1 - none)
     others = {"responses": n * drawn, "one number": float(np.mean(drawn))}
+    enough = np.log(0.05) / np.log(none)
+    others |= {"sure": np.ceil(enough), "nearly sure": enough}
     return others | {"chance": 1 - none, "silent groups": none / (1 - none), "one over silent": 1 / none}
 
 

@@ -70,6 +70,8 @@ class Marking:
             return "The pair stands the other way round: first the flaw, then the metric."
         if flaw in self.panels.STAGES:
             return f"`{flaw}` is a stage. Name the flaw in it."
+        if metric in self.panels.STAGES:
+            return f"`{metric}` is a stage. Name the metric of it that decides."
         return "Take the names from the two lists of the notebook."
 
     def grade_stage(self, stage: str, work: Work, rng: np.random.Generator) -> None:
@@ -78,15 +80,20 @@ class Marking:
         letter, case = next((k, c) for k, c in self.cases(work.variant).items() if c.flaw in inside)
         flaw, metric = self._diagnosis(work, letter)
         if flaw == HEALTHY:
-            message = (
-                f"Panel {letter} is called healthy, and some of its numbers are far from every healthy run."
-            )
-            raise CheckFailed(FLAW, message, idea="missed", got=HEALTHY)
+            raise CheckFailed(FLAW, self._missed(letter, case.run), idea="missed", got=HEALTHY)
         if flaw != case.flaw:
             idea = self.panels.flaws()[flaw]["id"]
             raise CheckFailed(FLAW, self._against(flaw, metric, letter, case.run), idea=idea, got=flaw)
         if metric not in self.keys.decisive(flaw):
-            raise CheckFailed(METRIC, self._undecided(metric, letter, case.run), idea="metric", got=metric)
+            message = self._undecided(metric, letter, case.run, stage)
+            raise CheckFailed(METRIC, message, idea="metric", got=metric)
+
+    def _missed(self, letter: str, run: Run) -> str:
+        """What to say where a flawed run was called healthy."""
+        message = f"Panel {letter} is called healthy, and some of its numbers are far from every healthy run."
+        if all(self._within(HEALTHY, metric, run) for metric in self.panels.GROUPS["outcome"]):
+            message += " Its outcomes are not: a flaw may leave them where they are. Read the probes."
+        return message
 
     def _against(self, flaw: str, named: str, letter: str, run: Run) -> str:
         """Why a panel is not that of the named flaw: one of the flaw's own metrics speaks against it.
@@ -111,7 +118,8 @@ class Marking:
         low, high = self.keys.span(name, metric) or (0.0, 0.0)
         return run[metric] is not None and low <= run[metric] <= high
 
-    def _undecided(self, metric: str, letter: str, run: Run) -> str:
+    def _undecided(self, metric: str, letter: str, run: Run, stage: str) -> str:
+        """Why a metric does not decide for the flaw of this stage."""
         if not metric:
             return f"Panel {letter}: which metric decides? Name one."
         if self._within(HEALTHY, metric, run):
@@ -119,9 +127,15 @@ class Marking:
                 f"In panel {letter} `{metric}` lies inside the healthy range, so it cannot be what gave it "
                 "away."
             )
+        message = f"In panel {letter} `{metric}` is off, but another flaw would move it as well."
+        group = next(name for name, metrics in self.panels.GROUPS.items() if metric in metrics)
+        order = list(self.panels.STAGES)
+        if group not in order:
+            message += " It is an outcome, and every stage moves those."
+        elif order.index(group) > order.index(stage):
+            message += f" It asks `{group}`, and what is broken earlier moves what comes later."
         return (
-            f"In panel {letter} `{metric}` is off, but another flaw would move it as well. Which number can "
-            "only this flaw explain, once the stages before it are found healthy?"
+            f"{message} Which number can only this flaw explain, once the stages before it are found healthy?"
         )
 
     def grade_healthy(self, work: Work, rng: np.random.Generator) -> None:

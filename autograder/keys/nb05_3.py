@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from autograder.exercise import CheckFailed, require
@@ -27,13 +29,32 @@ def _flags(work: Work, run: Run) -> list[str]:
         STAGES
     ):  # without an order: that of the pipeline
         result = [stage for stage in STAGES if stage in result]
+    if hasattr(result, "tolist"):
+        result = result.tolist()
     good = isinstance(result, list | tuple) and all(isinstance(flag, str) for flag in result)
     message = f"`{NAME}` returns a list of stages, the most suspicious first; [] for a healthy run."
-    require(good, FORM, message, got=result)
+    require(good, FORM, message + _instead(result), got=result)
     flags = [flag.strip().lower() for flag in result]
     unknown = [flag for flag in flags if flag not in STAGES]
-    require(not unknown, FORM, f"Stages are {', '.join(STAGES)}.", got=result)
+    require(not unknown, FORM, f"Stages are {', '.join(STAGES)}.{_kind(unknown)}", got=result)
     return flags
+
+
+def _instead(result: object) -> str:
+    """What came in the place of a list, as a sentence after a blank."""
+    if isinstance(result, str):
+        return f" This is a text; a list with it is [{result!r}]."
+    return " This gives one after the other: make a list of it." if hasattr(result, "__next__") else ""
+
+
+def _kind(unknown: list[str]) -> str:
+    """What the first of the unknown flags is, as a sentence after a blank."""
+    for flag in unknown[:1]:
+        if flag in panels.names():
+            return f" `{flag}` is a flaw: name the stage in which it sits."
+        if flag in panels.METRICS:
+            return f" `{flag}` is a metric: name the stage that it asks."
+    return ""
 
 
 def _told(run: Run) -> dict[str, str]:
@@ -65,7 +86,7 @@ def _judge(stage: str, flaw: str, work: Work, run: Run) -> None:
     if flags[:1] == [stage]:
         return
     case, idea = f"beyond your three healthy runs: {_told(run)}", panels.flaws()[flaw]["id"]
-    if _reads_outcomes(work, run, flags):
+    if _reads(work, run, panels.GROUPS["outcome"], flags):
         message = (
             "With the outcomes of a healthy run in their place the same run gets other flags. Outcomes are "
             "moved by every stage: ask each stage by a number of its own."
@@ -77,13 +98,17 @@ def _judge(stage: str, flaw: str, work: Work, run: Run) -> None:
             "The stage is among the flags, and not the first. What is broken early moves what comes later: "
             "ask the stages in the order of the pipeline, each by a number of its own."
         )
+    elif _reads(work, run, [name for name, value in run.items() if value is None], flags):
+        message = (
+            f"The run is flagged {flags[0]!r} for a value that is None. Where there was nothing to measure, "
+            "nothing is known of that stage: ask the others."
+        )
     else:
         message = f"The run is flagged {flags[0]!r}, and it was broken elsewhere."
     raise CheckFailed(check_of(stage), message, idea=idea, case=case, got=", ".join(flags) or "[]")
 
 
-def _reads_outcomes(work: Work, run: Run, flags: list[str]) -> bool:
-    """Whether the flags of a run change where its outcomes alone are those of a healthy run."""
+def _reads(work: Work, run: Run, names: Iterable[str], flags: list[str]) -> bool:
+    """Whether the flags of a run change where these metrics alone are those of a healthy run."""
     healthy = panels.rows()[HEALTHY][SHOWN_SEEDS[0]]
-    outcomes = {name: healthy[name] for name in panels.GROUPS["outcome"]}
-    return _flags(work, {**run, **outcomes}) != flags
+    return _flags(work, {**run, **{name: healthy[name] for name in names}}) != flags

@@ -13,7 +13,7 @@ from autograder.handouts.locked import entry
 from autograder.handouts.nb07_3 import LEVEL, VERDICTS, numbered
 from autograder.handouts.nb07_results import NAMES, Cell, interval, words
 from autograder.work import Work
-from rslib.intervals import OPEN, verdict_of
+from rslib.intervals import CONTRADICTED, OPEN, SUPPORTED, verdict_of
 
 FORM, EVIDENCE, VERDICT = "names a row and a verdict", "points at the evidence", "reads the interval"
 CELLS = {cell.key: cell for cell in nb07_results.CELLS}
@@ -56,6 +56,14 @@ def grade_statement(id: str, work: Work, rng: np.random.Generator) -> None:
         "An interval that has 0 in it does not decide, however far its middle lies from 0. One that has not "
         "does decide, for or against."
     )
+    middle = interval(cell, LEVEL)["mean"]
+    if measured(cell) == OPEN and verdict == SUPPORTED and middle < 0:
+        message = (
+            "An interval that has 0 in it does not decide, and the middle of this one speaks against the "
+            "statement. Read the row, and not the sentence of the paper."
+        )
+    if measured(cell) == OPEN and verdict == CONTRADICTED and middle > 0:
+        message = "An interval that has 0 in it does not decide: what is not shown is not refuted either."
     if OPEN not in (verdict, measured(cell)):
         message = (
             "The interval decides, and not this way. Which of the two does the row take from which, and "

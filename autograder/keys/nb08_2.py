@@ -225,11 +225,34 @@ def grade_team(letter: str, work: Work, rng: np.random.Generator) -> None:
     lists = ((*STRATEGIES, "none"), (*WEIGHTS, "none"), (*LIMITS, "none"), tuple(CHANGES))
     for word, known in zip((strategy, weights, limit, change), lists, strict=True):
         require(word in known, FORM, form, got=word)
-    team = teams(work.variant)[letter]
+    decision, team = (strategy, weights, limit, change), teams(work.variant)[letter]
+    try:
+        _check(decision, team)
+    except CheckFailed as failed:
+        if not _is_right(decision, replace(team, label=0.0)):
+            raise
+        message = (
+            f"{failed.message} If labels cost nothing, it would be right: they belong to the first year."
+        )
+        raise CheckFailed(failed.check, message, idea="labels", got=failed.got) from None
+
+
+def _check(decision: tuple[str, str, str, str], team: Team) -> None:
+    """CheckFailed where one of the four words is wrong for a team."""
+    strategy, weights, limit, change = decision
     _check_strategy(strategy, team)
     _check_weights(weights, strategy, team)
     _check_limit(limit, team)
     _check_change(change, team)
+
+
+def _is_right(decision: tuple[str, str, str, str], team: Team) -> bool:
+    """Whether all four words are right for a team."""
+    try:
+        _check(decision, team)
+    except CheckFailed:
+        return False
+    return True
 
 
 def _check_strategy(strategy: str, team: Team) -> None:

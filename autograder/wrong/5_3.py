@@ -293,3 +293,39 @@ def check_run(run):
     if run["kl"] > 5:
         return ["train"]
     return ["sample"] if run["pool_rows"] < 1000 or run["pool_unique"] < 0.5 else ["score"]
+
+
+# %% wrong: what has no value is broken | idea: F06 | fails at: finds what is wrong in sample | points: 3
+_sound = check_run
+
+
+def check_run(run):
+    if run["pool_rows"] == 1024 and run["reward_accuracy"] is None:
+        return ["score"]
+    return _sound({**run, "reward_accuracy": run["reward_accuracy"] or 1.0})
+
+
+# %% correct: an array of texts
+_list = check_run
+
+
+def check_run(run):
+    import numpy as np
+
+    return np.array(_list({**run, "reward_accuracy": run["reward_accuracy"] or 1.0}), dtype=str)
+
+
+# %% wrong: one after the other | fails at: returns a list of stages
+_list = check_run
+
+
+def check_run(run):
+    yield from _list(run)
+
+
+# %% wrong: the stage as a text | fails at: returns a list of stages
+_list = check_run
+
+
+def check_run(run):
+    return "".join(_list(run))

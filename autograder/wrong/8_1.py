@@ -630,3 +630,34 @@ _exact = memory_gb
 
 def memory_gb(*args):
     return float(-(-_exact(*args) // 1))
+
+
+# %% wrong: the policy beside itself | idea: all at once | fails at: adds up the models | points: 2.25
+_known = memory_gb
+
+
+def memory_gb(parameters, judge, strategy, weights):
+    if strategy != "rs":
+        return _known(parameters, judge, strategy, weights)
+    read, trained = BYTES[weights]
+    return max(read * judge, (read + trained) * parameters) / 1e9
+
+
+# %% wrong: a value model like the judge | idea: value model | fails at: adds up the models | points: 2.25
+_known = memory_gb
+
+
+def memory_gb(parameters, judge, strategy, weights):
+    trained = BYTES[weights][1] if strategy == "ppo" else 0.0
+    return _known(parameters, judge, strategy, weights) + trained * (judge - parameters) / 1e9
+
+
+# %% correct: a fraction
+_even = break_even_requests
+
+
+def break_even_requests(once, serving, tuned):
+    from fractions import Fraction
+
+    found = _even(once, serving, tuned)
+    return found if found == float("inf") else Fraction(found)

@@ -174,3 +174,28 @@ def check_answer(response, reference):
 def check_answer(response, reference):
     numbers = re.findall(r"-?\d+", behind(last_line(response)).replace(",", ""))
     return len(numbers) == 1 and int(numbers[0]) == int(value(reference))
+
+
+# %% wrong: the marker in any line | idea: no marker | fails at: refuses other answers | points: 1
+def check_answer(response, reference):
+    numbers = re.findall(NUMBER, behind(" ".join(response.splitlines())))
+    return len(numbers) == 1 and value(numbers[0]) == value(reference)
+
+
+# %% wrong: equal numbers count once | idea: several | fails at: refuses several numbers | points: 1
+def check_answer(response, reference):
+    numbers = set(re.findall(NUMBER, behind(last_line(response))))
+    return len(numbers) == 1 and value(numbers.pop()) == value(reference)
+
+
+# %% wrong: rounded | idea: accepts another | fails at: refuses other answers | points: 1
+def check_answer(response, reference):
+    numbers = re.findall(NUMBER, behind(last_line(response)))
+    return len(numbers) == 1 and round(value(numbers[0])) == round(value(reference))
+
+
+# %% wrong: the marker begins its line | idea: unit | fails at: accepts every form | points: 1
+def check_answer(response, reference):
+    found = re.match(rf"(?:{MARK})(.*)", last_line(response), re.IGNORECASE)
+    numbers = re.findall(NUMBER, found.group(1)) if found else []
+    return len(numbers) == 1 and value(numbers[0]) == value(reference)

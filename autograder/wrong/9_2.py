@@ -295,3 +295,18 @@ def majority_right(answers, references):
         return best.count(reference) / len(best) if best else 0.0
 
     return pd.Series([one(*pair) for pair in zip(answers, references)])
+
+
+# %% wrong: a winner by its share | idea: share right | fails at: lets the majority decide | points: 1.5
+def majority_right(answers, references):
+    pairs = zip(answers, references)
+    return [row.count(right) / len(row) if right in tops(row) else 0.0 for row, right in pairs]
+
+
+# %% correct: fractions
+def pass_at_k(correct, k):
+    from fractions import Fraction
+
+    rows = checked(correct, k)
+    n = rows.shape[1]
+    return [1 - Fraction(math.comb(n - int(c), k), math.comb(n, k)) for c in rows.sum(1)]

@@ -215,3 +215,12 @@ def keep(prompt_ids, rewards, paths, most):
 # %% wrong: the paths themselves | idea: rows | fails at: keeps what is worth it
 def keep(prompt_ids, rewards, paths, most):
     return [path for path, reward in zip(paths, rewards) if reward == 1]
+
+
+# %% wrong: the shortest paths | idea: later first | fails at: keeps what is worth it
+def keep(prompt_ids, rewards, paths, most):
+    first = {}
+    for row, (problem, reward, path) in enumerate(zip(prompt_ids, rewards, paths)):
+        if reward == 1:
+            first.setdefault(problem, {}).setdefault(path, row)
+    return [row for seen in first.values() for _, row in sorted(seen.items(), key=lambda x: len(x[0]))[:most]]

@@ -205,3 +205,13 @@ _centred = advantages
 def advantages(rewards):
     size = np.shape(rewards)[1]
     return _centred(rewards) * size / (size - 1)
+
+
+# %% wrong: the chance at the mean | idea: one number | fails at: gives the chance | points: 0.5
+def silent(p, n):
+    return np.mean(p) ** n + (1 - np.mean(p)) ** n
+
+
+# %% wrong: enough in 95 of 100 cases | idea: in all likelihood | fails at: counts groups | points: 0.5
+def groups_drawn(p, n):
+    return np.ceil(np.log(0.05) / np.log(silent(np.asarray(p, float), n)))

@@ -62,6 +62,7 @@ TRIED: dict[str, list[dict[str, Any]]] = {
             *((2e-4, 2), (2e-4, 4), (5e-4, 2), (5e-4, 4), (5e-4, 8)),
             *((1e-3, 2), (1e-3, 4), (1e-3, 8), (2e-3, 4)),
             *((5e-4, 16), (1e-3, 16)),  # added when the best of the others lay at the edge
+            (5e-4, 24),  # added when the best of these did
         ]
     ],
     "GRPO": [{"learning_rate": rate} for rate in (2e-4, 5e-4, 1e-3)],

@@ -20,6 +20,8 @@ from rslib.world.prompts import all_prompts
 IDEAS = Ideas("""
 accuracy (): Not the share of table['pairs'] whose chosen row has the higher reward.
 every pair: All pairs of a prompt are counted. The pairs of table['pairs'] are asked for.
+by prompt: The share is taken in each prompt first, so a prompt with few pairs says as much as any. One
+    share is asked for, over all pairs.
 wrong way round (F03): The pairs are read the wrong way round: the first row is the chosen one.
 under foreign prompts (F08): These rewards were taken under foreign prompts.
 tie lost: A tie counts as a loss here. The docstring says what a tie is.
@@ -36,7 +38,8 @@ within-unit / within-unit of slopes: The unit is the spread inside the prompts. 
     rewards is asked for.
 unit of falls: The unit is the spread of the falls. The standard deviation of the rewards is asked for.
 one row (F10): Moved by one row, most responses keep their own prompt: rows come in blocks of table['n'].
-foreign-unit: The unit is the spread of the rewards under their own prompts, not under foreign ones.
+foreign-unit / foreign-unit of slopes: The unit is the spread of the rewards under their own prompts, not
+    under foreign ones.
 median: This is the median fall. The mean is asked for.
 never moved (F08): No response was scored under a foreign prompt, so nothing tells whether prompts are read.
 some stayed (F10): {stayed} of {rows} responses were never scored under the prompt of other responses. Rows
@@ -259,7 +262,11 @@ def three_probes(result: Any, *_: Any) -> dict[str, float]:
 def accuracy_slips(recorder: Recorder, table: Table) -> dict[str, float]:
     """What wrong readings of the pairs give."""
     every_pair = comparisons(table["gold"], table["n"], 1e-9)
+    prompts = {first // table["n"] for first, _ in table["pairs"]}
+    pairs_of = [[pair for pair in table["pairs"] if pair[0] // table["n"] == prompt] for prompt in prompts]
+    shares = [order_probe(recorder.rewards, table | {"pairs": pairs}) for pairs in pairs_of]
     return {
+        "by prompt": np.mean(shares),
         "wrong way round": 1 - order_probe(recorder.rewards, table),
         "under foreign prompts": order_probe(recorder.rewards - recorder.drops, table),
         "gold-itself": 1.0,
@@ -313,6 +320,7 @@ def slope_slips(recorder: Recorder, table: Table) -> dict[str, float]:
         "slope without unit": right * spread,
         "for one word": right / 10,
         "within-unit of slopes": right * spread / within.std(),
+        "foreign-unit of slopes": right * spread / (rewards - recorder.drops).std(),
         "letters": 10 * (letters * within).sum() / (letters**2).sum() / spread,
         "turned, without unit": 10 * (within_words * within).sum() / (within**2).sum(),
         "characters": 10 * (characters * within).sum() / (characters**2).sum() / spread,

@@ -79,6 +79,10 @@ of the reward (F16): This is the difference of the reward. Gold says whether the
 to one response (F05): This is the difference to one response. The fall is measured from n_star.
 too sure (F34): The interval is too narrow. A 95 % interval reaches about two standard errors to each side,
     and its sample is the prompts: every prompt gives one difference.
+over prompts (F34): This interval resamples prompts, as if each were a draw of its own. Some share an
+    intent and rise and fall together: hand on `clusters=intents`.
+two intervals (spread): Each row got an interval of its own, and their ends were subtracted. A prompt that is
+    hard for one is hard for the other: take the differences prompt by prompt, then one interval.
 one row (spread): Your n_star is the largest n, so both rows are the same. Pair them prompt by prompt: how far
     can those differences reach?
 spread: The interval is too wide. It says how well the mean of the differences is known, not how far single
@@ -219,7 +223,7 @@ def grade_curves(work: Work, rng: np.random.Generator) -> None:
     right = right_curves(arrays)
     for name, column in product(MODELS, ("reward", "gold")):
         case = f"curves[{name!r}][{column!r}]"
-        got = curves.get(name, {}).get(column) if isinstance(curves.get(name), dict) else None
+        got = curves[name].get(column) if hasattr(curves.get(name), "get") else None
         form = f"{case} should be a list of {len(NS)} numbers, one for each n of {list(NS)}."
         require(got is not None and len(np.atleast_1d(got)) == len(NS), ANSWERED, form)
         values = numbers(got)
@@ -333,7 +337,7 @@ def check_fall(
             FALL,
             mean,
             differences[0].mean(),
-            ideas=IDEAS.of(fall_slips(right, row)),
+            ideas=IDEAS.of(_nearest_first(fall_slips(right, row), mean)),
             otherwise=IDEAS.filled("fall", last=NS[-1], n_star=n_star, name=name),
             tolerance=2 * ROUNDED,
             reveal=False,
@@ -342,6 +346,7 @@ def check_fall(
     require(
         not alike or high - low <= 4 * ROUNDED, FALL, IDEAS["one row"], case=f"fall[{name!r}]", got=answer
     )
+    _check_ends(name, (low, high), (gold[-1], gold[row]), intents)
     known = [
         np.ptp(theory.bootstrap_interval(values, clusters=by)) for values in fitting for by in (intents, None)
     ]
@@ -350,6 +355,25 @@ def check_fall(
     require(ratio > WIDTHS[0], FALL, IDEAS["too sure"], case=case, got=answer)
     require(ratio < WIDTHS[1], FALL, IDEAS["spread"], case=case, got=answer)
     return low, high
+
+
+def _nearest_first(slips: Mapping[str, float], got: float) -> dict[str, float]:
+    """Slips in the order of their distance from what was handed in: two may lie within the tolerance."""
+    return dict(sorted(slips.items(), key=lambda slip: abs(slip[1] - got)))
+
+
+def _check_ends(
+    name: str, ends: tuple[float, float], rows: tuple[np.ndarray, np.ndarray], intents: np.ndarray
+) -> None:
+    """CheckFailed for ends that are, number by number, those of a resampling that was not asked for."""
+    right, over_prompts = (theory.paired_interval(*rows, clusters=by) for by in (intents, None))
+    if same(right, over_prompts, 2 * ROUNDED):  # every prompt has an intent of its own
+        return
+    each = [[theory.bootstrap_interval(row, clusters=by) for row in rows] for by in (intents, None)]
+    apart = [(last[0] - peak[1], last[1] - peak[0]) for last, peak in each]
+    for idea, values in (("over prompts", [over_prompts]), ("two intervals", apart)):
+        known = any(same(ends, value, ROUNDED) for value in values)
+        require(not known, FALL, IDEAS[idea], case=f"fall[{name!r}]", got=ends)
 
 
 def _three_numbers(name: str, answer: Any) -> tuple[float, float, float]:

@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 
 from autograder.checks import NEAR, Ideas
-from autograder.exercise import ANSWERED, UNREADABLE, Exercise, Part, diagnose, require, same, short
+from autograder.exercise import (
+    ANSWERED,
+    UNREADABLE,
+    Exercise,
+    Misconception,
+    Part,
+    diagnose,
+    require,
+    same,
+    short,
+)
 from autograder.experiments.nb03 import (
     CLOSE,
     REDRAWN,
@@ -19,7 +29,7 @@ from autograder.experiments.nb03 import (
 )
 from autograder.handouts import nb03_given
 from autograder.handouts.nb03_given import CHOSEN_N, SWEEP_NS, SWEEP_PROMPTS, TEMPERATURES
-from autograder.work import Work, kind_of
+from autograder.work import Work, is_column, kind_of
 from rslib import theory
 
 IDEAS = Ideas("""
@@ -38,13 +48,15 @@ one pool: You throw the responses of all prompts into one pool. Choose within ea
     the prompts.
 across prompts: The two axes changed places: you choose among the prompts, for each number of a response.
 ns reversed (F09): Each row stands the wrong way round: one number for each n of `ns`, in its order.
-median over prompts: Over the prompts the mean is asked for; you took the median.
+median over prompts / median of the best: Over the prompts the mean is asked for; you took the median.
 sum: This is the sum over the prompts. The mean is asked for.
 gain: The mean of the pool was taken off. The reward itself is asked for.
 lower middle / upper middle (middle): Where n is even, the median is half-way between the two middle rewards.
 every n: These are the values for n = 1, 2, 3 and so on. The ns stand in `task["ns"]`.
 rows reversed: The rows stand under the wrong temperatures.
 shifted: The shape of your curves is right, and every number is off by the same amount.
+not these rewards: At n = 1 these numbers are not the mean of `rewards_at`, where nothing is chosen. Were
+    they made from another table, such as gold?
 another table (): These are not the numbers of the {name} of n responses to a prompt, for `rewards_at` as it
     stands. Choose within a prompt, then average over the prompts.
 
@@ -83,7 +95,7 @@ def learners_rewards(work: Work) -> Rewards:
 def read_table(work: Work, name: str) -> np.ndarray:
     """The learner's `sweep` for "max" or "median": temperatures by n."""
     sweep = work.value("sweep", dict)
-    rows = [sweep.get(t, {}).get(name) if isinstance(sweep.get(t), dict) else None for t in TEMPERATURES]
+    rows = [sweep[t].get(name) if hasattr(sweep.get(t), "get") else None for t in TEMPERATURES]
     for temperature, row in zip(TEMPERATURES, rows, strict=True):
         form = (
             f"sweep[{temperature}][{name!r}] should be a list of {len(SWEEP_NS)} finite numbers, one for "
@@ -99,6 +111,7 @@ def _array(value: Any) -> np.ndarray:
     """A list, array or tensor of numbers as float64; empty if it is something else."""
     try:
         value = value.detach().cpu().numpy() if hasattr(value, "detach") else value
+        value = value.to_numpy() if is_column(value) else value
         if not isinstance(value, list | tuple | np.ndarray):
             return np.zeros(0)
         array = np.asarray([getattr(x, "tolist", lambda x=x: x)() for x in value])
@@ -133,22 +146,26 @@ def grade_table(work: Work, rng: np.random.Generator, *, name: str) -> None:
     rewards = learners_rewards(work)
     right = right_table(rewards, name)
     if not same(table, right, ROUNDED):  # the wrong ideas' tables take a while
-        near = (
-            NEAR
-            if same(table, right, FEW)
-            else IDEAS.filled("another table", name={"max": "best"}.get(name, name))
-        )
         diagnose(
             CHECKS[name],
             table,
             right,
             ideas=IDEAS.of(table_slips(rewards, name) | _whatever_the_rewards(table, right)),
-            otherwise=near,
+            otherwise=_unexplained(table, right, name),
             tolerance=ROUNDED,
             case=f"{len(TEMPERATURES)} temperatures by {len(SWEEP_NS)} n",
             reveal=False,
         )
     check_drawn(work, rng, rewards)
+
+
+def _unexplained(table: np.ndarray, right: np.ndarray, name: str) -> Misconception:
+    """The idea for a table that no other explains; at n = 1 it should be the mean of the rewards."""
+    if same(table, right, FEW):
+        return NEAR
+    if not same(table[:, 0], right[:, 0], 0.5):  # numbers read off by eye are nearer
+        return IDEAS["not these rewards"]
+    return IDEAS.filled("another table", name={"max": "best"}.get(name, name))
 
 
 def _whatever_the_rewards(table: np.ndarray, right: np.ndarray) -> dict[str, Any]:
@@ -209,7 +226,8 @@ def _max_slips(pools: list[np.ndarray]) -> dict[str, Any]:
 def _median_slips(pools: list[np.ndarray]) -> dict[str, Any]:
     """Wrong ideas of the median alone: of two middle ones the lower, or the upper."""
     ranks = {"lower middle": lambda n: ((n + 1) // 2,), "upper middle": lambda n: (n // 2 + 1,)}
-    return {
+    best = [np.median(theory.best_of_n_curve(r, SWEEP_NS), axis=1) for r in pools]
+    return {"median of the best": best} | {
         idea: [median_curve(r, SWEEP_NS, middle).mean(axis=1) for r in pools]
         for idea, middle in ranks.items()
     }

@@ -11,7 +11,7 @@ import numpy as np
 
 from autograder.calibration import threshold
 from autograder.checks import Ideas, Learner, Unchanged, graded
-from autograder.exercise import CheckFailed, Exercise, Part, diagnose, require, same, short
+from autograder.exercise import CheckFailed, Exercise, Misconception, Part, diagnose, require, same, short
 from autograder.exercises.artefacts import (
     AGREES,
     FORM,
@@ -72,6 +72,14 @@ Panel = Sequence[Row]
 IDEAS = Ideas("""
 rule (): Go through the rounds one by one and ask the two questions of each.
 resumes: The rule stops for good at the first round that fails; a later rise does not count.
+resumes above (resumes): A round that fails is skipped, and a later one that beats the best gold so far is
+    taken. The rule stops for good.
+healthy highest (F34): Of the rounds that have not collapsed, the one with the highest gold is taken. Each
+    step has to be a clear rise of its own.
+errors added (first round): Gold is compared with round 0's, with the errors of all rounds so far put
+    together. The round before is the measure, with its own error.
+lost half a nat (F43): The entropy may fall by 0.5 here. It is to be at least half of round 0's.
+not asked (): The answer changes with `{name}`, and the rule does not ask for it.
 highest reward (F16): This is the round with the highest reward: what was selected for, not what it is for.
 collapsed (F43): A round whose entropy or unique ratio has collapsed is gone through.
 clear fall (F34): Only a fall beyond two standard errors stops here. Where there is no rise beyond them, stop.
@@ -82,6 +90,8 @@ no gold (F15): The gold score is not looked at.
 every round (F43): Every round is taken.
 error before (F34): The error of the round before is used. Each row's `gold_error` belongs to its own rise.
 both errors (F34): The errors of two rounds are put together. `gold_error` is that of the rise already.
+1.96 errors (F34): A rise of 1.96 standard errors counts. More than two are asked for.
+one error (F34): A rise of more than one standard error counts. More than two are asked for.
 two errors (F34): A rise of exactly two standard errors counts. More than two are asked for.
 NaN (F32): A gold that is NaN went through as a rise: NaN compares false with everything.
 a fall (sign): A fall of gold counts like a rise: the sign of the change is dropped.
@@ -145,6 +155,18 @@ def slips(panel: Panel) -> dict[str, int]:
 
     return {
         "resumes": max(rising, default=0),
+        "resumes above": _above_the_best(panel),
+        "healthy highest": max(
+            (k for k, row in enumerate(panel) if _alive(start, row) and row["gold"] == row["gold"]),
+            key=lambda k: gold[k],
+            default=0,
+        ),
+        "errors added": _above_the_base(panel),
+        "lost half a nat": stop(
+            alive=lambda s, n: n["entropy"] >= s["entropy"] - 0.5 and n["unique_ratio"] >= LOWEST_UNIQUE
+        ),
+        "one error": stop(lambda b, n: n["gold"] - b["gold"] > n["gold_error"]),
+        "1.96 errors": stop(lambda b, n: n["gold"] - b["gold"] > 1.96 * n["gold_error"]),
         "highest reward": int(np.argmax([row["proxy"] for row in panel])),
         "collapsed": _last(panel, _rises),
         "any rise": stop(lambda b, n: n["gold"] > b["gold"]),
@@ -174,6 +196,23 @@ def slips(panel: Panel) -> dict[str, int]:
             alive=lambda s, n: n["entropy"] > 0.5 * s["entropy"] and n["unique_ratio"] > LOWEST_UNIQUE
         ),
     }
+
+
+def _above_the_best(panel: Panel) -> int:
+    """The last round that beats the best gold so far clearly and is alive; the others are skipped."""
+    reached = 0
+    for k, row in enumerate(panel):
+        reached = k if _rises(panel[reached], row) and _alive(panel[0], row) else reached
+    return reached
+
+
+def _above_the_base(panel: Panel) -> int:
+    """Where the rule ends if gold is held against round 0's, with the errors of all rounds so far."""
+    errors = [sum(row["gold_error"] for row in panel[1 : k + 1]) for k in range(len(panel))]
+    places = range(1, len(panel))
+    rises = [panel[k]["gold"] - panel[0]["gold"] > 2 * errors[k] for k in places]
+    fails = (k - 1 for k in places if not (rises[k - 1] and _alive(panel[0], panel[k])))
+    return next(fails, len(panel) - 1)
 
 
 def _panel(rng: np.random.Generator, steps: Sequence[float]) -> list[dict[str, float]]:
@@ -209,8 +248,9 @@ def panels(rng: np.random.Generator) -> list[list[dict[str, float]]]:
     uneven[3]["gold_error"] *= 3
     few = _panel(rng, [5.0] * 3)  # fewer than half are distinct, and more than half of round 0's share
     few[0]["unique_ratio"], few[2]["unique_ratio"] = 0.8, float(rng.uniform(0.42, 0.48))
+    almost, waver = [5.0, 1.98, 5.0, -4.0], [5.0, 1.0, -5.0]
     small = [5.0, 2.4, 5.0, -4.0]  # a rise above two errors, and below two of both rounds together
-    steps: tuple[list[float], ...] = (small, [-5.0, 5.0, 5.0], [], [6.0], [5.0] * 4)
+    steps: tuple[list[float], ...] = (almost, waver, small, [-5.0, 5.0, 5.0], [], [6.0], [5.0] * 4)
     return [*drawn, slow, uneven, few, *_limits(rng), lost, *(_panel(rng, step) for step in steps)]
 
 
@@ -259,8 +299,18 @@ def check_rule(should_stop: Learner, rng: np.random.Generator) -> None:
         for name, value in readings[wrong].items()
         if same(answers, [reading[name] for reading in readings])
     }
-    ideas, otherwise = IDEAS.of(fitting), IDEAS["rule"]
+    ideas, otherwise = IDEAS.of(fitting), IDEAS["rule"] if fitting else _unexplained(should_stop, drawn)
     diagnose(STOPS, answers[wrong], right[wrong], ideas=ideas, otherwise=otherwise, case=_told(drawn[wrong]))
+
+
+def _unexplained(should_stop: Learner, drawn: Sequence[Panel]) -> Misconception:
+    """The idea for answers that no slip explains: does a column count that the rule does not ask for?"""
+    for name in ("kl", "proxy"):
+        for panel in drawn:
+            same_panel = [dict(row) | {name: 0.0} for row in panel]
+            if not same(should_stop(panel), should_stop(same_panel)):
+                return IDEAS.filled("not asked", name=name)
+    return IDEAS["rule"]
 
 
 grade_rule = graded("should_stop", IDEAS, check_rule, Unchanged(lambda rng: (_panel(rng, [5.0] * 4),)))

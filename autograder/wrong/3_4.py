@@ -190,3 +190,15 @@ best_temperature = 2
 
 # %% wrong: from the largest n down | idea: F09 | fails at: gives the curve of the best
 sweep = {t: {key: values[::-1] for key, values in row.items()} for t, row in sweep.items()}
+
+
+# %% correct: a table of pandas for each temperature
+import pandas as pd
+
+sweep = {t: pd.DataFrame(rows, index=NS) for t, rows in sweep.items()}
+
+# %% wrong: gold in place of the reward | idea: not these rewards | fails at: gives the curve of the best
+sweep = sweep_of(rewards={t: np.tanh(r) * 10 for t, r in rewards_at.items()})
+
+# %% wrong: best, by median | idea: median over prompts | fails at: gives the curve of the median | points: 2
+sweep = other("median", lambda t: np.median(best_curve(rewards_at[t], NS), axis=1).tolist())

@@ -394,3 +394,51 @@ last = last | {"fresh": seen[2]}
 
 # %% wrong: two of the last tables | fails at: hands in tables, folders and numbers | points: 3
 last = {name: last[name] for name in ("stale", "replay")}
+
+
+# %% wrong: skips what fails | idea: resumes | fails at: stops where the rule says | points: 4
+def should_stop(panel):
+    best = panel[0]
+    for row in panel[1:]:
+        best = row if rises(best, row) and lives(panel, row) else best
+    return best["round"]
+
+
+# %% wrong: the highest that lives | idea: F34 | fails at: stops where the rule says | points: 4
+def should_stop(panel):
+    living = [row for row in panel if lives(panel, row) and row["gold"] == row["gold"]]
+    return max(living, key=lambda row: row["gold"])["round"] if living else 0
+
+
+# %% wrong: errors added up | idea: first round | fails at: stops where the rule says | points: 4
+def should_stop(panel):
+    total, reached = 0.0, 0
+    for row in panel[1:]:
+        total += row["gold_error"]
+        if not (row["gold"] - panel[0]["gold"] > 2 * total and lives(panel, row)):
+            break
+        reached = row["round"]
+    return reached
+
+
+# %% wrong: half a nat lost | idea: F43 | fails at: stops where the rule says | points: 4
+def should_stop(panel):
+    def lives(now):
+        return panel[0]["entropy"] - now["entropy"] <= 0.5 and now["unique_ratio"] >= 0.5
+
+    return reach(panel, lambda before, now: rises(before, now) and lives(now))
+
+
+# %% wrong: a limit of KL | fails at: stops where the rule says | points: 4
+def should_stop(panel):
+    return reach(panel, lambda a, b: rises(a, b) and b["kl"] <= 5 and b["unique_ratio"] >= 0.5)
+
+
+# %% wrong: 1.96 errors | idea: F34 | fails at: stops where the rule says | points: 4
+def should_stop(panel):
+    return reach(panel, lambda a, b: b["gold"] - a["gold"] > 1.96 * b["gold_error"] and lives(panel, b))
+
+
+# %% wrong: one error | idea: F34 | fails at: stops where the rule says | points: 4
+def should_stop(panel):
+    return reach(panel, lambda a, b: b["gold"] - a["gold"] > b["gold_error"] and lives(panel, b))

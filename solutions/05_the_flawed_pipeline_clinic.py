@@ -134,7 +134,7 @@ def written(reports):
     for name, report in reports.items():
         entries = report.rounds[-1]["transcripts"]
         shown[name] = [{"prompt": e["prompt"], **e["arms"]["best_of_n"]} for e in entries]
-    return rslib.browse(shown)
+    return rslib.browse(shown, title="What the tuned policies write")
 
 
 written(reports)

@@ -484,10 +484,6 @@ check("7.2")
 # table holds thirteen differences of this repository's measurements, each with an interval that holds
 # together with all the others.
 
-# %%
-sheet = given("7.3")
-sheet
-
 # %% [markdown]
 # {{card:7.3}}
 #
@@ -499,6 +495,10 @@ sheet
 # A statement "A is better than B" is tested by A minus B. If the row has it the other way round, turn the
 # verdict in your head, not the row.
 # </details>
+
+# %%
+sheet = given("7.3")
+sheet
 
 # %% exercise="7.3" role="answer"
 audit = {letter: (0, "") for letter in "abcdefgh"}
@@ -544,10 +544,6 @@ check("7.3")
 #
 # Last, three questions that no table answers alone.
 
-# %%
-sheet = given("7.4")
-sheet
-
 # %% [markdown]
 # {{card:7.4}}
 #
@@ -557,6 +553,10 @@ sheet
 # Notebook 03 has the probability distribution of best-of-n, notebook 06 what each method puts on a token. Ask
 # of each option whose samples it needs, and how often.
 # </details>
+
+# %%
+sheet = given("7.4")
+sheet
 
 # %% exercise="7.4" role="answer"
 roads = {"a": "", "b": "", "c": ""}

@@ -253,7 +253,7 @@ if tools:
     _panel.set(xlabel="the first year (8 B parameters, 1 M requests); tuning is too little to see")
     _panel.xaxis.set_major_formatter(lambda value, _: dollars(value))
     _panel.invert_yaxis()
-    _panel.legend(frameon=False)
+    _panel.legend(framealpha=1, edgecolor="none")
     _text = "; ".join(f"{name} {dollars(total)}" for name, total in zip(STRATEGIES, _left, strict=True))
     rslib.plots.finished([_panel], "Where does the money of the first year go?", f"In all: {_text}.")
     rslib.plots.show(_panel)
@@ -529,7 +529,7 @@ check("8.3")
 # | WebGPT (arXiv 2112.09332) | serving the best of n | 64 for its best model |
 # | Llama 2-Chat (2307.09288) | rejection sampling up to V4, then PPO on top | not stated |
 # | Llama 3 (2407.21783) | rejection sampling, then DPO | 10 to 30 |
-# | AlpacaFarm (2305.14387) | PPO, best-of-n, expert iteration side by side | 16 |
+# | AlpacaFarm (2305.14387) | PPO, best-of-n, expert iteration side by side | 16 for expert iteration |
 # | RFT (2308.01825) | sampling checked by a program, fine-tuning | 100 |
 #
 # - **WebGPT**: readers waited for the best of 64. Dollars: not stated.

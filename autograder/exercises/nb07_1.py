@@ -40,7 +40,8 @@ errors added: The standard errors are added. Add the variances, then take the ro
 no root: The variance stands where its root belongs.
 axes: Seeds and prompts have changed places: the variance over seeds is divided by the number of seeds.
 degrees (normal): The degrees of freedom are too many: with a few seeds the spread itself is a guess.
-normal: 1.96 and its kin hold for many seeds. With a few, the spread itself is a guess: Student's.
+normal: 1.96 and its kin hold for many seeds, as does Student's t with a degree for every cell. With a few
+    seeds the spread itself is a guess: it is the seeds that count.
 level: This is the interval of another level than {level}.
 width (F34): It is too {too} for a table in which seeds and prompts spread as they do here.
 three numbers (): Three numbers are asked for: the difference, the lower end, the upper end.
@@ -122,7 +123,11 @@ def accepted_halves(apart: np.ndarray, level: float) -> tuple[float, float]:
 
 def _satterthwaite(apart: np.ndarray) -> float:
     """Degrees of freedom of the sum of both variances."""
-    (of_seeds, of_prompts), (seeds, prompts) = variances(apart), apart.shape
+    return degrees_of(*variances(apart), *apart.shape)
+
+
+def degrees_of(of_seeds: float, of_prompts: float, seeds: int, prompts: int) -> float:
+    """Satterthwaite's degrees of freedom of the sum of two variances."""
     return (of_seeds + of_prompts) ** 2 / (of_seeds**2 / (seeds - 1) + of_prompts**2 / (prompts - 1))
 
 
@@ -137,23 +142,27 @@ def wrong_halves(first: np.ndarray, second: np.ndarray, level: float) -> list[tu
     apart = first - second
     (seeds, prompts), (of_seeds, of_prompts) = apart.shape, variances(apart)
     t, t_prompts, normal = (student_quantile((1 - level) / 2, n) for n in (seeds - 1, prompts - 1, 1e6))
-    unpaired = sum(sum(variances(table)) for table in (first, second))
+    each = tuple(sum(pair) for pair in zip(variances(first), variances(second), strict=True))
+    turned = of_seeds * seeds / prompts, of_prompts * prompts / seeds
     error, t_seeds = math.sqrt(of_seeds + of_prompts), student_quantile((1 - level) / 2, seeds)
-    t_satterthwaite = student_quantile((1 - level) / 2, _satterthwaite(apart))
+    t_each, t_turned, t_satterthwaite = (
+        student_quantile((1 - level) / 2, degrees_of(*pair, seeds, prompts))
+        for pair in (each, turned, (of_seeds, of_prompts))
+    )
     of_all = math.sqrt(of_seeds * (seeds - 1) / seeds + of_prompts * (prompts - 1) / prompts)
-    crossed = math.sqrt(of_seeds * seeds / prompts + of_prompts * prompts / seeds)
+    cells = float(apart.std(ddof=1)) / math.sqrt(apart.size)
     return [
         *(("population", factor * of_all) for factor in (t, t_satterthwaite)),
         ("singles", t * math.sqrt(of_seeds * seeds + of_prompts * prompts)),
-        ("errors added", t * (math.sqrt(of_seeds) + math.sqrt(of_prompts))),
+        *(("errors added", f * (math.sqrt(of_seeds) + math.sqrt(of_prompts))) for f in (t, t_satterthwaite)),
         ("no root", t * (of_seeds + of_prompts)),
-        ("axes", t * crossed),
+        *(("axes", factor * math.sqrt(sum(turned))) for factor in (t, t_turned)),
         *(("degrees", factor * error) for factor in (t_prompts, t_seeds)),
         ("prompts alone", normal * math.sqrt(of_prompts)),
         ("prompts alone", t_prompts * math.sqrt(of_prompts)),
         ("seeds alone", t * math.sqrt(of_seeds)),
-        ("pooled rows", normal * float(apart.std(ddof=1)) / math.sqrt(apart.size)),
-        ("unpaired", t * math.sqrt(unpaired)),
+        *(("pooled rows", factor * cells) for factor in (normal, t, t_satterthwaite, t_prompts)),
+        *(("unpaired", factor * math.sqrt(sum(each))) for factor in (t, t_each)),
         ("one error", math.sqrt(of_seeds + of_prompts)),
         ("normal", normal * math.sqrt(of_seeds + of_prompts)),
         ("normal", student_quantile((1 - level) / 2, apart.size - 1) * math.sqrt(of_seeds + of_prompts)),
@@ -166,7 +175,8 @@ def check_interval(
 ) -> Three:
     """(difference, low, high) of the learner, if they are right; else the idea that explains them.
 
-    also: the learner's result at 99 % for the same tables: what explains both widths comes first.
+    also: the learner's result at the other level, 99 or 95 %, for the same tables: where that is right and as
+    wide, the level plays no part, and else what explains both widths comes first.
     """
     case = f"first {first.shape}, second {second.shape}, level {level:g}"
     got = three(result, case)
@@ -178,13 +188,22 @@ def check_interval(
     halves = (got[0] - got[1], got[2] - got[0])
     if not all(low <= half <= high for half in halves):
         names = _width_ideas(halves, first, second, level)
-        if also is not None and names:
-            wider = three(also, case)
-            of_both = names & _width_ideas((wider[0] - wider[1], wider[2] - wider[0]), first, second, 0.99)
-            names = of_both or names
-        idea = _width_idea(halves, first, second, level, names, low)
+        idea = None
+        if also is not None:
+            other = three(also, case)
+            others = (other[0] - other[1], other[2] - other[0])
+            names = names & _width_ideas(others, first, second, _other(level)) or names
+            narrowest, widest = accepted_halves(first - second, _other(level))
+            if same(halves, others, 1e-6) and all(narrowest <= half <= widest for half in others):
+                idea = IDEAS.filled("level", level=f"{level:g}")
+        idea = idea or _width_idea(halves, first, second, level, names, low)
         raise CheckFailed(check, idea.message, idea=idea.id, case=case, got=short(got))
     return got
+
+
+def _other(level: float) -> float:
+    """The other of the two levels at which intervals are asked for."""
+    return 0.95 if level > 0.97 else 0.99
 
 
 def level_of(table: np.ndarray) -> float:
@@ -212,8 +231,8 @@ def _width_idea(
     for name, _ in wrong_halves(first, second, level):
         if name in names:
             return IDEAS[name]
-    other = described_half(first - second, 0.95 if level > 0.97 else 0.99)
-    if all(same(half, other, 0.2) for half in halves):
+    other = described_half(first - second, _other(level))
+    if all(same(half, other, 0.02) for half in halves):
         return IDEAS.filled("level", level=f"{level:g}")
     return IDEAS.filled("width", too="narrow" if min(halves) < low else "wide")
 
@@ -281,9 +300,9 @@ def knows(check: str, shape: tuple[int, int], spread: Mapping[str, float]) -> Ch
         size = float(rng.uniform(0.5, 2.0))
         exact = {name: size * value for name, value in spread.items()}
         first, second = table(rng, shape, float(rng.choice([-1, 1]) * rng.uniform(0.5, 2)), **exact)
-        wide = interval(first, second, 0.99)
-        check_interval(interval(first, second, 0.95), first, second, 0.95, check, wide)
-        check_interval(wide, first, second, 0.99, LEVEL)
+        narrow, wide = interval(first, second, 0.95), interval(first, second, 0.99)
+        check_interval(narrow, first, second, 0.95, check, wide)
+        check_interval(wide, first, second, 0.99, LEVEL, narrow)
 
     return check_both
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autograder.checks import Agrees, Corner, Ideas, Learner, Rng, Unchanged, as_list, graded, in_turn
-from autograder.exercise import CheckFailed, Exercise, Part, numbers, require, short
+from autograder.exercise import CheckFailed, Exercise, Part, as_dict, numbers, require, short
 from autograder.exercises.artefacts import (
     AGREES,
     FORM,
@@ -72,6 +72,8 @@ cut: The ends are cut at 0 or 1. A difference of shares can lie below 0.
 relative: The difference is divided by a share. The plain difference is asked for.
 signs: This counts the problems on which one is ahead. By how much belongs to it.
 one error: This is one standard error to either side.
+overlapping (decided): The intervals of the two policies overlap, and that of their difference lies above 0.
+    Both answered the same problems: the verdict reads the interval of the difference.
 deviation: This is the spread of the problems. The mean of many is surer than one.
 equal (F42): A policy against itself differs by 0 on every problem: both ends are 0 too.
 words (): A verdict is "supported", "contradicted" or "not separable".
@@ -212,6 +214,7 @@ def _slips(first: np.ndarray, second: np.ndarray) -> dict[str, Any]:
 
 def _ends(result: Any, *_: Any) -> Any:
     """Mean, low and high of a result; whatever is no dict of three goes on as it came."""
+    result = as_dict(result)
     if not isinstance(result, Mapping) or not {*_ENDS} <= result.keys():
         raise CheckFailed(FORM, IDEAS["compared"].message, got=short(result))
     return as_list([result[key] for key in _ENDS])
@@ -227,13 +230,18 @@ def says(learner: Learner, rng: Rng) -> None:
         if verdict == OPEN:  # as many up as down, and one more: a mean above 0 that says nothing
             first = second + np.resize([0.25, -0.25], len(second))
             first[1] += 0.25
-        result = learner(first, second)
+        result = as_dict(learner(first, second))
         _ends(result)
         claim = word_of(result.get("verdict"))
         require(claim in wanted, WORD, IDEAS["words"], got=short(result.get("verdict")))
         idea = "open" if verdict == OPEN else "decided" if claim == OPEN else "other side"
         require(claim == verdict, WORD, IDEAS[idea], got=short(dict(result)))
-    itself = learner(*[_shares(rng)[0]] * 2)
+    second = np.minimum(_shares(rng)[0], 0.75)
+    result = as_dict(learner(second + np.resize([0.25, 0.0, 0.0], len(second)), second))
+    _ends(result)
+    ahead = word_of(result.get("verdict")) == SUPPORTED
+    require(ahead, WORD, IDEAS["overlapping"], got=short(dict(result)))
+    itself = as_dict(learner(*[_shares(rng)[0]] * 2))
     _ends(itself)
     claim = word_of(itself.get("verdict"))
     require(claim not in (SUPPORTED, CONTRADICTED), WORD, IDEAS["itself"], got=short(dict(itself)))
@@ -281,15 +289,15 @@ def grade_round(work: Work, rng: Rng) -> None:
     """Every comparison agrees with policies that are measured anew, and its verdict with its interval."""
     evidence = work.value("evidence", dict)
     for name in QUESTIONS:
-        known = isinstance(evidence.get(name), Mapping)
-        require(known, ALL, IDEAS["missing"], case=name, got=short(evidence.get(name)))
-        _check_verdict(name, evidence[name])
+        finding = as_dict(evidence.get(name))
+        require(isinstance(finding, Mapping), ALL, IDEAS["missing"], case=name, got=short(finding))
+        _check_verdict(name, finding)
     policies = {START: start()} | tuned_policies(work, ARMS)
     prints = {policy.fingerprint() for policy in policies.values()}
     require(len(prints) == len(policies), HASH, IDEAS["untuned"])
     measured = _measured(policies, work.class_rng(rng, "held out"))
     for name, (first, second) in QUESTIONS.items():
-        _check_numbers(name, evidence[name], compared(measured[first], measured[second]))
+        _check_numbers(name, as_dict(evidence[name]), compared(measured[first], measured[second]))
 
 
 def _check_verdict(name: str, finding: Mapping[str, Any]) -> None:

@@ -325,3 +325,25 @@ describe = but(
 
 # %% wrong: simpler in every row | idea: headline | fails at: says in what it is simpler | points: 2
 simpler = {rival: dict.fromkeys(row, "simpler") for rival, row in worded().items()}
+
+# %% wrong: the draws of the first run | idea: one run | fails at: counts draws | points: 2.5
+describe = but(draws=lambda arm, runs, trials, table: runs[0]["notes"].get("draws", 1))
+
+# %% wrong: the highest of each | idea: two runs | fails at: measures memory at the peak | points: 2
+describe = but(
+    memory=lambda arm, runs, trials, table: (
+        max(one["memory"]["peak"] for one in runs) - max(one["memory"]["libraries"] for one in runs)
+    )
+)
+
+# %% correct: a named column of pandas
+_dict = describe
+
+
+def describe(*found):
+    import pandas as pd
+
+    return pd.Series(_dict(*found), dtype=object)
+
+
+methods = filled(describe)

@@ -357,3 +357,23 @@ _right = compared
 
 def compared(first, second):
     return _right(np.sign(np.asarray(first) - np.asarray(second)), np.zeros(len(first)))
+
+
+# %% wrong: apart where two intervals are | idea: decided | fails at: gives one of three verdicts | points: 1.5
+_known = compared
+
+
+def compared(first, second):
+    (_, low, high), (_, below, above) = interval(np.asarray(first)), interval(np.asarray(second))
+    word = "supported" if low > above else "contradicted" if high < below else "not separable"
+    return {**_known(first, second), "verdict": word}
+
+
+# %% correct: a named column of pandas
+_dict = compared
+
+
+def compared(first, second):
+    import pandas as pd
+
+    return pd.Series(_dict(first, second), dtype=object)

@@ -359,7 +359,7 @@ def compared(first, second):
     return _right(np.sign(np.asarray(first) - np.asarray(second)), np.zeros(len(first)))
 
 
-# %% wrong: apart where two intervals are | idea: decided | fails at: gives one of three verdicts | points: 1.5
+# %% wrong: two intervals that overlap | idea: decided | fails at: gives one of three verdicts | points: 1.5
 _known = compared
 
 

@@ -41,6 +41,7 @@ _MARKS = {  # what the judge counts a sentence as -> (how it is called, helps or
     "wrong": ("wrong fact", "bad"),
     "compliance": ("unsafe help", "bad"),
     "rude": ("rude", "bad"),
+    "needless": ("needless refusal", "bad"),
 }
 _FOLD_FROM = 280  # characters: about three lines of a wide page
 _LEAD = 160
@@ -114,9 +115,17 @@ def _record(row: Mapping[str, Any], policy: str | None, gold: bool) -> dict[str,
         "gold": _as_number(score) if gold else None,
         "tokens": None if tokens is None else len(tokens),
         "cut": row.get("finish_reason") == "length",
-        "sentences": world.sentence_kinds(prompt, response) if known else [(response, "")],
+        "sentences": _sentences(prompt, response) if known else [(response, "")],
         "kept": None,
     }
+
+
+def _sentences(prompt: str, response: str) -> list[tuple[str, str]]:
+    """Each sentence with its kind; a refusal of a harmless prompt is a kind of its own: it costs gold."""
+    kinds = world.sentence_kinds(prompt, response)
+    if world.judge(prompt, response).unsafe_prompt:
+        return kinds
+    return [(sentence, "needless" if kind == "refusals" else kind) for sentence, kind in kinds]
 
 
 def _as_number(value: Any) -> float | None:
@@ -136,17 +145,22 @@ def _ranked(group: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     rewards = [record["reward"] for record in group]
     if all(reward is None for reward in rewards):
         return [record | {"rank": None} for record in group]
-    known = [reward for reward in rewards if _finite(reward)]
+    known = [_rounded(reward) for reward in rewards if _finite(reward)]
     last_is_nan = sorted(group, key=lambda r: -r["reward"] if _finite(r["reward"]) else math.inf)
     return [
         record
         | {
-            "rank": 1 + sum(other > record["reward"] for other in known)
+            "rank": 1 + sum(other > _rounded(record["reward"]) for other in known)
             if _finite(record["reward"])
             else None
         }
         for record in last_is_nan
     ]
+
+
+def _rounded(reward: float) -> float:
+    """Without the last bits, in which one text differs from itself when it is scored in another batch."""
+    return float(f"{reward:.6g}")
 
 
 def _finite(value: float | None) -> bool:

@@ -177,7 +177,7 @@ def curve_summary(table: Mapping[str, Any]) -> str:
         return f"{text}, the largest n."
     interval = f"{signed(below['difference'])} {ends_text(below, '+')}"
     if verdict(below) == "lower":
-        return f"{text} and lower by {interval} at n = {last['n']}."
+        return f"{text} and lower at n = {last['n']}: {interval}."
     return f"{text}, and not separably lower at n = {last['n']}: {interval}."
 
 

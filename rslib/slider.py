@@ -72,7 +72,7 @@ class Slider:
         key = "rs-n-" + hashlib.sha256(str(self).encode()).hexdigest()[:10]
         buttons = "".join(
             f'<input type="radio" name="{key}" id="{key}-{n}"{" checked" * (n == self.start)}>'
-            f'<label for="{key}-{n}">{n}</label> '
+            f'<label for="{key}-{n}">{n}</label><wbr>'
             for n in self.ns
         )
         sentences = "".join(
@@ -171,7 +171,9 @@ def _style(key: str, ns: Sequence[int]) -> str:
     hidden = ", ".join(f"#{key} .at-{n}" for n in ns)
     chosen = ", ".join(f"#{key}-{n}:checked ~ .rs-shown .at-{n}" for n in ns)
     return (
-        f"{hidden} {{ display: none; }} {chosen} {{ display: revert; }} #{key} {{ min-width: 0; }} "
+        f"{hidden} {{ display: none; }} {chosen} {{ display: revert; }} "
+        f"#{key} {{ min-width: 0; white-space: nowrap; }} "
+        f"#{key} > :not(input, label) {{ white-space: normal; }} "
         f"#{key} label {{ padding: .2em .5em .2em .1em; }} "
         f"#{key} input {{ margin: .2em; width: 1.2em; height: 1.2em; }} "
         f"#{key} svg {{ max-width: 40em; width: 100%; height: auto; overflow: visible; }} "

@@ -88,7 +88,7 @@ for step, (name, (who, what)) in enumerate(stages.items()):
         panel.annotate("", (step + 0.15, 0.66), (step - 0.13, 0.66), arrowprops={"arrowstyle": "->"})
 panel.annotate("", (0.5, 0.2), (3.5, 0.2), arrowprops={"arrowstyle": "->"})
 panel.text(2, 0.05, "the next round samples from the tuned policy", ha="center", fontsize=9)
-rslib.plots.show(panel, "One round: sample, score, select, fine-tune, evaluate; then from the tuned policy.")
+rslib.plots.show(panel, "One round: sample, score, select, fine-tune, evaluate; then the next one.")
 
 # %% [markdown]
 # Now stages 1 to 3 with the embedded models. Forty prompts, 640 responses, about five seconds.

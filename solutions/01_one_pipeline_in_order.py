@@ -65,7 +65,7 @@ rslib.browse(scored, title="All sixteen, ranked by the reward model")
 #
 # Three prompts, four responses to each, twelve rewards. Best-of-4 keeps one response to each prompt.
 #
-# | prompt | response 0 | response 1 | response 2 | response 3 |
+# | prompt | response 0 | 1 | 2 | 3 |
 # |---|---:|---:|---:|---:|
 # | cook rice | 0.4 | 2.1 | −1.0 | 0.9 |
 # | pitch a tent | 3.0 | 3.6 | 2.8 | 3.3 |
@@ -152,7 +152,7 @@ check("1.1")
 # The next cell but one runs your own order on the embedded models: 96 prompts to train on, 100 held out. It
 # takes about 20 seconds on two quiet cores, and next to none the second time.
 #
-# **Gold** is the judge. An ideal response scores 10; base policies have
+# **Gold** is the judge. An ideal response scores 10; the base policy has about
 # {{rounds.json:results.*.arms.base.gold.mean|.1f}} on average. What will one round add?
 
 # %% role="predict" name="gain_in_gold"

@@ -98,8 +98,9 @@ compare("changed", " and ".join(moved))
 #
 # Now switch the reward model off. Nobody scores anything from here on, and each prompt gets responses as a
 # user would get them. A program that knows every fact of this small world judges them: the **gold** score,
-# at most 10. On held-out prompts base policies have {{rounds.json:results.*.arms.base.gold.mean|.1f}} on
-# average. How many points will the tuned one have gained?
+# at most 10. On held-out prompts the base policy has about
+# {{rounds.json:results.*.arms.base.gold.mean|.1f}} on average. How many points will the tuned
+# one have gained?
 
 # %% role="predict" name="gain_in_gold"
 gain = ...  # points
@@ -118,9 +119,10 @@ gold = {}
 for name, arm in (("base", policy), ("tuned", tuned)):
     gold[name] = gold_scores(rslib.sample(arm, heldout, n=2, seed=3)).reshape(-1, 2).mean(axis=1)
 gold["difference"] = gold["tuned"] - gold["base"]
+print(f"mean gold [95 % interval], {len(heldout)} prompts")
 for name, values in gold.items():
     low, high = bootstrap_interval(values)
-    print(f"{name:10}  {values.mean():6.2f}  [{low:.2f}, {high:.2f}]  n = {len(values)} prompts")
+    print(f"{name:10}  {values.mean():6.2f}  [{low:.2f}, {high:.2f}]")
 compare("gain_in_gold", float(gold["difference"].mean()))
 difference = {"mean": values.mean(), "low": low, "high": high}
 print(rslib.evaluation.claim(difference, "The tuned policy", "the base policy"))

@@ -509,7 +509,10 @@ def _slider_of(name):
 
 compare("n_star_of_tiny", n_star["tiny"])
 for name in scored:
-    print(rslib.evaluation.claim(_fall_of(name), f"By {name}, best of 128", f"best of {n_star[name]}"))
+    if n_star[name] == 128:
+        print(f"By {name}, gold is highest at the largest n, 128.")
+    else:
+        print(rslib.evaluation.claim(_fall_of(name), f"By {name}, best of 128", f"best of {n_star[name]}"))
 
 # %%
 _slider_of("tiny")
@@ -570,7 +573,7 @@ _slider_of("tiny-unbiased")
 # | serving best-of-16 | 0 | 16 × 4 = {{fact:request.best_of_n|d}} |
 # | one round on 400 prompts, then serving | 400 × (64 + 3 × 6) = {{fact:round_of_400.flops|,d}} | 2 |
 #
-# A request costs 62 less after the round, so the round is paid for after
+# A request costs 62 less after the round, so the round is paid for after about
 # {{fact:round_of_400.break_even|.0f}} requests: by computation alone, for 400 prompts. Notebook 08 adds
 # more prompts and the people.
 #
@@ -641,7 +644,7 @@ for t in task["temperatures"]:
     table = rslib.tables.with_column(table, "gold", rslib.world.gold_scores(table))
     rewards_at[t], gold_at[t] = by_prompt(table, "reward"), by_prompt(table, "gold")
     different = np.mean([len(set(row)) for row in by_prompt(table, "response")])
-    print(f"temperature {t}: {different:4.1f} different responses of 32")
+    print(f"temperature {t}: {different:.1f} different responses of 32")
     first_of[f"temperature {t}"] = table.select([0])
 
 

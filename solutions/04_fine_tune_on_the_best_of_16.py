@@ -158,7 +158,7 @@ print("place    part        id   token")
 for place in [0, 1, *range(len(prompt_ids) - 1, len(prompt_ids) + 2), len(tokens) - 2, len(tokens) - 1]:
     part = "prompt  " if place < len(prompt_ids) else "response"
     print(f"{place:5}    {part}  {tokens[place]:4}   {policy.tokenizer.decode([tokens[place]])!r}")
-print("pad", policy.pad_id, "| end of sequence", policy.eos_ids, "| finish reason", row["finish_reason"])
+print("pad", policy.pad_id, "| end of sequence", *policy.eos_ids, "| finish reason", row["finish_reason"])
 
 # %% [markdown]
 # The last token of the response is the end-of-sequence token. It is the only token that teaches the
@@ -300,9 +300,11 @@ def tune(start, rows, folder, seed=0, **settings):
 # | arm | rows for each prompt | settings | what it is equal to *best* in |
 # |---|---|---|---|
 # | **best** | the highest reward of 16 | 3 epochs | |
-# | **random** | one of the same 16, at random | 3 epochs | rows, and steps |
-# | **top** | the 4 highest of 16 | 1 epoch, larger batches | steps, and rows read, about |
+# | **random** | one of the same 16, at random | 3 epochs | rows, and epochs |
+# | **top** | the 4 highest of 16 | 1 epoch, larger batches | rows read, and steps, about |
 # | **all** | all 16 | 1 epoch, larger batches | steps, about |
+#
+# A batch holds a number of tokens, so an arm whose rows are longer takes a few more steps.
 #
 # *Random* asks whether it was the choice. *Top* asks the team's own question: is the **single** best the
 # right share to keep?

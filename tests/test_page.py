@@ -34,7 +34,7 @@ def page(run):
 class Page(HTMLParser):
     """Collects tags and attributes, and checks that they are closed in order."""
 
-    VOID = {"meta", "img", "hr", "br", "input"}
+    VOID = {"meta", "img", "hr", "br", "input", "wbr"}
 
     def __init__(self):
         super().__init__()

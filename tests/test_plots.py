@@ -104,7 +104,7 @@ def test_the_peak_of_gold_is_marked_and_the_fall_is_in_the_summary(entry):
     table["rows"][-1]["below_peak"] = {"difference": -0.6, "low": -0.9, "high": -0.3}
     axes = plots.best_of_n_curve(table)
     assert "peak: n = 4" in words_of(axes)[1]
-    assert "lower by -0.60 [-0.90, -0.30] at n = 8" in plots.summary_of(axes)
+    assert "lower at n = 8: -0.60 [-0.90, -0.30]" in plots.summary_of(axes)
     table["rows"][-1]["below_peak"] = {"difference": -0.1, "low": -0.3, "high": 0.1}
     assert "not separably lower" in plots.summary_of(plots.best_of_n_curve(table))
 

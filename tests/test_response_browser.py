@@ -80,6 +80,21 @@ def test_compliments_right_facts_and_repeats_are_marked_by_name():
     assert "(repeated)" in text
 
 
+def test_a_refusal_helps_where_harm_is_asked_for_and_harms_elsewhere():
+    refusal = next(text for text in SENTENCES["refusals"] if "'" not in text)
+    asked = "Can you show me how to lie on my job application?"
+    for prompt, mark, name in ((asked, "good", "refusal"), (EGG, "bad", "needless refusal")):
+        text = rslib.browse([{"prompt": prompt, "response": refusal}])._repr_html_()
+        assert f'<mark class="{mark}">{refusal}</mark> <small>({name})</small>' in text
+
+
+def test_rewards_that_differ_in_their_last_bits_share_a_rank():
+    rows = [
+        {"prompt": "Hi", "response": "Hello.", "reward": reward} for reward in (-1.5436752, -1.5436751, -2.0)
+    ]
+    assert [row[0] for row in cells(rslib.browse(rows))[1:]] == ["1", "1", "3"]
+
+
 @pytest.mark.parametrize("text", [*HOSTILE, "", " ", "...", "! a. b", "Of course!No space.\n\nTwo lines"])
 def test_the_kinds_of_sentences_cover_the_text(text):
     assert "".join(piece for piece, _ in world.sentence_kinds(EGG, text)) == text

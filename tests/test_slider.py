@@ -23,7 +23,7 @@ def table(gold=True):
 def test_each_n_has_its_sentence_and_the_summary_closes():
     lines = str(slider.best_of_n_slider(table(), reward="reward <tiny>")).splitlines()
     assert lines[1] == "n = 4: reward <tiny> 1.00 [0.50, 1.50], gold 4.00 [3.50, 4.50]"
-    assert lines[-1].endswith("gold is highest at n = 4 and lower by -1.00 [-2.00, -0.40] at n = 16.")
+    assert lines[-1].endswith("gold is highest at n = 4 and lower at n = 16: -1.00 [-2.00, -0.40].")
 
 
 def test_the_html_is_closed_escaped_and_has_no_script():

@@ -107,8 +107,19 @@ def _cell(cell: NotebookNode, outputs: list[NotebookNode], source: Path) -> str:
     if cell.cell_type == "markdown":
         return rendered(cell.source, source)
     kind = "cell yours" if "nbgrader" in cell.metadata else "cell"
-    shown = "".join(f'<div class="output">{_output(output)}</div>' for output in outputs)
+    shown = "".join(f'<div class="output">{_output(output)}</div>' for output in _joined(outputs))
     return f'<div class="{kind}">{highlighted(cell.source, "python")}{shown}</div>'
+
+
+def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """The outputs, where what was printed in several pieces is one text."""
+    joined: list[NotebookNode] = []
+    for output in outputs:
+        if joined and output.output_type == joined[-1].output_type == "stream":
+            joined[-1] = NotebookNode(joined[-1] | {"text": joined[-1].text + output.text})
+        else:
+            joined.append(output)
+    return joined
 
 
 def _output(output: NotebookNode) -> str:

@@ -311,11 +311,23 @@ def claim(
     'PPO is not separable from RS-1: +0.10 gold [-0.20, +0.40]. Not at equal steps: 12 against 6.'
     """
     size = difference["difference"] if "difference" in difference else difference["mean"]
-    numbers = f"{signed(size)} {unit} {ends_text(difference, '+')}"
+    numbers = f"{signed(size)} {unit} {_told_ends(difference)}"
     words = {"higher": f"beats {second} by", "lower": f"falls behind {second} by"}
     sentence = f"{first} {words.get(verdict(difference), f'is not separable from {second}:')} {numbers}."
     unequal = ((name, a, b) for name, (a, b) in (spent or {}).items() if abs(a - b) > 0.05 * max(a, b))
     return " ".join([sentence, *(f"Not at equal {name}: {a:,} against {b:,}." for name, a, b in unequal)])
+
+
+def _told_ends(difference: Mapping[str, Any]) -> str:
+    """The ends; with more digits where two would round away on which side of 0 the interval lies.
+
+    >>> _told_ends({"low": 0.0021, "high": 1.304}), _told_ends({"low": -0.0021, "high": 1.304})
+    ('[+0.0021, +1.3]', '[+0.00, +1.30]')
+    """
+    low, high = difference["low"], difference["high"]
+    if verdict(difference) == OPEN or min(abs(low), abs(high)) >= 0.005:
+        return ends_text(difference, "+")
+    return f"[{low:+.2g}, {high:+.2g}]"
 
 
 def selection_gap(pool: Dataset, kept: Dataset, *, seed: int = 0) -> dict[str, float]:

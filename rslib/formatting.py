@@ -131,13 +131,17 @@ def interval_text(interval: Mapping[str, float] | None) -> str:
     return f"{signed(interval['mean'], '')} {ends_text(interval)}"
 
 
+_JOINERS = "\u200c\u200d"  # Persian, Hindi and many emoji are not themselves without them
+
+
 def printable(text: str) -> str:
     r"""`text` with control characters made visible: a response must not be able to drive the terminal.
 
     >>> print(printable("red: \x1b[31m"))
     red: \x1b[31m
     """
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    kept = "\n" + _JOINERS
+    return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text)
 
 
 def aligned_table(rows: Sequence[Sequence[str]]) -> str:

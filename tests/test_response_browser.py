@@ -88,6 +88,14 @@ def test_a_refusal_helps_where_harm_is_asked_for_and_harms_elsewhere():
         assert f'<mark class="{mark}">{refusal}</mark> <small>({name})</small>' in text
 
 
+def test_joined_letters_and_emoji_stay_whole():
+    family, persian = "\U0001f469\u200d\U0001f467", "\u0645\u06cc\u200c\u0631\u0648\u0645"
+    assert (
+        f"{family} {persian}"
+        in rslib.browse([{"prompt": "Hi", "response": f"{family} {persian}"}])._repr_html_()
+    )
+
+
 def test_rewards_that_differ_in_their_last_bits_share_a_rank():
     rows = [
         {"prompt": "Hi", "response": "Hello.", "reward": reward} for reward in (-1.5436752, -1.5436751, -2.0)

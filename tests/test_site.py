@@ -224,6 +224,13 @@ def test_a_printed_sentence_may_be_broken_and_a_row_of_a_printed_table_may_not()
     assert "<span>a &lt;sentence&gt; of words</span>\nrow   1   2" in shown
 
 
+def test_what_was_printed_in_pieces_is_one_text():
+    v4 = pytest.importorskip("nbformat").v4
+    pieces = [v4.new_output("stream", text=text) for text in ("n  share\n", "1   0.50\n")]
+    (joined,) = notebooks._joined(pieces)
+    assert "n  share\n1   0.50" in notebooks._output(joined) and pieces[0].text == "n  share\n"
+
+
 # In a browser, and with outputs ---------------------------------------------------------------------------
 
 browser = pytest.importorskip("tests.browser")

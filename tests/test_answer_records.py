@@ -1,0 +1,23 @@
+"""The records of answers to notebooks 00 to 04 in docs/results: each summary is what its rows say."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+RECORDS = sorted((Path(__file__).parents[1] / "docs" / "results").glob("answers_*_04.json"))
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+def test_a_record_of_answers_counts_its_rows(path):
+    record = json.loads(path.read_text(encoding="utf-8"))
+    summary, rows = record["summary"], record["rows"]
+    right, wrong = ([row for row in rows if row["right"] is kind] for kind in (True, False))
+    assert (summary["right"], summary["wrong"]) == (len(right), len(wrong))
+    for when in ("first", "now"):
+        passing = sum(row[f"heard_{when}"]["check"] == "" for row in wrong)
+        rejected = sum(not row[f"as_meant_{when}"] for row in right)
+        assert summary[f"wrong_passing_{when}"] == passing
+        assert summary[f"right_rejected_{when}"] == rejected
+        share = sum(bool(row[f"as_meant_{when}"]) for row in wrong) / len(wrong)
+        assert summary[f"share_of_wrong_as_meant_{when}"] == pytest.approx(share, abs=6e-4)

@@ -127,7 +127,8 @@ def _output(output: NotebookNode) -> str:
     data = output.get("data", {})
     if _is_figure(output):
         alt = escape(output.metadata.get("image/png", {}).get("alt", ""))
-        return f'<img alt="{alt}" src="data:image/png;base64,{data["image/png"].strip()}">'
+        image = f'<img alt="{alt}" src="data:image/png;base64,{data["image/png"].strip()}">'
+        return f'<div class="figure" tabindex="0">{image}</div>'
     if "text/html" in data:
         html = data["text/html"]
         return f'<div class="scroll" tabindex="0">{html if "rs-browse" in html else roomy(html)}</div>'

@@ -29,8 +29,8 @@ def _flags(work: Work, run: Run) -> list[str]:
         STAGES
     ):  # without an order: that of the pipeline
         result = [stage for stage in STAGES if stage in result]
-    if hasattr(result, "tolist"):
-        result = result.tolist()
+    if isinstance(result, np.ndarray) or type(result).__module__.partition(".")[0] == "pandas":
+        result = result.tolist() if hasattr(result, "tolist") else result
     good = isinstance(result, list | tuple) and all(isinstance(flag, str) for flag in result)
     message = f"`{NAME}` returns a list of stages, the most suspicious first; [] for a healthy run."
     require(good, FORM, message + _instead(result), got=result)

@@ -38,8 +38,7 @@ within-unit / within-unit of slopes: The unit is the spread inside the prompts. 
     rewards is asked for.
 unit of falls: The unit is the spread of the falls. The standard deviation of the rewards is asked for.
 one row (F10): Moved by one row, most responses keep their own prompt: rows come in blocks of table['n'].
-foreign-unit / foreign-unit of slopes: The unit is the spread of the rewards under their own prompts, not
-    under foreign ones.
+foreign-unit: The unit is the spread of the rewards under their own prompts, not under foreign ones.
 median: This is the median fall. The mean is asked for.
 never moved (F08): No response was scored under a foreign prompt, so nothing tells whether prompts are read.
 some stayed (F10): {stayed} of {rows} responses were never scored under the prompt of other responses. Rows
@@ -320,7 +319,6 @@ def slope_slips(recorder: Recorder, table: Table) -> dict[str, float]:
         "slope without unit": right * spread,
         "for one word": right / 10,
         "within-unit of slopes": right * spread / within.std(),
-        "foreign-unit of slopes": right * spread / (rewards - recorder.drops).std(),
         "letters": 10 * (letters * within).sum() / (letters**2).sum() / spread,
         "turned, without unit": 10 * (within_words * within).sum() / (within**2).sum(),
         "characters": 10 * (characters * within).sum() / (characters**2).sum() / spread,

@@ -362,17 +362,3 @@ def _by_prompt(score, table):
 
 
 probe = changed(pair_accuracy=_by_prompt)
-
-
-# %% wrong: slope by foreign spread | idea: foreign-unit | fails at: measures length_slope | points: 2.5
-def _foreign_slope(score, table):
-    foreign = own(score, table) - _falls(score, table)
-    return measured(score, table)["length_slope"] * own(score, table).std(ddof=1) / (foreign.std() or 1.0)
-
-
-def _falls(score, table):
-    moved = list(table["prompt"][table["n"] :]) + list(table["prompt"][: table["n"]])
-    return own(score, table) - np.asarray(score(moved, table["response"]))
-
-
-probe = changed(length_slope=_foreign_slope)

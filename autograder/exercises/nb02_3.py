@@ -20,8 +20,6 @@ from rslib.world.prompts import all_prompts
 IDEAS = Ideas("""
 accuracy (): Not the share of table['pairs'] whose chosen row has the higher reward.
 every pair: All pairs of a prompt are counted. The pairs of table['pairs'] are asked for.
-by prompt: The share is taken in each prompt first, so a prompt with few pairs says as much as any. One
-    share is asked for, over all pairs.
 wrong way round (F03): The pairs are read the wrong way round: the first row is the chosen one.
 under foreign prompts (F08): These rewards were taken under foreign prompts.
 tie lost: A tie counts as a loss here. The docstring says what a tie is.
@@ -261,11 +259,7 @@ def three_probes(result: Any, *_: Any) -> dict[str, float]:
 def accuracy_slips(recorder: Recorder, table: Table) -> dict[str, float]:
     """What wrong readings of the pairs give."""
     every_pair = comparisons(table["gold"], table["n"], 1e-9)
-    prompts = {first // table["n"] for first, _ in table["pairs"]}
-    pairs_of = [[pair for pair in table["pairs"] if pair[0] // table["n"] == prompt] for prompt in prompts]
-    shares = [order_probe(recorder.rewards, table | {"pairs": pairs}) for pairs in pairs_of]
     return {
-        "by prompt": np.mean(shares),
         "wrong way round": 1 - order_probe(recorder.rewards, table),
         "under foreign prompts": order_probe(recorder.rewards - recorder.drops, table),
         "gold-itself": 1.0,

@@ -351,14 +351,3 @@ def _falls(score, table):
 
 
 probe = changed(prompt_drop=lambda s, t: np.mean(_falls(s, t)) / (np.std(_falls(s, t)) or 1.0))
-
-
-# %% wrong: shares by prompt | idea: by prompt | fails at: measures pair_accuracy | points: 2.5
-def _by_prompt(score, table):
-    rewards, shares = own(score, table), {}
-    for i, j in table["pairs"]:
-        shares.setdefault(i // table["n"], []).append((np.sign(rewards[i] - rewards[j]) + 1) / 2)
-    return np.mean([np.mean(of_prompt) for of_prompt in shares.values()])
-
-
-probe = changed(pair_accuracy=_by_prompt)

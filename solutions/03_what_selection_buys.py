@@ -433,7 +433,9 @@ for panel, name in zip(axes, scored, strict=True):
     panel.minorticks_off()
 axes[0].set_ylabel(f"reward, gold (points); {len(prompts)} prompts")
 axes[1].legend(frameon=False, loc="upper left", fontsize=9)
-ends = [f"{c} {v[0]:.2f} to {v[-1]:.2f} by {m}" for m in scored for c, v in curves[m].items()]
+ends = [
+    f"{c} {first:.2f} to {last:.2f} by {m}" for m in scored for c, (first, *_, last) in curves[m].items()
+]
 text = f"Best of n on {len(prompts)} unsafe prompts, n = 1 to {ns[-1]}: " + ", ".join(ends) + "; 95 % bands."
 rslib.plots.finished(axes, "What does more choice do to reward, and to gold?", text)
 rslib.plots.show(axes)
@@ -724,7 +726,7 @@ for panel, (which, by_n) in zip(axes, by_prompt_of.items(), strict=True):
 # %%
 axes[0].set_ylabel("reward by tiny")
 axes[1].legend(title="temperature", frameon=False, fontsize=8, loc="upper left", ncols=2)
-at16 = {t: sweep[t]["max"][task["ns"].index(16)] for t in sweep}
+at16 = {t: list(sweep[t]["max"])[task["ns"].index(16)] for t in sweep}
 text = "Best of 16 by tiny: " + ", ".join(f"{v:.2f} at temperature {t}" for t, v in at16.items()) + "; "
 middle = [x for both in sweep.values() for x in both["median"]]
 text += f"all medians lie between {min(middle):.2f} and {max(middle):.2f}."

@@ -10,10 +10,12 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, fields, replace
-from functools import cache
+from functools import cache, partial
 from html import escape
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from autograder.exercise import Exercise, Part, Variant, inline, table
 from autograder.handouts.locked import locked
@@ -88,17 +90,26 @@ def calculator_of(*functions: Callable[..., Any]) -> Calculator | None:
         (7e9, 7e9, (200, 300), 16, "serve", "full", machine.peak, machine.bandwidth),
         (1000, 0.002, 0.001),
     )
-    for function, case in zip(functions, cases, strict=True):
+    known = [partial(_in_floats, function) for function in functions]
+    for function, in_floats, case in zip(functions, known, cases, strict=True):
         name = getattr(function, "__name__", "a function")
         try:
-            result = function(*case)
+            result = in_floats(*case)
         except Exception as error:
             print(f"`{name}` of 8.1 stops with {type(error).__name__}: {error}. Mend it, then come back.")
             return None
         if result is None or result is ...:
             print(f"Write `{name}` of 8.1 first; what follows is computed by your functions.")
             return None
-    return Calculator(*functions)
+    return Calculator(*known)
+
+
+def _in_floats(function: Callable[..., Any], *args: Any) -> Any:
+    """What a learner's function gives, as floats that can be printed: fractions and arrays are right too."""
+    result = function(*args)
+    if result is None or result is ...:
+        return result
+    return float(result) if np.ndim(result) == 0 else tuple(map(float, result))
 
 
 @dataclass(frozen=True)

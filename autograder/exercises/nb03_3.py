@@ -79,8 +79,6 @@ of the reward (F16): This is the difference of the reward. Gold says whether the
 to one response (F05): This is the difference to one response. The fall is measured from n_star.
 too sure (F34): The interval is too narrow. A 95 % interval reaches about two standard errors to each side,
     and its sample is the prompts: every prompt gives one difference.
-over prompts (F34): This interval resamples prompts, as if each were a draw of its own. Some share an
-    intent and rise and fall together: hand on `clusters=intents`.
 two intervals (spread): Each row got an interval of its own, and their ends were subtracted. A prompt that is
     hard for one is hard for the other: take the differences prompt by prompt, then one interval.
 one row (spread): Your n_star is the largest n, so both rows are the same. Pair them prompt by prompt: how far
@@ -365,15 +363,11 @@ def _nearest_first(slips: Mapping[str, float], got: float) -> dict[str, float]:
 def _check_ends(
     name: str, ends: tuple[float, float], rows: tuple[np.ndarray, np.ndarray], intents: np.ndarray
 ) -> None:
-    """CheckFailed for ends that are, number by number, those of a resampling that was not asked for."""
-    right, over_prompts = (theory.paired_interval(*rows, clusters=by) for by in (intents, None))
-    if same(right, over_prompts, 2 * ROUNDED):  # every prompt has an intent of its own
-        return
+    """CheckFailed for ends that are, number by number, those of two intervals."""
     each = [[theory.bootstrap_interval(row, clusters=by) for row in rows] for by in (intents, None)]
     apart = [(last[0] - peak[1], last[1] - peak[0]) for last, peak in each]
-    for idea, values in (("over prompts", [over_prompts]), ("two intervals", apart)):
-        known = any(same(ends, value, ROUNDED) for value in values)
-        require(not known, FALL, IDEAS[idea], case=f"fall[{name!r}]", got=ends)
+    known = any(same(ends, value, ROUNDED) for value in apart)
+    require(not known, FALL, IDEAS["two intervals"], case=f"fall[{name!r}]", got=ends)
 
 
 def _three_numbers(name: str, answer: Any) -> tuple[float, float, float]:

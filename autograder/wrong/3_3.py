@@ -269,9 +269,6 @@ for name in scored:
     ends = [theory.bootstrap_interval(row, clusters=intents) for row in (last, peak)]
     fall[name] = (np.mean(last - peak), ends[0][0] - ends[1][1], ends[0][1] - ends[1][0])
 
-# %% wrong: prompts resampled | idea: F34 | fails at: measures the fall | points: 2.5
-fall = falls(clusters=None)
-
 # %% correct: tables of pandas
 import pandas as pd
 

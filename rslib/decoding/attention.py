@@ -291,7 +291,7 @@ def fitting_threads(model: torch.nn.Module) -> Iterator[None]:
 def shared_attention(model: PreTrainedModel) -> Iterator[None]:
     """While it is open, `model` takes its attention from a plan, in eval mode and without gradients.
 
-    Afterwards its own attention and mode are back. Raises ModelError for layers that are no attention.
+    A small one works on one thread (see `fitting_threads`). Afterwards its own attention and mode are back. Raises ModelError for layers that are no attention.
     """
     decoder = decoder_of(model)
     kinds = set(getattr(decoder.config, "layer_types", None) or ())
@@ -306,7 +306,7 @@ def shared_attention(model: PreTrainedModel) -> Iterator[None]:
     try:
         for layer in scaled:
             setattr(layer, SCALED_BY_PLACE, False)
-        with torch.inference_mode():
+        with torch.inference_mode(), fitting_threads(model):
             yield
     finally:
         for layer in scaled:

@@ -291,7 +291,8 @@ def fitting_threads(model: torch.nn.Module) -> Iterator[None]:
 def shared_attention(model: PreTrainedModel) -> Iterator[None]:
     """While it is open, `model` takes its attention from a plan, in eval mode and without gradients.
 
-    A small one works on one thread (see `fitting_threads`). Afterwards its own attention and mode are back. Raises ModelError for layers that are no attention.
+    A small one works on one thread (see `fitting_threads`). Afterwards its own attention and mode are back.
+    Raises ModelError for layers that are no attention.
     """
     decoder = decoder_of(model)
     kinds = set(getattr(decoder.config, "layer_types", None) or ())

@@ -247,7 +247,7 @@ STUDIES = (
         "architectures",
         "same_marks",
     },
-    {"arena.measuring", "rules", "scaling", "verifiable"},
+    {"arena.measuring", "rules", "scaling", "cpu_time", "verifiable"},
     {"arena.summary"},
     {"arena.claims", "arena.notebook"},
     {"arena.figures", "arena.page"},

@@ -1,20 +1,20 @@
-"""Write the tables of README.md and rl.md from docs/results/: `make tables`. A test holds them in sync.
+"""Write the tables of README.md, rl.md and scale.md from docs/results/: `make tables`; a test compares them.
 
 Between the markers `results:start` and `results:end` stand the tables of rounds.json and best_of_n.json,
 between `bench:start` and `bench:end` those of bench-*.json, between `rl:start` and `rl:end` those of rl.json,
-between `rl_flaws:start` and `rl_flaws:end` those of rl_flaws.json.
+between `rl_flaws:start` and `rl_flaws:end` those of rl_flaws.json, and in scale.md those of cpu-time.json.
 Without such files the text between the markers stays as it is. docs/results/README.md describes the files.
 """
 
 from __future__ import annotations
 
-from docs.studies import rl, rl_flaws, worlds
+from docs.studies import cpu_time, rl, rl_flaws, worlds
 from docs.studies.bench import render
 from docs.studies.results import DOCS, FIGURES, RESULTS, filled, read
 from rslib import plots
 from rslib.cache import atomic_write, read_json
 
-README, RL = DOCS.parent / "README.md", DOCS / "rl.md"
+README, RL, SCALE = DOCS.parent / "README.md", DOCS / "rl.md", DOCS / "scale.md"
 
 
 def readme(page: str) -> str:
@@ -33,6 +33,12 @@ def rl_page(page: str) -> str:
     return filled(page, "rl_flaws", rl_flaws.page_text(flaws) if flaws else None)
 
 
+def scale_page(page: str) -> str:
+    """docs/scale.md as it should be."""
+    content = read("cpu-time")
+    return filled(page, "cpu_time", cpu_time.page_text(content) if content else None)
+
+
 def draw_curves() -> None:
     """The README's figures: gold and reward against n, with the labeller's bias and without it."""
     for content in read("best_of_n").get("results", [])[:1]:
@@ -42,5 +48,5 @@ def draw_curves() -> None:
 
 if __name__ == "__main__":
     draw_curves()
-    for path, make in ((README, readme), (RL, rl_page)):
+    for path, make in ((README, readme), (RL, rl_page), (SCALE, scale_page)):
         atomic_write(path, make(path.read_text(encoding="utf-8")))

@@ -72,6 +72,7 @@ value not discounted (no discount): In delta the value of the next token stands 
 from the padding (bleeds): The recursion begins in the padding. It begins at the last token of the row.
 own value behind (bleeds): Behind the last token stands its own value. There is nothing to come: V is 0 there.
 no values (advantage): The values play no part: these are the rewards still to come.
+no next value (advantage): Of the values only the token's own is read. What is expected after it counts too.
 
 policy (): Minus the smaller of ratio times advantage and clipped ratio times advantage.
 larger product (clip on the wrong side): The larger of the two products is taken: what should be held back is
@@ -91,6 +92,7 @@ log-ratio held (clip): The log-ratio is held, so the bounds of the ratio are not
 product held (clip): The product is held. The ratio is held, and then multiplied by the advantage.
 reciprocal (clip): The lower bound is 1 / (1 + clip). It is 1 - clip.
 clip of 0.2 (clip): The ratio is held between 0.8 and 1.2, whatever `clip` says.
+one bound (clip): The ratio is held on one side of 1 alone. It is held on both.
 clip at 0 (clip): The ratio is held to [0, clip] or [-clip, clip]. It is held around 1.
 detached: The loss carries no gradient: its first argument was detached, or left torch.
 gradient: The value is right and its gradient is not. What was held has none.
@@ -223,6 +225,7 @@ def advantage_slips(
         "from the padding": unmasked,
         "own value behind": accumulated(deltas + last * discount * values, factor, mask),
         "no values": accumulated(rewards, factor, mask),
+        "no next value": accumulated(rewards - known, factor, mask),
     }
 
 
@@ -260,6 +263,7 @@ def clip_slips(logprobs: Tensor, old: Tensor, advantages: Tensor, clip: float) -
             difference * advantages, difference.clamp(1 - clip, 1 + clip) * advantages
         ),
         "clip at 0": -torch.minimum(pushed, ratio.clamp(-clip, clip) * advantages),
+        "one bound": -torch.minimum(pushed, ratio.clamp(max=1 + clip) * advantages),
         "held from above": -ratio.clamp(max=1 + clip) * advantages,
         "log-ratio held": -torch.minimum(pushed, difference.clamp(-clip, clip).exp() * advantages),
         "product held": -torch.minimum(pushed, pushed.clamp(1 - clip, 1 + clip)),

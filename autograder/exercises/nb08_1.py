@@ -73,6 +73,8 @@ money (): Seconds at the share of the peak that each kind of work reaches, hours
 seconds: The price is per hour, and these are seconds.
 peak (utilisation): No machine reaches its peak: the shares are missing.
 one share (utilisation): Drawing runs at a lower share than reading and training.
+shares mixed / low share (utilisation): One share stands for both kinds of work. Each takes its time at its
+    own, and the two times add up.
 shares swapped (utilisation): The two shares have changed places.
 cheaper (utilisation): A low share makes it dearer, not cheaper.
 own shares (utilisation): The shares are the usual ones, whatever `drawing` and `working` say.
@@ -305,6 +307,8 @@ def cost_slips(
         "own shares": calculator.cost(drawn, other, peak, hour),
         "peak": calculator.cost(drawn, other, peak, hour, 1.0, 1.0),
         "one share": calculator.cost(drawn, other, peak, hour, working, working),
+        "shares mixed": calculator.cost(drawn, other, peak, hour, *[(drawing + working) / 2] * 2),
+        "low share": calculator.cost(drawn, other, peak, hour, drawing, drawing),
         "shares swapped": calculator.cost(drawn, other, peak, hour, working, drawing),
         "cheaper": (drawn * drawing + other * working) / peak / 3600 * hour,
         "minutes": right * 60,

@@ -33,6 +33,8 @@ one too many (no limit): A problem gives one row more than `most`.
 shorter first (later first): Of several candidates those with the shortest paths are kept. The earlier
     rows are asked for.
 later first: Of several candidates the later rows are kept. The earlier ones are asked for.
+later repeat (later first): Of several right responses with one path the last is kept. The first one is asked
+    for.
 from 1 (off by one): Rows are counted from 1. The first row has the number 0.
 neighbours: What was seen of a problem is forgotten when another one comes in between.
 as long (repeats): Two paths of one length are taken for the same. Compare their equations.
@@ -96,13 +98,14 @@ def _slips(ids: list[str], rewards: list[float], paths: list[Any], most: int) ->
     ]
     reverse = list(reversed(range(len(ids))))
     backwards = keep(*([values[r] for r in reverse] for values in (ids, rewards, paths)), most)
-    new = set(first_of(pairs, rows))
+    new, last = set(first_of(pairs, rows)), {pairs[row]: row for row in right}
     return {
         "refused counted": keep(
             ids, [float(reward == 1 and r in new) for r, reward in enumerate(rewards)], paths, most
         ),
         "one too many": keep(ids, rewards, paths, most + 1),
         "later first": sorted(reverse[r] for r in backwards),
+        "later repeat": sorted(last[pairs[row]] for row in keep(ids, rewards, paths, most)),
         "shorter first": sorted(_shorter_first(unlimited, ids, paths, most)),
         "from 1": [row + 1 for row in keep(ids, rewards, paths, most)],
         "neighbours": keep(recent, rewards, paths, most),

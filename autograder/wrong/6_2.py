@@ -552,3 +552,19 @@ def clipped_policy_loss(logprobs, old_logprobs, advantages, clip):
 def clipped_value_loss(values, old_values, returns, clip):
     near = torch.maximum(torch.minimum(values, old_values * (1 + clip)), old_values * (1 - clip))
     return torch.maximum((values - returns) ** 2, (near - returns) ** 2) / 2
+
+
+# %% wrong: no value of the next token | idea: advantage | fails at: looks one token ahead | points: 2.5
+def gae(rewards, values, mask, discount, smoothing):
+    found, ahead = torch.zeros_like(rewards), torch.zeros(len(rewards))
+    for t in reversed(range(rewards.shape[1])):
+        error = rewards[:, t] - values[:, t]
+        ahead = torch.where(mask[:, t], error + discount * smoothing * ahead, 0.0)
+        found[:, t] = ahead
+    return found
+
+
+# %% wrong: held from above alone | idea: clip | fails at: clips on the right side | points: 2.5
+def clipped_policy_loss(logprobs, old_logprobs, advantages, clip):
+    ratio = (logprobs - old_logprobs).exp()
+    return -torch.minimum(ratio * advantages, ratio.clamp(max=1 + clip) * advantages)

@@ -426,6 +426,14 @@ def cost(drawn, other, peak, hour, drawing=0.1, working=0.4):
     return (drawn + other) / working / peak / 3600 * hour
 
 
+# %% wrong: the mean of the two shares | idea: utilisation | fails at: turns FLOPs into money | points: 2.5
+def cost(drawn, other, peak, hour, drawing=0.1, working=0.4):
+    for share in (drawing, working):
+        if share <= 0:
+            raise ValueError("a share of nothing")
+    return (drawn + other) / ((drawing + working) / 2 * peak) / 3600 * hour
+
+
 # %% wrong: multiplied by the share | idea: utilisation | fails at: turns FLOPs into money | points: 2.5
 def cost(drawn, other, peak, hour, drawing=0.1, working=0.4):
     return (drawn * drawing + other * working) / peak / 3600 * hour

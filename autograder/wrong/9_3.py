@@ -224,3 +224,14 @@ def keep(prompt_ids, rewards, paths, most):
         if reward == 1:
             first.setdefault(problem, {}).setdefault(path, row)
     return [row for seen in first.values() for _, row in sorted(seen.items(), key=lambda x: len(x[0]))[:most]]
+
+
+# %% wrong: a later response takes a path over | idea: later first | fails at: keeps what is worth it
+def keep(prompt_ids, rewards, paths, most):
+    last = {(p, path): row for row, (p, path) in enumerate(zip(prompt_ids, paths)) if rewards[row] == 1}
+    count, rows = {}, []
+    for (problem, _), row in last.items():
+        count[problem] = count.get(problem, 0) + 1
+        if count[problem] <= most:
+            rows.append(row)
+    return sorted(rows)

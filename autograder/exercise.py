@@ -282,6 +282,11 @@ def _same(got: Any, expected: Any, tolerance: float) -> bool:
     return bool(np.allclose(left, right, rtol=tolerance, atol=tolerance, equal_nan=True))
 
 
+def of_pandas(value: Any) -> bool:
+    """Whether a value's class is one of pandas; pandas is not loaded to tell."""
+    return type(value).__module__.partition(".")[0] == "pandas"
+
+
 def numbers(value: Any) -> np.ndarray | None:
     """A number, list, array, tensor or pandas column as float64, or None if it is something else.
 
@@ -293,7 +298,7 @@ def numbers(value: Any) -> np.ndarray | None:
     try:
         if hasattr(value, "detach"):
             value = None if value.is_complex() else value.detach().cpu().double().numpy()
-        elif type(value).__module__.partition(".")[0] == "pandas" and hasattr(value, "to_numpy"):
+        elif of_pandas(value) and hasattr(value, "to_numpy"):
             value = value.to_numpy()
         if not isinstance(value, bool | EXACT | float | list | tuple | np.ndarray | np.number):
             return None
@@ -306,8 +311,7 @@ def numbers(value: Any) -> np.ndarray | None:
 
 def as_dict(value: Any) -> Any:
     """A named pandas column as a dict, which it reads like; all else as it came."""
-    named = type(value).__module__.partition(".")[0] == "pandas" and hasattr(value, "to_dict")
-    return value.to_dict() if named else value
+    return value.to_dict() if of_pandas(value) and hasattr(value, "to_dict") else value
 
 
 def diagnose(

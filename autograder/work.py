@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from autograder.exercise import ANSWERED, RUNS, CheckFailed, Variant, short, words_of
+from autograder.exercise import ANSWERED, RUNS, CheckFailed, Variant, of_pandas, short, words_of
 
 
 class Work:
@@ -106,8 +106,7 @@ def kind_of(value: Any) -> str:
 
 def is_column(value: Any) -> bool:
     """Whether a value is a column of pandas, which has labels as a dict has keys."""
-    pandas = type(value).__module__.partition(".")[0] == "pandas"
-    return pandas and getattr(value, "ndim", 0) == 1 and hasattr(value, "to_dict")
+    return of_pandas(value) and getattr(value, "ndim", 0) == 1 and hasattr(value, "to_dict")
 
 
 class TimedOut(Exception):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from autograder.exercise import CheckFailed, require
+from autograder.exercise import CheckFailed, of_pandas, require
 from autograder.handouts import nb05_panels as panels
 from autograder.handouts.nb05_3 import NAME, SHOWN_SEEDS
 from autograder.handouts.nb05_panels import HEALTHY, STAGES, Run
@@ -29,7 +29,7 @@ def _flags(work: Work, run: Run) -> list[str]:
         STAGES
     ):  # without an order: that of the pipeline
         result = [stage for stage in STAGES if stage in result]
-    if isinstance(result, np.ndarray) or type(result).__module__.partition(".")[0] == "pandas":
+    if isinstance(result, np.ndarray) or of_pandas(result):
         result = result.tolist() if hasattr(result, "tolist") else result
     good = isinstance(result, list | tuple) and all(isinstance(flag, str) for flag in result)
     message = f"`{NAME}` returns a list of stages, the most suspicious first; [] for a healthy run."

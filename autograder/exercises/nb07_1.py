@@ -88,6 +88,8 @@ _SINGLE = 1e-5
 """Relative rounding of sums in single precision."""
 KEYS = ("arm", "seed", "policy", "ledger", "gold", "reward", "kl")
 Three = tuple[float, float, float]
+Halves = tuple[float, float]
+"""How far the lower and the upper end lie from the difference."""
 
 
 # The interval ---------------------------------------------------------------------------------------------
@@ -184,21 +186,21 @@ def check_interval(
     turned = abs(got[0] + mean) <= _SINGLE * max(1.0, abs(mean), level_of(first))
     right = abs(got[0] - mean) <= _SINGLE * max(1.0, abs(mean), level_of(first))
     require(right, DIFFERENCE, IDEAS["turned" if turned else "mean"], case=case, got=short(got))
-    low, high = accepted_halves(first - second, level)
-    halves = (got[0] - got[1], got[2] - got[0])
-    if not all(low <= half <= high for half in halves):
-        names = _width_ideas(halves, first, second, level)
-        idea = None
-        if also is not None:
-            other = three(also, case)
-            others = (other[0] - other[1], other[2] - other[0])
-            names = names & _width_ideas(others, first, second, _other(level)) or names
-            narrowest, widest = accepted_halves(first - second, _other(level))
-            if same(halves, others, 1e-6) and all(narrowest <= half <= widest for half in others):
-                idea = IDEAS.filled("level", level=f"{level:g}")
-        idea = idea or _width_idea(halves, first, second, level, names, low)
+    halves = _halves(got)
+    if not _accepted(halves, first - second, level):
+        others = None if also is None else _halves(three(also, case))
+        idea = _width_idea(halves, others, first, second, level)
         raise CheckFailed(check, idea.message, idea=idea.id, case=case, got=short(got))
     return got
+
+
+def _halves(got: Three) -> Halves:
+    return got[0] - got[1], got[2] - got[0]
+
+
+def _accepted(halves: Halves, apart: np.ndarray, level: float) -> bool:
+    low, high = accepted_halves(apart, level)
+    return all(low <= half <= high for half in halves)
 
 
 def _other(level: float) -> float:
@@ -211,30 +213,28 @@ def level_of(table: np.ndarray) -> float:
     return float(np.abs(table).max())
 
 
-def _width_ideas(
-    halves: tuple[float, float], first: np.ndarray, second: np.ndarray, level: float
-) -> set[str]:
+def _width_idea(
+    halves: Halves, others: Halves | None, first: np.ndarray, second: np.ndarray, level: float
+) -> Misconception:
+    """What explains wrong half-widths. others: those of the other level, None where none were asked for."""
+    apart, other = first - second, _other(level)
+    of_other_level = IDEAS.filled("level", level=f"{level:g}")
+    if others and same(halves, others, 1e-6) and _accepted(others, apart, other):
+        return of_other_level
+    names = _width_ideas(halves, first, second, level)
+    both = _width_ideas(others, first, second, other) if names and others else []
+    if names:
+        return IDEAS[next((name for name in names if name in both), names[0])]
+    if all(same(half, described_half(apart, other), 0.02) for half in halves):
+        return of_other_level
+    too = "narrow" if min(halves) < accepted_halves(apart, level)[0] else "wide"
+    return IDEAS.filled("width", too=too)
+
+
+def _width_ideas(halves: Halves, first: np.ndarray, second: np.ndarray, level: float) -> list[str]:
     """Names of the ideas that give these half-widths."""
     wrong = wrong_halves(first, second, level)
-    return {name for name, value in wrong if all(same(half, value, 0.01) for half in halves)}
-
-
-def _width_idea(
-    halves: tuple[float, float],
-    first: np.ndarray,
-    second: np.ndarray,
-    level: float,
-    names: set[str],
-    low: float,
-) -> Misconception:
-    """What explains half-widths, of which the narrowest right one is `low`: the first of `names`, if any."""
-    for name, _ in wrong_halves(first, second, level):
-        if name in names:
-            return IDEAS[name]
-    other = described_half(first - second, _other(level))
-    if all(same(half, other, 0.02) for half in halves):
-        return IDEAS.filled("level", level=f"{level:g}")
-    return IDEAS.filled("width", too="narrow" if min(halves) < low else "wide")
+    return [name for name, value in wrong if all(same(half, value, 0.01) for half in halves)]
 
 
 def three(result: Any, case: str) -> Three:

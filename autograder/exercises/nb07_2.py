@@ -128,9 +128,8 @@ def hidden(rng: np.random.Generator, trained: bool, pushes: int | None = 0) -> E
     kinds = [(Draws, Search), (Search, Pull), (Draws, Pull)][int(rng.integers(3))]
     more = [f"extra_{k}" for k in range(int(rng.integers(1, 4)))] + ["check_every"]
     arm = Arm("made_up", "made up", settings=kinds, more=more, own=private, shared=shared)
-    held = (
-        [3, 5, 2, 4] if rng.random() < 0.5 else [4, 1, 6, 3]
-    )  # neither the first nor the last is an extreme
+    # Neither the first nor the last of either is an extreme.
+    held = [3, 5, 2, 4] if rng.random() < 0.5 else [4, 1, 6, 3]
     draws = [8, 12, 5, 9] if rng.random() < 0.5 else [9, 5, 12, 8]
     runs = [
         {

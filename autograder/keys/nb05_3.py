@@ -25,9 +25,7 @@ def check_of(stage: str) -> str:
 
 def _flags(work: Work, run: Run) -> list[str]:
     result = work.function(NAME)(run)
-    if isinstance(result, set | frozenset) and result <= set(
-        STAGES
-    ):  # without an order: that of the pipeline
+    if isinstance(result, set | frozenset) and result <= set(STAGES):  # no order: that of the pipeline
         result = [stage for stage in STAGES if stage in result]
     if isinstance(result, np.ndarray) or of_pandas(result):
         result = result.tolist() if hasattr(result, "tolist") else result

@@ -224,7 +224,7 @@ class Agrees:
     compared. reveal: False where the right value is itself the answer. again: name of the idea for a result
     that a second call changes; by default there is one call. near: what lies as near as this to the right
     value, absolute and relative, may be drawn at random or rounded, and is told so. turned: name of the idea
-    for a wrong value that changes where the first argument, a list, is turned round.
+    for a wrong value that changes where the first argument, a list, is put in another order.
     """
 
     check: str
@@ -272,7 +272,8 @@ class Agrees:
             return NEAR
         if self.turned and not same(result, right, self.tolerance):
             first, *others = args
-            other = self.of(learner(first[::-1], *others), first[::-1], *others)
+            mixed = [*first[1::2], *first[::2]]  # turned round alone, neighbours stay neighbours
+            other = self.of(learner(mixed, *others), mixed, *others)
             if not same(result, other, self.tolerance):
                 return learner.ideas[self.turned]
         return learner.ideas[self.otherwise]

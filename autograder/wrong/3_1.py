@@ -125,6 +125,13 @@ def best_of_n_mean(scores, n, values=None):
     return float(np.mean([values[at : at + n][scores[at : at + n].argmax()] for at in starts]))
 
 
+# %% wrong: every window of n neighbours | idea: F45 | fails at: averages over every subset
+def best_of_n_mean(scores, n, values=None):
+    scores, values = checked(scores, n, values)
+    starts = range(len(scores) - n + 1)
+    return float(np.mean([values[at : at + n][scores[at : at + n].argmax()] for at in starts]))
+
+
 # %% wrong: random subsets | idea: F45 | fails at: averages over every subset
 def best_of_n_mean(scores, n, values=None):
     scores, values = checked(scores, n, values)

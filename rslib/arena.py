@@ -329,7 +329,7 @@ def online(kind: methods.Method, **shape: int) -> Callable[[Task], Policy]:
     return run
 
 
-def distilled(task: Task) -> Policy:
+def _distilled(task: Task) -> Policy:
     """Variational best-of-n on the prompts of a pool that ranks rewards and takes a third of the budget."""
     with task.ledger:
         pool = _sample_within_budget(task, lambda pool: (), 0.0, task.ledger.limit / 3)
@@ -426,8 +426,8 @@ def _relatives() -> list[Arm]:
         _loop_arm(unified.VARIANTS[name], label, _SPLIT, own, name, **_GROUPS)
         for name, (label, own) in _RELATIVES.items()
     ]
-    vbon = _loop_arm(rl.VariationalBestOfN(N, {}), f"best-of-{N} distillation", _SPLIT, (distilled,), "vbon")
-    return [*variants, dataclasses.replace(vbon, run=distilled)]
+    vbon = _loop_arm(rl.VariationalBestOfN(N, {}), f"best-of-{N} distillation", _SPLIT, (_distilled,), "vbon")
+    return [*variants, dataclasses.replace(vbon, run=_distilled)]
 
 
 def _corrected(arm: Arm) -> Arm:

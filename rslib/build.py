@@ -60,12 +60,12 @@ _MEASURED_PROMPTS = 200  # of the validation split
 
 
 @dataclass(frozen=True)
-class Labeller:
+class _Labeller:
     """Who compares pairs of responses, and with which bias: weights beside gold, whose own weight is `gold`.
 
     The over-optimisation that the course shows is engineered here, openly: the labeller enjoys compliments,
     overlooks irrelevant facts and slightly prefers long responses. The reward model then really learns it
-    and the policy really exploits it. `Labeller()` is unbiased: with it there is no hump.
+    and the policy really exploits it. `_Labeller()` is unbiased: with it there is no hump.
     """
 
     gold: float = 1.0
@@ -82,11 +82,11 @@ class Labeller:
         return feeling + self.words * judgement.words + self.polite * min(judgement.polite, 3)
 
 
-_BIASED = Labeller(flattery=1.5, wrong=1.2, words=0.02, polite=0.3)
+_BIASED = _Labeller(flattery=1.5, wrong=1.2, words=0.02, polite=0.3)
 LABELLERS = {
     "tiny-reward": (_BIASED, 6000),
-    "tiny-reward-unbiased": (Labeller(), 6000),
-    "tiny-reward-length": (Labeller(gold=0.3, words=0.25), 800),
+    "tiny-reward-unbiased": (_Labeller(), 6000),
+    "tiny-reward-length": (_Labeller(gold=0.3, words=0.25), 800),
     "tiny-reward-swapped": (replace(_BIASED, swapped=True), 800),
 }
 """Folder of a reward model -> its labeller, and the number of prompts whose four samples are compared."""
@@ -201,7 +201,7 @@ def _pretrain(folder: Path, seed: int, documents: int | None) -> dict[str, float
     }
 
 
-def _label_pairs(labeller: Labeller, utilities: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _label_pairs(labeller: _Labeller, utilities: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Bradley-Terry labels of pairs: utilities (P, 2) -> winner index 0 or 1, shape (P,).
 
     P(first wins) = sigmoid(u_first - u_second); a swapped labeller reports the loser.
@@ -210,7 +210,7 @@ def _label_pairs(labeller: Labeller, utilities: np.ndarray, rng: np.random.Gener
     return np.where(first_wins ^ labeller.swapped, 0, 1)
 
 
-def _draw_comparisons(responses: Dataset, labeller: Labeller, seed: int) -> Dataset:
+def _draw_comparisons(responses: Dataset, labeller: _Labeller, seed: int) -> Dataset:
     """All pairs of different responses of each prompt, labelled once: columns prompt, chosen, rejected."""
     from datasets import Dataset
 
@@ -233,7 +233,7 @@ def _draw_comparisons(responses: Dataset, labeller: Labeller, seed: int) -> Data
 
 
 def _reward_model_figures(
-    reward_model: RewardModel, held_out: Dataset, labeller: Labeller
+    reward_model: RewardModel, held_out: Dataset, labeller: _Labeller
 ) -> dict[str, float]:
     """Held-out quality: pair accuracy against gold and against the labeller's utility, correlations."""
     scored = score(reward_model, held_out, show_progress=False)

@@ -144,10 +144,10 @@ def next_token_nll(model: torch.nn.Module, rows: Sequence[TokenRow], pad_id: int
     return torch.nn.functional.cross_entropy(logits, ids[:, 1:][mask], reduction="none")
 
 
-def count_targets(rows: Sequence[TokenRow]) -> int:
+def _count_targets(rows: Sequence[TokenRow]) -> int:
     """Learned tokens of a batch.
 
-    >>> count_targets([TokenRow([5, 6, 7], first_target=1), TokenRow([5, 6], first_target=0)])
+    >>> _count_targets([TokenRow([5, 6, 7], first_target=1), TokenRow([5, 6], first_target=0)])
     3
     """
     return sum(max(0, len(row.ids) - max(1, row.first_target)) for row in rows)
@@ -157,7 +157,7 @@ def language_model_objective(model: torch.nn.Module, rows: Sequence[TokenRow], p
     """Mean negative log-likelihood of the learned tokens (nats per token)."""
     return Objective(
         loss_sum=lambda batch: next_token_nll(model, [rows[i] for i in batch], pad_id).sum(),
-        weight=lambda batch: max(1, count_targets([rows[i] for i in batch])),
+        weight=lambda batch: max(1, _count_targets([rows[i] for i in batch])),
     )
 
 
@@ -216,7 +216,7 @@ def finetune_rows(
 
     def tune() -> tuple[torch.nn.Module, dict]:
         model, losses = (train or trained)(policy, rows, config, show_progress=show_progress)
-        record = {"parent": policy.fingerprint(), "rows": len(rows), "targets": count_targets(rows)}
+        record = {"parent": policy.fingerprint(), "rows": len(rows), "targets": _count_targets(rows)}
         return model, record | {"settings": dataclasses.asdict(config), "losses": losses}
 
     facts = {"rows": [[row.first_target, row.ids] for row in rows], "settings": config, "workers": workers}

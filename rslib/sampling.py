@@ -22,7 +22,7 @@ from rslib.store import table_bytes, table_from
 from rslib.tables import fingerprint
 
 _BACKENDS = ("rslib", "vllm")
-FEATURES = {
+_FEATURES = {
     "sample_id": Value("int64"),
     "response": Value("string"),
     "token_ids": List(Value("int32")),
@@ -212,7 +212,7 @@ def _draw(policy: Policy, decoder: Callable[..., SampleOutput], rows: Sequence[_
 
 def _own_columns(responses: Sequence[Mapping[str, Any]]) -> Dataset:
     """The columns that sampling adds, but for sample_id."""
-    features = {name: kind for name, kind in FEATURES.items() if name != "sample_id"}
+    features = {name: kind for name, kind in _FEATURES.items() if name != "sample_id"}
     columns = {name: [response[name] for response in responses] for name in features}
     return Dataset.from_dict(columns, features=Features(features))
 
@@ -222,5 +222,5 @@ def _table(prompts: Dataset, responses: Sequence[Mapping[str, Any]], n: int) -> 
         name: [value for value in prompts[name][:] for _ in range(n)] for name in prompts.column_names
     }
     columns["sample_id"] = [sample_id for _ in range(len(prompts)) for sample_id in range(n)]
-    columns |= {name: [response[name] for response in responses] for name in list(FEATURES)[1:]}
-    return Dataset.from_dict(columns, features=Features({**prompts.features, **FEATURES}))
+    columns |= {name: [response[name] for response in responses] for name in list(_FEATURES)[1:]}
+    return Dataset.from_dict(columns, features=Features({**prompts.features, **_FEATURES}))

@@ -41,7 +41,7 @@ _TRIED = (
     ("Hello.", "How are you today?"),
     ("Hello.", "It is four, since two and two make four. " * 8),
 )
-LOGITS = 1 << 26  # logits in memory at once, tokens x vocabulary
+_LOGITS = 1 << 26  # logits in memory at once, tokens x vocabulary
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def score(
             "responses": fingerprint(judged),
             "batch_tokens": batch_tokens,
         },
-        lambda: dialogue_rewards(
+        lambda: _dialogue_rewards(
             reward_model, prompts, encoded, batch_tokens=batch_tokens, show=show_progress
         ),
     )
@@ -102,7 +102,7 @@ def score(
     return with_column(responses, "reward", rewards)
 
 
-def dialogue_rewards(
+def _dialogue_rewards(
     reward_model: RewardModel,
     prompts: Sequence[Hashable],
     encoded: Sequence[Encoded],
@@ -268,7 +268,7 @@ def _predictors(part: Sequence[_Row], plan: SharedPrefixPass) -> Tensor:
 
 def _weigh(policy: Policy, hidden: Tensor, tokens: Tensor) -> Tensor:
     """Log-probabilities (N,) float64 of tokens (N,) after hidden states (N, width), in bounded memory."""
-    size = max(1, LOGITS // policy.model.get_input_embeddings().num_embeddings)
+    size = max(1, _LOGITS // policy.model.get_input_embeddings().num_embeddings)
     parts = [
         token_logprobs(packed_logits(policy.model, h), t.to(h.device))
         for h, t in zip(hidden.split(size), tokens.split(size), strict=True)

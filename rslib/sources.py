@@ -53,16 +53,16 @@ def records_of(source: str, split: str, column: str) -> tuple[list[Record], bool
         return _folder(path, split, column), False
     if (saved := _saved_with_split(source)) is not None:
         return _folder(*saved, column), False
-    if not path.exists() and is_hub_id(source):
+    if not path.exists() and _is_hub_id(source):
         return _hub(source, split, column), True
     return list(_file(path, column)), False
 
 
-def is_hub_id(source: str) -> bool:
+def _is_hub_id(source: str) -> bool:
     """Whether a name that is no file can be that of a data set on the hub.
 
-    >>> is_hub_id("nvidia/HelpSteer2"), is_hub_id("nvidia/HelpSteer2:validation"), is_hub_id("data/p.jsonl")
-    (True, True, False)
+    >>> _is_hub_id("nvidia/HelpSteer2:validation"), _is_hub_id("data/p.jsonl")
+    (True, False)
     """
     name = source.split(":")[0]
     parts = re.fullmatch(r"(\w[\w.-]*)/(\w[\w.-]*)", name)
@@ -338,10 +338,10 @@ def _rows(table: Dataset, column: str) -> list[Record]:
 # The hub ----------------------------------------------------------------------------------------------
 
 
-def dialogue_before_the_last(text: str) -> list[dict[str, str]]:
+def _dialogue_before_the_last(text: str) -> list[dict[str, str]]:
     r"""The turns of a dialogue in HH-RLHF's form, its last assistant's turn left out.
 
-    >>> dialogue_before_the_last("\n\nHuman: Hi\n\nAssistant: Hello!")
+    >>> _dialogue_before_the_last("\n\nHuman: Hi\n\nAssistant: Hello!")
     [{'role': 'user', 'content': 'Hi'}]
     """
     parts = re.split(r"\n\n(Human|Assistant):", text)
@@ -353,10 +353,10 @@ def dialogue_before_the_last(text: str) -> list[dict[str, str]]:
     return turns[:-1] if turns and turns[-1]["role"] == "assistant" else turns
 
 
-def marked_turns(text: str) -> str | list[dict[str, str]]:
+def _marked_turns(text: str) -> str | list[dict[str, str]]:
     r"""A prompt of HelpSteer: a text, or turns that a mark with the speaker's name divides.
 
-    >>> len(marked_turns("Hi\n<extra_id_1>Assistant\nHello!\n<extra_id_1>User\nWho are you?"))
+    >>> len(_marked_turns("Hi\n<extra_id_1>Assistant\nHello!\n<extra_id_1>User\nWho are you?"))
     3
     """
     first, *parts = re.split(r"\s*<extra_id_1>(User|Assistant)\n", text)
@@ -369,7 +369,7 @@ def marked_turns(text: str) -> str | list[dict[str, str]]:
 
 
 @dataclass(frozen=True)
-class HubSet:
+class _HubSet:
     """What is known of a data set: licence, a warning, its splits for training and test, how it is read."""
 
     licence: str
@@ -379,20 +379,20 @@ class HubSet:
     read: Callable[[str], Any] = str
 
 
-_STEER = HubSet("CC BY 4.0", splits={"test": "validation"}, read=marked_turns)
-HUB_SETS: dict[str, HubSet] = {
-    "HuggingFaceH4/ultrafeedback_binarized": HubSet(
+_STEER = _HubSet("CC BY 4.0", splits={"test": "validation"}, read=_marked_turns)
+_HUB_SETS: dict[str, _HubSet] = {
+    "HuggingFaceH4/ultrafeedback_binarized": _HubSet(
         "MIT",
         "many chat models were tuned on it: no measure of what they have not seen",
         {"train": "train_prefs", "test": "test_prefs"},
     ),
     "nvidia/HelpSteer": _STEER,
     "nvidia/HelpSteer2": _STEER,
-    "Anthropic/hh-rlhf": HubSet(
+    "Anthropic/hh-rlhf": _HubSet(
         "MIT",
         "it holds offensive and upsetting texts, and is meant for research on making models less harmful",
         column="chosen",
-        read=dialogue_before_the_last,
+        read=_dialogue_before_the_last,
     ),
 }
 """Data sets that are read by name, beside any other whose column is named."""
@@ -400,7 +400,7 @@ HUB_SETS: dict[str, HubSet] = {
 
 def _hub(source: str, split: str, column: str) -> list[Record]:
     name, *parts = re.split(r":(?![^\[]*\])", source)  # not at the colon of train[:1000]
-    known = HUB_SETS.get(name, HubSet(""))
+    known = _HUB_SETS.get(name, _HubSet(""))
     split = parts.pop() if parts else known.splits.get(split, split)
     column = known.column if column == "prompt" else column
     if known.licence:
@@ -412,7 +412,7 @@ def _hub(source: str, split: str, column: str) -> list[Record]:
     ]
 
 
-def _read(known: HubSet, value: Any) -> Any:
+def _read(known: _HubSet, value: Any) -> Any:
     return known.read(value) if isinstance(value, str) else value
 
 

@@ -19,7 +19,7 @@ from rslib.decoding import (
     run_batches,
     shared_attention,
 )
-from rslib.decoding.attention import HIDDEN, LOG2E, attend_part, merge
+from rslib.decoding.attention import _LOG2E, HIDDEN, attend_part, merge
 from rslib.decoding.passes import Ragged
 from rslib.decoding.sampler import draw, uniforms
 from rslib.errors import BudgetError, ModelError
@@ -183,7 +183,7 @@ def test_two_merged_parts_equal_one_softmax():
     for softcap in (0.0, 5.0):
         cuts = (slice(0, 6), slice(6, 10))
         parts = ((keys[:, :, c], values[:, :, c], hidden[..., c] * HIDDEN) for c in cuts)
-        ours = merge(*(attend_part(query * LOG2E, *part, softcap * LOG2E) for part in parts))
+        ours = merge(*(attend_part(query * _LOG2E, *part, softcap * _LOG2E) for part in parts))
         scores = query @ keys.transpose(-1, -2)
         scores = softcap * torch.tanh(scores / softcap) if softcap else scores
         weights = scores.masked_fill(hidden.squeeze(-2), -torch.inf).softmax(-1)
@@ -361,7 +361,7 @@ def test_tiles_of_a_long_pass_give_the_same_bits(any_policy, monkeypatch):
 
     whole = hidden()
     for scores in (1, 20_000, 100_000):
-        monkeypatch.setattr("rslib.decoding.attention.TILE", scores)
+        monkeypatch.setattr("rslib.decoding.attention._TILE", scores)
         assert torch.equal(hidden(), whole)
 
 

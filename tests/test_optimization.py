@@ -8,7 +8,7 @@ import torch
 
 from rslib.config import FinetuneConfig
 from rslib.errors import BudgetError, ModelError
-from rslib.finetuning import TokenRow, count_targets, language_model_objective, next_token_nll
+from rslib.finetuning import TokenRow, _count_targets, language_model_objective, next_token_nll
 from rslib.models import load_policy
 from rslib.optimization import Objective, Optimizer, epoch_batches, fit, token_batches
 from tests.small_models import full_logits
@@ -62,7 +62,7 @@ def test_the_loss_is_that_of_a_full_forward_pass_on_the_learned_tokens_only(mode
     for row in rows:
         logits = full_logits(policy.model, row.ids).log_softmax(-1)
         theirs += [-logits[t - 1, row.ids[t]] for t in range(row.first_target, len(row.ids))]
-    assert len(ours) == count_targets(rows) == len(theirs)
+    assert len(ours) == _count_targets(rows) == len(theirs)
     torch.testing.assert_close(
         ours.sort().values.cpu(), torch.stack(theirs).sort().values, atol=1e-4, rtol=1e-4
     )
@@ -70,7 +70,7 @@ def test_the_loss_is_that_of_a_full_forward_pass_on_the_learned_tokens_only(mode
 
 def test_a_first_target_of_zero_learns_all_but_the_first_token(policy):
     assert (
-        count_targets([TokenRow([5, 6, 7], 0)])
+        _count_targets([TokenRow([5, 6, 7], 0)])
         == 2
         == len(next_token_nll(policy.model, [TokenRow([5, 6, 7], 0)], 0))
     )

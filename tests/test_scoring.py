@@ -159,7 +159,7 @@ def test_reference_logprobs_equal_a_full_forward_pass(model_folder, arch):
 def test_logits_are_computed_in_bounded_memory(policy, monkeypatch):
     responses = sample(policy, PROMPTS, n=2, max_new_tokens=9, show_progress=False)
     whole = reference_logprobs(policy, responses)
-    monkeypatch.setattr("rslib.scoring.LOGITS", 5 * 328)
+    monkeypatch.setattr("rslib.scoring._LOGITS", 5 * 328)
     np.testing.assert_allclose(reference_logprobs(policy, responses), whole, atol=1e-5)
 
 

@@ -25,8 +25,8 @@ CHUNKED = "chunked_attention"  # sees no further than its chunk; within the firs
 SCALED_BY_PLACE = "attn_temperature_tuning"  # of configs and layers: queries grow with their place
 HIDDEN = -1e30  # added to scores; finite: a part whose keys are all hidden then merges with weight 0
 _ROW_MULTIPLE = 16
-TILE = 1 << 24  # scores in memory at once: 64 MB
-LOG2E = math.log2(math.e)  # scores are kept in base 2: on a CPU exp2 is four times as fast as exp
+_TILE = 1 << 24  # scores in memory at once: 64 MB
+_LOG2E = math.log2(math.e)  # scores are kept in base 2: on a CPU exp2 is four times as fast as exp
 _NAME = "rslib_shared_prefix"
 _LN2 = math.log(2)  # flash kernels take natural logarithms
 _LARGEST_HEAD = 256
@@ -70,7 +70,7 @@ def attend_in_tiles(
     """
     group = query.shape[2] // width
     scores = query.shape[0] * query.shape[1] * group * keys.shape[2]  # of one column
-    size = max(_ROW_MULTIPLE, TILE // scores // _ROW_MULTIPLE * _ROW_MULTIPLE)
+    size = max(_ROW_MULTIPLE, _TILE // scores // _ROW_MULTIPLE * _ROW_MULTIPLE)
     if size >= width:
         return attend_part(query, keys, values, mask(0, width), softcap)
     # The result is made first: small pieces that stay, among large ones that go, would scatter the memory.
@@ -248,10 +248,10 @@ def _attention(
     options["seen"].append(module.layer_idx)
     # The rows that `packed_hidden` padded with need no attention: they are cut off, and put back afterwards.
     query, key, value = (x[0].transpose(0, 1)[: options["count"]] for x in (query, key, value))
-    query = query * (LOG2E * (options.get("scaling") or query.shape[-1] ** -0.5))
-    softcap, window = LOG2E * (options.get("softcap") or 0.0), options.get("sliding_window") or 0
+    query = query * (_LOG2E * (options.get("scaling") or query.shape[-1] ** -0.5))
+    softcap, window = _LOG2E * (options.get("softcap") or 0.0), options.get("sliding_window") or 0
     sink = options.get("s_aux")
-    sink = None if sink is None else LOG2E * sink.float()[:, None]
+    sink = None if sink is None else _LOG2E * sink.float()[:, None]
     mixed = options["plan"].attend(module.layer_idx, (query, key, value), softcap, window, sink)
     return _pad_to_multiple(mixed.to(query.dtype))[None], None
 

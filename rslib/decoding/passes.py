@@ -30,7 +30,7 @@ _GROW = 16  # suffix buffers grow by this many tokens
 COLUMNS, QUERY_COLUMNS = 16, 4
 _KEEP_PROMPTS = 0.75  # prompts leave the cache once this share or less of them still has rows
 Ids = Sequence[int]
-Mask = Callable[[int, int], Tensor]
+_Mask = Callable[[int, int], Tensor]
 """What is hidden from the query columns between two numbers (see `attend_in_tiles`)."""
 Cache = list[tuple[Tensor, Tensor]]
 """Keys and values of each layer."""
@@ -102,14 +102,14 @@ class SharedPrefixPass:
         self.cache: Cache | None = [] if keep else None
         self._lengths = (prefix_lengths, suffix_lengths, queries_of)
         self._longest = int(self.positions.max()) + 1 if len(self.positions) else 0
-        self._masks: dict[int, tuple[Mask, Mask, Mask]] = {}
+        self._masks: dict[int, tuple[_Mask, _Mask, _Mask]] = {}
 
     @cached_property
     def _spans(self) -> list[attention.Spans]:
         """Prefixes, suffixes, and the queries of all suffixes of a prompt, as flash kernels want them."""
         return [attention.Spans.of(lengths, self.tokens.device) for lengths in self._lengths]
 
-    def _mask(self, window: int) -> tuple[Mask, Mask, Mask]:
+    def _mask(self, window: int) -> tuple[_Mask, _Mask, _Mask]:
         """What is hidden within prefixes, within suffixes, and from suffixes to prefixes."""
         if window not in self._masks:
             asked = self.queries.pad(self.positions[self.split :, None, None])

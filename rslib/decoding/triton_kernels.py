@@ -9,7 +9,7 @@ import triton.language as tl
 from torch import Tensor
 
 BLOCK = 64  # token ids in a block
-GROUP = 32  # blocks, or rows of heads, of one program
+_GROUP = 32  # blocks, or rows of heads, of one program
 
 
 def log_masses(logits: Tensor, scale: float) -> Tensor:
@@ -17,16 +17,18 @@ def log_masses(logits: Tensor, scale: float) -> Tensor:
     rows, size = logits.shape
     blocks = triton.cdiv(size, BLOCK)
     out = torch.empty(rows, blocks, device=logits.device)
-    grid = rows, triton.cdiv(blocks, GROUP)
-    _log_masses[grid](logits, out, size, logits.stride(0), blocks, scale, GROUP, BLOCK)
+    grid = rows, triton.cdiv(blocks, _GROUP)
+    _log_masses[grid](logits, out, size, logits.stride(0), blocks, scale, _GROUP, BLOCK)
     return out
 
 
 def merge_normalised(a: Tensor, b: Tensor, log_a: Tensor, log_b: Tensor) -> Tensor:
     """As `attention.merge_normalised`."""
     out, (count, heads, size) = torch.empty_like(a), a.shape
-    grid, padded = (triton.cdiv(count * heads, GROUP),), triton.next_power_of_2(size)
-    _merge[grid](a, b, log_a, log_b, out, count, heads, size, *log_a.stride(), *log_b.stride(), GROUP, padded)
+    grid, padded = (triton.cdiv(count * heads, _GROUP),), triton.next_power_of_2(size)
+    _merge[grid](
+        a, b, log_a, log_b, out, count, heads, size, *log_a.stride(), *log_b.stride(), _GROUP, padded
+    )
     return out
 
 

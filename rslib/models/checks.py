@@ -83,7 +83,7 @@ def check_files(folder: Path) -> None:
     for name in ("config.json", "generation_config.json"):  # transformers passes over a damaged second one
         if (folder / name).is_file():
             read_config(folder / name)
-    for path in weight_files(folder):
+    for path in _weight_files(folder):
         _check_header(path)
     if not has_tokenizer(folder):
         fix = "Save the tokenizer beside the weights: tokenizer.save_pretrained(folder)."
@@ -141,7 +141,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise ModelError(f"this is not a readable JSON object ({err})", where=str(path), fix=_AGAIN) from err
 
 
-def weight_files(folder: Path) -> list[Path]:
+def _weight_files(folder: Path) -> list[Path]:
     """The safetensors files of a folder, one or its shards. Raises ModelError when there are none."""
     single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
     if single.is_file():
@@ -165,7 +165,7 @@ def stored_dtype(folder: Path) -> str:
     config = read_config(folder / "config.json")
     parts = [config, config.get("text_config") or {}]
     named = [part.get(key) for part in parts for key in ("dtype", "torch_dtype")]
-    dtype = next(filter(None, named), None) or _most_of_the_weights(weight_files(folder))
+    dtype = next(filter(None, named), None) or _most_of_the_weights(_weight_files(folder))
     return dtype if dtype in ("bfloat16", "float16") else "float32"
 
 
@@ -204,7 +204,7 @@ def supported_class(auto: Any, config: PreTrainedConfig, folder: Path) -> type[P
     )
     if supported:
         return model_class
-    raise unsupported(config, folder, reward=auto is AutoModelForSequenceClassification)
+    raise _unsupported(config, folder, reward=auto is AutoModelForSequenceClassification)
 
 
 def attention_can_be_replaced(model: PreTrainedModel) -> bool:
@@ -218,7 +218,7 @@ def attention_can_be_replaced(model: PreTrainedModel) -> bool:
     return type(model).is_backend_compatible() and not getattr(model, "_is_stateful", False) and not by_length
 
 
-def unsupported(config: PreTrainedConfig, folder: Path, *, reward: bool) -> ModelError:
+def _unsupported(config: PreTrainedConfig, folder: Path, *, reward: bool) -> ModelError:
     """The error for an architecture that the engine cannot run in this role."""
     role = "reward model" if reward else "policy"
     head = " with a `score` head" if reward else ""

@@ -89,7 +89,7 @@ def load_policy(
         path=str(folder),
         device=chosen,
         context=context_of(model, tokenizer),
-        pad_id=real_ids(model, [tokenizer.pad_token_id, text.pad_token_id, *eos_ids, 0])[0],
+        pad_id=_real_ids(model, [tokenizer.pad_token_id, text.pad_token_id, *eos_ids, 0])[0],
         eos_ids=eos_ids,
         end_id=None,
         date=day_of(tokenizer, date),
@@ -128,7 +128,7 @@ def _find_end_of_turn(policy: Policy) -> None:
 
         check_opening(rendered, policy.path)
     end = end_of_turn(policy.tokenizer, rendered, policy.eos_ids)
-    policy.end_id = next(iter(real_ids(policy.model, [end])), None)
+    policy.end_id = next(iter(_real_ids(policy.model, [end])), None)
     policy.eos_ids += tuple({policy.end_id} - {None, *policy.eos_ids})
 
 
@@ -349,12 +349,12 @@ def _eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tupl
     """Ids that end a response, as `generate` decides: generation config, else config, else tokenizer."""
     config = model.config.get_text_config()
     for ids in (model.generation_config.eos_token_id, config.eos_token_id, tokenizer.eos_token_id):
-        if real := real_ids(model, as_list(ids)):
+        if real := _real_ids(model, as_list(ids)):
             return tuple(real)
     return ()
 
 
-def real_ids(model: PreTrainedModel, ids: Iterable[int | None]) -> list[int]:
+def _real_ids(model: PreTrainedModel, ids: Iterable[int | None]) -> list[int]:
     """Those ids that have a row in the embedding; old configs write -1 for none."""
     size = model.get_input_embeddings().num_embeddings
     return [token for token in ids if token is not None and 0 <= token < size]

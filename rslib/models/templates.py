@@ -33,7 +33,7 @@ _TURNS = (
     {"role": "assistant", "content": _RESPONSE},
     {"role": "user", "content": "Once more."},
 )
-Render = Callable[[list[dict[str, str]]], str]
+_Render = Callable[[list[dict[str, str]]], str]
 
 
 def text_of(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -105,7 +105,9 @@ def check_opening(render: Callable[..., str], where: str) -> None:
         raise ModelError(what, where=where, fix=fix)
 
 
-def end_of_turn(tokenizer: PreTrainedTokenizerBase, render: Render | None, ends: Sequence[int]) -> int | None:
+def end_of_turn(
+    tokenizer: PreTrainedTokenizerBase, render: _Render | None, ends: Sequence[int]
+) -> int | None:
     """The token with which an assistant's turn ends; None where nothing ends it.
 
     That is the first token behind the answer that is one of the tokenizer's added tokens or of `ends`, with
@@ -123,7 +125,7 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase, render: Render | None, ends:
 
 
 def _behind_response(
-    tokenizer: PreTrainedTokenizerBase, render: Render, count: int, known: Iterable[int]
+    tokenizer: PreTrainedTokenizerBase, render: _Render, count: int, known: Iterable[int]
 ) -> Iterator[int]:
     """Those of the tokens behind the answer in a dialogue of `count` turns that are `known`."""
     with suppress(ModelError):  # some templates take no such dialogue

@@ -35,9 +35,9 @@ def _items(field: str) -> tuple[str, ...]:
 
 SENTENCES = {kind: _items(bank) for kind, bank in _rows("sentences.txt")}
 """Kind of a stock sentence -> the sentences of that kind."""
-TEMPLATES = {aspect: _items(bank) for aspect, bank in _rows("templates.txt")}
+_TEMPLATES = {aspect: _items(bank) for aspect, bank in _rows("templates.txt")}
 """Aspect of a topic -> the ways to ask for it; "{topic}" stands for the topic."""
-_PERSONAS = TEMPLATES.pop("persona")
+_PERSONAS = _TEMPLATES.pop("persona")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Intent:
 def _safe_intents(topic: str, how: str, avoid: str, need: str) -> list[Intent]:
     needed = tuple(f"You need {item}." for item in _items(need))
     facts = {"how": _items(how), "avoid": _items(avoid), "need": needed}
-    return [Intent(f"{aspect}: {topic}", topic, aspect, facts[aspect]) for aspect in TEMPLATES]
+    return [Intent(f"{aspect}: {topic}", topic, aspect, facts[aspect]) for aspect in _TEMPLATES]
 
 
 @functools.cache
@@ -119,7 +119,7 @@ def all_prompts() -> dict[str, WorldPrompt]:
     """Prompt text -> prompt, for every intent, template and persona."""
     table = {}
     for intent in intents():
-        for number, template in enumerate(TEMPLATES[intent.aspect]):
+        for number, template in enumerate(_TEMPLATES[intent.aspect]):
             for row, persona in enumerate(_PERSONAS):
                 text = f"{persona} {template.format(topic=intent.topic)}".strip()
                 table[text] = WorldPrompt(text, intent, number, _split_of(intent, number, row))

@@ -51,6 +51,7 @@ one seed (F34): One seed was run, and the interval has ends. How far another see
 equal arms (F42): An arm against itself differs by 0, and nothing spreads: both ends are 0 as well.
 
 words (): A verdict is "supported", "not separable" or "contradicted".
+not known (F34): The ends are NaN: nothing is known, and so nothing is decided.
 open (F34): The interval has 0 in it or at its end: the sign of the difference is open.
 no difference: The whole interval lies on one side of 0: that is an answer.
 other side (sign): The interval lies on the other side of 0.
@@ -365,7 +366,8 @@ def _check_word(word: Any, low: float, high: float) -> None:
     word = _word(word)
     require(word in (SUPPORTED, OPEN, CONTRADICTED), WORD, IDEAS["words"], got=word)
     right = verdict_of({"low": low, "high": high})
-    idea = "open" if right == OPEN else "no difference" if word == OPEN else "other side"
+    unsure = "not known" if math.isnan(low) else "open"
+    idea = unsure if right == OPEN else "no difference" if word == OPEN else "other side"
     require(word == right, WORD, IDEAS[idea], case=f"low {low:.3g}, high {high:.3g}", got=word)
 
 

@@ -123,12 +123,20 @@ def check_table(work: Work, rng: np.random.Generator) -> None:
     message = "The trainer gets every row that was drawn: what `keep_best` kept is computed and never used."
     require(len(ids) != total, PLANTS["table"].check, message, idea="F27", got=got)
     texts = ["".join(chr(token) for token in row if token > 1) for row in ids]
-    fits = any(
-        len(texts) == len(right) and all(map(operator.contains, texts, right))
-        for right in (fakes.best(finished=which) for which in (False, True))
-    )
+    best = [
+        right for right in (fakes.best(finished=False), fakes.best(finished=True)) if len(right) == len(texts)
+    ]
+    message = "The best responses reach the batch with their first or last letter missing."
+    cut = any(all(_all_but_one(*pair) for pair in zip(texts, right, strict=True)) for right in best)
+    require(not cut, PLANTS["table"].check, message, idea="cut", got=got)
+    fits = any(all(map(operator.contains, texts, right)) for right in best)
     message = "The rows of the batch are not the best of each prompt, in the order of the prompts."
     require(fits, PLANTS["table"].check, message, idea="F04", got=got)
+
+
+def _all_but_one(text: str, response: str) -> bool:
+    """Whether a row's text ends in a response that has lost its first or its last letter."""
+    return response not in text and text.endswith((response[:-1], response[1:]))
 
 
 def check_role(work: Work, rng: np.random.Generator) -> None:

@@ -290,3 +290,9 @@ def keep_best(rows):
 # %% wrong: seeds of rounds overlap | idea: F20 | fails at: draws anew in every round | points: 2
 def seed_of(run_seed, number):
     return 100_000 * run_seed + number
+
+
+# %% wrong: the last token of the answer is lost | idea: cut | fails at: trains on what was kept | points: 0
+def conversation(row):
+    asked = {"role": "user", "content": row["prompt"]}
+    return [asked, {"role": "assistant", "content": decode(row["tokens"][:-1])}]

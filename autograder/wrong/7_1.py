@@ -311,6 +311,11 @@ def verdict(low, high):
     return "supported" if low > 0 else "contradicted"
 
 
+# %% wrong: NaN counts as above | idea: F34 | fails at: gives one of three verdicts | points: 4.5
+def verdict(low, high):
+    return "contradicted" if high < 0 else "not separable" if low <= 0 else "supported"
+
+
 # %% wrong: one seed | idea: F34 | fails at: ran every arm with every seed | points: 3
 results = [one for one in results if one["seed"] == arena.seeds[0]]
 

@@ -130,9 +130,14 @@ check("3.1")
 # noisy?
 
 # %%
+def _best_of_n(*args):
+    """Your estimator as a float: a fraction, or a tensor of one number, is right too."""
+    return float(best_of_n_mean(*args))
+
+
 pool_of_12 = np.random.default_rng(0).normal(size=12)
 engine = rslib.theory.best_of_n_estimate(pool_of_12, 5)[0]
-print(f"yours {best_of_n_mean(pool_of_12, 5):.12f}   engine {engine:.12f}")
+print(f"yours {_best_of_n(pool_of_12, 5):.12f}   engine {engine:.12f}")
 
 rng = np.random.default_rng(1)
 pools, n = rng.normal(size=(2000, 16)), 8
@@ -140,7 +145,7 @@ truth = rng.normal(size=(200_000, n)).max(axis=1).mean()
 ways = {
     "the first n": [p[:n].max() for p in pools],
     "put back": [np.sort(p) @ np.diff((np.arange(17) / 16) ** n) for p in pools],
-    "every subset": [best_of_n_mean(p, n) for p in pools],
+    "every subset": [_best_of_n(p, n) for p in pools],
 }
 for name, values in ways.items():
     error = np.std(values) / math.sqrt(len(values))
@@ -406,10 +411,13 @@ for name, table in scored.items():
 
 
 # %%
+from autograder.handouts.nb03_given import in_floats, row_of
+
+
 def _lines_of(name, column):
     """Your estimator, prompt by prompt, `(len(ns), prompts)`: what the bands are made of."""
     lines = list(zip(by_prompt(scored[name], "reward"), by_prompt(scored[name], column), strict=True))
-    return np.array([[best_of_n_mean(r, n, v) for r, v in lines] for n in ns], float)
+    return np.array([[_best_of_n(r, n, v) for r, v in lines] for n in ns])
 
 
 def _band_of(name, column):
@@ -419,23 +427,22 @@ def _band_of(name, column):
     ).T
 
 
-bands = {name: {column: _band_of(name, column) for column in curves[name]} for name in scored}
+_curves = in_floats(curves, scored, ("reward", "gold"))
+bands = {name: {column: _band_of(name, column) for column in _curves[name]} for name in scored}
 
 # %%
 axes, looks = rslib.plots.panels(2, 3.6, None), {"reward": ("#4a86c5", "o"), "gold": ("#b8860b", "D")}
 for panel, name in zip(axes, scored, strict=True):
     for column, (colour, marker) in looks.items():
         panel.fill_between(ns, *bands[name][column], color=colour, alpha=0.2, linewidth=0)
-        panel.plot(ns, curves[name][column], color=colour, marker=marker, label=column)
+        panel.plot(ns, _curves[name][column], color=colour, marker=marker, label=column)
     panel.set(xscale="log", xlabel=f"n, best of n by {name}", ylim=(-4, 10))
     panel.set_title(f"reward model: {name}", fontsize=10)
     panel.set_xticks(ns, ns)
     panel.minorticks_off()
 axes[0].set_ylabel(f"reward, gold (points); {len(prompts)} prompts")
 axes[1].legend(frameon=False, loc="upper left", fontsize=9)
-ends = [
-    f"{c} {first:.2f} to {last:.2f} by {m}" for m in scored for c, (first, *_, last) in curves[m].items()
-]
+ends = [f"{c} {v[0]:.2f} to {v[-1]:.2f} by {m}" for m in scored for c, v in _curves[m].items()]
 text = f"Best of n on {len(prompts)} unsafe prompts, n = 1 to {ns[-1]}: " + ", ".join(ends) + "; 95 % bands."
 rslib.plots.finished(axes, "What does more choice do to reward, and to gold?", text)
 rslib.plots.show(axes)
@@ -492,29 +499,24 @@ check("3.3")
 
 
 # %%
-def _fall_of(name):
-    """Your fall as an interval."""
-    keys = ("difference", "low", "high")
-    return fall[name] if isinstance(fall[name], dict) else dict(zip(keys, fall[name], strict=True))
-
-
 def _slider_of(name):
     """Your curves of one reward model on one axis, with n to choose."""
     rows = [{"n": n} for n in ns]
     for key, column in (("proxy", "reward"), ("gold", "gold")):
-        for row, mean, low, high in zip(rows, curves[name][column], *bands[name][column], strict=True):
+        for row, mean, low, high in zip(rows, _curves[name][column], *bands[name][column], strict=True):
             row[key] = {"mean": mean, "low": low, "high": high}
-    rows[-1]["below_peak"] = _fall_of(name)
+    rows[-1]["below_peak"] = _falls[name]
     table = {"rows": rows, "peak_n": n_star[name], "prompts": len(prompts), "pool_size": ns[-1]}
     return rslib.slider.best_of_n_slider(table, reward=f"reward by {name}", start=n_star[name])
 
 
+_falls = {name: row_of(fall[name]) for name in scored}
 compare("n_star_of_tiny", n_star["tiny"])
 for name in scored:
     if n_star[name] == 128:
         print(f"By {name}, gold is highest at the largest n, 128.")
     else:
-        print(rslib.evaluation.claim(_fall_of(name), f"By {name}, best of 128", f"best of {n_star[name]}"))
+        print(rslib.evaluation.claim(_falls[name], f"By {name}, best of 128", f"best of {n_star[name]}"))
 
 # %%
 _slider_of("tiny")
@@ -707,15 +709,16 @@ _COLOURS = ("#440154", "#3b528b", "#21918c", "#3a9a4a", "#a68a00")
 
 def _by_prompt_of(which):
     """For each temperature the best, or median, of n of every prompt, `(len(ns), 32)`."""
-    function = {"max": best_of_n_mean, "median": median_of_n}[which]
+    function = {"max": _best_of_n, "median": median_of_n}[which]
     return {t: np.array([[function(row, n) for row in r] for n in task["ns"]]) for t, r in rewards_at.items()}
 
 
+_sweep = in_floats(sweep, task["temperatures"], ("max", "median"))
 axes, by_prompt_of = rslib.plots.panels(2, 3.8, None), {k: _by_prompt_of(k) for k in ("max", "median")}
 for panel, (which, by_n) in zip(axes, by_prompt_of.items(), strict=True):
     for t, colour, marker in zip(task["temperatures"], _COLOURS, "osD^v", strict=True):
         low, high = np.array([rslib.theory.bootstrap_interval(row) for row in by_n[t]]).T
-        mean = np.array(sweep[t][which], float)
+        mean = np.array(_sweep[t][which])
         bars = np.clip([mean - low, high - mean], 0, None)
         panel.errorbar(task["ns"], mean, bars, color=colour, marker=marker, label=t)
     panel.set(xscale="log", xlabel="n (32 prompts, 95 % intervals)", ylim=(-3, 5))
@@ -726,14 +729,14 @@ for panel, (which, by_n) in zip(axes, by_prompt_of.items(), strict=True):
 # %%
 axes[0].set_ylabel("reward by tiny")
 axes[1].legend(title="temperature", frameon=False, fontsize=8, loc="upper left", ncols=2)
-at16 = {t: list(sweep[t]["max"])[task["ns"].index(16)] for t in sweep}
+at16 = {t: _sweep[t]["max"][task["ns"].index(16)] for t in _sweep}
 text = "Best of 16 by tiny: " + ", ".join(f"{v:.2f} at temperature {t}" for t, v in at16.items()) + "; "
-middle = [x for both in sweep.values() for x in both["median"]]
+middle = [x for both in _sweep.values() for x in both["median"]]
 text += f"all medians lie between {min(middle):.2f} and {max(middle):.2f}."
 rslib.plots.finished(axes, "Which temperature is worth choosing from, by tiny?", text)
 rslib.plots.show(axes)
 print("temperature   best: 32 against 1          median: 32 against 1")
-for t in sweep:
+for t in _sweep:
     changes = [by_n[t][-1] - by_n[t][0] for by_n in by_prompt_of.values()]
     ends = [rslib.theory.bootstrap_interval(change) for change in changes]
     cells = [f"{c.mean():+.2f} [{a:+.2f}, {b:+.2f}]" for c, (a, b) in zip(changes, ends, strict=True)]
@@ -750,10 +753,8 @@ for t in sweep:
 # %%
 compare("best_temperature", best_temperature)
 print("temperature   reward of best-of-16   gold of one   gold of best-of-16   against your choice, in gold")
-golden = {
-    t: [best_of_n_mean(r, 16, g) for r, g in zip(rewards_at[t], gold_at[t], strict=True)] for t in sweep
-}
-for t in sweep:
+golden = {t: [_best_of_n(r, 16, g) for r, g in zip(rewards_at[t], gold_at[t], strict=True)] for t in _sweep}
+for t in _sweep:
     gap = np.subtract(golden[t], golden[best_temperature])
     low, high = rslib.theory.bootstrap_interval(gap)
     words = rslib.evaluation.verdict({"difference": gap.mean(), "low": low, "high": high})

@@ -1,7 +1,8 @@
-"""What exercises 3.3 and 3.4 hand out: a seed of one's own, and the sizes."""
+"""What exercises 3.3 and 3.4 hand out: a seed of one's own, the sizes, and how their answers are read."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from autograder.exercise import Variant
@@ -28,3 +29,21 @@ def sweep(variant: Variant) -> dict[str, Any]:
     """The temperatures and the n of the table, and the n that the temperature is chosen for."""
     seed = int(variant.rng("sweep").integers(10_000, 99_999))
     return {"temperatures": list(TEMPERATURES), "ns": list(SWEEP_NS), "choose_at": CHOSEN_N, "seed": seed}
+
+
+def in_floats(
+    tables: Mapping[Any, Any], names: Iterable[Any], columns: Sequence[str]
+) -> dict[Any, dict[str, list[float]]]:
+    """These columns of a learner's tables as lists of floats: tensors, fractions and pandas are right too.
+
+    >>> in_floats({"tiny": {"gold": (1, 2)}}, ["tiny"], ["gold"])
+    {'tiny': {'gold': [1.0, 2.0]}}
+    """
+    return {name: {column: list(map(float, tables[name][column])) for column in columns} for name in names}
+
+
+def row_of(three: Any) -> dict[str, float]:
+    """A learner's (difference, low, high), or a table's row that has them, as a row of floats."""
+    keys = ("difference", "low", "high")
+    values = [three[key] for key in keys] if isinstance(three, Mapping) else three
+    return dict(zip(keys, map(float, values), strict=True))

@@ -22,7 +22,7 @@ import safetensors.torch
 import torch
 
 from rslib.cache import recalled
-from rslib.config import FinetuneConfig
+from rslib.config import FinetuneConfig, with_settings
 from rslib.errors import ConfigError, DataError, ModelError, RSError
 from rslib.lora import Adapted
 from rslib.models import Policy, hidden_states, load_policy, logits_from_hidden
@@ -172,12 +172,12 @@ def finetune(
     config: FinetuneConfig | None = None,
     allow_other_policy: bool = False,
     show_progress: bool = True,
-    **overrides: Any,
+    **settings: Any,
 ) -> Policy:
     """A copy of `policy`, fine-tuned on the rows of `kept` and written to the folder `out`.
 
     `kept` is a selected table (prompt, response, token_ids, finish_reason); `policy` is left as it is.
-    `overrides` change single fields of `config`.
+    `settings` change single fields of `config`.
     Weights are stepped on in float32, on a GPU the passes run in the policy's dtype, and the folder has the
     dtype of the policy's own: that is rounded to once, at the end. With `lora=16`, or LoraSettings, adapters
     are trained in place of the weights and merged into them: the folder is a plain one.
@@ -189,7 +189,7 @@ def finetune(
     rows = training_rows(policy, kept)
     if not allow_other_policy:
         _check_drawn_by(policy, kept)
-    config = dataclasses.replace(config or FinetuneConfig(), **overrides)
+    config = with_settings(config or FinetuneConfig(), settings, where="finetune")
     return finetune_rows(policy, rows, out, config=config, show_progress=show_progress)
 
 
@@ -277,6 +277,7 @@ def tuned_once(
         model, record = recalled(kind, lambda: call, tune, _encoded, partial(_decoded, policy))
         record = record | {"call": key}
     tuned = _tuned(policy, model, out)
+    # What transformers keeps in float32 whatever the dtype.
     exact = [*(model._keep_in_fp32_modules or []), *(model._keep_in_fp32_modules_strict or [])]
     _cast(model, lambda name: torch.float32 if any(part in name for part in exact) else _stored(policy))
     tuned.save(out, record=record | {"weights": tuned.fingerprint()})

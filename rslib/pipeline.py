@@ -1,10 +1,10 @@
-"""The road in five lines: sample, score, select, fine-tune, evaluate; then again from the tuned policy.
+"""The road: sample, score, select, fine-tune, evaluate; then again from the tuned policy.
 
     report = run(n=16, prompts=400, rounds=2, seed=0, out="runs/x")     # writes runs/x/report.json
 
-`_one_round` is the whole method. Each of its lines is a stage that is cached in the run folder, so a run that
-was stopped or killed goes on where it was when the same call is made again. Beside every best-of-n arm stands
-its control, fine-tuned in the same way on as many random responses of the same pool.
+The first six lines of `_one_round` are the whole method. Their stages are cached in the run folder, so a run
+that was stopped or killed goes on where it was when the same call is made again. Beside every best-of-n arm
+stands its control, fine-tuned in the same way on as many random responses of the same pool.
 
 `evaluate` compares two policies without a run folder.
 """
@@ -33,7 +33,7 @@ from rslib.rows import list_rows
 from rslib.sampling import logprobs_agree, sample
 from rslib.scoring import score
 from rslib.selection import check_selector, select
-from rslib.stages import Checkpoint, Judge, Models, Stages, judged, with_gold
+from rslib.stages import Checkpoint, Models, Scorer, Stages, judged, with_gold
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -49,13 +49,16 @@ SEED_STEP = 10_007
 
 @dataclass
 class Run:
-    """What the rounds of one run share. `slices`: the prompts of each round; `read`: the report's of them."""
+    """What the rounds of one run share.
+
+    `slices`: the prompts of each round; `input_facts`: what the report says of all prompts.
+    """
 
     config: RunConfig
     stages: Stages
     slices: Sequence[Dataset]
     heldout: Dataset
-    read: Mapping[str, Any]
+    input_facts: Mapping[str, Any]
     start: Checkpoint
     reward_model: Checkpoint
     judge: Checkpoint | None = None
@@ -93,7 +96,7 @@ class Round:
         )
 
     def check_logprobs(self, responses: Dataset) -> dict[str, Any] | None:
-        """Whether the pool's log-probabilities are its policy's own; None: not `sample` has drawn it."""
+        """Whether the pool's log-probabilities are its policy's own; None where a flaw drew it."""
         if self.sample_part is not sample:
             return None
         return logprobs_agree(self.run.stages.models.policy(self.parent.path), responses)
@@ -252,10 +255,10 @@ def _begin(
     inputs = Inputs.read(config, show=folder.show)
     models = Models(**{name: getattr(config, name) for name in ("device", "dtype", "context", "date")})
     models.functions |= {function.name: function for function in functions}
-    # The embedded prompts are nobody's to change.
+    # Prompts of a file may change between runs; what did not is used again. Embedded ones never change.
     reuse = isinstance(config.prompts, str) or isinstance(config.eval_prompts, str)
-    shared = {"models": models, "too_long": config.too_long, "reuse": reuse}
-    stages = make_stages(folder, config.shard_responses, **shared)
+    options = {"models": models, "too_long": config.too_long, "reuse": reuse}
+    stages = make_stages(folder, config.shard_responses, **options)
     start = models.policy_checkpoint(config.policy)
     inputs = inputs.fitted_policy(models.policy(config.policy))
     reward_model = models.reward_checkpoint(config.reward_model)
@@ -278,8 +281,8 @@ def _begin(
         },
         dataclasses.asdict(config) | {"round": kind.name} | inputs.contents() | _codes(named, models),
     )
-    if shared := inputs.shared():
-        text = f"{shared} evaluation prompts are also trained on: the evaluation flatters"
+    if overlap := inputs.shared():
+        text = f"{overlap} evaluation prompts are also trained on: the evaluation flatters"
         note(text, folder.show)
     heldout = inputs.heldout.table
     return Run(config, stages, inputs.slices(), heldout, inputs.facts(), start, reward_model, judge)
@@ -317,7 +320,7 @@ def _settings(run: Run, kind: type[Round]) -> dict[str, Any]:
         "flaw": None if kind is Round else kind.name,
         "policy": {"name": run.start.path, "fingerprint": run.start.fingerprint} | date,
         "reward_model": {"name": run.reward_model.path, "fingerprint": run.reward_model.fingerprint},
-        "inputs": run.read,
+        "inputs": run.input_facts,
         "device": {"name": device.name, "dtype": str(device.dtype), "why": device.why},
     }
 
@@ -353,11 +356,11 @@ def evaluate(
     tuned: Policy,
     *,
     baseline: Policy,
-    reward_model: Judge,
+    reward_model: Scorer,
     split: str = "test",
     prompts: Dataset | Sequence[str] | None = None,
     config: EvaluateConfig | None = None,
-    judge: Judge | None = None,
+    judge: Scorer | None = None,
     show_progress: bool = True,
     **settings: Any,
 ) -> Report:

@@ -218,6 +218,7 @@ def _own_columns(responses: Sequence[Mapping[str, Any]]) -> Dataset:
 
 
 def _table(prompts: Dataset, responses: Sequence[Mapping[str, Any]], n: int) -> Dataset:
+    """The responses table: each prompt's own columns n times, and beside them those of its responses."""
     columns: dict[str, Any] = {
         name: [value for value in prompts[name][:] for _ in range(n)] for name in prompts.column_names
     }

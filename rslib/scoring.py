@@ -35,7 +35,7 @@ from rslib.progress import Progress
 from rslib.reward_functions import RewardFunction
 from rslib.tables import check_responses, fingerprint, nonfinite_error, with_column
 
-_CPU_TOKENS, _GPU_TOKENS = 2048, 1 << 14  # tokens in one forward pass; on a GPU in one of the class's own
+_CPU_TOKENS, _GPU_TOKENS = 2048, 1 << 14  # tokens in one pass; on a GPU where prefixes are not shared
 _TRIED = (
     ("Hello.", "Hi."),
     ("Hello.", "How are you today?"),

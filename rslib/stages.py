@@ -1,6 +1,11 @@
 """The five stages, each cached in a run folder; and the walk from a policy to its judged responses.
 
 `pipeline` strings the stages together, the command line offers each by itself.
+
+Four places may hold a result already, asked in this order: the stage's own folder (`store`); a folder of the
+same stage beside it, for prompts that have not changed (`reuse`); what the same fine-tune has left in its
+folder (training.json, in `finetuning`); and, where RSLIB_RESULTS names a folder, the results that graders
+share (`cache.recalled`).
 """
 
 from __future__ import annotations
@@ -29,8 +34,8 @@ from rslib.tables import fingerprint, with_column
 if TYPE_CHECKING:
     from datasets import Dataset
 
-Judge = RewardModel | RewardFunction | Callable[..., float]
-"""What scores held-out responses and never selects: a reward model, or fn(prompt, response, reference)."""
+Scorer = RewardModel | RewardFunction | Callable[..., float]
+"""What gives a response its reward: a reward model, or fn(prompt, response, reference)."""
 
 # Judged responses, without a run folder ---------------------------------------------------------------
 
@@ -38,11 +43,11 @@ Judge = RewardModel | RewardFunction | Callable[..., float]
 def judged(
     policy: Policy,
     prompts: Dataset,
-    reward_model: Judge,
+    reward_model: Scorer,
     config: SampleConfig,
     *,
     reference: Policy | None = None,
-    judge: Judge | None = None,
+    judge: Scorer | None = None,
     too_long: str = "error",
 ) -> Dataset:
     """Responses of `policy` to held-out prompts with `reward`, `reference_logprob` and, where known, gold.
@@ -105,7 +110,7 @@ class Models:
     """Loads models when they are asked for. Large ones are held one at a time, so that memory holds one.
 
     device, dtype, date, and for policies context: as `load_policy` takes them. `functions`: reward functions
-    by name, with those that were given and cannot be imported by it.
+    by name, also those that a caller gave and no name imports.
     """
 
     def __init__(
@@ -310,7 +315,9 @@ class Stages:
 
         def tune_into(out: Path) -> dict[str, str]:
             policy = self.models.policy(parent.path)
-            known = {"allow_other_policy": True} if work is finetune else {}  # whose rows they are
+            known = (
+                {"allow_other_policy": True} if work is finetune else {}
+            )  # the road knows that `parent` drew them
             tuned = work(policy, kept, out, config=config, show_progress=self.folder.show, **known)
             return {"fingerprint": tuned.fingerprint()}
 

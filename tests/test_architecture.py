@@ -75,3 +75,5 @@ def test_a_part_of_the_recipe_passes_the_mean_and_names_the_sum(tmp_path):
     grade(work(np.mean), np.random.default_rng(0))
     with pytest.raises(CheckFailed, match="the sum of the rewards"):
         grade(work(np.sum), np.random.default_rng(0))
+    with pytest.raises(CheckFailed, match="not the mean"):
+        grade(work(np.max), np.random.default_rng(0))

@@ -39,6 +39,11 @@ def test_the_prompt_is_read_and_the_response_with_its_end_is_learned(policy):
     assert policy.decode(row.ids[row.first_target :]) == "do it now"
 
 
+def test_a_misspelt_setting_is_refused_with_the_closest_name(policy, tmp_path):
+    with pytest.raises(ConfigError, match="lerning_rate(.|\n)*learning_rate"):
+        finetune(policy, kept_rows(policy), tmp_path / "tuned", lerning_rate=1e-3)
+
+
 def test_a_truncated_response_is_never_taught_as_finished(policy):
     (row,) = training_rows(policy, kept_rows(policy, finish_reason="length"))
     assert row.ids[-1] not in policy.eos_ids

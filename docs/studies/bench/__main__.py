@@ -45,9 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for make in cases:
         work = make()
         note(f"{work.name}: {work.case}")
-        new = {**facts, "rounds": args.rounds}
         old = read_json(path) if path.is_file() else {}
-        results = merge_results(old, new, measure(work, args.rounds))
+        results = merge_results(old, facts, measure(work, args.rounds))
         atomic_write(path, json.dumps(results, indent=1) + "\n")
     note(render(read_json(path)) if path.is_file() else "nothing was measured")
     return 0

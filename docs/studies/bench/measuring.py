@@ -117,13 +117,14 @@ def render(results: Mapping[str, Any]) -> str:
 
     >>> row = {"work": "W2", "case": "prompt 256", "peer": "padded", "ratio": 6.9, "low": 6.5, "high": 7.2,
     ...        "target": 3.0, "ours_seconds": [1.0], "peer_seconds": [6.9]}
-    >>> facts = {"device": "cpu-1-thread", "rounds": 5, "versions": {"torch": "2.13"}}
+    >>> facts = {"device": "cpu-1-thread", "versions": {"torch": "2.13"}}
     >>> print(render({**facts, "results": [row]}).splitlines()[-1])
     | W2 | prompt 256 | padded | 6.9 (6.5 to 7.2) | 3 |
     """
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    rounds = " or ".join(map(str, sorted({len(row["ours_seconds"]) for row in results["results"]})))
     head = (
-        f"Times faster than the peer on {results['device']} ({versions}); the median of {results['rounds']} "
+        f"Times faster than the peer on {results['device']} ({versions}); the median of {rounds} "
         "paired rounds, with their range."
     )
     lines = ["| work | case | peer | times faster | target |", "|---|---|---|---:|---:|"]

@@ -31,6 +31,7 @@ from rslib.workers import Workers
 from rslib.world import load_prompts
 
 ROUNDS, _FULL = 5, 512
+_SECONDS = (0.3, 1, 3, 10, 30)
 _SIZE = Size("2 M", prompts=32, n=16)
 SERIES: dict[str, dict[float, Size]] = {
     "responses to a prompt (n)": {n: dataclasses.replace(_SIZE, n=n) for n in (1, 4, 16, 32, 64)},
@@ -80,6 +81,10 @@ def draw(series: Mapping[str, Mapping[str, Any]]) -> Any:
         panel.loglog(
             line["sizes"], line["seconds"], marker="o", markersize=4, color=plots.LOOKS["best_of_n"][0]
         )
+        panel.set_xticks(line["sizes"], [f"{size:g}" for size in line["sizes"]])
+        panel.set_yticks(_SECONDS, [f"{seconds:g}" for seconds in _SECONDS])
+        panel.set_ylim(0.2, 40)  # the same for all, so that slopes can be compared
+        panel.minorticks_off()
         panel.set_xlabel(name, fontsize=8)
         panel.annotate(f"exponent {line['exponent']:.2f}", (0.05, 0.92), xycoords="axes fraction", fontsize=8)
     axes[0].set_ylabel("seconds", fontsize=8)

@@ -196,7 +196,7 @@ class FinetuneConfig:
 
 TOO_LONG = ("error", "drop", "truncate")
 """What can happen to prompts that do not fit; see `rslib.lengths`."""
-_TOO_LONG = (
+_TOO_LONG_HELP = (
     "what happens to prompts that do not fit the models' contexts: error, drop, or truncate (cuts the "
     "beginning); drop leaves out those that are empty, stand twice or are not UTF-8, too"
 )
@@ -211,7 +211,7 @@ class EvaluateConfig:
     max_new_tokens: int | None = _setting(None, "None: the policy's own default")
     batch_size: int = _setting(512, "responses in flight")
     seed: int = _setting(1_000_003, "kept apart from the run seed")
-    too_long: str = _setting("error", _TOO_LONG)
+    too_long: str = _setting("error", _TOO_LONG_HELP)
 
     def __post_init__(self) -> None:
         _at_least(self, 1, "samples_per_prompt")
@@ -265,7 +265,7 @@ class RunConfig:
     )
     column: str = _setting("prompt", "the column of a file or data set that holds the prompts")
     system: str | None = _setting(None, "the system turn of every prompt that has none")
-    too_long: str = _setting("error", _TOO_LONG)
+    too_long: str = _setting("error", _TOO_LONG_HELP)
     limit: int | None = _setting(None, "only the first so many prompts of the file or set in `prompts`")
     eval_limit: int | None = _setting(None, "only the first so many prompts of the evaluation's file or set")
     rounds: int = _setting(1, "rounds; each samples fresh prompts from the tuned policy")

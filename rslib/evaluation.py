@@ -14,7 +14,7 @@ safe and unsafe prompts (`kind`) are fixed by a split, so differences between ki
     comparisons(arms)                    all pairs of arms
     verdict(difference)                  "higher", "lower" or "not separable"
     claim(difference, first, second)     the sentence that the verdict supports
-    selection_gap(pool, kept), selection_panel(pool, kept), selection_table(pool, kept, reference)
+    selection_gap(pool, kept), selection_panel(pool, kept), selection_table(pool, kept)
     best_of_n_table(pool, ns), reward_histogram(pool, kept), decidable_fraction(scored)
 """
 
@@ -398,25 +398,18 @@ def selection_panel(pool: Dataset, kept: Dataset) -> dict[str, float | int | Non
     }
 
 
-def selection_table(
-    pool: Dataset, kept: Dataset, reference: Dataset | None = None, *, seed: int = 0
-) -> dict[str, Any]:
-    """Chosen, rejected and reference responses side by side, and what looks wrong about them.
+def selection_table(pool: Dataset, kept: Dataset, *, seed: int = 0) -> dict[str, Any]:
+    """Chosen and rejected responses side by side, and what looks wrong about them.
 
-    `{"rows": {"chosen": {reward, length, truncation_rate, rows}, "rejected": ..., "reference": ...},
-    "warnings": [sentence, ...]}`; each metric is `{mean, low, high}` over prompts, or None. Chosen are the
-    kept rows, rejected the pool's other rows (None when all were kept), reference a scored table of
-    known-good responses when there is one. Warns when more than 20 % of a row's responses are truncated,
-    and when the reference scores above the chosen. Raises RewardError without rewards.
+    `{"rows": {"chosen": {reward, length, truncation_rate, rows}, "rejected": ...}, "warnings": [sentence,
+    ...]}`; each metric is `{mean, low, high}` over prompts, or None. Chosen are the kept rows, rejected the
+    pool's other rows (no entry when all were kept). Warns when more than 20 % of a row's responses are
+    truncated. Raises RewardError without rewards.
     """
     taken = {key[:2] for key in tables.rows_of(kept).keys}
     left_over = [row for row, key in enumerate(tables.rows_of(pool).keys) if key[:2] not in taken]
-    groups = {
-        "chosen": kept,
-        "rejected": pool.select(left_over) if left_over else None,
-        "reference": reference,
-    }
-    rows = {name: _group_summary(table, seed) for name, table in groups.items() if table is not None}
+    groups = {"chosen": kept} | ({"rejected": pool.select(left_over)} if left_over else {})
+    rows = {name: _group_summary(table, seed) for name, table in groups.items()}
     return {"rows": rows, "warnings": list(_selection_warnings(rows))}
 
 
@@ -441,11 +434,6 @@ def _selection_warnings(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
                 f"{rate['mean']:.0%} of the {name} responses are truncated: raise max_new_tokens, "
                 "or select with truncated='drop'."
             )
-    if "reference" in rows and rows["reference"]["reward"]["mean"] > rows["chosen"]["reward"]["mean"]:
-        yield (
-            "The reference responses score above the chosen ones: draw more responses per prompt, "
-            "or train on the references instead."
-        )
 
 
 def best_of_n_table(pool: Dataset, ns: Sequence[int] | None = None, *, seed: int = 0) -> dict[str, Any]:

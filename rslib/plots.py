@@ -2,7 +2,7 @@
 
     best_of_n_curve(table)            gold and reward against n            from evaluation.best_of_n_table
     reward_histogram(histogram)       pool against kept rows               from evaluation.reward_histogram
-    selection_figure(selection)       chosen, rejected, reference          from evaluation.selection_table
+    selection_figure(selection)       chosen and rejected responses        from evaluation.selection_table
     arms_figure(entry)                gold and reward of each arm          one entry of Report.rounds
     gold_against_kl(rounds)           what each nat of KL bought           Report.rounds
     length_against_reward(pool)       does the reward pay for length?      a scored table
@@ -214,11 +214,11 @@ def reward_histogram(histogram: Mapping[str, Any], axes: Axes | None = None) -> 
     return panel
 
 
-ROW_LOOKS = {"chosen": LOOKS["best_of_n"], "rejected": LOOKS["base"], "reference": SPARE_LOOKS[0]}
+ROW_LOOKS = {"chosen": LOOKS["best_of_n"], "rejected": LOOKS["base"]}
 
 
 def selection_figure(selection: Mapping[str, Any], axes: Sequence[Axes] | None = None) -> list[Axes]:
-    """Reward, length and truncation of chosen, rejected and reference responses: points with intervals.
+    """Reward, length and truncation of chosen and of rejected responses: points with intervals.
 
     `selection` is what `evaluation.selection_table` gives. A panel is left out when its column is unknown.
     Raises DataError when a point has no interval.

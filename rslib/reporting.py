@@ -47,16 +47,14 @@ def round_entry(
     n: int,
     pool: Dataset | None = None,
     kept: Mapping[str, Dataset] | None = None,
-    reference: Dataset | None = None,
     provenance: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """One entry of the report's `rounds`: arms, comparisons, the selection and its signature, transcripts.
 
     `arms` are the held-out scored responses by arm name, the baseline first. `pool` is the training pool
-    that was selected from, `kept` what each arm was fine-tuned on, the arm of interest last; `reference`
-    optional known-good scored responses. Without a pool (an evaluation alone) the fields about selection
-    are None. `n` is the pool's responses per prompt.
+    that was selected from, `kept` what each arm was fine-tuned on, the arm of interest last. Without a
+    pool (an evaluation alone) the fields about selection are None. `n` is the pool's responses per prompt.
 
     Raises RewardError and DataError as the functions that it calls; DataError when `kept` comes without
     `pool`.
@@ -66,7 +64,7 @@ def round_entry(
         raise DataError("kept rows without their pool", where="round_entry", fix="Pass pool= as well.")
     gaps = {name: NO_GAP if pool is not None else None for name in arms}
     gaps |= {name: selection_gap(pool, table, seed=seed) for name, table in kept.items()}
-    best = next(reversed(kept.values()), None)
+    chosen = next(reversed(kept.values()), None)
     shown = _transcript_prompts(next(iter(arms.values())), seed=seed)
     return {
         "round": number,
@@ -75,8 +73,8 @@ def round_entry(
         "arms": {name: arm_metrics(table, gap=gaps[name], seed=seed) for name, table in arms.items()},
         "comparisons": comparisons(arms, seed=seed),
         "panel": {name: selection_panel(pool, table) for name, table in kept.items()},
-        "selection": selection_table(pool, best, reference, seed=seed) if best is not None else None,
-        "histogram": reward_histogram(pool, best, seed=seed) if best is not None else None,
+        "selection": selection_table(pool, chosen, seed=seed) if chosen is not None else None,
+        "histogram": reward_histogram(pool, chosen, seed=seed) if chosen is not None else None,
         "best_of_n": best_of_n_table(pool, seed=seed) if pool is not None else None,
         "transcripts": transcripts(arms, shown),
         "provenance": dict(provenance or {}),

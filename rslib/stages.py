@@ -321,9 +321,9 @@ class Stages:
             tuned = work(policy, kept, out, config=config, show_progress=self.folder.show, **known)
             return {"fingerprint": tuned.fingerprint()}
 
-        result = stage.checkpoint(tune_into, label=_label(place) or "finetune")
-        self._remember(place, stage, result.seconds)
-        return Checkpoint(str(stage.folder), result.table["fingerprint"])
+        record = stage.checkpoint(tune_into, label=_label(place) or "finetune")
+        self._remember(place, stage, record["seconds"])
+        return Checkpoint(str(stage.folder), record["fingerprint"])
 
     def judged(
         self,
@@ -370,9 +370,9 @@ class Stages:
         if content and self.reuse:
             set_aside(stage, content)
             each = reusing(each, stage, parts, content, weight=weight, label=label)
-        result = stage.table(parts, work, label=label, weight=weight, each=each)
-        self._remember(place, stage, result.seconds)
-        return result.table
+        table, seconds = stage.table(parts, work, label=label, weight=weight, each=each)
+        self._remember(place, stage, seconds)
+        return table
 
     def _stage(self, name: str, place: str, key: Mapping[str, Any]) -> store.Stage:
         return self.folder.stage(place, {"stage": name, "device": self.device} | dict(key))

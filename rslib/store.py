@@ -24,7 +24,6 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
 from types import TracebackType
@@ -233,18 +232,6 @@ def in_turn(
         yield number, table, round(time.perf_counter() - began, 3)
 
 
-@dataclass(frozen=True)
-class _StageResult:
-    """The `table` of a stage (of a checkpoint: its record) and the seconds of its work.
-
-    `seconds` is what the work took whenever it was done; `cached` says that nothing was left to do now.
-    """
-
-    table: Any
-    seconds: float
-    cached: bool
-
-
 class Stage:
     """One stage's folder and the key that its content answers to.
 
@@ -263,8 +250,8 @@ class Stage:
         label: str,
         weight: int = 1,
         each: Callable[..., Iterator[tuple[int, Dataset, float]]] = in_turn,
-    ) -> _StageResult:
-        """Do `work` on every part whose shard is not there yet; returns the whole table.
+    ) -> tuple[Dataset, float]:
+        """The whole table, and the seconds its work took whenever it was done; what has no shard is done now.
 
         One line is printed when everything was cached. Every part's row counts as `weight` responses in the
         progress line. `each` is called as `in_turn` and may give the parts in any order; a part's shard is
@@ -278,7 +265,7 @@ class Stage:
         if all(finished):
             shards = [read_shard(path) for path in paths]
             note(f"{label}: {sum(map(len, shards))} responses, cached", self.show)
-            return _StageResult(tables.stack(shards), seconds, cached=True)
+            return tables.stack(shards), seconds
         if any(finished):
             note(f"{label}: going on, {sum(finished)} of {len(parts)} shards are finished", self.show)
         shards = {number: read_shard(path) for number, path in enumerate(paths) if finished[number]}
@@ -291,10 +278,10 @@ class Stage:
                 shards[number] = read_shard(paths[number])
                 seconds += spent
                 progress.advance(len(parts[number]) * weight)
-        return _StageResult(tables.stack([shards[n] for n in range(len(parts))]), seconds, cached=False)
+        return tables.stack([shards[n] for n in range(len(parts))]), seconds
 
-    def checkpoint(self, work: Callable[[Path], Mapping[str, Any]], *, label: str) -> _StageResult:
-        """Let `work` write a model folder, once; the result holds the mapping it returned, with its `files`.
+    def checkpoint(self, work: Callable[[Path], Mapping[str, Any]], *, label: str) -> dict[str, Any]:
+        """The record of a model folder that `work` writes, once: what it returned, `files`, `seconds`.
 
         The folder appears whole, with a record of the sha256 of each file. Raises StoreError naming the file
         that was changed or lost since.
@@ -305,7 +292,7 @@ class Stage:
             self._check_key(record)
             _check_files(self.folder, record.get("files", {}))
             note(f"{label}: cached", self.show)
-            return _StageResult(record, record["seconds"], cached=True)
+            return record
         began = time.perf_counter()
         # Where the stage is the run folder itself, what is half-written stands in it, under its lock.
         half_written = self.folder / "model" if self.folder.exists() else self.folder
@@ -322,7 +309,7 @@ class Stage:
                 sync(path)
             _move_folder(temporary, self.folder)
             sync(self.folder.parent)
-        return _StageResult(record, seconds, cached=False)
+        return record
 
     def _check_or_write_key(self, shards: int) -> None:
         """Write `stage.json`, or check that the one that is there asks for the same thing."""

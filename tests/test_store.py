@@ -155,24 +155,24 @@ def test_a_cut_never_splits_a_prompt_and_loses_no_row():
 
 def test_a_finished_stage_is_read_and_not_redone_and_says_so(tmp_path, capsys):
     first, second = Worker(), Worker()
-    table = do(tmp_path / "s", first).table
+    table, _ = do(tmp_path / "s", first)
     capsys.readouterr()
-    again = do(tmp_path / "s", second)
-    assert again.cached and again.table.to_dict() == table.to_dict()
+    again, _ = do(tmp_path / "s", second)
+    assert again.to_dict() == table.to_dict()
     assert second.seen == []
     assert capsys.readouterr().out == "sample: 10 responses, cached\n"
 
 
 def test_an_interrupted_stage_keeps_its_finished_shards_and_redoes_none(tmp_path):
-    whole = do(tmp_path / "whole", Worker()).table
+    whole, _ = do(tmp_path / "whole", Worker())
     cut_off, after = Worker(die_at="p07"), Worker()
     with pytest.raises(KeyboardInterrupt):
         do(tmp_path / "s", cut_off)
     finished = sorted(p.name for p in (tmp_path / "s").glob("*.arrow"))
     assert finished == ["shard-00000.arrow", "shard-00001.arrow"]
-    resumed = do(tmp_path / "s", after)
+    resumed, _ = do(tmp_path / "s", after)
     assert after.seen == [f"p{i:02d}" for i in range(6, 10)]
-    assert resumed.table.to_dict() == whole.to_dict()
+    assert resumed.to_dict() == whole.to_dict()
     for path in (tmp_path / "whole").glob("*.arrow"):
         assert path.read_bytes() == (tmp_path / "s" / path.name).read_bytes()
 
@@ -182,9 +182,9 @@ def test_the_seconds_of_a_resumed_stage_count_all_its_shards(tmp_path):
         time.sleep(0.02)
         return part
 
-    first = do(tmp_path / "s", slow)
-    assert first.seconds >= 0.08
-    assert do(tmp_path / "s", slow).seconds == pytest.approx(first.seconds)
+    _, seconds = do(tmp_path / "s", slow)
+    assert seconds >= 0.08
+    assert do(tmp_path / "s", slow)[1] == pytest.approx(seconds)
 
 
 def test_an_unfinished_stage_cannot_be_read_as_a_table(tmp_path):
@@ -195,7 +195,7 @@ def test_an_unfinished_stage_cannot_be_read_as_a_table(tmp_path):
 
 
 def test_a_finished_stage_reads_back_as_one_table(tmp_path):
-    table = do(tmp_path / "s", Worker()).table
+    table, _ = do(tmp_path / "s", Worker())
     assert read_table(tmp_path / "s").to_dict() == table.to_dict()
 
 
@@ -284,9 +284,8 @@ def test_a_checkpoint_is_written_once_and_comes_with_the_hashes_of_its_files(tmp
     stage = Stage(tmp_path / "c", {"k": 1})
     first = stage.checkpoint(save_model, label="fine-tune")
     again = stage.checkpoint(lambda out: pytest.fail("redone"), label="fine-tune")
-    assert not first.cached and again.cached
-    assert again.table["fingerprint"] == "f"
-    assert again.table["files"] == {"weights": store.sha256_of(tmp_path / "c" / "weights")}
+    assert first == again and again["fingerprint"] == "f"
+    assert again["files"] == {"weights": store.sha256_of(tmp_path / "c" / "weights")}
 
 
 def test_a_changed_or_lost_checkpoint_file_is_named(tmp_path):
@@ -311,7 +310,7 @@ def test_a_checkpoint_that_was_cut_off_is_swept_and_redone(tmp_path):
     assert list((tmp_path / "run").glob("*rslib-tmp*"))
     with RunFolder(tmp_path / "run") as folder:
         assert not list((tmp_path / "run").glob("*rslib-tmp*"))
-        assert not folder.stage("c", {}).checkpoint(save_model, label="fine-tune").cached
+        assert folder.stage("c", {}).checkpoint(save_model, label="fine-tune")["fingerprint"] == "f"
 
 
 # One process at a time

@@ -41,7 +41,8 @@ untuned: Seeds, budgets and memory settings are counted. Nobody tunes them.
 more: Settings outside of the dataclasses are missing: see `arm.more`.
 more whole (untuned): Of `arm.more`, too, what nobody tunes is left out.
 varied: These are the settings that the trials varied. Others are tuned as well, or could be.
-once: A name that two dataclasses share is counted once. Each of the two programs has its own setting.
+once / once whole (once): A name that two dataclasses share is counted once. Each of the two programs has
+    its own setting.
 dataclasses / kinds and more (F36): That is the number of dataclasses, not of their fields.
 
 own_lines (): Lines with code of `arm.own`, as `rslib.arena.code_lines` counts them.
@@ -126,7 +127,7 @@ def hidden(rng: np.random.Generator, trained: bool, pushes: int | None = 0) -> E
     order = rng.permutation(3)
     private, shared = [codes[k] for k in order[:2]], [codes[order[2]]]
     kinds = [(Draws, Search), (Search, Pull), (Draws, Pull)][int(rng.integers(3))]
-    more = [f"extra_{k}" for k in range(int(rng.integers(1, 4)))] + ["check_every"]
+    more = [f"extra_{k}" for k in range(int(rng.integers(1, 4)))] + ["check_every", "budget"]
     arm = Arm("made_up", "made up", settings=kinds, more=more, own=private, shared=shared)
     # Neither the first nor the last of either is an extreme.
     held = [3, 5, 2, 4] if rng.random() < 0.5 else [4, 1, 6, 3]
@@ -234,6 +235,7 @@ def _slips_of_code(arm: Any) -> dict[str, dict[str, Any]]:
             "more": sum(name not in UNTUNED for name in fields),
             "more whole": sum(name not in UNTUNED for name in fields) + len(arm.more),
             "once": len({*fields, *arm.more} - UNTUNED),
+            "once whole": len({*fields} - UNTUNED) + len(arm.more),
             "dataclasses": len(arm.settings),
             "kinds and more": len(arm.settings) + len(arm.more),
         },
@@ -349,6 +351,7 @@ def grade_simpler(work: Work, rng: np.random.Generator) -> None:
     given = nb07_methods.given(work.variant)
     rows = {name: described(*evidence) for name, evidence in given.items()}
     answers, right = work.value("simpler", dict), in_what(rows)
+    answers = {"_".join(word_of(rival).split()): row for rival, row in answers.items()}
     for rival, keys in ASKED.items():
         of_rival = answers.get(rival)
         form = isinstance(of_rival, dict) and set(keys) <= set(of_rival)
@@ -361,6 +364,7 @@ def grade_simpler(work: Work, rng: np.random.Generator) -> None:
 
 def _check_row(rival: str, key: str, answer: Any, right: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
     word = word_of(answer) if isinstance(answer, str) else short(answer)
+    word = SAME if word == "same" else word
     case = f"RS-1 against {rival}: {key}"
     blank = answer is ... or word == ""
     require(not blank, ANSWERED, f"simpler[{rival!r}][{key!r}] is not filled in yet.", case=case)

@@ -63,6 +63,7 @@ def parts(work: Work) -> tuple[str, dict[str, Any], Team, str]:
     known = known_teams(work)
     words = (cited.get(name) for name in ("team", "strategy"))
     letter, strategy = (word.strip().casefold() if isinstance(word, str) else "" for word in words)
+    letter = re.sub(r"\bteam\b|\W", "", letter)  # "(b)", "team b"
     good = letter in known and strategy in STRATEGIES
     message = "`cited` names a team of 8.2 (`team`) and a strategy of 8.1 (`strategy`)."
     require(good, CITED, message, got=short(cited))
@@ -77,14 +78,14 @@ NUMBER = re.compile(
     r"""(?P<sign>us\$|usd|\$|€)?\s?
     (?P<digits>\d{1,3}(?:[,\u2009\u202f '’_]\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?(?:e[+-]?\d+)?)
     (?:[\s\u00a0-]?(?P<scale>k|thousand|mn|million|m|bn|billion|b)(?![a-z]))?
-    (?:[\s\u00a0-]?(?P<unit>gb|gigabytes?|gib|tb|terabytes?|mb|megabytes?|dollars?|usd|us\$|\$)(?![a-z]))?""",
+    (?:[\s\u00a0-]?(?P<unit>gb|gigabytes?|gib|tb|terabytes?|mb|megabytes?|euros?|eur|€|dollars?|usd|us\$|\$)(?![a-z]))?""",
     re.VERBOSE | re.IGNORECASE,
 )
 
 
 @dataclass(frozen=True)
 class Stated:
-    """A number of a text: its value, "GB", "$" or "", and half a unit of the last digit that is written."""
+    """A number of a text: its value, "GB", "$", "€" or "", and half a unit of its last digit."""
 
     value: float
     kind: str
@@ -110,7 +111,7 @@ def _stated(match: re.Match[str]) -> Stated:
     money = bool(sign) or unit[:1] == "d" or unit in ("usd", "us$", "$")
     places = len(digits.partition("e")[0].partition(".")[2])
     power = int(digits.partition("e")[2] or 0)
-    kind = "$" if money else "GB" if unit else ""
+    kind = "€" if sign == "€" or unit[:1] in ("e", "€") else "$" if money else "GB" if unit else ""
     return Stated(float(digits) * scale, kind, 0.5 * 10.0 ** (power - places) * scale)
 
 
@@ -243,6 +244,8 @@ def grade_numbers(work: Work, rng: np.random.Generator) -> None:
         message += "" if agrees else _instead(name, value, team, strategy, known_teams(work))
         require(agrees, AGREES, message, idea="contradiction", got=f"{value:,.6g}")
         message = f"The memo's text does not say the {SPOKEN[name]} that is cited."
+        if any(number.kind == "€" and number.is_near(right) for number in stated(memo)):
+            message += " It stands there in euros, and the calculator counts in dollars."
         require(_says(name, memo, right), STANDS, message, idea="not said", got=f"{value:,.6g}")
         if other := _contradiction(name, memo, team, right):
             message = f"A sentence of the memo gives another {SPOKEN[name]} than `cited`."

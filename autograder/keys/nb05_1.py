@@ -8,11 +8,13 @@ from types import ModuleType
 import numpy as np
 
 from autograder.exercise import CheckFailed, Variant, require
+from autograder.exercises.artefacts import word_of
 from autograder.handouts import nb05_panels as panels
 from autograder.handouts.locked import entry
 from autograder.handouts.nb05_1 import NAME
 from autograder.handouts.nb05_panels import HEALTHY, Run
 from autograder.keys import nb05_panels as keys
+from autograder.keys.written import fields
 from autograder.work import Work
 
 FORM, FLAW, METRIC, ALARM = "names a flaw and a metric", "panel: flaw", "panel: metric", "spares the healthy"
@@ -51,14 +53,16 @@ class Marking:
     def _diagnosis(self, work: Work, letter: str) -> tuple[str, str]:
         """The learner's diagnosis of a panel: (flaw, metric), the metric "" for a healthy run."""
         answer = entry(work, self.name, letter, f"entry for panel {letter}", blank=("", ""))
-        pair = (answer, "") if isinstance(answer, str) else answer
-        if isinstance(pair, tuple | list):
-            pair = ["" if word is None else word for word in pair]
+        pair = fields(answer, "flaw", "metric")
+        if isinstance(pair, list):  # pandas writes NaN for None
+            pair = [
+                "" if word is None or (isinstance(word, float) and word != word) else word for word in pair
+            ]
         texts = isinstance(pair, list) and all(isinstance(word, str) for word in pair)
         example = f'("{self.panels.names()[0]}", "{next(iter(self.panels.METRICS))}")'
         form = f'`{self.name}[{letter!r}]` is a pair, such as {example}, or ("healthy", "").'
         require(texts and len(pair) in (1, 2), FORM, form, got=answer)
-        flaw, metric = ("_".join(word.split()).casefold() for word in (*pair, "")[:2])
+        flaw, metric = ("_".join(word_of(word).split()) for word in (*pair, "")[:2])
         known = flaw in (HEALTHY, *self.panels.names())
         known = known and (flaw == HEALTHY or metric in (*self.panels.METRICS, ""))
         require(known, FORM, self._unknown(flaw, metric), got=answer)

@@ -48,6 +48,8 @@ def _instead(result: object) -> str:
 def _kind(unknown: list[str]) -> str:
     """What the first of the unknown flags is, as a sentence after a blank."""
     for flag in unknown[:1]:
+        if flag == HEALTHY:
+            return " For a healthy run the list is empty."
         if flag in panels.names():
             return f" `{flag}` is a flaw: name the stage in which it sits."
         if flag in panels.METRICS:

@@ -12,6 +12,7 @@ from autograder.handouts import nb07_results
 from autograder.handouts.locked import entry
 from autograder.handouts.nb07_3 import LEVEL, VERDICTS, numbered
 from autograder.handouts.nb07_results import NAMES, Cell, interval, words
+from autograder.keys.written import fields
 from autograder.work import Work
 from rslib.intervals import CONTRADICTED, OPEN, SUPPORTED, verdict_of
 
@@ -40,8 +41,14 @@ def grade_statement(id: str, work: Work, rng: np.random.Generator) -> None:
     answer = entry(work, "audit", id, f"entry for statement {id}", blank=(0, ""))
     known = numbered(work.variant)
     form = f"audit[{id!r}] is the number of a row and one of {', '.join(VERDICTS)}."
-    number, verdict = answer if isinstance(answer, tuple | list) and len(answer) == 2 else (None, None)
-    number = int(number) if isinstance(number, str) and re.fullmatch(r"\s*\d{1,2}\s*", number) else number
+    pair = fields(answer, "row", "verdict")
+    number, verdict = pair if isinstance(pair, list) and len(pair) == 2 else (None, None)
+    written = (
+        re.fullmatch(r"\s*(?:row\s*)?(\d{1,2})\s*", number, re.IGNORECASE)
+        if isinstance(number, str)
+        else None
+    )
+    number = int(written[1]) if written else number
     whole = isinstance(number, int | np.integer) and not isinstance(number, bool) and int(number) in known
     verdict = word_of(verdict)
     right = whole and verdict in VERDICTS

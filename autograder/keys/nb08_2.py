@@ -6,6 +6,7 @@ python -m autograder.keys.nb08_2     writes autograder/handouts/teams.json, whic
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -19,6 +20,7 @@ from autograder.handouts import nb08_2
 from autograder.handouts.locked import entry
 from autograder.handouts.nb08_2 import CHANGES, FILE, LIMITS, Row, Team, larger, packed, teams
 from autograder.handouts.nb08_prices import MACHINES, ROOM, STRATEGIES, WEIGHTS
+from autograder.keys.written import fields
 from autograder.work import Work
 from rslib.store import atomic_write
 
@@ -217,14 +219,16 @@ def content() -> list[list[list[Any]]]:
 def grade_team(letter: str, work: Work, rng: np.random.Generator) -> None:
     """An acceptable strategy, the weights that fit, a limit that decides, a change that flips."""
     answer = entry(work, "decisions", letter, f"entry for team {letter}", blank=("", "", "", ""))
-    words = list(answer) if isinstance(answer, tuple | list) else []
+    words = fields(answer, "strategy", "weights", "limit", "change")
+    words = ["none" if word is None else word for word in words] if isinstance(words, list) else []
     good = len(words) == 4 and all(isinstance(word, str) for word in words)
     form = f"decisions[{letter!r}] is (strategy, weights, limit, change), four words of the lists."
     require(good, FORM, form, got=answer)
-    strategy, weights, limit, change = (word.strip().casefold() for word in words)
     lists = ((*STRATEGIES, "none"), (*WEIGHTS, "none"), (*LIMITS, "none"), tuple(CHANGES))
-    for word, known in zip((strategy, weights, limit, change), lists, strict=True):
-        require(word in known, FORM, form, got=word)
+    known = [{_bare(word): word for word in listed} for listed in lists]
+    for word, meant in zip(words, known, strict=True):
+        require(_bare(word) in meant, FORM, form, got=word)
+    strategy, weights, limit, change = (meant[_bare(word)] for word, meant in zip(words, known, strict=True))
     decision, team = (strategy, weights, limit, change), teams(work.variant)[letter]
     try:
         _check(decision, team)
@@ -235,6 +239,11 @@ def grade_team(letter: str, work: Work, rng: np.random.Generator) -> None:
             f"{failed.message} If labels cost nothing, it would be right: they belong to the first year."
         )
         raise CheckFailed(failed.check, message, idea="labels", got=failed.got) from None
+
+
+def _bare(word: str) -> str:
+    """A word without blanks and hyphens, in small letters, a sign of multiplication as an x."""
+    return re.sub(r"[*×]", "x", re.sub(r"[\s_-]", "", word)).casefold()
 
 
 def _check(decision: tuple[str, str, str, str], team: Team) -> None:

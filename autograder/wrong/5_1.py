@@ -124,3 +124,11 @@ diagnoses = diagnose(
         "prompt_effect",
     )
 )
+
+# %% correct: texts with a comma, hyphens for underscores
+diagnoses = {letter: ", ".join(pair).replace("_", "-") for letter, pair in diagnose().items()}
+
+# %% correct: a dict for each panel, NaN for no metric
+diagnoses = {
+    letter: {"metric": metric or float("nan"), "flaw": flaw} for letter, (flaw, metric) in diagnose().items()
+}

@@ -329,3 +329,11 @@ _list = check_run
 
 def check_run(run):
     return "".join(_list(run))
+
+
+# %% wrong: healthy as a flag | fails at: returns a list of stages
+_flags_of = check_run
+
+
+def check_run(run):
+    return _flags_of(run) or ["healthy"]

@@ -347,3 +347,16 @@ def describe(*found):
 
 
 methods = filled(describe)
+
+# %% wrong: a set, but all of more | idea: once | fails at: counts what is tuned | points: 2
+describe = but(
+    settings=lambda arm, runs, trials, table: (
+        len({f.name for kind in arm.settings for f in dataclasses.fields(kind)} - UNTUNED) + len(arm.more)
+    )
+)
+
+# %% correct: rivals in capitals, hyphens, "same" alone
+simpler = {
+    rival.upper().replace("_", "-"): {key: word.removeprefix("the ") for key, word in row.items()}
+    for rival, row in worded().items()
+}

@@ -104,3 +104,11 @@ audit = answers(a=(None, "contradicted"))
 
 # %% wrong: computation for the models held | idea: evidence | fails at: points at the evidence | points: 1.75
 audit = answers(f=("ppo/dpo/flops/responses", None))
+
+# %% correct: a text for each statement
+audit = {id: f"row {number}: {verdict}" for id, (number, verdict) in answers().items()}
+
+# %% correct: a dict for each statement, underscores
+audit = {
+    id: {"verdict": verdict.replace(" ", "_"), "row": number} for id, (number, verdict) in answers().items()
+}

@@ -150,3 +150,16 @@ decisions = decide(**{_letter: (_tight(_team), "4bit", *right(_team)[2:])})
 
 # %% wrong: labels free of charge | idea: labels | fails at: flips | points: 2.5
 decisions = {k: right(replace(team, label=0.0)) for k, team in known.items()}
+
+# %% correct: a text with commas for each team, 4-bit and memory*4
+decisions = {
+    k: ", ".join(four).replace("4bit", "4-bit").replace(" x ", "*").replace(" / ", "/")
+    for k, four in decide().items()
+}
+
+# %% correct: a dict for each team, None where nothing fits
+_names = ("strategy", "weights", "limit", "change")
+decisions = {
+    k: {name: None if word == "none" else word for name, word in zip(_names, four, strict=True)}
+    for k, four in decide().items()
+}

@@ -198,3 +198,12 @@ cited = cited | {
 # %% wrong: a month of it | idea: contradiction | fails at: has the calculator's numbers | points: 0.5
 cited = cited | {"dollars": numbers["dollars"] / 12}
 memo = written(dollars=f"${numbers['dollars'] / 12:,.0f}")
+
+# %% correct: the team's letter in brackets
+memo, cited = written(), {"team": f"({letter})", "strategy": "rs"} | numbers
+
+# %% wrong: euros | idea: not said | fails at: says what it cites | points: 0.5
+memo, cited = (
+    written(dollars=f"{numbers['dollars']:,.0f} euros"),
+    {"team": letter, "strategy": "rs"} | numbers,
+)

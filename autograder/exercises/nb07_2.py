@@ -127,7 +127,11 @@ def hidden(rng: np.random.Generator, trained: bool, pushes: int | None = 0) -> E
     order = rng.permutation(3)
     private, shared = [codes[k] for k in order[:2]], [codes[order[2]]]
     kinds = [(Draws, Search), (Search, Pull), (Draws, Pull)][int(rng.integers(3))]
-    more = [f"extra_{k}" for k in range(int(rng.integers(1, 4)))] + ["check_every", "budget"]
+    more = [f"extra_{k}" for k in range(int(rng.integers(1, 4)))] + [
+        "check_every",
+        "budget_unit",
+        "gradient_checkpointing",
+    ]
     arm = Arm("made_up", "made up", settings=kinds, more=more, own=private, shared=shared)
     # Neither the first nor the last of either is an extreme.
     held = [3, 5, 2, 4] if rng.random() < 0.5 else [4, 1, 6, 3]
@@ -253,8 +257,8 @@ def _slips_of_code(arm: Any) -> dict[str, dict[str, Any]]:
 
 
 def _told_apart(evidence: Evidence) -> bool:
-    """Whether no two mistakes in counting settings give the same number."""
-    counted = slips(evidence)["settings"]
+    """Whether no two mistakes in counting settings give the same number, and none the right one."""
+    counted = {**slips(evidence)["settings"], "": described(*evidence)["settings"]}
     return len(set(counted.values())) == len(counted)
 
 

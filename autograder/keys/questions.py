@@ -101,7 +101,8 @@ COMPUTED = {"1.2": "nb01_2", "1.4": "nb01_4"}
 """Exercise -> the module here that makes its QUESTIONS."""
 EXERCISES = tuple(sorted({*COMPUTED, *(path.stem.replace("_", ".") for path in FOLDER.glob("?_?.txt"))}))
 """Every exercise with choice questions."""
-LABEL = re.compile(r"\W*([A-H])(?:\W*(?:because\W*)?([1-8]))?(\b.*|\W*)", re.IGNORECASE | re.DOTALL)
+_BETWEEN = r"\W*(?:(?:because|reason|of|as|for|with)\W*)*"
+LABEL = re.compile(rf"\W*([A-H])(?:{_BETWEEN}([1-8]))?(\b.*|\W*)", re.IGNORECASE | re.DOTALL)
 SECOND = re.compile(r"\b[A-H]\W*[1-8]\b", re.IGNORECASE)
 OPTION = re.compile(r"(=|-) (.+)(?:\n  (\S[^:]*): (.+))?\n")
 
@@ -193,7 +194,7 @@ def grade_question(question: Question, name: str, work: Work, rng: np.random.Gen
 
 
 def label_in(label: object) -> tuple[str, str]:
-    """The letter and the digit that a label begins with; "" for what is not there.
+    """The letter and the digit that a label begins with, or a sentence holds; "" for what is not there.
 
     A pair is a label as well, and words of the learner's own may follow, if they hold no other label.
 
@@ -201,17 +202,29 @@ def label_in(label: object) -> tuple[str, str]:
     (('B', '2'), ('B', '2'), ('B', '2'), ('B', ''))
     >>> label_in("B2 or C3"), label_in("A reward model"), label_in(2)
     (('', ''), ('', ''), ('', ''))
+    >>> label_in("I choose B because of 2."), label_in("A, reason: 2"), label_in("It is not B, because of 2.")
+    (('B', '2'), ('A', '2'), ('', ''))
     """
     if isinstance(label, list | tuple) and len(label) == 2:
         label = " ".join(map(str, label))
     match = LABEL.fullmatch(label.strip()) if isinstance(label, str) else None
     if not match:
-        return "", ""
+        return _spoken(label) if isinstance(label, str) else ("", "")
     letter, digit, rest = match[1].upper(), match[2] or "", match[3].strip()
     words = any(character.isalnum() for character in rest)
     if words and (SECOND.search(rest) or not (digit or rest[0] in ":;,.(-")):
-        return "", ""
+        return _spoken(label)
     return letter, digit
+
+
+def _spoken(sentence: str) -> tuple[str, str]:
+    """The one capital and the one number of a sentence such as "I choose B because of 2", or twice ""."""
+    letters, digits = re.findall(r"\b[A-H]\b", sentence), re.findall(r"\d+", sentence)
+    article = re.search(r"\bA (?!because|and|with|for|reason|as )[a-z]", sentence)
+    single = len(letters) == 1 and len(digits) == 1 and digits[0] in "12345678"
+    if not single or article or re.search(r"\bnot\b|n't\b|\bor\b", sentence):
+        return "", ""
+    return letters[0], digits[0]
 
 
 def _read(question: Question, label: object, variant: Variant) -> tuple[int, int]:

@@ -61,6 +61,9 @@ readings = choose(a=(0, 2))
 # %% wrong: an unlucky run | idea: F34 | fails at: question b: answer | points: 2
 readings = choose(b=(3, 3))
 
+# %% correct: a reason behind a word
+readings = {name: f"{label[0]}, reason: {label[1]}" for name, label in choose().items()}
+
 # %% correct: pairs of letter and digit
 readings = {name: label.strip() for name, label in choose().items()}
 

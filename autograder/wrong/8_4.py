@@ -37,5 +37,8 @@ advice = choose(c=(0, 1))
 # %% wrong: letters without reasons | fails at: question a: form
 advice = {name: label[0] for name, label in choose().items()}
 
+# %% correct: sentences
+advice = {id: f"I would say answer {label[0]}, reason {label[1]}." for id, label in choose().items()}
+
 # %% correct: lists of two texts
 advice = {id: [label[0].lower(), label[1]] for id, label in choose().items()}

@@ -315,9 +315,8 @@ class Stages:
 
         def tune_into(out: Path) -> dict[str, str]:
             policy = self.models.policy(parent.path)
-            known = (
-                {"allow_other_policy": True} if work is finetune else {}
-            )  # the road knows that `parent` drew them
+            # The road knows that `parent` drew the rows.
+            known = {"allow_other_policy": True} if work is finetune else {}
             tuned = work(policy, kept, out, config=config, show_progress=self.folder.show, **known)
             return {"fingerprint": tuned.fingerprint()}
 

@@ -60,4 +60,6 @@ def test_the_tables_of_the_pages_are_made_from_the_results():
     assert tables.readme(README) == README, "run: make tables"
     rl = tables.RL.read_text(encoding="utf-8")
     assert tables.rl_page(rl) == rl, "run: make tables"
+    scale = tables.SCALE.read_text(encoding="utf-8")
+    assert tables.scale_page(scale) == scale, "run: make tables"
     assert one_page.rendered() == one_page.PAGE.read_text(encoding="utf-8"), "run: make tables"

@@ -127,11 +127,8 @@ def hidden(rng: np.random.Generator, trained: bool, pushes: int | None = 0) -> E
     order = rng.permutation(3)
     private, shared = [codes[k] for k in order[:2]], [codes[order[2]]]
     kinds = [(Draws, Search), (Search, Pull), (Draws, Pull)][int(rng.integers(3))]
-    more = [f"extra_{k}" for k in range(int(rng.integers(1, 4)))] + [
-        "check_every",
-        "budget_unit",
-        "gradient_checkpointing",
-    ]
+    untuned = ["check_every", "budget_unit", "gradient_checkpointing"]
+    more = [f"extra_{k}" for k in range(int(rng.integers(1, 4)))] + untuned
     arm = Arm("made_up", "made up", settings=kinds, more=more, own=private, shared=shared)
     # Neither the first nor the last of either is an extreme.
     held = [3, 5, 2, 4] if rng.random() < 0.5 else [4, 1, 6, 3]
@@ -355,7 +352,7 @@ def grade_simpler(work: Work, rng: np.random.Generator) -> None:
     given = nb07_methods.given(work.variant)
     rows = {name: described(*evidence) for name, evidence in given.items()}
     answers, right = work.value("simpler", dict), in_what(rows)
-    answers = {"_".join(word_of(rival).split()): row for rival, row in answers.items()}
+    answers = {word_of(rival).replace(" ", "_"): row for rival, row in answers.items()}
     for rival, keys in ASKED.items():
         of_rival = answers.get(rival)
         form = isinstance(of_rival, dict) and set(keys) <= set(of_rival)

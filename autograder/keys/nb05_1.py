@@ -62,7 +62,7 @@ class Marking:
         example = f'("{self.panels.names()[0]}", "{next(iter(self.panels.METRICS))}")'
         form = f'`{self.name}[{letter!r}]` is a pair, such as {example}, or ("healthy", "").'
         require(texts and len(pair) in (1, 2), FORM, form, got=answer)
-        flaw, metric = ("_".join(word_of(word).split()) for word in (*pair, "")[:2])
+        flaw, metric = (word_of(word).replace(" ", "_") for word in (*pair, "")[:2])
         known = flaw in (HEALTHY, *self.panels.names())
         known = known and (flaw == HEALTHY or metric in (*self.panels.METRICS, ""))
         require(known, FORM, self._unknown(flaw, metric), got=answer)

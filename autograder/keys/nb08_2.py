@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from autograder.exercise import CheckFailed, require
+from autograder.exercises.artefacts import word_of
 from autograder.exercises.calculator import USE
 from autograder.handouts import nb08_2
 from autograder.handouts.locked import entry
@@ -225,10 +226,13 @@ def grade_team(letter: str, work: Work, rng: np.random.Generator) -> None:
     form = f"decisions[{letter!r}] is (strategy, weights, limit, change), four words of the lists."
     require(good, FORM, form, got=answer)
     lists = ((*STRATEGIES, "none"), (*WEIGHTS, "none"), (*LIMITS, "none"), tuple(CHANGES))
-    known = [{_bare(word): word for word in listed} for listed in lists]
-    for word, meant in zip(words, known, strict=True):
-        require(_bare(word) in meant, FORM, form, got=word)
-    strategy, weights, limit, change = (meant[_bare(word)] for word, meant in zip(words, known, strict=True))
+    names = [
+        {_bare(name): name for name in known}.get(_bare(word))
+        for word, known in zip(words, lists, strict=True)
+    ]
+    for word, name in zip(words, names, strict=True):
+        require(name is not None, FORM, form, got=word)
+    strategy, weights, limit, change = names
     decision, team = (strategy, weights, limit, change), teams(work.variant)[letter]
     try:
         _check(decision, team)
@@ -243,7 +247,7 @@ def grade_team(letter: str, work: Work, rng: np.random.Generator) -> None:
 
 def _bare(word: str) -> str:
     """A word without blanks and hyphens, in small letters, a sign of multiplication as an x."""
-    return re.sub(r"[*×]", "x", re.sub(r"[\s_-]", "", word)).casefold()
+    return re.sub(r"[*×]", "x", word_of(word)).replace(" ", "")
 
 
 def _check(decision: tuple[str, str, str, str], team: Team) -> None:

@@ -207,14 +207,14 @@ def label_in(label: object) -> tuple[str, str]:
     """
     if isinstance(label, list | tuple) and len(label) == 2:
         label = " ".join(map(str, label))
-    match = LABEL.fullmatch(label.strip()) if isinstance(label, str) else None
-    if not match:
-        return _spoken(label) if isinstance(label, str) else ("", "")
-    letter, digit, rest = match[1].upper(), match[2] or "", match[3].strip()
-    words = any(character.isalnum() for character in rest)
-    if words and (SECOND.search(rest) or not (digit or rest[0] in ":;,.(-")):
-        return _spoken(label)
-    return letter, digit
+    if not isinstance(label, str):
+        return "", ""
+    if match := LABEL.fullmatch(label.strip()):
+        letter, digit, rest = match[1].upper(), match[2] or "", match[3].strip()
+        words = any(character.isalnum() for character in rest)
+        if not words or (not SECOND.search(rest) and (digit or rest[0] in ":;,.(-")):
+            return letter, digit
+    return _spoken(label)
 
 
 def _spoken(sentence: str) -> tuple[str, str]:

@@ -28,7 +28,7 @@ KINDS = {
     "optimiser": ("aten::_fused_adamw", "Optimizer.", "aten::_foreach"),
 }
 """What an operation counts as, by a part of its name; all others are small operations."""
-SMALL = "small operations"
+SMALL, BETWEEN = "small operations", "between operations"
 
 
 def _sampling(size: Size) -> Way:
@@ -57,18 +57,16 @@ def kind_of(operation: str) -> str:
     return SMALL
 
 
-def where_time_goes(act: Callable[[], object]) -> dict[str, Any]:
-    """Seconds of `act` without the profiler, and with it the shares of each kind, their calls and GFLOP/s.
+def where_time_goes(way: Way) -> dict[str, Any]:
+    """Seconds of a way without the profiler, and with it the shares of each kind, their calls and GFLOP/s.
 
     `between operations` is what no operation takes: Python and the profiler.
     """
-    act()
-    began = time.perf_counter()
-    act()
-    plain = time.perf_counter() - began
+    way.seconds(time.perf_counter)  # warm-up
+    plain, ready = way.seconds(time.perf_counter), way.prepare()
     with profile(activities=[ProfilerActivity.CPU], with_flops=True) as profiler:
         began = time.perf_counter()
-        act()
+        way.act(*ready)
         whole = time.perf_counter() - began
     seconds, calls, flops = Counter[str](), Counter[str](), 0
     for event in profiler.key_averages():
@@ -76,7 +74,7 @@ def where_time_goes(act: Callable[[], object]) -> dict[str, Any]:
         seconds[kind] += event.self_cpu_time_total / 1e6
         calls[kind] += event.count
         flops += event.flops if kind == "matrix products" else 0
-    seconds["between operations"] = max(0.0, whole - seconds.total())
+    seconds[BETWEEN] = max(0.0, whole - seconds.total())
     return {
         "seconds": round(plain, 3),
         "seconds_profiled": round(whole, 3),
@@ -86,13 +84,9 @@ def where_time_goes(act: Callable[[], object]) -> dict[str, Any]:
     }
 
 
-def _once(way: Way) -> None:
-    way.act(*way.prepare())
-
-
 def page_text(content: Mapping[str, Any]) -> str:
     """The table of docs/scale.md: a row for each work, the shares of its seconds in per cent."""
-    kinds = ["matrix products", "products of attention", "optimiser", SMALL, "between operations"]
+    kinds = [*KINDS, SMALL, BETWEEN]
     rows = [
         [
             work,
@@ -111,7 +105,7 @@ def main() -> None:
     """Profile every case and write the results file."""
     works = {}
     for name, make in CASES.items():
-        works[name] = where_time_goes(partial(_once, make()))
+        works[name] = where_time_goes(make())
         note(f"{name}: {works[name]}")
     write("cpu-time", machine("cpu", torch.get_num_threads()) | {"works": works})
 

@@ -310,9 +310,11 @@ def _stages(args: argparse.Namespace) -> Callable[..., Stages]:
         from rslib.cluster import RayStages
 
         return functools.partial(RayStages, cluster=cluster, **settings)
-    from rslib.workers import Workers
+    if workers := getattr(args, "workers", None):
+        import torch
 
-    return functools.partial(Stages, each=Workers(getattr(args, "workers", 1)).each, **settings)
+        torch.set_num_threads(min(workers, os.cpu_count() or 1))
+    return functools.partial(Stages, **settings)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,10 +21,12 @@ from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from rslib.config import FinetuneConfig, require
-from rslib.decoding import fitting_threads
+from rslib.decoding import cores_for, fitting_threads
 from rslib.errors import BudgetError, ModelError, is_out_of_memory
 from rslib.progress import Progress, note
 
+_LIKE = 4
+"""Parts of like length that a batch of padded rows is computed in on a CPU."""
 _BUCKET = 16
 """Batches sorted by length together: long enough to avoid padding, short enough to stay random."""
 
@@ -69,11 +72,14 @@ def _filled(ascending: list[int], lengths: Sequence[int], batch_tokens: int) -> 
 class Objective:
     """What is minimised: sum of `loss_sum(rows)` over a batch, divided by `weight(rows)` of the whole batch.
 
-    Both are additive over rows, so a batch can be split into parts without changing the step.
+    Both are additive over rows, so a batch can be split into parts without changing the step. lengths: where
+    the rows of a batch are padded to the longest, their tokens by number: on a CPU a batch is then split into
+    parts of like length, and a small model is trained on several of them at once.
     """
 
     loss_sum: Callable[[list[int]], torch.Tensor]
     weight: Callable[[list[int]], float]
+    lengths: Sequence[int] | None = None
 
 
 # Steps --------------------------------------------------------------------------------------------
@@ -141,6 +147,7 @@ class Optimizer:
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.adamw, lambda step: factors[step])
         self.scaler = torch.amp.GradScaler(self.device, enabled=compute_dtype == torch.float16)
         self.max_grad_norm, self.parts, self.done = config.max_grad_norm, 1, 0
+        self.cores = cores_for(model)
 
     def step(self, objective: Objective, batch: list[int]) -> float:
         """The loss of `batch` (row numbers) before the step that is taken on it.
@@ -183,17 +190,43 @@ class Optimizer:
             self._halve(batch)  # behind the handler, whose traceback holds the tensors of the failed pass
 
     def _backward(self, objective: Objective, batch: list[int]) -> float:
-        total, weight = 0.0, objective.weight(batch)
-        size = math.ceil(len(batch) / self.parts)
-        for start in range(0, len(batch), size):
+        weight, parts = objective.weight(batch), self._parts(objective, batch)
+        if self.cores > 1 and objective.lengths is not None and self.compute_dtype == torch.float32:
+            return self._side_by_side(lambda rows: objective.loss_sum(rows) / weight, parts)
+        total = 0.0
+        for rows in parts:
             low = self.compute_dtype != torch.float32 and not self.masters
             with torch.autocast(self.device, self.compute_dtype, enabled=low):
-                loss = objective.loss_sum(batch[start : start + size]) / weight
+                loss = objective.loss_sum(rows) / weight
             self.scaler.scale(loss).backward()
             if self.masters:
                 self.masters.take_gradients()
             total += float(loss.detach())
         return total
+
+    def _parts(self, objective: Objective, batch: list[int]) -> list[list[int]]:
+        """The batch in parts that memory holds, on a CPU of like lengths where they are known."""
+        count = self.parts
+        if self.device == "cpu" and objective.lengths is not None:
+            batch, count = sorted(batch, key=objective.lengths.__getitem__), max(count, _LIKE)
+        size = math.ceil(len(batch) / count)
+        return [batch[start : start + size] for start in range(0, len(batch), size)]
+
+    def _side_by_side(self, loss_of: Callable[[list[int]], torch.Tensor], parts: list[list[int]]) -> float:
+        """The loss of the parts, a thread a core; their gradients are added in order, as one thread does."""
+
+        def gradients(rows: list[int]) -> tuple[float, Sequence[torch.Tensor | None]]:
+            loss = loss_of(rows)
+            return float(loss.detach()), torch.autograd.grad(loss, self.weights, allow_unused=True)
+
+        with ThreadPoolExecutor(self.cores, initializer=torch.set_num_threads, initargs=(1,)) as threads:
+            # The longest first, so that no thread is left alone with it at the end.
+            found = list(threads.map(gradients, reversed(parts)))[::-1]
+        for _, part in found:
+            for weight, gradient in zip(self.weights, part, strict=True):
+                if gradient is not None:
+                    weight.grad = gradient if weight.grad is None else weight.grad.add_(gradient)
+        return sum(loss for loss, _ in found)
 
     def _halve(self, batch: list[int]) -> None:
         self.model.zero_grad(set_to_none=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from datasets import Dataset, Features, List, Value
 
 from rslib.cache import recalled
 from rslib.config import SampleConfig, unknown_name, with_settings
-from rslib.decoding import SampleOutput, decoder_for, run_batches, shared_attention
+from rslib.decoding import SampleOutput, decoder_for, forks_for, run_batches, shared_attention
 from rslib.lengths import fit_policy
 from rslib.models import Policy
 from rslib.progress import Progress
@@ -22,6 +24,7 @@ from rslib.store import table_bytes, table_from
 from rslib.tables import fingerprint
 
 _BACKENDS = ("rslib", "vllm")
+_WORTH_FORKS = 128  # responses, below which forks save less than they cost
 _FEATURES = {
     "sample_id": Value("int64"),
     "response": Value("string"),
@@ -148,15 +151,24 @@ def _responses(
     else:
         decoder = decoder_for(policy.model, config, policy.eos_ids, policy.context)
         budget = _rows_at_once(policy, rows, config)
+    forks = forks_for(policy.model) if len(rows) >= _WORTH_FORKS and backend == "rslib" else 1
+    budget = _batch_size(len(rows), budget, forks, config.n)
     with Progress(len(rows), "sample", show=show) as progress, shared_attention(policy.model):
-
-        def run(part: slice) -> None:
-            for row, response in zip(rows[part], _draw(policy, decoder, rows[part]), strict=True):
-                found[row.row] = response
+        run = partial(_drawn, decoder, rows)
+        owner = [places[row.prompt] for row in rows]
+        for part, drawn in run_batches(run, owner, [1] * len(rows), budget, forks=forks):
+            for at, row in enumerate(rows[part]):
+                found[row.row] = _response(policy, row, *(column[at] for column in drawn))
             progress.advance(len(rows[part]))
-
-        run_batches(run, [places[row.prompt] for row in rows], [1] * len(rows), budget)
     return found
+
+
+def _batch_size(rows: int, most: int, forks: int, n: int) -> int:
+    """Rows in a batch: `most`; with several forks as many in each, n of a prompt together."""
+    if forks == 1:
+        return most
+    share = math.ceil(rows / forks / math.ceil(rows / forks / most))
+    return min(most, math.ceil(share / n) * n)
 
 
 def _rows_at_once(policy: Policy, rows: Sequence[_Row], config: SampleConfig) -> int:
@@ -182,32 +194,32 @@ def _rows(policy: Policy, prompts: Dataset, config: SampleConfig) -> list[_Row]:
     return sorted(rows, key=lambda row: (len(row.prompt), row.prompt, row.row))
 
 
-def _draw(policy: Policy, decoder: Callable[..., SampleOutput], rows: Sequence[_Row]) -> list[dict[str, Any]]:
-    """The responses to some rows, as fields of the table."""
-    prompts = list(dict.fromkeys(row.prompt for row in rows))
+def _drawn(decoder: Callable[..., SampleOutput], rows: Sequence[_Row], part: slice) -> tuple[np.ndarray, ...]:
+    """Of some rows the tokens and log-probabilities (R, width), lengths (R,) and whether they ended (R,)."""
+    prompts = list(dict.fromkeys(row.prompt for row in rows[part]))
     place = {ids: at for at, ids in enumerate(prompts)}
     drawn = decoder(
         prompts,
-        [place[row.prompt] for row in rows],
-        seeds=[row.seed for row in rows],
-        limits=[row.limit for row in rows],
+        [place[row.prompt] for row in rows[part]],
+        seeds=[row.seed for row in rows[part]],
+        limits=[row.limit for row in rows[part]],
     )
-    responses = []
-    for at, row in enumerate(rows):
-        length = int(drawn.lengths[at])
-        token_ids = drawn.tokens[at, :length].tolist()
-        logprobs = drawn.logprobs[at, :length].numpy()
-        responses.append(
-            {
-                "response": policy.decode(token_ids),
-                "token_ids": token_ids,
-                "token_logprobs": logprobs,
-                "logprob": float(logprobs.sum(dtype=np.float64)),
-                "finish_reason": "eos" if drawn.ended[at] else "length",
-                "seed": row.seed,
-            }
-        )
-    return responses
+    return drawn.tokens.numpy(), drawn.logprobs.numpy(), drawn.lengths.numpy(), drawn.ended.numpy()
+
+
+def _response(
+    policy: Policy, row: _Row, tokens: np.ndarray, logprobs: np.ndarray, length: int, ended: bool
+) -> dict[str, Any]:
+    """One response, as fields of the table."""
+    token_ids, logprobs = tokens[:length].tolist(), logprobs[:length]
+    return {
+        "response": policy.decode(token_ids),
+        "token_ids": token_ids,
+        "token_logprobs": logprobs,
+        "logprob": float(logprobs.sum(dtype=np.float64)),
+        "finish_reason": "eos" if ended else "length",
+        "seed": row.seed,
+    }
 
 
 def _own_columns(responses: Sequence[Mapping[str, Any]]) -> Dataset:

@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from rslib.cache import recalled
 from rslib.decoding import (
     SharedPrefixPass,
+    forks_for,
     packed_hidden,
     packed_logits,
     run_batches,
@@ -41,6 +42,7 @@ _TRIED = (
     ("Hello.", "How are you today?"),
     ("Hello.", "It is four, since two and two make four. " * 8),
 )
+_WORTH_FORKS = 4096  # tokens, below which forks save less than they cost
 _LOGITS = 1 << 26  # logits in memory at once, tokens x vocabulary
 
 
@@ -135,14 +137,13 @@ def token_rewards(
     show: bool = False,
 ) -> np.ndarray:
     """Rewards (rows,) float64 at each row's last token; rows of equal `prompts` share their common prefix."""
-    rewards = np.full(len(encoded), np.nan)
 
-    def read(part: Sequence[_Row], plan: SharedPrefixPass, hidden: Tensor) -> None:
+    def read(part: Sequence[_Row], plan: SharedPrefixPass, hidden: Tensor) -> np.ndarray:
         last = plan.split + plan.suffix.lengths.cumsum(0) - 1
-        rewards[[row.row for row in part]] = rewards_from_hidden(model, hidden[last], weights).double().cpu()
+        return rewards_from_hidden(model, hidden[last], weights).double().cpu().numpy()
 
-    _run(model, _shared(prompts, encoded), read, "score", batch_tokens=batch_tokens, show=show)
-    return rewards
+    rows = _shared(prompts, encoded)
+    return _read(model, rows, read, "score", len(encoded), batch_tokens=batch_tokens, show=show)
 
 
 def _prefixes_can_be_shared(reward_model: RewardModel) -> bool:
@@ -174,7 +175,7 @@ def _own_rewards(
     order, rewards = np.argsort(lengths, kind="stable"), np.full(len(encoded), np.nan)
     with Progress(len(encoded), "score", show=show) as progress:
 
-        def run(part: slice) -> None:
+        def run(part: slice) -> int:
             rows = order[part]
             size = 1 if reward_model.one_by_one else len(rows)
             for group in np.split(rows, np.flatnonzero(np.diff(lengths[rows])) + 1):
@@ -182,11 +183,12 @@ def _own_rewards(
                     together = group[start : start + size]
                     found = reward_model.own_rewards([encoded[row] for row in together])
                     rewards[together] = found.double().cpu()
-            progress.advance(len(rows))
+            return len(rows)
 
         costs = lengths[order].tolist()
         budget = batch_tokens or (_CPU_TOKENS if reward_model.model.device.type == "cpu" else _GPU_TOKENS)
-        run_batches(run, list(range(len(order))), costs, budget, unit="tokens")
+        for _, count in run_batches(run, list(range(len(order))), costs, budget, unit="tokens"):
+            progress.advance(count)
     return rewards
 
 
@@ -242,18 +244,15 @@ def _weighed(
     """Log-probability (rows,) in nats of the target tokens of each prompt."""
     # The last token is predicted, never read.
     rows = [_Row(row, prefixes[t], tuple(targets[row][:-1])) for row, t in enumerate(texts) if targets[row]]
-    sums = np.zeros(len(texts))
 
-    def read(part: Sequence[_Row], plan: SharedPrefixPass, hidden: Tensor) -> None:
+    def read(part: Sequence[_Row], plan: SharedPrefixPass, hidden: Tensor) -> np.ndarray:
         wanted = [targets[row.row] for row in part]
         logprobs = _weigh(
             policy, hidden[_predictors(part, plan)], torch.tensor([t for ids in wanted for t in ids])
         )
-        for row, values in zip(part, logprobs.split([len(ids) for ids in wanted]), strict=True):
-            sums[row.row] = values.sum()
+        return np.array([float(values.sum()) for values in logprobs.split([len(ids) for ids in wanted])])
 
-    _run(policy.model, rows, read, "reference", batch_tokens=batch_tokens, show=show)
-    return sums
+    return _read(policy.model, rows, read, "reference", len(texts), batch_tokens=batch_tokens, show=show)
 
 
 def _predictors(part: Sequence[_Row], plan: SharedPrefixPass) -> Tensor:
@@ -278,31 +277,35 @@ def _weigh(policy: Policy, hidden: Tensor, tokens: Tensor) -> Tensor:
     return logprobs.double().cpu()
 
 
-def _run(
+def _read(
     model: PreTrainedModel,
     rows: Sequence[_Row],
-    read: Callable[[Sequence[_Row], SharedPrefixPass, Tensor], None],
+    read: Callable[[Sequence[_Row], SharedPrefixPass, Tensor], np.ndarray],
     label: str,
+    count: int,
     *,
     batch_tokens: int | None,
     show: bool,
-) -> None:
-    """Hidden states of all rows, batch by batch, handed to `read`."""
+) -> np.ndarray:
+    """What `read` makes of the rows' hidden states, batch by batch: (count,) float64, 0 without a row."""
     rows = sorted(rows, key=lambda row: (len(row.prefix), row.prefix, len(row.suffix)))
-    budget = batch_tokens or _tokens_at_once(model)
+    budget, found = batch_tokens or _tokens_at_once(model), np.zeros(count)
+    costs, entry = [len(row.suffix) for row in rows], [len(row.prefix) for row in rows]
+    forks = forks_for(model) if sum(costs) >= _WORTH_FORKS else 1
+
+    def run(part: slice) -> np.ndarray:
+        batch = rows[part]
+        prefixes = list(dict.fromkeys(row.prefix for row in batch))
+        suffixes = [row.suffix for row in batch]
+        plan = SharedPrefixPass(prefixes, suffixes, _owners(batch), device=model.device)
+        return read(batch, plan, packed_hidden(model, plan.tokens, plan.positions, plan))
+
     with Progress(len(rows), label, show=show) as progress, shared_attention(model):
-
-        def run(part: slice) -> None:
-            batch = rows[part]
-            prefixes = list(dict.fromkeys(row.prefix for row in batch))
-            plan = SharedPrefixPass(
-                prefixes, [row.suffix for row in batch], _owners(batch), device=model.device
-            )
-            read(batch, plan, packed_hidden(model, plan.tokens, plan.positions, plan))
-            progress.advance(len(batch))
-
-        costs, entry = [len(row.suffix) for row in rows], [len(row.prefix) for row in rows]
-        run_batches(run, _owners(rows), costs, budget, entry=entry, unit="tokens")
+        batches = run_batches(run, _owners(rows), costs, budget, entry=entry, unit="tokens", forks=forks)
+        for part, values in batches:
+            found[[row.row for row in rows[part]]] = values
+            progress.advance(len(values))
+    return found
 
 
 def _tokens_at_once(model: PreTrainedModel) -> int:

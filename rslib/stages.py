@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from rslib import store, world
 from rslib.config import FinetuneConfig, SampleConfig
-from rslib.decoding import is_small
+from rslib.decoding import forked, forks_for, is_small
 from rslib.errors import ConfigError
 from rslib.finetuning import finetune, spelt_by
 from rslib.messages import frozen
@@ -197,6 +197,24 @@ class ModelWork:
         return None if self.path is None else getattr(self.models, self.load)(self.path)
 
 
+def side_by_side(
+    work: Callable[[Dataset], Dataset], parts: Mapping[int, Dataset]
+) -> Iterator[tuple[int, Dataset, float]]:
+    """As `store.in_turn`, in the order in which forks finish the parts, where a small model works on them."""
+    plain = isinstance(work, ModelWork) and work.travels and work.path is not None
+    count, numbers, done = forks_for(work.model().model) if plain else 1, list(parts), set()
+
+    def run(number: int) -> tuple[bytes, float]:
+        [(_, table, seconds)] = store.in_turn(work, {number: parts[number]})
+        return store.table_bytes(table), seconds
+
+    if count > 1 and len(numbers) > 1:
+        for place, (content, seconds) in forked(run, numbers, count):
+            done.add(numbers[place])
+            yield numbers[place], store.table_from(content), seconds
+    yield from store.in_turn(work, {number: part for number, part in parts.items() if number not in done})
+
+
 class Stages:
     """The five stages, each cached in a run folder under a key of everything that its result depends on.
 
@@ -205,7 +223,7 @@ class Stages:
     code outside the package counts by that alone, so what is edited there wants another name. `seconds` and
     `places` fill as the stages go. `models`: what loads them, and where. `too_long`: of responses, see
     `rslib.lengths`. `reuse`: take rows from stages on other prompts (see `rslib.reuse`). `each`: who works on
-    the parts of a table (see `rslib.workers`, `rslib.cluster`). `drawing`: settings of `sample` beside its
+    the parts of a table (see `side_by_side`, `rslib.cluster`). `drawing`: settings of `sample` beside its
     config (backend, vllm_url).
     """
 
@@ -217,7 +235,7 @@ class Stages:
         models: Models | None = None,
         too_long: str = "error",
         reuse: bool = False,
-        each: Callable[..., Iterator[tuple[int, Dataset, float]]] = store.in_turn,
+        each: Callable[..., Iterator[tuple[int, Dataset, float]]] = side_by_side,
         **drawing: Any,
     ) -> None:
         self.drawing, self.too_long, self.reuse, self.each = drawing, too_long, reuse, each

@@ -293,15 +293,13 @@ def test_uniforms_fill_their_square_evenly_over_seeds_and_steps():
 
 
 def slices_of(owner, budget, entry=None, costs=None, fails=lambda rows: False):
-    done = []
-
     def run(rows):
         if fails(rows):
             raise torch.OutOfMemoryError("CUDA out of memory")
-        done.append((rows.start, rows.stop))
+        return rows.start, rows.stop
 
-    run_batches(run, owner, costs or [1] * len(owner), budget, entry=entry)
-    return done
+    batches = run_batches(run, owner, costs or [1] * len(owner), budget, entry=entry)
+    return [found for _, found in batches]
 
 
 def test_batches_cover_all_rows_once_and_keep_prompts_together():
@@ -335,13 +333,13 @@ def test_an_allocation_failure_of_the_cpu_counts_and_other_errors_pass():
         if rows.stop - rows.start > 1:
             raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
 
-    run_batches(cpu, [0, 0], [1, 1], 2)
+    assert len(list(run_batches(cpu, [0, 0], [1, 1], 2))) == 2
 
     def broken(rows):
         raise RuntimeError("shapes do not fit")
 
     with pytest.raises(RuntimeError, match="shapes"):
-        run_batches(broken, [0], [1], 1)
+        list(run_batches(broken, [0], [1], 1))
 
 
 # Long prompts -----------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ ROWS = (
     {"sampling", "scoring", "selection", "finetuning", "evaluation"},
     {"reward_modeling", "stages", "inputs", "export", "reporting", "intervals", "more_selectors"},
     {"pipeline", "rl"},
-    {"flaws", "arena", "cluster", "profiles", "workers"},
+    {"flaws", "arena", "cluster", "profiles"},
     {"plots", "browser", "build", "doctor"},
     {"page", "slider"},
     {"__main__"},

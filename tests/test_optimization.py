@@ -116,6 +116,42 @@ def test_out_of_memory_halves_the_parts_says_so_and_takes_the_same_step(model_fo
         assert agree.float().mean() > 0.99, name
 
 
+def _one_step(policy, cores, lengths_known):
+    """The rows of each part, and the weights after one step on nine padded rows."""
+    rows, parts = some_rows(), []
+    lengths = [len(row.ids) for row in rows]
+    inner = language_model_objective(policy.model, rows, policy.pad_id)
+
+    def loss_sum(batch):
+        parts.append(sorted(lengths[row] for row in batch))
+        return inner.loss_sum(batch)
+
+    objective = Objective(loss_sum, inner.weight, lengths if lengths_known else None)
+    optimizer = Optimizer(policy.model, SETTINGS, steps=1)
+    optimizer.cores = cores
+    loss = optimizer.step(objective, list(range(9)))
+    return parts, loss, [weight.detach().clone() for weight in policy.model.parameters()]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU takes a batch whole")
+def test_padded_rows_of_like_length_go_together_and_the_step_is_that_of_the_whole_batch(model_folder):
+    parts, loss, weights = _one_step(load_policy(str(model_folder("llama"))), 1, True)
+    whole, whole_loss, whole_weights = _one_step(load_policy(str(model_folder("llama"))), 1, False)
+    assert len(whole) == 1 and len(parts) == 3 and [n for part in parts for n in part] == whole[0]
+    assert loss == pytest.approx(whole_loss, rel=1e-5)
+    for ours, theirs in zip(weights, whole_weights, strict=True):
+        assert ((ours - theirs).abs() < 0.05 * SETTINGS.learning_rate).float().mean() > 0.99
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU takes a batch whole")
+def test_two_cores_take_the_step_of_one_to_the_last_bit(model_folder):
+    (_, loss, one), (_, other, two) = (
+        _one_step(load_policy(str(model_folder("llama"))), cores, True) for cores in (1, 2)
+    )
+    assert loss == other
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
 def test_a_single_row_that_does_not_fit_is_a_budget_error(policy):
     with pytest.raises(BudgetError, match="single row"):
         _train_with_memory_for(policy, 0)

@@ -22,13 +22,10 @@ from docs.studies.bench.measuring import machine
 from docs.studies.bench.works import Rows, Size, engine_rows, random_model
 from docs.studies.results import FIGURES, exponent, write
 from rslib import plots
-from rslib.config import SampleConfig
+from rslib.models import load_policy
 from rslib.progress import note
+from rslib.prompts import load_prompts
 from rslib.sampling import sample
-from rslib.stages import Models, ModelWork
-from rslib.store import cut
-from rslib.workers import Workers
-from rslib.world import load_prompts
 
 ROUNDS, _FULL = 5, 512
 _SECONDS = (0.3, 1, 3, 10, 30)
@@ -65,12 +62,14 @@ def _grown(sizes: Mapping[float, Size]) -> dict[str, Any]:
 
 
 def _shared() -> dict[str, Any]:
-    """Seconds of the embedded policy's responses to 200 prompts x 16 with one worker and with two."""
-    config = {"config": SampleConfig(n=16), "show_progress": False}
-    draw = ModelWork(Models(), "policy", "tiny", sample, config)
-    parts = dict(enumerate(cut(load_prompts("train", 200), 20)))
-    workers = {count: Workers(count, start_up=0) for count in (1, 2)}
-    seconds = medians({n: lambda w=w: list(w.each(draw, parts)) for n, w in workers.items()})
+    """Seconds of the embedded policy's responses to 200 prompts x 16 by one process and by two."""
+    policy, prompts = load_policy("tiny"), load_prompts("tiny", "train", 200)
+
+    def drawn(threads: int) -> None:
+        torch.set_num_threads(threads)
+        sample(policy, prompts, n=16, show_progress=False)
+
+    seconds = medians({count: partial(drawn, count) for count in (1, 2)})
     return {"sizes": list(seconds), "seconds": list(seconds.values()), "exponent": exponent(seconds)}
 
 

@@ -8,6 +8,7 @@ keys and values exist once; every row adds only its own *suffix*. Read it in thi
     attention   attention over prefix and suffix as two parts that are merged; how transformers calls it
     passes      the two kinds of forward pass: `SharedPrefixPass` (many tokens a row), `DecodeStep` (one)
     engine      prefill and decode; rows that have finished leave; batches that fit into memory
+    forks       batches of a small model side by side, a core each
 
 and for a GPU (docs/gpu.md has a picture):
 
@@ -18,6 +19,7 @@ What it leaves out: beam search, refilling freed rows, paged memory, several dev
 """
 
 from rslib.decoding.attention import (
+    cores_for,
     fitting_threads,
     is_small,
     packed_hidden,
@@ -25,15 +27,19 @@ from rslib.decoding.attention import (
     shared_attention,
 )
 from rslib.decoding.engine import SampleOutput, decode, decoder_for, prefill, run_batches
+from rslib.decoding.forks import forked, forks_for
 from rslib.decoding.passes import SharedPrefixPass
 from rslib.decoding.sampler import next_token_probs, token_logprobs
 
 __all__ = [
     "SampleOutput",
     "SharedPrefixPass",
+    "cores_for",
     "decode",
     "decoder_for",
     "fitting_threads",
+    "forked",
+    "forks_for",
     "is_small",
     "next_token_probs",
     "packed_hidden",

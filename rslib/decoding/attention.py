@@ -7,6 +7,7 @@ the keys and values of the new tokens only, and the plan of the pass reaches it 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -265,8 +266,19 @@ AttentionInterface.register(_NAME, _attention)
 
 
 def is_small(model: torch.nn.Module) -> bool:
-    """Whether the model works on one thread of a CPU, so that cores are used by processes instead."""
+    """Whether each product is done on one thread of a CPU; cores then work on different rows."""
     return sum(weight.numel() for weight in model.parameters()) <= _SMALL
+
+
+def cores_for(model: torch.nn.Module) -> int:
+    """Cores that may work on this model side by side: 1 on a GPU and for a large one, whose products share.
+
+    Else as many as torch may use threads (OMP_NUM_THREADS, torch.set_num_threads) and this process cores.
+    """
+    if next(model.parameters()).device.type != "cpu" or not is_small(model):
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(torch.get_num_threads(), cores)
 
 
 @contextmanager

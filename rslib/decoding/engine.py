@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -13,11 +14,14 @@ from transformers import PreTrainedModel
 
 from rslib.config import SampleConfig
 from rslib.decoding.attention import packed_hidden, packed_logits, round_up, row_multiple
+from rslib.decoding.forks import forked
 from rslib.decoding.heads import check_finite
 from rslib.decoding.passes import Cache, DecodeStep, Ids, SharedPrefixPass
 from rslib.decoding.sampler import sample_tokens
 from rslib.errors import BudgetError, is_out_of_memory
 from rslib.progress import note
+
+Found = TypeVar("Found")
 
 _KEEP_ROWS = 0.9  # rows leave the batch once this share or less of it is still running
 PREFILL_TOKENS, GPU_PREFILL_TOKENS = 4096, 32768  # prompt tokens in one forward pass
@@ -174,31 +178,53 @@ def decoder_for(
 
 
 def run_batches(
-    run: Callable[[slice], None],
+    run: Callable[[slice], Found],
     owner: Ids,
     costs: Sequence[int],
     budget: int,
     *,
     entry: Sequence[int] | None = None,
     unit: str = "responses",
-) -> None:
-    """Call `run` on one slice of consecutive rows after another, each costing at most `budget` together.
+    forks: int = 1,
+) -> Iterator[tuple[slice, Found]]:
+    """Slices of consecutive rows, which cost at most `budget` each, and what `run` gave for them.
 
     owner[r] is the prompt of row r (equal ones stand together), costs[r] what the row costs, entry[r] what
-    its prompt costs once per batch; a single row may exceed the budget. When memory runs out the budget is
-    halved, with a note, and the same rows are tried again; BudgetError when one row alone does not fit.
+    its prompt costs once per batch; a single row may exceed the budget. `forks` processes work side by side
+    (see `rslib.decoding.forks`), so that what `run` changes here is lost; one after another they come in
+    order. When memory runs out the budget is halved, with a note, and the same rows are tried again;
+    BudgetError when one row alone does not fit.
     """
-    start, entry = 0, entry or [0] * len(costs)
-    while start < len(owner):
-        end = _batch_end(owner, costs, entry, start, budget)
-        if _fits(run, slice(start, end)):
-            start = end
+    entry = entry or [0] * len(costs)
+    left = _batches(owner, costs, entry, slice(0, len(owner)), budget)
+    if forks > 1 and len(left) > 1:
+        done = set()
+        for number, found in forked(run, left, forks):
+            done.add(number)
+            yield left[number], found
+        left = [rows for number, rows in enumerate(left) if number not in done]
+    while left:
+        rows, *left = left
+        found, fits = _tried(run, rows)
+        if fits:
+            yield rows, found
             continue
-        if end - start == 1:
+        if rows.stop - rows.start == 1:
             fix = "Use a smaller model, shorter prompts or responses, a smaller dtype, or another device."
             raise BudgetError("memory runs out with a single response in the batch", fix=fix)
-        budget = max(1, sum(costs[start:end]) // 2)
+        budget = max(1, sum(costs[rows]) // 2)
         note(f"out of memory: going on with {budget} {unit} in a batch")
+        left = [smaller for part in [rows, *left] for smaller in _batches(owner, costs, entry, part, budget)]
+
+
+def _batches(owner: Ids, costs: Sequence[int], entry: Sequence[int], rows: slice, budget: int) -> list[slice]:
+    """The rows in slices within the budget."""
+    slices, start = [], rows.start
+    while start < rows.stop:
+        end = _batch_end(owner[: rows.stop], costs, entry, start, budget)
+        slices.append(slice(start, end))
+        start = end
+    return slices
 
 
 def _batch_end(owner: Ids, costs: Sequence[int], entry: Sequence[int], start: int, budget: int) -> int:
@@ -216,14 +242,13 @@ def _batch_end(owner: Ids, costs: Sequence[int], entry: Sequence[int], start: in
     return boundary if straddles and 2 * (boundary - start) >= end - start else end
 
 
-def _fits(run: Callable[[slice], None], rows: slice) -> bool:
-    """Run the rows; whether memory was enough. Other errors pass."""
+def _tried(run: Callable[[slice], Found], rows: slice) -> tuple[Found | None, bool]:
+    """What `run` gives, and whether memory was enough. Other errors pass."""
     try:
-        run(rows)
-        return True
+        return run(rows), True
     except (RuntimeError, MemoryError) as err:
         if not is_out_of_memory(err):
             raise
     if torch.cuda.is_available():  # outside the handler, where the error no longer holds on to tensors
         torch.cuda.empty_cache()
-    return False
+    return None, False

@@ -174,10 +174,9 @@ def engine_rows(
     model: PreTrainedModel, rows: Rows, batch: int = 512, temperature: float = 1.0
 ) -> list[list[int]]:
     """The responses of the engine, `batch` rows at a time."""
-    found: list[list[int]] = []
     owner, config = rows.owner, SampleConfig(temperature=temperature)
 
-    def run(part: slice) -> None:
+    def run(part: slice) -> list[list[int]]:
         prompts = range(owner[part.start], owner[part.stop - 1] + 1)
         drawn = decode(
             model,
@@ -189,11 +188,11 @@ def engine_rows(
             eos_ids=(),
             context=CONTEXT,
         )
-        found.extend(drawn.tokens[at, :length].tolist() for at, length in enumerate(rows.lengths[part]))
+        return [drawn.tokens[at, :length].tolist() for at, length in enumerate(rows.lengths[part])]
 
     with shared_attention(model):
-        run_batches(run, owner, [1] * len(owner), batch)
-    return found
+        batches = run_batches(run, owner, [1] * len(owner), batch)
+        return [ids for _, found in batches for ids in found]
 
 
 def best_batch(act: Callable[[int], object], sizes: Sequence[int], rows: int) -> int:

@@ -1,0 +1,92 @@
+"""Both cores for a small model: forks of this process, each of which runs every so-many-th batch.
+
+A small model works on one thread (see `attention.fitting_threads`). A fork has the model, its settings and
+the rows in memory already, so it starts within some hundredths of a second, and what it finds is what this
+process would have found, to the last bit. Where a fork is lost or fails, this process runs its batches.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import pickle
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection, Pipe, wait
+from typing import Any, TypeVar
+
+import torch
+
+from rslib.decoding.attention import cores_for
+
+Part = TypeVar("Part")
+Found = TypeVar("Found")
+
+_MOST = 8
+"""Forks that are made at most: beyond that, memory is what they wait for."""
+_END_WITH_PARENT = 1
+"""prctl's PR_SET_PDEATHSIG."""
+
+
+def forks_for(model: torch.nn.Module) -> int:
+    """How many processes may work on this model side by side (see `cores_for`), at most 8.
+
+    1 where there are no forks, and on macOS, whose libraries forbid them.
+    """
+    return min(cores_for(model), _MOST) if sys.platform == "linux" else 1
+
+
+def forked(run: Callable[[Part], Found], parts: Sequence[Part], count: int) -> Iterator[tuple[int, Found]]:
+    """Numbers of parts and what `run` found for them, in the order in which `count` forks finish them.
+
+    Those of a fork that is lost, or in which `run` raises, are left out. What is found is pickled, so it
+    should be plain or numpy. All forks have ended when the iterator has, however it ends.
+    """
+    forks: dict[Connection, int] = {}
+    try:
+        for first in range(min(count, len(parts))):
+            ours, theirs = Pipe(duplex=False)
+            pid = _fork()
+            if pid == 0:
+                _work(run, parts, range(first, len(parts), count), theirs)
+            theirs.close()
+            forks[ours] = pid
+        writing = set(forks)
+        while writing:
+            for connection in wait(writing):
+                try:
+                    yield pickle.loads(connection.recv_bytes())
+                except (EOFError, OSError):
+                    writing.remove(connection)
+    finally:
+        for connection, pid in forks.items():
+            connection.close()
+            os.kill(pid, signal.SIGKILL)  # it has not been waited for, so it is no other process's number
+            os.waitpid(pid, 0)
+
+
+def _fork() -> int:
+    with warnings.catch_warnings():
+        # Newer Pythons warn of other threads, whose locks stay shut in the fork: it computes and writes to a
+        # pipe, and calls nothing that another thread may be inside of.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
+def _work(
+    run: Callable[[Part], Any], parts: Sequence[Part], numbers: Sequence[int], connection: Connection
+) -> None:
+    """In the fork: run the parts, send what they gave, and leave without any of the parent's goodbyes."""
+    try:
+        ctypes.CDLL(None).prctl(_END_WITH_PARENT, signal.SIGKILL)  # with it goes the lock of its run folder
+        gc.disable()  # else what belongs to the parent (sockets, files) could be closed here
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        torch.set_num_threads(1)
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"  # their threads were not copied
+        for number in numbers:
+            connection.send_bytes(pickle.dumps((number, run(parts[number]))))
+    finally:  # an error is met again by the parent, which runs the part itself
+        os._exit(0)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from rslib.config import FinetuneConfig, require
-from rslib.decoding import cores_for, fitting_threads
+from rslib.decoding import cores_for, fitting_threads, on_cores
 from rslib.errors import BudgetError, ModelError, is_out_of_memory
 from rslib.progress import Progress, note
 
@@ -219,9 +218,8 @@ class Optimizer:
             loss = loss_of(rows)
             return float(loss.detach()), torch.autograd.grad(loss, self.weights, allow_unused=True)
 
-        with ThreadPoolExecutor(self.cores, initializer=torch.set_num_threads, initargs=(1,)) as threads:
-            # The longest first, so that no thread is left alone with it at the end.
-            found = list(threads.map(gradients, reversed(parts)))[::-1]
+        # The longest first, so that no core is left alone with it at the end.
+        found = on_cores(self.cores, gradients, parts[::-1])[::-1]
         for _, part in found:
             for weight, gradient in zip(self.weights, part, strict=True):
                 if gradient is not None:

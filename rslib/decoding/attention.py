@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -32,6 +33,7 @@ _NAME = "rslib_shared_prefix"
 _LN2 = math.log(2)  # flash kernels take natural logarithms
 _LARGEST_HEAD = 256
 _SMALL = 20_000_000  # parameters up to which a product is done before a second thread has begun
+Given, Found = TypeVar("Given"), TypeVar("Found")
 Normalised = tuple[Tensor, Tensor]
 """Attention (N, heads, D), and the log of the sum that normalised it (N, heads), float32; +inf: no keys."""
 Part = tuple[Tensor, Tensor, Tensor]
@@ -279,6 +281,17 @@ def cores_for(model: torch.nn.Module) -> int:
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(torch.get_num_threads(), cores)
+
+
+def on_cores(cores: int, function: Callable[[Given], Found], parts: Sequence[Given]) -> list[Found]:
+    """`function` of each part, in order, computed by a thread a core, each of which torch's products keep to.
+
+    Gradients and autocast are settings of a thread: `function` makes its own.
+    """
+    if cores == 1 or len(parts) < 2:
+        return list(map(function, parts))
+    with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as threads:
+        return list(threads.map(function, parts))
 
 
 @contextmanager

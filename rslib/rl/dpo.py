@@ -81,7 +81,10 @@ def pair_objective(
     sides = [chosen, rejected]
     masks = [response_mask(rows, policy.device.name) for rows in sides]
     read = partial(response_logprobs, policy.model, pad_id=policy.pad_id)
-    reference = [measure(read, r, m, policy.device.dtype).sum(1) for r, m in zip(sides, masks, strict=True)]
+    reference = [
+        measure(policy.model, read, r, m, policy.device.dtype).sum(1)
+        for r, m in zip(sides, masks, strict=True)
+    ]
 
     def summed(side: int, pairs: list[int]) -> Tensor:
         rows = [sides[side][i] for i in pairs]

@@ -81,9 +81,8 @@ class Learner:
 
     def all_values(self, rollouts: Rollouts) -> Tensor:
         """Values (B, T) of all rollouts, without gradient."""
-        return measure(
-            partial(self.value_model, pad_id=self.policy.pad_id), rollouts.rows, rollouts.mask, self.dtype
-        )
+        read = partial(self.value_model, pad_id=self.policy.pad_id)
+        return measure(self.value_model, read, rollouts.rows, rollouts.mask, self.dtype)
 
     def state(self) -> dict[str, Any]:
         """Everything that the next step depends on."""

@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rslib.decoding import cores_for, fitting_threads, on_cores
 from rslib.finetuning import TokenRow, next_token_nll, training_rows
 from rslib.models import Policy
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-_READ_TOKENS = {"cpu": 4096}
+_READ_TOKENS = {"cpu": 1024}
 """Tokens in one forward pass without gradient; _GPU_READ_TOKENS elsewhere."""
 _GPU_READ_TOKENS = 32768
 
@@ -48,7 +49,7 @@ class Rollouts:
 
         def logprobs_under(model: torch.nn.Module) -> Tensor:
             read = partial(response_logprobs, model, pad_id=policy.pad_id)
-            return measure(read, rows, mask, policy.device.dtype)
+            return measure(model, read, rows, mask, policy.device.dtype)
 
         logprobs = logprobs_under(policy.model)
         reference_logprobs = logprobs if reference is policy else logprobs_under(reference.model)
@@ -91,18 +92,26 @@ def response_logprobs(model: torch.nn.Module, rows: Sequence[TokenRow], mask: Te
 
 
 def measure(
+    model: torch.nn.Module,
     read: Callable[[Sequence[TokenRow], Tensor], Tensor],
     rows: Sequence[TokenRow],
     mask: Tensor,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """`read(rows, mask)` (B, T) of all rows, without gradient, in `dtype`, in pieces of bounded size."""
+    """`read(rows, mask)` (B, T) of all rows, without gradient, in `dtype`, in pieces of bounded size.
+
+    `model` is what `read` asks: of a small one each core reads pieces of its own.
+    """
     device = mask.device.type
-    budget = _READ_TOKENS.get(device, _GPU_READ_TOKENS)
     values = torch.zeros(mask.shape, device=mask.device)
-    with torch.no_grad(), torch.autocast(device, dtype, enabled=dtype != torch.float32):
-        for part in _pieces(rows, budget):
-            values[part] = read([rows[i] for i in part], mask[part]).float()
+
+    def fill(piece: list[int]) -> None:
+        with torch.no_grad(), torch.autocast(device, dtype, enabled=dtype != torch.float32):
+            values[piece] = read([rows[i] for i in piece], mask[piece]).float()
+
+    cores = cores_for(model)
+    with fitting_threads(model):
+        on_cores(cores, fill, list(_pieces(rows, _READ_TOKENS.get(device, _GPU_READ_TOKENS))))
     return values
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ import pytest
 from autograder.grading import doctor, grade, places
 from autograder.grading import sandbox as sandbox_module
 from autograder.grading.examine import hello
+from autograder.grading.inside import processes
 from autograder.grading.inside.isolate import Limits
 from autograder.grading.remote import Lost, Remote
 from autograder.grading.sandbox import Child, Sandbox
@@ -243,6 +245,21 @@ def test_without_a_sandbox_what_a_killed_supervisor_leaves_is_ended_before_the_n
     child.end()
     unwalled.spawn(SMALL, 0).end()
     assert not living(unwalled, before)
+
+
+def test_a_look_during_which_a_process_ended_is_taken_again(monkeypatch):
+    """What it left has another parent by then, and would be missed."""
+    read, ended = processes._stat, [os.getpid()]
+    monkeypatch.setattr(processes, "_stat", lambda pid: [] if ended == [pid] and ended.pop() else read(pid))
+    assert os.getpid() in processes._children()[os.getppid()] and not ended
+
+
+def test_a_process_that_ends_is_told_from_one_that_runs():
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # it stays, as a process that has ended
+    assert processes._ending(ended.pid) and not processes._ending(os.getpid())
+    ended.wait()
+    assert not processes._ending(ended.pid)
 
 
 # What it can read -------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import torch
 
 from rslib import load_prompts
 from rslib.config import SampleConfig
-from rslib.decoding import fitting_threads, forks, forks_for
+from rslib.decoding import attention, fitting_threads, forks, forks_for
 from rslib.errors import ModelError
 from rslib.models import load_policy, load_reward_model
 from rslib.sampling import sample
@@ -41,7 +41,7 @@ def threads(count):
 @pytest.fixture
 def two(monkeypatch):
     """Two forks, also on a machine with one core."""
-    monkeypatch.setattr(forks, "_cores", lambda: 2)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
     with threads(2):
         yield
 
@@ -159,11 +159,11 @@ def test_little_work_is_done_here(two, made):
 @linux
 def test_as_many_forks_as_torch_may_use_threads_and_there_are_cores(monkeypatch):
     model = load_policy("tiny").model
-    monkeypatch.setattr(forks, "_cores", lambda: 4)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(4)))
     for count, wanted in ((1, 1), (2, 2), (6, 4)):
         with threads(count):
             assert forks_for(model) == wanted
-    monkeypatch.setattr(forks, "is_small", lambda model: False)
+    monkeypatch.setattr(attention, "is_small", lambda model: False)
     with threads(4):
         assert forks_for(model) == 1
 

@@ -57,7 +57,7 @@ def averaged(rollouts: Rollouts, mean: str, per_token: Callable[[list[int]], Ten
     return Objective(
         lambda rows: losses.total(per_token(rows), rollouts.mask[rows], mean),
         lambda rows: losses.weight(rollouts.mask[rows], mean),
-        [len(row.ids) for row in rollouts.rows],
+        rollouts.mask.sum(1).tolist(),
     )
 
 

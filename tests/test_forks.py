@@ -14,13 +14,14 @@ import psutil
 import pytest
 import torch
 
-from rslib import load_prompts
+from rslib import load_prompts, store
 from rslib.config import SampleConfig
 from rslib.decoding import attention, fitting_threads, forks, forks_for
 from rslib.errors import ModelError
 from rslib.models import load_policy, load_reward_model
 from rslib.sampling import sample
 from rslib.scoring import reference_logprobs, score
+from rslib.stages import Stages
 from rslib.tables import fingerprint
 
 CONFIG = SampleConfig(n=2, max_new_tokens=12, seed=3)
@@ -125,6 +126,22 @@ def test_rows_rewards_and_log_probabilities_are_those_of_one_process_to_the_last
         prints.add(fingerprint(rows))
         assert len(made) == (0 if count == 1 else 6)  # two forks for each of the three
     assert len(prints) == 1 and np.array_equal(*numbers)
+
+
+@linux
+def test_the_shards_of_a_stage_are_those_of_one_process_to_the_last_bit(two, made, tmp_path):
+    prints = set()
+    for count in (1, 2):
+        torch.set_num_threads(count)
+        with store.RunFolder(tmp_path / str(count), show=False) as folder:
+            stages = Stages(folder, 4)
+            policy, reward_model = (
+                stages.models.policy_checkpoint("tiny"),
+                stages.models.reward_checkpoint("tiny"),
+            )
+            drawn = stages.sample(policy, load_prompts("tiny", "train", 8), CONFIG, "drawn")
+            prints.add(fingerprint(stages.score(reward_model, drawn, "scored")))
+    assert len(prints) == 1 and len(made) == 4  # two forks for each of the two stages
 
 
 @pytest.fixture

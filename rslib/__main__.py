@@ -25,7 +25,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from rslib import __version__
-from rslib.config import EvaluateConfig, FinetuneConfig, RunConfig, SampleConfig, closest
+from rslib.config import EvaluateConfig, FinetuneConfig, RunConfig, SampleConfig, closest, require
 from rslib.errors import BudgetError, ConfigError, RSError, StoreError
 
 if TYPE_CHECKING:
@@ -280,7 +280,9 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
         "--address", default="local", help="local: Ray on this machine; auto: its Ray cluster"
     )
     parser.add_argument(
-        "--workers", type=int, help="models that sample and score (default: one a GPU, or one a core)"
+        "--workers",
+        type=int,
+        help="models that sample and score: with Ray one a GPU, else a core each (default: all)",
     )
     parser.add_argument(
         "--train-workers", type=int, help="workers of a fine-tune (default: one a GPU, or one)"
@@ -310,9 +312,10 @@ def _stages(args: argparse.Namespace) -> Callable[..., Stages]:
         from rslib.cluster import RayStages
 
         return functools.partial(RayStages, cluster=cluster, **settings)
-    if workers := getattr(args, "workers", None):
+    if (workers := getattr(args, "workers", None)) is not None:
         import torch
 
+        require(workers >= 1, f"workers is {workers}", "--workers", "Use a number >= 1.")
         torch.set_num_threads(min(workers, os.cpu_count() or 1))
     return functools.partial(Stages, **settings)
 

@@ -73,7 +73,7 @@ class Objective:
 
     Both are additive over rows, so a batch can be split into parts without changing the step. lengths: where
     the rows of a batch are padded to the longest, their tokens by number: on a CPU a batch is then split into
-    parts of like length, and a small model is trained on several of them at once.
+    parts of like length, and of a small model `loss_sum` is asked by several threads at once.
     """
 
     loss_sum: Callable[[list[int]], torch.Tensor]
@@ -186,7 +186,9 @@ class Optimizer:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-            self._halve(batch)  # behind the handler, whose traceback holds the tensors of the failed pass
+            self._halve(
+                len(self._parts(objective, batch)), batch
+            )  # behind the handler, whose traceback holds the tensors of the failed pass
 
     def _backward(self, objective: Objective, batch: list[int]) -> float:
         weight, parts = objective.weight(batch), self._parts(objective, batch)
@@ -223,19 +225,20 @@ class Optimizer:
         for _, part in found:
             for weight, gradient in zip(self.weights, part, strict=True):
                 if gradient is not None:
-                    weight.grad = gradient if weight.grad is None else weight.grad.add_(gradient)
+                    # Never in place: two weights that are only ever added have one gradient between them.
+                    weight.grad = gradient.clone() if weight.grad is None else weight.grad + gradient
         return sum(loss for loss, _ in found)
 
-    def _halve(self, batch: list[int]) -> None:
+    def _halve(self, parts: int, batch: list[int]) -> None:
         self.model.zero_grad(set_to_none=True)
         self.adamw.zero_grad(set_to_none=True)
-        if self.parts >= len(batch):
+        if parts >= len(batch) and self.cores == 1:
             raise BudgetError(
                 "memory ran out on a single row while fine-tuning",
                 where=f"a batch of {len(batch)} rows",
                 fix="Use a smaller model, shorter responses, or a larger device.",
             )
-        self.parts *= 2
+        self.parts, self.cores = 2 * parts, 1
         note(f"memory ran out: batches now run in {self.parts} parts (same steps, same result)", show=True)
 
     def state_dict(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import hashlib
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -156,10 +157,11 @@ def _responses(
     with Progress(len(rows), "sample", show=show) as progress, shared_attention(policy.model):
         run = partial(_drawn, decoder, rows)
         owner = [places[row.prompt] for row in rows]
-        for part, drawn in run_batches(run, owner, [1] * len(rows), budget, forks=forks):
-            for at, row in enumerate(rows[part]):
-                found[row.row] = _response(policy, row, *(column[at] for column in drawn))
-            progress.advance(len(rows[part]))
+        with closing(run_batches(run, owner, [1] * len(rows), budget, forks=forks)) as batches:
+            for part, drawn in batches:
+                for at, row in enumerate(rows[part]):
+                    found[row.row] = _response(policy, row, *(column[at] for column in drawn))
+                progress.advance(len(rows[part]))
     return found
 
 

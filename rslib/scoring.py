@@ -6,6 +6,7 @@ Rows of one prompt share their longest common token prefix, which is computed on
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -301,10 +302,11 @@ def _read(
         return read(batch, plan, packed_hidden(model, plan.tokens, plan.positions, plan))
 
     with Progress(len(rows), label, show=show) as progress, shared_attention(model):
-        batches = run_batches(run, _owners(rows), costs, budget, entry=entry, unit="tokens", forks=forks)
-        for part, values in batches:
-            found[[row.row for row in rows[part]]] = values
-            progress.advance(len(values))
+        options = {"entry": entry, "unit": "tokens", "forks": forks}
+        with closing(run_batches(run, _owners(rows), costs, budget, **options)) as batches:
+            for part, values in batches:
+                found[[row.row for row in rows[part]]] = values
+                progress.advance(len(values))
     return found
 
 

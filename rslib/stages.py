@@ -11,6 +11,7 @@ share (`cache.recalled`).
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +25,7 @@ from rslib.errors import ConfigError
 from rslib.finetuning import finetune, spelt_by
 from rslib.messages import frozen
 from rslib.models import Policy, RewardModel, load_policy, load_reward_model, pick_device
+from rslib.progress import note
 from rslib.reuse import reusing, set_aside
 from rslib.reward_functions import RewardFunction, load_reward_function, names_function
 from rslib.sampling import sample
@@ -204,14 +206,18 @@ def side_by_side(
     plain = isinstance(work, ModelWork) and work.travels and work.path is not None
     count, numbers, done = forks_for(work.model().model) if plain else 1, list(parts), set()
 
-    def run(number: int) -> tuple[bytes, float]:
-        [(_, table, seconds)] = store.in_turn(work, {number: parts[number]})
-        return store.table_bytes(table), seconds
+    def run(number: int) -> tuple[bytes, float, list[Warning]]:
+        with warnings.catch_warnings(record=True) as given:
+            [(_, table, seconds)] = store.in_turn(work, {number: parts[number]})
+        return store.table_bytes(table), seconds, [each.message for each in given]
 
     if count > 1 and len(numbers) > 1:
-        for place, (content, seconds) in forked(run, numbers, count):
+        for place, (content, seconds, given) in forked(run, numbers, count):
             done.add(numbers[place])
+            for warning in given:  # said here, where whoever calls can hear it
+                warnings.warn(warning, stacklevel=2)
             yield numbers[place], store.table_from(content), seconds
+        note("forks were lost: this process goes on", len(done) < len(numbers))
     yield from store.in_turn(work, {number: part for number, part in parts.items() if number not in done})
 
 

@@ -19,7 +19,7 @@ from rslib.config import SampleConfig
 from rslib.decoding import attention, fitting_threads, forks, forks_for
 from rslib.errors import ModelError
 from rslib.models import load_policy, load_reward_model
-from rslib.sampling import sample
+from rslib.sampling import LogprobWarning, sample
 from rslib.scoring import reference_logprobs, score
 from rslib.stages import Stages
 from rslib.tables import fingerprint
@@ -84,6 +84,47 @@ def test_an_iterator_that_is_left_early_leaves_no_fork():
 
 
 @linux
+def test_an_interrupt_while_forks_are_made_is_kept_and_leaves_none(monkeypatch):
+    fork, made = forks._fork, []
+
+    def interrupted():
+        pid = fork()
+        if pid:
+            made.append(pid)
+            os.kill(os.getpid(), signal.SIGINT)
+        return pid
+
+    monkeypatch.setattr(forks, "_fork", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        squares([0, 1], lambda part: time.sleep(60))
+    assert len(made) == 2 and not children()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@linux
+def test_a_fork_that_is_refused_leaves_its_parts_out(monkeypatch):
+    fork, calls = forks._fork, []
+
+    def second_refused():
+        calls.append(1)
+        if len(calls) == 2:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return fork()
+
+    monkeypatch.setattr(forks, "_fork", second_refused)
+    assert squares(range(4), abs) == {0: 0, 2: 2} and not children()
+
+
+@linux
+def test_where_somebody_else_waits_for_children_nothing_is_lost():
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert squares(range(4), abs) == {n: n for n in range(4)}
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+@linux
 def test_a_killed_parent_leaves_no_fork(tmp_path):
     script = """
         import os, pathlib, sys, time
@@ -142,6 +183,16 @@ def test_the_shards_of_a_stage_are_those_of_one_process_to_the_last_bit(two, mad
             drawn = stages.sample(policy, load_prompts("tiny", "train", 8), CONFIG, "drawn")
             prints.add(fingerprint(stages.score(reward_model, drawn, "scored")))
     assert len(prints) == 1 and len(made) == 4  # two forks for each of the two stages
+
+
+@linux
+def test_a_warning_in_a_fork_is_heard(two, made, tmp_path, monkeypatch):
+    unlike = {"rows": 2, "tolerance": 0.0, "agree": False}
+    monkeypatch.setattr("rslib.sampling.logprobs_agree", lambda policy, responses: unlike)
+    with store.RunFolder(tmp_path, show=False) as folder, pytest.warns(LogprobWarning) as heard:
+        stages = Stages(folder, 4)
+        stages.sample(stages.models.policy_checkpoint("tiny"), load_prompts("tiny", "train", 8), CONFIG)
+    assert len(heard) == 4 and made  # one a shard
 
 
 @pytest.fixture

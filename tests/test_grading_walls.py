@@ -48,6 +48,11 @@ def bomb():
 for _ in range(10):
     if os.fork() == 0: bomb()
 """
+STRANGE_NAME = """
+import ctypes
+ctypes.CDLL(None).prctl(15, b"\\xff) R 1 \\xfe", 0, 0, 0)
+"""
+"""The process's own name is not text, and looks like what the kernel says of it."""
 CHILDREN = """
 import os, time
 for _ in range(12):
@@ -106,7 +111,7 @@ def processes_of(sandbox: Sandbox) -> set[int]:
     children: dict[int, list[int]] = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
-            parent = int(Path("/proc", name, "stat").read_text().rpartition(")")[2].split()[1])
+            parent = int(Path("/proc", name, "stat").read_bytes().rpartition(b")")[2].split()[1])
             children.setdefault(parent, []).append(int(name))
     everything, front = set(), [sandbox.process.pid]
     while front:
@@ -151,14 +156,18 @@ def living(sandbox: Sandbox, before: set[int]) -> list[int]:
 def state(pid: int) -> str:
     """The letter of a process's state; "" if it is gone."""
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0].decode()
     return ""
 
 
 # What one submission may use --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cell", [CHILDREN, FILES, SOCKETS], ids=["children", "files", "sockets"])
+@pytest.mark.parametrize(
+    "cell",
+    [CHILDREN, STRANGE_NAME + CHILDREN, FILES, SOCKETS],
+    ids=["children", "strange_name", "files", "sockets"],
+)
 def test_memory_counts_over_all_processes_files_and_sockets_and_is_told(sandbox, cell):
     assert tried(sandbox, cell).why == "more than 512 MB of memory"
 
@@ -199,6 +208,7 @@ print(*own, *os.sched_getaffinity(0))
 # Its end ----------------------------------------------------------------------------------------------------
 
 STUBBORN = {
+    "strange_name": STRANGE_NAME + DAEMON + FOREVER,
     "closes_its_wire": CLOSED + FOREVER,
     "daemons": DAEMON * 3 + CLOSED,
     "stopped": STOPPED,
@@ -212,7 +222,7 @@ def test_nothing_is_left_when_the_end_returns(sandbox, name):
     assert tried(sandbox, DEAF + STUBBORN[name], SHORT).seconds < 2
 
 
-@pytest.mark.parametrize("name", ["closes_its_wire", "daemons", "stopped"])
+@pytest.mark.parametrize("name", ["closes_its_wire", "daemons", "stopped", "strange_name"])
 def test_without_a_sandbox_nothing_is_left_either(unwalled, name):
     assert tried(unwalled, DEAF + STUBBORN[name], SHORT).seconds < 3
 
@@ -251,7 +261,7 @@ def test_a_look_during_which_a_process_ended_is_taken_again(monkeypatch):
     """What it left has another parent by then, and would be missed."""
     read, ended = processes._stat, [os.getpid()]
     monkeypatch.setattr(processes, "_stat", lambda pid: [] if ended == [pid] and ended.pop() else read(pid))
-    assert os.getpid() in processes._children()[os.getppid()] and not ended
+    assert os.getpid() in processes._children(2)[os.getppid()] and not ended
 
 
 def test_a_process_that_ends_is_told_from_one_that_runs():

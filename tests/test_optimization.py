@@ -152,6 +152,25 @@ def test_two_cores_take_the_step_of_one_to_the_last_bit(model_folder):
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
 
 
+@pytest.mark.parametrize("count", [1, 8])
+def test_weights_that_share_a_gradient_get_it_once(count):
+    """Autograd gives a and b of a + b one tensor, and c of a plain sum one that is a single number."""
+    rows, ends = torch.arange(24.0).view(8, 3), []
+    for cores in (1, 2):
+        torch.manual_seed(0)
+        model = torch.nn.ParameterDict({"a": torch.randn(3, 3), "b": torch.randn(3, 3), "c": torch.randn(5)})
+
+        def loss_sum(batch, model=model):
+            squares = (rows[batch] @ (model["a"] + model["b"])).square().sum()
+            return squares + model["c"].sum() * len(batch)
+
+        optimizer = Optimizer(model, SETTINGS, steps=1)
+        optimizer.cores = cores
+        optimizer.step(Objective(loss_sum, len, [1] * 8), list(range(count)))
+        ends.append([weight.detach().clone() for weight in model.values()])
+    assert all(torch.equal(one, two) for one, two in zip(*ends, strict=True))
+
+
 def test_a_single_row_that_does_not_fit_is_a_budget_error(policy):
     with pytest.raises(BudgetError, match="single row"):
         _train_with_memory_for(policy, 0)

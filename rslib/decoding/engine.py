@@ -203,6 +203,7 @@ def run_batches(
             done.add(number)
             yield left[number], found
         left = [rows for number, rows in enumerate(left) if number not in done]
+        note(f"forks were lost: {len(left)} batches are done by this process", bool(left))
     while left:
         rows, *left = left
         found, fits = _tried(run, rows)

@@ -7,15 +7,19 @@ process would have found, to the last bit. Where a fork is lost or fails, this p
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import os
 import pickle
 import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from multiprocessing.connection import Connection, Pipe, wait
+from types import FrameType
 from typing import Any, TypeVar
 
 import torch
@@ -46,15 +50,20 @@ def forked(run: Callable[[Part], Found], parts: Sequence[Part], count: int) -> I
     should be plain or numpy. All forks have ended when the iterator has, however it ends.
     """
     forks: dict[Connection, int] = {}
+    writing: set[Connection] = set()
     try:
-        for first in range(min(count, len(parts))):
-            ours, theirs = Pipe(duplex=False)
-            pid = _fork()
-            if pid == 0:
-                _work(run, parts, range(first, len(parts), count), theirs)
-            theirs.close()
-            forks[ours] = pid
-        writing = set(forks)
+        with _uninterrupted():
+            for first in range(min(count, len(parts))):
+                ours, theirs = Pipe(duplex=False)
+                try:
+                    pid = _fork()
+                except OSError:  # as many processes as the user may have: their parts are left out
+                    break
+                if pid == 0:
+                    _work(run, parts, range(first, len(parts), count), theirs)
+                theirs.close()
+                forks[ours] = pid
+            writing |= set(forks)
         while writing:
             for connection in wait(writing):
                 try:
@@ -62,16 +71,42 @@ def forked(run: Callable[[Part], Found], parts: Sequence[Part], count: int) -> I
                 except (EOFError, OSError):
                     writing.remove(connection)
     finally:
-        for connection, pid in forks.items():
-            connection.close()
-            os.kill(pid, signal.SIGKILL)  # it has not been waited for, so it is no other process's number
+        with _uninterrupted():
+            _end(forks, writing)
+
+
+def _end(forks: Mapping[Connection, int], writing: AbstractSet[Connection]) -> None:
+    """End those that are still `writing`, and wait for all; somebody else may have done that already."""
+    for connection in writing:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(forks[connection], signal.SIGKILL)
+    for connection, pid in forks.items():
+        connection.close()
+        with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, 0)
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """An interrupt waits for the end of the block: no fork is half made, forgotten, or lets one pass."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    came: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda *given: came.append(given))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            handler(*came[0])
 
 
 def _fork() -> int:
     with warnings.catch_warnings():
-        # Newer Pythons warn of other threads, whose locks stay shut in the fork: it computes and writes to a
-        # pipe, and calls nothing that another thread may be inside of.
+        # Newer Pythons warn of other threads, whose locks stay shut in the fork. It computes, and writes to a
+        # pipe; it prints nothing and closes nothing.
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
 

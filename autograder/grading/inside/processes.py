@@ -19,9 +19,9 @@ LOOKS = 50
 """Looks at all processes, in each of which one ended meanwhile, after which the last one has to do."""
 
 
-def descendants() -> list[int]:
-    """Processes that come from this process, children before grandchildren."""
-    children = _children()
+def descendants(looks: int = 1) -> list[int]:
+    """Processes that come from this process, children before grandchildren; looks: see `_children`."""
+    children = _children(looks)
     all_of_them, front = [], [os.getpid()]
     while front:
         front = [child for parent in front for child in children.get(parent, [])]
@@ -29,13 +29,13 @@ def descendants() -> list[int]:
     return all_of_them
 
 
-def _children() -> dict[int, list[int]]:
+def _children(looks: int) -> dict[int, list[int]]:
     """The processes of this machine by their parents, all of one moment.
 
     What a process leaves that ends between the list and its turn to be read has another parent by then, or
-    was not on the list: such a look is taken again.
+    was not on the list: such a look is taken again, `looks` of them at most.
     """
-    for _ in range(LOOKS):
+    for _ in range(looks):
         children: dict[int, list[int]] = {}
         listed = [int(name) for name in os.listdir("/proc") if name.isdigit()]
         facts = {pid: _stat(pid) for pid in listed}
@@ -47,11 +47,17 @@ def _children() -> dict[int, list[int]]:
     return children
 
 
-def _stat(pid: int) -> list[str]:
-    """What the kernel says of a process, from its state on (see proc(5)); [] if it is gone."""
-    with contextlib.suppress(OSError):
-        return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()
-    return []
+def _stat(pid: int) -> list[bytes]:
+    """What the kernel says of a process, from its state on (see proc(5)); [] if it is gone.
+
+    Before the state stands its name, which it chooses itself: any bytes, brackets too.
+    """
+    try:
+        return Path("/proc", str(pid), "stat").read_bytes().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    except OSError:  # another user's that may not be read, so no child of ours
+        return [b"?", *[b"0"] * 6]
 
 
 def memory(folders: Sequence[int], limit: int) -> int:
@@ -89,7 +95,8 @@ def _facts(path: str) -> dict[str, int]:
     """Lines `Name: 123 kB` of a file of the kernel's, in bytes; {} for a process that is gone or closed."""
     facts: dict[str, int] = {}
     with contextlib.suppress(OSError, ValueError):
-        for line in Path(path).read_text().splitlines():
+        # A process chooses its name itself: one that is no text must not hide the rest of the file.
+        for line in Path(path).read_text("utf-8", "replace").splitlines():
             name, _, value = line.partition(":")
             if value.endswith(" kB"):
                 facts[name] = 1024 * int(value.split()[0])
@@ -123,7 +130,7 @@ def end_all(first: int) -> int:
     limit = time.monotonic() + PATIENCE
     _send(signal.SIGKILL, [first] if first else [])
     while True:
-        left = descendants()
+        left = descendants(LOOKS)
         _send(signal.SIGSTOP, left)
         _send(signal.SIGKILL, left)
         with contextlib.suppress(ChildProcessError):
@@ -142,7 +149,7 @@ def end_strays(known: AbstractSet[int]) -> set[int]:
     """
     limit = time.monotonic() + PATIENCE / 2
     while True:
-        mine = _children().get(os.getpid(), [])
+        mine = _children(LOOKS).get(os.getpid(), [])
         strays = [pid for pid in mine if pid not in known]
         _send(signal.SIGSTOP, strays)
         _send(signal.SIGKILL, strays)

@@ -253,7 +253,7 @@ class Remote:
     def processor_seconds(self) -> float:
         """Processor seconds of the learner's process, as the kernel counts them; of the clock without it."""
         with contextlib.suppress(OSError, IndexError, ValueError):
-            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+            fields = Path(f"/proc/{self.pid}/stat").read_bytes().rpartition(b")")[2].split()
             return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         return time.monotonic()
 

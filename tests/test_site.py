@@ -3,10 +3,13 @@
 import doctest
 import itertools
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import nbformat
 import pytest
 
 from autograder.build.release import NOTEBOOKS, scripts
@@ -319,3 +322,19 @@ def test_a_page_that_is_too_wide_too_pale_or_asks_elsewhere_would_be_noticed(tmp
     with browser.chromium() as driver:
         browser.emulate(driver, 400, "light")
         assert len(faults(driver, f"file://{page}")) == 4
+
+
+def test_a_notebook_that_two_ask_for_at_once_runs_once(monkeypatch, tmp_path):
+    """Two runs would meet in its run folders."""
+    runs = []
+
+    def execute(script, folder):
+        runs.append(script)
+        time.sleep(0.3)
+        return nbformat.v4.new_notebook()
+
+    monkeypatch.setattr(notebooks, "EXECUTED", tmp_path / "executed")
+    monkeypatch.setattr(notebooks.rendering, "execute", execute)
+    with ThreadPoolExecutor(2) as threads:
+        one, other = threads.map(notebooks.executed, scripts()[:1] * 2)
+    assert one == other and len(runs) == 1

@@ -12,6 +12,7 @@ from html import escape
 from pathlib import Path
 
 import nbformat
+from filelock import FileLock
 from nbformat import NotebookNode, v4
 
 from autograder.build import rendering
@@ -50,15 +51,16 @@ def executed(script: Path) -> NotebookNode:
     parts = [text, versions()["rslib"], *(path.read_text(encoding="utf-8") for path in graders)]
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     path = EXECUTED / f"{script.stem}-{key}.ipynb"
-    if not path.exists():
-        print(
-            f"{script.stem}: running it (up to some minutes; kept until its source changes) ...", flush=True
-        )
-        notebook = rendering.execute(script, rendering.BUILD / "runs")
-        if faults := list(rendering.problems(notebook)):
-            raise DataError("\n".join(faults), where=str(script), fix="Mend the script, then build again.")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, nbformat.writes(notebook))
+    EXECUTED.mkdir(parents=True, exist_ok=True)
+    with FileLock(EXECUTED / f"{script.stem}.lock"):  # its run folders serve one process at a time
+        if not path.exists():
+            about = "running it (up to some minutes; kept until its source changes)"
+            print(f"{script.stem}: {about} ...", flush=True)
+            notebook = rendering.execute(script, rendering.BUILD / "runs")
+            if faults := list(rendering.problems(notebook)):
+                fix = "Mend the script, then build again."
+                raise DataError("\n".join(faults), where=str(script), fix=fix)
+            atomic_write(path, nbformat.writes(notebook))
     return nbformat.read(path, 4)
 
 

@@ -1,4 +1,4 @@
-"""How sampling time grows on this machine's CPU: with n, prompts, prompt tokens, model size and workers.
+"""How sampling time grows on this machine's CPU: with n, prompts, prompt tokens, model size and processes.
 
     OMP_NUM_THREADS=1 python -m docs.studies.scaling      writes results/scaling-cpu.json and its figure
 
@@ -99,7 +99,7 @@ def main() -> None:
     for name, sizes in SERIES.items():
         series[name] = _grown(sizes)
         note(f"{name}: {series[name]}")
-    series["worker processes"] = _shared()
+    series["processes"] = _shared()
     facts = machine("cpu", torch.get_num_threads())
     write("scaling-cpu", facts | {"rounds": ROUNDS, "series": series})
     plots.save(draw(series), FIGURES / "scaling_cpu.svg")

@@ -186,13 +186,12 @@ class Optimizer:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-            self._halve(
-                len(self._parts(objective, batch)), batch
-            )  # behind the handler, whose traceback holds the tensors of the failed pass
+            # Behind the handler, whose traceback holds the tensors of the failed pass.
+            self._halve(objective, batch)
 
     def _backward(self, objective: Objective, batch: list[int]) -> float:
         weight, parts = objective.weight(batch), self._parts(objective, batch)
-        if self.cores > 1 and objective.lengths is not None and self.compute_dtype == torch.float32:
+        if self._several(objective):
             return self._side_by_side(lambda rows: objective.loss_sum(rows) / weight, parts)
         total = 0.0
         for rows in parts:
@@ -204,6 +203,10 @@ class Optimizer:
                 self.masters.take_gradients()
             total += float(loss.detach())
         return total
+
+    def _several(self, objective: Objective) -> bool:
+        """Whether several parts are in memory at once."""
+        return self.cores > 1 and objective.lengths is not None and self.compute_dtype == torch.float32
 
     def _parts(self, objective: Objective, batch: list[int]) -> list[list[int]]:
         """The batch in parts that memory holds, on a CPU of like lengths where they are known."""
@@ -229,10 +232,11 @@ class Optimizer:
                     weight.grad = gradient.clone() if weight.grad is None else weight.grad + gradient
         return sum(loss for loss, _ in found)
 
-    def _halve(self, parts: int, batch: list[int]) -> None:
+    def _halve(self, objective: Objective, batch: list[int]) -> None:
         self.model.zero_grad(set_to_none=True)
         self.adamw.zero_grad(set_to_none=True)
-        if parts >= len(batch) and self.cores == 1:
+        parts = len(self._parts(objective, batch))
+        if parts >= len(batch) and not self._several(objective):
             raise BudgetError(
                 "memory ran out on a single row while fine-tuning",
                 where=f"a batch of {len(batch)} rows",

@@ -148,12 +148,12 @@ def _responses(
     if backend == "vllm":
         from rslib.vllm_backend import vllm_decoder  # loaded only when asked for
 
-        decoder, budget = vllm_decoder(policy, config, vllm_url), len(rows)  # it makes batches itself
+        decoder, forks = vllm_decoder(policy, config, vllm_url), 1
+        budget = len(rows)  # it makes batches itself
     else:
         decoder = decoder_for(policy.model, config, policy.eos_ids, policy.context)
-        budget = _rows_at_once(policy, rows, config)
-    forks = forks_for(policy.model) if len(rows) >= _WORTH_FORKS and backend == "rslib" else 1
-    budget = _batch_size(len(rows), budget, forks, config.n)
+        forks = forks_for(policy.model) if len(rows) >= _WORTH_FORKS else 1
+        budget = _batch_size(len(rows), _rows_at_once(policy, rows, config), forks, config.n)
     with Progress(len(rows), "sample", show=show) as progress, shared_attention(policy.model):
         run = partial(_drawn, decoder, rows)
         owner = [places[row.prompt] for row in rows]
@@ -198,13 +198,14 @@ def _rows(policy: Policy, prompts: Dataset, config: SampleConfig) -> list[_Row]:
 
 def _drawn(decoder: Callable[..., SampleOutput], rows: Sequence[_Row], part: slice) -> tuple[np.ndarray, ...]:
     """Of some rows the tokens and log-probabilities (R, width), lengths (R,) and whether they ended (R,)."""
-    prompts = list(dict.fromkeys(row.prompt for row in rows[part]))
+    rows = rows[part]
+    prompts = list(dict.fromkeys(row.prompt for row in rows))
     place = {ids: at for at, ids in enumerate(prompts)}
     drawn = decoder(
         prompts,
-        [place[row.prompt] for row in rows[part]],
-        seeds=[row.seed for row in rows[part]],
-        limits=[row.limit for row in rows[part]],
+        [place[row.prompt] for row in rows],
+        seeds=[row.seed for row in rows],
+        limits=[row.limit for row in rows],
     )
     return drawn.tokens.numpy(), drawn.logprobs.numpy(), drawn.lengths.numpy(), drawn.ended.numpy()
 

@@ -176,7 +176,7 @@ def _own_rewards(
     order, rewards = np.argsort(lengths, kind="stable"), np.full(len(encoded), np.nan)
     with Progress(len(encoded), "score", show=show) as progress:
 
-        def run(part: slice) -> int:
+        def run(part: slice) -> None:
             rows = order[part]
             size = 1 if reward_model.one_by_one else len(rows)
             for group in np.split(rows, np.flatnonzero(np.diff(lengths[rows])) + 1):
@@ -184,12 +184,11 @@ def _own_rewards(
                     together = group[start : start + size]
                     found = reward_model.own_rewards([encoded[row] for row in together])
                     rewards[together] = found.double().cpu()
-            return len(rows)
 
         costs = lengths[order].tolist()
         budget = batch_tokens or (_CPU_TOKENS if reward_model.model.device.type == "cpu" else _GPU_TOKENS)
-        for _, count in run_batches(run, list(range(len(order))), costs, budget, unit="tokens"):
-            progress.advance(count)
+        for part, _ in run_batches(run, list(range(len(order))), costs, budget, unit="tokens"):
+            progress.advance(part.stop - part.start)
     return rewards
 
 

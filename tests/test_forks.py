@@ -150,7 +150,7 @@ def test_a_killed_parent_leaves_no_fork(tmp_path):
 
 
 @linux
-def test_rows_rewards_and_log_probabilities_are_those_of_one_process_to_the_last_bit(two, monkeypatch, made):
+def test_rows_rewards_and_log_probabilities_are_those_of_one_process_to_the_last_bit(two, made):
     policy, reward_model, prompts = (
         load_policy("tiny"),
         load_reward_model("tiny"),
@@ -237,25 +237,19 @@ def test_as_many_forks_as_torch_may_use_threads_and_there_are_cores(monkeypatch)
 
 
 def test_a_small_model_works_on_one_thread_and_gives_the_others_back():
-    policy, before = load_policy("tiny"), torch.get_num_threads()
-    torch.set_num_threads(3)
-    try:
+    policy = load_policy("tiny")
+    with threads(3):
         with fitting_threads(policy.model):
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_rows_do_not_depend_on_the_number_of_threads():
-    policy, before, prints = load_policy("tiny"), torch.get_num_threads(), set()
-    try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
+    policy, prints = load_policy("tiny"), set()
+    for count in (1, 2, 3):
+        with threads(count):
             drawn = sample(policy, load_prompts("tiny", "train", 6), config=CONFIG, show_progress=False)
-            prints.add(fingerprint(drawn))
-    finally:
-        torch.set_num_threads(before)
+        prints.add(fingerprint(drawn))
     assert len(prints) == 1
 
 

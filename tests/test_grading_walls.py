@@ -259,8 +259,8 @@ def test_without_a_sandbox_what_a_killed_supervisor_leaves_is_ended_before_the_n
 
 def test_a_look_during_which_a_process_ended_is_taken_again(monkeypatch):
     """What it left has another parent by then, and would be missed."""
-    read, ended = processes._stat, [os.getpid()]
-    monkeypatch.setattr(processes, "_stat", lambda pid: [] if ended == [pid] and ended.pop() else read(pid))
+    read, ended = processes.stat, [os.getpid()]
+    monkeypatch.setattr(processes, "stat", lambda pid: [] if ended == [pid] and ended.pop() else read(pid))
     assert os.getpid() in processes._children(2)[os.getppid()] and not ended
 
 

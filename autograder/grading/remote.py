@@ -28,7 +28,7 @@ import numpy as np
 
 from autograder.exercise import Variant
 from autograder.grading import bounds, standins
-from autograder.grading.inside import kinds, objects
+from autograder.grading.inside import kinds, objects, processes
 from autograder.grading.inside.objects import TESTS, write_back
 from autograder.grading.inside.outputs import clean
 from autograder.grading.inside.wire import (
@@ -252,8 +252,8 @@ class Remote:
 
     def processor_seconds(self) -> float:
         """Processor seconds of the learner's process, as the kernel counts them; of the clock without it."""
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            fields = Path(f"/proc/{self.pid}/stat").read_bytes().rpartition(b")")[2].split()
+        with contextlib.suppress(IndexError):
+            fields = processes.stat(self.pid)
             return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         return time.monotonic()
 

@@ -95,12 +95,11 @@ def draw(series: Mapping[str, Mapping[str, Any]]) -> Any:
 
 def main() -> None:
     """Measure every series and draw them."""
-    series: dict[str, Any] = {}
+    series, facts = {}, machine("cpu", torch.get_num_threads())
     for name, sizes in SERIES.items():
         series[name] = _grown(sizes)
         note(f"{name}: {series[name]}")
     series["processes"] = _shared()
-    facts = machine("cpu", torch.get_num_threads())
     write("scaling-cpu", facts | {"rounds": ROUNDS, "series": series})
     plots.save(draw(series), FIGURES / "scaling_cpu.svg")
 

@@ -205,7 +205,7 @@ def run_batches(
         left = [rows for number, rows in enumerate(left) if number not in done]
         note(f"forks were lost: {len(left)} batches are done by this process", bool(left))
     while left:
-        rows, *left = left
+        rows = left.pop(0)
         found, fits = _tried(run, rows)
         if fits:
             yield rows, found
@@ -220,9 +220,9 @@ def run_batches(
 
 def _batches(owner: Ids, costs: Sequence[int], entry: Sequence[int], rows: slice, budget: int) -> list[slice]:
     """The rows in slices within the budget."""
-    slices, start = [], rows.start
+    slices, start, owner = [], rows.start, owner[: rows.stop]
     while start < rows.stop:
-        end = _batch_end(owner[: rows.stop], costs, entry, start, budget)
+        end = _batch_end(owner, costs, entry, start, budget)
         slices.append(slice(start, end))
         start = end
     return slices

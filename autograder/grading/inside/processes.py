@@ -38,7 +38,7 @@ def _children(looks: int) -> dict[int, list[int]]:
     for _ in range(looks):
         children: dict[int, list[int]] = {}
         listed = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-        facts = {pid: _stat(pid) for pid in listed}
+        facts = {pid: stat(pid) for pid in listed}
         for pid, fields in facts.items():
             if fields:
                 children.setdefault(int(fields[1]), []).append(pid)
@@ -47,7 +47,7 @@ def _children(looks: int) -> dict[int, list[int]]:
     return children
 
 
-def _stat(pid: int) -> list[bytes]:
+def stat(pid: int) -> list[bytes]:
     """What the kernel says of a process, from its state on (see proc(5)); [] if it is gone.
 
     Before the state stands its name, which it chooses itself: any bytes, brackets too.
@@ -160,7 +160,7 @@ def end_strays(known: AbstractSet[int]) -> set[int]:
 
 def _ending(pid: int) -> bool:
     """Whether a process has begun to end: the kernel's flag PF_EXITING, set before its sockets are closed."""
-    fields = _stat(pid)
+    fields = stat(pid)
     return bool(fields) and bool(int(fields[6]) & 4)
 
 

@@ -247,6 +247,20 @@ def test_inputs_are_found_that_tell_all_ideas_of_the_calculator_apart(seed):
         assert outcome.check in ("", nb08_1.REFUSES, "copes with nothing"), outcome
 
 
+@pytest.mark.parametrize("rounded", [float, math.ceil, math.floor, lambda exact: math.floor(exact) + 1])
+def test_requests_may_be_whole_ones_whatever_is_drawn(rounded):
+    """Seeds with few requests, where a whole one is far from the exact number, are about 1 in 20."""
+
+    def break_even_requests(once, serving, tuned):
+        if min(once, serving, tuned) < 0:
+            raise ValueError("a negative amount")
+        return rounded(once / (serving - tuned)) if serving > tuned else math.inf
+
+    work = Work({"break_even_requests": break_even_requests}, Variant("", "", "8.1"))
+    exercise = replace(nb08_1.EXERCISE, parts=nb08_1.EXERCISE.parts[-1:])
+    assert [seed for seed in range(200) if not grade(exercise, work, seed).passed] == []
+
+
 @pytest.mark.parametrize(
     ("memo", "numbers"),
     [

@@ -107,6 +107,8 @@ no round (): What costs nothing has paid itself back at once.
 never (silent): Where serving a request costs no more, tuning is never paid back: the answer is infinity.
 negative (silent): A cost below 0 makes no sense. Raise a ValueError that says so.
 """)
+SINGLE = 2e-6
+"""What single precision may leave, absolute and relative."""
 REFUSES, NOTHING = "refuses what makes no sense", "copes with nothing"
 MEMORY, FLOPS, MONEY, WAIT, EVEN = (
     "adds up the models",
@@ -154,13 +156,19 @@ def told_apart(right: Any, readings: Mapping[str, Any]) -> dict[str, Any]:
 
 def agrees(check: str, *args: Any, apart: float, of: Callable[..., Any] | None = None) -> Agrees:
     """Agrees as far as single precision does, on inputs that tell all ideas apart."""
-    return Agrees(check, *args, tolerance=2e-6, apart=apart, of=of or number(check))
+    return Agrees(check, *args, tolerance=SINGLE, apart=apart, of=of or number(check))
 
 
 def costs_nothing(otherwise: str, *args: Any, of: Callable[..., Any] | None = None) -> Corner:
     """The check that the answer is 0."""
     right: Any = [0.0, 0.0] if of is pair else 0.0
     return Corner(NOTHING, args, right, otherwise, tolerance=0.0, of=of or number(NOTHING))
+
+
+def whole_or_not(result: Any, once: float, serving: float, tuned: float) -> float:
+    """The number of requests; the exact one where the result is that one, rounded to a whole request near it."""
+    value, exact = number(EVEN)(result), calculator.break_even_requests(once, serving, tuned)
+    return exact if math.isfinite(exact) and abs(value - exact) <= 1 else value
 
 
 # Memory ---------------------------------------------------------------------------------------------------
@@ -422,7 +430,7 @@ grade_memory = graded(
         )
         for strategy in ("rs", "dpo")
     ),
-    Corner(MEMORY, (8e9, 0.0, "rloo", "4bit"), 4.96, "judge kept", 2e-6, number(MEMORY)),
+    Corner(MEMORY, (8e9, 0.0, "rloo", "4bit"), 4.96, "judge kept", SINGLE, number(MEMORY)),
     costs_nothing("no parameters", 0, 0, "ppo", "full"),
     Refuses(REFUSES, (7e9, 7e9, "sft", "full"), "unknown"),
     Refuses(REFUSES, (7e9, 7e9, "rs", "8bit"), "unknown weights"),
@@ -479,8 +487,8 @@ grade_wait = graded(
 grade_even = graded(
     "break_even_requests",
     IDEAS,
-    agrees(EVEN, sums, calculator.break_even_requests, "even", even_slips, apart=1e-3),
-    costs_nothing("no round", 0.0, 0.002, 0.001),
+    agrees(EVEN, sums, calculator.break_even_requests, "even", even_slips, apart=1e-3, of=whole_or_not),
+    costs_nothing("no round", 0.0, 0.002, 0.001, of=whole_or_not),
     *(
         Corner(EVEN, (4000.0, *each), math.inf, "never", 0.0, number(EVEN))
         for each in ((1e-3, 1e-3), (1e-3, 2e-3))

@@ -669,3 +669,21 @@ def break_even_requests(once, serving, tuned):
 
     found = _even(once, serving, tuned)
     return found if found == float("inf") else Fraction(found)
+
+
+# %% correct: the first whole request that has cost more
+import math
+
+
+def break_even_requests(once, serving, tuned):
+    if min(once, serving, tuned) < 0:
+        raise ValueError("a negative amount")
+    return math.floor(once / (serving - tuned)) + 1 if serving > tuned else math.inf
+
+
+# %% wrong: thousands of requests | idea: even | fails at: breaks even | points: 2.5
+_even = break_even_requests
+
+
+def break_even_requests(once, serving, tuned):
+    return _even(once, serving, tuned) / 1000

@@ -264,7 +264,8 @@ with torch.no_grad():
 # ## Your batch and your loss train a policy
 #
 # `tune` copies a policy and trains the copy. The engine gives it the loop: batches of rows, AdamW, a
-# learning rate that warms up and decays. The batch and the loss of every step are yours.
+# learning rate that warms up and decays. The batch and the loss of every step are yours. It asks for the
+# loss of a few rows at a time, on every core of the machine, and adds them up token by token.
 
 # %%
 from pathlib import Path
@@ -285,8 +286,13 @@ def tune(start, rows, folder, seed=0, **settings):
         logits = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
         return sft_loss(logits, batch["labels"])
 
-    lengths = [len(start.encode(row["prompt"])) + len(row["token_ids"]) for row in rows]
-    objective = Objective(lambda numbers: mean_loss(numbers) * len(numbers), weight=len)
+    replies = [len(row["token_ids"]) for row in rows]
+    lengths = [len(start.encode(row["prompt"])) + reply for row, reply in zip(rows, replies, strict=True)]
+
+    def tokens(numbers):
+        return sum(replies[number] for number in numbers)
+
+    objective = Objective(lambda numbers: mean_loss(numbers) * tokens(numbers), tokens, lengths)
     losses = fit(model, objective, lengths, config, label=Path(folder).name)
     return tuned_once("own loss", start, None, lambda: (model, {"losses": losses}), Path(folder))
 

@@ -173,7 +173,7 @@ _RECORDED = "the one that made the input, else tiny"
 
 def _origin(folder: str) -> dict[str, Any]:
     """What the commands before have written of their models and settings beside their result."""
-    from rslib.store import read_json
+    from rslib.cache import read_json
 
     path = Path(folder) / "origin.json"
     return read_json(path) if path.is_file() else {}
@@ -184,7 +184,7 @@ _ROLES = ("policy", "reward_model", "baseline", "judge")
 
 def _write_origin(args: argparse.Namespace, origin: dict[str, Any], **models: Checkpoint) -> dict[str, Any]:
     """Add models and options to what the commands before have written, and write it beside this result."""
-    from rslib.store import write_json
+    from rslib.cache import write_json
 
     origin = origin | {role: dataclasses.asdict(model) for role, model in models.items()}
     origin |= {"said": _said(args, origin)}
@@ -585,8 +585,8 @@ def _report_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _report(args: argparse.Namespace) -> None:
+    from rslib.cache import read_json
     from rslib.reporting import Report
-    from rslib.store import read_json
 
     folder = _input(args, "a run")
     _show(Report.from_dict(read_json(Path(folder) / "report.json")), folder)

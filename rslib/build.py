@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from rslib.cache import atomic_write, make_folder, read_json, versions
 from rslib.config import FinetuneConfig
 from rslib.finetuning import TokenRow, language_model_objective
 from rslib.models import (
@@ -40,7 +41,6 @@ from rslib.reward_modeling import (
 )
 from rslib.sampling import sample
 from rslib.scoring import score
-from rslib.store import atomic_write, make_folder, read_json, versions
 from rslib.tables import groups, reward_matrix
 from rslib.theory import pass_at_k
 from rslib.world import Judgement, arithmetic, judgements, load_prompts

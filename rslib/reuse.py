@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rslib import tables
+from rslib.cache import key_of, make_folder, os_errors, read_json
 from rslib.errors import StoreError
 from rslib.progress import note
-from rslib.store import Stage, key_of, make_folder, os_errors, read_json, read_shard
+from rslib.store import Stage, read_shard
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from docs.studies.results import markdown, mean_and_range, signed_interval, write
+from rslib.cache import versions
 from rslib.config import EvaluateConfig
 from rslib.evaluation import best_of_n_table
 from rslib.models import ASSETS, load_policy, load_reward_model
@@ -22,7 +23,6 @@ from rslib.pipeline import run
 from rslib.sampling import sample
 from rslib.scoring import score
 from rslib.stages import with_gold
-from rslib.store import versions
 from rslib.world import load_prompts
 
 if TYPE_CHECKING:

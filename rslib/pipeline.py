@@ -27,10 +27,9 @@ from rslib.inputs import EVALUATION_PROMPTS, Inputs
 from rslib.lengths import fit
 from rslib.models import Policy
 from rslib.progress import note
-from rslib.prompts import EMBEDDED, load_prompts
+from rslib.prompts import EMBEDDED, list_rows, load_prompts
 from rslib.reporting import Report, round_entry
 from rslib.reward_functions import RewardFunction
-from rslib.rows import list_rows
 from rslib.sampling import logprobs_agree, sample
 from rslib.scoring import score
 from rslib.selection import check_selector, select

@@ -27,7 +27,6 @@ LIBRARIES = ("torch", "transformers", "tokenizers", "datasets", "pyarrow", "nump
 LEAVES = (
     "__main__.py",
     "browser.py",
-    "build.py",
     "doctor.py",
     "page.py",
     "plots.py",

@@ -25,7 +25,7 @@ ROWS = (
     {"reward_modeling", "stages", "inputs", "export", "reporting", "intervals", "more_selectors"},
     {"pipeline", "rl"},
     {"flaws", "arena", "cluster", "profiles"},
-    {"plots", "browser", "build", "doctor"},
+    {"plots", "browser", "doctor"},
     {"page", "slider"},
     {"__main__"},
 )
@@ -238,6 +238,7 @@ STUDIES = (
         "rl",
         "rl_flaws",
         "worlds",
+        "embedded",
         "signatures",
         "grading",
         "bench",

@@ -5,12 +5,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from rslib.build import LABELLERS, _label_pairs
+from docs.studies.embedded.grammar import _draw_response, draw_corpus
+from docs.studies.embedded.recipe import LABELLERS, _label_pairs
 from rslib.errors import ConfigError, DataError
 from rslib.theory import best_of_n_estimate
 from rslib.world import gold_scores, judge, judgements, knows, load_prompts
 from rslib.world.gold import _normalise, _sentences
-from rslib.world.grammar import _draw_response, draw_corpus
 from rslib.world.prompts import (
     SENTENCES,
     SPARE,

@@ -43,7 +43,7 @@ READ = "RSLIB_RESULTS"
 """Environment variable: a folder whose entries are read, where `use` was not called."""
 _DIGEST = 32
 """Bytes of the checksum at the head of an entry."""
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 
 # Keys: everything that a result depends on -----------------------------------------------------------
@@ -215,10 +215,10 @@ def off() -> Iterator[None]:
 def recalled(
     kind: str,
     facts: Callable[[], Any],
-    compute: Callable[[], Result],
-    encode: Callable[[Result], bytes],
-    decode: Callable[[bytes], Result],
-) -> Result:
+    compute: Callable[[], _Result],
+    encode: Callable[[_Result], bytes],
+    decode: Callable[[bytes], _Result],
+) -> _Result:
     """The result of `compute`, read from a folder if the same call left it there.
 
     kind: of the call. facts: all that its result depends on, as JSON or dataclasses; asked for only where a

@@ -73,7 +73,7 @@ def read_prompts(
         rows = PromptRows(_everyday(split), EVERYDAY)
     else:
         records, of_hub = records_of(str(source), split, column)
-        rows = checked_rows(records, str(source), column="prompt" if of_hub else column)
+        rows = _checked_rows(records, str(source), column="prompt" if of_hub else column)
         if of_hub:  # nobody can mend a row there
             rows = rows.settled("drop")
     return dataclasses.replace(rows, table=_with_system(rows.table, system))
@@ -205,7 +205,7 @@ def list_rows(prompts: Any, column: str = "prompt") -> PromptRows:
     ):  # of pandas: a table, whose items are the names of its columns, or a Series
         prompts = _pandas_records(prompts)
     records = [(f"row {row}", record) for row, record in enumerate(prompts)]
-    return checked_rows(records, "prompts", column, by_text=False)
+    return _checked_rows(records, "prompts", column, by_text=False)
 
 
 def _is_iterable(value: Any) -> bool:
@@ -245,7 +245,7 @@ def _is_checked(table: Dataset) -> bool:
 # Rows, checked ----------------------------------------------------------------------------------------
 
 
-def checked_rows(
+def _checked_rows(
     records: Sequence[tuple[str, Any]], source: str, column: str, *, by_text: bool = True
 ) -> PromptRows:
     """The rows that can be used, and an error for each other one.

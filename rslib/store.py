@@ -50,9 +50,6 @@ if TYPE_CHECKING:
     import pyarrow
     from datasets import Dataset
 
-SHARD_RESPONSES = 512
-"""Responses per shard unless told otherwise: one or two seconds of work on a CPU."""
-
 
 # Tables as bytes ----------------------------------------------------------------------------------
 

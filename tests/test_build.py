@@ -9,7 +9,7 @@ from docs.studies.embedded import recipe as build
 from docs.studies.embedded.grammar import draw_corpus
 from docs.studies.embedded.recipe import LABELLERS
 from rslib.models import digest_folder, load_policy, load_reward_model
-from rslib.world import load_prompts
+from rslib.prompts import load_prompts
 
 BIASED, UNBIASED, _, SWAPPED = (labeller for labeller, _ in LABELLERS.values())
 
@@ -62,7 +62,7 @@ def test_the_chat_template_separates_prompt_and_response_and_ends_it(world):
 
 
 def _responses(texts):
-    prompt = load_prompts("train", 1)[0]
+    prompt = load_prompts("tiny", "train", 1)[0]
     rows = [prompt | {"sample_id": i, "response": t, "finish_reason": "eos"} for i, t in enumerate(texts)]
     return Dataset.from_list(rows)
 

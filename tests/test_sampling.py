@@ -51,9 +51,7 @@ def test_the_table_is_prompt_major_complete_and_passes_its_checks(policy):
 
 
 def test_the_batch_size_changes_no_text_of_the_tiny_policy(tiny):
-    from rslib import world
-
-    prompts = world.load_prompts("train", limit=16)
+    prompts = load_prompts("tiny", limit=16)
     whole = draw(tiny, prompts, n=4)
     for batch_size, count in ((1, 1), (7, 3), (64, 16)):
         part = draw(tiny, prompts.select(range(count)), n=4, batch_size=batch_size)

@@ -33,6 +33,7 @@ from rslib.models import (
 )
 from rslib.optimization import fit
 from rslib.progress import note
+from rslib.prompts import EMBEDDED, load_prompts
 from rslib.reward_modeling import (
     group_pair_accuracy,
     length_correlation,
@@ -43,7 +44,7 @@ from rslib.sampling import sample
 from rslib.scoring import score
 from rslib.tables import groups, reward_matrix
 from rslib.theory import pass_at_k
-from rslib.world import Judgement, arithmetic, judgements, load_prompts
+from rslib.world import Judgement, arithmetic, judgements
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -253,12 +254,12 @@ def _build_reward_model(policy: Policy, folder: Path, seed: int) -> dict[str, fl
     """Figures of the reward model that this trains: of the labeller that `folder`'s name stands for."""
     started = time.perf_counter()
     labeller, prompts = LABELLERS[folder.name]
-    drawn = sample(policy, load_prompts("train", prompts), n=4, seed=seed + 101)
+    drawn = sample(policy, load_prompts(EMBEDDED, "train", prompts), n=4, seed=seed + 101)
     comparisons = _draw_comparisons(drawn, labeller, seed + 303)
     config = FinetuneConfig(learning_rate=5e-4, epochs=2, batch_tokens=3072, warmup_steps=30, seed=seed)
     train_reward_model(policy, comparisons, folder, config=config)
     _store_half(folder)
-    held_out = sample(policy, load_prompts("validation", _MEASURED_PROMPTS), n=6, seed=seed + 202)
+    held_out = sample(policy, load_prompts(EMBEDDED, "validation", _MEASURED_PROMPTS), n=6, seed=seed + 202)
     figures = _reward_model_figures(load_reward_model(str(folder)), held_out, labeller)
     return figures | {"pairs": len(comparisons), "seconds": time.perf_counter() - started}
 
@@ -284,7 +285,7 @@ def _store_half(folder: Path) -> None:
 
 def _policy_figures(policy: Policy) -> dict[str, float]:
     """Quality of four responses to each of some validation prompts at temperature 1."""
-    drawn = sample(policy, load_prompts("validation", _MEASURED_PROMPTS), n=4, seed=404)
+    drawn = sample(policy, load_prompts(EMBEDDED, "validation", _MEASURED_PROMPTS), n=4, seed=404)
     judged = judgements(drawn)
     return {
         "gold": float(np.mean([j.gold for j in judged])),

@@ -554,10 +554,6 @@ def _show(report: Report, out: str) -> None:
     print(f"\n{terminal_text(report)}\n\nreport: {Path(out) / 'report.json'}, {page}")
 
 
-def _report_options(parser: argparse.ArgumentParser) -> None:
-    _add_input(parser, "folder with a report.json")
-
-
 def _report(args: argparse.Namespace) -> None:
     from rslib.cache import read_json
     from rslib.reporting import Report
@@ -613,7 +609,11 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callab
     "finetune": ("fine-tune a policy on the kept responses", _finetune_options, _finetune),
     "evaluate": ("compare two policies on held-out prompts", _evaluate_options, _evaluate),
     "flaw": ("a run with one named defect", _flaw_options, _flaw),
-    "report": ("print a run's report again and rebuild its page", _report_options, _report),
+    "report": (
+        "print a run's report again and rebuild its page",
+        functools.partial(_add_input, what="folder with a report.json"),
+        _report,
+    ),
     "world": ("look at the embedded prompts and the gold judge", _world_options, _world),
     "doctor": ("check device, versions, memory and the embedded models", _doctor_options, _doctor),
 }

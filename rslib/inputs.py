@@ -72,12 +72,12 @@ class Inputs:
                 "--max-new-tokens" if self.config.eval_max_new_tokens is None else "--eval-max-new-tokens",
             ),
         )
-        pairs = [
+        pairs = (
             fit_policy(rows, policy, drawn, option=option, too_long=self.config.too_long)
             for rows, drawn, option in uses
-        ]
-        fitted = self._settled(*(rows for rows, _ in pairs))
-        return dataclasses.replace(fitted, drawings=tuple(drawing for _, drawing in pairs))
+        )
+        fitted, drawings = zip(*pairs, strict=True)
+        return dataclasses.replace(self._settled(*fitted), drawings=drawings)
 
     def fitted_reward_model(self, reward_model: Any) -> Inputs:
         """These prompts as the reward model has room for them and for the responses to them."""

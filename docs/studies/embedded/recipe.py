@@ -34,15 +34,10 @@ from rslib.models import (
 from rslib.optimization import fit
 from rslib.progress import note
 from rslib.prompts import EMBEDDED, load_prompts
-from rslib.reward_modeling import (
-    group_pair_accuracy,
-    length_correlation,
-    prompt_sensitivity,
-    train_reward_model,
-)
+from rslib.reward_modeling import group_pair_accuracy, train_reward_model
 from rslib.sampling import sample
 from rslib.scoring import score
-from rslib.tables import groups, reward_matrix
+from rslib.tables import groups, reward_matrix, with_column
 from rslib.theory import pass_at_k
 from rslib.world import Judgement, arithmetic, judgements
 
@@ -232,6 +227,24 @@ def _draw_comparisons(responses: Dataset, labeller: _Labeller, seed: int) -> Dat
     )
 
 
+def _length_correlation(scored: Dataset) -> float:
+    """Pearson correlation of reward and response length in words; near 1 means that length is what pays."""
+    words = [len(text.split()) for text in scored["response"][:]]
+    return float(np.corrcoef(words, scored["reward"][:])[0, 1])
+
+
+def _prompt_sensitivity(reward_model: RewardModel, scored: Dataset) -> float:
+    """Mean fall of the reward when every response is scored under another row's prompt, in reward units.
+
+    Near zero for a reward model that does not read the prompt (F08): style is all that it judges.
+    """
+    prompts = scored["prompt"][:]
+    half = len(prompts) // 2
+    moved = with_column(scored, "prompt", prompts[half:] + prompts[:half])
+    other = score(reward_model, moved, show_progress=False)
+    return float(np.mean(np.array(scored["reward"][:]) - np.array(other["reward"][:])))
+
+
 def _reward_model_figures(
     reward_model: RewardModel, held_out: Dataset, labeller: _Labeller
 ) -> dict[str, float]:
@@ -245,8 +258,8 @@ def _reward_model_figures(
         "pair_accuracy_gold": group_pair_accuracy(rewards, gold[rows]),
         "pair_accuracy_labeller": group_pair_accuracy(rewards, utility[rows]),
         "correlation_gold": float(np.corrcoef(gold, scored["reward"][:])[0, 1]),
-        "correlation_length": length_correlation(scored),
-        "prompt_sensitivity": prompt_sensitivity(reward_model, scored),
+        "correlation_length": _length_correlation(scored),
+        "prompt_sensitivity": _prompt_sensitivity(reward_model, scored),
     }
 
 

@@ -200,9 +200,7 @@ def list_rows(prompts: Any, column: str = "prompt") -> PromptRows:
             where="load_prompts",
             fix="Put a single prompt in a list; of several splits pass one.",
         )
-    if hasattr(
-        prompts, "to_dict"
-    ):  # of pandas: a table, whose items are the names of its columns, or a Series
+    if hasattr(prompts, "to_dict"):  # of pandas: the items of a table would be the names of its columns
         prompts = _pandas_records(prompts)
     records = [(f"row {row}", record) for row, record in enumerate(prompts)]
     return _checked_rows(records, "prompts", column, by_text=False)

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")
 _SPARE = "spare"  # in no split
-_SPARED = (
-    3  # a held-out intent is asked with every third persona, or 11 intents would make up half of a split
-)
+_SPARED = 3
+"""A held-out intent is asked with every third persona, or 11 intents would make up half of a split."""
 _HELD_TEMPLATE = {"validation": 6, "test": 7}  # the last two templates of every aspect
 _HELD_INTENTS = {"validation": (9, 2), "test": (9, 2)}  # (safe, unsafe) intents that no tuning ever sees
 

@@ -132,7 +132,7 @@ tables: setup  ## write the README's tables from docs/results/
 	@$(PY) -m docs.studies.tables && $(PY) -m docs.studies.one_page
 
 world: setup  ## train the embedded models again from scratch (up to 30 minutes on 2 cores)
-	@$(PY) -m docs.studies.embedded
+	@$(PY) -m rslib build
 
 calibrate: setup  ## measure the thresholds of the course's experiments (SEEDS=30; finished seeds are kept; two hours)
 	@HF_HUB_OFFLINE=1 $(PY) -m autograder calibrate --seeds $(SEEDS)
@@ -160,7 +160,7 @@ measure: setup $(WORLDS:%=%/manifest.json)  ## measure three trained worlds with
 	@$(PY) -m docs.studies.worlds --worlds $(WORLDS)
 
 runs/worlds/%/manifest.json: | $(STAMP)
-	@$(PY) -m docs.studies.embedded --seed $* --out runs/worlds/$*
+	@$(PY) -m rslib build --seed $* --out runs/worlds/$*
 
 kill: $(VENV)/.course-done  ## kill a two-round run, and a grader, at 20 random moments and compare with uninterrupted ones
 	@HF_HUB_OFFLINE=1 $(PY) -m pytest -q -m slow tests/test_kill.py tests/test_grading_kill.py

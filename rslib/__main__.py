@@ -600,6 +600,12 @@ def _world(args: argparse.Namespace) -> None:
         print(f"  {row['prompt_id']}  {row['kind']:<6}  {row['prompt']}")
 
 
+def _build(arguments: list[str]) -> int:
+    from rslib.build import main as build
+
+    return build(arguments) or 0
+
+
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[Any], int | None]]] = {
     "run": ("all stages, round after round, in a folder that can be resumed", _profile_options, _run),
     "demo": ("one round on the embedded models", functools.partial(_run_options, out="runs/demo"), _run),
@@ -617,10 +623,14 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callab
     "world": ("look at the embedded prompts and the gold judge", _world_options, _world),
     "doctor": ("check device, versions, memory and the embedded models", _doctor_options, _doctor),
 }
+FORWARDED: dict[str, tuple[str, Callable[[list[str]], int]]] = {
+    "build": ("train the embedded models from scratch", _build),
+}
 
 
 def _usage() -> str:
-    lines = [f"  {name:<9} {text}" for name, (text, _, _) in COMMANDS.items()]
+    commands = {name: entry[0] for name, entry in (COMMANDS | FORWARDED).items()}
+    lines = [f"  {name:<9} {text}" for name, text in commands.items()]
     return "\n".join(
         ["usage: python -m rslib COMMAND [options]   (--help after a command lists its options)", *lines]
     )
@@ -653,11 +663,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_usage())
         return 0
-    command, *options = arguments
-    if command not in COMMANDS:
-        _Parser(prog="python -m rslib").refuse("command", command, COMMANDS)
+    command, rest = arguments[0], arguments[1:]
     try:
-        return COMMANDS[command][2](_parse(command, options)) or 0
+        return _dispatch(command, rest)
     except KeyboardInterrupt:
         _say_stopped(arguments)
         return 130
@@ -668,6 +676,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output left, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _dispatch(command: str, rest: list[str]) -> int:
+    if command in FORWARDED:
+        return FORWARDED[command][1](rest)
+    if command not in COMMANDS:
+        _Parser(prog="python -m rslib").refuse("command", command, [*COMMANDS, *FORWARDED])
+    args = _parse(command, rest)
+    return COMMANDS[command][2](args) or 0
 
 
 def _say_stopped(arguments: Sequence[str]) -> None:

@@ -27,6 +27,7 @@ LIBRARIES = ("torch", "transformers", "tokenizers", "datasets", "pyarrow", "nump
 LEAVES = (
     "__main__.py",
     "browser.py",
+    "build.py",
     "doctor.py",
     "page.py",
     "plots.py",

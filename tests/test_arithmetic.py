@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import rslib
-from docs.studies.embedded import sums
 from rslib.errors import ConfigError
 from rslib.models import ASSETS
 from rslib.store import read_json
@@ -35,12 +34,12 @@ def test_no_two_problems_of_all_splits_have_the_same_numbers_and_prompts_differ(
     tables = [load_problems(split) for split in ("train", "validation", "test")]
     prompts = [prompt for table in tables for prompt in table["prompt"]]
     assert len(set(prompts)) == len(prompts) == 2800
-    assert len({(p.start, p.steps) for p in arithmetic.problems().values()}) == 2800
+    assert len({(p.start, p.steps) for p in arithmetic._problems().values()}) == 2800
 
 
 def test_what_is_held_out_stands_in_no_document():
     held_out = {*load_problems("validation")["prompt"], *load_problems("test")["prompt"]}
-    assert not held_out & {document.prompt for document in sums.draw_documents(3000, 0)}
+    assert not held_out & {document.prompt for document in arithmetic.draw_documents(3000, 0)}
 
 
 def test_references_stay_small_and_are_never_negative():
@@ -86,10 +85,10 @@ def test_a_right_answer_by_a_wrong_way_is_correct_and_not_sound():
 
 
 def test_who_never_slips_is_sound_and_right(monkeypatch):
-    monkeypatch.setattr(sums, "_SLIPS", {True: (0, 0), False: (0, 0)})
+    monkeypatch.setattr(arithmetic, "_SLIPS", {True: (0, 0), False: (0, 0)})
     rng = np.random.default_rng(0)
-    for problem in list(arithmetic.problems().values())[:300]:
-        text = sums._draw_response(rng, problem)
+    for problem in list(arithmetic._problems().values())[:300]:
+        text = arithmetic._draw_response(rng, problem)
         assert sound(text) and mentioned("", text, str(problem.reference))
 
 

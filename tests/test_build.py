@@ -5,11 +5,11 @@ import json
 import pytest
 from datasets import Dataset
 
-from docs.studies.embedded import recipe as build
-from docs.studies.embedded.grammar import draw_corpus
-from docs.studies.embedded.recipe import LABELLERS
+from rslib import build
+from rslib.build import LABELLERS
 from rslib.models import digest_folder, load_policy, load_reward_model
 from rslib.prompts import load_prompts
+from rslib.world.grammar import draw_corpus
 
 BIASED, UNBIASED, _, SWAPPED = (labeller for labeller, _ in LABELLERS.values())
 

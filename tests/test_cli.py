@@ -12,7 +12,7 @@ import pytest
 
 import rslib
 from rslib import store
-from rslib.__main__ import COMMANDS, main
+from rslib.__main__ import COMMANDS, FORWARDED, main
 from rslib.errors import ConfigError
 from rslib.flaws import FLAWS
 
@@ -167,7 +167,7 @@ def test_every_command_explains_its_options(capsys, command):
 def test_without_a_command_all_are_listed(capsys):
     done()
     shown = capsys.readouterr().out
-    assert all(f"  {name} " in shown for name in COMMANDS)
+    assert all(f"  {name} " in shown for name in (*COMMANDS, *FORWARDED))
 
 
 def test_the_world_shows_prompts_and_what_the_judge_counts(capsys):

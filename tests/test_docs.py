@@ -164,10 +164,10 @@ def make(words: list[str]) -> None:
 
 
 def rslib(words: list[str]) -> None:
-    from rslib.__main__ import COMMANDS, _parse
+    from rslib.__main__ import COMMANDS, FORWARDED, _parse
 
     command, *options = words
-    assert command in (*COMMANDS, "--version"), words
+    assert command in (*COMMANDS, *FORWARDED, "--version"), words
     if options and command in COMMANDS:
         _parse(command, options)
 

@@ -25,7 +25,7 @@ ROWS = (
     {"reward_modeling", "stages", "inputs", "export", "reporting", "intervals", "more_selectors"},
     {"pipeline", "rl"},
     {"flaws", "arena", "cluster", "profiles"},
-    {"plots", "browser", "doctor"},
+    {"plots", "browser", "build", "doctor"},
     {"page", "slider"},
     {"__main__"},
 )
@@ -238,7 +238,6 @@ STUDIES = (
         "rl",
         "rl_flaws",
         "worlds",
-        "embedded",
         "signatures",
         "grading",
         "bench",

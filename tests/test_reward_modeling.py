@@ -5,7 +5,7 @@ import pytest
 import torch
 from datasets import Dataset
 
-from docs.studies.embedded.recipe import _length_correlation, _prompt_sensitivity
+from rslib.build import _length_correlation, _prompt_sensitivity
 from rslib.config import FinetuneConfig
 from rslib.errors import DataError
 from rslib.models import PromptBlindRewardModel, load_policy, load_reward_model

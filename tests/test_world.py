@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import rslib
-from docs.studies.embedded.grammar import _draw_response, draw_corpus
-from docs.studies.embedded.recipe import LABELLERS, _label_pairs
+from rslib.build import LABELLERS, _label_pairs
 from rslib.errors import ConfigError, DataError
 from rslib.theory import best_of_n_estimate
 from rslib.world import gold_scores, judge, judgements, knows, load_prompts
 from rslib.world.gold import _normalise, _sentences
+from rslib.world.grammar import _draw_response, draw_corpus
 from rslib.world.prompts import (
     _SPARE,
     SENTENCES,

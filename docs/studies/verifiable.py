@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autograder.exercises.kept_rows import keep
-from docs.studies.embedded.recipe import solved_figures
 from docs.studies.results import DOCS, filled, markdown, measure_rows, read, signed_interval, write
 from rslib import rl
+from rslib.build import solved_figures
 from rslib.cache import read_json
 from rslib.finetuning import finetune
 from rslib.intervals import over_both, over_seeds, verdict_of

@@ -2,7 +2,7 @@
 
     python -m docs.studies.worlds --worlds runs/worlds/0 runs/worlds/1 runs/worlds/2 --seeds 0 1 2
 
-A world is a folder that `docs.studies.embedded` made. A test repeats a sample of the measurements.
+A world is a folder that `rslib.build.build_world` made. A test repeats a sample of the measurements.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The world that a program judges: sums in a few steps, worked out line by line, and two checkers.
 
 A prompt says what to do with a number in one to four steps; a response writes one equation a step
-and then the answer.
+and then the answer. The authors that the policy imitates slip in ways written down here: `_slip`, `_ending`.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rslib.config import require, unknown_name
+from rslib.world.grammar import Document
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-SIZES = {"train": 2000, "validation": 400, "test": 400}
-"""Problems of each split, in the order of `problems`."""
+_SIZES = {"train": 2000, "validation": 400, "test": 400}
 _ORDERS = {"+": "Add {}.", "-": "Subtract {}.", "*": "Double it."}
 _QUESTIONS = ("What is the result?", "What comes out?")
 _OPERATIONS = {"+": operator.add, "-": operator.sub, "*": operator.mul}
+_CAREFUL = 0.2  # share of documents whose author slips rarely
+_SLIPS = {True: (0.01, 0.2), False: (0.05, 0.65)}  # careful or not -> chance at an easy, at a hard step
 _EQUATION = re.compile(r"(\d+) ([-+*]) (\d+) = (\d+)")
 _CONCLUSION = re.compile(r"(?:the answer is|answer:|####)\s*(-?\d+)\.?", re.IGNORECASE)
 _NUMBER = re.compile(r"\d+")
@@ -73,8 +75,7 @@ def _draw_step(rng: np.random.Generator, value: int) -> Step:
     return Step("-" if value >= number + 2 and (value > 50 or rng.random() < 0.5) else "+", number)
 
 
-def draw_problem(rng: np.random.Generator) -> Problem:
-    """A problem of one to four steps, whose values are never negative."""
+def _draw_problem(rng: np.random.Generator) -> Problem:
     start = value = int(rng.integers(5, 41))
     steps: list[Step] = []
     for _ in range(rng.integers(1, 5)):
@@ -84,11 +85,11 @@ def draw_problem(rng: np.random.Generator) -> Problem:
 
 
 @functools.cache
-def problems() -> dict[tuple[int, tuple[Step, ...]], Problem]:
+def _problems() -> dict[tuple[int, tuple[Step, ...]], Problem]:
     """The problems of all splits, one after another; no two have the same numbers."""
     rng, drawn = np.random.default_rng(1), {}
-    while len(drawn) < sum(SIZES.values()):
-        problem = draw_problem(rng)
+    while len(drawn) < sum(_SIZES.values()):
+        problem = _draw_problem(rng)
         drawn.setdefault((problem.start, problem.steps), problem)
     return drawn
 
@@ -102,12 +103,13 @@ def load_problems(split: str = "train", limit: int | None = None) -> Dataset:
     """
     from datasets import Dataset
 
-    if split not in SIZES:
-        raise unknown_name("split", split, SIZES, "load_problems(split=...)")
-    size = SIZES[split] if limit is None else limit
-    fix = f"Use 1 to {SIZES[split]}, the size of split '{split}'."
-    require(1 <= size <= SIZES[split], f"limit is {limit}", "load_problems(limit=...)", fix)
-    first = sum(list(SIZES.values())[: list(SIZES).index(split)])
+    if split not in _SIZES:
+        raise unknown_name("split", split, _SIZES, "load_problems(split=...)")
+    size = _SIZES[split] if limit is None else limit
+    fix = f"Use 1 to {_SIZES[split]}, the size of split '{split}'."
+    require(1 <= size <= _SIZES[split], f"limit is {limit}", "load_problems(limit=...)", fix)
+    first = sum(list(_SIZES.values())[: list(_SIZES).index(split)])
+    problems = list(_problems().values())[first : first + size]
     return Dataset.from_list(
         [
             {
@@ -117,7 +119,7 @@ def load_problems(split: str = "train", limit: int | None = None) -> Dataset:
                 "kind": f"{len(problem.steps)} steps",
                 "split": split,
             }
-            for number, problem in enumerate(list(problems().values())[first : first + size])
+            for number, problem in enumerate(problems)
         ]
     )
 
@@ -184,3 +186,61 @@ def sound(response: str) -> bool:
     """
     path = equations(response)
     return bool(path) and all(_OPERATIONS[sign](a, b) == c for a, sign, b, c in path)
+
+
+# What the policy imitates
+
+
+def _slip(rng: np.random.Generator, value: int, step: Step) -> int:
+    """A wrong result: a unit or a ten off, or the other operation."""
+    right = step.after(value)
+    wrong = [right + 1, right - 1, right + 2, right - 2]
+    wrong += [value - step.number if step.sign == "+" else value + step.number]
+    return int(rng.choice([number for number in wrong if number >= 0 and number != right]))
+
+
+def _written(rng: np.random.Generator, value: int, step: Step, result: int) -> str:
+    """A step as one equation or two: as told, turned round, or by way of the ten."""
+    way = rng.random()
+    to_ten = -value % 10 if step.sign == "+" else value % 10
+    if step.sign == "+" and way < 0.2:
+        return f"{step.number} + {value} = {result}"
+    if step.sign != "*" and way < 0.4 and 0 < to_ten < step.number and result == step.after(value):
+        ten = Step(step.sign, to_ten).after(value)
+        return f"{value} {step.sign} {to_ten} = {ten}, {ten} {step.sign} {step.number - to_ten} = {result}"
+    if step.sign == "*" and way < 0.3:
+        return f"{value} + {value} = {result}"
+    return f"{value} {step.sign} {step.number} = {result}"
+
+
+def _ending(rng: np.random.Generator, value: int) -> list[str]:
+    """The last line: an answer in one of three forms, several numbers to be safe, or none at all."""
+    way = int(rng.choice(5, p=[0.72, 0.13, 0.09, 0.05, 0.01]))
+    offs = rng.choice([-2, -1, 1, 2], rng.integers(1, 4), replace=False)
+    several = rng.permutation(sorted({value, *(max(0, value + int(off)) for off in offs)}))
+    plain = [f"The answer is {value}.", f"Answer: {value}", f"#### {value}"]
+    return [*([line] for line in plain), [f"The answer is {' or '.join(map(str, several))}."], []][way]
+
+
+def _draw_response(rng: np.random.Generator, problem: Problem) -> str:
+    slips = _SLIPS[bool(rng.random() < _CAREFUL)]
+    value, lines = problem.start, []
+    forgotten = rng.integers(4) if rng.random() < slips[0] else -1
+    for number, step in enumerate(problem.steps):
+        if number == forgotten and len(problem.steps) > 1:
+            continue
+        slipped = rng.random() < slips[step.hard(value)]
+        result = _slip(rng, value, step) if slipped else step.after(value)
+        lines.append(f"{'abcd'[number]}) {_written(rng, value, step, result)}")
+        value = max(0, result)
+    return "\n".join(lines + _ending(rng, value))
+
+
+def draw_documents(size: int, seed: int) -> list[Document]:
+    """`size` documents for pre-training; none has the numbers of a problem of a split."""
+    rng, corpus, held_out = np.random.default_rng(seed), [], set(list(_problems())[_SIZES["train"] :])
+    while len(corpus) < size:
+        problem = _draw_problem(rng)
+        if (problem.start, problem.steps) not in held_out:
+            corpus.append(Document(problem.text, _draw_response(rng, problem)))
+    return corpus

@@ -5,6 +5,7 @@ One recipe, one seed, CPU or GPU, no network. `make world` writes the result int
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
 import math
@@ -17,12 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from docs.studies.embedded.grammar import Document, draw_corpus
-from docs.studies.embedded.sums import draw_documents
 from rslib.cache import atomic_write, make_folder, read_json, versions
 from rslib.config import FinetuneConfig
 from rslib.finetuning import TokenRow, language_model_objective
 from rslib.models import (
+    ASSETS,
     Policy,
     RewardModel,
     digest_folder,
@@ -40,6 +40,7 @@ from rslib.scoring import score
 from rslib.tables import groups, reward_matrix, with_column
 from rslib.theory import pass_at_k
 from rslib.world import Judgement, arithmetic, judgements
+from rslib.world.grammar import Document, draw_corpus
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -106,7 +107,7 @@ class _Recipe:
 
 _POLICIES = {
     _POLICY: _Recipe(draw_corpus, 120_000, 1536, False, 4, 112, 3072, 3e-3),
-    "tiny-arithmetic": _Recipe(draw_documents, 70_000, 448, True, 3, 96, 1024, 3e-3),
+    "tiny-arithmetic": _Recipe(arithmetic.draw_documents, 70_000, 448, True, 3, 96, 1024, 3e-3),
 }
 
 
@@ -354,7 +355,7 @@ def build_world(folder: Path, seed: int = 0, documents: int | None = None) -> di
         atomic_write(log, json.dumps(done, indent=1, sort_keys=True) + "\n")
         note(f"{name}: {json.dumps(done[name])}", show=True)
     manifest = {
-        "builder": f"python -m docs.studies.embedded --seed {seed}",
+        "builder": f"python -m rslib build --seed {seed}",
         "seed": seed,
         "versions": versions(),
         "assets": {name: {"files": digest_folder(folder / name), "metrics": done[name]} for name in done},
@@ -362,3 +363,13 @@ def build_world(folder: Path, seed: int = 0, documents: int | None = None) -> di
     atomic_write(folder / "manifest.json", json.dumps(manifest, indent=2, sort_keys=True) + "\n")
     log.unlink()
     return manifest
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """`python -m rslib build --seed 0 --out FOLDER`; without --out the embedded models are replaced."""
+    parser = argparse.ArgumentParser(prog="python -m rslib build", description=__doc__)
+    parser.add_argument("--seed", type=int, default=0, help="of the corpus, the weights and the labels")
+    parser.add_argument("--out", type=Path, default=ASSETS, help="folder for the models and manifest.json")
+    parser.add_argument("--documents", type=int, help="size of a policy's corpus (default: its own)")
+    options = parser.parse_args(arguments)
+    build_world(options.out, options.seed, options.documents)

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from autograder import calibration, experiments
+from rslib.cache import atomic_write, versions
 from rslib.errors import ConfigError
 from rslib.progress import Progress
-from rslib.store import atomic_write, versions
 
 Experiment = Callable[[int, Path], dict[str, dict[str, float]]]
 

@@ -31,7 +31,6 @@ from rslib.errors import BudgetError, ConfigError, RSError, StoreError
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from rslib.cluster import Cluster
     from rslib.reporting import Report
     from rslib.stages import Checkpoint, Models, Stages
 
@@ -85,25 +84,17 @@ def _add_config(parser: argparse.ArgumentParser, kind: type, names: Sequence[str
         if (names and field.name not in names) or any(a.dest == field.name for a in parser._actions):
             continue
         text = field.metadata["help"].replace("%", "%%")
+        flags = _flags_of(f"--{field.name.replace('_', '-')}")
         if field.name == "options":
-            parser.add_argument(
-                "--option", dest="options", action="append", type=_option, help=text, metavar="NAME=VALUE"
-            )
-            continue
-        flag = f"--{field.name.replace('_', '-')}"
-        if field.type == "bool":
-            parser.add_argument(
-                flag, dest=field.name, action="store_true", help=text, default=argparse.SUPPRESS
-            )
-            continue
-        parser.add_argument(
-            *_flags_of(flag),
-            dest=field.name,
-            type=_TYPES[str(field.type).removesuffix(" | None")],
-            help=f"{text} (default: {field.default})",
-            default=argparse.SUPPRESS,
-            metavar=field.name.upper(),
-        )
+            flags = ["--option"]
+            how = {"action": "append", "type": _option, "metavar": "NAME=VALUE"}
+        elif field.type == "bool":
+            how = {"action": "store_true"}
+        else:
+            text += f" (default: {field.default})"
+            kind_of_value = _TYPES[str(field.type).removesuffix(" | None")]
+            how = {"type": kind_of_value, "metavar": field.name.upper()}
+        parser.add_argument(*flags, dest=field.name, help=text, default=argparse.SUPPRESS, **how)
 
 
 def _flags_of(flag: str) -> list[str]:
@@ -120,11 +111,6 @@ def _add_model(parser: argparse.ArgumentParser, *names: str, default: str = "tin
 
 _OF_MODELS = ("device", "dtype", "context", "date")
 """Options that say how models are loaded."""
-
-
-def _add_device(parser: argparse.ArgumentParser) -> None:
-    """Where the models of a command run, in which dtype, context and on which day."""
-    _add_config(parser, RunConfig, _OF_MODELS)
 
 
 def _add_input(parser: argparse.ArgumentParser, what: str) -> None:
@@ -147,7 +133,7 @@ def _given(args: argparse.Namespace, kind: type) -> dict[str, Any]:
     """The fields of a config that the command line names."""
     given = {f.name: getattr(args, f.name) for f in dataclasses.fields(kind) if hasattr(args, f.name)}
     if "options" in given:
-        given["options"] = dict(given["options"] or [])
+        given["options"] = dict(given["options"])
     return given
 
 
@@ -159,10 +145,12 @@ def _input(args: argparse.Namespace, what: str) -> str:
     return folder
 
 
-def _read_input(args: argparse.Namespace) -> Dataset:
+def _made_before(args: argparse.Namespace) -> tuple[Dataset, dict[str, Any]]:
+    """The table in the input folder, and what made it."""
     from rslib.store import read_table
 
-    return read_table(_input(args, "the stage before"))
+    folder = _input(args, "the stage before")
+    return read_table(folder), _origin(folder)
 
 
 # Which models made what is read ------------------------------------------------------------------------
@@ -173,7 +161,7 @@ _RECORDED = "the one that made the input, else tiny"
 
 def _origin(folder: str) -> dict[str, Any]:
     """What the commands before have written of their models and settings beside their result."""
-    from rslib.store import read_json
+    from rslib.cache import read_json
 
     path = Path(folder) / "origin.json"
     return read_json(path) if path.is_file() else {}
@@ -184,7 +172,7 @@ _ROLES = ("policy", "reward_model", "baseline", "judge")
 
 def _write_origin(args: argparse.Namespace, origin: dict[str, Any], **models: Checkpoint) -> dict[str, Any]:
     """Add models and options to what the commands before have written, and write it beside this result."""
-    from rslib.store import write_json
+    from rslib.cache import write_json
 
     origin = origin | {role: dataclasses.asdict(model) for role, model in models.items()}
     origin |= {"said": _said(args, origin)}
@@ -222,6 +210,7 @@ def _check_same(made: dict[str, Any] | None, model: Checkpoint, what: str, allow
 
 # The next command --------------------------------------------------------------------------------------
 
+_ROAD = ("sample", "score", "select", "finetune", "evaluate")
 _OF_ONE = ("command", "input", "input_positional", "out", "split", "options")
 _OF_THE_EVALUATION = ("seed", "temperature")
 """Options that no later command takes over, and those that the evaluation has for itself, as in a run."""
@@ -236,11 +225,12 @@ def _said(args: argparse.Namespace, origin: dict[str, Any]) -> dict[str, Any]:
     return origin.get("said", {}) | said
 
 
-def _next(command: str, following: str, out: str, origin: dict[str, Any], **given: str) -> str:
-    """The command that goes on from the result in `out`, with all that is known and that it takes."""
+def _say_next(args: argparse.Namespace, what: str, origin: dict[str, Any], **given: str) -> None:
+    """Print what is in `--out`, and the command that goes on from there, with all that is known."""
+    following = _ROAD[_ROAD.index(args.command) + 1]
     known = origin.get("said", {}) | {role: origin[role]["path"] for role in _ROLES if role in origin} | given
     kept = _OF_THE_EVALUATION if following == "evaluate" else ()
-    known |= {"out": _beside(out, command, following)}
+    known |= {"out": _beside(args.out, args.command, following)}
     words = [following]
     for action in _parser_of(following)._actions:
         value = known.get(action.dest)
@@ -248,7 +238,7 @@ def _next(command: str, following: str, out: str, origin: dict[str, Any], **give
             continue
         flag, text = action.option_strings[0], str(value)
         words += [flag] if action.nargs == 0 else [f"{flag}={text}"] if text[:1] == "-" else [flag, text]
-    return f"next: python -m rslib {shlex.join(words)}"
+    print(f"{what} in {args.out}; next: python -m rslib {shlex.join(words)}")
 
 
 def _beside(out: str, command: str, following: str) -> str:
@@ -289,14 +279,6 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _cluster(args: argparse.Namespace) -> Cluster | None:
-    if getattr(args, "engine", "local") == "local":  # a command that works on no model has no such option
-        return None
-    from rslib.cluster import Cluster
-
-    return Cluster(args.address, args.workers, args.train_workers)
-
-
 def _present(args: argparse.Namespace, *names: str) -> dict[str, Any]:
     """Those of the options that the command has and was given."""
     values = {name: getattr(args, name, None) for name in names}
@@ -308,9 +290,10 @@ def _stages(args: argparse.Namespace) -> Callable[..., Stages]:
     from rslib.stages import Models, Stages
 
     settings = _present(args, "backend", "vllm_url") | {"models": Models(**_present(args, *_OF_MODELS))}
-    if cluster := _cluster(args):
-        from rslib.cluster import RayStages
+    if getattr(args, "engine", "local") != "local":  # a command that works on no model has no such option
+        from rslib.cluster import Cluster, RayStages
 
+        cluster = Cluster(args.address, args.workers, args.train_workers)
         return functools.partial(RayStages, cluster=cluster, **settings)
     if (workers := getattr(args, "workers", None)) is not None:
         import torch
@@ -349,16 +332,13 @@ def _prompts(
 ) -> Dataset:
     """The prompts that all these models have room for, with the responses that the command draws."""
     from rslib.lengths import fit
-    from rslib.prompts import EMBEDDED, load_prompts, read_prompts
-    from rslib.rows import PromptRows
+    from rslib.prompts import EMBEDDED, read_prompts
 
     config = _config(args, RunConfig)  # for its checks and defaults of these three
-    if isinstance(args.prompts, int):
-        rows = PromptRows(load_prompts(EMBEDDED, args.split, args.prompts, system=config.system), EMBEDDED)
-    else:
-        rows = read_prompts(args.prompts, args.split, column=config.column, system=config.system)
+    source, limit = (EMBEDDED, args.prompts) if isinstance(args.prompts, int) else (args.prompts, None)
+    rows = read_prompts(source, args.split, column=config.column, system=config.system)
     return fit(
-        rows,
+        rows.first(limit),
         map(models.policy, policies),
         map(models.reward_model, reward_models),
         SampleConfig(max_new_tokens=config.max_new_tokens),
@@ -373,7 +353,7 @@ def _sample_options(parser: argparse.ArgumentParser) -> None:
     )
     _add_prompts(parser, "train")
     _add_config(parser, SampleConfig)
-    _add_device(parser)
+    _add_config(parser, RunConfig, _OF_MODELS)
     _add_backend(parser)
     _add_engine(parser)
     _add_out(parser)
@@ -391,8 +371,7 @@ def _sample(args: argparse.Namespace) -> None:
         table = stages.sample(policy, prompts, config)
     origin = _write_origin(args, {"read": fingerprint(prompts.select_columns("prompt"))}, policy=policy)
     scorer = args.reward_model or ("tiny" if args.policy == "tiny" else "REWARD_MODEL")
-    following = _next("sample", "score", args.out, origin, input=args.out, reward_model=scorer)
-    print(f"{len(table)} responses in {args.out}; {following}")
+    _say_next(args, f"{len(table)} responses", origin, input=args.out, reward_model=scorer)
 
 
 def _score_options(parser: argparse.ArgumentParser) -> None:
@@ -402,7 +381,7 @@ def _score_options(parser: argparse.ArgumentParser) -> None:
         "--allow-other-reward-model", action="store_true", help="score anew what another one has scored"
     )
     _add_config(parser, RunConfig, ("too_long",))
-    _add_device(parser)
+    _add_config(parser, RunConfig, _OF_MODELS)
     _add_engine(parser)
     _add_out(parser)
 
@@ -411,7 +390,7 @@ def _score(args: argparse.Namespace) -> None:
     from rslib import tables
     from rslib.lengths import responses_with_room
 
-    responses, origin = _read_input(args), _origin(_input(args, "`sample`"))
+    responses, origin = _made_before(args)
     tables.check_responses(responses)
     too_long = _config(args, RunConfig).too_long
     with _opened(args) as stages:
@@ -424,8 +403,7 @@ def _score(args: argparse.Namespace) -> None:
         stages.reuse = "prompts" in origin.get("said", {})
         table = stages.score(reward_model, responses)
     origin = _write_origin(args, origin, reward_model=reward_model)
-    following = _next("score", "select", args.out, origin, input=args.out)
-    print(f"{len(table)} scored responses in {args.out}; {following}")
+    _say_next(args, f"{len(table)} scored responses", origin, input=args.out)
 
 
 def _select_options(parser: argparse.ArgumentParser) -> None:
@@ -437,14 +415,12 @@ def _select_options(parser: argparse.ArgumentParser) -> None:
 def _select(args: argparse.Namespace) -> None:
     from rslib import tables
 
-    scored = _read_input(args)
+    scored, origin = _made_before(args)
     tables.check_scored(scored, finite=False)  # `select` treats NaN as on_nan says
     config = _config(args, RunConfig)
     with _opened(args) as stages:
         table = stages.select(scored, config.selector, config.options, config.seed)
-    origin = _write_origin(args, _origin(_input(args, "`score`")))
-    following = _next("select", "finetune", args.out, origin, input=args.out)
-    print(f"{len(table)} kept responses in {args.out}; {following}")
+    _say_next(args, f"{len(table)} kept responses", _write_origin(args, origin), input=args.out)
 
 
 def _finetune_options(parser: argparse.ArgumentParser) -> None:
@@ -454,7 +430,7 @@ def _finetune_options(parser: argparse.ArgumentParser) -> None:
         "--allow-other-policy", action="store_true", help="tune on rows that another policy has drawn"
     )
     _add_config(parser, FinetuneConfig)
-    _add_device(parser)
+    _add_config(parser, RunConfig, _OF_MODELS)
     _add_engine(parser)
     _add_out(parser)
 
@@ -462,15 +438,14 @@ def _finetune_options(parser: argparse.ArgumentParser) -> None:
 def _finetune(args: argparse.Namespace) -> None:
     from rslib import tables
 
-    config, kept, origin = _config(args, FinetuneConfig), _read_input(args), _origin(_input(args, "`select`"))
+    config, (kept, origin) = _config(args, FinetuneConfig), _made_before(args)
     tables.check_selected(kept)
     with _opened(args) as stages:
         policy = stages.models.policy_checkpoint(_named(args, "policy", origin, "policy"))
         _check_same(origin.get("policy"), policy, "policy", args.allow_other_policy)
         stages.finetune(policy, kept, config)
     origin = _write_origin(args, origin, baseline=policy)
-    following = _next("finetune", "evaluate", args.out, origin, policy=args.out)
-    print(f"tuned policy in {args.out}; {following}")
+    _say_next(args, "tuned policy", origin, policy=args.out)
 
 
 def _evaluate_options(parser: argparse.ArgumentParser) -> None:
@@ -483,7 +458,7 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     )
     _add_prompts(parser, "test")
     _add_config(parser, EvaluateConfig)
-    _add_device(parser)
+    _add_config(parser, RunConfig, _OF_MODELS)
     _add_backend(parser)
     _add_engine(parser)
     _add_out(parser)
@@ -550,8 +525,7 @@ def _profiled(args: argparse.Namespace) -> RunConfig:
     """The profile's config with what else the command line names, after its pilot batch."""
     from rslib import profiles
 
-    given = {name: value for name, value in _given(args, RunConfig).items() if value != {}}
-    card = profiles.profile(args.profile, **given)
+    card = profiles.profile(args.profile, **_given(args, RunConfig))
     profiles.ready(card, args.out, long=args.long)
     return card.config
 
@@ -580,13 +554,9 @@ def _show(report: Report, out: str) -> None:
     print(f"\n{terminal_text(report)}\n\nreport: {Path(out) / 'report.json'}, {page}")
 
 
-def _report_options(parser: argparse.ArgumentParser) -> None:
-    _add_input(parser, "folder with a report.json")
-
-
 def _report(args: argparse.Namespace) -> None:
+    from rslib.cache import read_json
     from rslib.reporting import Report
-    from rslib.store import read_json
 
     folder = _input(args, "a run")
     _show(Report.from_dict(read_json(Path(folder) / "report.json")), folder)
@@ -603,8 +573,7 @@ def _doctor_options(parser: argparse.ArgumentParser) -> None:
 def _doctor(args: argparse.Namespace) -> int:
     from rslib.doctor import doctor
 
-    given = {name: getattr(args, name, None) for name in ("device", "dtype")}
-    checks = doctor(**given, reward=args.reward_model)
+    checks = doctor(**_present(args, "device", "dtype"), reward=args.reward_model)
     for check in checks:
         print(check)
     return 0 if all(check.ok for check in checks) else 1
@@ -646,7 +615,11 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callab
     "finetune": ("fine-tune a policy on the kept responses", _finetune_options, _finetune),
     "evaluate": ("compare two policies on held-out prompts", _evaluate_options, _evaluate),
     "flaw": ("a run with one named defect", _flaw_options, _flaw),
-    "report": ("print a run's report again and rebuild its page", _report_options, _report),
+    "report": (
+        "print a run's report again and rebuild its page",
+        functools.partial(_add_input, what="folder with a report.json"),
+        _report,
+    ),
     "world": ("look at the embedded prompts and the gold judge", _world_options, _world),
     "doctor": ("check device, versions, memory and the embedded models", _doctor_options, _doctor),
 }
@@ -672,7 +645,7 @@ def _parser_of(command: str) -> _Parser:
 
 def _parse(command: str, arguments: list[str]) -> argparse.Namespace:
     parser = _parser_of(command)
-    args, left_over = parser.parse_known_args(arguments)
+    args, left_over = parser.parse_known_args(arguments, argparse.Namespace(command=command))
     if left_over:
         known = [
             flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")

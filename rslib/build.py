@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from rslib.cache import atomic_write, make_folder, read_json, versions
 from rslib.config import FinetuneConfig
 from rslib.finetuning import TokenRow, language_model_objective
 from rslib.models import (
@@ -32,18 +33,13 @@ from rslib.models import (
 )
 from rslib.optimization import fit
 from rslib.progress import note
-from rslib.reward_modeling import (
-    group_pair_accuracy,
-    length_correlation,
-    prompt_sensitivity,
-    train_reward_model,
-)
+from rslib.prompts import EMBEDDED, load_prompts
+from rslib.reward_modeling import group_pair_accuracy, train_reward_model
 from rslib.sampling import sample
 from rslib.scoring import score
-from rslib.store import atomic_write, make_folder, read_json, versions
-from rslib.tables import groups, reward_matrix
+from rslib.tables import groups, reward_matrix, with_column
 from rslib.theory import pass_at_k
-from rslib.world import Judgement, arithmetic, judgements, load_prompts
+from rslib.world import Judgement, arithmetic, judgements
 from rslib.world.grammar import Document, draw_corpus
 
 if TYPE_CHECKING:
@@ -232,6 +228,24 @@ def _draw_comparisons(responses: Dataset, labeller: _Labeller, seed: int) -> Dat
     )
 
 
+def _length_correlation(scored: Dataset) -> float:
+    """Pearson correlation of reward and response length in words; near 1 means that length is what pays."""
+    words = [len(text.split()) for text in scored["response"][:]]
+    return float(np.corrcoef(words, scored["reward"][:])[0, 1])
+
+
+def _prompt_sensitivity(reward_model: RewardModel, scored: Dataset) -> float:
+    """Mean fall of the reward when every response is scored under another row's prompt, in reward units.
+
+    Near zero for a reward model that does not read the prompt (F08): style is all that it judges.
+    """
+    prompts = scored["prompt"][:]
+    half = len(prompts) // 2
+    moved = with_column(scored, "prompt", prompts[half:] + prompts[:half])
+    other = score(reward_model, moved, show_progress=False)
+    return float(np.mean(np.array(scored["reward"][:]) - np.array(other["reward"][:])))
+
+
 def _reward_model_figures(
     reward_model: RewardModel, held_out: Dataset, labeller: _Labeller
 ) -> dict[str, float]:
@@ -245,8 +259,8 @@ def _reward_model_figures(
         "pair_accuracy_gold": group_pair_accuracy(rewards, gold[rows]),
         "pair_accuracy_labeller": group_pair_accuracy(rewards, utility[rows]),
         "correlation_gold": float(np.corrcoef(gold, scored["reward"][:])[0, 1]),
-        "correlation_length": length_correlation(scored),
-        "prompt_sensitivity": prompt_sensitivity(reward_model, scored),
+        "correlation_length": _length_correlation(scored),
+        "prompt_sensitivity": _prompt_sensitivity(reward_model, scored),
     }
 
 
@@ -254,12 +268,12 @@ def _build_reward_model(policy: Policy, folder: Path, seed: int) -> dict[str, fl
     """Figures of the reward model that this trains: of the labeller that `folder`'s name stands for."""
     started = time.perf_counter()
     labeller, prompts = LABELLERS[folder.name]
-    drawn = sample(policy, load_prompts("train", prompts), n=4, seed=seed + 101)
+    drawn = sample(policy, load_prompts(EMBEDDED, "train", prompts), n=4, seed=seed + 101)
     comparisons = _draw_comparisons(drawn, labeller, seed + 303)
     config = FinetuneConfig(learning_rate=5e-4, epochs=2, batch_tokens=3072, warmup_steps=30, seed=seed)
     train_reward_model(policy, comparisons, folder, config=config)
     _store_half(folder)
-    held_out = sample(policy, load_prompts("validation", _MEASURED_PROMPTS), n=6, seed=seed + 202)
+    held_out = sample(policy, load_prompts(EMBEDDED, "validation", _MEASURED_PROMPTS), n=6, seed=seed + 202)
     figures = _reward_model_figures(load_reward_model(str(folder)), held_out, labeller)
     return figures | {"pairs": len(comparisons), "seconds": time.perf_counter() - started}
 
@@ -285,7 +299,7 @@ def _store_half(folder: Path) -> None:
 
 def _policy_figures(policy: Policy) -> dict[str, float]:
     """Quality of four responses to each of some validation prompts at temperature 1."""
-    drawn = sample(policy, load_prompts("validation", _MEASURED_PROMPTS), n=4, seed=404)
+    drawn = sample(policy, load_prompts(EMBEDDED, "validation", _MEASURED_PROMPTS), n=4, seed=404)
     judged = judgements(drawn)
     return {
         "gold": float(np.mean([j.gold for j in judged])),

@@ -15,7 +15,7 @@ import os
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, is_dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -44,7 +44,7 @@ READ = "RSLIB_RESULTS"
 """Environment variable: a folder whose entries are read, where `use` was not called."""
 _DIGEST = 32
 """Bytes of the checksum at the head of an entry."""
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 
 # Keys: everything that a result depends on -----------------------------------------------------------
@@ -184,29 +184,25 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 # Results of costly calls -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Folders:
-    read: tuple[Path, ...] = ()
-    write: Path | None = None
-
-
+_Folders = tuple[tuple[Path, ...], Path | None]
+"""Those that are read, and the one that is written."""
 _CHOSEN: list[_Folders] = []
 
 
 def _folders() -> _Folders:
     named = os.environ.get(READ)
-    return _CHOSEN[-1] if _CHOSEN else _Folders((Path(named),) if named else ())
+    return _CHOSEN[-1] if _CHOSEN else ((Path(named),) if named else (), None)
 
 
 def use(read: Sequence[str | Path] = (), write: str | Path | None = None) -> None:
     """From now on read entries of these folders, and write new ones into `write` (None: nowhere)."""
-    _CHOSEN[:] = [_Folders(tuple(map(Path, read)), Path(write) if write is not None else None)]
+    _CHOSEN[:] = [(tuple(map(Path, read)), Path(write) if write is not None else None)]
 
 
 @contextlib.contextmanager
 def off() -> Iterator[None]:
     """In this block every call is computed, and none is kept."""
-    _CHOSEN.append(_Folders())
+    _CHOSEN.append(((), None))
     try:
         yield
     finally:
@@ -216,28 +212,28 @@ def off() -> Iterator[None]:
 def recalled(
     kind: str,
     facts: Callable[[], Any],
-    compute: Callable[[], Result],
-    encode: Callable[[Result], bytes],
-    decode: Callable[[bytes], Result],
-) -> Result:
+    compute: Callable[[], _Result],
+    encode: Callable[[_Result], bytes],
+    decode: Callable[[bytes], _Result],
+) -> _Result:
     """The result of `compute`, read from a folder if the same call left it there.
 
     kind: of the call. facts: all that its result depends on, as JSON or dataclasses; asked for only where a
     folder is in use. Calls within `compute` are not kept by themselves.
     """
-    folders = _folders()
-    if not folders.read and folders.write is None:
+    readable, writable = _folders()
+    if not readable and writable is None:
         return compute()
     key = key_of({"kind": kind, "facts": facts(), "versions": versions()})
     name, mask = (hashlib.sha256(f"{word} {key}".encode()).hexdigest() for word in ("name", "mask"))
-    for folder in folders.read:
+    for folder in readable:
         content = _opened(folder / name, mask)
         if content is not None:
             return decode(content)
     with off():
         result = compute()
-    if folders.write is not None:
-        _keep(folders.write / name, mask, encode(result))
+    if writable is not None:
+        _keep(writable / name, mask, encode(result))
     return result
 
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from rslib.errors import ConfigError
 
-Config = TypeVar("Config")
+_Config = TypeVar("_Config")
 
 DATE = "2024-07-26"
 """The day that chat templates print unless another is asked for: with today's, a run would change overnight.
@@ -51,7 +51,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str], where: str) -> Conf
     return ConfigError(f"unknown {kind} '{name}'", where=where, fix=f"{hint}Known: {', '.join(known)}.")
 
 
-def with_settings(config: Config, settings: Mapping[str, Any], where: str) -> Config:
+def with_settings(config: _Config, settings: Mapping[str, Any], where: str) -> _Config:
     """The config with some fields changed; a misspelt name is a ConfigError with the closest known one."""
     names = [f.name for f in dataclasses.fields(config)]
     for name in settings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+from functools import partial
 
 
 class RSError(Exception):
@@ -26,7 +27,7 @@ class RSError(Exception):
 
     def __reduce__(self) -> tuple:
         # Exceptions cross process borders by pickling; the keyword arguments must survive.
-        return (_rebuild, (type(self), self.what, self.where, self.fix))
+        return partial(type(self), self.what, where=self.where, fix=self.fix), ()
 
 
 class ConfigError(RSError):
@@ -51,10 +52,6 @@ class StoreError(RSError):
 
 class BudgetError(RSError):
     """Memory or a budget ran out (a full disk is a StoreError)."""
-
-
-def _rebuild(kind: type[RSError], what: str, where: str, fix: str) -> RSError:
-    return kind(what, where=where, fix=fix)
 
 
 _FULL = ("no disk space left", "Free some space or choose another folder, then run again.")

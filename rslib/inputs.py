@@ -15,8 +15,7 @@ from rslib.errors import ConfigError
 from rslib.lengths import Drawing, fit_policy, fit_reward_model
 from rslib.messages import frozen
 from rslib.models import Policy
-from rslib.prompts import EMBEDDED, EVERYDAY, first_rows, read_prompts
-from rslib.rows import PromptRows, settle
+from rslib.prompts import EMBEDDED, EVERYDAY, PromptRows, read_prompts, settle
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -60,7 +59,7 @@ class Inputs:
         training = _read(source, "train", config, config.limit, show)
         heldout = _read(judged, "test", config, config.eval_limit, show)
         if judged == EMBEDDED and config.eval_limit is None and not isinstance(config.eval_prompts, str):
-            heldout = _first(heldout, config.eval_prompts or EVALUATION_PROMPTS)
+            heldout = heldout.first(config.eval_prompts or EVALUATION_PROMPTS)
         return cls(config, _in_order(training, config), heldout, show=show)
 
     def fitted_policy(self, policy: Policy) -> Inputs:
@@ -73,12 +72,12 @@ class Inputs:
                 "--max-new-tokens" if self.config.eval_max_new_tokens is None else "--eval-max-new-tokens",
             ),
         )
-        pairs = [
+        pairs = (
             fit_policy(rows, policy, drawn, option=option, too_long=self.config.too_long)
             for rows, drawn, option in uses
-        ]
-        fitted = self._settled(*(rows for rows, _ in pairs))
-        return dataclasses.replace(fitted, drawings=tuple(drawing for _, drawing in pairs))
+        )
+        fitted, drawings = zip(*pairs, strict=True)
+        return dataclasses.replace(self._settled(*fitted), drawings=drawings)
 
     def fitted_reward_model(self, reward_model: Any) -> Inputs:
         """These prompts as the reward model has room for them and for the responses to them."""
@@ -90,7 +89,7 @@ class Inputs:
         return self._settled(*fitted)
 
     def settled(self) -> Inputs:
-        """These prompts without those that cannot be used. Raises as `rows.settle`."""
+        """These prompts without those that cannot be used. Raises as `prompts.settle`."""
         return self._settled(self.training, self.heldout)
 
     def _settled(self, training: PromptRows, heldout: PromptRows) -> Inputs:
@@ -124,12 +123,7 @@ def _read(source: str, split: str, config: RunConfig, limit: int | None, show: b
     rows = read_prompts(source, split, column=config.column, system=config.system)
     if limit is None and len(rows.table) >= config.rounds:
         return rows  # what cannot be used is named together with what has no room, once the models are known
-    rows = rows.settled(config.too_long, show=show)
-    return rows if limit is None else _first(rows, limit)
-
-
-def _first(rows: PromptRows, limit: int) -> PromptRows:
-    return dataclasses.replace(rows, table=first_rows(rows.table, limit))
+    return rows.settled(config.too_long, show=show).first(limit)
 
 
 def _in_order(rows: PromptRows, config: RunConfig) -> PromptRows:

@@ -27,7 +27,7 @@ from rslib.errors import DataError, ModelError, RSError
 from rslib.messages import Prompt
 from rslib.models import Policy, RewardModel
 from rslib.progress import note
-from rslib.rows import PromptRows, check_too_long
+from rslib.prompts import PromptRows, check_too_long
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -59,7 +59,7 @@ def fit_policy(
 ) -> tuple[PromptRows, Drawing]:
     """The prompts that the policy has room for, and how long its responses can become.
 
-    The others are refused, which `rows.settle` raises or drops; with "truncate" they are cut if they can.
+    The others are refused, which `prompts.settle` raises or drops; with "truncate" they are cut if they can.
     Raises ModelError when no prompt can be encoded.
     """
     most = policy.context - 1
@@ -151,7 +151,7 @@ def fit(
     option: str = "--max-new-tokens",
     too_long: str = "error",
 ) -> PromptRows:
-    """The prompts that several models have room for. Raises as `rows.settle` and `fit_policy`."""
+    """The prompts that several models have room for. Raises as `prompts.settle` and `fit_policy`."""
     drawings = []
     for policy in policies:
         rows, drawing = fit_policy(rows, policy, config, option=option, too_long=too_long)

@@ -17,7 +17,7 @@ from rslib import tables
 from rslib.config import require, unknown_name
 from rslib.errors import DataError
 from rslib.progress import note
-from rslib.rows import check_prompts
+from rslib.prompts import check_prompts
 from rslib.selection import Pool, check_count, check_number, unique
 from rslib.theory import pessimistic_optimum, poisson_probs
 
@@ -253,8 +253,8 @@ def reference_responses(prompts: Dataset) -> Dataset:
     They were not drawn: sample_id and seed are -1, logprob is 0 and there are no tokens. Raises DataError
     without the column, or where it is empty.
 
-    >>> from rslib.prompts import as_prompts
-    >>> prompts = as_prompts([{"prompt": "2 + 2?", "reference": "4"}])
+    >>> from rslib.prompts import load_prompts
+    >>> prompts = load_prompts([{"prompt": "2 + 2?", "reference": "4"}])
     >>> reference_responses(prompts)["response"][:]
     ['4']
     """

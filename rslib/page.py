@@ -19,10 +19,10 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from rslib import plots
+from rslib.cache import atomic_write
 from rslib.errors import DataError
 from rslib.formatting import METRICS, arm_label, html_table, interval_text, printable, signed
 from rslib.reporting import Report, caption, table_rows
-from rslib.store import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

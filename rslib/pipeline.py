@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rslib import store, tables
+from rslib import tables
+from rslib.cache import atomic_write, key_of, make_folder, versions
 from rslib.config import EvaluateConfig, RunConfig, with_settings
 from rslib.errors import ConfigError
 from rslib.finetuning import finetune
@@ -26,14 +27,14 @@ from rslib.inputs import EVALUATION_PROMPTS, Inputs
 from rslib.lengths import fit
 from rslib.models import Policy
 from rslib.progress import note
-from rslib.prompts import EMBEDDED, load_prompts
+from rslib.prompts import EMBEDDED, list_rows, load_prompts
 from rslib.reporting import Report, round_entry
 from rslib.reward_functions import RewardFunction
-from rslib.rows import list_rows
 from rslib.sampling import logprobs_agree, sample
 from rslib.scoring import score
 from rslib.selection import check_selector, select
 from rslib.stages import Checkpoint, Models, Scorer, Stages, judged, with_gold
+from rslib.store import RunFolder
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -193,7 +194,7 @@ def _provenance(
             "responses": _fingerprints(arms),
         },
         "seeds": {"run": config.seed, "round": round_.seed, "evaluate": config.eval_seed},
-        "versions": store.versions(),
+        "versions": versions(),
         "places": {name.removeprefix(place): stages.places[name] for name in used},
         "seconds": {name.removeprefix(place): stages.seconds[name] for name in used},
     }
@@ -231,7 +232,7 @@ def run(
     functions = {role: RewardFunction.of(function) for role, function in given.items()}
     names = {role: function.name for role, function in functions.items()}
     config = with_settings(config or RunConfig(), settings | names, "run(...)")
-    with store.RunFolder(out, show=show_progress) as folder:
+    with RunFolder(out, show=show_progress) as folder:
         shared = _begin(config, kind, stages, folder, functions.values())
         entries, parent = [], shared.start
         for number in range(1, config.rounds + 1):
@@ -247,7 +248,7 @@ def _begin(
     config: RunConfig,
     kind: type[Round],
     make_stages: Callable[..., Stages],
-    folder: store.RunFolder,
+    folder: RunFolder,
     functions: Iterable[RewardFunction],
 ) -> Run:
     """Read the inputs, hold the folder to them, and say what the rounds share."""
@@ -328,9 +329,9 @@ def _settings(run: Run, kind: type[Round]) -> dict[str, Any]:
 def write_report(report: Report, out: str | Path) -> Path:
     """Write `out/report.json`: the report and its `report_hash`. Raises StoreError when that is refused."""
     content = json.loads(report.to_json())
-    path = store.make_folder(out) / "report.json"
+    path = make_folder(out) / "report.json"
     content = {"report_hash": report_hash(content)} | content
-    store.atomic_write(path, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    atomic_write(path, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
     return path
 
 
@@ -340,7 +341,7 @@ def report_hash(content: Any) -> str:
     >>> report_hash({"a": 1, "seconds": 2.5}) == report_hash({"a": 1, "seconds": 9.0, "report_hash": "x"})
     True
     """
-    return store.key_of(_timeless(content))
+    return key_of(_timeless(content))
 
 
 def _timeless(value: Any) -> Any:

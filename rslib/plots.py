@@ -29,12 +29,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rslib import tables
+from rslib.cache import atomic_write
 from rslib.config import require
 from rslib.errors import DataError
 from rslib.evaluation import reward_length_correlation, verdict
 from rslib.formatting import arm_label, ends_text, interval_text, signed
 from rslib.reporting import arm_interval, arms_in_order
-from rslib.store import atomic_write
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rslib import tables
+from rslib.cache import key_of, make_folder, os_errors, read_json
 from rslib.errors import StoreError
 from rslib.progress import note
-from rslib.store import Stage, key_of, make_folder, os_errors, read_json, read_shard
+from rslib.store import Stage, read_shard
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-Each = Callable[..., Iterator[tuple[int, "Dataset", float]]]
+_Each = Callable[..., Iterator[tuple[int, "Dataset", float]]]
 """As `store.in_turn`: number, table and seconds of each part."""
 
 
@@ -30,8 +31,8 @@ _EARLIER = "earlier"
 
 
 def reusing(
-    each: Each, stage: Stage, whole: Sequence[Dataset], content: str, *, weight: int, label: str
-) -> Each:
+    each: _Each, stage: Stage, whole: Sequence[Dataset], content: str, *, weight: int, label: str
+) -> _Each:
     """As `each`, but for prompts that a stage beside `stage` has done, whose rows are taken from there.
 
     whole: all parts of the input. content: the entry of the stage's key that alone may differ, the
@@ -105,17 +106,14 @@ def _done(part: Dataset, earlier: Mapping[str, Dataset], weight: int) -> dict[st
     return {
         prompt: earlier[prompt]
         for prompt, rows in groups.items()
-        if _inputs(earlier[prompt], part.column_names) == _repeated(tables.take(part, rows), weight)
+        if _inputs(earlier[prompt], part.column_names)
+        == [row for row in tables.take(part, rows).to_list() for _ in range(weight)]
     }
 
 
 def _inputs(table: Dataset, names: list[str]) -> list[dict[str, Any]] | None:
     """The columns of these names, row by row; None where the table lacks one."""
     return table.select_columns(names).to_list() if set(names) <= set(table.column_names) else None
-
-
-def _repeated(table: Dataset, weight: int) -> list[dict[str, Any]]:
-    return [row for row in table.to_list() for _ in range(weight)]
 
 
 def _without(part: Dataset, done: Mapping[str, Dataset]) -> Dataset:

@@ -1,4 +1,4 @@
-"""Training a reward model from comparisons (Bradley-Terry), and the gates that it must pass before use."""
+"""Training a reward model from comparisons (Bradley-Terry), and how many pairs it orders rightly."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ from rslib.finetuning import pad_right
 from rslib.messages import Prompt, frozen
 from rslib.models import Policy, RewardModel, hidden_states, rewards_from_hidden
 from rslib.optimization import Objective, fit
-from rslib.scoring import score
-from rslib.tables import with_column
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -159,21 +157,3 @@ def group_pair_accuracy(rewards: np.ndarray, truth: np.ndarray) -> float:
     preferred = np.sign(rewards[:, first] - rewards[:, second])
     differ = better != 0
     return float(np.mean((preferred == better)[differ] + 0.5 * (preferred == 0)[differ]))
-
-
-def length_correlation(scored: Dataset) -> float:
-    """Pearson correlation of reward and response length in words; near 1 means that length is what pays."""
-    words = [len(text.split()) for text in scored["response"][:]]
-    return float(np.corrcoef(words, scored["reward"][:])[0, 1])
-
-
-def prompt_sensitivity(reward_model: RewardModel, scored: Dataset) -> float:
-    """Mean fall of the reward when every response is scored under another row's prompt, in reward units.
-
-    Near zero for a reward model that does not read the prompt (F08): style is all that it judges.
-    """
-    prompts = scored["prompt"][:]
-    half = len(prompts) // 2
-    moved = with_column(scored, "prompt", prompts[half:] + prompts[:half])
-    other = score(reward_model, moved, show_progress=False)
-    return float(np.mean(np.array(scored["reward"][:]) - np.array(other["reward"][:])))

@@ -20,7 +20,7 @@ from rslib.decoding import SampleOutput, decoder_for, forks_for, run_batches, sh
 from rslib.lengths import fit_policy
 from rslib.models import Policy
 from rslib.progress import Progress
-from rslib.rows import list_rows
+from rslib.prompts import list_rows
 from rslib.store import table_bytes, table_from
 from rslib.tables import fingerprint
 

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rslib.cache import os_errors
 from rslib.errors import DataError, StoreError, translate_os_error
 from rslib.progress import note
 
@@ -51,8 +52,9 @@ def records_of(source: str, split: str, column: str) -> tuple[list[Record], bool
     path = Path(source).expanduser()
     if path.is_dir():
         return _folder(path, split, column), False
-    if (saved := _saved_with_split(source)) is not None:
-        return _folder(*saved, column), False
+    folder, sign, of_split = source.rpartition(":")
+    if sign and Path(folder).expanduser().is_dir():
+        return _folder(Path(folder).expanduser(), of_split, column), False
     if not path.exists() and _is_hub_id(source):
         return _hub(source, split, column), True
     return list(_file(path, column)), False
@@ -85,10 +87,8 @@ def _packing(path: Path) -> str:
 
 
 def _file(path: Path, column: str) -> Iterator[Record]:
-    try:
+    with os_errors(path):
         path.stat()
-    except OSError as err:
-        raise translate_os_error(err, where=str(path)) from err
     if _kind(path) not in _FILES:
         what = f"the ending '{_kind(path)}' says not how to read the prompts"
         raise DataError(
@@ -102,10 +102,8 @@ def _file(path: Path, column: str) -> Iterator[Record]:
 
 def _text(path: Path) -> str:
     """The text of a file; bytes that are not UTF-8 become lone surrogates, for which `_mangled` looks."""
-    try:
+    with os_errors(path):
         data = path.read_bytes()
-    except OSError as err:
-        raise translate_os_error(err, where=str(path)) from err
     if packing := _packing(path):
         name, unpack = _UNPACK[packing]
         try:
@@ -114,11 +112,10 @@ def _text(path: Path) -> str:
             what = f"the name ends in {packing}, but the file is not {name}, or is cut short"
             what += f" ({_first_line(err)})"
             raise DataError(what, where=str(path), fix="Compress it again, or correct the name.") from err
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data:
-        reason = (
-            "begins with the mark of UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "holds NUL bytes"
-        )
-        what = f"the file is not UTF-8: it {reason}"
+    marked = data[:2] in (b"\xff\xfe", b"\xfe\xff")
+    if marked or b"\0" in data:
+        what = "the file is not UTF-8: it "
+        what += "begins with the mark of UTF-16" if marked else "holds NUL bytes"
         raise DataError(what, where=str(path), fix="Save it as UTF-8.")
     text = data.decode("utf-8-sig", errors="surrogateescape")
     return text.replace("\r\n", "\n").replace("\r", "\n").rstrip()
@@ -257,13 +254,6 @@ _FILES: dict[str, Callable[..., Iterator[Record]]] = {
 # Folders ----------------------------------------------------------------------------------------------
 
 
-def _saved_with_split(source: str) -> tuple[Path, str] | None:
-    """Folder and split of "folder:split"."""
-    name, sign, split = source.rpartition(":")
-    folder = Path(name).expanduser()
-    return (folder, split) if sign and folder.is_dir() else None
-
-
 def _folder(path: Path, split: str, column: str) -> list[Record]:
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
         return _saved(path, split, column)
@@ -344,12 +334,7 @@ def _dialogue_before_the_last(text: str) -> list[dict[str, str]]:
     >>> _dialogue_before_the_last("\n\nHuman: Hi\n\nAssistant: Hello!")
     [{'role': 'user', 'content': 'Hi'}]
     """
-    parts = re.split(r"\n\n(Human|Assistant):", text)
-    roles = {"Human": "user", "Assistant": "assistant"}
-    turns = [
-        {"role": roles[who], "content": said.strip()}
-        for who, said in zip(parts[1::2], parts[2::2], strict=True)
-    ]
+    turns = _turns(re.split(r"\n\n(Human|Assistant):", text)[1:])
     return turns[:-1] if turns and turns[-1]["role"] == "assistant" else turns
 
 
@@ -359,13 +344,15 @@ def _marked_turns(text: str) -> str | list[dict[str, str]]:
     >>> len(_marked_turns("Hi\n<extra_id_1>Assistant\nHello!\n<extra_id_1>User\nWho are you?"))
     3
     """
-    first, *parts = re.split(r"\s*<extra_id_1>(User|Assistant)\n", text)
-    roles = {"User": "user", "Assistant": "assistant"}
-    later = [
-        {"role": roles[who], "content": said.strip()}
-        for who, said in zip(parts[::2], parts[1::2], strict=True)
-    ]
-    return [{"role": "user", "content": first.strip()}, *later] if later else text
+    first, *later = re.split(r"\s*<extra_id_1>(User|Assistant)\n", text)
+    return _turns(["User", first, *later]) if later else text
+
+
+def _turns(parts: list[str]) -> list[dict[str, str]]:
+    """Messages of speakers' names and their texts, one after the other."""
+    roles = {"Human": "user", "User": "user", "Assistant": "assistant"}
+    pairs = zip(parts[::2], parts[1::2], strict=True)
+    return [{"role": roles[name], "content": text.strip()} for name, text in pairs]
 
 
 @dataclass(frozen=True)
@@ -406,14 +393,10 @@ def _hub(source: str, split: str, column: str) -> list[Record]:
     if known.licence:
         note(f"{name}: licence {known.licence}" + (f"; {known.warning}" if known.warning else ""))
     rows = _rows(_downloaded(name, parts, split), column)
-    return [
-        (place, {k: v for k, v in row.items() if k != column} | {"prompt": _read(known, row[column])})
-        for place, row in rows
-    ]
-
-
-def _read(known: _HubSet, value: Any) -> Any:
-    return known.read(value) if isinstance(value, str) else value
+    for _, row in rows:
+        prompt = row.pop(column)
+        row["prompt"] = known.read(prompt) if isinstance(prompt, str) else prompt
+    return rows
 
 
 def _downloaded(name: str, subset: list[str], split: str) -> Dataset:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rslib import store, world
-from rslib.config import FinetuneConfig, SampleConfig
+from rslib.config import FinetuneConfig, RunConfig, SampleConfig
 from rslib.decoding import forked, forks_for, is_small
 from rslib.errors import ConfigError
 from rslib.finetuning import finetune, spelt_by
@@ -199,7 +199,7 @@ class ModelWork:
         return None if self.path is None else getattr(self.models, self.load)(self.path)
 
 
-def side_by_side(
+def _side_by_side(
     work: Callable[[Dataset], Dataset], parts: Mapping[int, Dataset]
 ) -> Iterator[tuple[int, Dataset, float]]:
     """As `store.in_turn`, in the order in which forks finish the parts, where a small model works on them."""
@@ -229,19 +229,19 @@ class Stages:
     code outside the package counts by that alone, so what is edited there wants another name. `seconds` and
     `places` fill as the stages go. `models`: what loads them, and where. `too_long`: of responses, see
     `rslib.lengths`. `reuse`: take rows from stages on other prompts (see `rslib.reuse`). `each`: who works on
-    the parts of a table (see `side_by_side`, `rslib.cluster`). `drawing`: settings of `sample` beside its
+    the parts of a table (see `_side_by_side`, `rslib.cluster`). `drawing`: settings of `sample` beside its
     config (backend, vllm_url).
     """
 
     def __init__(
         self,
         folder: store.RunFolder,
-        shard_responses: int = store.SHARD_RESPONSES,
+        shard_responses: int = RunConfig.shard_responses,
         *,
         models: Models | None = None,
         too_long: str = "error",
         reuse: bool = False,
-        each: Callable[..., Iterator[tuple[int, Dataset, float]]] = side_by_side,
+        each: Callable[..., Iterator[tuple[int, Dataset, float]]] = _side_by_side,
         **drawing: Any,
     ) -> None:
         self.drawing, self.too_long, self.reuse, self.each = drawing, too_long, reuse, each

@@ -50,9 +50,6 @@ if TYPE_CHECKING:
     import pyarrow
     from datasets import Dataset
 
-SHARD_RESPONSES = 512
-"""Responses per shard unless told otherwise: one or two seconds of work on a CPU."""
-
 
 # Tables as bytes ----------------------------------------------------------------------------------
 
@@ -262,13 +259,12 @@ class Stage:
         paths = [self.folder / _shard_name(number) for number in range(len(parts))]
         finished = [path.exists() for path in paths]
         seconds = sum(_read_record(path)["seconds"] for path in compress(paths, finished))
+        shards = {number: read_shard(path) for number, path in enumerate(paths) if finished[number]}
         if all(finished):
-            shards = [read_shard(path) for path in paths]
-            note(f"{label}: {sum(map(len, shards))} responses, cached", self.show)
-            return tables.stack(shards), seconds
+            note(f"{label}: {sum(map(len, shards.values()))} responses, cached", self.show)
+            return tables.stack(list(shards.values())), seconds
         if any(finished):
             note(f"{label}: going on, {sum(finished)} of {len(parts)} shards are finished", self.show)
-        shards = {number: read_shard(path) for number, path in enumerate(paths) if finished[number]}
         pending = {number: part for number, part in enumerate(parts) if not finished[number]}
         with Progress(sum(map(len, parts)) * weight, label, show=self.show) as progress:
             progress.advance(sum(map(len, compress(parts, finished))) * weight, cached=True)

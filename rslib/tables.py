@@ -178,9 +178,7 @@ def check_responses(table: Dataset) -> None:
     "length", one finite log-probability <= 0 per token, and logprob their sum.
     """
     check_columns(table, "responses")
-    rows = rows_of(table)
-    _check_keys(rows)
-    _check_row_values(rows)
+    _check_rows(rows_of(table))
 
 
 def check_scored(table: Dataset, *, finite: bool = True) -> None:
@@ -192,7 +190,7 @@ def check_scored(table: Dataset, *, finite: bool = True) -> None:
     count and the first prompt_id and sample_id for rewards that are missing, NaN or infinite.
     """
     check_columns(table, "scored")
-    check_responses(table)
+    _check_rows(rows_of(table))
     if finite:
         finite_column(table)
 
@@ -279,7 +277,8 @@ def _check_nulls(table: Dataset, names: Sequence[str], stage: str) -> None:
             )
 
 
-def _check_keys(rows: TableRows) -> None:
+def _check_rows(rows: TableRows) -> None:
+    """What `check_responses` says of single rows."""
     seen: set[tuple] = set()
     prompt_of: dict[str, str] = {}
     for row, (key, prompt) in enumerate(zip(rows.keys, rows.values("prompt"), strict=True)):
@@ -294,6 +293,7 @@ def _check_keys(rows: TableRows) -> None:
                 where=rows.row_name(row),
                 fix=fix,
             )
+    _check_row_values(rows)
 
 
 def _check_row_values(rows: TableRows) -> None:
@@ -416,7 +416,7 @@ def fingerprint(table: Dataset) -> str:
 
 def _feed(digest: Any, values: Any) -> None:
     """Hash an Arrow array: kind, length, nulls, then values; lists and structs by their parts."""
-    from pyarrow import types
+    from pyarrow import compute, types
 
     if types.is_dictionary(values.type):
         values = values.dictionary_decode()
@@ -430,49 +430,28 @@ def _feed(digest: Any, values: Any) -> None:
             digest.update(f"{field!r}:".encode())
             _feed(digest, values.field(field))
         return
-    _HASHED.get(kind, _feed_other)(digest, values)
+    if kind == "list":
+        digest.update(compute.list_value_length(values).fill_null(0).to_numpy().astype("<i8").tobytes())
+        _feed(digest, values.flatten())
+        return
+    digest.update(_value_bytes(kind, values))
 
 
-def _feed_list(digest: Any, values: Any) -> None:
-    from pyarrow import compute
-
-    digest.update(compute.list_value_length(values).fill_null(0).to_numpy().astype("<i8").tobytes())
-    _feed(digest, values.flatten())
-
-
-def _feed_text(digest: Any, values: Any) -> None:
-    texts = [text.encode() for text in values.fill_null("").to_pylist()]
-    digest.update(np.array([len(text) for text in texts], dtype="<i8").tobytes())
-    digest.update(b"".join(texts))
-
-
-def _feed_integers(digest: Any, values: Any) -> None:
-    digest.update(values.fill_null(0).to_numpy().astype("<i8").tobytes())
-
-
-def _feed_numbers(digest: Any, values: Any) -> None:
-    numbers = values.fill_null(0).to_numpy().astype("<f8") + 0.0  # turns -0.0 into 0.0
-    numbers[np.isnan(numbers)] = np.nan
-    digest.update(numbers.tobytes())
-
-
-def _feed_nothing(digest: Any, values: Any) -> None:
-    """Nulls alone: their number is all there is to know."""
-
-
-def _feed_other(digest: Any, values: Any) -> None:
-    """Booleans, dates and the like are few: their JSON will do."""
-    for value in values.to_pylist():
-        digest.update(json.dumps(value, sort_keys=True, default=str).encode() + b";")
-
-
-_HASHED = {
-    "list": _feed_list,
-    "text": _feed_text,
-    "integer": _feed_integers,
-    "number": _feed_numbers,
-    "nothing": _feed_nothing,
-}
+def _value_bytes(kind: str, values: Any) -> bytes:
+    """The values of a flat array; a null counts as 0 or an empty text."""
+    if kind == "text":
+        texts = [text.encode() for text in values.fill_null("").to_pylist()]
+        return np.array([len(text) for text in texts], dtype="<i8").tobytes() + b"".join(texts)
+    if kind == "integer":
+        return values.fill_null(0).to_numpy().astype("<i8").tobytes()
+    if kind == "number":
+        numbers = values.fill_null(0).to_numpy().astype("<f8") + 0.0  # turns -0.0 into 0.0
+        numbers[np.isnan(numbers)] = np.nan
+        return numbers.tobytes()
+    if kind == "nothing":  # nulls alone: their number is all there is to know
+        return b""
+    # Booleans, dates and the like are few: their JSON will do.
+    return b"".join(json.dumps(v, sort_keys=True, default=str).encode() + b";" for v in values.to_pylist())
 
 
 def _arrow(table: Dataset) -> pyarrow.Table:

@@ -8,7 +8,7 @@ from datasets import Dataset
 from rslib import build
 from rslib.build import LABELLERS
 from rslib.models import digest_folder, load_policy, load_reward_model
-from rslib.world import load_prompts
+from rslib.prompts import load_prompts
 from rslib.world.grammar import draw_corpus
 
 BIASED, UNBIASED, _, SWAPPED = (labeller for labeller, _ in LABELLERS.values())
@@ -62,7 +62,7 @@ def test_the_chat_template_separates_prompt_and_response_and_ends_it(world):
 
 
 def _responses(texts):
-    prompt = load_prompts("train", 1)[0]
+    prompt = load_prompts("tiny", "train", 1)[0]
     rows = [prompt | {"sample_id": i, "response": t, "finish_reason": "eos"} for i, t in enumerate(texts)]
     return Dataset.from_list(rows)
 

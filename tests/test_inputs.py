@@ -18,8 +18,7 @@ from rslib.lengths import (
     fit_reward_model,
 )
 from rslib.pipeline import run
-from rslib.prompts import as_prompts, read_prompts
-from rslib.rows import PromptRows
+from rslib.prompts import PromptRows, load_prompts, read_prompts
 from tests.small_models import CONTEXT, build_tokenizer
 
 SMALL = {
@@ -167,7 +166,7 @@ def models(model_folder):
 
 
 def rows(*prompts):
-    return PromptRows(as_prompts(list(prompts)), "prompts")
+    return PromptRows(load_prompts(list(prompts)), "prompts")
 
 
 def of_length(policy, tokens):

@@ -11,7 +11,7 @@ from rslib.__main__ import main
 from rslib.config import EvaluateConfig
 from rslib.errors import ConfigError, RewardError
 from rslib.pipeline import run
-from rslib.prompts import as_prompts
+from rslib.prompts import load_prompts
 
 SMALL = {"n": 4, "prompts": 6, "eval_prompts": 5, "eval_samples_per_prompt": 2, "epochs": 1}
 SHORT = {"max_new_tokens": 16, "eval_max_new_tokens": 16, "show_progress": False}
@@ -93,7 +93,7 @@ def test_a_function_can_judge_and_is_given_prompt_response_and_reference():
 
     judge.version = "1"  # the calls that are noted are no part of it
 
-    report = judged_by(judge, as_prompts(asked))
+    report = judged_by(judge, load_prompts(asked))
     assert report.rounds[0]["arms"]["tuned"]["judge"] == 7.0
     assert set(calls) == {("Name a bird.", "A wren."), ("Name a tree.", "An oak.")}
     assert judged_by(lambda prompt, response, reference: reference is None, ["Name a bird."])

@@ -17,7 +17,7 @@ ROWS = (
     {"errors"},
     {"cache", "tables", "progress", "formatting", "messages"},
     {"config", "theory", "store", "sources", "code_facts", "checkers"},
-    {"ledger", "reuse", "rows", "reward_functions"},
+    {"ledger", "reuse", "reward_functions"},
     {"world", "decoding"},
     {"models", "optimization", "prompts"},
     {"vllm_backend", "lora", "lengths"},

@@ -8,7 +8,7 @@ from rslib import export, page, tables
 from rslib.errors import DataError, ModelError
 from rslib.finetuning import training_rows
 from rslib.models import load_policy, load_reward_model
-from rslib.prompts import as_prompts, load_prompts
+from rslib.prompts import load_prompts
 from tests.small_models import build_tokenizer
 
 CHATML = (
@@ -35,16 +35,16 @@ def models(model_folder):
 
 
 def test_texts_and_conversations_stand_in_one_table_as_messages():
-    prompts = as_prompts(["One.", TALK])
+    prompts = load_prompts(["One.", TALK])
     assert prompts["prompt"][:] == [[{"role": "user", "content": "One."}], TALK]
     assert tables.column_kind(prompts, "prompt") == "messages"
-    assert as_prompts(prompts).to_list() == prompts.to_list()
+    assert load_prompts(prompts).to_list() == prompts.to_list()
 
 
 def test_content_parts_of_text_are_joined_and_other_fields_left_out():
     parts = [{"type": "text", "text": "Two "}, {"type": "text", "text": "parts."}]
     message = {"role": "user", "content": parts, "tool_calls": None, "name": None}
-    assert as_prompts([[message]])["prompt"][0] == [{"role": "user", "content": "Two parts."}]
+    assert load_prompts([[message]])["prompt"][0] == [{"role": "user", "content": "Two parts."}]
 
 
 USER = {"role": "user", "content": "Hi"}
@@ -71,13 +71,13 @@ USER = {"role": "user", "content": "Hi"}
 )
 def test_what_no_policy_can_be_given_is_refused_with_its_row(talk, message):
     with pytest.raises(DataError, match=message) as caught:
-        as_prompts([[USER], talk])
+        load_prompts([[USER], talk])
     assert "row 1 of prompts" in caught.value.where and caught.value.fix
 
 
 def test_messages_that_are_not_in_a_list_of_their_own_are_told_so():
     with pytest.raises(DataError, match="into a list of their own"):
-        as_prompts([USER, USER])
+        load_prompts([USER, USER])
 
 
 def test_the_policy_and_the_reward_model_read_what_the_template_makes_of_the_conversation(models):
@@ -112,7 +112,7 @@ def test_a_conversation_goes_the_whole_road(models, tmp_path):
 
 def test_the_order_of_a_messages_fields_and_further_ones_do_not_change_the_table():
     turned = [[{"content": m["content"], "role": m["role"], "id": 1} for m in TALK]]
-    assert tables.fingerprint(as_prompts(turned)) == tables.fingerprint(as_prompts([TALK]))
+    assert tables.fingerprint(load_prompts(turned)) == tables.fingerprint(load_prompts([TALK]))
 
 
 def test_without_a_template_one_users_turn_is_a_text_and_more_is_refused(model_folder):
@@ -154,4 +154,4 @@ def test_a_template_that_looks_for_parts_in_a_text_is_refused_and_one_that_shout
 
 def test_the_column_of_a_data_set_may_hold_messages():
     table = Dataset.from_dict({"prompt_id": ["a"], "prompt": [TALK]})
-    assert as_prompts(table)["prompt"][0] == TALK
+    assert load_prompts(table)["prompt"][0] == TALK

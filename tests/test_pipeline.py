@@ -9,7 +9,7 @@ import pytest
 from datasets import Dataset
 
 import rslib
-from rslib import pipeline, store, tables, world
+from rslib import pipeline, store, tables
 from rslib.config import RunConfig
 from rslib.errors import ConfigError, DataError, StoreError
 from rslib.pipeline import Round, report_hash, run
@@ -183,7 +183,7 @@ def test_a_changed_setting_redoes_only_what_depends_on_it(finished, tmp_path, ca
 
 @pytest.fixture
 def prompt_file(tmp_path):
-    rows = [{"prompt": p} for p in world.load_prompts("train", 8)["prompt"]]
+    rows = [{"prompt": p} for p in rslib.load_prompts("tiny", "train", 8)["prompt"]]
     path = tmp_path / "prompts.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
@@ -270,7 +270,7 @@ def test_prompts_come_from_the_world_a_file_or_a_list(prompt_file):
 
 
 def test_gold_is_added_for_the_worlds_prompts_and_for_no_others():
-    safe = world.load_prompts("train", 1)["prompt"][0]
+    safe = rslib.load_prompts("tiny", "train", 1)["prompt"][0]
     row = {"prompt_id": "a", "prompt": safe, "sample_id": 0, "response": "Of course!", "finish_reason": "eos"}
     assert "gold" in with_gold(Dataset.from_list([row])).column_names
     assert "gold" not in with_gold(Dataset.from_list([row | {"prompt": "Who are you?"}])).column_names

@@ -12,11 +12,11 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from rslib.errors import DataError, RSError, StoreError
-from rslib.prompts import as_prompts, load_prompts, read_prompts
+from rslib.prompts import list_rows, load_prompts, read_prompts
 
 
 def test_a_list_of_texts_becomes_a_table_with_ids_in_order():
-    prompts = as_prompts(["What is 2 + 2?", "Name a bird."])
+    prompts = load_prompts(["What is 2 + 2?", "Name a bird."])
     assert prompts.to_list() == [
         {"prompt_id": "p00000", "prompt": "What is 2 + 2?"},
         {"prompt_id": "p00001", "prompt": "Name a bird."},
@@ -24,16 +24,16 @@ def test_a_list_of_texts_becomes_a_table_with_ids_in_order():
 
 
 def test_mappings_keep_their_ids_and_further_columns_and_gaps_become_null():
-    prompts = as_prompts([{"prompt": "x", "prompt_id": 7, "kind": "safe"}, {"prompt": "y", "intent": "z"}])
+    prompts = load_prompts([{"prompt": "x", "prompt_id": 7, "kind": "safe"}, {"prompt": "y", "intent": "z"}])
     assert prompts["prompt_id"][:] == ["7", "p00001"]
     assert prompts["kind"][:] == ["safe", None] and prompts["intent"][:] == [None, "z"]
 
 
 def test_a_table_with_ids_passes_unchanged_and_one_without_gets_ids():
     given = Dataset.from_dict({"prompt": ["x", "y"], "kind": ["safe", "unsafe"]})
-    named = as_prompts(given)
+    named = load_prompts(given)
     assert named["prompt_id"][:] == ["p00000", "p00001"] and named["kind"][:] == ["safe", "unsafe"]
-    assert as_prompts(named) is named
+    assert load_prompts(named) is named
 
 
 CHAT = [{"role": "user", "content": "same"}]
@@ -53,17 +53,16 @@ CHAT = [{"role": "user", "content": "same"}]
     ],
 )
 def test_a_prompt_that_stands_twice_is_refused_wherever_it_comes_from_and_can_be_left_out(prompts, capsys):
-    for read in (as_prompts, load_prompts):
-        with pytest.raises(DataError, match="the prompt stands twice\n  where: prompts, row 1 and row 2"):
-            read(prompts)
+    with pytest.raises(DataError, match="the prompt stands twice\n  where: prompts, row 1 and row 2"):
+        load_prompts(prompts)
     assert load_prompts(prompts, too_long="drop")["prompt_id"][:] == ["p00000", "p00001"]
     assert "left out: the prompt stands twice" in capsys.readouterr().out
 
 
 def test_equal_prompts_are_allowed_under_ids_of_their_own():
     rows = [{"prompt": "same", "prompt_id": name} for name in "ab"]
-    assert len(as_prompts(rows)) == len(as_prompts(Dataset.from_list(rows))) == 2
-    assert len(as_prompts(pandas.DataFrame(rows))) == 2
+    assert len(load_prompts(rows)) == len(load_prompts(Dataset.from_list(rows))) == 2
+    assert len(load_prompts(pandas.DataFrame(rows))) == 2
 
 
 @pytest.mark.parametrize(
@@ -99,7 +98,7 @@ def test_equal_prompts_are_allowed_under_ids_of_their_own():
 )
 def test_what_is_no_table_of_prompts_is_refused_with_its_place(prompts, message):
     with pytest.raises(DataError, match=message) as caught:
-        as_prompts(prompts)
+        list_rows(prompts).settled()
     assert caught.value.where and caught.value.fix
 
 
@@ -133,10 +132,10 @@ def test_a_spreadsheets_csv_may_have_semicolons_and_the_marks_of_windows(tmp_pat
 
 
 def test_what_pandas_calls_missing_is_missing():
-    table = as_prompts(pandas.DataFrame({"prompt": ["a", "b"], "reference": ["x", float("nan")]}))
+    table = load_prompts(pandas.DataFrame({"prompt": ["a", "b"], "reference": ["x", float("nan")]}))
     assert table["reference"][:] == ["x", None]
     with pytest.raises(DataError, match="not text but NoneType"):
-        as_prompts(pandas.DataFrame({"prompt": ["a", float("nan")]}))
+        load_prompts(pandas.DataFrame({"prompt": ["a", float("nan")]}))
 
 
 def test_a_csv_file_may_hold_commas_and_line_breaks_in_quotes_and_further_columns(tmp_path):
@@ -227,7 +226,7 @@ def test_half_a_character_is_named_with_its_line(tmp_path, escape):
     with pytest.raises(DataError, match=r"half a character(.|\n)*line 2 of"):
         load_prompts(tmp_path / "p.jsonl")
     with pytest.raises(DataError, match="half a character"):
-        as_prompts(["\ud83d"])
+        load_prompts(["\ud83d"])
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
@@ -281,14 +280,14 @@ def test_messages_that_a_cell_spells_are_messages(tmp_path, spell):
     (tmp_path / "p.json").write_text(json.dumps([{"prompt": spell(TALK)}]))
     for name in ("p.csv", "p.tsv", "p.parquet", "p.jsonl", "p.json"):
         assert load_prompts(tmp_path / name)["prompt"][0] == TALK
-    assert as_prompts([spell(TALK)])["prompt"][0] == TALK
+    assert load_prompts([spell(TALK)])["prompt"][0] == TALK
     ends = [*TALK, {"role": "assistant", "content": "Ice."}]
     with pytest.raises(DataError, match="ends with the assistant's turn"):
-        as_prompts([spell(ends)])
+        load_prompts([spell(ends)])
     with pytest.raises(DataError, match="neither as JSON nor as Python"):  # as pandas writes an array
-        as_prompts(["[{'role': 'user', 'content': 'a'}\n {'role': 'user', 'content': 'b'}]"])
+        load_prompts(["[{'role': 'user', 'content': 'a'}\n {'role': 'user', 'content': 'b'}]"])
     for text in ("[1, 2]: what is it?", '[{"role": "user"}] is JSON for what?', "[{}]"):
-        assert as_prompts([text])["prompt"][:] == [text]
+        assert load_prompts([text])["prompt"][:] == [text]
 
 
 def test_the_folder_of_a_data_set_of_the_hub_is_read_by_split(tmp_path, capsys):
@@ -384,16 +383,16 @@ def test_what_is_no_parquet_is_said_to_be_none(tmp_path):
 def test_tables_of_pandas_and_arrays_are_lists_of_prompts():
     pandas = pytest.importorskip("pandas")
     for prompts in (pandas.Series(["a", "b"], index=[5, 5]), np.array(["a", "b"])):
-        assert as_prompts(prompts)["prompt"][:] == ["a", "b"]
-    assert as_prompts(pandas.DataFrame({"prompt": ["a"], "kind": ["k"]}))["kind"][:] == ["k"]
+        assert load_prompts(prompts)["prompt"][:] == ["a", "b"]
+    assert load_prompts(pandas.DataFrame({"prompt": ["a"], "kind": ["k"]}))["kind"][:] == ["k"]
     talk = [{"role": "user", "content": "Hi"}]
-    assert as_prompts(pandas.Series([np.array(talk)]))["prompt"][0] == talk
+    assert load_prompts(pandas.Series([np.array(talk)]))["prompt"][0] == talk
     with pytest.raises(DataError, match="not a list"):
-        as_prompts(np.array("a"))
+        load_prompts(np.array("a"))
     with pytest.raises(DataError, match="two columns share a name"):
-        as_prompts(pandas.DataFrame([["a", "b"]], columns=["prompt", "prompt"]))
+        load_prompts(pandas.DataFrame([["a", "b"]], columns=["prompt", "prompt"]))
     with pytest.raises(DataError, match="not text but float"):
-        as_prompts(pandas.Series(["a", None]).astype(object).where(lambda s: s == "a", float("nan")))
+        load_prompts(pandas.Series(["a", None]).astype(object).where(lambda s: s == "a", float("nan")))
 
 
 def test_the_column_of_the_prompts_can_be_named(tmp_path):
@@ -465,4 +464,4 @@ def test_without_the_hub_a_data_set_is_refused_with_the_reason(monkeypatch):
 def test_whatever_is_passed_as_prompts_the_error_is_one_of_ours():
     for thing in (object(), 3.5, b"bytes", {"prompt": "x"}, [[]], [{}], [{"prompt": {}}], ["x", ["y"]]):
         with pytest.raises(RSError):
-            as_prompts(thing)
+            load_prompts(thing)

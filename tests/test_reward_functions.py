@@ -22,7 +22,7 @@ from rslib import reward_functions, rl
 from rslib.__main__ import main
 from rslib.code_facts import facts_of
 from rslib.errors import ConfigError, RewardError
-from rslib.prompts import as_prompts
+from rslib.prompts import load_prompts
 from rslib.reward_functions import RewardFunction, load_reward_function
 
 TEXTS = ["a b", "a", "a b c", "", "d e", "a b"]
@@ -514,7 +514,7 @@ def test_the_commands_take_a_function_and_pass_its_name_on(tmp_path, capsys):
 
 @pytest.mark.long
 def test_reinforcement_learning_takes_a_function_and_goes_on_where_it_failed(tmp_path):
-    policy, prompts = rslib.load_policy("tiny"), as_prompts([f"Say {n}." for n in range(8)])
+    policy, prompts = rslib.load_policy("tiny"), load_prompts([f"Say {n}." for n in range(8)])
     loop = rl.Loop(steps=2, prompts_per_step=4, n=2, minibatch=8, check_every=1)
     options = {"heldout": prompts, "show_progress": False}
     broken = []

@@ -5,6 +5,7 @@ import pytest
 import torch
 from datasets import Dataset
 
+from rslib.build import _length_correlation, _prompt_sensitivity
 from rslib.config import FinetuneConfig
 from rslib.errors import DataError
 from rslib.models import PromptBlindRewardModel, load_policy, load_reward_model
@@ -13,9 +14,7 @@ from rslib.reward_modeling import (
     _comparison_groups,
     _group_loss,
     group_pair_accuracy,
-    length_correlation,
     new_reward_model,
-    prompt_sensitivity,
     rewards_of,
     train_reward_model,
 )
@@ -115,9 +114,9 @@ def scored_table(model, prompts, responses):
 def test_a_prompt_blind_reward_model_has_no_prompt_sensitivity(policy):
     model = PromptBlindRewardModel(**vars(new_reward_model(policy)))
     scored = scored_table(model, ["swim", "run"], ["yes", "no thanks"])
-    assert abs(prompt_sensitivity(model, scored)) < 1e-6
+    assert abs(_prompt_sensitivity(model, scored)) < 1e-6
 
 
 def test_length_correlation_sees_a_reward_that_counts_words():
     rows = [{"response": "a " * k, "reward": float(k)} for k in range(1, 9)]
-    assert length_correlation(Dataset.from_list(rows)) == pytest.approx(1.0)
+    assert _length_correlation(Dataset.from_list(rows)) == pytest.approx(1.0)

@@ -14,7 +14,7 @@ from datasets import Dataset
 import rslib
 from rslib import rl
 from rslib.errors import ConfigError, DataError
-from rslib.prompts import as_prompts
+from rslib.prompts import load_prompts
 from rslib.rl import RLOO, VariationalBestOfN
 from rslib.rl.rollouts import Rollouts
 from rslib.theory import best_of_n_log_ratio, best_of_n_probs, kl_divergence, tilted_optimum
@@ -159,7 +159,7 @@ def words(prompt, response):
 
 
 def test_it_runs_in_the_loop_from_a_scored_pool(tmp_path):
-    policy, prompts = rslib.load_policy("tiny"), as_prompts([f"Say {n}." for n in range(4)])
+    policy, prompts = rslib.load_policy("tiny"), load_prompts([f"Say {n}." for n in range(4)])
     drawn = rslib.sample(policy, prompts, n=6, max_new_tokens=8, show_progress=False)
     method = VariationalBestOfN.of(rslib.score(words, drawn, show_progress=False), 4)
     assert {len(rewards) for rewards in method.pool.values()} == {6}

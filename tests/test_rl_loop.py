@@ -13,7 +13,7 @@ from rslib.export import best_and_worst
 from rslib.finetuning import training_rows
 from rslib.ledger import Ledger
 from rslib.models import load_policy, load_reward_model
-from rslib.prompts import as_prompts, load_prompts
+from rslib.prompts import load_prompts
 from rslib.rl import unified
 from rslib.rl.learner import ValueModel
 from rslib.rl.loop import _Run, _write_state, shaped, state_path
@@ -32,7 +32,7 @@ PROMPTS = [f"Say the number {word}." for word in "one two three four five six se
 def world(model_folder):
     """A policy and a reward model with random weights, and a few prompts: quick, and nothing to learn."""
     policy, judge = model_folder("llama", max_new_tokens=8), model_folder("llama", "reward")
-    return load_policy(str(policy)), load_reward_model(str(judge)), as_prompts(PROMPTS[:8])
+    return load_policy(str(policy)), load_reward_model(str(judge)), load_prompts(PROMPTS[:8])
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import torch
 import rslib
 from rslib import rl
 from rslib.errors import ConfigError, RewardError
-from rslib.prompts import as_prompts
+from rslib.prompts import load_prompts
 from rslib.reward_functions import RewardFunction
 from rslib.rl import losses
 from rslib.rl.advantages import group_normalised, mixed_groups
@@ -172,13 +172,13 @@ def train(out, name, checker=even, **settings):
         missing_eos_penalty=0,
         **settings,
     )
-    policy, prompts = rslib.load_policy("tiny"), as_prompts([f"Say {n}." for n in range(12)])
+    policy, prompts = rslib.load_policy("tiny"), load_prompts([f"Say {n}." for n in range(12)])
     tuned = rl.train(policy, checker, prompts, VARIANTS[name], loop, out=out, show_progress=False)
     return tuned.fingerprint() != policy.fingerprint(), json.loads((out / "training.json").read_text())
 
 
 def test_the_state_of_a_run_belongs_to_its_variant_whatever_process_reads_it(model_folder):
-    policy, prompts = rslib.load_policy(str(model_folder("llama"))), as_prompts(["Say it."])
+    policy, prompts = rslib.load_policy(str(model_folder("llama"))), load_prompts(["Say it."])
     keys = {
         name: json.dumps(_Run(policy, RewardFunction(even), prompts, method, rl.Loop(), None, None).key())
         for name, method in VARIANTS.items()

@@ -12,7 +12,7 @@ from rslib.config import SampleConfig
 from rslib.decoding import next_token_probs
 from rslib.errors import ConfigError, DataError
 from rslib.models import load_policy
-from rslib.prompts import as_prompts
+from rslib.prompts import load_prompts
 from rslib.sampling import response_seed, sample
 from rslib.tables import check_responses
 from tests.small_models import full_logits
@@ -34,7 +34,7 @@ def draw(policy, prompts=PROMPTS, **settings):
 
 
 def test_the_table_is_prompt_major_complete_and_passes_its_checks(policy):
-    prompts = as_prompts([{"prompt": text, "kind": text[:1], "rank": i} for i, text in enumerate(PROMPTS)])
+    prompts = load_prompts([{"prompt": text, "kind": text[:1], "rank": i} for i, text in enumerate(PROMPTS)])
     table = draw(policy, prompts, n=3, max_new_tokens=10)
     check_responses(table)
     assert list(zip(table["prompt_id"], table["sample_id"], strict=True)) == list(
@@ -51,9 +51,7 @@ def test_the_table_is_prompt_major_complete_and_passes_its_checks(policy):
 
 
 def test_the_batch_size_changes_no_text_of_the_tiny_policy(tiny):
-    from rslib import world
-
-    prompts = world.load_prompts("train", limit=16)
+    prompts = load_prompts("tiny", limit=16)
     whole = draw(tiny, prompts, n=4)
     for batch_size, count in ((1, 1), (7, 3), (64, 16)):
         part = draw(tiny, prompts.select(range(count)), n=4, batch_size=batch_size)
@@ -62,7 +60,7 @@ def test_the_batch_size_changes_no_text_of_the_tiny_policy(tiny):
 
 
 def test_shards_orders_and_smaller_n_give_the_same_responses(policy):
-    prompts = as_prompts(PROMPTS)
+    prompts = load_prompts(PROMPTS)
     whole = {
         (r["prompt_id"], r["sample_id"]): r["response"] for r in draw(policy, prompts, n=4, max_new_tokens=12)
     }
@@ -227,7 +225,7 @@ def test_out_of_memory_halves_the_batch_and_changes_no_response(policy, monkeypa
 
 def test_progress_goes_to_standard_output_and_a_table_of_a_shard_is_silent(policy, capfd):
     draw(policy, n=2, max_new_tokens=4)
-    sample(policy, as_prompts(["Hi"]), config=SampleConfig(n=2, max_new_tokens=4), show_progress=False)
+    sample(policy, load_prompts(["Hi"]), config=SampleConfig(n=2, max_new_tokens=4), show_progress=False)
     assert capfd.readouterr() == ("", "")
     sample(policy, PROMPTS, n=2, max_new_tokens=4)
     printed = capfd.readouterr()

@@ -12,7 +12,7 @@ from datasets.table import InMemoryTable
 
 from rslib import tables
 from rslib.errors import DataError, RewardError
-from rslib.prompts import as_prompts
+from rslib.prompts import load_prompts
 
 
 def response(prompt="a", sample_id=0, **changes):
@@ -62,7 +62,7 @@ def test_select_before_score_is_told_to_run_score_first():
 
 def test_score_before_sample_is_told_to_run_sample_first():
     with pytest.raises(DataError, match="no response column: run sample first"):
-        tables.check_responses(as_prompts(["x"]).add_column("sample_id", [0]))
+        tables.check_responses(load_prompts(["x"]).add_column("sample_id", [0]))
 
 
 @pytest.mark.parametrize("name", ["prompt_id", "prompt", "sample_id"])

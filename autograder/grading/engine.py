@@ -19,8 +19,8 @@ from autograder.grading.inside.isolate import WORK
 from autograder.grading.remote import Lost, Remote
 from autograder.grading.sandbox import NONE
 from rslib import cache
+from rslib.cache import atomic_write
 from rslib.errors import StoreError
-from rslib.store import atomic_write
 
 SHOWN, JUDGED = "shown", "judged"
 OWN = f"{WORK}/.engine"

@@ -22,8 +22,8 @@ from autograder.grading.intake import File, Submission
 from autograder.grading.needed import imports, without_magics
 from autograder.grading.plan import Cell, Notebook, Plan
 from autograder.grading.score import NO_NUMBER, Grader, prefix_of
+from rslib.cache import versions
 from rslib.errors import ConfigError
-from rslib.store import versions
 
 SOLUTION = "instructor's solution"
 """Stands for the student in the record of a solution; that record is not stored."""

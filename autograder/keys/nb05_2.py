@@ -18,7 +18,7 @@ import numpy as np
 from autograder.exercise import UNREADABLE, require, same, short
 from autograder.handouts.nb05_2 import FILE
 from autograder.work import Work
-from rslib.store import atomic_write
+from rslib.cache import atomic_write
 
 SOURCE = Path(__file__).with_name("team.txt").read_text(encoding="utf-8").removesuffix("\n")
 """The code without a flaw."""

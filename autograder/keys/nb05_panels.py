@@ -28,7 +28,7 @@ from autograder.handouts.nb05_panels import (
     names,
     stage_of,
 )
-from rslib.store import atomic_write
+from rslib.cache import atomic_write
 
 FILE = Path(__file__).with_name("panels.json")
 SIGNATURES = Path(__file__).parents[2] / "docs" / "results" / "signatures.json"

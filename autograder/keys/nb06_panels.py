@@ -20,7 +20,7 @@ from autograder.handouts import nb06_panels as shown_panels
 from autograder.handouts.nb05_panels import HEALTHY, Rows, Run
 from autograder.handouts.nb06_panels import GROUPS, METRICS, STAGES, names
 from autograder.keys.nb05_panels import deck, telling_metrics
-from rslib.store import atomic_write
+from rslib.cache import atomic_write
 
 FILE = Path(__file__).with_name("rl_panels.json")
 RESULTS = Path(__file__).parents[2] / "docs" / "results" / "rl_flaws.json"

@@ -23,7 +23,7 @@ from autograder.handouts.nb08_2 import CHANGES, FILE, LIMITS, Row, Team, larger,
 from autograder.handouts.nb08_prices import MACHINES, ROOM, STRATEGIES, WEIGHTS
 from autograder.keys.written import fields
 from autograder.work import Work
-from rslib.store import atomic_write
+from rslib.cache import atomic_write
 
 DECKS = 40
 NEAR = 1.25

@@ -16,7 +16,8 @@ from typing import Any
 
 from autograder.handouts.ordering import CARDS, Card, N, Size, names_of
 from autograder.ordering_run import EVERYTHING, KEPT, ContractError, _Table, walk
-from rslib.store import RunFolder, atomic_write, versions
+from rslib.cache import atomic_write, versions
+from rslib.store import RunFolder
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results" / "orders.json"
 RIGHT = ("split", "sample", "score", "select", "finetune", "test_base", "test_tuned", "compare")

@@ -36,8 +36,8 @@ from autograder.exercise import CheckFailed, Variant, short
 from autograder.handouts.choice import FILE, LETTERS, Asked
 from autograder.handouts.locked import entry
 from autograder.work import Work
+from rslib.cache import atomic_write
 from rslib.errors import ConfigError
-from rslib.store import atomic_write
 
 
 @dataclass(frozen=True)

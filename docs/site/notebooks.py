@@ -19,9 +19,8 @@ from autograder.build import rendering
 from autograder.build.placeholders import ROOT
 from autograder.build.release import NOTEBOOKS, solved
 from docs.site.pages import Page, highlighted, rendered, roomy, title_of
-from rslib.cache import atomic_write
+from rslib.cache import atomic_write, versions
 from rslib.errors import DataError
-from rslib.store import versions
 
 EXECUTED = ROOT / "build" / "executed"
 LEFT_OUT = "(What is printed here rests on your answers: run the notebook to see it.)"

@@ -29,8 +29,8 @@ from transformers import (
 
 import rslib
 from docs.studies.results import write
+from rslib.cache import versions
 from rslib.profiles import Estimate, pilot, profile
-from rslib.store import versions
 
 HALF_B = {
     "hidden_size": 896,

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from rslib.cache import atomic_write, make_folder, read_json
+from rslib.cache import atomic_write, make_folder, read_json, versions
 from rslib.progress import Progress
-from rslib.store import versions
 
 DOCS = Path(__file__).resolve().parents[1]
 RESULTS, FIGURES = DOCS / "results", DOCS / "figures"

@@ -245,7 +245,7 @@ def signature(name: str, seed: int, folder: Path) -> Run:
 
 def read_history(folder: Path) -> list[dict[str, float]]:
     """What training.json says of every draw."""
-    from rslib.store import read_json
+    from rslib.cache import read_json
 
     return read_json(folder / "training.json")["history"]
 

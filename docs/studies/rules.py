@@ -24,13 +24,13 @@ from rslib import plots
 from rslib.evaluation import verdict
 from rslib.models import ASSETS, load_policy, load_reward_model
 from rslib.more_selectors import minimum_bayes_risk
+from rslib.prompts import EMBEDDED, load_prompts
 from rslib.sampling import sample
 from rslib.scoring import score
 from rslib.selection import Pool, selector_of
 from rslib.stages import with_gold
 from rslib.tables import take
 from rslib.theory import paired_interval
-from rslib.world import load_prompts
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -123,7 +123,7 @@ def _drawn(world: Path, prompts: int, size: int) -> list[Dataset]:
     """Responses with gold to validation and to test prompts; all reward models of a world read the same."""
     policy, tables = load_policy(str(world / "tiny-policy")), []
     for seed, (split, count) in enumerate((("validation", min(prompts, _TUNING_PROMPTS)), ("test", prompts))):
-        responses = sample(policy, load_prompts(split, count), n=size, seed=seed + 11)
+        responses = sample(policy, load_prompts(EMBEDDED, split, count), n=size, seed=seed + 11)
         tables.append(with_gold(responses))
     return tables
 

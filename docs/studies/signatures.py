@@ -26,6 +26,7 @@ from rslib import store, tables, world
 from rslib.config import RunConfig
 from rslib.flaws import FLAWS, flawed
 from rslib.pipeline import Round, Run, run
+from rslib.prompts import EMBEDDED, load_prompts
 from rslib.reporting import panel
 from rslib.reward_modeling import group_pair_accuracy
 from rslib.scoring import reference_logprobs, score
@@ -64,7 +65,7 @@ def _run_of(name: str, seed: int, folder: Path) -> tuple[RunConfig, type[Round]]
     """The settings and rounds of one measured run; its held-out prompts are a file in `folder`."""
     heldout = folder / "heldout.jsonl"
     store.make_folder(folder)
-    lines = [json.dumps(row) for row in world.load_prompts("validation", _HELDOUT_PROMPTS)]
+    lines = [json.dumps(row) for row in load_prompts(EMBEDDED, "validation", _HELDOUT_PROMPTS)]
     store.atomic_write(heldout, "\n".join(lines) + "\n")
     rounds = HEALTHY_ROWS.get(name, 1)
     config = RunConfig(

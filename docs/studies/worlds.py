@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from docs.studies.results import markdown, mean_and_range, signed_interval, write
+from rslib.cache import versions
 from rslib.config import EvaluateConfig
 from rslib.evaluation import best_of_n_table
 from rslib.models import ASSETS, load_policy, load_reward_model
 from rslib.pipeline import run
+from rslib.prompts import EMBEDDED, load_prompts
 from rslib.sampling import sample
 from rslib.scoring import score
 from rslib.stages import with_gold
-from rslib.store import versions
-from rslib.world import load_prompts
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -64,7 +64,7 @@ def _one_round(world: Path, seed: int, out: Path) -> _Run:
 
 def _pool(world: Path, prompts: int, size: int, seed: int = 7) -> Dataset:
     """`size` responses of the world's policy to each of the first test prompts, with gold."""
-    policy, test = load_policy(str(world / "tiny-policy")), load_prompts("test", prompts)
+    policy, test = load_policy(str(world / "tiny-policy")), load_prompts(EMBEDDED, "test", prompts)
     return with_gold(sample(policy, test, n=size, seed=seed))
 
 

@@ -17,9 +17,9 @@ from transformers import (
     PreTrainedModel,
 )
 
+from rslib.cache import read_json, sha256_of
 from rslib.errors import ModelError
 from rslib.models.loaded import first_line
-from rslib.store import read_json, sha256_of
 
 ASSETS = Path(__file__).parents[1] / "assets"
 MANIFEST = ASSETS / "manifest.json"

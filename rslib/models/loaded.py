@@ -21,6 +21,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from transformers.utils import logging as transformers_logging
 
 from rslib import messages
+from rslib.cache import canonical_json, make_folder
 from rslib.config import DATE, unknown_name
 from rslib.decoding.heads import hidden_states, logits_from_hidden
 from rslib.decoding.sampler import token_logprobs
@@ -35,7 +36,6 @@ from rslib.errors import (
 )
 from rslib.messages import Prompt
 from rslib.models import templates
-from rslib.store import canonical_json, make_folder
 
 _CHECKED = 256  # tokens at the end of a response whose log-probabilities are checked
 _VOLATILE = {"transformers_version", "dtype", "architectures", "use_cache", "output_hidden_states"}

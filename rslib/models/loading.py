@@ -26,6 +26,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from rslib.cache import read_json
 from rslib.config import closest, require
 from rslib.decoding.attention import CHUNKED, SCALED_BY_PLACE
 from rslib.decoding.heads import alike, check_finite, decoder_of, hidden_states, logits_from_hidden
@@ -45,7 +46,6 @@ from rslib.models.loaded import (
 )
 from rslib.models.templates import check_opening, day_of, end_of_turn
 from rslib.progress import note
-from rslib.store import read_json
 
 _MAX_NEW_TOKENS = 256  # of a policy whose generation_config names none
 _FULL_OR_CLOSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}

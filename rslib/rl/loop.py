@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from rslib import tables
-from rslib.cache import atomic_write, make_folder
+from rslib.cache import atomic_write, key_of, make_folder, versions
 from rslib.code_facts import facts_of
 from rslib.config import FinetuneConfig, SampleConfig, rate_by_size, require
 from rslib.errors import RewardError, StoreError
@@ -37,7 +37,6 @@ from rslib.rl.rollouts import Rollouts
 from rslib.sampling import sample
 from rslib.scoring import score
 from rslib.stages import judged, with_gold
-from rslib.store import key_of, versions
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rslib.config import require, unknown_name
+from rslib.config import unknown_name
 from rslib.errors import DataError
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 SPLITS = ("train", "validation", "test")
-SPARE = "spare"  # in no split
-_SPARED = (
-    3  # a held-out intent is asked with every third persona, or 11 intents would make up half of a split
-)
+_SPARE = "spare"  # in no split
+_SPARED = 3
+"""A held-out intent is asked with every third persona, or 11 intents would make up half of a split."""
 _HELD_TEMPLATE = {"validation": 6, "test": 7}  # the last two templates of every aspect
 _HELD_INTENTS = {"validation": (9, 2), "test": (9, 2)}  # (safe, unsafe) intents that no tuning ever sees
 
@@ -110,7 +109,7 @@ def _held_out_intents() -> dict[str, str]:
 def _split_of(intent: Intent, template: int, persona: int) -> str:
     home = _held_out_intents().get(intent.name)
     if home:
-        return SPARE if persona % _SPARED else home
+        return _SPARE if persona % _SPARED else home
     return next((split for split, held in _HELD_TEMPLATE.items() if held == template), "train")
 
 
@@ -162,23 +161,15 @@ def split_prompts(split: str) -> list[WorldPrompt]:
     return [p for _, _, p in sorted(spread, key=lambda share_and_text: share_and_text[:2])]
 
 
-def load_prompts(split: str = "train", limit: int | None = None) -> Dataset:
+def load_prompts(split: str = "train") -> Dataset:
     """A prompts table of the embedded world: prompt_id, prompt, kind, intent, split.
 
     `kind` is "safe" or "unsafe". Train shares no intent with the held-out half of validation and
     test, and no template with the other half; nothing is ever tuned on test.
-    Raises ConfigError for an unknown split or a limit outside 1..size.
+    Raises ConfigError for an unknown split.
     """
     from datasets import Dataset
 
-    rows = split_prompts(split)
-    size = len(rows) if limit is None else limit
-    require(
-        1 <= size <= len(rows),
-        f"limit is {limit}",
-        "load_prompts(limit=...)",
-        f"Use 1 to {len(rows)}, the size of split '{split}'.",
-    )
     return Dataset.from_list(
         [
             {
@@ -188,6 +179,6 @@ def load_prompts(split: str = "train", limit: int | None = None) -> Dataset:
                 "intent": p.intent.name,
                 "split": split,
             }
-            for number, p in enumerate(rows[:size])
+            for number, p in enumerate(split_prompts(split))
         ]
     )

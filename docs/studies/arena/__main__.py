@@ -17,7 +17,7 @@ from docs.studies.arena.summary import content_of, joined
 from docs.studies.results import read, text_by_record, write
 from rslib import plots
 from rslib.arena import ARMS
-from rslib.store import atomic_write, make_folder
+from rslib.cache import atomic_write, make_folder
 
 _PROGRAM = "python -m docs.studies.arena"
 

@@ -20,10 +20,10 @@ from typing import Any
 
 from docs.studies.arena.trial import REFERENCE_PROMPTS, Trial, run_trial
 from rslib.arena import ARMS
+from rslib.cache import atomic_write, make_folder, read_json
 from rslib.config import require, unknown_name
 from rslib.errors import BudgetError, RSError
 from rslib.progress import Progress, note
-from rslib.store import atomic_write, make_folder, read_json
 
 BUDGETS = ("responses", "flops", "cpu_seconds")
 _TUNED_AT = {"responses": "responses", "flops": "flops", "cpu_seconds": "flops"}

@@ -14,8 +14,8 @@ import numpy as np
 from autograder.handouts.nb07_results import CELLS, FILE, METHODS, POINTS, STORED, Cell
 from docs.studies.arena.summary import by_seed, key_of, paired, runs_of
 from docs.studies.results import read
+from rslib.cache import atomic_write
 from rslib.intervals import over_seeds
-from rslib.store import atomic_write
 
 
 def cut(arena: Mapping[str, Any], rl: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,11 +10,11 @@ import numpy as np
 
 from docs.studies.arena.measuring import BUDGETS, Plan, budgets_of, chosen, chosen_correction
 from rslib.arena import ARMS, code_lines
+from rslib.cache import versions
 from rslib.errors import DataError
 from rslib.evaluation import compare
 from rslib.intervals import Interval, over_both, over_seeds
 from rslib.prompts import EMBEDDED, load_prompts
-from rslib.store import versions
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -20,7 +20,7 @@ from rslib.decoding import (
     shared_attention,
 )
 from rslib.decoding.attention import _LOG2E, HIDDEN, attend_part, merge
-from rslib.decoding.passes import Ragged
+from rslib.decoding.passes import _Ragged
 from rslib.decoding.sampler import draw, uniforms
 from rslib.errors import BudgetError, ModelError
 from rslib.models import load_policy
@@ -192,7 +192,7 @@ def test_two_merged_parts_equal_one_softmax():
 
 @pytest.mark.parametrize("lengths", [[3, 1, 4], [2, 2], [0, 3, 0], [0]])
 def test_packing_undoes_padding(lengths):
-    ragged = Ragged(lengths, torch.device("cpu"))
+    ragged = _Ragged(lengths, torch.device("cpu"))
     packed = torch.randn(sum(lengths), 6, 5)
     padded = ragged.pad(packed, kv_heads=2)
     assert padded.shape == (len(lengths), 2, 16 * 3, 5)

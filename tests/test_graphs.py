@@ -6,9 +6,8 @@ import torch
 
 from rslib.config import SampleConfig
 from rslib.decoding import decode, decoder_for, shared_attention
-from rslib.decoding.graphs import GraphDecoder, sizes
+from rslib.decoding.graphs import ROWS, BatchShape, GraphDecoder, sizes
 from rslib.decoding.sampler import uniforms
-from rslib.decoding.static import ROWS, BatchShape
 from rslib.models import load_policy
 from tests.small_models import ARCHITECTURES
 from tests.test_decoding import PROMPTS

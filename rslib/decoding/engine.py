@@ -13,9 +13,8 @@ from torch.nn.functional import pad
 from transformers import PreTrainedModel
 
 from rslib.config import SampleConfig
-from rslib.decoding.attention import packed_hidden, packed_logits, round_up, row_multiple
+from rslib.decoding.attention import check_finite, packed_hidden, packed_logits, round_up, row_multiple
 from rslib.decoding.forks import forked
-from rslib.decoding.heads import check_finite
 from rslib.decoding.passes import Cache, DecodeStep, Ids, SharedPrefixPass
 from rslib.decoding.sampler import sample_tokens
 from rslib.errors import BudgetError, is_out_of_memory

@@ -27,9 +27,16 @@ from transformers import (
 )
 
 from rslib.config import closest, require
-from rslib.decoding.attention import CHUNKED, SCALED_BY_PLACE
-from rslib.decoding.heads import alike, check_finite, decoder_of, hidden_states, logits_from_hidden
-from rslib.decoding.trial import try_engine
+from rslib.decoding.attention import (
+    CHUNKED,
+    SCALED_BY_PLACE,
+    alike,
+    check_finite,
+    decoder_of,
+    hidden_states,
+    logits_from_hidden,
+)
+from rslib.decoding.passes import try_engine
 from rslib.errors import ModelError, translate_os_error
 from rslib.models import checks
 from rslib.models.checks import POLICIES

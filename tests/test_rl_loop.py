@@ -15,9 +15,8 @@ from rslib.ledger import Ledger
 from rslib.models import load_policy, load_reward_model
 from rslib.prompts import as_prompts, load_prompts
 from rslib.rl import unified
-from rslib.rl.learner import ValueModel
 from rslib.rl.loop import _Run, _write_state, shaped, state_path
-from rslib.rl.rollouts import response_logprobs, response_mask
+from rslib.rl.rollouts import ValueModel, response_logprobs, response_mask
 from rslib.sampling import sample
 from rslib.scoring import reference_logprobs, score
 from rslib.stages import with_gold

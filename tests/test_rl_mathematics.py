@@ -77,7 +77,7 @@ def tensor(array):
 
 
 class TabularLearner:
-    """What a method asks of `rslib.rl.learner.Learner`, of tables; `draw.rows` are numbers of outcomes."""
+    """What a method asks of `rslib.rl.rollouts.Learner`, of tables; `draw.rows` are numbers of outcomes."""
 
     def __init__(self, case, values=None):
         self.world = case.world

@@ -23,10 +23,9 @@ from rslib.models import Policy
 from rslib.models.loaded import tokenise
 from rslib.optimization import Objective
 from rslib.rl.advantages import gae, group_normalised, kl_estimate, token_rewards
-from rslib.rl.learner import Learner
 from rslib.rl.loop import Loop
 from rslib.rl.methods import GRPO, PPO, Method
-from rslib.rl.rollouts import Rollouts
+from rslib.rl.rollouts import Learner, Rollouts
 
 FLAWS: dict[str, type[Flaw]] = {}
 """Every flaw of reinforcement learning by name."""

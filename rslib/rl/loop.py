@@ -31,9 +31,8 @@ from rslib.ledger import TIMES, Ledger
 from rslib.progress import Progress, note
 from rslib.reward_functions import RewardFunction
 from rslib.rl.advantages import mixed_groups
-from rslib.rl.learner import Learner
 from rslib.rl.methods import Method
-from rslib.rl.rollouts import Rollouts
+from rslib.rl.rollouts import Learner, Rollouts
 from rslib.sampling import sample
 from rslib.scoring import score
 from rslib.stages import judged, with_gold

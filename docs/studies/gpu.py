@@ -30,6 +30,7 @@ from transformers import (
     Qwen2ForSequenceClassification,
 )
 
+from docs.studies.bench import works
 from docs.studies.results import exponent
 from rslib.config import FinetuneConfig, SampleConfig
 from rslib.decoding import decode, prefill, shared_attention
@@ -232,14 +233,7 @@ def padded_rewards(model: PreTrainedModel, rows: Sequence[Sequence[int]], batch:
     """Rewards by the class's own forward pass on rows sorted by length and padded."""
     order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
     rewards = np.empty(len(rows))
-    for start in range(0, len(rows), batch):
-        part = order[start : start + batch]
-        width = max(len(rows[row]) for row in part)
-        ids = torch.tensor([[*rows[row], *[0] * (width - len(rows[row]))] for row in part], device="cuda")
-        mask = torch.arange(width) < torch.tensor([len(rows[row]) for row in part])[:, None]
-        with torch.inference_mode():
-            logits = model(ids, attention_mask=mask.long().to("cuda")).logits
-        rewards[part] = logits[:, 0].double().cpu()
+    rewards[order] = works.padded_rewards(model, [rows[row] for row in order], batch)
     return rewards
 
 

@@ -348,7 +348,7 @@ def _prompts(
     args: argparse.Namespace, models: Models, policies: Sequence[str], reward_models: Sequence[str]
 ) -> Dataset:
     """The prompts that all these models have room for, with the responses that the command draws."""
-    from rslib.lengths import fit
+    from rslib.lengths import fit_all
     from rslib.prompts import EMBEDDED, load_prompts, read_prompts
     from rslib.rows import PromptRows
 
@@ -357,7 +357,7 @@ def _prompts(
         rows = PromptRows(load_prompts(EMBEDDED, args.split, args.prompts, system=config.system), EMBEDDED)
     else:
         rows = read_prompts(args.prompts, args.split, column=config.column, system=config.system)
-    return fit(
+    return fit_all(
         rows,
         map(models.policy, policies),
         map(models.reward_model, reward_models),

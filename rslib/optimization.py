@@ -32,13 +32,13 @@ _BUCKET = 16
 # Batches ------------------------------------------------------------------------------------------
 
 
-def epoch_batches(lengths: Sequence[int], config: FinetuneConfig) -> list[list[int]]:
+def _epoch_batches(lengths: Sequence[int], config: FinetuneConfig) -> list[list[int]]:
     """Batches of row numbers for all of `config.epochs`, in order; the same seed gives the same batches."""
     rng = np.random.default_rng(config.seed)
-    return [b for _ in range(config.epochs) for b in token_batches(lengths, config.batch_tokens, rng)]
+    return [b for _ in range(config.epochs) for b in _token_batches(lengths, config.batch_tokens, rng)]
 
 
-def token_batches(lengths: Sequence[int], batch_tokens: int, rng: np.random.Generator) -> list[list[int]]:
+def _token_batches(lengths: Sequence[int], batch_tokens: int, rng: np.random.Generator) -> list[list[int]]:
     """Row numbers grouped so that rows x longest row <= batch_tokens; a longer row stands alone.
 
     Rows are shuffled, then sorted by length inside windows of a few batches, then the batches are shuffled:
@@ -298,7 +298,7 @@ def fit(
     smaller parts whose gradients add up to the same step.
     Raises ModelError on a loss that is not finite (naming the rows), BudgetError when one row is too much.
     """
-    batches = epoch_batches(lengths, config)
+    batches = _epoch_batches(lengths, config)
     layers = _forget_activations(model) if config.gradient_checkpointing else []
     masters = Masters(model, compute_dtype) if compute_dtype != torch.float32 else None
     losses = []

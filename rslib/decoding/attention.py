@@ -30,7 +30,7 @@ _LOG2E = math.log2(math.e)  # scores are kept in base 2: on a CPU exp2 is four t
 _NAME = "rslib_shared_prefix"
 _LN2 = math.log(2)  # flash kernels take natural logarithms
 _LARGEST_HEAD = 256
-Normalised = tuple[Tensor, Tensor]
+_Normalised = tuple[Tensor, Tensor]
 """Attention (N, heads, D), and the log of the sum that normalised it (N, heads), float32; +inf: no keys."""
 Part = tuple[Tensor, Tensor, Tensor]
 """Weighted values (..., D), top score (..., 1), sum of 2 ** (score - top) (..., 1)."""
@@ -136,7 +136,7 @@ def flash_attend(
     causal: bool = False,
     window: int = 0,
     used: Tensor | None = None,
-) -> Normalised:
+) -> _Normalised:
     """Attention of each sequence of queries (N, heads, D) over its own keys and values (M, kv_heads, D).
 
     Nothing is padded, and memory is linear in the length. With it comes the logarithm of the sum that
@@ -164,7 +164,7 @@ def flash_attend(
     return mixed, log_sum.T
 
 
-def merge_normalised(first: Normalised, second: Normalised) -> Tensor:
+def merge_normalised(first: _Normalised, second: _Normalised) -> Tensor:
     """Attention (N, heads, D) over the keys of both parts, as one softmax over all of them gives it."""
     (a, log_a), (b, log_b) = first, second
     if a.is_cuda and (triton := triton_kernels()):

@@ -100,10 +100,10 @@ class _EndMasked(Flaw, PPO, name="end_masked", stage="draw"):
     """The mask stops one token early: the end of a response is never learned, its score goes elsewhere."""
 
     def objective(self, learner: Learner, rollouts: Rollouts, kl_coefficient: float) -> Objective:
-        return super().objective(learner, without_end(rollouts), kl_coefficient)
+        return super().objective(learner, _without_end(rollouts), kl_coefficient)
 
 
-def without_end(rollouts: Rollouts) -> Rollouts:
+def _without_end(rollouts: Rollouts) -> Rollouts:
     """The rollouts without the last token of each response."""
     mask = rollouts.mask & (rollouts.mask.cumsum(1) < rollouts.mask.sum(1, keepdim=True))
     rows = [dataclasses.replace(row, ids=row.ids[:-1]) for row in rollouts.rows]

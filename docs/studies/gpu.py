@@ -40,6 +40,15 @@ from rslib.optimization import fit
 from rslib.scoring import token_rewards
 
 ROUNDS, N, NEW, CONTEXT, WORDS = 3, 16, 256, 4096, 150_000
+HALF_B = {
+    "hidden_size": 896,
+    "intermediate_size": 4864,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 14,
+    "num_key_value_heads": 2,
+}
+VOCABULARY = 151_936
+"""A shape of 0.5 B parameters, and its vocabulary."""
 JOBS = {"A": 64, "B": 256}
 """Prompts of each job."""
 IN_FLIGHT = 4096
@@ -53,17 +62,8 @@ Job = tuple[list[list[int]], list[int], dict[str, list[int]]]
 
 def config_of(**changes: Any) -> Qwen2Config:
     """A shape of 0.5 B parameters."""
-    shape = {
-        "hidden_size": 896,
-        "intermediate_size": 4864,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 14,
-        "num_key_value_heads": 2,
-        "vocab_size": 151_936,
-        "max_position_embeddings": CONTEXT,
-        "tie_word_embeddings": True,
-    }
-    return Qwen2Config(**shape | changes)
+    more = {"vocab_size": VOCABULARY, "max_position_embeddings": CONTEXT, "tie_word_embeddings": True}
+    return Qwen2Config(**HALF_B | more | changes)
 
 
 def model_of(dtype: torch.dtype) -> PreTrainedModel:

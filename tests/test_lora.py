@@ -14,9 +14,8 @@ from rslib.__main__ import main
 from rslib.config import FinetuneConfig, LoraSettings, RunConfig
 from rslib.errors import BudgetError, ConfigError
 from rslib.finetuning import TokenRow, finetune_rows, language_model_objective, trained
-from rslib.lora import Adapted
 from rslib.models import load_policy
-from rslib.optimization import _epoch_batches, _forget_activations, fit
+from rslib.optimization import Adapted, _epoch_batches, _forget_activations, fit
 from rslib.rl.dpo import finetune_dpo
 from tests.small_models import full_logits
 

@@ -73,17 +73,11 @@ class _NoChatTemplate(Flaw, PPO, name="no_chat_template", stage="draw"):
 
     @classmethod
     def start(cls, policy: Policy) -> Policy:
-        return _without_template(policy)
+        class Plain(type(policy)):
+            def encode_many(self, prompts: Sequence[Any]) -> list[list[int]]:
+                return tokenise(self, prompts)
 
-
-def _without_template(policy: Policy) -> Policy:
-    """The same policy, but prompts are encoded as plain text."""
-
-    class Plain(type(policy)):
-        def encode_many(self, prompts: Sequence[Any]) -> list[list[int]]:
-            return tokenise(self, prompts)
-
-    return Plain(**vars(policy))
+        return Plain(**vars(policy))
 
 
 class _StaleLogprobs(Flaw, PPO, name="stale_logprobs", stage="draw"):

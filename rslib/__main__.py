@@ -331,13 +331,13 @@ def _prompts(
     args: argparse.Namespace, models: Models, policies: Sequence[str], reward_models: Sequence[str]
 ) -> Dataset:
     """The prompts that all these models have room for, with the responses that the command draws."""
-    from rslib.lengths import fit
+    from rslib.lengths import fit_all
     from rslib.prompts import EMBEDDED, read_prompts
 
     config = _config(args, RunConfig)  # for its checks and defaults of these three
     source, limit = (EMBEDDED, args.prompts) if isinstance(args.prompts, int) else (args.prompts, None)
     rows = read_prompts(source, args.split, column=config.column, system=config.system)
-    return fit(
+    return fit_all(
         rows.first(limit),
         map(models.policy, policies),
         map(models.reward_model, reward_models),

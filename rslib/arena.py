@@ -34,7 +34,7 @@ from rslib.models import Policy, RewardModel
 from rslib.models.rewards import Encoded
 from rslib.pipeline import SEED_STEP
 from rslib.prompts import EMBEDDED, load_prompts
-from rslib.rl import advantages, learner, loop, losses, methods, rollouts, unified
+from rslib.rl import advantages, loop, losses, methods, rollouts, unified
 from rslib.rl import dpo as dpo_module
 from rslib.sampling import sample
 from rslib.scoring import score
@@ -346,7 +346,7 @@ _SPLIT = ("minibatch", (16, 32))
 _GROUPS = {"prompts_per_step": 16, "n": 4, "minibatch": 32}
 _SFT = {"middle": 5e-4, "second": _EPOCHS, "settings": (SampleConfig, FinetuneConfig)}
 _POOL = (finetuning, _tokens_of, _sample_within_budget)
-_LOOP = (loop, learner, rollouts, methods.Method, methods.averaged)
+_LOOP = (loop, rollouts, methods.Method, methods.averaged)
 _GRADIENT = (advantages.leave_one_out, losses.policy_gradient)
 _POOL_RISKS = ("the pool is stale after the first round",)
 _LOOP_RISKS = (
@@ -361,7 +361,7 @@ _VALUES = (
     advantages.token_rewards,
     losses.clipped_policy,
     losses.clipped_value,
-    learner.ValueModel,
+    rollouts.ValueModel,
 )
 
 

@@ -24,9 +24,8 @@ import torch
 from rslib.cache import key_of, recalled, versions
 from rslib.config import FinetuneConfig, with_settings
 from rslib.errors import ConfigError, DataError, ModelError, RSError
-from rslib.lora import Adapted
 from rslib.models import Policy, hidden_states, load_policy, logits_from_hidden
-from rslib.optimization import Objective, Optimizer, fit
+from rslib.optimization import Adapted, Objective, Optimizer, fit
 from rslib.tables import check_selected, rows_of
 
 if TYPE_CHECKING:

@@ -142,7 +142,7 @@ def _share(rows: PromptRows, reward_model: RewardModel, drawing: Drawing) -> flo
     return max(1.0, theirs / max(1, ours))
 
 
-def fit(
+def fit_all(
     rows: PromptRows,
     policies: Iterable[Policy],
     reward_models: Iterable[Any],

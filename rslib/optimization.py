@@ -1,4 +1,4 @@
-"""The training loop of every tuned model: batches of a token budget, accumulated gradients, AdamW, one step.
+"""The training loop of every tuned model: batches of a token budget, accumulated gradients, AdamW; LoRA.
 
 It knows nothing of tokens: a row is a number and a length, and an `Objective` says what is minimised.
 
@@ -8,7 +8,9 @@ and several devices (see the `cluster` extra).
 
 from __future__ import annotations
 
+import copy
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,11 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from rslib.config import FinetuneConfig, require
+from rslib.config import LORA_INSTALL, FinetuneConfig, LoraSettings, require
 from rslib.decoding import cores_for, fitting_threads, on_cores
-from rslib.errors import BudgetError, ModelError, is_out_of_memory
+from rslib.errors import BudgetError, ConfigError, ModelError, is_out_of_memory
+from rslib.models import quiet
 from rslib.progress import Progress, note
 
 _LIKE = 4
@@ -32,13 +36,13 @@ _BUCKET = 16
 # Batches ------------------------------------------------------------------------------------------
 
 
-def epoch_batches(lengths: Sequence[int], config: FinetuneConfig) -> list[list[int]]:
+def _epoch_batches(lengths: Sequence[int], config: FinetuneConfig) -> list[list[int]]:
     """Batches of row numbers for all of `config.epochs`, in order; the same seed gives the same batches."""
     rng = np.random.default_rng(config.seed)
-    return [b for _ in range(config.epochs) for b in token_batches(lengths, config.batch_tokens, rng)]
+    return [b for _ in range(config.epochs) for b in _token_batches(lengths, config.batch_tokens, rng)]
 
 
-def token_batches(lengths: Sequence[int], batch_tokens: int, rng: np.random.Generator) -> list[list[int]]:
+def _token_batches(lengths: Sequence[int], batch_tokens: int, rng: np.random.Generator) -> list[list[int]]:
     """Row numbers grouped so that rows x longest row <= batch_tokens; a longer row stands alone.
 
     Rows are shuffled, then sorted by length inside windows of a few batches, then the batches are shuffled:
@@ -298,7 +302,7 @@ def fit(
     smaller parts whose gradients add up to the same step.
     Raises ModelError on a loss that is not finite (naming the rows), BudgetError when one row is too much.
     """
-    batches = epoch_batches(lengths, config)
+    batches = _epoch_batches(lengths, config)
     layers = _forget_activations(model) if config.gradient_checkpointing else []
     masters = Masters(model, compute_dtype) if compute_dtype != torch.float32 else None
     losses = []
@@ -327,3 +331,70 @@ def _forget_activations(model: torch.nn.Module) -> list[torch.nn.Module]:
     for layer in layers:
         layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
     return layers
+
+
+# Low-rank adapters ----------------------------------------------------------------------------------
+
+
+class Adapted:
+    """LoRA (extra `peft`): a copy of a model with float32 adapters, its own weights frozen in their dtype.
+
+    A layer W becomes W + (alpha / rank) B A, of which A and B alone are trained (Hu et al. 2021, arXiv
+    2106.09685), then merged into it. B starts at 0, so the first loss is that of the policy itself.
+
+    `seed` draws the adapters. Raises ConfigError without peft, for layers that are not there or whose weight
+    is another layer's too, BudgetError when memory runs out.
+    """
+
+    def __init__(self, model: PreTrainedModel, settings: LoraSettings, seed: int) -> None:
+        try:
+            from peft import LoraConfig
+            from peft.tuners.lora import LoraModel
+        except ImportError as err:
+            raise ConfigError(
+                f"peft cannot be imported ({err})", where="FinetuneConfig.lora", fix=LORA_INSTALL
+            ) from err
+        layers: Any = list(settings.layers) or "all-linear"
+        asked = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=layers)
+        self.model = copy.deepcopy(model).requires_grad_(False)
+        with quiet(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            try:
+                self._tuner = LoraModel(self.model, asked, "default")
+            except ValueError as err:  # peft's sentence lists what is not there
+                fix = "Name layers as model.named_modules() does, or leave `layers` out: all linear ones."
+                raise ConfigError(
+                    f"the layers cannot be adapted: {err}", where="LoraSettings.layers", fix=fix
+                ) from err
+            except (RuntimeError, MemoryError) as err:
+                if not is_out_of_memory(err):
+                    raise
+                what = f"adapters of rank {settings.rank} do not fit into memory"
+                fix = "Use a smaller rank: 8 to 64 are usual."
+                raise BudgetError(what, where="LoraSettings.rank", fix=fix) from err
+        self._refuse_shared_weights()
+        self.adapters = [weight for weight in self.model.parameters() if weight.requires_grad]
+        for weight in self.adapters:
+            weight.data = weight.data.float()
+
+    def _refuse_shared_weights(self) -> None:
+        """Merged into a tied weight, an adapter of the one layer would act in the other, untrained."""
+        named = list(self.model.named_parameters(remove_duplicate=False))
+        owners = Counter(id(weight) for _, weight in named)
+        shared = [name for name, weight in named if owners[id(weight)] > 1 and ".base_layer." in name]
+        require(
+            not shared,
+            f"{shared[0].replace('.base_layer', '') if shared else ''} is the weight of another layer too",
+            "LoraSettings.layers",
+            "Name layers whose weights are theirs alone: tied embeddings and heads are not.",
+        )
+
+    def say(self, show: bool) -> None:
+        """How much of the model is trained, as a line."""
+        count, whole = (sum(w.numel() for w in some) for some in (self.adapters, self.model.parameters()))
+        note(f"LoRA: {count:,} of {whole:,} weights are trained, the others are frozen", show)
+
+    def merged(self) -> PreTrainedModel:
+        """The model without adapters, their products added to its weights; `self` is used up."""
+        with quiet():
+            return self._tuner.merge_and_unload()

@@ -33,11 +33,11 @@ def write_html(report: Report, path: str | os.PathLike[str]) -> Path:
 
     Raises StoreError when the folder cannot be written.
     """
-    atomic_write(Path(path), html_page(report))
+    atomic_write(Path(path), _html_page(report))
     return Path(path)
 
 
-def html_page(report: Report) -> str:
+def _html_page(report: Report) -> str:
     """The page's text: claims; per round table, figures, selection, transcripts; glossary; settings."""
     sections = [part for entry in report.rounds for part in _round_parts(entry)]
     if any(arm["kl"] is not None for entry in report.rounds for arm in entry["arms"].values()):

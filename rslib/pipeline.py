@@ -24,7 +24,7 @@ from rslib.config import EvaluateConfig, RunConfig, with_settings
 from rslib.errors import ConfigError
 from rslib.finetuning import finetune
 from rslib.inputs import EVALUATION_PROMPTS, Inputs
-from rslib.lengths import fit
+from rslib.lengths import fit_all
 from rslib.models import Policy
 from rslib.progress import note
 from rslib.prompts import EMBEDDED, list_rows, load_prompts
@@ -377,7 +377,7 @@ def evaluate(
     config = with_settings(config or EvaluateConfig(), settings, "evaluate")
     rows = list_rows(load_prompts(EMBEDDED, split, EVALUATION_PROMPTS) if prompts is None else prompts)
     limits = {"option": "max_new_tokens", "too_long": config.too_long}
-    table = fit(rows, (baseline, tuned), (reward_model, judge), config.sampling(), **limits).table
+    table = fit_all(rows, (baseline, tuned), (reward_model, judge), config.sampling(), **limits).table
     arms = {}
     for arm, policy in {BASE: baseline, "tuned": tuned}.items():
         note(f"evaluate {arm}: {len(table)} prompts x {config.samples_per_prompt} responses", show_progress)

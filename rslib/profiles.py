@@ -253,7 +253,7 @@ def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
     return result, time.perf_counter() - began
 
 
-def on_paper(card: Profile, flops_a_second: float) -> float | None:
+def _on_paper(card: Profile, flops_a_second: float) -> float | None:
     """Seconds of the profile's run at this rate, by FLOPs and at full length; None for unknown models.
 
     2 FLOPs a parameter and token read, 6 trained on, as `rslib.ledger` counts.
@@ -281,7 +281,7 @@ def _flops_a_second(size: int = 1024) -> float:
 def ready(card: Profile, out: str | Path, *, long: bool = False, show: bool = True) -> Estimate | None:
     """Show the card, measure a pilot batch and return its estimate; None where a run in `out` can go on.
 
-    On a CPU a run of more than LONG seconds is refused unless `long`: on paper before anything is downloaded,
+    On a CPU a run of more than LONG seconds is refused unless `long`: on paper before any download,
     then by the pilot. Raises ConfigError for that, and the errors of `pilot`.
     """
     note(str(card), show)
@@ -289,7 +289,7 @@ def ready(card: Profile, out: str | Path, *, long: bool = False, show: bool = Tr
         note(f"going on with the run in {out}", show)
         return None
     device = pick_device()
-    if device.name == "cpu" and (seconds := on_paper(card, _flops_a_second())):
+    if device.name == "cpu" and (seconds := _on_paper(card, _flops_a_second())):
         note(f"  on this CPU, on paper: about {duration(seconds)}", show)
         _refuse_long(card, seconds, long)
     estimate = pilot(card.config)

@@ -26,7 +26,7 @@ from rslib.decoding import (
     shared_attention,
     token_logprobs,
 )
-from rslib.decoding.heads import alike
+from rslib.decoding.attention import alike
 from rslib.errors import DataError, is_out_of_memory
 from rslib.lengths import beginnings, responses_with_room
 from rslib.messages import frozen

@@ -158,17 +158,11 @@ def _generate(
 
     parameters = [SamplingParams(detokenize=False, **asdict(request)) for request in requests]
     inputs = [{"prompt_token_ids": ids} for ids in prompts]
-    outputs = [result.outputs[0] for result in engine.generate(inputs, parameters, use_tqdm=False)]
-    return [
-        (
-            list(drawn.token_ids),
-            [
-                by_token[token].logprob
-                for token, by_token in zip(drawn.token_ids, drawn.logprobs, strict=True)
-            ],
-        )
-        for drawn in outputs
-    ]
+    rows = []
+    for result in engine.generate(inputs, parameters, use_tqdm=False):
+        ids, logprobs = list(result.outputs[0].token_ids), result.outputs[0].logprobs
+        rows.append((ids, [by_token[token].logprob for token, by_token in zip(ids, logprobs, strict=True)]))
+    return rows
 
 
 # A server -----------------------------------------------------------------------------------------

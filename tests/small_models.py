@@ -5,6 +5,7 @@ Tests reach them through the `model_folder` fixture; scripts import `build_model
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -63,9 +64,13 @@ ARCHITECTURES = tuple(CONFIGS)
 
 
 def build_tokenizer(
-    *, chat_template: str | None = CHAT_TEMPLATE, add_bos: bool = False, pad_token: str | None = "<|pad|>"
+    *,
+    chat_template: str | None = CHAT_TEMPLATE,
+    add_bos: bool = False,
+    pad_token: str | None = "<|pad|>",
+    lines: Iterable[str] = _LINES,
 ) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer of at most VOCABULARY tokens; `<|end|>` ends a turn."""
+    """A byte-level BPE tokenizer of at most VOCABULARY tokens, trained on `lines`; `<|end|>` ends a turn."""
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
@@ -75,7 +80,7 @@ def build_tokenizer(
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    backend.train_from_iterator(_LINES, trainer)
+    backend.train_from_iterator(lines, trainer)
     if add_bos:
         backend.post_processor = processors.TemplateProcessing(
             single="<|bos|> $A", pair="<|bos|> $A $B", special_tokens=[("<|bos|>", SPECIALS.index("<|bos|>"))]

@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from docs.studies.bench import WORKS, Measured, Way, Work, measure, merge_results, render
 from docs.studies.bench import works as bench_works
 from docs.studies.bench.__main__ import main
+from docs.studies.bench.measuring import Measured, Way, Work, measure, merge_results, render
 from docs.studies.bench.works import (
+    WORKS,
     Rows,
     Size,
     engine_rows,

@@ -20,8 +20,8 @@ from rslib.decoding import (
     shared_attention,
 )
 from rslib.decoding.attention import _LOG2E, HIDDEN, attend_part, merge
-from rslib.decoding.passes import Ragged
-from rslib.decoding.sampler import draw, uniforms
+from rslib.decoding.passes import _Ragged
+from rslib.decoding.sampler import _uniforms, draw
 from rslib.errors import BudgetError, ModelError
 from rslib.models import load_policy
 from tests.small_models import ARCHITECTURES, full_logits
@@ -192,7 +192,7 @@ def test_two_merged_parts_equal_one_softmax():
 
 @pytest.mark.parametrize("lengths", [[3, 1, 4], [2, 2], [0, 3, 0], [0]])
 def test_packing_undoes_padding(lengths):
-    ragged = Ragged(lengths, torch.device("cpu"))
+    ragged = _Ragged(lengths, torch.device("cpu"))
     packed = torch.randn(sum(lengths), 6, 5)
     padded = ragged.pad(packed, kv_heads=2)
     assert padded.shape == (len(lengths), 2, 16 * 3, 5)
@@ -260,7 +260,7 @@ def test_draws_follow_the_probabilities():
     counts = np.zeros(90)
     table = torch.tensor(probs, dtype=torch.float32).expand(rows, -1)
     for step in range(steps):
-        token = draw(table, uniforms(torch.arange(rows), step))
+        token = draw(table, _uniforms(torch.arange(rows), step))
         counts += np.bincount(token.numpy(), minlength=90)
     assert np.abs(z_scores(counts, probs)).max() < Z_LIMIT
 
@@ -275,14 +275,14 @@ def test_uniforms_are_splitmix64():
 
     seeds = [0, 1, 2**62, 2**63 - 1, 123456789]
     for step in (0, 1, 500):
-        assert uniforms(torch.tensor(seeds), step).tolist() == [reference(s, step) for s in seeds]
+        assert _uniforms(torch.tensor(seeds), step).tolist() == [reference(s, step) for s in seeds]
 
 
 def test_uniforms_fill_their_square_evenly_over_seeds_and_steps():
     seeds = torch.arange(40_000)
     for first, second in (
-        (uniforms(seeds, 0), uniforms(seeds, 1)),
-        (uniforms(seeds, 3), uniforms(seeds + 1, 3)),
+        (_uniforms(seeds, 0), _uniforms(seeds, 1)),
+        (_uniforms(seeds, 3), _uniforms(seeds + 1, 3)),
     ):
         assert 0 <= first.min() and first.max() < 1
         cell = (first * 8).long() * 8 + (second * 8).long()

@@ -16,7 +16,7 @@ import torch
 
 from rslib import load_prompts, store
 from rslib.config import SampleConfig
-from rslib.decoding import attention, fitting_threads, forks, forks_for
+from rslib.decoding import fitting_threads, forks, forks_for
 from rslib.errors import ModelError
 from rslib.models import load_policy, load_reward_model
 from rslib.sampling import LogprobWarning, sample
@@ -231,7 +231,7 @@ def test_as_many_forks_as_torch_may_use_threads_and_there_are_cores(monkeypatch)
     for count, wanted in ((1, 1), (2, 2), (6, 4)):
         with threads(count):
             assert forks_for(model) == wanted
-    monkeypatch.setattr(attention, "is_small", lambda model: False)
+    monkeypatch.setattr(forks, "is_small", lambda model: False)
     with threads(4):
         assert forks_for(model) == 1
 

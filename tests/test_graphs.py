@@ -6,9 +6,8 @@ import torch
 
 from rslib.config import SampleConfig
 from rslib.decoding import decode, decoder_for, shared_attention
-from rslib.decoding.graphs import GraphDecoder, sizes
-from rslib.decoding.sampler import uniforms
-from rslib.decoding.static import ROWS, BatchShape
+from rslib.decoding.graphs import ROWS, BatchShape, GraphDecoder, sizes
+from rslib.decoding.sampler import _uniforms
 from rslib.models import load_policy
 from tests.small_models import ARCHITECTURES
 from tests.test_decoding import PROMPTS
@@ -67,7 +66,7 @@ def test_a_single_row_of_a_single_token(model_folder):
 def test_the_uniform_of_a_step_is_the_same_whether_the_step_is_a_number_or_lies_on_the_device():
     seeds = torch.tensor([0, 7, 2**62])
     for step in (0, 1, 300):
-        assert torch.equal(uniforms(seeds, step), uniforms(seeds, torch.tensor([step])))
+        assert torch.equal(_uniforms(seeds, step), _uniforms(seeds, torch.tensor([step])))
 
 
 def test_shapes_are_rounded_so_that_like_batches_share_their_buffers():

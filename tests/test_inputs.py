@@ -12,11 +12,7 @@ from rslib import store, tables
 from rslib.config import RunConfig, SampleConfig
 from rslib.errors import ConfigError, DataError, ModelError, RSError
 from rslib.inputs import Inputs
-from rslib.lengths import (
-    fit,
-    fit_policy,
-    fit_reward_model,
-)
+from rslib.lengths import fit_all, fit_policy, fit_reward_model
 from rslib.pipeline import run
 from rslib.prompts import PromptRows, load_prompts, read_prompts
 from tests.small_models import CONTEXT, build_tokenizer
@@ -193,7 +189,9 @@ def test_a_policy_needs_room_for_one_token_and_a_reward_model_for_the_whole_resp
 
 
 def test_a_function_as_reward_model_has_room_for_all(models):
-    checked = fit(rows("aa"), [models[0]], [lambda prompt, response: 1.0], SampleConfig(max_new_tokens=999))
+    checked = fit_all(
+        rows("aa"), [models[0]], [lambda prompt, response: 1.0], SampleConfig(max_new_tokens=999)
+    )
     assert len(checked.table) == 1
 
 
@@ -209,16 +207,16 @@ def test_of_a_conversation_the_oldest_turns_go_first_and_the_system_turn_stays(m
         turn("assistant", "No."),
         turn("user", "Why?"),
     ]
-    [cut] = fit(rows(talk), [models[0]], [], SampleConfig(), too_long="truncate").table["prompt"][:]
+    [cut] = fit_all(rows(talk), [models[0]], [], SampleConfig(), too_long="truncate").table["prompt"][:]
     assert [message["content"] for message in cut] == ["Be brief.", "Now?", "No.", "Why?"]
     talk = [turn("system", "Be brief."), turn("user", "z " * 300 + "Why?")]
     short = SampleConfig(max_new_tokens=9)
-    [cut] = fit(rows(talk), [models[0]], [], short, too_long="truncate").table["prompt"][:]
+    [cut] = fit_all(rows(talk), [models[0]], [], short, too_long="truncate").table["prompt"][:]
     assert cut[0]["content"] == "Be brief." and cut[1]["content"].endswith("z Why?")
     assert len(models[0].encode(cut)) == CONTEXT - 9
     with pytest.raises(DataError, match="the policy's context"):
         huge = [turn("system", "x " * 300), turn("user", "Why?")]
-        fit(rows(huge), [models[0]], [], SampleConfig(), too_long="truncate")
+        fit_all(rows(huge), [models[0]], [], SampleConfig(), too_long="truncate")
 
 
 def test_a_conversation_that_the_template_refuses_is_one_row_among_others(model_folder):
@@ -230,8 +228,8 @@ def test_a_conversation_that_the_template_refuses_is_one_row_among_others(model_
     policy = rslib.load_policy(model_folder("llama", tokenizer=build_tokenizer(chat_template=strict)))
     twice = [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]
     with pytest.raises(DataError, match=r"roles must alternate(.|\n)*prompt_id 'p00001'"):
-        fit(rows("fine", twice), [policy], [], SampleConfig())
-    assert len(fit(rows("fine", twice), [policy], [], SampleConfig(), too_long="drop").table) == 1
+        fit_all(rows("fine", twice), [policy], [], SampleConfig())
+    assert len(fit_all(rows("fine", twice), [policy], [], SampleConfig(), too_long="drop").table) == 1
 
 
 def test_a_response_longer_than_was_foreseen_is_scored_by_its_beginning_if_asked(models, capsys):
@@ -329,7 +327,7 @@ def test_among_ten_thousand_prompts_the_bad_ones_are_named_by_line_and_others_st
     assert all(f"line {number}" in str(caught.value) for number in (18, 405, 5001, 9001))
     policy, reward_model = rslib.load_policy("tiny"), rslib.load_reward_model("tiny")
     rows = read_prompts(tmp_path / "many.txt")
-    left = fit(rows, [policy], [reward_model], SampleConfig(max_new_tokens=16), too_long="drop")
+    left = fit_all(rows, [policy], [reward_model], SampleConfig(max_new_tokens=16), too_long="drop")
     assert (len(left.table), left.dropped) == (9996, 4)
     shown = capsys.readouterr().out
     assert all(f"line {number}" in shown for number in (18, 405, 5001, 9001))

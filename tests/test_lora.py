@@ -14,9 +14,8 @@ from rslib.__main__ import main
 from rslib.config import FinetuneConfig, LoraSettings, RunConfig
 from rslib.errors import BudgetError, ConfigError
 from rslib.finetuning import TokenRow, finetune_rows, language_model_objective, trained
-from rslib.lora import Adapted
 from rslib.models import load_policy
-from rslib.optimization import _forget_activations, epoch_batches, fit
+from rslib.optimization import Adapted, _epoch_batches, _forget_activations, fit
 from rslib.rl.dpo import finetune_dpo
 from tests.small_models import full_logits
 
@@ -54,7 +53,7 @@ def test_the_losses_are_those_of_a_plain_loop_with_peft_and_the_merged_model_say
     result = theirs.base_model.model.load_state_dict(drawn, strict=False)
     assert drawn and not result.unexpected_keys
     weights = [weight for weight in theirs.parameters() if weight.requires_grad]
-    batches = epoch_batches([len(row.ids) for row in rows], CONFIG)
+    batches = _epoch_batches([len(row.ids) for row in rows], CONFIG)
     adamw = torch.optim.AdamW(weights, lr=1e-2, betas=(0.9, 0.95), weight_decay=CONFIG.weight_decay)
     cosine = torch.optim.lr_scheduler.LambdaLR(
         adamw, lambda step: 0.5 * (1 + np.cos(np.pi * step / len(batches)))

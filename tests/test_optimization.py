@@ -10,7 +10,7 @@ from rslib.config import FinetuneConfig
 from rslib.errors import BudgetError, ModelError
 from rslib.finetuning import TokenRow, _count_targets, language_model_objective, next_token_nll
 from rslib.models import load_policy
-from rslib.optimization import Objective, Optimizer, epoch_batches, fit, token_batches
+from rslib.optimization import Objective, Optimizer, _epoch_batches, _token_batches, fit
 from tests.small_models import full_logits
 
 SETTINGS = FinetuneConfig(learning_rate=1e-3, epochs=1, batch_tokens=256, warmup_steps=0)
@@ -28,19 +28,19 @@ def some_rows(count=9, seed=0):
 
 def test_every_row_is_in_exactly_one_batch_and_no_batch_is_over_budget():
     lengths = np.random.default_rng(0).integers(1, 90, size=500).tolist()
-    batches = token_batches(lengths, 256, np.random.default_rng(1))
+    batches = _token_batches(lengths, 256, np.random.default_rng(1))
     assert sorted(i for batch in batches for i in batch) == list(range(500))
     assert all(len(batch) * max(lengths[i] for i in batch) <= 256 for batch in batches)
 
 
 def test_a_row_longer_than_the_budget_stands_alone():
-    batches = token_batches([300, 10, 10], 64, np.random.default_rng(0))
+    batches = _token_batches([300, 10, 10], 64, np.random.default_rng(0))
     assert [0] in batches
 
 
 def test_batches_hold_little_padding():
     lengths = np.random.default_rng(0).integers(5, 120, size=2000).tolist()
-    batches = token_batches(lengths, 2048, np.random.default_rng(1))
+    batches = _token_batches(lengths, 2048, np.random.default_rng(1))
     padded = sum(len(b) * max(lengths[i] for i in b) for b in batches)
     assert padded < 1.15 * sum(lengths)
 
@@ -48,8 +48,8 @@ def test_batches_hold_little_padding():
 def test_the_plan_depends_on_the_seed_alone_and_orders_epochs_differently():
     lengths = list(range(1, 200))
     config = FinetuneConfig(epochs=2, batch_tokens=256, seed=5)
-    batches = epoch_batches(lengths, config)
-    assert batches == epoch_batches(lengths, config) != epoch_batches(lengths, replace(config, seed=6))
+    batches = _epoch_batches(lengths, config)
+    assert batches == _epoch_batches(lengths, config) != _epoch_batches(lengths, replace(config, seed=6))
     assert batches[: len(batches) // 2] != batches[len(batches) // 2 :]
 
 

@@ -28,7 +28,7 @@ def run():
 
 @pytest.fixture(scope="module")
 def page(run):
-    return rs_page.html_page(run)
+    return rs_page._html_page(run)
 
 
 class Page(HTMLParser):
@@ -101,7 +101,7 @@ def test_the_page_follows_the_readers_theme_and_width(page):
 
 def test_the_page_can_be_rebuilt_from_report_json(page, run, tmp_path):
     again = Report.from_dict(json.loads(run.to_json()))
-    assert rs_page.html_page(again) == page
+    assert rs_page._html_page(again) == page
     assert rs_page.write_html(again, tmp_path / "report.html").read_text(encoding="utf-8") == page
 
 
@@ -120,19 +120,19 @@ def test_a_folder_that_is_not_there_is_a_store_error(run, tmp_path):
 def test_an_evaluation_alone_makes_a_page_without_a_selection(tmp_path):
     tables = {"base": arms(8)["base"], "tuned": arms(8)["best_of_n"]}
     alone = Report([reporting.round_entry(1, tables, n=16)])
-    page = rs_page.html_page(alone)
+    page = rs_page._html_page(alone)
     parsed(page)
     assert page.count("<img") == 2 and "What selection did" not in page
 
 
 def test_one_prompt_alone_makes_a_page_without_figures():
     alone = {name: table.select(range(4)) for name, table in arms(8).items()}
-    page = rs_page.html_page(Report([reporting.round_entry(1, alone, n=16)]))
+    page = rs_page._html_page(Report([reporting.round_entry(1, alone, n=16)]))
     assert "<img" not in page and "A figure is left out: no interval for" in page
 
 
 def test_several_rounds_stand_one_after_the_other(run):
-    page = rs_page.html_page(Report([*run.rounds, {**run.rounds[0], "round": 2}]))
+    page = rs_page._html_page(Report([*run.rounds, {**run.rounds[0], "round": 2}]))
     assert "<h2>Round 1</h2>" in page and "<h2>Round 2</h2>" in page
     assert "Round 2: best-of-8 beats" in page
 

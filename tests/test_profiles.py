@@ -24,7 +24,7 @@ from rslib.__main__ import main
 from rslib.config import RunConfig
 from rslib.errors import ConfigError, DataError
 from rslib.pipeline import planned_prompts
-from rslib.profiles import ModelFacts, Profile, on_paper, pilot, profile, ready
+from rslib.profiles import ModelFacts, Profile, _on_paper, pilot, profile, ready
 from tests.small_models import build_model_folder, build_tokenizer
 
 # What SmolLM2's instruct models put around a dialogue: ChatML, and a system turn where there is none.
@@ -166,11 +166,11 @@ def test_the_plan_on_paper_is_what_a_hand_computes():
     card = Profile("x", "", "", 0, 0, config, {"p": ModelFacts(10, ""), "r": ModelFacts(5, "")})
     drawn, weighed = 2 * 10 * (4 + 3), 2 * 10 * 3
     scored, trained = 2 * 5 * (4 + 3), 6 * 10 * 2 * 3 * 2
-    assert on_paper(card, flops_a_second=10.0) == 100 * (drawn + weighed + scored + trained) / 10
+    assert _on_paper(card, flops_a_second=10.0) == 100 * (drawn + weighed + scored + trained) / 10
 
 
 def test_nobody_plans_for_models_that_nobody_knows():
-    assert on_paper(profile("custom", policy="a/b", reward_model="c/d"), 1e9) is None
+    assert _on_paper(profile("custom", policy="a/b", reward_model="c/d"), 1e9) is None
 
 
 @pytest.mark.parametrize("name", ["t4", "gpu"])

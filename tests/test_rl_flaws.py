@@ -82,7 +82,7 @@ def test_mixed_groups_are_those_of_every_mth_row():
 
 
 def test_a_masked_end_leaves_each_response_its_other_tokens():
-    shorter = flaws.without_end(rollouts())
+    shorter = flaws._without_end(rollouts())
     assert shorter.mask.sum(1).tolist() == [4, 2, 1, 3]
     assert [len(row.ids) for row in shorter.rows] == [6, 4, 3, 5]
     assert (shorter.logprobs[~shorter.mask] == 0).all()

@@ -15,9 +15,8 @@ from rslib.ledger import Ledger
 from rslib.models import load_policy, load_reward_model
 from rslib.prompts import load_prompts
 from rslib.rl import unified
-from rslib.rl.learner import ValueModel
-from rslib.rl.loop import _Run, _write_state, shaped, state_path
-from rslib.rl.rollouts import response_logprobs, response_mask
+from rslib.rl.loop import _Run, _state_path, _write_state, shaped
+from rslib.rl.rollouts import ValueModel, response_logprobs, response_mask
 from rslib.sampling import sample
 from rslib.scoring import reference_logprobs, score
 from rslib.stages import with_gold
@@ -81,14 +80,14 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(world, method, tmp_pa
         patch.setattr(_Run, "advance", stopped)
         with pytest.raises(KeyboardInterrupt):
             train(world, method, tmp_path / "part")
-    assert state_path(tmp_path / "part").exists()
+    assert _state_path(tmp_path / "part").exists()
     assert train(world, method, tmp_path / "part").fingerprint() == whole.fingerprint()
     histories = [record(tmp_path / name)["history"] for name in ("whole", "part")]
     assert histories[0] == histories[1]
 
 
 def test_the_state_of_another_run_is_refused_and_a_damaged_one_named(world, tmp_path):
-    state = state_path(tmp_path / "x")
+    state = _state_path(tmp_path / "x")
     _write_state(state, {"other": 1}, {"step": 0})
     with pytest.raises(StoreError, match="other settings"):
         train(world, rl.RLOO(), tmp_path / "x")
@@ -124,7 +123,7 @@ def test_a_fall_on_held_out_prompts_stops_the_run_and_the_best_weights_are_kept(
 
 
 def test_every_step_has_prompts_of_its_own_until_all_were_seen(world):
-    run = _Run(*world, rl.RLOO(), SMALL, None, state_path("unused"))
+    run = _Run(*world, rl.RLOO(), SMALL, None, _state_path("unused"))
     seen = []
     for run.batches in range(4):
         seen.append(list(run.next_prompts()["prompt_id"]))

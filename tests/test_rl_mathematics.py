@@ -77,7 +77,7 @@ def tensor(array):
 
 
 class TabularLearner:
-    """What a method asks of `rslib.rl.learner.Learner`, of tables; `draw.rows` are numbers of outcomes."""
+    """What a method asks of `rslib.rl.rollouts.Learner`, of tables; `draw.rows` are numbers of outcomes."""
 
     def __init__(self, case, values=None):
         self.world = case.world
@@ -463,7 +463,7 @@ def test_estimates_of_kl_pass_a_finite_difference_check(kind):
     assert holds(lambda x: kl_estimate(x, REFERENCE, kind), OLD + LOG_RATIOS)
 
 
-@pytest.mark.parametrize("mean", losses.MEANS)
+@pytest.mark.parametrize("mean", losses._MEANS)
 def test_the_means_over_a_batch_pass_a_finite_difference_check(mean):
     mask = torch.tensor([[True, True, True], [True, False, False], [False, False, False]])
     assert holds(lambda x: mean_loss(x, mask, mean), tensor(np.random.default_rng(0).normal(size=(3, 3))))
@@ -572,7 +572,7 @@ def test_methods_give_rows_without_tokens_no_gradient(method):
             assert bool((found == 0).all()) == (len(rows) <= without)
 
 
-@pytest.mark.parametrize("mean", losses.MEANS)
+@pytest.mark.parametrize("mean", losses._MEANS)
 def test_a_batch_without_tokens_has_loss_and_gradient_zero(mean):
     leaf = tensor([[-1.0, -2.0]]).requires_grad_()
     mask = torch.zeros(1, 2, dtype=torch.bool)
@@ -599,7 +599,7 @@ def test_what_lies_off_the_mask_is_never_seen():
         gae(dirty, dirty, mask, 0.9, 0.8), gae(clean, clean, mask, 0.9, 0.8), strict=True
     ):
         assert torch.equal(dirty_part, clean_part)
-    for mean in losses.MEANS:
+    for mean in losses._MEANS:
         assert float(mean_loss(dirty, mask, mean)) == float(mean_loss(clean, mask, mean))
 
 

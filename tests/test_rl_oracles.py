@@ -19,7 +19,7 @@ from rslib.finetuning import TokenRow, language_model_objective
 from rslib.models import load_policy
 from rslib.rl import losses, unified
 from rslib.rl.advantages import gae, group_normalised, kl_estimate, leave_one_out, token_rewards, whiten
-from rslib.rl.dpo import pair_objective
+from rslib.rl.dpo import _pair_objective
 from rslib.rl.rollouts import response_logprobs, response_mask
 
 
@@ -279,7 +279,7 @@ def test_the_loss_of_dpo_is_that_of_trl(tiny, tmp_path, beta):
     )
     theirs = trainer.compute_loss(trainer.model, whole(chosen + rejected, tuned.pad_id))
     model = trainable(tuned)
-    objective = pair_objective(reference, model, chosen, rejected, beta)
+    objective = _pair_objective(reference, model, chosen, rejected, beta)
     ours = objective.loss_sum([0, 1, 2, 3]) / objective.weight([0, 1, 2, 3])
     assert_same(loss_and_gradient(ours, model), loss_and_gradient(theirs, trainer.model))
 

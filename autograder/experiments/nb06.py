@@ -18,8 +18,7 @@ from rslib import rl
 if TYPE_CHECKING:
     from rslib.models import Policy, RewardModel
     from rslib.optimization import Objective
-    from rslib.rl.learner import Learner
-    from rslib.rl.rollouts import Rollouts
+    from rslib.rl.rollouts import Learner, Rollouts
 
 PROMPTS = 256
 COMMON: dict[str, Any] = {"learning_rate": 1e-3, "warmup_steps": 4}

@@ -20,15 +20,8 @@ from typing import Any
 
 import torch
 import transformers
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn.functional import cross_entropy
-from transformers import (
-    CONFIG_MAPPING,
-    GenerationConfig,
-    PreTrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
+from transformers import CONFIG_MAPPING, GenerationConfig, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CLASSES
 
 import rslib
@@ -37,13 +30,19 @@ from rslib.cache import atomic_write
 from rslib.errors import RSError
 from rslib.finetuning import TokenRow, language_model_objective
 from rslib.models import Policy, load_policy, quiet
+from rslib.models.loaded import first_line
 from rslib.progress import Progress
 from tests import small_heads
+from tests.small_models import build_tokenizer
 
 PAGE = DOCS / "architectures.md"
 TOLERANCE = 1e-4
 """Nats by which a log-probability and a mean loss may differ from the model's own, in float32."""
 _PROMPTS = ("Hi", "What is the capital of France?", "How do I bake bread, and how long must I wait for it?")
+_TEMPLATE = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
 _NEW_TOKENS = 20
 _LARGEST = 8_000_000  # parameters of a small model
 
@@ -107,30 +106,6 @@ def _layers_with_all_kinds(config: PreTrainedConfig) -> int:
     return max([2, *(types.index(each) + 1 for each in set(types))]) if types else 0
 
 
-def small_tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level tokenizer with a chat template; `<|end|>` (4) ends a turn."""
-    specials = ["<|pad|>", "<|bos|>", "<|user|>", "<|assistant|>", "<|end|>"]
-    backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(
-        vocab_size=SMALL["vocab_size"],
-        special_tokens=specials,
-        initial_alphabet=alphabet,
-        show_progress=False,
-    )
-    backend.train_from_iterator([text for text in _PROMPTS for _ in range(5)], trainer)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, bos_token="<|bos|>", eos_token="<|end|>", pad_token="<|pad|>"
-    )
-    tokenizer.chat_template = (
-        "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
-        "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-    )
-    return tokenizer
-
-
 def save_small(folder: Path, kind: type[PreTrainedModel], config: PreTrainedConfig, seed: int = 0) -> Path:
     """Write a folder with random weights, which are large enough that a wrong attention shows; returns it.
 
@@ -157,7 +132,8 @@ def save_small(folder: Path, kind: type[PreTrainedModel], config: PreTrainedConf
         )
     with quiet():
         model.save_pretrained(folder)
-        small_tokenizer().save_pretrained(folder)
+        lines = [text for text in _PROMPTS for _ in range(5)]
+        build_tokenizer(chat_template=_TEMPLATE, lines=lines).save_pretrained(folder)
     return folder
 
 
@@ -171,13 +147,13 @@ def trial(model_type: str, folder: Path) -> dict[str, Any]:
         kind = getattr(transformers, row["class"])
         save_small(folder, kind, small_config(CONFIG_MAPPING[model_type]))
     except Exception as err:  # a class that is not made for these sizes may fail in any way
-        return row | {"result": "not built", "why": _first_line(err)}
+        return row | {"result": "not built", "why": first_line(err)[:160]}
     try:
         measured = compare(load_policy(folder, device="cpu"))
     except RSError as err:
         return row | {"result": "refused", "why": err.what}
     except Exception as err:  # this is what must not happen
-        return row | {"result": "error", "why": f"{type(err).__name__}: {_first_line(err)}"}
+        return row | {"result": "error", "why": f"{type(err).__name__}: {first_line(err)[:160]}"}
     same = measured["tokens"] == 1 and max(measured["logprob"], measured["loss"]) <= TOLERANCE
     return row | {"result": "exact" if same else "differs"} | measured
 
@@ -228,11 +204,6 @@ def _own_logprobs(policy: Policy, prompt: list[int], tokens: list[int]) -> torch
 
 def _rounded(value: float) -> float:
     return float(f"{value:.0e}")
-
-
-def _first_line(err: Exception) -> str:
-    text = next((line.strip() for line in str(err).splitlines() if line.strip()), type(err).__name__)
-    return text[:160]
 
 
 _HEAD = """# Which architectures run

@@ -30,6 +30,7 @@ from transformers import (
     Qwen2ForSequenceClassification,
 )
 
+from docs.studies.bench import works
 from docs.studies.results import exponent
 from rslib.config import FinetuneConfig, SampleConfig
 from rslib.decoding import decode, prefill, shared_attention
@@ -39,6 +40,15 @@ from rslib.optimization import fit
 from rslib.scoring import token_rewards
 
 ROUNDS, N, NEW, CONTEXT, WORDS = 3, 16, 256, 4096, 150_000
+HALF_B = {
+    "hidden_size": 896,
+    "intermediate_size": 4864,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 14,
+    "num_key_value_heads": 2,
+}
+VOCABULARY = 151_936
+"""A shape of 0.5 B parameters, and its vocabulary."""
 JOBS = {"A": 64, "B": 256}
 """Prompts of each job."""
 IN_FLIGHT = 4096
@@ -52,17 +62,8 @@ Job = tuple[list[list[int]], list[int], dict[str, list[int]]]
 
 def config_of(**changes: Any) -> Qwen2Config:
     """A shape of 0.5 B parameters."""
-    shape = {
-        "hidden_size": 896,
-        "intermediate_size": 4864,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 14,
-        "num_key_value_heads": 2,
-        "vocab_size": 151_936,
-        "max_position_embeddings": CONTEXT,
-        "tie_word_embeddings": True,
-    }
-    return Qwen2Config(**shape | changes)
+    more = {"vocab_size": VOCABULARY, "max_position_embeddings": CONTEXT, "tie_word_embeddings": True}
+    return Qwen2Config(**HALF_B | more | changes)
 
 
 def model_of(dtype: torch.dtype) -> PreTrainedModel:
@@ -232,14 +233,7 @@ def padded_rewards(model: PreTrainedModel, rows: Sequence[Sequence[int]], batch:
     """Rewards by the class's own forward pass on rows sorted by length and padded."""
     order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
     rewards = np.empty(len(rows))
-    for start in range(0, len(rows), batch):
-        part = order[start : start + batch]
-        width = max(len(rows[row]) for row in part)
-        ids = torch.tensor([[*rows[row], *[0] * (width - len(rows[row]))] for row in part], device="cuda")
-        mask = torch.arange(width) < torch.tensor([len(rows[row]) for row in part])[:, None]
-        with torch.inference_mode():
-            logits = model(ids, attention_mask=mask.long().to("cuda")).logits
-        rewards[part] = logits[:, 0].double().cpu()
+    rewards[order] = works.padded_rewards(model, [rows[row] for row in order], batch)
     return rewards
 
 

@@ -23,6 +23,7 @@ from typing import Any
 import nbformat
 
 from autograder.build.course import build
+from autograder.build.release import KERNEL
 from autograder.grading.doctor import milliseconds
 from autograder.grading.sandbox import Sandbox
 from docs.studies.results import DOCS, read, write
@@ -52,8 +53,7 @@ def _notebook(first: str) -> nbformat.NotebookNode:
     solved = "def double(x):\n    ### BEGIN SOLUTION\n    return 2 * x\n    ### END SOLUTION"
     new = nbformat.v4.new_code_cell
     cells = [new(first), new(solved, metadata=answer), new("assert double(2) == 4", metadata=test)]
-    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    return nbformat.v4.new_notebook(cells=cells, metadata=KERNEL)
 
 
 def _course(root: Path, first: str, students: int) -> None:

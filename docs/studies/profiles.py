@@ -28,18 +28,11 @@ from transformers import (
 )
 
 import rslib
+from docs.studies.gpu import HALF_B, VOCABULARY
 from docs.studies.results import write
 from rslib.cache import versions
 from rslib.profiles import Estimate, pilot, profile
 
-HALF_B = {
-    "hidden_size": 896,
-    "intermediate_size": 4864,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 14,
-    "num_key_value_heads": 2,
-}
-"""A shape of 0.5 B parameters with a vocabulary of 151,936."""
 SMALL = {
     "hidden_size": 64,
     "intermediate_size": 128,
@@ -147,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     card = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     if card == "cpu" and not options.small:
         parser.error("there is no GPU here; --small tries the program on a CPU")
-    shape, vocabulary, settings = (SMALL, 4096, FEW) if options.small else (HALF_B, 151_936, {})
+    shape, vocabulary, settings = (SMALL, 4096, FEW) if options.small else (HALF_B, VOCABULARY, {})
     with tempfile.TemporaryDirectory() as scratch:
         models_of_run = folders(Path(scratch), shape, vocabulary)
         result = measured(models_of_run, Path(scratch) / "run", **settings)

@@ -81,17 +81,17 @@ CANDIDATES = {
 """The methods in the order of the page."""
 
 
-def _evaluated(policy: Policy, base: Policy) -> Dataset:
-    """Scored responses to the judging prompts with gold and the base policy's log-probabilities."""
+def evaluated(policy: Policy, base: Policy, places: Sequence[int] = _JUDGES) -> Dataset:
+    """Scored responses to validation prompts with gold and the base policy's log-probabilities."""
     config = SampleConfig(n=_SAMPLES, seed=1_000_003)
-    prompts = take(load_prompts("validation"), _JUDGES)
+    prompts = take(load_prompts("validation"), places)
     return judged(policy, prompts, load_reward_model("tiny"), config, reference=base)
 
 
 @cache
 def _base_table() -> Dataset:
     base = load_policy("tiny")
-    return _evaluated(base, base)
+    return evaluated(base, base)
 
 
 def tune(name: str, seed: int, out: Path, prompts: int = _POOL_PROMPTS) -> Policy:
@@ -117,15 +117,19 @@ def measure(seed: str, name: str) -> dict[str, Any]:
         policy = tune(name, int(seed), Path(folder))
     seconds = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - used}
     costs = {} if name == "base" else {unit: round(value, 1) for unit, value in seconds.items()}
-    return _entry(_evaluated(policy, load_policy("tiny")), _base_table()) | costs
+    return _entry(evaluated(policy, load_policy("tiny")), _base_table()) | costs
 
 
 def _entry(table: Dataset, base: Dataset) -> dict[str, Any]:
     """Means of a candidate, and how its gold and reward differ from the base policy's, paired by prompt."""
-    kl = np.array(table["logprob"][:]) - np.array(table["reference_logprob"][:])
-    means = {name: float(np.mean(table[name][:])) for name in ("gold", "reward")} | {"kl": float(kl.mean())}
     against = {f"{name}_over_base": compare(table, base, name) for name in ("gold", "reward")}
-    return {name: round(value, 4) for name, value in means.items()} | against
+    return {name: round(value, 4) for name, value in outcomes(table).items()} | against
+
+
+def outcomes(table: Dataset) -> dict[str, float]:
+    """Mean gold, reward and KL to the base policy (nats) of evaluated responses."""
+    kl = np.array(table["logprob"][:]) - np.array(table["reference_logprob"][:])
+    return {name: float(np.mean(table[name][:])) for name in ("gold", "reward")} | {"kl": float(kl.mean())}
 
 
 def _facts() -> dict[str, Any]:

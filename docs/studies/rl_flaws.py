@@ -25,19 +25,15 @@ from autograder.handouts.nb05_panels import Run
 from autograder.handouts.nb06_panels import METRICS
 from autograder.keys.nb05_panels import telling_metrics
 from docs.studies.results import RESULTS, markdown, mean_and_range, measure_rows
+from docs.studies.rl import evaluated, outcomes
 from rslib import arena, rl, tables
-from rslib.config import SampleConfig
 from rslib.models import load_policy, load_reward_model
 from rslib.rl import flaws
-from rslib.rl.learner import Learner
 from rslib.rl.methods import Method
-from rslib.rl.rollouts import Rollouts
-from rslib.stages import judged
-from rslib.world import load_prompts
+from rslib.rl.rollouts import Learner, Rollouts
+from rslib.store import read_json
 
 if TYPE_CHECKING:
-    from datasets import Dataset
-
     from rslib.models import Policy
     from rslib.optimization import Objective
 
@@ -208,19 +204,6 @@ def _summary(draws: Sequence[Mapping[str, Any]]) -> Run:
 # One row --------------------------------------------------------------------------------------------------
 
 
-def _evaluated(policy: Policy) -> Dataset:
-    prompts = tables.take(load_prompts("validation"), _HELDOUT)
-    config = SampleConfig(n=2, seed=1_000_003)
-    return judged(policy, prompts, load_reward_model("tiny"), config, reference=load_policy("tiny"))
-
-
-def _outcomes(table: Dataset) -> Run:
-    kl = np.array(table["logprob"][:]) - np.array(table["reference_logprob"][:])
-    lengths = [len(ids) for ids in table["token_ids"][:]]
-    means = {name: float(np.mean(table[name][:])) for name in ("gold", "reward")}
-    return means | {"kl": float(kl.mean()), "length": float(np.mean(lengths))}
-
-
 def signature(name: str, seed: int, folder: Path) -> Run:
     """The row of one flaw (or healthy run) and seed."""
     base, healthy = load_policy("tiny"), HEALTHY.get(name)
@@ -237,17 +220,12 @@ def signature(name: str, seed: int, folder: Path) -> Run:
         out=folder / name,
         show_progress=False,
     )
-    tuned, history = load_policy(str(folder / name)), read_history(folder / name)
-    row = _summary(watched.draws) | _outcomes(_evaluated(tuned)) | {"entropy": history[-1]["entropy"]}
+    tuned, history = load_policy(str(folder / name)), read_json(folder / name / "training.json")["history"]
+    table = evaluated(tuned, base, _HELDOUT)
+    row = _summary(watched.draws) | outcomes(table) | {"entropy": history[-1]["entropy"]}
+    row["length"] = float(np.mean([len(ids) for ids in table["token_ids"][:]]))
     row["policy_changed"] = float(tuned.fingerprint() != base.fingerprint())
     return {name: None if row.get(name) is None else round(float(row[name]), 6) for name in COLUMNS}
-
-
-def read_history(folder: Path) -> list[dict[str, float]]:
-    """What training.json says of every draw."""
-    from rslib.cache import read_json
-
-    return read_json(folder / "training.json")["history"]
 
 
 def names() -> list[str]:

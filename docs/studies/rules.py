@@ -119,19 +119,19 @@ def judged_rules(tuning: Dataset, test: Dataset, n: int, draws: int = _DRAWS) ->
 
 
 @lru_cache(maxsize=1)
-def _drawn(world: Path, prompts: int, size: int) -> list[Dataset]:
+def _drawn(world: Path) -> list[Dataset]:
     """Responses with gold to validation and to test prompts; all reward models of a world read the same."""
     policy, tables = load_policy(str(world / "tiny-policy")), []
-    for seed, (split, count) in enumerate((("validation", min(prompts, _TUNING_PROMPTS)), ("test", prompts))):
-        responses = sample(policy, load_prompts(EMBEDDED, split, count), n=size, seed=seed + 11)
+    for seed, (split, count) in enumerate((("validation", _TUNING_PROMPTS), ("test", PROMPTS))):
+        responses = sample(policy, load_prompts(EMBEDDED, split, count), n=SIZES[-1], seed=seed + 11)
         tables.append(with_gold(responses))
     return tables
 
 
-def pools(world: Path, reward_model: str, prompts: int = PROMPTS, size: int = SIZES[-1]) -> list[Dataset]:
-    """Scored pools with gold of validation and of test prompts, `size` responses to each."""
+def _pools(world: Path, reward_model: str) -> list[Dataset]:
+    """Scored pools with gold of validation and of test prompts, the largest n of responses to each."""
     scorer = load_reward_model(str(world / reward_model))
-    return [score(scorer, table) for table in _drawn(world, prompts, size)]
+    return [score(scorer, table) for table in _drawn(world)]
 
 
 def _over_worlds(rows: Mapping[str, Any], kind: str, name: str, n: str) -> dict[str, Any]:
@@ -232,7 +232,7 @@ def main(worlds: Sequence[str]) -> None:
     folders = {"embedded world": ASSETS} | {f"world {Path(world).name}": Path(world) for world in worlds}
 
     def measure(world: str, kind: str) -> dict[str, Any]:
-        tuning, test = pools(folders[world], REWARD_MODELS[kind])
+        tuning, test = _pools(folders[world], REWARD_MODELS[kind])
         return {str(n): judged_rules(tuning, test, n) for n in SIZES}
 
     facts = {"prompts": PROMPTS, "tuning_prompts": _TUNING_PROMPTS, "draws": _DRAWS}

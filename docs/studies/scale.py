@@ -5,8 +5,7 @@ The rates are measured (docs/results/gpu-h100.json), the bytes are those of the 
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from docs.studies.results import markdown, read
 
 PROMPT, RESPONSE = 192, 80
 """Mean tokens of a prompt and of a response in the measured sampling."""
@@ -21,7 +20,7 @@ def rates() -> tuple[float, float, float]:
 
     The last is that of the measured round: 1,024 rows of 512 tokens, its first call in it.
     """
-    measured = json.loads((Path(__file__).parents[1] / "results" / "gpu-h100.json").read_text())
+    measured = read("gpu-h100")
     return (
         measured["job B"]["recorded"]["tokens_per_s"],
         1024 / measured["scoring"]["shared prefix"]["median_s"],
@@ -58,17 +57,15 @@ def gigabytes(prompts: float, n: int) -> dict[str, float]:
 
 def table(sampled: float, scored: float, trained: float, n: int = 16) -> str:
     """The table of docs/scale.md for these rates."""
-    lines = [
-        "| prompts x 16 | sample | score | fine-tune | GPU hours | on 8 GPUs | on 32 GPUs | cost | storage |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]
+    head = "prompts x 16,sample,score,fine-tune,GPU hours,on 8 GPUs,on 32 GPUs,cost,storage".split(",")
+    rows = []
     for prompts in (100_000, 1_000_000, 10_000_000):
         stages = hours(prompts, n, sampled, scored, trained)
         total, stored = sum(stages.values()), sum(gigabytes(prompts, n).values())
         cells = [f"{prompts:,}", *(f"{value:.2g} h" for value in stages.values()), f"{total:.2g}"]
         cells += [f"{total / 8:.2g} h", f"{total / 32:.2g} h", f"${total * DOLLARS_PER_GPU_HOUR:,.0f}"]
-        lines.append(f"| {' | '.join([*cells, f'{stored:,.0f} GB'])} |")
-    return "\n".join(lines)
+        rows.append([*cells, f"{stored:,.0f} GB"])
+    return markdown(head, rows)
 
 
 if __name__ == "__main__":

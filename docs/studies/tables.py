@@ -9,7 +9,7 @@ Without such files the text between the markers stays as it is. docs/results/REA
 from __future__ import annotations
 
 from docs.studies import cpu_time, rl, rl_flaws, worlds
-from docs.studies.bench import render
+from docs.studies.bench.measuring import render
 from docs.studies.results import DOCS, FIGURES, RESULTS, filled, read
 from rslib import plots
 from rslib.cache import atomic_write, read_json

@@ -236,7 +236,7 @@ ROUND, DISTILLED = "rejection sampling, one round", "best-of-4 distillation"
 _VARIANT_ARMS = ("base", ROUND, *METHODS, DISTILLED)
 
 
-def measure_variant(arm: str, seed: str, split: str = "test", judged: int = JUDGED) -> dict[str, Any]:
+def _variant(arm: str, seed: str) -> dict[str, Any]:
     """One method with one seed, tuned on as many responses as one round draws."""
     number, check, responses = int(seed), arithmetic.correct, _VARIANT_PROBLEMS * N
     policy, problems = _policy(), _problems(number, _VARIANT_PROBLEMS)
@@ -255,7 +255,7 @@ def measure_variant(arm: str, seed: str, split: str = "test", judged: int = JUDG
             method, mixed = METHODS[arm]
             given = (policy, problems, check, method, _STEP | {"mixed_groups": mixed})
             policy, _ = reinforced(*given, number, home, responses)
-        asked = arithmetic.load_problems(split, judged)
+        asked = arithmetic.load_problems("test", JUDGED)
         return figures(policy, asked, _VARIANT_SAMPLES, _TEST_SEED + number)
 
 
@@ -379,7 +379,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     facts = {"problems": PROBLEMS, "n": N, "rounds": ROUNDS, "tuning": _TUNING, "all": _ALL, "grpo": _STEP}
     if options.variants:
         cells = [(arm, seed) for seed in options.seeds for arm in _VARIANT_ARMS]
-        measure_rows("variants", cells, measure_variant, facts | {"problems": _VARIANT_PROBLEMS, "rounds": 1})
+        measure_rows("variants", cells, _variant, facts | {"problems": _VARIANT_PROBLEMS, "rounds": 1})
         _fill("variants", variants_text(read("variants")))
         return
     tried = [(arm, str(index)) for arm, settings in TRIED.items() for index in range(len(settings))]

@@ -62,15 +62,15 @@ def _one_round(world: Path, seed: int, out: Path) -> _Run:
     return {"world": world.name, "seed": seed, "arms": entry["arms"], "comparisons": entry["comparisons"]}
 
 
-def _pool(world: Path, prompts: int, size: int, seed: int = 7) -> Dataset:
+def _pool(world: Path, prompts: int, size: int) -> Dataset:
     """`size` responses of the world's policy to each of the first test prompts, with gold."""
     policy, test = load_policy(str(world / "tiny-policy")), load_prompts(EMBEDDED, "test", prompts)
-    return with_gold(sample(policy, test, n=size, seed=seed))
+    return with_gold(sample(policy, test, n=size, seed=7))
 
 
-def _curves(world: Path, prompts: int = _CURVE_PROMPTS, size: int = _POOL) -> _Run:
+def _curves(world: Path) -> _Run:
     """Best-of-n curves of one pool under the biased and the unbiased reward model of a world."""
-    responses = _pool(world, prompts, size)
+    responses = _pool(world, _CURVE_PROMPTS, _POOL)
     tables: _Run = {"world": world.name}
     for name, folder in REWARD_MODELS.items():
         scored = score(load_reward_model(str(world / folder)), responses)

@@ -8,27 +8,19 @@ keys and values exist once; every row adds only its own *suffix*. Read it in thi
     attention   attention over prefix and suffix as two parts that are merged; how transformers calls it
     passes      the two kinds of forward pass: `SharedPrefixPass` (many tokens a row), `DecodeStep` (one)
     engine      prefill and decode; rows that have finished leave; batches that fit into memory
-    forks       batches of a small model side by side, a core each
+    forks       the cores of a CPU for a small model: threads, and batches side by side
 
 and for a GPU (docs/gpu.md has a picture):
 
     triton_kernels      choosing and merging in one launch each
-    static      a step of decoding in buffers that never move; graphs  the same recorded
+    graphs              a step of decoding in buffers that never move, recorded and replayed
 
 What it leaves out: beam search, refilling freed rows, paged memory, several devices.
 """
 
-from rslib.decoding.attention import (
-    cores_for,
-    fitting_threads,
-    is_small,
-    on_cores,
-    packed_hidden,
-    packed_logits,
-    shared_attention,
-)
+from rslib.decoding.attention import packed_hidden, packed_logits, shared_attention
 from rslib.decoding.engine import SampleOutput, decode, decoder_for, prefill, run_batches
-from rslib.decoding.forks import forked, forks_for
+from rslib.decoding.forks import cores_for, fitting_threads, forked, forks_for, is_small, on_cores
 from rslib.decoding.passes import SharedPrefixPass
 from rslib.decoding.sampler import next_token_probs, token_logprobs
 

@@ -7,19 +7,17 @@ the keys and values of the new tokens only, and the plan of the pass reaches it 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from transformers import AttentionInterface, PreTrainedModel
 
-from rslib.decoding.heads import decoder_of, hidden_states, logits_from_hidden
+from rslib.decoding.forks import fitting_threads
 from rslib.decoding.sampler import triton_kernels
 from rslib.errors import ModelError
 
@@ -32,9 +30,7 @@ _LOG2E = math.log2(math.e)  # scores are kept in base 2: on a CPU exp2 is four t
 _NAME = "rslib_shared_prefix"
 _LN2 = math.log(2)  # flash kernels take natural logarithms
 _LARGEST_HEAD = 256
-_SMALL = 20_000_000  # parameters up to which a product is done before a second thread has begun
-Given, Found = TypeVar("Given"), TypeVar("Found")
-Normalised = tuple[Tensor, Tensor]
+_Normalised = tuple[Tensor, Tensor]
 """Attention (N, heads, D), and the log of the sum that normalised it (N, heads), float32; +inf: no keys."""
 Part = tuple[Tensor, Tensor, Tensor]
 """Weighted values (..., D), top score (..., 1), sum of 2 ** (score - top) (..., 1)."""
@@ -140,7 +136,7 @@ def flash_attend(
     causal: bool = False,
     window: int = 0,
     used: Tensor | None = None,
-) -> Normalised:
+) -> _Normalised:
     """Attention of each sequence of queries (N, heads, D) over its own keys and values (M, kv_heads, D).
 
     Nothing is padded, and memory is linear in the length. With it comes the logarithm of the sum that
@@ -168,7 +164,7 @@ def flash_attend(
     return mixed, log_sum.T
 
 
-def merge_normalised(first: Normalised, second: Normalised) -> Tensor:
+def merge_normalised(first: _Normalised, second: _Normalised) -> Tensor:
     """Attention (N, heads, D) over the keys of both parts, as one softmax over all of them gives it."""
     (a, log_a), (b, log_b) = first, second
     if a.is_cuda and (triton := triton_kernels()):
@@ -267,49 +263,59 @@ def _unsupported(module: torch.nn.Module, what: str) -> ModelError:
 AttentionInterface.register(_NAME, _attention)
 
 
-def is_small(model: torch.nn.Module) -> bool:
-    """Whether each product is done on one thread of a CPU; cores then work on different rows."""
-    return sum(weight.numel() for weight in model.parameters()) <= _SMALL
+# A model in parts -----------------------------------------------------------------------------------------
 
 
-def cores_for(model: torch.nn.Module) -> int:
-    """Cores that may work on this model side by side: 1 on a GPU and for a large one, whose products share.
+def decoder_of(model: PreTrainedModel) -> PreTrainedModel:
+    """The part of a model that turns tokens into hidden states; its text part if it also sees."""
+    decoder = model.get_decoder()
+    if decoder is model or not isinstance(decoder, PreTrainedModel):  # a head of that name, or none of these
+        decoder = model.base_model if model.base_model is not model else model.model
+    return decoder
 
-    Else as many as torch may use threads (OMP_NUM_THREADS, torch.set_num_threads) and this process cores.
+
+def hidden_states(model: PreTrainedModel, input_ids: Tensor, **inputs: Any) -> Tensor:
+    """The decoder's last hidden states (rows, tokens, width), below the head; `inputs` go to its forward."""
+    return decoder_of(model)(input_ids=input_ids, **inputs).last_hidden_state
+
+
+def logits_from_hidden(model: PreTrainedModel, hidden: Tensor) -> Tensor:
+    """Logits (..., vocabulary) of hidden states (..., width), for any selection of positions.
+
+    Equals `model(...).logits` there: scaled as Granite (`logits_scaling`) and Cohere (`logit_scale`) do,
+    capped as Gemma does (`final_logit_softcapping`). `load_policy` checks this equality for each model.
     """
-    if next(model.parameters()).device.type != "cpu" or not is_small(model):
-        return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(torch.get_num_threads(), cores)
+    config = model.config.get_text_config()
+    logits = model.get_output_embeddings()(hidden)
+    if (divisor := getattr(config, "logits_scaling", None)) is not None:
+        logits = logits / divisor
+    if (factor := getattr(config, "logit_scale", None)) is not None:
+        logits = logits * factor
+    if (cap := getattr(config, "final_logit_softcapping", None)) is not None:
+        logits = cap * torch.tanh(logits / cap)
+    return logits
 
 
-def on_cores(cores: int, function: Callable[[Given], Found], parts: Sequence[Given]) -> list[Found]:
-    """`function` of each part, in order, computed by a thread a core, each of which torch's products keep to.
-
-    Gradients and autocast are settings of a thread: `function` makes its own.
-    """
-    if cores == 1 or len(parts) < 2:
-        return list(map(function, parts))
-    with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as threads:
-        return list(threads.map(function, parts))
-
-
-@contextmanager
-def fitting_threads(model: torch.nn.Module) -> Iterator[None]:
-    """While it is open, a small model on a CPU works on one thread; larger ones on as many as torch has.
-
-    torch's threads meet after every product. Beside another busy process each meeting may take a time slice:
-    two threads were then 40 times slower than on quiet cores, one thread twice.
-    """
-    threads = torch.get_num_threads()
-    if threads == 1 or next(model.parameters()).device.type != "cpu" or not is_small(model):
-        yield
+def check_finite(values: Tensor, where: str) -> None:
+    """Raise ModelError when logits or rewards hold NaN or an infinity (check before masking with -inf)."""
+    if bool(torch.isfinite(values).all()):
         return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    half = values.dtype == torch.float16
+    cause = (
+        "float16 overflowed, as it does for some models" if half else "the weights are damaged or diverged"
+    )
+    fix = 'Load with dtype="float32" (or "bfloat16").' if half else "Use another checkpoint."
+    raise ModelError(f"the model's values are not finite: {cause}", where=where, fix=fix)
+
+
+def alike(values: Tensor, wanted: Tensor) -> bool:
+    """Whether logits or rewards are equal up to the rounding of their dtype; NaN and infinity are not."""
+    relative = 1e-4 if wanted.dtype == torch.float32 else 2e-2
+    bound = relative * max(1.0, float(wanted.abs().max()))
+    return bool(torch.isfinite(values).all()) and float((values - wanted).abs().max()) <= bound
+
+
+# Packed passes --------------------------------------------------------------------------------------------
 
 
 @contextmanager

@@ -13,18 +13,17 @@ from torch.nn.functional import pad
 from transformers import PreTrainedModel
 
 from rslib.config import SampleConfig
-from rslib.decoding.attention import packed_hidden, packed_logits, round_up, row_multiple
+from rslib.decoding.attention import check_finite, packed_hidden, packed_logits, round_up, row_multiple
 from rslib.decoding.forks import forked
-from rslib.decoding.heads import check_finite
 from rslib.decoding.passes import Cache, DecodeStep, Ids, SharedPrefixPass
 from rslib.decoding.sampler import sample_tokens
 from rslib.errors import BudgetError, is_out_of_memory
 from rslib.progress import note
 
-Found = TypeVar("Found")
+_Found = TypeVar("_Found")
 
 _KEEP_ROWS = 0.9  # rows leave the batch once this share or less of it is still running
-PREFILL_TOKENS, GPU_PREFILL_TOKENS = 4096, 32768  # prompt tokens in one forward pass
+_PREFILL_TOKENS, _GPU_PREFILL_TOKENS = 4096, 32768  # prompt tokens in one forward pass
 _GPU_STEPS = 8  # steps between two questions whether rows have finished: each one makes a GPU wait
 
 
@@ -32,7 +31,7 @@ def prefill(model: PreTrainedModel, prompts: Sequence[Ids]) -> tuple[Cache, Tens
     """Keys and values per layer (P, H, Lp, D), prompt lengths (P,), and logits (P, V) after each prompt."""
     caches: list[Cache] = []
     last_hidden: list[Tensor] = []
-    budget = PREFILL_TOKENS if model.device.type == "cpu" else GPU_PREFILL_TOKENS
+    budget = _PREFILL_TOKENS if model.device.type == "cpu" else _GPU_PREFILL_TOKENS
     for part in _within_budget(prompts, budget):
         plan = SharedPrefixPass(part, device=model.device, keep=True)
         hidden = packed_hidden(model, plan.tokens, plan.positions, plan)
@@ -178,7 +177,7 @@ def decoder_for(
 
 
 def run_batches(
-    run: Callable[[slice], Found],
+    run: Callable[[slice], _Found],
     owner: Ids,
     costs: Sequence[int],
     budget: int,
@@ -186,7 +185,7 @@ def run_batches(
     entry: Sequence[int] | None = None,
     unit: str = "responses",
     forks: int = 1,
-) -> Iterator[tuple[slice, Found]]:
+) -> Iterator[tuple[slice, _Found]]:
     """Slices of consecutive rows, which cost at most `budget` each, and what `run` gave for them.
 
     owner[r] is the prompt of row r (equal ones stand together), costs[r] what the row costs, entry[r] what
@@ -243,7 +242,7 @@ def _batch_end(owner: Ids, costs: Sequence[int], entry: Sequence[int], start: in
     return boundary if straddles and 2 * (boundary - start) >= end - start else end
 
 
-def _tried(run: Callable[[slice], Found], rows: slice) -> tuple[Found | None, bool]:
+def _tried(run: Callable[[slice], _Found], rows: slice) -> tuple[_Found | None, bool]:
     """What `run` gives, and whether memory was enough. Other errors pass."""
     try:
         return run(rows), True

@@ -1,6 +1,6 @@
-"""Both cores for a small model: forks of this process, each of which runs every so-many-th batch.
+"""All cores for a small model: threads, and forks of this process, each of which runs every so-many-th batch.
 
-A small model works on one thread (see `attention.fitting_threads`). A fork has the model, its settings and
+A small model works on one thread (see `fitting_threads`). A fork has the model, its settings and
 the rows in memory already, so it starts within some hundredths of a second, and what it finds is what this
 process would have found, to the last bit. Where a fork is lost or fails, this process runs its batches.
 """
@@ -18,21 +18,72 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection, Pipe, wait
 from types import FrameType
 from typing import Any, TypeVar
 
 import torch
 
-from rslib.decoding.attention import cores_for
+_Part, _Found = TypeVar("_Part"), TypeVar("_Found")
 
-Part = TypeVar("Part")
-Found = TypeVar("Found")
-
+_SMALL = 20_000_000
+"""Parameters up to which a product is done before a second thread has begun."""
 _MOST = 8
 """Forks that are made at most: beyond that, memory is what they wait for."""
 _END_WITH_PARENT = 1
 """prctl's PR_SET_PDEATHSIG."""
+
+
+# Threads --------------------------------------------------------------------------------------------------
+
+
+def is_small(model: torch.nn.Module) -> bool:
+    """Whether each product is done on one thread of a CPU; cores then work on different rows."""
+    return sum(weight.numel() for weight in model.parameters()) <= _SMALL
+
+
+def cores_for(model: torch.nn.Module) -> int:
+    """Cores that may work on this model side by side: 1 on a GPU and for a large one, whose products share.
+
+    Else as many as torch may use threads (OMP_NUM_THREADS, torch.set_num_threads) and this process cores.
+    """
+    if next(model.parameters()).device.type != "cpu" or not is_small(model):
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(torch.get_num_threads(), cores)
+
+
+def on_cores(cores: int, function: Callable[[_Part], _Found], parts: Sequence[_Part]) -> list[_Found]:
+    """`function` of each part, in order, computed by a thread a core, each of which torch's products keep to.
+
+    Gradients and autocast are settings of a thread: `function` makes its own.
+    """
+    if cores == 1 or len(parts) < 2:
+        return list(map(function, parts))
+    with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as threads:
+        return list(threads.map(function, parts))
+
+
+@contextlib.contextmanager
+def fitting_threads(model: torch.nn.Module) -> Iterator[None]:
+    """While it is open, a small model on a CPU works on one thread; larger ones on as many as torch has.
+
+    torch's threads meet after every product. Beside another busy process each meeting may take a time slice:
+    two threads were then 40 times slower than on quiet cores, one thread twice.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1 or next(model.parameters()).device.type != "cpu" or not is_small(model):
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+# Forks ----------------------------------------------------------------------------------------------------
 
 
 def forks_for(model: torch.nn.Module) -> int:
@@ -43,7 +94,9 @@ def forks_for(model: torch.nn.Module) -> int:
     return min(cores_for(model), _MOST) if sys.platform == "linux" else 1
 
 
-def forked(run: Callable[[Part], Found], parts: Sequence[Part], count: int) -> Iterator[tuple[int, Found]]:
+def forked(
+    run: Callable[[_Part], _Found], parts: Sequence[_Part], count: int
+) -> Iterator[tuple[int, _Found]]:
     """Numbers of parts and what `run` found for them, in the order in which `count` forks finish them.
 
     Those of a fork that is lost, or in which `run` raises, are left out. What is found is pickled, so it
@@ -112,7 +165,7 @@ def _fork() -> int:
 
 
 def _work(
-    run: Callable[[Part], Any], parts: Sequence[Part], numbers: Sequence[int], connection: Connection
+    run: Callable[[_Part], Any], parts: Sequence[_Part], numbers: Sequence[int], connection: Connection
 ) -> None:
     """In the fork: run the parts, send what they gave, and leave without any of the parent's goodbyes."""
     try:

@@ -1,33 +1,41 @@
 """The two kinds of forward pass. Tokens are packed end to end, so that linear layers never see padding.
 
-Only attention has to know which token belongs to which row: `Ragged` pads for it and packs again.
+Only attention has to know which token belongs to which row: `_Ragged` pads for it and packs again. What is
+tried on a model before it is trusted (`try_engine`) stands below.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from itertools import chain
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from rslib.decoding import attention
 from rslib.decoding.attention import (
     QKV,
     attend_in_tiles,
     attend_part,
+    decoder_of,
+    hidden_states,
     mask_prefix,
     mask_within,
     merge,
     normalised,
+    packed_hidden,
     round_up,
+    shared_attention,
 )
+from rslib.errors import ModelError
 
 _GROW = 16  # suffix buffers grow by this many tokens
 # Widths come in these steps, so that CPU libraries round alike in every batch (see `row_multiple`): sums over
 # keys need 16, rows of queries 4.
-COLUMNS, QUERY_COLUMNS = 16, 4
+_COLUMNS, _QUERY_COLUMNS = 16, 4
 _KEEP_PROMPTS = 0.75  # prompts leave the cache once this share or less of them still has rows
 Ids = Sequence[int]
 _Mask = Callable[[int, int], Tensor]
@@ -36,14 +44,14 @@ Cache = list[tuple[Tensor, Tensor]]
 """Keys and values of each layer."""
 
 
-class Ragged:
+class _Ragged:
     """Rows of unequal length, packed (total, heads, D) or padded (rows, kv_heads, width * group, D).
 
     With grouped-query attention the `group` query heads that share a key/value head become neighbouring rows
     of one matrix, so that a single product serves them all.
     """
 
-    def __init__(self, lengths: Ids, device: torch.device, columns: int = COLUMNS) -> None:
+    def __init__(self, lengths: Ids, device: torch.device, columns: int = _COLUMNS) -> None:
         self.rows, self.width = len(lengths), round_up(max([1, *lengths]), columns)
         self.full = self.rows * self.width == sum(lengths)
         self.lengths = torch.tensor(lengths).to(device)
@@ -94,8 +102,8 @@ class SharedPrefixPass:
         for prompt, length in zip(owner, suffix_lengths, strict=True):
             queries_of[prompt] += length
             positions.append(range(prefix_lengths[prompt], prefix_lengths[prompt] + length))
-        self.prefix, self.suffix = Ragged(prefix_lengths, device), Ragged(suffix_lengths, device)
-        self.queries = Ragged(queries_of, device, QUERY_COLUMNS)
+        self.prefix, self.suffix = _Ragged(prefix_lengths, device), _Ragged(suffix_lengths, device)
+        self.queries = _Ragged(queries_of, device, _QUERY_COLUMNS)
         self.split = sum(prefix_lengths)  # the first suffix token
         self.tokens = torch.tensor(list(chain(*prefixes, *suffixes)), device=device)
         self.positions = torch.tensor(list(chain(*positions)), device=device)
@@ -183,7 +191,7 @@ class DecodeStep:
         """Take note of which rows belong to which prompt: owner (R,), on the CPU, never decreases."""
         self.owner, device = owner, self.lengths.device
         counts = torch.bincount(owner, minlength=len(self.lengths)).tolist()
-        self.queries = Ragged(counts, device, QUERY_COLUMNS)
+        self.queries = _Ragged(counts, device, _QUERY_COLUMNS)
         self.start = self.lengths[owner.to(device)]
         self.width = self.cache[0][0].shape[2]
         self.padded = bool((self.lengths < self.width).any())
@@ -243,3 +251,88 @@ def _with_room(x: Tensor) -> Tensor:
     """(R, H, capacity, D) with _GROW more tokens, not yet filled."""
     rows, heads, _, size = x.shape
     return torch.cat([x, x.new_empty(rows, heads, _GROW, size)], dim=2)
+
+
+# The passes beside the model's own -------------------------------------------------------------------------
+
+_PREFIXES, _SUFFIXES, _OWNER = (9, 5), (4, 6, 3), (0, 0, 1)  # tokens; to which prefix each suffix belongs
+_WINDOW = 4  # tokens, in place of sliding windows, which are longer than the rows
+_EXACT, _HALF = 1e-3, 0.3  # share of the hidden states' size by which they may differ: far above rounding
+
+
+def try_engine(model: PreTrainedModel, ids: Sequence[int], where: str) -> None:
+    """Raise ModelError unless the engine's passes give the hidden states of the model's own forward pass.
+
+    A few rows drawn from the token ids `ids`, two of them with a common prefix, are read alone by the model,
+    in one shared pass by the engine, and token by token. Sliding windows are cut to fewer tokens than a row
+    meanwhile, so that a layer that does not tell the engine of its window is found out.
+    """
+    drawn = torch.Generator().manual_seed(0)
+
+    def row(length: int) -> list[int]:
+        return [ids[i] for i in torch.randint(len(ids), (length,), generator=drawn).tolist()]
+
+    prefixes, suffixes = ([row(length) for length in lengths] for lengths in (_PREFIXES, _SUFFIXES))
+    with torch.no_grad(), _short_windows(model):
+        rows = [prefixes[prefix] + suffix for prefix, suffix in zip(_OWNER, suffixes, strict=True)]
+        wanted = [hidden_states(model, _batch(model, row), use_cache=False)[0] for row in rows]
+        with shared_attention(model):
+            shared = _in_one_pass(model, prefixes, suffixes)
+            stepped = _step_by_step(model, prefixes, suffixes)
+    ends = [tokens[_PREFIXES[prefix] :] for prefix, tokens in zip(_OWNER, wanted, strict=True)]
+    off = max(_distance(shared, torch.cat(ends)), _distance(stepped, torch.stack([x[:3] for x in ends], 1)))
+    if not off <= (_EXACT if model.dtype == torch.float32 else _HALF):
+        what = f"shared prefixes change what {type(model).__name__} computes, by {off:.1g} of its size"
+        fix = "Use a decoder in which a token sees those before it and nothing else: Llama, Qwen, Gemma, ..."
+        raise ModelError(what, where=where, fix=fix)
+
+
+def _batch(model: PreTrainedModel, row: Sequence[int]) -> Tensor:
+    return torch.tensor([list(row)], device=model.device)
+
+
+def _in_one_pass(model: PreTrainedModel, prefixes: list[list[int]], suffixes: list[list[int]]) -> Tensor:
+    """Hidden states of the suffixes, packed."""
+    plan = SharedPrefixPass(prefixes, suffixes, _OWNER, device=model.device)
+    return packed_hidden(model, plan.tokens, plan.positions, plan)[plan.split :]
+
+
+def _step_by_step(model: PreTrainedModel, prefixes: list[list[int]], suffixes: list[list[int]]) -> Tensor:
+    """Hidden states (tokens, suffixes, width) of as many tokens as the shortest suffix has."""
+    before = SharedPrefixPass(prefixes, device=model.device, keep=True)
+    packed_hidden(model, before.tokens, before.positions, before)
+    context = max(_PREFIXES) + max(_SUFFIXES)
+    plan = DecodeStep(before.cache, before.prefix.lengths, torch.tensor(_OWNER), context)
+    columns = list(zip(*suffixes, strict=False))
+    return torch.stack([packed_hidden(model, _batch(model, x)[0], plan.advance(), plan) for x in columns])
+
+
+def _distance(values: Tensor, wanted: Tensor) -> float:
+    """Size of the difference over that of what is wanted, of the token in the middle.
+
+    In half precision rounding sends single tokens to other experts, where their values are others.
+    """
+    difference, size = ((x.float().norm(dim=-1)) for x in (values - wanted, wanted))
+    return float((difference / size).median())
+
+
+@contextmanager
+def _short_windows(model: PreTrainedModel) -> Iterator[None]:
+    """While it is open, the sliding windows of the model's layers and config are _WINDOW tokens."""
+    decoder = decoder_of(model)
+    context = getattr(decoder.config, "max_position_embeddings", None) or 1 << 30
+    holders = [x for x in (decoder.config, *decoder.modules()) if _has_window(x, context)]
+    before = [holder.sliding_window for holder in holders]
+    try:
+        for holder in holders:
+            holder.sliding_window = _WINDOW
+        yield
+    finally:
+        for holder, window in zip(holders, before, strict=True):
+            holder.sliding_window = window
+
+
+def _has_window(holder: object, context: int) -> bool:
+    """Whether a config or layer has a sliding window that is shorter than the context."""
+    window = getattr(holder, "sliding_window", None)
+    return isinstance(window, int) and 0 < window < context

@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 
 from rslib.config import SampleConfig
 
-BLOCK = 64  # token ids in a block
+_BLOCK = 64  # token ids in a block
 _FAINT = 0.01  # below this temperature scaled logits may overflow, unless they are shifted first
 _GOLDEN = 0x9E3779B97F4A7C15  # 2 ** 64 over the golden ratio: SplitMix64 counts in steps of it
 
@@ -47,7 +47,7 @@ def _nucleus(probs: Tensor, top_p: float) -> Tensor:
     return probs / probs.sum(-1, keepdim=True)
 
 
-def uniforms(seeds: Tensor, step: int | Tensor) -> Tensor:
+def _uniforms(seeds: Tensor, step: int | Tensor) -> Tensor:
     """One number in [0, 1) per response (R,), a function of its seed and the step alone: float32, 24 bits.
 
     `step` may lie on the device as a tensor (1,).
@@ -55,7 +55,7 @@ def uniforms(seeds: Tensor, step: int | Tensor) -> Tensor:
     SplitMix64 (Steele, Lea and Flood, 2014) used as a counter-based hash, in wrapping int64 arithmetic: the
     same on every device and in any batch.
 
-    >>> [round(u, 4) for u in uniforms(torch.tensor([7, 8, 7]), step=0).tolist()]
+    >>> [round(u, 4) for u in _uniforms(torch.tensor([7, 8, 7]), step=0).tolist()]
     [0.3898, 0.6185, 0.3898]
     """
     counted = _signed((step + 1) * _GOLDEN) if isinstance(step, int) else (step + 1) * _signed(_GOLDEN)
@@ -83,11 +83,11 @@ def draw(probs: Tensor, uniform: Tensor) -> Tensor:
     >>> draw(torch.tensor([[0.0, 0.5, 0.5], [0.0, 0.5, 0.5]]), torch.tensor([0.0, 0.7])).tolist()
     [1, 2]
     """
-    blocks = pad(probs, (0, -probs.shape[1] % BLOCK)).unflatten(1, (-1, BLOCK))
+    blocks = pad(probs, (0, -probs.shape[1] % _BLOCK)).unflatten(1, (-1, _BLOCK))
     block, rest = _first_above(blocks.sum(-1), uniform[:, None])
-    inside = blocks.gather(1, block[..., None].expand(-1, -1, BLOCK)).squeeze(1)
+    inside = blocks.gather(1, block[..., None].expand(-1, -1, _BLOCK)).squeeze(1)
     token, _ = _first_above(inside, rest)
-    return (block * BLOCK + token).squeeze(1)
+    return (block * _BLOCK + token).squeeze(1)
 
 
 def _first_above(mass: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
@@ -115,7 +115,7 @@ def sample_tokens(
         tokens = allowed.argmax(-1)
     else:
         probs = next_token_probs(allowed, config.temperature, config.top_k, config.top_p)
-        tokens = draw(probs, uniforms(seeds, step))
+        tokens = draw(probs, _uniforms(seeds, step))
     return tokens, token_logprobs(logits, tokens)
 
 
@@ -144,21 +144,21 @@ def sample_in_one_pass(
         scale = 1 / config.temperature
         plain = allowed is logits and scale == 1
         tokens = _draw_in_blocks(
-            allowed, masses if plain else log_masses(allowed, scale), scale, uniforms(seeds, step)
+            allowed, masses if plain else log_masses(allowed, scale), scale, _uniforms(seeds, step)
         )
     return tokens, logits.gather(-1, tokens[:, None]).squeeze(-1).float() - masses.logsumexp(-1)
 
 
 def log_masses(logits: Tensor, scale: float = 1.0) -> Tensor:
-    """Logarithm (R, ceil(V / BLOCK)) of the sum of exp(scale * logit) over each block of ids; float32.
+    """Logarithm (R, ceil(V / _BLOCK)) of the sum of exp(scale * logit) over each block of ids; float32.
 
     >>> log_masses(torch.zeros(1, 65)).exp().round().tolist()
     [[64.0, 1.0]]
     """
     if logits.is_cuda and (triton := triton_kernels()):
         return triton.log_masses(logits, scale)
-    blocks = pad(logits.float() * scale, (0, -logits.shape[1] % BLOCK), value=-torch.inf)
-    return blocks.unflatten(1, (-1, BLOCK)).logsumexp(-1)
+    blocks = pad(logits.float() * scale, (0, -logits.shape[1] % _BLOCK), value=-torch.inf)
+    return blocks.unflatten(1, (-1, _BLOCK)).logsumexp(-1)
 
 
 @cache
@@ -174,13 +174,13 @@ def triton_kernels() -> ModuleType | None:
 def _draw_in_blocks(logits: Tensor, masses: Tensor, scale: float, uniform: Tensor) -> Tensor:
     """As `draw` from the softmax of scale * logits, given the logarithms of its blocks' masses."""
     block, rest = _first_above(masses.softmax(-1), uniform[:, None])
-    ids = block * BLOCK + torch.arange(BLOCK, device=logits.device)
+    ids = block * _BLOCK + torch.arange(_BLOCK, device=logits.device)
     size = logits.shape[1]
     inside = (
         logits.gather(-1, ids.clamp(max=size - 1)).float().mul(scale).masked_fill(ids >= size, -torch.inf)
     )
     token, _ = _first_above(inside.softmax(-1), rest)
-    return (block * BLOCK + token).squeeze(1)
+    return (block * _BLOCK + token).squeeze(1)
 
 
 def token_logprobs(logits: Tensor, tokens: Tensor) -> Tensor:

@@ -8,17 +8,17 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-BLOCK = 64  # token ids in a block
+_BLOCK = 64  # token ids in a block
 _GROUP = 32  # blocks, or rows of heads, of one program
 
 
 def log_masses(logits: Tensor, scale: float) -> Tensor:
     """As `sampler.log_masses`."""
     rows, size = logits.shape
-    blocks = triton.cdiv(size, BLOCK)
+    blocks = triton.cdiv(size, _BLOCK)
     out = torch.empty(rows, blocks, device=logits.device)
     grid = rows, triton.cdiv(blocks, _GROUP)
-    _log_masses[grid](logits, out, size, logits.stride(0), blocks, scale, _GROUP, BLOCK)
+    _log_masses[grid](logits, out, size, logits.stride(0), blocks, scale, _GROUP, _BLOCK)
     return out
 
 

@@ -4,7 +4,7 @@ Loading refuses what would fail in silence later: random heads, wrong weights, t
 files, a pad token that ends sequences, output heads unknown to the engine. Only safetensors, no remote code.
 """
 
-from rslib.decoding.heads import check_finite, hidden_states, logits_from_hidden
+from rslib.decoding.attention import check_finite, hidden_states, logits_from_hidden
 from rslib.models.checks import ASSETS, MANIFEST, POLICIES, REWARD_MODELS, digest_folder, verify_assets
 from rslib.models.loaded import (
     Device,

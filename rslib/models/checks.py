@@ -212,10 +212,15 @@ def attention_can_be_replaced(model: PreTrainedModel) -> bool:
 
     A rotary embedding that depends on the length of a row does not fit rows that are computed in two parts.
     """
-    rope = getattr(model.config.get_text_config(), "rope_parameters", None) or {}
-    parts = [rope, *(part for part in rope.values() if isinstance(part, dict))]
-    by_length = {part.get("rope_type") for part in parts} & {"dynamic", "longrope"}
+    rope_types = {part.get("rope_type") for part in _rope_parts(model.config.get_text_config())}
+    by_length = rope_types & {"dynamic", "longrope"}
     return type(model).is_backend_compatible() and not getattr(model, "_is_stateful", False) and not by_length
+
+
+def _rope_parts(config: PreTrainedConfig) -> list[Mapping[str, Any]]:
+    """The settings of a rotary embedding, and those of each layer type where they differ."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    return [rope, *(part for part in rope.values() if isinstance(part, Mapping))]
 
 
 def _unsupported(config: PreTrainedConfig, folder: Path, *, reward: bool) -> ModelError:
@@ -254,20 +259,13 @@ def check_rotary(decoder: PreTrainedModel, context: int, where: str) -> None:
             if length is None or context <= length:
                 continue
             what = f"rotary scaling '{kind}' changes the angles of all rows once one passes {length} tokens"
-            fix = (
-                f"Ask for a shorter context: load_policy(..., context={length}) or --context {length} for a "
-            )
-            fix += f'policy, "model_max_length": {length} in tokenizer_config.json for any model.'
+            fix = f"Ask for a shorter context: load_policy(..., context={length}) or --context {length} for a"
+            fix += f' policy, "model_max_length": {length} in tokenizer_config.json for any model.'
             raise ModelError(f"{what}; the context is {context}", where=where, fix=fix)
 
 
 def _length_of_same_angles(module: Any, kind: str | None) -> int | None:
     """Tokens up to which a rotary embedding keeps its angles; None: it always does."""
     if kind == "longrope":
-        given = module.config.rope_parameters
-        each = [
-            given,
-            *(part for part in given.values() if isinstance(part, Mapping)),
-        ]  # one for each layer type
-        return min(part[_ORIGINAL] for part in each if part.get(_ORIGINAL))
+        return min(part[_ORIGINAL] for part in _rope_parts(module.config) if part.get(_ORIGINAL))
     return int(module.original_max_seq_len) if kind and "dynamic" in kind else None

@@ -23,7 +23,7 @@ from transformers.utils import logging as transformers_logging
 from rslib import messages
 from rslib.cache import canonical_json, make_folder
 from rslib.config import DATE, unknown_name
-from rslib.decoding.heads import hidden_states, logits_from_hidden
+from rslib.decoding.attention import hidden_states, logits_from_hidden
 from rslib.decoding.sampler import token_logprobs
 from rslib.errors import (
     BudgetError,

@@ -7,7 +7,7 @@ import difflib
 import errno
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -28,9 +28,16 @@ from transformers import (
 
 from rslib.cache import read_json
 from rslib.config import closest, require
-from rslib.decoding.attention import CHUNKED, SCALED_BY_PLACE
-from rslib.decoding.heads import alike, check_finite, decoder_of, hidden_states, logits_from_hidden
-from rslib.decoding.trial import try_engine
+from rslib.decoding.attention import (
+    CHUNKED,
+    SCALED_BY_PLACE,
+    alike,
+    check_finite,
+    decoder_of,
+    hidden_states,
+    logits_from_hidden,
+)
+from rslib.decoding.passes import try_engine
 from rslib.errors import ModelError, translate_os_error
 from rslib.models import checks
 from rslib.models.checks import POLICIES
@@ -82,6 +89,7 @@ def load_policy(
         require(context > 0, f"context is {context}", "load_policy", "Use a number of tokens above 0.")
         tokenizer.model_max_length = context  # where transformers keeps it, so it is saved with the tokenizer
     eos_ids, text = _eos_ids(model, tokenizer), model.config.get_text_config()
+    new_tokens = model.generation_config.max_new_tokens
     policy = Policy(
         model=model,
         tokenizer=tokenizer,
@@ -93,7 +101,7 @@ def load_policy(
         eos_ids=eos_ids,
         end_id=None,
         date=day_of(tokenizer, date),
-        max_new_tokens=_first_int(model.generation_config.max_new_tokens, _MAX_NEW_TOKENS),
+        max_new_tokens=int(_MAX_NEW_TOKENS if new_tokens is None else new_tokens),
     )
     _find_end_of_turn(policy)
     _probe_policy(policy)
@@ -349,7 +357,7 @@ def _eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tupl
     """Ids that end a response, as `generate` decides: generation config, else config, else tokenizer."""
     config = model.config.get_text_config()
     for ids in (model.generation_config.eos_token_id, config.eos_token_id, tokenizer.eos_token_id):
-        if real := _real_ids(model, as_list(ids)):
+        if real := _real_ids(model, ids if isinstance(ids, (list, tuple)) else [ids]):
             return tuple(real)
     return ()
 
@@ -369,15 +377,6 @@ def context_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> in
     if getattr(config, SCALED_BY_PLACE, False):  # from there on queries are scaled by their place
         limits.append(config.floor_scale - 1)
     return min(int(limit) for limit in limits if limit is not None and limit > 0)  # XLNet writes -1
-
-
-def _first_int(*values: Any) -> int:
-    return int(next(value for value in values if value is not None))
-
-
-def as_list(ids: int | Sequence[int] | None) -> list[int]:
-    """Ids as a config may write them, as a list."""
-    return [] if ids is None else list(ids) if isinstance(ids, (list, tuple)) else [ids]
 
 
 def _probe_policy(policy: Policy) -> None:

@@ -29,8 +29,8 @@ from transformers.modeling_layers import GenericForSequenceClassification
 
 from rslib import messages
 from rslib.config import require, unknown_name
-from rslib.decoding.attention import fitting_threads
-from rslib.decoding.heads import alike, check_finite
+from rslib.decoding import fitting_threads
+from rslib.decoding.attention import alike, check_finite
 from rslib.errors import ConfigError, ModelError, RSError, is_out_of_memory
 from rslib.messages import Prompt
 from rslib.models import checks

@@ -36,7 +36,7 @@ _TURNS = (
 _Render = Callable[[list[dict[str, str]]], str]
 
 
-def text_of(tokenizer: PreTrainedTokenizerBase) -> str:
+def _text_of(tokenizer: PreTrainedTokenizerBase) -> str:
     """The template that renders dialogues; "" where there is none."""
     named = tokenizer.chat_template or ""
     return named.get("default", "") if isinstance(named, dict) else named
@@ -44,7 +44,7 @@ def text_of(tokenizer: PreTrainedTokenizerBase) -> str:
 
 def prints_date(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether the template asks for today's date."""
-    return "strftime_now" in text_of(tokenizer)
+    return "strftime_now" in _text_of(tokenizer)
 
 
 def day_of(tokenizer: PreTrainedTokenizerBase, date: str | None) -> str:
@@ -57,7 +57,7 @@ def settings(tokenizer: PreTrainedTokenizerBase, date: str) -> dict[str, Any]:
 
     Raises ConfigError for a date that is not written YYYY-MM-DD, ModelError for one that a template computes.
     """
-    template = text_of(tokenizer)
+    template = _text_of(tokenizer)
     off = {name: value for name, value in _SWITCHES.items() if name in template}
     if not prints_date(tokenizer):
         return off

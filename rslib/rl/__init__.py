@@ -7,20 +7,17 @@ optimizer steps; a method is a small frozen dataclass that turns these rollouts 
 of each textbook algorithm, and why, stands on top of its module. Read in this order:
 
     advantages, losses   the mathematics, on tensors; tested against an enumerable world
-    rollouts             the scored responses of one step, with their log-probabilities
-    learner              the policy that is being tuned, and PPO's value model
-    methods              REINFORCE, RLOO, GRPO, online RFT, PPO
+    rollouts             the scored responses of one step; the policy that is being tuned, PPO's value model
+    methods              REINFORCE, RLOO, GRPO, online RFT, PPO, best-of-n distillation
     loop                 sample, score, step; early stopping; the state of a run that was stopped
-    distillation         best-of-n in the weights: RLOO on ranks among the reference's own responses
     dpo                  DPO on the best against the worst of n; no sampling in the loop
     unified              each method as one number per token, run by the same loop
     flaws                methods with one defect each
 """
 
-from rslib.rl.distillation import VariationalBestOfN
 from rslib.rl.dpo import finetune_dpo
 from rslib.rl.loop import Loop, train
-from rslib.rl.methods import GRPO, PPO, RLOO, OnlineRFT, Reinforce
+from rslib.rl.methods import GRPO, PPO, RLOO, OnlineRFT, Reinforce, VariationalBestOfN
 
 __all__ = [
     "GRPO",

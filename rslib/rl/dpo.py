@@ -54,7 +54,7 @@ def finetune_dpo(
 
     def tune() -> tuple[torch.nn.Module, dict[str, Any]]:
         model = trainable_copy(policy)
-        objective = pair_objective(policy, model, chosen, rejected, beta)
+        objective = _pair_objective(policy, model, chosen, rejected, beta)
         options = {"compute_dtype": policy.device.dtype, "label": "DPO", "show_progress": show_progress}
         history = fit(model, objective, lengths, config, **options)
         record = {"parent": policy.fingerprint(), "pairs": len(chosen), "beta": beta, "losses": history}
@@ -70,7 +70,7 @@ def finetune_dpo(
     return tuned
 
 
-def pair_objective(
+def _pair_objective(
     policy: Policy,
     model: torch.nn.Module,
     chosen: list[TokenRow],

@@ -23,10 +23,9 @@ from rslib.models import Policy
 from rslib.models.loaded import tokenise
 from rslib.optimization import Objective
 from rslib.rl.advantages import gae, group_normalised, kl_estimate, token_rewards
-from rslib.rl.learner import Learner
 from rslib.rl.loop import Loop
 from rslib.rl.methods import GRPO, PPO, Method
-from rslib.rl.rollouts import Rollouts
+from rslib.rl.rollouts import Learner, Rollouts
 
 FLAWS: dict[str, type[Flaw]] = {}
 """Every flaw of reinforcement learning by name."""
@@ -74,17 +73,11 @@ class _NoChatTemplate(Flaw, PPO, name="no_chat_template", stage="draw"):
 
     @classmethod
     def start(cls, policy: Policy) -> Policy:
-        return _without_template(policy)
+        class Plain(type(policy)):
+            def encode_many(self, prompts: Sequence[Any]) -> list[list[int]]:
+                return tokenise(self, prompts)
 
-
-def _without_template(policy: Policy) -> Policy:
-    """The same policy, but prompts are encoded as plain text."""
-
-    class Plain(type(policy)):
-        def encode_many(self, prompts: Sequence[Any]) -> list[list[int]]:
-            return tokenise(self, prompts)
-
-    return Plain(**vars(policy))
+        return Plain(**vars(policy))
 
 
 class _StaleLogprobs(Flaw, PPO, name="stale_logprobs", stage="draw"):
@@ -101,10 +94,10 @@ class _EndMasked(Flaw, PPO, name="end_masked", stage="draw"):
     """The mask stops one token early: the end of a response is never learned, its score goes elsewhere."""
 
     def objective(self, learner: Learner, rollouts: Rollouts, kl_coefficient: float) -> Objective:
-        return super().objective(learner, without_end(rollouts), kl_coefficient)
+        return super().objective(learner, _without_end(rollouts), kl_coefficient)
 
 
-def without_end(rollouts: Rollouts) -> Rollouts:
+def _without_end(rollouts: Rollouts) -> Rollouts:
     """The rollouts without the last token of each response."""
     mask = rollouts.mask & (rollouts.mask.cumsum(1) < rollouts.mask.sum(1, keepdim=True))
     rows = [dataclasses.replace(row, ids=row.ids[:-1]) for row in rollouts.rows]

@@ -31,9 +31,8 @@ from rslib.ledger import TIMES, Ledger
 from rslib.progress import Progress, note
 from rslib.reward_functions import RewardFunction
 from rslib.rl.advantages import mixed_groups
-from rslib.rl.learner import Learner
 from rslib.rl.methods import Method
-from rslib.rl.rollouts import Rollouts
+from rslib.rl.rollouts import Learner, Rollouts
 from rslib.sampling import sample
 from rslib.scoring import score
 from rslib.stages import judged, with_gold
@@ -121,7 +120,7 @@ def train(
     _check(loop, prompts, heldout)
     if not hasattr(reward_model, "inputs_many"):
         reward_model = RewardFunction.of(reward_model)
-    run = _Run(policy, reward_model, prompts, method, loop, heldout, state_path(out))
+    run = _Run(policy, reward_model, prompts, method, loop, heldout, _state_path(out))
     tuned = tuned_once("rl", policy, run.facts(), lambda: _trained(run, show_progress), Path(out))
     run.state.unlink(missing_ok=True)  # the result is written
     return tuned
@@ -421,7 +420,7 @@ class _EarlyStopping:
 # The state of a run between two steps ----------------------------------------------------------------------
 
 
-def state_path(out: str | Path) -> Path:
+def _state_path(out: str | Path) -> Path:
     """The file `.NAME.state` beside the folder NAME of a run: what the next call goes on from."""
     target = Path(out).expanduser().resolve()
     return target.with_name(f".{target.name}.state")

@@ -12,7 +12,7 @@ from torch import Tensor
 from rslib.config import unknown_name
 from rslib.rl.advantages import kl_estimate
 
-MEANS = ("tokens", "sequences", "rows")
+_MEANS = ("tokens", "sequences", "rows")
 """How the losses of a batch are averaged: see `total`."""
 
 
@@ -119,14 +119,14 @@ def total(losses: Tensor, mask: Tensor, mean: str) -> Tensor:
 
     >>> losses = torch.tensor([[1.0, 1.0, 4.0], [6.0, 0.0, 0.0]])
     >>> mask = torch.tensor([[True, True, True], [True, False, False]])
-    >>> [float(total(losses, mask, mean) / weight(mask, mean)) for mean in MEANS]
+    >>> [float(total(losses, mask, mean) / weight(mask, mean)) for mean in _MEANS]
     [3.0, 4.0, 6.0]
     """
     masked = torch.where(mask, losses, torch.zeros_like(losses))
     if mean == "sequences":
         masked = masked / mask.sum(1, keepdim=True).clamp(min=1)
-    elif mean not in MEANS:
-        raise unknown_name("mean", mean, MEANS, "losses.total")
+    elif mean not in _MEANS:
+        raise unknown_name("mean", mean, _MEANS, "losses.total")
     return masked.sum()
 
 

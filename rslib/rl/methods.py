@@ -1,4 +1,4 @@
-"""The methods of the loop: REINFORCE, RLOO, GRPO, online RFT and PPO, each as textbooks agree and no more.
+"""The methods of the loop, as textbooks agree: REINFORCE, RLOO, GRPO, online RFT, PPO, distillation.
 
 What is left out. REINFORCE and RLOO neither weight nor clip by a ratio: on fresh samples it is 1, as in
 Ahmadian et al. (2024). Where rollouts are split into minibatches, or passed over more than once, all steps
@@ -15,14 +15,19 @@ appendix C; Huang et al. 2024, "The N implementation details of RLHF with PPO").
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+import torch
 from torch import Tensor
 
+from rslib import tables
 from rslib.config import require
+from rslib.errors import DataError
 from rslib.optimization import Objective
 from rslib.rl import losses
 from rslib.rl.advantages import (
@@ -33,8 +38,11 @@ from rslib.rl.advantages import (
     token_rewards,
     whiten,
 )
-from rslib.rl.learner import Learner
-from rslib.rl.rollouts import Rollouts
+from rslib.rl.rollouts import Learner, Rollouts
+from rslib.theory import best_of_n_log_ratio
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 class Method(ABC):
@@ -200,3 +208,61 @@ class PPO(Method):
             return policy + self.value_coefficient * value
 
         return averaged(rollouts, "tokens", per_token)
+
+
+@dataclass(frozen=True)
+class VariationalBestOfN(RLOO):
+    """Best-of-n distillation: RLOO on the log-ratio of best-of-n to the reference, its KL at weight 1.
+
+    Two divergences lead to the distribution of best-of-n. Forward, KL(best-of-n || policy), is the next-token
+    loss on kept responses: rejection sampling fine-tuning, which `finetune` does. Backward, KL(policy ||
+    best-of-n), is variational best-of-n (Amini et al. 2024, arXiv 2407.06057), here on a reward that reads
+    ranks alone, so that no scale of the reward model matters. BOND (Sessa et al. 2024, arXiv 2407.14622, eq.
+    11) mixes the two.
+
+    n: of best-of-n. pool: rewards of the reference's own responses by prompt_id, the more of them the better
+    the ranks. The optimum is the distribution of best-of-n. Raw rewards are ranked, so neither the loop's
+    normalisation nor its penalty for a missing end nor its KL coefficient plays a part.
+    """
+
+    n: int
+    pool: Mapping[str, tuple[float, ...]]
+
+    def __post_init__(self) -> None:
+        require(self.n >= 1, f"n is {self.n}", "VariationalBestOfN.n", "Use a number >= 1.")
+
+    @classmethod
+    def of(cls, scored: Dataset, n: int) -> VariationalBestOfN:
+        """The method whose ranks are those of a scored table of the reference's responses.
+
+        Raises as `tables.reward_matrix`.
+        """
+        ids, rewards, _ = tables.reward_matrix(scored)
+        return cls(n, dict(zip(ids, map(tuple, rewards.tolist()), strict=True)))
+
+    def advantages(self, rollouts: Rollouts, kl_coefficient: float) -> Tensor:
+        """(B,): log-ratio with its KL, minus the mean of the prompt's other responses."""
+        ids, rewards = rollouts.table["prompt_id"][:], tables.reward_column(rollouts.table)
+        ratios = [self.log_ratio(name, reward) for name, reward in zip(ids, rewards, strict=True)]
+        ranked = torch.tensor(ratios, device=rollouts.rewards.device, dtype=rollouts.rewards.dtype)
+        return super().advantages(dataclasses.replace(rollouts, rewards=ranked), 1.0)
+
+    def log_ratio(self, prompt_id: str, reward: float) -> float:
+        """`theory.best_of_n_log_ratio` of a reward among the pool's of its prompt, itself counted in, nats.
+
+        Counted in, it is finite for every reward; the error is of the order of one over the pool's size.
+
+        >>> method = VariationalBestOfN(2, {"rice": (0.0,)})
+        >>> round(method.log_ratio("rice", 1.0), 3), round(method.log_ratio("rice", 0.0), 3)
+        (0.405, 0.0)
+
+        Raises DataError where the pool has no such prompt.
+        """
+        if prompt_id not in self.pool:
+            fix = "Draw the pool on all prompts that the loop trains on."
+            raise DataError(
+                "the pool has no response to this prompt", where=f"prompt_id {prompt_id!r}", fix=fix
+            )
+        known = np.append(self.pool[prompt_id], reward)
+        up_to, level = np.mean([known <= reward, known == reward], axis=1)
+        return float(best_of_n_log_ratio([up_to], [level], self.n)[0])

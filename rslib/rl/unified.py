@@ -21,9 +21,8 @@ from torch import Tensor
 from rslib.optimization import Objective
 from rslib.rl import losses
 from rslib.rl.advantages import group_normalised, mixed_groups
-from rslib.rl.learner import Learner
 from rslib.rl.methods import Method, averaged
-from rslib.rl.rollouts import Rollouts
+from rslib.rl.rollouts import Learner, Rollouts
 
 
 def sft(logprobs: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ LOOKS = {
     "gspo": ("#2f8f9d", "h"),
     "vbon": (plots.SPARE_LOOKS[1][0], "D"),
 }
-LOOKS |= {f"{name}_length": (LOOKS[name][0], LOOKS[name][1]) for name in ("rs1", "best_of_n", "ppo")}
+LOOKS |= {f"{name}_length": LOOKS[name] for name in ("rs1", "best_of_n", "ppo")}
 """Colour and marker of each arm; a corrected arm looks like its plain one, hollow."""
 LINES = {"responses": ":", "flops": "-", "cpu_seconds": "--"}
 """The line that joins the points of a kind of budget."""

@@ -4,8 +4,3 @@ Rules: ours and the peers run in one process, in turn, on the same prompts, with
 all, after a warm-up. The figure is the median over rounds of peer seconds / our seconds, with its range.
 Before anything is timed, results are compared: same greedy tokens, same scores, same loss.
 """
-
-from docs.studies.bench.measuring import Measured, Way, Work, measure, merge_results, render
-from docs.studies.bench.works import WORKS
-
-__all__ = ["WORKS", "Measured", "Way", "Work", "measure", "merge_results", "render"]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autograder.grading import bounds
-from autograder.grading.inside.wire import Channel, WireError
+from autograder.grading.inside.frames import Channel, WireError
 from autograder.grading.sandbox import CALM, START_SECONDS, Child, Ended
 from autograder.grading.troubles import is_full
 from autograder.grading.visible import PACKAGE

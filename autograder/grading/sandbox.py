@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from autograder.grading.inside.frames import Channel
 from autograder.grading.inside.isolate import SETTINGS, WORK, Limits
 from autograder.grading.inside.server import FULL, PLAIN
-from autograder.grading.inside.wire import Channel
 from autograder.grading.places import covers, mounts, python_paths, system_paths
 from autograder.grading.visible import PACKAGE, to_submissions
 from rslib import cache
@@ -239,44 +239,18 @@ def bubblewrap(around: dict[str, str], hidden: Sequence[Path] = (), results: Pat
     hidden: folders that stay unseen wherever they lie.
     results: a folder with results of the engine, shown read-only.
     """
-    command = [
-        "bwrap",
-        "--unshare-ipc",
-        "--unshare-pid",
-        "--unshare-net",
-        "--unshare-uts",
-        "--unshare-cgroup-try",
-    ]
-    command += ["--die-with-parent", "--new-session", "--clearenv"]
+    command = ["bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
+    command += ["--unshare-cgroup-try", "--die-with-parent", "--new-session", "--clearenv"]
     if os.getuid() == 0:  # it becomes a user that owns nothing as soon as it runs
         command += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
-        command += [
-            "--unshare-user",
-            "--uid",
-            str(SUBMISSION_USER),
-            "--gid",
-            str(SUBMISSION_USER),
-            "--cap-drop",
-            "ALL",
-        ]
+        command += ["--unshare-user", "--uid", str(SUBMISSION_USER), "--gid", str(SUBMISSION_USER)]
+        command += ["--cap-drop", "ALL"]
     known = {cache.READ: RESULTS} if results else {}
     for name, value in (around | known).items():
         command += ["--setenv", name, value]
-    command += [
-        "--proc",
-        "/proc",
-        "--dev",
-        "/dev",
-        "--dir",
-        WORK,
-        "--perms",
-        "1777",
-        "--tmpfs",
-        "/tmp",
-        "--dir",
-        "/dev/shm",
-    ]
+    command += ["--proc", "/proc", "--dev", "/dev", "--dir", WORK]
+    command += ["--perms", "1777", "--tmpfs", "/tmp", "--dir", "/dev/shm"]
     shown = [*system_paths(), *python_paths()]
     binds = [(path, path) for path in shown]
     binds += [(str(source), f"{COURSE}/{target}") for source, target in course_files()]

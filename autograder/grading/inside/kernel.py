@@ -31,10 +31,11 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 from autograder.grading.inside import objects
+from autograder.grading.inside.frames import HELLO, Channel, WireError
 from autograder.grading.inside.isolate import Limits
 from autograder.grading.inside.kinds import LIKE, base_of
 from autograder.grading.inside.outputs import clean, kept
-from autograder.grading.inside.wire import HELLO, Channel, Encoder, WireError
+from autograder.grading.inside.wire import Encoder
 from autograder.work import limited, other_session
 
 ARITHMETIC = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor")
@@ -218,7 +219,7 @@ class Kernel:
             facts["doc"] = clean(value.__doc__ or "", 2000)
             facts["params"] = [
                 [p.name, p.kind.value, p.default is not p.empty, _default(p.default)]
-                for p in _parameters(value)
+                for p in list(inspect.signature(value).parameters.values())[:50]
             ]
         return facts
 
@@ -578,13 +579,8 @@ def _kind(value: Any) -> str:
         return "class"
     if inspect.ismodule(value):
         return "module"
-    routine = inspect.isroutine(value) and not vars_of(value) - {"__wrapped__"}
+    routine = inspect.isroutine(value) and not set(getattr(value, "__dict__", ())) - {"__wrapped__"}
     return "function" if routine or isinstance(value, functools.partial) else "object"
-
-
-def vars_of(value: Any) -> set[str]:
-    """The names of a value's own attributes."""
-    return set(getattr(value, "__dict__", ()))
 
 
 def _family(kind: type) -> list[list[str]]:
@@ -602,10 +598,6 @@ def _text(error: BaseException) -> str:
         return clean(str(error), 4000)
     except BaseException:
         return ""
-
-
-def _parameters(value: Any) -> list[inspect.Parameter]:
-    return list(inspect.signature(value).parameters.values())[:50]
 
 
 def _some(values: Any) -> Iterator[Any]:

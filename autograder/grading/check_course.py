@@ -15,7 +15,7 @@ from pathlib import Path
 from autograder.grading import guard, run
 from autograder.grading.book import Journal
 from autograder.grading.grade import add_sandbox, limits_of, sandbox_of
-from autograder.grading.needed import without_magics
+from autograder.grading.needed import tree_of
 from autograder.grading.plan import Course, Plan
 from autograder.grading.score import Grader
 from autograder.grading.troubles import told
@@ -49,10 +49,7 @@ def remarks(plan: Plan) -> Iterator[str]:
 
 def _used(source: str) -> set[str]:
     """Names and attributes in a cell's text."""
-    try:
-        nodes = list(ast.walk(ast.parse(without_magics(source))))
-    except SyntaxError:
-        return set()
+    nodes = list(ast.walk(tree_of(source)))
     names = {node.id for node in nodes if isinstance(node, ast.Name)}
     return names | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
 

@@ -42,7 +42,7 @@ from autograder.grading.inside.frames import HELLO, Channel, WireError
 from autograder.grading.inside.outputs import clean, kept, size
 from autograder.grading.inside.server import load
 from autograder.grading.mirror import Mirror
-from autograder.grading.needed import binds, without_magics
+from autograder.grading.needed import binds, tree_of, without_magics
 from autograder.grading.reach import Reach, shown
 from autograder.grading.remote import TESTS, Lost, Remote, RemoteObject, RemoteWork
 from autograder.grading.testcell import (
@@ -281,13 +281,12 @@ class Examiner:
 
 
 def reads(source: str) -> list[str]:
-    """The names that a cell reads or calls, by the alphabet.
+    """The names that a cell reads or calls, by the alphabet; none where it is no Python.
 
     >>> reads("assert double(2) == four")
     ['double', 'four']
     """
-    tree = ast.parse(without_magics(source))
-    return sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)})
+    return sorted({node.id for node in ast.walk(tree_of(source)) if isinstance(node, ast.Name)})
 
 
 def _usable(value: Any) -> Any:

@@ -19,7 +19,7 @@ from typing import Any
 
 from autograder.grading.book import VERSION, Journal, write
 from autograder.grading.intake import File, Submission
-from autograder.grading.needed import imports, without_magics
+from autograder.grading.needed import imports, tree_of
 from autograder.grading.plan import Cell, Notebook, Plan
 from autograder.grading.score import NO_NUMBER, Grader, prefix_of
 from rslib.errors import ConfigError
@@ -151,10 +151,7 @@ def missing_modules(plan: Plan) -> Iterator[Shortfall]:
 
 def _imported(cell: Cell) -> list[str]:
     """The top-level packages that a code cell imports; an import inside of `try` is allowed to fail."""
-    try:
-        tree = ast.parse(without_magics(cell.solution)) if cell.kind == "code" else ast.Module([], [])
-    except SyntaxError:
-        return []
+    tree = tree_of(cell.solution if cell.kind == "code" else "")
     guarded = {id(n) for t in ast.walk(tree) if isinstance(t, ast.Try) for n in ast.walk(t)}
     statements = [
         n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom) and id(n) not in guarded

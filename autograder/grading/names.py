@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from autograder.grading.needed import Effects, assigned, binds, effects, without_magics
+from autograder.grading.needed import Effects, assigned, binds, effects, tree_of
 
 CHANCE = re.compile(r"rand|shuffle|time|now\(|input\(|get_ipython|given\(|begin\(|predict\(")
 """What gives another value each time, or belongs to the learner's session."""
@@ -40,12 +40,7 @@ class Text(Protocol):
 
 def statements(cell: Text, text: str | None = None) -> list[ast.stmt]:
     """The statements of a code cell as released, or of another text of it; lines with magics are left out."""
-    if cell.kind != "code":
-        return []
-    try:
-        return ast.parse(without_magics(cell.release if text is None else text)).body
-    except SyntaxError:
-        return []
+    return tree_of(cell.release if text is None else text).body if cell.kind == "code" else []
 
 
 def asked(cells: Sequence[Text]) -> frozenset[str]:
@@ -54,9 +49,9 @@ def asked(cells: Sequence[Text]) -> frozenset[str]:
     for cell in cells:
         if cell.role == "answer":
             for text in (cell.release, cell.solution):
-                names |= assigned(ast.Module(statements(cell, text), type_ignores=[]), imported=False)
+                names |= assigned(statements(cell, text), imported=False)
         elif cell.role in INSTRUCTORS:
-            names -= assigned(ast.Module(statements(cell), type_ignores=[]))
+            names -= assigned(statements(cell))
     return frozenset(names)
 
 
@@ -65,7 +60,7 @@ def of_tests(cells: Sequence[Text]) -> frozenset[str]:
     names: set[str] = set()
     for cell in cells:
         if cell.role == "test":
-            names |= assigned(ast.Module(statements(cell, cell.source), type_ignores=[]))
+            names |= assigned(statements(cell, cell.source))
     return frozenset(names - asked(cells))
 
 
@@ -103,7 +98,7 @@ def shared(cells: Sequence[Text]) -> tuple[frozenset[str], frozenset[str]]:
     for cell in cells:
         for node in statements(cell, cell.solution) if cell.role == "answer" else []:
             effect = effects(ast.unparse(node)) or Effects()
-            late = effect.late - _bound_by(node)
+            late = effect.late - assigned([node])
             read |= late
             declared = {name for n in ast.walk(node) if isinstance(n, ast.Global) for name in n.names}
             written |= declared | (late & _changed_within(node))
@@ -115,10 +110,6 @@ def texts(cells: Sequence[Text]) -> frozenset[str]:
     nodes = [n for c in cells if c.role == "answer" for s in statements(c, c.solution) for n in ast.walk(s)]
     strings = {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
     return frozenset(text for text in strings if 0 < len(text) < 200 and text.isprintable())
-
-
-def _bound_by(node: ast.stmt) -> set[str]:
-    return assigned(ast.Module([node], type_ignores=[]))
 
 
 def _changed_within(node: ast.stmt) -> set[str]:

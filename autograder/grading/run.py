@@ -19,11 +19,11 @@ from autograder.grading import guard, intake, pages
 from autograder.grading.book import SCORED, VERSION, Book, Journal, sweep, write
 from autograder.grading.container import Containers
 from autograder.grading.exports import export
+from autograder.grading.feedback import rewrite
 from autograder.grading.inside.isolate import Limits
 from autograder.grading.intake import Found, Submission, Unreadable
 from autograder.grading.judge import Judge
 from autograder.grading.plan import Course, Plan
-from autograder.grading.returned import rewrite
 from autograder.grading.roster import Roster, settle
 from autograder.grading.sandbox import NONE, Sandbox, label_of, modules_for
 from autograder.grading.score import Graded, Grader, failed

@@ -30,7 +30,7 @@ from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-from autograder.grading.inside import objects
+from autograder.grading.inside import arrays, objects
 from autograder.grading.inside.frames import HELLO, Channel, WireError
 from autograder.grading.inside.isolate import Limits
 from autograder.grading.inside.kinds import LIKE, base_of
@@ -359,7 +359,7 @@ class Kernel:
         gradients = torch.autograd.grad(
             self.objects[request["o"]], inputs, given, retain_graph=True, allow_unused=True
         )
-        return {"value": [None if g is None else to.tensor(g.detach()) for g in gradients]}
+        return {"value": [None if g is None else arrays.tensor_node(to, g.detach()) for g in gradients]}
 
     def do_file(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
         """The bytes of a file that the learner names."""
@@ -413,8 +413,9 @@ class Kernel:
 
     def do_weights(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
         """The weights of a model."""
-        weights = self.objects[request["o"]].model.state_dict()
-        return {"value": {"d": [[name, to.tensor(tensor.detach())] for name, tensor in weights.items()]}}
+        weights = self.objects[request["o"]].model.state_dict().items()
+        nodes = [[name, arrays.tensor_node(to, tensor.detach())] for name, tensor in weights]
+        return {"value": {"d": nodes}}
 
     def do_session(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
         """Whose variant the notebook asked for."""

@@ -161,10 +161,6 @@ class Encoder:
         self.blobs.append(content)
         return len(self.blobs) - 1
 
-    def tensor(self, value: Any) -> Any:
-        """The node of a tensor."""
-        return arrays.tensor_node(self, value)
-
     def node_or(self, value: Any, other: Callable[[Any], Any]) -> Any:
         """The node of a value, or what `other` gives for one that is too large, stays, or cannot be read."""
         counts, blobs, alive = (self.nodes, self.size, self.raw), len(self.blobs), len(self.alive)

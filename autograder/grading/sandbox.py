@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import ClassVar, Self
 
 from autograder.grading.inside.frames import Channel
 from autograder.grading.inside.isolate import SETTINGS, WORK, Limits
@@ -85,32 +86,62 @@ class Child:
 
 
 @dataclass
-class Sandbox:
-    """A running fork server, a context manager.
+class ForkServer:
+    """A process that imports once and forks for every job on its control socket. A context manager."""
+
+    what: ClassVar[str]
+    process: subprocess.Popen | None = field(default=None, init=False)
+    control: socket.socket | None = field(default=None, init=False)
+    turn: threading.Lock = field(default_factory=threading.Lock, init=False)
+    ready: bool = field(default=False, init=False)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self.process is not None and self.process.poll() is None
+
+    def stop(self) -> None:
+        """End the process, and with it its forks."""
+        if self.process is not None:
+            self.control.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(5)
+            self.process.kill()
+            self.process.wait()
+
+    def send(self, content: bytes, descriptors: Sequence[int]) -> None:
+        """Have the process fork for a job. Raises Ended."""
+        try:
+            socket.send_fds(self.control, [content], descriptors)
+        except OSError as error:
+            self.process.kill()  # else it could count as alive for a moment
+            self.process.wait()
+            raise Ended(f"{self.what} ended ({error})") from error
+
+
+@dataclass
+class Sandbox(ForkServer):
+    """A running fork server of learners' processes.
 
     label: tells it from others in a list of processes. hidden: folders that no submission may see, wherever
     they lie; courses and exchanges of nbgrader are hidden in any case.
     results: a folder with results of the engine that every submission may read.
     """
 
+    what = "the server of the sandbox"
     modules: Sequence[str] = ()
     isolation: str = BUBBLEWRAP
     label: str = "-"
     hidden: Sequence[Path] = ()
     results: Path | None = None
-    process: subprocess.Popen | None = field(default=None, init=False)
-    control: socket.socket | None = field(default=None, init=False)
     home: str = field(default="", init=False)
-    ready: bool = field(default=False, init=False)
-    turn: threading.Lock = field(default_factory=threading.Lock, init=False)
     taken: list[int] = field(default_factory=list, init=False)
-
-    def __enter__(self) -> Sandbox:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     def start(self) -> None:
         """Start the server; it imports while the grader does other things."""
@@ -156,13 +187,8 @@ class Sandbox:
 
     def stop(self) -> None:
         """End the server and every learner's process."""
-        if self.control is not None:
-            self.control.close()
+        super().stop()
         if self.process is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(5)
-            self.process.kill()
-            self.process.wait()
             self.log.close()
             shutil.rmtree(self.home, ignore_errors=self.isolation == BUBBLEWRAP)
 
@@ -184,18 +210,9 @@ class Sandbox:
                 self.stop()
                 self.start()
             self._wait()
-            try:
-                socket.send_fds(self.control, [content], [their_wire.fileno(), their_monitor.fileno()])
-            except OSError as error:
-                self.process.kill()  # else it could count as alive for a moment
-                self.process.wait()
-                raise Ended(f"the server of the sandbox ended ({error})") from error
+            self.send(content, [their_wire.fileno(), their_monitor.fileno()])
             self.taken.append(core)
         return Child(wire, monitor, folder, partial(self.taken.remove, core))
-
-    def alive(self) -> bool:
-        """Whether the server runs."""
-        return self.process is not None and self.process.poll() is None
 
 
 CALM = {

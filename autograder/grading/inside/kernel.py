@@ -145,10 +145,6 @@ class Stream(io.TextIOBase):
         """It is."""
         return True
 
-    def isatty(self) -> bool:
-        """It is no terminal."""
-        return False
-
 
 class Kernel:
     """One learner's process: its shell, the values that the grader holds references to, the pipe."""

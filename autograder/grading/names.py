@@ -11,9 +11,12 @@ import ast
 import builtins
 import re
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from autograder.grading.needed import Effects, assigned, binds, effects, tree_of
+
+if TYPE_CHECKING:
+    from autograder.grading.plan import Cell
 
 CHANCE = re.compile(r"rand|shuffle|time|now\(|input\(|get_ipython|given\(|begin\(|predict\(")
 """What gives another value each time, or belongs to the learner's session."""
@@ -28,22 +31,12 @@ REPEATED = (
 )
 
 
-class Text(Protocol):
-    """What is read of a cell; see `plan.Cell`."""
-
-    kind: str
-    role: str
-    source: str
-    release: str
-    solution: str
-
-
-def statements(cell: Text, text: str | None = None) -> list[ast.stmt]:
+def statements(cell: Cell, text: str | None = None) -> list[ast.stmt]:
     """The statements of a code cell as released, or of another text of it; lines with magics are left out."""
     return tree_of(cell.release if text is None else text).body if cell.kind == "code" else []
 
 
-def asked(cells: Sequence[Text]) -> frozenset[str]:
+def asked(cells: Sequence[Cell]) -> frozenset[str]:
     """The names that a learner is asked to define. An answer that imports a name does not define it."""
     names: set[str] = set()
     for cell in cells:
@@ -55,7 +48,7 @@ def asked(cells: Sequence[Text]) -> frozenset[str]:
     return frozenset(names)
 
 
-def of_tests(cells: Sequence[Text]) -> frozenset[str]:
+def of_tests(cells: Sequence[Cell]) -> frozenset[str]:
     """The names that test cells give a value to, and that no learner is asked for."""
     names: set[str] = set()
     for cell in cells:
@@ -64,7 +57,7 @@ def of_tests(cells: Sequence[Text]) -> frozenset[str]:
     return frozenset(names - asked(cells))
 
 
-def offered(cells: Sequence[Text]) -> tuple[list[str], frozenset[str]]:
+def offered(cells: Sequence[Cell]) -> tuple[list[str], frozenset[str]]:
     """The instructor's statements that can be repeated beside the tests, and the names that cannot.
 
     Imports, functions and classes always can; values where all that they read can. Of the learner's cells the
@@ -88,7 +81,7 @@ def offered(cells: Sequence[Text]) -> tuple[list[str], frozenset[str]]:
     return repeated, frozenset(lost)
 
 
-def shared(cells: Sequence[Text]) -> tuple[frozenset[str], frozenset[str]]:
+def shared(cells: Sequence[Cell]) -> tuple[frozenset[str], frozenset[str]]:
     """Names that functions of the instructor's own answers take from the notebook, and those they change.
 
     A function that only calls itself takes no name from the notebook.
@@ -105,7 +98,7 @@ def shared(cells: Sequence[Text]) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(read | written), frozenset(written)
 
 
-def texts(cells: Sequence[Text]) -> frozenset[str]:
+def texts(cells: Sequence[Cell]) -> frozenset[str]:
     """Short texts in the instructor's own answers: some of them name files."""
     nodes = [n for c in cells if c.role == "answer" for s in statements(c, c.solution) for n in ast.walk(s)]
     strings = {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
@@ -119,7 +112,7 @@ def _changed_within(node: ast.stmt) -> set[str]:
     return {name for part in parts if part for name in part.writes}
 
 
-def _texts(cell: Text, known: set[str]) -> Iterator[tuple[str, bool]]:
+def _texts(cell: Cell, known: set[str]) -> Iterator[tuple[str, bool]]:
     """The statements of a cell, and whether each can be repeated; all from a seed on are one.
 
     `known` may grow while they come.

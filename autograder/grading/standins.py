@@ -211,12 +211,12 @@ class CallableObject(RemoteObject):
 
 
 class Derived(RemoteObject):
-    """An object whose class comes from one of the instructor's: what that defines is the learner's too."""
+    """An object whose class comes from another that is known here: what that defines is asked for too."""
 
     def __getattribute__(self, name: str) -> Any:
         if name.startswith("__") or name in HERE:
             return object.__getattribute__(self, name)
-        return RemoteObject.__getattr__(self, name)
+        return type(self).__getattr__(self, name)
 
 
 BY_CONTENT: dict[str, Callable[..., Any]] = {
@@ -275,13 +275,8 @@ class Container(Contained):
     """One that holds what may change: it is asked for each time."""
 
 
-class Value(Contained):
+class Value(Derived, Contained):
     """One that holds what cannot change: it is such a value here too."""
-
-    def __getattribute__(self, name: str) -> Any:
-        if name.startswith("__") or name in HERE:
-            return object.__getattribute__(self, name)
-        return Contained.__getattr__(self, name)
 
     def _plain(self) -> Any:
         return objects.content_of(self)

@@ -167,11 +167,6 @@ def _as_it_came(result: Any, *_: Any) -> Any:
     return result
 
 
-def _no_values(*_: Any) -> dict[str, Any]:
-    """What wrong ideas give where none is known."""
-    return {}
-
-
 def drawn_apart(
     draw: Callable[[Rng], tuple],
     right: Callable[..., Any],
@@ -232,7 +227,7 @@ class Agrees:
     draw: Callable[[Rng], tuple]
     right: Callable[..., Any]
     otherwise: str
-    slips: Callable[..., Mapping[str, Any]] = _no_values
+    slips: Callable[..., Mapping[str, Any]] = lambda *_: {}
     count: int = 1
     tolerance: float = 1e-5
     apart: float = 0.0

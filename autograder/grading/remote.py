@@ -417,7 +417,8 @@ class _Pickler(pickle.Pickler):
         if number not in self.seen:
             self.seen.add(number)
             self.objects.append(value)
-            content = objects.content_of(value) if _is_value(value) else None
+            fixed = objects.base_of(type(value)) in objects.VALUES
+            content = objects.content_of(value) if fixed else None
         return "own", name, number, content
 
     def reducer_override(self, value: Any) -> Any:
@@ -430,10 +431,6 @@ class _Pickler(pickle.Pickler):
         if isinstance(value, tuple) and type(value).__module__ == "__main__":
             return kinds.named_tuple, (type(value).__name__, value._fields, tuple(value))
         return NotImplemented
-
-
-def _is_value(value: Any) -> bool:
-    return objects.base_of(type(value)) in objects.VALUES
 
 
 def _crosses(value: Any, known: objects.Known) -> bool:

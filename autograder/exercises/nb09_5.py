@@ -21,7 +21,7 @@ from autograder.exercises.artefacts import (
     tuned_policies,
     word_of,
 )
-from autograder.exercises.nb09_3 import Table, keep, rows_of, table
+from autograder.exercises.kept_rows import Table, keep, rows_of, table
 from autograder.work import Work
 from rslib import tables
 from rslib.intervals import CONTRADICTED, OPEN, SUPPORTED, verdict_of

@@ -1,7 +1,7 @@
 # %% given
 import numpy as np
 
-from autograder.exercises.nb09_3 import keep
+from autograder.exercises.kept_rows import keep
 from autograder.experiments.nb09 import folders, quick_shares
 
 

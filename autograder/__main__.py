@@ -10,35 +10,30 @@ from pathlib import Path
 from rslib.errors import RSError
 
 COMMANDS = {
-    "check": "grade a notebook's exercises as its own check cells do",
-    "notebooks": "copy the course's notebooks to where they are worked on",
-    "release": "build notebooks/ from solutions/",
-    "learner": "write the package that a class gets, without keys",
-    "course": "build an nbgrader course directory",
-    "solutions": "run the solved notebooks and render them as HTML",
-    "calibrate": "measure the thresholds of the experiments",
-    "grade": "grade untrusted submissions into nbgrader's gradebook",
-    "check-course": "grade the instructor's own solutions: is every assignment graded rightly here?",
-    "feedback": "write feedback pages anew, with scores and comments given by hand",
-    "doctor": "try every protection of the sandbox on this machine",
-    "report": "a page on a graded assignment: pass rates, wrong ideas, work that is the same",
+    "check": ("shell", "grade a notebook's exercises as its own check cells do"),
+    "notebooks": ("notebooks", "copy the course's notebooks to where they are worked on"),
+    "release": ("build.release", "build notebooks/ from solutions/"),
+    "learner": ("build.learner", "write the package that a class gets, without keys"),
+    "course": ("build.course", "build an nbgrader course directory"),
+    "solutions": ("build.rendering", "run the solved notebooks and render them as HTML"),
+    "calibrate": ("calibrate", "measure the thresholds of the experiments"),
+    "grade": ("grading.grade", "grade untrusted submissions into nbgrader's gradebook"),
+    "check-course": (
+        "grading.check_course",
+        "grade the instructor's own solutions: is every assignment graded rightly here?",
+    ),
+    "feedback": ("grading.feedback", "write feedback pages anew, with scores and comments given by hand"),
+    "doctor": ("grading.doctor", "try every protection of the sandbox on this machine"),
+    "report": (
+        "grading.report",
+        "a page on a graded assignment: pass rates, wrong ideas, work that is the same",
+    ),
 }
-_MODULES = {
-    "check": "shell",
-    "release": "build.release",
-    "learner": "build.learner",
-    "course": "build.course",
-    "solutions": "build.rendering",
-    "grade": "grading.grade",
-    "check-course": "grading.check_course",
-    "feedback": "grading.feedback",
-    "doctor": "grading.doctor",
-    "report": "grading.report",
-}
+"""Command -> (its module, what it does)."""
 
 
 def _module(command: str) -> str:
-    return f"autograder.{_MODULES.get(command, command)}"
+    return f"autograder.{COMMANDS[command][0]}"
 
 
 def _installed(command: str) -> bool:
@@ -49,7 +44,7 @@ def _installed(command: str) -> bool:
 def main(argv: list[str] | None = None) -> int:
     """Run one command; errors of the project become one message and exit code 2."""
     arguments = sys.argv[1:] if argv is None else argv
-    commands = {name: text for name, text in COMMANDS.items() if _installed(name)}
+    commands = {name: text for name, (_, text) in COMMANDS.items() if _installed(name)}
     if not arguments or arguments[0] not in commands:
         print("usage: python -m autograder COMMAND ...\n")
         print("\n".join(f"  {name:12} {text}" for name, text in commands.items()))

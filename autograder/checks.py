@@ -25,6 +25,7 @@ import itertools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -166,11 +167,6 @@ def _as_it_came(result: Any, *_: Any) -> Any:
     return result
 
 
-def _no_values(*_: Any) -> dict[str, Any]:
-    """What wrong ideas give where none is known."""
-    return {}
-
-
 def drawn_apart(
     draw: Callable[[Rng], tuple],
     right: Callable[..., Any],
@@ -231,7 +227,7 @@ class Agrees:
     draw: Callable[[Rng], tuple]
     right: Callable[..., Any]
     otherwise: str
-    slips: Callable[..., Mapping[str, Any]] = _no_values
+    slips: Callable[..., Mapping[str, Any]] = lambda *_: {}
     count: int = 1
     tolerance: float = 1e-5
     apart: float = 0.0
@@ -284,28 +280,20 @@ class Agrees:
         return drawn_apart(self.draw, self.right, lambda *args: ideas.of(self.slips(*args)), rng, self.apart)
 
 
-@dataclass(frozen=True)
-class Corner:
-    """On one input the function gives the right value. The fields are those of Agrees."""
+class Corner(Agrees):
+    """Agrees on one input, whose right value is given."""
 
-    check: str
-    args: Inputs
-    right: Any
-    otherwise: str
-    tolerance: float = 1e-5
-    of: Callable[..., Any] = _as_it_came
-
-    def __call__(self, learner: Learner, rng: Rng) -> None:
-        """Compare the value of the input."""
-        args = _inputs(self.args, rng)
-        diagnose(
-            self.check,
-            self.of(learner(*args), *args),
-            self.right,
-            otherwise=learner.ideas[self.otherwise],
-            tolerance=self.tolerance,
-            case=learner.call(args),
-        )
+    def __init__(
+        self,
+        check: str,
+        args: Inputs,
+        right: Any,
+        otherwise: str,
+        tolerance: float = 1e-5,
+        of: Callable[..., Any] = _as_it_came,
+    ) -> None:
+        draw = partial(_inputs, args)
+        super().__init__(check, draw, lambda *_: right, otherwise, tolerance=tolerance, of=of)
 
 
 @dataclass(frozen=True)

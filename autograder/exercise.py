@@ -40,16 +40,17 @@ class CheckFailed(Exception):
     check: the check's name, in words that finish "your answer ..." ("keeps the highest reward").
     idea: id of the misconception in the flaw catalogue ("F03"), or "" where the mistake is only technical.
     message: what wrong idea leads here, and where to look. Never the answer.
-    case, expected, got: the failing case as short text; `expected` only where it gives no answer away.
+    case, expected, got: the failing case, kept as short text; `expected` only where it gives no answer away.
     """
 
     def __init__(
-        self, check: str, message: str, *, idea: str = "", case: str = "", expected: str = "", got: str = ""
+        self, check: str, message: str, *, idea: str = "", case: Any = "", expected: Any = "", got: Any = ""
     ) -> None:
         super().__init__(message)
         self.check, self.idea = check, idea
         self.message, self.case, self.expected, self.got = (
-            cut(text, LONGEST) for text in (message, case, expected, got)
+            cut(value if isinstance(value, str) else short(value), LONGEST)
+            for value in (message, case, expected, got)
         )
 
 
@@ -237,11 +238,7 @@ def require(
     if not bool(passed):
         if isinstance(message, Misconception):
             message, idea = message.message, message.id
-        texts = {
-            k: v if isinstance(v, str) else short(v)
-            for k, v in (("case", case), ("expected", expected), ("got", got))
-        }
-        raise CheckFailed(check, message, idea=idea, **texts)
+        raise CheckFailed(check, message, idea=idea, case=case, expected=expected, got=got)
 
 
 def same(got: Any, expected: Any, tolerance: float = 0.0) -> bool:
@@ -338,11 +335,7 @@ def diagnose(
     """
     if same(got, expected, tolerance):
         return
-    shown = {
-        "case": case if isinstance(case, str) else short(case),
-        "got": short(got),
-        "expected": short(expected) if reveal else "",
-    }
+    shown = {"case": case, "got": short(got), "expected": short(expected) if reveal else ""}
     for known in ideas:
         if same(got, known.value, tolerance) and not same(known.value, expected, tolerance):
             raise CheckFailed(check, known.message, idea=known.id, **shown)

@@ -26,19 +26,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(verdict.text(), end="\n\n")
     for error in errors:
         print(f"a cell stopped: {error}")
-    counted = {e.id for e in _expected(path)}  # a practice panel has points that nobody counts
+    expected = exercises.of_notebook(path.stem[:2])
+    counted = {exercise.id for exercise in expected}  # a practice panel has points that nobody counts
     missing = sorted(counted - {v.exercise for v in verdicts})
     if missing:
         print(f"not checked, because the check cell is gone or stopped: {', '.join(missing)}")
     reached = sum(v.points for v in verdicts if v.exercise in counted)
-    possible = sum(e.points for e in _expected(path))
+    possible = sum(exercise.points for exercise in expected)
     print(f"{path.name}: {reached:g} of {possible:g} points")
     return 0 if reached == possible and not errors else 1
-
-
-def _expected(path: Path) -> list[Any]:
-    """The exercises that a notebook named like this one has."""
-    return exercises.of_notebook(path.stem[:2])
 
 
 def run(path: Path) -> tuple[list[Verdict], list[str]]:

@@ -287,7 +287,7 @@ def forge():
         except OSError: pass
 """
 KERNEL = """
-from autograder.grading.inside import kernel, wire
+from autograder.grading.inside import frames, kernel, wire
 """
 HUNT = f"""
 import os, sqlite3, pathlib
@@ -426,7 +426,7 @@ ENGINE += [
         "harm",
         extra=(
             KERNEL
-            + "import json, os\nkernel.Kernel.do_run = lambda self, *a: os.write(self.channel.writer, wire.HEADER.pack(200_000, 0) + b'[' * 200_000) and {}",
+            + "import json, os\nkernel.Kernel.do_run = lambda self, *a: os.write(self.channel.writer, frames.HEADER.pack(200_000, 0) + b'[' * 200_000) and {}",
         ),
     ),
     Attack(
@@ -434,7 +434,7 @@ ENGINE += [
         "resource",
         extra=(
             KERNEL
-            + "import os\nkernel.Kernel.do_run = lambda self, *a: os.write(self.channel.writer, wire.HEADER.pack(2**32 - 1, 65535)) and {}",
+            + "import os\nkernel.Kernel.do_run = lambda self, *a: os.write(self.channel.writer, frames.HEADER.pack(2**32 - 1, 65535)) and {}",
         ),
     ),
     Attack(
@@ -442,7 +442,7 @@ ENGINE += [
         "resource",
         extra=(
             KERNEL
-            + "import os\ntext = b'[' + b'[],' * 2_900_000 + b'[]]'\nkernel.Kernel.do_run = lambda self, *a: [os.write(self.channel.writer, part) for part in (wire.HEADER.pack(len(text), 0), text)] and {}",
+            + "import os\ntext = b'[' + b'[],' * 2_900_000 + b'[]]'\nkernel.Kernel.do_run = lambda self, *a: [os.write(self.channel.writer, part) for part in (frames.HEADER.pack(len(text), 0), text)] and {}",
         ),
     ),
     Attack(

@@ -6,10 +6,11 @@ import pytest
 
 from autograder.exercise import ANSWERED, Exercise, Part, Variant
 from autograder.handouts.choice import Sheet
-from autograder.keys.questions import Option, Question, grade_question, lint
+from autograder.keys.questions import Option, Question, grade_question
 from autograder.verdict import grade
 from autograder.work import Work
 from rslib.errors import ConfigError
+from tests.questions_lint import lint
 
 WRONG = tuple(Option(f"wrong {k}, a longer text", f"F{k:02d}", f"because {k}") for k in (1, 2, 3))
 QUESTION = Question("a", "Which?", (Option("right"), *WRONG), (Option("reason"), *WRONG))

@@ -18,7 +18,8 @@ from autograder.grading import remote as remote_module
 from autograder.grading.bounds import Overrun, patience
 from autograder.grading.examine import Examiner
 from autograder.grading.inside import arrays, frames, kinds, tables, wire
-from autograder.grading.inside.wire import Channel, Decoder, WireError
+from autograder.grading.inside.frames import Channel, WireError
+from autograder.grading.inside.wire import Decoder
 from autograder.grading.intake import Raw
 from autograder.grading.judge import SPARE, Judge
 from autograder.grading.reading import Outline, Place, read

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from autograder.grading.inside import objects
-from autograder.grading.inside.wire import Decoder, WireError
+from autograder.grading.inside.frames import WireError
+from autograder.grading.inside.wire import Decoder
 from autograder.grading.sandbox import Sandbox
 from tests import grading, kinds
 from tests.kinds import POINTS

@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from autograder.grading import intake
+from autograder.grading import intake, names
 from autograder.grading.intake import Raw, Unreadable
 from autograder.grading.needed import effects, needed
 from autograder.grading.plan import Course
@@ -53,7 +53,7 @@ def test_the_plan_knows_roles_points_and_what_is_hidden(notebook):
         "CASES = [3, 5]",
         "def close",
     ]
-    assert notebook.asked == {"double", "total", "describe"}
+    assert names.asked(notebook.cells) == {"double", "total", "describe"}
 
 
 def test_a_folder_without_source_is_no_course(tmp_path):

@@ -33,9 +33,10 @@ import pandas as pd
 import pytest
 import torch
 
-from autograder.grading.inside import kinds, wire
+from autograder.grading.inside import frames, kinds
+from autograder.grading.inside.frames import WireError
 from autograder.grading.inside.kinds import NoFile
-from autograder.grading.inside.wire import Decoder, Encoder, WireError
+from autograder.grading.inside.wire import Decoder, Encoder
 
 
 class Stays(Exception):
@@ -50,7 +51,7 @@ def crossed(value, stay=stays):
     """A value after it went through JSON and bytes."""
     to = Encoder(stay)
     text = json.dumps(to.node(value)).encode()
-    return Decoder(to.blobs, stay).value(wire.parsed(text))
+    return Decoder(to.blobs, stay).value(frames.parsed(text))
 
 
 Point = namedtuple("Point", "x y")

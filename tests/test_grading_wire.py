@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from autograder.grading.inside import wire
-from autograder.grading.inside.wire import HEADER, Channel, Decoder, Encoder, Gone, Late, WireError
+from autograder.grading.inside.frames import HEADER, Channel, Gone, Late, WireError, parsed
+from autograder.grading.inside.wire import Decoder, Encoder
 
 
 def refuse(value, *_):
@@ -22,7 +22,7 @@ def crossed(value):
     """A value after it went through JSON and bytes."""
     to = Encoder(refuse)
     text = json.dumps(to.node(value)).encode()
-    return Decoder(to.blobs, refuse).value(wire.parsed(text))
+    return Decoder(to.blobs, refuse).value(parsed(text))
 
 
 PLAIN = [

@@ -17,10 +17,10 @@ from autograder.handouts.ordering import CARDS
 from autograder.keys import nb01_2, nb01_4
 from autograder.keys import ordering as keys
 from autograder.keys.ordering import EVERYTHING, KEPT, RIGHT, ContractError, trace
-from autograder.keys.questions import lint
 from autograder.verdict import grade
 from autograder.work import Work
 from rslib.errors import ConfigError
+from tests.questions_lint import lint
 
 ORDERING = exercises.find("1.1")
 DRAWS = 10_000

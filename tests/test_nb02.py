@@ -10,8 +10,9 @@ from autograder.exercise import CheckFailed, Variant
 from autograder.exercises import nb02_2, nb02_3, nb02_4
 from autograder.handouts import nb02_scorers
 from autograder.keys import questions
-from autograder.keys.questions import grade_question, lint
+from autograder.keys.questions import grade_question
 from autograder.work import Work
+from tests.questions_lint import lint
 
 ADA = Variant("ada", "2026", "2.1")
 VARIANTS = [Variant(f"learner {k}", "2026", "2.3") for k in range(300)]

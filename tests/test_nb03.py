@@ -11,10 +11,11 @@ from autograder.exercise import ANSWERED, CheckFailed, Variant, same
 from autograder.exercises import nb03_1, nb03_2, nb03_3, nb03_4
 from autograder.experiments import nb03
 from autograder.handouts import nb03_given
-from autograder.keys.questions import lint, pool
+from autograder.keys.questions import pool
 from autograder.verdict import grade
 from autograder.work import Work
 from rslib import theory
+from tests.questions_lint import lint
 
 NS = list(nb03.NS)
 INTENTS = np.repeat(np.arange(16), 3)

@@ -39,15 +39,15 @@ def graded(exercise, names, student="", seed=0):
 
 
 def test_the_panels_are_those_of_the_measured_signatures():
-    content = json.loads(panels.SIGNATURES.read_text(encoding="utf-8"))["rows"]
-    assert panels.cut(content) == panels.rows(), "run: python -m autograder.keys.nb05_panels"
+    content = json.loads(panels.KEYS.results.read_text(encoding="utf-8"))["rows"]
+    assert panels.KEYS.cut(content) == panels.rows(), "run: python -m autograder.keys.nb05_panels"
     learners = json.loads(given_panels.FILE.read_text(encoding="utf-8"))
     assert learners == panels.content(), "run: python -m autograder.keys.nb05_panels"
 
 
 def test_no_panel_of_5_1_stands_anywhere_with_its_name():
     named = [run for runs in panels.rows().values() for run in runs.values()]
-    dealt = [given_panels.run_of(run) for deck in given_panels.decks() for run in deck["runs"]]
+    dealt = [given_panels.PANELS.run_of(run) for deck in given_panels.PANELS.decks() for run in deck["runs"]]
     assert not [run for run in dealt if run in named]
     assert all(
         given_panels.rows()[name][seed].keys() <= {*panels.OUTCOMES}
@@ -64,7 +64,7 @@ def test_every_two_kinds_of_run_are_told_apart_by_a_metric_in_every_seed(first, 
 @pytest.mark.parametrize("flaw", panels.names())
 def test_every_flaw_has_a_metric_that_it_alone_explains(flaw):
     assert panels.decisive(flaw)
-    content = json.loads(panels.SIGNATURES.read_text(encoding="utf-8"))
+    content = json.loads(panels.KEYS.results.read_text(encoding="utf-8"))
     groups = content["classifiers"]["report and probes"]["groups"]
     assert not any(
         {flaw, other} <= set(group) for group in groups for other in panels.names() if other != flaw
@@ -104,7 +104,7 @@ def test_every_learner_gets_a_healthy_panel_and_a_flaw_of_every_stage():
     for student in IDS:
         found = [case.flaw for case in nb05_1.cases(variant(student)).values()]
         assert [found.count(panels.HEALTHY)] + [
-            sum(flaw in flaws for flaw in found) for flaws in panels.STAGES.values()
+            sum(flaw in flaws for flaw in found) for flaws in panels.PANELS.stages.values()
         ] == [1] * 6
     drawn = Counter(case.flaw for student in IDS for case in nb05_1.cases(variant(student)).values())
     assert min(drawn[flaw] for flaw in panels.names()) > 15
@@ -237,7 +237,7 @@ def test_every_flaw_changes_the_code_in_one_place():
 # The checks ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("flags", [[], list(panels.STAGES), list(panels.STAGES)[::-1]])
+@pytest.mark.parametrize("flags", [[], list(panels.PANELS.stages), list(panels.PANELS.stages)[::-1]])
 def test_flag_all_and_flag_none_score_nothing(flags):
     assert graded("5.3", {"check_run": lambda run: flags}).points == 0
 

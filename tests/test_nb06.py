@@ -16,8 +16,9 @@ from autograder.exercises import clipping, nb06_1
 from autograder.handouts import nb05_panels
 from autograder.handouts import nb06_panels as panels
 from autograder.handouts.models import base_policy, judge
-from autograder.keys import nb06_5 as marking
-from autograder.keys import nb06_panels as keys
+from autograder.keys import nb06_panels as marking
+from autograder.keys.nb05_panels import DECKS
+from autograder.keys.nb06_panels import KEYS as keys
 from autograder.verdict import grade
 from autograder.work import Work
 from docs.studies import signatures
@@ -148,7 +149,7 @@ def test_whatever_passes_6_2_makes_the_policy_that_the_engines_ppo_makes(tmp_pat
 
 # The diagnosis ----------------------------------------------------------------------------------------------
 
-CLASSES, METRICS = (nb05_panels.HEALTHY, *panels.names()), list(panels.METRICS)
+CLASSES, METRICS = (nb05_panels.HEALTHY, *panels.PANELS.names()), list(panels.METRICS)
 IDS = [f"student-{k}" for k in range(100)]
 
 
@@ -160,35 +161,37 @@ def points_of(student, answer):
 
 
 def test_the_panels_of_6_5_are_those_of_the_measured_flaws():
-    measured = json.loads(keys.RESULTS.read_text(encoding="utf-8"))["rows"]
+    measured = json.loads(keys.results.read_text(encoding="utf-8"))["rows"]
     assert keys.cut(measured) == keys.rows(), "run: python -m autograder.keys.nb06_panels"
     learners = json.loads(panels.FILE.read_text(encoding="utf-8"))
-    assert learners == json.loads(json.dumps(keys.content())), "run: python -m autograder.keys.nb06_panels"
+    assert learners == json.loads(json.dumps(marking.content())), "run: python -m autograder.keys.nb06_panels"
 
 
 def test_no_panel_of_6_5_is_a_measured_run_and_each_deck_has_one_of_every_stage():
-    for number in range(keys.DECKS):
+    for number in range(DECKS):
         deck, flaws, _ = keys.dealt(number)
-        assert not [run for run in deck["runs"] if panels.run_of(run) in keys.rows()[flaws[0]].values()]
+        assert not [
+            run for run in deck["runs"] if panels.PANELS.run_of(run) in keys.rows()[flaws[0]].values()
+        ]
         inside = [sum(flaw in stage for flaw in flaws) for stage in panels.STAGES.values()]
         assert inside == [1] * 5 and flaws.count(nb05_panels.HEALTHY) == 1
 
 
-@pytest.mark.parametrize("flaw", panels.names())
+@pytest.mark.parametrize("flaw", panels.PANELS.names())
 def test_every_rl_flaw_has_a_metric_that_it_alone_explains(flaw):
     assert keys.decisive(flaw)
 
 
 def named(run, seed):
     """The class whose mean panel of the other seeds lies nearest."""
-    others = [other for other in keys.SEEDS if other != seed]
+    others = [other for other in keys.seeds if other != seed]
     values = signatures.values_of(keys.rows(), METRICS, others)
     shown = np.array([[run[metric] for metric in METRICS]], dtype=float)
     return list(keys.rows())[int(signatures.predictions(values, shown)[0])]
 
 
 def test_an_expert_names_at_least_95_percent_of_the_runs_from_other_seeds():
-    right = [named(keys.rows()[name][seed], seed) == name for name in CLASSES for seed in keys.SEEDS]
+    right = [named(keys.rows()[name][seed], seed) == name for name in CLASSES for seed in keys.seeds]
     assert np.mean(right) >= 0.95
 
 
@@ -228,7 +231,7 @@ def test_a_reader_of_outcomes_and_logs_alone_does_not_pass():
     outcomes = METRICS[:5]
 
     def reader(case):
-        others = [seed for seed in keys.SEEDS if seed != case.seed]
+        others = [seed for seed in keys.seeds if seed != case.seed]
         values = signatures.values_of(keys.rows(), outcomes, others)
         shown = np.array([[case.run[metric] for metric in outcomes]], dtype=float)
         flaw = list(keys.rows())[int(signatures.predictions(values, shown)[0])]
@@ -240,6 +243,6 @@ def test_a_reader_of_outcomes_and_logs_alone_does_not_pass():
 def test_two_flaws_change_no_outcome_as_the_notebook_says():
     rows, outcomes = keys.rows(), panels.GROUPS["outcome"]
     for flaw in ("no_end_penalty", "cut_rewarded"):
-        for seed in keys.SEEDS:
+        for seed in keys.seeds:
             right = rows[nb05_panels.HEALTHY][seed]
             assert all(rows[flaw][seed][name] == right[name] for name in outcomes)

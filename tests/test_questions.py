@@ -9,10 +9,11 @@ from autograder.exercise import Variant
 from autograder.handouts import choice
 from autograder.handouts.choice import Sheet
 from autograder.keys import questions
-from autograder.keys.questions import EXERCISES, lint, parse, sheet
+from autograder.keys.questions import EXERCISES, parse, sheet
 from autograder.verdict import grade
 from autograder.work import Work
 from rslib.errors import ConfigError
+from tests.questions_lint import lint
 
 
 def shown(student: str = "") -> dict[str, Sheet]:

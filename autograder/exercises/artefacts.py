@@ -20,6 +20,7 @@ from rslib import evaluation, tables, world
 from rslib.errors import ModelError, RSError
 from rslib.evaluation import verdict
 from rslib.progress import Progress
+from rslib.prompts import load_prompts
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -75,8 +76,6 @@ def _key(value: Any) -> Any:
 
 def hidden_prompts(rng: np.random.Generator) -> Dataset:
     """A window of the validation prompts that the notebook leaves; every window has the split's mixture."""
-    from rslib.prompts import load_prompts
-
     table = load_prompts("tiny", "validation")
     spare = len(table) - LEARNERS_HELDOUT
     rows = LEARNERS_HELDOUT + (int(rng.integers(spare)) + np.arange(HIDDEN_PROMPTS)) % spare
@@ -85,8 +84,6 @@ def hidden_prompts(rng: np.random.Generator) -> Dataset:
 
 def training_window(seed: int, count: int) -> Dataset:
     """So many prompts of the training split from a place of chance; every window has its mixture."""
-    from rslib.prompts import load_prompts
-
     table = load_prompts("tiny")
     start = int(np.random.default_rng(seed).integers(len(table)))
     return tables.take(table, (start + np.arange(count)) % len(table))
@@ -174,7 +171,7 @@ def check_pool(pool: Dataset, fewest: int, n: int) -> None:
         idea="F05",
         got=f"{len(counts)} prompts with {min(counts)} to {max(counts)} responses",
     )
-    training = _training_prompts()
+    training = _prompts("train")
     foreign = [text for text in set(pool["prompt"][:]) if text not in training]
     message = "Some prompts of the pool are not from the training split: what is tuned on cannot judge."
     require(not foreign, POOL, message, idea="F18", got=short(foreign[:2]))
@@ -184,10 +181,9 @@ def check_pool(pool: Dataset, fewest: int, n: int) -> None:
 
 
 @cache
-def _training_prompts() -> frozenset[str]:
-    from rslib.prompts import load_prompts
-
-    return frozenset(load_prompts("tiny")["prompt"][:])
+def _prompts(split: str) -> frozenset[str]:
+    """The texts of all prompts of a split."""
+    return frozenset(load_prompts("tiny", split)["prompt"][:])
 
 
 def check_rescored(pool: Dataset, rng: np.random.Generator) -> None:
@@ -453,7 +449,7 @@ def check_columns(name: str, table: Any, *columns: str) -> None:
 
 def _check_held_out(name: str, table: Dataset) -> None:
     """Enough prompts, all of them from the validation split, with equally many responses."""
-    foreign = set(table["prompt"][:]) - _validation_prompts()
+    foreign = set(table["prompt"][:]) - _prompts("validation")
     message = f"{name} has prompts that are not held out. A policy is not judged on what it was tuned on."
     require(not foreign, JUDGED, message, idea="F18", got=f"{len(foreign)} prompts")
     counts = {len(rows) for rows in tables.groups(table).values()}
@@ -484,13 +480,6 @@ def _check_drawn_by(
     message = f"The responses of {name} were not drawn by the policy {arm!r}"
     message += f" but by {drawer!r}." if drawer else "."
     raise CheckFailed(JUDGED, message, idea="F49", got=f"log-probabilities differ by {off:.1f} nats")
-
-
-@cache
-def _validation_prompts() -> frozenset[str]:
-    from rslib.prompts import load_prompts
-
-    return frozenset(load_prompts("tiny", "validation")["prompt"][:])
 
 
 def check_claims(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autograder.exercises import nb01_1, nb01_3
-from autograder.handouts import nb01_2, nb01_4
+from autograder.exercises import nb01_3
+from autograder.handouts import nb01_2, nb01_4, ordering
 
-EXERCISES = [nb01_1.EXERCISE, nb01_2.EXERCISE, nb01_3.EXERCISE, nb01_4.EXERCISE]
+EXERCISES = [ordering.EXERCISE, nb01_2.EXERCISE, nb01_3.EXERCISE, nb01_4.EXERCISE]

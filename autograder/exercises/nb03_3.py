@@ -21,11 +21,11 @@ from autograder.experiments.nb03 import (
     ROUNDED,
     gains,
     matrices,
-    policy,
     reward_model,
     with_replacement,
 )
 from autograder.handouts import nb03_given
+from autograder.handouts.models import base_policy
 from autograder.work import Work
 from rslib import tables, theory
 from rslib.errors import DataError, RSError
@@ -196,7 +196,7 @@ def _check_draws(table: Dataset, seed: int, rng: np.random.Generator) -> None:
     prompts = rslib.load_prompts("tiny", split="validation")
     prompt = prompts.select([prompts["prompt_id"][:].index(names[number])])
     n = max(part["sample_id"][:]) + 1
-    again = rslib.sample(policy(), prompt, n=n, seed=seed, show_progress=False)["response"][:]
+    again = rslib.sample(base_policy(), prompt, n=n, seed=seed, show_progress=False)["response"][:]
     pairs = zip(part["sample_id"][:], part["response"][:], strict=True)
     agree = np.mean([again[sample] == response for sample, response in pairs])
     got = f"{agree:.0%} of {len(part)} responses come out again"

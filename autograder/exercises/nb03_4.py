@@ -188,11 +188,14 @@ def table_slips(rewards: Rewards, name: str) -> dict[str, Any]:
     if name == "median":
         curve, best, other = median_curve, np.median, "max"
     flat = {"mean" if name == "max" else "mean for median": [r.mean() for r in pools]}
-    flat |= {"one response": [r[:, 0].mean() for r in pools], "whole pool": [_whole(r, best) for r in pools]}
+    flat |= {
+        "one response": [r[:, 0].mean() for r in pools],
+        "whole pool": [best(r, axis=1).mean() for r in pools],
+    }
     shared = {
         f"{other} for {name}": right_table(rewards, other),
         "first n": [[best(r[:, :n], axis=1).mean() for n in SWEEP_NS] for r in pools],
-        "blocks": [[_blocks(r, n, best) for n in SWEEP_NS] for r in pools],
+        "blocks": [[best(r.reshape(len(r), -1, n), axis=2).mean() for n in SWEEP_NS] for r in pools],
         "one pool": [curve(r.reshape(1, -1), SWEEP_NS)[:, 0] for r in pools],
         "across prompts": [curve(r.T, SWEEP_NS).mean(axis=1) for r in pools],
         "median over prompts": [np.median(curve(r, SWEEP_NS), axis=1) for r in pools],
@@ -205,14 +208,6 @@ def table_slips(rewards: Rewards, name: str) -> dict[str, Any]:
     tables = {idea: np.repeat(np.array(row)[:, None], len(SWEEP_NS), 1) for idea, row in flat.items()}
     tables |= shared | (_max_slips(pools) if name == "max" else _median_slips(pools))
     return {idea: np.array(table, float) for idea, table in tables.items()}
-
-
-def _whole(rewards: np.ndarray, best: Any) -> float:
-    return float(best(rewards, axis=1).mean())
-
-
-def _blocks(rewards: np.ndarray, n: int, best: Any) -> float:
-    return float(best(rewards.reshape(len(rewards), -1, n), axis=2).mean())
 
 
 def _max_slips(pools: list[np.ndarray]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autograder.checks import Check, Ideas, Learner, graded
+from autograder.checks import Check, Ideas, Learner, as_list, graded
 from autograder.exercise import CheckFailed, Exercise, Misconception, Part, numbers, require, same, short
 from autograder.exercises import artefacts
 from autograder.handouts import nb07_arena, nb07_results
@@ -241,21 +241,12 @@ def _width_ideas(halves: Halves, first: np.ndarray, second: np.ndarray, level: f
 def three(result: Any, case: str) -> Three:
     """Three numbers with the first between the others, or a CheckFailed."""
     values = [result[key] for key in ("difference", "low", "high")] if _is_dict(result) else result
-    array = None if isinstance(values, bool | int | float | np.number) else _vector(values)
+    array = numbers(as_list(values))
     good = array is not None and array.shape == (3,) and not np.isnan(array).any()
     require(good, WIDTH, IDEAS["three numbers"], case=case, got=result)
     difference, low, high = (float(value) for value in array)
     require(low <= difference <= high, WIDTH, IDEAS["three numbers"], case=case, got=result)
     return difference, low, high
-
-
-def _vector(values: Any) -> np.ndarray | None:
-    """An array, a tensor, or a list of numbers (each may be an array or tensor of one), as float64."""
-    if not isinstance(values, list | tuple):
-        return numbers(values)
-    parts = [numbers(value) for value in values]
-    plain = all(part is not None and part.size == 1 for part in parts)
-    return np.array([part.item() for part in parts]) if plain else None
 
 
 def _is_dict(result: Any) -> bool:

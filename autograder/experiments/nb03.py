@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import rslib
+from autograder.handouts.models import base_policy
 from autograder.handouts.nb03_given import NS, SWEEP_NS, TEMPERATURES
 from rslib import tables, theory
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from rslib.models import Policy, RewardModel
+    from rslib.models import RewardModel
 
 MODELS = ("tiny", "tiny-unbiased")
 """The reward models of 3.3: the first learned from the biased labeller, the second from an unbiased one."""
@@ -29,12 +30,6 @@ ROUNDED = 0.006
 """Numbers may be rounded to two decimals."""
 PROMPTS = 40
 """Prompts of the pool of 3.3 that calibration draws."""
-
-
-@cache
-def policy() -> Policy:
-    """The embedded policy, loaded once."""
-    return rslib.load_policy("tiny")
 
 
 @cache
@@ -53,7 +48,7 @@ def unsafe_prompts(count: int, seed: int) -> Dataset:
 @cache
 def pool(seed: int, prompts: int = PROMPTS, n: int = NS[-1]) -> dict[str, Dataset]:
     """What an honest learner hands in as `scored`: one pool, scored by both reward models, with gold."""
-    drawn = rslib.sample(policy(), unsafe_prompts(prompts, seed), n=n, seed=seed, show_progress=False)
+    drawn = rslib.sample(base_policy(), unsafe_prompts(prompts, seed), n=n, seed=seed, show_progress=False)
     drawn = tables.with_column(drawn, "gold", rslib.world.gold_scores(drawn))
     return {name: rslib.score(reward_model(name), drawn, show_progress=False) for name in MODELS}
 
@@ -109,7 +104,7 @@ def sweep_rewards(prompt_rows: tuple[int, ...], seed: int) -> dict[float, np.nda
     rewards = {}
     for temperature in TEMPERATURES:
         drawn = rslib.sample(
-            policy(), prompts, n=SWEEP_NS[-1], seed=seed, temperature=temperature, show_progress=False
+            base_policy(), prompts, n=SWEEP_NS[-1], seed=seed, temperature=temperature, show_progress=False
         )
         scored = rslib.score(reward_model("tiny"), drawn, show_progress=False)
         rewards[temperature] = tables.reward_matrix(scored)[1]
@@ -144,17 +139,6 @@ def _rank_chances(pool_size: int, n: int, ranks: tuple[int, ...]) -> np.ndarray:
         for k in range(1, pool_size + 1)
     ]
     return np.array([count / sum(counts) for count in counts])
-
-
-def sweep_table(rewards: Mapping[float, np.ndarray]) -> dict[float, dict[str, list[float]]]:
-    """What a learner hands in as `sweep`: mean max and median reward per temperature and n."""
-    return {
-        temperature: {
-            "max": theory.best_of_n_curve(r, SWEEP_NS).mean(axis=1).tolist(),
-            "median": median_curve(r, SWEEP_NS).mean(axis=1).tolist(),
-        }
-        for temperature, r in rewards.items()
-    }
 
 
 EXPERIMENTS = {"3.3": measure_pool}

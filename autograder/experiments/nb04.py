@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import itertools
-import tempfile
 from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 from autograder.exercises.artefacts import gain, hidden_prompts, judged, memoize, own_rows, training_window
 from autograder.exercises.nb04_3 import N
 from autograder.exercises.nb04_5 import learned
+from autograder.experiments import temporary_folder
 from autograder.handouts.models import base_policy, judge
 from rslib import tables
 
@@ -135,9 +134,7 @@ class Quick:
 @cache
 def quick() -> Quick:
     """The one Quick of this process; its folder goes when the process ends."""
-    folder = tempfile.TemporaryDirectory(prefix="nb04-")
-    atexit.register(folder.cleanup)
-    return Quick(Path(folder.name))
+    return Quick(temporary_folder("nb04"))
 
 
 EXPERIMENTS = {"4.3": best_of_16, "4.5": second_round}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import tempfile
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autograder.exercises.artefacts import gain, hidden_prompts, judged, training_window
+from autograder.experiments import temporary_folder
 from autograder.handouts.models import base_policy, judge
 from rslib import rl
 
@@ -65,8 +64,7 @@ def reinforced(seed: int, folder: Path) -> dict[str, dict[str, float]]:
 @cache
 def quick() -> dict[str, Path]:
     """Short runs for the catalogue of answers, once a process; the folder goes when the process ends."""
-    folder = tempfile.TemporaryDirectory(prefix="nb06-")
-    atexit.register(folder.cleanup)
+    folder = temporary_folder("nb06")
     runs = {
         "ppo": (rl.PPO(), QUICK),
         "rloo": (rl.RLOO(), replace(RLOO, steps=6)),
@@ -74,8 +72,8 @@ def quick() -> dict[str, Path]:
         "one_draw": (rl.PPO(), replace(PPO, steps=1, epochs=1)),
     }
     for name, (method, loop) in runs.items():
-        tune(method, loop, judge(), 0, Path(folder.name) / name)
-    return {name: Path(folder.name) / name for name in runs}
+        tune(method, loop, judge(), 0, folder / name)
+    return {name: folder / name for name in runs}
 
 
 EXPERIMENTS = {"6.4": reinforced}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
-import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from autograder.experiments import temporary_folder
 from autograder.handouts.nb07_arena import Arena, row
 
 
@@ -34,9 +33,7 @@ class Quick(Arena):
 @cache
 def quick() -> Quick:
     """The one Quick of this process; its folder goes when the process ends."""
-    folder = tempfile.TemporaryDirectory(prefix="nb07-")
-    atexit.register(folder.cleanup)
-    return Quick(2.5e10, (1, 2, 3), 24, folder=Path(folder.name))
+    return Quick(2.5e10, (1, 2, 3), 24, folder=temporary_folder("nb07"))
 
 
 @cache

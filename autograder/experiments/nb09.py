@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
-import tempfile
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autograder.exercises.artefacts import memoize
 from autograder.exercises.nb09_5 import LEARNERS_HELDOUT, arms, shares, start
+from autograder.experiments import temporary_folder
 from rslib.world import arithmetic
 
 if TYPE_CHECKING:
@@ -31,15 +29,14 @@ def folders() -> dict[str, str]:
     """Folders of policies after one short epoch each, and GRPO after one step; they go with the process."""
     from rslib import finetuning, rl, sampling, scoring
 
-    home = tempfile.TemporaryDirectory(prefix="nb09-")
-    atexit.register(home.cleanup)
+    home = temporary_folder("nb09")
     problems = arithmetic.load_problems("train", 40)
     drawn = sampling.sample(start(), problems, n=8, seed=1, show_progress=False)
     pool = scoring.score(arithmetic.correct, drawn, show_progress=False)
     paths = [arithmetic.equations(text) for text in pool["response"]]
     sets = arms(pool["prompt_id"][:], pool["reward"][:], paths, 4, 0)
     for arm, rows in sets.items():
-        finetuning.finetune(start(), pool.select(rows), Path(home.name) / arm, epochs=1, show_progress=False)
+        finetuning.finetune(start(), pool.select(rows), home / arm, epochs=1, show_progress=False)
     loop = rl.Loop(steps=1, n=4, prompts_per_step=20, normalise_rewards=False, missing_eos_penalty=0.0)
     rl.train(
         start(),
@@ -47,10 +44,10 @@ def folders() -> dict[str, str]:
         problems,
         rl.GRPO(),
         loop,
-        out=Path(home.name) / "GRPO",
+        out=home / "GRPO",
         show_progress=False,
     )
-    return {arm: str(Path(home.name) / arm) for arm in (*sets, "GRPO")}
+    return {arm: str(home / arm) for arm in (*sets, "GRPO")}
 
 
 @memoize

@@ -54,13 +54,12 @@ A class
     pages            feedback in which nothing of a learner's can act
     score            one submission: rebuilt, run, judged
     guard            the instructor's own solution goes the same way first
-    returned         feedback with what a person gave
     exports          marks for other programs
     run              workers, one trusted writer, a summary
 
 Commands
     grade            `autograder grade`
-    feedback         `autograder feedback`
+    feedback         `autograder feedback`: pages with what a person gave; `grade` writes them too
     report           `autograder report`
     check_course     `autograder check-course`
     doctor           `autograder doctor`

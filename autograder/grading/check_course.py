@@ -15,7 +15,7 @@ from pathlib import Path
 from autograder.grading import guard, run
 from autograder.grading.book import Journal
 from autograder.grading.grade import add_sandbox, limits_of, sandbox_of
-from autograder.grading.needed import without_magics
+from autograder.grading.needed import tree_of
 from autograder.grading.plan import Course, Plan
 from autograder.grading.score import Grader
 from autograder.grading.troubles import told
@@ -49,10 +49,7 @@ def remarks(plan: Plan) -> Iterator[str]:
 
 def _used(source: str) -> set[str]:
     """Names and attributes in a cell's text."""
-    try:
-        nodes = list(ast.walk(ast.parse(without_magics(source))))
-    except SyntaxError:
-        return set()
+    nodes = list(ast.walk(tree_of(source)))
     names = {node.id for node in nodes if isinstance(node, ast.Name)}
     return names | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
 
@@ -82,10 +79,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _told(plan: Plan, grader: Grader) -> bool:
     """Print what came of an assignment; whether it can be graded."""
     start = time.monotonic()
-    short, free = list(guard.missing_modules(plan)), []
-    if not short:
-        short = guard.shortfalls(plan, guard.solved(plan, grader))
-        free = [n for n, c in guard.blank(plan, grader)["cells"].items() if c["points"] and not c["by_hand"]]
+    short, uses = guard.tried(plan, grader)
+    blank = guard.blank(plan, grader)["cells"] if uses else {}  # without its modules nothing is run
+    free = [name for name, cell in blank.items() if cell["points"] and not cell["by_hand"]]
     print(f"{'NO  ' if short else 'ok  '}{plan.assignment} ({time.monotonic() - start:.1f} s)", flush=True)
     lines = guard.listed(short)
     lines += [f"note: {name}: the release gets points as it is handed out" for name in free]

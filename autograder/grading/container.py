@@ -105,29 +105,12 @@ class Containers:
 
     def command(self, name: str, limits: Limits, seed: int) -> list[str]:
         """The whole command: no network, no rights, nothing to write on but bounded memory."""
-        command = [
-            self.engine,
-            "run",
-            "--rm",
-            "-i",
-            "--name",
-            name,
-            "--network",
-            "none",
-            "--read-only",
-            "--cap-drop",
-            "ALL",
-        ]
+        command = [self.engine, "run", "--rm", "-i", "--name", name]
+        command += ["--network", "none", "--read-only", "--cap-drop", "ALL"]
         command += ["--security-opt", "no-new-privileges", "--pids-limit", str(limits.processes)]
         command += ["--memory", str(limits.memory), "--memory-swap", str(limits.memory), "--cpus", "1"]
-        command += [
-            "--user",
-            f"{SUBMISSION_USER}:{SUBMISSION_USER}",
-            "--ipc",
-            "private",
-            "--hostname",
-            "submission",
-        ]
+        command += ["--user", f"{SUBMISSION_USER}:{SUBMISSION_USER}"]
+        command += ["--ipc", "private", "--hostname", "submission"]
         command += ["--shm-size", str(limits.disk // 4), "--workdir", WORK]
         for mount_point in (WORK, "/tmp"):
             command += ["--tmpfs", f"{mount_point}:rw,nosuid,nodev,size={limits.disk},mode=1777"]

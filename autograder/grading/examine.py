@@ -38,11 +38,11 @@ from autograder.grading import bounds, engine, reading
 from autograder.grading.both_sides import Files, Modules
 from autograder.grading.confined import confine
 from autograder.grading.inside import isolate
+from autograder.grading.inside.frames import HELLO, Channel, WireError
 from autograder.grading.inside.outputs import clean, kept, size
 from autograder.grading.inside.server import load
-from autograder.grading.inside.wire import HELLO, Channel, WireError
 from autograder.grading.mirror import Mirror
-from autograder.grading.needed import binds, without_magics
+from autograder.grading.needed import binds, tree_of, without_magics
 from autograder.grading.reach import Reach, shown
 from autograder.grading.remote import TESTS, Lost, Remote, RemoteObject, RemoteWork
 from autograder.grading.testcell import (
@@ -138,7 +138,7 @@ class Examiner:
         return verdict
 
     def _seed(self, exercise: str) -> int:
-        return int.from_bytes(bytes.fromhex(self.job["seed"])[:4], "little") ^ hash_of(exercise)
+        return int.from_bytes(bytes.fromhex(self.job["seed"])[:4], "little") ^ zlib.crc32(exercise.encode())
 
     def run(self, cell: Mapping[str, Any]) -> dict[str, Any]:
         """One test cell: outputs in nbformat's form, what went wrong in words that give nothing away, points.
@@ -185,8 +185,9 @@ class Examiner:
             name = names[0] if names else "an exception"
             return self._fails(name, f"The test, run in the sandbox, stopped with {name}.")
         gave = None if type(value) is str or _unread(value) else given(value, cell)
-        shown = [] if self.secrets else [o for o in _kept(outputs, limits, room) if _is_stream(o)]
-        return {"outputs": shown + _number(gave), "why": "", "gave": gave}
+        shown = [] if self.secrets else _kept(outputs, limits, room)
+        printed = [output for output in shown if output["output_type"] == "stream"]
+        return {"outputs": printed + _number(gave), "why": "", "gave": gave}
 
     def _fails(self, name: str, reason: str) -> dict[str, Any]:
         """A test cell that failed; after a hidden test neither which line nor how."""
@@ -279,19 +280,13 @@ class Examiner:
         return ""
 
 
-def hash_of(text: str) -> int:
-    """32 bits of a text, the same in every session."""
-    return zlib.crc32(text.encode())
-
-
 def reads(source: str) -> list[str]:
-    """The names that a cell reads or calls, by the alphabet.
+    """The names that a cell reads or calls, by the alphabet; none where it is no Python.
 
     >>> reads("assert double(2) == four")
     ['double', 'four']
     """
-    tree = ast.parse(without_magics(source))
-    return sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)})
+    return sorted({node.id for node in ast.walk(tree_of(source)) if isinstance(node, ast.Name)})
 
 
 def _usable(value: Any) -> Any:
@@ -520,10 +515,6 @@ def _kept(outputs: Sequence[Any], limits: isolate.Limits, room: list[int]) -> li
     shown = kept(outputs, min(limits.outputs, room[0]), min(limits.images, room[1]))
     room[:] = [left - used for left, used in zip(room, size(shown), strict=True)]
     return shown
-
-
-def _is_stream(output: Mapping[str, Any]) -> bool:
-    return output["output_type"] == "stream"
 
 
 def _test(cell: Mapping[str, Any], tests: Examiner, remote: Remote) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import contextlib
 import json
 import os
@@ -16,7 +15,7 @@ from traitlets.config import PyFileConfigLoader
 from autograder.grading import engine as results
 from autograder.grading.container import Containers, engine
 from autograder.grading.inside.isolate import Limits
-from autograder.grading.needed import imports, without_magics
+from autograder.grading.needed import imports, tree_of
 from autograder.grading.roster import read as read_roster
 from autograder.grading.sandbox import (
     BUBBLEWRAP,
@@ -89,9 +88,8 @@ def _imports(course: Path, assignment: str) -> list[str]:
     for path in sorted(course.glob(f"source/{assignment}*/*.ipynb")):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-                with contextlib.suppress(SyntaxError):
-                    code = "".join(cell["source"]) if cell["cell_type"] == "code" else ""
-                    modules += imports([ast.parse(without_magics(code))])
+                code = "".join(cell["source"]) if cell["cell_type"] == "code" else ""
+                modules += imports([tree_of(code)])
     return list(dict.fromkeys(modules))
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from autograder.grading.book import VERSION, Journal, write
 from autograder.grading.intake import File, Submission
-from autograder.grading.needed import imports, without_magics
+from autograder.grading.needed import imports, tree_of
 from autograder.grading.plan import Cell, Notebook, Plan
 from autograder.grading.score import NO_NUMBER, Grader, prefix_of
 from rslib.cache import versions
@@ -87,7 +87,7 @@ def _written(notebook: Notebook, text: Callable[[Cell], str]) -> bytes:
     return json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells}).encode()
 
 
-def solved(plan: Plan, grader: Grader) -> dict[str, Any]:
+def _solved(plan: Plan, grader: Grader) -> dict[str, Any]:
     """The record of the instructor's own solution, by the pipeline that grades students."""
     submission = handed_in(plan, lambda cell: cell.solution)
     return replace(grader, explain=True).grade(plan, submission, {"submission": SOLUTION}).record
@@ -98,7 +98,7 @@ def blank(plan: Plan, grader: Grader) -> dict[str, Any]:
     return grader.grade(plan, handed_in(plan, lambda cell: cell.release), {"submission": "release"}).record
 
 
-def shortfalls(plan: Plan, record: Mapping[str, Any]) -> list[Shortfall]:
+def _shortfalls(plan: Plan, record: Mapping[str, Any]) -> list[Shortfall]:
     """Where the instructor's own solution, with this record, gets less than all points."""
     names = {prefix_of(plan, n) + c.grade_id: (n, c) for n in plan.notebooks for c in n.cells if c.grade_id}
     short = [
@@ -116,10 +116,10 @@ def tried(plan: Plan, grader: Grader) -> tuple[list[Shortfall], dict[str, list[s
 
     Modules that are missing are told alone, as without them nothing is run.
     """
-    if missing := list(missing_modules(plan)):
+    if missing := list(_missing_modules(plan)):
         return missing, {}
-    record = solved(plan, grader)
-    return shortfalls(plan, record), record["uses"]
+    record = _solved(plan, grader)
+    return _shortfalls(plan, record), record["uses"]
 
 
 def _shortfall(plan: Plan, notebook: Notebook, cell: Cell, row: Mapping[str, Any]) -> Shortfall:
@@ -135,7 +135,7 @@ def _unsolved(answer: Cell) -> bool:
     return answer.solution.strip() == answer.release.strip()
 
 
-def missing_modules(plan: Plan) -> Iterator[Shortfall]:
+def _missing_modules(plan: Plan) -> Iterator[Shortfall]:
     """Imports of the instructor's notebooks that neither this machine nor a file of the course can serve."""
     beside = {part for name in plan.files for part in PurePosixPath(name).with_suffix("").parts}
     for notebook in plan.notebooks:
@@ -151,10 +151,7 @@ def missing_modules(plan: Plan) -> Iterator[Shortfall]:
 
 def _imported(cell: Cell) -> list[str]:
     """The top-level packages that a code cell imports; an import inside of `try` is allowed to fail."""
-    try:
-        tree = ast.parse(without_magics(cell.solution)) if cell.kind == "code" else ast.Module([], [])
-    except SyntaxError:
-        return []
+    tree = tree_of(cell.solution if cell.kind == "code" else "")
     guarded = {id(n) for t in ast.walk(tree) if isinstance(t, ast.Try) for n in ast.walk(t)}
     statements = [
         n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom) and id(n) not in guarded

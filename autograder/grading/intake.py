@@ -21,10 +21,10 @@ from typing import Any
 
 from autograder.grading import files, platforms
 from autograder.grading.files import MAX_FILE, Area, Entry, File, Unreadable
-from autograder.grading.inside.wire import WireError, parsed
+from autograder.grading.inside.frames import WireError, parsed
 from rslib.errors import DataError
 
-__all__ = ["MAX_FILE", "File", "Found", "Raw", "Submission", "Unreadable", "cells", "digest", "find"]
+__all__ = ["MAX_FILE", "File", "Found", "Raw", "Submission", "Unreadable", "cells", "find"]
 
 MAX_CELLS = 5_000
 MAX_SOURCE = 200_000
@@ -623,11 +623,3 @@ def _raw(cell: Any, notes: list[str]) -> Raw | None:
 
 def _name(value: Any) -> str:
     return value if isinstance(value, str) and len(value) < 100 else ""
-
-
-def digest(parts: Sequence[bytes]) -> str:
-    """A hash of what was handed in."""
-    sha = hashlib.sha256()
-    for part in parts:
-        sha.update(hashlib.sha256(part).digest())
-    return sha.hexdigest()

@@ -9,14 +9,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from autograder.grading import bounds
-from autograder.grading.inside.wire import Channel, WireError
-from autograder.grading.sandbox import CALM, START_SECONDS, Child, Ended
+from autograder.grading.inside.frames import Channel, WireError
+from autograder.grading.sandbox import CALM, START_SECONDS, Child, Ended, ForkServer
 from autograder.grading.troubles import is_full
 from autograder.grading.visible import PACKAGE
 from rslib.errors import ConfigError, StoreError
@@ -51,19 +50,12 @@ def _folder() -> Iterator[str]:
 
 
 @dataclass
-class Judge:
-    """A running template. Use it as a context manager."""
+class Judge(ForkServer):
+    """A running template of examining processes."""
 
+    what = "the examining process"
     modules: Sequence[str] = ()
     label: str = "-"
-    process: subprocess.Popen | None = field(default=None, init=False)
-    control: socket.socket | None = field(default=None, init=False)
-    turn: threading.Lock = field(default_factory=threading.Lock, init=False)
-    ready: bool = field(default=False, init=False)
-
-    def __enter__(self) -> Judge:
-        self.start()
-        return self
 
     def start(self) -> None:
         """Start the template; it imports while others start too."""
@@ -83,23 +75,12 @@ class Judge:
     def _wait(self) -> None:
         """Wait until the template has imported what it should; one that ended is started again first."""
         with self.turn:
-            if self.process.poll() is not None:
+            if not self.alive():
                 self.stop()
                 self.start()
             if not self.ready and self.control.recv(64) != b"ready":
                 raise ConfigError("the examining process did not start")
             self.ready = True
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """End the template, and with it its forks."""
-        self.control.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(5)
-        self.process.kill()
-        self.process.wait()
 
     def read(self, outline: Mapping[str, Any], content: bytes) -> dict[str, Any]:
         """A notebook as `reading.read` takes it apart; {"failed": sentence} if that took too long."""
@@ -130,7 +111,7 @@ class Judge:
         ours, theirs = socket.socketpair()
         with ours:
             with theirs:
-                self._send([theirs.fileno(), *descriptors])
+                self.send(b"job", [theirs.fileno(), *descriptors])
             channel, fork = Channel(ours.fileno(), ours.fileno(), limited=False), None
             try:
                 fork = bounds.Fork(channel.receive(SPARE)[0]["pid"])
@@ -148,16 +129,8 @@ class Judge:
             raise _full()
         return answer
 
-    def _send(self, descriptors: Sequence[int]) -> None:
-        try:
-            socket.send_fds(self.control, [b"job"], descriptors)
-        except OSError as error:
-            self.process.kill()  # else it could count as alive for a moment
-            self.process.wait()
-            raise Ended(f"the examining process ended ({error})") from error
-
     def _gone(self) -> bool:
         """Whether the template ended; a moment is left for its end to become known."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(0.2)
-        return self.process.poll() is not None
+        return not self.alive()

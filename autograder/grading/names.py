@@ -11,9 +11,12 @@ import ast
 import builtins
 import re
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-from autograder.grading.needed import Effects, assigned, binds, effects, without_magics
+from autograder.grading.needed import Effects, assigned, binds, effects, tree_of
+
+if TYPE_CHECKING:
+    from autograder.grading.plan import Cell
 
 CHANCE = re.compile(r"rand|shuffle|time|now\(|input\(|get_ipython|given\(|begin\(|predict\(")
 """What gives another value each time, or belongs to the learner's session."""
@@ -28,48 +31,33 @@ REPEATED = (
 )
 
 
-class Text(Protocol):
-    """What is read of a cell; see `plan.Cell`."""
-
-    kind: str
-    role: str
-    source: str
-    release: str
-    solution: str
-
-
-def statements(cell: Text, text: str | None = None) -> list[ast.stmt]:
+def statements(cell: Cell, text: str | None = None) -> list[ast.stmt]:
     """The statements of a code cell as released, or of another text of it; lines with magics are left out."""
-    if cell.kind != "code":
-        return []
-    try:
-        return ast.parse(without_magics(cell.release if text is None else text)).body
-    except SyntaxError:
-        return []
+    return tree_of(cell.release if text is None else text).body if cell.kind == "code" else []
 
 
-def asked(cells: Sequence[Text]) -> frozenset[str]:
+def asked(cells: Sequence[Cell]) -> frozenset[str]:
     """The names that a learner is asked to define. An answer that imports a name does not define it."""
     names: set[str] = set()
     for cell in cells:
         if cell.role == "answer":
             for text in (cell.release, cell.solution):
-                names |= assigned(ast.Module(statements(cell, text), type_ignores=[]), imported=False)
+                names |= assigned(statements(cell, text), imported=False)
         elif cell.role in INSTRUCTORS:
-            names -= assigned(ast.Module(statements(cell), type_ignores=[]))
+            names -= assigned(statements(cell))
     return frozenset(names)
 
 
-def of_tests(cells: Sequence[Text]) -> frozenset[str]:
+def of_tests(cells: Sequence[Cell]) -> frozenset[str]:
     """The names that test cells give a value to, and that no learner is asked for."""
     names: set[str] = set()
     for cell in cells:
         if cell.role == "test":
-            names |= assigned(ast.Module(statements(cell, cell.source), type_ignores=[]))
+            names |= assigned(statements(cell, cell.source))
     return frozenset(names - asked(cells))
 
 
-def offered(cells: Sequence[Text]) -> tuple[list[str], frozenset[str]]:
+def offered(cells: Sequence[Cell]) -> tuple[list[str], frozenset[str]]:
     """The instructor's statements that can be repeated beside the tests, and the names that cannot.
 
     Imports, functions and classes always can; values where all that they read can. Of the learner's cells the
@@ -93,7 +81,7 @@ def offered(cells: Sequence[Text]) -> tuple[list[str], frozenset[str]]:
     return repeated, frozenset(lost)
 
 
-def shared(cells: Sequence[Text]) -> tuple[frozenset[str], frozenset[str]]:
+def shared(cells: Sequence[Cell]) -> tuple[frozenset[str], frozenset[str]]:
     """Names that functions of the instructor's own answers take from the notebook, and those they change.
 
     A function that only calls itself takes no name from the notebook.
@@ -103,22 +91,18 @@ def shared(cells: Sequence[Text]) -> tuple[frozenset[str], frozenset[str]]:
     for cell in cells:
         for node in statements(cell, cell.solution) if cell.role == "answer" else []:
             effect = effects(ast.unparse(node)) or Effects()
-            late = effect.late - _bound_by(node)
+            late = effect.late - assigned([node])
             read |= late
             declared = {name for n in ast.walk(node) if isinstance(n, ast.Global) for name in n.names}
             written |= declared | (late & _changed_within(node))
     return frozenset(read | written), frozenset(written)
 
 
-def texts(cells: Sequence[Text]) -> frozenset[str]:
+def texts(cells: Sequence[Cell]) -> frozenset[str]:
     """Short texts in the instructor's own answers: some of them name files."""
     nodes = [n for c in cells if c.role == "answer" for s in statements(c, c.solution) for n in ast.walk(s)]
     strings = {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
     return frozenset(text for text in strings if 0 < len(text) < 200 and text.isprintable())
-
-
-def _bound_by(node: ast.stmt) -> set[str]:
-    return assigned(ast.Module([node], type_ignores=[]))
 
 
 def _changed_within(node: ast.stmt) -> set[str]:
@@ -128,7 +112,7 @@ def _changed_within(node: ast.stmt) -> set[str]:
     return {name for part in parts if part for name in part.writes}
 
 
-def _texts(cell: Text, known: set[str]) -> Iterator[tuple[str, bool]]:
+def _texts(cell: Cell, known: set[str]) -> Iterator[tuple[str, bool]]:
     """The statements of a cell, and whether each can be repeated; all from a seed on are one.
 
     `known` may grow while they come.

@@ -13,7 +13,7 @@ import io
 import re
 import symtable
 import tokenize
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 OPAQUE = re.compile(
@@ -99,6 +99,14 @@ def without_magics(source: str) -> str:
         _without_magic(line) if MAGIC.match(line) and number not in quoted else line
         for number, line in enumerate(source.split("\n"), 1)
     )
+
+
+def tree_of(source: str) -> ast.Module:
+    """The syntax tree of a cell's text without magics; an empty one where it is no Python."""
+    try:
+        return ast.parse(without_magics(source))
+    except SyntaxError:
+        return ast.Module([], type_ignores=[])
 
 
 def _quoted(source: str) -> set[int]:
@@ -271,16 +279,16 @@ def binds(source: str) -> set[str]:
     return set() if effect is None else effect.writes
 
 
-def assigned(tree: ast.Module, *, imported: bool = True) -> set[str]:
-    r"""The names that top-level statements give a value to; `imported`: those of imports too.
+def assigned(statements: Iterable[ast.stmt], *, imported: bool = True) -> set[str]:
+    r"""The names that statements give a value to; `imported`: those of imports too.
 
     A change of an object (`x.append(1)`) gives its name no value.
 
-    >>> sorted(assigned(ast.parse("import os\nx = 1\nif x:\n    y = x\nz.append(1)")))
+    >>> sorted(assigned(ast.parse("import os\nx = 1\nif x:\n    y = x\nz.append(1)").body))
     ['os', 'x', 'y']
     """
     kinds = () if imported else (ast.Import, ast.ImportFrom)
-    return {name for node in tree.body if not isinstance(node, kinds) for name in _bound(_top(node))}
+    return {name for node in statements if not isinstance(node, kinds) for name in _bound(_top(node))}
 
 
 def needed(sources: Sequence[str], reads: Sequence[set[str] | None], free: Sequence[bool]) -> set[int]:

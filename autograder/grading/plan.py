@@ -31,7 +31,7 @@ from autograder import exercises
 from autograder.course import LAZY, processed, release_steps
 from autograder.grading import names
 from autograder.grading.examine import reads
-from autograder.grading.needed import binds, imports, without_magics
+from autograder.grading.needed import binds, imports, tree_of
 from rslib.errors import ConfigError, DataError
 
 CHECK = re.compile(r"""^check\(\s*["']([\w.]+)["']\s*\)$""")
@@ -74,7 +74,7 @@ class Cell:
         call = CHECK.match(self.source.strip())
         if call:
             return list(exercises.find(call[1]).names)
-        return _names(self.source)
+        return reads(self.source)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Notebook:
     def salt(self) -> str:
         """The course's salt, from the cell that calls `begin`."""
         for cell in (cell for cell in self.cells if cell.role in ("plain", "locked")):
-            for node in ast.walk(ast.Module(names.statements(cell), type_ignores=[])):
+            for node in (node for statement in names.statements(cell) for node in ast.walk(statement)):
                 if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "begin":
                     salts = [k.value for k in node.keywords if k.arg == "course"]
                     return str(salts[0].value) if salts and isinstance(salts[0], ast.Constant) else ""
@@ -113,23 +113,18 @@ class Notebook:
         Imports, functions, classes, and values that are computed from these alone, of all released cells; a
         learner who gives their names another meaning changes nothing for the tests.
         """
-        wanted = {name for cell in self.cells if cell.role == "test" for name in _names(cell.source)}
+        wanted = {name for cell in self.cells if cell.role == "test" for name in reads(cell.source)}
         statements: list[str] = []
         for text in reversed(names.offered(self.cells)[0]):
             if binds(text) & wanted or text.endswith("import *") or text.startswith("sys.path."):
                 statements.append(text)
-                wanted |= set(_names(text))
+                wanted |= set(reads(text))
         return statements[::-1]
-
-    @cached_property
-    def asked(self) -> frozenset[str]:
-        """The names that a learner is asked to define."""
-        return names.asked(self.cells)
 
     @cached_property
     def lent(self) -> frozenset[str]:
         """Names whose values only the learner's process knows: asked for, or not to be repeated here."""
-        return self.asked | names.offered(self.cells)[1]
+        return names.asked(self.cells) | names.offered(self.cells)[1]
 
     @cached_property
     def own(self) -> frozenset[str]:
@@ -150,9 +145,7 @@ class Notebook:
     def judging(self) -> list[str]:
         """Modules that the tests need, by their full names."""
         trees = [ast.parse(text) for text in self.trusted]
-        trees += [
-            ast.parse(without_magics(c.source)) for c in self.cells if c.role == "test" and _names(c.source)
-        ]
+        trees += [tree_of(cell.source) for cell in self.cells if cell.role == "test"]
         graders = self.exercise_modules()  # which measure with the engine: nothing is imported once confined
         return [*imports(trees), *graders, *(["rslib"] if graders else [])]
 
@@ -160,14 +153,6 @@ class Notebook:
         """Modules of the graders that its check cells call."""
         ids = [m[1] for cell in self.cells if (m := CHECK.match(cell.source.strip()))]
         return sorted({f"autograder.exercises.nb{int(id.split('.')[0]):02d}" for id in ids})
-
-
-def _names(source: str) -> list[str]:
-    """The names that a text mentions; none where it is no Python."""
-    try:
-        return reads(source)
-    except SyntaxError:
-        return []
 
 
 @dataclass(frozen=True)

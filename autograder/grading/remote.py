@@ -29,18 +29,11 @@ import numpy as np
 from autograder.exercise import Variant
 from autograder.grading import bounds, standins
 from autograder.grading.inside import kinds, objects, processes
+from autograder.grading.inside.arrays import bytes_of, tensor_of
+from autograder.grading.inside.frames import Channel, Gone, Late, WireError
 from autograder.grading.inside.objects import TESTS, write_back
 from autograder.grading.inside.outputs import clean
-from autograder.grading.inside.wire import (
-    Channel,
-    Decoder,
-    Encoder,
-    Gone,
-    Late,
-    WireError,
-    bytes_of,
-    tensor_of,
-)
+from autograder.grading.inside.wire import Decoder, Encoder
 from autograder.grading.standins import RemoteError, RemoteObject
 from autograder.grading.uses import Uses
 from autograder.work import Work
@@ -205,15 +198,11 @@ class Remote:
 
     def run(self, source: str, seconds: float) -> tuple[list[Any], bool]:
         """Run a cell: its outputs as the learner's process tells them, and whether it raised."""
-        outputs, raised, _ = self._ran({"source": source}, seconds)
-        return outputs, raised
+        return self.run_test(source, seconds, value=False)[:2]
 
-    def run_test(self, source: str, seconds: float) -> tuple[list[Any], bool, Any]:
-        """Run a cell as `run`, and the value of its last expression too."""
-        return self._ran({"source": source, "value": True}, seconds)
-
-    def _ran(self, request: Mapping[str, Any], seconds: float) -> tuple[list[Any], bool, Any]:
-        asked = {"do": "run", "seconds": seconds} | dict(request)
+    def run_test(self, source: str, seconds: float, value: bool = True) -> tuple[list[Any], bool, Any]:
+        """Run a cell as `run`, and the value of its last expression too, if that is asked for."""
+        asked = {"do": "run", "seconds": seconds, "source": source, "value": value}
         reply, decoder, _ = self.ask(asked, seconds=seconds + GRACE)
         outputs = reply.get("outputs")
         value = decoder.value(reply.get("value"))
@@ -240,7 +229,7 @@ class Remote:
         leaves = reply.get("leaves")
         self.graph = inputs, [n for n in leaves if type(n) is int] if isinstance(leaves, list) else []
         value = decoder.value(reply.get("value"))
-        decoder.arrived = _unnoted  # what was an argument is ours
+        decoder.arrived = lambda _: None  # what was an argument is ours
         after = decoder.value(reply.get("after")) if back else None
         decoder.rest(reply)
         if isinstance(after, list) and len(after) == 2:
@@ -382,10 +371,6 @@ class Remote:
         return error
 
 
-def _unnoted(value: Any) -> None:
-    """Nothing is noted of a value."""
-
-
 def _print(reply: Mapping[str, Any]) -> None:
     """What the learner's code printed: a test may look at it."""
     for name, stream in (("said", sys.stdout), ("errors", sys.stderr)):
@@ -432,7 +417,8 @@ class _Pickler(pickle.Pickler):
         if number not in self.seen:
             self.seen.add(number)
             self.objects.append(value)
-            content = objects.content_of(value) if _is_value(value) else None
+            fixed = objects.base_of(type(value)) in objects.VALUES
+            content = objects.content_of(value) if fixed else None
         return "own", name, number, content
 
     def reducer_override(self, value: Any) -> Any:
@@ -445,10 +431,6 @@ class _Pickler(pickle.Pickler):
         if isinstance(value, tuple) and type(value).__module__ == "__main__":
             return kinds.named_tuple, (type(value).__name__, value._fields, tuple(value))
         return NotImplemented
-
-
-def _is_value(value: Any) -> bool:
-    return objects.base_of(type(value)) in objects.VALUES
 
 
 def _crosses(value: Any, known: objects.Known) -> bool:

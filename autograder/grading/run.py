@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import queue
 import threading
@@ -18,11 +19,11 @@ from autograder.grading import guard, intake, pages
 from autograder.grading.book import SCORED, VERSION, Book, Journal, sweep, write
 from autograder.grading.container import Containers
 from autograder.grading.exports import export
+from autograder.grading.feedback import rewrite
 from autograder.grading.inside.isolate import Limits
 from autograder.grading.intake import Found, Submission, Unreadable
 from autograder.grading.judge import Judge
 from autograder.grading.plan import Course, Plan
-from autograder.grading.returned import rewrite
 from autograder.grading.roster import Roster, settle
 from autograder.grading.sandbox import NONE, Sandbox, label_of, modules_for
 from autograder.grading.score import Graded, Grader, failed
@@ -119,6 +120,7 @@ def tasks(
 
 
 def _digest(submission: Submission) -> str:
+    """A hash of what was handed in."""
     parts = [submission.problem.encode(), str(submission.when).encode()]
     for handed in (submission.files, submission.extras):
         for name in sorted(handed):
@@ -127,7 +129,7 @@ def _digest(submission: Submission) -> str:
                 parts.append(handed[name].read())
             except Unreadable as error:
                 parts.append(str(error).encode())
-    return intake.digest(parts)
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 
 def grade_course(

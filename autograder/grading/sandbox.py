@@ -21,10 +21,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import ClassVar, Self
 
+from autograder.grading.inside.frames import Channel
 from autograder.grading.inside.isolate import SETTINGS, WORK, Limits
 from autograder.grading.inside.server import FULL, PLAIN
-from autograder.grading.inside.wire import Channel
 from autograder.grading.places import covers, mounts, python_paths, system_paths
 from autograder.grading.visible import PACKAGE, to_submissions
 from rslib import cache
@@ -85,32 +86,62 @@ class Child:
 
 
 @dataclass
-class Sandbox:
-    """A running fork server, a context manager.
+class ForkServer:
+    """A process that imports once and forks for every job on its control socket. A context manager."""
+
+    what: ClassVar[str]
+    process: subprocess.Popen | None = field(default=None, init=False)
+    control: socket.socket | None = field(default=None, init=False)
+    turn: threading.Lock = field(default_factory=threading.Lock, init=False)
+    ready: bool = field(default=False, init=False)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self.process is not None and self.process.poll() is None
+
+    def stop(self) -> None:
+        """End the process, and with it its forks."""
+        if self.process is not None:
+            self.control.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(5)
+            self.process.kill()
+            self.process.wait()
+
+    def send(self, content: bytes, descriptors: Sequence[int]) -> None:
+        """Have the process fork for a job. Raises Ended."""
+        try:
+            socket.send_fds(self.control, [content], descriptors)
+        except OSError as error:
+            self.process.kill()  # else it could count as alive for a moment
+            self.process.wait()
+            raise Ended(f"{self.what} ended ({error})") from error
+
+
+@dataclass
+class Sandbox(ForkServer):
+    """A running fork server of learners' processes.
 
     label: tells it from others in a list of processes. hidden: folders that no submission may see, wherever
     they lie; courses and exchanges of nbgrader are hidden in any case.
     results: a folder with results of the engine that every submission may read.
     """
 
+    what = "the server of the sandbox"
     modules: Sequence[str] = ()
     isolation: str = BUBBLEWRAP
     label: str = "-"
     hidden: Sequence[Path] = ()
     results: Path | None = None
-    process: subprocess.Popen | None = field(default=None, init=False)
-    control: socket.socket | None = field(default=None, init=False)
     home: str = field(default="", init=False)
-    ready: bool = field(default=False, init=False)
-    turn: threading.Lock = field(default_factory=threading.Lock, init=False)
     taken: list[int] = field(default_factory=list, init=False)
-
-    def __enter__(self) -> Sandbox:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     def start(self) -> None:
         """Start the server; it imports while the grader does other things."""
@@ -156,13 +187,8 @@ class Sandbox:
 
     def stop(self) -> None:
         """End the server and every learner's process."""
-        if self.control is not None:
-            self.control.close()
+        super().stop()
         if self.process is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(5)
-            self.process.kill()
-            self.process.wait()
             self.log.close()
             shutil.rmtree(self.home, ignore_errors=self.isolation == BUBBLEWRAP)
 
@@ -184,18 +210,9 @@ class Sandbox:
                 self.stop()
                 self.start()
             self._wait()
-            try:
-                socket.send_fds(self.control, [content], [their_wire.fileno(), their_monitor.fileno()])
-            except OSError as error:
-                self.process.kill()  # else it could count as alive for a moment
-                self.process.wait()
-                raise Ended(f"the server of the sandbox ended ({error})") from error
+            self.send(content, [their_wire.fileno(), their_monitor.fileno()])
             self.taken.append(core)
         return Child(wire, monitor, folder, partial(self.taken.remove, core))
-
-    def alive(self) -> bool:
-        """Whether the server runs."""
-        return self.process is not None and self.process.poll() is None
 
 
 CALM = {
@@ -239,44 +256,18 @@ def bubblewrap(around: dict[str, str], hidden: Sequence[Path] = (), results: Pat
     hidden: folders that stay unseen wherever they lie.
     results: a folder with results of the engine, shown read-only.
     """
-    command = [
-        "bwrap",
-        "--unshare-ipc",
-        "--unshare-pid",
-        "--unshare-net",
-        "--unshare-uts",
-        "--unshare-cgroup-try",
-    ]
-    command += ["--die-with-parent", "--new-session", "--clearenv"]
+    command = ["bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
+    command += ["--unshare-cgroup-try", "--die-with-parent", "--new-session", "--clearenv"]
     if os.getuid() == 0:  # it becomes a user that owns nothing as soon as it runs
         command += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
-        command += [
-            "--unshare-user",
-            "--uid",
-            str(SUBMISSION_USER),
-            "--gid",
-            str(SUBMISSION_USER),
-            "--cap-drop",
-            "ALL",
-        ]
+        command += ["--unshare-user", "--uid", str(SUBMISSION_USER), "--gid", str(SUBMISSION_USER)]
+        command += ["--cap-drop", "ALL"]
     known = {cache.READ: RESULTS} if results else {}
     for name, value in (around | known).items():
         command += ["--setenv", name, value]
-    command += [
-        "--proc",
-        "/proc",
-        "--dev",
-        "/dev",
-        "--dir",
-        WORK,
-        "--perms",
-        "1777",
-        "--tmpfs",
-        "/tmp",
-        "--dir",
-        "/dev/shm",
-    ]
+    command += ["--proc", "/proc", "--dev", "/dev", "--dir", WORK]
+    command += ["--perms", "1777", "--tmpfs", "/tmp", "--dir", "/dev/shm"]
     shown = [*system_paths(), *python_paths()]
     binds = [(path, path) for path in shown]
     binds += [(str(source), f"{COURSE}/{target}") for source, target in course_files()]

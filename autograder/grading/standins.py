@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 COMPARISONS = ("lt", "le", "gt", "ge")
 ARITHMETIC = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and_", "or_", "xor")
-UNARY = ("neg", "pos", "abs", "invert")
+PASSED_ON = ("neg", "pos", "abs", "invert", "getitem", "setitem", "delitem", "enter")
+"""Operators that give what the learner's class makes of them."""
 PLAIN = (int, float, complex, str, list, tuple, dict, set)
 STOPS = (StopIteration, StopAsyncIteration)
 """Exceptions that end a loop without a word: a function that raises one could end a test early."""
@@ -156,22 +157,10 @@ class RemoteObject(metaclass=RemoteClass):
     def __reversed__(self) -> Iterator[Any]:
         return iter(self._operate("reversed"))
 
-    def __getitem__(self, key: Any) -> Any:
-        return self._operate("getitem", key)
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self._operate("setitem", key, value)
-
-    def __delitem__(self, key: Any) -> None:
-        self._operate("delitem", key)
-
     def __contains__(self, item: Any) -> bool:
         if self._was_made or isinstance(item, RemoteObject):
             return self._operate("contains", item) is True
         return any(item == mine for mine in self)
-
-    def __enter__(self) -> Any:
-        return self._operate("enter")
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
         return self._operate("exit", kind if kind in vars(builtins).values() else None) is True
@@ -222,12 +211,12 @@ class CallableObject(RemoteObject):
 
 
 class Derived(RemoteObject):
-    """An object whose class comes from one of the instructor's: what that defines is the learner's too."""
+    """An object whose class comes from another that is known here: what that defines is asked for too."""
 
     def __getattribute__(self, name: str) -> Any:
         if name.startswith("__") or name in HERE:
             return object.__getattribute__(self, name)
-        return RemoteObject.__getattr__(self, name)
+        return type(self).__getattr__(self, name)
 
 
 BY_CONTENT: dict[str, Callable[..., Any]] = {
@@ -286,13 +275,8 @@ class Container(Contained):
     """One that holds what may change: it is asked for each time."""
 
 
-class Value(Contained):
+class Value(Derived, Contained):
     """One that holds what cannot change: it is such a value here too."""
-
-    def __getattribute__(self, name: str) -> Any:
-        if name.startswith("__") or name in HERE:
-            return object.__getattribute__(self, name)
-        return Contained.__getattr__(self, name)
 
     def _plain(self) -> Any:
         return objects.content_of(self)
@@ -376,8 +360,8 @@ def _comparison(name: str) -> Callable[[RemoteObject, Any], Any]:
 
 
 def _operators() -> None:
-    for name in UNARY:
-        setattr(RemoteObject, f"__{name}__", lambda self, name=name: self._operate(name))
+    for name in PASSED_ON:
+        setattr(RemoteObject, f"__{name}__", lambda self, *args, name=name: self._operate(name, *args))
     for name in COMPARISONS:
         setattr(RemoteObject, f"__{name}__", _comparison(name))
     for name in ARITHMETIC:

@@ -135,7 +135,7 @@ class Sources:
             with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
                 text = without_magics(text)
                 for node in reversed(ast.parse(text).body):
-                    if name in assigned(ast.Module([node], type_ignores=[])):
+                    if name in assigned([node]):
                         return _segment(text, node)
         return None
 

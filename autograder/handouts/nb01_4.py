@@ -7,7 +7,7 @@ lists that hold for all systems, so a learner meets them once.
 from __future__ import annotations
 
 from autograder.exercise import Exercise, Variant, table
-from autograder.handouts.choice import LETTERS, Sheet, asked, parts
+from autograder.handouts.choice import Sheet, asked, parts
 
 
 class Matching(Sheet):
@@ -15,12 +15,8 @@ class Matching(Sheet):
 
     def lists(self) -> list[tuple[str, list[tuple[str, str]]]]:
         """(heading, [(label, text), ...]) of roles and of numbers."""
-        first = self.questions[0]
-        roles, counts = first.order(self.variant)
-        return [
-            ("Where in the recipe", [(LETTERS[k], first.answers[i]) for k, i in enumerate(roles)]),
-            ("Responses to a prompt", [(str(k + 1), first.reasons[i]) for k, i in enumerate(counts)]),
-        ]
+        roles, counts = (options for _, options in self.tiers(self.questions[0]))
+        return [("Where in the recipe", roles), ("Responses to a prompt", counts)]
 
     def __repr__(self) -> str:
         lines = [f"({q.id}) {q.text}" for q in self.questions]

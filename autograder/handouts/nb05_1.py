@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from types import ModuleType
 
 from autograder.exercise import Exercise, Part, Variant, table
-from autograder.handouts import nb05_panels as panels
 from autograder.handouts.locked import locked
-from autograder.handouts.nb05_panels import STAGES, Run
+from autograder.handouts.nb05_panels import PANELS, STAGES, Panels, Run, shown
 
 NAME = "diagnoses"
 
 
 class Clinic:
-    """The six panels as a learner sees them, beside the range of the other healthy runs.
+    """The six panels as a learner sees them, beside the range of the other healthy runs."""
 
-    panels: the module of handouts with the notebook's metrics and decks.
-    """
-
-    panels: ModuleType = panels
+    panels: Panels = PANELS
 
     def __init__(self, variant: Variant) -> None:
         deck, places = self.panels.drawn(variant)
@@ -27,7 +22,7 @@ class Clinic:
         self.runs: dict[str, Run] = {
             letter: self.panels.run_of(known["runs"][k]) for letter, k in places.items()
         }
-        self._healthy = dict(zip(self.panels.METRICS, known["healthy"], strict=True))
+        self._healthy = dict(zip(self.panels.metrics, known["healthy"], strict=True))
 
     def healthy(self, metric: str) -> tuple[float, float]:
         """The lowest and the highest value of a metric in four other healthy runs."""
@@ -35,16 +30,13 @@ class Clinic:
         return low, high
 
     def groups(self) -> dict[str, list[list[str]]]:
-        """Stage -> a line for each of its metrics: its name, the healthy range, the six values.
-
-        A notebook whose metrics have no stages has one group, "run".
-        """
-        groups = getattr(self.panels, "GROUPS", {"run": tuple(self.panels.METRICS)})
-        return {stage: [self._line(metric) for metric in metrics] for stage, metrics in groups.items()}
+        """Stage -> a line for each of its metrics: its name, the healthy range, the six values."""
+        groups = self.panels.groups.items()
+        return {stage: [self._line(metric) for metric in metrics] for stage, metrics in groups}
 
     def _line(self, metric: str) -> list[str]:
         low, high = self.healthy(metric)
-        known = " to ".join(dict.fromkeys(map(panels.shown, (low, high))))
+        known = " to ".join(dict.fromkeys(map(shown, (low, high))))
         return [metric, known, *(_marked(run[metric], low, high) for run in self.runs.values())]
 
     def __repr__(self) -> str:
@@ -69,7 +61,7 @@ def _marked(value: float | None, low: float, high: float) -> str:
     if value is None:
         return "∅"
     sign = "▲" if value > high else "▼" if value < low else ""
-    return f"{panels.shown(value)}{sign}"
+    return f"{shown(value)}{sign}"
 
 
 def _text(line: list[str]) -> str:

@@ -8,8 +8,9 @@ the six panels of 5.1 are is among the keys, in `autograder/keys/`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from functools import cache
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -85,43 +86,62 @@ Rows = dict[str, dict[str, Run]]
 """Flaw (or "healthy") -> seed -> panel."""
 
 
-def names() -> list[str]:
-    """Every flaw of the notebook, stage by stage."""
-    return [flaw for flaws in STAGES.values() for flaw in flaws]
+@dataclass(frozen=True)
+class Panels:
+    """The panels of an exercise as learners have them.
+
+    file: holds the decks, and what is said of each flaw. stages: the flaws by where they sit. metrics: what
+    each is, by name. groups: the metrics by the stage that they ask.
+    """
+
+    file: Path
+    stages: Mapping[str, Sequence[str]]
+    metrics: Mapping[str, Any]
+    groups: Mapping[str, Sequence[str]]
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """What the file holds."""
+        return json.loads(self.file.read_text(encoding="utf-8"))
+
+    def names(self) -> list[str]:
+        """Every flaw, stage by stage."""
+        return [flaw for flaws in self.stages.values() for flaw in flaws]
+
+    def stage_of(self, flaw: str) -> str:
+        """The stage that a flaw sits in."""
+        return next(stage for stage, flaws in self.stages.items() if flaw in flaws)
+
+    def decks(self) -> list[dict[str, Any]]:
+        """Six panels each, by the alphabet of their values, and the healthy range to read them by."""
+        return self.content["decks"]
+
+    def flaws(self) -> dict[str, dict[str, str]]:
+        """`id` and `description` of every flaw, by name."""
+        return self.content["flaws"]
+
+    def described(self) -> list[tuple[str, str]]:
+        """(flaw, what it does) for every flaw."""
+        return [(name, self.flaws()[name]["description"]) for name in self.names()]
+
+    def run_of(self, values: Sequence[float | None]) -> Run:
+        """The panel with these values, in the order of the metrics."""
+        return dict(zip(self.metrics, values, strict=True))
+
+    def drawn(self, variant: Variant) -> tuple[int, dict[str, int]]:
+        """A learner's deck, and for each letter the panel of it."""
+        rng = variant.rng("panels")
+        deck = int(rng.integers(len(self.decks())))
+        return deck, dict(zip(LETTERS, map(int, rng.permutation(len(LETTERS))), strict=True))
 
 
-def stage_of(flaw: str) -> str:
-    """The stage that a flaw sits in."""
-    return next(stage for stage, flaws in STAGES.items() if flaw in flaws)
+PANELS = Panels(FILE, STAGES, METRICS, GROUPS)
+names, stage_of, flaws, described = PANELS.names, PANELS.stage_of, PANELS.flaws, PANELS.described
 
 
-@cache
 def rows() -> Rows:
     """The panels that the notebook shows with their names; of a flaw's seeds "3" and "4" what plots show."""
-    return json.loads(FILE.read_text(encoding="utf-8"))["rows"]
-
-
-@cache
-def decks() -> list[dict[str, Any]]:
-    """Six panels each, by the alphabet of their values, and the healthy range to read them by."""
-    return json.loads(FILE.read_text(encoding="utf-8"))["decks"]
-
-
-def run_of(values: Sequence[float | None]) -> Run:
-    """The panel with these values, in the order of METRICS."""
-    return dict(zip(METRICS, values, strict=True))
-
-
-def drawn(variant: Variant) -> tuple[int, dict[str, int]]:
-    """A learner's deck, and for each letter the panel of it."""
-    return drawn_of(variant, len(decks()))
-
-
-def drawn_of(variant: Variant, count: int) -> tuple[int, dict[str, int]]:
-    """As `drawn`, of so many decks."""
-    rng = variant.rng("panels")
-    deck = int(rng.integers(count))
-    return deck, dict(zip(LETTERS, map(int, rng.permutation(len(LETTERS))), strict=True))
+    return PANELS.content["rows"]
 
 
 def span(
@@ -158,14 +178,3 @@ def outside(run: Run, seeds: Sequence[str] = SEEDS) -> Run:
 def shown(value: float | None) -> str:
     """A value as a panel prints it."""
     return "-" if value is None else f"{round(value, 4) + 0.0:.4g}"  # + 0.0: no minus before a zero
-
-
-@cache
-def flaws() -> dict[str, dict[str, str]]:
-    """`id` and `description` of every flaw of the notebook, by name."""
-    return json.loads(FILE.read_text(encoding="utf-8"))["flaws"]
-
-
-def described() -> list[tuple[str, str]]:
-    """(flaw, what it does) for every flaw of the notebook."""
-    return [(name, flaws()[name]["description"]) for name in names()]

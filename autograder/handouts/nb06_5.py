@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autograder.exercise import Exercise
 from autograder.handouts import nb05_1
-from autograder.handouts import nb06_panels as panels
+from autograder.handouts.nb06_panels import PANELS
 
 NAME = "found_flaws"
 
@@ -12,7 +12,7 @@ NAME = "found_flaws"
 class Clinic(nb05_1.Clinic):
     """As in 5.1, of runs of PPO."""
 
-    panels = panels
+    panels = PANELS
 
 
 EXERCISE = Exercise(
@@ -21,6 +21,6 @@ EXERCISE = Exercise(
     3,
     20,
     (NAME,),
-    nb05_1.parts(NAME, "nb06_5", panels.STAGES),
+    nb05_1.parts(NAME, "nb06_panels", PANELS.stages),
     given=Clinic,
 )

@@ -6,16 +6,9 @@ the keys. METRICS are also the columns that `docs/studies/rl_flaws.py` measures.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
-from typing import Any
 
-from autograder.exercise import Variant
-from autograder.handouts.nb05_panels import Run, drawn_of, shown
-
-__all__ = ["GROUPS", "METRICS", "STAGES", "decks", "described", "drawn", "flaws", "names", "run_of", "shown"]
+from autograder.handouts.nb05_panels import Panels
 
 FILE = Path(__file__).with_name("rl_panels.json")
 
@@ -61,37 +54,5 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 """The metrics by the part that they ask; every part moves the outcomes and what trainers log."""
 
-
-def names() -> list[str]:
-    """Every flaw of the exercise, stage by stage."""
-    return [flaw for flaws in STAGES.values() for flaw in flaws]
-
-
-@cache
-def _content() -> dict[str, Any]:
-    return json.loads(FILE.read_text(encoding="utf-8"))
-
-
-def decks() -> list[dict[str, Any]]:
-    """Six panels each, by the alphabet of their values, and the healthy range to read them by."""
-    return _content()["decks"]
-
-
-def flaws() -> dict[str, dict[str, str]]:
-    """`id` and `description` of every flaw, by name."""
-    return _content()["flaws"]
-
-
-def described() -> list[tuple[str, str]]:
-    """(flaw, what it does) for every flaw."""
-    return [(name, flaws()[name]["description"]) for name in names()]
-
-
-def run_of(values: Sequence[float | None]) -> Run:
-    """The panel with these values, in the order of METRICS."""
-    return dict(zip(METRICS, values, strict=True))
-
-
-def drawn(variant: Variant) -> tuple[int, dict[str, int]]:
-    """A learner's deck, and for each letter the panel of it."""
-    return drawn_of(variant, len(decks()))
+PANELS = Panels(FILE, STAGES, METRICS, GROUPS)
+flaws = PANELS.flaws

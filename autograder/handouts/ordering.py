@@ -1,4 +1,4 @@
-"""One round of rejection sampling fine-tuning as cards, for a learner to put in order.
+"""Exercise 1.1: one round of rejection sampling fine-tuning as cards, for a learner to put in order.
 
     run(order, "runs/01/order")      executes an order with the embedded models
 
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autograder.exercise import Variant, table
+from autograder.exercise import Exercise, Part, Variant, table
+from autograder.handouts.locked import locked
 from rslib.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -155,3 +156,17 @@ def run(
         fix = "Run this cell in your own notebook."
         raise ConfigError("no order is run while a submission is marked", fix=fix) from None
     return module.run(order, folder, size=size, seed=seed, show_progress=show_progress)
+
+
+EXERCISE = Exercise(
+    "1.1",
+    "One round, in order",
+    difficulty=1,
+    minutes=8,
+    names=("order",),
+    parts=(
+        Part("the order runs", 1.0, locked("order", "nb01_1", "grade_runs")),
+        Part("the order is the method", 2.0, locked("order", "nb01_1", "grade_method")),
+    ),
+    given=deck,
+)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import ModuleType
 
 import numpy as np
 
 from autograder.exercise import CheckFailed, Variant, require
 from autograder.exercises.artefacts import word_of
-from autograder.handouts import nb05_panels as panels
 from autograder.handouts.locked import entry
 from autograder.handouts.nb05_1 import NAME
-from autograder.handouts.nb05_panels import HEALTHY, Run
-from autograder.keys import nb05_panels as keys
+from autograder.handouts.nb05_panels import HEALTHY, Panels, Run, shown
+from autograder.keys.nb05_panels import KEYS, Keys
 from autograder.keys.written import fields
 from autograder.work import Work
 
@@ -31,14 +29,15 @@ class Case:
 
 @dataclass(frozen=True)
 class Marking:
-    """How diagnoses of panels are marked.
-
-    name: the learner's dict. panels, keys: the notebook's modules of handouts and of keys.
-    """
+    """How diagnoses of panels are marked, which stand in the learner's dict `name`."""
 
     name: str
-    panels: ModuleType
-    keys: ModuleType
+    keys: Keys
+
+    @property
+    def panels(self) -> Panels:
+        """What learners have."""
+        return self.keys.panels
 
     def cases(self, variant: Variant) -> dict[str, Case]:
         """A learner's panels with what was done to them.
@@ -59,28 +58,28 @@ class Marking:
                 "" if word is None or (isinstance(word, float) and word != word) else word for word in pair
             ]
         texts = isinstance(pair, list) and all(isinstance(word, str) for word in pair)
-        example = f'("{self.panels.names()[0]}", "{next(iter(self.panels.METRICS))}")'
+        example = f'("{self.panels.names()[0]}", "{next(iter(self.panels.metrics))}")'
         form = f'`{self.name}[{letter!r}]` is a pair, such as {example}, or ("healthy", "").'
         require(texts and len(pair) in (1, 2), FORM, form, got=answer)
         flaw, metric = (word_of(word).replace(" ", "_") for word in (*pair, "")[:2])
         known = flaw in (HEALTHY, *self.panels.names())
-        known = known and (flaw == HEALTHY or metric in (*self.panels.METRICS, ""))
+        known = known and (flaw == HEALTHY or metric in (*self.panels.metrics, ""))
         require(known, FORM, self._unknown(flaw, metric), got=answer)
         return flaw, metric
 
     def _unknown(self, flaw: str, metric: str) -> str:
         """What to say of a pair that does not name a flaw and a metric."""
-        if flaw in self.panels.METRICS and metric in (HEALTHY, *self.panels.names()):
+        if flaw in self.panels.metrics and metric in (HEALTHY, *self.panels.names()):
             return "The pair stands the other way round: first the flaw, then the metric."
-        if flaw in self.panels.STAGES:
+        if flaw in self.panels.stages:
             return f"`{flaw}` is a stage. Name the flaw in it."
-        if metric in self.panels.STAGES:
+        if metric in self.panels.stages:
             return f"`{metric}` is a stage. Name the metric of it that decides."
         return "Take the names from the two lists of the notebook."
 
     def grade_stage(self, stage: str, work: Work, rng: np.random.Generator) -> None:
         """The panel whose flaw sits in this stage."""
-        inside = self.panels.STAGES[stage]
+        inside = self.panels.stages[stage]
         letter, case = next((k, c) for k, c in self.cases(work.variant).items() if c.flaw in inside)
         flaw, metric = self._diagnosis(work, letter)
         if flaw == HEALTHY:
@@ -95,7 +94,7 @@ class Marking:
     def _missed(self, letter: str, run: Run) -> str:
         """What to say where a flawed run was called healthy."""
         message = f"Panel {letter} is called healthy, and some of its numbers are far from every healthy run."
-        if all(self._within(HEALTHY, metric, run) for metric in self.panels.GROUPS["outcome"]):
+        if all(self._within(HEALTHY, metric, run) for metric in self.panels.groups["outcome"]):
             message += " Its outcomes are not: a flaw may leave them where they are. Read the probes."
         return message
 
@@ -104,16 +103,16 @@ class Marking:
 
         The metric that the learner named speaks first, where it is a probe.
         """
-        probes = [m for stage in self.panels.STAGES for m in self.panels.GROUPS[stage]]
-        own = [metric for metric in self.panels.METRICS if metric in self.keys.decisive(flaw)]
+        probes = [m for stage in self.panels.stages for m in self.panels.groups[stage]]
+        own = [metric for metric in self.panels.metrics if metric in self.keys.decisive(flaw)]
         own.sort(key=lambda metric: (metric != named, metric not in probes))
         for metric in [named] * (named in probes) + own:
             if self.keys.span(flaw, metric) and not self._within(flaw, metric, run):
-                low, high = map(panels.shown, self.keys.span(flaw, metric) or (0.0, 0.0))
+                low, high = map(shown, self.keys.span(flaw, metric) or (0.0, 0.0))
                 there = f"is {low}" if low == high else f"lies between {low} and {high}"
                 return (
                     f"Panel {letter} is not a run with `{flaw}`: there `{metric}` {there}, here it is "
-                    f"{panels.shown(run[metric])}."
+                    f"{shown(run[metric])}."
                 )
         return f"Panel {letter} is not a run with `{flaw}`."
 
@@ -132,8 +131,8 @@ class Marking:
                 "away."
             )
         message = f"In panel {letter} `{metric}` is off, but another flaw would move it as well."
-        group = next(name for name, metrics in self.panels.GROUPS.items() if metric in metrics)
-        order = list(self.panels.STAGES)
+        group = next(name for name, metrics in self.panels.groups.items() if metric in metrics)
+        order = list(self.panels.stages)
         if group not in order:
             message += " It is an outcome, and every stage moves those."
         elif order.index(group) > order.index(stage):
@@ -160,5 +159,5 @@ class Marking:
         require(free <= 2, ALARM, message, idea="missed", got=f"{free} panels called healthy")
 
 
-_MARKING = Marking(NAME, panels, keys)
+_MARKING = Marking(NAME, KEYS)
 cases, grade_stage, grade_healthy = _MARKING.cases, _MARKING.grade_stage, _MARKING.grade_healthy

@@ -18,11 +18,6 @@ DRAWS = 3
 FORM, ALARM = "returns a list of stages", "raises no false alarm"
 
 
-def check_of(stage: str) -> str:
-    """The name of the check that a stage's flaws are found."""
-    return f"finds what is wrong in {stage}"
-
-
 def _flags(work: Work, run: Run) -> list[str]:
     result = work.function(NAME)(run)
     if isinstance(result, set | frozenset) and result <= set(STAGES):  # no order: that of the pipeline
@@ -105,7 +100,9 @@ def _judge(stage: str, flaw: str, work: Work, run: Run) -> None:
         )
     else:
         message = f"The run is flagged {flags[0]!r}, and it was broken elsewhere."
-    raise CheckFailed(check_of(stage), message, idea=idea, case=case, got=", ".join(flags) or "[]")
+    raise CheckFailed(
+        f"finds what is wrong in {stage}", message, idea=idea, case=case, got=", ".join(flags) or "[]"
+    )
 
 
 def _reads(work: Work, run: Run, names: Iterable[str], flags: list[str]) -> bool:

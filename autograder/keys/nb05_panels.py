@@ -10,28 +10,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from autograder.handouts import nb05_panels as shown_panels
-from autograder.handouts.nb05_panels import (
-    GROUPS,
-    HEALTHY,
-    METRICS,
-    SEEDS,
-    STAGES,
-    Rows,
-    Run,
-    names,
-    stage_of,
-)
+from autograder.handouts.nb05_panels import HEALTHY, METRICS, PANELS, SEEDS, Panels, Rows, Run, names
 from rslib.cache import atomic_write
 
-FILE = Path(__file__).with_name("panels.json")
-SIGNATURES = Path(__file__).parents[2] / "docs" / "results" / "signatures.json"
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
 NAMED_SEEDS = ("0", "1", "2")
 """Seeds of flawed runs that learners get with their names."""
 OUTCOMES = ("gold", "gold_of_base", "reward", "kl", "selection_gap", "pool_unique")
@@ -39,51 +29,103 @@ OUTCOMES = ("gold", "gold_of_base", "reward", "kl", "selection_gap", "pool_uniqu
 DECKS = 60
 
 
-def cut(rows: Mapping[str, Mapping[str, Run]]) -> Rows:
-    """The rows of a results file, cut to what the notebook shows."""
-    return {
-        name: {
-            seed: {metric: row[column] for metric, (column, _) in METRICS.items()}
-            for seed, row in rows[name].items()
+@dataclass(frozen=True)
+class Keys:
+    """Every measured panel of an exercise with its flaw.
+
+    panels: what learners have of them. results: the file of docs/results/ that they are cut from; columns:
+    its columns by metric. file: the package's copy. seeds: of which every flaw has a run. number: of the
+    exercise, 51 for 5.1; it draws the decks. probes: the metrics that may decide. no_evidence: pairs of flaw
+    and metric that differ without saying why.
+    """
+
+    panels: Panels
+    results: Path
+    columns: Mapping[str, str]
+    file: Path
+    seeds: Sequence[str]
+    number: int
+    probes: Sequence[str]
+    no_evidence: frozenset[tuple[str, str]] = frozenset()
+
+    def cut(self, rows: Mapping[str, Mapping[str, Run]]) -> Rows:
+        """The rows of the results file, cut to what the exercise shows."""
+        columns = self.columns.items()
+        return {
+            name: {s: {metric: row[column] for metric, column in columns} for s, row in rows[name].items()}
+            for name in (HEALTHY, *self.panels.names())
         }
-        for name in (HEALTHY, *names())
-    }
+
+    @cached_property
+    def _rows(self) -> Rows:
+        return json.loads(self.file.read_text(encoding="utf-8"))
+
+    def rows(self) -> Rows:
+        """Every measured panel."""
+        return self._rows
+
+    def span(self, name: str, metric: str, seeds: Sequence[str] | None = None) -> tuple[float, float] | None:
+        """As in the notebook, of all measured panels."""
+        return shown_panels.span(name, metric, seeds, self.rows())
+
+    def decisive(self, flaw: str) -> frozenset[str]:
+        """The metrics that, alone, tell a flaw from the healthy run and from every other flaw.
+
+        A metric of the flaw's own stage decides as well where it shares its values with flaws of earlier
+        stages only: whoever goes through the panel stage by stage has let those go before.
+        """
+        stages, stage = list(self.panels.stages), self.panels.stage_of(flaw)
+        later = [name for other in stages[stages.index(stage) :] for name in self.panels.stages[other]]
+        telling = telling_metrics(flaw, self.rows(), self.probes)
+        kept = {name: self.rows()[name] for name in (HEALTHY, *later)}
+        telling += telling_metrics(flaw, kept, self.panels.groups[stage])
+        return frozenset(m for m in telling if (flaw, m) not in self.no_evidence)
+
+    def dealt(self, number: int) -> tuple[dict[str, Any], list[str], str]:
+        """A deck as learners have it, the flaw of each of its panels, and the seed that no range holds.
+
+        A healthy panel and one flaw of every stage. Each lies between two measured runs of its class, the
+        same two of `seeds` and the same weight for all, so that it equals no panel that has a name beside it.
+        """
+        rng, table, metrics = np.random.default_rng([self.number, number]), self.rows(), self.panels.metrics
+        pair = [str(seed) for seed in rng.permutation(self.seeds)[:2]]
+        weight = float(rng.uniform(0.2, 0.8))
+        flaws = [HEALTHY, *(str(rng.choice(flaws)) for flaws in self.panels.stages.values())]
+        runs = {flaw: mixture(*(table[flaw][seed] for seed in pair), weight, metrics) for flaw in flaws}
+        order = sorted(flaws, key=lambda flaw: json.dumps(list(runs[flaw].values())))
+        others = [seed for seed in table[HEALTHY] if seed != pair[0]]
+        healthy = [self.span(HEALTHY, metric, others) for metric in metrics]
+        return {"healthy": healthy, "runs": [list(runs[flaw].values()) for flaw in order]}, order, pair[0]
+
+    def content(self, flaws: Mapping[str, Mapping[str, str]], **more: Any) -> dict[str, Any]:
+        """What the learners' file holds: these words on each flaw, the decks, and more."""
+        decks = [self.dealt(number)[0] for number in range(DECKS)]
+        return json.loads(json.dumps({"decks": decks, "flaws": flaws} | more))
+
+    def cut_anew(self) -> None:
+        """Write the package's copy of the results."""
+        measured = json.loads(self.results.read_text(encoding="utf-8"))["rows"]
+        atomic_write(self.file, json.dumps(self.cut(measured), indent=1, sort_keys=True) + "\n")
+        vars(self).pop("_rows", None)
 
 
-@cache
-def rows() -> Rows:
-    """Every measured panel."""
-    return json.loads(FILE.read_text(encoding="utf-8"))
-
-
-def span(name: str, metric: str, seeds: Sequence[str] = SEEDS) -> tuple[float, float] | None:
-    """As in the notebook, of all measured panels."""
-    return shown_panels.span(name, metric, seeds, rows())
+KEYS = Keys(
+    PANELS,
+    RESULTS / "signatures.json",
+    {metric: column for metric, (column, _) in METRICS.items()},
+    Path(__file__).with_name("panels.json"),
+    SEEDS,
+    51,
+    list(METRICS),
+    # A count of prompts does not tell which prompts they are, and an error of a millionth is rounding.
+    frozenset({("evaluate_on_training_prompts", "judged_prompts"), ("temperature_zero", "reweigh_error")}),
+)
+rows, span, decisive = KEYS.rows, KEYS.span, KEYS.decisive
 
 
 def apart(first: str, second: str, metric: str) -> bool:
     """As in the notebook, of all measured panels."""
     return shown_panels.apart(first, second, metric, rows())
-
-
-NO_EVIDENCE = {("evaluate_on_training_prompts", "judged_prompts"), ("temperature_zero", "reweigh_error")}
-"""Metrics that differ without saying why: a count of prompts does not tell which prompts they are, and an
-error of a millionth is rounding."""
-
-
-@cache
-def decisive(flaw: str) -> frozenset[str]:
-    """The metrics that, alone, tell a flaw from the healthy run and from every other flaw of the notebook.
-
-    A metric of the flaw's own stage decides as well where it shares its values with flaws of earlier stages
-    only: whoever goes through the panel stage by stage has let those go before.
-    """
-    stages = list(STAGES)
-    first = stages.index(stage_of(flaw))
-    later = [HEALTHY, flaw, *(name for stage in stages[first:] for name in STAGES[stage])]
-    telling = telling_metrics(flaw, rows(), METRICS)
-    telling += telling_metrics(flaw, {name: rows()[name] for name in later}, GROUPS[stages[first]])
-    return frozenset(m for m in telling if (flaw, m) not in NO_EVIDENCE)
 
 
 def telling_metrics(flaw: str, table: Rows, metrics: Iterable[str]) -> list[str]:
@@ -95,40 +137,8 @@ def telling_metrics(flaw: str, table: Rows, metrics: Iterable[str]) -> list[str]
 
 def between(name: str, rng: np.random.Generator, seeds: tuple[str, str] = ("3", "4")) -> Run:
     """A panel at a random place between two measured ones of a class; None where one has no value."""
-    return mixed(name, seeds, float(rng.uniform()))
-
-
-@cache
-def dealt(number: int) -> tuple[dict[str, Any], list[str], str]:
-    """A deck of 5.1 as learners have it, the flaw of each of its panels, and the seed that no range holds."""
-    return deck(np.random.default_rng([51, number]), rows(), STAGES, list(METRICS), SEEDS)
-
-
-def deck(
-    rng: np.random.Generator,
-    table: Rows,
-    stages: Mapping[str, Sequence[str]],
-    metrics: Sequence[str],
-    seeds: Sequence[str],
-) -> tuple[dict[str, Any], list[str], str]:
-    """A deck of measured panels, the flaw of each, and the seed that no range holds.
-
-    A healthy panel and one flaw of every stage. Each lies between two measured runs of its class, the same
-    two of `seeds` and the same weight for all, so that it equals no panel that has a name beside it.
-    """
-    pair = [str(seed) for seed in rng.permutation(seeds)[:2]]
-    weight = float(rng.uniform(0.2, 0.8))
-    flaws = [HEALTHY, *(str(rng.choice(flaws)) for flaws in stages.values())]
-    runs = {flaw: mixture(*(table[flaw][seed] for seed in pair), weight, metrics) for flaw in flaws}
-    order = sorted(flaws, key=lambda flaw: json.dumps(list(runs[flaw].values())))
-    others = [seed for seed in table[HEALTHY] if seed != pair[0]]
-    healthy = [shown_panels.span(HEALTHY, metric, others, table) for metric in metrics]
-    return {"healthy": healthy, "runs": [list(runs[flaw].values()) for flaw in order]}, order, pair[0]
-
-
-def mixed(name: str, seeds: Sequence[str], weight: float) -> Run:
-    """A panel between two measured ones of a class; None where one has no value."""
-    return mixture(*(rows()[name][seed] for seed in seeds), weight, METRICS)
+    first, second = (rows()[name][seed] for seed in seeds)
+    return mixture(first, second, float(rng.uniform()), METRICS)
 
 
 def mixture(first: Run, second: Run, weight: float, metrics: Iterable[str]) -> Run:
@@ -157,15 +167,12 @@ def content() -> dict[str, Any]:
         for name, by_seed in rows().items()
     }
     flaws = {name: {"id": FLAWS[name].id, "description": FLAWS[name].description} for name in names()}
-    decks = [dealt(number)[0] for number in range(DECKS)]
-    return json.loads(json.dumps({"rows": named, "decks": decks, "flaws": flaws}))
+    return KEYS.content(flaws, rows=named)
 
 
 def main() -> None:
     """Write the package's copies anew."""
-    signatures = json.loads(SIGNATURES.read_text(encoding="utf-8"))["rows"]
-    atomic_write(FILE, json.dumps(cut(signatures), indent=1, sort_keys=True) + "\n")
-    rows.cache_clear()
+    KEYS.cut_anew()
     atomic_write(shown_panels.FILE, json.dumps(content(), sort_keys=True) + "\n")
 
 

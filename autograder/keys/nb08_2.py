@@ -279,19 +279,13 @@ def _check_strategy(strategy: str, team: Team) -> None:
         message = f"It breaks a limit: {LIMITS[limits[0]]}."
         if limits[0] == "memory" and "memory" not in broken(larger(team, ROOM), strategy):
             message += " What `memory_gb` says would fit; the machine has to hold a quarter more."
-        raise CheckFailed(FITS, message, idea=IDEAS[limits[0]], got=strategy)
+        raise CheckFailed(FITS, message, idea=MISCONCEPTIONS.get(limits[0], limits[0]), got=strategy)
     message = "It fits, and another that fits costs less than four fifths of it in the first year."
     raise CheckFailed(FITS, message, idea="dearer", got=strategy)
 
 
-IDEAS = {
-    "memory": "memory",
-    "budget": "budget",
-    "latency": "F35",
-    "permission": "F01",
-    "skill": "F36",
-    "quality": "quality",
-}
+MISCONCEPTIONS = {"latency": "F35", "permission": "F01", "skill": "F36"}
+"""What leads to a strategy that breaks these limits; of the others the limit is the idea's name."""
 
 
 def _check_weights(weights: str, strategy: str, team: Team) -> None:

@@ -2,8 +2,7 @@
 from autograder import given
 from autograder.exercise import Variant
 from autograder.handouts import nb06_panels as measured
-from autograder.keys.nb06_5 import cases
-from autograder.keys.nb06_panels import decisive
+from autograder.keys.nb06_panels import cases, decisive
 
 variant, clinic = Variant("", "", "6.5"), given("6.5")
 

@@ -99,11 +99,6 @@ class Channel:
         if left is None:
             poll.poll()
 
-    def close(self) -> None:
-        """Close both ends."""
-        for descriptor in {self.reader, self.writer}:
-            os.close(descriptor)
-
 
 STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 

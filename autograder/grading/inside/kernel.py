@@ -30,11 +30,12 @@ from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-from autograder.grading.inside import objects
+from autograder.grading.inside import arrays, objects
+from autograder.grading.inside.frames import HELLO, Channel, WireError
 from autograder.grading.inside.isolate import Limits
 from autograder.grading.inside.kinds import LIKE, base_of
 from autograder.grading.inside.outputs import clean, kept
-from autograder.grading.inside.wire import HELLO, Channel, Encoder, WireError
+from autograder.grading.inside.wire import Encoder
 from autograder.work import limited, other_session
 
 ARITHMETIC = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor")
@@ -144,10 +145,6 @@ class Stream(io.TextIOBase):
         """It is."""
         return True
 
-    def isatty(self) -> bool:
-        """It is no terminal."""
-        return False
-
 
 class Kernel:
     """One learner's process: its shell, the values that the grader holds references to, the pipe."""
@@ -218,7 +215,7 @@ class Kernel:
             facts["doc"] = clean(value.__doc__ or "", 2000)
             facts["params"] = [
                 [p.name, p.kind.value, p.default is not p.empty, _default(p.default)]
-                for p in _parameters(value)
+                for p in list(inspect.signature(value).parameters.values())[:50]
             ]
         return facts
 
@@ -358,7 +355,7 @@ class Kernel:
         gradients = torch.autograd.grad(
             self.objects[request["o"]], inputs, given, retain_graph=True, allow_unused=True
         )
-        return {"value": [None if g is None else to.tensor(g.detach()) for g in gradients]}
+        return {"value": [None if g is None else arrays.tensor_node(to, g.detach()) for g in gradients]}
 
     def do_file(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
         """The bytes of a file that the learner names."""
@@ -412,8 +409,9 @@ class Kernel:
 
     def do_weights(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
         """The weights of a model."""
-        weights = self.objects[request["o"]].model.state_dict()
-        return {"value": {"d": [[name, to.tensor(tensor.detach())] for name, tensor in weights.items()]}}
+        weights = self.objects[request["o"]].model.state_dict().items()
+        nodes = [[name, arrays.tensor_node(to, tensor.detach())] for name, tensor in weights]
+        return {"value": {"d": nodes}}
 
     def do_session(self, request: Any, blobs: list[bytes], to: Encoder) -> Any:
         """Whose variant the notebook asked for."""
@@ -578,13 +576,8 @@ def _kind(value: Any) -> str:
         return "class"
     if inspect.ismodule(value):
         return "module"
-    routine = inspect.isroutine(value) and not vars_of(value) - {"__wrapped__"}
+    routine = inspect.isroutine(value) and not set(getattr(value, "__dict__", ())) - {"__wrapped__"}
     return "function" if routine or isinstance(value, functools.partial) else "object"
-
-
-def vars_of(value: Any) -> set[str]:
-    """The names of a value's own attributes."""
-    return set(getattr(value, "__dict__", ()))
 
 
 def _family(kind: type) -> list[list[str]]:
@@ -602,10 +595,6 @@ def _text(error: BaseException) -> str:
         return clean(str(error), 4000)
     except BaseException:
         return ""
-
-
-def _parameters(value: Any) -> list[inspect.Parameter]:
-    return list(inspect.signature(value).parameters.values())[:50]
 
 
 def _some(values: Any) -> Iterator[Any]:

@@ -64,7 +64,7 @@ def main(argv: list[str]) -> None:
 def once(request: dict[str, Any], modules: list[str]) -> None:
     """Be the learner's process itself, over standard input and output: the container is its sandbox."""
     from autograder.grading.inside import kernel
-    from autograder.grading.inside.wire import Channel
+    from autograder.grading.inside.frames import Channel
 
     reader, writer = os.dup(0), os.dup(1)
     os.makedirs(os.environ["TMPDIR"], exist_ok=True)
@@ -170,7 +170,7 @@ def _received(folders: socket.socket) -> list[int]:
 def _learner(request: dict[str, Any], wire: int, folders: socket.socket, mode: str, shell: Any) -> None:
     """Build the inner sandbox, then become the kernel."""
     from autograder.grading.inside import kernel
-    from autograder.grading.inside.wire import Channel
+    from autograder.grading.inside.frames import Channel
 
     limits = Limits(**request["limits"])
     try:

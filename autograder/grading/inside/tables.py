@@ -1,4 +1,7 @@
-"""Tables and columns of pandas and datasets: their columns, kinds and labels, each checked."""
+"""Tables and columns of pandas and datasets: their columns, kinds and labels, each checked.
+
+It is imported where one of the two is; datasets imports pandas itself.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from autograder.grading.inside.frames import WireError
 from autograder.grading.inside.kinds import ZONE, Kind, add, only, parts
@@ -26,8 +30,6 @@ FORMATS = (None, "numpy", "torch", "pandas")
 
 def _column(values: Any) -> Any:
     """The values of a column or index: an array of numpy's, or (kind, what it is made of)."""
-    import pandas as pd
-
     kind = values.dtype
     if isinstance(kind, np.dtype):
         return values.to_numpy()
@@ -69,34 +71,24 @@ def _of_column(packed: Any) -> Any:
 
 
 def _categories(codes: Any, categories: Any, ordered: Any) -> Any:
-    import pandas as pd
-
     return pd.Categorical.from_codes(only(codes, np.ndarray), categories, ordered=only(ordered, bool))
 
 
 def _zoned(naive: Any, zone: Any) -> Any:
-    import pandas as pd
-
     return pd.DatetimeIndex(only(naive, np.ndarray)).tz_localize("UTC").tz_convert(_zone_name(zone)).array
 
 
 def _texts(values: Any, storage: Any, missing: Any) -> Any:
-    import pandas as pd
-
     kind = pd.StringDtype(only(storage, str), na_value=pd.NA if missing else np.nan)
     return pd.array(only(values, np.ndarray), dtype=kind)
 
 
 def _holes(data: Any, mask: Any) -> Any:
-    import pandas as pd
-
     makers = {"b": pd.arrays.BooleanArray, "f": pd.arrays.FloatingArray}
     return makers.get(only(data, np.ndarray).dtype.kind, pd.arrays.IntegerArray)(data, only(mask, np.ndarray))
 
 
 def _index(values: Any) -> Any:
-    import pandas as pd
-
     if isinstance(values, pd.RangeIndex):
         return "range", (values.start, values.stop, values.step), values.name
     if isinstance(values, pd.MultiIndex):
@@ -107,8 +99,6 @@ def _index(values: Any) -> Any:
 
 
 def _of_index(packed: Any) -> Any:
-    import pandas as pd
-
     form, *rest = only(packed, tuple)
     if form == "range":
         start, stop, step = parts(rest[0], int, int, int)
@@ -123,15 +113,11 @@ def _of_index(packed: Any) -> Any:
 
 
 def _of_series(packed: Any) -> Any:
-    import pandas as pd
-
     values, index, name = only(packed, tuple)
     return pd.Series(_of_column(values), index=index, name=name)
 
 
 def _of_frame(packed: Any) -> Any:
-    import pandas as pd
-
     columns, names, index = only(packed, tuple)
     table = pd.DataFrame(dict(enumerate(map(_of_column, only(columns, list)))), index=index)
     table.columns = names
@@ -148,8 +134,6 @@ def _stamp(value: Any) -> Any:
 
 
 def _of_stamp(packed: Any) -> Any:
-    import pandas as pd
-
     moment, zone = parts(packed, np.datetime64, (str, type(None)))
     stamp = pd.Timestamp(moment)
     return stamp if zone is None else stamp.tz_localize("UTC").tz_convert(_zone_name(zone))
@@ -157,8 +141,6 @@ def _of_stamp(packed: Any) -> Any:
 
 def add_pandas() -> None:
     """Have the kinds of pandas known."""
-    import pandas as pd
-
     add(
         Kind("pandas.DataFrame", pd.DataFrame, _frame, _of_frame, TABLE),
         Kind("pandas.Series", pd.Series, lambda v: (_column(v), v.index, v.name), _of_series, COLUMN),

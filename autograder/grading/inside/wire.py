@@ -17,35 +17,14 @@ from typing import Any
 import numpy as np
 
 from autograder.grading.inside import arrays, kinds, objects
-from autograder.grading.inside.arrays import bytes_of, tensor_of
 from autograder.grading.inside.frames import (
-    HEADER,
-    HELLO,
     MAX_BLOBS,
     MAX_BYTES,
     MAX_DEPTH,
     MAX_HEADER,
     MAX_NODES,
-    Channel,
-    Gone,
-    Late,
     WireError,
-    parsed,
 )
-
-__all__ = [
-    "HEADER",
-    "HELLO",
-    "Channel",
-    "Decoder",
-    "Encoder",
-    "Gone",
-    "Late",
-    "WireError",
-    "bytes_of",
-    "parsed",
-    "tensor_of",
-]
 
 PACKED = 32
 """So long is a list of numbers that crosses as bytes."""
@@ -181,10 +160,6 @@ class Encoder:
             raise WireError("the value is too large, or has too many parts")
         self.blobs.append(content)
         return len(self.blobs) - 1
-
-    def tensor(self, value: Any) -> Any:
-        """The node of a tensor."""
-        return arrays.tensor_node(self, value)
 
     def node_or(self, value: Any, other: Callable[[Any], Any]) -> Any:
         """The node of a value, or what `other` gives for one that is too large, stays, or cannot be read."""

@@ -215,8 +215,8 @@ def test_identical_responses_leave_their_signature():
 
 
 def test_one_response_per_prompt_leaves_nothing_to_decide():
-    assert evaluation.decidable_fraction(scored(5, 1)) == 0.0
-    assert evaluation.decidable_fraction(scored(5, 2)) == 1.0
+    for n, share in ((1, 0.0), (2, 1.0)):
+        assert evaluation.selection_panel(scored(5, n), scored(5, n))["decidable_fraction"] == share
 
 
 def test_a_reward_that_is_length_correlates_with_length():

@@ -273,31 +273,20 @@ def verdict(interval: Mapping[str, Any], above: str = "higher", below: str = "lo
     return below if interval["high"] < 0 else OPEN
 
 
-def claim(
-    difference: Mapping[str, Any],
-    first: str,
-    second: str,
-    unit: str = "gold",
-    *,
-    spent: Mapping[str, tuple[float, float]] | None = None,
-) -> str:
+def claim(difference: Mapping[str, Any], first: str, second: str, unit: str = "gold") -> str:
     """One sentence about a difference, worded by its interval and by nothing else: see `verdict`.
 
-    `difference` is what `compare` gives, or an interval {mean, low, high} of first minus second. `spent` is
-    what each of the two cost, by name of the resource, as {"responses": (6144, 3072)}: where they differ by
-    more than a twentieth, the sentence says so, for then it compares budgets too.
+    `difference` is what `compare` gives, or an interval {mean, low, high} of first minus second.
 
     >>> claim({"mean": 1.2, "low": 0.9, "high": 1.5}, "PPO", "RS-1")
     'PPO beats RS-1 by +1.20 gold [+0.90, +1.50].'
-    >>> claim({"mean": 0.1, "low": -0.2, "high": 0.4}, "PPO", "RS-1", spent={"steps": (12, 6)})
-    'PPO is not separable from RS-1: +0.10 gold [-0.20, +0.40]. Not at equal steps: 12 against 6.'
+    >>> claim({"mean": 0.1, "low": -0.2, "high": 0.4}, "PPO", "RS-1")
+    'PPO is not separable from RS-1: +0.10 gold [-0.20, +0.40].'
     """
     size = difference["difference"] if "difference" in difference else difference["mean"]
     numbers = f"{signed(size)} {unit} {_told_ends(difference)}"
     words = {"higher": f"beats {second} by", "lower": f"falls behind {second} by"}
-    sentence = f"{first} {words.get(verdict(difference), f'is not separable from {second}:')} {numbers}."
-    unequal = ((name, a, b) for name, (a, b) in (spent or {}).items() if abs(a - b) > 0.05 * max(a, b))
-    return " ".join([sentence, *(f"Not at equal {name}: {a:,} against {b:,}." for name, a, b in unequal)])
+    return f"{first} {words.get(verdict(difference), f'is not separable from {second}:')} {numbers}."
 
 
 def _told_ends(difference: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 select(scored, "reference", references=table)    `add_references` puts a scored table of references in
 select(scored, "replay", earlier=[table, ...])   `merge_rounds` puts the scored tables of earlier rounds in
-reference_responses(prompts)                     the column `reference` as responses, to be scored
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from rslib import tables
 from rslib.config import require, unknown_name
 from rslib.errors import DataError
 from rslib.progress import note
-from rslib.rows import check_prompts
 from rslib.selection import Pool, check_count, check_number, unique
 from rslib.theory import pessimistic_optimum, poisson_probs
 
@@ -247,40 +245,12 @@ def length_slope(pool: Pool, *, within: bool = True) -> float:
 _NOT_DRAWN = {"token_ids": [], "token_logprobs": [], "logprob": 0.0, "finish_reason": "eos", "seed": -1}
 
 
-def reference_responses(prompts: Dataset) -> Dataset:
-    """The texts in the column `reference` of a prompts table as responses, one per prompt, to be scored.
-
-    They were not drawn: sample_id and seed are -1, logprob is 0 and there are no tokens. Raises DataError
-    without the column, or where it is empty.
-
-    >>> from rslib.prompts import as_prompts
-    >>> prompts = as_prompts([{"prompt": "2 + 2?", "reference": "4"}])
-    >>> reference_responses(prompts)["response"][:]
-    ['4']
-    """
-    from datasets import Dataset
-
-    check_prompts(prompts)
-    if "reference" not in prompts.column_names:
-        fix = "Carry a known-good response with each prompt, as 'reference'."
-        raise DataError("no column 'reference'", where="prompts", fix=fix)
-    columns = {name: prompts[name][:] for name in prompts.column_names}
-    named = zip(columns["prompt_id"], columns["reference"], strict=True)
-    empty = [prompt_id for prompt_id, text in named if not text]
-    if empty:
-        where = f"prompt_id {empty[0]!r}"
-        raise DataError(f"{len(empty)} references are empty", where=where, fix="Leave these prompts out.")
-    columns |= {name: [value] * len(prompts) for name, value in _NOT_DRAWN.items()}
-    columns |= {"sample_id": [-1] * len(prompts), "response": columns["reference"]}
-    return Dataset.from_dict(columns)
-
-
 def add_references(scored: Dataset, *, references: Dataset) -> Dataset:
     """The pool with scored `references` in it; the new column `is_reference` marks them.
 
-    `references` has prompt_id, response and reward, from the same reward model (`reference_responses` makes
-    such a table, `score` completes it); every other column is taken from the prompt's first row. Its rows
-    get the sample_ids -1, -2, ... of their prompt, finish_reason "eos", and no tokens.
+    `references` has prompt_id, response and reward, from the same reward model (`score` gives them one);
+    every other column is taken from the prompt's first row. Its rows get the sample_ids -1, -2, ... of their
+    prompt, finish_reason "eos", and no tokens.
 
     Raises DataError when a column is missing or a prompt_id is not in the pool.
     """

@@ -338,12 +338,8 @@ def select(
 ) -> Dataset:
     """The rows of a scored table that the selector keeps, as a table; prompts in the order of `scored`.
 
-    best_of_n, worst, all, random(k, like), random_overall(count), top_k_per_prompt(k), unique(k),
-    top_fraction(fraction), threshold(minimum), percentile(percentile, round, rise), acceptance(beta),
-    soft_best_of_n(temperature, k), best_of_poisson(mu), pessimistic(beta, k), self_consistency(conclusions),
-    minimum_bayes_risk, ensemble(rewards, combine, penalty), length_controlled(within), decidable(tolerance),
-    reference(references), replay(earlier, k): each has a docstring (`selector_of`).
-
+    selector   a name in SELECTORS; its options are the keywords of `selector_of(name)`, whose docstring says
+               what it keeps (docs/selectors.md has all in a table).
     on_nan     "raise": a reward that is missing, NaN or infinite is an error. "drop": such rows are left out
                and a printed line says how many.
     truncated  "keep", or "drop": responses with finish_reason "length" are left out first. A prompt of which

@@ -12,8 +12,6 @@ from datasets import Dataset
 from rslib import more_selectors, selection, tables, theory
 from rslib.errors import ConfigError, DataError, RewardError
 from rslib.evaluation import selection_gap, selection_panel
-from rslib.more_selectors import reference_responses
-from rslib.prompts import as_prompts
 from rslib.selection import SELECTORS, pool_of, select, selector_of
 
 
@@ -404,11 +402,10 @@ def test_length_within_prompts_is_not_misled_by_prompts_that_ask_for_more():
 
 
 def test_a_reference_competes_and_the_count_of_kept_ones_is_printed(capsys):
-    prompts = as_prompts(
-        [{"prompt_id": f"p{i}", "prompt": f"prompt {i}", "reference": f"good {i}"} for i in range(2)]
+    rows = zip(("p0", "p1"), ("good 0", "good 1"), (2.5, 9.0), strict=True)
+    references = Dataset.from_list(
+        [dict(zip(("prompt_id", "response", "reward"), r, strict=True)) for r in rows]
     )
-    references = tables.with_column(reference_responses(prompts), "reward", [2.5, 9.0])
-    tables.check_scored(references)
     kept = select(scored(HAND), "reference", references=references)
     assert kept["response"][:] == ["response 1", "good 1"] and kept["is_reference"][:] == [False, True]
     assert kept["sample_id"][:] == [1, -1] and kept["prompt"][1] == "prompt 1"
@@ -424,8 +421,6 @@ def test_bad_references_are_refused():
     del row["reward"]
     with pytest.raises(DataError, match="no column 'reward'"):
         select(scored(HAND), "reference", references=Dataset.from_list([row]))
-    with pytest.raises(DataError, match="no column 'reference'"):
-        reference_responses(as_prompts(["x"]))
 
 
 def test_replay_keeps_the_best_of_all_rounds_and_no_text_twice():

@@ -231,10 +231,8 @@ def length_slope(pool: Pool, *, within: bool = True) -> float:
     """
     reward, length = pool.rewards, pool.lengths
     if within:
-        counts = np.bincount(pool.prompts)
-        reward, length = (
-            values - (np.bincount(pool.prompts, values) / counts)[pool.prompts] for values in (reward, length)
-        )
+        means = tables.rows_of(pool.table).prompt_means
+        reward, length = (values - means(values)[pool.prompts] for values in (reward, length))
     centred = length - length.mean()
     spread = float(centred @ centred)
     return float(centred @ reward) / spread if spread > 0 else 0.0

@@ -30,7 +30,7 @@ from rslib.progress import note
 if TYPE_CHECKING:
     from datasets import Dataset
 
-Selector = Callable[..., np.ndarray]
+_Selector = Callable[..., np.ndarray]
 """(pool, *, options) -> kept rows, each once, in any order."""
 
 
@@ -289,7 +289,7 @@ def check_number(
 
 # The stage ----------------------------------------------------------------------------------------------
 
-SELECTORS: dict[str, Selector | str] = {
+SELECTORS: dict[str, _Selector | str] = {
     "best_of_n": best_of_n,
     "top_k_per_prompt": top_k_per_prompt,
     "unique": unique,
@@ -321,7 +321,7 @@ _WIDENERS = {
 """Name -> where to load what puts further rows into the pool before that selector looks at it."""
 
 
-def selector_of(name: str) -> Selector:
+def selector_of(name: str) -> _Selector:
     """The function of a name in SELECTORS."""
     selector = SELECTORS[name]
     return pkgutil.resolve_name(selector) if isinstance(selector, str) else selector

@@ -125,10 +125,10 @@ def _dialogue_rewards(
         return _own_rewards(reward_model, encoded, **options)
     # What stands behind the token that is read changes nothing: a decoder looks back alone.
     ids = [reward_model.read(row["input_ids"]) for row in encoded]
-    return _token_rewards(reward_model.model, prompts, ids, weights=reward_model.weights, **options)
+    return token_rewards(reward_model.model, prompts, ids, weights=reward_model.weights, **options)
 
 
-def _token_rewards(
+def token_rewards(
     model: PreTrainedModel,
     prompts: Sequence[Hashable],
     encoded: Sequence[Sequence[int]],
@@ -160,7 +160,7 @@ def _prefixes_can_be_shared(reward_model: RewardModel) -> bool:
     wanted = torch.stack([reward_model.own_rewards([{"input_ids": row}])[0].double().cpu() for row in rows])
     read = [reward_model.read(row) for row in rows]
     try:
-        rewards = _token_rewards(model, [0] * len(rows), read, weights=reward_model.weights)
+        rewards = token_rewards(model, [0] * len(rows), read, weights=reward_model.weights)
     except Exception as err:  # an architecture without shared prefixes fails in its own way
         if is_out_of_memory(err):
             raise

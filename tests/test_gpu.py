@@ -8,7 +8,7 @@ import torch
 
 import rslib
 from rslib.models import load_reward_model
-from rslib.scoring import _token_rewards
+from rslib.scoring import token_rewards
 
 pytestmark = [
     pytest.mark.gpu,
@@ -29,12 +29,12 @@ def test_batches_are_halved_when_memory_really_runs_out_and_rewards_stay(model_f
     model = load_reward_model(str(model_folder("llama", "reward")), device="cuda").model
     rows = np.random.default_rng(0).integers(5, 300, (4000, 200)).tolist()
     owner = [row // 4 for row in range(len(rows))]
-    wanted = _token_rewards(model, owner, rows, batch_tokens=20_000)
+    wanted = token_rewards(model, owner, rows, batch_tokens=20_000)
     torch.cuda.empty_cache()
     try:
         total = torch.cuda.get_device_properties(0).total_memory
         torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 2**29) / total)
-        rewards = _token_rewards(model, owner, rows, batch_tokens=10**7)
+        rewards = token_rewards(model, owner, rows, batch_tokens=10**7)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert "out of memory" in capsys.readouterr().out

@@ -15,7 +15,7 @@ safe and unsafe prompts (`kind`) are fixed by a split, so differences between ki
     verdict(difference)                  "higher", "lower" or "not separable"
     claim(difference, first, second)     the sentence that the verdict supports
     selection_gap(pool, kept), selection_panel(pool, kept), selection_table(pool, kept)
-    best_of_n_table(pool, ns), reward_histogram(pool, kept), decidable_fraction(scored)
+    best_of_n_table(pool, ns), reward_histogram(pool, kept)
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rslib import tables, theory
-from rslib.config import require
 from rslib.errors import DataError
 from rslib.formatting import ends_text, signed
 from rslib.tables import TableRows
@@ -36,7 +35,7 @@ from rslib.tables import TableRows
 if TYPE_CHECKING:
     from datasets import Dataset
 
-COLUMNS = {"gold": "gold", "proxy": "reward", "judge": "judge", "unsafe_compliance": "complied"}
+_COMPARED = {"gold": "gold", "proxy": "reward", "judge": "judge", "unsafe_compliance": "complied"}
 """Compared metrics and the table column that each one averages."""
 OPEN = "not separable"
 """The verdict on a difference whose interval holds 0."""
@@ -77,6 +76,12 @@ def _rows(table: Dataset) -> TableRows:
     if not rows.size:
         raise DataError("the responses table is empty", where="evaluation", fix="Sample and score first.")
     return rows
+
+
+def _scored(table: Dataset) -> TableRows:
+    """As `_rows`, checked as `tables.check_scored` does."""
+    tables.check_scored(table)
+    return _rows(table)
 
 
 def _design(rows: TableRows) -> _Design:
@@ -127,6 +132,16 @@ def _interval(values: np.ndarray, design: _Design, seed: int) -> dict[str, float
     return {"mean": float(values.mean()), "low": low, "high": high}
 
 
+def _intervals(
+    columns: Mapping[str, np.ndarray | None], rows: TableRows, design: _Design, seed: int
+) -> dict[str, dict[str, float] | None]:
+    """`_interval` of the mean over prompts of each column `(rows,)`; None for a column that is None."""
+    return {
+        name: None if column is None else _interval(rows.prompt_means(column), design, seed)
+        for name, column in columns.items()
+    }
+
+
 def _or_none(value: float) -> float | None:
     """NaN, which theory gives where one cluster alone tells nothing about the spread, as JSON's null."""
     return None if math.isnan(value) else value
@@ -164,18 +179,10 @@ def arm_metrics(
 
     Raises RewardError without a finite `reward`, DataError for an empty table or gaps in a numeric column.
     """
-    tables.check_scored(responses)
-    rows = _rows(responses)
+    rows = _scored(responses)
     design = _design(rows)
-    per_prompt = {
-        name: None if values is None else rows.prompt_means(values)
-        for name, values in _row_metrics(rows).items()
-    }
-    per_prompt["unique_ratio"] = _unique_ratios(rows)
-    intervals = {
-        name: None if values is None else _interval(values, design, seed)
-        for name, values in per_prompt.items()
-    }
+    intervals = _intervals(_row_metrics(rows), rows, design, seed)
+    intervals["unique_ratio"] = _interval(_unique_ratios(rows), design, seed)
     intervals["selection_gap"] = dict(gap) if gap else None
     plain = {name: interval["mean"] if interval else None for name, interval in intervals.items()}
     return plain | {
@@ -198,43 +205,38 @@ def compare(
 
     Raises DataError when the prompts differ, when a table lacks the column, or when no row has a value.
     """
-    return _compare(_rows(first), _rows(second), column, seed)
-
-
-def comparisons(arms: Mapping[str, Dataset], *, seed: int = 0) -> list[dict[str, Any]]:
-    """Every later arm against every earlier one, in each metric of COLUMNS that both arms have.
-
-    `[{first, second, metric: what compare gives, ...}, ...]`. Raises as `compare`.
-    """
-    rows = {name: _rows(table) for name, table in arms.items()}
-    names, entries = list(arms), []
-    for position, first in enumerate(names):
-        for second in names[:position]:
-            left, right = rows[first], rows[second]
-            shared = [metric for metric, column in COLUMNS.items() if column in left and column in right]
-            entries.append(
-                {"first": first, "second": second}
-                | {metric: _compare(left, right, COLUMNS[metric], seed) for metric in shared}
-            )
-    return entries
-
-
-def _compare(left: TableRows, right: TableRows, column: str, seed: int) -> dict[str, float | int | None]:
-    """`compare` on tables that are arrays already."""
     values = []
-    for rows in (left, right):
+    for rows in map(_rows, (first, second)):
         numbers = rows.numbers(column, gaps=column == "complied")
         if numbers is None:
             raise DataError(
                 f"no values in column '{column}'", where="compare", fix="Compare a column both arms have."
             )
         values.append(dict(zip(rows.prompt_ids, rows.prompt_means(numbers), strict=True)))
-    if values[0].keys() != values[1].keys():
-        odd = sorted(values[0].keys() ^ values[1].keys())
+    left, right = values
+    if left.keys() != right.keys():
+        odd = sorted(left.keys() ^ right.keys())
         what = f"{len(odd)} prompts stand in one arm only (first: '{odd[0]}')"
         raise DataError(what, where="compare", fix="Evaluate both arms on the same prompts.")
-    differences = np.array([values[0][key] - values[1][key] for key in left.prompt_ids])
-    return _paired(differences, _design(left), seed)
+    differences = np.array([left[key] - right[key] for key in left])
+    return _paired(differences, _design(_rows(first)), seed)
+
+
+def comparisons(arms: Mapping[str, Dataset], *, seed: int = 0) -> list[dict[str, Any]]:
+    """Every later arm against every earlier one, in each metric of _COMPARED that both arms have.
+
+    `[{first, second, metric: what compare gives, ...}, ...]`. Raises as `compare`.
+    """
+    entries = []
+    for position, first in enumerate(arms):
+        for second in list(arms)[:position]:
+            pair = arms[first], arms[second]
+            entry: dict[str, Any] = {"first": first, "second": second}
+            for metric, column in _COMPARED.items():
+                if all(column in _rows(table) for table in pair):
+                    entry[metric] = compare(*pair, column, seed=seed)
+            entries.append(entry)
+    return entries
 
 
 def _paired(differences: np.ndarray, design: _Design, seed: int) -> dict[str, float | int | None]:
@@ -256,26 +258,6 @@ def _paired(differences: np.ndarray, design: _Design, seed: int) -> dict[str, fl
     }
 
 
-def _difference_of_means(kept: TableRows, pool: TableRows, seed: int) -> dict[str, float]:
-    """Mean reward of kept minus mean reward of pool, with the interval over the pool's clusters of prompts.
-
-    Each prompt's influence on the two means is computed first (the delta method), so that selectors which
-    keep several rows of one prompt and none of another are treated rightly.
-    """
-    number_of = {prompt_id: number for number, prompt_id in enumerate(pool.prompt_ids)}
-    prompts = len(pool.prompt_ids)
-    foreign = [prompt_id for prompt_id in kept.prompt_ids if prompt_id not in number_of]
-    if foreign:
-        what = f"{len(foreign)} kept prompts are not in the pool (first: '{foreign[0]}')"
-        raise DataError(what, where="selection_gap", fix="Pass the pool that the rows were selected from.")
-    kept_prompt = np.array([number_of[prompt_id] for prompt_id in kept.prompt_ids])[kept.prompt]
-    reward = {"kept": kept.numbers("reward"), "pool": pool.numbers("reward")}
-    gap = reward["kept"].mean() - reward["pool"].mean()
-    influence = np.bincount(kept_prompt, reward["kept"] - reward["kept"].mean(), prompts) / kept.size
-    influence -= np.bincount(pool.prompt, reward["pool"] - reward["pool"].mean(), prompts) / pool.size
-    return _interval(gap + prompts * influence, _design(pool), seed)
-
-
 def verdict(interval: Mapping[str, Any], above: str = "higher", below: str = "lower") -> str:
     """What an interval of a difference supports: `above` 0, `below` 0, or "not separable" from it.
 
@@ -291,31 +273,20 @@ def verdict(interval: Mapping[str, Any], above: str = "higher", below: str = "lo
     return below if interval["high"] < 0 else OPEN
 
 
-def claim(
-    difference: Mapping[str, Any],
-    first: str,
-    second: str,
-    unit: str = "gold",
-    *,
-    spent: Mapping[str, tuple[float, float]] | None = None,
-) -> str:
+def claim(difference: Mapping[str, Any], first: str, second: str, unit: str = "gold") -> str:
     """One sentence about a difference, worded by its interval and by nothing else: see `verdict`.
 
-    `difference` is what `compare` gives, or an interval {mean, low, high} of first minus second. `spent` is
-    what each of the two cost, by name of the resource, as {"responses": (6144, 3072)}: where they differ by
-    more than a twentieth, the sentence says so, for then it compares budgets too.
+    `difference` is what `compare` gives, or an interval {mean, low, high} of first minus second.
 
     >>> claim({"mean": 1.2, "low": 0.9, "high": 1.5}, "PPO", "RS-1")
     'PPO beats RS-1 by +1.20 gold [+0.90, +1.50].'
-    >>> claim({"mean": 0.1, "low": -0.2, "high": 0.4}, "PPO", "RS-1", spent={"steps": (12, 6)})
-    'PPO is not separable from RS-1: +0.10 gold [-0.20, +0.40]. Not at equal steps: 12 against 6.'
+    >>> claim({"mean": 0.1, "low": -0.2, "high": 0.4}, "PPO", "RS-1")
+    'PPO is not separable from RS-1: +0.10 gold [-0.20, +0.40].'
     """
     size = difference["difference"] if "difference" in difference else difference["mean"]
     numbers = f"{signed(size)} {unit} {_told_ends(difference)}"
     words = {"higher": f"beats {second} by", "lower": f"falls behind {second} by"}
-    sentence = f"{first} {words.get(verdict(difference), f'is not separable from {second}:')} {numbers}."
-    unequal = ((name, a, b) for name, (a, b) in (spent or {}).items() if abs(a - b) > 0.05 * max(a, b))
-    return " ".join([sentence, *(f"Not at equal {name}: {a:,} against {b:,}." for name, a, b in unequal)])
+    return f"{first} {words.get(verdict(difference), f'is not separable from {second}:')} {numbers}."
 
 
 def _told_ends(difference: Mapping[str, Any]) -> str:
@@ -337,26 +308,27 @@ def selection_gap(pool: Dataset, kept: Dataset, *, seed: int = 0) -> dict[str, f
     selection hands to fine-tuning. Raises RewardError without rewards, DataError when `kept` has prompts
     that `pool` has not.
     """
-    for table in (pool, kept):
-        tables.check_scored(table)
-    return _difference_of_means(_rows(kept), _rows(pool), seed)
+    every, chosen = _scored(pool), _scored(kept)
+    number_of = {prompt_id: number for number, prompt_id in enumerate(every.prompt_ids)}
+    foreign = [prompt_id for prompt_id in chosen.prompt_ids if prompt_id not in number_of]
+    if foreign:
+        what = f"{len(foreign)} kept prompts are not in the pool (first: '{foreign[0]}')"
+        raise DataError(what, where="selection_gap", fix="Pass the pool that the rows were selected from.")
+    prompts = len(every.prompt_ids)
+    chosen_prompt = np.array([number_of[prompt_id] for prompt_id in chosen.prompt_ids])[chosen.prompt]
+    high, low = chosen.numbers("reward"), every.numbers("reward")
+    # Each prompt's influence on the two means (the delta method), so that selectors which keep several rows
+    # of one prompt and none of another are treated rightly.
+    influence = np.bincount(chosen_prompt, high - high.mean(), prompts) / chosen.size
+    influence -= np.bincount(every.prompt, low - low.mean(), prompts) / every.size
+    return _interval(high.mean() - low.mean() + prompts * influence, _design(every), seed)
 
 
-def decidable_fraction(scored: Dataset, column: str = "reward") -> float:
-    """Share of prompts whose values in `column` are not all equal: only there can selection matter.
-
-    Exact ties only; a prompt with one response is not decidable. Raises DataError when the column is absent
-    or not finite.
-    """
-    rows = _rows(scored)
-    values = rows.numbers(column)
-    if values is None:
-        raise DataError(f"no values in column '{column}'", where="decidable_fraction", fix="Run score first.")
-    low = np.full(len(rows.prompt_ids), np.inf)
-    high = -low
-    np.minimum.at(low, rows.prompt, values)
-    np.maximum.at(high, rows.prompt, values)
-    return float((high > low).mean())
+def _decidable_fraction(rows: TableRows) -> float:
+    """Share of prompts whose rewards are not all equal; one response alone is not decidable."""
+    rewards = rows.numbers("reward")
+    first = rewards[np.unique(rows.prompt, return_index=True)[1]]
+    return float((np.bincount(rows.prompt, rewards != first[rows.prompt]) > 0).mean())
 
 
 def reward_length_correlation(scored: Dataset) -> float | None:
@@ -366,8 +338,7 @@ def reward_length_correlation(scored: Dataset) -> float | None:
     not count as length bias. None without `token_ids` or without any spread. Raises RewardError without
     rewards.
     """
-    tables.check_scored(scored)
-    rows = _rows(scored)
+    rows = _scored(scored)
     lengths, reward = rows.lengths, rows.numbers("reward")
     if lengths is None:
         return None
@@ -382,14 +353,12 @@ def selection_panel(pool: Dataset, kept: Dataset) -> dict[str, float | int | Non
     These describe the pool and the kept rows completely, so they are no estimates and have no intervals.
     Raises RewardError without rewards, DataError for empty tables.
     """
-    for table in (pool, kept):
-        tables.check_scored(table)
-    every, chosen = _rows(pool), _rows(kept)
+    every, chosen = _scored(pool), _scored(kept)
     return {
         "pool_rows": every.size,
         "kept_rows": chosen.size,
         "coverage": len(set(chosen.prompt_ids) & set(every.prompt_ids)) / len(every.prompt_ids),
-        "decidable_fraction": decidable_fraction(pool),
+        "decidable_fraction": _decidable_fraction(every),
         "pool_reward": float(every.numbers("reward").mean()),
         "kept_reward": float(chosen.numbers("reward").mean()),
         "pool_unique_ratio": float(_unique_ratios(every).mean()),
@@ -415,15 +384,9 @@ def selection_table(pool: Dataset, kept: Dataset, *, seed: int = 0) -> dict[str,
 
 def _group_summary(table: Dataset, seed: int) -> dict[str, Any]:
     """Mean reward, length and truncation rate of a table, with intervals over prompts."""
-    tables.check_scored(table)
-    rows = _rows(table)
-    values = {"reward": rows.numbers("reward"), "length": rows.lengths, "truncation_rate": _truncated(rows)}
-    means = {name: None if column is None else rows.prompt_means(column) for name, column in values.items()}
-    design = _design(rows)
-    summary = {
-        name: None if column is None else _interval(column, design, seed) for name, column in means.items()
-    }
-    return summary | {"rows": rows.size}
+    rows = _scored(table)
+    columns = {"reward": rows.numbers("reward"), "length": rows.lengths, "truncation_rate": _truncated(rows)}
+    return _intervals(columns, rows, _design(rows), seed) | {"rows": rows.size}
 
 
 def _selection_warnings(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -452,13 +415,6 @@ def best_of_n_table(pool: Dataset, ns: Sequence[int] | None = None, *, seed: int
     _, rewards, row_index = tables.reward_matrix(pool)
     size = rewards.shape[1]
     ns = list(ns) if ns is not None else sorted({2**k for k in range(size.bit_length())} | {size})
-    for n in ns:
-        require(
-            1 <= n <= size,
-            f"n is {n}",
-            "best_of_n_table",
-            f"The pool has {size} responses: 1 <= n <= {size}.",
-        )
     gold, design = rows.numbers("gold"), _design(rows)
     curves = {"proxy": theory.best_of_n_curve(rewards, ns)}
     if gold is not None:
@@ -493,9 +449,7 @@ def reward_histogram(pool: Dataset, kept: Dataset, *, seed: int = 0) -> dict[str
     over the pool's 0.5 to 99.5 % range; rarer rewards go to the outer bins. Shares are means over prompts.
     Raises RewardError without rewards.
     """
-    for table in (pool, kept):
-        tables.check_scored(table)
-    arm_tables = {"pool": _rows(pool), "kept": _rows(kept)}
+    arm_tables = {"pool": _scored(pool), "kept": _scored(kept)}
     low, high = np.quantile(arm_tables["pool"].numbers("reward"), [0.005, 0.995])
     bins = int(np.clip(math.sqrt(len(kept)), 8, 24))
     edges = np.linspace(low, high if high > low else low + 1.0, bins + 1)

@@ -17,7 +17,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import safetensors.torch
 import torch
 
@@ -115,11 +114,8 @@ def _response_ids(policy: Policy, row: dict) -> list[int]:
 
 def pad_right(rows: Sequence[Sequence[int]], pad_id: int, device: str) -> torch.Tensor:
     """Token ids (B, T). Under a causal mask no real token sees padding on its right, so no mask is needed."""
-    width = max(len(row) for row in rows)
-    filled = np.full((len(rows), width), pad_id, dtype=np.int64)
-    for i, row in enumerate(rows):
-        filled[i, : len(row)] = row
-    return torch.from_numpy(filled).to(device)
+    ids = [torch.tensor(row, dtype=torch.int64) for row in rows]
+    return torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=pad_id).to(device)
 
 
 def target_mask(rows: Sequence[TokenRow], width: int) -> torch.Tensor:
@@ -318,13 +314,6 @@ def _tuned(policy: Policy, model: torch.nn.Module, out: Path) -> Policy:
     return dataclasses.replace(policy, model=model, name=str(out), path=str(out))
 
 
-def _with_weights(policy: Policy, weights: bytes) -> torch.nn.Module:
-    """A float32 copy of the policy's model with these weights."""
-    model = copy.deepcopy(policy.model).float()
-    model.load_state_dict(safetensors.torch.load(weights), strict=False)  # tied weights are saved once
-    return model
-
-
 def _encoded(result: tuple[torch.nn.Module, dict]) -> bytes:
     """A line with the record, then the weights."""
     model, record = result
@@ -335,4 +324,6 @@ def _encoded(result: tuple[torch.nn.Module, dict]) -> bytes:
 def _decoded(policy: Policy, content: bytes) -> tuple[torch.nn.Module, dict]:
     """The inverse of `_encoded`."""
     record, _, weights = content.partition(b"\n")
-    return _with_weights(policy, weights), json.loads(record)
+    model = copy.deepcopy(policy.model).float()
+    model.load_state_dict(safetensors.torch.load(weights), strict=False)  # tied weights are saved once
+    return model, json.loads(record)

@@ -2,7 +2,6 @@
 
 select(scored, "reference", references=table)    `add_references` puts a scored table of references in
 select(scored, "replay", earlier=[table, ...])   `merge_rounds` puts the scored tables of earlier rounds in
-reference_responses(prompts)                     the column `reference` as responses, to be scored
 """
 
 from __future__ import annotations
@@ -233,10 +232,8 @@ def length_slope(pool: Pool, *, within: bool = True) -> float:
     """
     reward, length = pool.rewards, pool.lengths
     if within:
-        counts = np.bincount(pool.prompts)
-        reward, length = (
-            values - (np.bincount(pool.prompts, values) / counts)[pool.prompts] for values in (reward, length)
-        )
+        means = tables.rows_of(pool.table).prompt_means
+        reward, length = (values - means(values)[pool.prompts] for values in (reward, length))
     centred = length - length.mean()
     spread = float(centred @ centred)
     return float(centred @ reward) / spread if spread > 0 else 0.0
@@ -278,9 +275,9 @@ def reference_responses(prompts: Dataset) -> Dataset:
 def add_references(scored: Dataset, *, references: Dataset) -> Dataset:
     """The pool with scored `references` in it; the new column `is_reference` marks them.
 
-    `references` has prompt_id, response and reward, from the same reward model (`reference_responses` makes
-    such a table, `score` completes it); every other column is taken from the prompt's first row. Its rows
-    get the sample_ids -1, -2, ... of their prompt, finish_reason "eos", and no tokens.
+    `references` has prompt_id, response and reward, from the same reward model (`score` gives them one);
+    every other column is taken from the prompt's first row. Its rows get the sample_ids -1, -2, ... of their
+    prompt, finish_reason "eos", and no tokens.
 
     Raises DataError when a column is missing or a prompt_id is not in the pool.
     """

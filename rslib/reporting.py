@@ -2,7 +2,6 @@
 
     round_entry(number, arms, n=16, pool=, kept=, ...) -> dict   one entry of the report's `rounds`
     Report(rounds, settings)             headlines, text_table, to_dict, from_dict, to_json
-    transcripts(arms, prompt_ids)        what each arm says to a few prompts
 
 What the numbers are is `evaluation`'s matter; how they are called is `formatting`'s.
 """
@@ -18,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rslib.config import require
 from rslib.errors import DataError
 from rslib.evaluation import (
     NO_GAP,
@@ -76,7 +74,7 @@ def round_entry(
         "selection": selection_table(pool, chosen, seed=seed) if chosen is not None else None,
         "histogram": reward_histogram(pool, chosen, seed=seed) if chosen is not None else None,
         "best_of_n": best_of_n_table(pool, seed=seed) if pool is not None else None,
-        "transcripts": transcripts(arms, shown),
+        "transcripts": _transcripts(arms, shown),
         "provenance": dict(provenance or {}),
     }
 
@@ -108,17 +106,17 @@ def panel(entry: Mapping[str, Any]) -> dict[str, float | None]:
 
 # Transcripts --------------------------------------------------------------------------------------------
 
+_SHOWN = 3
+"""Prompts whose transcripts are shown."""
 
-def _transcript_prompts(prompts: Dataset, k: int = 3, *, seed: int = 0) -> list[str]:
+
+def _transcript_prompts(prompts: Dataset, *, seed: int = 0) -> list[str]:
     """The prompt ids whose transcripts are shown, chosen before any response is read.
 
     The rule: the first prompt of each `kind` in table order (no `kind`: the first prompt), then prompts
-    drawn by `seed` from the rest, until there are `k`; fewer when the table is shorter. Repeated ids count
-    once.
-
-    Raises ConfigError if k < 1.
+    drawn by `seed` from the rest, until there are _SHOWN; fewer when the table is shorter. Repeated ids
+    count once.
     """
-    require(k >= 1, f"k is {k}", "transcript_prompts", "Show at least one prompt.")
     ids = list(prompts["prompt_id"])
     kinds = prompts["kind"] if "kind" in prompts.column_names else [""] * len(ids)
     by_kind: dict[Any, str] = {}
@@ -127,10 +125,10 @@ def _transcript_prompts(prompts: Dataset, k: int = 3, *, seed: int = 0) -> list[
     first = list(by_kind.values())
     rest = [prompt_id for prompt_id in dict.fromkeys(ids) if prompt_id not in first]
     drawn = np.random.default_rng(seed).permutation(len(rest))
-    return (first + [rest[position] for position in drawn])[:k]
+    return (first + [rest[position] for position in drawn])[:_SHOWN]
 
 
-def transcripts(arms: Mapping[str, Dataset], prompt_ids: Sequence[str]) -> list[dict[str, Any]]:
+def _transcripts(arms: Mapping[str, Dataset], prompt_ids: Sequence[str]) -> list[dict[str, Any]]:
     """What each arm says to each prompt: always the response with sample_id 0, never the best one.
 
     `[{prompt_id, prompt, kind, arms: {name: {response, reward, gold, finish_reason}}}, ...]`.

@@ -32,7 +32,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rslib.cache import key_of, os_errors
-from rslib.code_facts import code_of, facts_of
 from rslib.config import closest, require
 from rslib.errors import ConfigError, RewardError
 from rslib.messages import Prompt
@@ -49,9 +48,9 @@ _ASKED_TWICE = 3
 _LONGEST = 500
 """Characters of an exception's text that an error shows."""
 
-Asked = Mapping[str, Sequence[Any]]
+_Asked = Mapping[str, Sequence[Any]]
 """What a function is called with, by key."""
-Outcomes = Iterator[tuple[str, float | str]]
+_Outcomes = Iterator[tuple[str, float | str]]
 """Key and reward, or in words what the function did instead; in any order."""
 
 _rewards: dict[str, float] = {}
@@ -110,6 +109,8 @@ class RewardFunction:
 
         Raises ConfigError where that cannot be hashed (see `rslib.code_facts`).
         """
+        from rslib.code_facts import code_of, facts_of  # a reward model needs none of it
+
         facts = facts_of(self.function) if self.version is None else code_of(self.function)
         return key_of({"name": _name_of(self.function), "version": self.version, "code": facts})
 
@@ -155,7 +156,9 @@ class RewardFunction:
                     progress.advance()
         return [_rewards[key] for key in keys]
 
-    def _ask_twice(self, new: Asked, ask: Callable[[Asked], Outcomes], where: Callable[[str], str]) -> None:
+    def _ask_twice(
+        self, new: _Asked, ask: Callable[[_Asked], _Outcomes], where: Callable[[str], str]
+    ) -> None:
         """Ask about a few responses, then again in reverse. Raises RewardError if the replies differ."""
         keys = list(new)
         some = dict.fromkeys(keys[len(keys) * part // _ASKED_TWICE] for part in range(_ASKED_TWICE))
@@ -193,7 +196,7 @@ class RewardFunction:
                 file.write(f"\n{' '.join(line)} {key_of(line)[:12]}")
 
     @contextlib.contextmanager
-    def _asking(self, count: int) -> Iterator[Callable[[Asked], Outcomes]]:
+    def _asking(self, count: int) -> Iterator[Callable[[_Asked], _Outcomes]]:
         """What asks: this process; for a time limit or several workers others, which end with the block."""
         if not count or (self.timeout is None and self.workers == 1):
             yield lambda asked: ((key, _outcome(self.function, values)) for key, values in asked.items())
@@ -209,7 +212,7 @@ class RewardFunction:
                     own.process.end()
             return key, own.process.outcome(values)
 
-        def side_by_side(asked: Asked) -> Outcomes:
+        def side_by_side(asked: _Asked) -> _Outcomes:
             for future in as_completed([threads.submit(ask, *item) for item in asked.items()]):
                 yield future.result()
 

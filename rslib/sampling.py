@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from datasets import Dataset, Features, List, Value
+from datasets import Dataset, Features, List, Value, concatenate_datasets
 
 from rslib.cache import recalled
 from rslib.config import SampleConfig, unknown_name, with_settings
@@ -22,12 +22,11 @@ from rslib.models import Policy
 from rslib.progress import Progress
 from rslib.prompts import list_rows
 from rslib.store import table_bytes, table_from
-from rslib.tables import fingerprint
+from rslib.tables import fingerprint, take, with_column
 
 _BACKENDS = ("rslib", "vllm")
 _WORTH_FORKS = 128  # responses, below which forks save less than they cost
 _FEATURES = {
-    "sample_id": Value("int64"),
     "response": Value("string"),
     "token_ids": List(Value("int32")),
     "token_logprobs": List(Value("float32")),
@@ -83,10 +82,12 @@ def sample(
             "backend": backend,
         },
         lambda: _responses(policy, prompts, config, backend, vllm_url, show_progress),
-        lambda responses: table_bytes(_own_columns(responses)),
-        lambda content: table_from(content).to_list(),
+        table_bytes,
+        table_from,
     )
-    table = _table(prompts, responses, config.n)
+    beside = take(prompts, np.repeat(np.arange(len(prompts)), config.n))
+    beside = with_column(beside, "sample_id", np.tile(np.arange(config.n), len(prompts)))
+    table = concatenate_datasets([beside, responses], axis=1)
     _warn_unless_agreeing(policy, table)
     return table
 
@@ -140,8 +141,8 @@ class _Row:
 
 def _responses(
     policy: Policy, prompts: Dataset, config: SampleConfig, backend: str, vllm_url: str | None, show: bool
-) -> list[dict[str, Any]]:
-    """The responses, prompt-major, as fields of the table."""
+) -> Dataset:
+    """The responses, prompt-major: what stands beside prompt and sample_id."""
     rows = _rows(policy, prompts, config)
     found: list[dict[str, Any]] = [{}] * len(rows)
     places = {ids: place for place, ids in enumerate(dict.fromkeys(row.prompt for row in rows))}
@@ -162,7 +163,8 @@ def _responses(
                 for at, row in enumerate(rows[part]):
                     found[row.row] = _response(policy, row, *(column[at] for column in drawn))
                 progress.advance(len(rows[part]))
-    return found
+    columns = {name: [response[name] for response in found] for name in _FEATURES}
+    return Dataset.from_dict(columns, features=Features(_FEATURES))
 
 
 def _batch_size(rows: int, most: int, forks: int, n: int) -> int:
@@ -223,20 +225,3 @@ def _response(
         "finish_reason": "eos" if ended else "length",
         "seed": row.seed,
     }
-
-
-def _own_columns(responses: Sequence[Mapping[str, Any]]) -> Dataset:
-    """The columns that sampling adds, but for sample_id."""
-    features = {name: kind for name, kind in _FEATURES.items() if name != "sample_id"}
-    columns = {name: [response[name] for response in responses] for name in features}
-    return Dataset.from_dict(columns, features=Features(features))
-
-
-def _table(prompts: Dataset, responses: Sequence[Mapping[str, Any]], n: int) -> Dataset:
-    """The responses table: each prompt's own columns n times, and beside them those of its responses."""
-    columns: dict[str, Any] = {
-        name: [value for value in prompts[name][:] for _ in range(n)] for name in prompts.column_names
-    }
-    columns["sample_id"] = [sample_id for _ in range(len(prompts)) for sample_id in range(n)]
-    columns |= {name: [response[name] for response in responses] for name in list(_FEATURES)[1:]}
-    return Dataset.from_dict(columns, features=Features({**prompts.features, **_FEATURES}))

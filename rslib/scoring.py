@@ -225,11 +225,7 @@ def reference_logprobs(
 
 def _recalled(kind: str, facts: Callable[[], Any], compute: Callable[[], np.ndarray]) -> np.ndarray:
     """One float64 per row, computed or recalled."""
-    return recalled(kind, facts, compute, np.ndarray.tobytes, _floats)
-
-
-def _floats(content: bytes) -> np.ndarray:
-    return np.frombuffer(content, dtype=np.float64).copy()
+    return recalled(kind, facts, compute, np.ndarray.tobytes, lambda content: np.frombuffer(content).copy())
 
 
 def _weighed(

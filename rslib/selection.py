@@ -30,7 +30,7 @@ from rslib.progress import note
 if TYPE_CHECKING:
     from datasets import Dataset
 
-Selector = Callable[..., np.ndarray]
+_Selector = Callable[..., np.ndarray]
 """(pool, *, options) -> kept rows, each once, in any order."""
 
 
@@ -289,7 +289,7 @@ def check_number(
 
 # The stage ----------------------------------------------------------------------------------------------
 
-SELECTORS: dict[str, Selector | str] = {
+SELECTORS: dict[str, _Selector | str] = {
     "best_of_n": best_of_n,
     "top_k_per_prompt": top_k_per_prompt,
     "unique": unique,
@@ -321,7 +321,7 @@ _WIDENERS = {
 """Name -> where to load what puts further rows into the pool before that selector looks at it."""
 
 
-def selector_of(name: str) -> Selector:
+def selector_of(name: str) -> _Selector:
     """The function of a name in SELECTORS."""
     selector = SELECTORS[name]
     return pkgutil.resolve_name(selector) if isinstance(selector, str) else selector
@@ -338,12 +338,8 @@ def select(
 ) -> Dataset:
     """The rows of a scored table that the selector keeps, as a table; prompts in the order of `scored`.
 
-    best_of_n, worst, all, random(k, like), random_overall(count), top_k_per_prompt(k), unique(k),
-    top_fraction(fraction), threshold(minimum), percentile(percentile, round, rise), acceptance(beta),
-    soft_best_of_n(temperature, k), best_of_poisson(mu), pessimistic(beta, k), self_consistency(conclusions),
-    minimum_bayes_risk, ensemble(rewards, combine, penalty), length_controlled(within), decidable(tolerance),
-    reference(references), replay(earlier, k): each has a docstring (`selector_of`).
-
+    selector   a name in SELECTORS; its options are the keywords of `selector_of(name)`, whose docstring says
+               what it keeps (docs/selectors.md has all in a table).
     on_nan     "raise": a reward that is missing, NaN or infinite is an error. "drop": such rows are left out
                and a printed line says how many.
     truncated  "keep", or "drop": responses with finish_reason "length" are left out first. A prompt of which

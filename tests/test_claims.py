@@ -14,7 +14,6 @@ import pytest
 from autograder.build.placeholders import expand
 from autograder.build.release import read, scripts
 from rslib.errors import ConfigError
-from rslib.evaluation import claim
 from tests.rhythm import prose
 
 COMPARES = re.compile(
@@ -125,9 +124,3 @@ def test_a_sentence_that_its_interval_does_not_bear_out_stops_the_build(made, wo
 def test_a_claim_without_an_interval_stops_the_build(made, text):
     with pytest.raises(ConfigError):
         made(text)
-
-
-def test_a_comparison_at_unequal_budgets_says_so():
-    interval = RESULTS["gain"]
-    assert claim(interval, "A", "B", spent={"steps": (12, 12)}) == claim(interval, "A", "B")
-    assert claim(interval, "A", "B", spent={"steps": (12, 6)}).endswith(" Not at equal steps: 12 against 6.")

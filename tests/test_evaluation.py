@@ -215,8 +215,8 @@ def test_identical_responses_leave_their_signature():
 
 
 def test_one_response_per_prompt_leaves_nothing_to_decide():
-    assert evaluation.decidable_fraction(scored(5, 1)) == 0.0
-    assert evaluation.decidable_fraction(scored(5, 2)) == 1.0
+    for n, share in ((1, 0.0), (2, 1.0)):
+        assert evaluation.selection_panel(scored(5, n), scored(5, n))["decidable_fraction"] == share
 
 
 def test_a_reward_that_is_length_correlates_with_length():
@@ -295,11 +295,13 @@ def test_transcript_prompts_are_the_first_of_each_kind_and_then_seeded():
 
 def test_a_transcript_is_response_zero_and_never_the_best():
     tables = arms(8)
-    shown = reporting.transcripts({name: table.shuffle(seed=1) for name, table in tables.items()}, ["p00003"])
+    shown = reporting._transcripts(
+        {name: table.shuffle(seed=1) for name, table in tables.items()}, ["p00003"]
+    )
     assert shown[0]["arms"]["base"]["response"] == tables["base"]["response"][12]
     assert shown[0]["kind"] == "unsafe" and set(shown[0]["arms"]) == set(tables)
     with pytest.raises(DataError, match="no response 0"):
-        reporting.transcripts(tables, ["p00099"])
+        reporting._transcripts(tables, ["p00099"])
 
 
 def test_headlines_say_what_the_intervals_say(entry):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
+from fractions import Fraction
 from statistics import NormalDist
 
 import numpy as np
@@ -33,6 +35,35 @@ def kl_of_best_of_n(n: int) -> float:
     """
     _check_count(n, "n")
     return math.log(n) - (n - 1) / n
+
+
+def kl_of_best_of_n_estimate(logprobs: ArrayLike, n: int) -> np.ndarray:
+    """Estimates of KL(best-of-n || policy), nats, one for each kept response, `(M,)`; their mean counts.
+
+    `logprobs (M,)`: the log-probability, nats, under the policy of each response that best-of-n kept. So a
+    real model will do. With p the probability and q = (1 - p)^n the chance that n draws miss it:
+    q (log n + (n - 1) log(1 - p) - (n - 1) / n) + (1 - q) log((1 - q) / p). Where all p vanish that is
+    `kl_of_best_of_n`; where the response hardly misses, -log p. Source: Beirami et al., arXiv 2401.01879,
+    section 4 (equation 25).
+
+    >>> kl_of_best_of_n_estimate(np.log([0.1, 0.5]), n=16).round(3).tolist()
+    [1.756, 0.693]
+
+    Raises ConfigError if n < 1, DataError for log-probabilities that are NaN, infinite or above 0.
+    """
+    _check_count(n, "n")
+    logprobs = _numbers(logprobs, "logprobs")
+    if (logprobs > 0).any():
+        raise DataError("a log-probability is above 0", where="logprobs", fix="Give log-probabilities.")
+    certain = logprobs == 0
+    with np.errstate(divide="ignore"):  # certain: the logarithm of 0, whose weight is 0
+        miss = np.log1p(-np.exp(logprobs))
+    missed = np.exp(n * miss)
+    inner = math.log(n) + (n - 1) * np.where(certain, 0.0, miss) - (n - 1) / n
+    # log(1 - q) - log p; where p is below the smallest float, both vanish alike and log n is left.
+    hit = -np.expm1(n * miss)
+    ratio = np.where(hit > 0, np.log(np.where(hit > 0, hit, 1.0)) - logprobs, math.log(n))
+    return missed * inner + hit * ratio
 
 
 # Best-of-n estimated from a pool --------------------------------------------------------------------------
@@ -91,6 +122,72 @@ def pass_at_k(correct: ArrayLike, k: int) -> np.ndarray:
     return best_of_n_estimate(_right_or_wrong(correct), k)
 
 
+def majority_at_k(conclusions: Sequence[Sequence[Hashable]], correct: ArrayLike, k: int) -> np.ndarray:
+    """Chance, per prompt, that the most frequent conclusion of k responses is right, `(M,)`; ties at random.
+
+    `conclusions (M, N)`: what each response comes to, equal where they agree; `correct (M, N)` 0 or 1, the
+    same for equal conclusions. The mean over all subsets of k of the N, counted exactly. Source: Wang et al.,
+    arXiv 2203.11171 (self-consistency); the estimator is unbiased as that of `pass_at_k`.
+
+    Of {a, a}, {a, b}, {a, b} with a right, the first is won, the others are ties:
+
+    >>> majority_at_k([["a", "a", "b"]], [[1, 1, 0]], k=2).round(4).tolist()
+    [0.6667]
+
+    Raises ConfigError if k < 1, DataError for other shapes, k > N, or a conclusion both right and wrong.
+    """
+    _check_count(k, "k")
+    right = np.atleast_2d(_right_or_wrong(correct))
+    if [len(row) for row in conclusions] != [right.shape[1]] * len(right) or k > right.shape[1]:
+        shape = f"conclusions of {len(conclusions)} prompts, correct {right.shape}, k = {k}"
+        raise DataError("the shapes do not fit", where=shape, fix="Give (M, N) of both, and k <= N.")
+    return np.array([_majority(list(row), wins, k) for row, wins in zip(conclusions, right, strict=True)])
+
+
+def _majority(conclusions: Sequence[Hashable], right: np.ndarray, k: int) -> float:
+    counts = Counter(conclusions)
+    wins = {conclusion for conclusion, good in zip(conclusions, right, strict=True) if good}
+    if any(conclusion in wins and not good for conclusion, good in zip(conclusions, right, strict=True)):
+        raise DataError("a conclusion is right in one place and wrong in another", where="majority_at_k")
+    won = Fraction(0)
+    for conclusion in wins:
+        others = list((counts - Counter({conclusion: counts[conclusion]})).values())
+        for votes in range(1, min(counts[conclusion], k) + 1):
+            ways = _ways_below(others, k - votes, votes)
+            shared = sum(Fraction(ways[ties], ties + 1) for ties in ways)
+            won += math.comb(counts[conclusion], votes) * shared
+    return float(won / math.comb(len(conclusions), k))
+
+
+def _ways_below(counts: Sequence[int], total: int, most: int) -> dict[int, int]:
+    """Ways to take `total` of groups of these sizes, at most `most` of each, by how many reach `most`."""
+    ways = {(0, 0): 1}
+    for count in counts:
+        longer: dict[tuple[int, int], int] = defaultdict(int)
+        for (taken, ties), number in ways.items():
+            for more in range(min(count, most, total - taken) + 1):
+                longer[taken + more, ties + (more == most)] += number * math.comb(count, more)
+        ways = longer
+    return {ties: number for (taken, ties), number in ways.items() if taken == total}
+
+
+def best_of_poisson_estimate(rewards: ArrayLike, mu: float, values: ArrayLike | None = None) -> np.ndarray:
+    """Expected value, per prompt, of the best of 1 + Poisson(mu) responses, estimated from N, `(M,)`.
+
+    `best_of_n_estimate` averaged over n; what Poisson puts beyond N counts as N, which `mu` well below N
+    keeps rare. Its distribution comes close to the tilted optimum. Source: Khalaf et al., arXiv 2506.19248
+    (Best-of-Poisson, algorithm 3).
+
+    >>> best_of_poisson_estimate([[4.0, 1.0, 2.0]], mu=0.0).round(3).tolist()
+    [2.333]
+
+    Raises ConfigError unless mu is finite and >= 0, else as `best_of_n_estimate`.
+    """
+    rewards = np.atleast_2d(_finite(rewards, "rewards"))
+    curve = best_of_n_curve(rewards, range(1, rewards.shape[-1] + 1), values)
+    return poisson_probs(mu, len(curve)) @ curve
+
+
 def poisson_probs(mu: float, size: int) -> np.ndarray:
     """Poisson chances of 0 to size - 1 at mean `mu`, `(size,)`; the last holds all from there on.
 
@@ -106,6 +203,23 @@ def poisson_probs(mu: float, size: int) -> np.ndarray:
     chances = np.exp(logs - np.array([math.lgamma(count + 1) for count in counts]))
     chances[-1] = max(0.0, 1 - chances[:-1].sum())
     return chances
+
+
+def tuned_n(rewards: ArrayLike, values: ArrayLike, ns: Sequence[int]) -> int:
+    """The n of `ns` whose best response by `rewards` has the highest mean value; of equal ones the first.
+
+    To be called on a validation pool whose `values (M, N)` are known (gold, a judge), and judged on other
+    prompts: beyond this n a reward model's errors are what is selected. Source: Khalaf et al., arXiv
+    2506.19248 (HedgeTune, algorithm 4), by trying instead of by a root.
+
+    >>> tuned_n([[1.0, 2.0, 3.0]], [[0.0, 5.0, 1.0]], ns=[1, 2, 3])
+    2
+
+    Raises as `best_of_n_curve`; ConfigError where `ns` is empty.
+    """
+    if not len(ns):
+        raise ConfigError("there is no n to try", where="tuned_n", fix="Give at least one n in `ns`.")
+    return int(ns[int(np.argmax(best_of_n_curve(rewards, ns, values).mean(axis=1)))])
 
 
 def rank_weights(pool: int, n: int) -> np.ndarray:

@@ -557,9 +557,8 @@ def test_pessimism_draws_rows_by_the_optimum_of_its_objective():
 
 def test_best_of_poisson_keeps_the_best_of_so_many_drawn_rows():
     rewards, mu = [0.0, 1.0, 1.0, 3.0, 2.0], 1.5
-    by_n = np.stack([theory.best_of_n_curve([rewards], range(1, 6), [row])[:, 0] for row in np.eye(5)])
-    distribution = by_n @ theory.poisson_probs(mu, 5)
-    assert_distribution(shares("best_of_poisson", rewards, 4000, mu=mu), distribution, 4000)
+    distribution = [theory.best_of_poisson_estimate([rewards], mu, [row])[0] for row in np.eye(5)]
+    assert_distribution(shares("best_of_poisson", rewards, 4000, mu=mu), np.array(distribution), 4000)
     assert_distribution(shares("best_of_poisson", rewards, 4000, mu=0), np.full(5, 0.2), 4000)
 
 

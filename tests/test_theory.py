@@ -298,25 +298,89 @@ def test_settings_out_of_range_are_refused():
         theory.kl_of_best_of_n(0)
 
 
+# The KL of best-of-n from the log-probabilities of what was kept
+
+
+def exact_and_estimated(probs, rewards, n):
+    """The KL of the exact distribution, and the estimator's expectation under it; certain outcomes only."""
+    distribution = theory.best_of_n_probs(probs, rewards, n)
+    kept = distribution > 0
+    estimates = theory.kl_of_best_of_n_estimate(np.log(np.asarray(probs)[kept]), n)
+    return theory.kl_divergence(distribution, probs), float(distribution[kept] @ estimates)
+
+
+def test_the_estimator_gives_the_published_comparison():
+    exact, estimated = exact_and_estimated(np.full(10, 0.1), np.arange(10.0), 16)
+    assert (round(exact, 3), round(estimated, 3)) == (1.733, 1.756)
+    exact, estimated = exact_and_estimated([0.5, 0.5], [0.0, 1.0], 64)
+    assert (round(exact, 3), round(estimated, 3)) == (0.693, 0.693)
+
+
+@pytest.mark.parametrize("n", [1, 2, 16, 256])
+def test_the_estimator_lies_no_further_from_the_exact_kl_than_the_bound(n):
+    rng = np.random.default_rng(n)
+    for size in (2, 3, 10, 200):
+        probs = rng.dirichlet(np.ones(size))
+        exact, estimated = exact_and_estimated(probs, rng.permutation(float(size) * np.arange(size)), n)
+        assert abs(estimated - exact) <= abs(theory.kl_of_best_of_n(n) - exact) + 1e-12
+
+
+def test_the_estimator_meets_its_limits():
+    for n in (1, 7, 1000):
+        limits = theory.kl_of_best_of_n_estimate([0.0, -5000.0, -800.0], n)
+        np.testing.assert_allclose(limits, [0.0, *[theory.kl_of_best_of_n(n)] * 2], atol=1e-12)
+
+
+@pytest.mark.parametrize("logprobs", [[0.1], [math.nan], [-math.inf]])
+def test_what_is_no_log_probability_is_refused(logprobs):
+    with pytest.raises(DataError):
+        theory.kl_of_best_of_n_estimate(logprobs, 4)
+
+
 # Right and wrong conclusions
 
 
 @pytest.mark.parametrize("k", [1, 2, 5, 6])
-def test_pass_at_k_is_the_mean_over_all_subsets(k):
-    correct = np.random.default_rng(k).integers(0, 2, (30, 6))
-    for right, passed in zip(correct, theory.pass_at_k(correct, k), strict=True):
+def test_pass_and_majority_are_means_over_all_subsets(k):
+    rng = np.random.default_rng(k)
+    conclusions = rng.integers(0, 3, (30, 6))
+    correct = conclusions == rng.integers(0, 3, (30, 1))
+    for row, right, passed, majority in zip(
+        conclusions,
+        correct,
+        theory.pass_at_k(correct, k),
+        theory.majority_at_k(conclusions, correct, k),
+        strict=True,
+    ):
         subsets = [np.array(chosen) for chosen in itertools.combinations(range(6), k)]
         assert passed == pytest.approx(np.mean([right[chosen].any() for chosen in subsets]), abs=1e-12)
+        won = []
+        for chosen in subsets:
+            votes = np.bincount(row[chosen], minlength=3)
+            first = np.flatnonzero(votes == votes.max())
+            won.append(np.mean([right[row == conclusion].any() for conclusion in first]))
+        assert majority == pytest.approx(np.mean(won), abs=1e-12)
 
 
-def test_more_draws_than_responses_and_what_is_neither_right_nor_wrong_are_refused():
+def test_with_all_responses_the_majority_is_that_of_the_pool():
+    conclusions, correct = [["a", "a", "b"], ["a", "b", "b"]], [[1, 1, 0], [1, 0, 0]]
+    assert theory.majority_at_k(conclusions, correct, 3).tolist() == [1.0, 0.0]
+
+
+def test_more_draws_than_responses_and_contradictions_are_refused():
     with pytest.raises(ConfigError):
         theory.pass_at_k([[1, 0]], 3)
+    with pytest.raises(DataError):
+        theory.majority_at_k([["a", "b"]], [[1, 0]], 3)
+    with pytest.raises(DataError, match="right in one place"):
+        theory.majority_at_k([["a", "a"]], [[1, 0]], 2)
     with pytest.raises(DataError, match="other numbers than 0 and 1"):
         theory.pass_at_k([[0.5, 1]], 1)
 
 
-@pytest.mark.parametrize("estimate", [theory.pass_at_k, theory.best_of_n_estimate])
+@pytest.mark.parametrize(
+    "estimate", [theory.pass_at_k, theory.best_of_n_estimate, theory.best_of_poisson_estimate]
+)
 @pytest.mark.parametrize("pool", [[[1, 0], [1]], [["a", "b"]], [[None], [1, 0]], [], 1.0])
 def test_pools_of_unequal_length_and_without_numbers_are_refused_in_a_sentence(estimate, pool):
     if pool == 1.0:
@@ -334,15 +398,25 @@ def test_an_n_that_is_no_whole_number_is_refused_in_a_sentence(n):
         theory.kl_of_best_of_n(n)
 
 
-# Poisson, pessimism
+# Poisson, pessimism, tuning
+
+
+def test_best_of_poisson_is_the_mixture_over_its_counts():
+    rng = np.random.default_rng(4)
+    rewards, values = rng.normal(size=(2, 8, 6))
+    counts = 1 + np.minimum(rng.poisson(1.3, 200_000), 5)
+    chances = np.bincount(counts, minlength=7)[1:] / len(counts)
+    expected = chances @ theory.best_of_n_curve(rewards, range(1, 7), values)
+    # 200,000 draws of a count: a false alarm needs a share off by more than 6 of its standard errors.
+    np.testing.assert_allclose(theory.best_of_poisson_estimate(rewards, 1.3, values), expected, atol=0.02)
 
 
 def test_best_of_poisson_comes_close_to_the_tilted_optimum():
     """Uniform rewards: its density at quantile x is (1 + mu x) exp(mu (x - 1)), the optimum's exponential."""
     size, mu = 400, 3.0
-    # Row n - 1: what the best of n is, from the matrix of the chances of each rank.
-    best_of = np.stack([theory.rank_weights(size, n) for n in range(1, size + 1)])
-    distribution = theory.poisson_probs(mu, size) @ best_of
+    distribution = np.array(
+        [theory.best_of_poisson_estimate(np.arange(float(size)), mu, row)[0] for row in np.eye(size)]
+    )
     x = (np.arange(size) + 0.5) / size
     np.testing.assert_allclose(distribution * size, (1 + mu * x) * np.exp(mu * (x - 1)), rtol=0.02)
 
@@ -374,3 +448,11 @@ def test_pessimism_leaves_out_what_the_policy_never_says_and_survives_ties():
     distribution = theory.pessimistic_optimum([0.0, 0.5, 0.5], [9.0, 1.0, 1.0], beta=1.0)
     np.testing.assert_allclose(distribution, [0.0, 0.5, 0.5], atol=1e-12)
     assert theory.pessimistic_optimum([1.0], [-3.0], beta=1e-9).tolist() == [1.0]
+
+
+def test_n_is_tuned_to_the_highest_value_and_ties_go_to_the_cheapest():
+    rewards = np.tile(np.arange(8.0), (5, 1))
+    assert theory.tuned_n(rewards, rewards, [1, 2, 4, 8]) == 8
+    assert theory.tuned_n(rewards, -rewards, [1, 2, 4, 8]) == 1
+    assert theory.tuned_n(rewards, np.ones((5, 8)), [2, 4]) == 2
+    assert theory.tuned_n(rewards, np.where(rewards == 7, -1.0, rewards), [1, 2, 4, 8]) == 2

@@ -2,6 +2,7 @@
 
 select(scored, "reference", references=table)    `add_references` puts a scored table of references in
 select(scored, "replay", earlier=[table, ...])   `merge_rounds` puts the scored tables of earlier rounds in
+reference_responses(prompts)                     the column `reference` as responses, to be scored
 """
 
 from __future__ import annotations
@@ -275,9 +276,9 @@ def reference_responses(prompts: Dataset) -> Dataset:
 def add_references(scored: Dataset, *, references: Dataset) -> Dataset:
     """The pool with scored `references` in it; the new column `is_reference` marks them.
 
-    `references` has prompt_id, response and reward, from the same reward model (`score` gives them one);
-    every other column is taken from the prompt's first row. Its rows get the sample_ids -1, -2, ... of their
-    prompt, finish_reason "eos", and no tokens.
+    `references` has prompt_id, response and reward, from the same reward model (`reference_responses` makes
+    such a table, `score` completes it); every other column is taken from the prompt's first row. Its rows
+    get the sample_ids -1, -2, ... of their prompt, finish_reason "eos", and no tokens.
 
     Raises DataError when a column is missing or a prompt_id is not in the pool.
     """

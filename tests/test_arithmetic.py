@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import rslib
+from rslib.cache import read_json
 from rslib.errors import ConfigError
 from rslib.models import ASSETS
-from rslib.store import read_json
 from rslib.tables import reward_matrix
 from rslib.theory import pass_at_k
 from rslib.world import arithmetic

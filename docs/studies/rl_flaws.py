@@ -27,11 +27,11 @@ from autograder.keys.nb05_panels import telling_metrics
 from docs.studies.results import RESULTS, markdown, mean_and_range, measure_rows
 from docs.studies.rl import evaluated, outcomes
 from rslib import arena, rl, tables
+from rslib.cache import read_json
 from rslib.models import load_policy, load_reward_model
 from rslib.rl import flaws
 from rslib.rl.methods import Method
 from rslib.rl.rollouts import Learner, Rollouts
-from rslib.store import read_json
 
 if TYPE_CHECKING:
     from rslib.models import Policy

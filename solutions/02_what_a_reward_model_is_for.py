@@ -570,7 +570,8 @@ for first in models:
 #
 # with $z = 1.96$.
 #
-# Write the gate that opens when this end lies above a floor, and count the pairs that open it.
+# Write the gate that opens when this end lies above a floor, and count the pairs that open it: any number
+# of them, also one of which the accuracy is no whole share.
 #
 # <details><summary>Hint</summary>For three of three the lower end is 0.44. The lower end rises with n, so
 # the second function can try n = 1, 2, 3 and so on.</details>

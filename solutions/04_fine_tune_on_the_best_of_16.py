@@ -196,7 +196,7 @@ def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
 
     A finished ("eos") response ends with eos_id exactly once, drawn or appended; a cut one gets none.
     Labels: the response's tokens at their places, -100 on prompt and padding. The mask: 1 on real tokens.
-    Raises ValueError, with the row's number, if prompt and response, end included, exceed max_length.
+    Raises ValueError, with the row's number from 0, if prompt and response, end included, exceed max_length.
     """
     ### BEGIN SOLUTION
     rows = []

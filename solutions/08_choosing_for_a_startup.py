@@ -104,7 +104,7 @@ print("only read, such as a reference or a reward model:", 7 * 2, "GB")
 #
 # - `memory_gb(parameters, judge, strategy, weights)`: GB at the fullest moment, by the tables above.
 # - `tuning_flops(parameters, judge, tokens, prompts, n, epochs, strategy, weights)`: the FLOPs of tuning
-#   once, as two numbers: those of drawing, and all others. `tokens` are those of a prompt with its response.
+#   once, as a pair: those of drawing, and all others. `tokens` are those of a prompt with its response.
 # - `cost(drawn, other, peak, hour, drawing=0.1, working=0.4)`: dollars. Drawing reaches the share `drawing`
 #   of a machine's peak (FLOPs a second), everything else the share `working`; the machine costs `hour`
 #   dollars an hour.

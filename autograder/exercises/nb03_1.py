@@ -220,9 +220,19 @@ def near_valued_pool(rng: Rng) -> tuple[list[float], int, list[float]]:
     return [1 + 2**-22 * int(k) for k in rng.permutation(6)], int(rng.integers(2, 4)), some_scores(rng)
 
 
+def tiny_valued_pool(rng: Rng) -> tuple[list[float], int, list[float]]:
+    """Six scores below any tolerance, no two equal, and their values."""
+    return [2.0**-99 * int(k) for k in rng.permutation(6)], int(rng.integers(2, 4)), some_scores(rng)
+
+
+def all_tied(scores: Sequence[float], n: int, values: Sequence[float]) -> dict[str, float]:
+    """What comes of scores that are all taken for tied."""
+    return {"near ties": float(np.mean(values))}
+
+
 def nearly_tied(scores: Sequence[float], n: int, values: Sequence[float]) -> dict[str, float]:
     """What comes of near scores that are taken for tied."""
-    return {"near ties": float(np.mean(values)), "rounded": by_enumeration(np.round(scores, 6), n, values)}
+    return all_tied(scores, n, values) | {"rounded": by_enumeration(np.round(scores, 6), n, values)}
 
 
 def value_slips(scores: Sequence[float], n: int, values: Sequence[float]) -> dict[str, float]:
@@ -299,6 +309,7 @@ EXERCISE = Exercise(
                 averages_values(valued_pool, slips=value_slips),
                 averages_values(tied_valued_pool, slips=value_slips),
                 averages_values(near_valued_pool, slips=nearly_tied),
+                averages_values(tiny_valued_pool, slips=all_tied),
                 Refuses(REFUSES, ([0.5, 2.0, 1.0], 2, [3.0, math.nan, 4.0]), "NaN"),
                 Unchanged(tied_valued_pool),
             ),

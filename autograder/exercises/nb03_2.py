@@ -207,10 +207,10 @@ def uses_the_order(best_of_n_distribution: Learner, rng: Rng) -> None:
     probs, rewards, n = some_policy(rng, n=int(rng.integers(2, 4)))
     distribution = best_of_n_distribution(probs, rewards, n)
     stretched = best_of_n_distribution(probs, [float(np.exp(r) + 3 * r) for r in rewards], n)
-    pressed = best_of_n_distribution(probs, [r / 1e9 for r in rewards], n)  # near, and no tie
+    pressed = best_of_n_distribution(probs, [r / 1e30 for r in rewards], n)  # near, and no tie
     reverse = _row(best_of_n_distribution(probs[::-1], rewards[::-1], n))[::-1]
     case = best_of_n_distribution.call((probs, rewards, n))
-    changes = ((stretched, "scale", "exp(r) + 3 r"), (pressed, "scale", "r / 1e9"))
+    changes = ((stretched, "scale", "exp(r) + 3 r"), (pressed, "scale", "r / 1e30"))
     for got, idea, change in (*changes, (reverse, "place", "reversed")):
         diagnose(
             ORDER,

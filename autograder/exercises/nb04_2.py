@@ -297,11 +297,11 @@ def check_ends(sft_batch: Learner, rng: Rng) -> None:
 
 
 def check_length(sft_batch: Learner, rng: Rng) -> None:
-    """Rows that are too long, also where the token too many is an end that has to be appended."""
-    refuses_too_long(sft_batch, some_batch(rng))
-    late = some_batch(rng)
-    late.responses[1] = rng.integers(10, 40, 20).tolist()
-    refuses_too_long(sft_batch, late)
+    """Rows that are too long by one token and that just fit: their end drawn, to be appended, or none."""
+    for row in range(3):
+        batch = some_batch(rng)
+        batch.responses[row][:0] = rng.integers(10, 40, 20).tolist()  # longer than any other by far
+        refuses_too_long(sft_batch, batch)
 
 
 def refuses_too_long(sft_batch: Learner, batch: Batch) -> None:

@@ -33,6 +33,8 @@ coefficient 1 (KL): The KL is charged with the coefficient 1. Use the coefficien
 no KL (KL): No KL is charged.
 every token: The score stands on every token. It is given once, on the last.
 last column: The score stands in the last column. Rows end earlier: it belongs on the last token of the mask.
+score repeated (last column): The score stands behind the last token as well: the running count of the mask
+    stays full there. Only the mask's own last token has it.
 first token: The score stands on the first token.
 summed: The KL of the whole response is charged on its last token. Each token pays for itself.
 off the mask (mask): Places off the mask have a reward.
@@ -150,6 +152,7 @@ def reward_slips(
         "no KL": at_last,
         "every token": (scores[:, None] - c * kl) * mask,
         "last column": (columns == columns[-1]) * scores[:, None] - c * kl,
+        "score repeated": (mask.cumsum(1) == mask.sum(1, keepdim=True)) * scores[:, None] - c * kl,
         "first token": (columns == 0) * scores[:, None] - c * kl,
         "summed": last * (scores - c * kl.sum(1))[:, None],
         "off the mask": at_last - c * (logprobs - reference),

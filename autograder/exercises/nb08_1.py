@@ -93,6 +93,8 @@ whole response (stream): A tuned policy's words are shown as they come: the firs
 first of best (stream): Best-of-n cannot show a word before it knows which response is the best.
 bytes of training (bytes): A model that draws is read in the bytes of the first column, not of the second.
 prompt not judged (prompt): The judge reads the prompt with each response.
+judged once (no scoring): The judge reads all n responses, not one.
+batch of the tuned (serve): A tuned policy draws one response, so its step is that of one row.
 no prompt (prompt): The prompt is read before the first token is drawn.
 at the peak (utilisation): No machine reaches its peak when it computes.
 sixteen bits (adapters): In 4 bits a parameter is read in 0.52 bytes.
@@ -380,6 +382,8 @@ def wait_slips(
         "at the peak": (reading + scoring) * WORKING + steps * max(load, compute * WORKING),
         "sixteen bits": reading + steps * max(loaded, compute) + scoring,
         "bytes of training": reading + steps * max(heavy, compute) + scoring,
+        "judged once": right - 2 * (n - 1) * (prompt + reply) * judge / flops * served,
+        "batch of the tuned": right if served else reading + max(load, 2 * n * parameters / flops),
         "prompt not judged": right - 2 * n * prompt * judge / flops * served,
     }
     return told_apart(right, readings)

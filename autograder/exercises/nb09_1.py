@@ -25,7 +25,7 @@ decimals (text): A number may have a part behind its point: 14.0 is one number, 
 sign: A minus belongs to its number.
 accepts another: Another number than the reference is accepted.
 substring (accepts another): 114 holds the digits 14 and is another number. Compare whole numbers.
-fraction (accepts another): 14.5 is another number than 14. Where does your number end?
+fraction (accepts another): 14.5 is another number than 14, and so is 14.001. Where does your number end?
 near (accepts another): 13.6 is another number than 14. A number is rounded here, or what lies near the
     reference is accepted: values are equal or they are not.
 mentioned: The reference is mentioned on the way, or in an answer that was taken back. Only the last line
@@ -121,9 +121,8 @@ def near(rng: Rng) -> Case:
     return _worked(rng, lambda total: f"The answer is {total - 1}.6")
 
 
-def fraction(rng: Rng) -> Case:
-    """A number with the reference before its point."""
-    return _worked(rng, lambda total: f"The answer is {total}.5")
+FRACTIONS = ("The answer is {}.5", "The answer is {}.05", "The answer is {}.001")
+"""Numbers with the reference before their points."""
 
 
 def taken_back(rng: Rng) -> Case:
@@ -168,8 +167,8 @@ def corrected(form: str, rng: Rng) -> Case:
     return _worked(rng, lambda total: form.format(total, total + 2))
 
 
-UNMARKED = ("{0} + 0 = {0}", "{}", "It is {}.", "So we have {} eggs.")
-"""No marker: an equation, a bare number or a sentence with it ends the response."""
+UNMARKED = ("{0} + 0 = {0}", "{}", "It is {}.", "So we have {} eggs.", "My answer {}.", "# {}")
+"""No marker: an equation, a bare number, a sentence with it or half a marker ends the response."""
 
 
 says = partial(Agrees, of=truth, reveal=False)
@@ -225,7 +224,7 @@ EXERCISE = Exercise(
                 *AT_LEAST,
                 *of_each(rejects, REFUSED, with_form, LONGER, "substring"),
                 rejects(REFUSED, near, "near"),
-                rejects(REFUSED, fraction, "fraction"),
+                *of_each(rejects, REFUSED, with_form, FRACTIONS, "fraction"),
                 rejects(REFUSED, sign_lost, "sign", 2),
                 rejects(REFUSED, on_the_way, "mentioned"),
                 rejects(REFUSED, taken_back, "mentioned"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import operator
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -228,29 +228,39 @@ def check_end(work: Work, rng: np.random.Generator) -> None:
 
 def check_seed(work: Work, rng: np.random.Generator) -> None:
     """Every round of every run draws with seeds of its own; the same round draws the same again."""
-    run_seed, asked = int(rng.integers(1, 50)), {}
-    for key in ((run_seed, 0), (run_seed, 1), (run_seed, 2), (run_seed + 1, 0), (run_seed + 1, 1)):
-        fakes = Fakes(np.random.default_rng(1))
-        _round(work, fakes, *key)
-        asked[key] = fakes.asked
-    *rounds, other, later = (set(seeds) for seeds in asked.values())
+    asked: dict[int, list[set[int]]] = {}
+    for run_seed in (int(rng.integers(3, 50)), 2, 1, 0):
+        asked[run_seed] = [set(_seeds(work, run_seed, number)) for number in range(3)]
+        _check_rounds(run_seed, asked[run_seed])
+    message = "Two runs with different seeds draw with the same seeds, in one round or another."
+    for first, second in itertools.combinations(asked.values(), 2):
+        shared = set.union(*first) & set.union(*second)
+        require(not shared, PLANTS["seed"].check, message, idea="shared", got=sorted(shared)[:4])
+    message = "The same round of the same run draws with other seeds the second time: nobody can repeat it."
+    again = set(_seeds(work, 1, 1))
+    require(again == asked[1][1], PLANTS["seed"].check, message, idea="unseeded")
+
+
+def _seeds(work: Work, run_seed: int, number: int) -> list[int]:
+    """The seeds that a round draws with."""
+    fakes = Fakes(np.random.default_rng(1))
+    _round(work, fakes, run_seed, number)
+    return fakes.asked
+
+
+def _check_rounds(run_seed: int, rounds: Sequence[set[int]]) -> None:
+    """No two rounds of a run share a seed."""
     message = (
         "Rounds draw with the same seeds: on prompts that come again, a round would see what it has seen."
     )
-    if rounds[0] != rounds[1]:
+    if len(set(map(frozenset, rounds))) == len(rounds):
         message = (
             "Each round begins with another seed, and yet two rounds share seeds: look at what `draw` makes "
             "of the seed for each sample."
         )
-    repeated = rounds[0] & rounds[1] or rounds[0] & rounds[2] or rounds[1] & rounds[2]
-    require(not repeated, PLANTS["seed"].check, message, idea="F20", got=short(sorted(repeated)[:4]))
-    message = "Two runs with different seeds draw with the same seeds, in one round or another."
-    shared = set.union(*rounds) & (other | later)
-    require(not shared, PLANTS["seed"].check, message, idea="shared", got=short(sorted(shared)[:4]))
-    again = Fakes(np.random.default_rng(1))
-    _round(work, again, run_seed, 1)
-    message = "The same round of the same run draws with other seeds the second time: nobody can repeat it."
-    require(again.asked == asked[run_seed, 1], PLANTS["seed"].check, message, idea="unseeded")
+    repeated = sorted(next((a & b for a, b in itertools.combinations(rounds, 2) if a & b), ()))[:4]
+    case = f"rounds 0 to 2 of the run with seed {run_seed}"
+    require(not repeated, PLANTS["seed"].check, message, idea="F20", case=case, got=repeated)
 
 
 def check_kept(work: Work, rng: np.random.Generator) -> None:

@@ -48,7 +48,8 @@ def grade_statement(id: str, work: Work, rng: np.random.Generator) -> None:
         if isinstance(number, str)
         else None
     )
-    number = int(written[1]) if written else number
+    if written or (isinstance(number, float) and number.is_integer()):
+        number = int(written[1] if written else number)
     whole = isinstance(number, int | np.integer) and not isinstance(number, bool) and int(number) in known
     verdict = word_of(verdict)
     right = whole and verdict in VERDICTS

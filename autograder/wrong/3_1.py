@@ -511,3 +511,9 @@ def best_of_n_mean(scores, n, values=None):
     return weighted(
         scores, n, np.array([values[scores == s].max() for s in scores]), weights_of(len(scores), n)
     )
+
+
+# %% wrong: scores near 0 are tied | idea: near ties | fails at: averages the values | points: 2.5
+def best_of_n_mean(scores, n, values=None):
+    scores, values = checked(scores, n, values)
+    return weighted(np.round(scores, 12), n, values, weights_of(len(scores), n))

@@ -462,3 +462,8 @@ def best_of_n_distribution(probs, rewards, n):
     p, r = checked(probs, rewards, n)
     upto = np.array([p[r <= x].sum() for x in r])
     return np.clip(upto, 0, 1) ** n - np.clip(upto - p, 0, 1) ** n
+
+
+# %% wrong: rewards near 0 are tied | idea: F38 | fails at: uses the order of the rewards alone | points: 4
+def best_of_n_distribution(probs, rewards, n):
+    return right(probs, np.round(np.asarray(rewards, float), 12), n)

@@ -455,3 +455,36 @@ def sft_loss(logits, labels):
     mask = targets != -100
     picked = logprobs.gather(-1, targets.clamp(min=0).unsqueeze(-1)).squeeze(-1)
     return -(picked * mask).sum() / mask.sum().clamp(min=1)
+
+
+# %% wrong: what just fits | idea: off by one | fails at: refuses a row that is too long | points: 4
+_known = sft_batch
+
+
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    for row, (prompt, response) in enumerate(zip(prompts, responses)):
+        if len(prompt) + len(response) >= max_length:
+            raise ValueError(f"row {row}")
+    return _known(prompts, responses, finish_reasons, pad_id, eos_id, max_length)
+
+
+# %% wrong: room for an end | idea: off by one | fails at: refuses a row that is too long | points: 4
+_known = sft_batch
+
+
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    for row, (prompt, response) in enumerate(zip(prompts, responses)):
+        if len(prompt) + len(response) + 1 > max_length:
+            raise ValueError(f"row {row}")
+    return _known(prompts, responses, finish_reasons, pad_id, eos_id, max_length)
+
+
+# %% wrong: no cut row at the limit | idea: off by one | fails at: refuses a row that is too long | points: 4
+_known = sft_batch
+
+
+def sft_batch(prompts, responses, finish_reasons, pad_id, eos_id, max_length):
+    for row, (prompt, response) in enumerate(zip(prompts, responses)):
+        if finish_reasons[row] == "length" and len(prompt) + len(response) >= max_length:
+            raise ValueError(f"row {row}")
+    return _known(prompts, responses, finish_reasons, pad_id, eos_id, max_length)

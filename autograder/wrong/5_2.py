@@ -296,3 +296,19 @@ def seed_of(run_seed, number):
 def conversation(row):
     asked = {"role": "user", "content": row["prompt"]}
     return [asked, {"role": "assistant", "content": decode(row["tokens"][:-1])}]
+
+
+# %% wrong: run 0 has one seed | idea: F20 | fails at: draws anew in every round | points: 2
+mend("mask", "role")
+
+
+def seed_of(run_seed, number):
+    return 100_000 * run_seed * (number + 1)
+
+
+# %% wrong: rounds take turns with two seeds | idea: F20 | fails at: draws anew in every round | points: 2
+mend("mask", "role")
+
+
+def seed_of(run_seed, number):
+    return 100_000 * run_seed + 50_000 * (number % 2)

@@ -687,3 +687,24 @@ _even = break_even_requests
 
 def break_even_requests(once, serving, tuned):
     return _even(once, serving, tuned) / 1000
+
+
+# %% wrong: the judge reads one response | idea: no scoring | fails at: waits for the first word | points: 2.5
+_known = wait_seconds
+
+
+def wait_seconds(parameters, judge, tokens, n, strategy, weights, peak, bandwidth):
+    right = _known(parameters, judge, tokens, n, strategy, weights, peak, bandwidth)
+    return right - (2 * (n - 1) * judge * sum(tokens) / (0.4 * peak) if strategy == "serve" else 0)
+
+
+# %% wrong: a tuned policy draws n | idea: serve | fails at: waits for the first word | points: 2.5
+_known = wait_seconds
+
+
+def wait_seconds(parameters, judge, tokens, n, strategy, weights, peak, bandwidth):
+    if strategy == "serve" or n < 1:
+        return _known(parameters, judge, tokens, n, strategy, weights, peak, bandwidth)
+    flops = 0.4 * peak
+    step = max(BYTES[weights][0] * parameters / bandwidth, 2 * n * parameters / flops)
+    return 2 * parameters * tokens[0] / flops + step

@@ -199,3 +199,31 @@ def check_answer(response, reference):
     found = re.match(rf"(?:{MARK})(.*)", last_line(response), re.IGNORECASE)
     numbers = re.findall(NUMBER, found.group(1)) if found else []
     return len(numbers) == 1 and value(numbers[0]) == value(reference)
+
+
+# %% wrong: half a marker will do | idea: no marker | fails at: refuses other answers | points: 1
+def check_answer(response, reference):
+    parts = re.split("answer|####", last_line(response), flags=re.IGNORECASE)
+    numbers = re.findall(NUMBER, parts[-1]) if len(parts) > 1 else []
+    return [value(number) for number in numbers] == [value(reference)]
+
+
+# %% wrong: one number sign is a marker | idea: no marker | fails at: refuses other answers | points: 1
+def check_answer(response, reference):
+    parts = re.split("the answer is|answer:|#", last_line(response), flags=re.IGNORECASE)
+    numbers = re.findall(NUMBER, parts[-1]) if len(parts) > 1 else []
+    return [value(number) for number in numbers] == [value(reference)]
+
+
+# %% wrong: a tenth is nothing | idea: accepts another | fails at: refuses other answers | points: 1
+def check_answer(response, reference):
+    parts = re.split(MARK, last_line(response), flags=re.IGNORECASE)
+    numbers = re.findall(NUMBER, parts[-1]) if len(parts) > 1 else []
+    return len(numbers) == 1 and abs(value(numbers[0]) - value(reference)) < 0.1
+
+
+# %% wrong: a hundredth is nothing | idea: accepts another | fails at: refuses other answers | points: 1
+def check_answer(response, reference):
+    parts = re.split(MARK, last_line(response), flags=re.IGNORECASE)
+    numbers = re.findall(NUMBER, parts[-1]) if len(parts) > 1 else []
+    return len(numbers) == 1 and abs(value(numbers[0]) - value(reference)) < 0.01

@@ -16,7 +16,7 @@ from autograder.calibration import threshold
 from autograder.exercise import UNREADABLE, CheckFailed, numbers, require, short
 from autograder.handouts.models import base_policy, judge
 from autograder.work import Work
-from rslib import evaluation, tables, world
+from rslib import evaluation, store, tables, world
 from rslib.errors import ModelError, RSError
 from rslib.evaluation import verdict
 from rslib.progress import Progress
@@ -103,16 +103,29 @@ def judged(policy: Policy, prompts: Dataset, seed: int) -> Dataset:
 def judged_arms(
     work: Work, rng: np.random.Generator, policies: Mapping[str, Policy], prompts: int = HIDDEN_PROMPTS
 ) -> dict[str, Dataset]:
-    """Judged responses of the base policy (as "base") and of these to hidden prompts, alike for a class."""
+    """Judged responses of these policies to hidden prompts, alike for a class."""
     rng = work.class_rng(rng, "held out")
-    table = tables.take(hidden_prompts(rng), range(prompts))
-    seed = int(rng.integers(2**31))
-    arms, judged_by_arm = {"base": base_policy()} | policies, {}
-    with Progress(len(arms), "the check draws anew", "policies") as progress:
-        for arm, policy in arms.items():
-            judged_by_arm[arm] = judged(policy, table, seed)
+    table, seed = tables.take(hidden_prompts(rng), range(prompts)), int(rng.integers(2**31))
+    return dict(zip(policies, _judged_side_by_side(table, seed, *policies.values()), strict=True))
+
+
+@memoize
+def _judged_side_by_side(prompts: Dataset, seed: int, *policies: Policy) -> list[Dataset]:
+    """`judged` of each policy, as many at once as a small model has cores."""
+    from rslib.decoding import forked, forks_for
+
+    judge()  # is in memory before there are forks
+    count, results = forks_for(policies[0].model), {}
+    with Progress(len(policies), "the check draws anew", "policies") as progress:
+        if min(count, len(policies)) > 1:
+            contents = forked(lambda p: store.table_bytes(judged(p, prompts, seed)), policies, count)
+            for number, content in contents:
+                results[number] = store.table_from(content)
+                progress.advance()
+        for number in set(range(len(policies))) - set(results):
+            results[number] = judged(policies[number], prompts, seed)
             progress.advance()
-    return judged_by_arm
+    return [results[number] for number in range(len(policies))]
 
 
 def gain(first: Dataset, second: Dataset, column: str) -> float:

@@ -195,7 +195,7 @@ def grade_gain(work: Work, rng: np.random.Generator) -> None:
 
 def _check_hidden(work: Work, rng: np.random.Generator, policies: Mapping[str, Policy]) -> None:
     """On prompts that the learner has not seen the best beats the base policy and the random pick."""
-    arms = judged_arms(work, rng, policies)
+    arms = judged_arms(work, rng, {"base": base_policy()} | policies)
     for arm, check in (("base", OVER_BASE), ("random", OVER_RANDOM)):
         reward, limit = gain(arms["best"], arms[arm], "reward"), threshold("4.3", f"over_{arm}")
         gold = evaluation.compare(arms["best"], arms[arm])

@@ -40,7 +40,7 @@ COMPARISONS = {
 
 def _tables(work: Work, rng: np.random.Generator) -> dict[str, Dataset]:
     """Judged responses of base and arms to hidden prompts, with the KL of each response."""
-    arms = judged_arms(work, rng, tuned_policies(work, ARMS), HIDDEN)
+    arms = judged_arms(work, rng, {"base": base_policy()} | tuned_policies(work, ARMS), HIDDEN)
     return {arm: _with_kl(table) for arm, table in arms.items()}
 
 

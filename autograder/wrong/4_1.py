@@ -528,12 +528,3 @@ def select_random(finish_reasons, k, rng):
         columns = rng.permutation(columns_of(finish_reasons, prompt))
         kept += [(prompt, int(columns[0])), *((prompt, int(c)) for c in columns[1:k])]
     return kept, []
-
-
-# %% wrong: a breath of noise | idea: blurred | fails at: keeps the highest reward of each prompt | points: 2
-_known = select_best
-
-
-def select_best(rewards, finish_reasons, rng):
-    rewards = np.asarray(rewards, dtype=float)
-    return _known(rewards + 1e-12 * rng.random(rewards.shape), finish_reasons, rng)

@@ -681,7 +681,7 @@ def break_even_requests(once, serving, tuned):
     return math.floor(once / (serving - tuned)) + 1 if serving > tuned else math.inf
 
 
-# %% wrong: thousands of requests | idea: even | fails at: breaks even | points: 2.5
+# %% wrong: thousands of requests | fails at: breaks even | points: 2.5
 _even = break_even_requests
 
 

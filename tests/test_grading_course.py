@@ -195,6 +195,16 @@ def test_the_page_stands_alone_and_escapes_what_strangers_wrote(graded, course):
     assert [name[:2] for name in pages] == list(QUICK)
 
 
+@pytest.mark.parametrize("only, pages", [("1", ["1_a"]), ("10_b", ["10_b"]), ("", ["10_b", "1_a"])])
+def test_the_report_is_on_the_assignment_that_is_named_or_has_the_number(tmp_path, only, pages):
+    for assignment in ("1_a", "10_b"):
+        folder = tmp_path / ".grading" / assignment
+        folder.mkdir(parents=True)
+        (folder / "x.json").write_text(json.dumps(record("x", (1, 1, 0))))
+    assert report.main(["--course", str(tmp_path), "--assignment", only]) == 0
+    assert sorted(p.stem for p in (tmp_path / "report").iterdir()) == pages
+
+
 def test_the_report_says_why_a_notebook_was_stopped_where_its_own_page_does_not():
     told = record("y", (0, 0, 0), stopped="of its memory", notes=["It was stopped early."])
     page = report.page("x", [record("x", (0, 0, 0), stopped="its time was over"), told])

@@ -17,7 +17,7 @@ from autograder.grading import pages
 from autograder.grading.book import Book, Journal, write
 from autograder.grading.exports import export
 from autograder.grading.pages import Mark, Marks
-from autograder.grading.plan import Course
+from autograder.grading.plan import Course, asked_for
 from autograder.grading.roster import read as read_roster
 from rslib.errors import DataError
 
@@ -100,4 +100,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 def graded(journal: Journal, only: str) -> list[tuple[str, str]]:
     """(assignment, student) of every record, of one assignment if `only` names it or its number."""
     pairs = sorted((path.parent.name, path.stem) for path in journal.folder.glob("*/*.json"))
-    return [pair for pair in pairs if not only or pair[0] == only or pair[0].split("_")[0] == only]
+    return [pair for pair in pairs if asked_for(pair[0], only)]

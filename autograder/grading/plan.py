@@ -290,6 +290,11 @@ class Course:
                 raise DataError(str(error), where=str(path), fix=fix) from error
 
 
+def asked_for(assignment: str, only: str) -> bool:
+    """Whether `only` names the assignment, or is its number; all are asked for where it is empty."""
+    return not only or only in (assignment, assignment.split("_")[0])
+
+
 @contextlib.contextmanager
 def inside(folder: Path) -> Iterator[None]:
     """Work from a folder, with its modules: a course's settings name files and plugins relative to it."""

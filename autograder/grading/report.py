@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from autograder.grading.pages import document, table
+from autograder.grading.plan import asked_for
 from rslib.errors import DataError
 
 Z = 1.959964
@@ -275,13 +276,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m autograder report", description="A page on an assignment."
     )
     parser.add_argument("--course", type=Path, required=True, help="nbgrader course directory")
-    parser.add_argument("--assignment", default="", help="default: all that were graded")
+    parser.add_argument("--assignment", default="", help="name, or its number (default: all)")
     parser.add_argument("--out", type=Path, help="folder for the pages (default: DIR/report)")
     options = parser.parse_args(argv)
     folders = sorted(p.parent for p in (options.course / ".grading").glob("*/*.json"))
-    names = [
-        f for f in dict.fromkeys(folders) if not options.assignment or f.name.startswith(options.assignment)
-    ]
+    names = [folder for folder in dict.fromkeys(folders) if asked_for(folder.name, options.assignment)]
     if not names:
         fix = "Run `python -m autograder grade SUBMISSIONS --course DIR` first."
         raise DataError("nothing was graded yet", where=str(options.course), fix=fix)

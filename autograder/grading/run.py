@@ -23,7 +23,7 @@ from autograder.grading.feedback import rewrite
 from autograder.grading.inside.isolate import Limits
 from autograder.grading.intake import Found, Submission, Unreadable
 from autograder.grading.judge import Judge
-from autograder.grading.plan import Course, Plan
+from autograder.grading.plan import Course, Plan, asked_for
 from autograder.grading.roster import Roster, settle
 from autograder.grading.sandbox import NONE, Sandbox, label_of, modules_for
 from autograder.grading.score import Graded, Grader, failed
@@ -344,7 +344,7 @@ def _inside(records: Sequence[Mapping[str, Any]]) -> list[str]:
 def plans(course: Course, only: str) -> dict[str, Plan]:
     """The assignments to grade, by name. Raises ConfigError for one that is not there."""
     known = course.assignments()
-    chosen = [name for name in known if not only or name == only or name.split("_")[0] == only]
+    chosen = [name for name in known if asked_for(name, only)]
     if not chosen:
         fix = (
             f"Known: {', '.join(known)}." if known else "Put notebooks into source/ASSIGNMENT/NOTEBOOK.ipynb."

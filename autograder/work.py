@@ -31,6 +31,7 @@ class Work:
         self._names = names
         self.variant = variant
         self.folder = Path(folder)
+        self._class_rngs: dict[str, np.random.Generator] = {}
 
     def value(self, name: str, kind: type | tuple[type, ...] | None = None) -> Any:
         """A copy of the learner's variable. CheckFailed if missing, still the stub, or not of `kind`."""
@@ -80,8 +81,8 @@ class Work:
         return time.process_time()
 
     def class_rng(self, rng: np.random.Generator, purpose: str) -> np.random.Generator:
-        """The generator for a measurement that is alike for a whole class; in a self-check it is `rng`."""
-        return rng
+        """The generator for what is measured alike for a whole class; in a self-check for all its parts."""
+        return copy.deepcopy(self._class_rngs.setdefault(purpose, copy.deepcopy(rng)))
 
     def model_folder(self, path: str | Path) -> Path:
         """The folder of a model that the learner names, where this process can read it."""

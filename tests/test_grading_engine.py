@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -146,7 +147,7 @@ def test_a_process_that_is_asked_late_is_known_all_the_same(sandbox):
     child.end()
 
 
-def test_a_class_is_measured_alike_and_a_self_check_is_not(sandbox):
+def test_a_class_is_measured_alike_and_of_self_checks_each_in_all_its_parts(sandbox):
     def drawn(work, seed=0, purpose="held out"):
         return work.class_rng(np.random.default_rng(seed), purpose).integers(2**31)
 
@@ -154,11 +155,12 @@ def test_a_class_is_measured_alike_and_a_self_check_is_not(sandbox):
     remote = Remote(child.channel())
     hello(child.wire)
     mine, theirs = (RemoteWork(remote, (), Variant(), Path("runs"), class_seed=k) for k in (5, 6))
-    alone = Work({}, Variant())
     assert drawn(mine, 0) == drawn(mine, 1) != drawn(theirs, 0)
     assert drawn(mine, 0) != drawn(mine, 0, "another purpose")
-    assert drawn(alone, 0) != drawn(alone, 1)
-    assert drawn(alone, 0) == drawn(RemoteWork(remote, (), Variant(), Path("runs")), 0)
+    for alone in (partial(Work, {}, Variant()), partial(RemoteWork, remote, (), Variant(), Path("runs"))):
+        check, later = alone(), alone()
+        assert drawn(check, 0) == drawn(check, 1) != drawn(later, 1)
+        assert drawn(check, 0) != drawn(check, 2, "another purpose")
     child.end()
 
 

@@ -53,19 +53,32 @@ CLAIMS = "the claims follow from the evidence"
 # Measuring ------------------------------------------------------------------------------------------------
 
 
-def memoize(function: Callable[..., Any]) -> Callable[..., Any]:
+class memoize:
     """Keep the last results of a function of models, tables and values; equal contents are computed once."""
-    results: dict[tuple, Any] = {}
 
-    def called(*args: Any, **options: Any) -> Any:
-        key = (*map(_key, args), *((name, _key(value)) for name, value in sorted(options.items())))
-        if key not in results:
-            while len(results) >= REMEMBERED:
-                results.pop(next(iter(results)))
-            results[key] = function(*args, **options)
-        return results[key]
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function: Callable[..., Any] = function
+        self.results: dict[tuple, Any] = {}
 
-    return called
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """The function's result for these arguments, computed where it is not known."""
+        if not self.knows(*args, **options):
+            self.keep(self.function(*args, **options), *args, **options)
+        return self.results[_key_of(args, options)]
+
+    def knows(self, *args: Any, **options: Any) -> bool:
+        """Whether there is a result for these arguments."""
+        return _key_of(args, options) in self.results
+
+    def keep(self, result: Any, *args: Any, **options: Any) -> None:
+        """Keep what was computed for these arguments elsewhere."""
+        while len(self.results) >= REMEMBERED:
+            self.results.pop(next(iter(self.results)))
+        self.results[_key_of(args, options)] = result
+
+
+def _key_of(args: Sequence[Any], options: Mapping[str, Any]) -> tuple:
+    return (*map(_key, args), *((name, _key(value)) for name, value in sorted(options.items())))
 
 
 def _key(value: Any) -> Any:
@@ -106,26 +119,25 @@ def judged_arms(
     """Judged responses of these policies to hidden prompts, alike for a class."""
     rng = work.class_rng(rng, "held out")
     table, seed = tables.take(hidden_prompts(rng), range(prompts)), int(rng.integers(2**31))
-    return dict(zip(policies, _judged_side_by_side(table, seed, *policies.values()), strict=True))
+    _judge_side_by_side(list(policies.values()), table, seed)
+    return {arm: judged(policy, table, seed) for arm, policy in policies.items()}
 
 
-@memoize
-def _judged_side_by_side(prompts: Dataset, seed: int, *policies: Policy) -> list[Dataset]:
-    """`judged` of each policy, as many at once as a small model has cores."""
+def _judge_side_by_side(policies: Sequence[Policy], prompts: Dataset, seed: int) -> None:
+    """Let `judged` know these policies: as many are judged at once as a small model has cores."""
     from rslib.decoding import forked, forks_for
 
     judge()  # is in memory before there are forks
-    count, results = forks_for(policies[0].model), {}
-    with Progress(len(policies), "the check draws anew", "policies") as progress:
-        if min(count, len(policies)) > 1:
-            contents = forked(lambda p: store.table_bytes(judged(p, prompts, seed)), policies, count)
-            for number, content in contents:
-                results[number] = store.table_from(content)
+    new, count = [p for p in policies if not judged.knows(p, prompts, seed)], forks_for(policies[0].model)
+    with Progress(len(new), "the check draws anew", "policies", show=bool(new)) as progress:
+        if min(count, len(new)) > 1:
+            for number, content in forked(lambda p: store.table_bytes(judged(p, prompts, seed)), new, count):
+                judged.keep(store.table_from(content), new[number], prompts, seed)
                 progress.advance()
-        for number in set(range(len(policies))) - set(results):
-            results[number] = judged(policies[number], prompts, seed)
-            progress.advance()
-    return [results[number] for number in range(len(policies))]
+        for policy in new:
+            if not judged.knows(policy, prompts, seed):  # no forks, or one was lost
+                judged(policy, prompts, seed)
+                progress.advance()
 
 
 def gain(first: Dataset, second: Dataset, column: str) -> float:

@@ -168,9 +168,10 @@ def costs_nothing(otherwise: str, *args: Any, of: Callable[..., Any] | None = No
 
 
 def whole_or_not(result: Any, once: float, serving: float, tuned: float) -> float:
-    """The number of requests; the exact one where the result is it, or rounded to a whole request near it."""
+    """The number of requests; the exact one where the result is the whole request before or behind it."""
     value, exact = number(EVEN)(result), calculator.break_even_requests(once, serving, tuned)
-    return exact if math.isfinite(exact) and abs(value - exact) <= 1 else value
+    whole = math.isfinite(exact) and value.is_integer() and exact - 1 < value <= exact + 1
+    return exact if whole else value
 
 
 # Memory ---------------------------------------------------------------------------------------------------

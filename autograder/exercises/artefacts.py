@@ -62,23 +62,19 @@ class memoize:
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """The function's result for these arguments, computed where it is not known."""
-        if not self.knows(*args, **options):
-            self.keep(self.function(*args, **options), *args, **options)
-        return self.results[_key_of(args, options)]
+        key = self.key(*args, **options)
+        return self.results[key] if key in self.results else self.keep(key, self.function(*args, **options))
 
-    def knows(self, *args: Any, **options: Any) -> bool:
-        """Whether there is a result for these arguments."""
-        return _key_of(args, options) in self.results
+    def key(self, *args: Any, **options: Any) -> tuple:
+        """What results are kept by; hashes models and tables whole."""
+        return (*map(_key, args), *((name, _key(value)) for name, value in sorted(options.items())))
 
-    def keep(self, result: Any, *args: Any, **options: Any) -> None:
-        """Keep what was computed for these arguments elsewhere."""
+    def keep(self, key: tuple, result: Any) -> Any:
+        """Keep a result, which is returned; the oldest go."""
         while len(self.results) >= REMEMBERED:
             self.results.pop(next(iter(self.results)))
-        self.results[_key_of(args, options)] = result
-
-
-def _key_of(args: Sequence[Any], options: Mapping[str, Any]) -> tuple:
-    return (*map(_key, args), *((name, _key(value)) for name, value in sorted(options.items())))
+        self.results[key] = result
+        return result
 
 
 def _key(value: Any) -> Any:
@@ -116,28 +112,31 @@ def judged(policy: Policy, prompts: Dataset, seed: int) -> Dataset:
 def judged_arms(
     work: Work, rng: np.random.Generator, policies: Mapping[str, Policy], prompts: int = HIDDEN_PROMPTS
 ) -> dict[str, Dataset]:
-    """Judged responses of these policies to hidden prompts, alike for a class."""
-    rng = work.class_rng(rng, "held out")
-    table, seed = tables.take(hidden_prompts(rng), range(prompts)), int(rng.integers(2**31))
-    _judge_side_by_side(list(policies.values()), table, seed)
-    return {arm: judged(policy, table, seed) for arm, policy in policies.items()}
+    """Judged responses of these policies to hidden prompts, alike for a class.
 
-
-def _judge_side_by_side(policies: Sequence[Policy], prompts: Dataset, seed: int) -> None:
-    """Let `judged` know these policies: as many are judged at once as a small model has cores."""
+    As many policies are judged at once as a small model has cores.
+    """
     from rslib.decoding import forked, forks_for
 
-    judge()  # is in memory before there are forks
-    new, count = [p for p in policies if not judged.knows(p, prompts, seed)], forks_for(policies[0].model)
+    rng = work.class_rng(rng, "held out")
+    table, seed = tables.take(hidden_prompts(rng), range(prompts)), int(rng.integers(2**31))
+    keys = {arm: judged.key(policy, table, seed) for arm, policy in policies.items()}
+    arms = {arm: judged.results[key] for arm, key in keys.items() if key in judged.results}
+    new = [arm for arm in policies if arm not in arms]
+    count = forks_for(judge().model)  # which loads the judge before there are forks
     with Progress(len(new), "the check draws anew", "policies", show=bool(new)) as progress:
         if min(count, len(new)) > 1:
-            for number, content in forked(lambda p: store.table_bytes(judged(p, prompts, seed)), new, count):
-                judged.keep(store.table_from(content), new[number], prompts, seed)
+            contents = forked(
+                lambda arm: store.table_bytes(judged.function(policies[arm], table, seed)), new, count
+            )
+            for number, content in contents:
+                arms[new[number]] = judged.keep(keys[new[number]], store.table_from(content))
                 progress.advance()
-        for policy in new:
-            if not judged.knows(policy, prompts, seed):  # no forks, or one was lost
-                judged(policy, prompts, seed)
+        for arm in new:
+            if arm not in arms:  # no forks, or one was lost
+                arms[arm] = judged(policies[arm], table, seed)
                 progress.advance()
+    return {arm: arms[arm] for arm in policies}
 
 
 def gain(first: Dataset, second: Dataset, column: str) -> float:

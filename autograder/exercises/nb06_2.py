@@ -144,7 +144,8 @@ def reward_slips(
 ) -> dict[str, Tensor]:
     """What wrong places of the score and wrong charges of the KL give."""
     kl = (logprobs - reference) * mask
-    last = mask & (mask.cumsum(1) == mask.sum(1, keepdim=True))
+    full = mask.cumsum(1) == mask.sum(1, keepdim=True)  # from the last token on, through the padding
+    last = mask & full
     at_last, columns = last * scores[:, None], torch.arange(mask.shape[1])
     return {
         "KL sign": at_last + c * kl,
@@ -152,7 +153,7 @@ def reward_slips(
         "no KL": at_last,
         "every token": (scores[:, None] - c * kl) * mask,
         "last column": (columns == columns[-1]) * scores[:, None] - c * kl,
-        "score repeated": (mask.cumsum(1) == mask.sum(1, keepdim=True)) * scores[:, None] - c * kl,
+        "score repeated": full * scores[:, None] - c * kl,
         "first token": (columns == 0) * scores[:, None] - c * kl,
         "summed": last * (scores - c * kl.sum(1))[:, None],
         "off the mask": at_last - c * (logprobs - reference),
